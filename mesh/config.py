@@ -1,0 +1,71 @@
+"""Where this peer keeps its state and what a person may set, from fleet.toml and FLEET_* variables."""
+
+import os
+import platform
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesh.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings of one peer; money in nano-dollars, time in ms."""
+
+    name: str
+    port: int = 0
+    tariff_nusd_per_kwh: int = 0
+    host_price_nusd: int = 0
+    host_lifetime_months: int = 60
+    host_watts: int = 0
+
+
+def fleet_home() -> Path:
+    """The state directory: FLEET_HOME, else the platform's data directory for `fleet`."""
+    chosen = os.environ.get("FLEET_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("fleet-ledger", appauthor=False))
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits and dashes: a name safe in ids, URLs and shells."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "peer"
+
+
+def load_config(home: Path) -> Config:
+    """fleet.toml in `home`, overridden by FLEET_*; RequestError names the first wrong setting."""
+    path = home / "fleet.toml"
+    try:
+        table = tomllib.loads(path.read_text()) if path.exists() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _wrong(f"{path} cannot be read: {error}") from error
+    known = set(Config.__slots__)
+    for key in table:
+        if key not in known:
+            raise _wrong(f"unknown setting {key!r} in {path}; known: {', '.join(sorted(known))}")
+    values: dict[str, object] = dict(table)
+    for key in known:
+        given = os.environ.get(f"FLEET_{key.upper()}")
+        if given is not None:
+            values[key] = given
+    name = str(values.pop("name", "") or platform.node().split(".")[0] or "peer")
+    return Config(name=slug(name), **{key: _whole(key, value) for key, value in values.items()})
+
+
+def _whole(key: str, value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise _wrong(f"setting {key} must be a whole number >= 0, not {value!r}")
+    return number
+
+
+def _wrong(text: str) -> RequestError:
+    return RequestError("BadSetting", text, "correct fleet.toml or the FLEET_* variable")
