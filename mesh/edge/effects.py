@@ -1,0 +1,211 @@
+"""Carries out one Command; every outcome, failure too, comes back as events in the ledger."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from mathcore.planner import Placement, Plan
+from mathcore.price import cost_nusd
+from mathcore.render import plan_dict
+from mesh.edge.facts import ended_fact, plan_fact
+from mesh.errors import RequestError
+from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
+from mesh.policy.decide import busy_devices
+from mesh.requests import PlanRequest, parse_plan
+from mesh.state.fleet import rate, whole
+from mesh.state.fold import State
+from mesh.state.jobs import JobView
+from mesh.views import DEFAULT_TOKENS, make_plan
+from providers import local
+from providers.base import Launch, ProviderError
+from providers.engine import llamacpp
+from providers.models import resolve
+
+Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
+
+ATTEMPT = 1  # one attempt per job: a retry is a new job until several peers can take one over
+DEFAULT_CONTEXT = 2048  # of a `fleet run` without --context, per sequence
+
+
+def plan_request(job: JobView) -> PlanRequest:
+    """The planning question behind a model job."""
+    keys = "model batch tokens prompt_tokens engine quant kv_type max_latency_ms on context".split()
+    given = {key: job.request[key] for key in keys if job.request.get(key) not in (None, "")}
+    given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (whole(job.request, "tokens") or 1)))
+    return parse_plan(given)
+
+
+class Effects:
+    """The hands of one peer: places, starts, watches and stops its own jobs on its own devices."""
+
+    def __init__(self, home: Path, author: str, state: Callable[[], State], emit: Emit) -> None:
+        self._jobs_dir = home / "jobs"
+        self._author = author
+        self._state = state
+        self._emit = emit
+
+    def job_dir(self, job_id: str) -> Path:
+        """Where an attempt keeps its log, its claim and its result."""
+        return self._jobs_dir / f"{job_id}-{ATTEMPT}"
+
+    async def run(self, command: Command) -> None:
+        """Carry out one command; safe to repeat after a crash at any point."""
+        job = self._state().jobs[command.job_id]
+        match command:
+            case PlaceJob():
+                await self._place(job)
+            case StartJob():
+                await self._start(job)
+            case WatchJob():
+                await self._watch(job)
+            case StopJob():
+                await self._stop(job)
+
+    async def _place(self, job: JobView) -> None:
+        mine = {d.device_id for d in self._state().devices.values() if d.owner == self._author}
+        free = mine - busy_devices(self._state()) - self._hand_described()
+        if not free:
+            return
+        if job.kind == "command":
+            await self._place_command(job, free)
+        else:
+            await self._place_model(job, free, mine)
+
+    def _hand_described(self) -> set[str]:
+        return {d.device_id for d in self._state().devices.values() if d.hand_described}
+
+    async def _place_command(self, job: JobView, free: set[str]) -> None:
+        wanted = str(job.request.get("on") or "")
+        devices = self._state().devices
+        fitting = [d for d in free if not wanted or wanted in (d, devices[d].name)]
+        if not fitting:
+            return
+        chosen = min(fitting, key=lambda d: (devices[d].kind != "cpu", d))
+        fact: dict[str, object] = {"job_id": job.job_id, "attempt": ATTEMPT, "considered": 1}
+        await self._emit("job_dispatched", chosen, fact)
+
+    async def _place_model(self, job: JobView, free: set[str], mine: set[str]) -> None:
+        try:
+            made = await asyncio.to_thread(make_plan, self._state(), plan_request(job))
+        except RequestError as error:
+            await self._fail(job, error.code, f"{error.text}; {error.hint}")
+            return
+        runnable = [p for p in made.placements if p.device_id in mine - self._hand_described()]
+        if not runnable:
+            await self._fail(job, *_why_nowhere(made))
+            return
+        chosen = next((p for p in runnable if p.device_id in free), None)
+        if chosen is not None:
+            await self._emit("job_dispatched", chosen.device_id, _dispatched(job, made, chosen))
+
+    async def _fail(self, job: JobView, reason: str, text: str) -> None:
+        fact: dict[str, object] = {
+            "job_id": job.job_id,
+            "attempt": ATTEMPT,
+            "reason": reason,
+            "text": text[:2000],
+            "exit_code": 0,
+            "actual_duration_ms": 0,
+            "actual_cost_nusd": 0,
+            "peak_memory_bytes": 0,
+        }
+        await self._emit("job_failed", job.device_id or "none", fact)
+
+    async def _start(self, job: JobView) -> None:
+        try:
+            launch = await asyncio.to_thread(self._launch, job)
+            handle = await local.start(launch, self._jobs_dir)
+        except (ProviderError, RequestError) as error:
+            await self._fail(job, "setup", f"{error.text}; {error.hint}")
+            return
+        plan = job.plan or {}
+        duration = plan.get("duration_ms")
+        estimated = whole(duration, "p50") // 1000 if isinstance(duration, dict) else 0
+        fact: dict[str, object] = {
+            "job_id": job.job_id,
+            "attempt": ATTEMPT,
+            "pid": handle.pid,
+            "model": job.model,
+            "batch_size": job.batch,
+            "estimated_duration_s": estimated,
+        }
+        await self._emit("job_started", job.device_id, fact)
+
+    def _launch(self, job: JobView) -> Launch:
+        if job.kind == "command":
+            cwd = str(job.request.get("cwd") or Path.home())
+            return self._launch_of(job, "command", job.command, {"cwd": cwd})
+        request = plan_request(job)
+        source = resolve(request.model)
+        if source.path is None:
+            raise ProviderError(
+                f"{request.model} is a catalogue name, not a file here",
+                "give the path of a GGUF file: fleet run ./model.gguf --prompt …",
+            )
+        spec: dict[str, object] = {
+            "model_path": source.path,
+            "context_total": request.context * request.batch,
+            "parallel": request.batch,
+            "tokens": request.tokens or min(DEFAULT_TOKENS, request.context),
+            "ignore_eos": request.tokens is not None,
+            "prompt": str(job.request.get("prompt", "")),
+            "kv_type": request.kv_type,
+        }
+        return self._launch_of(job, "model", llamacpp.argv(sys.executable, self.job_dir(job.job_id)), spec)
+
+    def _launch_of(
+        self, job: JobView, kind: str, argv: tuple[str, ...], spec: dict[str, object]
+    ) -> Launch:
+        env = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
+        return Launch(
+            job_id=job.job_id, attempt=ATTEMPT, kind=kind, argv=tuple(argv), env=env, spec=spec
+        )
+
+    async def _watch(self, job: JobView) -> None:
+        outcome = await asyncio.to_thread(local.poll, self.job_dir(job.job_id))
+        if outcome is None:
+            return
+        device = self._state().devices.get(job.device_id)
+        cost = cost_nusd(rate(device), outcome.duration_ms) if device else 0
+        event_type, fact = ended_fact(job, outcome, cost, ATTEMPT)
+        await self._emit(event_type, job.device_id, fact)
+
+    async def _stop(self, job: JobView) -> None:
+        handle = local.adopt(self.job_dir(job.job_id))
+        if handle is not None:
+            await local.cancel(handle)
+        if handle is None and not job.dispatched_ms:
+            fact: dict[str, object] = {"job_id": job.job_id, "attempt": ATTEMPT}
+            fact |= {"actual_duration_ms": 0, "actual_cost_nusd": 0}
+            await self._emit("job_cancelled", "none", fact)
+            return
+        await self._watch(job)
+
+
+def _why_nowhere(plan: Plan) -> tuple[str, str]:
+    """Reason code and text for a job that no device of this peer can run."""
+    if not plan.refusals:
+        return "no_resource", "no device of this peer can run a model job"
+    best = min(plan.refusals, key=lambda r: (r.missing_bytes, r.device_id))
+    every = "; ".join(f"{r.name}: {r.text}" for r in plan.refusals[:8])
+    return best.code, every
+
+
+def _dispatched(job: JobView, plan: Plan, chosen: Placement) -> dict[str, object]:
+    rows = plan_dict(plan)["placements"]
+    assert isinstance(rows, list)
+    row = next(r for r in rows if r["device_id"] == chosen.device_id)
+    return {
+        "job_id": job.job_id,
+        "model": job.model,
+        "attempt": ATTEMPT,
+        "plan": plan_fact(row),
+        "considered": len(plan.placements) + len(plan.refusals),
+        "config": {
+            "batch_size": plan.query.batch,
+            "seq_length": plan.query.context,
+            "estimated_cost": f"{chosen.cost_nusd.p50 / 1e9:.9f}",
+            "estimated_duration_s": int(chosen.duration_ms.p50) // 1000,
+        },
+    }

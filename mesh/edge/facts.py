@@ -1,0 +1,52 @@
+"""Outcomes as event payloads: integers and decimal text only, since signed bytes hold no floats."""
+
+from mesh.state.jobs import CANCELLING, JobView
+from providers.base import Outcome
+
+Fact = dict[str, object]
+
+
+def decimal(value: int, places: int) -> str:
+    """`value` / 10**places as exact decimal text: decimal(118204, 3) == "118.204"."""
+    whole, part = divmod(value, 10**places)
+    return f"{whole}.{part:0{places}d}"
+
+
+def plan_fact(placement: Fact) -> Fact:
+    """A placement's JSON with every float as an integer in thousandths, its key ending in _milli."""
+    fact: Fact = {}
+    for key, value in placement.items():
+        if isinstance(value, dict) and any(isinstance(x, float) for x in value.values()):
+            fact[f"{key}_milli"] = {k: round(float(x) * 1000) for k, x in value.items()}
+        elif isinstance(value, float):
+            fact[f"{key}_milli"] = round(value * 1000)
+        else:
+            fact[key] = value
+    return fact
+
+
+def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> tuple[str, Fact]:
+    """The event type and payload that end this job."""
+    common: Fact = {
+        "job_id": job.job_id,
+        "attempt": attempt,
+        "actual_duration_ms": outcome.duration_ms,
+        "actual_duration_s": decimal(outcome.duration_ms, 3),
+        "actual_cost_nusd": cost_nusd,
+        "actual_cost": decimal(cost_nusd, 9),
+        "cost_basis": "estimated",
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        "exit_code": outcome.exit_code,
+    }
+    if job.status == CANCELLING and outcome.reason != "ok":
+        return "job_cancelled", common
+    if outcome.reason != "ok":
+        return "job_failed", common | {"reason": outcome.reason, "text": outcome.text[:2000]}
+    return "job_completed", common | {
+        "tokens_generated": outcome.tokens_generated,
+        "prompt_tokens": outcome.prompt_tokens,
+        "throughput_mtps": outcome.decode_mtps,
+        "throughput": decimal(outcome.decode_mtps, 3),
+        "prefill_mtps": outcome.prefill_mtps,
+        "engine_memory": dict(outcome.engine_memory),
+    }

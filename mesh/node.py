@@ -1,0 +1,205 @@
+"""Composition root: one loop — events -> State -> decide -> Commands -> effects -> events."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mathcore.device import DeviceSpec
+from mesh.config import Config
+from mesh.edge.effects import Effects
+from mesh.edge.inventory import LocalDevices
+from mesh.edge.store import Ledger, VerifyReport
+from mesh.errors import RequestError
+from mesh.ledger.event import Event
+from mesh.policy.commands import Command
+from mesh.policy.decide import decide
+from mesh.requests import JobRequest, latency_ms, parse_job, parse_note
+from mesh.state.fold import State, apply, fold
+from mesh.views import plan_query, status_dict
+
+TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
+# A subscriber that lags this far is cut off: 4096 events of 64 KiB bound its memory.
+MAX_LAG_EVENTS = 4096
+
+
+def now_ms() -> int:
+    """Milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Node:
+    """One running peer. All state changes pass through `emit`; one loop owns them."""
+
+    def __init__(self, home: Path, config: Config, ledger: Ledger) -> None:
+        self.home = home
+        self.config = config
+        self._ledger = ledger
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._order = asyncio.Lock()
+        self.state: State = fold(event for _, event in ledger.events())
+        self._subscribers: set[asyncio.Queue[Event]] = set()
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self.ready = False
+        self._effects = Effects(home, ledger.author, lambda: self.state, self.emit)
+        self._local = LocalDevices(config, ledger.peer_id, home)
+
+    @property
+    def peer_id(self) -> str:
+        return self._ledger.peer_id
+
+    def now(self) -> int:
+        return now_ms()
+
+    async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
+        """Sign, store durably, fold in and tell subscribers; in this order."""
+        async with self._order:
+            loop = asyncio.get_running_loop()
+            event = await loop.run_in_executor(
+                self._writer, self._ledger.append, event_type, device_id, payload, now_ms()
+            )
+            apply(self.state, event)
+        for queue in list(self._subscribers):
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:
+                self._subscribers.discard(queue)
+        self._wake.set()
+        return event
+
+    async def subscribe(self) -> AsyncIterator[Event]:
+        """Every event from now on; ends for a reader that falls MAX_LAG_EVENTS behind."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(MAX_LAG_EVENTS)
+        self._subscribers.add(queue)
+        try:
+            while queue in self._subscribers or not queue.empty():
+                yield await queue.get()
+        finally:
+            self._subscribers.discard(queue)
+
+    def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
+        return self._ledger.events(after, limit)
+
+    def status(self) -> dict[str, object]:
+        return status_dict(self.state, now_ms(), self.peer_id, daemon=True)
+
+    def live(self) -> list[DeviceSpec]:
+        """This machine's devices with the free memory of this moment."""
+        return self._local.live(self.state)
+
+    def plan(self, query: Mapping[str, object]) -> dict[str, object]:
+        return plan_query(self.state, query, self.live())
+
+    async def submit(self, spec: Mapping[str, object]) -> str:
+        """Admit a job; its id. The same job_id again is the same job."""
+        request = parse_job(spec)
+        job_id = request.job_id or f"j-{secrets.token_hex(5)}"
+        if job_id in self.state.jobs:
+            return job_id
+        self._known_device(request.on)
+        if request.model is not None:
+            await asyncio.to_thread(_resolvable, request.model)
+        await self.emit("job_submitted", self._local.primary_id, _submission(job_id, request))
+        return job_id
+
+    def _known_device(self, wanted: str | None) -> None:
+        names = {d.name for d in self.state.devices.values()} | set(self.state.devices)
+        if wanted is not None and wanted not in names:
+            raise RequestError(
+                "NotFound", f"no device is called {wanted!r}", "fleet devices lists them", 404
+            )
+
+    async def cancel(self, job_id: str) -> None:
+        job = self.state.jobs.get(job_id)
+        if job is None:
+            raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
+        if not job.ended and job.status != "cancelling":
+            await self.emit(
+                "job_cancel_requested", job.device_id or self._local.primary_id, {"job_id": job_id}
+            )
+
+    async def note(self, text: str) -> Event:
+        return await self.emit("note_added", self._local.primary_id, {"text": parse_note(text)})
+
+    async def add_device(self, payload: Mapping[str, object]) -> Event:
+        fact = dict(payload)
+        device_id = str(fact.pop("device_id", "")) or f"dev-{fact.get('name', '')}"
+        return await self.emit("device_registered", device_id, fact)
+
+    async def remove_device(self, device: str, reason: str) -> Event:
+        found = [d for d in self.state.devices.values() if device in (d.device_id, d.name)]
+        if not found:
+            raise RequestError("NotFound", f"no device {device!r}", "fleet devices", 404)
+        return await self.emit("device_removed", found[0].device_id, {"reason": reason})
+
+    async def verify(self) -> VerifyReport:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, self._ledger.verify)
+
+    def log_path(self, job_id: str) -> Path:
+        return self._effects.job_dir(job_id) / "log.txt"
+
+    def shutdown(self) -> None:
+        """Begin to stop; running jobs keep running and are adopted by the next daemon."""
+        self._stop.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Announce this machine, then turn State into Commands until `shutdown`."""
+        for device_id, payload in await asyncio.to_thread(self._local.registrations, self.state):
+            await self.emit("device_registered", device_id, payload)
+        self.ready = True
+        while not self._stop.is_set():
+            for command in decide(self.state, self._ledger.author):
+                await self._carry_out(command)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
+        self.ready = False
+
+    async def _carry_out(self, command: Command) -> None:
+        if not self._stop.is_set():
+            await self._effects.run(command)
+
+    def close(self) -> None:
+        """Give the ledger back; the last thing a node does."""
+        self._writer.shutdown(wait=True)
+        self._ledger.close()
+
+
+def _resolvable(model: str) -> None:
+    """RequestError unless the model can be read."""
+    from providers.models import ModelError, resolve
+
+    try:
+        resolve(model)
+    except ModelError as error:
+        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+
+
+def _submission(job_id: str, request: JobRequest) -> dict[str, object]:
+    fact: dict[str, object] = {
+        "job_id": job_id,
+        "kind": "command" if request.command else "model",
+        "prompt": request.prompt,
+        "batch": request.batch,
+        "kv_type": request.kv_type,
+    }
+    optional: dict[str, object] = {
+        "model": request.model,
+        "command": request.command,
+        "context": request.context,
+        "tokens": request.tokens,
+        "prompt_tokens": request.prompt_tokens,
+        "engine": request.engine,
+        "quant": request.quant,
+        "max_latency_ms": latency_ms(request),
+        "on": request.on,
+        "cwd": request.cwd,
+    }
+    return fact | {key: value for key, value in optional.items() if value is not None}

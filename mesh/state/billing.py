@@ -1,0 +1,124 @@
+"""What was spent: job costs added up by day, month, device, job or model, to the nano-dollar."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mesh.state.jobs import JobView
+
+NUSD_PER_USD = 1_000_000_000
+MS_PER_HOUR = 3_600_000
+GROUPINGS = ("day", "month", "device", "job", "model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """The cost of one ended job on one device; it counts on the UTC day the job ended."""
+
+    job_id: str
+    device_id: str
+    device_model: str
+    model: str
+    ended_ms: int
+    duration_ms: int
+    cost_nusd: int
+    tokens: int
+
+
+def bill(job: JobView, device_model: str) -> Bill:
+    """The bill of an ended job."""
+    return Bill(
+        job_id=job.job_id,
+        device_id=job.device_id,
+        device_model=device_model,
+        model=job.model or " ".join(job.command[:1]),
+        ended_ms=job.ended_ms,
+        duration_ms=job.duration_ms,
+        cost_nusd=job.cost_nusd,
+        tokens=job.tokens_generated,
+    )
+
+
+def _day(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+PERIOD: dict[str, Callable[[Bill], str]] = {
+    "day": lambda b: _day(b.ended_ms),
+    "month": lambda b: _day(b.ended_ms)[:7],
+    "device": lambda b: b.device_id,
+    "job": lambda b: b.job_id,
+    "model": lambda b: b.model,
+}
+
+
+def cost_report(bills: Iterable[Bill], by: str) -> dict[str, object]:
+    """All bills grouped by one of GROUPINGS, oldest or first name first, with the grand total.
+
+    Each group has the seed's shape: {period, devices: [{device_id, model, hours_used, cost}],
+    total_cost, total_throughput}; `*_nusd` are exact, `cost` and `hours_used` are for reading;
+    total_throughput counts tokens generated.
+    """
+    groups: dict[str, list[Bill]] = defaultdict(list)
+    for one in bills:
+        groups[PERIOD[by](one)].append(one)
+    rows = [_group(by, key, groups[key]) for key in sorted(groups)]
+    total = sum(one.cost_nusd for group in groups.values() for one in group)
+    return {"by": by, "groups": rows, "total_cost_nusd": total, "total_cost": _usd(total)}
+
+
+def _group(by: str, key: str, bills: list[Bill]) -> dict[str, object]:
+    devices: dict[str, list[Bill]] = defaultdict(list)
+    for one in bills:
+        devices[one.device_id].append(one)
+    total = sum(one.cost_nusd for one in bills)
+    return {
+        "period" if by in ("day", "month") else by: key,
+        "devices": [_device_row(name, devices[name]) for name in sorted(devices)],
+        "jobs": len(bills),
+        "total_cost": _usd(total),
+        "total_cost_nusd": total,
+        "total_throughput": sum(one.tokens for one in bills),
+    }
+
+
+def _device_row(device_id: str, bills: list[Bill]) -> dict[str, object]:
+    duration = sum(one.duration_ms for one in bills)
+    cost = sum(one.cost_nusd for one in bills)
+    return {
+        "device_id": device_id,
+        "model": bills[-1].device_model,
+        "hours_used": round(duration / MS_PER_HOUR, 6),
+        "duration_ms": duration,
+        "cost": _usd(cost),
+        "cost_nusd": cost,
+    }
+
+
+def _usd(nusd: int) -> float:
+    return nusd / NUSD_PER_USD
+
+
+def cost_csv(report: dict[str, object]) -> str:
+    """The report as CSV, one row per group and device."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    by = str(report["by"])
+    key = "period" if by in ("day", "month") else by
+    writer.writerow([key, "device_id", "device_model", "hours_used", "cost_usd", "cost_nusd"])
+    groups = report["groups"]
+    assert isinstance(groups, list)
+    for group in groups:
+        for row in group["devices"]:
+            cells = (row[k] for k in ("device_id", "model", "hours_used"))
+            usd = f"{row['cost_nusd'] / NUSD_PER_USD:.9f}"
+            writer.writerow([_plain(group[key]), *map(_plain, cells), usd, row["cost_nusd"]])
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    """A cell a spreadsheet won't run: text that begins like a formula gets a quote in front."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value

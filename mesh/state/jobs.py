@@ -1,0 +1,112 @@
+"""Each job's life, folded from its events; the legal moves stand in one table."""
+
+from dataclasses import dataclass, replace
+
+from mesh.state.fleet import Payload, text, whole
+
+PENDING, STARTING, RUNNING, CANCELLING = "pending", "starting", "running", "cancelling"
+SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
+ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
+
+# event type -> (states it may find, state it leaves). Anything else is an echo and changes nothing:
+# the first end counts, so a cost can never be booked twice.
+MOVES: dict[str, tuple[frozenset[str], str]] = {
+    "job_dispatched": (frozenset({PENDING}), STARTING),
+    "job_started": (frozenset({STARTING, CANCELLING}), RUNNING),
+    "job_cancel_requested": (frozenset({PENDING, STARTING, RUNNING}), CANCELLING),
+    "job_completed": (frozenset({STARTING, RUNNING, CANCELLING}), SUCCEEDED),
+    "job_failed": (frozenset({PENDING, STARTING, RUNNING, CANCELLING}), FAILED),
+    "job_cancelled": (frozenset({PENDING, STARTING, RUNNING, CANCELLING}), CANCELLED),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """One job as of now; `*_ms` are UTC instants (0: not yet) except `duration_ms`."""
+
+    job_id: str
+    kind: str
+    home: str
+    request: Payload
+    submitted_ms: int
+    status: str = PENDING
+    device_id: str = ""
+    dispatched_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    plan: Payload | None = None
+    reason: str = ""
+    text: str = ""
+    tokens_generated: int = 0
+    throughput_mtps: int = 0
+    duration_ms: int = 0
+    cost_nusd: int = 0
+    peak_memory_bytes: int = 0
+    exit_code: int = 0
+    engine_memory: Payload | None = None
+
+    @property
+    def model(self) -> str:
+        return text(self.request, "model")
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        found = self.request.get("command")
+        return tuple(str(word) for word in found) if isinstance(found, list) else ()
+
+    @property
+    def batch(self) -> int:
+        return whole(self.request, "batch") or 1
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+def submitted(payload: Payload, home: str, at_ms: int) -> JobView:
+    """The job that a `job_submitted` event brings into the world."""
+    return JobView(
+        job_id=text(payload, "job_id"),
+        kind=text(payload, "kind") or "model",
+        home=home,
+        request=payload,
+        submitted_ms=at_ms,
+    )
+
+
+def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms: int) -> JobView:
+    """The job after one event; unchanged where the move is not legal from its state."""
+    legal_from, to = MOVES[event_type]
+    if job.status not in legal_from:
+        return job
+    if event_type == "job_started" and job.status == CANCELLING:
+        return replace(job, started_ms=at_ms)
+    job = replace(job, status=to)
+    if event_type == "job_dispatched":
+        plan = payload.get("plan")
+        return replace(
+            job,
+            device_id=device_id,
+            dispatched_ms=at_ms,
+            plan=plan if isinstance(plan, dict) else None,
+        )
+    if event_type == "job_started":
+        return replace(job, started_ms=at_ms)
+    return _ended(job, payload, at_ms) if to in ENDED else job
+
+
+def _ended(job: JobView, payload: Payload, at_ms: int) -> JobView:
+    memory = payload.get("engine_memory")
+    return replace(
+        job,
+        ended_ms=at_ms,
+        reason=text(payload, "reason"),
+        text=text(payload, "text"),
+        tokens_generated=whole(payload, "tokens_generated"),
+        throughput_mtps=whole(payload, "throughput_mtps"),
+        duration_ms=whole(payload, "actual_duration_ms"),
+        cost_nusd=whole(payload, "actual_cost_nusd"),
+        peak_memory_bytes=whole(payload, "peak_memory_bytes"),
+        exit_code=whole(payload, "exit_code"),
+        engine_memory=memory if isinstance(memory, dict) else None,
+    )

@@ -1,0 +1,153 @@
+"""The ledger read for people and programs: states, rows and plans, with the daemon up or down."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mathcore.device import DeviceSpec
+from mathcore.fleet import Query
+from mathcore.planner import Plan, plan
+from mathcore.render import plan_dict
+from mesh.edge.store import Reader
+from mesh.errors import RequestError
+from mesh.requests import PlanRequest, latency_ms, parse_plan
+from mesh.state.fleet import DeviceView, spec
+from mesh.state.fold import State, fold
+from mesh.state.jobs import ENDED, JobView
+
+STALE_MS = 15_000  # three missed five-second readings: the free memory shown is old
+
+Row = dict[str, object]
+
+# Generating this many tokens answers an ordinary chat turn; used when --tokens is not given.
+DEFAULT_TOKENS = 256
+DEFAULT_PROMPT_TOKENS = 512
+
+
+def load_state(home: Path) -> State:
+    """The folded ledger of `home`, read without a daemon; StoreError where there is none."""
+    reader = Reader.open(home)
+    try:
+        return fold(event for _, event in reader.events())
+    finally:
+        reader.close()
+
+
+def device_rows(state: State, now: int) -> list[Row]:
+    """One row per device, by name, each with the age of what it says."""
+    devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
+    busy = {j.device_id: j.job_id for j in state.jobs.values() if j.started_ms and not j.ended}
+    return [_device_row(device, busy.get(device.device_id), now) for device in devices]
+
+
+def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
+    state = "described" if device.hand_described else "busy" if job_id else "idle"
+    return {
+        "device_id": device.device_id,
+        "name": device.name,
+        "kind": device.kind,
+        "model": device.model,
+        "count": device.count,
+        "memory_bytes": device.memory_bytes,
+        "free_bytes": device.free_bytes,
+        "free_basis": device.free_basis,
+        "engines": list(device.engines),
+        "location": device.location,
+        "transport": device.transport,
+        "provider": device.provider,
+        "owner": device.owner,
+        "described_by": str(device.payload.get("described_by", "")),
+        "state": state,
+        "job_id": job_id,
+        "age_ms": max(0, now - device.seen_ms),
+        "payload": device.payload,
+    }
+
+
+def job_rows(state: State, now: int, every: bool = True) -> list[Row]:
+    """One row per job, newest first; only the unended ones unless `every`."""
+    jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
+    return [job_dict(job, now) for job in jobs if every or job.status not in ENDED]
+
+
+def job_dict(job: JobView, now: int = 0) -> Row:
+    """Everything known of one job, JSON-ready."""
+    fields = (
+        "job_id kind status device_id model submitted_ms dispatched_ms started_ms ended_ms plan "
+        "reason text tokens_generated throughput_mtps duration_ms cost_nusd peak_memory_bytes "
+        "exit_code engine_memory batch home"
+    ).split()
+    row: Row = {name: getattr(job, name) for name in fields}
+    row["command"] = list(job.command)
+    if job.started_ms and not job.ended and now:
+        row["duration_ms"] = max(0, now - job.started_ms)
+    return row
+
+
+def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False) -> Row:
+    """The fleet at a glance."""
+    jobs = state.jobs.values()
+    counts: dict[str, int] = {}
+    for job in jobs:
+        counts[job.status] = counts.get(job.status, 0) + 1
+    today = now // 86_400_000
+    return {
+        "peer_id": peer_id,
+        "daemon": daemon,
+        "devices": device_rows(state, now),
+        "jobs": counts,
+        "running": [job_dict(job, now) for job in jobs if not job.ended],
+        "cost_today_nusd": sum(
+            b.cost_nusd for b in state.bills if b.ended_ms // 86_400_000 == today
+        ),
+        "cost_total_nusd": sum(b.cost_nusd for b in state.bills),
+        "events": state.event_count,
+        "last_event_ms": state.last_ms,
+    }
+
+
+def plan_query(state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = ()) -> Row:
+    """The plan's JSON for a query over every device in `state`; bad queries raise RequestError."""
+    return plan_dict(make_plan(state, parse_plan(given), live))
+
+
+def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = ()) -> Plan:
+    """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
+    devices = {view.device_id: spec(view) for view in state.devices.values()}
+    devices.update({device.device_id: device for device in live})
+    known = {d.name for d in devices.values()} | set(devices)
+    if request.on is not None and request.on not in known:
+        raise RequestError(
+            "NotFound", f"no device is called {request.on!r}", "fleet devices lists them", 404
+        )
+    return plan(query_of(request), list(devices.values()))
+
+
+def query_of(request: PlanRequest) -> Query:
+    """The planner's question for a checked request; an unreadable model raises RequestError."""
+    from providers.models import ModelError, resolve
+
+    try:
+        source = resolve(request.model)
+    except ModelError as error:
+        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+    tokens = request.tokens or min(DEFAULT_TOKENS, request.context)
+    room = max(1, request.context - tokens)
+    return Query(
+        model=source.spec,
+        model_ref=request.model,
+        quant=request.quant,
+        kv_type=request.kv_type,
+        batch=request.batch,
+        context=request.context,
+        prompt_tokens=min(request.prompt_tokens or DEFAULT_PROMPT_TOKENS, room),
+        tokens=tokens,
+        engine=request.engine,
+        max_latency_ms=latency_ms(request),
+        on=request.on,
+    )
+
+
+def with_free(device: DeviceSpec, free_bytes: int) -> DeviceSpec:
+    """The same device with a fresh reading of its free memory."""
+    return replace(device, free_bytes=free_bytes, free_basis="measured")
