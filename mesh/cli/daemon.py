@@ -1,0 +1,103 @@
+"""`fleet up` and `fleet down`: the daemon's life, seen from outside."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mesh.cli.client import Daemon, find_daemon, is_alive
+from mesh.cli.exits import INTERNAL, UNREACHABLE, Stop, stop
+from mesh.errors import RequestError
+
+# Probing the machine's memory bandwidth and a large ledger's fold fit well within this.
+READY_DEADLINE_S: Final = 30.0
+# The daemon ends at once; jobs are left running, so nothing else has to be waited for.
+GONE_DEADLINE_S: Final = 15.0
+POLL_S: Final = 0.05
+
+
+@click.command()
+@click.option("--detach", is_flag=True, help="start it in the background and wait until ready")
+@click.option("--name", help="what this peer is called")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one")
+def up(detach: bool, name: str | None, port: int) -> None:
+    """Start this peer's daemon, on loopback."""
+    from mesh.config import fleet_home
+
+    home = fleet_home()
+    running = find_daemon(home)
+    if running is not None:
+        stop(2, f"the daemon already runs as process {running.pid}", "fleet down")
+    if detach:
+        _start(home, name, port)
+        return
+    from mesh.node import serve
+
+    serve(home, name, port)
+
+
+def _start(home: Path, name: str | None, port: int) -> None:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    arguments = ["up", "--port", str(port), *(["--name", name] if name else [])]
+    log = home / "daemon.log"
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mesh", *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )
+    deadline = time.monotonic() + READY_DEADLINE_S
+    while time.monotonic() < deadline:
+        daemon = find_daemon(home)
+        if daemon is not None and _is_ready(daemon):
+            click.echo(f"fleet is up: {daemon.url} (process {daemon.pid})")
+            return
+        if child.poll() is not None:
+            stop(INTERNAL, f"the daemon ended at once: {_last_line(log)}", f"see {log}")
+        time.sleep(POLL_S)
+    stop(UNREACHABLE, f"not ready after {READY_DEADLINE_S:.0f} s: {_last_line(log)}", f"see {log}")
+
+
+def _is_ready(daemon: Daemon) -> bool:
+    try:
+        daemon.get("/readyz")
+    except (RequestError, Stop):
+        return False
+    return True
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return lines[-1].removeprefix("fleet: ") if lines else "it wrote nothing"
+
+
+@click.command()
+def down() -> None:
+    """Stop the daemon; jobs keep running and are adopted at the next `fleet up`."""
+    from mesh.config import fleet_home
+
+    daemon = find_daemon(fleet_home())
+    if daemon is None:
+        click.echo("no daemon is running")
+        return
+    started_ms = time.time_ns() // 1_000_000
+    _ask_to_stop(daemon)
+    deadline = time.monotonic() + GONE_DEADLINE_S
+    while is_alive(daemon.pid, started_ms):
+        if time.monotonic() > deadline:
+            stop(INTERNAL, f"process {daemon.pid} did not stop", f"kill {daemon.pid}")
+        time.sleep(POLL_S)
+    click.echo("fleet is down; running jobs keep running and are adopted at the next fleet up")
+
+
+def _ask_to_stop(daemon: Daemon) -> None:
+    """Over HTTP, else by signal: the pid was matched with the start its file names."""
+    import signal
+
+    try:
+        daemon.post("/v1/shutdown")
+    except (RequestError, Stop):
+        os.kill(daemon.pid, signal.SIGTERM)

@@ -1,0 +1,155 @@
+"""`fleet events`, `note`, `verify`, `export`, `import`, `id`: the signed ledger itself."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mesh.cli.exits import BROKEN_LEDGER, NOT_FOUND, stop
+from mesh.cli.output import clean, emit_json, json_option
+
+if TYPE_CHECKING:
+    from mesh.edge.store import Reader
+    from mesh.ledger.event import Event
+
+# `events -f` reads the store, so it works with any writer; the eye sees no difference.
+POLL_S: Final = 0.2
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="go on with what comes")
+@click.option("-n", "count", type=click.IntRange(min=0), help="only the last N")
+@json_option
+def events(follow: bool, count: int | None, output: str) -> None:
+    """The ledger's events in the order this peer received them."""
+    reader = _reader()
+    try:
+        known = deque(reader.events(), count)
+        if output == "json" and not follow:
+            emit_json([_dict(event) for _, event in known])
+            return
+        for _, event in known:
+            _show(event, output)
+        after = known[-1][0] if known else reader.count()
+        for event in _next_events(reader, after) if follow else ():
+            _show(event, output)
+    finally:
+        reader.close()
+
+
+def _reader() -> "Reader":
+    from mesh.config import fleet_home
+    from mesh.edge.store import Reader
+
+    return Reader.open(fleet_home())
+
+
+def _next_events(reader: "Reader", after: int) -> "Iterator[Event]":
+    import time
+
+    while True:
+        for at, event in reader.events(after):
+            after = at
+            yield event
+        time.sleep(POLL_S)
+
+
+def _dict(event: "Event") -> dict[str, Any]:
+    import msgspec
+
+    return dict(msgspec.to_builtins(event))
+
+
+def _show(event: "Event", output: str) -> None:
+    import json
+
+    if output == "json":
+        click.echo(json.dumps(_dict(event), ensure_ascii=False))
+        return
+    payload = clean(json.dumps(event.payload, ensure_ascii=False))
+    short = payload if len(payload) <= 120 else payload[:119] + "…"
+    click.echo(f"{event.timestamp}  {event.id[:12]}  {clean(event.device_id)}  "
+               f"{clean(event.event_type)}  {short}")
+
+
+@click.command()
+@click.argument("text")
+def note(text: str) -> None:
+    """Write an annotation to the ledger."""
+    from mesh.cli.writes import write_note
+
+    click.echo(write_note(text)["id"])
+
+
+@click.command()
+@json_option
+def verify(output: str) -> None:
+    """Check every hash, link and signature; exit 4 names the author and seq that fails."""
+    reader = _reader()
+    try:
+        report = reader.verify()
+    finally:
+        reader.close()
+    if output == "json":
+        import msgspec
+
+        emit_json(msgspec.to_builtins(report))
+    elif report.ok:
+        click.echo(f"ledger verified: {report.count} events")
+    if report.ok:
+        return
+    for finding in report.findings:
+        click.echo(f"author {finding.author} seq {finding.seq}: {clean(finding.text)}", err=True)
+    stop(BROKEN_LEDGER, f"the ledger does not verify: {len(report.findings)} findings",
+         "fleet export what is sound from another peer, then fleet import it here")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(file: Path) -> None:
+    """Write every event to FILE as JSON Lines."""
+    reader = _reader()
+    try:
+        count = reader.export(file)
+    finally:
+        reader.close()
+    click.echo(f"exported {count} events to {file}")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def import_(file: Path) -> None:
+    """Admit the events of FILE whose signatures and links hold."""
+    from mesh.config import fleet_home
+    from mesh.edge.store import Ledger
+
+    if not file.is_file():
+        stop(NOT_FOUND, f"no file {file}", "check the path")
+    ledger = Ledger.open(fleet_home())
+    try:
+        report = ledger.import_(file)
+    finally:
+        ledger.close()
+    click.echo(f"admitted {report.admitted}, already known {report.known}, "
+               f"rejected {len(report.rejected)}")
+    for rejected in report.rejected[:10]:
+        click.echo(f"  {clean(rejected)}", err=True)
+    if report.rejected:
+        stop(BROKEN_LEDGER, f"{len(report.rejected)} events of {file} were refused",
+             "export the file anew")
+
+
+@click.command("id")
+def id_() -> None:
+    """This peer's id."""
+    from mesh.config import fleet_home
+    from mesh.edge.identity import load_or_create
+
+    home = fleet_home()
+    if not (home / "identity.key").exists():
+        stop(NOT_FOUND, f"no identity in {home}", "fleet up --detach")
+    from mesh.edge.identity import peer_id
+
+    click.echo(peer_id(load_or_create(home).author))

@@ -1,0 +1,58 @@
+"""Writes: through the daemon when one lives, else straight into the ledger."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mesh.cli.client import find_daemon
+from mesh.cli.output import now_ms
+
+
+def write_note(text: str) -> Mapping[str, Any]:
+    """Annotate the ledger; returns the event."""
+    from mesh.config import fleet_home
+    from mesh.requests import parse_note
+
+    note = parse_note(text)
+    daemon = find_daemon(fleet_home())
+    if daemon is not None:
+        return dict(daemon.post("/v1/notes", {"text": note}))
+    return append("note_added", "", {"text": note})
+
+
+def write_device(given: Mapping[str, object]) -> Mapping[str, Any]:
+    """Register hand-described hardware; returns the event."""
+    from mesh.config import fleet_home
+    from mesh.requests import parse_device
+
+    daemon = find_daemon(fleet_home())
+    if daemon is not None:
+        return dict(daemon.post("/v1/devices", given))
+    device_id, payload = parse_device(given)
+    return append("device_registered", device_id, payload)
+
+
+def write_removal(device_id: str) -> Mapping[str, Any]:
+    """Remove a device; returns the event."""
+    from urllib.parse import quote
+
+    from mesh.config import fleet_home
+
+    daemon = find_daemon(fleet_home())
+    if daemon is not None:
+        return dict(daemon.post(f"/v1/devices/{quote(device_id, safe='')}/remove"))
+    return append("device_removed", device_id, {"reason": "removed by hand"})
+
+
+def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Mapping[str, Any]:
+    """Sign and store one event without a daemon; StoreError where the ledger is in use."""
+    import msgspec
+
+    from mesh.config import fleet_home
+    from mesh.edge.store import Ledger
+
+    ledger = Ledger.open(fleet_home())
+    try:
+        event = ledger.append(event_type, device_id or ledger.peer_id, dict(payload), now_ms())
+    finally:
+        ledger.close()
+    return dict(msgspec.to_builtins(event))

@@ -1,0 +1,63 @@
+"""What the HTTP server needs of a node: the narrow waist between routes and the daemon.
+
+Values only: a route turns JSON into a dict, asks one of these, and turns the answer into JSON.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mesh.edge.store import VerifyReport
+from mesh.ledger.event import Event
+from mesh.state.fold import State
+
+
+class ServedNode(Protocol):
+    """A running peer as its HTTP server sees it."""
+
+    @property
+    def state(self) -> State:
+        """Everything the ledger says, folded."""
+
+    @property
+    def ready(self) -> bool:
+        """True once the ledger is open and the owner loop ticks."""
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+
+    def status(self) -> dict[str, object]:
+        """The fleet at a glance."""
+
+    def plan(self, query: Mapping[str, object]) -> dict[str, object]:
+        """The plan for a query, as JSON; a bad query raises RequestError."""
+
+    async def submit(self, spec: Mapping[str, object]) -> str:
+        """Admit a job and return its id; a bad one raises RequestError."""
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask a job to end."""
+
+    async def note(self, text: str) -> Event:
+        """Write an annotation to the ledger."""
+
+    async def add_device(self, payload: Mapping[str, object]) -> Event:
+        """Describe hardware by hand."""
+
+    async def remove_device(self, device: str, reason: str) -> Event:
+        """Take a hand-described device out of planning."""
+
+    async def verify(self) -> VerifyReport:
+        """Check every hash, link and signature."""
+
+    def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
+        """Events in arrival order, each with its local cursor."""
+
+    def subscribe(self) -> AsyncIterator[Event]:
+        """Every event admitted from now on."""
+
+    def log_path(self, job_id: str) -> Path:
+        """Where a job's output is kept; the file may not exist yet."""
+
+    def shutdown(self) -> None:
+        """Begin to stop the daemon; running jobs keep running."""
