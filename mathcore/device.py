@@ -1,0 +1,31 @@
+"""A device as the planner sees it: memory, speed, engines, what it costs."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.price import Rate
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """`count` identical accelerators of one host (or its CPU); bytes are per accelerator."""
+
+    device_id: str
+    name: str
+    kind: str  # "gpu" | "cpu" | "apple"
+    model: str
+    count: int
+    memory_bytes: int
+    free_bytes: int
+    free_basis: str  # "measured" | "estimated"
+    bandwidth_bytes_per_s: int
+    bandwidth_basis: str  # "measured" | "catalogue" | "prior"
+    flops: int  # dense fp16/bf16 FLOP/s, 0 = unknown
+    watts: int
+    engines: tuple[str, ...]
+    location: str
+    provider: str
+    ram_free_bytes: int
+    ram_bandwidth_bytes_per_s: int
+    rate: Rate
