@@ -1,0 +1,136 @@
+"""The ledger on disk: one writer, every event durable before anyone hears of it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mesh.edge import schema, store_lock
+from mesh.edge.store_errors import LedgerBusy, StoreError, explained
+from mesh.edge.store_reader import Reader, Shelf
+from mesh.edge.store_reports import Finding, ImportReport, Rejected, VerifyReport
+from mesh.ledger.event import Event
+
+if TYPE_CHECKING:
+    from mesh.edge.identity import Identity
+    from mesh.edge.store_writer import Writer
+    from mesh.ledger.gate import Admission
+
+__all__ = [
+    "Finding", "ImportReport", "Ledger", "LedgerBusy", "Reader", "Rejected", "StoreError",
+    "VerifyReport",
+]
+
+LOCK: Final = "ledger.lock"
+
+
+class Ledger(Shelf):
+    """The one writer of a ledger. May be called from several threads, one at a time."""
+
+    def __init__(self, home: Path, db: sqlite3.Connection, who: Identity, lock_fd: int) -> None:
+        from mesh.edge.store_writer import Writer
+
+        super().__init__(home, db)
+        self.author: Final = who.author
+        self.peer_id: Final = who.peer_id
+        self._lock_fd = lock_fd
+        self._mutex: Final = threading.RLock()
+        self._writer: Final[Writer] = Writer(db, who)
+
+    @classmethod
+    def open(cls, home: Path) -> Ledger:
+        """Make or open the ledger in `home`; LedgerBusy while another process writes it."""
+        from mesh.edge import identity
+
+        with explained(f"cannot open the ledger in {home}"):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = store_lock.lock(home / LOCK)
+            try:
+                who = identity.load_or_create(home)
+                return cls(home, _database(home), who, fd)
+            except BaseException:
+                os.close(fd)
+                raise
+
+    def append(
+        self, event_type: str, device_id: str, payload: dict[str, object], now: int
+    ) -> Event:
+        """Sign, chain and commit one event; StoreError leaves the ledger as it was."""
+        return self.append_many([(event_type, device_id, payload)], now)[0]
+
+    def append_many(
+        self, facts: Sequence[tuple[str, str, dict[str, object]]], now: int
+    ) -> list[Event]:
+        """Append (event_type, device_id, payload) facts in one commit: all of them or none."""
+        with self._commit("cannot append to the ledger") as writer:
+            return [writer.append(*fact, now) for fact in facts]
+
+    def admit_many(self, envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
+        """Put (sig, body) pairs of other peers through the gate, in one commit."""
+        with self._commit("cannot add to the ledger") as writer:
+            return [writer.admit(sig, body) for sig, body in envelopes]
+
+    def import_(self, path: Path) -> ImportReport:
+        """Take in an export; any order, as often as you like."""
+        from mesh.edge.store_transfer import import_
+
+        return import_(self.admit_many, path)
+
+    def put_checkpoint(self, cursor: int, state: bytes) -> None:
+        """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""
+        with self._commit("cannot write a checkpoint"):
+            self._db.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state)
+            )
+
+    def close(self) -> None:
+        """Close the database and let go of the lock. Closing twice does nothing."""
+        with self._mutex:
+            if self._lock_fd >= 0:
+                super().close()
+                os.close(self._lock_fd)
+                self._lock_fd = -1
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _commit(self, what: str) -> Iterator[Writer]:
+        """One transaction; on any failure nothing of it stays, on disk or in memory."""
+        with self._mutex, explained(what):
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._writer.forget()
+                _roll_back(self._db)
+                raise
+
+
+def _database(home: Path) -> sqlite3.Connection:
+    db = schema.connect(home / schema.DATABASE, "rwc")
+    try:
+        (home / schema.DATABASE).chmod(0o600)
+        schema.prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    """SQLite may have rolled back by itself already, on a full disk for one."""
+    try:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    except sqlite3.Error:
+        return

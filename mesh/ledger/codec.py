@@ -1,0 +1,78 @@
+"""Canonical bytes: one value has one encoding, and only that encoding is read back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+# A plan with hundreds of considered offers is under 20 KiB; a stranger's event costs us at
+# most this much before we know who signed it.
+MAX_EVENT_BYTES: Final = 64 * 1024
+# JavaScript and most JSON tools lose integers beyond this.
+MAX_INT: Final = 2**53 - 1
+# Our deepest payload nests 5 levels; a bound keeps recursion away from strangers.
+MAX_DEPTH: Final = 16
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+_DECODER: Final = msgspec.json.Decoder()
+
+
+class EncodeError(ValueError):
+    """The value has no canonical bytes; one line says why."""
+
+
+class DecodeError(ValueError):
+    """The bytes are not canonical; one line says why."""
+
+
+def encode(value: dict[str, object]) -> bytes:
+    """Canonical bytes of an object: sorted keys, integers only, at most MAX_EVENT_BYTES."""
+    _check(value, "", MAX_DEPTH)
+    try:
+        body = _ENCODER.encode(value)
+    except (UnicodeEncodeError, msgspec.MsgspecError, TypeError) as error:
+        raise EncodeError(f"cannot be written as JSON: {error}") from error
+    if len(body) > MAX_EVENT_BYTES:
+        raise EncodeError(f"{len(body)} bytes, an event may have {MAX_EVENT_BYTES}")
+    return body
+
+
+def decode(body: bytes) -> dict[str, object]:
+    """The object these bytes encode; refuses any bytes `encode` would not have written."""
+    if len(body) > MAX_EVENT_BYTES:
+        raise DecodeError(f"{len(body)} bytes, an event may have {MAX_EVENT_BYTES}")
+    try:
+        value = _DECODER.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise DecodeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DecodeError("not a JSON object")
+    try:
+        again = encode(value)
+    except EncodeError as error:
+        raise DecodeError(str(error)) from error
+    if again != body:
+        raise DecodeError("not canonical: keys unsorted, repeated, or spaced otherwise")
+    return value
+
+
+def _check(value: object, where: str, depth: int) -> None:
+    """Walks a value, refusing what has no canonical form."""
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if isinstance(value, int):
+        if not -MAX_INT <= value <= MAX_INT:
+            raise EncodeError(f"{where or 'value'}: integer beyond ±(2**53-1)")
+    elif depth == 0:
+        raise EncodeError(f"{where or 'value'}: nested deeper than {MAX_DEPTH}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise EncodeError(f"{where or 'value'}: key {key!r} is not text")
+            _check(item, f"{where}.{key}"[:80] if where else key[:80], depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]"[:80], depth - 1)
+    else:
+        raise EncodeError(f"{where or 'value'}: {type(value).__name__} is not allowed in an event")

@@ -1,0 +1,38 @@
+"""What an event is: a signed fact, and the one order every peer sorts it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+SCHEMA_VERSION: Final = 1
+NO_PREV: Final = "0" * 64
+
+# What the author signs. `id` and `sig` are derived from these bytes, so they stay outside.
+BODY_FIELDS: Final = frozenset(
+    ("author", "device_id", "event_type", "hlc", "payload", "prev", "seq", "timestamp", "v")
+)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fact its author signed. `hlc` is "<ms>-<counter>", `sig` hex, `prev` hex of a hash."""
+
+    id: str
+    timestamp: str
+    device_id: str
+    event_type: str
+    payload: dict[str, object]
+    author: str
+    seq: int
+    prev: str
+    hlc: str
+    sig: str
+    v: int
+
+
+def order_key(event: Event) -> tuple[int, int, str, int]:
+    """Sorts events the same way on every peer: (hlc ms, hlc counter, author, seq)."""
+    ms, _, counter = event.hlc.partition("-")
+    return (int(ms), int(counter), event.author, event.seq)
