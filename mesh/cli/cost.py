@@ -32,12 +32,13 @@ def cost(by: str, output: str, as_csv: bool) -> None:
 def _show(report: Mapping[str, Any]) -> None:
     from mathcore.units import show_nusd
 
-    rows: list[list[object]] = []
     key = "period" if report["by"] in ("day", "month") else report["by"]
-    for group in report["groups"]:
-        for line in group["devices"]:
-            rows.append([group[key], line["device_id"], line["model"],
-                         f"{line['hours_used']:.3f}", show_nusd(line["cost_nusd"])])
+    rows: list[list[object]] = [
+        [group[key], line["device_id"], line["model"], f"{line['hours_used']:.3f}",
+         show_nusd(line["cost_nusd"])]
+        for group in report["groups"]
+        for line in group["devices"]
+    ]
     if rows:
         rows.append(["total", "", "", "", show_nusd(report["total_cost_nusd"])])
     heads = (str(key).upper(), "DEVICE", "MODEL", "HOURS", "COST")

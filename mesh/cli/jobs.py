@@ -30,7 +30,7 @@ class RunCommand(click.Command):
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @click.pass_context
-def run(ctx: click.Context, model: str | None, prompt: str | None, input_file: Path | None,
+def run(ctx: click.Context, /, model: str | None, prompt: str | None, input_file: Path | None,
         detach: bool, **options: object) -> None:
     """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
 
@@ -165,12 +165,19 @@ def logs(job_id: str, live: bool) -> None:
     daemon = find_daemon(home)
     if live:
         follow(daemon or need_daemon(home), job_id)
-    # Where a job's folder lies is fixed by the daemon's effects: home/jobs/ID/log.txt.
-    path = home / "jobs" / job_id / "log.txt"
-    if path.is_file():
+    for path in _log_files(home, job_id)[-1:]:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 click.echo(line, nl=False)
+
+
+def _log_files(home: Path, job_id: str) -> list[Path]:
+    """One per attempt, home/jobs/ID-ATTEMPT/log.txt; an id that names a path has none."""
+    from glob import escape
+
+    if "/" in job_id:
+        return []
+    return sorted((home / "jobs").glob(f"{escape(job_id)}-*/log.txt"))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`fleet plan` and `fleet models`: where a model fits, how fast, for how much, and why not there."""
+"""`fleet plan` and `fleet models`: where a model fits, how fast, what it costs, why not there."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,9 +77,9 @@ def _placement(row: Mapping[str, Any]) -> list[object]:
 @json_option
 def models(query: str, output: str) -> None:
     """The built-in catalogue's names, those holding QUERY."""
-    from mathcore.catalogue import names
+    from mathcore.catalogue import model_names
 
-    found = [name for name in names() if query.lower() in name.lower()]
+    found = [name for name in model_names() if query.lower() in name.lower()]
     if output == "json":
         emit_json(found)
         return

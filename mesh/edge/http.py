@@ -23,6 +23,7 @@ from mesh.edge.http_stream import (
     STREAMS,
     end_streams,
     event_dict,
+    known_job,
     stream_events,
     stream_logs,
 )
@@ -106,15 +107,8 @@ async def get_jobs(request: web.Request) -> web.Response:
 async def get_job(request: web.Request) -> web.Response:
     """One job, whole."""
     refuse_unknown(request.query, ())
-    node, job_id = request.app[NODE], _known_job(request)
+    node, job_id = request.app[NODE], known_job(request)
     return answer(job_dict(node.state.jobs[job_id], node.now()))
-
-
-def _known_job(request: web.Request) -> str:
-    job_id = request.match_info["id"]
-    if job_id not in request.app[NODE].state.jobs:
-        raise HttpRefusal(404, "NotFound", f"no job {job_id[:80]}", "see GET /v1/jobs")
-    return job_id
 
 
 async def get_verify(request: web.Request) -> web.Response:
@@ -146,7 +140,7 @@ async def post_job(request: web.Request) -> web.Response:
 async def post_cancel(request: web.Request) -> web.Response:
     """Ask a job to end; 202, for the child needs a moment."""
     refuse_unknown(await read_body(request), ())
-    job_id = _known_job(request)
+    job_id = known_job(request)
     await request.app[NODE].cancel(job_id)
     return answer({"job_id": job_id}, 202)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from mesh.errors import RequestError
 
@@ -114,7 +115,7 @@ def _host(url: str) -> str | None:
         return None
 
 
-def check_token(token: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def check_token(token: str) -> Middleware:
     """The middleware that wants `Authorization: Bearer TOKEN` on all but OPEN_PATHS."""
     wanted = f"Bearer {token}".encode()
 

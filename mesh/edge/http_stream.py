@@ -32,7 +32,7 @@ LOG_POLL_S: Final = 0.1
 # Events read from the store between two chances for other requests to run.
 EVENT_BATCH: Final = 256
 
-STREAMS: Final = web.AppKey("streams", set[asyncio.Task[object]])
+STREAMS: Final[web.AppKey[set[asyncio.Task[object]]]] = web.AppKey("streams", set)
 NODE: Final[web.AppKey[ServedNode]] = web.AppKey("node", ServedNode)
 
 
@@ -63,7 +63,7 @@ async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
     if len(streams) >= MAX_STREAMS:
         raise HttpRefusal(503, "TooManyStreams", f"{MAX_STREAMS} streams are open",
                           "close one and try again")
-    task = asyncio.current_task()
+    task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
     streams.add(task)
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
@@ -94,13 +94,18 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     refuse_unknown(request.query, ("since",))
     cursor = read_cursor(request, "since")
     node = request.app[NODE]
+    async with open_stream(request) as stream:
+        await _follow_events(node, stream, cursor)
+    return stream.response
+
+
+async def _follow_events(node: ServedNode, stream: Stream, cursor: int) -> None:
     # Subscribed before the first read, so nothing falls between history and live.
-    async with open_stream(request) as stream, doorbell(node) as rung:
+    async with doorbell(node) as rung:
         while True:
             cursor = await _send_events(node, stream, cursor)
             if not await wait_for(rung, KEEPALIVE_S):
                 await stream.keep_alive()
-    return stream.response
 
 
 @asynccontextmanager
@@ -151,9 +156,7 @@ def event_dict(event: Event) -> dict[str, object]:
 async def stream_logs(request: web.Request) -> web.StreamResponse:
     """GET /v1/jobs/{id}/logs: what the job wrote, then what it writes, until it ends."""
     refuse_unknown(request.query, ("history", "since"))
-    node, job_id = request.app[NODE], request.match_info["id"]
-    if job_id not in node.state.jobs:
-        raise HttpRefusal(404, "NotFound", f"no job {job_id[:80]}", "see GET /v1/jobs")
+    node, job_id = request.app[NODE], known_job(request)
     path = node.log_path(job_id)
     offset = read_cursor(request, "since")
     if request.query.get("history") == "0" and not offset:
@@ -161,6 +164,14 @@ async def stream_logs(request: web.Request) -> web.StreamResponse:
     async with open_stream(request) as stream:
         await _follow(node, stream, job_id, path, offset)
     return stream.response
+
+
+def known_job(request: web.Request) -> str:
+    """The id in the path, if the ledger knows it; never one that could leave the jobs' folder."""
+    job_id = request.match_info["id"]
+    if "/" in job_id or job_id not in request.app[NODE].state.jobs:
+        raise HttpRefusal(404, "NotFound", f"no job {job_id[:80]}", "see GET /v1/jobs")
+    return job_id
 
 
 async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, offset: int) -> None:
