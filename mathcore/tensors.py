@@ -87,8 +87,8 @@ def dense_tensors(family: Family, dims: Dims) -> tuple[Tensor, ...]:
     """Every tensor of the model, embedding first."""
     out = [_matrix("token_embd", dims.hidden, dims.vocab)]
     for i in range(dims.layers):
-        for n in range(family.layer_norms):
-            out.append(_vector(f"blk.{i}.norm{n}.weight", dims.hidden, i))
+        norms = [f"blk.{i}.norm{n}.weight" for n in range(family.layer_norms)]
+        out.extend([_vector(name, dims.hidden, i) for name in norms])
         out.extend(_attention(family, dims, i))
         out.extend(_feed_forward(family, dims, i))
     out.append(_vector("output_norm.weight", dims.hidden))

@@ -40,7 +40,7 @@ def _scaled(number: str, scale: int, text: str) -> int:
     digits = whole + part
     if not digits or len(number) > MAX_DIGITS or "." in part:
         raise ValueError(f"'{text}' is not a number with a unit")
-    bottom = 10 ** len(part)
+    bottom = int("1" + "0" * len(part))
     return (2 * int(digits) * scale + bottom) // (2 * bottom)
 
 

@@ -1,0 +1,77 @@
+"""A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
+
+from mathcore.fleet import Query
+from mathcore.planner import Placement, Plan, Refusal
+from mathcore.roofline import Band
+
+
+def _whole(band: Band) -> dict[str, object]:
+    return {"p10": round(band.p10), "p50": round(band.p50), "p90": round(band.p90)}
+
+
+def _rate(band: Band) -> dict[str, object]:
+    return {"p10": round(band.p10, 3), "p50": round(band.p50, 3), "p90": round(band.p90, 3)}
+
+
+def _query(query: Query) -> dict[str, object]:
+    return {
+        "model": query.model_ref,
+        "architecture": query.model.architecture,
+        "parameters": query.model.parameters,
+        "quant": query.quant,
+        "kv_type": query.kv_type,
+        "batch": query.batch,
+        "context": query.context,
+        "prompt_tokens": query.prompt_tokens,
+        "tokens": query.tokens,
+        "engine": query.engine,
+        "max_latency_ms": query.max_latency_ms,
+        "on": query.on,
+    }
+
+
+def placement_dict(placed: Placement) -> dict[str, object]:
+    """One placement as the plan's JSON shows it."""
+    need = placed.footprint
+    return {
+        "device": placed.name,
+        "device_id": placed.device_id,
+        "provider": placed.provider,
+        "engine": placed.engine,
+        "quant": placed.quant,
+        "fit": placed.fit,
+        "footprint": {
+            "weights_bytes": need.weights_bytes,
+            "kv_bytes": need.kv_bytes,
+            "state_bytes": need.state_bytes,
+            "compute_bytes": need.compute_bytes,
+            "overhead_bytes": need.overhead_bytes,
+            "host_bytes": need.host_bytes,
+            "total_bytes": need.total_bytes,
+            "free_bytes": placed.free_bytes,
+        },
+        "tokens_per_s": _rate(placed.tokens_per_s),
+        "prefill_tokens_per_s": _rate(placed.prefill_tokens_per_s),
+        "duration_ms": _whole(placed.duration_ms),
+        "cost_nusd": _whole(placed.cost_nusd),
+        "basis": placed.basis,
+    }
+
+
+def _refusal(refusal: Refusal) -> dict[str, object]:
+    return {
+        "device": refusal.name,
+        "device_id": refusal.device_id,
+        "code": refusal.code,
+        "text": refusal.text,
+        "missing_bytes": refusal.missing_bytes,
+    }
+
+
+def plan_dict(plan: Plan) -> dict[str, object]:
+    """The whole plan: {query, placements, refusals}."""
+    return {
+        "query": _query(plan.query),
+        "placements": [placement_dict(placed) for placed in plan.placements],
+        "refusals": [_refusal(refusal) for refusal in plan.refusals],
+    }
