@@ -1,4 +1,4 @@
-"""Compiles mathcore with mypyc where a C compiler exists; installs it as plain Python where none does.
+"""Compiles mathcore with mypyc where a C compiler exists; elsewhere it installs as plain Python.
 
 FLEET_COMPILE=0 skips the compiler, FLEET_COMPILE=require makes its absence an error.
 """

@@ -1,4 +1,4 @@
-"""Where this peer keeps its state and what a person may set, from fleet.toml and FLEET_* variables."""
+"""Where this peer keeps its state, and its settings from fleet.toml and FLEET_* variables."""
 
 import os
 import platform
@@ -16,10 +16,10 @@ class Config:
 
     name: str
     port: int = 0
-    tariff_nusd_per_kwh: int = 0
+    tariff_nusd_per_kwh: int = 150_000_000  # $0.15 a kWh, US residential mean
     host_price_nusd: int = 0
     host_lifetime_months: int = 60
-    host_watts: int = 0
+    host_watts: int = 65  # a desktop processor under load, when nobody measured it
 
 
 def fleet_home() -> Path:

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
-from mesh.config import Config
+from mesh.config import Config, load_config, slug
 from mesh.edge.effects import Effects
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.store import Ledger, VerifyReport
@@ -17,7 +21,7 @@ from mesh.errors import RequestError
 from mesh.ledger.event import Event
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
-from mesh.requests import JobRequest, latency_ms, parse_job, parse_note
+from mesh.requests import JobRequest, latency_ms, parse_device, parse_job, parse_note
 from mesh.state.fold import State, apply, fold
 from mesh.views import plan_query, status_dict
 
@@ -126,8 +130,7 @@ class Node:
         return await self.emit("note_added", self._local.primary_id, {"text": parse_note(text)})
 
     async def add_device(self, payload: Mapping[str, object]) -> Event:
-        fact = dict(payload)
-        device_id = str(fact.pop("device_id", "")) or f"dev-{fact.get('name', '')}"
+        device_id, fact = parse_device(payload)
         return await self.emit("device_registered", device_id, fact)
 
     async def remove_device(self, device: str, reason: str) -> Event:
@@ -203,3 +206,53 @@ def _submission(job_id: str, request: JobRequest) -> dict[str, object]:
         "cwd": request.cwd,
     }
     return fact | {key: value for key, value in optional.items() if value is not None}
+
+
+def serve(home: Path, name: str | None, port: int) -> None:
+    """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken."""
+    config = load_config(home)
+    config = replace(config, name=slug(name or config.name), port=port or config.port)
+    asyncio.run(_serve(home, config))
+
+
+async def _serve(home: Path, config: Config) -> None:
+    from aiohttp import web
+
+    from mesh.edge.http import make_app
+
+    ledger = Ledger.open(home)
+    node = Node(home, config, ledger)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, node.shutdown)
+    token = _token(home)
+    runner = web.AppRunner(make_app(node, token), handle_signals=False, shutdown_timeout=1.0)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", config.port)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        announcement = {"pid": os.getpid(), "url": url, "started_ms": now_ms()}
+        _private(home / "daemon.json", json.dumps(announcement))
+        print(f"fleet: {config.name} listens on {url}", flush=True)
+        await node.run()
+    finally:
+        (home / "daemon.json").unlink(missing_ok=True)
+        await runner.cleanup()
+        node.close()
+
+
+def _token(home: Path) -> str:
+    """The loopback token, made once; whoever reads the file may command this peer."""
+    path = home / "token"
+    if not path.exists():
+        _private(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()
+
+
+def _private(path: Path, text: str) -> None:
+    """Write a file only its owner reads, whole or not at all."""
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)

@@ -1,11 +1,12 @@
 """What a person or a program may ask: JSON or options in, checked values out, one line for a mistake."""
 
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from mathcore.units import parse_duration_ms
+from mathcore.hardware import GpuFacts, lookup_gpu
+from mathcore.units import parse_bytes, parse_duration_ms, parse_nusd
 from mesh.errors import RequestError
 
 # Ceilings no real request comes near; they keep byte arithmetic far below 2**62 and payloads small.
@@ -14,6 +15,13 @@ MAX_CONTEXT = 100_000_000
 MAX_PROMPT_CHARS = 32_768  # a prompt travels in the ledger, whose events hold 64 KiB
 MAX_NOTE_CHARS = 8_192
 MAX_COMMAND_WORDS = 256
+ENGINES = ("llama.cpp", "mlx", "ollama", "tgi", "vllm")
+# 24 GiB cards were seen to report 0.48 GiB less than their name says, 48 GiB ones 0.60.
+DRIVER_RESERVE_BYTES = 512 * 1024 * 1024
+# A card nobody catalogued: the median of the desktop cards that are. Its basis says "prior".
+PRIOR_BANDWIDTH = 500_000_000_000
+# US residential mean, $0.15 a kWh; `tariff_nusd_per_kwh` in fleet.toml sets your own.
+DEFAULT_TARIFF_NUSD_PER_KWH = 150_000_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
@@ -53,11 +61,28 @@ class JobRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     max_latency: str | None = None
     max_latency_ms: Count | None = None
     on: Name | None = None
-    job_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    job_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
     cwd: str | None = None
 
 
-Request = TypeVar("Request", PlanRequest, JobRequest)
+class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Hardware described by hand, in the words of `fleet devices add`."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    gpu: Name
+    memory: str | None = None
+    count: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    cores: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    network: str | None = None
+    backends: str | None = None
+    location: Literal["lan", "tailnet", "cloud"] = "lan"
+    transport: Literal["agent", "ssh", "api"] = "ssh"
+    price: str | None = None
+    lifetime: str | None = None
+    watts: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+
+
+Request = TypeVar("Request", PlanRequest, JobRequest, DeviceRequest)
 
 
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
@@ -85,6 +110,76 @@ def parse_note(text: str) -> str:
             "BadRequest", f"the note has {len(note)} characters", f"at most {MAX_NOTE_CHARS}"
         )
     return note
+
+
+def parse_device(given: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """(device_id, `device_registered` payload) of hand-described hardware.
+
+    An accelerator outside the catalogue needs its memory; its speed then rests on the class prior.
+    """
+    asked = _convert(given, DeviceRequest)
+    known = lookup_gpu(asked.gpu)
+    if known is None and asked.memory is None:
+        raise RequestError(
+            "BadRequest", f"{asked.gpu!r} is not in the catalogue", "add --memory 24GiB"
+        )
+    memory = _read("memory", parse_bytes, asked.memory) if asked.memory else 0
+    memory = memory or (known.memory_bytes if known else 0)
+    lifetime = _read("lifetime", _months, asked.lifetime) if asked.lifetime else 60
+    return f"dev-{asked.name.lower()}", {
+        "name": asked.name,
+        "kind": known.kind if known else "gpu",
+        "model": known.name if known else asked.gpu,
+        "count": asked.count,
+        "memory_bytes": memory,
+        "free_bytes": usable_bytes(memory, known),
+        "free_basis": "estimated",
+        "bandwidth_bytes_per_s": known.bandwidth_bytes_per_s if known else PRIOR_BANDWIDTH,
+        "bandwidth_basis": "catalogue" if known else "prior",
+        "flops": known.flops if known else 0,
+        "watts": asked.watts or (known.watts if known else 0),
+        "engines": _engines(asked.backends),
+        "location": asked.location,
+        "transport": asked.transport,
+        "provider": asked.transport,
+        "cores": asked.cores or 0,
+        "network": asked.network or "",
+        "price_nusd": _read("price", parse_nusd, asked.price) if asked.price else 0,
+        "lifetime_months": lifetime,
+        "tariff_nusd_per_kwh": DEFAULT_TARIFF_NUSD_PER_KWH,
+        "described_by": "hand",
+    }
+
+
+def usable_bytes(memory_bytes: int, known: GpuFacts | None) -> int:
+    """What a driver leaves of nominal memory: seen on that card, else the seen minimum less."""
+    if known is not None and known.usable_bytes:
+        return min(memory_bytes, known.usable_bytes)
+    return max(0, memory_bytes - DRIVER_RESERVE_BYTES)
+
+
+def _engines(backends: str | None) -> list[str]:
+    chosen = [word.strip().lower() for word in (backends or "llama.cpp").split(",")]
+    unknown = [word for word in chosen if word not in ENGINES]
+    if unknown:
+        raise RequestError(
+            "BadRequest", f"unknown backend {unknown[0]!r}", f"one of {', '.join(ENGINES)}"
+        )
+    return sorted(set(chosen))
+
+
+def _months(text: str) -> int:
+    months = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= months <= 1200:
+        raise ValueError(f"{text!r} is not a number of months between 1 and 1200")
+    return months
+
+
+def _read(field: str, parse: Callable[[str], int], value: str) -> int:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise RequestError("BadRequest", f"{field}: {error}", "fleet devices add --help") from error
 
 
 def latency_ms(request: PlanRequest | JobRequest) -> int | None:

@@ -18,7 +18,9 @@ LAYERS = (  # low to high; a module may import its own layer and those before it
     ("mesh.node",),
     ("mesh.cli", "mesh.__main__"),
 )
-PURE = ("mathcore", "providers.base", "providers.engine", "mesh.ledger", "mesh.state", "mesh.policy")
+PURE = (
+    "mathcore", "providers.base", "providers.engine", "mesh.ledger", "mesh.state", "mesh.policy"
+)
 WORLD = frozenset(
     "asyncio socket ssl subprocess threading os pathlib random time shutil aiohttp asyncssh "
     "zeroconf pynvml tailscale psutil sqlite3".split()

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from providers.models import resolve
+
 from mathcore.planner import Placement, Plan
 from mathcore.price import cost_nusd
 from mathcore.render import plan_dict
@@ -20,7 +22,6 @@ from mesh.views import DEFAULT_TOKENS, make_plan
 from providers import local
 from providers.base import Launch, ProviderError
 from providers.engine import llamacpp
-from providers.models import resolve
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 
@@ -47,7 +48,7 @@ class Effects:
 
     def job_dir(self, job_id: str) -> Path:
         """Where an attempt keeps its log, its claim and its result."""
-        return self._jobs_dir / f"{job_id}-{ATTEMPT}"
+        return local.job_dir(self._jobs_dir, job_id, ATTEMPT)
 
     async def run(self, command: Command) -> None:
         """Carry out one command; safe to repeat after a crash at any point."""
@@ -133,33 +134,32 @@ class Effects:
         await self._emit("job_started", job.device_id, fact)
 
     def _launch(self, job: JobView) -> Launch:
+        env = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
         if job.kind == "command":
-            cwd = str(job.request.get("cwd") or Path.home())
-            return self._launch_of(job, "command", job.command, {"cwd": cwd})
+            spec: dict[str, object] = {"cwd": str(job.request.get("cwd") or Path.home())}
+            return Launch(
+                job_id=job.job_id, attempt=ATTEMPT, kind="command", argv=job.command, env=env,
+                spec=spec,
+            )
         request = plan_request(job)
         source = resolve(request.model)
-        if source.path is None:
+        if source.path is None or not source.path.endswith(".gguf"):
             raise ProviderError(
-                f"{request.model} is a catalogue name, not a file here",
-                "give the path of a GGUF file: fleet run ./model.gguf --prompt …",
+                f"{request.model} names a shape, not a file llama.cpp can load",
+                "give the path of a GGUF file: fleet run ./model.gguf --prompt TEXT",
             )
-        spec: dict[str, object] = {
-            "model_path": source.path,
-            "context_total": request.context * request.batch,
-            "parallel": request.batch,
-            "tokens": request.tokens or min(DEFAULT_TOKENS, request.context),
-            "ignore_eos": request.tokens is not None,
-            "prompt": str(job.request.get("prompt", "")),
-            "kv_type": request.kv_type,
-        }
-        return self._launch_of(job, "model", llamacpp.argv(sys.executable, self.job_dir(job.job_id)), spec)
-
-    def _launch_of(
-        self, job: JobView, kind: str, argv: tuple[str, ...], spec: dict[str, object]
-    ) -> Launch:
-        env = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
-        return Launch(
-            job_id=job.job_id, attempt=ATTEMPT, kind=kind, argv=tuple(argv), env=env, spec=spec
+        return llamacpp.launch(
+            job_id=job.job_id,
+            attempt=ATTEMPT,
+            python=sys.executable,
+            model_path=source.path,
+            tokens=request.tokens or min(DEFAULT_TOKENS, request.context),
+            context=request.context,
+            batch=request.batch,
+            prompt=str(job.request.get("prompt", "")),
+            prompt_tokens=request.prompt_tokens or 0,
+            kv_type=request.kv_type,
+            ignore_eos=request.tokens is not None,
         )
 
     async def _watch(self, job: JobView) -> None:
@@ -175,7 +175,7 @@ class Effects:
         handle = local.adopt(self.job_dir(job.job_id))
         if handle is not None:
             await local.cancel(handle)
-        if handle is None and not job.dispatched_ms:
+        if not (self.job_dir(job.job_id) / "runner.json").exists():
             fact: dict[str, object] = {"job_id": job.job_id, "attempt": ATTEMPT}
             fact |= {"actual_duration_ms": 0, "actual_cost_nusd": 0}
             await self._emit("job_cancelled", "none", fact)

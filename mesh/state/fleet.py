@@ -1,4 +1,4 @@
-"""Devices as the ledger knows them: the last registration of each, and what the planner needs of it."""
+"""Devices as the ledger knows them: the last registration of each, as the planner sees it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""State = all events folded in their total order. A function of the set of events, not of arrival."""
+"""State = all events folded in their total order: a function of the set, not of arrival."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
