@@ -54,4 +54,5 @@ def line_of(error: Exception) -> str:
     if not isinstance(getattr(error, "text", None), str):
         hint = "FLEET_DEBUG=1 shows where"
     line = " ".join(f"{text}".split()).rstrip(".")
-    return f"fleet: {line}. try: {' '.join(str(hint).split())}" if hint else f"fleet: {line}"
+    advice = " ".join(str(hint).split()).removeprefix("run: ")
+    return f"fleet: {line}. try: {advice}" if advice else f"fleet: {line}"

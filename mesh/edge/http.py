@@ -21,6 +21,7 @@ from mesh.edge.http_node import ServedNode
 from mesh.edge.http_stream import (
     NODE,
     STREAMS,
+    Streams,
     end_streams,
     event_dict,
     known_job,
@@ -38,7 +39,7 @@ def make_app(node: ServedNode, token: str) -> web.Application:
         middlewares=[shape_errors, check_origin, check_token(token)],
     )
     app[NODE] = node
-    app[STREAMS] = set()
+    app[STREAMS] = Streams()
     app.on_shutdown.append(end_streams)
     app.add_routes(_reads() + _writes())
     return app

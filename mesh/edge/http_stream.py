@@ -32,7 +32,12 @@ LOG_POLL_S: Final = 0.1
 # Events read from the store between two chances for other requests to run.
 EVENT_BATCH: Final = 256
 
-STREAMS: Final[web.AppKey[set[asyncio.Task[object]]]] = web.AppKey("streams", set)
+
+class Streams(set[asyncio.Task[object]]):
+    """The tasks now streaming to a client."""
+
+
+STREAMS: Final = web.AppKey("streams", Streams)
 NODE: Final[web.AppKey[ServedNode]] = web.AppKey("node", ServedNode)
 
 
