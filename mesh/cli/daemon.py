@@ -58,7 +58,8 @@ def _start(home: Path, name: str | None, port: int) -> None:
         if child.poll() is not None:
             stop(INTERNAL, f"the daemon ended at once: {_last_line(log)}", f"reading {log}")
         time.sleep(POLL_S)
-    stop(UNREACHABLE, f"not ready after {READY_DEADLINE_S:.0f} s: {_last_line(log)}", f"reading {log}")
+    waited = f"not ready after {READY_DEADLINE_S:.0f} s"
+    stop(UNREACHABLE, f"{waited}: {_last_line(log)}", f"reading {log}")
 
 
 def _is_ready(daemon: Daemon) -> bool:
@@ -71,7 +72,8 @@ def _is_ready(daemon: Daemon) -> bool:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return lines[-1].removeprefix("fleet: ").partition(". try: ")[0] if lines else "it wrote nothing"
+    said = lines[-1] if lines else "it wrote nothing"
+    return said.removeprefix("fleet: ").partition(". try: ")[0]
 
 
 @click.command()

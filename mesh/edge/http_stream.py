@@ -82,7 +82,8 @@ async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
 
 async def end_streams(app: web.Application) -> None:
     """At shutdown: no stream may hold the daemon open."""
-    for task in list(app[STREAMS]):
+    streams = app[STREAMS]
+    for task in list(streams):
         task.cancel()
 
 
