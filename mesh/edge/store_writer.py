@@ -7,7 +7,7 @@ from typing import Final
 
 from mesh.edge.identity import Identity
 from mesh.edge.store_errors import StoreError
-from mesh.ledger import chain, codec, document, gate, hlc, signing
+from mesh.ledger import chain, codec, document, gate, hlc, ids, signing
 from mesh.ledger.event import SCHEMA_VERSION, Event
 
 # A held event waits for its predecessor. An honest peer is behind by one sync round; 256 of
@@ -160,20 +160,18 @@ class Writer:
         head = self._heads.get(author)
         if head is None:
             row = self._db.execute(
-                "SELECT seq, hash, hlc_ms, hlc_counter FROM events WHERE author = ?"
-                " ORDER BY seq DESC LIMIT 1", (author,),
+                "SELECT body, sig FROM events WHERE author = ? ORDER BY seq DESC LIMIT 1",
+                (author,),
             ).fetchone()
-            head = chain.GENESIS if row is None else chain.Head(
-                seq=row[0], hash=row[1], stamp=hlc.Stamp(row[2], row[3])
-            )
+            head = chain.GENESIS if row is None else _read_head(author, *row)
             self._heads[author] = head
         return head
 
     def _hash_at(self, author: str, seq: int) -> str | None:
         row = self._db.execute(
-            "SELECT hash FROM events WHERE author = ? AND seq = ?", (author, seq)
+            "SELECT body FROM events WHERE author = ? AND seq = ?", (author, seq)
         ).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else ids.event_hash(row[0])
 
     def _clock(self, own: hlc.Stamp, now: int) -> hlc.Stamp:
         """Our last stamp, or the latest one seen that is not too far ahead of `now`."""
@@ -185,3 +183,13 @@ class Writer:
 
     def _count(self, query: str, *values: str) -> int:
         return int(self._db.execute(query, values).fetchone()[0])
+
+
+def _read_head(author: str, body: bytes, sig: bytes) -> chain.Head:
+    """The head its signed bytes describe: a damaged one must not become a link of the chain."""
+    event = gate.inspect(sig, body)
+    if isinstance(event, Event) and event.author == author:
+        return chain.Head(
+            seq=event.seq, hash=ids.event_hash(body), stamp=hlc.parse(event.hlc)
+        )
+    raise StoreError(f"the last event of author {author[:16]} is damaged", "run: fleet verify")
