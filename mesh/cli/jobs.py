@@ -172,12 +172,12 @@ def logs(job_id: str, live: bool) -> None:
 
 
 def _log_files(home: Path, job_id: str) -> list[Path]:
-    """One per attempt, home/jobs/ID-ATTEMPT/log.txt; an id that names a path has none."""
+    """One per attempt, home/jobs/ID/ATTEMPT/log.txt; an id that names a path has none."""
     from glob import escape
 
     if "/" in job_id:
         return []
-    return sorted((home / "jobs").glob(f"{escape(job_id)}-*/log.txt"))
+    return sorted((home / "jobs").glob(f"{escape(job_id)}/*/log.txt"))
 
 
 @click.command()
