@@ -107,11 +107,8 @@ def _embedding(header: GgufHeader, hidden: int) -> Tensor:
     raise CardError("token_embd.weight", "is missing")
 
 
-def _has(header: GgufHeader, name: str) -> bool:
-    for tensor in header.tensors:
-        if tensor.name == name:
-            return True
-    return False
+def _names(header: GgufHeader) -> set[str]:
+    return {tensor.name for tensor in header.tensors}
 
 
 def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec:
@@ -133,7 +130,7 @@ def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec
         context_length=_int_or(header, f"{arch}.context_length", 0),
         layers=tuple(_layers(header, arch, count, hidden, heads)),
         tensors=header.tensors,
-        tied=not _has(header, "output.weight"),
+        tied="output.weight" not in _names(header),
         parameters=parameters,
         active_parameters=parameters,
         quant=_file_type(header),
