@@ -49,8 +49,8 @@ class Node:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = False
-        self._effects = Effects(home, ledger.author, lambda: self.state, self.emit)
         self._local = LocalDevices(config, ledger.peer_id, home)
+        self._effects = Effects(home, ledger.author, lambda: self.state, self.live, self.emit)
 
     @property
     def peer_id(self) -> str:
@@ -177,7 +177,8 @@ class Node:
 
 def _resolvable(model: str) -> None:
     """RequestError unless the model can be read."""
-    from providers.models import ModelError, resolve
+    from providers.base import ModelError
+    from providers.models import resolve
 
     try:
         resolve(model)

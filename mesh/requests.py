@@ -83,6 +83,7 @@ class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
 
 
 Request = TypeVar("Request", PlanRequest, JobRequest, DeviceRequest)
+Ask = TypeVar("Ask", PlanRequest, JobRequest)
 
 
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
@@ -206,7 +207,7 @@ def _sentence(message: str) -> str:
     return f"{where.rstrip('`')}: {what.lower()}" if where else what
 
 
-def _bounded(request: Request) -> Request:
+def _bounded(request: Ask) -> Ask:
     latency_ms(request)
     if request.kv_type not in KV_TYPES:
         raise RequestError(

@@ -125,7 +125,8 @@ def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (
 
 def query_of(request: PlanRequest) -> Query:
     """The planner's question for a checked request; an unreadable model raises RequestError."""
-    from providers.models import ModelError, resolve
+    from providers.base import ModelError
+    from providers.models import resolve
 
     try:
         source = resolve(request.model)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from providers.models import resolve
 
+from mathcore.device import DeviceSpec
 from mathcore.planner import Placement, Plan
 from mathcore.price import cost_nusd
 from mathcore.render import plan_dict
@@ -23,6 +24,7 @@ from providers import local
 from providers.base import Launch, ProviderError
 from providers.engine import llamacpp
 
+Live = Callable[[], list[DeviceSpec]]
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 
 ATTEMPT = 1  # one attempt per job: a retry is a new job until several peers can take one over
@@ -40,9 +42,12 @@ def plan_request(job: JobView) -> PlanRequest:
 class Effects:
     """The hands of one peer: places, starts, watches and stops its own jobs on its own devices."""
 
-    def __init__(self, home: Path, author: str, state: Callable[[], State], emit: Emit) -> None:
+    def __init__(
+        self, home: Path, author: str, state: Callable[[], State], live: Live, emit: Emit
+    ) -> None:
         self._jobs_dir = home / "jobs"
         self._author = author
+        self._live = live
         self._state = state
         self._emit = emit
 
@@ -88,7 +93,8 @@ class Effects:
 
     async def _place_model(self, job: JobView, free: set[str], mine: set[str]) -> None:
         try:
-            made = await asyncio.to_thread(make_plan, self._state(), plan_request(job))
+            live = await asyncio.to_thread(self._live)
+            made = await asyncio.to_thread(make_plan, self._state(), plan_request(job), live)
         except RequestError as error:
             await self._fail(job, error.code, f"{error.text}; {error.hint}")
             return
