@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +38,6 @@ class Ledger(Shelf):
         self.author: Final = who.author
         self.peer_id: Final = who.peer_id
         self._lock_fd = lock_fd
-        self._mutex: Final = threading.RLock()
         self._writer: Final[Writer] = Writer(db, who)
 
     @classmethod
@@ -80,6 +78,16 @@ class Ledger(Shelf):
         from mesh.edge.store_transfer import import_
 
         return import_(self.admit_many, path)
+
+    def verify(self) -> VerifyReport:
+        """Re-check every committed byte, while appending goes on."""
+        with closing(Reader.open(self.home)) as reader:
+            return reader.verify()
+
+    def export(self, path: Path) -> int:
+        """Write every committed event in total order, while appending goes on."""
+        with closing(Reader.open(self.home)) as reader:
+            return reader.export(path)
 
     def put_checkpoint(self, cursor: int, state: bytes) -> None:
         """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ class Shelf:
     def __init__(self, home: Path, db: sqlite3.Connection) -> None:
         self.home: Final = home
         self._db: Final = db
+        # Another thread's transaction is not yet true; readers of this connection wait for it.
+        self._mutex: Final = threading.RLock()
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         """(cursor, event) in arrival order past `after`; StoreError at a damaged one."""
@@ -60,7 +63,7 @@ class Shelf:
 
     def get_checkpoint(self) -> tuple[int, bytes] | None:
         """The state snapshot kept last, as (cursor, blob)."""
-        with explained("cannot read the ledger"):
+        with self._mutex, explained("cannot read the ledger"):
             row = self._db.execute("SELECT cursor, state FROM checkpoints").fetchone()
         return None if row is None else (int(row[0]), bytes(row[1]))
 
@@ -69,14 +72,14 @@ class Shelf:
         self._db.close()
 
     def _rows(self, after: int, size: int) -> list[tuple[int, object, object]]:
-        with explained("cannot read the ledger"):
+        with self._mutex, explained("cannot read the ledger"):
             return self._db.execute(
                 "SELECT cursor, body, sig FROM events WHERE cursor > ? ORDER BY cursor LIMIT ?",
                 (after, size),
             ).fetchall()
 
     def _number(self, query: str) -> int:
-        with explained("cannot read the ledger"):
+        with self._mutex, explained("cannot read the ledger"):
             return int(self._db.execute(query).fetchone()[0])
 
 

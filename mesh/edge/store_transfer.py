@@ -39,11 +39,14 @@ def export(db: sqlite3.Connection, path: Path) -> int:
             raise StoreError(f"cannot export to {path}: it is a folder", "name a file")
         try:
             with draft.open("xb") as file:
+                db.execute("BEGIN")  # one snapshot
                 count = _write(db, file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
         finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             draft.unlink(missing_ok=True)
         sync_folder(path.parent)
     return count

@@ -28,11 +28,15 @@ _COLUMNS: Final = "cursor, id, author, seq, hlc_ms, hlc_counter, hash, body, sig
 def verify(db: sqlite3.Connection) -> VerifyReport:
     """Check rows, chains, segments, evidence of forks, and the database's own structure."""
     check = _Check(db)
+    # One snapshot: a row written between two of our questions is no damage.
+    db.execute("BEGIN")
     for step in (check.rows, check.segments, check.forks, check.structure):
         try:
             step()
         except sqlite3.Error as error:
             check.note("", 0, f"the database is damaged after event {check.cursor}: {error}")
+    if db.in_transaction:
+        db.execute("ROLLBACK")
     findings = tuple(check.findings)
     return VerifyReport(ok=not findings, count=check.count, findings=findings)
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,27 @@ def test_a_reader_reads_a_copy_that_nobody_can_write(tmp_path: Path) -> None:
         reader.close()
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_ledger_that_grows_while_it_is_checked_is_no_damage(ledger: Ledger) -> None:
+    notes(ledger, 50)
+    done = threading.Event()
+
+    def grow() -> None:
+        while not done.is_set():
+            ledger.append("note_added", "", {}, NOW)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        reports = [ledger.verify() for _ in range(10)]
+        ledger.export(ledger.home / "out.jsonl")
+        seen = [event.seq for _, event in ledger.events()]
+    finally:
+        done.set()
+        writer.join()
+    assert [report.findings for report in reports] == [()] * 10
+    assert seen == list(range(1, len(seen) + 1))
 
 
 def test_a_checkpoint_is_kept_and_replaced(ledger: Ledger) -> None:
