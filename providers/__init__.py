@@ -1,0 +1,1 @@
+"""Where jobs can run: engines, supervised processes, and what this machine is made of."""

@@ -1,0 +1,1 @@
+"""What each engine is told and what its words mean. Pure translation."""

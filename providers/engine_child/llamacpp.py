@@ -1,0 +1,166 @@
+"""Run one llama.cpp job in this process: load, complete `parallel` prompts at once, measure.
+
+`FLEET_JOB_DIR=… python -m providers.engine_child.llamacpp`. The text goes to stdout, llama.cpp's
+log to stderr, the numbers to JOB_DIR/engine.json. Exit 78: this model can't run here.
+"""
+
+import http.client
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+from providers import durable
+from providers.engine.llamacpp import parse_memory
+from providers.log import SPEAKER
+from providers.runner import JOB_DIR, SETUP_EXIT
+
+Reply = dict[str, object]
+LOADED = "engine: model loaded"
+# The runner copies our words into log.txt; it is behind by a pipe, not by seconds.
+LOG_LIMIT_S = 3.0
+LOG_EVERY_S = 0.01
+LOG_HEAD_BYTES = 4 * 1024 * 1024  # every load line is in the first few KiB
+# Repeated to fill a prompt of a wanted length when the job brings none.
+FILLER = "The quick brown fox reads a ledger. "
+
+
+def main() -> int:
+    """Load, run, report."""
+    job_dir = Path(os.environ[JOB_DIR])
+    spec = (durable.read_json(job_dir / "launch.json") or {}).get("spec")
+    if not isinstance(spec, dict):
+        refuse(f"no spec in {job_dir / 'launch.json'}")
+    server = load(spec)
+    print(LOADED, file=sys.stderr, flush=True)
+    begun = time.monotonic()
+    replies = complete(server.listening_address, spec)
+    wall_ms = int((time.monotonic() - begun) * 1000)
+    for reply in replies:
+        print(reply["content"], flush=True)
+    log = loaded_log(job_dir / "log.txt")
+    durable.write_json(job_dir / "engine.json", report(replies, wall_ms, log))
+    return 0
+
+
+def load(spec: dict[str, object]):  # type: ignore[no-untyped-def]  # the engine has no types
+    """The engine's server on a loopback port of its own choosing."""
+    model_path = str(spec["model_path"])
+    if not Path(model_path).is_file():
+        refuse(f"no model file at {model_path}")
+    try:
+        import xllamacpp
+    except ImportError as error:
+        refuse(f"xllamacpp isn't installed ({error}); run: pip install 'fleet-ledger[llamacpp]'")
+    kinds = {name[10:].lower(): name for name in dir(xllamacpp.ggml_type)}
+    kind = kinds.get(str(spec["kv_type"]))
+    if kind is None:
+        refuse(f"llama.cpp has no cache type {spec['kv_type']!r}; try f16 or q8_0")
+    params = xllamacpp.CommonParams()
+    params.model.path = model_path
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.n_ctx, params.n_parallel = spec["context_total"], spec["parallel"]
+    params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
+    params.cache_ram_mib = 0  # a finished job's prompt is never asked for again
+    params.verbosity = 4  # the level at which buffer sizes are logged
+    if spec.get("threads"):
+        params.cpuparams.n_threads = spec["threads"]
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError:
+        refuse(f"llama.cpp can't load {model_path}; is it a whole GGUF? See this job's log")
+
+
+def refuse(text: str) -> NoReturn:
+    """One clear line, and the exit code that means "not here"."""
+    print(SPEAKER + text, file=sys.stderr, flush=True)
+    sys.exit(SETUP_EXIT)
+
+
+def complete(address: str, spec: dict[str, object]) -> list[Reply]:
+    """Every sequence at once, in order."""
+    host = address.removeprefix("http://")
+    count = int(str(spec["parallel"]))
+    body = {
+        "prompt": prompt(host, spec),
+        "n_predict": spec["tokens"],
+        "ignore_eos": bool(spec.get("ignore_eos", True)),
+        "cache_prompt": False,  # equal prompts would share a prefill and flatter the number
+    }
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: post(host, "/completion", body), range(count)))
+
+
+def prompt(host: str, spec: dict[str, object]) -> str | list[int]:
+    """The job's own words, or exactly `prompt_tokens` tokens of filler."""
+    text, wanted = str(spec["prompt"]), int(str(spec["prompt_tokens"]))
+    if text or not wanted:
+        return text
+    tokens = post(host, "/tokenize", {"content": FILLER})["tokens"]
+    assert isinstance(tokens, list)
+    return (tokens * (wanted // len(tokens) + 1))[:wanted]
+
+
+def post(host: str, path: str, body: dict[str, object]) -> Reply:
+    """One question to the engine's own server; it answers when the text is whole."""
+    link = http.client.HTTPConnection(host)
+    link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    response = link.getresponse()
+    data = response.read()
+    link.close()
+    if response.status != 200:
+        print(f"{SPEAKER}llama.cpp refused: {data.decode(errors='replace')}", file=sys.stderr)
+        os._exit(1)  # other sequences still hold their threads
+    reply = json.loads(data)
+    assert isinstance(reply, dict)
+    return reply
+
+
+def loaded_log(path: Path) -> str:
+    """The log up to our own mark, once the runner has written it."""
+    deadline = time.monotonic() + LOG_LIMIT_S
+    while True:
+        with path.open("rb") as log:
+            text = log.read(LOG_HEAD_BYTES).decode(errors="replace")
+        if LOADED in text or time.monotonic() > deadline:
+            return text
+        time.sleep(LOG_EVERY_S)
+
+
+def report(replies: list[Reply], wall_ms: int, log: str) -> dict[str, object]:
+    """engine.json. Sequences run side by side, so a phase lasts as long as its slowest."""
+    timings = [reply["timings"] for reply in replies]
+    rows = [row for row in timings if isinstance(row, dict)]
+    prompted = sum(int(row["prompt_n"]) for row in rows)
+    generated = sum(int(row["predicted_n"]) for row in rows)
+    prefill_ms = max(float(row["prompt_ms"]) for row in rows)
+    decode_ms = max(float(row["predicted_ms"]) for row in rows)
+    memory = parse_memory(log)
+    return {
+        "prompt_tokens": prompted,
+        "tokens_generated": generated,
+        "prefill_ms": int(prefill_ms),
+        "decode_ms": int(decode_ms),
+        "wall_ms": wall_ms,
+        "prefill_mtps": rate(prompted, prefill_ms),
+        "decode_mtps": rate(generated, decode_ms),
+        "sequences": rows,
+        "memory": {
+            "weights_bytes": memory.weights_bytes,
+            "kv_bytes": memory.kv_bytes,
+            "compute_bytes": memory.compute_bytes,
+            "state_bytes": memory.state_bytes,
+        },
+    }
+
+
+def rate(tokens: int, ms: float) -> int:
+    """Milli-tokens per second."""
+    return int(tokens * 1_000_000 / ms) if ms > 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
