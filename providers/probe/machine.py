@@ -1,0 +1,33 @@
+"""The whole machine in one value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from providers.probe.amd import probe_amd
+from providers.probe.engines import FoundEngine, probe_engines
+from providers.probe.gpu import Gpu
+from providers.probe.host import Host, probe_host
+from providers.probe.nvidia import probe_nvidia
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host, its accelerators and its engines; `notes` say why something wasn't seen."""
+
+    host: Host
+    gpus: tuple[Gpu, ...]
+    engines: tuple[FoundEngine, ...]
+    notes: tuple[str, ...]
+
+
+def probe_machine(measure: bool = True, disk: Path | None = None) -> Machine:
+    """Look at everything; blocking, about 0.4 s with `measure`, so call it off the event loop."""
+    nvidia, amd = probe_nvidia(), probe_amd()
+    return Machine(
+        host=probe_host(measure, disk),
+        gpus=nvidia.found + amd.found,
+        engines=probe_engines(),
+        notes=tuple(reason for reason in (nvidia.reason, amd.reason) if reason),
+    )
