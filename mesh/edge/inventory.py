@@ -34,7 +34,7 @@ class LocalDevices:
 
     def registrations(self, state: State) -> list[tuple[str, dict[str, object]]]:
         """(device_id, payload) of each device that is new or is not what the ledger says."""
-        machine = probe_machine(self._home)
+        machine = probe_machine(disk=self._home)
         found = [(self.primary_id, self._cpu(machine))]
         found += [(f"{self._prefix}-gpu{i}", self._gpu(machine, i))
                   for i in range(len(machine.gpus))]  # fmt: skip
@@ -42,8 +42,8 @@ class LocalDevices:
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
-        machine = probe_machine(self._home, measure=False)
-        free = {self.primary_id: machine.ram_free_bytes}
+        machine = probe_machine(measure=False)
+        free = {self.primary_id: machine.host.ram_free_bytes}
         for i, gpu in enumerate(machine.gpus):
             free[f"{self._prefix}-gpu{i}"] = gpu.free_bytes
         return [
@@ -60,29 +60,29 @@ class LocalDevices:
             "location": "local",
             "transport": "agent",
             "provider": "local",
-            "cores": machine.physical_cores,
-            "ram_bytes": machine.ram_bytes,
-            "ram_free_bytes": machine.ram_free_bytes,
-            "ram_bandwidth_bytes_per_s": machine.ram_bandwidth_bytes_per_s,
+            "cores": machine.host.cores,
+            "ram_bytes": machine.host.ram_bytes,
+            "ram_free_bytes": machine.host.ram_free_bytes,
+            "ram_bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
             "tariff_nusd_per_kwh": config.tariff_nusd_per_kwh,
             "price_nusd": config.host_price_nusd,
             "lifetime_months": config.host_lifetime_months,
             "described_by": "probe",
-            "os": machine.os,
-            "hostname": machine.hostname,
+            "os": machine.host.os,
+            "hostname": machine.host.hostname,
         }
 
     def _cpu(self, machine: Machine) -> dict[str, object]:
-        found = {engine.name for engine in machine.engines}
+        found = {one.engine for one in machine.engines if one.runs}
         return self._common(machine) | {
             "name": self._config.name,
             "kind": "cpu",
-            "model": machine.cpu_model,
-            "memory_bytes": machine.ram_bytes,
-            "free_bytes": machine.ram_free_bytes,
-            "bandwidth_bytes_per_s": machine.ram_bandwidth_bytes_per_s,
+            "model": machine.host.cpu_model,
+            "memory_bytes": machine.host.ram_bytes,
+            "free_bytes": machine.host.ram_free_bytes,
+            "bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
             "bandwidth_basis": "measured",
-            "flops": machine.cpu_flops,
+            "flops": machine.host.flops,
             "watts": self._config.host_watts,
             "engines": sorted(found.intersection(CPU_ENGINES)),
         }
@@ -99,8 +99,8 @@ class LocalDevices:
             "bandwidth_bytes_per_s": known.bandwidth_bytes_per_s if known else PRIOR_BANDWIDTH,
             "bandwidth_basis": "catalogue" if known else "prior",
             "flops": known.flops if known else 0,
-            "watts": gpu.power_limit_watts or (known.watts if known else 0),
-            "engines": sorted({e.name for e in machine.engines if e.executable}),
+            "watts": gpu.watts_limit or (known.watts if known else 0),
+            "engines": sorted({one.engine for one in machine.engines if not one.runs}),
         }
 
 
