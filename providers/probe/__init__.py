@@ -2,7 +2,7 @@
 
 from providers.probe.engines import FoundEngine
 from providers.probe.gpu import Gpu, Gpus
-from providers.probe.host import Nic
+from providers.probe.host import Host, Nic
 from providers.probe.machine import Machine, probe_machine
 
-__all__ = ["FoundEngine", "Gpu", "Gpus", "Machine", "Nic", "probe_machine"]
+__all__ = ["FoundEngine", "Gpu", "Gpus", "Host", "Machine", "Nic", "probe_machine"]

@@ -32,7 +32,7 @@ def _gpu(index: int, board: Path) -> Gpu:
         used_bytes=used,
         free_bytes=max(0, total - used),
         unified=False,
-        power_limit_watts=max(caps, default=0) // 1_000_000,  # hwmon counts microwatts
+        watts_limit=max(caps, default=0) // 1_000_000,  # hwmon counts microwatts
         utilisation_percent=_number(board / "gpu_busy_percent"),
         compute_capability="",
     )

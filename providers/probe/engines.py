@@ -18,22 +18,21 @@ MODULES = (("llama.cpp", "xllamacpp"), ("vllm", "vllm"), ("mlx", "mlx_lm"))
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEngine:
-    """An engine and where it is: a program on PATH (`executable`) or an importable module."""
+    """An engine and where it is. `runs`: our runner can start it, not only see it."""
 
-    name: str
+    engine: str
     program: str
     where: str
-    executable: bool
+    runs: bool
 
 
 def probe_engines(path: str | None = None) -> tuple[FoundEngine, ...]:
     """Programs on `path` (default: PATH), then importable modules."""
     programs = [(engine, name, shutil.which(name, path=path)) for engine, name in PROGRAMS]
     modules = [(engine, name, _module(name)) for engine, name in MODULES]
-    found = [(row, True) for row in programs] + [(row, False) for row in modules]
     return tuple(
-        FoundEngine(name=engine, program=program, where=where, executable=executable)
-        for (engine, program, where), executable in found
+        FoundEngine(engine=engine, program=name, where=where, runs=name == "xllamacpp")
+        for engine, name, where in (*programs, *modules)
         if where
     )
 

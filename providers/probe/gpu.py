@@ -20,7 +20,7 @@ class Gpu:
     used_bytes: int
     free_bytes: int
     unified: bool
-    power_limit_watts: int
+    watts_limit: int
     utilisation_percent: int
     compute_capability: str  # "8.9"; "" where it doesn't say
 

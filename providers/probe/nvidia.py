@@ -50,7 +50,7 @@ def _board(index: int, handle: Any) -> Gpu:
         used_bytes=used,
         free_bytes=free,
         unified=unified,
-        power_limit_watts=int(milliwatts or 0) // 1000,
+        watts_limit=int(milliwatts or 0) // 1000,
         utilisation_percent=int(load.gpu) if load else 0,
         compute_capability=f"{capability[0]}.{capability[1]}" if capability else "",
     )
