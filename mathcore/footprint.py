@@ -100,6 +100,15 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     return max(logits, inside)
 
 
+def input_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+    """Graph inputs newer llama.cpp builds keep beside the scratch: mask and three embeddings.
+
+    Seen in late-2026 builds, absent before; counted as overhead so that neither overruns.
+    """
+    mask = cells_per_sequence(shape) * shape.micro_batch * 2
+    return mask + 3 * shape.micro_batch * 4 * spec.hidden + MIB
+
+
 def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Logits handed back to the program, one row per sequence; always in host memory."""
     return spec.vocab * shape.sequences * 4
@@ -127,14 +136,16 @@ def footprint(
         kv += size
     compute = compute_bytes(spec, shape)
     logits = output_bytes(spec, shape)
+    inputs = input_bytes(spec, shape)
     if kind == "cpu":
-        total = weights.total_bytes + kv + compute + logits + CPU_OVERHEAD_BYTES
+        overhead = inputs + CPU_OVERHEAD_BYTES
+        total = weights.total_bytes + kv + compute + logits + overhead
         return Footprint(
             weights_bytes=weights.total_bytes, kv_bytes=kv, state_bytes=0,
-            compute_bytes=compute + logits, overhead_bytes=CPU_OVERHEAD_BYTES,
+            compute_bytes=compute + logits, overhead_bytes=overhead,
             host_bytes=0, card_bytes=total,
         )  # fmt: skip
-    each = compute + GPU_OVERHEAD_BYTES
+    each = compute + inputs + GPU_OVERHEAD_BYTES
     held = weights.device_bytes
     card = held + kv + each
     if count > 1:
@@ -146,6 +157,6 @@ def footprint(
         card = _card_share(sizes, count) + (held - inside) + each
     return Footprint(
         weights_bytes=held, kv_bytes=kv, state_bytes=0, compute_bytes=compute * count,
-        overhead_bytes=GPU_OVERHEAD_BYTES * count,
+        overhead_bytes=(inputs + GPU_OVERHEAD_BYTES) * count,
         host_bytes=weights.embedding_bytes + logits + CPU_OVERHEAD_BYTES, card_bytes=card,
     )  # fmt: skip

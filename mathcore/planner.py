@@ -165,9 +165,7 @@ def _place(query: Query, device: DeviceSpec, option: Candidate, need: Footprint)
     depth = query.prompt_tokens + query.tokens // 2
     cache = need.kv_bytes * depth // query.context
     read = weights.total_bytes - (0 if weights.tied else weights.embedding_bytes)
-    step = decode_step_s(
-        device, prior, read, cache, layers, spec.active_parameters, query.batch
-    )
+    step = decode_step_s(device, prior, read, cache, layers, spec.active_parameters, query.batch)
     prompt_total = query.prompt_tokens * query.batch
     first = time_band(
         prefill_s(device, prior, spec.active_parameters, prompt_total, layers),

@@ -40,9 +40,7 @@ def depreciation_nusd(rate: Rate, duration_ms: int) -> int:
     """Straight-line wear of an owned device over `duration_ms`; 0 if no lifetime is given."""
     if rate.lifetime_months <= 0:
         return 0
-    return _round(
-        _lost_nusd(rate) * duration_ms, rate.lifetime_months * HOURS_PER_MONTH * HOUR_MS
-    )
+    return _round(_lost_nusd(rate) * duration_ms, rate.lifetime_months * HOURS_PER_MONTH * HOUR_MS)
 
 
 def energy_nusd(watts: int, duration_ms: int, tariff_nusd_per_kwh: int) -> int:

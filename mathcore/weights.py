@@ -78,9 +78,7 @@ def tensor_type(tensor: Tensor, quant: str, spec: ModelSpec) -> str:
     if base in ("F32", "F16", "BF16"):
         return base
     chosen = base
-    is_output = tensor.name == "output.weight" or (
-        spec.tied and tensor.name == "token_embd.weight"
-    )
+    is_output = tensor.name == "output.weight" or (spec.tied and tensor.name == "token_embd.weight")
     if is_output:
         chosen = "Q8_0" if base == "Q8_0" or tensor.columns % 256 != 0 else "Q6_K"
     elif tensor.layer >= 0:

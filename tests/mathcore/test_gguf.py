@@ -36,7 +36,9 @@ def test_a_header_cut_at_any_byte_is_refused(small: tuple[Path, int]) -> None:
             parse_header(data[:cut])
 
 
-def test_weights_that_are_not_all_there_are_refused(small: tuple[Path, int], tmp_path: Path) -> None:
+def test_weights_that_are_not_all_there_are_refused(
+    small: tuple[Path, int], tmp_path: Path
+) -> None:
     short = tmp_path / "short.gguf"
     data = small[0].read_bytes()
     short.write_bytes(data[: parse_header(data).end + 5000])

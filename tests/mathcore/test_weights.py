@@ -49,4 +49,6 @@ def test_a_tied_embedding_is_counted_once_in_ram_and_copied_to_a_gpu() -> None:
     untied = find_model("llama-3-8b")
     assert untied is not None
     heavy = weigh(untied, "Q8_0")
-    assert heavy.total_bytes - heavy.device_bytes == heavy.embedding_bytes == 128256 * 4096 // 32 * 34
+    assert (
+        heavy.total_bytes - heavy.device_bytes == heavy.embedding_bytes == 128256 * 4096 // 32 * 34
+    )

@@ -1,0 +1,75 @@
+"""What we compute against what real llama.cpp says, live, in a child (it aborts on errors)."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mathcore import GIB, MIB, ContextShape, ModelSpec, weigh
+from mathcore.footprint import compute_bytes, input_bytes, layer_cache_bytes
+from mathcore.gguf_card import spec_from_gguf
+from providers.gguf_file import read_header
+from tests.mathcore.fixtures import write_sparse
+
+CHILD = Path(__file__).with_name("llamacpp_child.py")
+# layers, hidden, feed-forward, heads, KV heads, vocabulary
+SHAPES = {"tiny": (4, 128, 384, 8, 2, 384), "1b": (16, 2048, 8192, 32, 8, 32000)}
+
+
+def engine_log(model: Path, tokens: int, sequences: int) -> str:
+    """llama.cpp's log up to its last allocation; then the child has served its purpose."""
+    child = subprocess.Popen(
+        [sys.executable, str(CHILD), str(model), str(tokens), str(sequences)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )  # fmt: skip
+    lines: list[str] = []
+    with child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            lines.append(line)
+            if "compute buffer size" in line:
+                break
+        child.kill()
+    return "".join(lines)
+
+
+def mib(log: str, name: str) -> float:
+    found = re.findall(name + r" size\s*=\s*([0-9.]+) MiB", log)
+    assert found, f"llama.cpp did not print '{name}':\n{log[-2000:]}"
+    return float(found[0])
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("truth") / f"{request.param}.gguf"
+    write_sparse(path, *SHAPES[request.param])
+    return path
+
+
+def spec_of(path: Path) -> ModelSpec:
+    return spec_from_gguf(read_header(path), path.stem)
+
+
+@pytest.mark.parametrize(("context", "sequences"), [(1000, 1), (2048, 2), (700, 3)])
+def test_memory_is_what_llama_cpp_allocates(model: Path, context: int, sequences: int) -> None:
+    spec = spec_of(model)
+    shape = ContextShape(context=context, sequences=sequences)
+    log = engine_log(model, context * sequences, sequences)
+    cache = sum(layer_cache_bytes(spec, shape))
+    assert mib(log, "llama_kv_cache:") == pytest.approx(cache / MIB, abs=0.006)
+    weights = weigh(spec, spec.quant).total_bytes
+    assert mib(log, "model buffer") == pytest.approx(weights / MIB, abs=0.02)
+    low = compute_bytes(spec, shape)
+    high = low + input_bytes(spec, shape)
+    # The closed form follows a graph allocator: 5 % below is its error, never above the inputs.
+    assert 0.95 * low / MIB <= mib(log, "compute buffer") <= high / MIB
+
+
+def test_a_sparse_8b_has_the_shapes_of_the_real_one(tmp_path: Path) -> None:
+    path = tmp_path / "8b.gguf"
+    total = write_sparse(path, 32, 4096, 14336, 32, 8, 128256)
+    spec = spec_of(path)
+    assert weigh(spec, "F16").total_bytes == total == 16_061_054_976
+    assert sum(layer_cache_bytes(spec, ContextShape(context=8192))) == GIB
