@@ -39,7 +39,8 @@ def test_an_unknown_name_suggests_a_known_one() -> None:
 def test_what_is_not_there_is_refused(ref: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(ref)
-    assert caught.value.text and caught.value.hint
+    assert caught.value.text
+    assert caught.value.hint
 
 
 def test_broken_files_are_refused_by_field(tmp_path: Path) -> None:
