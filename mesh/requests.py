@@ -1,4 +1,4 @@
-"""What a person or a program may ask: JSON or options in, checked values out, one line for a mistake."""
+"""What a person or a program may ask: JSON or options in, checked values out."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, TypeVar

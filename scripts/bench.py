@@ -47,7 +47,8 @@ def fill(home: Path) -> None:
     print(f"append, one fsync each     {EVENTS / took:10,.0f} events/s")
     start = time.perf_counter()
     report = ledger.verify()
-    print(f"verify                     {report.count / (time.perf_counter() - start):10,.0f} events/s")
+    took = time.perf_counter() - start
+    print(f"verify                     {report.count / took:10,.0f} events/s")
     ledger.close()
 
 

@@ -32,7 +32,8 @@ class Demo:
 
     def fleet(self, *words: str, show: bool = True) -> str:
         if show:
-            print("$ fleet", *(w.replace(str(self.model), self.model.name) for w in words), flush=True)
+            shown = (word.replace(str(self.model), self.model.name) for word in words)
+            print("$ fleet", *shown, flush=True)
         done = subprocess.run(
             [sys.executable, "-m", "mesh", *words], env=self.env, text=True, stdout=subprocess.PIPE
         )
@@ -89,7 +90,8 @@ class Demo:
         for term in ("weights_bytes", "kv_bytes", "compute_bytes"):
             said, was = plan["footprint"][term], memory.get(term, 0)
             print(f"{term:<13} {said:>28,}  {was:>14,}")
-        print(f"peak memory   {plan['footprint']['total_bytes']:>28,}  {job['peak_memory_bytes']:>14,}")
+        total = plan["footprint"]["total_bytes"]
+        print(f"peak memory   {total:>28,}  {job['peak_memory_bytes']:>14,}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from providers.models import resolve
-
 from mathcore.device import DeviceSpec
 from mathcore.planner import Placement, Plan
 from mathcore.price import cost_nusd
@@ -23,6 +21,7 @@ from mesh.views import DEFAULT_TOKENS, make_plan
 from providers import local
 from providers.base import Launch, ProviderError
 from providers.engine import llamacpp
+from providers.models import resolve
 
 Live = Callable[[], list[DeviceSpec]]
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]

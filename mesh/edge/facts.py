@@ -13,7 +13,7 @@ def decimal(value: int, places: int) -> str:
 
 
 def plan_fact(placement: Fact) -> Fact:
-    """A placement's JSON with every float as an integer in thousandths, its key ending in _milli."""
+    """A placement's JSON with each float as an integer in thousandths, its key ending in _milli."""
     fact: Fact = {}
     for key, value in placement.items():
         if isinstance(value, dict) and any(isinstance(x, float) for x in value.values()):

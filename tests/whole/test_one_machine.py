@@ -1,6 +1,5 @@
 """One machine end to end, as its user sees it: plan, run, crash, adopt, bill, verify."""
 
-import json
 import sqlite3
 from pathlib import Path
 
