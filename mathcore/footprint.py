@@ -103,7 +103,8 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
 def input_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Graph inputs newer llama.cpp builds keep beside the scratch: mask and three embeddings.
 
-    Seen in late-2026 builds, absent before; counted as overhead so that neither overruns.
+    An upper bound drawn from three models on one late-2026 CPU build (the 8B shape needs all of
+    it); recorded older builds need none. Counted as overhead, beside the compute term.
     """
     mask = cells_per_sequence(shape) * shape.micro_batch * 2
     return mask + 3 * shape.micro_batch * 4 * spec.hidden + MIB

@@ -26,7 +26,7 @@ ENGINE = "llama.cpp"  # the one whose memory we know exactly so far
 # and what grows beside us (graphs, a desktop) grows with the device, so at most 5 % of it.
 MARGIN_BYTES = GIB
 MARGIN_SHARE = 20
-# A cold start: process and backend, then the weights from disk at what one NVMe drive gives.
+# A cold start: process and backend, then the weights from disk. Assumed, not measured.
 START_S = 0.5
 LOAD_BYTES_PER_S = 2_000_000_000
 
