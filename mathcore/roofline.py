@@ -1,8 +1,8 @@
 """Time per token: bytes read over effective bandwidth, plus a fixed cost per layer.
 
 t = bytes / (eta * bandwidth) + layers * tau + arithmetic; (eta, tau) are priors of a class of
-devices until the ledger has measured this one. Decode spreads of GPUs and Apple are the 90th percentile
-of |error| on devices the fit had not met; those of CPUs and of prefill, and every mfu, are
+devices until the ledger has measured this one. Decode spreads of GPUs and Apple are the 90th
+percentile of |error| on devices the fit had not met; those of CPUs and of prefill, and every mfu, are
 judged from published ranges and not calibrated.
 """
 
