@@ -6,7 +6,9 @@ import json
 import os
 import secrets
 import signal
+import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +18,7 @@ from mathcore.device import DeviceSpec
 from mesh.config import Config, load_config, slug
 from mesh.edge.effects import Effects
 from mesh.edge.inventory import LocalDevices
-from mesh.edge.store import Ledger, VerifyReport
+from mesh.edge.store import Ledger, StoreError, VerifyReport
 from mesh.errors import RequestError
 from mesh.ledger.event import Event
 from mesh.policy.commands import Command
@@ -26,6 +28,7 @@ from mesh.state.fold import State, apply, fold
 from mesh.views import plan_query, status_dict
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
+RETRY_S = 1.0  # pause after a write the disk refused
 # A subscriber that lags this far is cut off: 4096 events of 64 KiB bound its memory.
 MAX_LAG_EVENTS = 4096
 
@@ -166,8 +169,18 @@ class Node:
         self.ready = False
 
     async def _carry_out(self, command: Command) -> None:
-        if not self._stop.is_set():
+        """Run one command; neither a full disk nor one job's trouble may stop the others."""
+        if self._stop.is_set():
+            return
+        try:
             await self._effects.run(command)
+        except StoreError as error:
+            # Nothing was written, so the state is as before and the command comes again.
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            await asyncio.sleep(RETRY_S)
+        except Exception as error:
+            traceback.print_exc()
+            await self._effects.fail(command.job_id, "internal", f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Give the ledger back; the last thing a node does."""
@@ -176,14 +189,20 @@ class Node:
 
 
 def _resolvable(model: str) -> None:
-    """RequestError unless the model can be read."""
+    """RequestError unless the model is a file an engine here can load."""
     from providers.base import ModelError
     from providers.models import resolve
 
     try:
-        resolve(model)
+        path = resolve(model).path
     except ModelError as error:
         raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+    if path is None or not path.endswith(".gguf"):
+        raise RequestError(
+            "NoWeights",
+            f"{model} names a model's shape, not a file with weights",
+            "give a GGUF file: fleet run ./model.gguf --prompt TEXT",
+        )
 
 
 def _submission(job_id: str, request: JobRequest) -> dict[str, object]:

@@ -105,6 +105,10 @@ class Effects:
         if chosen is not None:
             await self._emit("job_dispatched", chosen.device_id, _dispatched(job, made, chosen))
 
+    async def fail(self, job_id: str, reason: str, text: str) -> None:
+        """End a job that could not be carried out; it cost nothing."""
+        await self._fail(self._state().jobs[job_id], reason, text)
+
     async def _fail(self, job: JobView, reason: str, text: str) -> None:
         fact: dict[str, object] = {
             "job_id": job.job_id,

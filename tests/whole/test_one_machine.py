@@ -1,5 +1,6 @@
 """One machine end to end, as its user sees it: plan, run, crash, adopt, bill, verify."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -128,3 +129,26 @@ def test_a_ledger_travels_by_file_and_arrives_verified(fleet: Fleet, tmp_path: P
     notes = [e["payload"]["text"] for e in other.json("events") if e["event_type"] == "note_added"]
     assert notes == ["one", "two"]
     assert other.run("verify").code == 0
+
+
+def test_a_catalogue_name_is_planned_for_but_not_run(fleet: Fleet) -> None:
+    fleet.up()
+    done = fleet.run("run", "llama-2-7b", "--prompt", "hi")
+    assert done.code == 2
+    assert "not a file with weights" in done.err
+    assert fleet.json("ps", "-a") == []
+    assert fleet.json("plan", "llama-2-7b")["query"]["model"] == "llama-2-7b"
+
+
+def test_the_seventy_b_of_the_seed_fits_where_it_really_fits(fleet: Fleet) -> None:
+    fleet.ok("devices", "add", "rig", "--gpu", "RTX 4090", "--memory", "24GiB")
+    fleet.ok("devices", "add", "lab", "--gpu", "A100 80GB", "--memory", "80GB")
+    seed = ("llama-2-70b", "--batch", 8, "--context", 4096)
+    q4 = fleet.json("plan", *seed, "--quant", "Q4_K_M")
+    assert [p["device"] for p in q4["placements"]] == ["lab"]
+    assert q4["placements"][0]["footprint"]["kv_bytes"] == 10_737_418_240
+    done = fleet.run("plan", *seed, "--quant", "Q8_0", "-o", "json")
+    assert done.code == 104
+    refusals = {r["device"]: r for r in json.loads(done.out)["refusals"]}
+    assert refusals["rig"]["code"] == refusals["lab"]["code"] == "NoFit(mem)"
+    assert refusals["rig"]["missing_bytes"] > refusals["lab"]["missing_bytes"] > 0
