@@ -7,6 +7,7 @@ log to stderr, the numbers to JOB_DIR/engine.json. Exit 78: this model can't run
 import http.client
 import json
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,9 @@ from providers.log import SPEAKER
 from providers.runner import JOB_DIR, SETUP_EXIT
 
 Reply = dict[str, object]
-LOADED = "engine: model loaded"
+LOADED = "model loaded"
+FAILED = "model not loaded"
+ERROR = re.compile(r"^[\d.]+ E (.+)$", re.MULTILINE)  # "0.00.004.355 E gguf_init: …"
 # The runner copies our words into log.txt; it is behind by a pipe, not by seconds.
 LOG_LIMIT_S = 3.0
 LOG_EVERY_S = 0.01
@@ -34,19 +37,19 @@ def main() -> int:
     spec = (durable.read_json(job_dir / "launch.json") or {}).get("spec")
     if not isinstance(spec, dict):
         refuse(f"no spec in {job_dir / 'launch.json'}")
-    server = load(spec)
+    server = load(spec, job_dir)
     print(LOADED, file=sys.stderr, flush=True)
     begun = time.monotonic()
     replies = complete(server.listening_address, spec)
     wall_ms = int((time.monotonic() - begun) * 1000)
     for reply in replies:
         print(reply["content"], flush=True)
-    log = loaded_log(job_dir / "log.txt")
+    log = log_until(LOADED, job_dir / "log.txt")
     durable.write_json(job_dir / "engine.json", report(replies, wall_ms, log))
     return 0
 
 
-def load(spec: dict[str, object]):  # type: ignore[no-untyped-def]  # the engine has no types
+def load(spec: dict[str, object], job_dir: Path):  # type: ignore[no-untyped-def]  # the engine has no types
     """The engine's server on a loopback port of its own choosing."""
     model_path = str(spec["model_path"])
     if not Path(model_path).is_file():
@@ -71,7 +74,7 @@ def load(spec: dict[str, object]):  # type: ignore[no-untyped-def]  # the engine
     try:
         return xllamacpp.Server(params)
     except RuntimeError:
-        refuse(f"llama.cpp can't load {model_path}; is it a whole GGUF? See this job's log")
+        refuse(f"llama.cpp can't load {model_path}: {own_reason(job_dir)}")
 
 
 def refuse(text: str) -> NoReturn:
@@ -119,13 +122,20 @@ def post(host: str, path: str, body: dict[str, object]) -> Reply:
     return reply
 
 
-def loaded_log(path: Path) -> str:
-    """The log up to our own mark, once the runner has written it."""
+def own_reason(job_dir: Path) -> str:
+    """llama.cpp's first error line: what it said before every caller repeated that it failed."""
+    print(FAILED, file=sys.stderr, flush=True)
+    errors = ERROR.findall(log_until(FAILED, job_dir / "log.txt"))
+    return errors[0].strip() if errors else "it doesn't say why"
+
+
+def log_until(mark: str, path: Path) -> str:
+    """The log once the runner has written our own mark; what there is when it takes too long."""
     deadline = time.monotonic() + LOG_LIMIT_S
     while True:
         with path.open("rb") as log:
             text = log.read(LOG_HEAD_BYTES).decode(errors="replace")
-        if LOADED in text or time.monotonic() > deadline:
+        if mark in text or time.monotonic() > deadline:
             return text
         time.sleep(LOG_EVERY_S)
 
