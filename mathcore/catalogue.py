@@ -1,6 +1,7 @@
 """Models known by name: the sizes their publishers' config.json files give.
 
-Each row is the config of the named repository; the tensors follow from it.
+Each row names the repository whose config it states; the tensors follow from it. Twelve rows were
+compared tensor for tensor with the config itself, five more by their parameter count, the rest not.
 """
 
 from mathcore.card import spec_from_config
