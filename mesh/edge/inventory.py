@@ -13,7 +13,7 @@ from providers.probe import Machine, probe_machine
 
 # What changes from one start to the next without the device having changed.
 READINGS = frozenset({"free_bytes", "ram_free_bytes", "ram_bandwidth_bytes_per_s",
-                      "bandwidth_bytes_per_s"})  # fmt: skip
+                      "bandwidth_bytes_per_s", "disk_free_bytes"})  # fmt: skip
 # llama.cpp's wheel from the package index computes on the CPU (Metal on a Mac); a card needs a
 # CUDA or ROCm build, found as an executable.
 CPU_ENGINES = ("llama.cpp",)
@@ -61,6 +61,8 @@ class LocalDevices:
             "transport": "agent",
             "provider": "local",
             "cores": machine.host.cores,
+            "disk_free_bytes": machine.host.disk_free_bytes,
+            "network_bps": max((nic.bits_per_s for nic in machine.host.nics), default=0),
             "ram_bytes": machine.host.ram_bytes,
             "ram_free_bytes": machine.host.ram_free_bytes,
             "ram_bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
