@@ -42,7 +42,7 @@ HBM = Prior(name="hbm gpu", eta=0.58, tau_s=106e-6, mfu=0.28, spread=0.17, prefi
 APPLE = Prior(name="apple", eta=0.81, tau_s=241e-6, mfu=0.7, spread=0.40, prefill_spread=0.5)
 # A judgement, not a fit: two runs on two x86 cores (copy 26 GB/s, random F16 weights):
 # 0.28 ms a token at 0.85 M parameters and 4 layers, 1.36 ms at 24 M and 8. The second came
-# out about three times faster than this prior says (perhaps cached weights): which is why the band is a factor of three.
+# out about three times faster than this prior says (perhaps cached): hence a band of factor three.
 CPU = Prior(name="cpu", eta=0.60, tau_s=50e-6, mfu=0.35, spread=2.0, prefill_spread=2.0)
 
 # HBM begins where no GDDR card reaches; the fastest GDDR7 card has 1,792 GB/s.
