@@ -100,14 +100,17 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     return max(logits, inside)
 
 
-def input_bytes(spec: ModelSpec, shape: ContextShape) -> int:
-    """Graph inputs newer llama.cpp builds keep beside the scratch: mask and three embeddings.
+def served_compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+    """The scratch of llama.cpp's server, which asks for one row of logits per sequence only.
 
-    An upper bound drawn from three models on one late-2026 CPU build (the 8B shape needs all of
-    it); recorded older builds need none. Counted as overhead, beside the compute term.
+    Mask, feed-forward and five embeddings at once, and 40 bytes of indices per token; equal to what
+    the wheel of late 2026 logs for nine shapes with feed-forward of one to eight embeddings.
     """
-    mask = cells_per_sequence(shape) * shape.micro_batch * 2
-    return mask + 3 * shape.micro_batch * 4 * spec.hidden + MIB
+    tokens = shape.micro_batch
+    mask = cells_per_sequence(shape) * tokens * 2
+    # A feed-forward no wider than an embedding fits the gaps two of them leave.
+    beside = 5 if spec.feed_forward > spec.hidden else 3
+    return mask + tokens * (4 * (3 * spec.feed_forward + beside * spec.hidden) + 40)
 
 
 def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
@@ -135,18 +138,17 @@ def footprint(
     kv = 0
     for size in caches:
         kv += size
-    compute = compute_bytes(spec, shape)
+    compute = served_compute_bytes(spec, shape)
     logits = output_bytes(spec, shape)
-    inputs = input_bytes(spec, shape)
     if kind == "cpu":
-        overhead = inputs + CPU_OVERHEAD_BYTES
+        overhead = CPU_OVERHEAD_BYTES
         total = weights.total_bytes + kv + compute + logits + overhead
         return Footprint(
             weights_bytes=weights.total_bytes, kv_bytes=kv, state_bytes=0,
             compute_bytes=compute + logits, overhead_bytes=overhead,
             host_bytes=0, card_bytes=total,
         )  # fmt: skip
-    each = compute + inputs + GPU_OVERHEAD_BYTES
+    each = compute + GPU_OVERHEAD_BYTES
     held = weights.device_bytes
     card = held + kv + each
     if count > 1:
@@ -158,6 +160,6 @@ def footprint(
         card = _card_share(sizes, count) + (held - inside) + each
     return Footprint(
         weights_bytes=held, kv_bytes=kv, state_bytes=0, compute_bytes=compute * count,
-        overhead_bytes=(inputs + GPU_OVERHEAD_BYTES) * count,
+        overhead_bytes=GPU_OVERHEAD_BYTES * count,
         host_bytes=weights.embedding_bytes + logits + CPU_OVERHEAD_BYTES, card_bytes=card,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mathcore import GIB, MIB, ContextShape, ModelSpec, weigh
-from mathcore.footprint import compute_bytes, input_bytes, layer_cache_bytes
+from mathcore.footprint import layer_cache_bytes, served_compute_bytes
 from mathcore.gguf_card import spec_from_gguf
 from providers.gguf_file import read_header
 from tests.mathcore.fixtures import write_sparse
@@ -61,10 +61,10 @@ def test_memory_is_what_llama_cpp_allocates(model: Path, context: int, sequences
     assert mib(log, "llama_kv_cache:") == pytest.approx(cache / MIB, abs=0.006)
     weights = weigh(spec, spec.quant).total_bytes
     assert mib(log, "model buffer") == pytest.approx(weights / MIB, abs=0.02)
-    low = compute_bytes(spec, shape)
-    high = low + input_bytes(spec, shape)
-    # The closed form follows a graph allocator: 5 % below is its error, never above the inputs.
-    assert 0.95 * low / MIB <= mib(log, "compute buffer") <= high / MIB
+    scratch = served_compute_bytes(spec, shape)
+    # Three sequences do not divide 512 tokens evenly; the allocator's gaps then cost up to 0.25 %.
+    slack = 0.02 if shape.micro_batch % sequences == 0 else 0.0025 * scratch / MIB
+    assert mib(log, "compute buffer") == pytest.approx(scratch / MIB, abs=slack)
 
 
 def test_a_sparse_8b_has_the_shapes_of_the_real_one(tmp_path: Path) -> None:

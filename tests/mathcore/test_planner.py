@@ -41,9 +41,10 @@ def test_q8_0_of_70b_with_batch_8_is_refused_on_80_gb() -> None:
     refusal = answer.refusals[0]
     assert refusal.code == "NoFit(mem)"
     assert refusal.text == "needs 78.5 GiB, 74.5 GiB free: 4.0 GiB missing"
-    assert (
-        refusal.missing_bytes == 4_260_061_184 + 4096 * 8 // 8 * 512 * 2 + 3 * 512 * 4 * 8192 + MIB
-    )
+    mask, tokens = 4096 * 512 * 2, 512
+    scratch = mask + tokens * (4 * (3 * 28_672 + 5 * 8_192) + 40)
+    held = 73_013_035_008 + 10_737_418_240 + scratch + 250 * MIB
+    assert refusal.missing_bytes == held - 80_000_000_000
 
 
 def test_q4_k_m_of_70b_with_batch_8_fits_80_gb() -> None:
