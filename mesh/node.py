@@ -25,7 +25,7 @@ from mesh.policy.commands import Command
 from mesh.policy.decide import decide
 from mesh.requests import JobRequest, latency_ms, parse_device, parse_job, parse_note
 from mesh.state.fold import State, apply, fold
-from mesh.views import plan_query, status_dict
+from mesh.views import known_device, plan_query, source_of, status_dict
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -107,18 +107,11 @@ class Node:
         job_id = request.job_id or f"j-{secrets.token_hex(5)}"
         if job_id in self.state.jobs:
             return job_id
-        self._known_device(request.on)
+        known_device(self.state, request.on)
         if request.model is not None:
             await asyncio.to_thread(_resolvable, request.model)
         await self.emit("job_submitted", self._local.primary_id, _submission(job_id, request))
         return job_id
-
-    def _known_device(self, wanted: str | None) -> None:
-        names = {d.name for d in self.state.devices.values()} | set(self.state.devices)
-        if wanted is not None and wanted not in names:
-            raise RequestError(
-                "NotFound", f"no device is called {wanted!r}", "fleet devices lists them", 404
-            )
 
     async def cancel(self, job_id: str) -> None:
         job = self.state.jobs.get(job_id)
@@ -190,13 +183,7 @@ class Node:
 
 def _resolvable(model: str) -> None:
     """RequestError unless the model is a file an engine here can load."""
-    from providers.base import ModelError
-    from providers.models import resolve
-
-    try:
-        path = resolve(model).path
-    except ModelError as error:
-        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+    path = source_of(model).path
     if path is None or not path.endswith(".gguf"):
         raise RequestError(
             "NoWeights",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
@@ -15,7 +16,8 @@ from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State, fold
 from mesh.state.jobs import ENDED, JobView
 
-STALE_MS = 15_000  # three missed five-second readings: the free memory shown is old
+if TYPE_CHECKING:
+    from providers.models import Source
 
 Row = dict[str, object]
 
@@ -115,23 +117,13 @@ def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
     devices = {view.device_id: spec(view) for view in state.devices.values()}
     devices.update({device.device_id: device for device in live})
-    known = {d.name for d in devices.values()} | set(devices)
-    if request.on is not None and request.on not in known:
-        raise RequestError(
-            "NotFound", f"no device is called {request.on!r}", "fleet devices lists them", 404
-        )
+    known_device(state, request.on)
     return plan(query_of(request), list(devices.values()))
 
 
 def query_of(request: PlanRequest) -> Query:
     """The planner's question for a checked request; an unreadable model raises RequestError."""
-    from providers.base import ModelError
-    from providers.models import resolve
-
-    try:
-        source = resolve(request.model)
-    except ModelError as error:
-        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+    source = source_of(request.model)
     tokens = request.tokens or min(DEFAULT_TOKENS, request.context)
     room = max(1, request.context - tokens)
     return Query(
@@ -147,6 +139,26 @@ def query_of(request: PlanRequest) -> Query:
         max_latency_ms=latency_ms(request),
         on=request.on,
     )
+
+
+def known_device(state: State, wanted: str | None) -> None:
+    """RequestError unless `wanted` is the id or name of a device, or None."""
+    names = {d.name for d in state.devices.values()} | set(state.devices)
+    if wanted is not None and wanted not in names:
+        raise RequestError(
+            "NotFound", f"no device is called {wanted!r}", "fleet devices lists them", 404
+        )
+
+
+def source_of(model: str) -> "Source":
+    """The model a reference names; one that can't be read raises RequestError."""
+    from providers.base import ModelError
+    from providers.models import resolve
+
+    try:
+        return resolve(model)
+    except ModelError as error:
+        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
 
 
 def with_free(device: DeviceSpec, free_bytes: int) -> DeviceSpec:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mathcore.units import HOUR_MS, NUSD
 from mesh.state.jobs import JobView
 
-NUSD_PER_USD = 1_000_000_000
-MS_PER_HOUR = 3_600_000
 GROUPINGS = ("day", "month", "device", "job", "model")
 
 
@@ -91,7 +90,7 @@ def _device_row(device_id: str, bills: list[Bill]) -> dict[str, object]:
     return {
         "device_id": device_id,
         "model": bills[-1].device_model,
-        "hours_used": round(duration / MS_PER_HOUR, 6),
+        "hours_used": round(duration / HOUR_MS, 6),
         "duration_ms": duration,
         "cost": _usd(cost),
         "cost_nusd": cost,
@@ -99,7 +98,7 @@ def _device_row(device_id: str, bills: list[Bill]) -> dict[str, object]:
 
 
 def _usd(nusd: int) -> float:
-    return nusd / NUSD_PER_USD
+    return nusd / NUSD
 
 
 def cost_csv(report: dict[str, object]) -> str:
@@ -114,7 +113,7 @@ def cost_csv(report: dict[str, object]) -> str:
     for group in groups:
         for row in group["devices"]:
             cells = (row[k] for k in ("device_id", "model", "hours_used"))
-            usd = f"{row['cost_nusd'] / NUSD_PER_USD:.9f}"
+            usd = f"{row['cost_nusd'] / NUSD:.9f}"
             writer.writerow([_plain(group[key]), *map(_plain, cells), usd, row["cost_nusd"]])
     return out.getvalue()
 

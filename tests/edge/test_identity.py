@@ -1,6 +1,5 @@
 """A peer's key is one private file; its name survives being read aloud."""
 
-import os
 import string
 from pathlib import Path
 
@@ -50,7 +49,6 @@ def test_a_missing_home_is_a_store_error(tmp_path: Path) -> None:
         identity.load_or_create(tmp_path / "nowhere")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="fork and pipes")
 def test_an_existing_key_is_never_replaced(tmp_path: Path) -> None:
     kept = identity.load_or_create(tmp_path)
     identity._create(tmp_path / "identity.key", bytes(32))
