@@ -18,20 +18,60 @@ class CardError(Exception):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """How one layer remembers: "full", "sliding" (last `window` tokens) or "none"."""
+class State:
+    """What a layer remembers whatever the length, in numbers per sequence.
+
+    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution), "rwkv".
+    The two element counts are llama.cpp's (R and S); the shape lets other engines round their own way.
+    """
 
     kind: str
-    k_elements: int = 0  # numbers cached per token for K
+    conv_elements: int
+    state_elements: int
+    conv_width: int = 0  # the kernel; it keeps one less
+    inner: int = 0  # mamba: d_inner; delta: value heads x value size
+    groups: int = 0  # mamba2: B/C groups; delta: key heads
+    heads: int = 0  # mamba2: heads; delta, kda: value heads
+    state_size: int = 0  # mamba: d_state; delta, kda: key size
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """How one layer remembers and what it computes.
+
+    `kind` is its attention: "full", "sliding" (the last `window` tokens), "chunked" (its own
+    `window`-sized chunk), "latent" (MLA: one compressed row per token) or "none". A hybrid layer has
+    attention and a `state`. `k_elements` and `v_elements` are numbers cached per token.
+    """
+
+    kind: str
+    heads: int = 0  # query heads
+    kv_heads: int = 0
+    head_dim: int = 0  # of K; a quantised cache needs whole blocks per head
+    v_head_dim: int = 0
+    k_elements: int = 0
     v_elements: int = 0
-    head_dim: int = 0  # a quantised cache needs whole blocks per head
     window: int = 0
+    index_elements: int = 0  # keys of a sparse-attention indexer, per token
+    index_v_elements: int = 0
+    reads: int = -1  # layer whose cache this one reads instead of its own
+    cross: bool = False  # also attends to an encoder
+    state: State | None = None
+    feed_forward: int = 0  # dense width; 0 = none
+    experts: int = 0  # 0 = dense
+    experts_used: int = 0
+    expert_feed_forward: int = 0
+    shared_feed_forward: int = 0  # experts every token goes through, widths added
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One weight tensor under its GGUF name: `rows` rows of `columns` numbers."""
+    """One weight tensor under its GGUF name: `rows` rows of `columns` numbers.
+
+    `experts` matrices are stacked in a tensor of three dimensions; `rows` counts all of them.
+    """
 
     name: str
     columns: int
@@ -39,6 +79,7 @@ class Tensor:
     dims: int  # 1-d tensors are never quantised
     layer: int = -1  # -1 = not of one layer
     type_name: str = ""  # block type when it comes from a file
+    experts: int = 1
 
 
 @final
@@ -51,14 +92,16 @@ class ModelSpec:
     vocab: int
     hidden: int
     heads: int
-    feed_forward: int
+    feed_forward: int  # the widest dense one
     context_length: int  # trained for; 0 = the card does not say
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
     tied: bool  # the output layer is the embedding table
     parameters: int  # resident
     active_parameters: int  # read per token
-    quant: str = ""  # file type when read from a GGUF, else ""
+    encoder_layers: int = 0  # keep nothing; counted for time
+    draft_layers: int = 0  # multi-token-prediction layers at the end of `layers`
+    quant: str = ""  # file type when read from a file, else ""
     source: str = ""
 
 
@@ -68,4 +111,15 @@ def parameter_count(tensors: tuple[Tensor, ...]) -> int:
     for tensor in tensors:
         if not tensor.name.startswith("rope_"):
             total += tensor.columns * tensor.rows
+    return total
+
+
+def active_parameter_count(tensors: tuple[Tensor, ...], used: int) -> int:
+    """Numbers read per token: of stacked experts only `used`."""
+    total = 0
+    for tensor in tensors:
+        if tensor.name.startswith("rope_"):
+            continue
+        numbers = tensor.columns * tensor.rows
+        total += numbers if tensor.experts == 1 else numbers // tensor.experts * used
     return total
