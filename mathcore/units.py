@@ -10,6 +10,7 @@ TIB = 1024 * GIB
 GB = 1_000_000_000
 NUSD = 1_000_000_000  # nano-dollars in a dollar
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 # 4 EiB: one bit less than a signed 64-bit integer, far above any machine.
 MAX_BYTES = 1 << 62
@@ -21,7 +22,7 @@ _BYTE_UNITS: dict[str, int] = {
     "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": TIB,
 }  # fmt: skip
 _TIME_UNITS: dict[str, int] = {
-    "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": HOUR_MS, "d": 24 * HOUR_MS,
+    "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": HOUR_MS, "d": DAY_MS,
 }  # fmt: skip
 
 

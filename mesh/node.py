@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +24,16 @@ from mesh.ledger.event import Event
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
 from mesh.requests import JobRequest, latency_ms, parse_device, parse_job, parse_note
-from mesh.state.fold import State, apply, fold
-from mesh.views import known_device, plan_query, source_of, status_dict
+from mesh.state.checkpoint import pack
+from mesh.state.fold import State, apply, fold_ordered
+from mesh.views import current_state, known_device, load_state, plan_query, source_of, status_dict
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
 # A subscriber that lags this far is cut off: 4096 events of 64 KiB bound its memory.
 MAX_LAG_EVENTS = 4096
+# A reader folds at most this many events beyond the snapshot: 30 ms.
+SNAPSHOT_EVENTS = 2048
 
 
 def now_ms() -> int:
@@ -47,7 +50,8 @@ class Node:
         self._ledger = ledger
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._order = asyncio.Lock()
-        self.state: State = fold(event for _, event in ledger.events())
+        self.state: State = current_state(ledger)
+        self._since_snapshot = SNAPSHOT_EVENTS  # nobody knows how old the last one is
         self._subscribers: set[asyncio.Queue[Event]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -69,7 +73,7 @@ class Node:
             event = await loop.run_in_executor(
                 self._writer, self._ledger.append, event_type, device_id, payload, now_ms()
             )
-            apply(self.state, event)
+            await self._fold_in([event])
         for queue in list(self._subscribers):
             try:
                 queue.put_nowait(event)
@@ -77,6 +81,23 @@ class Node:
                 self._subscribers.discard(queue)
         self._wake.set()
         return event
+
+    async def _fold_in(self, events: Sequence[Event]) -> None:
+        """Bring the state up to the ledger; the caller holds the order."""
+        for event in events:
+            apply(self.state, event)
+        if self.state.stale:
+            ordered = self._ledger.ordered()
+            self.state = await asyncio.to_thread(fold_ordered, ordered)
+        self._since_snapshot += len(events)
+        if self._since_snapshot >= SNAPSHOT_EVENTS:
+            self._snapshot()
+
+    def _snapshot(self) -> None:
+        """Keep the folded state, so that readers start from it."""
+        self._since_snapshot = 0
+        with contextlib.suppress(StoreError):  # readers only start further back
+            self._ledger.put_checkpoint(self._ledger.last_cursor(), pack(self.state))
 
     async def subscribe(self) -> AsyncIterator[Event]:
         """Every event from now on; ends for a reader that falls MAX_LAG_EVENTS behind."""
@@ -90,6 +111,9 @@ class Node:
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         return self._ledger.events(after, limit)
+
+    def every_job(self) -> State:
+        return load_state(self.home, every_job=True)
 
     def status(self) -> dict[str, object]:
         return status_dict(self.state, now_ms(), self.peer_id, daemon=True)
@@ -105,7 +129,7 @@ class Node:
         """Admit a job; its id. The same job_id again is the same job."""
         request = parse_job(spec)
         job_id = request.job_id or f"j-{secrets.token_hex(5)}"
-        if job_id in self.state.jobs:
+        if job_id in self.state.jobs or job_id in self.state.retired:
             return job_id
         known_device(self.state, request.on)
         if request.model is not None:
@@ -115,6 +139,8 @@ class Node:
 
     async def cancel(self, job_id: str) -> None:
         job = self.state.jobs.get(job_id)
+        if job_id in self.state.retired:
+            return
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
         if not job.ended and job.status != "cancelling":
@@ -178,6 +204,8 @@ class Node:
     def close(self) -> None:
         """Give the ledger back; the last thing a node does."""
         self._writer.shutdown(wait=True)
+        if self._since_snapshot and not self.state.stale:
+            self._snapshot()
         self._ledger.close()
 
 

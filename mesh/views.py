@@ -1,6 +1,8 @@
 """The ledger read for people and programs: states, rows and plans, with the daemon up or down."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +11,14 @@ from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
 from mathcore.planner import Plan, plan
 from mathcore.render import plan_dict
+from mathcore.units import DAY_MS
 from mesh.edge.store import Reader
+from mesh.edge.store_reader import Shelf
 from mesh.errors import RequestError
 from mesh.requests import PlanRequest, latency_ms, parse_plan
+from mesh.state.checkpoint import unpack
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State, fold
+from mesh.state.fold import State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
 
 if TYPE_CHECKING:
@@ -26,13 +31,25 @@ DEFAULT_TOKENS = 256
 DEFAULT_PROMPT_TOKENS = 512
 
 
-def load_state(home: Path) -> State:
-    """The folded ledger of `home`, read without a daemon; StoreError where there is none."""
-    reader = Reader.open(home)
-    try:
-        return fold(event for _, event in reader.events())
-    finally:
-        reader.close()
+def load_state(home: Path, every_job: bool = False) -> State:
+    """The folded ledger of `home`, read without a daemon; StoreError where there is none.
+
+    `every_job` keeps the oldest ended jobs whole too, which takes as long as the ledger is.
+    """
+    with closing(Reader.open(home)) as reader:
+        return fold_ordered(reader.ordered(), sys.maxsize) if every_job else current_state(reader)
+
+
+def current_state(shelf: Shelf) -> State:
+    """The state of an open ledger: its snapshot and what came after, else every event."""
+    found = shelf.get_checkpoint()
+    state = None if found is None else unpack(found[1])
+    if found is not None and state is not None:
+        for _, event in shelf.events(found[0]):
+            apply(state, event)
+        if not state.stale:
+            return state
+    return fold_ordered(shelf.ordered())
 
 
 def device_rows(state: State, now: int) -> list[Row]:
@@ -88,21 +105,16 @@ def job_dict(job: JobView, now: int = 0) -> Row:
 
 def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False) -> Row:
     """The fleet at a glance."""
-    jobs = state.jobs.values()
-    counts: dict[str, int] = {}
-    for job in jobs:
-        counts[job.status] = counts.get(job.status, 0) + 1
-    today = now // 86_400_000
+    today = now // DAY_MS
+    billed = list(bills(state))
     return {
         "peer_id": peer_id,
         "daemon": daemon,
         "devices": device_rows(state, now),
-        "jobs": counts,
-        "running": [job_dict(job, now) for job in jobs if not job.ended],
-        "cost_today_nusd": sum(
-            b.cost_nusd for b in state.bills if b.ended_ms // 86_400_000 == today
-        ),
-        "cost_total_nusd": sum(b.cost_nusd for b in state.bills),
+        "jobs": job_counts(state),
+        "running": [job_dict(job, now) for job in state.jobs.values() if not job.ended],
+        "cost_today_nusd": sum(b.cost_nusd for b in billed if b.ended_ms // DAY_MS == today),
+        "cost_total_nusd": sum(b.cost_nusd for b in billed),
         "events": state.event_count,
         "last_event_ms": state.last_ms,
     }

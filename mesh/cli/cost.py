@@ -16,11 +16,12 @@ def cost(by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
     from mesh.config import fleet_home
     from mesh.state.billing import cost_csv, cost_report
+    from mesh.state.fold import bills
     from mesh.views import load_state
 
     if as_csv and output == "json":
         raise click.UsageError("--csv and -o json are two formats; choose one")
-    report = cost_report(load_state(fleet_home()).bills, by)
+    report = cost_report(bills(load_state(fleet_home(), every_job=by == "job")), by)
     if as_csv:
         click.echo(cost_csv(report), nl=False)
     elif output == "json":

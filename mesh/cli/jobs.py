@@ -93,7 +93,7 @@ def ps(every: bool, output: str) -> None:
     from mesh.config import fleet_home
     from mesh.views import job_rows, load_state
 
-    rows = job_rows(load_state(fleet_home()), now_ms(), every)
+    rows = job_rows(load_state(fleet_home(), every_job=every), now_ms(), every)
     if output == "json":
         emit_json(rows)
         return
@@ -147,7 +147,10 @@ def find_job(job_id: str) -> Mapping[str, Any]:
     from mesh.config import fleet_home
     from mesh.views import job_dict, load_state
 
-    found = load_state(fleet_home()).jobs.get(job_id)
+    state = load_state(fleet_home())
+    if job_id in state.retired:
+        state = load_state(fleet_home(), every_job=True)
+    found = state.jobs.get(job_id)
     if found is None:
         stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a lists them")
     return job_dict(found, now_ms())

@@ -3,6 +3,8 @@
 What guards a route is in `http_guard`, what streams is in `http_stream`.
 """
 
+import asyncio
+
 import msgspec
 from aiohttp import web
 
@@ -29,6 +31,7 @@ from mesh.edge.http_stream import (
     stream_logs,
 )
 from mesh.state.billing import GROUPINGS, cost_report
+from mesh.state.fold import bills
 from mesh.views import device_rows, job_dict, job_rows
 
 
@@ -108,8 +111,11 @@ async def get_jobs(request: web.Request) -> web.Response:
 async def get_job(request: web.Request) -> web.Response:
     """One job, whole."""
     refuse_unknown(request.query, ())
-    node, job_id = request.app[NODE], known_job(request)
-    return answer(job_dict(node.state.jobs[job_id], node.now()))
+    node, job_id = request.app[NODE], request.match_info["id"]
+    if job_id in node.state.retired:
+        state = await asyncio.to_thread(node.every_job)
+        return answer(job_dict(state.jobs[job_id], node.now()))
+    return answer(job_dict(node.state.jobs[known_job(request)], node.now()))
 
 
 async def get_verify(request: web.Request) -> web.Response:
@@ -124,7 +130,9 @@ async def get_cost(request: web.Request) -> web.Response:
     by = request.query.get("by", "day")
     if by not in GROUPINGS:
         raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(GROUPINGS)}")
-    return answer(cost_report(request.app[NODE].state.bills, by))
+    node = request.app[NODE]
+    state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
+    return answer(cost_report(bills(state), by))
 
 
 async def post_plan(request: web.Request) -> web.Response:

@@ -19,6 +19,9 @@ class ServedNode(Protocol):
     def state(self) -> State:
         """Everything the ledger says, folded."""
 
+    def every_job(self) -> State:
+        """The state with the oldest ended jobs whole; reads the ledger, so not for the loop."""
+
     @property
     def ready(self) -> bool:
         """True once the ledger is open and the owner loop ticks."""

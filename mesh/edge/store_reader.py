@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 # Rows fetched at a time: bounded memory, and no read transaction left open between pages.
 PAGE_ROWS: Final = 512
 
+_IN_ORDER: Final = (
+    "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq FROM events"
+    " WHERE (hlc_ms, hlc_counter, author, seq) > (?, ?, ?, ?)"
+    " ORDER BY hlc_ms, hlc_counter, author, seq LIMIT ?"
+)
+
 
 class Shelf:
     """What can be read from an open ledger."""
@@ -40,6 +46,22 @@ class Shelf:
                 return
             after = rows[-1][0]
             left = None if left is None else left - len(rows)
+
+    def ordered(self) -> Iterator[Event]:
+        """Every event in total order, one page in memory; StoreError at a damaged one."""
+        at: tuple[object, ...] = (-1, 0, "", 0)
+        while True:
+            with self._mutex, explained("cannot read the ledger"):
+                rows = self._db.execute(_IN_ORDER, (*at, PAGE_ROWS)).fetchall()
+            for cursor, body, sig, *_ in rows:
+                yield _event(cursor, body, sig)
+            if len(rows) < PAGE_ROWS:
+                return
+            at = rows[-1][3:]
+
+    def last_cursor(self) -> int:
+        """The newest event's cursor, 0 for none."""
+        return self._number("SELECT COALESCE(MAX(cursor), 0) FROM events")
 
     def count(self) -> int:
         """How many events the ledger holds."""

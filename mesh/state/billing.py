@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mathcore.units import HOUR_MS, NUSD
+from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.state.jobs import JobView
 
 GROUPINGS = ("day", "month", "device", "job", "model")
@@ -15,7 +15,10 @@ GROUPINGS = ("day", "month", "device", "job", "model")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """The cost of one ended job on one device; it counts on the UTC day the job ended."""
+    """The cost of one ended job on one device; it counts on the UTC day the job ended.
+
+    `jobs` > 1 stands for that many older ones of one day, device and model; their job_id is "".
+    """
 
     job_id: str
     device_id: str
@@ -25,6 +28,40 @@ class Bill:
     duration_ms: int
     cost_nusd: int
     tokens: int
+    jobs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What jobs of one day, device and model add up to."""
+
+    jobs: int = 0
+    duration_ms: int = 0
+    cost_nusd: int = 0
+    tokens: int = 0
+
+    def __add__(self, one: Bill) -> "Totals":
+        return Totals(
+            self.jobs + one.jobs,
+            self.duration_ms + one.duration_ms,
+            self.cost_nusd + one.cost_nusd,
+            self.tokens + one.tokens,
+        )
+
+
+def totals_bill(day: int, device_id: str, device_model: str, model: str, total: Totals) -> Bill:
+    """The bill that stands for all of `total`; `day` counts from the epoch."""
+    return Bill(
+        job_id="",
+        device_id=device_id,
+        device_model=device_model,
+        model=model,
+        ended_ms=day * DAY_MS,
+        duration_ms=total.duration_ms,
+        cost_nusd=total.cost_nusd,
+        tokens=total.tokens,
+        jobs=total.jobs,
+    )
 
 
 def bill(job: JobView, device_model: str) -> Bill:
@@ -77,7 +114,7 @@ def _group(by: str, key: str, bills: list[Bill]) -> dict[str, object]:
     return {
         "period" if by in ("day", "month") else by: key,
         "devices": [_device_row(name, devices[name]) for name in sorted(devices)],
-        "jobs": len(bills),
+        "jobs": sum(one.jobs for one in bills),
         "total_cost": _usd(total),
         "total_cost_nusd": total,
         "total_throughput": sum(one.tokens for one in bills),

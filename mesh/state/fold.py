@@ -1,13 +1,23 @@
-"""State = all events folded in their total order: a function of the set, not of arrival."""
+"""State = all events folded in their total order: a function of the set, not of arrival.
 
-from collections.abc import Iterable
+It is a product of small folds, one per device and per job, and each keeps what it needs to give an
+event that arrives late its place. Only the newest ended jobs stay whole; older ones are totals.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mathcore.units import DAY_MS
 from mesh.ledger.event import Event, order_key
 from mesh.state import jobs
-from mesh.state.billing import Bill, bill
-from mesh.state.fleet import DeviceView, Payload, text
+from mesh.state.billing import Bill, Totals, bill, totals_bill
+from mesh.state.fleet import DeviceView, text
 from mesh.state.jobs import JobView
+from mesh.state.timeline import Key, Timeline, step_of
+
+# Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
+KEEP_ENDED = 512
 
 
 @dataclass(slots=True)
@@ -16,59 +26,119 @@ class State:
 
     devices: dict[str, DeviceView] = field(default_factory=dict)
     jobs: dict[str, JobView] = field(default_factory=dict)
-    bills: list[Bill] = field(default_factory=list)
+    timelines: dict[str, Timeline] = field(default_factory=dict)
+    ended: list[tuple[Key, str]] = field(default_factory=list)  # jobs kept whole, by their end
+    retired: dict[str, str] = field(default_factory=dict)  # older ended jobs: id -> status
+    retired_until: Key = (0, 0, "", 0)  # no retired job ended later
+    totals: dict[tuple[int, str, str], Totals] = field(default_factory=dict)  # of retired jobs
+    device_keys: dict[str, Key] = field(default_factory=dict)  # the fact each device rests on
+    device_models: dict[str, str] = field(default_factory=dict)  # also of removed devices
     event_count: int = 0
     note_count: int = 0
     skipped_count: int = 0  # types of a newer peer: kept in the ledger, not understood here
     last_ms: int = 0
+    keep_ended: int = KEEP_ENDED
+    stale: bool = False  # an event changed what is no longer kept: fold the whole ledger again
 
 
-def fold(events: Iterable[Event]) -> State:
+def fold(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
     """The state after these events, whatever order they come in."""
-    state = State()
-    for event in sorted(events, key=order_key):
+    return fold_ordered(sorted(events, key=order_key), keep_ended)
+
+
+def fold_ordered(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
+    """The state after events that come in total order, one at a time: never stale."""
+    state = State(keep_ended=keep_ended)
+    for event in events:
         apply(state, event)
     return state
 
 
 def apply(state: State, event: Event) -> None:
     """Fold one event in. Total: an unknown type is counted and skipped."""
-    at_ms = order_key(event)[0]
     state.event_count += 1
-    state.last_ms = max(state.last_ms, at_ms)
-    payload = event.payload
+    state.last_ms = max(state.last_ms, order_key(event)[0])
     match event.event_type:
-        case "device_registered":
-            _register(state, event, at_ms)
-        case "device_removed":
-            state.devices.pop(event.device_id, None)
+        case "device_registered" | "device_removed":
+            _device(state, event)
         case "note_added":
             state.note_count += 1
-        case "job_submitted":
-            job = jobs.submitted(payload, event.author, at_ms)
-            state.jobs.setdefault(job.job_id, job)
-        case kind if kind in jobs.MOVES:
-            _move(state, event, payload, at_ms)
+        case kind if kind == "job_submitted" or kind in jobs.MOVES:
+            _job(state, event)
         case _:
             state.skipped_count += 1
 
 
-def _register(state: State, event: Event, at_ms: int) -> None:
-    state.devices[event.device_id] = DeviceView(
+def bills(state: State) -> Iterator[Bill]:
+    """Every ended job's bill: retired ones added up by day, device and model."""
+    for (day, device_id, model), total in sorted(state.totals.items()):
+        yield totals_bill(day, device_id, state.device_models.get(device_id, ""), model, total)
+    for _, job_id in state.ended:
+        job = state.jobs[job_id]
+        yield bill(job, state.device_models.get(job.device_id, ""))
+
+
+def job_counts(state: State) -> dict[str, int]:
+    """How many jobs are in each status, retired ones too."""
+    counts: dict[str, int] = {}
+    for status in [*state.retired.values(), *(job.status for job in state.jobs.values())]:
+        counts[status] = counts.get(status, 0) + 1
+    return counts
+
+
+def _device(state: State, event: Event) -> None:
+    """The latest fact in total order wins, whichever arrives first."""
+    key = order_key(event)
+    if key <= state.device_keys.get(event.device_id, (0, 0, "", 0)):
+        return
+    state.device_keys[event.device_id] = key
+    if event.event_type == "device_removed":
+        state.devices.pop(event.device_id, None)
+        return
+    view = DeviceView(
         device_id=event.device_id,
         name=text(event.payload, "name") or event.device_id,
         owner=event.author,
-        seen_ms=at_ms,
+        seen_ms=key[0],
         payload=event.payload,
     )
+    state.devices[event.device_id] = view
+    state.device_models[event.device_id] = view.model
 
 
-def _move(state: State, event: Event, payload: Payload, at_ms: int) -> None:
-    before = state.jobs.get(text(payload, "job_id"))
-    if before is None:
+def _job(state: State, event: Event) -> None:
+    job_id = text(event.payload, "job_id")
+    if job_id in state.retired:
+        # After its end every event is an echo; before it, the end itself may change.
+        state.stale = state.stale or order_key(event) <= state.retired_until
         return
-    after = jobs.moved(before, event.event_type, event.device_id, payload, at_ms)
-    state.jobs[after.job_id] = after
-    if after.ended and not before.ended:
-        device = state.devices.get(after.device_id)
-        state.bills.append(bill(after, device.model if device else ""))
+    timeline = state.timelines.setdefault(job_id, Timeline())
+    before = timeline.ended
+    timeline.take(step_of(event))
+    if timeline.view is not None:
+        state.jobs[job_id] = timeline.view
+    if timeline.ended != before:
+        _rank_end(state, job_id, before, timeline.ended)
+
+
+def _rank_end(state: State, job_id: str, before: Key | None, after: Key | None) -> None:
+    """Keep `ended` sorted, and its oldest entry out of memory once there are too many."""
+    if before is not None:
+        state.ended.remove((before, job_id))
+        # A job that ended earlier than it seemed may have pushed out one that should have stayed.
+        state.stale = state.stale or bool(state.retired)
+    if after is not None:
+        insort(state.ended, (after, job_id))
+    while len(state.ended) > state.keep_ended:
+        _retire(state, *state.ended.pop(0))
+
+
+def _retire(state: State, key: Key, job_id: str) -> None:
+    """Only the job's bill and its status remain."""
+    state.retired_until = max(state.retired_until, key)
+    job = state.jobs.pop(job_id)
+    del state.timelines[job_id]
+    state.retired[job_id] = job.status
+    one = bill(job, "")
+    group = (one.ended_ms // DAY_MS, one.device_id, one.model)
+    state.totals[group] = state.totals.get(group, Totals()) + one

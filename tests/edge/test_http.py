@@ -18,7 +18,7 @@ from mesh.edge.store import VerifyReport
 from mesh.errors import RequestError
 from mesh.ledger.event import Event
 from mesh.requests import parse_job, parse_note, parse_plan
-from mesh.state.fold import State, apply
+from mesh.state.fold import State, apply, fold
 
 TOKEN = "a-token-of-this-test"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -51,6 +51,9 @@ class FakeNode:
 
     def now(self) -> int:
         return NOW
+
+    def every_job(self) -> State:
+        return fold(self.ledger, keep_ended=1 << 30)
 
     def status(self) -> dict[str, object]:
         return {"events": len(self.ledger)}
