@@ -16,6 +16,15 @@ BLOCKS: dict[str, tuple[int, int]] = {
     "NVFP4": (64, 36), "Q1_0": (128, 18), "Q2_0": (64, 18),
 }  # fmt: skip
 
+# The types of a safetensors file, from that format's own table; the sub-byte ones are packed.
+SAFETENSORS_TYPES: dict[str, tuple[int, int]] = {
+    "BOOL": (1, 1), "U8": (1, 1), "I8": (1, 1), "F8_E5M2": (1, 1), "F8_E4M3": (1, 1),
+    "F8_E8M0": (1, 1), "I16": (1, 2), "U16": (1, 2), "F16": (1, 2), "BF16": (1, 2),
+    "I32": (1, 4), "U32": (1, 4), "F32": (1, 4), "I64": (1, 8), "U64": (1, 8), "F64": (1, 8),
+    "C64": (1, 8), "F4": (2, 1), "F6_E2M3": (4, 3), "F6_E3M2": (4, 3),
+}  # fmt: skip
+BLOCKS.update(SAFETENSORS_TYPES)
+
 # The number a GGUF tensor entry carries (enum ggml_type).
 TYPE_NAMES: dict[int, str] = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1",

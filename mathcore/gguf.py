@@ -1,10 +1,13 @@
-"""A GGUF header from bytes: metadata and tensor shapes, nothing of the weights.
+"""A GGUF header: metadata and tensor shapes, nothing of the weights and nothing of the tokenizer.
 
-Written for hostile files: every length is checked against what is really there before it is
-used, long arrays are stepped over, and nothing nests. Any fault is a CardError.
+Reads through a window that only moves forward, so a header costs the same memory whatever its
+length, and an array nobody needs is jumped over without being fetched. Written for hostile files:
+every length is checked against a named limit before it is used, and nothing nests. Any fault is a
+CardError.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -13,14 +16,26 @@ from mathcore.model import CardError, Tensor
 
 MAX_HEADER_BYTES = 64 << 20  # the longest real ones (256k-token vocabularies) are near 20 MiB
 MAX_KEYS = 4096  # real files have under 100
-MAX_TENSORS = 65_536  # real files have under 3,000
-MAX_NAME_BYTES = 1024  # ggml itself stops at 64 for tensors
+MAX_TENSORS = 16_384  # real files have under 3,000
+MAX_NAME_BYTES = 256  # ggml itself stops at 64 for tensors; real keys are shorter too
 MAX_TEXT_BYTES = 1 << 20  # a chat template; anything longer is not metadata we read
 MAX_KEPT_ITEMS = 4096  # per-layer arrays; a tokenizer's are longer and not needed
+MAX_KEPT_TOTAL = 1 << 16  # numbers of all kept arrays; real files keep a few hundred
+MAX_KEPT_BYTES = 4 << 20  # of all kept texts; real files keep under 100 KiB
+MAX_TEXTS = 1 << 20  # tokens and merges stepped over; real ones have under 800,000
 MAX_DIMS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = 1 << 48  # of one tensor: 256 T numbers
+MAX_BLOCK_CODE = 1 << 31  # enum ggml_type is an int
+MAX_OFFSET = 1 << 62  # of a tensor in its file
+
+FIRST_PIECE_BYTES = 512 << 10  # a small vocabulary's whole header; then twice as much each time
+MAX_PIECE_BYTES = 4 << 20  # what is held at once, whatever the header's length
+
+# (offset, wanted bytes) -> what is there: fewer only where the file ends.
+Fetch = Callable[[int, int], bytes]
 
 _STRING, _ARRAY = 8, 9
+_SHORT = bytes(7)  # the upper bytes of a length below 256, as nearly every token's is
 # Scalar types of the format: code -> (struct letter, bytes).
 _SCALARS: dict[int, tuple[str, int]] = {
     0: ("B", 1), 1: ("b", 1), 2: ("H", 2), 3: ("h", 2), 4: ("I", 4), 5: ("i", 4),
@@ -30,13 +45,16 @@ _SCALARS: dict[int, tuple[str, int]] = {
 
 @final
 class HeaderCut(CardError):
-    """The bytes end inside the header: read more of the file, or it is truncated."""
+    """The bytes end inside the header: the file is truncated."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufHeader:
-    """What a file says about itself. `end` is where the header stops."""
+    """What a file says about itself. `end` is where the header stops.
+
+    `metadata` holds None for an array stepped over; `lengths` says how long it is.
+    """
 
     version: int
     metadata: dict[str, object]
@@ -44,79 +62,143 @@ class GgufHeader:
     end: int
     data_bytes: int  # from the start of the weights to the end of the last tensor
     alignment: int
+    lengths: dict[str, int]
+
+
+def nothing_more(offset: int, size: int) -> bytes:
+    """The Fetch of bytes that are all there is."""
+    return b""
 
 
 @final
 class Cursor:
-    """A place in the bytes that only moves forward and never past the end."""
+    """A place in the file that only moves forward, and a window of bytes around it."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, fetch: Fetch) -> None:
         self.data = data
-        self.at = 0
+        self.base = 0  # where in the file the window begins
+        self.at = 0  # in the window; beyond its end after a jump
+        self.fetch = fetch
+        self.piece = FIRST_PIECE_BYTES
+        self.fetched = 0
+        self.kept_bytes = 0
+        self.kept_items = 0
+        self.texts = 0
 
-    def skip(self, size: int, field: str) -> int:
-        """Step over `size` bytes; where they began."""
-        start = self.at
-        if size > len(self.data) - start:
+    def need(self, size: int, field: str) -> None:
+        """Make `size` bytes readable here; HeaderCut where the file has fewer."""
+        if size <= len(self.data) - self.at:
+            return
+        place = self.base + self.at
+        if place + size > MAX_HEADER_BYTES or self.fetched > MAX_HEADER_BYTES:
+            raise CardError(
+                field, f"the header is longer than the {MAX_HEADER_BYTES} bytes allowed"
+            )
+        tail = self.data[self.at :]
+        more = self.fetch(place + len(tail), max(size - len(tail), self.piece))
+        self.fetched += len(more)
+        self.piece = min(2 * self.piece, MAX_PIECE_BYTES)
+        self.data, self.base, self.at = tail + more, place, 0
+        if size > len(self.data):
             raise HeaderCut(field, "the file ends in the middle of its header")
+
+    def take(self, size: int, field: str) -> int:
+        """Step over `size` readable bytes; where in the window they began."""
+        self.need(size, field)
+        start = self.at
         self.at = start + size
         return start
 
+    def jump(self, size: int, field: str) -> None:
+        """Step over `size` bytes without fetching them; the last must be there."""
+        if size > 0:
+            if self.base + self.at + size > MAX_HEADER_BYTES:
+                raise HeaderCut(field, "claims more bytes than any header has")
+            self.at += size - 1
+            self.take(1, field)
+
     def number(self, letter: str, size: int, field: str) -> object:
         """One little-endian scalar."""
-        start = self.skip(size, field)
+        start = self.take(size, field)
         found: tuple[object, ...] = struct.unpack_from("<" + letter, self.data, start)
         return found[0]
 
     def count(self, size: int, limit: int, field: str) -> int:
         """An unsigned number that must not exceed `limit`."""
-        start = self.skip(size, field)
+        start = self.take(size, field)
         value = int.from_bytes(self.data[start : start + size], "little")
         if value > limit:
             raise CardError(field, f"{value} is more than the {limit} allowed")
         return value
 
     def text(self, limit: int, field: str) -> str:
-        """A length and that many bytes of UTF-8."""
+        """A length and that many bytes of UTF-8, kept."""
         size = self.count(8, limit, field)
-        start = self.skip(size, field)
+        self.kept_bytes += size
+        if self.kept_bytes > MAX_KEPT_BYTES:
+            raise CardError(field, f"the texts are longer than the {MAX_KEPT_BYTES} bytes allowed")
+        start = self.take(size, field)
         return self.data[start : start + size].decode("utf-8", "replace")
 
+    def pass_texts(self, count: int, field: str) -> None:
+        """Step over `count` texts, nearly all of them shorter than 256 bytes."""
+        self.texts += count
+        if self.texts > MAX_TEXTS:
+            raise CardError(field, f"more texts than the {MAX_TEXTS} allowed")
+        left, short = count, _SHORT
+        while left > 0:
+            data, at = self.data, self.at
+            while left > 0 and data[at + 1 : at + 8] == short:
+                at += 8 + data[at]
+                left -= 1
+            self.at = at
+            if left > 0:  # a longer text, or the window's end
+                self.jump(self.count(8, MAX_HEADER_BYTES, field), field)
+                left -= 1
+        if self.at > len(self.data):
+            self.at -= 1
+            self.take(1, field)
 
-def _array(cursor: Cursor, key: str) -> object:
-    """A short list of scalars; None for one stepped over (strings, or a tokenizer's)."""
+
+def _array(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
+    """A short list of scalars; None for one stepped over (texts, or a tokenizer's)."""
     kind = cursor.count(4, 12, key)
     length = cursor.count(8, MAX_HEADER_BYTES, key)
     if kind == _ARRAY:
         raise CardError(key, "an array of arrays is not metadata llama.cpp reads")
     if kind == _STRING:
-        for _ in range(length):
-            cursor.skip(cursor.count(8, MAX_HEADER_BYTES, key), key)
+        lengths[key] = length
+        cursor.pass_texts(length, key)
         return None
     letter, size = _SCALARS[kind]
     if length > MAX_KEPT_ITEMS:
-        cursor.skip(length * size, key)
+        lengths[key] = length
+        cursor.jump(length * size, key)
         return None
-    return [cursor.number(letter, size, key) for _ in range(length)]
+    cursor.kept_items += length
+    if cursor.kept_items > MAX_KEPT_TOTAL:
+        raise CardError(key, f"the arrays hold more than the {MAX_KEPT_TOTAL} numbers allowed")
+    start = cursor.take(length * size, key)
+    return list(struct.unpack_from(f"<{length}{letter}", cursor.data, start))
 
 
-def _value(cursor: Cursor, key: str) -> object:
+def _value(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
     kind = cursor.count(4, 12, key)
     if kind == _STRING:
         return cursor.text(MAX_TEXT_BYTES, key)
     if kind == _ARRAY:
-        return _array(cursor, key)
+        return _array(cursor, key, lengths)
     letter, size = _SCALARS[kind]
     return cursor.number(letter, size, key)
 
 
-def _metadata(cursor: Cursor, count: int) -> dict[str, object]:
+def _metadata(cursor: Cursor, count: int, lengths: dict[str, int]) -> dict[str, object]:
     out: dict[str, object] = {}
     for _ in range(count):
         key = cursor.text(MAX_NAME_BYTES, "metadata key")
         if key in out:
             raise CardError(key, "appears twice")
-        out[key] = _value(cursor, key)
+        out[key] = _value(cursor, key, lengths)
     return out
 
 
@@ -138,8 +220,8 @@ def _tensor(cursor: Cursor) -> tuple[Tensor, int, int]:
         columns, rows = (size, rows) if i == 0 else (columns, rows * size)
         if columns * rows > MAX_ELEMENTS:
             raise CardError(name, "has more numbers than any tensor can")
-    code = cursor.count(4, 1 << 31, name)
-    offset = cursor.count(8, 1 << 62, name)
+    code = cursor.count(4, MAX_BLOCK_CODE, name)
+    offset = cursor.count(8, MAX_OFFSET, name)
     kind = TYPE_NAMES.get(code, "")
     if not kind:
         raise CardError(name, f"block type {code} is not supported yet")
@@ -152,31 +234,46 @@ def _tensor(cursor: Cursor) -> tuple[Tensor, int, int]:
     return shape, offset, columns // per_block * size * rows
 
 
-def parse_header(data: bytes) -> GgufHeader:
-    """The header at the start of `data`; HeaderCut when it goes on beyond it."""
-    cursor = Cursor(data)
-    start = cursor.skip(4, "magic")
-    if data[start : start + 4] != b"GGUF":
-        raise CardError("magic", "this is not a GGUF file")
-    version = cursor.count(4, 1 << 32, "version")
-    if version not in (2, 3):
-        raise CardError("version", f"GGUF version {version} is not supported, only 2 and 3")
-    tensor_count = cursor.count(8, MAX_TENSORS, "tensor count")
-    metadata = _metadata(cursor, cursor.count(8, MAX_KEYS, "key count"))
-    alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20:
-        raise CardError("general.alignment", f"{alignment} is not an alignment")
+def _tensors(cursor: Cursor, count: int) -> tuple[tuple[Tensor, ...], int]:
+    """Every entry, and where the weights of the last one end."""
     tensors: list[Tensor] = []
     names: set[str] = set()
     last = 0
-    for _ in range(tensor_count):
+    for _ in range(count):
         tensor, offset, size = _tensor(cursor)
         if tensor.name in names:
             raise CardError(tensor.name, "appears twice")
         names.add(tensor.name)
         tensors.append(tensor)
         last = max(last, offset + size)
+    return tuple(tensors), last
+
+
+def _parse(cursor: Cursor) -> GgufHeader:
+    start = cursor.take(4, "magic")
+    if cursor.data[start : start + 4] != b"GGUF":
+        raise CardError("magic", "this is not a GGUF file")
+    version = cursor.count(4, 1 << 32, "version")
+    if version not in (2, 3):
+        raise CardError("version", f"GGUF version {version} is not supported, only 2 and 3")
+    tensor_count = cursor.count(8, MAX_TENSORS, "tensor count")
+    lengths: dict[str, int] = {}
+    metadata = _metadata(cursor, cursor.count(8, MAX_KEYS, "key count"), lengths)
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20:
+        raise CardError("general.alignment", f"{alignment} is not an alignment")
+    tensors, last = _tensors(cursor, tensor_count)
     return GgufHeader(
-        version=version, metadata=metadata, tensors=tuple(tensors), end=cursor.at,
-        data_bytes=last, alignment=alignment,
+        version=version, metadata=metadata, tensors=tensors, end=cursor.base + cursor.at,
+        data_bytes=last, alignment=alignment, lengths=lengths,
     )  # fmt: skip
+
+
+def parse_header(data: bytes) -> GgufHeader:
+    """The header at the start of `data`; HeaderCut when it goes on beyond it."""
+    return _parse(Cursor(data, nothing_more))
+
+
+def fetch_header(fetch: Fetch) -> GgufHeader:
+    """The header of a file read piece by piece, without the arrays nobody needs."""
+    return _parse(Cursor(b"", fetch))

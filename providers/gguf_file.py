@@ -1,33 +1,35 @@
-"""Reads the header of a GGUF file from disk: only as much of it as there is header."""
+"""Reads the header of GGUF files from disk: only as much of them as there is header."""
 
 import os
 from pathlib import Path
 
-from mathcore.gguf import MAX_HEADER_BYTES, GgufHeader, HeaderCut, parse_header
+from mathcore.gguf import GgufHeader, fetch_header
+from mathcore.gguf_split import join_headers, shard_names
 from mathcore.model import CardError
-
-FIRST_READ_BYTES = 1 << 20  # enough for a small vocabulary; then four times as much
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of a regular file; CardError if it or its weights are cut short, OSError."""
+    """The header of one regular file; CardError if it or its weights are cut short, OSError."""
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        want = FIRST_READ_BYTES
-        while True:
-            file.seek(0)
-            data = file.read(min(want, MAX_HEADER_BYTES))
-            try:
-                header = parse_header(data)
-            except HeaderCut:
-                if len(data) >= min(size, MAX_HEADER_BYTES):
-                    raise
-                want *= 4
-                continue
-            return _whole(header, size)
+
+        def fetch(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        return whole(fetch_header(fetch), os.fstat(file.fileno()).st_size)
 
 
-def _whole(header: GgufHeader, size: int) -> GgufHeader:
+def read_headers(path: Path) -> GgufHeader:
+    """The header of the whole model `path` is a file of: the others lie beside it."""
+    names = shard_names(path.name)
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        raise CardError(missing[0], f"is missing: the model is split over {len(names)} files")
+    return join_headers([read_header(path.parent / name) for name in names])
+
+
+def whole(header: GgufHeader, size: int) -> GgufHeader:
+    """The same header if a file of `size` bytes has room for all its weights."""
     start = -(-header.end // header.alignment) * header.alignment
     missing = start + header.data_bytes - size
     if missing > 0:
