@@ -1,7 +1,6 @@
-"""What a model reference means: a file, a folder, or a name everybody knows."""
+"""What a model reference means: a file, a folder, a URL, Ollama's model, or a known name."""
 
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -11,9 +10,12 @@ from mathcore.catalogue import find_model, model_names
 from mathcore.gguf_card import spec_from_gguf
 from mathcore.model import CardError, ModelSpec
 from providers.base import ModelError
-from providers.gguf_file import read_header
+from providers.gguf_file import read_headers
+from providers.model_folder import read_card, read_folder
 
-MAX_CONFIG_BYTES = 4 << 20  # the longest real config.json are below 100 KB
+URLS = ("http://", "https://")
+OLLAMA = "ollama:"
+_FILES = (".gguf", ".json", ".safetensors")
 
 
 @final
@@ -26,62 +28,87 @@ class Source:
 
 
 def resolve(ref: str) -> Source:
-    """A path to a .gguf, a config.json or a folder holding one, or a catalogue name."""
+    """A catalogue name, a .gguf (any file of a split one), a config.json or a folder with one,
+    an http(s) URL of a .gguf, or ollama:NAME. ModelError says what, why, what next.
+    """
     if not ref.strip() or "\0" in ref:
         raise ModelError("no model was named", "say a name such as llama-3.1-8b, or a file")
-    path = Path(ref).expanduser()
     try:
-        if path.is_dir():
-            return _folder(path)
-        if path.is_file():
-            return _gguf(path) if path.suffix.lower() == ".gguf" else _config(path)
+        return _read(ref.strip())
     except CardError as error:
-        raise ModelError(f"cannot read {ref}: {error.field}: {error.text}", _card_hint()) from error
+        raise ModelError(f"cannot read {ref}: {error.field}: {error.text}", _hint(ref)) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelError(f"cannot read {ref}: {reason}", "check the path and its rights") from error
+
+
+def _read(ref: str) -> Source:
+    lower = ref.lower()
+    if lower.startswith(URLS):
+        return _url(ref)
+    if lower.startswith(OLLAMA):
+        return _ollama(ref[len(OLLAMA) :])
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        return _file(path)
     return _named(ref)
 
 
-def _card_hint() -> str:
-    return "supported are dense decoder models as .gguf or config.json"
+def _hint(ref: str) -> str:
+    if ref.lower().endswith(".gguf"):
+        return "is the download complete? llama.cpp's own files and splits are read"
+    return "read are .gguf, config.json with its safetensors, and Ollama's models"
 
 
-def _gguf(path: Path) -> Source:
-    header = read_header(path)
-    return Source(spec=spec_from_gguf(header, path.stem, str(path)), path=str(path.resolve()))
+def _url(ref: str) -> Source:
+    from providers.model_http import file_name, read_url
+
+    name = file_name(ref)
+    if not name.lower().endswith(".gguf"):
+        raise ModelError(f"not a .gguf file: {ref}", "give the address of the file itself")
+    return Source(spec=spec_from_gguf(read_url(ref), name[: -len(".gguf")], ref), path=None)
+
+
+def _ollama(name: str) -> Source:
+    from providers.model_ollama import find
+
+    spec, path = find(name)
+    return Source(spec=spec, path=str(path.resolve()) if path else None)
+
+
+def _file(path: Path) -> Source:
+    ending = path.suffix.lower()
+    if ending == ".gguf":
+        spec = spec_from_gguf(read_headers(path), path.stem, str(path))
+        return Source(spec=spec, path=str(path.resolve()))
+    if ending == ".safetensors":
+        raise ModelError(
+            f"{path.name} holds weights but not the layers", f"name its folder: {path.parent}"
+        )
+    if path.name == "config.json":
+        return Source(spec=read_folder(path.parent), path=None)
+    return Source(spec=spec_from_config(read_card(path), path.stem, str(path)), path=None)
 
 
 def _folder(path: Path) -> Source:
-    config = path / "config.json"
-    if config.is_file():
-        return _config(config)
+    if (path / "config.json").is_file():
+        return Source(spec=read_folder(path), path=None)
+    files = sorted(file.name for file in path.glob("*.gguf"))
+    if files:
+        raise ModelError(f"{path} holds GGUF files", f"name one: {path / files[0]}")
     raise ModelError(
         f"{path} holds no config.json", "name a .gguf file or a folder with a config.json"
     )
-
-
-def _config(path: Path) -> Source:
-    with path.open("rb") as file:
-        data = file.read(MAX_CONFIG_BYTES + 1)
-    if len(data) > MAX_CONFIG_BYTES:
-        raise CardError(path.name, "is too long to be a model's config")
-    try:
-        card = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CardError(path.name, "is not JSON") from error
-    if not isinstance(card, dict):
-        raise CardError(path.name, "is not a JSON object")
-    name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    return Source(spec=spec_from_config(card, name, str(path)), path=None)
 
 
 def _named(ref: str) -> Source:
     spec = find_model(ref)
     if spec is not None:
         return Source(spec=spec, path=None)
-    if ref.lower().endswith((".gguf", ".json")) or ref.startswith((".", "/", "~")):
+    if ref.lower().endswith(_FILES) or ref.startswith((".", "/", "~")):
         raise ModelError(f"no such file: {ref}", "check the path; it is read on this machine")
     close = difflib.get_close_matches(ref.lower(), model_names(), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else "give a .gguf file or a config.json"
-    raise ModelError(f"unknown model: {ref}", hint)
+    hint = f"did you mean {', '.join(close)}?" if close else "fleet models lists the known ones"
+    raise ModelError(f"unknown model: {ref}", f"{hint}; a file, a URL or ollama:NAME works too")
