@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import json
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -11,14 +10,16 @@ from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.store_errors import StoreError, explained
+from mesh.state.peer_id import parse_peer_id, peer_id
+
+__all__ = [
+    "Fleet", "Identity", "fleet_of", "fleet_root", "join_fleet", "load_or_create", "parse_peer_id",
+    "peer_id", "reset", "sync_folder", "write_private",
+]  # fmt: skip
 
 KEY_FILE: Final = "identity.key"
-ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+FLEET_FILE: Final = "fleet.json"
 SEED_BYTES: Final = 32
-# A blake2b-256 hash is 52 base32 characters; every 13 get a check character, so 8 groups of 7.
-CHECKED: Final = 13
-GROUP: Final = 7
-ID_CHARACTERS: Final = 56
 
 
 @final
@@ -44,38 +45,62 @@ def load_or_create(home: Path) -> Identity:
     return Identity(seed=seed, author=author, peer_id=peer_id(author))
 
 
-def peer_id(author: str) -> str:
-    """The readable name of a public key (hex): 8 groups of 7, four characters of them checks."""
-    digest = hashlib.blake2b(bytes.fromhex(author), digest_size=32).digest()
-    text = base64.b32encode(digest).decode("ascii").rstrip("=")
-    parts = [text[i : i + CHECKED] for i in range(0, len(text), CHECKED)]
-    whole = "".join(part + check_character(part) for part in parts)
-    return "-".join(whole[i : i + GROUP] for i in range(0, len(whole), GROUP))
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The fleet this peer belongs to: the key its authority starts at, and who let us in.
+
+    `introducer` and its certificate's signature are trusted until the ledger has been synced once.
+    """
+
+    root: str
+    introducer: str = ""
+    tls: str = ""
 
 
-def parse_peer_id(text: str) -> str:
-    """A typed peer id in its standard form; ValueError names the group with the mistake."""
-    plain = "".join(text.split()).replace("-", "").upper()
-    if len(plain) != ID_CHARACTERS:
-        raise ValueError(f"a peer id has {ID_CHARACTERS} characters, this has {len(plain)}")
-    wrong = sorted(set(plain) - set(ALPHABET))
-    if wrong:
-        raise ValueError(f"a peer id has no character {wrong[0]!r}")
-    for start in range(0, ID_CHARACTERS, CHECKED + 1):
-        part = plain[start : start + CHECKED]
-        if check_character(part) != plain[start + CHECKED]:
-            group = start // GROUP + 1
-            raise ValueError(f"a mistyped character in group {group} or {group + 1}")
-    return "-".join(plain[i : i + GROUP] for i in range(0, ID_CHARACTERS, GROUP))
+def fleet_of(home: Path) -> Fleet | None:
+    """What pairing left in `home`; None for a peer that is alone."""
+    try:
+        said = json.loads((home / FLEET_FILE).read_text())
+        found = Fleet(**{key: str(said.get(key, "")) for key in Fleet.__slots__})
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if len(found.root) == 64 else None
 
 
-def check_character(text: str) -> str:
-    """Luhn mod 32: any single wrong character changes it, most swaps of neighbours too."""
-    total = 0
-    for index, character in enumerate(reversed(text)):
-        addend = ALPHABET.index(character) * (2 if index % 2 == 0 else 1)
-        total += addend // 32 + addend % 32
-    return ALPHABET[-total % 32]
+def fleet_root(home: Path) -> str:
+    """The public key (hex) that membership starts at; "" for a peer that is alone."""
+    found = fleet_of(home)
+    return "" if found is None else found.root
+
+
+def join_fleet(home: Path, fleet: Fleet) -> None:
+    """Belong to a fleet from now on."""
+    body = {key: getattr(fleet, key) for key in Fleet.__slots__}
+    write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
+
+
+def reset(home: Path) -> tuple[Identity, Identity]:
+    """(old, new) identity: a new key, the old one kept beside it; the ledger stays as it is."""
+    old = load_or_create(home)
+    with explained(f"cannot reset the key in {home}"):
+        aside = home / f"{KEY_FILE}.{old.peer_id[:7].lower()}"
+        (home / KEY_FILE).rename(aside)
+    return old, load_or_create(home)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner reads, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def _create(path: Path, seed: bytes) -> None:

@@ -14,6 +14,8 @@ from mesh.state import jobs
 from mesh.state.billing import Bill, Totals, bill, totals_bill
 from mesh.state.fleet import DeviceView, text
 from mesh.state.jobs import JobView
+from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.members import Members
 from mesh.state.timeline import Key, Timeline, step_of
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
@@ -36,7 +38,9 @@ class State:
     event_count: int = 0
     note_count: int = 0
     skipped_count: int = 0  # types of a newer peer: kept in the ledger, not understood here
+    untrusted_count: int = 0  # by authors who may not say such things: kept, but not believed
     last_ms: int = 0
+    members: Members = field(default_factory=Members)
     keep_ended: int = KEEP_ENDED
     stale: bool = False  # an event changed what is no longer kept: fold the whole ledger again
 
@@ -46,9 +50,15 @@ def fold(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
     return fold_ordered(sorted(events, key=order_key), keep_ended)
 
 
-def fold_ordered(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
-    """The state after events that come in total order, one at a time: never stale."""
-    state = State(keep_ended=keep_ended)
+def fold_ordered(
+    events: Iterable[Event], keep_ended: int = KEEP_ENDED, members: Members | None = None
+) -> State:
+    """The state after events that come in total order, one at a time.
+
+    Never stale if `members` knows every membership event already; else fold again with what it
+    learned (`state.members.anew()`).
+    """
+    state = State(keep_ended=keep_ended, members=members or Members())
     for event in events:
         apply(state, event)
     return state
@@ -58,6 +68,12 @@ def apply(state: State, event: Event) -> None:
     """Fold one event in. Total: an unknown type is counted and skipped."""
     state.event_count += 1
     state.last_ms = max(state.last_ms, order_key(event)[0])
+    if event.event_type in MEMBERSHIP:
+        state.stale = state.members.take(event) or state.stale
+        return
+    if not state.members.counts(event):
+        state.untrusted_count += 1
+        return
     match event.event_type:
         case "device_registered" | "device_removed":
             _device(state, event)
