@@ -21,8 +21,9 @@ class CardError(Exception):
 class State:
     """What a layer remembers whatever the length, in numbers per sequence.
 
-    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution), "rwkv".
-    The two element counts are llama.cpp's (R and S); the shape lets other engines round their own way.
+    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution) or
+    "rwkv". The two element counts are llama.cpp's (R and S); the shape lets other engines round
+    their own way.
     """
 
     kind: str
@@ -41,8 +42,8 @@ class Layer:
     """How one layer remembers and what it computes.
 
     `kind` is its attention: "full", "sliding" (the last `window` tokens), "chunked" (its own
-    `window`-sized chunk), "latent" (MLA: one compressed row per token) or "none". A hybrid layer has
-    attention and a `state`. `k_elements` and `v_elements` are numbers cached per token.
+    `window`-sized chunk), "latent" (MLA: one compressed row per token) or "none". A hybrid layer
+    has attention and a `state`. `k_elements` and `v_elements` are numbers cached per token.
     """
 
     kind: str

@@ -109,7 +109,7 @@ def _query_refusal(query: Query) -> tuple[str, str]:
         return "NoFit(quant)", f"the file holds {spec.quant}, not {query.quant}"
     if query.quant is not None and not spec.quant and query.quant not in QUANTS:
         return "NoFit(quant)", f"unknown quantisation {query.quant}: known are {', '.join(QUANTS)}"
-    refusal = cache_refusal(spec, query.kv_type)
+    refusal = cache_refusal(spec, query.kv_type or "f16")
     return ("NoFit(backend)", refusal) if refusal else ("", "")
 
 
@@ -155,7 +155,8 @@ def _memory_refusal(device: DeviceSpec, need: Footprint) -> Refusal | None:
 
 
 def _shape(query: Query) -> ContextShape:
-    return ContextShape(context=query.context, sequences=query.batch, kv_type=query.kv_type)
+    kv_type = query.kv_type or "f16"
+    return ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
 
 
 def _place(query: Query, device: DeviceSpec, option: Candidate, need: Footprint) -> Placement:
@@ -202,7 +203,7 @@ def _place(query: Query, device: DeviceSpec, option: Candidate, need: Footprint)
 
 def _late(query: Query, device: DeviceSpec, placed: Placement) -> Refusal | None:
     """The deadline is held against p90: a promise kept nine times in ten."""
-    limit = query.max_latency_ms
+    limit = query.limits.max_latency_ms
     if limit is None or placed.duration_ms.p90 <= float(limit):
         return None
     late = show_ms(int(placed.duration_ms.p90))

@@ -1,6 +1,6 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
-from mathcore.fleet import Query
+from mathcore.fleet import Limits, Query
 from mathcore.planner import Placement, Plan, Refusal
 from mathcore.roofline import Band
 
@@ -11,6 +11,18 @@ def _whole(band: Band) -> dict[str, object]:
 
 def _rate(band: Band) -> dict[str, object]:
     return {"p10": round(band.p10, 3), "p50": round(band.p50, 3), "p90": round(band.p90, 3)}
+
+
+def _limits(limits: Limits) -> dict[str, object]:
+    return {
+        "max_latency_ms": limits.max_latency_ms,
+        "max_ttft_ms": limits.max_ttft_ms,
+        "deadline_ms": limits.deadline_ms,
+        "min_tokens_per_s": limits.min_tokens_per_s,
+        "max_nusd_per_hour": limits.max_nusd_per_hour,
+        "max_cost_nusd": limits.max_cost_nusd,
+        "min_quality": limits.min_quality,
+    }
 
 
 def _query(query: Query) -> dict[str, object]:
@@ -25,7 +37,8 @@ def _query(query: Query) -> dict[str, object]:
         "prompt_tokens": query.prompt_tokens,
         "tokens": query.tokens,
         "engine": query.engine,
-        "max_latency_ms": query.max_latency_ms,
+        **_limits(query.limits),
+        "objective": query.objective,
         "on": query.on,
     }
 

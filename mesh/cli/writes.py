@@ -22,7 +22,7 @@ def write_note(text: str) -> Mapping[str, Any]:
 def write_device(given: Mapping[str, object]) -> Mapping[str, Any]:
     """Register hand-described hardware; returns the event."""
     from mesh.config import fleet_home
-    from mesh.requests import parse_device
+    from mesh.hardware_requests import parse_device
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:

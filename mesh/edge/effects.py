@@ -13,7 +13,7 @@ from mesh.edge.facts import ended_fact, plan_fact
 from mesh.errors import RequestError
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
-from mesh.requests import PlanRequest, parse_plan
+from mesh.requests import ASKED, PlanRequest, parse_plan
 from mesh.state.fleet import rate, whole
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
@@ -32,8 +32,8 @@ DEFAULT_CONTEXT = 2048  # of a `fleet run` without --context, per sequence
 
 def plan_request(job: JobView) -> PlanRequest:
     """The planning question behind a model job."""
-    keys = "model batch tokens prompt_tokens engine quant kv_type max_latency_ms on context".split()
-    given = {key: job.request[key] for key in keys if job.request.get(key) not in (None, "")}
+    keys = (*ASKED, "model", "context")
+    given = {key: job.request[key] for key in keys if key in job.request}
     given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (whole(job.request, "tokens") or 1)))
     return parse_plan(given)
 
@@ -167,7 +167,7 @@ class Effects:
             batch=request.batch,
             prompt=str(job.request.get("prompt", "")),
             prompt_tokens=request.prompt_tokens or 0,
-            kv_type=request.kv_type,
+            kv_type=str((job.plan or {}).get("kv_type") or request.kv_type or "f16"),
             ignore_eos=request.tokens is not None,
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mathcore.device import DeviceSpec
 from mathcore.hardware import lookup_gpu
 from mesh.config import Config
-from mesh.requests import PRIOR_BANDWIDTH, usable_bytes
+from mesh.hardware_requests import PRIOR_BANDWIDTH, usable_bytes
 from mesh.state.fleet import spec
 from mesh.state.fold import State
 from mesh.views import with_free

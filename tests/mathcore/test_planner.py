@@ -19,6 +19,7 @@ from mathcore import (
     plan,
     plan_dict,
 )
+from mathcore.fleet import Limits
 from tests.mathcore.fixtures import device
 
 
@@ -70,10 +71,11 @@ def test_less_than_a_gib_to_spare_is_tight() -> None:
 def test_a_deadline_is_held_against_p90() -> None:
     free = only(plan(query(quant="Q4_K_M"), [A100]))
     limit = int(free.duration_ms.p50) + 1
-    late = plan(query(quant="Q4_K_M", max_latency_ms=limit), [A100])
+    late = plan(query(quant="Q4_K_M", limits=Limits(max_latency_ms=limit)), [A100])
     assert [refusal.code for refusal in late.refusals] == ["TooSlow"]
     limit = int(free.duration_ms.p90) + 1
-    assert len(plan(query(quant="Q4_K_M", max_latency_ms=limit), [A100]).placements) == 1
+    kept = plan(query(quant="Q4_K_M", limits=Limits(max_latency_ms=limit)), [A100])
+    assert len(kept.placements) == 1
 
 
 def test_the_cheapest_comes_first() -> None:

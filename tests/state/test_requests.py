@@ -1,0 +1,55 @@
+"""What people ask is checked before it reaches the planner, and named when it is wrong."""
+
+import pytest
+
+from mesh.errors import RequestError
+from mesh.hardware_requests import parse_what_if
+from mesh.requests import limits_of, parse_plan
+
+
+def test_limits_are_read_in_the_words_people_use() -> None:
+    asked = parse_plan(
+        {"model": "m", "max_latency": "30s", "ttft": "500ms", "deadline": "2h", "min_tps": 12.5,
+         "max_price": "$0.50", "max_cost": "0.02", "min_quality": "0.95"}
+    )  # fmt: skip
+    limits = limits_of(asked)
+    assert (limits.max_latency_ms, limits.max_ttft_ms, limits.deadline_ms) == (
+        30_000,
+        500,
+        7_200_000,
+    )
+    assert (limits.max_nusd_per_hour, limits.max_cost_nusd) == (500_000_000, 20_000_000)
+    assert (limits.min_tokens_per_s, limits.min_quality) == (12.5, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("min_quality", 1.5), ("min_quality", "good"), ("min_tps", "nan"), ("ttft", "soon"),
+     ("max_price", "5 dollars"), ("objective", "best"), ("deadline", 7), ("what_if", ["x"] * 99)],
+)  # fmt: skip
+def test_a_wrong_limit_is_named(field: str, value: object) -> None:
+    with pytest.raises(RequestError, match=field):
+        parse_plan({"model": "m", field: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "gib"),
+    [("RTX 4090", 1, 24), ("RTX 4090 x2", 2, 24), ("2x RTX 4090", 2, 24), ("8 x A100 80GB", 8, 80)],
+)
+def test_a_what_if_names_cards_and_their_number(text: str, count: int, gib: int) -> None:
+    _, payload = parse_what_if(text)
+    assert payload["count"] == count
+    memory = payload["memory_bytes"]
+    assert isinstance(memory, int)
+    assert abs(memory / 2**30 - gib) <= gib * 0.08
+
+
+def test_a_card_nobody_knows_needs_its_memory() -> None:
+    with pytest.raises(RequestError, match="not in the catalogue"):
+        parse_what_if("Frobnicator 9000")
+    assert parse_what_if("Frobnicator 9000 48GiB")[1]["memory_bytes"] == 48 * 2**30
+
+
+def test_a_thousand_cards_in_one_host_is_a_typing_error() -> None:
+    with pytest.raises(RequestError, match="1000 cards"):
+        parse_what_if("RTX 4090 x1000")
