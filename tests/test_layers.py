@@ -19,7 +19,8 @@ LAYERS = (  # low to high; a module may import its own layer and those before it
     ("mesh.cli", "mesh.__main__"),
 )
 PURE = (
-    "mathcore", "providers.base", "providers.engine", "mesh.ledger", "mesh.state", "mesh.policy"
+    "mathcore", "providers.base", "providers.engine", "mesh.ledger", "mesh.state", "mesh.sync",
+    "mesh.policy",
 )
 WORLD = frozenset(
     "asyncio socket ssl subprocess threading os pathlib random time shutil aiohttp asyncssh "

@@ -9,7 +9,9 @@ from typing import Final
 from mesh.edge.store_errors import StoreError
 
 DATABASE: Final = "ledger.db"
-FORMAT: Final = 1
+FORMAT: Final = 2
+# Format 1 knew one event per author and seq; its readers still work, a writer lifts it.
+OLDEST: Final = 1
 # A reader may hold a page lock while a checkpoint runs; that takes milliseconds.
 BUSY_TIMEOUT_S: Final = 5.0
 
@@ -18,7 +20,7 @@ CREATE TABLE events (
   cursor INTEGER PRIMARY KEY, id TEXT NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL,
   hlc_ms INTEGER NOT NULL, hlc_counter INTEGER NOT NULL, hash TEXT NOT NULL,
   body BLOB NOT NULL, sig BLOB NOT NULL);
-CREATE UNIQUE INDEX events_chain ON events (author, seq);
+CREATE UNIQUE INDEX events_chain ON events (author, seq, hash);
 CREATE INDEX events_order ON events (hlc_ms, hlc_counter, author, seq);
 CREATE TABLE segments (
   author TEXT NOT NULL, segment INTEGER NOT NULL, document BLOB NOT NULL,
@@ -35,6 +37,13 @@ CREATE TABLE forks (
 CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY CHECK (slot = 1), cursor INTEGER NOT NULL,
   state BLOB NOT NULL);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+_LIFT: Final = """
+DROP INDEX events_chain;
+CREATE UNIQUE INDEX events_chain ON events (author, seq, hash);
+DELETE FROM forks;
 """
 
 
@@ -56,6 +65,9 @@ def prepare(db: sqlite3.Connection) -> None:
     version = format_of(db)
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};COMMIT;")
+    elif version == OLDEST:
+        # Evidence without its event comes again from the peer that has the other branch.
+        db.executescript(f"BEGIN IMMEDIATE;{_LIFT}PRAGMA user_version={FORMAT};COMMIT;")
     check_format(version or FORMAT)
 
 
@@ -66,7 +78,7 @@ def format_of(db: sqlite3.Connection) -> int:
 
 def check_format(version: int) -> None:
     """Refuse a format we do not know."""
-    if version != FORMAT:
+    if not OLDEST <= version <= FORMAT:
         raise StoreError(
             f"the ledger has format {version}, this program knows {FORMAT}",
             "install a newer fleet-ledger",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mesh.edge import schema, store_lock
 from mesh.edge.store_errors import LedgerBusy, StoreError, explained
+from mesh.edge.store_pages import open_segment, read_page
 from mesh.edge.store_reader import Reader, Shelf
 from mesh.edge.store_reports import Finding, ImportReport, Rejected, VerifyReport
 from mesh.ledger.event import Event
+from mesh.sync.archive import Envelope, Intake, Page
+from mesh.sync.manifest import Tip
 
 if TYPE_CHECKING:
     from mesh.edge.identity import Identity
     from mesh.edge.store_writer import Writer
+    from mesh.ledger.document import Segment
     from mesh.ledger.gate import Admission
 
 __all__ = [
@@ -65,13 +69,44 @@ class Ledger(Shelf):
         self, facts: Sequence[tuple[str, str, dict[str, object]]], now: int
     ) -> list[Event]:
         """Append (event_type, device_id, payload) facts in one commit: all of them or none."""
-        with self._commit("cannot append to the ledger") as writer:
+        with self._commit("cannot append to the ledger") as (writer, _):
             return [writer.append(*fact, now) for fact in facts]
 
     def admit_many(self, envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
         """Put (sig, body) pairs of other peers through the gate, in one commit."""
-        with self._commit("cannot add to the ledger") as writer:
+        with self._commit("cannot add to the ledger") as (writer, _):
             return [writer.admit(sig, body) for sig, body in envelopes]
+
+    def take_in(self, envelopes: Sequence[Envelope]) -> Intake:
+        """As `admit_many`, with every event that is new now, also those that had waited."""
+        with self._commit("cannot add to the ledger") as (writer, fresh):
+            outcomes = tuple(writer.admit(sig, body) for sig, body in envelopes)
+        return Intake(outcomes=outcomes, events=tuple(fresh))
+
+    def tips(self) -> Mapping[str, Tip]:
+        """Where each author's events end. Not to be changed; valid until the next write."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.tips.all()
+
+    def forked(self) -> Mapping[str, int]:
+        """Authors who signed two histories, and the lowest seq where they did."""
+        with self._mutex, explained("cannot read the ledger"):
+            return dict(self._writer.tips.forked)
+
+    def hashes_at(self, author: str, seq: int) -> frozenset[str]:
+        """The hashes kept at a seq of an author: one, or more where branches run."""
+        with self._mutex, explained("cannot read the ledger"):
+            return frozenset(self._writer.kept_at(author, seq))
+
+    def page(self, author: str, after: int, max_events: int, max_bytes: int) -> Page:
+        """The next events of an author past a seq; all those of the last seq it reaches."""
+        with self._mutex, explained("cannot read the ledger"):
+            return read_page(self._db, author, after, max_events, max_bytes)
+
+    def segment(self, author: str) -> tuple[int, Segment] | None:
+        """The number and document of an author's open segment; None while it is empty."""
+        with self._mutex, explained("cannot read the ledger"):
+            return open_segment(self._writer, author)
 
     def import_(self, path: Path) -> ImportReport:
         """Take in an export; any order, as often as you like."""
@@ -111,13 +146,19 @@ class Ledger(Shelf):
         self.close()
 
     @contextmanager
-    def _commit(self, what: str) -> Iterator[Writer]:
-        """One transaction; on any failure nothing of it stays, on disk or in memory."""
+    def _commit(self, what: str) -> Iterator[tuple[Writer, list[Event]]]:
+        """One transaction; on any failure nothing of it stays, on disk or in memory.
+
+        The list holds its new events once they are durable.
+        """
+        fresh: list[Event] = []
         with self._mutex, explained(what):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                yield self._writer
+                yield self._writer, fresh
+                stored = self._writer.flush()
                 self._db.execute("COMMIT")
+                fresh += stored
             except BaseException:
                 self._writer.forget()
                 _roll_back(self._db)

@@ -35,6 +35,8 @@ def explained(what: str) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         raise StoreError(f"{what}: {error}", _sqlite_hint(str(error))) from error
+    except UnicodeDecodeError as error:  # SQLite quoting a damaged name in its own error
+        raise StoreError(f"{what}: the database is malformed", "run: fleet verify") from error
     except OSError as error:
         raise StoreError(f"{what}: {error.strerror or error}", _system_hint(error)) from error
 

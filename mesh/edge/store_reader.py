@@ -129,7 +129,7 @@ def _probe(path: Path, mode: str) -> sqlite3.Connection:
     try:
         schema.check_format(schema.format_of(db))
         db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-    except (sqlite3.Error, StoreError):
+    except (sqlite3.Error, StoreError, UnicodeDecodeError):
         db.close()
         raise
     return db

@@ -33,7 +33,7 @@ def verify(db: sqlite3.Connection) -> VerifyReport:
     for step in (check.rows, check.segments, check.forks, check.structure):
         try:
             step()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             check.note("", 0, f"the database is damaged after event {check.cursor}: {error}")
     if db.in_transaction:
         db.execute("ROLLBACK")
@@ -50,6 +50,8 @@ class _Check:
         self.count = 0
         self.cursor = 0
         self.tails: Final[dict[str, tuple[int, str, hlc.Stamp]]] = {}
+        self.branches: Final[dict[tuple[object, object, object], bool]] = {}  # seen as an event?
+        self.kept: Final[dict[str, dict[str, tuple[int, hlc.Stamp]]]] = {}  # of forked authors
 
     def note(self, author: object, seq: object, text: str) -> None:
         """Keep a finding, unless there are enough."""
@@ -59,6 +61,9 @@ class _Check:
 
     def rows(self) -> None:
         """Each row by itself, then against the row before it in its chain."""
+        for key in self._all("SELECT author, seq, hash FROM forks"):
+            self.branches[key[0], key[1], key[2]] = False
+            self.kept[str(key[0])] = {}
         for row in self._pages():
             self.count += 1
             cursor, author, seq = row[0], row[2], row[3]
@@ -81,7 +86,8 @@ class _Check:
 
     def forks(self) -> None:
         """A fork is no damage, but nobody should overlook it."""
-        for author, seq, digest, body, sig in self._all("SELECT * FROM forks"):
+        named: set[object] = set()
+        for author, seq, digest, body, sig in self._all("SELECT * FROM forks ORDER BY seq"):
             if not (isinstance(body, bytes) and isinstance(sig, bytes)):
                 self.note(author, seq, "the evidence of a fork is not bytes")
                 continue
@@ -90,7 +96,10 @@ class _Check:
                 self.note(author, seq, f"the evidence of a fork is damaged: {event.reason}")
             elif (event.author, event.seq, ids.event_hash(body)) != (author, seq, digest):
                 self.note(author, seq, "the evidence of a fork is filed under another event")
-            else:
+            elif not self.branches.get((author, seq, digest)):
+                self.note(author, seq, "an event of a fork is not among the events")
+            elif author not in named:
+                named.add(author)
                 self.note(author, seq, f"fork: the author also signed {event.id} at seq {seq};"
                                        " a copied disk")
 
@@ -122,16 +131,25 @@ class _Check:
         return event
 
     def _link(self, event: Event, row: _Row) -> None:
-        last, digest, stamp = self.tails.get(event.author, (0, NO_PREV, hlc.ZERO))
-        if event.seq != last + 1:
-            self.note(event.author, event.seq, f"follows seq {last}: a gap in the chain")
-        elif event.prev != digest:
-            self.note(event.author, event.seq, f"does not link to seq {last}")
-        if hlc.parse(event.hlc) <= stamp:
-            self.note(event.author, event.seq, "its clock does not rise")
         body = row[7]
         assert isinstance(body, bytes)
-        self.tails[event.author] = (event.seq, ids.event_hash(body), hlc.parse(event.hlc))
+        digest, stamp = ids.event_hash(body), hlc.parse(event.hlc)
+        last, prev, before = self.tails.get(event.author, (0, NO_PREV, hlc.ZERO))
+        branch = (event.author, event.seq, digest)
+        if branch in self.branches:
+            self.branches[branch] = True
+            last, before = self.kept[event.author].get(event.prev, (0, hlc.ZERO))
+            prev = event.prev if last else NO_PREV
+        if event.seq != last + 1:
+            self.note(event.author, event.seq, f"follows seq {last}: a gap in the chain")
+        elif event.prev != prev:
+            self.note(event.author, event.seq, f"does not link to seq {last}")
+        if stamp <= before:
+            self.note(event.author, event.seq, "its clock does not rise")
+        if event.author in self.kept:
+            self.kept[event.author][digest] = (event.seq, stamp)
+        if branch not in self.branches:
+            self.tails[event.author] = (event.seq, digest, stamp)
 
     def _segment(self, author: object, number: object) -> None:
         if not (isinstance(author, str) and isinstance(number, int)
@@ -143,7 +161,9 @@ class _Check:
         rows = {
             seq: (sig, body)
             for seq, sig, body in self._all(
-                "SELECT seq, sig, body FROM events WHERE author = ? AND seq BETWEEN ? AND ?",
+                "SELECT seq, sig, body FROM events WHERE author = ? AND seq BETWEEN ? AND ?"
+                " AND NOT EXISTS (SELECT 1 FROM forks WHERE author = events.author"
+                " AND seq = events.seq AND hash = events.hash)",
                 author, first, last,
             )
         }

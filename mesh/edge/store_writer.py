@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Final
 
 from mesh.edge.identity import Identity
+from mesh.edge.store_documents import Documents
 from mesh.edge.store_errors import StoreError
-from mesh.ledger import chain, codec, document, gate, hlc, ids, signing
+from mesh.edge.store_tips import Tips
+from mesh.ledger import chain, codec, gate, hlc, ids, signing
 from mesh.ledger.event import SCHEMA_VERSION, Event
 
 # A held event waits for its predecessor. An honest peer is behind by one sync round; 256 of
@@ -15,25 +18,39 @@ from mesh.ledger.event import SCHEMA_VERSION, Event
 MAX_HELD_PER_AUTHOR: Final = 256
 # Over all authors: at most 256 MiB on disk.
 MAX_HELD: Final = 4096
-# Other branches kept as evidence; one proves the fork, a few help a person find the copy.
-MAX_FORKS_PER_AUTHOR: Final = 16
-# Open segments kept live, about a megabyte each; others are loaded again when they grow.
-MAX_LIVE_SEGMENTS: Final = 32
+# Events kept at one seq. A disk copied twice makes three; more are an attack on everyone's disk.
+MAX_SIBLINGS: Final = 16
 
 
 class Writer:
-    """Appends and admits inside a transaction that its caller opened."""
+    """Appends and admits inside a transaction that its caller opened and ends with `flush`."""
 
     def __init__(self, db: sqlite3.Connection, who: Identity) -> None:
         self._db: Final = db
         self._who: Final = who
         self._heads: Final[dict[str, chain.Head]] = {}
-        self._segments: Final[dict[str, tuple[int, document.Segment]]] = {}
+        self._rows: Final[list[tuple[object, ...]]] = []  # events not yet in their table
+        self._held: set[str] | None = None  # authors with events that wait
+        self.documents: Final = Documents(db)
+        self.tips: Final = Tips(db)
+        self.fresh: Final[list[Event]] = []  # stored by this transaction
 
     def forget(self) -> None:
         """The transaction failed: what we remember may not be on disk."""
         self._heads.clear()
-        self._segments.clear()
+        self._rows.clear()
+        self._held = None
+        self.documents.forget()
+        self.tips.forget()
+        self.fresh.clear()
+
+    def flush(self) -> list[Event]:
+        """Write what is still in memory; the new events of this transaction."""
+        self._insert()
+        self.documents.flush(self.tips.forked)
+        fresh = self.fresh.copy()
+        self.fresh.clear()
+        return fresh
 
     def append(
         self, event_type: str, device_id: str, payload: dict[str, object], now: int
@@ -41,7 +58,7 @@ class Writer:
         """Sign and store our next event."""
         author = self._who.author
         self._refuse_forked(author)
-        head = self._head(author)
+        head = self.head(author)
         stamp = hlc.send(self._clock(head.stamp, now), now)
         try:
             body = codec.encode({
@@ -59,122 +76,121 @@ class Writer:
 
     def admit(self, sig: bytes, body: bytes) -> gate.Admission:
         """Judge an event and store what is to be stored of it; takes in those it frees."""
-        outcome = gate.admit(sig, body, self._head, self._hash_at)
-        match outcome:
-            case gate.Accept(event=event):
-                if event.author != self._who.author and self._forked(event.author):
-                    return gate.Reject(reason=f"author {event.author[:16]} is frozen: it forked")
-                self._store(outcome, sig, body)
-                self._free(event.author, event.seq + 1)
-            case gate.Hold():
-                return self._hold(outcome, sig, body)
-            case gate.Fork(event=event, hash=digest):
-                self._keep_branch(event, digest, sig, body)
+        outcome = self._judge(sig, body)
+        if isinstance(outcome, gate.Hold):
+            return self._hold(outcome, sig, body)
+        if isinstance(outcome, gate.Accept | gate.Fork):
+            self._free(outcome.event.author, outcome.event.seq + 1)
         return outcome
 
-    def _store(self, new: gate.Accept, sig: bytes, body: bytes) -> None:
+    def _judge(self, sig: bytes, body: bytes) -> gate.Admission:
+        """The gate's verdict, carried out unless it is to wait."""
+        outcome = gate.admit(sig, body, self.head, self.kept_at)
+        match outcome:
+            case gate.Accept(event=event):
+                self._store(outcome, sig, body)
+                self.documents.carry(event.author, event.seq, sig, body)
+            case gate.Fork(event=event):
+                if len(self.kept_at(event.author, event.seq)) >= MAX_SIBLINGS:
+                    return gate.Reject(reason=f"{outcome.reason}; too many of them")
+                self._keep_branch(outcome, sig, body)
+        return outcome
+
+    def _store(self, new: gate.Accept | gate.Fork, sig: bytes, body: bytes) -> None:
         event, stamp = new.event, hlc.parse(new.event.hlc)
+        self._rows.append(
+            (event.id, event.author, event.seq, stamp.ms, stamp.counter, new.hash, body, sig)
+        )
+        self.fresh.append(event)
+        if isinstance(new, gate.Accept):
+            self._heads[event.author] = chain.Head(seq=event.seq, hash=new.hash, stamp=stamp)
+        self.tips.moved(event.author, event.seq, new.hash)
+
+    def _keep_branch(self, new: gate.Fork, sig: bytes, body: bytes) -> None:
+        """An event of another branch is an event like any other, with its copy as evidence."""
+        event = new.event
         self._db.execute(
+            "INSERT INTO forks VALUES (?, ?, ?, ?, ?)",
+            (event.author, event.seq, new.hash, body, sig),
+        )
+        self.tips.forks(event.author, event.seq)
+        self._store(new, sig, body)
+
+    def _insert(self) -> None:
+        self._db.executemany(
             "INSERT INTO events (id, author, seq, hlc_ms, hlc_counter, hash, body, sig)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (event.id, event.author, event.seq, stamp.ms, stamp.counter, new.hash, body, sig),
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rows,
         )
-        self._carry(event.author, event.seq, sig, body)
-        self._heads[event.author] = chain.Head(seq=event.seq, hash=new.hash, stamp=stamp)
-
-    def _carry(self, author: str, seq: int, sig: bytes, body: bytes) -> None:
-        """Add the event to its segment; a full segment becomes one sealed blob."""
-        number = document.segment_of(seq)
-        segment = self._segment(author, number)
-        change = segment.append(seq, sig, body)
-        if seq % document.SEGMENT_EVENTS:
-            self._db.execute("INSERT INTO increments VALUES (?, ?, ?)", (author, seq, change))
-            return
-        self._db.execute(
-            "INSERT INTO segments VALUES (?, ?, ?)", (author, number, segment.save())
-        )
-        self._db.execute("DELETE FROM increments WHERE author = ?", (author,))
-        del self._segments[author]
-
-    def _segment(self, author: str, number: int) -> document.Segment:
-        """The live segment of an author, from memory or from its increments."""
-        found = self._segments.pop(author, None)
-        if found is None or found[0] != number:
-            rows = self._db.execute(
-                "SELECT change FROM increments WHERE author = ? ORDER BY seq", (author,)
-            ).fetchall()
-            try:
-                found = (number, document.Segment(author, b"".join(row[0] for row in rows)))
-            except (document.DocumentError, TypeError) as error:
-                text = f"segment {number} of author {author[:16]} is damaged: {error}"
-                raise StoreError(text, "run: fleet verify") from error
-        self._segments[author] = found
-        if len(self._segments) > MAX_LIVE_SEGMENTS:
-            del self._segments[next(iter(self._segments))]
-        return found[1]
+        self._rows.clear()
 
     def _hold(self, waiting: gate.Hold, sig: bytes, body: bytes) -> gate.Admission:
         author = waiting.event.author
         mine = self._count("SELECT COUNT(*) FROM held WHERE author = ?", author)
         if mine >= MAX_HELD_PER_AUTHOR or self._count("SELECT COUNT(*) FROM held") >= MAX_HELD:
             return gate.Reject(reason=f"{waiting.reason}; too many are waiting already")
-        self._db.execute(
-            "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)",
-            (author, waiting.event.seq, waiting.hash, body, sig),
-        )
+        self._wait(waiting, sig, body)
         return waiting
 
+    def _wait(self, waiting: gate.Hold, sig: bytes, body: bytes) -> None:
+        event = waiting.event
+        self._db.execute(
+            "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)",
+            (event.author, event.seq, waiting.hash, body, sig),
+        )
+        self._waiting().add(event.author)
+
     def _free(self, author: str, seq: int) -> None:
-        """Admit the held events that a new head lets in, one after the other."""
-        while rows := self._db.execute(
-            "DELETE FROM held WHERE author = ? AND seq = ? RETURNING sig, body", (author, seq)
-        ).fetchall():
-            for sig, body in rows:
-                outcome = gate.admit(sig, body, self._head, self._hash_at)
-                if isinstance(outcome, gate.Accept):
-                    self._store(outcome, sig, body)
-                elif isinstance(outcome, gate.Fork):
-                    self._keep_branch(outcome.event, outcome.hash, sig, body)
+        """Admit the held events that a new event lets in, one seq after the other."""
+        stored = author in self._waiting()
+        while stored:
+            stored = False
+            for sig, body in self._db.execute(
+                "DELETE FROM held WHERE author = ? AND seq = ? RETURNING sig, body", (author, seq)
+            ).fetchall():
+                outcome = self._judge(sig, body)
+                stored |= isinstance(outcome, gate.Accept | gate.Fork)
+                if isinstance(outcome, gate.Hold):
+                    self._wait(outcome, sig, body)
             seq += 1
 
-    def _keep_branch(self, event: Event, digest: str, sig: bytes, body: bytes) -> None:
-        """Evidence of a fork freezes its author, until a person resets one of the copies."""
-        kept = self._count("SELECT COUNT(*) FROM forks WHERE author = ?", event.author)
-        if kept < MAX_FORKS_PER_AUTHOR:
-            self._db.execute(
-                "INSERT OR IGNORE INTO forks VALUES (?, ?, ?, ?, ?)",
-                (event.author, event.seq, digest, body, sig),
-            )
+    def _waiting(self) -> set[str]:
+        if self._held is None:
+            rows = self._db.execute("SELECT DISTINCT author FROM held").fetchall()
+            self._held = {author for (author,) in rows}
+        return self._held
 
     def _refuse_forked(self, author: str) -> None:
-        if self._forked(author):
+        if author in self.tips.forked:
             raise StoreError(
                 "this ledger's key signed two different histories: its folder was copied",
                 "move identity.key away on one of the copies; it gets a new name",
             )
 
-    def _forked(self, author: str) -> bool:
-        return self._count("SELECT EXISTS (SELECT 1 FROM forks WHERE author = ?)", author) > 0
-
-    def _head(self, author: str) -> chain.Head:
+    def head(self, author: str) -> chain.Head:
+        """The last event of an author's main line: the branch that came here first."""
         head = self._heads.get(author)
         if head is None:
             row = self._db.execute(
-                "SELECT body, sig FROM events WHERE author = ? ORDER BY seq DESC LIMIT 1",
-                (author,),
+                "SELECT body, sig FROM events WHERE author = ? AND NOT EXISTS (SELECT 1 FROM forks"
+                " WHERE author = events.author AND seq = events.seq AND hash = events.hash)"
+                " ORDER BY seq DESC LIMIT 1", (author,),
             ).fetchone()
             head = chain.GENESIS if row is None else _read_head(author, *row)
             self._heads[author] = head
         return head
 
-    def _hash_at(self, author: str, seq: int) -> str | None:
-        row = self._db.execute(
-            "SELECT body FROM events WHERE author = ? AND seq = ?", (author, seq)
-        ).fetchone()
-        return None if row is None else ids.event_hash(row[0])
+    def kept_at(self, author: str, seq: int) -> Mapping[str, hlc.Stamp]:
+        """Every hash kept at a seq, with its stamp."""
+        self._insert()
+        rows = self._db.execute(
+            "SELECT body, hlc_ms, hlc_counter FROM events WHERE author = ? AND seq = ?",
+            (author, seq),
+        )
+        return {ids.event_hash(body): hlc.Stamp(ms, counter) for body, ms, counter in rows}
 
     def _clock(self, own: hlc.Stamp, now: int) -> hlc.Stamp:
         """Our last stamp, or the latest one seen that is not too far ahead of `now`."""
+        self._insert()
         row = self._db.execute(
             "SELECT hlc_ms, hlc_counter FROM events WHERE hlc_ms <= ?"
             " ORDER BY hlc_ms DESC, hlc_counter DESC LIMIT 1", (now + hlc.MAX_DRIFT_MS,),

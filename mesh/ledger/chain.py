@@ -1,7 +1,12 @@
-"""One author's chain: does the next event extend it, wait, break it, or fork it?"""
+"""One author's chain: does an event extend it, wait, break it, or begin another branch?
+
+A fork (two events signed at one seq: a copied disk) loses nothing: every branch whose links
+hold is kept, so what peers keep is a function of the set of events and not of their order.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, final
@@ -44,15 +49,21 @@ class Verdict(Enum):
     BREAKS = auto()
 
 
-def judge(link: Link, head: Head, stored: str | None) -> Verdict:
-    """Judge a link; `stored` is the hash kept at `link.seq`, None past the head.
+def judge(
+    link: Link, head: Head, here: Mapping[str, Stamp], before: Mapping[str, Stamp]
+) -> Verdict:
+    """Judge a link against the main line's head and all branches.
 
-    A signed link whose `prev` is not our head proves another event at our head's seq: a fork.
+    `here` and `before` are the hashes kept at `link.seq` and at the seq before it, with their
+    stamps. FORKS means: sound, and on another branch than the main line.
     """
-    if link.seq <= head.seq:
-        return Verdict.KNOWN if link.hash == stored else Verdict.FORKS
-    if link.seq > head.seq + 1:
+    if link.hash in here:
+        return Verdict.KNOWN
+    if link.seq == head.seq + 1 and link.prev == head.hash:
+        return Verdict.EXTENDS if link.stamp > head.stamp else Verdict.BREAKS
+    if link.seq == 1:
+        return Verdict.FORKS if link.prev == NO_PREV and here else Verdict.BREAKS
+    stamp = before.get(link.prev)
+    if stamp is None:
         return Verdict.WAITS
-    if link.prev != head.hash:
-        return Verdict.FORKS if head.seq else Verdict.BREAKS
-    return Verdict.EXTENDS if link.stamp > head.stamp else Verdict.BREAKS
+    return Verdict.FORKS if link.stamp > stamp else Verdict.BREAKS

@@ -7,9 +7,10 @@ each peer builds the same bytes. The only file that knows Automerge (1.0.0rc1).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from automerge.core import ROOT, Document, ScalarType
+from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
 from mesh.ledger.signing import SIGNATURE_BYTES
 
@@ -27,6 +28,25 @@ def segment_of(seq: int) -> int:
     return (seq - 1) // SEGMENT_EVENTS
 
 
+def sealed(author: str, events: Iterable[tuple[int, bytes, bytes]]) -> bytes:
+    """A full segment as a blob: one change that puts every (seq, sig, body), the same everywhere.
+
+    A thousand changes would take three times as long to load again.
+    """
+    document = Document(bytes.fromhex(author))
+    with document.transaction() as transaction:
+        for seq, sig, body in events:
+            transaction.put(ROOT, str(seq), ScalarType.Bytes, sig + body)
+    return bytes(document.save())
+
+
+class Talk:
+    """What one neighbour is known to have of one open segment; lives as long as a connection."""
+
+    def __init__(self) -> None:
+        self.state: Final = SyncState()
+
+
 class Segment:
     """A live segment of one author. Only grows; raises DocumentError on foreign bytes."""
 
@@ -36,17 +56,43 @@ class Segment:
 
     def append(self, seq: int, sig: bytes, body: bytes) -> bytes:
         """Add one event; returns the change to save. A seq already here is a DocumentError."""
+        return self.extend([(seq, sig, body)])[0]
+
+    def extend(self, events: Sequence[tuple[int, bytes, bytes]]) -> list[bytes]:
+        """Add events, one change each; returns the changes to save, in order."""
         before = self._document.get_heads()
         try:
-            with self._document.transaction() as transaction:
-                if transaction.get(ROOT, str(seq)) is not None:
-                    raise DocumentError(f"seq {seq} is already in its segment")
-                transaction.put(ROOT, str(seq), ScalarType.Bytes, sig + body)
-            return b"".join(bytes(c.bytes) for c in self._document.get_changes(before))
+            for seq, sig, body in events:
+                with self._document.transaction() as transaction:
+                    if transaction.get(ROOT, str(seq)) is not None:
+                        raise DocumentError(f"seq {seq} is already in its segment")
+                    transaction.put(ROOT, str(seq), ScalarType.Bytes, sig + body)
+            return [bytes(c.raw_bytes) for c in self._document.get_changes(before)]
         except DocumentError:
             raise
         except Exception as error:  # Automerge raises nothing finer
-            raise DocumentError(f"segment refused seq {seq}: {error}") from error
+            raise DocumentError(f"segment refused seq {events[0][0]}: {error}") from error
+
+    def say(self, talk: Talk) -> bytes | None:
+        """The next sync message for a neighbour; None when there is nothing to say."""
+        message: Message | None = self._document.generate_sync_message(talk.state)
+        return None if message is None else bytes(message.encode())
+
+    def hear(self, talk: Talk, data: bytes, hashes: Sequence[bytes]) -> bool:
+        """Take note of what a neighbour has. False, and nothing done, for a change not ours.
+
+        The gate has had the events first, so every change of an honest message is here by now,
+        to the byte; `hashes` are those in the message. What is not here stays outside.
+        """
+        try:
+            if hashes:
+                ours = {bytes(change.hash) for change in self._document.get_changes([])}
+                if not ours.issuperset(hashes):
+                    return False
+            self._document.receive_sync_message(talk.state, Message.decode(data))
+        except Exception as error:  # Automerge raises nothing finer
+            raise DocumentError(f"not a sync message: {error}") from error
+        return True
 
     def save(self) -> bytes:
         """The whole document, compressed."""

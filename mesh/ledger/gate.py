@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
 from mesh.ledger import chain, hlc, ids, signing
-from mesh.ledger.event import Event
+from mesh.ledger.event import NO_PREV, Event
 from mesh.ledger.record import Fault, parse_record
 
 
@@ -49,7 +49,10 @@ class Reject:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fork:
-    """Its author signed two histories: a copied disk or a restored backup."""
+    """Sound, but its author signed two histories: a copied disk or a restored backup.
+
+    It is kept like any other; the author is named, and writes no more once it knows.
+    """
 
     event: Event
     hash: str
@@ -71,36 +74,49 @@ def inspect(sig: bytes, body: bytes) -> Event | Reject:
 
 def admit(
     sig: bytes, body: bytes, head_of: Callable[[str], chain.Head],
-    hash_at: Callable[[str, int], str | None],
+    kept_at: Callable[[str, int], Mapping[str, hlc.Stamp]],
 ) -> Admission:
-    """Judge an event against the chain we keep of its author."""
+    """Judge an event against what we keep of its author.
+
+    `kept_at(author, seq)` gives every hash kept at a seq, more than one where branches run.
+    """
     event = inspect(sig, body)
     if isinstance(event, Reject):
         return event
     digest = ids.event_hash(body)
     head = head_of(event.author)
-    link = chain.Link(
-        seq=event.seq, hash=digest, prev=event.prev, stamp=hlc.parse(event.hlc)
-    )
-    stored = hash_at(event.author, event.seq) if event.seq <= head.seq else None
-    match chain.judge(link, head, stored):
+    stamp = hlc.parse(event.hlc)
+    link = chain.Link(seq=event.seq, hash=digest, prev=event.prev, stamp=stamp)
+    here: Mapping[str, hlc.Stamp] = {}
+    before: Mapping[str, hlc.Stamp] = {}
+    if event.seq != head.seq + 1 or event.prev != head.hash:
+        here, before = kept_at(event.author, event.seq), kept_at(event.author, event.seq - 1)
+    match chain.judge(link, head, here, before):
         case chain.Verdict.EXTENDS:
             return Accept(event=event, hash=digest)
         case chain.Verdict.KNOWN:
             return Known(event=event)
         case chain.Verdict.WAITS:
-            reason = f"waits for seq {head.seq + 1} of author {event.author[:16]}"
-            return Hold(event=event, hash=digest, reason=reason)
+            return Hold(event=event, hash=digest, reason=_wait(event, head))
         case chain.Verdict.FORKS:
-            seq = min(event.seq, head.seq)
-            reason = f"author {event.author[:16]} signed two different events at seq {seq}"
+            reason = f"author {event.author[:16]} signed two different events at seq {event.seq}"
+            if not here:
+                reason = f"author {event.author[:16]} signed two histories; seq {event.seq} is on"
+                reason += " the other one"
             return Fork(event=event, hash=digest, reason=reason)
         case chain.Verdict.BREAKS:
-            return Reject(reason=_break(link, head))
+            return Reject(reason=_break(link, before.get(link.prev, head.stamp)))
 
 
-def _break(link: chain.Link, head: chain.Head) -> str:
+def _wait(event: Event, head: chain.Head) -> str:
+    """What a link waits for: a seq, or the other event that its author signed at a seq."""
+    if event.seq > head.seq + 1:
+        return f"waits for seq {head.seq + 1} of author {event.author[:16]}"
+    return f"waits for another event that author {event.author[:16]} signed at seq {event.seq - 1}"
+
+
+def _break(link: chain.Link, before: hlc.Stamp) -> str:
     """Why a link that is next in line still does not fit."""
-    if link.prev != head.hash:
+    if link.seq == 1 and link.prev != NO_PREV:
         return "the first event of a chain must have a prev of zeros"
-    return f"its clock does not rise: {hlc.render(link.stamp)} after {hlc.render(head.stamp)}"
+    return f"its clock does not rise: {hlc.render(link.stamp)} after {hlc.render(before)}"

@@ -6,6 +6,7 @@ Kulkarni et al., "Logical Physical Clocks", 2014; here with a bounded forward dr
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 # A peer whose clock runs ahead may pull ours along by this much and no further: laptops
@@ -48,6 +49,7 @@ def render(stamp: Stamp) -> str:
     return f"{stamp.ms:013d}-{stamp.counter:05d}"
 
 
+@lru_cache(maxsize=16)  # an event's stamp is asked for by each step it passes
 def parse(text: str) -> Stamp:
     """The stamp a text names; ValueError unless it is exactly what `render` writes."""
     ms, _, counter = text.partition("-")

@@ -38,6 +38,21 @@ def verify(author: str, sig: bytes, body: bytes) -> bool:
     return True
 
 
+def sign_bytes(seed: bytes, message: bytes) -> bytes:
+    """The 64-byte signature over bytes of another protocol, which name themselves."""
+    assert not message.startswith(DOMAIN), "an event is signed by `seal` alone"
+    return bytes(_signer(seed).sign(message).signature)
+
+
+def signed_bytes(author: str, sig: bytes, message: bytes) -> bool:
+    """Whether the owner of `author` (hex) made `sign_bytes(seed, message)`."""
+    try:
+        VerifyKey(bytes.fromhex(author)).verify(message, sig)
+    except (CryptoError, ValueError, TypeError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=1)
 def _signer(seed: bytes) -> SigningKey:
     """Expanding a seed costs as much as a signature, so the last one is kept."""

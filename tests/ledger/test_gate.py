@@ -51,7 +51,11 @@ def at(length: int) -> Gate:
         head = chain.Head(
             seq=length, hash=hashes[-1], stamp=hlc.Stamp(START_MS + length, 0)
         )
-    return lambda sig, body: gate.admit(sig, body, lambda _: head, lambda _, seq: hashes[seq - 1])
+
+    def kept_at(_: str, seq: int) -> dict[str, hlc.Stamp]:
+        return {hashes[seq - 1]: hlc.Stamp(START_MS + seq, 0)} if 1 <= seq <= length else {}
+
+    return lambda sig, body: gate.admit(sig, body, lambda _: head, kept_at)
 
 
 def lets_forgery_in(admit: Gate) -> bool:
@@ -115,11 +119,27 @@ def test_a_second_event_at_the_same_seq_is_a_fork_by_name() -> None:
     assert signing.author_of(ANA)[:16] in outcome.reason
 
 
-def test_a_link_to_another_predecessor_is_a_fork_of_that_predecessor() -> None:
+def test_a_link_to_an_event_not_here_waits_for_that_event() -> None:
     body = body_of(ANA, 3, "ab" * 32)
     outcome = at(2)(signing.seal(ANA, body), body)
-    assert isinstance(outcome, gate.Fork)
-    assert outcome.reason.endswith("at seq 2")
+    assert isinstance(outcome, gate.Hold)
+    assert outcome.reason.startswith("waits for another event")
+    assert outcome.reason.endswith("signed at seq 2")
+
+
+def test_a_chain_may_fork_at_its_first_event() -> None:
+    body = body_of(ANA, 1, NO_PREV, payload={"text": "the other disk"})
+    assert isinstance(at(2)(signing.seal(ANA, body), body), gate.Fork)
+
+
+def test_a_branch_whose_clock_does_not_rise_is_rejected() -> None:
+    body = body_of(
+        ANA, 2, ids.event_hash(CHAIN[0][1]), hlc=hlc.render(hlc.Stamp(START_MS + 1, 0)),
+        timestamp=hlc.timestamp(START_MS + 1),
+    )
+    outcome = at(3)(signing.seal(ANA, body), body)
+    assert isinstance(outcome, gate.Reject)
+    assert "clock does not rise" in outcome.reason
 
 
 def test_an_unknown_event_type_is_kept() -> None:
