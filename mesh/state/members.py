@@ -119,6 +119,7 @@ class Members:
 
     def take(self, event: Event) -> bool:
         """Judge one membership event; True where verdicts on events already folded change."""
+        self.seen[event.author] = max(event.seq, self.seen.get(event.author, 0))
         if event.event_type == REACHABLE:
             self._reachable(event)
             return False
