@@ -1,86 +1,18 @@
-"""GGUF header -> ModelSpec: weights exactly as the file holds them."""
+"""GGUF metadata and tensors -> ModelSpec: of a file as it is, or of a config's conversion."""
 
+from mathcore.fields import Fields
 from mathcore.ggml import FILE_TYPES
 from mathcore.gguf import GgufHeader
-from mathcore.model import CardError, Layer, ModelSpec, Tensor, parameter_count
-
-MAX_SIZE = 1 << 24  # any one dimension; far above any released model
-MAX_LAYERS = 1024
-
-# Architectures whose every layer keeps every token in llama.cpp, with plain K and V.
-_FULL: tuple[str, ...] = ("llama", "qwen2", "qwen3", "phi3", "olmo2", "gemma")
-# The same with a window on some layers: every `period`-th layer is full.
-_SLIDING: dict[str, int] = {"gemma2": 2, "gemma3": 6}
-_FOREIGN: tuple[str, ...] = ("expert_count", "attention.kv_lora_rank", "ssm.state_size")
-
-
-def _int(header: GgufHeader, key: str, limit: int = MAX_SIZE) -> int:
-    value = header.metadata.get(key)
-    if value is None:
-        raise CardError(key, "is missing")
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise CardError(key, "is not a whole number")
-    if value < 1 or value > limit:
-        raise CardError(key, f"must be between 1 and {limit}")
-    return value
-
-
-def _int_or(header: GgufHeader, key: str, default: int) -> int:
-    return default if header.metadata.get(key) is None else _int(header, key)
-
-
-def _per_layer(header: GgufHeader, key: str, layers: int) -> list[int]:
-    """A number for all layers, or a list with one for each."""
-    value = header.metadata.get(key)
-    if not isinstance(value, list):
-        return [_int(header, key)] * layers
-    if len(value) != layers:
-        raise CardError(key, f"has {len(value)} entries for {layers} layers")
-    out: list[int] = []
-    for item in value:
-        if isinstance(item, bool) or not isinstance(item, int) or item < 0 or item > MAX_SIZE:
-            raise CardError(key, f"'{item}' is not a number of heads")
-        out.append(item)
-    return out
-
-
-def _architecture(header: GgufHeader) -> str:
-    arch = header.metadata.get("general.architecture")
-    if not isinstance(arch, str):
-        raise CardError("general.architecture", "is missing or not text")
-    if arch not in _FULL and arch not in _SLIDING:
-        raise CardError("general.architecture", f"'{arch}' is not supported yet")
-    for key in _FOREIGN:
-        if header.metadata.get(f"{arch}.{key}"):
-            raise CardError(f"{arch}.{key}", f"is not supported yet for '{arch}'")
-    if _int_or(header, "split.count", 1) > 1:
-        raise CardError("split.count", "a model split over several files is not supported yet")
-    return arch
-
-
-def _layers(header: GgufHeader, arch: str, count: int, hidden: int, heads: int) -> list[Layer]:
-    kv_key = f"{arch}.attention.head_count_kv"
-    kv = [heads] * count
-    if header.metadata.get(kv_key) is not None:
-        kv = _per_layer(header, kv_key, count)
-    k_key, v_key = f"{arch}.attention.key_length", f"{arch}.attention.value_length"
-    if header.metadata.get(k_key) is None and hidden % heads != 0:
-        raise CardError(k_key, f"is missing and {heads} heads do not divide {hidden}")
-    k_dim = _int_or(header, k_key, hidden // heads)
-    v_dim = _int_or(header, v_key, hidden // heads)
-    period = _SLIDING.get(arch, 0)
-    window = _int(header, f"{arch}.attention.sliding_window") if period else 0
-    out: list[Layer] = []
-    for i in range(count):
-        near = period > 0 and (i + 1) % period != 0
-        out.append(
-            Layer(
-                kind="none" if kv[i] == 0 else ("sliding" if near else "full"),
-                k_elements=kv[i] * k_dim, v_elements=kv[i] * v_dim,
-                head_dim=k_dim, window=window if near else 0,
-            )
-        )  # fmt: skip
-    return out
+from mathcore.hparams import metadata_fields
+from mathcore.layers import layers_from
+from mathcore.model import (
+    CardError,
+    Layer,
+    ModelSpec,
+    Tensor,
+    active_parameter_count,
+    parameter_count,
+)
 
 
 def _file_type(header: GgufHeader) -> str:
@@ -98,41 +30,93 @@ def _file_type(header: GgufHeader) -> str:
     return best
 
 
-def _embedding(header: GgufHeader, hidden: int) -> Tensor:
-    for tensor in header.tensors:
+def _vocabulary(tensors: tuple[Tensor, ...], hidden: int) -> int:
+    for tensor in tensors:
         if tensor.name == "token_embd.weight":
             if tensor.columns != hidden:
                 raise CardError(tensor.name, f"has rows of {tensor.columns}, not {hidden}")
-            return tensor
+            return tensor.rows
     raise CardError("token_embd.weight", "is missing")
 
 
-def _names(header: GgufHeader) -> set[str]:
-    return {tensor.name for tensor in header.tensors}
+def _with_experts(tensors: tuple[Tensor, ...], experts: int) -> tuple[Tensor, ...]:
+    """Tensors of a file, those of stacked experts marked as such."""
+    out: list[Tensor] = []
+    for tensor in tensors:
+        if experts > 1 and "_exps." in tensor.name and tensor.experts == 1:
+            if tensor.rows % experts != 0:
+                raise CardError(tensor.name, f"its rows are no multiple of {experts} experts")
+            tensor = Tensor(
+                name=tensor.name, columns=tensor.columns, rows=tensor.rows, dims=tensor.dims,
+                layer=tensor.layer, type_name=tensor.type_name, experts=experts,
+            )  # fmt: skip
+        out.append(tensor)
+    return tuple(out)
+
+
+def _encoder_layers(tensors: tuple[Tensor, ...]) -> int:
+    seen: set[str] = set()
+    for tensor in tensors:
+        if tensor.name.startswith("enc.blk."):
+            seen.add(tensor.name.split(".")[2])
+    return len(seen)
+
+
+def _widest(layers: tuple[Layer, ...]) -> tuple[int, int, int]:
+    """Most query heads, widest dense feed-forward, most experts used, of any layer."""
+    heads, wide, used = 0, 0, 0
+    for layer in layers:
+        heads = max(heads, layer.heads)
+        wide = max(wide, layer.feed_forward)
+        used = max(used, layer.experts_used)
+    return heads, wide, used
+
+
+def spec_from_parts(
+    metadata: dict[str, object],
+    tensors: tuple[Tensor, ...],
+    name: str,
+    source: str = "",
+    quant: str = "",
+) -> ModelSpec:
+    """A model from the metadata and tensors of its GGUF; CardError names the key that stops us.
+
+    A list longer than `mathcore.gguf` keeps is None in `metadata`.
+    """
+    layers = layers_from(metadata, tensors)
+    fields = metadata_fields(metadata)
+    hidden = fields.whole("embedding_length")
+    heads, feed_forward, used = _widest(layers)
+    return ModelSpec(
+        name=name,
+        architecture=Fields(metadata).text("general.architecture"),
+        vocab=_vocabulary(tensors, hidden),
+        hidden=hidden,
+        heads=heads,
+        feed_forward=feed_forward,
+        context_length=fields.whole_or("context_length", 0, 0),
+        layers=layers,
+        tensors=tensors,
+        tied="output.weight" not in [tensor.name for tensor in tensors],
+        parameters=parameter_count(tensors),
+        active_parameters=active_parameter_count(tensors, used),
+        encoder_layers=_encoder_layers(tensors),
+        draft_layers=fields.whole_or("nextn_predict_layers", 0, 0, len(layers)),
+        quant=quant,
+        source=source,
+    )
 
 
 def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec:
-    """A dense decoder from its file header; CardError names the key that stops us."""
-    arch = _architecture(header)
-    count = _int(header, f"{arch}.block_count", MAX_LAYERS)
-    hidden = _int(header, f"{arch}.embedding_length")
-    heads = _int(header, f"{arch}.attention.head_count")
-    embedding = _embedding(header, hidden)
-    parameters = parameter_count(header.tensors)
+    """The model of one file, or of all parts of a split one put together."""
+    fields = metadata_fields(header.metadata)
+    if Fields(header.metadata).whole_or("split.count", 1, 0) > 1:
+        raise CardError("split.count", "one part of several: all of them are needed")
     given = header.metadata.get("general.name")
-    return ModelSpec(
-        name=given if isinstance(given, str) and given else name,
-        architecture=arch,
-        vocab=embedding.rows,
-        hidden=hidden,
-        heads=heads,
-        feed_forward=_int(header, f"{arch}.feed_forward_length"),
-        context_length=_int_or(header, f"{arch}.context_length", 0),
-        layers=tuple(_layers(header, arch, count, hidden, heads)),
-        tensors=header.tensors,
-        tied="output.weight" not in _names(header),
-        parameters=parameters,
-        active_parameters=parameters,
-        quant=_file_type(header),
-        source=source,
+    return spec_from_parts(
+        header.metadata,
+        _with_experts(header.tensors, fields.whole_or("expert_count", 0, 0)),
+        given if isinstance(given, str) and given else name,
+        source,
+        _file_type(header),
     )

@@ -1,0 +1,23 @@
+"""model_type -> the converter of its family, from all family modules."""
+
+from collections.abc import Callable
+
+from mathcore.convert import dense, gemma
+from mathcore.convert.conversion import Conversion
+from mathcore.fields import Fields
+
+Converter = Callable[[Fields], Conversion]
+
+_CONVERTERS: dict[str, Converter] = {
+    **dense.CONVERTERS,
+    **gemma.CONVERTERS,
+}
+
+
+def model_types() -> list[str]:
+    """Every model_type we can read, sorted."""
+    return sorted(_CONVERTERS)
+
+
+def find_converter(model_type: str) -> Converter | None:
+    return _CONVERTERS.get(model_type)

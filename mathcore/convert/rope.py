@@ -1,0 +1,45 @@
+"""Tables a converter writes for scaled rope."""
+
+from mathcore.convert.parts import Build
+from mathcore.fields import Fields
+
+
+def scaling(f: Fields) -> Fields | None:
+    """The rope scaling of either name, None when there is none."""
+    for name in ("rope_scaling", "rope_parameters"):
+        if f.has(name):
+            return f.nested(name)
+    return None
+
+
+def kind(table: Fields) -> str:
+    """ "llama3", "longrope", "yarn", …; "" when it does not say."""
+    for name in ("rope_type", "type"):
+        if table.has(name):
+            return table.text(name)
+    return ""
+
+
+def add_llama3(b: Build, f: Fields) -> None:
+    """Frequencies of half a head, for Llama 3.1's scaling only."""
+    table = scaling(f)
+    if table is not None and kind(table).lower() == "llama3":
+        b.top("rope_freqs.weight", b.s.head_dim // 2)
+
+
+def rotated(f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor") -> int:
+    """How many numbers of a head rope turns."""
+    share = f.number(field) if f.has(field) else default
+    if not 0.0 < share <= 1.0:
+        raise f.fault(field, f"{share} is not a share")
+    return int(head_dim * share)
+
+
+def add_long(b: Build, f: Fields, turned: int) -> None:
+    """Long and short factors, for longrope only."""
+    table = scaling(f)
+    if table is None or not table.has("long_factor"):
+        return
+    b.key("rope.scaling.type", "longrope")
+    for name in ("long", "short"):
+        b.top(f"rope_factors_{name}.weight", turned // 2)
