@@ -20,13 +20,22 @@ from mesh.edge.effects import Effects
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.store import Ledger, StoreError, VerifyReport
 from mesh.errors import RequestError
+from mesh.hardware_requests import parse_device
 from mesh.ledger.event import Event
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
-from mesh.requests import JobRequest, latency_ms, parse_device, parse_job, parse_note
+from mesh.requests import ASKED, JobRequest, parse_job, parse_note
 from mesh.state.checkpoint import pack
-from mesh.state.fold import State, apply, fold_ordered
-from mesh.views import current_state, known_device, load_state, plan_query, source_of, status_dict
+from mesh.state.fold import KEEP_ENDED, State, apply
+from mesh.views import (
+    current_state,
+    known_device,
+    load_state,
+    plan_query,
+    source_of,
+    status_dict,
+    whole_fold,
+)
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -87,8 +96,8 @@ class Node:
         for event in events:
             apply(self.state, event)
         if self.state.stale:
-            ordered = self._ledger.ordered()
-            self.state = await asyncio.to_thread(fold_ordered, ordered)
+            known = self.state.members
+            self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
         self._since_snapshot += len(events)
         if self._since_snapshot >= SNAPSHOT_EVENTS:
             self._snapshot()
@@ -225,22 +234,13 @@ def _submission(job_id: str, request: JobRequest) -> dict[str, object]:
         "job_id": job_id,
         "kind": "command" if request.command else "model",
         "prompt": request.prompt,
-        "batch": request.batch,
-        "kv_type": request.kv_type,
     }
-    optional: dict[str, object] = {
-        "model": request.model,
-        "command": request.command,
-        "context": request.context,
-        "tokens": request.tokens,
-        "prompt_tokens": request.prompt_tokens,
-        "engine": request.engine,
-        "quant": request.quant,
-        "max_latency_ms": latency_ms(request),
-        "on": request.on,
-        "cwd": request.cwd,
-    }
-    return fact | {key: value for key, value in optional.items() if value is not None}
+    for name in (*ASKED, "model", "command", "context", "cwd"):
+        value = getattr(request, name)
+        if value is not None:
+            # Signed bytes hold no floats; the same fields read them back from text.
+            fact[name] = str(value) if isinstance(value, float) else value
+    return fact
 
 
 def serve(home: Path, name: str | None, port: int) -> None:

@@ -12,14 +12,17 @@ from mathcore.fleet import Query
 from mathcore.planner import Plan, plan
 from mathcore.render import plan_dict
 from mathcore.units import DAY_MS
+from mesh.edge.identity import fleet_root
 from mesh.edge.store import Reader
 from mesh.edge.store_reader import Shelf
 from mesh.errors import RequestError
-from mesh.requests import PlanRequest, latency_ms, parse_plan
+from mesh.hardware_requests import parse_what_if
+from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State, apply, bills, fold_ordered, job_counts
+from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
+from mesh.state.members import Members
 
 if TYPE_CHECKING:
     from providers.models import Source
@@ -37,19 +40,32 @@ def load_state(home: Path, every_job: bool = False) -> State:
     `every_job` keeps the oldest ended jobs whole too, which takes as long as the ledger is.
     """
     with closing(Reader.open(home)) as reader:
-        return fold_ordered(reader.ordered(), sys.maxsize) if every_job else current_state(reader)
+        return whole_fold(reader, sys.maxsize) if every_job else current_state(reader)
 
 
 def current_state(shelf: Shelf) -> State:
     """The state of an open ledger: its snapshot and what came after, else every event."""
     found = shelf.get_checkpoint()
     state = None if found is None else unpack(found[1])
-    if found is not None and state is not None:
+    if found is not None and state is not None and state.members.root == fleet_root(shelf.home):
         for _, event in shelf.events(found[0]):
             apply(state, event)
         if not state.stale:
             return state
-    return fold_ordered(shelf.ordered())
+    return whole_fold(shelf)
+
+
+def whole_fold(shelf: Shelf, keep_ended: int = KEEP_ENDED, known: Members | None = None) -> State:
+    """Every event folded; a second time where the first pass learned who belongs to the fleet.
+
+    `known` are members learned before: with all of them one pass is enough.
+    """
+    root = fleet_root(shelf.home)
+    members = known.anew(root) if known else Members(root=root)
+    state = fold_ordered(shelf.ordered(), keep_ended, members)
+    if not state.stale:
+        return state
+    return fold_ordered(shelf.ordered(), keep_ended, state.members.anew())
 
 
 def device_rows(state: State, now: int) -> list[Row]:
@@ -127,10 +143,22 @@ def plan_query(state: State, given: Mapping[str, object], live: Sequence[DeviceS
 
 def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = ()) -> Plan:
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
-    devices = {view.device_id: spec(view) for view in state.devices.values()}
-    devices.update({device.device_id: device for device in live})
-    known_device(state, request.on)
+    devices = what_ifs(request.what_if)
+    if not devices:
+        devices = {view.device_id: spec(view) for view in state.devices.values()}
+        devices.update({device.device_id: device for device in live})
+        known_device(state, request.on)
     return plan(query_of(request), list(devices.values()))
+
+
+def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
+    """The devices a what-if names, as if they stood here empty."""
+    found: dict[str, DeviceSpec] = {}
+    for name in names:
+        device_id, payload = parse_what_if(name)
+        view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
+        found[device_id] = spec(view)
+    return found
 
 
 def query_of(request: PlanRequest) -> Query:
@@ -148,7 +176,8 @@ def query_of(request: PlanRequest) -> Query:
         prompt_tokens=min(request.prompt_tokens or DEFAULT_PROMPT_TOKENS, room),
         tokens=tokens,
         engine=request.engine,
-        max_latency_ms=latency_ms(request),
+        limits=limits_of(request),
+        objective=request.objective,
         on=request.on,
     )
 
