@@ -88,6 +88,11 @@ class Ledger(Shelf):
         with self._mutex, explained("cannot read the ledger"):
             return self._writer.tips.all()
 
+    def tip_until(self, author: str, last: int) -> Tip | None:
+        """An author's tip as if nothing past `last` were here; None for no events."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.tips.until(author, last)
+
     def forked(self) -> Mapping[str, int]:
         """Authors who signed two histories, and the lowest seq where they did."""
         with self._mutex, explained("cannot read the ledger"):

@@ -80,7 +80,9 @@ class Documents:
         """A whole segment's events from their table, branches left out."""
         query = "SELECT seq, sig, body FROM events WHERE author = ? AND seq BETWEEN ? AND ?"
         if forked:
-            query += (" AND NOT EXISTS (SELECT 1 FROM forks WHERE author = events.author"
-                      " AND seq = events.seq AND hash = events.hash)")
+            query += (
+                " AND NOT EXISTS (SELECT 1 FROM forks WHERE author = events.author"
+                " AND seq = events.seq AND hash = events.hash)"
+            )
         last = first + document.SEGMENT_EVENTS - 1
         return self._db.execute(f"{query} ORDER BY seq", (author, first, last)).fetchall()

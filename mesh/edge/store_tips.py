@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from mesh.ledger.codec import MAX_INT
 from mesh.sync.manifest import Tip, branches_hash
 
 # Steps from author to author along the index: as many look-ups as authors, however many events.
@@ -56,9 +57,12 @@ class Tips:
         """Every author's tip. The events must be in their table."""
         if self._tips is None:
             authors = [author for (author,) in self._db.execute(_AUTHORS).fetchall()]
-            self._tips = {author: self._read(author) for author in authors}
+            self._tips = {}
+            self._stale.update(authors)
         for author in self._stale:
-            self._tips[author] = self._read(author)
+            tip = self.until(author, MAX_INT)
+            if tip is not None:
+                self._tips[author] = tip
         self._stale.clear()
         return self._tips
 
@@ -68,14 +72,19 @@ class Tips:
             self._forked = dict(rows.fetchall())
         return self._forked
 
-    def _read(self, author: str) -> Tip:
+    def until(self, author: str, last: int) -> Tip | None:
+        """An author's tip as if nothing past `last` were here; None for no events."""
         fork = self._forks().get(author, 0)
-        seq, digest = self._db.execute(
-            "SELECT seq, hash FROM events WHERE author = ? ORDER BY seq DESC LIMIT 1", (author,)
+        row = self._db.execute(
+            "SELECT seq, hash FROM events WHERE author = ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
+            (author, last),
         ).fetchone()
-        if fork:
-            rows = self._db.execute(
-                "SELECT hash FROM events WHERE author = ? AND seq >= ?", (author, fork)
-            )
-            digest = branches_hash([one for (one,) in rows])
-        return Tip(int(seq), str(digest), fork)
+        if row is None:
+            return None
+        seq, digest = row
+        if not fork or seq < fork:
+            return Tip(int(seq), str(digest))
+        rows = self._db.execute(
+            "SELECT hash FROM events WHERE author = ? AND seq BETWEEN ? AND ?", (author, fork, last)
+        )
+        return Tip(int(seq), branches_hash([one for (one,) in rows]), fork)

@@ -92,7 +92,7 @@ class Writer:
                 self.documents.carry(event.author, event.seq, sig, body)
             case gate.Fork(event=event):
                 if len(self.kept_at(event.author, event.seq)) >= MAX_SIBLINGS:
-                    return gate.Reject(reason=f"{outcome.reason}; too many of them")
+                    return gate.Reject(reason=f"{outcome.reason}; too many of them", full=True)
                 self._keep_branch(outcome, sig, body)
         return outcome
 
@@ -127,7 +127,8 @@ class Writer:
         author = waiting.event.author
         mine = self._count("SELECT COUNT(*) FROM held WHERE author = ?", author)
         if mine >= MAX_HELD_PER_AUTHOR or self._count("SELECT COUNT(*) FROM held") >= MAX_HELD:
-            return gate.Reject(reason=f"{waiting.reason}; too many are waiting already")
+            reason = f"{waiting.reason}; too many are waiting already"
+            return gate.Reject(reason=reason, full=True)
         self._wait(waiting, sig, body)
         return waiting
 

@@ -41,9 +41,10 @@ class Hold:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """Not an event we keep."""
+    """Not an event we keep; `full` when that is for want of room here and not its own fault."""
 
     reason: str
+    full: bool = False
 
 
 @final

@@ -44,6 +44,9 @@ class Archive(Protocol):
     def tips(self) -> Mapping[str, Tip]:
         """Every author's tip. Not to be changed; valid until the next write."""
 
+    def tip_until(self, author: str, last: int) -> Tip | None:
+        """An author's tip as if nothing past `last` were here; None for no events."""
+
     def hashes_at(self, author: str, seq: int) -> frozenset[str]:
         """The hashes kept at a seq."""
 
