@@ -1,95 +1,157 @@
 """Models known by name: the sizes their publishers' config.json files give.
 
-Each row names the repository whose config it states; the tensors follow from it. Twelve rows were
-compared tensor for tensor with the config itself, five more by their parameter count, the rest not.
+Each row names the repository whose config it states, and a published parameter count with where
+it was published; the tensors follow from the config. Fine-tunes share their base's row.
 """
+
+import json
+from dataclasses import dataclass
+from typing import final
 
 from mathcore.card import spec_from_config
+from mathcore.catalogue_gemma import ROWS as GEMMA
+from mathcore.catalogue_hybrid import ROWS as HYBRID
+from mathcore.catalogue_llama import ROWS as LLAMA
+from mathcore.catalogue_moe import ROWS as MOE
+from mathcore.catalogue_other import ROWS as OTHER
+from mathcore.catalogue_qwen import ROWS as QWEN
 from mathcore.model import ModelSpec
 
-_FIELDS: tuple[str, ...] = (
-    "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "intermediate_size", "vocab_size", "max_position_embeddings",
-)  # fmt: skip
+# Where a published count is from, by the word the rows use.
+PUBLISHED: dict[str, str] = {
+    "hub": "the tensor count on its hub page",
+    "card": "its model card",
+    "llama.cpp": "llama.cpp's count of its GGUF",
+}
 
-# name|model_type|layers|hidden|heads|kv|head_dim|ffn|vocab|context|tied|llama3 rope|repository
-_ROWS = """
-llama-2-7b|llama|32|4096|32|32|128|11008|32000|4096|0|0|meta-llama/Llama-2-7b-hf
-llama-2-13b|llama|40|5120|40|40|128|13824|32000|4096|0|0|meta-llama/Llama-2-13b-hf
-llama-2-70b|llama|80|8192|64|8|128|28672|32000|4096|0|0|meta-llama/Llama-2-70b-hf
-llama-3-8b|llama|32|4096|32|8|128|14336|128256|8192|0|0|meta-llama/Meta-Llama-3-8B
-llama-3-70b|llama|80|8192|64|8|128|28672|128256|8192|0|0|meta-llama/Meta-Llama-3-70B
-llama-3.1-8b|llama|32|4096|32|8|128|14336|128256|131072|0|1|meta-llama/Llama-3.1-8B
-llama-3.1-70b|llama|80|8192|64|8|128|28672|128256|131072|0|1|meta-llama/Llama-3.1-70B
-llama-3.1-405b|llama|126|16384|128|8|128|53248|128256|131072|0|1|meta-llama/Llama-3.1-405B
-llama-3.2-1b|llama|16|2048|32|8|64|8192|128256|131072|1|1|meta-llama/Llama-3.2-1B
-llama-3.2-3b|llama|28|3072|24|8|128|8192|128256|131072|1|1|meta-llama/Llama-3.2-3B
-llama-3.3-70b|llama|80|8192|64|8|128|28672|128256|131072|0|1|meta-llama/Llama-3.3-70B-Instruct
-mistral-7b|mistral|32|4096|32|8|128|14336|32000|32768|0|0|mistralai/Mistral-7B-v0.1
-qwen2.5-0.5b|qwen2|24|896|14|2|64|4864|151936|32768|1|0|Qwen/Qwen2.5-0.5B
-qwen2.5-1.5b|qwen2|28|1536|12|2|128|8960|151936|131072|1|0|Qwen/Qwen2.5-1.5B
-qwen2.5-3b|qwen2|36|2048|16|2|128|11008|151936|32768|1|0|Qwen/Qwen2.5-3B
-qwen2.5-7b|qwen2|28|3584|28|4|128|18944|152064|131072|0|0|Qwen/Qwen2.5-7B
-qwen2.5-14b|qwen2|48|5120|40|8|128|13824|152064|131072|0|0|Qwen/Qwen2.5-14B
-qwen2.5-32b|qwen2|64|5120|40|8|128|27648|152064|131072|0|0|Qwen/Qwen2.5-32B
-qwen2.5-72b|qwen2|80|8192|64|8|128|29568|152064|131072|0|0|Qwen/Qwen2.5-72B
-qwen3-0.6b|qwen3|28|1024|16|8|128|3072|151936|40960|1|0|Qwen/Qwen3-0.6B
-qwen3-1.7b|qwen3|28|2048|16|8|128|6144|151936|40960|1|0|Qwen/Qwen3-1.7B
-qwen3-4b|qwen3|36|2560|32|8|128|9728|151936|40960|1|0|Qwen/Qwen3-4B
-qwen3-8b|qwen3|36|4096|32|8|128|12288|151936|40960|0|0|Qwen/Qwen3-8B
-qwen3-14b|qwen3|40|5120|40|8|128|17408|151936|40960|0|0|Qwen/Qwen3-14B
-qwen3-32b|qwen3|64|5120|64|8|128|25600|151936|40960|0|0|Qwen/Qwen3-32B
-smollm2-135m|llama|30|576|9|3|64|1536|49152|8192|1|0|HuggingFaceTB/SmolLM2-135M
-tinyllama-1.1b|llama|22|2048|32|4|64|5632|32000|2048|0|0|TinyLlama/TinyLlama-1.1B-Chat-v1.0
-"""
-
-ALIASES: dict[str, str] = {
-    "llama-7b": "llama-2-7b", "llama-13b": "llama-2-13b", "llama-70b": "llama-2-70b",
-    "llama-8b": "llama-3.1-8b", "llama2-7b": "llama-2-7b", "llama2-13b": "llama-2-13b",
-    "llama2-70b": "llama-2-70b", "llama3-8b": "llama-3-8b", "llama3-70b": "llama-3-70b",
-    "llama3.1-8b": "llama-3.1-8b", "llama3.1-70b": "llama-3.1-70b",
-    "llama-405b": "llama-3.1-405b", "llama3.2-1b": "llama-3.2-1b",
-    "llama3.2-3b": "llama-3.2-3b", "mistral": "mistral-7b", "qwen2.5-coder-7b": "qwen2.5-7b",
-    "tinyllama": "tinyllama-1.1b",
-}  # fmt: skip
+# What people add to a name without meaning another architecture or another quantisation.
+_ENDINGS: tuple[str, ...] = ("-hf", "-instruct", "-chat", "-it", "-base", "-latest", "-v0.1")
 
 
-def _rows() -> dict[str, list[str]]:
-    out: dict[str, list[str]] = {}
-    for line in _ROWS.strip().splitlines():
-        row = line.split("|")
-        out[row[0]] = row
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model: its config.json's needed fields, and what a name may mean it by."""
+
+    name: str
+    repo: str
+    parameters: int  # published; text only where there is more
+    published: str  # a key of PUBLISHED
+    aliases: tuple[str, ...]
+    card: dict[str, object]
+
+
+_ROWS: list[Row] = []  # filled when first asked for, so that importing stays quick
+_KEYS: dict[str, Row] = {}
+
+
+def expand(value: object) -> object:
+    """{"repeat": 2, "of": [1, 2]} as [1, 2, 1, 2], {"join": ["a", "b"]} as "ab", at any depth."""
+    if isinstance(value, list):
+        return [expand(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    times, pattern = value.get("repeat"), value.get("of")
+    if isinstance(times, int) and isinstance(pattern, list):
+        return pattern * times
+    if "join" in value:
+        return "".join(_texts(value["join"]))
+    out: dict[str, object] = {}
+    for key, item in value.items():
+        out[str(key)] = expand(item)
     return out
 
 
-_TABLE: dict[str, list[str]] = _rows()
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple([str(item) for item in value]) if isinstance(value, list) else ()
+
+
+def _row(given: dict[str, object], known: dict[str, Row]) -> Row:
+    """A row; one that is "like" another takes its config but for the fields it states."""
+    card: dict[str, object] = {}
+    like = given.get("like")
+    if isinstance(like, str):
+        card.update(known[like].card)
+    own = expand(given["card"])
+    assert isinstance(own, dict)
+    card.update(own)
+    parameters = given["parameters"]
+    assert isinstance(parameters, int)
+    return Row(
+        name=str(given["name"]),
+        repo=str(given["repo"]),
+        parameters=parameters,
+        published=str(given["published"]),
+        aliases=_texts(given.get("aliases")),
+        card=card,
+    )
+
+
+def rows() -> list[Row]:
+    """Every model, family by family."""
+    if _ROWS:
+        return _ROWS
+    known: dict[str, Row] = {}
+    for text in (LLAMA, QWEN, GEMMA, MOE, HYBRID, OTHER):
+        for given in json.loads(text):
+            row = _row(given, known)
+            known[row.name] = row
+    _ROWS.extend(known.values())
+    return _ROWS
+
+
+def canonical(name: str) -> str:
+    """The key of a name as people type it: "meta-llama/Llama-3.1-8B-Instruct" -> "llama-3.1-8b"."""
+    key = name.strip().lower().rpartition("/")[2]
+    key = key.replace("_", "-").replace(":", "-").replace(" ", "-")
+    before = ""
+    while key != before:
+        before = key
+        for ending in _ENDINGS:
+            key = key.removesuffix(ending)
+    return key
+
+
+def keys() -> dict[str, Row]:
+    """Every canonical name, alias and repository, and the row it means."""
+    if not _KEYS:
+        for row in rows():
+            for name in (row.name, row.repo, *row.aliases):
+                _KEYS.setdefault(canonical(name), row)
+    return _KEYS
 
 
 def model_names() -> list[str]:
     """Every name `find_model` knows, aliases included, sorted."""
-    return sorted(list(_TABLE) + list(ALIASES))
+    out: list[str] = []
+    for row in rows():
+        out.append(row.name)
+        out.extend(row.aliases)
+    return sorted(out)
 
 
-def _canonical(name: str) -> str:
-    key = name.strip().lower().replace("_", "-").replace(":", "-").replace(" ", "-")
-    for ending in ("-hf", "-instruct", "-chat"):
-        key = key.removesuffix(ending)
-    return ALIASES.get(key, key)
+def find_row(name: str) -> Row | None:
+    """The row a name, an alias or a repository means, or None."""
+    return keys().get(canonical(name))
+
+
+def row_spec(row: Row) -> ModelSpec:
+    """The model a row describes."""
+    return spec_from_config(row.card, row.name, f"config.json of {row.repo}")
 
 
 def find_model(name: str) -> ModelSpec | None:
-    """The model a name or repository means, or None."""
-    key = _canonical(name)
-    row = _TABLE.get(key)
-    if row is None:
-        for other in _TABLE.values():
-            if other[12].lower() == name.strip().lower():
-                row = other
-    if row is None:
-        return None
-    card: dict[str, object] = {"model_type": row[1], "tie_word_embeddings": row[10] == "1"}
-    for i, field in enumerate(_FIELDS):
-        card[field] = int(row[2 + i])
-    if row[11] == "1":
-        card["rope_scaling"] = {"rope_type": "llama3"}
-    return spec_from_config(card, row[0], f"config.json of {row[12]}")
+    """The model a name, an alias or a repository means, or None."""
+    row = find_row(name)
+    return None if row is None else row_spec(row)
+
+
+def search(words: str) -> list[Row]:
+    """Rows whose name, repository or aliases hold every word, in the catalogue's order."""
+    wanted = words.lower().replace(":", "-").split()
+    found: list[Row] = []
+    for row in rows():
+        text = " ".join([row.name, row.repo, *row.aliases]).lower().replace(":", "-")
+        if all([word in text for word in wanted]):
+            found.append(row)
+    return found
