@@ -1,0 +1,316 @@
+"""Scratch memory of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
+
+Layers are told apart by the tensors they have. Equal to the byte on recorded contexts of dense,
+expert, latent and hybrid models (docs/accuracy.md); what a tensor name cannot tell is listed here.
+"""
+
+from typing import final
+
+from mathcore.llamacpp_graph import (
+    F32,
+    Block,
+    Builder,
+    Inputs,
+    attention,
+    experts,
+    feed_forward,
+)
+from mathcore.llamacpp_latent import latent_attention
+from mathcore.llamacpp_state import remember
+from mathcore.model import Layer, ModelSpec
+
+# Layer norm without a bias to show for it; elsewhere output_norm.bias tells.
+LAYER_NORM = ("command-r", "cohere2", "dbrx", "mpt", "olmo", "gptj")
+# The rows whose logits are wanted are picked after the last layer, not inside it.
+LATE_ROWS = (
+    "bailingmoe3", "cohere2moe", "deepseek4", "gemma4", "glm4moe", "gpt-oss", "hy-v3", "mimo2",
+    "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "step35",
+)  # fmt: skip
+NO_ROPE = (
+    "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
+    "nemotron_h_moe", "starcoder",
+)  # fmt: skip
+SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
+# Equal layers in a row reach a steady state; of longer runs this many are placed.
+REPEATS = 4
+LONGEST_PERIOD = 12
+
+
+@final
+class ComputePlan:
+    """A model's graph in the making: what does not depend on the context's shape."""
+
+    __slots__ = (
+        "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
+        "names", "value_most", "vocab",
+    )  # fmt: skip
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.architecture = spec.architecture
+        self.hidden = spec.hidden
+        self.vocab = spec.vocab
+        self.names = {tensor.name for tensor in spec.tensors if tensor.layer < 0}
+        bias = "output_norm.bias" in self.names
+        self.layer_norm = bias or spec.architecture in LAYER_NORM
+        count = len(spec.layers) - spec.draft_layers
+        blocks = _blocks(spec, count)
+        self.value_most = max((block.layer.v_elements for block in blocks), default=0)
+        self.head_dim = next((b.layer.head_dim for b in blocks if b.layer.k_elements), 0)
+        self.blocks = shortened(blocks)
+        # Vision models with deep stacks hand in their picture beside every embedding.
+        self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
+
+
+def _deep_stacks(spec: ModelSpec) -> int:
+    return 3 if spec.architecture in ("qwen3vl", "qwen3vlmoe") else 0
+
+
+def _blocks(spec: ModelSpec, count: int) -> list[Block]:
+    rows: list[dict[str, int]] = [{} for _ in range(count)]
+    for tensor in spec.tensors:
+        if 0 <= tensor.layer < count:
+            base = tensor.name.split(".", 2)[2]
+            rows[tensor.layer][base] = (
+                tensor.columns if tensor.dims < 2 else tensor.rows // tensor.experts
+            )
+            if base == "attn_output.weight":
+                rows[tensor.layer]["attn_output.columns"] = tensor.columns
+    return [Block(spec.layers[i], rows[i]) for i in range(count)]
+
+
+def _equal(a: Block, b: Block) -> bool:
+    return a.layer == b.layer and a.rows == b.rows
+
+
+def shortened(blocks: list[Block]) -> list[Block]:
+    """The same layers with long repeats cut, an even number of periods at a time.
+
+    Even, because a layer's output may move between two places from one layer to the next.
+    """
+    if any("indexer.attn_q_b.weight" in block.rows for block in blocks):
+        return blocks  # each of them keeps an input of its own
+    out = blocks
+    for period in range(1, LONGEST_PERIOD + 1):
+        kept: list[Block] = []
+        run = 0
+        for i, block in enumerate(out):
+            same = i >= period and _equal(block, out[i - period])
+            run = run + 1 if same else 0
+            kept.append(block)
+            if run >= (REPEATS + 2) * period:
+                del kept[len(kept) - 2 * period :]
+                run -= 2 * period
+        out = kept
+    return out
+
+
+@final
+class Batch:
+    """The part of a context's shape its graph depends on."""
+
+    __slots__ = (
+        "cells", "flash", "near_cells", "rows", "sequences", "streams", "tokens", "turned_k",
+        "turned_v", "value_bytes",
+    )  # fmt: skip
+
+    def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
+        self.tokens = tokens  # of one micro batch
+        self.rows = rows  # whose logits are wanted
+        self.cells = cells  # readable by one token
+        self.near_cells = near_cells  # of the sliding layers
+        self.sequences = 1
+        self.streams = 1
+        self.flash = True
+        self.turned_k = False  # quantised keys, values
+        self.turned_v = False
+        self.value_bytes = 2
+
+
+def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int) -> Inputs:
+    graph, tokens = b.graph, b.tokens
+    mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
+    values = graph.leaf(8 * tokens * (1 if batch.flash else plan.value_most))
+    given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
+    if plan.head_dim % 64 == 0 and plan.head_dim > 0:
+        side = 64
+        while plan.head_dim % (2 * side) == 0:
+            side *= 2
+        if batch.turned_k:
+            given.turn_k = graph.leaf(side * side * F32)
+        if batch.turned_v:
+            given.turn_v = graph.leaf(64 * 64 * F32)
+    return given
+
+
+def _index_inputs(b: Builder, plan: ComputePlan, batch: Batch) -> Inputs:
+    graph = b.graph
+    side = max(block.layer.index_elements for block in plan.blocks)
+    if side == 0:
+        return Inputs(0, -1, -1, -1)
+    mask = graph.leaf(batch.cells * b.tokens * 2)
+    index = Inputs(batch.cells, mask, graph.leaf(8 * b.tokens), -1)
+    index.turn_k = graph.leaf(side * side * F32)
+    return index
+
+
+def _mixture(b: Builder, block: Block, x: int) -> int:
+    """Experts, with the shared ones beside them."""
+    graph = b.graph
+    if block.has("ffn_latent_down.weight"):
+        wide = block.width("ffn_latent_down.weight")
+        low = b.f32(wide, [x])
+        out = experts(b, block, low, b.f32(block.layer.experts, [x]), wide)
+        out = b.f32(b.hidden, [out])
+    else:
+        out = experts(b, block, x)
+    if block.has("ffn_up_shexp.weight"):
+        shared = feed_forward(b, block, x, "_shexp")
+        if block.has("ffn_gate_inp_shexp.weight"):
+            shared = graph.over(graph.size[shared], [shared, b.same(b.f32(1, [x]))])
+        out = b.add(out, shared)
+    return out
+
+
+def _both(b: Builder, block: Block, inside: int) -> int:
+    """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
+    dense = b.norm(feed_forward(b, block, b.norm(inside)))
+    own = b.norm(inside)
+    logits = b.f32(block.layer.experts, [b.same(b.same(b.same(inside)))])
+    mixed = b.norm(experts(b, block, own, logits))
+    return b.add(dense, mixed)
+
+
+def _inner(b: Builder, block: Block, inside: int) -> int:
+    """What follows attention, before its residual."""
+    if block.has("ffn_gate_inp.weight") and block.has("ffn_up.weight"):
+        out = _both(b, block, inside)
+    else:
+        named = block.has("ffn_norm.weight")
+        pre = named or (block.has("post_attention_norm.weight") and block.has("attn_norm.weight"))
+        cur = b.norm(inside, block.has("ffn_norm.bias")) if pre else inside
+        mixed = block.has("ffn_gate_inp.weight")
+        out = _mixture(b, block, cur) if mixed else feed_forward(b, block, cur)
+    return b.norm(out) if block.has("post_ffw_norm.weight") else out
+
+
+def _has_inner(block: Block) -> bool:
+    return block.has("ffn_up.weight") or block.has("ffn_gate_inp.weight")
+
+
+def _parallel(block: Block) -> bool:
+    """Attention and feed-forward read the same norm."""
+    return (
+        block.has("attn_norm.weight") and _has_inner(block) and not block.has("ffn_norm.weight")
+        and not block.has("post_attention_norm.weight")
+    )  # fmt: skip
+
+
+@final
+class Assembly:
+    """The layers put one after another."""
+
+    __slots__ = ("b", "chosen", "full", "index", "late", "near", "plan", "rows")
+
+    def __init__(self, plan: ComputePlan, batch: Batch) -> None:
+        b = Builder(batch.tokens, plan.hidden)
+        self.b = b
+        self.plan = plan
+        self.rows = batch.rows
+        self.chosen = -1
+        self.late = plan.architecture in LATE_ROWS
+        b.layer_norm = plan.layer_norm
+        b.rope = plan.architecture not in NO_ROPE
+        b.scale_q = plan.architecture in SCALED_QUERY
+        b.flash = batch.flash
+        b.sequences = batch.sequences
+        b.streams = batch.streams
+        b.value_bytes = batch.value_bytes
+        b.value_first = not any(_is_near(block.layer) for block in plan.blocks)
+        b.positions = b.graph.leaf(F32 * batch.tokens)
+        b.wanted = b.graph.leaf(F32 * batch.rows)
+        b.copies = b.graph.leaf(F32 * batch.sequences)
+        self.full = _given(b, plan, batch, batch.cells)
+        self.near = _given(b, plan, batch, batch.near_cells)
+        self.index = _index_inputs(b, plan, batch)
+
+    def attend(self, block: Block, x: int) -> int:
+        """The layer's mixing of tokens: attention, a state, or both."""
+        b, layer = self.b, block.layer
+        if layer.kind == "latent":
+            out, self.chosen = latent_attention(b, block, x, self.full, self.index, self.chosen)
+            return out
+        if layer.kind == "none":
+            return remember(b, block, x)
+        return attention(b, block, x, self.near if _is_near(layer) else self.full)
+
+    def layer(self, block: Block, x: int, last: bool) -> int:
+        b, residual = self.b, x
+        normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
+        lone = block.layer.kind == "none" and block.layer.state is None
+        if lone:
+            out = _mixture(b, block, normed) if block.has("ffn_gate_inp.weight") else (
+                feed_forward(b, block, normed)
+            )  # fmt: skip
+            return b.add(out, residual)
+        cur = self.attend(block, normed)
+        if block.layer.kind != "none" and block.layer.state is not None:
+            cur = b.add(cur, remember(b, block, b.norm(x)))
+        parallel = _parallel(block)
+        if last and not self.late:
+            cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
+            if parallel:
+                normed = b.pick(normed, self.rows)
+            b.tokens = self.rows
+        if not _has_inner(block):
+            return b.add(cur, residual)
+        if parallel:
+            return b.add(b.add(feed_forward(b, block, normed), residual), cur)
+        if block.has("post_attention_norm.weight") and (
+            block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
+        ):
+            cur = b.norm(cur)
+        inside = b.add(cur, residual)
+        return b.add(_inner(b, block, inside), inside)
+
+    def start(self) -> int:
+        """Embeddings: from tokens, with room for ones handed in."""
+        b, plan, graph = self.b, self.plan, self.b.graph
+        x = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+        if plan.inputs_width != plan.hidden:
+            x = b.part(b.f32(plan.inputs_width, [x]), plan.hidden)
+        graph.expand(x)
+        graph.expand(graph.leaf(F32 * plan.inputs_width * b.tokens, kept=True))
+        if "position_embd.weight" in plan.names:
+            x = b.add(x, b.f32(plan.hidden, [b.positions]))
+        return x
+
+    def finish(self, x: int) -> int:
+        b, bias = self.b, "output_norm.bias" in self.plan.names
+        first = self.plan.architecture == "gpt-oss"  # picks, then norms
+        if self.late and first:
+            x = b.pick(x, self.rows)
+        x = b.norm(x, bias)
+        if self.late and not first:
+            x = b.pick(x, self.rows)
+        b.tokens = self.rows
+        logits = b.f32(self.plan.vocab, [x])
+        b.graph.kept[logits] = True
+        b.graph.expand(logits)
+        return b.graph.peak_bytes()
+
+
+def _is_near(layer: Layer) -> bool:
+    return layer.kind in ("sliding", "chunked")
+
+
+def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
+    """Bytes of the compute buffer, all layers on one backend."""
+    made = Assembly(plan, batch)
+    x = made.start()
+    deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
+    embedded = x
+    for i, block in enumerate(plan.blocks):
+        x = made.layer(block, x, i == last)
+        if i < deep:
+            x = made.b.add(x, made.b.part(embedded, plan.hidden))
+    return made.finish(x)
