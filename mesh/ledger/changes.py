@@ -16,8 +16,8 @@ from typing import Final, final
 from mesh.ledger.codec import MAX_EVENT_BYTES
 from mesh.ledger.signing import SIGNATURE_BYTES
 
-# The whole of an open segment whose events are large; a segment of ours is 0.4 MB.
-MAX_SYNC_BYTES: Final = 4 * 1024 * 1024
+# Fits a message of 4 MiB; an open segment of ours is 0.4 MB.
+MAX_SYNC_BYTES: Final = 4 * 1024 * 1024 - 4096
 # An event, its signature, and some 200 bytes of columns around it.
 MAX_CHANGE_BYTES: Final = MAX_EVENT_BYTES + 1024
 # A chain has one head. Hashes wanted are at most those of one segment.

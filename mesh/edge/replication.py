@@ -1,0 +1,195 @@
+"""Sessions over links: what makes this ledger and its neighbours' equal.
+
+Every call into a session or the ledger runs in the one thread that writes the ledger; this
+module only moves bytes, and never more of them than the link takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar, final
+
+from mesh.ledger.event import Event
+from mesh.sync.archive import Archive
+from mesh.sync.desk import PATIENCE_MS, Desk
+from mesh.sync.manifest import Admits
+from mesh.sync.session import Rejected, Session
+
+# Digests are compared again this often, so that nothing is missed for good: 45 bytes each way.
+REFRESH_S: Final = 60.0
+
+
+class Link(Protocol):
+    """An authenticated connection to one member."""
+
+    @property
+    def peer_key(self) -> bytes:
+        """Whose it is: the 32 bytes of an ed25519 public key."""
+
+    async def send(self, data: bytes) -> None:
+        """Send a message; returns once the link has room for another."""
+
+    async def receive(self) -> bytes:
+        """The next message; ConnectionError when the link has ended."""
+
+    async def close(self) -> None:
+        """End the link. Closing twice does nothing."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSync:
+    """How far one neighbour and we are. `behind` counts events it has and we have not.
+
+    `expected` is what we lacked when we began to catch up: progress is 1 - behind / expected.
+    """
+
+    peer: str
+    outbound: bool
+    since_ms: int
+    events_in: int
+    events_out: int
+    bytes_in: int
+    bytes_out: int
+    behind: int
+    expected: int
+
+
+_T = TypeVar("_T")
+Admitted = Callable[[Sequence[Event]], Awaitable[None]]
+
+
+class Replication:
+    """All sessions of this peer. `admitted` is awaited with every event that came in."""
+
+    def __init__(
+        self, archive: Archive, writer: Executor, admits: Admits, admitted: Admitted
+    ) -> None:
+        self._archive: Final = archive
+        self._writer: Final = writer
+        self._admits: Final = admits
+        self._admitted: Final = admitted
+        self._desk: Final = Desk()
+        self._runs: Final[dict[int, _Run]] = {}
+
+    async def run(self, link: Link, outbound: bool) -> None:
+        """Replicate over a link until it ends; ProtocolError says what a bad neighbour did.
+
+        The link is closed in any case.
+        """
+        run = _Run(link, outbound, Session(self._archive, self._admits, self._desk))
+        self._runs[id(run)] = run
+        halves = [asyncio.create_task(self._listen(run)), asyncio.create_task(self._speak(run))]
+        try:
+            done, _ = await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
+            for half in done:
+                with contextlib.suppress(ConnectionError, EOFError):
+                    half.result()
+        finally:
+            for half in halves:
+                half.cancel()
+            await asyncio.gather(*halves, return_exceptions=True)
+            del self._runs[id(run)]
+            with contextlib.suppress(RuntimeError):  # the writer is gone when all shuts down
+                await self._call(run.session.close)
+            for other in self._runs.values():
+                other.wake.set()  # what it was fetching is free again
+            with contextlib.suppress(ConnectionError):
+                await link.close()
+
+    def notify(self, authors: Iterable[str]) -> None:
+        """Events of these authors are new and durable: tell the neighbours."""
+        fresh = set(authors)
+        for run in self._runs.values():
+            run.fresh |= fresh
+            run.wake.set()
+
+    def refresh(self) -> None:
+        """Who is a member changed: compare everything again."""
+        for run in self._runs.values():
+            run.again = True
+            run.wake.set()
+
+    def status(self) -> list[PeerSync]:
+        """Each neighbour, in the order of their keys."""
+        found = [run.status() for run in self._runs.values()]
+        return sorted(found, key=lambda one: (one.peer, one.since_ms))
+
+    async def _listen(self, run: _Run) -> None:
+        while True:
+            data = await run.link.receive()
+            try:
+                events = await self._call(run.session.receive, data, _now())
+            except Rejected as error:
+                await self._share(error.events)
+                raise
+            await self._share(events)
+            run.wake.set()
+
+    async def _share(self, events: Sequence[Event]) -> None:
+        """What came from one neighbour goes to this peer's state and to the other neighbours."""
+        if events:
+            self.notify(event.author for event in events)
+            await self._admitted(events)
+
+    async def _speak(self, run: _Run) -> None:
+        refresh_at = _now() + REFRESH_S * 1000
+        while True:
+            run.wake.clear()
+            if _now() >= refresh_at:
+                run.again = True
+                refresh_at = _now() + REFRESH_S * 1000
+            while (data := await self._call(*run.turn())) is not None:
+                await run.link.send(data)
+            wait_ms = PATIENCE_MS if run.session.waiting else REFRESH_S * 1000
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await run.wake.wait()
+
+    async def _call(self, do: Callable[..., _T], *args: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, do, *args)
+
+
+@final
+class _Run:
+    """One link and its session; `fresh`, `again` and `wake` belong to the loop's thread."""
+
+    def __init__(self, link: Link, outbound: bool, session: Session) -> None:
+        self.link: Final = link
+        self.session: Final = session
+        self.wake: Final = asyncio.Event()
+        self.fresh: set[str] = set()
+        self.again = False
+        self._outbound: Final = outbound
+        self._since_ms: Final = time.time_ns() // 1_000_000
+        self._expected = 0
+
+    def turn(self) -> tuple[Callable[..., bytes | None], set[str], bool]:
+        """What to call in the writer's thread for the next message, with what is new by now."""
+        fresh, again = self.fresh, self.again
+        self.fresh, self.again = set(), False
+        return self._say, fresh, again
+
+    def _say(self, fresh: set[str], again: bool) -> bytes | None:
+        self.session.poke(fresh)
+        if again:
+            self.session.refresh()
+        return self.session.outgoing(_now())
+
+    def status(self) -> PeerSync:
+        tally = self.session.tally
+        self._expected = max(self._expected, tally.behind) if tally.behind else 0
+        return PeerSync(
+            peer=self.link.peer_key.hex(), outbound=self._outbound, since_ms=self._since_ms,
+            events_in=tally.events_in, events_out=tally.events_out, bytes_in=tally.bytes_in,
+            bytes_out=tally.bytes_out, behind=tally.behind, expected=self._expected,
+        )  # fmt: skip
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000
