@@ -11,29 +11,55 @@ _HALF = 0.55  # billions: what rounding to a whole number may hide
 _SAME = 0.005  # two counts this near are the same model
 
 
+def _plain(text: str) -> str:
+    """Lower case, every separator a dash; a dot stays only where it is a number's."""
+    out = ""
+    for i, mark in enumerate(text.lower()):
+        after = text[i + 1 : i + 2]
+        dot = mark == "." and not after.isdecimal()
+        out += "-" if mark in "_: ()+,-" or dot else mark
+    return out
+
+
 def _words(name: str) -> list[str]:
-    text = name[:MAX_NAME].strip().lower().rpartition("/")[2].removesuffix(".gguf")
-    for mark in "_: ()+,":
-        text = text.replace(mark, "-")
-    return [word for word in text.replace(".i1", "-i1").split("-") if word]
+    return [word for word in _plain(name[:MAX_NAME].rpartition("/")[2]).split("-") if word]
+
+
+_KNOWN: dict[str, Row] = {}
+
+
+def _known() -> dict[str, Row]:
+    if not _KNOWN:
+        for key, row in keys().items():
+            _KNOWN.setdefault("-".join(_words(key)), row)
+    return _KNOWN
 
 
 def _sized(words: list[str]) -> bool:
-    """One word says how many parameters: "8b", "e4b", "350m", "8x7b", "35b.a3b"."""
+    """One word says how many parameters: "8b", "e4b", "350m", "8x7b"."""
     for word in words:
-        head = word.split(".a")[0]
-        if len(head) > 1 and head[-1] in "bm" and any([c.isdigit() for c in head]):
+        if len(word) > 1 and word[-1] in "bm" and any([c.isdigit() for c in word]):
             return True
     return False
+
+
+def _copied(row: Row) -> int:
+    """Numbers of a tied table, which some tools count twice."""
+    vocab, hidden = row.card.get("vocab_size"), row.card.get("hidden_size")
+    if row.card.get("tie_word_embeddings") is True and isinstance(vocab, int):
+        return vocab * hidden if isinstance(hidden, int) else 0
+    return 0
 
 
 def _fits(row: Row, params_b: float) -> bool:
     if params_b <= 0:
         return True
-    off = abs(row.parameters / 1e9 - params_b)
-    if params_b != int(params_b):
-        return off <= _EXACT * params_b
-    return off <= max(_ROUNDED * params_b, _HALF)
+    rounded = params_b == int(params_b)
+    for count in (row.parameters, row.parameters + _copied(row)):
+        off = abs(count / 1e9 - params_b)
+        if off <= (max(_ROUNDED * params_b, _HALF) if rounded else _EXACT * params_b):
+            return True
+    return False
 
 
 def _described(words: list[str], params_b: float) -> str:
@@ -47,24 +73,34 @@ def _described(words: list[str], params_b: float) -> str:
     return ""
 
 
-def match_model(name: str, params_b: float = 0.0) -> str:
-    """The row's name, or "" where the name or its count (billions, 0 = unknown) means none.
-
-    The longest known name within it wins; a fine-tune that keeps its base's name is that base.
-    """
-    known = keys()
-    whole = known.get(canonical(name))
-    if whole is not None and _fits(whole, params_b):
-        return whole.name
-    words = _words(name)
+def _longest(words: list[str], params_b: float) -> Row | None:
+    """The longest known name among neighbouring words that is of a sized model and fits."""
+    known = _known()
     best = ""
-    found = ""
+    found: Row | None = None
     for start in range(len(words)):
         for end in range(len(words), start, -1):
             key = "-".join(words[start:end])
             row = known.get(key)
             if row is None or len(key) <= len(best):
                 continue
-            if _sized(words[start:end]) == _sized([row.name]) and _fits(row, params_b):
-                best, found = key, row.name
-    return found if found else _described(words, params_b)
+            # "qwen3" alone is no model unless all of the model's names go without a size.
+            told = _sized(words[start:end]) or not _sized(_words(row.name))
+            if told and _fits(row, params_b):
+                best, found = key, row
+    return found
+
+
+def match_model(name: str, params_b: float = 0.0) -> str:
+    """The row's name, or "" where the name or its count (billions, 0 = unknown) means none.
+
+    A fine-tune that keeps its base's name is that base.
+    """
+    words = _words(name)
+    found = keys().get(canonical(name))
+    if found is None or not _fits(found, params_b):
+        found = _longest(words, params_b)
+    if found is not None and abs(found.parameters / 1e9 - params_b) <= _SAME * params_b:
+        return found.name
+    exact = _described(words, params_b)
+    return exact if exact or found is None else found.name

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from mesh.cli import cost, daemon, devices, jobs, ledger, plan, status
+from mesh.cli import cost, daemon, devices, jobs, ledger, models, plan, status
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of
 
 
@@ -33,7 +33,7 @@ def fleet() -> None:
 
 COMMANDS = (
     *(daemon.up, daemon.down, status.status, status.doctor),
-    *(devices.devices, plan.plan, plan.models),
+    *(devices.devices, plan.plan, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
     *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
 )

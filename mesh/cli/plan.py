@@ -1,4 +1,4 @@
-"""`fleet plan` and `fleet models`: where a model fits, how fast, what it costs, why not there."""
+"""`fleet plan`: where a model fits, how fast, what it costs, why not there."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,11 +40,14 @@ def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
 
 
 def model_ref(text: str) -> str:
-    """A file's path made absolute, for the daemon runs in another folder; a name stays."""
+    """A file's path made absolute, for the daemon runs in another folder; other references stay."""
     from pathlib import Path
 
+    if text.lower().startswith(("http://", "https://", "ollama:")):
+        return text
     path = Path(text).expanduser()
-    looks_like_path = "/" in text or path.suffix in (".gguf", ".json")
+    # "meta-llama/Llama-3.1-8B" is a repository unless such a folder is here.
+    looks_like_path = text.startswith((".", "/", "~")) or path.suffix in (".gguf", ".json")
     return str(path.resolve()) if looks_like_path or path.exists() else text
 
 
@@ -70,20 +73,3 @@ def _placement(row: Mapping[str, Any]) -> list[object]:
         band(row["tokens_per_s"], lambda v: f"{v:.1f}"), band(row["duration_ms"], show_ms),
         show_nusd(row["cost_nusd"]["p50"]), row["basis"],
     ]
-
-
-@click.command()
-@click.argument("query", required=False, default="")
-@json_option
-def models(query: str, output: str) -> None:
-    """The built-in catalogue's names, those holding QUERY."""
-    from mathcore.catalogue import model_names
-
-    found = [name for name in model_names() if query.lower() in name.lower()]
-    if output == "json":
-        emit_json(found)
-        return
-    for name in found:
-        click.echo(name)
-    if not found:
-        click.echo(f"no catalogue model holds {query!r}; a .gguf or config.json works as well")

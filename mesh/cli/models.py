@@ -1,0 +1,201 @@
+"""`fleet models`: the models known by name, what each weighs and what its cache costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mesh.cli.output import clean, emit_json, emit_table, json_option
+
+if TYPE_CHECKING:
+    from mathcore.catalogue import Row
+    from mathcore.model import ModelSpec
+
+# The table's columns; `show` lists every type.
+QUANTS: Final = ("BF16", "Q8_0", "Q4_K_M")
+CACHE_TOKENS: Final = 1024
+# Contexts people ask for; a model trained for less gets its own length last.
+CONTEXTS: Final = (4096, 32_768, 131_072)
+
+
+class Searchable(click.Group):
+    """A group whose first word is a search unless it is one of its commands."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "search", find, args
+
+
+@click.group(cls=Searchable, invoke_without_command=True,
+             subcommand_metavar="[SEARCH...] | show MODEL")
+@json_option
+@click.pass_context
+def models(ctx: click.Context, output: str) -> None:
+    """The models known by name, with sizes; words narrow them down: fleet models qwen3 coder."""
+    ctx.obj = output
+    if ctx.invoked_subcommand is None:
+        emit_models("", output)
+
+
+@click.command("search")
+@click.argument("words", nargs=-1)
+@json_option
+@click.pass_context
+def find(ctx: click.Context, words: tuple[str, ...], output: str) -> None:
+    """Models whose name, repository or aliases hold every word."""
+    emit_models(" ".join(words), _wanted(ctx, output))
+
+
+def _wanted(ctx: click.Context, output: str) -> str:
+    """-o may stand before or after the words."""
+    return "json" if "json" in (output, ctx.obj) else "text"
+
+
+def emit_models(words: str, output: str) -> None:
+    """The rows that hold `words`, as a table or as JSON."""
+    from mathcore.catalogue import search
+
+    found = [model_row(row) for row in search(words)]
+    if output == "json":
+        emit_json(found)
+        return
+    heads = ("MODEL", "PARAMS", "ACTIVE", "CONTEXT", "KV/1K", *QUANTS, "ALSO CALLED")
+    emit_table(heads, [_cells(row) for row in found],
+               f"no model here holds {words!r}; a .gguf, a folder, a URL or ollama:NAME works too")
+
+
+def model_row(row: "Row") -> dict[str, Any]:
+    """One catalogue row in numbers: bytes at f16 cache, bytes by file type."""
+    from mathcore.catalogue import PUBLISHED, row_spec
+    from mathcore.weights import weigh
+
+    spec = row_spec(row)
+    return {
+        "name": row.name,
+        "repository": row.repo,
+        "aliases": list(row.aliases),
+        "published_parameters": row.parameters,
+        "published_by": PUBLISHED[row.published],
+        **_numbers(spec),
+        "weights_bytes": {quant: weigh(spec, quant).total_bytes for quant in QUANTS},
+    }
+
+
+def _numbers(spec: "ModelSpec") -> dict[str, Any]:
+    from mathcore.sizes import growth_bytes
+
+    return {
+        "architecture": spec.architecture,
+        "parameters": spec.parameters,
+        "active_parameters": spec.active_parameters,
+        "layers": len(spec.layers),
+        "context_length": spec.context_length,
+        "cache_bytes_per_1k_tokens": growth_bytes(spec, CACHE_TOKENS),
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    from mathcore.units import show_bytes
+
+    active = row["active_parameters"]
+    sizes = [show_bytes(size) for size in row["weights_bytes"].values()]
+    return [
+        row["name"], count(row["parameters"]),
+        count(active) if active != row["parameters"] else "", tokens(row["context_length"]),
+        show_bytes(row["cache_bytes_per_1k_tokens"]), *sizes, " ".join(row["aliases"][:2]),
+    ]
+
+
+def count(number: int) -> str:
+    """ "8.03B", "135M": parameters with three digits, as model cards write them."""
+    for scale, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if number >= scale:
+            shown = number / scale
+            return f"{shown:.{2 if shown < 10 else 1 if shown < 100 else 0}f}{letter}"
+    return str(number)
+
+
+def tokens(number: int) -> str:
+    """ "128k" for 131,072; the number itself where it is no multiple of 1,024."""
+    whole = number >= 1024 and number % 1024 == 0
+    return f"{number // 1024}k" if whole else str(number) if number else ""
+
+
+@models.command("show")
+@click.argument("model")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, model: str, output: str) -> None:
+    """One MODEL in full: a name, a file, a folder, a URL or ollama:NAME."""
+    from mesh.views import source_of
+
+    found = details(source_of(model).spec)
+    if _wanted(ctx, output) == "json":
+        emit_json(found)
+    else:
+        _print(found)
+
+
+def details(spec: "ModelSpec") -> dict[str, Any]:
+    """Everything `show` says of a model, JSON-ready."""
+    from mathcore.sizes import cache_bytes
+    from mathcore.weights import QUANTS as EVERY
+    from mathcore.weights import weigh
+
+    quants = (spec.quant,) if spec.quant else EVERY
+    limit = spec.context_length or CONTEXTS[-1]
+    contexts = sorted({*(length for length in CONTEXTS if length < limit), limit})
+    return {
+        "name": spec.name,
+        "source": spec.source,
+        **_numbers(spec),
+        "hidden": spec.hidden,
+        "vocabulary": spec.vocab,
+        "layer_kinds": _kinds(spec),
+        "tied_embeddings": spec.tied,
+        "draft_layers": spec.draft_layers,
+        "cache_bytes": {str(length): cache_bytes(spec, length) for length in contexts},
+        "weights_bytes": {quant: weigh(spec, quant).total_bytes for quant in quants},
+    }
+
+
+def _kinds(spec: "ModelSpec") -> dict[str, int]:
+    """How many layers of each kind: {"sliding 1024": 50, "full": 10}."""
+    kinds: dict[str, int] = {}
+    for layer in spec.layers:
+        window = f" {layer.window}" if layer.window else ""
+        parts = [f"{layer.kind}{window}"] if layer.kind != "none" else []
+        if layer.state is not None:
+            parts.append(layer.state.kind)
+        name = " + ".join(parts) or "feed-forward"
+        kinds[name] = kinds.get(name, 0) + 1
+    return kinds
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from mathcore.units import show_bytes
+
+    kinds = ", ".join(f"{number} {kind}" for kind, number in found["layer_kinds"].items())
+    active = found["active_parameters"]
+    used = f", {count(active)} active per token" if active != found["parameters"] else ""
+    facts: Sequence[tuple[str, object]] = (
+        ("name", found["name"]),
+        ("source", found["source"]),
+        ("architecture", found["architecture"]),
+        ("parameters", f"{count(found['parameters'])}{used}"),
+        ("layers", f"{found['layers']}: {kinds}"),
+        ("trained for", f"{found['context_length'] or '?'} tokens"),
+        ("vocabulary", found["vocabulary"]),
+    )
+    for name, value in facts:
+        click.echo(f"{name:13} {clean(value)}")
+    click.echo()
+    sizes = [[quant, show_bytes(size)] for quant, size in found["weights_bytes"].items()]
+    emit_table(("WEIGHTS", "SIZE"), sizes, "")
+    click.echo()
+    cached: Mapping[str, int] = found["cache_bytes"]
+    caches = [[f"{length} tokens", show_bytes(size)] for length, size in cached.items()]
+    emit_table(("CACHE AT F16", "SIZE"), caches, "")
