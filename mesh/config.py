@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mesh.errors import RequestError
 
@@ -20,6 +21,18 @@ class Config:
     host_price_nusd: int = 0
     host_lifetime_months: int = 60
     host_watts: int = 65  # a desktop processor under load, when nobody measured it
+    # Where other peers reach this one: every interface, one address, or "none" for nobody.
+    listen: str = ""
+    mesh_port: int = 7433  # unassigned by IANA; a taken one is replaced by any free one
+    pairing_port: int = 7434
+    peers: tuple[str, ...] = ()  # addresses to try, HOST or HOST:PORT
+    discovery: tuple[str, ...] = ("mdns", "tailnet")
+    interfaces: tuple[str, ...] = ()  # for mDNS; none means every real one
+    tailscale_api_key: str = ""  # for the admin API; tailscaled itself needs none
+    tailnet: str = "-"  # the key's own
+
+
+SOURCES = ("mdns", "tailnet")
 
 
 def fleet_home() -> Path:
@@ -54,7 +67,31 @@ def load_config(home: Path) -> Config:
         if given is not None:
             values[key] = given
     name = str(values.pop("name", "") or platform.node().split(".")[0] or "peer")
-    return Config(name=slug(name), **{key: _whole(key, value) for key, value in values.items()})
+    return Config(name=slug(name), **{key: _read(key, value) for key, value in values.items()})
+
+
+def _read(key: str, value: object) -> Any:
+    """A setting in the type of its default."""
+    default = Config.__dataclass_fields__[key].default
+    if isinstance(default, int):
+        return _whole(key, value)
+    if isinstance(default, tuple):
+        return _words(key, value)
+    if not isinstance(value, str):
+        raise _wrong(f"setting {key} must be a text, not {value!r}")
+    return value.strip()
+
+
+def _words(key: str, value: object) -> tuple[str, ...]:
+    """A list of texts, or one text with commas, as variables have it."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise _wrong(f"setting {key} must be a list of texts, not {value!r}")
+    found = tuple(word.strip() for word in words if word.strip())
+    unknown = [word for word in found if key == "discovery" and word not in SOURCES]
+    if unknown:
+        raise _wrong(f"unknown source {unknown[0]!r} in discovery; known: {', '.join(SOURCES)}")
+    return found
 
 
 def _whole(key: str, value: object) -> int:

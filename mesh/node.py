@@ -17,8 +17,11 @@ from pathlib import Path
 from mathcore.device import DeviceSpec
 from mesh.config import Config, load_config, slug
 from mesh.edge.effects import Effects
+from mesh.edge.identity import Fleet, join_fleet, load_or_create, write_private
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.store import Ledger, StoreError, VerifyReport
+from mesh.edge.transport import Link
+from mesh.edge.transport_mesh import Mesh
 from mesh.errors import RequestError
 from mesh.hardware_requests import parse_device
 from mesh.ledger.event import Event
@@ -27,6 +30,9 @@ from mesh.policy.decide import decide
 from mesh.requests import ASKED, JobRequest, parse_job, parse_note
 from mesh.state.checkpoint import pack
 from mesh.state.fold import KEEP_ENDED, State, apply
+from mesh.state.members import RUNNER, allowed
+from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.sync.manifest import Tip
 from mesh.views import (
     current_state,
     known_device,
@@ -67,6 +73,10 @@ class Node:
         self.ready = False
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._effects = Effects(home, ledger.author, lambda: self.state, self.live, self.emit)
+        self.mesh: Mesh | None = None
+        if config.listen != "none":
+            who = load_or_create(home)
+            self.mesh = Mesh(home, config, who, self, self._replicate, self._progress)
 
     @property
     def peer_id(self) -> str:
@@ -83,13 +93,45 @@ class Node:
                 self._writer, self._ledger.append, event_type, device_id, payload, now_ms()
             )
             await self._fold_in([event])
+        self._tell([event])
+        return event
+
+    async def admitted(self, events: Sequence[Event]) -> None:
+        """Events of other peers are in the ledger: fold them in and tell subscribers."""
+        async with self._order:
+            await self._fold_in(events)
+        self._tell(events)
+
+    def _tell(self, events: Sequence[Event]) -> None:
         for queue in list(self._subscribers):
             try:
-                queue.put_nowait(event)
+                for event in events:
+                    queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._subscribers.discard(queue)
+        if self.mesh is not None and any(event.event_type in MEMBERSHIP for event in events):
+            self.mesh.members_changed()
         self._wake.set()
-        return event
+
+    async def belong(self, fleet: Fleet) -> None:
+        """Be part of a fleet from now on: the ledger is folded by its rules."""
+        async with self._order:
+            await asyncio.to_thread(join_fleet, self.home, fleet)
+            known = self.state.members
+            self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
+            self._snapshot()
+
+    def tips(self) -> Mapping[str, Tip]:
+        """Where each author's chain ends in this ledger."""
+        return self._ledger.tips()
+
+    async def _replicate(self, link: Link) -> None:
+        """Keep this ledger and a neighbour's equal until the link ends."""
+        while True:
+            await link.receive()
+
+    def _progress(self) -> Mapping[str, object]:
+        return {}
 
     async def _fold_in(self, events: Sequence[Event]) -> None:
         """Bring the state up to the ledger; the caller holds the order."""
@@ -184,8 +226,10 @@ class Node:
 
     async def run(self) -> None:
         """Announce this machine, then turn State into Commands until `shutdown`."""
-        for device_id, payload in await asyncio.to_thread(self._local.registrations, self.state):
-            await self.emit("device_registered", device_id, payload)
+        if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
+            found = await asyncio.to_thread(self._local.registrations, self.state)
+            for device_id, payload in found:
+                await self.emit("device_registered", device_id, payload)
         self.ready = True
         while not self._stop.is_set():
             for command in decide(self.state, self._ledger.author):
@@ -253,7 +297,7 @@ def serve(home: Path, name: str | None, port: int) -> None:
 async def _serve(home: Path, config: Config) -> None:
     from aiohttp import web
 
-    from mesh.edge.http import make_app
+    from mesh.edge.http import make_app, make_mesh_app
 
     ledger = Ledger.open(home)
     node = Node(home, config, ledger)
@@ -261,18 +305,30 @@ async def _serve(home: Path, config: Config) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
     token = _token(home)
-    runner = web.AppRunner(make_app(node, token), handle_signals=False, shutdown_timeout=1.0)
+    app = make_app(node, token, node.mesh)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
+    around: asyncio.Task[None] | None = None
     try:
+        if node.mesh is not None:
+            await node.mesh.start(make_mesh_app(node, node.mesh))
+            around = asyncio.create_task(node.mesh.run())
+            around.add_done_callback(lambda _: node.shutdown())
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", config.port)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         announcement = {"pid": os.getpid(), "url": url, "started_ms": now_ms()}
-        _private(home / "daemon.json", json.dumps(announcement))
+        write_private(home / "daemon.json", json.dumps(announcement))
         print(f"fleet: {config.name} listens on {url}", flush=True)
         await node.run()
+        if around is not None and around.done():
+            around.result()  # the mesh broke: say why
     finally:
         (home / "daemon.json").unlink(missing_ok=True)
+        if node.mesh is not None and around is not None:
+            around.cancel()
+            await asyncio.gather(around, return_exceptions=True)
+            await node.mesh.close()
         await runner.cleanup()
         node.close()
 
@@ -281,13 +337,5 @@ def _token(home: Path) -> str:
     """The loopback token, made once; whoever reads the file may command this peer."""
     path = home / "token"
     if not path.exists():
-        _private(path, secrets.token_urlsafe(32))
+        write_private(path, secrets.token_urlsafe(32))
     return path.read_text().strip()
-
-
-def _private(path: Path, text: str) -> None:
-    """Write a file only its owner reads, whole or not at all."""
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)

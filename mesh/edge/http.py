@@ -1,12 +1,15 @@
-"""The daemon's HTTP API: routes in, one call to the node, JSON out. Loopback only.
+"""The daemon's HTTP API: routes in, one call to the node, JSON out.
 
-What guards a route is in `http_guard`, what streams is in `http_stream`.
+All of it on loopback, its reads to other members over TLS. What guards a route is in `http_guard`
+and `http_roles`, what streams is in `http_stream`, what is about peers in `http_peers`.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from mesh.edge.http_guard import (
     MAX_BODY_BYTES,
@@ -19,7 +22,9 @@ from mesh.edge.http_guard import (
     shape_errors,
     want_text,
 )
-from mesh.edge.http_node import ServedNode
+from mesh.edge.http_node import ServedMesh, ServedNode
+from mesh.edge.http_peers import MESH, mesh_routes, peer_reads, peer_routes
+from mesh.edge.http_roles import Route, local_role, peer_role
 from mesh.edge.http_stream import (
     NODE,
     STREAMS,
@@ -32,47 +37,81 @@ from mesh.edge.http_stream import (
 )
 from mesh.state.billing import GROUPINGS, cost_report
 from mesh.state.fold import bills
+from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 from mesh.views import device_rows, job_dict, job_rows
 
 
-def make_app(node: ServedNode, token: str) -> web.Application:
-    """The whole API over one node; `token` opens everything but the two health checks."""
-    app = web.Application(
-        client_max_size=MAX_BODY_BYTES,
-        middlewares=[shape_errors, check_origin, check_token(token)],
-    )
+def make_app(
+    node: ServedNode, token: str, mesh: ServedMesh | None = None, more: Sequence[Route] = ()
+) -> web.Application:
+    """The whole API over one node; `token` opens everything but the two health checks.
+
+    On loopback the token's holder may do what this peer's role in the fleet allows.
+    """
+    role = (lambda: ADMIN) if mesh is None else mesh.own_role
+    guards = [shape_errors, check_origin, check_token(token), local_role(role)]
+    routes = [*_checks(), *reads(), *_own_reads(), *_writes(), *more]
+    routes += [] if mesh is None else peer_routes()
+    return _app(node, guards, routes, mesh)
+
+
+def make_mesh_app(
+    node: ServedNode, mesh: ServedMesh, more: Sequence[Route] = ()
+) -> web.Application:
+    """What members reach over TLS: the link, the reads, plans, and `more`; each by its role."""
+    guards = [shape_errors, peer_role(mesh.role_of)]
+    return _app(node, guards, [*reads(), *mesh_routes(), *more], mesh)
+
+
+def _app(
+    node: ServedNode, guards: Sequence[Middleware], routes: Sequence[Route],
+    mesh: ServedMesh | None,
+) -> web.Application:
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     app[NODE] = node
     app[STREAMS] = Streams()
     app.on_shutdown.append(end_streams)
-    app.add_routes(_reads() + _writes())
+    if mesh is not None:
+        app[MESH] = mesh
+        routes = [*routes, *peer_reads()]
+    app.add_routes([route.definition() for route in routes])
     return app
 
 
-def _reads() -> list[web.RouteDef]:
+def _checks() -> list[Route]:
     return [
-        web.get("/healthz", get_health),
-        web.get("/readyz", get_ready),
-        web.get("/v1/status", get_status),
-        web.get("/v1/devices", get_devices),
-        web.get("/v1/jobs", get_jobs),
-        web.get("/v1/jobs/{id}", get_job),
-        web.get("/v1/jobs/{id}/logs", stream_logs),
-        web.get("/v1/events", stream_events),
-        web.get("/v1/verify", get_verify),
-        web.get("/v1/cost", get_cost),
+        Route("GET", "/healthz", "", get_health),
+        Route("GET", "/readyz", "", get_ready),
     ]
 
 
-def _writes() -> list[web.RouteDef]:
+def reads() -> list[Route]:
+    """What any member may ask, here and from other peers."""
     return [
-        web.post("/v1/plan", post_plan),
-        web.post("/v1/jobs", post_job),
-        web.post("/v1/jobs/{id}/cancel", post_cancel),
-        web.post("/v1/notes", post_note),
-        web.post("/v1/devices", post_device),
-        web.post("/v1/devices/{id}/remove", post_device_remove),
-        web.post("/v1/shutdown", post_shutdown),
-        web.post("/dispatch", post_dispatch),
+        Route("GET", "/v1/status", VIEWER, get_status),
+        Route("GET", "/v1/devices", VIEWER, get_devices),
+        Route("GET", "/v1/jobs", VIEWER, get_jobs),
+        Route("GET", "/v1/jobs/{id}", VIEWER, get_job),
+        Route("GET", "/v1/jobs/{id}/logs", VIEWER, stream_logs),
+        Route("GET", "/v1/events", VIEWER, stream_events),
+        Route("GET", "/v1/cost", VIEWER, get_cost),
+        Route("POST", "/v1/plan", VIEWER, post_plan),
+    ]
+
+
+def _own_reads() -> list[Route]:
+    return [Route("GET", "/v1/verify", "", get_verify)]
+
+
+def _writes() -> list[Route]:
+    return [
+        Route("POST", "/v1/jobs", MEMBER, post_job),
+        Route("POST", "/v1/jobs/{id}/cancel", MEMBER, post_cancel),
+        Route("POST", "/v1/notes", MEMBER, post_note),
+        Route("POST", "/v1/devices", RUNNER, post_device),
+        Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
+        Route("POST", "/v1/shutdown", "", post_shutdown),
+        Route("POST", "/dispatch", MEMBER, post_dispatch),
     ]
 
 

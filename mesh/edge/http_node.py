@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mesh.edge.store import VerifyReport
+from mesh.edge.transport import Link
 from mesh.ledger.event import Event
 from mesh.state.fold import State
 
@@ -64,3 +65,52 @@ class ServedNode(Protocol):
 
     def shutdown(self) -> None:
         """Begin to stop the daemon; running jobs keep running."""
+
+
+class ServedMesh(Protocol):
+    """The fleet around a node as its HTTP server sees it."""
+
+    def own_role(self) -> str:
+        """What this peer may do in its fleet; admin for a peer that is alone."""
+
+    def role_of(self, peer_key: bytes) -> str:
+        """What the holder of a key may do; "" for a stranger."""
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+
+    async def hold(self, link: Link) -> bool:
+        """Run an incoming link until it ends; False where it was not wanted."""
+
+    def peers(self) -> list[dict[str, object]]:
+        """Every peer of the fleet, each with the age of what is known of it."""
+
+    def report(self) -> dict[str, object]:
+        """Who was seen by which source, why dials failed, clocks, invites, forks."""
+
+    def sync_status(self) -> dict[str, object]:
+        """How far each peer's ledger and ours are apart."""
+
+    async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
+        """A code that lets `uses` machines in."""
+
+    async def join(self, text: str) -> dict[str, object]:
+        """Come into a fleet by a code, or ask at an address."""
+
+    def pending(self) -> list[dict[str, object]]:
+        """Who asks to be let in."""
+
+    async def accept(self, peer: str, role: str) -> dict[str, object]:
+        """Let in somebody who asks."""
+
+    def ignore(self, peer: str) -> dict[str, object]:
+        """Take somebody who asks off the list for good."""
+
+    async def remove(self, peer: str, reason: str) -> dict[str, object]:
+        """Put a peer out of the fleet."""
+
+    async def rename(self, peer: str, name: str) -> dict[str, object]:
+        """Call a peer something else."""
+
+    def add_address(self, text: str) -> dict[str, object]:
+        """Try an address from now on."""

@@ -8,9 +8,10 @@ this moment.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -26,6 +27,7 @@ HEARTBEAT_S: Final = 10.0
 # A neighbour that takes nothing for this long holds up everyone else: it may come back.
 SEND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
+GREET_S: Final = 5.0
 # Any name will do: names aren't checked, keys are.
 SERVER_NAME: Final = "fleet.invalid"
 
@@ -40,6 +42,8 @@ class _Socket(Protocol):
     """What aiohttp's client and server websockets have in common."""
 
     async def send_bytes(self, data: bytes) -> None: ...
+
+    async def send_str(self, data: str) -> None: ...
 
     async def receive(self) -> object: ...
 
@@ -93,6 +97,23 @@ class Link:
                 await self._socket.close()
         except (TimeoutError, OSError, RuntimeError):
             return
+
+
+async def greet(socket: _Socket, now: Callable[[], int]) -> int:
+    """Exchange the first message of a link, a clock reading each; the other clock minus ours, ms.
+
+    The reading is as old as its way here, so half a round trip of it is distance, not skew.
+    """
+    sent_ms = now()
+    try:
+        async with asyncio.timeout(GREET_S):
+            await socket.send_str(json.dumps({"now_ms": sent_ms}))
+            message = await socket.receive()
+        said = json.loads(str(getattr(message, "data", "")))
+        theirs = int(said["now_ms"])
+    except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise LinkClosed("the other side did not greet") from error
+    return theirs - (sent_ms + now()) // 2
 
 
 def own_anchor(who: Identity) -> Anchor:

@@ -1,0 +1,43 @@
+"""Whom a peer keeps links to: everyone in a small fleet, a few in a large one. Pure.
+
+Peers stand on a ring in the order of their keys' hashes. Each wants the next ones and one across,
+so the fleet hangs together whoever is away, and no peer's cost grows with the fleet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Final
+
+# Links a peer dials; about as many dial it, so it ends up with 8.
+OUTBOUND: Final = 4
+# Up to this many others, everybody keeps a link to everybody.
+SMALL_FLEET: Final = 8
+
+
+def choose(me: bytes, others: Collection[bytes], linked: Collection[bytes]) -> list[bytes]:
+    """The keys to be linked with: past those that don't answer, the next ones on the ring."""
+    if len(others) <= SMALL_FLEET:
+        return sorted(others)
+    wanted: list[bytes] = []
+    alive = 0
+    for key in _order(me, others):
+        wanted.append(key)
+        alive += key in linked
+        if alive == OUTBOUND:
+            break
+    return wanted if alive == OUTBOUND else wanted[: OUTBOUND + 2 * (OUTBOUND + alive)]
+
+
+def _order(me: bytes, others: Collection[bytes]) -> list[bytes]:
+    """The others as they come after `me` on the ring, one from across moved to the second place."""
+    ring = sorted([me, *others], key=_place)
+    start = ring.index(me)
+    after = ring[start + 1 :] + ring[:start]
+    across = after.pop(len(after) // 2)
+    return [after[0], across, *after[1:]]
+
+
+def _place(key: bytes) -> bytes:
+    return hashlib.blake2b(key, digest_size=16).digest()
