@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
@@ -19,8 +19,9 @@ from mesh.config import Config, load_config, slug
 from mesh.edge.effects import Effects
 from mesh.edge.identity import Fleet, join_fleet, load_or_create, write_private
 from mesh.edge.inventory import LocalDevices
+from mesh.edge.replication import Replication
 from mesh.edge.store import Ledger, StoreError, VerifyReport
-from mesh.edge.transport import Link
+from mesh.edge.transport import Link, Misbehaved
 from mesh.edge.transport_mesh import Mesh
 from mesh.errors import RequestError
 from mesh.hardware_requests import parse_device
@@ -33,6 +34,7 @@ from mesh.state.fold import KEEP_ENDED, State, apply
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
+from mesh.sync.session import ProtocolError
 from mesh.views import (
     current_state,
     known_device,
@@ -73,6 +75,9 @@ class Node:
         self.ready = False
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._effects = Effects(home, ledger.author, lambda: self.state, self.live, self.emit)
+        self._replication = Replication(
+            ledger, self._writer, lambda *at: self.state.members.admits(*at), self.admitted
+        )
         self.mesh: Mesh | None = None
         if config.listen != "none":
             who = load_or_create(home)
@@ -94,6 +99,7 @@ class Node:
             )
             await self._fold_in([event])
         self._tell([event])
+        self._replication.notify([event.author])
         return event
 
     async def admitted(self, events: Sequence[Event]) -> None:
@@ -111,6 +117,7 @@ class Node:
                 self._subscribers.discard(queue)
         if self.mesh is not None and any(event.event_type in MEMBERSHIP for event in events):
             self.mesh.members_changed()
+            self._replication.refresh()
         self._wake.set()
 
     async def belong(self, fleet: Fleet) -> None:
@@ -120,6 +127,7 @@ class Node:
             known = self.state.members
             self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
             self._snapshot()
+        self._replication.refresh()
 
     def tips(self) -> Mapping[str, Tip]:
         """Where each author's chain ends in this ledger."""
@@ -127,11 +135,15 @@ class Node:
 
     async def _replicate(self, link: Link) -> None:
         """Keep this ledger and a neighbour's equal until the link ends."""
-        while True:
-            await link.receive()
+        try:
+            await self._replication.run(link, link.outbound)
+        except ProtocolError as error:
+            print(f"fleet: {link.address} broke the sync: {error}", file=sys.stderr, flush=True)
+            raise Misbehaved(str(error)) from error
 
     def _progress(self) -> Mapping[str, object]:
-        return {}
+        """Each neighbour's distance, by its key."""
+        return {one.peer: asdict(one) for one in self._replication.status()}
 
     async def _fold_in(self, events: Sequence[Event]) -> None:
         """Bring the state up to the ledger; the caller holds the order."""

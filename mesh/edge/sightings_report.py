@@ -24,9 +24,7 @@ def peer_rows(
     """One row per peer that was ever let in, this one first."""
     members = keeper.state.members
     views = sorted(members.peers(), key=lambda one: (one.author != me, one.role == "", one.name))
-    behind = progress.get("peers")
-    distances = behind if isinstance(behind, dict) else {}
-    return [_row(keeper, one, me, links, sightings, distances.get(one.author)) for one in views]
+    return [_row(keeper, one, me, links, sightings, progress.get(one.author)) for one in views]
 
 
 def _row(

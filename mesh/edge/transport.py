@@ -38,6 +38,10 @@ class LinkClosed(ConnectionError):
     """The other side went away, or a message broke the rules; one line says which."""
 
 
+class Misbehaved(LinkClosed):
+    """The other side broke the protocol: it is not dialled again at once."""
+
+
 class _Socket(Protocol):
     """What aiohttp's client and server websockets have in common."""
 

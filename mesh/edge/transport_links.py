@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
-from mesh.edge.transport import Link, LinkClosed
+from mesh.edge.transport import Link, LinkClosed, Misbehaved
 
 # Members may dial us on top of those we dial: past this a peer relays through others.
 MAX_LINKS: Final = 24
@@ -39,7 +38,7 @@ class Links:
         return self._table.get(peer_key)
 
     async def hold(self, link: Link) -> bool:
-        """Run a link until it ends; False where it was not wanted."""
+        """Run a link until it ends; False where it was not wanted, or broke the rules."""
         if not self._is_member(link.peer_key) or link.peer_key == self._me:
             await link.close()
             return False
@@ -52,8 +51,11 @@ class Links:
         if old is not None:
             await old.close()
         try:
-            with contextlib.suppress(LinkClosed):
-                await self._serve(link)
+            await self._serve(link)
+        except Misbehaved:
+            return False
+        except LinkClosed:
+            return True
         finally:
             if self._table.get(link.peer_key) is link:
                 del self._table[link.peer_key]
