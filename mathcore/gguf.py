@@ -113,7 +113,7 @@ class Cursor:
         """Step over `size` bytes without fetching them; the last must be there."""
         if size > 0:
             if self.base + self.at + size > MAX_HEADER_BYTES:
-                raise HeaderCut(field, "claims more bytes than any header has")
+                raise CardError(field, f"the header is longer than {MAX_HEADER_BYTES} bytes")
             self.at += size - 1
             self.take(1, field)
 
