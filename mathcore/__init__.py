@@ -4,8 +4,9 @@ from mathcore.card import spec_from_config
 from mathcore.catalogue import find_model, model_names
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
-from mathcore.footprint import ContextShape, Footprint, footprint
+from mathcore.footprint import ContextShape, Footprint
 from mathcore.hardware import GpuFacts, lookup_gpu
+from mathcore.llamacpp import footprint
 from mathcore.model import CardError, Layer, ModelSpec, Tensor
 from mathcore.planner import Placement, Plan, Refusal, plan
 from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd

@@ -109,8 +109,8 @@ class Batch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
-        "cells", "flash", "near_cells", "rows", "sequences", "streams", "tokens", "turned_k",
-        "turned_v", "value_bytes",
+        "cells", "flash", "held_twice", "near_cells", "rows", "sequences", "streams", "tokens",
+        "turned_k", "turned_v", "value_bytes",
     )  # fmt: skip
 
     def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
@@ -124,6 +124,7 @@ class Batch:
         self.turned_k = False  # quantised keys, values
         self.turned_v = False
         self.value_bytes = 2
+        self.held_twice = False  # the embeddings, as builds of late 2026 do
 
 
 def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int) -> Inputs:
@@ -209,7 +210,7 @@ def _parallel(block: Block) -> bool:
 class Assembly:
     """The layers put one after another."""
 
-    __slots__ = ("b", "chosen", "full", "index", "late", "near", "plan", "rows")
+    __slots__ = ("b", "chosen", "full", "index", "late", "near", "plan", "rows", "twice")
 
     def __init__(self, plan: ComputePlan, batch: Batch) -> None:
         b = Builder(batch.tokens, plan.hidden)
@@ -225,6 +226,7 @@ class Assembly:
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
+        self.twice = batch.held_twice
         b.value_first = not any(_is_near(block.layer) for block in plan.blocks)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
@@ -279,7 +281,10 @@ class Assembly:
         if plan.inputs_width != plan.hidden:
             x = b.part(b.f32(plan.inputs_width, [x]), plan.hidden)
         graph.expand(x)
-        graph.expand(graph.leaf(F32 * plan.inputs_width * b.tokens, kept=True))
+        for _ in range(2 if self.twice else 1):
+            graph.expand(graph.leaf(F32 * plan.inputs_width * b.tokens, kept=True))
+        if self.twice:
+            graph.expand(graph.leaf(4 * F32 * b.tokens, kept=True))
         if "position_embd.weight" in plan.names:
             x = b.add(x, b.f32(plan.hidden, [b.positions]))
         return x

@@ -8,7 +8,9 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
-from mathcore.footprint import ContextShape, Footprint, cache_refusal, footprint
+from mathcore.footprint import ContextShape, Footprint
+from mathcore.llamacpp import footprint
+from mathcore.llamacpp_cache import cache_refusal
 from mathcore.price import cost_nusd
 from mathcore.roofline import (
     Band,

@@ -57,7 +57,7 @@ def test_the_terms_sum_to_the_total(count: int, kind: str) -> None:
     spec = model("llama-3-70b")
     held = footprint(spec, weigh(spec, "Q8_0"), ContextShape(context=8192), kind, count)
     assert held.total_bytes == (
-        held.weights_bytes + held.kv_bytes + held.state_bytes
-        + held.compute_bytes + held.overhead_bytes
+        held.weights_bytes + held.kv_bytes + held.state_bytes + held.compute_bytes
+        + held.overhead_bytes + held.output_bytes + held.projector_bytes + held.draft_bytes
     )  # fmt: skip
     assert held.card_bytes <= held.total_bytes <= held.card_bytes * count
