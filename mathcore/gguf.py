@@ -16,7 +16,7 @@ from mathcore.model import CardError, Tensor
 
 MAX_HEADER_BYTES = 64 << 20  # the longest real ones (256k-token vocabularies) are near 20 MiB
 MAX_KEYS = 4096  # real files have under 100
-MAX_TENSORS = 16_384  # real files have under 3,000
+MAX_TENSORS = 8192  # real files have under 3,000
 MAX_NAME_BYTES = 256  # ggml itself stops at 64 for tensors; real keys are shorter too
 MAX_TEXT_BYTES = 1 << 20  # a chat template; anything longer is not metadata we read
 MAX_KEPT_ITEMS = 4096  # per-layer arrays; a tokenizer's are longer and not needed
@@ -25,8 +25,9 @@ MAX_KEPT_BYTES = 4 << 20  # of all kept texts; real files keep under 100 KiB
 MAX_TEXTS = 1 << 20  # tokens and merges stepped over; real ones have under 800,000
 MAX_DIMS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = 1 << 48  # of one tensor: 256 T numbers
-MAX_BLOCK_CODE = 1 << 31  # enum ggml_type is an int
 MAX_OFFSET = 1 << 62  # of a tensor in its file
+# A tensor's sizes, block type and offset, by its number of dimensions.
+_ENTRIES: tuple[str, ...] = ("", "<QIQ", "<QQIQ", "<QQQIQ", "<QQQQIQ")
 
 FIRST_PIECE_BYTES = 512 << 10  # a small vocabulary's whole header; then twice as much each time
 MAX_PIECE_BYTES = 4 << 20  # what is held at once, whatever the header's length
@@ -214,19 +215,20 @@ def _tensor(cursor: Cursor) -> tuple[Tensor, int, int]:
     """One entry: the tensor, where its data starts, how many bytes it has."""
     name = cursor.text(MAX_NAME_BYTES, "tensor name")
     dims = cursor.count(4, MAX_DIMS, name)
-    columns, rows = 1, 1
-    for i in range(dims):
-        size = cursor.count(8, MAX_ELEMENTS, name)
-        columns, rows = (size, rows) if i == 0 else (columns, rows * size)
-        if columns * rows > MAX_ELEMENTS:
-            raise CardError(name, "has more numbers than any tensor can")
-    code = cursor.count(4, MAX_BLOCK_CODE, name)
-    offset = cursor.count(8, MAX_OFFSET, name)
+    if dims < 1:
+        raise CardError(name, "has no dimensions")
+    start = cursor.take(8 * dims + 12, name)
+    found: tuple[int, ...] = struct.unpack_from(_ENTRIES[dims], cursor.data, start)
+    columns, rows, code, offset = found[0], 1, found[dims], found[dims + 1]
+    for i in range(1, dims):
+        rows *= found[i]
+    if offset > MAX_OFFSET or columns * rows > MAX_ELEMENTS:
+        raise CardError(name, "has more numbers than any tensor can")
     kind = TYPE_NAMES.get(code, "")
     if not kind:
         raise CardError(name, f"block type {code} is not supported yet")
     per_block, size = BLOCKS[kind]
-    if dims < 1 or columns < 1 or rows < 1 or columns % per_block != 0:
+    if columns < 1 or rows < 1 or columns % per_block != 0:
         raise CardError(name, f"a row of {columns} is no whole number of {kind} blocks")
     shape = Tensor(
         name=name, columns=columns, rows=rows, dims=dims, layer=layer_of(name), type_name=kind
