@@ -78,7 +78,7 @@ class Session:
         self._theirs: Final[dict[str, Tip]] = {}
         self._told: Final[dict[str, Tip]] = {}
         self._wanted: Final[dict[str, None]] = {}  # authors to look at, oldest first
-        self._changed: Final[dict[str, None]] = {}  # authors to tell of, oldest first
+        self._changed: Final[dict[str, bool]] = {}  # authors to tell of, and whether eagerly
         self._settled: Final[dict[str, tuple[Tip, Tip]]] = {}  # (theirs, ours) that need no more
         self._retreats: Final[dict[str, wants.Retreat]] = {}
         self._asked: Asked | None = None
@@ -101,10 +101,13 @@ class Session:
         self.tally.bytes_out += len(data)
         return data
 
-    def poke(self, authors: Iterable[str]) -> None:
-        """Events of these authors are new here; the neighbour may want them."""
-        self._changed.update(dict.fromkeys(authors))
-        self._wanted.update(dict.fromkeys(a for a in authors if a in self._theirs))
+    def poke(self, authors: Iterable[str], eager: bool) -> None:
+        """Events of these authors are new here; the neighbour may want them.
+
+        Eager, they are sent; else only their tips are, for it may have them from another.
+        """
+        for author in authors:
+            self._changed[author] = eager or self._changed.get(author, False)
 
     def refresh(self) -> None:
         """Compare everything again: members changed, or some time has passed."""
@@ -154,7 +157,7 @@ class Session:
             self._told.update(mine)
             return
         self._told.clear()
-        self._changed.update(dict.fromkeys(mine))
+        self._changed.update(dict.fromkeys(mine, False))
 
     def _take_heads(self, message: Heads) -> None:
         for row in message.rows:
@@ -194,7 +197,7 @@ class Session:
         return kept
 
     def _admit(self, envelopes: list[Envelope]) -> Intake:
-        intake = self._archive.take_in(envelopes)
+        intake = self._archive.take_in(envelopes) if envelopes else Intake(outcomes=(), events=())
         self.tally.events_in += len(intake.events)
         for outcome in intake.outcomes:
             if isinstance(outcome, gate.Reject) and not outcome.full:
@@ -237,7 +240,7 @@ class Session:
         if heard is not True:
             self._talks.drop(author)
         self._desk.drop(author, self)
-        self._changed[author] = None
+        self._changed.setdefault(author, False)
         if author in self._theirs:
             self._wanted[author] = None
         return events
@@ -322,9 +325,9 @@ class Session:
             if mine in (told, wants.NOTHING) or mine == self._theirs.get(author):
                 del self._changed[author]
                 continue
-            if self._talks.has(author, document.segment_of(mine.seq)) and wants.fits_tail(
-                told, mine
-            ):
+            segment = document.segment_of(mine.seq)
+            eager = self._changed[author] and self._talks.has(author, segment)
+            if eager and wants.fits_tail(told, mine):
                 if rows:
                     break
                 tail = self._say(author, mine)

@@ -4,39 +4,31 @@ import asyncio
 
 
 class MemoryLink:
-    """One end of a pair; a bounded queue stands for what a socket holds."""
+    """One end of a pair, reliable and in order until either side closes it."""
 
-    def __init__(self, peer_key: bytes, room: int = 4) -> None:
+    def __init__(self, peer_key: bytes) -> None:
         self.peer_key = peer_key
-        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue(room)
+        self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.other: MemoryLink | None = None
         self.closed = asyncio.Event()
-        self.sent_bytes = 0
 
     async def send(self, data: bytes) -> None:
-        assert self.other is not None
-        await self._unless_closed(self.other.inbox.put(data))
-        self.sent_bytes += len(data)
+        if self.closed.is_set() or self.other is None:
+            raise ConnectionError("closed")
+        self.other.inbox.put_nowait(data)
+        await asyncio.sleep(0)
 
     async def receive(self) -> bytes:
-        return await self._unless_closed(self.inbox.get())
+        data = None if self.closed.is_set() else await self.inbox.get()
+        if data is None:
+            raise ConnectionError("closed")
+        return data
 
     async def close(self) -> None:
-        self.closed.set()
-        if self.other is not None:
-            self.other.closed.set()
-
-    async def _unless_closed(self, doing):  # type: ignore[no-untyped-def]
-        task = asyncio.ensure_future(doing)
-        ended = asyncio.ensure_future(self.closed.wait())
-        try:
-            await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise ConnectionError("closed")
-        finally:
-            task.cancel()
-            ended.cancel()
+        for end in (self, self.other):
+            if end is not None and not end.closed.is_set():
+                end.closed.set()
+                end.inbox.put_nowait(None)
 
 
 def pair(one: bytes, two: bytes) -> tuple[MemoryLink, MemoryLink]:
