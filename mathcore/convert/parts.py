@@ -189,6 +189,15 @@ class Build:
             self.tensors.append(stacked(f"blk.{i}.{name}.weight", hidden, width, count, i))
         self.tensors.append(stacked(f"blk.{i}.ffn_down_exps.weight", width, hidden, count, i))
 
+    def stacked_bias(self, i: int, name: str, size: int, count: int) -> None:
+        """One bias for each of `count` experts."""
+        self.tensors.append(
+            Tensor(
+                name=f"blk.{i}.{name}.bias", columns=size, rows=count, dims=2, layer=i,
+                experts=count,
+            )
+        )  # fmt: skip
+
     def shared(self, i: int, width: int) -> None:
         """Experts every token goes through, in one gated feed-forward."""
         hidden = self.s.hidden
@@ -206,9 +215,12 @@ class Build:
         """A vector of no layer under its whole name."""
         self.tensors.append(vector(name, size))
 
-    def done(self, tied: bool, norm_bias: bool = False, bias: bool = False) -> Conversion:
+    def done(
+        self, tied: bool, norm_bias: bool = False, bias: bool = False, norm: bool = True
+    ) -> Conversion:
         """The final norm, and an output layer unless it is the embedding."""
-        self.top("output_norm.weight", self.s.hidden)
+        if norm:
+            self.top("output_norm.weight", self.s.hidden)
         if norm_bias:
             self.top("output_norm.bias", self.s.hidden)
         if not tied:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mathcore.convert import dense, gemma
+from mathcore.convert import dense, fused, gemma, moe
 from mathcore.convert.conversion import Conversion
 from mathcore.fields import Fields
 
@@ -10,7 +10,9 @@ Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
     **dense.CONVERTERS,
+    **fused.CONVERTERS,
     **gemma.CONVERTERS,
+    **moe.CONVERTERS,
 }
 
 

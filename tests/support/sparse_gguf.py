@@ -1,8 +1,8 @@
 """Writes a Conversion as a GGUF with real shapes and holes for weights.
 
 The file has the model's own metadata, a vocabulary without tokens and every tensor's entry; its
-data is one hole, so a model of any size takes a few hundred KiB of disk. `llamacpp_oracle` loads it in
-real llama.cpp: together they prove a family (names, shapes, cache bytes).
+data is one hole, so a model of any size takes a few hundred KiB of disk. `llamacpp_oracle` loads it
+in real llama.cpp: together they prove a family (names, shapes, cache bytes).
 """
 
 import struct

@@ -1,0 +1,298 @@
+"""Decoders with experts in every layer, or in all but the first few.
+
+`Experts` says where a config keeps their numbers; the attention around them is each family's own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.convert.conversion import Conversion
+from mathcore.convert.dense import add_sections
+from mathcore.convert.parts import Build, every, no_window, sizes, sliding_layers, tied
+from mathcore.convert.rope import add_long, rotated
+from mathcore.fields import Fields
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """How many, how many a token uses, how wide; `shared` is the width every token goes through."""
+
+    count: int
+    used: int
+    width: int
+    shared: int = 0
+    dense: int = 0  # leading layers without experts
+    bias: bool = False  # a trained correction of the router's choice
+
+
+def _experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
+    found = f.whole(count, 2)
+    return Experts(count=found, used=f.whole(used, 1, found), width=f.whole(width))
+
+
+def _keys(b: Build, e: Experts) -> None:
+    b.moe_keys(e.count, e.used, e.width)
+    b.key("leading_dense_block_count", e.dense)
+    if e.shared > 0:
+        b.key("expert_shared_feed_forward_length", e.shared)
+        b.key("expert_shared_count", e.shared // e.width if e.shared % e.width == 0 else 1)
+
+
+def feed_forward(b: Build, i: int, e: Experts) -> None:
+    """Experts, or a dense layer among the leading ones."""
+    if i < e.dense:
+        b.gated(i)
+        return
+    b.experts(i, e.count, e.width)
+    if e.bias:
+        b.vector(i, "exp_probs_b.bias", e.count)
+    if e.shared > 0:
+        b.shared(i, e.shared)
+
+
+def _plain(
+    b: Build, e: Experts, bias: bool = False, out: bool = False, heads: bool = False
+) -> None:
+    """Layers with a norm before each half."""
+    _keys(b, e)
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, bias, out)
+        if heads:
+            b.head_norms(i)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+
+
+def _mixtral(f: Fields) -> Conversion:
+    b = Build("llama", sizes(f, need_kv=True))
+    _plain(b, _experts(f, "num_local_experts", "intermediate_size"))
+    return b.done(tied(f, False))
+
+
+def _sparse_everywhere(f: Fields) -> None:
+    """Experts in every layer: what llama.cpp assumes of Qwen's."""
+    if f.whole_or("decoder_sparse_step", 1) != 1:
+        raise f.fault("decoder_sparse_step", "other than 1 is no model llama.cpp loads")
+    if f.values.get("mlp_only_layers"):
+        raise f.fault("mlp_only_layers", "is no model llama.cpp loads")
+
+
+def _qwen2_moe(f: Fields) -> Conversion:
+    no_window(f)
+    _sparse_everywhere(f)
+    b = Build("qwen2moe", sizes(f, need_kv=True))
+    e = _experts(f, "num_experts", "moe_intermediate_size")
+    shared = f.whole("shared_expert_intermediate_size")
+    _keys(b, e)
+    b.key("expert_shared_feed_forward_length", shared)
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, f.flag_or("qkv_bias", True))
+        b.norm(i, "ffn_norm")
+        b.experts(i, e.count, e.width)
+        b.vector(i, "ffn_gate_inp_shexp.weight", b.s.hidden)
+        b.shared(i, shared)
+    return b.done(tied(f, False))
+
+
+def _qwen3_like(f: Fields, arch: str) -> Build:
+    no_window(f)
+    _sparse_everywhere(f)
+    b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
+    bias = f.flag_or("attention_bias", False)
+    _plain(b, _experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
+    return b
+
+
+def _qwen3_moe(f: Fields) -> Conversion:
+    return _qwen3_like(f, "qwen3moe").done(tied(f, False))
+
+
+def _qwen3_vl_moe(f: Fields) -> Conversion:
+    b = _qwen3_like(f, "qwen3vlmoe")
+    add_sections(b, f)
+    return b.done(tied(f, False))
+
+
+def _olmoe(f: Fields) -> Conversion:
+    b = Build("olmoe", sizes(f))
+    e = _experts(f, "num_experts", "intermediate_size")
+    _keys(b, e)
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, f.flag_or("attention_bias", False))
+        b.head_norms(i, b.s.q, b.s.kv)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+    return b.done(tied(f, False))
+
+
+def _phimoe(f: Fields) -> Conversion:
+    b = Build("phimoe", sizes(f, need_kv=True))
+    e = _experts(f, "num_local_experts", "intermediate_size")
+    bias = f.flag_or("attention_bias", False)
+    _keys(b, e)
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm", bias=True)
+        b.attention(i, bias, bias)
+        b.norm(i, "ffn_norm", bias=True)
+        feed_forward(b, i, e)
+    add_long(b, f, b.s.head_dim)
+    return b.done(False, norm_bias=True, bias=True)
+
+
+def _granite_moe(f: Fields) -> Conversion:
+    b = Build("granitemoe", sizes(f))
+    e = _experts(f, "num_local_experts", "intermediate_size")
+    if f.text("model_type") == "granitemoeshared":
+        e = Experts(
+            count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
+        )
+    bias = f.flag_or("attention_bias", False)
+    _plain(b, e, bias, bias)
+    b.key("logit_scale", 1.0)
+    return b.done(tied(f, False))
+
+
+def _minimax_m2(f: Fields) -> Conversion:
+    s = sizes(f, need_kv=True, need_head_dim=True)
+    b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
+    e = _experts(f, "num_local_experts", "intermediate_size")
+    _keys(b, e)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i)
+        b.head_norms(i, s.q, s.kv)
+        b.norm(i, "ffn_norm")
+        b.experts(i, e.count, e.width)
+        b.vector(i, "exp_probs_b.bias", e.count)
+    return b.done(tied(f, False))
+
+
+def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
+    """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
+    e = _experts(f, count, "moe_intermediate_size")
+    return Experts(
+        count=e.count, used=e.used, width=e.width, shared=f.whole_or(shared, 0, 0) * e.width,
+        dense=f.whole_or(dense, 0, 0), bias=bias,
+    )  # fmt: skip
+
+
+def _glm4_moe(f: Fields) -> Conversion:
+    """Without its draft layers: they are no part of what a context keeps."""
+    s = sizes(f, need_kv=True)
+    b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
+    f.whole("first_k_dense_replace", 0, s.layers)
+    f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    _keys(b, e)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, f.flag_or("attention_bias", False))
+        if f.flag_or("use_qk_norm", False):
+            b.head_norms(i)
+        b.norm(i, "post_attention_norm")
+        feed_forward(b, i, e)
+    b.key("expert_shared_count", f.whole("n_shared_experts", 0))
+    return b.done(tied(f, False))
+
+
+def _dots1(f: Fields) -> Conversion:
+    b = Build("dots1", sizes(f))
+    if b.s.kv_heads != b.s.heads:
+        raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
+    f.whole("first_k_dense_replace", 0)
+    f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    bias = f.flag_or("attention_bias", False)
+    _plain(b, e, bias, False, True)
+    return b.done(tied(f, False))
+
+
+def _deepseek(f: Fields) -> Conversion:
+    """The first DeepSeek MoE, with plain attention."""
+    if f.whole_or("moe_layer_freq", 1) != 1:
+        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
+    b = Build("deepseek", sizes(f))
+    f.whole("first_k_dense_replace", 0)
+    f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
+    bias = f.flag_or("attention_bias", False)
+    _plain(b, e, bias)
+    return b.done(tied(f, False))
+
+
+def _bailing_moe(f: Fields) -> Conversion:
+    """Ling and Ring, first generation: experts in every layer."""
+    b = Build("bailingmoe", sizes(f))
+    f.whole("num_shared_experts", 0)
+    e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
+    _plain(b, e, f.flag_or("use_qkv_bias", False), f.flag_or("use_bias", False))
+    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
+    return b.done(tied(f, False))
+
+
+def _bailing_moe_v2(f: Fields) -> Conversion:
+    s = sizes(f)
+    b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
+    shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
+    e = _experts(f, "num_experts", "moe_intermediate_size")
+    width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
+    e = Experts(
+        count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
+    )
+    _keys(b, e)
+    b.key("expert_shared_feed_forward_length", width)
+    b.key("expert_shared_count", shared)
+    b.key("expert_gating_func", 2)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.fused_attention(i)
+        b.head_norms(i)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+    return b.done(tied(f, False))
+
+
+def _gpt_oss(f: Fields) -> Conversion:
+    """Attention sinks, biases everywhere, every second layer sliding."""
+    s = sizes(f, need_kv=True, need_head_dim=True)
+    b = Build("gpt-oss", s)
+    e = _experts(f, "num_local_experts", "intermediate_size")
+    _keys(b, e)
+    b.key("attention.sliding_window", f.whole("sliding_window"))
+    near = sliding_layers(f, s.layers, every(s.layers, 2))
+    b.key("attention.sliding_window_pattern", near)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, True, True)
+        b.vector(i, "attn_sinks.weight", s.heads)
+        b.norm(i, "post_attention_norm")
+        b.experts(i, e.count, e.width)
+        b.vector(i, "ffn_gate_inp.bias", e.count)
+        for name, wide in (("gate", e.width), ("up", e.width), ("down", s.hidden)):
+            b.stacked_bias(i, f"ffn_{name}_exps", wide, e.count)
+    return b.done(tied(f, False))
+
+
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "mixtral": _mixtral,
+    "qwen2_moe": _qwen2_moe,
+    "qwen3_moe": _qwen3_moe,
+    "qwen3_vl_moe_text": _qwen3_vl_moe,
+    "qwen3_omni_moe_text": _qwen3_vl_moe,
+    "olmoe": _olmoe,
+    "phimoe": _phimoe,
+    "granitemoe": _granite_moe,
+    "granitemoeshared": _granite_moe,
+    "minimax_m2": _minimax_m2,
+    "glm4_moe": _glm4_moe,
+    "dots1": _dots1,
+    "deepseek": _deepseek,
+    "bailing_moe": _bailing_moe,
+    "bailing_moe_v2": _bailing_moe_v2,
+    "gpt_oss": _gpt_oss,
+}
