@@ -53,7 +53,7 @@ def expand(value: object) -> object:
         return value
     times, pattern = value.get("repeat"), value.get("of")
     if isinstance(times, int) and isinstance(pattern, list):
-        return pattern * times
+        return [expand(item) for item in pattern] * times
     if "join" in value:
         return "".join(_texts(value["join"]))
     out: dict[str, object] = {}
@@ -104,6 +104,7 @@ def canonical(name: str) -> str:
     """The key of a name as people type it: "meta-llama/Llama-3.1-8B-Instruct" -> "llama-3.1-8b"."""
     key = name.strip().lower().rpartition("/")[2]
     key = key.replace("_", "-").replace(":", "-").replace(" ", "-")
+    key = key.replace("-instruct-", "-")  # "Mistral-7B-Instruct-v0.3"
     before = ""
     while key != before:
         before = key

@@ -3,11 +3,13 @@
 from mathcore.catalogue import Row, canonical, keys, rows
 
 MAX_NAME = 300  # a file's name; anything longer is no model's
+MAX_BILLIONS = 1e6  # of parameters; more, or no number at all, says nothing
 
 # A count with decimals is measured; a whole one was rounded, and may include a vision tower.
 _EXACT = 0.03
 _ROUNDED = 0.12
 _HALF = 0.55  # billions: what rounding to a whole number may hide
+_NAMED = 3  # words that name a model without its size
 _SAME = 0.005  # two counts this near are the same model
 
 
@@ -64,18 +66,18 @@ def _fits(row: Row, params_b: float) -> bool:
 
 def _described(words: list[str], params_b: float) -> str:
     """llama-bench's own words, "llama 70B": the family, told apart by the exact count."""
-    if len(words) != 2 or params_b <= 0:
+    if len(words) != 2 or params_b == int(params_b):
         return ""
     for row in rows():
         near = abs(row.parameters / 1e9 - params_b) <= _SAME * params_b
-        if near and row.name.startswith(words[0]):
+        if near and row.name.startswith(f"{words[0]}-"):
             return row.name
     return ""
 
 
 def _longest(words: list[str], params_b: float) -> Row | None:
     """The longest known name among neighbouring words that is of a sized model and fits."""
-    known = _known()
+    known, sized = _known(), _sized(words)
     best = ""
     found: Row | None = None
     for start in range(len(words)):
@@ -84,8 +86,9 @@ def _longest(words: list[str], params_b: float) -> Row | None:
             row = known.get(key)
             if row is None or len(key) <= len(best):
                 continue
-            # "qwen3" alone is no model unless all of the model's names go without a size.
-            told = _sized(words[start:end]) or not _sized(_words(row.name))
+            # "qwen3" alone is no model; "qwen3-coder-next" is, unless a size follows it.
+            long = end - start >= _NAMED and not sized
+            told = long or _sized(words[start:end]) or not _sized(_words(row.name))
             if told and _fits(row, params_b):
                 best, found = key, row
     return found
@@ -96,6 +99,8 @@ def match_model(name: str, params_b: float = 0.0) -> str:
 
     A fine-tune that keeps its base's name is that base.
     """
+    if not 0 < params_b < MAX_BILLIONS:
+        params_b = 0.0
     words = _words(name)
     found = keys().get(canonical(name))
     if found is None or not _fits(found, params_b):

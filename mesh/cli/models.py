@@ -70,18 +70,22 @@ def emit_models(words: str, output: str) -> None:
 def model_row(row: "Row") -> dict[str, Any]:
     """One catalogue row in numbers: bytes at f16 cache, bytes by file type."""
     from mathcore.catalogue import PUBLISHED, row_spec
+    from mathcore.model import CardError
     from mathcore.weights import weigh
 
-    spec = row_spec(row)
-    return {
+    known: dict[str, Any] = {
         "name": row.name,
         "repository": row.repo,
         "aliases": list(row.aliases),
         "published_parameters": row.parameters,
         "published_by": PUBLISHED[row.published],
-        **_numbers(spec),
-        "weights_bytes": {quant: weigh(spec, quant).total_bytes for quant in QUANTS},
     }
+    try:
+        spec = row_spec(row)
+    except CardError as error:
+        return {**known, "refused": f"{error.field}: {error.text}"}
+    sizes = {quant: weigh(spec, quant).total_bytes for quant in QUANTS}
+    return {**known, **_numbers(spec), "weights_bytes": sizes}
 
 
 def _numbers(spec: "ModelSpec") -> dict[str, Any]:
@@ -100,6 +104,8 @@ def _numbers(spec: "ModelSpec") -> dict[str, Any]:
 def _cells(row: Mapping[str, Any]) -> list[object]:
     from mathcore.units import show_bytes
 
+    if "refused" in row:
+        return [row["name"], count(row["published_parameters"]), *[""] * 6, row["refused"]]
     active = row["active_parameters"]
     sizes = [show_bytes(size) for size in row["weights_bytes"].values()]
     return [
