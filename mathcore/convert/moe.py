@@ -27,12 +27,12 @@ class Experts:
     bias: bool = False  # a trained correction of the router's choice
 
 
-def _experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
+def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
     found = f.whole(count, 2)
     return Experts(count=found, used=f.whole(used, 1, found), width=f.whole(width))
 
 
-def _keys(b: Build, e: Experts) -> None:
+def moe_keys(b: Build, e: Experts) -> None:
     b.moe_keys(e.count, e.used, e.width)
     b.key("leading_dense_block_count", e.dense)
     if e.shared > 0:
@@ -56,7 +56,7 @@ def _plain(
     b: Build, e: Experts, bias: bool = False, out: bool = False, heads: bool = False
 ) -> None:
     """Layers with a norm before each half."""
-    _keys(b, e)
+    moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, out)
@@ -68,7 +68,7 @@ def _plain(
 
 def _mixtral(f: Fields) -> Conversion:
     b = Build("llama", sizes(f, need_kv=True))
-    _plain(b, _experts(f, "num_local_experts", "intermediate_size"))
+    _plain(b, find_experts(f, "num_local_experts", "intermediate_size"))
     return b.done(tied(f, False))
 
 
@@ -84,9 +84,9 @@ def _qwen2_moe(f: Fields) -> Conversion:
     no_window(f)
     _sparse_everywhere(f)
     b = Build("qwen2moe", sizes(f, need_kv=True))
-    e = _experts(f, "num_experts", "moe_intermediate_size")
+    e = find_experts(f, "num_experts", "moe_intermediate_size")
     shared = f.whole("shared_expert_intermediate_size")
-    _keys(b, e)
+    moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", shared)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
@@ -103,7 +103,7 @@ def _qwen3_like(f: Fields, arch: str) -> Build:
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
     bias = f.flag_or("attention_bias", False)
-    _plain(b, _experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
+    _plain(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
     return b
 
 
@@ -119,8 +119,8 @@ def _qwen3_vl_moe(f: Fields) -> Conversion:
 
 def _olmoe(f: Fields) -> Conversion:
     b = Build("olmoe", sizes(f))
-    e = _experts(f, "num_experts", "intermediate_size")
-    _keys(b, e)
+    e = find_experts(f, "num_experts", "intermediate_size")
+    moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, f.flag_or("attention_bias", False))
@@ -132,9 +132,9 @@ def _olmoe(f: Fields) -> Conversion:
 
 def _phimoe(f: Fields) -> Conversion:
     b = Build("phimoe", sizes(f, need_kv=True))
-    e = _experts(f, "num_local_experts", "intermediate_size")
+    e = find_experts(f, "num_local_experts", "intermediate_size")
     bias = f.flag_or("attention_bias", False)
-    _keys(b, e)
+    moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, bias, bias)
@@ -146,7 +146,7 @@ def _phimoe(f: Fields) -> Conversion:
 
 def _granite_moe(f: Fields) -> Conversion:
     b = Build("granitemoe", sizes(f))
-    e = _experts(f, "num_local_experts", "intermediate_size")
+    e = find_experts(f, "num_local_experts", "intermediate_size")
     if f.text("model_type") == "granitemoeshared":
         e = Experts(
             count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
@@ -160,8 +160,8 @@ def _granite_moe(f: Fields) -> Conversion:
 def _minimax_m2(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True)
     b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
-    e = _experts(f, "num_local_experts", "intermediate_size")
-    _keys(b, e)
+    e = find_experts(f, "num_local_experts", "intermediate_size")
+    moe_keys(b, e)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -174,7 +174,7 @@ def _minimax_m2(f: Fields) -> Conversion:
 
 def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
     """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
-    e = _experts(f, count, "moe_intermediate_size")
+    e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
         count=e.count, used=e.used, width=e.width, shared=f.whole_or(shared, 0, 0) * e.width,
         dense=f.whole_or(dense, 0, 0), bias=bias,
@@ -188,7 +188,7 @@ def _glm4_moe(f: Fields) -> Conversion:
     f.whole("first_k_dense_replace", 0, s.layers)
     f.whole("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
-    _keys(b, e)
+    moe_keys(b, e)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, f.flag_or("attention_bias", False))
@@ -239,12 +239,12 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     s = sizes(f)
     b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
     shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
-    e = _experts(f, "num_experts", "moe_intermediate_size")
+    e = find_experts(f, "num_experts", "moe_intermediate_size")
     width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
     e = Experts(
         count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
     )
-    _keys(b, e)
+    moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", width)
     b.key("expert_shared_count", shared)
     b.key("expert_gating_func", 2)
@@ -261,8 +261,8 @@ def _gpt_oss(f: Fields) -> Conversion:
     """Attention sinks, biases everywhere, every second layer sliding."""
     s = sizes(f, need_kv=True, need_head_dim=True)
     b = Build("gpt-oss", s)
-    e = _experts(f, "num_local_experts", "intermediate_size")
-    _keys(b, e)
+    e = find_experts(f, "num_local_experts", "intermediate_size")
+    moe_keys(b, e)
     b.key("attention.sliding_window", f.whole("sliding_window"))
     near = sliding_layers(f, s.layers, every(s.layers, 2))
     b.key("attention.sliding_window_pattern", near)

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 
-from mathcore.convert import dense, fused, gemma, moe
+from mathcore.convert import deci, dense, fused, gemma, moe, moe_mixed
 from mathcore.convert.conversion import Conversion
 from mathcore.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
+    **deci.CONVERTERS,
     **dense.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
     **moe.CONVERTERS,
+    **moe_mixed.CONVERTERS,
 }
 
 
