@@ -64,6 +64,7 @@ def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
     batch.turned_k = BLOCKS[shape.kv_type.upper()][0] > 1
     batch.turned_v = BLOCKS[v_type_of(shape).upper()][0] > 1
     batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.turned_v else 2
+    batch.from_file = build == SERVER
     batch.held_twice = build == SERVER
     return batch
 

@@ -31,6 +31,9 @@ NO_ROPE = (
     "nemotron_h_moe", "starcoder",
 )  # fmt: skip
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
+# Sums whose first term is the residual: an operation takes the place of its first free source.
+RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
+INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
 # Equal layers in a row reach a steady state; of longer runs this many are placed.
 REPEATS = 4
 LONGEST_PERIOD = 12
@@ -109,8 +112,8 @@ class Batch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
-        "cells", "flash", "held_twice", "near_cells", "rows", "sequences", "streams", "tokens",
-        "turned_k", "turned_v", "value_bytes",
+        "cells", "flash", "from_file", "held_twice", "near_cells", "rows", "sequences", "streams",
+        "tokens", "turned_k", "turned_v", "value_bytes",
     )  # fmt: skip
 
     def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
@@ -124,6 +127,7 @@ class Batch:
         self.turned_k = False  # quantised keys, values
         self.turned_v = False
         self.value_bytes = 2
+        self.from_file = True  # else made by the library itself: Q, K and V never fused
         self.held_twice = False  # the embeddings, as builds of late 2026 do
 
 
@@ -227,6 +231,7 @@ class Assembly:
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
         self.twice = batch.held_twice
+        b.fused = batch.from_file
         b.value_first = not any(_is_near(block.layer) for block in plan.blocks)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
@@ -271,8 +276,11 @@ class Assembly:
             block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
         ):
             cur = b.norm(cur)
-        inside = b.add(cur, residual)
-        return b.add(_inner(b, block, inside), inside)
+        first = self.plan.architecture in RESIDUAL_FIRST
+        inside = b.add(residual, cur) if first else b.add(cur, residual)
+        out = _inner(b, block, inside)
+        first = self.plan.architecture in INNER_RESIDUAL_FIRST
+        return b.add(inside, out) if first else b.add(out, inside)
 
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""

@@ -49,7 +49,7 @@ class Builder:
     """A graph under construction, and the sizes all its blocks share."""
 
     __slots__ = (
-        "copies", "flash", "graph", "hidden", "layer_norm", "positions", "rope", "scale_q",
+        "copies", "flash", "fused", "graph", "hidden", "layer_norm", "positions", "rope", "scale_q",
         "sequences", "streams", "tokens", "value_bytes", "value_first", "wanted",
     )  # fmt: skip
 
@@ -62,12 +62,16 @@ class Builder:
         self.value_bytes = 2  # of one cached number
         self.value_first = True  # values are stored before keys, except beside a sliding window
         self.flash = True
+        self.fused = True  # Q, K and V in one matrix stay together
         self.layer_norm = False
         self.rope = True
         self.scale_q = False
         self.positions = -1
         self.wanted = -1  # numbers of the rows whose logits are wanted
         self.copies = -1  # which recurrent state each sequence reads
+
+    def is_fused(self, block: Block) -> bool:
+        return self.fused and block.has("attn_qkv.weight")
 
     def f32(self, width: int, sources: list[int]) -> int:
         """`width` numbers per token."""
@@ -127,7 +131,7 @@ def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
     """Query, key and value as projected: three tensors, or three views of a fused one."""
     layer = block.layer
     q_width = layer.heads * layer.head_dim
-    if block.has("attn_qkv.weight"):
+    if b.is_fused(block):
         fused = b.f32(block.width("attn_qkv.weight"), [x])
         if block.has("attn_qkv.bias"):
             fused = b.same(fused)
@@ -135,7 +139,7 @@ def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
             b.part(fused, q_width), b.part(fused, layer.k_elements), b.part(fused, layer.v_elements)
         )  # fmt: skip
     q, k, v = b.f32(q_width, [x]), b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
-    if block.has("attn_q.bias"):
+    if block.has("attn_q.bias") or block.has("attn_qkv.bias"):
         q, k, v = b.same(q), b.same(k), b.same(v)
     return q, k, v
 
@@ -160,9 +164,9 @@ def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
     wide = block.width("attn_q_norm.weight") > layer.head_dim
     if block.has("attn_q_norm.weight") and wide:
         q, k = b.norm(q), b.norm(k)
-    if not block.has("attn_qkv.weight") and not gated:
+    if not b.is_fused(block) and not gated:
         q = graph.view(q)
-    if not block.has("attn_qkv.weight"):
+    if not b.is_fused(block):
         k, v = graph.view(k), graph.view(v)
     if block.has("attn_q_norm.weight") and not wide:
         q, k = b.norm(q), b.norm(k)
