@@ -5,7 +5,7 @@ The one reader of a model's layers: a config.json goes through its converter fir
 
 from collections.abc import Callable
 
-from mathcore import layers_attention, layers_latent, layers_recurrent
+from mathcore import layers_attention, layers_encoder, layers_latent, layers_recurrent
 from mathcore.fields import Fields
 from mathcore.hparams import Hparams, refuse_split_experts
 from mathcore.model import CardError, Layer, Tensor
@@ -14,6 +14,7 @@ Reader = Callable[[Hparams], tuple[Layer, ...]]
 
 _READERS: dict[str, Reader] = {
     **layers_attention.READERS,
+    **layers_encoder.READERS,
     **layers_latent.READERS,
     **layers_recurrent.READERS,
 }

@@ -21,9 +21,9 @@ class CardError(Exception):
 class State:
     """What a layer remembers whatever the length, in numbers per sequence.
 
-    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution) or
-    "rwkv". The two element counts are llama.cpp's (R and S); the shape lets other engines round
-    their own way.
+    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution), "rwkv"
+    or "compressor" (the rows a compressed cache has not folded yet). The two element counts are
+    llama.cpp's (R and S); the shape lets other engines round their own way.
     """
 
     kind: str
@@ -56,6 +56,8 @@ class Layer:
     window: int = 0
     index_elements: int = 0  # keys of a sparse-attention indexer, per token
     index_v_elements: int = 0
+    ratio: int = 0  # tokens folded into one row of a compressed cache kept beside; 0 = none
+    compressed_elements: int = 0  # numbers of such a row; its indexer has a row each too
     reads: int = -1  # layer whose cache this one reads instead of its own
     cross: bool = False  # also attends to an encoder
     state: State | None = None
@@ -71,7 +73,8 @@ class Layer:
 class Tensor:
     """One weight tensor under its GGUF name: `rows` rows of `columns` numbers.
 
-    `experts` matrices are stacked in a tensor of three dimensions; `rows` counts all of them.
+    `experts` matrices are stacked in a tensor of three dimensions, or `planes` that every token
+    goes through; `rows` counts all of them.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Tensor:
     layer: int = -1  # -1 = not of one layer
     type_name: str = ""  # block type when it comes from a file
     experts: int = 1
+    planes: int = 1
 
 
 @final

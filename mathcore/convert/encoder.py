@@ -1,0 +1,144 @@
+"""Encoders that embed text: BERT and RoBERTa, Nomic, Jina and ModernBERT. They cache nothing."""
+
+from collections.abc import Callable
+
+from mathcore.convert.conversion import Conversion, matrix
+from mathcore.convert.parts import Build, Sizes, experts_used, legacy_sizes, sizes
+from mathcore.convert.states import need
+from mathcore.fields import Fields
+
+
+def _start(f: Fields, arch: str, s: Sizes) -> Build:
+    b = Build(arch, s)
+    b.key("attention.causal", False)
+    types = f.whole_or("type_vocab_size", 1)
+    b.metadata["tokenizer.ggml.token_type_count"] = types
+    b.tensors.append(matrix("token_types.weight", s.hidden, types))
+    return b
+
+
+def _embedding_norm(b: Build) -> None:
+    for end in ("weight", "bias"):
+        b.top(f"token_embd_norm.{end}", b.s.hidden)
+
+
+def _done(b: Build) -> Conversion:
+    """Neither final norm nor output layer."""
+    return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
+
+
+def _positions(f: Fields) -> int:
+    """Rows of the table of positions; RoBERTa's first ones are for padding and are cut."""
+    count = f.whole("max_position_embeddings")
+    if f.text("model_type") in ("roberta", "xlm-roberta", "camembert"):
+        count -= 1 + f.whole("pad_token_id", 0, count - 2)
+    return count
+
+
+def _bert_layer(b: Build, i: int) -> None:
+    b.attention(i, True, True)
+    b.norm(i, "attn_output_norm", bias=True)
+    b.plain(i, bias=True)
+    b.norm(i, "layer_output_norm", bias=True)
+
+
+def _bert(f: Fields) -> Conversion:
+    kind = f.text("position_embedding_type") if f.has("position_embedding_type") else "absolute"
+    if kind != "absolute":
+        raise f.fault("position_embedding_type", f"'{kind}' is not supported yet")
+    if f.has("lora_adaptations"):
+        raise f.fault("lora_adaptations", "is not supported yet")
+    values = dict(f.values)
+    values["max_position_embeddings"] = _positions(f)
+    s = sizes(Fields(values))
+    b = _start(f, "bert", s)
+    b.tensors.append(matrix("position_embd.weight", s.hidden, s.context))
+    _embedding_norm(b)
+    for i in range(s.layers):
+        _bert_layer(b, i)
+    return _done(b)
+
+
+def _nomic_sizes(f: Fields, width: int) -> Sizes:
+    """Its context is what the model was trained for, not what its table allows (llama.cpp)."""
+    trained = {8192: 2048, 2048: 512}
+    positions = f.whole("n_positions")
+    if positions not in trained:
+        raise f.fault("n_positions", f"{positions} is not supported yet")
+    values = dict(f.values)
+    values["n_positions"] = trained[positions]
+    return legacy_sizes(Fields(values), width, f.whole("n_head"), "n_positions")
+
+
+def _nomic(f: Fields) -> Conversion:
+    """Fused Q, K and V; the mixed one has experts in every second layer and biases."""
+    every = f.whole_or("moe_every_n_layers", 0, 0)
+    mixed = every > 0
+    for field in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
+        need(f, field, mixed, mixed)
+    need(f, "prenorm", False, False)
+    width = f.whole("n_inner")
+    s = _nomic_sizes(f, width)
+    b = _start(f, "nomic-bert-moe" if mixed else "nomic-bert", s)
+    _embedding_norm(b)
+    count = f.whole("num_experts") if mixed else 0
+    if mixed:
+        b.key("moe_every_n_layers", every)
+        b.key("expert_count", count)
+        b.key("expert_used_count", experts_used(f, "moe_top_k", count))
+    for i in range(s.layers):
+        b.fused_attention(i, mixed, mixed)
+        b.norm(i, "attn_output_norm", bias=True)
+        if mixed and i % every == 1:
+            b.experts(i, count, width, gate=False)
+        elif mixed:
+            b.plain(i, bias=True)
+        else:
+            b.gated(i)
+        b.norm(i, "layer_output_norm", bias=True)
+    return _done(b)
+
+
+def _modern_bert(f: Fields) -> Conversion:
+    for field in ("attention_bias", "mlp_bias", "norm_bias"):
+        need(f, field, False, False)
+    s = sizes(f)
+    b = Build("modern-bert", s)
+    b.key("attention.causal", False)
+    b.key("attention.sliding_window", f.whole("local_attention"))
+    b.key("attention.sliding_window_pattern", f.whole("global_attn_every_n_layers"))
+    b.top("token_embd_norm.weight", s.hidden)
+    for i in range(s.layers):
+        if i > 0:
+            b.norm(i, "attn_norm")
+        b.fused_attention(i)
+        b.norm(i, "ffn_norm")
+        b.fused_gated(i)
+    b.top("output_norm.weight", s.hidden)
+    return _done(b)
+
+
+def _eurobert(f: Fields) -> Conversion:
+    for field in ("attention_bias", "mlp_bias"):
+        need(f, field, False, False)
+    s = sizes(f, need_kv=True)
+    b = Build("eurobert", s)
+    b.key("attention.causal", False)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i)
+        b.norm(i, "ffn_norm")
+        b.gated(i)
+    b.top("output_norm.weight", s.hidden)
+    return _done(b)
+
+
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "bert": _bert,
+    "roberta": _bert,
+    "xlm-roberta": _bert,
+    "camembert": _bert,
+    "nomic_bert": _nomic,
+    "modernbert": _modern_bert,
+    "eurobert": _eurobert,
+}

@@ -1,0 +1,54 @@
+"""What the readers of latent and recurrent architectures build a layer of."""
+
+from collections.abc import Callable
+
+from mathcore.hparams import Hparams
+from mathcore.model import Layer, State
+
+Reader = Callable[[Hparams], tuple[Layer, ...]]
+
+
+def _wide(h: Hparams, i: int, name: str) -> int:
+    """Columns of a tensor of layer i: what its down projection takes in; 0 when it has none."""
+    tensor = h.shape(i, name)
+    return 0 if tensor is None else tensor.columns
+
+
+def build(
+    h: Hparams,
+    i: int,
+    kind: str,
+    k: int = 0,
+    v: int = 0,
+    index: int = 0,
+    index_v: int = 0,
+    state: State | None = None,
+    k_dim: int = 0,
+    v_dim: int = 0,
+) -> Layer:
+    """Layer i with the numbers it caches per token and the feed-forward its tensors show."""
+    wide = _wide(h, i, "ffn_down_exps")
+    dense = _wide(h, i, "ffn_down")
+    return Layer(
+        kind=kind, heads=h.heads[i], kv_heads=h.kv_heads[i], head_dim=k_dim, v_head_dim=v_dim,
+        k_elements=k, v_elements=v, index_elements=index, index_v_elements=index_v, state=state,
+        feed_forward=dense if dense > 0 else _wide(h, i, "channel_mix_value"),
+        experts=h.experts if wide > 0 else 0,
+        experts_used=h.experts_used[i] if wide > 0 else 0,
+        expert_feed_forward=wide,
+        shared_feed_forward=_wide(h, i, "ffn_down_shexp"),
+    )  # fmt: skip
+
+
+def attention(h: Hparams, i: int, state: State | None = None) -> Layer:
+    """Plain K and V of every token, with a state beside it in some hybrids."""
+    k_dim, v_dim = h.k_dim, h.v_dim
+    k, v = h.kv_heads[i] * k_dim, h.kv_heads[i] * v_dim
+    return build(
+        h, i, "full" if k > 0 else "none", k, v, state=state, k_dim=k_dim, v_dim=v_dim
+    )  # fmt: skip
+
+
+def plain(h: Hparams, i: int, state: State | None = None) -> Layer:
+    """No cache per token."""
+    return build(h, i, "none", state=state)
