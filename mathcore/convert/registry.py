@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mathcore.convert import deci, dense, fused, gemma, moe, moe_mixed
+from mathcore.convert import deci, dense, fused, gemma, memories, moe, moe_mixed
 from mathcore.convert.conversion import Conversion
 from mathcore.fields import Fields
 
@@ -15,6 +15,7 @@ _CONVERTERS: dict[str, Converter] = {
     **gemma.CONVERTERS,
     **moe.CONVERTERS,
     **moe_mixed.CONVERTERS,
+    **memories.CONVERTERS,
 }
 
 
@@ -25,3 +26,8 @@ def model_types() -> list[str]:
 
 def find_converter(model_type: str) -> Converter | None:
     return _CONVERTERS.get(model_type)
+
+
+def find_draft_converter(model_type: str) -> Converter | None:
+    """As above with the draft layers of a family that has some."""
+    return memories.DRAFT_CONVERTERS.get(model_type)
