@@ -28,6 +28,7 @@ class Config:
     peers: tuple[str, ...] = ()  # addresses to try, HOST or HOST:PORT
     discovery: tuple[str, ...] = ("mdns", "tailnet")
     interfaces: tuple[str, ...] = ()  # for mDNS; none means every real one
+    tailscale_socket: str = ""  # tailscaled's; none means where it usually is
     tailscale_api_key: str = ""  # for the admin API; tailscaled itself needs none
     tailnet: str = "-"  # the key's own
 

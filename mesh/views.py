@@ -12,7 +12,7 @@ from mathcore.fleet import Query
 from mathcore.planner import Plan, plan
 from mathcore.render import plan_dict
 from mathcore.units import DAY_MS
-from mesh.edge.identity import fleet_root
+from mesh.edge.identity import fleet_root, peer_id
 from mesh.edge.store import Reader
 from mesh.edge.store_reader import Shelf
 from mesh.errors import RequestError
@@ -72,7 +72,17 @@ def device_rows(state: State, now: int) -> list[Row]:
     """One row per device, by name, each with the age of what it says."""
     devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
     busy = {j.device_id: j.job_id for j in state.jobs.values() if j.started_ms and not j.ended}
-    return [_device_row(device, busy.get(device.device_id), now) for device in devices]
+    return [
+        _device_row(device, busy.get(device.device_id), now)
+        | {"peer": peer_name(state, device.owner)}
+        for device in devices
+    ]
+
+
+def peer_name(state: State, author: str) -> str:
+    """What a peer is called: its name in the fleet, else the start of its id."""
+    known = state.members.names.get(author)
+    return known or (peer_id(author)[:7] if len(author) == 64 else "")
 
 
 def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
@@ -102,7 +112,11 @@ def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
 def job_rows(state: State, now: int, every: bool = True) -> list[Row]:
     """One row per job, newest first; only the unended ones unless `every`."""
     jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
-    return [job_dict(job, now) for job in jobs if every or job.status not in ENDED]
+    return [
+        job_dict(job, now) | {"peer": peer_name(state, job.home)}
+        for job in jobs
+        if every or job.status not in ENDED
+    ]
 
 
 def job_dict(job: JobView, now: int = 0) -> Row:

@@ -31,6 +31,8 @@ ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "automerge": "mesh.ledger.document",
     "nacl": "mesh.ledger.signing",
     "pynvml": "providers.probe.nvidia",
+    "tailscale": "mesh.edge.tailnet",
+    "zeroconf": "mesh.edge.mdns",
 }
 
 Module = tuple[str, ast.Module]

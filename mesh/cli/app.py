@@ -5,7 +5,20 @@ import sys
 
 import click
 
-from mesh.cli import cost, daemon, devices, jobs, ledger, models, plan, status
+from mesh.cli import (
+    cost,
+    daemon,
+    devices,
+    doctor,
+    jobs,
+    ledger,
+    models,
+    pairing,
+    peers,
+    plan,
+    status,
+    sync,
+)
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of
 
 
@@ -32,9 +45,10 @@ def fleet() -> None:
 
 
 COMMANDS = (
-    *(daemon.up, daemon.down, status.status, status.doctor),
+    *(daemon.up, daemon.down, status.status, doctor.doctor),
     *(devices.devices, plan.plan, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
+    *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),
     *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
 )
 for command in COMMANDS:

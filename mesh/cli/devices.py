@@ -28,8 +28,8 @@ def devices(ctx: click.Context, output: str) -> None:
 
 def emit_devices(rows: Sequence[Mapping[str, Any]]) -> None:
     """Devices as a table."""
-    heads = ("DEVICE", "MODEL", "COUNT", "FREE", "MEMORY", "BASIS", "ENGINES", "WHERE", "STATE",
-             "AGE")
+    heads = ("DEVICE", "MODEL", "COUNT", "FREE", "MEMORY", "BASIS", "ENGINES", "WHERE", "PEER",
+             "STATE", "AGE")
     emit_table(heads, [_row(row) for row in rows],
                "no devices yet. try: fleet up, or fleet devices add NAME --gpu … --memory …")
 
@@ -40,7 +40,8 @@ def _row(row: Mapping[str, Any]) -> list[object]:
     return [
         row["name"], row["model"], row["count"], show_bytes(number(row, "free_bytes")),
         show_bytes(number(row, "memory_bytes")), row["free_basis"], ",".join(row["engines"]),
-        f"{row['location']}/{row['provider']}", row["state"], show_age(number(row, "age_ms")),
+        f"{row['location']}/{row['provider']}", row["peer"], row["state"],
+        show_age(number(row, "age_ms")),
     ]
 
 

@@ -1,6 +1,6 @@
-"""`fleet status` and `fleet doctor`: the fleet at a glance, and what is wrong with this peer."""
+"""`fleet status`: the fleet at a glance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,7 @@ import click
 
 from mesh.cli.client import find_daemon
 from mesh.cli.devices import emit_devices
-from mesh.cli.output import emit_json, emit_table, json_option, now_ms, number, show_age
-
-Check = tuple[str, str, str]  # what, state, what to do
+from mesh.cli.output import emit_json, json_option, now_ms, number, show_age
 
 
 @click.command()
@@ -23,10 +21,20 @@ def status(output: str) -> None:
     home = fleet_home()
     alive = find_daemon(home)
     found = status_dict(load_state(home), now_ms(), daemon=alive is not None)
+    found |= _fleet(home)
     if output == "json":
         emit_json(found)
         return
     _show(found)
+
+
+def _fleet(home: Path) -> dict[str, object]:
+    """Who belongs to the fleet, and whose key was copied."""
+    from mesh.edge.fork_report import forks
+    from mesh.edge.identity import peer_id
+
+    return {"forks": [{"peer_id": peer_id(author), "seq": seq} for author, seq in
+                      sorted(forks(home).items())]}
 
 
 def _show(found: Mapping[str, Any]) -> None:
@@ -39,61 +47,7 @@ def _show(found: Mapping[str, Any]) -> None:
     click.echo(f"cost: {today} today, {total} in all")
     age = show_age(now_ms() - number(found, "last_event_ms"))
     click.echo(f"ledger: {found['events']} events, the last {age} ago\n")
+    for one in found["forks"]:
+        click.echo(f"FORK: the key {one['peer_id'][:7]} signed two histories from its event "
+                   f"{one['seq']} on (fleet doctor)\n")
     emit_devices(found["devices"])
-
-
-@click.command()
-@json_option
-def doctor(output: str) -> None:
-    """What works on this machine, and what to do about what does not."""
-    from mesh.config import fleet_home
-
-    checks = list(_checks(fleet_home()))
-    if output == "json":
-        emit_json([dict(zip(("check", "state", "fix"), check, strict=True)) for check in checks])
-        return
-    emit_table(("CHECK", "STATE", "FIX"), checks, "")
-
-
-def _checks(home: Path) -> Iterator[Check]:
-    import os
-
-    writable = os.access(home if home.exists() else home.parent, os.W_OK)
-    yield ("state directory", f"{home}{'' if writable else ' (not writable)'}",
-           "" if writable else "set FLEET_HOME to a folder you own")
-    alive = find_daemon(home)
-    yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
-    yield _check_ledger(home)
-    yield _check_compiled()
-    yield _check_engine()
-
-
-def _check_ledger(home: Path) -> Check:
-    from mesh.edge.store import Reader, StoreError
-
-    try:
-        reader = Reader.open(home)
-    except StoreError as error:
-        return ("ledger", error.text, error.hint)
-    try:
-        report = reader.verify()
-    finally:
-        reader.close()
-    state = f"{report.count} events, {'verified' if report.ok else 'DOES NOT VERIFY'}"
-    return ("ledger", state, "" if report.ok else "fleet verify")
-
-
-def _check_compiled() -> Check:
-    from mathcore import units
-
-    compiled = not str(units.__file__).endswith(".py")
-    return ("mathcore", "compiled" if compiled else "pure Python (same answers, slower)",
-            "" if compiled else "install with a C compiler: FLEET_COMPILE=require pip install .")
-
-
-def _check_engine() -> Check:
-    from importlib.util import find_spec
-
-    found = find_spec("xllamacpp") is not None
-    return ("llama.cpp", "xllamacpp found" if found else "not installed",
-            "" if found else "pip install 'fleet-ledger[llamacpp]'")

@@ -94,7 +94,7 @@ class ServedMesh(Protocol):
     async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
         """A code that lets `uses` machines in."""
 
-    async def join(self, text: str) -> dict[str, object]:
+    async def join(self, text: str, name: str | None = None) -> dict[str, object]:
         """Come into a fleet by a code, or ask at an address."""
 
     def pending(self) -> list[dict[str, object]]:

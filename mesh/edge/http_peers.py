@@ -110,8 +110,9 @@ async def post_invite(request: web.Request) -> web.Response:
 async def post_join(request: web.Request) -> web.Response:
     """Come into a fleet by a code; at an address, ask to: 202 until somebody accepts."""
     body = await read_body(request)
-    refuse_unknown(body, ("code",))
-    said = await request.app[MESH].join(want_text(body, "code"))
+    refuse_unknown(body, ("code", "name"))
+    name = want_text(body, "name") if "name" in body else None
+    said = await request.app[MESH].join(want_text(body, "code"), name)
     return answer(said, 202 if said.get("state") == "pending" else 200)
 
 

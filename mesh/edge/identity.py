@@ -13,8 +13,8 @@ from mesh.edge.store_errors import StoreError, explained
 from mesh.state.peer_id import parse_peer_id, peer_id
 
 __all__ = [
-    "Fleet", "Identity", "fleet_of", "fleet_root", "join_fleet", "load_or_create", "parse_peer_id",
-    "peer_id", "reset", "sync_folder", "write_private",
+    "KEY_FILE", "Fleet", "Identity", "fleet_of", "fleet_root", "join_fleet", "leave_fleet",
+    "load_or_create", "parse_peer_id", "peer_id", "reset", "sync_folder", "write_private",
 ]  # fmt: skip
 
 KEY_FILE: Final = "identity.key"
@@ -78,6 +78,11 @@ def join_fleet(home: Path, fleet: Fleet) -> None:
     """Belong to a fleet from now on."""
     body = {key: getattr(fleet, key) for key in Fleet.__slots__}
     write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
+
+
+def leave_fleet(home: Path) -> None:
+    """Be alone again; the ledger stays."""
+    (home / FLEET_FILE).unlink(missing_ok=True)
 
 
 def reset(home: Path) -> tuple[Identity, Identity]:

@@ -17,9 +17,12 @@ from mesh.errors import RequestError
 from mesh.ledger.event import Event
 from mesh.policy import pairing
 from mesh.state.fold import State
-from mesh.state.members import ADDED, ADMIN, REMOVED, RENAMED, PeerView, allowed
+from mesh.state.members import ADDED, ADMIN, REMOVED, RENAMED, RUNNER, PeerView, allowed
 from mesh.state.peer_id import peer_id
 from mesh.sync.manifest import Tip
+
+# Authors whose earlier events a new fleet takes over: a dozen reinstalled machines and then some.
+MAX_ADOPTED: Final = 64
 
 Found = TypeVar("Found")
 
@@ -98,9 +101,12 @@ class Desk:
             )
         )
 
-    async def join(self, text: str, default_port: int) -> dict[str, object]:
+    async def join(
+        self, text: str, default_port: int, name: str | None = None
+    ) -> dict[str, object]:
         """Come in by a code; at an address, ask to and return "pending" until somebody accepts."""
-        me = Self(who=self._who, name=self._name, port=self._where().port)
+        called = slug(name or self._name)
+        me = Self(who=self._who, name=called, port=self._where().port)
         try:
             code = pairing.parse_code(text)
         except pairing.CodeError as error:
@@ -177,7 +183,23 @@ class Desk:
                 "key": self._who.author, "name": self._name, "role": ADMIN, "tls": self._tls,
                 "epoch": 1, "since": 1,
             }  # fmt: skip
+            await self._adopt_history()
             await self._keeper.emit(ADDED, self._who.peer_id, fact)
+
+    async def _adopt_history(self) -> None:
+        """What others wrote into this ledger before there was a fleet goes on counting.
+
+        An own key given up, an import by hand: each is granted what it said so far and no more.
+        """
+        others = sorted(set(self._keeper.state.members.seen) - {self._who.author})
+        for author in others[:MAX_ADOPTED]:
+            seen = self._keeper.state.members.seen[author]
+            added: dict[str, object] = {"key": author, "role": RUNNER, "epoch": 1, "since": 1}
+            ended: dict[str, object] = {
+                "key": author, "epoch": 1, "until": seen, "reason": "kept as history",
+            }  # fmt: skip
+            await self._keeper.emit(ADDED, self._who.peer_id, added)
+            await self._keeper.emit(REMOVED, self._who.peer_id, ended)
 
     def _free_name(self, name: str, key: str) -> str:
         """The name, with a number where another peer has it: names are how people point."""

@@ -82,6 +82,10 @@ class Sightings:
         """Every sighting of one peer."""
         return [one for one in self._seen.values() if one.peer_id == peer_id]
 
+    def nameless(self) -> list[Address]:
+        """Places where a member may be, seen by a source that can't say who is there."""
+        return [one.address for one in self._seen.values() if not one.peer_id]
+
     def strangers(self) -> list[Sighting]:
         """The newest sighting of each peer id, and those without one."""
         return list({one.peer_id or one.address: one for one in self._seen.values()}.values())

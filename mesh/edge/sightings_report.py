@@ -47,9 +47,27 @@ def _row(
         "sources": sources(sightings, name, now),
         "sync": distance,
         "skew_ms": link.skew_ms if link else None,
-        "added_ms": view.added_ms,
+        "added_ms": view.added_ms or None,
         "added_by": peer_id(view.added_by),
     }
+
+
+def sync_rows(keeper: Keeper, me: str, links: Links, progress: Mapping[str, object]) -> Row:
+    """What each neighbour sent and got, and how many of its events are still to come."""
+    members = keeper.state.members
+    rows = []
+    for one in members.peers():
+        found = progress.get(one.author)
+        if one.author != me and one.role:
+            rows.append(
+                {
+                    "peer_id": peer_id(one.author),
+                    "name": one.name,
+                    "linked": links.get(bytes.fromhex(one.author)) is not None,
+                    "sync": found,
+                }
+            )
+    return {"events": keeper.state.event_count, "peers": rows}
 
 
 def _last_met(view: PeerView, links: Links, sightings: Sightings) -> int:

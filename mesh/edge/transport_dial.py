@@ -14,7 +14,7 @@ from typing import Final, Protocol, final
 import aiohttp
 
 from mesh.edge.identity import peer_id
-from mesh.edge.sightings import GIVEN, Address, Sightings, show_address
+from mesh.edge.sightings import GIVEN, TAILNET, Address, Sightings, show_address
 from mesh.edge.transport import (
     CLOSE_TIMEOUT_S,
     HEARTBEAT_S,
@@ -33,6 +33,8 @@ CONNECT_S: Final = 4.0
 # together from knocking together. A sighting or a network change starts over.
 FIRST_PAUSE_S: Final = 0.5
 LAST_PAUSE_S: Final = 60.0
+# Most machines of a tailnet run no daemon of ours, so they are left alone for longer.
+NAMELESS_PAUSE_S: Final = 600.0
 # A neighbour that was linked a moment ago is tried again at once, but not in a tight loop.
 MIN_PAUSE_S: Final = 0.2
 
@@ -62,8 +64,8 @@ class _Patience:
     fails: int = 0
     until_s: float = 0.0
 
-    def failed(self, now_s: float, rng: random.Random) -> None:
-        pause = min(LAST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.fails, 10))
+    def failed(self, now_s: float, rng: random.Random, most_s: float) -> None:
+        pause = min(most_s, FIRST_PAUSE_S * 2 ** min(self.fails, 12))
         self.fails += 1
         self.until_s = now_s + pause * rng.uniform(0.5, 1.5)
 
@@ -148,10 +150,13 @@ class Dialler:
                 places = list(self._book.candidates(peer_id(key.hex()), ledger))
                 if places:
                     yield key, places, key
-        for address in self._book.given() if self._directory.anyone() else ():
+        if not self._directory.anyone():
+            return
+        nameless = [(address, TAILNET) for address in self._book.nameless()]
+        for address, source in [(one, GIVEN) for one in self._book.given()] + nameless:
             there = self._answered.get(address)
             if there is None or self._links.get(there) is None:
-                yield address, [(address, GIVEN)], None
+                yield address, [(address, source)], None
 
     async def _round(
         self,
@@ -178,7 +183,10 @@ class Dialler:
             held = await self._links.hold(link)
             break
         now_s = asyncio.get_running_loop().time()
-        (patience.worked if held else patience.failed)(now_s, self._rng)
+        if held:
+            patience.worked(now_s, self._rng)
+        else:
+            patience.failed(now_s, self._rng, LAST_PAUSE_S if expected else NAMELESS_PAUSE_S)
 
     async def _dial(
         self, session: aiohttp.ClientSession, address: Address, expected: bytes | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,12 +13,14 @@ from aiohttp import web
 
 from mesh.config import Config
 from mesh.edge import addresses, certificate
-from mesh.edge.identity import Fleet, Identity, fleet_of
+from mesh.edge.identity import Fleet, Identity, fleet_of, peer_id
+from mesh.edge.mdns import Mdns
 from mesh.edge.pairing import ALL_ADDRESSES, LIFETIME_S, PER_ADDRESS, PairingHost
 from mesh.edge.pairing_book import PairingBook
 from mesh.edge.pairing_desk import Desk, Keeper, Whereabouts
-from mesh.edge.sightings import Address, Sightings, parse_address, read_addresses
-from mesh.edge.sightings_report import peer_rows, pending_rows, report
+from mesh.edge.sightings import MDNS, TAILNET, Address, Sightings, parse_address, read_addresses
+from mesh.edge.sightings_report import peer_rows, pending_rows, report, sync_rows
+from mesh.edge.tailnet import Tailnet
 from mesh.edge.transport import Anchor, Contexts, Link
 from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
@@ -61,12 +64,41 @@ class Mesh:
         self.links: Final = Links(self._key, self.is_member, serve, keeper.now)
         self.dialler: Final = Dialler(self.links, self.sightings, self, keeper.now)
         self._where = Whereabouts(addresses=(), port=0, pairing_port=0)
+        self._sources = self._all_sources()
         self.desk: Final = Desk(
             keeper, who, config.name, (self.book, self.sightings), self.where, self.fleet
         )
+        self._news = asyncio.Event()  # members changed: they should hear where we are
         self._ports: list[Listener] = []
         self._runners: list[web.AppRunner] = []
         self.members_changed()
+
+    def _all_sources(self) -> dict[str, Mdns | Tailnet]:
+        """The discovery sources that the settings leave on."""
+        config, now = self._config, self._keeper.now
+        made: dict[str, Mdns | Tailnet] = {}
+        if MDNS in config.discovery:
+            made[MDNS] = Mdns(
+                self._who.peer_id, config.name, config.interfaces, self._both_ports,
+                self.sightings, self._seen, now,
+            )  # fmt: skip
+        if TAILNET in config.discovery:
+            made[TAILNET] = Tailnet(
+                config.tailscale_socket, (config.tailscale_api_key, config.tailnet),
+                config.mesh_port, self.sightings, self._seen, now,
+            )  # fmt: skip
+        return made
+
+    def _both_ports(self) -> tuple[int, int]:
+        return self._where.port, self._where.pairing_port
+
+    def _seen(self, who: str) -> None:
+        """A source saw a peer at a new place: try it at once."""
+        keys = [key for key in self._anchors if peer_id(key.hex()) == who]
+        if keys:
+            self.dialler.wake(keys[0])
+        elif not who:
+            self.dialler.nudge()
 
     # What the desk and the dialler ask.
 
@@ -124,6 +156,7 @@ class Mesh:
     def members_changed(self) -> None:
         """Take in new members and let go of removed ones, from the next connection on."""
         self._fleet = fleet_of(self._home)
+        self._news.set()
         anchors = {key: (key, tls) for key, tls in self._current()}
         if anchors == self._anchors:
             return
@@ -131,6 +164,7 @@ class Mesh:
         self._server = None
         self._clients.clear()
         self.dialler.wake()
+        self.links.changed.set()
 
     def _current(self) -> list[Anchor]:
         """Every other member's key, and who let us in until the ledger says who belongs."""
@@ -180,6 +214,8 @@ class Mesh:
             for port in self._ports:
                 group.create_task(port.run())
             group.create_task(self.dialler.run())
+            for source in self._sources.values():
+                group.create_task(source.run())
             group.create_task(self._follow_links())
             group.create_task(self._follow_addresses())
 
@@ -203,7 +239,10 @@ class Mesh:
             if self._look_around():
                 self.dialler.wake()
             await self._announce()
-            await asyncio.sleep(ADDRESS_S)
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ADDRESS_S):
+                    await self._news.wait()
 
     def _look_around(self) -> bool:
         """See where this machine can be reached; True where that changed."""
@@ -244,19 +283,23 @@ class Mesh:
     def report(self) -> dict[str, object]:
         """What `fleet doctor` shows of the daemon's surroundings."""
         return report(self._keeper, self.links, self.sightings, self.book, self._where,
-                      self._anchors) | {"peer_id": self._who.peer_id}  # fmt: skip
+                      self._anchors) | {
+            "peer_id": self._who.peer_id,
+            "sources": [{"source": name, "state": one.state, "fix": one.fix}
+                        for name, one in self._sources.items()],
+        }  # fmt: skip
 
     def sync_status(self) -> dict[str, object]:
         """How far the ledgers are apart."""
-        return dict(self._progress())
+        return sync_rows(self._keeper, self._who.author, self.links, self._progress())
 
     async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
         """A code that lets `uses` machines in."""
         return await self.desk.invite(role, ttl_ms, uses)
 
-    async def join(self, text: str) -> dict[str, object]:
+    async def join(self, text: str, name: str | None = None) -> dict[str, object]:
         """Come into a fleet."""
-        said = await self.desk.join(text, self._config.pairing_port)
+        said = await self.desk.join(text, self._config.pairing_port, name)
         self.members_changed()
         self.dialler.wake()
         return said

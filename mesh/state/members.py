@@ -162,7 +162,7 @@ class Members:
             role=self.role(author),
             epoch=newest.epoch,
             tls=self.tls.get(author, ""),
-            added_ms=given[0].at_ms,
+            added_ms=next((one.at_ms for one in given if one.at_ms), 0),
             added_by=given[0].by,
             addresses=self.reach.get(author, ((0, 0, "", 0), ()))[1],
         )

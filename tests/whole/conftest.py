@@ -37,6 +37,8 @@ class Fleet:
             "FLEET_HOME": str(home),
             "FLEET_HOST_PRICE_NUSD": "1200000000000",
             "NO_COLOR": "1",
+            "FLEET_LISTEN": "127.0.0.1",
+            "FLEET_DISCOVERY": "",
         }
 
     def run(self, *words: object, **extra: str) -> SimpleNamespace:

@@ -1,0 +1,151 @@
+"""`fleet doctor`: what works on this machine and around it, and what to do about what does not."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mesh.cli.client import Daemon, find_daemon
+from mesh.cli.exits import Stop
+from mesh.cli.output import NONE, emit_json, emit_table, json_option, show_age, show_at
+from mesh.errors import RequestError
+
+Check = tuple[str, str, str]  # what, state, what to do
+
+
+@click.command()
+@json_option
+def doctor(output: str) -> None:
+    """What works on this machine, and what to do about what does not."""
+    from mesh.config import fleet_home
+
+    checks = list(_checks(fleet_home()))
+    if output == "json":
+        emit_json([dict(zip(("check", "state", "fix"), check, strict=True)) for check in checks])
+        return
+    emit_table(("CHECK", "STATE", "FIX"), checks, "")
+
+
+def _checks(home: Path) -> Iterator[Check]:
+    import os
+
+    writable = os.access(home if home.exists() else home.parent, os.W_OK)
+    yield (
+        "state directory",
+        f"{home}{'' if writable else ' (not writable)'}",
+        "" if writable else "set FLEET_HOME to a folder you own",
+    )
+    alive = find_daemon(home)
+    yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
+    yield _check_ledger(home)
+    yield from _check_forks(home)
+    if alive is not None:
+        yield from _check_mesh(alive)
+    yield _check_compiled()
+    yield _check_engine()
+
+
+def _check_forks(home: Path) -> Iterator[Check]:
+    """A key on two disks: both wrote on, and nobody can say which history is the true one."""
+    from mesh.edge.fork_report import forks
+    from mesh.edge.identity import peer_id
+    from mesh.edge.store import StoreError
+
+    try:
+        found = forks(home)
+    except StoreError:
+        return  # the ledger's own check says what is wrong with it
+    for author, seq in sorted(found.items()):
+        yield (
+            f"key {peer_id(author)[:7]}",
+            f"FORKED: two histories from its event {seq} on",
+            "on one of the two copies: fleet down; fleet identity reset",
+        )
+
+
+def _check_mesh(daemon: Daemon) -> Iterator[Check]:
+    """What the daemon says of its surroundings."""
+    try:
+        said = daemon.get("/v1/doctor")
+        peers = daemon.get("/v1/peers")["peers"]
+    except (RequestError, Stop) as error:
+        yield ("mesh", getattr(error, "text", "") or str(error), "FLEET_LISTEN=none turns it off")
+        return
+    where = ", ".join(said["addresses"]) or "no network"
+    yield ("listens on", f"{where} port {said['port']}, pairing on {said['pairing_port']}", "")
+    yield from _check_peers(said, peers)
+    yield from _check_sources(said)
+    for one in said["invites"]:
+        left = f"{one['left']} left" if one["left"] > 1 else "once"
+        yield ("open invite", f"as {one['role']}, {left}, until {show_at(one['expires_ms'])}", "")
+
+
+def _check_peers(said: Mapping[str, Any], peers: list[dict[str, Any]]) -> Iterator[Check]:
+    names = {row["peer_id"]: row["name"] for row in peers}
+    for row in peers:
+        if row["you"] or row["state"] == "removed":
+            continue
+        seen = ", ".join(f"{name} {show_age(age)} ago" for name, age in row["sources"].items())
+        yield (
+            f"peer {row['name']}",
+            f"{row['state']}; seen by {seen or 'no source'}",
+            "" if row["state"] == "online" else "is it up, and on this network or tailnet?",
+        )
+    for one in said["dials"]:
+        if one["text"]:
+            age = NONE if one["age_ms"] is None else f"{show_age(one['age_ms'])} ago"
+            who = names.get(one["peer_id"], "address")
+            yield (f"dial {who}", f"{one['address']} ({one['source']}): {one['text']}, {age}", "")
+    for one in said["skews"]:
+        who, skew = names.get(one["peer_id"], one["peer_id"][:7]), one["skew_ms"] / 1000
+        yield (f"clock of {who}", f"{skew:+.1f} s from ours", "turn on time synchronisation there")
+
+
+def _check_sources(said: Mapping[str, Any]) -> Iterator[Check]:
+    for one in said["sources"]:
+        yield (f"source {one['source']}", one["state"], one["fix"])
+    for one in said["strangers"]:
+        who = one["name"] or one["peer_id"][:7]
+        yield (
+            f"stranger {who}",
+            f"{one['source']} saw it at {one['address']}",
+            "if it is yours: fleet invite here, fleet join CODE there",
+        )
+
+
+def _check_ledger(home: Path) -> Check:
+    from mesh.edge.store import Reader, StoreError
+
+    try:
+        reader = Reader.open(home)
+    except StoreError as error:
+        return ("ledger", error.text, error.hint)
+    try:
+        report = reader.verify()
+    finally:
+        reader.close()
+    state = f"{report.count} events, {'verified' if report.ok else 'DOES NOT VERIFY'}"
+    return ("ledger", state, "" if report.ok else "fleet verify")
+
+
+def _check_compiled() -> Check:
+    from mathcore import units
+
+    compiled = not str(units.__file__).endswith(".py")
+    return (
+        "mathcore",
+        "compiled" if compiled else "pure Python (same answers, slower)",
+        "" if compiled else "install with a C compiler: FLEET_COMPILE=require pip install .",
+    )
+
+
+def _check_engine() -> Check:
+    from importlib.util import find_spec
+
+    found = find_spec("xllamacpp") is not None
+    return (
+        "llama.cpp",
+        "xllamacpp found" if found else "not installed",
+        "" if found else "pip install 'fleet-ledger[llamacpp]'",
+    )

@@ -1,0 +1,132 @@
+"""`fleet invite`, `fleet join` and `fleet identity`: coming into a fleet, and being somebody."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mesh.cli.client import find_daemon, need_daemon
+from mesh.cli.exits import USAGE, stop
+from mesh.cli.output import emit_json, json_option, now_ms, show_at
+from mesh.cli.peers import ROLES, yes_option
+
+# How often a machine that waits for a person's yes asks again.
+ASK_AGAIN_S: Final = 2.0
+
+
+@click.command()
+@click.option("--ttl", default="15m", show_default=True, help="how long the code holds")
+@click.option("--uses", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--role", type=click.Choice(ROLES), default="runner", show_default=True)
+@json_option
+def invite(ttl: str, uses: int, role: str, output: str) -> None:
+    """Print a code that lets another machine in: fleet join CODE there."""
+    from mathcore.units import parse_duration_ms
+    from mesh.config import fleet_home
+
+    try:
+        ttl_ms = parse_duration_ms(ttl)
+    except ValueError as error:
+        stop(USAGE, f"--ttl: {error}", "fleet invite --ttl 1h")
+    body = {"ttl_ms": ttl_ms, "uses": uses, "role": role}
+    said = need_daemon(fleet_home()).post("/v1/invites", body)
+    said["expires"] = show_at(said["expires_ms"])
+    if output == "json":
+        emit_json(said)
+        return
+    times = "once" if uses == 1 else f"{uses} times"
+    click.echo(f"fleet join {said['code']}")
+    click.echo(f"lets a {role} in, {times}, until {said['expires']} UTC", err=True)
+
+
+@click.command()
+@click.argument("code", nargs=-1, required=True)
+@click.option("--name", help="what this peer is called there; the host name if not given")
+@click.option("--wait", default="10m", show_default=True, help="how long to wait for a yes")
+@json_option
+def join(code: tuple[str, ...], name: str | None, wait: str, output: str) -> None:
+    """Come into a fleet with a CODE from `fleet invite`, with or without a running daemon.
+
+    With an address (HOST or HOST:PORT) instead of a code, ask there and wait until a person says
+    yes: fleet peers accept NAME.
+    """
+    from mathcore.units import parse_duration_ms
+    from mesh.config import fleet_home
+
+    home = fleet_home()
+    try:
+        deadline = time.monotonic() + parse_duration_ms(wait) / 1000
+    except ValueError as error:
+        stop(USAGE, f"--wait: {error}", "fleet join HOST --wait 10m")
+    said = _join(home, " ".join(code), name)
+    if said["state"] == "pending":
+        _say_pending(home, said)
+    while said["state"] == "pending":
+        if time.monotonic() > deadline:
+            stop(USAGE, "nobody said yes yet", "fleet join the same address again")
+        time.sleep(ASK_AGAIN_S)
+        said = _join(home, " ".join(code), name)
+    if output == "json":
+        emit_json(said)
+        return
+    click.echo(f"joined {said['name']} ({said['peer_id']}) as {said['role']}")
+    if find_daemon(home) is None:
+        click.echo("the daemon is down; the ledger syncs after: fleet up --detach", err=True)
+
+
+def _join(home: Path, text: str, name: str | None) -> dict[str, Any]:
+    daemon = find_daemon(home)
+    if daemon is not None:
+        named = {"name": name} if name else {}
+        return dict(daemon.post("/v1/join", {"code": text, **named}))
+    from mesh.edge.pairing_offline import join as join_at_rest
+
+    return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
+
+
+def _say_pending(home: Path, said: Mapping[str, Any]) -> None:
+    from mesh.edge.identity import load_or_create
+
+    me = load_or_create(home)
+    click.echo(f"asked {said['peer_id']}; there, compare {me.peer_id} and run:", err=True)
+    click.echo(f"  fleet peers accept {me.peer_id[:7]}", err=True)
+
+
+@click.group()
+def identity() -> None:
+    """This peer's key."""
+
+
+@identity.command()
+@click.option("--new-fleet", is_flag=True, help="also leave the fleet; what is known stays")
+@yes_option
+@json_option
+def reset(new_fleet: bool, yes: bool, output: str) -> None:
+    """Make a new key, for a copied disk or a leaked key; the ledger stays readable.
+
+    The old key is kept beside it. The fleet must invite the new one, and should remove the old one.
+    """
+    from mesh.config import fleet_home
+    from mesh.edge import identity as keys
+
+    home = fleet_home()
+    daemon = find_daemon(home)
+    if daemon is not None:
+        stop(USAGE, f"the daemon runs as process {daemon.pid}", "fleet down")
+    if not (home / keys.KEY_FILE).exists():
+        stop(USAGE, f"no identity in {home}", "fleet up --detach makes one")
+    if not yes:
+        click.confirm("make a new key? other peers will not know it", abort=True, err=True)
+    old, new = keys.reset(home)
+    if new_fleet:
+        keys.leave_fleet(home)
+    if output == "json":
+        emit_json({"old": old.peer_id, "new": new.peer_id})
+        return
+    click.echo(f"was {old.peer_id}")
+    click.echo(f"is  {new.peer_id}")
+    if keys.fleet_of(home) is not None:
+        click.echo("on another peer: fleet invite, and fleet peers remove the old one", err=True)
