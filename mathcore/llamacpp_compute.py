@@ -24,7 +24,7 @@ LAYER_NORM = ("command-r", "cohere2", "dbrx", "mpt", "olmo", "gptj")
 # The rows whose logits are wanted are picked after the last layer, not inside it.
 LATE_ROWS = (
     "bailingmoe3", "cohere2moe", "deepseek4", "gemma4", "glm4moe", "gpt-oss", "hy-v3", "mimo2",
-    "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "step35",
+    "nemotron_h", "nemotron_h_moe", "phi3", "qwen35", "qwen35moe", "qwen3next", "step35",
 )  # fmt: skip
 NO_ROPE = (
     "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
@@ -260,9 +260,14 @@ class Assembly:
             )  # fmt: skip
             return b.add(out, residual)
         cur = self.attend(block, normed)
-        if block.layer.kind != "none" and block.layer.state is not None:
-            cur = b.add(cur, remember(b, block, b.norm(x)))
         parallel = _parallel(block)
+        if block.layer.kind != "none" and block.layer.state is not None:
+            # Falcon-H1: attention and state side by side, summed before rows are picked.
+            inside = b.add(b.add(cur, remember(b, block, b.norm(x))), residual)
+            if last:
+                inside = b.pick(inside, self.rows)
+                b.tokens = self.rows
+            return b.add(_inner(b, block, inside), inside)
         if last and not self.late:
             cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
             if parallel:
@@ -301,9 +306,11 @@ class Assembly:
         b, bias = self.b, "output_norm.bias" in self.plan.names
         first = self.plan.architecture == "gpt-oss"  # picks, then norms
         if self.late and first:
+            b.graph.kept[x] = True  # for a draft model that may read it
             x = b.pick(x, self.rows)
         x = b.norm(x, bias)
         if self.late and not first:
+            b.graph.kept[x] = True
             x = b.pick(x, self.rows)
         b.tokens = self.rows
         logits = b.f32(self.plan.vocab, [x])

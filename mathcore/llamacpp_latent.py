@@ -31,7 +31,7 @@ def _sparse_mask(b: Builder, given: Inputs, chosen: int) -> int:
     shut = graph.view(shut, graph.size[shut])
     # Zeros to open the mask with: made as an input, so every layer's are there from the start.
     zeros = b.same(graph.leaf(graph.size[chosen]))
-    opened = graph.view_of(shut, [shut, zeros, graph.view(chosen, graph.size[chosen])])
+    opened = graph.view_of(shut, [zeros, graph.view(chosen, graph.size[chosen]), shut])
     opened = graph.view(opened, graph.size[opened])
     return graph.over(graph.size[given.mask], [opened, given.mask])
 
