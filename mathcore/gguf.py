@@ -1,52 +1,38 @@
 """A GGUF header: metadata and tensor shapes, nothing of the weights and nothing of the tokenizer.
 
-Reads through a window that only moves forward, so a header costs the same memory whatever its
-length, and an array nobody needs is jumped over without being fetched. Written for hostile files:
-every length is checked against a named limit before it is used, and nothing nests. Any fault is a
-CardError.
+Written for hostile files: every length is checked against a named limit before it is used, and
+nothing nests. Any fault is a CardError.
 """
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 from mathcore.ggml import BLOCKS, TYPE_NAMES
+from mathcore.gguf_cursor import MAX_HEADER_BYTES, Cursor, Fetch, nothing_more
+from mathcore.gguf_leap import LEAP_FROM, leap
 from mathcore.model import CardError, Tensor
 
-MAX_HEADER_BYTES = 64 << 20  # the longest real ones (256k-token vocabularies) are near 20 MiB
 MAX_KEYS = 4096  # real files have under 100
 MAX_TENSORS = 8192  # real files have under 3,000
 MAX_NAME_BYTES = 256  # ggml itself stops at 64 for tensors; real keys are shorter too
 MAX_TEXT_BYTES = 1 << 20  # a chat template; anything longer is not metadata we read
 MAX_KEPT_ITEMS = 4096  # per-layer arrays; a tokenizer's are longer and not needed
 MAX_KEPT_TOTAL = 1 << 16  # numbers of all kept arrays; real files keep a few hundred
-MAX_KEPT_BYTES = 4 << 20  # of all kept texts; real files keep under 100 KiB
-MAX_TEXTS = 1 << 20  # tokens and merges stepped over; real ones have under 800,000
 MAX_DIMS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = 1 << 48  # of one tensor: 256 T numbers
 MAX_OFFSET = 1 << 62  # of a tensor in its file
 # A tensor's sizes, block type and offset, by its number of dimensions.
 _ENTRIES: tuple[str, ...] = ("", "<QIQ", "<QQIQ", "<QQQIQ", "<QQQQIQ")
 
-FIRST_PIECE_BYTES = 512 << 10  # a small vocabulary's whole header; then twice as much each time
-MAX_PIECE_BYTES = 4 << 20  # what is held at once, whatever the header's length
-
-# (offset, wanted bytes) -> what is there: fewer only where the file ends.
-Fetch = Callable[[int, int], bytes]
+LEAP_PIECE_BYTES = 64 << 10  # the keys before a tokenizer are a few KiB
 
 _STRING, _ARRAY = 8, 9
-_SHORT = bytes(7)  # the upper bytes of a length below 256, as nearly every token's is
 # Scalar types of the format: code -> (struct letter, bytes).
 _SCALARS: dict[int, tuple[str, int]] = {
     0: ("B", 1), 1: ("b", 1), 2: ("H", 2), 3: ("h", 2), 4: ("I", 4), 5: ("i", 4),
     6: ("f", 4), 7: ("?", 1), 10: ("Q", 8), 11: ("q", 8), 12: ("d", 8),
 }  # fmt: skip
-
-
-@final
-class HeaderCut(CardError):
-    """The bytes end inside the header: the file is truncated."""
 
 
 @final
@@ -66,101 +52,6 @@ class GgufHeader:
     lengths: dict[str, int]
 
 
-def nothing_more(offset: int, size: int) -> bytes:
-    """The Fetch of bytes that are all there is."""
-    return b""
-
-
-@final
-class Cursor:
-    """A place in the file that only moves forward, and a window of bytes around it."""
-
-    def __init__(self, data: bytes, fetch: Fetch) -> None:
-        self.data = data
-        self.base = 0  # where in the file the window begins
-        self.at = 0  # in the window; beyond its end after a jump
-        self.fetch = fetch
-        self.piece = FIRST_PIECE_BYTES
-        self.fetched = 0
-        self.kept_bytes = 0
-        self.kept_items = 0
-        self.texts = 0
-
-    def need(self, size: int, field: str) -> None:
-        """Make `size` bytes readable here; HeaderCut where the file has fewer."""
-        if size <= len(self.data) - self.at:
-            return
-        place = self.base + self.at
-        if place + size > MAX_HEADER_BYTES or self.fetched > MAX_HEADER_BYTES:
-            raise CardError(
-                field, f"the header is longer than the {MAX_HEADER_BYTES} bytes allowed"
-            )
-        tail = self.data[self.at :]
-        more = self.fetch(place + len(tail), max(size - len(tail), self.piece))
-        self.fetched += len(more)
-        self.piece = min(2 * self.piece, MAX_PIECE_BYTES)
-        self.data, self.base, self.at = tail + more, place, 0
-        if size > len(self.data):
-            raise HeaderCut(field, "the file ends in the middle of its header")
-
-    def take(self, size: int, field: str) -> int:
-        """Step over `size` readable bytes; where in the window they began."""
-        self.need(size, field)
-        start = self.at
-        self.at = start + size
-        return start
-
-    def jump(self, size: int, field: str) -> None:
-        """Step over `size` bytes without fetching them; the last must be there."""
-        if size > 0:
-            if self.base + self.at + size > MAX_HEADER_BYTES:
-                raise CardError(field, f"the header is longer than {MAX_HEADER_BYTES} bytes")
-            self.at += size - 1
-            self.take(1, field)
-
-    def number(self, letter: str, size: int, field: str) -> object:
-        """One little-endian scalar."""
-        start = self.take(size, field)
-        found: tuple[object, ...] = struct.unpack_from("<" + letter, self.data, start)
-        return found[0]
-
-    def count(self, size: int, limit: int, field: str) -> int:
-        """An unsigned number that must not exceed `limit`."""
-        start = self.take(size, field)
-        value = int.from_bytes(self.data[start : start + size], "little")
-        if value > limit:
-            raise CardError(field, f"{value} is more than the {limit} allowed")
-        return value
-
-    def text(self, limit: int, field: str) -> str:
-        """A length and that many bytes of UTF-8, kept."""
-        size = self.count(8, limit, field)
-        self.kept_bytes += size
-        if self.kept_bytes > MAX_KEPT_BYTES:
-            raise CardError(field, f"the texts are longer than the {MAX_KEPT_BYTES} bytes allowed")
-        start = self.take(size, field)
-        return self.data[start : start + size].decode("utf-8", "replace")
-
-    def pass_texts(self, count: int, field: str) -> None:
-        """Step over `count` texts, nearly all of them shorter than 256 bytes."""
-        self.texts += count
-        if self.texts > MAX_TEXTS:
-            raise CardError(field, f"more texts than the {MAX_TEXTS} allowed")
-        left, short = count, _SHORT
-        while left > 0:
-            data, at = self.data, self.at
-            while left > 0 and data[at + 1 : at + 8] == short:
-                at += 8 + data[at]
-                left -= 1
-            self.at = at
-            if left > 0:  # a longer text, or the window's end
-                self.jump(self.count(8, MAX_HEADER_BYTES, field), field)
-                left -= 1
-        if self.at > len(self.data):
-            self.at -= 1
-            self.take(1, field)
-
-
 def _array(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
     """A short list of scalars; None for one stepped over (texts, or a tokenizer's)."""
     kind = cursor.count(4, 12, key)
@@ -169,7 +60,10 @@ def _array(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
         raise CardError(key, "an array of arrays is not metadata llama.cpp reads")
     if kind == _STRING:
         lengths[key] = length
-        cursor.pass_texts(length, key)
+        if cursor.leaps and length >= LEAP_FROM:
+            leap(cursor, length, key)
+        else:
+            cursor.pass_texts(length, key)
         return None
     letter, size = _SCALARS[kind]
     if length > MAX_KEPT_ITEMS:
@@ -277,5 +171,21 @@ def parse_header(data: bytes) -> GgufHeader:
 
 
 def fetch_header(fetch: Fetch) -> GgufHeader:
-    """The header of a file read piece by piece, without the arrays nobody needs."""
+    """The header of a file read piece by piece, without the numbers nobody needs."""
     return _parse(Cursor(b"", fetch))
+
+
+def leap_header(fetch: Fetch, size: int) -> GgufHeader | None:
+    """The header of a file of `size` bytes, without its tokenizer: a few small pieces of it.
+
+    None where the tokenizer's end could not be found for certain: then `fetch_header` reads it all.
+    It is certain when the counts work out and the last tensor ends where the file does.
+    """
+    cursor = Cursor(b"", fetch)
+    cursor.leaps, cursor.piece = True, LEAP_PIECE_BYTES
+    try:
+        header = _parse(cursor)
+    except CardError:
+        return None
+    start = -(-header.end // header.alignment) * header.alignment
+    return header if 0 <= size - start - header.data_bytes < header.alignment else None

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mathcore.gguf import GgufHeader, fetch_header
+from mathcore.gguf import GgufHeader, fetch_header, leap_header
 from mathcore.gguf_split import join_headers, shard_names
 from mathcore.model import CardError
 
@@ -16,7 +16,8 @@ def read_header(path: Path) -> GgufHeader:
             file.seek(offset)
             return file.read(size)
 
-        return whole(fetch_header(fetch), os.fstat(file.fileno()).st_size)
+        size = os.fstat(file.fileno()).st_size
+        return whole(leap_header(fetch, size) or fetch_header(fetch), size)
 
 
 def read_headers(path: Path) -> GgufHeader:

@@ -9,7 +9,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from mathcore.gguf import MAX_HEADER_BYTES, GgufHeader, fetch_header
+from mathcore.gguf import GgufHeader, fetch_header, leap_header
+from mathcore.gguf_cursor import MAX_HEADER_BYTES
 from mathcore.gguf_split import join_headers, shard_names
 from mathcore.model import CardError
 from providers.base import ModelError
@@ -128,7 +129,9 @@ def read_url(url: str) -> GgufHeader:
 def _one(ranges: _Ranges) -> GgufHeader:
     host = _host(ranges.url)
     try:
-        return whole(fetch_header(ranges.fetch), ranges.size)
+        ranges.fetch(0, 8)  # the server says the file's size with its first byte
+        header = leap_header(ranges.fetch, ranges.size) or fetch_header(ranges.fetch)
+        return whole(header, ranges.size)
     except urllib.error.HTTPError as error:
         error.close()
         hint = {401: "it needs a login: download the file", 403: "it needs a login: download it"}
