@@ -19,7 +19,9 @@ STATE_BYTES = 4  # recurrent states are F32 whatever the cache type
 class Group:
     """Layers that keep the same: how many, and numbers per token or per sequence."""
 
-    __slots__ = ("count", "folded", "index", "index_v", "k", "ratio", "state", "v", "window")
+    __slots__ = (
+        "count", "folded", "index", "index_v", "k", "padded", "ratio", "state", "v", "window",
+    )  # fmt: skip
 
     def __init__(self, layer: Layer) -> None:
         self.count = 1
@@ -30,6 +32,8 @@ class Group:
         self.window = layer.window if layer.kind in ("sliding", "chunked") else 0
         self.ratio = layer.ratio
         self.folded = layer.compressed_elements
+        # Layers without attention, in a model that is not hybrid, still get rows of transposed V.
+        self.padded = layer.k_elements == 0 and layer.state is None and layer.reads < 0
         state = layer.state
         self.state = 0 if state is None else state.conv_elements + state.state_elements
 
@@ -38,7 +42,7 @@ class Group:
             self.k == other.k and self.v == other.v and self.index == other.index
             and self.index_v == other.index_v and self.window == other.window
             and self.state == other.state and self.ratio == other.ratio
-            and self.folded == other.folded
+            and self.folded == other.folded and self.padded == other.padded
         )  # fmt: skip
 
 
@@ -118,7 +122,8 @@ def _group_bytes(plan: CachePlan, group: Group, shape: ContextShape, cells: int)
     v_block, v_size = BLOCKS[v_type_of(shape).upper()]
     kept = cells if group.window == 0 else window_cells(shape, group.window, cells)
     # Without flash attention V is stored transposed, and every layer's row is the widest one's.
-    v = group.v if shape.flash or group.v == 0 else plan.v_most
+    padded = group.v > 0 or (group.padded and plan.state == 0)
+    v = plan.v_most if padded and not shape.flash else group.v
     total = kept * (group.k // k_block * k_size + v // v_block * v_size)
     beside = group.index // k_block * k_size + group.index_v // v_block * v_size
     if group.ratio > 0:
@@ -133,8 +138,7 @@ def kv_bytes(plan: CachePlan, shape: ContextShape) -> int:
     cells = cells_per_stream(shape)
     total = 0
     for group in plan.groups:
-        if group.k > 0 or group.v > 0 or group.index > 0:
-            total += group.count * _group_bytes(plan, group, shape, cells)
+        total += group.count * _group_bytes(plan, group, shape, cells)
     return total
 
 

@@ -259,6 +259,8 @@ class Assembly:
                 feed_forward(b, block, normed)
             )  # fmt: skip
             return b.add(out, residual)
+        if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
+            return b.add(_inner(b, block, x), x) if _has_inner(block) else x
         cur = self.attend(block, normed)
         parallel = _parallel(block)
         if block.layer.kind != "none" and block.layer.state is not None:
