@@ -21,7 +21,7 @@ from mathcore.roofline import (
     time_band,
 )
 from mathcore.units import GIB, show_bytes, show_ms
-from mathcore.weights import LADDER, QUANTS, Weights, weigh
+from mathcore.weights import GGUF_QUANTS, LADDER, Weights, quant_fault, weigh
 
 ENGINE = "llama.cpp"  # the one whose memory we know exactly so far
 # llama.cpp's own --fit-target leaves 1 GiB; on a small device that would call everything tight,
@@ -89,7 +89,7 @@ def _candidates(query: Query) -> list[Candidate]:
     if spec.quant:
         names = [spec.quant] if query.quant in (None, spec.quant) else []
     elif query.quant is not None:
-        names = [query.quant] if query.quant in QUANTS else []
+        names = [query.quant] if query.quant in GGUF_QUANTS else []
     else:
         names = list(LADDER)
     return [Candidate(quant=name, weights=weigh(spec, name)) for name in names]
@@ -109,8 +109,10 @@ def _query_refusal(query: Query) -> tuple[str, str]:
         return "NoFit(ctx)", f"{spec.name} was trained for {spec.context_length} tokens at most"
     if spec.quant and query.quant not in (None, spec.quant):
         return "NoFit(quant)", f"the file holds {spec.quant}, not {query.quant}"
-    if query.quant is not None and not spec.quant and query.quant not in QUANTS:
-        return "NoFit(quant)", f"unknown quantisation {query.quant}: known are {', '.join(QUANTS)}"
+    if query.quant is not None and not spec.quant:
+        fault = quant_fault(spec, query.quant, "gguf")
+        if fault:
+            return "NoFit(quant)", fault
     refusal = cache_refusal(spec, query.kv_type or "f16")
     return ("NoFit(backend)", refusal) if refusal else ("", "")
 

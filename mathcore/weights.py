@@ -1,119 +1,145 @@
-"""Weight bytes: exact from a file's own tensors, or by llama.cpp's rules for a type not yet made.
+"""Weight bytes: exact from a file's own tensors, or by a quantisation's rules for one not yet made.
 
-The rules are those of llama.cpp's quantiser without an importance matrix: which tensor of a
-mixed file type gets more bits, and what a row that is no whole number of blocks falls back to.
+`weigh` serves every name of QUANTS; what each stands for is in `quant_tables` (file types of
+llama.cpp) and `quant_formats` (safetensors engines and MLX).
 """
 
 from dataclasses import dataclass
 from typing import final
 
 from mathcore.ggml import BLOCKS
-from mathcore.model import ModelSpec, Tensor
+from mathcore.model import CardError, ModelSpec, Tensor
+from mathcore.quant_formats import FORMATS, GGUF_QUANTS, QUANTS, format_sizes
+from mathcore.quant_rules import block_types, roles_of
 
-_BASE: dict[str, str] = {
-    "F32": "F32", "F16": "F16", "BF16": "BF16", "Q8_0": "Q8_0", "Q6_K": "Q6_K",
-    "Q5_K_M": "Q5_K", "Q5_K_S": "Q5_K", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "Q4_0": "Q4_0",
-}  # fmt: skip
-_FALLBACK: dict[str, str] = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+__all__ = ["GGUF_QUANTS", "LADDER", "QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
 
-QUANTS: tuple[str, ...] = tuple(_BASE)
 # Best first; what a plan tries when nobody names a type. Below Q4_K_M answers degrade visibly.
 LADDER: tuple[str, ...] = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+
+# Tables looked up a row at a time, which llama.cpp keeps in RAM with every layer on a GPU
+# (LLM_TENSOR_LAYER_INPUT).
+_INPUTS: tuple[str, ...] = (
+    "token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight",
+    "token_types.weight",
+)  # fmt: skip
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Bytes by place. With a GPU the embedding table stays on the host; a tied one is in both."""
+    """Bytes by place.
+
+    total = embedding + (output unless tied) + layers + other. With a GPU the input tables stay on
+    the host; a tied embedding is in both.
+    """
 
     total_bytes: int
-    embedding_bytes: int
+    embedding_bytes: int  # token_embd
     output_bytes: int  # of the output layer; the embedding's copy when tied
     layer_bytes: tuple[int, ...]
+    expert_bytes: tuple[int, ...]  # per layer, of its routed experts; part of layer_bytes
+    other_bytes: int  # of no layer: final norm, encoder, further input tables
+    host_bytes: int  # input tables: what stays in RAM when a GPU takes every layer
+    active_bytes: int  # read per generated token: no input table, of the experts those used
     tied: bool
 
     @property
     def device_bytes(self) -> int:
         """What a GPU that takes every layer holds."""
         copied = self.output_bytes if self.tied else 0
-        return self.total_bytes - self.embedding_bytes + copied
+        return self.total_bytes - self.host_bytes + copied
 
 
-def _more_bits(i: int, n: int) -> bool:
-    """llama.cpp's use_more_bits: the first and last eighth, and every third between."""
-    return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
-
-
-def _mixed(tensor: Tensor, quant: str, base: str, spec: ModelSpec) -> str:
-    """The type a matrix of one layer gets under a mixed file type."""
-    n = len(spec.layers)
-    name = tensor.name
-    more = _more_bits(tensor.layer, n)
-    if name.endswith("attn_v.weight"):
-        if quant in ("Q4_K_M", "Q5_K_M") and more:
-            return "Q6_K"
-        if quant == "Q4_K_S" and tensor.layer < 4:
-            return "Q5_K"
-        # 80 layers is llama.cpp's "70B": eight heads share each V, so it is cheap to keep better.
-        if base == "Q4_K" and n == 80 and spec.architecture in ("llama", "qwen2"):
-            return "Q5_K"
-    elif name.endswith("attn_qkv.weight"):
-        if quant == "Q4_K_M":
-            return "Q5_K"
-        if quant == "Q5_K_M":
-            return "Q6_K"
-    elif name.endswith("ffn_down.weight"):
-        if quant in ("Q4_K_M", "Q5_K_M") and more:
-            return "Q6_K"
-        if quant == "Q4_K_S" and tensor.layer < n // 8:
-            return "Q5_K"
-    return base
-
-
-def tensor_type(tensor: Tensor, quant: str, spec: ModelSpec) -> str:
-    """Block type of one tensor under a file type."""
-    base = _BASE[quant]
-    if tensor.dims < 2:
-        return "F32"
-    if base in ("F32", "F16", "BF16"):
-        return base
-    chosen = base
-    is_output = tensor.name == "output.weight" or (spec.tied and tensor.name == "token_embd.weight")
-    if is_output:
-        chosen = "Q8_0" if base == "Q8_0" or tensor.columns % 256 != 0 else "Q6_K"
-    elif tensor.layer >= 0:
-        chosen = _mixed(tensor, quant, base, spec)
-    if tensor.columns % BLOCKS[chosen][0] != 0:
-        chosen = _FALLBACK.get(chosen, "F16")
-        if tensor.columns % BLOCKS[chosen][0] != 0:
-            chosen = "F16"
-    return chosen
-
-
-def tensor_bytes(tensor: Tensor, quant: str, spec: ModelSpec) -> int:
-    """Bytes of one tensor; its own type when it comes from a file."""
-    name = tensor.type_name if tensor.type_name else tensor_type(tensor, quant, spec)
-    per_block, size = BLOCKS[name]
+def _own_size(tensor: Tensor) -> int:
+    """Bytes of a tensor of a file."""
+    per_block, size = BLOCKS[tensor.type_name]
     return tensor.columns // per_block * size * tensor.rows
 
 
+def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
+    """Bytes of each tensor of `spec`, in order: by its own type when it comes from a file.
+
+    CardError "quant" for a name not in QUANTS, or naming the tensor that cannot be stored so.
+    """
+    tensors = spec.tensors
+    if tensors and tensors[0].type_name:
+        return [_own_size(tensor) for tensor in tensors]
+    if quant not in QUANTS:
+        raise CardError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
+    roles = roles_of(tensors)
+    if quant in FORMATS:
+        return format_sizes(tensors, roles, quant)
+    types = block_types(spec, quant, roles)
+    out: list[int] = []
+    for i in range(len(types)):
+        per_block, size = BLOCKS[types[i]]
+        tensor = tensors[i]
+        out.append(tensor.columns // per_block * size * tensor.rows)
+    return out
+
+
+def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
+    """Why `spec` cannot be weighed at `quant` (served by `family`, when given); "" when it can."""
+    known = [name for name, served in QUANTS.items() if family in ("", served)]
+    if quant not in known:
+        return f"unknown quantisation {quant[:32]}: known are {', '.join(known)}"
+    try:
+        tensor_sizes(spec, quant)
+    except CardError as error:
+        return str(error)
+    return ""
+
+
+def _read(spec: ModelSpec, tensor: Tensor, size: int) -> int:
+    """Bytes of `size` read for one generated token."""
+    name = tensor.name
+    if name in _INPUTS:
+        return size if spec.tied and name == "token_embd.weight" else 0
+    if name.startswith("enc."):
+        return 0  # once per prompt
+    i = tensor.layer
+    if i < 0 or i >= len(spec.layers):
+        return size
+    if i >= len(spec.layers) - spec.draft_layers:
+        return 0
+    layer = spec.layers[i]
+    if layer.experts > 0 and _routed(tensor):
+        return size // layer.experts * layer.experts_used
+    return size
+
+
+def _routed(tensor: Tensor) -> bool:
+    """Of the experts a router chooses: what llama.cpp's --n-cpu-moe keeps in RAM."""
+    return tensor.experts > 1 or "exps." in tensor.name
+
+
 def weigh(spec: ModelSpec, quant: str) -> Weights:
-    """Bytes of every tensor at `quant`, summed by place."""
+    """Bytes of every tensor at `quant`, summed by place; CardError as in `tensor_sizes`."""
+    sizes = tensor_sizes(spec, quant)
     layers = [0] * len(spec.layers)
-    total, embedding, output = 0, 0, 0
-    for tensor in spec.tensors:
-        size = tensor_bytes(tensor, quant, spec)
+    experts = [0] * len(spec.layers)
+    total, embedding, output, other, host, active = 0, 0, 0, 0, 0, 0
+    for i in range(len(sizes)):
+        tensor, size = spec.tensors[i], sizes[i]
         total += size
+        active += _read(spec, tensor, size)
+        if 0 <= tensor.layer < len(layers):
+            layers[tensor.layer] += size
+            if _routed(tensor):
+                experts[tensor.layer] += size
+            continue
+        if tensor.name in _INPUTS:
+            host += size
         if tensor.name == "token_embd.weight":
             embedding = size
         elif tensor.name == "output.weight":
             output = size
-        elif 0 <= tensor.layer < len(layers):
-            layers[tensor.layer] += size
+        else:
+            other += size
     return Weights(
-        total_bytes=total,
-        embedding_bytes=embedding,
+        total_bytes=total, embedding_bytes=embedding,
         output_bytes=embedding if spec.tied else output,
-        layer_bytes=tuple(layers),
-        tied=spec.tied,
-    )
+        layer_bytes=tuple(layers), expert_bytes=tuple(experts), other_bytes=other,
+        host_bytes=host, active_bytes=active, tied=spec.tied,
+    )  # fmt: skip

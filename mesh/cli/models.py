@@ -148,10 +148,11 @@ def show(ctx: click.Context, model: str, output: str) -> None:
 def details(spec: "ModelSpec") -> dict[str, Any]:
     """Everything `show` says of a model, JSON-ready."""
     from mathcore.sizes import cache_bytes
-    from mathcore.weights import QUANTS as EVERY
-    from mathcore.weights import weigh
+    from mathcore.weights import GGUF_QUANTS, quant_fault, weigh
 
-    quants = (spec.quant,) if spec.quant else EVERY
+    quants = (spec.quant,) if spec.quant else GGUF_QUANTS
+    if not spec.quant:
+        quants = tuple(quant for quant in quants if not quant_fault(spec, quant))
     limit = spec.context_length or CONTEXTS[-1]
     contexts = sorted({*(length for length in CONTEXTS if length < limit), limit})
     return {
