@@ -5,8 +5,9 @@ from mathcore.catalogue import Row, canonical, keys, rows
 MAX_NAME = 300  # a file's name; anything longer is no model's
 MAX_BILLIONS = 1e6  # of parameters; more, or no number at all, says nothing
 
-# A count with decimals is measured; a whole one was rounded, and may include a vision tower.
-_EXACT = 0.03
+# A count with decimals is measured, maybe with the draft layers; a whole one was rounded, and may
+# include a vision tower.
+_EXACT = 0.045
 _ROUNDED = 0.12
 _HALF = 0.55  # billions: what rounding to a whole number may hide
 _NAMED = 3  # words that name a model without its size
