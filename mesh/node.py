@@ -238,10 +238,11 @@ class Node:
 
     async def run(self) -> None:
         """Announce this machine, then turn State into Commands until `shutdown`."""
-        if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
-            found = await asyncio.to_thread(self._local.registrations, self.state)
-            for device_id, payload in found:
-                await self.emit("device_registered", device_id, payload)
+        try:
+            await self._register()
+        except StoreError as error:
+            # A copied key may sign nothing, a full disk takes nothing; both can still be read.
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
         self.ready = True
         while not self._stop.is_set():
             for command in decide(self.state, self._ledger.author):
@@ -251,6 +252,13 @@ class Node:
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()
         self.ready = False
+
+    async def _register(self) -> None:
+        """Announce this machine's devices, where its role lets them count."""
+        if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
+            found = await asyncio.to_thread(self._local.registrations, self.state)
+            for device_id, payload in found:
+                await self.emit("device_registered", device_id, payload)
 
     async def _carry_out(self, command: Command) -> None:
         """Run one command; neither a full disk nor one job's trouble may stop the others."""

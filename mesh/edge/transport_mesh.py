@@ -20,6 +20,7 @@ from mesh.edge.pairing_book import PairingBook
 from mesh.edge.pairing_desk import Desk, Keeper, Whereabouts
 from mesh.edge.sightings import MDNS, TAILNET, Address, Sightings, parse_address, read_addresses
 from mesh.edge.sightings_report import peer_rows, pending_rows, report, sync_rows
+from mesh.edge.store_errors import StoreError
 from mesh.edge.tailnet import Tailnet
 from mesh.edge.transport import Anchor, Contexts, Link
 from mesh.edge.transport_dial import Dialler
@@ -59,6 +60,7 @@ class Mesh:
         self._progress = progress
         self._fleet: Fleet | None = fleet_of(home)
         self._anchors: dict[bytes, Anchor] = {}
+        self._reach: dict[str, tuple[str, ...]] = {}
         self._server: ssl.SSLContext | None = None
         self._clients: dict[bytes | None, ssl.SSLContext] = {}
         self.links: Final = Links(self._key, self.is_member, serve, keeper.now)
@@ -157,6 +159,7 @@ class Mesh:
         """Take in new members and let go of removed ones, from the next connection on."""
         self._fleet = fleet_of(self._home)
         self._news.set()
+        self._follow_moves()
         anchors = {key: (key, tls) for key, tls in self._current()}
         if anchors == self._anchors:
             return
@@ -165,6 +168,14 @@ class Mesh:
         self._clients.clear()
         self.dialler.wake()
         self.links.changed.set()
+
+    def _follow_moves(self) -> None:
+        """Who wrote down a new address is tried there at once."""
+        reach = {author: at for author, (_, at) in self._keeper.state.members.reach.items()}
+        for author, at in reach.items():
+            if self._reach.get(author) != at and len(author) == 64:
+                self.dialler.wake(bytes.fromhex(author))
+        self._reach = reach
 
     def _current(self) -> list[Anchor]:
         """Every other member's key, and who let us in until the ledger says who belongs."""
@@ -263,7 +274,9 @@ class Mesh:
         known = members.reach.get(self._who.author)
         if known is None or list(known[1]) != mine:
             fact: dict[str, object] = {"addresses": list(mine)}
-            await self._keeper.emit(REACHABLE, self._who.peer_id, fact)
+            # A copied key or a full disk: others still find us by mDNS, and doctor says which.
+            with contextlib.suppress(StoreError):
+                await self._keeper.emit(REACHABLE, self._who.peer_id, fact)
 
     async def hold(self, link: Link) -> bool:
         """Run an incoming link until it ends."""
