@@ -7,6 +7,7 @@ from mathcore.convert.mla import gating
 from mathcore.convert.parts import Build, experts_used, sizes, tied
 from mathcore.convert.sparse import index_keys
 from mathcore.fields import Fields
+from mathcore.model import Tensor
 
 CSA_RATIO = 4
 HCA_RATIO = 128
@@ -77,13 +78,23 @@ def _streams(b: Build, i: int, count: int) -> None:
         b.vector(i, half + "_scale.weight", 3)
 
 
+def _table(b: Build, i: int, used: int) -> None:
+    """Experts of every token, as whole numbers whatever the file's type."""
+    b.tensors.append(
+        Tensor(
+            name=f"blk.{i}.ffn_gate_tid2eid.weight", columns=used, rows=b.s.vocab, dims=2,
+            layer=i, type_name="I32",
+        )
+    )  # fmt: skip
+
+
 def _mixture(b: Build, i: int, f: Fields, hashed: int) -> None:
     """The first layers route by a table of the token; the others by score and bias."""
     count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
     b.norm(i, "ffn_norm")
     b.experts(i, count, width)
     if i < hashed:
-        b.matrix(i, "ffn_gate_tid2eid", f.whole("num_experts_per_tok"), b.s.vocab)
+        _table(b, i, f.whole("num_experts_per_tok"))
     else:
         b.vector(i, "exp_probs_b.bias", count)
     b.shared(i, width * f.whole("n_shared_experts"))

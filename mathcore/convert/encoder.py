@@ -72,10 +72,10 @@ def _nomic_sizes(f: Fields, width: int) -> Sizes:
 
 def _nomic(f: Fields) -> Conversion:
     """Fused Q, K and V; the mixed one has experts in every second layer and biases."""
-    every = f.whole_or("moe_every_n_layers", 0, 0)
-    mixed = every > 0
+    mixed = f.whole_or("num_experts", 0, 0) > 0 or f.whole_or("moe_every_n_layers", 0, 0) > 0
+    every = f.whole("moe_every_n_layers") if mixed else 0
     for field in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
-        need(f, field, mixed, mixed)
+        need(f, field, mixed, not mixed)
     need(f, "prenorm", False, False)
     width = f.whole("n_inner")
     s = _nomic_sizes(f, width)

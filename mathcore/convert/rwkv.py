@@ -43,6 +43,13 @@ def _squares(b: Build, i: int, names: tuple[str, ...]) -> None:
         b.matrix(i, name, b.s.hidden, b.s.hidden)
 
 
+def _width(f: Fields, rule: int) -> int:
+    """The feed-forward's; null means the library's rule of the hidden size."""
+    if "intermediate_size" not in f.values:
+        raise f.fault("intermediate_size", "is missing")
+    return f.whole_or("intermediate_size", rule)
+
+
 def _embedding_norm(b: Build) -> None:
     for end in ("weight", "bias"):
         b.top(f"token_embd_norm.{end}", b.s.hidden)
@@ -70,7 +77,7 @@ def _rwkv6(f: Fields) -> Conversion:
     if f.whole_or("attention_hidden_size", hidden) != hidden:
         raise f.fault("attention_hidden_size", "other than hidden_size is not supported yet")
     need(f, "tie_word_embeddings", False, False)
-    wide = f.whole_or("intermediate_size", int(hidden * 3.5 // 32 * 32))
+    wide = _width(f, int(hidden * 3.5 // 32 * 32))
     big = hidden == 4096
     extra, decay = (64, 128) if big else (32, 64)
     b = _start(f, "rwkv6", wide, size)
@@ -154,7 +161,7 @@ def _rwkv7(f: Fields) -> Conversion:
     hidden = f.whole("hidden_size")
     size = f.whole("head_size" if f.has("head_size") else "head_dim")
     need(f, "tie_word_embeddings", False, False)
-    wide = f.whole_or("intermediate_size", 4 * hidden)
+    wide = _width(f, 4 * hidden)
     ranks = (
         _rank(f, ("lora_rank_decay", "decay_low_rank_dim"), hidden, 0.5, 1.8),
         _rank(f, ("lora_rank_iclr", "a_low_rank_dim"), hidden, 0.5, 1.8),

@@ -56,7 +56,7 @@ def type_of(tensor: Tensor, wanted: str) -> str:
 
 def _dims(tensor: Tensor, planes: dict[str, int]) -> list[int]:
     """`planes`: part of a name -> third dimension, where it is not the number of experts."""
-    deep = tensor.experts
+    deep = tensor.planes if tensor.planes > 1 else tensor.experts
     for part, count in planes.items():
         if part in tensor.name:
             deep = count
@@ -64,6 +64,8 @@ def _dims(tensor: Tensor, planes: dict[str, int]) -> list[int]:
         return [tensor.columns]
     if tensor.dims == 2:
         return [tensor.columns, tensor.rows]
+    if tensor.dims == 4:
+        return [tensor.columns, 1, tensor.rows // deep, deep]
     return [tensor.columns, tensor.rows // deep, deep]
 
 
