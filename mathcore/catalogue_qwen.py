@@ -143,7 +143,7 @@ ROWS = """[
  "layer_types": {"repeat": 12, "of": ["linear_attention", "linear_attention", "linear_attention",
  "full_attention"]}, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128,
  "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_value_head_dim": 128,
- "max_position_embeddings": 32768, "mlp_only_layers": [], "model_type": "qwen3_next",
+ "max_position_embeddings": 262144, "mlp_only_layers": [], "model_type": "qwen3_next",
  "moe_intermediate_size": 512, "num_attention_heads": 16, "num_experts": 512,
  "num_experts_per_tok": 10, "num_hidden_layers": 48, "num_key_value_heads": 2,
  "shared_expert_intermediate_size": 512, "tie_word_embeddings": false, "vocab_size": 151936}},

@@ -120,9 +120,11 @@ def _tensor(name: str, entry: dict[str, object]) -> tuple[Tensor, int, int]:
         raise CardError(name, f"{columns * rows} numbers are no whole number of {kind} units")
     if len(span) != 2 or span[1] - span[0] != columns * rows // per * size:
         raise CardError(name, f"its data_offsets do not hold {rows} x {columns} of {kind}")
+    # One tensor for all experts, as gpt-oss and Llama 4 write them: the first size counts them.
+    fused = len(shape) > 1 and ".experts." in name and not _stack_key(name)
     tensor = Tensor(
         name=name, columns=columns, rows=rows, dims=max(1, len(shape)), layer=layer_of(name),
-        type_name=kind,
+        type_name=kind, experts=max(1, shape[0]) if fused else 1,
     )  # fmt: skip
     return tensor, span[0], span[1]
 
@@ -205,7 +207,7 @@ def _renamed(tensor: Tensor, name: str) -> Tensor:
         return tensor
     return Tensor(
         name=name, columns=tensor.columns, rows=tensor.rows, dims=tensor.dims,
-        layer=tensor.layer, type_name=tensor.type_name,
+        layer=tensor.layer, type_name=tensor.type_name, experts=tensor.experts,
     )  # fmt: skip
 
 

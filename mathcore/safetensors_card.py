@@ -4,11 +4,12 @@ from mathcore.card import spec_from_config
 from mathcore.model import CardError, ModelSpec, Tensor
 from mathcore.safetensors import placed
 
-# quant_method of a quantization_config -> what people call it.
+# quant_method of a quantization_config -> our name of what it writes by default.
 _METHODS: dict[str, str] = {
-    "awq": "AWQ", "gptq": "GPTQ", "fp8": "FP8", "fbgemm_fp8": "FP8", "mxfp4": "MXFP4",
-    "modelopt": "NVFP4", "compressed-tensors": "compressed-tensors", "bitsandbytes": "NF4",
+    "awq": "AWQ", "fp8": "FP8", "fbgemm_fp8": "FP8-ROW", "mxfp4": "MXFP4", "modelopt": "NVFP4",
 }  # fmt: skip
+_PLAIN: dict[str, str] = {"BF16": "HF-BF16", "F16": "HF-F16", "F32": "HF-F32"}
+_USUAL_GROUP: dict[str, int] = {"AWQ": 128, "GPTQ-INT4": 128, "MLX": 64}  # left out of the name
 
 
 def spec_from_safetensors(
@@ -54,22 +55,47 @@ def _complete(tensors: tuple[Tensor, ...], layers: int) -> None:
 
 
 def quant_name(card: dict[str, object], tensors: tuple[Tensor, ...]) -> str:
-    """ "AWQ", "FP8", "MLX-4bit"; without a quantisation the type of most bytes."""
+    """ "AWQ", "FP8-BLOCK", "MLX-4bit"; unquantised "HF-BF16"; an unknown method's own name."""
     mlx = card.get("quantization")
     if isinstance(mlx, dict) and isinstance(mlx.get("bits"), int):
-        return f"MLX-{mlx['bits']}bit"
+        mode = mlx.get("mode", "affine")
+        if mode != "affine":
+            return f"MLX-{str(mode)[:16]}"
+        return f"MLX-{mlx['bits']}bit" + _group(mlx, "MLX", "-g")
     given = card.get("quantization_config")
     if isinstance(given, dict):
-        if given.get("load_in_8bit") is True:
-            return "INT8"
-        method = str(given.get("quant_method", ""))[:32]
-        if method:
-            return _METHODS.get(method, method)
-    sizes: dict[str, int] = {}
+        return _method(given)
+    return _plain(tensors)
+
+
+def _group(values: dict[str, object], usual: str, mark: str) -> str:
+    """ "-G64" where the group is not the usual one."""
+    size = values.get("group_size")
+    return "" if size in (None, _USUAL_GROUP[usual]) else f"{mark}{str(size)[:8]}"
+
+
+def _method(given: dict[str, object]) -> str:
+    method = str(given.get("quant_method", "quantised"))[:32]
+    if method == "bitsandbytes":
+        eight, double = given.get("load_in_8bit"), given.get("bnb_4bit_use_double_quant")
+        return "INT8" if eight is True else "NF4-DQ" if double is True else "NF4"
+    if method == "gptq":
+        if given.get("bits") == 8:
+            return "GPTQ-INT8"
+        return "GPTQ-INT4" + _group(given, "GPTQ-INT4", "-G")
+    if method == "fp8" and given.get("weight_block_size"):
+        return "FP8-BLOCK"
+    name = _METHODS.get(method, method)
+    return name + _group(given, "AWQ", "-G") if name == "AWQ" else name
+
+
+def _plain(tensors: tuple[Tensor, ...]) -> str:
+    """The type most numbers have."""
+    counts: dict[str, int] = {}
     best = "BF16"
     for tensor in tensors:
-        size = sizes.get(tensor.type_name, 0) + tensor.columns * tensor.rows
-        sizes[tensor.type_name] = size
-        if size > sizes.get(best, 0):
+        numbers = counts.get(tensor.type_name, 0) + tensor.columns * tensor.rows
+        counts[tensor.type_name] = numbers
+        if numbers > counts.get(best, 0):
             best = tensor.type_name
-    return best
+    return _PLAIN.get(best, best)

@@ -3,7 +3,7 @@
 Engines round these up in their own ways; their allocators say what they take.
 """
 
-from mathcore.model import ModelSpec
+from mathcore.model import Layer, ModelSpec
 
 F16_BYTES = 2
 F32_BYTES = 4  # recurrent states are kept in full precision
@@ -21,9 +21,18 @@ def cache_bytes(spec: ModelSpec, tokens: int) -> int:
         if layer.kind == "none" or layer.reads >= 0:
             continue
         kept = tokens if layer.kind in _GROWING else min(tokens, layer.window)
-        width = layer.k_elements + layer.v_elements
-        total += kept * (width + layer.index_elements + layer.index_v_elements) * F16_BYTES
+        width, index = layer.k_elements + layer.v_elements, _index(layer)
+        if layer.ratio > 0:  # beside its window, one folded row for `ratio` tokens
+            folded = -(-tokens // layer.ratio)
+            total += folded * (layer.compressed_elements + index) * F16_BYTES
+        else:
+            width += index
+        total += kept * width * F16_BYTES
     return total
+
+
+def _index(layer: Layer) -> int:
+    return layer.index_elements + layer.index_v_elements
 
 
 def growth_bytes(spec: ModelSpec, tokens: int) -> int:

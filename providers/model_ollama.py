@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mathcore.gguf_card import spec_from_gguf
 from mathcore.model import CardError, ModelSpec
-from mathcore.ollama import OllamaName, parse_manifest, parse_name, spec_from_show
+from mathcore.ollama_card import OllamaName, parse_manifest, parse_name, spec_from_show
 from providers.base import ModelError
 from providers.gguf_file import read_header
 

@@ -118,8 +118,8 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
 def count(number: int) -> str:
     """ "8.03B", "135M": parameters with three digits, as model cards write them."""
     for scale, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if number >= scale:
-            shown = number / scale
+        shown = number / scale
+        if shown >= 0.9995:  # what three digits write as 1.00
             return f"{shown:.{2 if shown < 10 else 1 if shown < 100 else 0}f}{letter}"
     return str(number)
 

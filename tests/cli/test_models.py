@@ -66,9 +66,9 @@ def test_show_of_an_unknown_model_is_one_error() -> None:
 
 
 def test_numbers_are_written_as_model_cards_write_them() -> None:
-    assert [count(n) for n in (134_515_008, 8_030_261_248, 70_553_706_496, 1_026_408_232_448)] == [
-        "135M", "8.03B", "70.6B", "1.03T",
-    ]  # fmt: skip
+    written = {134_515_008: "135M", 999_885_952: "1.00B", 8_030_261_248: "8.03B",
+               70_553_706_496: "70.6B", 1_026_408_232_448: "1.03T", 7: "7"}  # fmt: skip
+    assert {number: count(number) for number in written} == written
     assert [tokens(n) for n in (131_072, 2048, 512, 1000, 0)] == ["128k", "2k", "512", "1000", ""]
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import CardError, ModelSpec, Tensor, weigh
+from mathcore import CardError, ModelSpec, weigh
 from mathcore.safetensors import MAX_HEADER_BYTES, layer_of, parse_safetensors, placed
 from mathcore.safetensors_card import quant_name, spec_from_safetensors
+from mathcore.weights import QUANTS
 
 MIB = 1 << 20
 SIZES = {"F32": 4, "BF16": 2, "F8_E4M3": 1, "U8": 1, "U32": 4, "I64": 8}
@@ -82,7 +83,7 @@ def test_a_folder_s_weights_are_exactly_its_files_and_its_layers_the_config_s() 
     assert weights.total_bytes == total
     assert weights.embedding_bytes == 96 * 64 * 2
     assert weights.layer_bytes == ((7 * 64 * 64 + 2 * 64) * 2,) * 2
-    assert (spec.quant, spec.tied, len(spec.layers)) == ("BF16", True, 2)
+    assert (spec.quant, spec.tied, len(spec.layers)) == ("HF-BF16", True, 2)
 
 
 def test_an_output_layer_of_its_own_unties_the_model() -> None:
@@ -133,11 +134,45 @@ def test_a_layer_is_known_by_its_name(name: str, layer: int) -> None:
     assert layer_of(name) == layer
 
 
-def test_methods_of_quantisation_have_their_usual_names() -> None:
-    weights = (Tensor(name="a", columns=8, rows=8, dims=2, type_name="I32"),)
-    assert quant_name({"quantization_config": {"quant_method": "awq", "bits": 4}}, weights) == "AWQ"
-    assert quant_name({"quantization_config": {"quant_method": "fp8"}}, weights) == "FP8"
-    assert quant_name({}, weights) == "I32"
+def test_experts_in_one_tensor_are_counted_by_its_first_size() -> None:
+    names = {"model.layers.0.mlp.experts.gate_up_proj_blocks": ("U8", [8, 4, 2, 16])}
+    tensor = placed(list(parse_safetensors(file_of(names)).tensors))[0]
+    assert (tensor.experts, tensor.rows * tensor.columns) == (8, 8 * 4 * 2 * 16)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "AWQ"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 64}, "AWQ-G64"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "GPTQ-INT4-G32"),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "GPTQ-INT8"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8-BLOCK"),
+        ({"quant_method": "fp8"}, "FP8"), ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "NF4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "INT8"),
+        ({"quant_method": "bitsandbytes", "bnb_4bit_use_double_quant": True}, "NF4-DQ"),
+    ],
+)  # fmt: skip
+def test_a_quantisation_has_the_name_it_is_planned_by(config: dict[str, object], name: str) -> None:
+    assert quant_name({"quantization_config": config}, ()) == name
+    assert name in QUANTS
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [({"bits": 4, "group_size": 64}, "MLX-4bit"), ({"bits": 8, "group_size": 32}, "MLX-8bit-g32"),
+     ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "MLX-mxfp4")],
+)  # fmt: skip
+def test_an_mlx_quantisation_has_the_name_it_is_planned_by(
+    config: dict[str, object], name: str
+) -> None:
+    assert quant_name({"quantization": config}, ()) == name
+    assert name in QUANTS
+
+
+def test_a_method_nobody_knows_keeps_its_own_name() -> None:
+    assert quant_name({"quantization_config": {"quant_method": "new"}}, ()) == "new"
 
 
 def entry(**changes: object) -> bytes:

@@ -152,7 +152,7 @@ def test_a_folder_of_safetensors_weighs_what_its_files_hold(tmp_path: Path) -> N
     spec = resolve(str(tmp_path)).spec
     assert spec == resolve(str(tmp_path / "config.json")).spec
     assert weigh(spec, spec.quant).total_bytes == 16 * 32 * 32 * 2
-    assert spec.quant == "BF16"
+    assert spec.quant == "HF-BF16"
 
 
 def test_a_folder_with_a_file_missing_is_refused_by_its_name(tmp_path: Path) -> None:

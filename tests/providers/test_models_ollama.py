@@ -12,7 +12,7 @@ from providers.base import ModelError
 from providers.model_ollama import server as address
 from providers.models import resolve
 from tests.mathcore.fixtures import write_sparse
-from tests.mathcore.test_ollama import manifest, reply
+from tests.mathcore.test_ollama_card import manifest, reply
 
 HEX = "ab" * 32
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mathcore import CardError, weigh
-from mathcore.ollama import header_from_show, parse_manifest, parse_name, spec_from_show
+from mathcore.ollama_card import header_from_show, parse_manifest, parse_name, spec_from_show
 
 DIGEST = "sha256:" + "ab" * 32
 
