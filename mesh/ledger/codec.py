@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -14,8 +15,17 @@ MAX_INT: Final = 2**53 - 1
 # Our deepest payload nests 5 levels; a bound keeps recursion away from strangers.
 MAX_DEPTH: Final = 16
 
+# Bytes without a long run of digits and with few brackets hold no integer beyond MAX_INT and
+# nest no deeper than MAX_DEPTH; only the others are worth a walk through the value.
+_LONG_DIGITS: Final = re.compile(rb"[0-9]{16}")
+
+
+def _refuse_float(text: str) -> float:
+    raise ValueError(f"float {text[:20]} is not allowed in an event")
+
+
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_DECODER: Final = msgspec.json.Decoder()
+_DECODER: Final = msgspec.json.Decoder(float_hook=_refuse_float)
 
 
 class EncodeError(ValueError):
@@ -44,13 +54,14 @@ def decode(body: bytes) -> dict[str, object]:
         raise DecodeError(f"{len(body)} bytes, an event may have {MAX_EVENT_BYTES}")
     try:
         value = _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise DecodeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise DecodeError("not a JSON object")
+    plain = body.count(b"[") + body.count(b"{") <= MAX_DEPTH and not _LONG_DIGITS.search(body)
     try:
-        again = encode(value)
-    except EncodeError as error:
+        again = _ENCODER.encode(value) if plain else encode(value)
+    except (EncodeError, UnicodeEncodeError) as error:
         raise DecodeError(str(error)) from error
     if again != body:
         raise DecodeError("not canonical: keys unsorted, repeated, or spaced otherwise")

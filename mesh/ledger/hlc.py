@@ -65,5 +65,9 @@ def parse(text: str) -> Stamp:
 
 def timestamp(ms: int) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    text = (EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return f"{_to_the_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(seconds: int) -> str:
+    return (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
