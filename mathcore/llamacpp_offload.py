@@ -18,7 +18,7 @@ from mathcore.llamacpp import (
 )
 from mathcore.llamacpp_cache import layer_cache_bytes
 from mathcore.model import CardError, ModelSpec
-from mathcore.weights import Weights, tensor_bytes
+from mathcore.weights import Weights, weigh
 
 ALL_LAYERS = -1
 
@@ -34,15 +34,6 @@ class Placing:
     gpu_layers: int = ALL_LAYERS  # the output layer counts as one more
     cpu_experts: int = 0  # layers, from the first, whose experts stay in host memory
     split: tuple[int, ...] = (1,)
-
-
-def expert_bytes(spec: ModelSpec, quant: str) -> list[int]:
-    """Bytes of each layer's routed experts."""
-    out = [0] * len(spec.layers)
-    for tensor in spec.tensors:
-        if tensor.experts > 1 and 0 <= tensor.layer < len(out):
-            out[tensor.layer] += tensor_bytes(tensor, quant, spec)
-    return out
 
 
 def card_of(i: int, layers: int, placing: Placing) -> int:
@@ -86,41 +77,39 @@ class Shares:
             self.layers[card] += 1
 
 
-def _shares(
-    spec: ModelSpec, weights: Weights, quant: str, shape: ContextShape, placing: Placing
-) -> Shares:
+def _shares(spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing) -> Shares:
     count = len(spec.layers)
     caches = layer_cache_bytes(plan_of(spec), shape)
-    experts = expert_bytes(spec, quant) if placing.cpu_experts > 0 else [0] * count
+    experts = weights.expert_bytes
     out = Shares(len(placing.split))
     for i in range(count):
         card = card_of(i, count, placing)
         size = weights.layer_bytes[i]
         if card >= 0 and i < placing.cpu_experts:
-            out.host_weights += experts[i]
-            size -= experts[i]
+            out.host_weights += weights.expert_bytes[i]
+            size -= weights.expert_bytes[i]
         out.add(card, size, caches[i] if i < len(caches) else 0)
     inside = 0
     for size in weights.layer_bytes:
         inside += size
     last = card_of(count, count, placing)
-    outside = weights.total_bytes - inside - weights.embedding_bytes
+    outside = weights.total_bytes - inside - weights.host_bytes
     if last >= 0 and weights.tied:
-        outside += weights.embedding_bytes  # a copy beside the host's table
+        outside += weights.output_bytes  # a copy beside the host's table
     out.add(last, outside, 0)
-    out.host_weights += weights.embedding_bytes
+    out.host_weights += weights.host_bytes
     return out
 
 
 def placed_footprint(
-    spec: ModelSpec, weights: Weights, quant: str, shape: ContextShape, placing: Placing
+    spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing
 ) -> Footprint:
     """Terms over all cards, bytes of each card in `cards`, and what host memory holds."""
     if not placing.split or min(placing.split) < 0 or max(placing.split) == 0:
         raise CardError("split", "needs a share above 0 for at least one card")
     if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
         raise CardError("gpu_layers", "and cpu_experts must not be negative")
-    shares = _shares(spec, weights, quant, shape, placing)
+    shares = _shares(spec, weights, shape, placing)
     scratch = compute_bytes(spec, shape)
     cards: list[int] = []
     held, caches, used = 0, 0, 0
@@ -136,7 +125,7 @@ def placed_footprint(
     everything = kv_bytes(plan, shape) + states
     # States of layers in host memory are few; they are counted with its caches.
     state = states * caches // everything if everything > 0 else 0
-    on_host = shares.host_caches > 0 or shares.host_weights > weights.embedding_bytes
+    on_host = shares.host_caches > 0 or shares.host_weights > weights.host_bytes
     host = shares.host_weights + shares.host_caches + output_bytes(spec, shape)
     host += scratch if on_host else host_scratch_bytes(spec, shape)
     return Footprint(
