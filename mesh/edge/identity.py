@@ -50,12 +50,14 @@ def load_or_create(home: Path) -> Identity:
 class Fleet:
     """The fleet this peer belongs to: the key its authority starts at, and who let us in.
 
-    `introducer` and its certificate's signature are trusted until the ledger has been synced once.
+    `introducer`, its certificate's signature, and the `role` it granted us are trusted until the
+    ledger has been synced once.
     """
 
     root: str
     introducer: str = ""
     tls: str = ""
+    role: str = ""
 
 
 def fleet_of(home: Path) -> Fleet | None:

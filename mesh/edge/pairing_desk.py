@@ -129,7 +129,8 @@ class Desk:
 
     async def _entered(self, host: Host) -> dict[str, object]:
         welcome = host.welcome
-        await self._keeper.belong(Fleet(root=welcome.root, introducer=host.key, tls=welcome.tls))
+        fleet = Fleet(root=welcome.root, introducer=host.key, tls=welcome.tls, role=welcome.role)
+        await self._keeper.belong(fleet)
         note_host(self._sightings, host, self._keeper.now())
         return {
             "state": "joined",

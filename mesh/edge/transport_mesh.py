@@ -147,7 +147,10 @@ class Mesh:
 
     def own_role(self) -> str:
         """What this peer may do; an admin as long as it is alone."""
-        return self._keeper.state.members.role(self._who.author)
+        members, fleet = self._keeper.state.members, self._fleet
+        if fleet is not None and fleet.role and self._who.author not in members.grants:
+            return fleet.role  # as we were told; the ledger will say the same, or overrule it
+        return members.role(self._who.author)
 
     def role_of(self, peer_key: bytes) -> str:
         """What a key may do; "" for a stranger."""

@@ -133,6 +133,9 @@ class Machine:
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End the daemon by its pid and wait until it is gone."""
+        if self.starting is not None:
+            self.starting.communicate(timeout=120)
+            self.starting = None
         if not (self.home / "daemon.json").exists():
             return
         try:
