@@ -109,7 +109,7 @@ def _fits_placed(need: Footprint, free_bytes: tuple[int, ...], host_free_bytes: 
 
 
 def gpu_layers(
-    spec: ModelSpec, weights: Weights, quant: str, shape: ContextShape,
+    spec: ModelSpec, weights: Weights, shape: ContextShape,
     free_bytes: tuple[int, ...], host_free_bytes: int,
 ) -> int:  # fmt: skip
     """The most layers cards with these free bytes take (llama.cpp's -ngl), -1 when none works.
@@ -118,20 +118,20 @@ def gpu_layers(
     """
     for layers in range(len(spec.layers) + 1, -1, -1):
         placing = Placing(gpu_layers=layers, split=free_bytes)
-        need = placed_footprint(spec, weights, quant, shape, placing)
+        need = placed_footprint(spec, weights, shape, placing)
         if _fits_placed(need, free_bytes, host_free_bytes):
             return layers
     return -1
 
 
 def cpu_experts(
-    spec: ModelSpec, weights: Weights, quant: str, shape: ContextShape,
+    spec: ModelSpec, weights: Weights, shape: ContextShape,
     free_bytes: tuple[int, ...], host_free_bytes: int,
 ) -> int:  # fmt: skip
     """The fewest layers whose experts must stay on the host (--n-cpu-moe), -1 when none works."""
     for layers in range(len(spec.layers) + 1):
         placing = Placing(cpu_experts=layers, split=free_bytes)
-        need = placed_footprint(spec, weights, quant, shape, placing)
+        need = placed_footprint(spec, weights, shape, placing)
         if _fits_placed(need, free_bytes, host_free_bytes):
             return layers
     return -1

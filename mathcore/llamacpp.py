@@ -148,7 +148,7 @@ def footprint(
             sizes[i] += caches[i] if i < len(caches) else 0
         # The last card also holds the output layer; which one is fullest depends on rounding.
         card = _card_share(sizes, count) + (held - inside) + each
-    beside = weights.embedding_bytes + logits + CPU_OVERHEAD_BYTES + host_scratch_bytes(spec, shape)
+    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_scratch_bytes(spec, shape)
     return Footprint(
         weights_bytes=held, kv_bytes=kv, state_bytes=state, compute_bytes=compute * count,
         overhead_bytes=GPU_OVERHEAD_BYTES * count, host_bytes=beside, card_bytes=card,

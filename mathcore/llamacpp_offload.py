@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape, Footprint
-from mathcore.llamacpp import (
-    compute_bytes,
-    host_scratch_bytes,
-    kv_bytes,
-    output_bytes,
-    plan_of,
-    state_bytes,
-)
-from mathcore.llamacpp_cache import layer_cache_bytes
+from mathcore.llamacpp import compute_bytes, host_scratch_bytes, output_bytes, plan_of
+from mathcore.llamacpp_cache import kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.model import CardError, ModelSpec
-from mathcore.weights import Weights, weigh
+from mathcore.weights import Weights
 
 ALL_LAYERS = -1
 
@@ -80,7 +73,6 @@ class Shares:
 def _shares(spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing) -> Shares:
     count = len(spec.layers)
     caches = layer_cache_bytes(plan_of(spec), shape)
-    experts = weights.expert_bytes
     out = Shares(len(placing.split))
     for i in range(count):
         card = card_of(i, count, placing)

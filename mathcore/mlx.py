@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.footprint import Footprint, pad
-from mathcore.model import CardError, Layer, ModelSpec, Tensor
+from mathcore.model import CardError, Layer, ModelSpec
 
 STEP = 256  # tokens a KV cache grows by
 PREFILL_CHUNK = 2048  # tokens of one prefill step
 ELEMENT = 2  # bytes of a 16-bit number
 KV_GROUP = 64  # numbers of a quantised cache that share a scale and a bias
-ROUTER_BITS, ROUTER_GROUP = 8, 64  # mlx-lm keeps routers at 8 bits
 STATE_ELEMENT = 4  # recurrent states are 32-bit, convolutions the model's own 16
 
 
@@ -32,23 +31,6 @@ class MlxShape:
 def quantised_bits(elements: int, bits: int, group: int) -> int:
     """Bits of numbers stored with a 16-bit scale and bias per group."""
     return elements * bits + elements // group * 32
-
-
-def mlx_weight_bytes(spec: ModelSpec, bits: int, group: int) -> int:
-    """Weights of an affine mlx-lm conversion; 16 bits means none is quantised."""
-    total = 0
-    for tensor in spec.tensors:
-        total += _tensor_bits(tensor, bits, group)
-    return total // 8
-
-
-def _tensor_bits(tensor: Tensor, bits: int, group: int) -> int:
-    numbers = tensor.columns * tensor.rows
-    if tensor.dims < 2 or bits == 16 or tensor.columns % group != 0:
-        return numbers * 8 * ELEMENT
-    if "ffn_gate_inp" in tensor.name:
-        return quantised_bits(numbers, ROUTER_BITS, ROUTER_GROUP)
-    return quantised_bits(numbers, bits, group)
 
 
 def _kept_tokens(layer: Layer, shape: MlxShape) -> int:

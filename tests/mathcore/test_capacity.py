@@ -15,7 +15,7 @@ from mathcore.capacity import (
     with_context,
 )
 from mathcore.llamacpp_cache import CELL_PAD
-from mathcore.llamacpp_offload import Placing, card_of, expert_bytes, placed_footprint
+from mathcore.llamacpp_offload import Placing, card_of, placed_footprint
 from mathcore.ollama import default_context, ollama_shape
 
 
@@ -68,9 +68,7 @@ def test_a_70b_on_two_equal_cards_puts_41_and_39_layers_there() -> None:
     both = Placing(split=(1, 1))
     cards = [card_of(i, 80, both) for i in range(81)]
     assert (cards[:80].count(0), cards[:80].count(1), cards[80]) == (41, 39, 1)
-    need = placed_footprint(
-        LARGE, weigh(LARGE, "Q4_K_M"), "Q4_K_M", ContextShape(context=8192), both
-    )
+    need = placed_footprint(LARGE, weigh(LARGE, "Q4_K_M"), ContextShape(context=8192), both)
     assert need.kv_bytes == (1312 + 1248) * MIB
     assert need.card_bytes == max(need.cards)
 
@@ -83,21 +81,21 @@ def test_unequal_cards_take_layers_in_proportion() -> None:
 
 def test_layers_are_offloaded_from_the_last_and_the_rest_stays_in_host_memory() -> None:
     weights, shape = weigh(LARGE, "Q4_K_M"), ContextShape(context=4096)
-    found = gpu_layers(LARGE, weights, "Q4_K_M", shape, (24 * GIB,), 64 * GIB)
+    found = gpu_layers(LARGE, weights, shape, (24 * GIB,), 64 * GIB)
     assert 0 < found < 81
     for layers, fits in ((found, True), (found + 1, False)):
-        need = placed_footprint(LARGE, weights, "Q4_K_M", shape, Placing(gpu_layers=layers))
+        need = placed_footprint(LARGE, weights, shape, Placing(gpu_layers=layers))
         assert (need.card_bytes <= 24 * GIB) == fits
-    assert gpu_layers(LARGE, weights, "Q4_K_M", shape, (24 * GIB,), GIB) == -1
+    assert gpu_layers(LARGE, weights, shape, (24 * GIB,), GIB) == -1
 
 
 def test_experts_go_to_the_host_before_anything_else() -> None:
     weights, shape = weigh(EXPERTS, "Q4_K_M"), ContextShape(context=8192)
-    found = cpu_experts(EXPERTS, weights, "Q4_K_M", shape, (8 * GIB,), 64 * GIB)
+    found = cpu_experts(EXPERTS, weights, shape, (8 * GIB,), 64 * GIB)
     assert 0 < found < 48
-    moved = sum(expert_bytes(EXPERTS, "Q4_K_M")[:found])
-    none = placed_footprint(EXPERTS, weights, "Q4_K_M", shape, Placing())
-    some = placed_footprint(EXPERTS, weights, "Q4_K_M", shape, Placing(cpu_experts=found))
+    moved = sum(weights.expert_bytes[:found])
+    none = placed_footprint(EXPERTS, weights, shape, Placing())
+    some = placed_footprint(EXPERTS, weights, shape, Placing(cpu_experts=found))
     assert none.weights_bytes - some.weights_bytes == moved
 
 
@@ -110,7 +108,7 @@ def test_every_byte_is_on_some_card_or_the_host(
 ) -> None:
     weights, shape = weigh(EXPERTS, "Q8_0"), ContextShape(context=2048, sequences=2)
     placing = Placing(gpu_layers=layers, cpu_experts=experts, split=tuple(split))
-    need = placed_footprint(EXPERTS, weights, "Q8_0", shape, placing)
+    need = placed_footprint(EXPERTS, weights, shape, placing)
     assert sum(need.cards) == need.total_bytes
     assert need.weights_bytes <= weights.device_bytes
     assert need.weights_bytes + need.host_bytes >= weights.total_bytes
@@ -118,9 +116,7 @@ def test_every_byte_is_on_some_card_or_the_host(
 
 def test_a_split_without_shares_is_refused() -> None:
     with pytest.raises(CardError, match="split"):
-        placed_footprint(
-            SMALL, weigh(SMALL, "F16"), "F16", ContextShape(context=1), Placing(split=(0,))
-        )
+        placed_footprint(SMALL, weigh(SMALL, "F16"), ContextShape(context=1), Placing(split=(0,)))
 
 
 def test_ollama_asks_for_its_own_context_by_memory() -> None:

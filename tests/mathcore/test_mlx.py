@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import GB, GIB, Layer, ModelSpec, spec_from_config
+from mathcore import GB, GIB, Layer, ModelSpec, spec_from_config, weigh
 from mathcore.mlx import (
     MlxShape,
     layer_bytes,
     mlx_footprint,
     mlx_missing_bytes,
-    mlx_weight_bytes,
 )
 
 QWEN3_4B = spec_from_config(
@@ -36,17 +35,15 @@ QWEN3_30B = spec_from_config(
 
 
 @pytest.mark.parametrize(
-    ("spec", "bits", "group", "peak_gb"),
-    [(QWEN3_4B, 16, 64, 9.02), (QWEN3_4B, 8, 64, 5.254), (QWEN3_4B, 6, 64, 4.25),
-     (QWEN3_4B, 5, 32, 4.0), (QWEN3_4B, 5, 64, 3.86), (QWEN3_4B, 4, 32, 3.603),
-     (QWEN3_4B, 4, 64, 3.35), (QWEN3_30B, 8, 64, 33.46), (QWEN3_30B, 6, 64, 25.82),
-     (QWEN3_30B, 5, 64, 22.01), (QWEN3_30B, 4, 64, 18.2)],
+    ("spec", "quant", "peak_gb"),
+    [(QWEN3_4B, "MLX-16bit", 9.02), (QWEN3_4B, "MLX-8bit", 5.254), (QWEN3_4B, "MLX-6bit", 4.25),
+     (QWEN3_4B, "MLX-5bit-g32", 4.0), (QWEN3_4B, "MLX-5bit", 3.86),
+     (QWEN3_4B, "MLX-4bit-g32", 3.603), (QWEN3_4B, "MLX-4bit", 3.35),
+     (QWEN3_30B, "MLX-8bit", 33.46), (QWEN3_30B, "MLX-6bit", 25.82),
+     (QWEN3_30B, "MLX-5bit", 22.01), (QWEN3_30B, "MLX-4bit", 18.2)],
 )  # fmt: skip
-def test_peaks_are_the_published_ones(
-    spec: ModelSpec, bits: int, group: int, peak_gb: float
-) -> None:
-    shape = MlxShape(context=2048 + 128)
-    need = mlx_footprint(spec, mlx_weight_bytes(spec, bits, group), shape)
+def test_peaks_are_the_published_ones(spec: ModelSpec, quant: str, peak_gb: float) -> None:
+    need = mlx_footprint(spec, weigh(spec, quant).total_bytes, MlxShape(context=2048 + 128))
     assert need.total_bytes / GB == pytest.approx(peak_gb, abs=0.1)
 
 
