@@ -235,7 +235,8 @@ class Session:
         if heard is False:
             again = self._admit([(put.sig, put.body) for put in puts])
             events += again.events
-            if all(isinstance(one, gate.Known) for one in again.outcomes):
+            known = all(isinstance(one, gate.Known) for one in again.outcomes)
+            if known and not self._mine(author).fork:  # a branch is known, and in no document
                 raise Rejected("a change that is not the event's", events)
         if heard is not True:
             self._talks.drop(author)
