@@ -24,6 +24,8 @@ PUBLISHED: dict[str, str] = {
     "llama.cpp": "llama.cpp's count of its GGUF",
 }
 
+NATIVE = "HF-BF16"  # unless a row says otherwise
+
 # What people add to a name without meaning another architecture or another quantisation.
 _ENDINGS: tuple[str, ...] = ("-hf", "-instruct", "-chat", "-it", "-base", "-latest", "-v0.1")
 
@@ -38,6 +40,7 @@ class Row:
     parameters: int  # published; text only where there is more
     published: str  # a key of PUBLISHED
     aliases: tuple[str, ...]
+    native: str  # how its publisher ships it, a name of QUANTS; "" where we have no such format
     card: dict[str, object]
 
 
@@ -83,6 +86,7 @@ def _row(given: dict[str, object], known: dict[str, Row]) -> Row:
         parameters=parameters,
         published=str(given["published"]),
         aliases=_texts(given.get("aliases")),
+        native=str(given.get("native", NATIVE)),
         card=card,
     )
 

@@ -1,5 +1,6 @@
 """`fleet models`: the models known by name, what each weighs and what its cache costs."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +12,14 @@ if TYPE_CHECKING:
     from mathcore.catalogue import Row
     from mathcore.model import ModelSpec
 
-# The table's columns; `show` lists every type.
-QUANTS: Final = ("BF16", "Q8_0", "Q4_K_M")
+# The table's columns beside the publisher's own format; `show` lists every one.
+QUANTS: Final = ("Q8_0", "Q4_K_M")
 CACHE_TOKENS: Final = 1024
+# What `show` prints of the types; -o json has every one the model can be stored as.
+COMMON: Final = (
+    "HF-BF16", "FP8", "AWQ", "NVFP4", "MLX-8bit", "MLX-4bit", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M",
+    "Q3_K_M", "Q2_K",
+)
 # Contexts people ask for; a model trained for less gets its own length last.
 CONTEXTS: Final = (4096, 32_768, 131_072)
 
@@ -62,7 +68,7 @@ def emit_models(words: str, output: str) -> None:
     if output == "json":
         emit_json(found)
         return
-    heads = ("MODEL", "PARAMS", "ACTIVE", "CONTEXT", "KV/1K", *QUANTS, "ALSO CALLED")
+    heads = ("MODEL", "PARAMS", "ACTIVE", "CONTEXT", "KV/1K", "NATIVE", *QUANTS, "ALSO CALLED")
     emit_table(heads, [_cells(row) for row in found],
                f"no model here holds {words!r}; a .gguf, a folder, a URL or ollama:NAME works too")
 
@@ -84,8 +90,9 @@ def model_row(row: "Row") -> dict[str, Any]:
         spec = row_spec(row)
     except CardError as error:
         return {**known, "refused": f"{error.field}: {error.text}"}
-    sizes = {quant: weigh(spec, quant).total_bytes for quant in QUANTS}
-    return {**known, **_numbers(spec), "weights_bytes": sizes}
+    quants = [row.native, *QUANTS] if row.native else QUANTS
+    sizes = {quant: weigh(spec, quant).total_bytes for quant in quants}
+    return {**known, **_numbers(spec), "native": row.native, "weights_bytes": sizes}
 
 
 def _numbers(spec: "ModelSpec") -> dict[str, Any]:
@@ -105,9 +112,12 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     from mathcore.units import show_bytes
 
     if "refused" in row:
-        return [row["name"], count(row["published_parameters"]), *[""] * 6, row["refused"]]
+        blanks = [""] * (4 + len(QUANTS))
+        return [row["name"], count(row["published_parameters"]), *blanks, row["refused"]]
     active = row["active_parameters"]
-    sizes = [show_bytes(size) for size in row["weights_bytes"].values()]
+    weights: Mapping[str, int] = row["weights_bytes"]
+    native = f"{show_bytes(weights[row['native']])} {row['native']}" if row["native"] else ""
+    sizes = [native.removesuffix(" HF-BF16"), *(show_bytes(weights[quant]) for quant in QUANTS)]
     return [
         row["name"], count(row["parameters"]),
         count(active) if active != row["parameters"] else "", tokens(row["context_length"]),
@@ -165,8 +175,21 @@ def details(spec: "ModelSpec") -> dict[str, Any]:
         "tied_embeddings": spec.tied,
         "draft_layers": spec.draft_layers,
         "cache_bytes": {str(length): cache_bytes(spec, length) for length in contexts},
-        "weights_bytes": {quant: weigh(spec, quant).total_bytes for quant in quants},
+        "weights_bytes": _weights(spec),
     }
+
+
+def _weights(spec: "ModelSpec") -> dict[str, int]:
+    """Bytes by type: a file's own, else every type the model can be stored as."""
+    from mathcore.model import CardError
+    from mathcore.weights import QUANTS as EVERY
+    from mathcore.weights import weigh
+
+    sizes: dict[str, int] = {}
+    for quant in (spec.quant,) if spec.quant else EVERY:
+        with contextlib.suppress(CardError):  # rows that are no whole groups of that format
+            sizes[quant] = weigh(spec, quant).total_bytes
+    return sizes
 
 
 def _kinds(spec: "ModelSpec") -> dict[str, int]:
@@ -200,7 +223,9 @@ def _print(found: Mapping[str, Any]) -> None:
     for name, value in facts:
         click.echo(f"{name:13} {clean(value)}")
     click.echo()
-    sizes = [[quant, show_bytes(size)] for quant, size in found["weights_bytes"].items()]
+    weights: Mapping[str, int] = found["weights_bytes"]
+    shown = [quant for quant in COMMON if quant in weights] if len(weights) > 1 else list(weights)
+    sizes = [[quant, show_bytes(weights[quant])] for quant in shown]
     emit_table(("WEIGHTS", "SIZE"), sizes, "")
     click.echo()
     cached: Mapping[str, int] = found["cache_bytes"]

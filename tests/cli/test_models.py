@@ -39,9 +39,16 @@ def test_programs_read_the_same_as_numbers(args: tuple[str, ...]) -> None:
     found = json.loads(said(*args))
     assert [row["name"] for row in found] == ["phi-4-mini"]
     assert found[0]["parameters"] == pytest.approx(found[0]["published_parameters"], rel=0.01)
-    assert found[0]["weights_bytes"]["Q8_0"] < found[0]["weights_bytes"]["BF16"]
+    assert found[0]["weights_bytes"]["Q8_0"] < found[0]["weights_bytes"]["HF-BF16"]
     assert found[0]["cache_bytes_per_1k_tokens"] == 2 * 32 * 8 * 128 * 2 * 1024
     assert found[0]["repository"] == "microsoft/Phi-4-mini-instruct"
+
+
+def test_a_model_s_own_format_is_named_where_it_is_not_sixteen_bits() -> None:
+    """openai/gpt-oss-20b's safetensors are 13.76 GB."""
+    assert "12.8 GiB MXFP4" in said("gpt-oss-20b")
+    found = json.loads(said("gpt-oss-20b", "-o", "json"))[0]
+    assert found["weights_bytes"][found["native"]] == pytest.approx(13.76e9, rel=0.001)
 
 
 def test_show_tells_one_model_in_full() -> None:

@@ -8,6 +8,7 @@ from mathcore import find_model, model_names, weigh
 from mathcore.catalogue import PUBLISHED, Row, canonical, expand, find_row, row_spec, rows, search
 from mathcore.catalogue_match import match_model
 from mathcore.sizes import cache_bytes, growth_bytes
+from mathcore.weights import QUANTS
 
 NAMES = [row.name for row in rows()]
 
@@ -38,6 +39,7 @@ def test_the_config_gives_the_published_number_of_parameters(name: str) -> None:
     assert 0 < spec.active_parameters <= spec.parameters
     assert spec.context_length > 0
     assert found.published in PUBLISHED
+    assert found.native in ("", *QUANTS)
     assert found.repo.count("/") == 1
     assert growth_bytes(spec, 1024) <= cache_bytes(spec, 1024)
 
