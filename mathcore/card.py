@@ -4,28 +4,40 @@ An absent field is filled only where the library itself defines its value; never
 """
 
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.defaults import with_defaults
 from mathcore.convert.registry import find_converter
 from mathcore.fields import Fields
 from mathcore.gguf_card import spec_from_parts
 from mathcore.model import CardError, ModelSpec
 
-# Where multimodal cards keep their language model.
-_NESTED: tuple[str, ...] = ("text_config", "llm_config", "language_config")
+# Where multimodal cards keep their language model; a speaking one keeps it in its thinker.
+_NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
+MAX_DEPTH = 4  # of configs in configs; real ones have two
 
 
-def flatten(card: dict[str, object]) -> dict[str, object]:
-    """The language model of a nested config, its own fields first."""
+def _inner(card: dict[str, object]) -> dict[str, object] | None:
+    """The config inside this one, if there is one."""
     for place in _NESTED:
         nested = card.get(place)
         if nested is None:
             continue
         if not isinstance(nested, dict):
             raise CardError(place, "is not an object")
-        merged: dict[str, object] = dict(card)
-        for key, value in nested.items():
-            merged[str(key)] = value
-        return merged
-    return card
+        return {str(key): value for key, value in nested.items()}
+    return None
+
+
+def flatten(card: dict[str, object]) -> dict[str, object]:
+    """The language model of a nested config, its own fields and its class's defaults first."""
+    found = dict(card)
+    for _ in range(MAX_DEPTH):
+        nested = _inner(found)
+        if nested is None:
+            return found
+        for place in _NESTED:
+            found.pop(place, None)
+        found.update(with_defaults(nested))
+    raise CardError("text_config", f"is nested more than {MAX_DEPTH} deep")
 
 
 def convert(card: dict[str, object]) -> Conversion:

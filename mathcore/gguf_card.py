@@ -43,7 +43,8 @@ def _with_experts(tensors: tuple[Tensor, ...], experts: int) -> tuple[Tensor, ..
     """Tensors of a file, those of stacked experts marked as such."""
     out: list[Tensor] = []
     for tensor in tensors:
-        if experts > 1 and "_exps." in tensor.name and tensor.experts == 1:
+        stacked = tensor.dims > 1 and "_exps." in tensor.name and tensor.experts == 1
+        if experts > 1 and stacked:
             if tensor.rows % experts != 0:
                 raise CardError(tensor.name, f"its rows are no multiple of {experts} experts")
             tensor = Tensor(

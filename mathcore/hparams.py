@@ -103,8 +103,8 @@ def make_layer(
 ) -> Layer:
     """Layer i with plain K and V and the feed-forward its tensors show.
 
-    `kind` as in Layer; a layer without KV heads becomes "none". `caches` false: it keeps nothing
-    of its own (it reads layer `reads`).
+    `kind` as in Layer. A layer without KV heads still counts as attention: llama.cpp pads its V
+    when that is transposed. `caches` false: it keeps nothing of its own (it reads layer `reads`).
     """
     near = kind in ("sliding", "chunked")
     k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if near else (h.k_dim, h.v_dim)
@@ -112,7 +112,7 @@ def make_layer(
     kept = kv_heads if caches else 0
     wide = _width(h, i, "ffn_down_exps")
     return Layer(
-        kind=kind if kv_heads > 0 else "none",
+        kind=kind,
         heads=h.heads[i], kv_heads=kv_heads, head_dim=k_dim, v_head_dim=v_dim,
         k_elements=kept * k_dim, v_elements=kept * v_dim,
         window=window if near else 0, reads=reads,

@@ -50,7 +50,6 @@ _SHAPES: dict[str, Shape] = {
     ),
     "mistral": Shape(arch="llama", need_kv=True, llama3=True),
     "ministral3": Shape(arch="mistral3", need_kv=True),
-    "ministral": Shape(arch="mistral3", need_kv=True),
     "qwen2": Shape(arch="qwen2", need_kv=True, qkv_bias="1", window_flag=True),
     "qwen3": Shape(
         arch="qwen3", need_kv=True, need_head_dim=True, qkv_bias="attention_bias",
@@ -149,7 +148,9 @@ def _extra_keys(b: Build, f: Fields) -> None:
     """What one architecture's loader also wants."""
     if b.arch == "apertus":
         for name in ("alpha_n", "alpha_p", "beta", "eps"):
-            b.key("xielu." + name, [1.0] * b.s.layers)
+            b.metadata["xielu." + name] = [1.0] * b.s.layers
+    elif b.arch == "granite":
+        b.key("logit_scale", 1.0)
     elif b.arch == "exaone4" and f.has("sliding_window"):
         b.key("attention.sliding_window", f.whole("sliding_window"))
         b.key("attention.sliding_window_pattern", _exaone_pattern(f, b.s.layers))
@@ -248,7 +249,7 @@ def _exaone(f: Fields) -> Conversion:
 def _minicpm(f: Fields) -> Conversion:
     """Dense, or with experts in every layer."""
     b = Build("minicpm", sizes(f))
-    count = f.whole_or("num_experts", 0, 0)
+    count = f.whole("num_experts", 0) if f.has("num_experts_per_tok") else 0
     if count > 0:
         b.moe_keys(count, f.whole("num_experts_per_tok", 1, count), b.s.feed_forward)
     for i in range(b.s.layers):
@@ -285,7 +286,7 @@ def _glm4(f: Fields) -> Conversion:
     dense_only(f)
     s, turned = _glm_sizes(f)
     b = Build("glm4", s, turned)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias)

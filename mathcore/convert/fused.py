@@ -233,9 +233,9 @@ def _falcon(f: Fields) -> Conversion:
 
 
 def _bloom(f: Fields) -> Conversion:
-    hidden = f.whole("n_embed") if f.has("n_embed") else f.whole("hidden_size")
-    layers = "n_layer" if f.has("n_layer") else "num_hidden_layers"
-    head_field = "n_head" if f.has("n_head") else "num_attention_heads"
+    hidden = f.whole("hidden_size") if f.has("hidden_size") else f.whole("n_embed")
+    layers = "num_hidden_layers" if f.has("num_hidden_layers") else "n_layer"
+    head_field = "num_attention_heads" if f.has("num_attention_heads") else "n_head"
     heads = f.whole(head_field)
     s = Sizes(
         vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole(layers, 1, MAX_LAYERS),

@@ -96,7 +96,7 @@ def _gemma3n_top(b: Build, inputs: int, side: int) -> None:
 
 def _deep(name: str, columns: int, rows: int, deep: int) -> Tensor:
     """Three dimensions, none of them experts."""
-    return Tensor(name=name, columns=columns, rows=rows * deep, dims=3)
+    return Tensor(name=name, columns=columns, rows=rows * deep, dims=3, planes=deep)
 
 
 def _per_layer_top(b: Build, side: int) -> None:
@@ -194,11 +194,11 @@ def _gemma4(f: Fields) -> Conversion:
     widths = _gemma4_widths(f, layers, own)
     _gemma4_keys(b, f, near, layers - own)
     b.key("feed_forward_length", widths)
-    count = f.whole_or("num_experts", 0, 0) if f.flag_or("enable_moe_block", False) else 0
+    count = f.whole("num_experts", 2) if f.flag_or("enable_moe_block", False) else 0
     width = 0
     if count > 0:
-        field = "moe_intermediate_size" if f.has("moe_intermediate_size") else (
-            "expert_intermediate_size")  # fmt: skip
+        old = "expert_intermediate_size"
+        field = old if f.has(old) else "moe_intermediate_size"
         width = f.whole(field)
         b.moe_keys(count, f.whole("top_k_experts", 1, count), width)
     side = f.whole_or("hidden_size_per_layer_input", 0, 0)

@@ -13,6 +13,8 @@ from mathcore.convert.parts import Build, every, no_window, sizes, sliding_layer
 from mathcore.convert.rope import add_long, rotated
 from mathcore.fields import Fields
 
+_SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPE_SIGMOID
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Experts:
     shared: int = 0
     dense: int = 0  # leading layers without experts
     bias: bool = False  # a trained correction of the router's choice
+    sigmoid: bool = False  # llama.cpp wants to be told how the router scores
 
 
 def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
@@ -35,6 +38,8 @@ def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per
 def moe_keys(b: Build, e: Experts) -> None:
     b.moe_keys(e.count, e.used, e.width)
     b.key("leading_dense_block_count", e.dense)
+    if e.sigmoid:
+        b.key("expert_gating_func", _SIGMOID)
     if e.shared > 0:
         b.key("expert_shared_feed_forward_length", e.shared)
         b.key("expert_shared_count", e.shared // e.width if e.shared % e.width == 0 else 1)
@@ -134,6 +139,8 @@ def _phimoe(f: Fields) -> Conversion:
     b = Build("phimoe", sizes(f, need_kv=True))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     bias = f.flag_or("attention_bias", False)
+    if not f.flag_or("lm_head_bias", False):
+        raise f.fault("lm_head_bias", "false is no model llama.cpp loads")
     moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
@@ -162,6 +169,7 @@ def _minimax_m2(f: Fields) -> Conversion:
     b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
+    b.key("expert_gating_func", _SIGMOID)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -177,7 +185,7 @@ def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> 
     e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
         count=e.count, used=e.used, width=e.width, shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0), bias=bias,
+        dense=f.whole_or(dense, 0, 0), bias=bias, sigmoid=bias,
     )  # fmt: skip
 
 
@@ -247,7 +255,7 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", width)
     b.key("expert_shared_count", shared)
-    b.key("expert_gating_func", 2)
+    b.key("expert_gating_func", _SIGMOID)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.fused_attention(i)

@@ -111,7 +111,7 @@ def _ernie_moe(f: Fields) -> Conversion:
 
 def _dense_start(f: Fields, layers: int) -> int:
     """Layers without experts at the start; transformers 5 lists kinds instead of counting."""
-    if f.has("first_k_dense_replace"):
+    if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
         return f.whole("first_k_dense_replace", 0, layers)
     kinds = f.texts("mlp_layer_types", layers)
     dense = kinds.index("sparse") if "sparse" in kinds else layers
@@ -176,6 +176,7 @@ def _smallthinker(f: Fields) -> Conversion:
     used = "moe_num_active_primary_experts"
     e = find_experts(f, "moe_num_primary_experts", "moe_ffn_hidden_size", used)
     moe_keys(b, e)
+    b.key("expert_gating_func", 2)
     layout = f.wholes("sliding_window_layout", s.layers, 0, 1)
     if 1 in layout:
         if layout != [0 if i % 4 == 0 else 1 for i in range(s.layers)]:
