@@ -1,5 +1,6 @@
 """The planner's arithmetic: bytes, seconds and money. Pure, and compiled when it can be."""
 
+from mathcore.answer import Placement, Plan, Refusal
 from mathcore.card import spec_from_config
 from mathcore.catalogue import find_model, model_names
 from mathcore.device import DeviceSpec
@@ -8,7 +9,7 @@ from mathcore.footprint import ContextShape, Footprint
 from mathcore.hardware import GpuFacts, lookup_gpu
 from mathcore.llamacpp import footprint
 from mathcore.model import CardError, Layer, ModelSpec, Tensor
-from mathcore.planner import Placement, Plan, Refusal, plan
+from mathcore.planner import plan
 from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd
 from mathcore.render import placement_dict, plan_dict
 from mathcore.roofline import Band

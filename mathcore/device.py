@@ -29,3 +29,5 @@ class DeviceSpec:
     ram_free_bytes: int
     ram_bandwidth_bytes_per_s: int
     rate: Rate
+    host: str = ""  # devices of one host share its RAM and its links
+    wait_ms: int = 0  # until the job that holds it is expected to end

@@ -36,12 +36,12 @@ class Query:
     model: ModelSpec
     model_ref: str
     quant: str | None = None
-    kv_type: str | None = None
+    kv_type: str | None = None  # None: 16 bits; "auto": whichever serves the objective
     batch: int = 1
     context: int = 4096  # tokens per sequence, prompt and answer together
     prompt_tokens: int = 512
     tokens: int = 128  # generated per sequence
     engine: str | None = None
     limits: Limits = NO_LIMITS
-    objective: str = "cheapest"
+    objective: str = "balanced"
     on: str | None = None

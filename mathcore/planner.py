@@ -1,107 +1,45 @@
 """Where a query can run, best first, and for every other device why not.
 
-One device at a time: memory decides first, then the deadline, then cost and speed.
+Devices alike in everything but price and name are searched once: every engine, quantisation,
+cache type and layout is sized and timed, what another one beats in every way is dropped, and each
+device chooses from the rest by the objective, within the limits.
 """
 
-from dataclasses import dataclass
-from typing import final
-
+from mathcore.answer import Layout, Placement, Plan, Refusal
 from mathcore.device import DeviceSpec
+from mathcore.engines import AUTO, ENGINES, FAMILIES, family_of
 from mathcore.fleet import Query
-from mathcore.footprint import ContextShape, Footprint
-from mathcore.llamacpp import footprint
-from mathcore.llamacpp_cache import cache_refusal
-from mathcore.price import cost_nusd
-from mathcore.roofline import (
-    Band,
-    decode_step_s,
-    prefill_s,
-    prior_of,
-    rate_band,
-    time_band,
+from mathcore.limits import (
+    cost_refusal,
+    late_refusal,
+    price_refusal,
+    quality_refusal,
+    rate_refusal,
+    refuse,
 )
-from mathcore.units import GIB, show_bytes, show_ms
-from mathcore.weights import GGUF_QUANTS, LADDER, Weights, quant_fault, weigh
+from mathcore.llamacpp_cache import cache_refusal
+from mathcore.pareto import mark_pareto
+from mathcore.price import cost_nusd
+from mathcore.roofline import Band, rate_band
+from mathcore.search import Option, Search
+from mathcore.units import GIB, HOUR_MS, NUSD, show_bytes
+from mathcore.weights import quant_fault
 
-ENGINE = "llama.cpp"  # the one whose memory we know exactly so far
 # llama.cpp's own --fit-target leaves 1 GiB; on a small device that would call everything tight,
 # and what grows beside us (graphs, a desktop) grows with the device, so at most 5 % of it.
 MARGIN_BYTES = GIB
 MARGIN_SHARE = 20
-# A cold start: process and backend, then the weights from disk. Assumed, not measured.
-START_S = 0.5
-LOAD_BYTES_PER_S = 2_000_000_000
+# What the balanced objective takes an hour of waiting for.
+WAITING_NUSD_PER_HOUR = NUSD
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """One device that can do it. Rates are of the whole batch; a p90 is the promise."""
-
-    device_id: str
-    name: str
-    provider: str
-    engine: str
-    quant: str
-    fit: str  # "fit" | "tight"
-    footprint: Footprint
-    free_bytes: int
-    tokens_per_s: Band
-    prefill_tokens_per_s: Band
-    duration_ms: Band
-    cost_nusd: Band
-    basis: str
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One device that cannot, and why."""
-
-    device_id: str
-    name: str
-    code: str
-    text: str
-    missing_bytes: int = 0
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The answer: placements best first, refusals by device."""
-
-    query: Query
-    placements: tuple[Placement, ...]
-    refusals: tuple[Refusal, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A quantisation to try, weighed once for all devices."""
-
-    quant: str
-    weights: Weights
-
-
-def _candidates(query: Query) -> list[Candidate]:
-    spec = query.model
-    if spec.quant:
-        names = [spec.quant] if query.quant in (None, spec.quant) else []
-    elif query.quant is not None:
-        names = [query.quant] if query.quant in GGUF_QUANTS else []
-    else:
-        names = list(LADDER)
-    return [Candidate(quant=name, weights=weigh(spec, name)) for name in names]
-
-
-def _query_refusal(query: Query) -> tuple[str, str]:
+def query_refusal(query: Query) -> tuple[str, str]:
     """(code, text) when no device at all could run the query, else two empty texts."""
     engine, spec = query.engine, query.model
     if query.batch < 1 or query.context < 1 or query.tokens < 1 or query.prompt_tokens < 0:
         return "NoFit(ctx)", "batch, context and tokens must be at least 1"
-    if engine is not None and engine != ENGINE:
-        return "NoFit(backend)", f"memory of {engine} cannot be planned yet, only of {ENGINE}"
+    if engine is not None and engine not in FAMILIES:
+        return "NoFit(backend)", f"unknown engine {engine}: known are {', '.join(ENGINES)}"
     if query.prompt_tokens + query.tokens > query.context:
         need = query.prompt_tokens + query.tokens
         return "NoFit(ctx)", f"{need} tokens do not fit a context of {query.context}"
@@ -110,28 +48,27 @@ def _query_refusal(query: Query) -> tuple[str, str]:
     if spec.quant and query.quant not in (None, spec.quant):
         return "NoFit(quant)", f"the file holds {spec.quant}, not {query.quant}"
     if query.quant is not None and not spec.quant:
-        fault = quant_fault(spec, query.quant, "gguf")
+        fault = quant_fault(spec, query.quant, FAMILIES[engine] if engine else "")
         if fault:
             return "NoFit(quant)", fault
-    refusal = cache_refusal(spec, query.kv_type or "f16")
+    named = query.kv_type not in (None, AUTO) and engine in (None, "llama.cpp", "ollama")
+    refusal = cache_refusal(spec, query.kv_type or "") if named else ""
     return ("NoFit(backend)", refusal) if refusal else ("", "")
 
 
-def _device_refusal(query: Query, device: DeviceSpec) -> tuple[str, str]:
+def device_refusal(query: Query, device: DeviceSpec) -> tuple[str, str]:
+    """(code, text) when this device is out whatever the layout."""
     if query.on is not None and query.on not in (device.device_id, device.name):
         return "NotChosen", f"the job was asked to run on {query.on}"
-    if ENGINE not in device.engines:
+    wanted = ENGINES if query.engine is None else (query.engine,)
+    if query.quant is not None and not query.model.quant:
+        wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
+    if not any(engine in device.engines for engine in wanted):
         have = ", ".join(device.engines) if device.engines else "none"
-        return "NoFit(backend)", f"{ENGINE} is not available here (engines: {have})"
+        return "NoFit(backend)", f"{' or '.join(wanted)} is not available here (engines: {have})"
     if device.bandwidth_bytes_per_s < 1 or device.count < 1:
         return "NoFit(backend)", "its memory bandwidth is unknown, so its speed cannot be planned"
     return "", ""
-
-
-def _refuse(device: DeviceSpec, code: str, text: str, missing: int = 0) -> Refusal:
-    return Refusal(
-        device_id=device.device_id, name=device.name, code=code, text=text, missing_bytes=missing
-    )
 
 
 def margin_bytes(free_bytes: int) -> int:
@@ -139,105 +76,105 @@ def margin_bytes(free_bytes: int) -> int:
     return min(MARGIN_BYTES, free_bytes // MARGIN_SHARE)
 
 
-def _memory_refusal(device: DeviceSpec, need: Footprint) -> Refusal | None:
-    missing = need.card_bytes - device.free_bytes
-    each = " per card" if device.count > 1 else ""
-    if missing > 0:
+def _memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
+    if nearest is None:
+        return refuse(device, "NoFit(backend)", "no engine here can load these weights")
+    need = nearest.footprint
+    each = " per card" if nearest.cards > 1 else ""
+    if nearest.spare_bytes < 0:
         text = (
-            f"needs {show_bytes(need.card_bytes)}{each}, {show_bytes(device.free_bytes)} free: "
-            f"{show_bytes(missing)} missing"
+            f"{nearest.quant} needs {show_bytes(need.card_bytes)}{each}, "
+            f"{show_bytes(device.free_bytes)} free: {show_bytes(-nearest.spare_bytes)} missing"
         )
-        return _refuse(device, "NoFit(mem)", text, missing * device.count)
-    beside = need.host_bytes - device.ram_free_bytes
-    if device.kind == "gpu" and device.ram_free_bytes > 0 and beside > 0:
-        text = (
-            f"needs {show_bytes(need.host_bytes)} of host memory, "
-            f"{show_bytes(device.ram_free_bytes)} free: {show_bytes(beside)} missing"
-        )
-        return _refuse(device, "NoFit(mem)", text, beside)
-    return None
-
-
-def _shape(query: Query) -> ContextShape:
-    kv_type = query.kv_type or "f16"
-    return ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
-
-
-def _place(query: Query, device: DeviceSpec, option: Candidate, need: Footprint) -> Placement:
-    prior, spec = prior_of(device), query.model
-    layers, weights = len(spec.layers), option.weights
-    # Half the answer is in the cache on average; the embedding table is read one row at a time.
-    depth = query.prompt_tokens + query.tokens // 2
-    cache = need.kv_bytes * depth // query.context
-    read = weights.total_bytes - (0 if weights.tied else weights.embedding_bytes)
-    step = decode_step_s(device, prior, read, cache, layers, spec.active_parameters, query.batch)
-    prompt_total = query.prompt_tokens * query.batch
-    first = time_band(
-        prefill_s(device, prior, spec.active_parameters, prompt_total, layers),
-        prior.prefill_spread,
+        return refuse(device, "NoFit(mem)", text, -nearest.spare_bytes * nearest.cards)
+    text = (
+        f"{nearest.quant} needs {show_bytes(need.host_bytes)} of host memory, "
+        f"{show_bytes(device.ram_free_bytes)} free: "
+        f"{show_bytes(-nearest.host_spare_bytes)} missing"
     )
-    rest = time_band(step * query.tokens, prior.spread)
-    start = time_band(START_S + weights.total_bytes / LOAD_BYTES_PER_S, 1.0)
-    duration = Band(
-        p10=1000.0 * (first.p10 + rest.p10 + start.p10),
-        p50=1000.0 * (first.p50 + rest.p50 + start.p50),
-        p90=1000.0 * (first.p90 + rest.p90 + start.p90),
-    )
-    remains = device.free_bytes - need.card_bytes
-    return Placement(
-        device_id=device.device_id,
-        name=device.name,
-        provider=device.provider,
-        engine=ENGINE,
-        quant=option.quant,
-        fit="fit" if remains >= margin_bytes(device.free_bytes) else "tight",
-        footprint=need,
-        free_bytes=device.free_bytes * device.count,
-        tokens_per_s=rate_band(float(query.tokens * query.batch), rest),
-        prefill_tokens_per_s=rate_band(float(prompt_total), first),
-        duration_ms=duration,
-        cost_nusd=Band(
-            p10=float(cost_nusd(device.rate, int(duration.p10))),
-            p50=float(cost_nusd(device.rate, int(duration.p50))),
-            p90=float(cost_nusd(device.rate, int(duration.p90))),
-        ),
-        basis=f"prior: {prior.name}, bandwidth {device.bandwidth_basis}",
-    )
+    return refuse(device, "NoFit(mem)", text, -nearest.host_spare_bytes)
 
 
-def _late(query: Query, device: DeviceSpec, placed: Placement) -> Refusal | None:
-    """The deadline is held against p90: a promise kept nine times in ten."""
-    limit = query.limits.max_latency_ms
-    if limit is None or placed.duration_ms.p90 <= float(limit):
-        return None
-    late = show_ms(int(placed.duration_ms.p90))
-    return _refuse(device, "TooSlow", f"takes up to {late} (p90), {show_ms(limit)} allowed")
+def _cost(device: DeviceSpec, ms: float) -> float:
+    return float(cost_nusd(device.rate, int(ms)))
 
 
-def _try(query: Query, device: DeviceSpec, options: list[Candidate]) -> Placement | Refusal:
-    """The best quantisation that fits, else the best that is tight, else the last refusal."""
-    tight: Placement | None = None
-    refusal = _refuse(device, "NoFit(backend)", "nothing to try")
+def score(query: Query, option: Option, cost: float) -> float:
+    """Smaller is better, by the query's objective; one number for all devices."""
+    duration = option.duration_ms.p50
+    if query.objective == "fastest":
+        return duration
+    if query.objective == "cheapest":
+        return cost
+    return (cost + duration * WAITING_NUSD_PER_HOUR / HOUR_MS) * option.worth
+
+
+def _broken(query: Query, device: DeviceSpec, option: Option) -> Refusal | None:
+    """The first limit this option breaks here."""
+    limits = query.limits
+    no = late_refusal(limits, device, option.duration_ms, option.first_ms)
+    if no is None:
+        each = query.tokens / option.timed.rest_s.p90 if option.timed.rest_s.p90 > 0.0 else 0.0
+        no = rate_refusal(limits, device, each)
+    if no is None and limits.max_cost_nusd is not None:
+        no = cost_refusal(limits, device, _cost(device, option.duration_ms.p90))
+    if no is None:
+        no = quality_refusal(limits, device, option.layout.quant, option.quality)
+    return no
+
+
+def _choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | Refusal:
+    """The best option within the limits; the last refusal where there is none."""
+    best: Option | None = None
+    least: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    refusal: Refusal | None = None
     for option in options:
-        need = footprint(query.model, option.weights, _shape(query), device.kind, device.count)
-        no = _memory_refusal(device, need)
+        no = _broken(query, device, option)
         if no is not None:
-            refusal = no
+            refusal = refusal if refusal is not None else no
             continue
-        placed = _place(query, device, option, need)
-        no = _late(query, device, placed)
-        if no is not None:
-            refusal = no
-            continue
-        if placed.fit == "fit":
-            return placed
-        if tight is None:
-            tight = placed
-    return tight if tight is not None else refusal
+        cost = _cost(device, option.duration_ms.p50)
+        own = (score(query, option, cost), option.duration_ms.p50, option.nats)
+        if best is None or own < least:
+            best, least = option, own
+    if best is not None:
+        return best
+    return refusal if refusal is not None else refuse(device, "NoFit(backend)", "nothing to try")
 
 
-def _rank(placed: Placement) -> tuple[float, float, str]:
-    return (placed.cost_nusd.p50, placed.duration_ms.p50, placed.device_id)
+def _placement(query: Query, device: DeviceSpec, option: Option) -> Placement:
+    layout, timed, duration = option.layout, option.timed, option.duration_ms
+    return Placement(
+        device_id=device.device_id, name=device.name, provider=device.provider, layout=layout,
+        fit="fit" if layout.spare_bytes >= margin_bytes(device.free_bytes) else "tight",
+        free_bytes=device.free_bytes * layout.cards,
+        tokens_per_s=rate_band(float(query.tokens * query.batch), timed.rest_s),
+        prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
+        ttft_ms=option.first_ms, duration_ms=duration, wait_ms=device.wait_ms,
+        cost_nusd=Band(
+            p10=_cost(device, duration.p10), p50=_cost(device, duration.p50),
+            p90=_cost(device, duration.p90),
+        ),
+        quality=option.quality, basis=timed.basis, terms=timed.terms, pareto=False,
+        score=score(query, option, _cost(device, duration.p50)),
+    )  # fmt: skip
+
+
+def _answer(search: Search, device: DeviceSpec) -> Placement | Refusal:
+    no = price_refusal(search.query, device)
+    if no is not None:
+        return no
+    answers = search.answers(device)
+    if not answers.options:
+        return _memory_refusal(device, answers.nearest)
+    chosen = _choose(search.query, device, answers.options)
+    if isinstance(chosen, Refusal):
+        return chosen
+    return _placement(search.query, device, chosen)
+
+
+def _rank(placed: Placement) -> tuple[float, float, float, str]:
+    return (placed.score, placed.duration_ms.p50, placed.cost_nusd.p50, placed.device_id)
 
 
 def _refusal_order(refusal: Refusal) -> str:
@@ -245,21 +182,25 @@ def _refusal_order(refusal: Refusal) -> str:
 
 
 def plan(query: Query, devices: list[DeviceSpec]) -> Plan:
-    """Cheapest first, then fastest, then by id; the order of `devices` does not matter."""
-    code, text = _query_refusal(query)
-    options = _candidates(query) if not code else []
+    """Best first by the objective, then by id; the order of `devices` does not matter."""
+    code, text = query_refusal(query)
+    search = Search(query)
     placements: list[Placement] = []
     refusals: list[Refusal] = []
     for device in devices:
-        here, why = _device_refusal(query, device)
-        if here or code:
-            refusals.append(_refuse(device, here or code, why or text))
+        here, why = device_refusal(query, device)
+        if here == "NotChosen" or (here and not code):
+            refusals.append(refuse(device, here, why))
             continue
-        answer = _try(query, device, options)
+        if code:
+            refusals.append(refuse(device, code, text))
+            continue
+        answer = _answer(search, device)
         if isinstance(answer, Placement):
             placements.append(answer)
         else:
             refusals.append(answer)
+    placements = mark_pareto(placements)
     placements.sort(key=_rank)
     refusals.sort(key=_refusal_order)
     return Plan(query=query, placements=tuple(placements), refusals=tuple(refusals))

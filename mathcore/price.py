@@ -64,3 +64,8 @@ def cost_nusd(rate: Rate, duration_ms: int) -> int:
     hours = months * HOURS_PER_MONTH
     wear = _lost_nusd(rate) * duration_ms * 1000  # over hours * 1000 * HOUR_MS
     return _round(wear + energy * hours, hours * 1000 * HOUR_MS)
+
+
+def hourly_nusd(rate: Rate) -> int:
+    """What an hour costs."""
+    return cost_nusd(rate, HOUR_MS)

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from mathcore.engines import bits_of
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,12 @@ _WITH_IMATRIX: dict[str, float] = {
     "IQ2_S": 0.439197, "IQ2_XS": 0.546290, "IQ2_XXS": 0.812022, "IQ1_M": 1.393084,
     "IQ1_S": 2.211278,
 }  # fmt: skip
-_EXACT: tuple[str, ...] = ("F32", "F16", "BF16")
+_EXACT: tuple[str, ...] = ("F32", "F16", "BF16", "HF-F32", "HF-BF16", "HF-F16", "MLX-16bit")
+
+# What a plan sorts by where nobody measured: about the loss of the ggml types of those bits.
+# A judgement, shown as such; `loss_of` stays None.
+_ASSUMED: dict[int, float] = {2: 0.5, 3: 0.12, 4: 0.035, 5: 0.015, 6: 0.008, 8: 0.003}
+UNKNOWN_NATS = 0.5
 
 
 def _table() -> dict[str, QualityLoss]:
@@ -52,17 +59,33 @@ def _table() -> dict[str, QualityLoss]:
         out[name] = QualityLoss(nats=nats, source=_IMATRIX)
     # 5.47 unquantised, 5.60 AWQ, 5.63 GPTQ with reordering.
     out["AWQ"] = QualityLoss(nats=math.log(5.60 / 5.47), source=_AWQ)
-    out["GPTQ"] = QualityLoss(nats=math.log(5.63 / 5.47), source=_AWQ)
+    out["GPTQ-INT4"] = QualityLoss(nats=math.log(5.63 / 5.47), source=_AWQ)
     # 7.547 unquantised, 7.62 row-wise FP8, 7.61 MXFP8, 8.44 NVFP4 weights and activations.
-    out["FP8"] = QualityLoss(nats=math.log(7.62 / 7.547), source=_AO)
+    for name in ("FP8", "FP8-ROW"):
+        out[name] = QualityLoss(nats=math.log(7.62 / 7.547), source=_AO)
     out["MXFP8"] = QualityLoss(nats=math.log(7.61 / 7.547), source=_AO)
     out["NVFP4"] = QualityLoss(nats=math.log(8.44 / 7.547), source=_AO)
     return out
 
 
 LOSSES: dict[str, QualityLoss] = _table()
+# Just below Q4_K_M (0.969): under it answers degrade visibly, so a plan goes there only by name.
+USUAL_QUALITY = 0.965
 
 
 def loss_of(quant: str) -> QualityLoss | None:
     """The published loss of a quantisation; None when we know of no measurement."""
     return LOSSES.get(quant)
+
+
+def sorting_nats(quant: str) -> float:
+    """The published loss, else the one assumed for its bits: to compare plans by."""
+    found = LOSSES.get(quant)
+    if found is not None:
+        return found.nats
+    return _ASSUMED.get(bits_of(quant), UNKNOWN_NATS)
+
+
+def quality_of(quant: str) -> float:
+    """1 for the 16-bit model, falling towards 0; assumed where nobody measured."""
+    return math.exp(-sorting_nats(quant))

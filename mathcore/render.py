@@ -1,7 +1,7 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
+from mathcore.answer import Placement, Plan, Refusal
 from mathcore.fleet import Limits, Query
-from mathcore.planner import Placement, Plan, Refusal
 from mathcore.roofline import Band
 
 
@@ -52,6 +52,9 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "provider": placed.provider,
         "engine": placed.engine,
         "quant": placed.quant,
+        "kv_type": placed.layout.kv_type,
+        "cards": placed.layout.cards,
+        "quality": round(placed.quality, 4),
         "fit": placed.fit,
         "footprint": {
             "weights_bytes": need.weights_bytes,
@@ -59,15 +62,20 @@ def placement_dict(placed: Placement) -> dict[str, object]:
             "state_bytes": need.state_bytes,
             "compute_bytes": need.compute_bytes,
             "overhead_bytes": need.overhead_bytes,
+            "output_bytes": need.output_bytes,
             "host_bytes": need.host_bytes,
             "total_bytes": need.total_bytes,
             "free_bytes": placed.free_bytes,
         },
         "tokens_per_s": _rate(placed.tokens_per_s),
         "prefill_tokens_per_s": _rate(placed.prefill_tokens_per_s),
+        "ttft_ms": _whole(placed.ttft_ms),
         "duration_ms": _whole(placed.duration_ms),
+        "wait_ms": placed.wait_ms,
         "cost_nusd": _whole(placed.cost_nusd),
         "basis": placed.basis,
+        "terms_ms": {name: round(1000.0 * seconds) for name, seconds in placed.terms},
+        "pareto": placed.pareto,
     }
 
 
@@ -78,6 +86,7 @@ def _refusal(refusal: Refusal) -> dict[str, object]:
         "code": refusal.code,
         "text": refusal.text,
         "missing_bytes": refusal.missing_bytes,
+        "missing_ms": refusal.missing_ms,
     }
 
 

@@ -22,7 +22,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
 Number = float | Annotated[str, msgspec.Meta(max_length=40)]
-KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "fp8", "auto")
 
 
 class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -46,7 +46,7 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True)
     max_price: str | None = None
     max_cost: str | None = None
     min_quality: Number | None = None
-    objective: Literal["cheapest", "fastest", "balanced"] = "cheapest"
+    objective: Literal["cheapest", "fastest", "balanced"] = "balanced"
     on: Name | None = None
 
 

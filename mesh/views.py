@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mathcore.answer import Plan
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
-from mathcore.planner import Plan, plan
+from mathcore.planner import plan
 from mathcore.render import plan_dict
 from mathcore.units import DAY_MS
 from mesh.edge.identity import fleet_root, peer_id

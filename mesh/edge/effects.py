@@ -5,8 +5,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from mathcore.answer import Placement, Plan
 from mathcore.device import DeviceSpec
-from mathcore.planner import Placement, Plan
 from mathcore.price import cost_nusd
 from mathcore.render import plan_dict
 from mesh.edge.facts import ended_fact, plan_fact

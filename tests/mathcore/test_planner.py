@@ -1,5 +1,7 @@
 """Where a model may run, and the reason for every no."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_q8_0_of_70b_with_batch_8_is_refused_on_80_gb() -> None:
     assert answer.placements == ()
     refusal = answer.refusals[0]
     assert refusal.code == "NoFit(mem)"
-    assert refusal.text == "needs 78.5 GiB, 74.5 GiB free: 4.0 GiB missing"
+    assert refusal.text == "Q8_0 needs 78.5 GiB, 74.5 GiB free: 4.0 GiB missing"
     mask, tokens = 4096 * 512 * 2, 512
     scratch = mask + tokens * (4 * (3 * 28_672 + 5 * 8_192) + 40)
     held = 73_013_035_008 + 10_737_418_240 + scratch + 250 * MIB
@@ -55,9 +57,24 @@ def test_q4_k_m_of_70b_with_batch_8_fits_80_gb() -> None:
     assert placed.footprint.kv_bytes == 10_737_418_240
 
 
-def test_nobody_named_a_quantisation_so_the_best_that_fits_is_taken() -> None:
-    assert only(plan(query(batch=8), [A100])).quant == "Q6_K"
-    assert only(plan(query("llama-3-8b"), [device()])).quant == "Q8_0"
+def test_the_objective_chooses_the_quantisation_nobody_named() -> None:
+    for name, batch, card in (("llama-2-70b", 8, A100), ("llama-3-8b", 1, device())):
+        assert only(plan(query(name, batch=batch), [card])).quant == "Q6_K"
+        fast = only(plan(query(name, batch=batch, objective="fastest"), [card]))
+        assert fast.quant == "Q4_K_M"
+
+
+def test_quality_below_the_usual_is_only_planned_by_name() -> None:
+    small = device("small", 4 * GIB)
+    assert plan(query("llama-3-8b"), [small]).placements == ()
+    assert only(plan(query("llama-3-8b", quant="Q2_K"), [small])).quant == "Q2_K"
+
+
+def test_an_eight_bit_cache_is_tried_only_when_asked_for() -> None:
+    wide = query("llama-2-70b", batch=8, quant="Q8_0")
+    assert plan(wide, [A100]).placements == ()
+    auto = query("llama-2-70b", batch=8, quant="Q8_0", kv_type="auto")
+    assert only(plan(auto, [A100])).layout.kv_type == "q8_0"
 
 
 def test_less_than_a_gib_to_spare_is_tight() -> None:
@@ -139,5 +156,81 @@ def test_cards_are_found_by_the_names_drivers_give(name: str, card: str) -> None
 
 
 def test_unknown_and_mobile_cards_are_not_mistaken_for_others() -> None:
-    for name in ("RTX A100", "GTX 9999", "NVIDIA GeForce RTX 4090 Laptop GPU", ""):
+    for name in ("RTX A100", "GTX 9999", ""):
         assert lookup_gpu(name) is None
+
+
+LIMITS: list[tuple[str, str, object]] = [
+    ("TooSlow", "max_latency_ms", 10), ("TooSlow", "max_ttft_ms", 1),
+    ("TooSlow", "deadline_ms", 10),
+    ("TooSlow", "min_tokens_per_s", 1e6), ("PriceAboveCap", "max_nusd_per_hour", 1),
+    ("CostAboveCap", "max_cost_nusd", 1), ("LowQuality", "min_quality", 0.9999),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "limit", "value"), LIMITS)
+def test_each_limit_refuses_with_its_own_code(code: str, limit: str, value: object) -> None:
+    limits = Limits(**{limit: value})  # type: ignore[arg-type]
+    answer = plan(query("llama-3-8b", quant="Q8_0", limits=limits), [device()])
+    assert [refusal.code for refusal in answer.refusals] == [code]
+
+
+def test_waiting_for_a_busy_device_counts_towards_a_deadline_and_not_towards_a_latency() -> None:
+    busy = device(wait_ms=3_600_000)
+    late = Limits(deadline_ms=3_600_000)
+    assert plan(query("llama-3-8b", limits=late), [busy]).refusals[0].code == "TooSlow"
+    assert plan(query("llama-3-8b", limits=Limits(max_latency_ms=3_600_000)), [busy]).placements
+
+
+CARDS = st.builds(
+    lambda n, gib, speed, price: device(
+        f"d{n}", gib * GIB, bandwidth_bytes_per_s=speed * 10**9, rate=Rate(hourly_nusd=price),
+    ),
+    st.integers(0, 10**6), st.integers(4, 96), st.integers(100, 4000),
+    st.integers(10**7, 5 * 10**9),
+)  # fmt: skip
+CONSTRAINTS = st.one_of(
+    st.builds(Limits, max_latency_ms=st.integers(1, 10**6)),
+    st.builds(Limits, max_ttft_ms=st.integers(1, 10**5)),
+    st.builds(Limits, min_tokens_per_s=st.floats(0.1, 500)),
+    st.builds(Limits, max_nusd_per_hour=st.integers(1, 5 * 10**9)),
+    st.builds(Limits, max_cost_nusd=st.integers(1, 10**8)),
+    st.builds(Limits, min_quality=st.floats(0, 1)),
+)
+OBJECTIVE = st.sampled_from(["cheapest", "fastest", "balanced"])
+
+
+@given(CARDS, CONSTRAINTS, OBJECTIVE)
+def test_a_limit_never_improves_the_objective(
+    card: DeviceSpec, limits: Limits, objective: str
+) -> None:
+    free = plan(query("llama-3-8b", objective=objective), [card]).placements
+    bound = plan(query("llama-3-8b", objective=objective, limits=limits), [card]).placements
+    assert not bound or free[0].score <= bound[0].score
+
+
+@given(CARDS, st.integers(0, 40), st.integers(0, 2000), st.integers(0, 10**7), OBJECTIVE)
+def test_a_strictly_better_device_never_ranks_lower(
+    card: DeviceSpec, gib: int, speed: int, saved: int, objective: str
+) -> None:
+    better = replace(
+        card, device_id="0-better", name="better", free_bytes=card.free_bytes + gib * GIB,
+        memory_bytes=card.memory_bytes + gib * GIB,
+        bandwidth_bytes_per_s=card.bandwidth_bytes_per_s + speed * 10**9,
+        rate=Rate(hourly_nusd=card.rate.hourly_nusd - saved),
+    )  # fmt: skip
+    ranked = plan(query("llama-3-8b", objective=objective), [card, better]).placements
+    assert not ranked or ranked[0].device_id == "0-better"
+
+
+@given(st.lists(CARDS, min_size=2, max_size=8, unique_by=lambda c: c.device_id))
+def test_what_is_marked_pareto_is_beaten_by_nothing(cards: list[DeviceSpec]) -> None:
+    found = plan(query("llama-3-8b"), cards).placements
+    for one in found:
+        mine = (one.cost_nusd.p50, one.duration_ms.p50, -one.quality)
+        beaten = any(
+            all(a <= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
+            for other in found
+            if (theirs := (other.cost_nusd.p50, other.duration_ms.p50, -other.quality))
+        )
+        assert one.pareto is not beaten

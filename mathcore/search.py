@@ -1,0 +1,162 @@
+"""What each kind of hardware can do with a model: every layout sized and timed, the beaten dropped.
+"""
+
+import math
+from typing import final
+
+from mathcore.answer import Layout
+from mathcore.device import DeviceSpec
+from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
+from mathcore.estimate import Estimate, estimate
+from mathcore.fleet import Query
+from mathcore.layouts import layouts
+from mathcore.llamacpp_cache import cache_refusal
+from mathcore.quality import USUAL_QUALITY, quality_of, sorting_nats
+from mathcore.roofline import Band
+from mathcore.weights import Weights, quant_fault, weigh
+
+# How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
+# (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
+NATS_WEIGHT = 40.0
+
+
+@final
+class Option:
+    """A layout that fits, timed: everything about it but a device's price."""
+
+    __slots__ = ("duration_ms", "first_ms", "layout", "nats", "quality", "timed", "worth")
+
+    def __init__(self, layout: Layout, timed: Estimate) -> None:
+        self.layout = layout
+        self.timed = timed
+        self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
+        self.quality = math.exp(-self.nats)
+        self.worth = math.exp(NATS_WEIGHT * self.nats)
+        self.first_ms = _ms([timed.first_s])
+        self.duration_ms = _ms([timed.load_s, timed.first_s, timed.rest_s])
+
+
+def cache_nats(kv_type: str) -> float:
+    """What an 8-bit cache loses beside a 16-bit one: less than Q8_0 weights. Assumed."""
+    return 0.0 if kv_type in ("f16", "bf16", "f32", "auto") else 0.002
+
+
+def _ms(parts: list[Band]) -> Band:
+    p10, p50, p90 = 0.0, 0.0, 0.0
+    for part in parts:
+        p10, p50, p90 = p10 + part.p10, p50 + part.p50, p90 + part.p90
+    return Band(p10=1000.0 * p10, p50=1000.0 * p50, p90=1000.0 * p90)
+
+
+@final
+class Answers:
+    """What a kind of hardware can do, and the nearest miss."""
+
+    def __init__(self) -> None:
+        self.options: list[Option] = []
+        self.nearest: Layout | None = None
+
+    def note(self, layout: Layout) -> None:
+        """Keep the layout that misses by least."""
+        if self.nearest is None or missing_bytes(layout) < missing_bytes(self.nearest):
+            self.nearest = layout
+
+    def drop_beaten(self) -> None:
+        """Keep only options no other one is at least as good as in everything."""
+        self.options.sort(key=_quick)
+        kept: list[Option] = []
+        for option in self.options:
+            if not any(_beats(other, option) for other in kept):
+                kept.append(option)
+        self.options = kept
+
+
+def _quick(option: Option) -> tuple[float, float, str, str]:
+    layout = option.layout
+    return (option.duration_ms.p50, option.nats, layout.engine, layout.quant + layout.kv_type)
+
+
+def _beats(a: Option, b: Option) -> bool:
+    return (
+        a.duration_ms.p50 <= b.duration_ms.p50 and a.duration_ms.p90 <= b.duration_ms.p90
+        and a.first_ms.p90 <= b.first_ms.p90 and a.timed.rest_s.p90 <= b.timed.rest_s.p90
+        and a.nats <= b.nats
+    )  # fmt: skip
+
+
+def missing_bytes(layout: Layout) -> int:
+    return max(-layout.spare_bytes, -layout.host_spare_bytes)
+
+
+@final
+class Search:
+    """One query's work shared by all devices: weights by quantisation, options by hardware."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.weighed: dict[str, Weights] = {}
+        self.known: dict[tuple[object, ...], Answers] = {}
+
+    def quants(self, engine: str) -> list[str]:
+        """What to try with an engine, best first."""
+        query, family = self.query, FAMILIES[engine]
+        if query.model.quant:
+            return [query.model.quant] if family_of(query.model.quant) in ("", family) else []
+        if query.quant is not None:
+            return [query.quant] if family_of(query.quant) == family else []
+        floor = max(USUAL_QUALITY, query.limits.min_quality or 0.0)
+        return [quant for quant in LADDERS[family] if quality_of(quant) >= floor]
+
+    def weights(self, quant: str) -> Weights | None:
+        """None where the model cannot be stored so."""
+        if quant not in self.weighed:
+            if not self.query.model.quant and quant_fault(self.query.model, quant):
+                return None
+            self.weighed[quant] = weigh(self.query.model, quant)
+        return self.weighed[quant]
+
+    def caches(self, engine: str) -> tuple[str, ...]:
+        """Cache types to try: the one named, or the 16-bit one, or with "auto" all that work."""
+        given, tried = self.query.kv_type, CACHES[FAMILIES[engine]]
+        if given is None:
+            return tried[:1]
+        if given != AUTO:
+            return (given,)
+        if FAMILIES[engine] != "gguf":
+            return tried
+        return tuple([kv for kv in tried if not cache_refusal(self.query.model, kv)])
+
+    def answers(self, device: DeviceSpec) -> Answers:
+        """Options on this hardware, from memory where its like was asked before."""
+        key: tuple[object, ...] = (
+            device.kind, device.model, device.count, device.memory_bytes, device.free_bytes,
+            device.bandwidth_bytes_per_s, device.bandwidth_basis, device.flops, device.engines,
+            device.ram_free_bytes, device.ram_bandwidth_bytes_per_s,
+        )  # fmt: skip
+        found = self.known.get(key)
+        if found is None:
+            found = self._search(device)
+            self.known[key] = found
+        return found
+
+    def _search(self, device: DeviceSpec) -> Answers:
+        answers = Answers()
+        for engine in ENGINES:
+            if engine not in device.engines or self.query.engine not in (None, engine):
+                continue
+            for quant in self.quants(engine):
+                weights = self.weights(quant)
+                if weights is None:
+                    continue
+                for kv_type in self.caches(engine):
+                    made = layouts(
+                        self.query.model, engine, quant, kv_type, weights, self.query, device
+                    )
+                    for layout in made:
+                        if layout.fits:
+                            timed = estimate(self.query, device, layout, weights)
+                            answers.options.append(Option(layout, timed))
+                        else:
+                            answers.note(layout)
+        answers.drop_beaten()
+        return answers
