@@ -1,6 +1,5 @@
 """`fleet models`: the models known by name, what each weighs and what its cache costs."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,11 +157,7 @@ def show(ctx: click.Context, model: str, output: str) -> None:
 def details(spec: "ModelSpec") -> dict[str, Any]:
     """Everything `show` says of a model, JSON-ready."""
     from mathcore.sizes import cache_bytes
-    from mathcore.weights import GGUF_QUANTS, quant_fault, weigh
 
-    quants = (spec.quant,) if spec.quant else GGUF_QUANTS
-    if not spec.quant:
-        quants = tuple(quant for quant in quants if not quant_fault(spec, quant))
     limit = spec.context_length or CONTEXTS[-1]
     contexts = sorted({*(length for length in CONTEXTS if length < limit), limit})
     return {
@@ -181,15 +176,13 @@ def details(spec: "ModelSpec") -> dict[str, Any]:
 
 def _weights(spec: "ModelSpec") -> dict[str, int]:
     """Bytes by type: a file's own, else every type the model can be stored as."""
-    from mathcore.model import CardError
     from mathcore.weights import QUANTS as EVERY
-    from mathcore.weights import weigh
+    from mathcore.weights import quant_fault, weigh
 
-    sizes: dict[str, int] = {}
-    for quant in (spec.quant,) if spec.quant else EVERY:
-        with contextlib.suppress(CardError):  # rows that are no whole groups of that format
-            sizes[quant] = weigh(spec, quant).total_bytes
-    return sizes
+    if spec.quant:
+        return {spec.quant: weigh(spec, spec.quant).total_bytes}
+    held = [quant for quant in EVERY if not quant_fault(spec, quant)]
+    return {quant: weigh(spec, quant).total_bytes for quant in held}
 
 
 def _kinds(spec: "ModelSpec") -> dict[str, int]:
