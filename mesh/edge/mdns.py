@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, final
 
 from mesh.edge.addresses import interfaces
+from mesh.edge.pairing_desk import Whereabouts
 from mesh.edge.sightings import MDNS, Sighting, Sightings
 from mesh.state.peer_id import parse_peer_id
 
@@ -34,13 +35,13 @@ class Mdns:
         peer_id: str,
         name: str,
         chosen: tuple[str, ...],
-        ports: Callable[[], tuple[int, int]],
+        where: Callable[[], Whereabouts],
         book: Sightings,
         news: Callable[[str], None],
         now: Callable[[], int],
     ) -> None:
         self._peer_id, self._name, self._chosen = peer_id, name, chosen
-        self._ports, self._book, self._news, self._now = ports, book, news, now
+        self._where, self._book, self._news, self._now = where, book, news, now
         self.state = "starting"
         self.fix = ""
         self._ids: dict[str, str] = {}  # service name -> peer id
@@ -102,14 +103,16 @@ class Mdns:
     def _info(self, places: dict[str, list[str]]) -> Any:
         from zeroconf import ServiceInfo
 
-        port, pairing_port = self._ports()
+        where = self._where()
+        every = [text for texts in places.values() for text in texts]
         label = f"{self._name[:40]}-{self._peer_id[:7].lower()}"
         return ServiceInfo(
             SERVICE,
             f"{label}.{SERVICE}",
-            parsed_addresses=[text for texts in places.values() for text in texts],
-            port=port,
-            properties={"v": "1", "id": self._peer_id, "pair": str(pairing_port)},
+            # Where only one address is listened on, the others are nobody's business.
+            parsed_addresses=[text for text in every if text in where.addresses] or every,
+            port=where.port,
+            properties={"v": "1", "id": self._peer_id, "pair": str(where.pairing_port)},
             server=f"{label}.local.",
         )
 

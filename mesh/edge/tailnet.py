@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -219,9 +220,9 @@ class Tailnet:
 
     async def _ask(self) -> TailnetStatus:
         reasons = []
-        for ask in (from_socket(self._socket), from_command()):
+        for ask in (partial(from_socket, self._socket), from_command):
             try:
-                status = await ask
+                status = await ask()
             except TailnetError as error:
                 reasons.append(str(error))
                 continue

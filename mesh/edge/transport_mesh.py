@@ -81,7 +81,7 @@ class Mesh:
         made: dict[str, Mdns | Tailnet] = {}
         if MDNS in config.discovery:
             made[MDNS] = Mdns(
-                self._who.peer_id, config.name, config.interfaces, self._both_ports,
+                self._who.peer_id, config.name, config.interfaces, self.where,
                 self.sightings, self._seen, now,
             )  # fmt: skip
         if TAILNET in config.discovery:
@@ -90,9 +90,6 @@ class Mesh:
                 config.mesh_port, self.sightings, self._seen, now,
             )  # fmt: skip
         return made
-
-    def _both_ports(self) -> tuple[int, int]:
-        return self._where.port, self._where.pairing_port
 
     def _seen(self, who: str) -> None:
         """A source saw a peer at a new place: try it at once."""
