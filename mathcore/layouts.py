@@ -1,50 +1,144 @@
 """How a model can lie on one device: cards, cache type, layers and experts left in RAM."""
 
+from typing import final
+
 from mathcore.answer import Layout
+from mathcore.capacity import cpu_experts, gpu_layers
 from mathcore.device import DeviceSpec
 from mathcore.engines import FAMILIES
 from mathcore.fleet import Query
 from mathcore.footprint import ContextShape, Footprint
+from mathcore.hardware import lookup_gpu
 from mathcore.llamacpp import footprint
-from mathcore.model import ModelSpec
+from mathcore.llamacpp_offload import ALL_LAYERS, Placing, placed_footprint
+from mathcore.mlx import MlxShape, mlx_footprint
+from mathcore.model import CardError, ModelSpec
+from mathcore.vllm import VllmShape
+from mathcore.vllm_memory import AMPERE, HOPPER, UTILISATION_PERMILLE, CardKind, vllm_footprint
 from mathcore.weights import Weights
 
-ALL_LAYERS = 1 << 20
+# Bits of mlx-lm's quantised cache by our name of it; the plain one has none.
+_MLX_CACHE: dict[str, int] = {"f16": 0, "bf16": 0, "q8": 8, "q8_0": 8, "q4": 4, "q4_0": 4}
+_VLLM_CACHE: dict[str, str] = {"f16": "auto", "q8_0": "fp8"}
+# vLLM splits a model over 1, 2, 4 … cards of a host, at most the eight of a large one.
+RANKS_MOST = 8
 
 
-def _layout(
-    device: DeviceSpec, engine: str, quant: str, kv_type: str, cards: int, need: Footprint,
-    gpu_layers: int = ALL_LAYERS, cpu_experts: int = 0,
-) -> Layout:  # fmt: skip
-    beside = device.ram_free_bytes - need.host_bytes
-    counted = device.kind == "gpu" and device.ram_free_bytes > 0
-    return Layout(
-        engine=engine, quant=quant, kv_type=kv_type, cards=cards, gpu_layers=gpu_layers,
-        cpu_experts=cpu_experts, footprint=need, spare_bytes=device.free_bytes - need.card_bytes,
-        host_spare_bytes=beside if counted else 0,
-    )  # fmt: skip
+@final
+class Room:
+    """One device, and the model and quantisation to lay out on it."""
 
+    __slots__ = ("device", "engine", "kv_type", "quant", "query", "spec", "weights")
 
-def _llamacpp(
-    spec: ModelSpec, engine: str, quant: str, kv_type: str, weights: Weights, query: Query,
-    device: DeviceSpec,
-) -> list[Layout]:  # fmt: skip
-    """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
-    shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
-    out: list[Layout] = []
-    for cards in range(1, device.count + 1):
-        need = footprint(spec, weights, shape, device.kind, cards)
-        out = [_layout(device, engine, quant, kv_type, cards, need)]
-        if out[0].fits:
+    def __init__(
+        self, query: Query, device: DeviceSpec, engine: str, quant: str, kv_type: str,
+        weights: Weights,
+    ) -> None:  # fmt: skip
+        self.query = query
+        self.spec: ModelSpec = query.model
+        self.device = device
+        self.engine = engine
+        self.quant = quant
+        self.kv_type = kv_type
+        self.weights = weights
+
+    def layout(
+        self, cards: int, need: Footprint, free_bytes: int, on_gpu: int = ALL_LAYERS,
+        off_experts: int = 0,
+    ) -> Layout:  # fmt: skip
+        device = self.device
+        counted = device.kind == "gpu" and device.ram_free_bytes > 0
+        return Layout(
+            engine=self.engine, quant=self.quant, kv_type=self.kv_type, cards=cards,
+            gpu_layers=on_gpu, cpu_experts=off_experts, footprint=need,
+            spare_bytes=free_bytes - need.card_bytes,
+            host_spare_bytes=device.ram_free_bytes - need.host_bytes if counted else 0,
+        )  # fmt: skip
+
+    def layouts(self) -> list[Layout]:
+        """Those worth timing; at least one, unless the engine cannot serve the model at all."""
+        family = FAMILIES[self.engine]
+        if family == "gguf":
+            return self._llamacpp()
+        if family == "mlx":
+            return self._mlx()
+        return self._vllm()
+
+    def _llamacpp(self) -> list[Layout]:
+        """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
+        device, spec, weights = self.device, self.spec, self.weights
+        shape = ContextShape(
+            context=self.query.context, sequences=self.query.batch, kv_type=self.kv_type
+        )
+        one = footprint(spec, weights, shape, device.kind)
+        found = self.layout(1, one, device.free_bytes)
+        cards = one.card_bytes // max(1, device.free_bytes) + 1
+        while not found.fits and 1 < cards <= device.count:
+            need = placed_footprint(spec, weights, shape, Placing(split=(1,) * cards))
+            found = self.layout(cards, need, device.free_bytes)
+            cards += 1
+        if found.fits or device.kind != "gpu" or device.ram_free_bytes == 0:
+            return [found]
+        return self._offloaded(shape) or [found]
+
+    def _offloaded(self, shape: ContextShape) -> list[Layout]:
+        """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
+        device, spec, weights = self.device, self.spec, self.weights
+        free = (device.free_bytes,) * device.count
+        host = device.ram_free_bytes
+        out: list[Layout] = []
+        if max(weights.expert_bytes, default=0) > 0:
+            off = cpu_experts(spec, weights, shape, free, host)
+            if off > 0:
+                placing = Placing(cpu_experts=off, split=free)
+                need = placed_footprint(spec, weights, shape, placing)
+                out.append(self.layout(device.count, need, device.free_bytes, ALL_LAYERS, off))
+        on_gpu = gpu_layers(spec, weights, shape, free, host)
+        if on_gpu > 0:
+            need = placed_footprint(spec, weights, shape, Placing(gpu_layers=on_gpu, split=free))
+            out.append(self.layout(device.count, need, device.free_bytes, on_gpu))
+        return out
+
+    def _mlx(self) -> list[Layout]:
+        """Unified memory; the device says how much of it Metal lets one process have."""
+        if self.device.kind != "apple" or self.kv_type not in _MLX_CACHE:
+            return []
+        bits = _MLX_CACHE[self.kv_type]
+        shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
+        try:
+            need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
+        except CardError:
+            return []
+        return [self.layout(1, need, self.device.free_bytes)]
+
+    def _vllm(self) -> list[Layout]:
+        """Every number of cards its ranks can be split over; it takes a fixed share of each."""
+        device = self.device
+        out: list[Layout] = []
+        if device.kind != "gpu":
             return out
-    return out
+        usable = min(device.free_bytes, device.memory_bytes * UTILISATION_PERMILLE // 1000)
+        ranks = 1
+        while ranks <= min(device.count, RANKS_MOST):
+            if self.spec.heads % ranks == 0:
+                need = self._ranks(ranks)
+                if need is None:
+                    return []
+                out.append(self.layout(ranks, need, usable))
+            ranks *= 2
+        return out
+
+    def _ranks(self, ranks: int) -> Footprint | None:
+        shape = VllmShape(
+            context=self.query.context, sequences=self.query.batch, tensor_parallel=ranks,
+            kv_type=_VLLM_CACHE.get(self.kv_type, self.kv_type),
+        )
+        try:
+            return vllm_footprint(self.spec, self.weights.total_bytes, shape, _card(self.device))
+        except CardError:
+            return None
 
 
-def layouts(
-    spec: ModelSpec, engine: str, quant: str, kv_type: str, weights: Weights, query: Query,
-    device: DeviceSpec,
-) -> list[Layout]:  # fmt: skip
-    """The layouts worth timing, at least one; those that do not fit say by how much."""
-    if FAMILIES[engine] == "gguf":
-        return _llamacpp(spec, engine, quant, kv_type, weights, query, device)
-    return []
+def _card(device: DeviceSpec) -> CardKind:
+    fact = lookup_gpu(device.model)
+    return HOPPER if fact is not None and fact.arch in ("hopper", "blackwell") else AMPERE

@@ -9,7 +9,7 @@ from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.estimate import Estimate, estimate
 from mathcore.fleet import Query
-from mathcore.layouts import layouts
+from mathcore.layouts import Room
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.quality import USUAL_QUALITY, quality_of, sorting_nats
 from mathcore.roofline import Band
@@ -149,10 +149,8 @@ class Search:
                 if weights is None:
                     continue
                 for kv_type in self.caches(engine):
-                    made = layouts(
-                        self.query.model, engine, quant, kv_type, weights, self.query, device
-                    )
-                    for layout in made:
+                    room = Room(self.query, device, engine, quant, kv_type, weights)
+                    for layout in room.layouts():
                         if layout.fits:
                             timed = estimate(self.query, device, layout, weights)
                             answers.options.append(Option(layout, timed))
