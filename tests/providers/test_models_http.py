@@ -25,6 +25,9 @@ class Server(ThreadingHTTPServer):
     answer: "Serve"
     sent: int
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has seen enough hangs up."""
+
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
