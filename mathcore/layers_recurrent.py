@@ -74,19 +74,19 @@ def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
     return tuple(out)
 
 
-def _recurrent_list(h: Hparams) -> list[bool]:
-    """Which layers are recurrent: the file's own list, else all but each 4th; drafts never."""
+def _recurrent_list(h: Hparams, every: int) -> list[bool]:
+    """Which layers are recurrent: the file's list, else all but each `every`-th; drafts never."""
     trunk = h.count - h.draft
     given = h.pattern("attention.recurrent_layers")
     if given is not None:
         return given
-    step = h.fields.whole_or("full_attention_interval", 4)
+    step = h.fields.whole_or("full_attention_interval", every)
     return [i < trunk and (i + 1) % step != 0 for i in range(h.count)]
 
 
 def _delta(h: Hparams) -> tuple[Layer, ...]:
     state = _ssm(h, "delta", True)
-    recurrent = _recurrent_list(h)
+    recurrent = _recurrent_list(h, 4)
     return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
 
 
@@ -104,6 +104,18 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     return tuple(
         [latent_layer(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
     )
+
+
+def _lightning(h: Hparams) -> tuple[Layer, ...]:
+    """MiniMax-01: a matrix per head and no convolution, in all but each 8th layer."""
+    size = h.fields.whole("attention.key_length")
+    inner = h.heads[0] * size
+    state = State(
+        kind="linear", conv_elements=0, state_elements=size * inner,
+        inner=inner, groups=h.heads[0], heads=h.heads[0], state_size=size,
+    )  # fmt: skip
+    recurrent = _recurrent_list(h, 8)
+    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
 
 
 def _lfm2(h: Hparams) -> tuple[Layer, ...]:
@@ -140,6 +152,9 @@ READERS: dict[str, Reader] = {
     "qwen35": _delta,
     "qwen35moe": _delta,
     "kimi-linear": _kimi_linear,
+    "kimi-k3": _kimi_linear,
+    "bailingmoe3": _kimi_linear,
+    "minimax-01": _lightning,
     "lfm2": _lfm2,
     "lfm2moe": _lfm2,
     "rwkv6": _rwkv,

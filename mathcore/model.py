@@ -21,9 +21,10 @@ class CardError(Exception):
 class State:
     """What a layer remembers whatever the length, in numbers per sequence.
 
-    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution), "rwkv"
-    or "compressor" (the rows a compressed cache has not folded yet). The two element counts are
-    llama.cpp's (R and S); the shape lets other engines round their own way.
+    `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution),
+    "rwkv", "linear" (lightning attention) or "compressor" (rows a compressed cache has not folded
+    yet). The two element counts are llama.cpp's (R and S); the shape lets other engines round
+    their own way.
     """
 
     kind: str

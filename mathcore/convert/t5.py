@@ -27,7 +27,7 @@ def _gated(f: Fields) -> bool:
 
 
 def _attention(b: Build, place: str, i: int, name: str, table: int) -> None:
-    """Norm and four projections; the first layer of each half holds the table of distances."""
+    """Norm, a table of distances (in T5 the first layer's alone) and four projections."""
     s = b.s
     at = f"{place}.blk.{i}."
     b.tensors.append(vector(f"{at}{name}_norm.weight", s.hidden, i))
@@ -56,11 +56,12 @@ def _t5(f: Fields) -> Conversion:
     b = Build("t5", s)
     b.key("attention.relative_buckets_count", buckets)
     b.key("decoder_block_count", decoder)
+    every = f.text("model_type") == "umt5"
     for i in range(s.layers):
-        _attention(b, "enc", i, "attn", buckets if i == 0 else 0)
+        _attention(b, "enc", i, "attn", buckets if i == 0 or every else 0)
         _feed(b, "enc", i, gated)
     for i in range(decoder):
-        _attention(b, "dec", i, "attn", buckets if i == 0 else 0)
+        _attention(b, "dec", i, "attn", buckets if i == 0 or every else 0)
         _attention(b, "dec", i, "cross_attn", 0)
         _feed(b, "dec", i, gated)
     for place in ("enc", "dec"):
@@ -70,4 +71,4 @@ def _t5(f: Fields) -> Conversion:
     return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
 
 
-CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"t5": _t5, "mt5": _t5}
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"t5": _t5, "mt5": _t5, "umt5": _t5}

@@ -123,6 +123,30 @@ CONFIGS: dict[str, dict[str, object]] = {
         },
         "model_max_length": 1048576, "tie_word_embeddings": False, "vocab_size": 163840,
     },
+    # moonshotai/Kimi-K3, whose card calls its language model kimi_linear
+    "kimi_linear k3": {
+        "model_type": "kimi_linear", "hidden_size": 7168, "num_hidden_layers": 93,
+        "num_attention_heads": 96, "q_lora_rank": 1536, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+        "intermediate_size": 33792, "moe_intermediate_size": 3072, "num_experts": 896,
+        "num_shared_experts": 2, "num_experts_per_token": 16, "first_k_dense_replace": 1,
+        "linear_attn_config": {
+            "full_attn_layers": [*range(4, 93, 4), 93], "head_dim": 128, "num_heads": 96,
+            "short_conv_kernel_size": 4,
+        },
+        "routed_expert_hidden_size": 3584, "attn_res_block_size": 12,
+        "activation_situ_beta": 1.0, "activation_situ_linear_beta": 1.0,
+        "model_max_length": 1048576, "tie_word_embeddings": False, "vocab_size": 163840,
+    },
+    # MiniMaxAI/MiniMax-Text-01
+    "minimax_text_01": {
+        "model_type": "minimax_text_01", "hidden_size": 6144, "num_hidden_layers": 80,
+        "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128,
+        "intermediate_size": 9216, "num_local_experts": 32, "num_experts_per_tok": 2,
+        "rotary_dim": 64, "attn_type_list": ([0] * 7 + [1]) * 10,
+        "layernorm_full_attention_alpha": 3.5565588200778455, "vocab_size": 200064,
+        "max_position_embeddings": 10240000, "tie_word_embeddings": False,
+    },
     # state-spaces/mamba-2.8b-hf
     "mamba": {
         "model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64, "state_size": 16,
@@ -282,6 +306,12 @@ CONFIGS: dict[str, dict[str, object]] = {
         "num_decoder_layers": 6, "num_heads": 8, "relative_attention_num_buckets": 32,
         "feed_forward_proj": "relu", "vocab_size": 32128, "n_positions": 512,
         "tie_word_embeddings": True,
+    },
+    # google/umt5-small
+    "umt5": {
+        "model_type": "umt5", "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8,
+        "num_decoder_layers": 8, "num_heads": 6, "relative_attention_num_buckets": 32,
+        "feed_forward_proj": "gated-gelu", "vocab_size": 256384, "tie_word_embeddings": False,
     },
     # BAAI/bge-small-en-v1.5
     "bert": {

@@ -32,7 +32,7 @@ def folded_states_mib(log: str) -> float:
 
 def sequences_of(name: str) -> int:
     """llama.cpp cannot build T5's encoder for more than one."""
-    return 1 if name == "t5" else SEQUENCES
+    return 1 if name in ("t5", "umt5") else SEQUENCES
 
 
 def check(spec: ModelSpec, said: Breakdown, sequences: int) -> None:
