@@ -25,7 +25,9 @@ def _plain(text: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    return [word for word in _plain(name[:MAX_NAME].rpartition("/")[2]).split("-") if word]
+    """The name's words, but those that say how it was tuned for talking."""
+    words = _plain(name[:MAX_NAME].rpartition("/")[2]).split("-")
+    return [word for word in words if word not in ("", "instruct", "chat", "it", "hf")]
 
 
 _KNOWN: dict[str, Row] = {}

@@ -116,6 +116,8 @@ def test_a_compact_card_is_written_out() -> None:
         ("Qwen2.5 14B Instruct", 14.77, "qwen2.5-14b"), ("Llama 3.2:3b", 0, "llama-3.2-3b"),
         ("DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf", 0, "qwen2.5-7b"),
         ("Qwen3-30B-A3B-UD-Q4_K_XL.gguf", 30.532, "qwen3-30b-a3b"),
+        ("Qwen3-235B-A22B-Instruct-2507-UD-Q3_K_XL-00001-of-00003.gguf", 235.094,
+         "qwen3-235b-a22b-2507"),
         ("qwen35moe 35B.A3B", 35.51, "qwen3.5-35b-a3b"),  # with its draft layers
         ("qwen3-coder-next:Q4_K_M", 0, "qwen3-next-80b-a3b"),
         ("Jackrong/DeepSeek-V4-Pro-Qwen3.5-9B-MTP-GGUF", 9, "qwen3.5-9b"),
