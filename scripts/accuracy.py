@@ -17,14 +17,10 @@ from mathcore.footprint import ContextShape
 from mathcore.llamacpp import LIBRARY, compute_bytes, context_bytes
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.model import CardError, ModelSpec
-from mathcore.weights import QUANTS, weigh
+from scripts.accuracy_weights import Refused, predict_weights
 
 Row = dict[str, str]
 Predict = Callable[[Row, ModelSpec], Row]
-
-
-class Refused(Exception):
-    """A row our rules do not cover; the text says which part."""
 
 
 def shape_of(row: Row) -> ContextShape:
@@ -52,13 +48,6 @@ def predict_memory(row: Row, spec: ModelSpec) -> Row:
         "context_bytes": str(context_bytes(spec, shape)),
         "compute_bytes": str(compute_bytes(spec, shape, LIBRARY)),
     }
-
-
-def predict_weights(row: Row, spec: ModelSpec) -> Row:
-    """Tensor bytes of the model at one file type."""
-    if row["ftype"] not in QUANTS:
-        raise Refused(f"file type {row['ftype']}")
-    return {"tensor_bytes": str(weigh(spec, row["ftype"]).total_bytes)}
 
 
 TABLES: dict[str, tuple[Predict, tuple[str, ...]]] = {
