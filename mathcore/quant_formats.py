@@ -46,6 +46,14 @@ def _int4(group: int, column_bytes: int = 0) -> Format:
     )  # fmt: skip
 
 
+def _packed(bits: int, group: int) -> Format:
+    """compressed-tensors pack-quantized: a 16-bit scale per group, no zero point; two int64."""
+    return Format(
+        family="safetensors", bits=bits, tile_columns=group, scale_bits=16, matrix_bytes=16,
+        strict=True,
+    )  # fmt: skip
+
+
 _PLAIN = "safetensors"
 FORMATS: dict[str, Format] = {
     "HF-F32": Format(family=_PLAIN, bits=32),
@@ -60,6 +68,8 @@ FORMATS: dict[str, Format] = {
     "GPTQ-INT8": Format(
         family=_PLAIN, bits=8, tile_columns=128, scale_bits=24, column_bytes=4, strict=True
     ),
+    "W4A16": _packed(4, 128), "W4A16-G64": _packed(4, 64), "W4A16-G32": _packed(4, 32),
+    "W8A16": _packed(8, 128),
     "NF4": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=32),
     "NF4-DQ": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=8, outer=256),
     "MXFP4": Format(family=_PLAIN, bits=4, tile_columns=32, scale_bits=8, experts_only=True),
