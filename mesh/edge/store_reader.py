@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 PAGE_ROWS: Final = 512
 
 _IN_ORDER: Final = (
-    "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq FROM events"
-    " WHERE (hlc_ms, hlc_counter, author, seq) > (?, ?, ?, ?)"
-    " ORDER BY hlc_ms, hlc_counter, author, seq LIMIT ?"
+    "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq, id FROM events"
+    " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
+    " ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT ?"
 )
 
 
@@ -49,7 +49,7 @@ class Shelf:
 
     def ordered(self) -> Iterator[Event]:
         """Every event in total order, one page in memory; StoreError at a damaged one."""
-        at: tuple[object, ...] = (-1, 0, "", 0)
+        at: tuple[object, ...] = (-1, 0, "", 0, "")
         while True:
             with self._mutex, explained("cannot read the ledger"):
                 rows = self._db.execute(_IN_ORDER, (*at, PAGE_ROWS)).fetchall()

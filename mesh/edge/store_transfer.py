@@ -54,16 +54,16 @@ def export(db: sqlite3.Connection, path: Path) -> int:
 
 def _write(db: sqlite3.Connection, file: IO[bytes]) -> int:
     count = 0
-    key: tuple[object, ...] = (-1, -1, "", -1)
+    key: tuple[object, ...] = (-1, -1, "", -1, "")
     while rows := db.execute(
-        "SELECT hlc_ms, hlc_counter, author, seq, body, sig FROM events"
-        " WHERE (hlc_ms, hlc_counter, author, seq) > (?, ?, ?, ?)"
-        f" ORDER BY hlc_ms, hlc_counter, author, seq LIMIT {EXPORT_PAGE}", key,
+        "SELECT hlc_ms, hlc_counter, author, seq, id, body, sig FROM events"
+        " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
+        f" ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT {EXPORT_PAGE}", key,
     ).fetchall():
-        for *_, author, seq, body, sig in rows:
+        for *_, author, seq, _id, body, sig in rows:
             file.write(_line(author, seq, body, sig))
         count += len(rows)
-        key = tuple(rows[-1][:4])
+        key = tuple(rows[-1][:5])
     return count
 
 

@@ -32,7 +32,11 @@ class Event:
     v: int
 
 
-def order_key(event: Event) -> tuple[int, int, str, int]:
-    """Sorts events the same way on every peer: (hlc ms, hlc counter, author, seq)."""
+def order_key(event: Event) -> tuple[int, int, str, int, str]:
+    """Sorts events the same way on every peer: (hlc ms, hlc counter, author, seq, id).
+
+    The id only matters where an author signed two events at one seq: copied disks can also
+    copy each other's clock.
+    """
     ms, _, counter = event.hlc.partition("-")
-    return (int(ms), int(counter), event.author, event.seq)
+    return (int(ms), int(counter), event.author, event.seq, event.id)

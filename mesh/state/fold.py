@@ -31,7 +31,7 @@ class State:
     timelines: dict[str, Timeline] = field(default_factory=dict)
     ended: list[tuple[Key, str]] = field(default_factory=list)  # jobs kept whole, by their end
     retired: dict[str, str] = field(default_factory=dict)  # older ended jobs: id -> status
-    retired_until: Key = (0, 0, "", 0)  # no retired job ended later
+    retired_until: Key = (0, 0, "", 0, "")  # no retired job ended later
     totals: dict[tuple[int, str, str], Totals] = field(default_factory=dict)  # of retired jobs
     device_keys: dict[str, Key] = field(default_factory=dict)  # the fact each device rests on
     device_models: dict[str, str] = field(default_factory=dict)  # also of removed devices
@@ -105,7 +105,7 @@ def job_counts(state: State) -> dict[str, int]:
 def _device(state: State, event: Event) -> None:
     """The latest fact in total order wins, whichever arrives first."""
     key = order_key(event)
-    if key <= state.device_keys.get(event.device_id, (0, 0, "", 0)):
+    if key <= state.device_keys.get(event.device_id, (0, 0, "", 0, "")):
         return
     state.device_keys[event.device_id] = key
     if event.event_type == "device_removed":

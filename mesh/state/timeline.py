@@ -8,7 +8,7 @@ from mesh.state import jobs
 from mesh.state.fleet import Payload
 from mesh.state.jobs import JobView
 
-Key = tuple[int, int, str, int]  # what order_key gives; no two events share one
+Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one
 
 
 @dataclass(frozen=True, slots=True, order=True)
