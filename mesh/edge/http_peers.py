@@ -14,7 +14,7 @@ from mesh.edge.pairing_book import MAX_USES
 from mesh.edge.transport import (
     CLOSE_TIMEOUT_S,
     HEARTBEAT_S,
-    MAX_MESSAGE_BYTES,
+    SOCKET_LIMIT,
     Link,
     LinkClosed,
     greet,
@@ -62,7 +62,7 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     mesh = request.app[MESH]
     socket = web.WebSocketResponse(
         timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, compress=False,
-        max_msg_size=MAX_MESSAGE_BYTES,
+        max_msg_size=SOCKET_LIMIT,
     )  # fmt: skip
     await socket.prepare(request)
     try:

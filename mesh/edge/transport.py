@@ -22,6 +22,7 @@ from mesh.edge.identity import Identity, write_private
 
 # The largest message: sync sends segments in parts, so one of these and its copy bound a link.
 MAX_MESSAGE_BYTES: Final = 4 << 20
+SOCKET_LIMIT: Final = MAX_MESSAGE_BYTES + 1  # aiohttp ends a link at its limit, not past it
 # A ping after this much silence and half as long for its answer: a dead link is noticed in 15 s.
 HEARTBEAT_S: Final = 10.0
 # A neighbour that takes nothing for this long holds up everyone else: it may come back.

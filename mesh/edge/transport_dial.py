@@ -18,8 +18,8 @@ from mesh.edge.sightings import GIVEN, TAILNET, Address, Sightings, show_address
 from mesh.edge.transport import (
     CLOSE_TIMEOUT_S,
     HEARTBEAT_S,
-    MAX_MESSAGE_BYTES,
     SERVER_NAME,
+    SOCKET_LIMIT,
     Link,
     LinkClosed,
     greet,
@@ -199,7 +199,7 @@ class Dialler:
                     ssl=self._directory.client_context(expected),
                     server_hostname=SERVER_NAME,
                     heartbeat=HEARTBEAT_S,
-                    max_msg_size=MAX_MESSAGE_BYTES,
+                    max_msg_size=SOCKET_LIMIT,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
                 )
         except (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError) as error:

@@ -1,0 +1,286 @@
+"""Links over real TLS on loopback: members only, one per pair, dead ones noticed, keys pinned."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from mesh.edge.http_guard import shape_errors
+from mesh.edge.http_peers import MESH, mesh_routes
+from mesh.edge.http_roles import Route, peer_role
+from mesh.edge.identity import load_or_create
+from mesh.edge.sightings import Address, Sightings
+from mesh.edge.transport import MAX_MESSAGE_BYTES, Anchor, Contexts, Link, own_anchor
+from mesh.edge.transport_dial import Dialler
+from mesh.edge.transport_links import Links
+from mesh.edge.transport_listen import Limiter, Listener, listen
+from mesh.state.members import ADMIN, VIEWER
+from mesh.state.peer_id import peer_id
+
+NOW = 1_790_000_000_000
+
+
+class Peer:
+    """Half a daemon: a listener, links and a dialler, and whom it believes in."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        home = folder / name
+        home.mkdir()
+        self.who = load_or_create(home)
+        self.key, self.tls = own_anchor(self.who)
+        self.anchor: Anchor = (self.key, self.tls)
+        self.contexts = Contexts(self.who, home)
+        self.roles: dict[bytes, str] = {}
+        self.anchors: dict[bytes, Anchor] = {}
+        self.book = Sightings(home)
+        self.got: list[tuple[bytes, bytes]] = []
+        self.say = b""
+        self.links = Links(self.key, lambda key: key in self.anchors, self.serve, self.now)
+        self.dialler = Dialler(self.links, self.book, self, self.now)
+        self.port = 0
+        self.pick: Callable[[], list[bytes]] = lambda: list(self.anchors)
+
+    def now(self) -> int:
+        return NOW
+
+    def trust(self, other: "Peer", role: str = ADMIN) -> None:
+        self.roles[other.key], self.anchors[other.key] = role, other.anchor
+
+    def forget(self, other: "Peer") -> None:
+        del self.roles[other.key], self.anchors[other.key]
+
+    async def serve(self, link: Link) -> None:
+        if self.say:
+            await link.send(self.say)
+        while True:
+            self.got.append((link.peer_key, await link.receive()))
+
+    # What the dialler and the routes ask.
+
+    def wanted(self) -> list[tuple[bytes, list[Address]]]:
+        return [(key, []) for key in self.pick()]
+
+    def anyone(self) -> bool:
+        return bool(self.anchors)
+
+    def client_context(self, key: bytes | None) -> ssl.SSLContext:
+        return self.contexts.client(self.anchors.values() if key is None else [self.anchors[key]])
+
+    async def hold(self, link: Link) -> bool:
+        return await self.links.hold(link)
+
+    def role_of(self, key: bytes) -> str:
+        return self.roles.get(key, "")
+
+    async def run(self) -> None:
+        """Listen and dial until cancelled."""
+
+        async def secret(request: web.Request) -> web.Response:
+            return web.Response(text="for admins")
+
+        app = web.Application(middlewares=[shape_errors, peer_role(self.role_of)])
+        app[MESH] = self  # type: ignore[assignment]
+        routes = [*mesh_routes(), Route("GET", "/admin", ADMIN, secret)]
+        app.add_routes([route.definition() for route in routes])
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        assert runner.server is not None
+        listener = Listener(
+            listen("127.0.0.1", 0), runner.server,
+            lambda: self.contexts.server(self.anchors.values()), Limiter(1e6, 10**6, 1e6, 10**6),
+        )  # fmt: skip
+        self.port = listener.port
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(listener.run())
+                group.create_task(self.dialler.run())
+        finally:
+            await self.links.close()
+            await runner.cleanup()
+
+    def knows(self, other: "Peer", port: int | None = None) -> None:
+        self.book.remember(peer_id(other.who.author), ("127.0.0.1", port or other.port), NOW)
+        self.dialler.wake(other.key)
+
+    def tried(self, port: int) -> str:
+        tried = self.book.tried(("127.0.0.1", port))
+        return "" if tried is None else tried.text
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                if condition():
+                    return
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {what}") from None
+
+
+async def between(folder: Path, check: Callable[[Peer, Peer], Awaitable[None]]) -> None:
+    """Run `check` over two running peers."""
+    ana, ben = Peer(folder, "ana"), Peer(folder, "ben")
+    running = [asyncio.create_task(one.run()) for one in (ana, ben)]
+    try:
+        await until(lambda: ana.port and ben.port, "both listeners")
+        await check(ana, ben)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_members_link_and_messages_pass_both_ways(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.say, ben.say = b"from ana", b"x" * MAX_MESSAGE_BYTES
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.got and ben.got, "both messages")
+        assert ben.got == [(ana.key, b"from ana")]
+        assert ana.got == [(ben.key, b"x" * MAX_MESSAGE_BYTES)]
+        (link,) = ana.links.all()
+        assert (link.outbound, link.peer_key, abs(link.skew_ms)) == (True, ben.key, 0)
+        with pytest.raises(ValueError, match="at most"):
+            await link.send(b"x" * (MAX_MESSAGE_BYTES + 1))
+
+    await between(tmp_path, check)
+
+
+async def test_an_unknown_key_gets_no_link_whichever_side_it_is_on(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ana.knows(ben)
+        await until(lambda: ana.tried(ben.port), "the failed dial")
+        assert "does not know our key" in ana.tried(ben.port)
+        ana.forget(ben)
+        ben.trust(ana)
+        ben.knows(ana)
+        await until(lambda: ben.tried(ana.port), "the other failed dial")
+        assert ana.links.all() == ben.links.all() == []
+
+    await between(tmp_path, check)
+
+
+async def test_a_member_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        cid = Peer(tmp_path, "cid")
+        for one in (ana, ben):
+            one.trust(cid)
+        ana.trust(ben)
+        ben.trust(ana)
+        ben.pick = list  # ben dials nobody
+        ana.knows(cid, ben.port)  # ben listens where ana expects cid
+        await until(lambda: ana.tried(ben.port), "the dial")
+        assert "not the expected member's" in ana.tried(ben.port)
+        assert ana.links.all() == []
+
+    await between(tmp_path, check)
+
+
+async def test_both_dialling_at_once_leaves_one_link(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        ben.knows(ana)
+
+        def one_and_the_same() -> bool:
+            mine, theirs = ana.links.all(), ben.links.all()
+            return len(mine) == len(theirs) == 1 and mine[0].outbound != theirs[0].outbound
+
+        await until(one_and_the_same, "one link")
+
+    await between(tmp_path, check)
+
+
+async def test_a_removed_members_link_ends_and_its_next_one_fails(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.links.all() and ben.links.all(), "the link")
+        ben.forget(ana)
+        await ben.links.drop_strangers()
+        await until(lambda: not ana.links.all() and ana.tried(ben.port), "the next dial")
+        assert "does not know our key" in ana.tried(ben.port)
+        assert ben.links.all() == []
+
+    await between(tmp_path, check)
+
+
+async def test_a_link_comes_back_after_it_broke(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ben.pick = list
+        ana.knows(ben)
+        await until(ben.links.all, "the link")
+        first = ben.links.all()[0]
+        await first.close()
+        await until(lambda: ben.links.all() and ben.links.all()[0] is not first, "the next link")
+
+    await between(tmp_path, check)
+
+
+async def test_a_hand_given_address_needs_no_key(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.book.add_given(("127.0.0.1", ben.port))
+        ana.dialler.wake()
+        await until(lambda: ana.links.get(ben.key), "the link")
+
+    await between(tmp_path, check)
+
+
+@pytest.mark.parametrize(("role", "status"), [(ADMIN, 200), (VIEWER, 403), ("", 403)])
+async def test_each_route_asks_for_its_role(tmp_path: Path, role: str, status: int) -> None:
+    import aiohttp
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana, role)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"https://127.0.0.1:{ben.port}/admin", ssl=ana.client_context(ben.key),
+                        server_hostname="x.invalid") as response,
+        ):  # fmt: skip
+            assert response.status == status
+            if status == 403:
+                assert (await response.json())["code"] in ("WrongRole", "NotAMember")
+
+    await between(tmp_path, check)
+
+
+async def test_a_stalled_stranger_is_let_go_and_others_still_come_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mesh.edge import transport_listen
+
+    monkeypatch.setattr(transport_listen, "HANDSHAKE_S", 0.3)
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        silent = [await asyncio.open_connection("127.0.0.1", ben.port) for _ in range(20)]
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.links.get(ben.key), "the link")
+        for reader, writer in silent:
+            async with asyncio.timeout(10):
+                assert await reader.read(1) == b""
+            writer.close()
+
+    await between(tmp_path, check)
+
+
+def test_no_secret_key_stays_on_disk_beside_the_identity(tmp_path: Path) -> None:
+    peer = Peer(tmp_path, "ana")
+    peer.contexts.server([])
+    assert [path.name for path in (tmp_path / "ana").iterdir()] == ["identity.key"]
+    assert peer.contexts.server([]).minimum_version == ssl.TLSVersion.TLSv1_3
+    assert peer.contexts.server([]).num_tickets == 0
