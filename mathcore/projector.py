@@ -13,7 +13,6 @@ from mathcore.convert.conversion import matrix, vector
 from mathcore.fields import MAX_LAYERS, Fields
 from mathcore.model import Tensor, parameter_count
 
-
 MAX_RATIO = 64  # far above any released feed-forward
 
 
