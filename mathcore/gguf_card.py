@@ -39,12 +39,20 @@ def _vocabulary(tensors: tuple[Tensor, ...], hidden: int) -> int:
     raise CardError("token_embd.weight", "is missing")
 
 
-def _with_experts(tensors: tuple[Tensor, ...], experts: int) -> tuple[Tensor, ...]:
+def _stacked(name: str, fields: Fields) -> int:
+    """How many experts a tensor of this name stacks; 1 for those that are none."""
+    count = fields.whole_or("expert_count", 0, 0)
+    if "_chexps." in name:  # one small expert for a group
+        return count // fields.whole_or("experts_per_group", 1)
+    return count if "_exps." in name else 1
+
+
+def _with_experts(tensors: tuple[Tensor, ...], fields: Fields) -> tuple[Tensor, ...]:
     """Tensors of a file, those of stacked experts marked as such."""
     out: list[Tensor] = []
     for tensor in tensors:
-        stacked = tensor.dims > 1 and "_exps." in tensor.name and tensor.experts == 1
-        if experts > 1 and stacked:
+        experts = _stacked(tensor.name, fields) if tensor.dims > 1 else 1
+        if experts > 1:
             if tensor.rows % experts != 0:
                 raise CardError(tensor.name, f"its rows are no multiple of {experts} experts")
             tensor = Tensor(
@@ -116,7 +124,7 @@ def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec
     given = header.metadata.get("general.name")
     return spec_from_parts(
         header.metadata,
-        _with_experts(header.tensors, fields.whole_or("expert_count", 0, 0)),
+        _with_experts(header.tensors, fields),
         given if isinstance(given, str) and given else name,
         source,
         _file_type(header),

@@ -11,7 +11,6 @@ from typing import final
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.parts import (
     Build,
-    Sizes,
     dense_only,
     every,
     no_window,
@@ -19,7 +18,7 @@ from mathcore.convert.parts import (
     sliding_layers,
     tied,
 )
-from mathcore.convert.rope import add_llama3, add_long, rotated
+from mathcore.convert.rope import add_llama3, add_long
 from mathcore.fields import Fields
 
 
@@ -58,6 +57,9 @@ _SHAPES: dict[str, Shape] = {
     "mimo": Shape(
         arch="qwen2", need_kv=True, qkv_bias="attention_bias", qkv_default=True, window_flag=True
     ),
+    "dots_ocr": Shape(
+        arch="qwen2", need_kv=True, qkv_bias="attention_bias", qkv_default=True, window_flag=True
+    ),
     "internlm2": Shape(arch="internlm2", qkv_bias="bias", out_bias="bias"),
     "internlm3": Shape(
         arch="llama", need_kv=True, need_head_dim=True, qkv_bias="qkv_bias", out_bias="bias",
@@ -78,6 +80,9 @@ _SHAPES: dict[str, Shape] = {
     ),
     "hunyuan_v1_dense": Shape(
         arch="hunyuan-dense", qkv_bias="attention_bias", out_bias="attention_bias", head_norms=True
+    ),
+    "hunyuan_vl_text": Shape(
+        arch="hunyuan_vl", qkv_bias="attention_bias", out_bias="attention_bias", head_norms=True
     ),
     "ernie4_5": Shape(
         arch="ernie4_5", need_kv=True, need_head_dim=True, qkv_bias="use_bias",
@@ -264,40 +269,8 @@ def _minicpm(f: Fields) -> Conversion:
     return b.done(tied(f, True))
 
 
-def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
-    s = sizes(f, need_kv=True, need_head_dim=True)
-    return s, rotated(f, s.head_dim, 0.5)
-
-
-def _glm(f: Fields) -> Conversion:
-    dense_only(f)
-    s, turned = _glm_sizes(f)
-    b = Build("chatglm", s, turned)
-    bias = f.flag_or("attention_bias", True)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias)
-        b.norm(i, "ffn_norm")
-        b.fused_gated(i)
-    return b.done(tied(f, False))
-
-
-def _glm4(f: Fields) -> Conversion:
-    dense_only(f)
-    s, turned = _glm_sizes(f)
-    b = Build("glm4", s, turned)
-    bias = f.flag_or("attention_bias", True)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias)
-        b.norm(i, "post_attention_norm")
-        b.norm(i, "ffn_norm")
-        b.fused_gated(i)
-        b.norm(i, "post_ffw_norm")
-    return b.done(tied(f, False))
-
-
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "qwen2_5_omni_text": _qwen2_vl,
     "qwen2_vl": _qwen2_vl,
     "qwen2_vl_text": _qwen2_vl,
     "qwen2_5_vl": _qwen2_vl,
@@ -308,8 +281,6 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "seed_oss": _seed_oss,
     "exaone": _exaone,
     "minicpm": _minicpm,
-    "glm": _glm,
-    "glm4": _glm4,
 }
 for _name in _SHAPES:
     CONVERTERS[_name] = _shaped

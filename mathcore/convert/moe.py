@@ -10,10 +10,10 @@ from typing import final
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import add_sections
 from mathcore.convert.parts import Build, every, no_window, sizes, sliding_layers, tied
-from mathcore.convert.rope import add_long, rotated
+from mathcore.convert.rope import add_long
 from mathcore.fields import Fields
 
-_SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPE_SIGMOID
+SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPESIGMOID
 
 
 @final
@@ -39,7 +39,7 @@ def moe_keys(b: Build, e: Experts) -> None:
     b.moe_keys(e.count, e.used, e.width)
     b.key("leading_dense_block_count", e.dense)
     if e.sigmoid:
-        b.key("expert_gating_func", _SIGMOID)
+        b.key("expert_gating_func", SIGMOID)
     if e.shared > 0:
         b.key("expert_shared_feed_forward_length", e.shared)
         b.key("expert_shared_count", e.shared // e.width if e.shared % e.width == 0 else 1)
@@ -57,7 +57,7 @@ def feed_forward(b: Build, i: int, e: Experts) -> None:
         b.shared(i, e.shared)
 
 
-def _plain(
+def plain_layers(
     b: Build, e: Experts, bias: bool = False, out: bool = False, heads: bool = False
 ) -> None:
     """Layers with a norm before each half."""
@@ -73,7 +73,7 @@ def _plain(
 
 def _mixtral(f: Fields) -> Conversion:
     b = Build("llama", sizes(f, need_kv=True))
-    _plain(b, find_experts(f, "num_local_experts", "intermediate_size"))
+    plain_layers(b, find_experts(f, "num_local_experts", "intermediate_size"))
     return b.done(tied(f, False))
 
 
@@ -108,7 +108,7 @@ def _qwen3_like(f: Fields, arch: str) -> Build:
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
     bias = f.flag_or("attention_bias", False)
-    _plain(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
+    plain_layers(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
     return b
 
 
@@ -159,7 +159,7 @@ def _granite_moe(f: Fields) -> Conversion:
             count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
         )
     bias = f.flag_or("attention_bias", False)
-    _plain(b, e, bias, bias)
+    plain_layers(b, e, bias, bias)
     b.key("logit_scale", 1.0)
     return b.done(tied(f, False))
 
@@ -169,7 +169,7 @@ def _minimax_m2(f: Fields) -> Conversion:
     b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
-    b.key("expert_gating_func", _SIGMOID)
+    b.key("expert_gating_func", SIGMOID)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -177,91 +177,6 @@ def _minimax_m2(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.experts(i, e.count, e.width)
         b.vector(i, "exp_probs_b.bias", e.count)
-    return b.done(tied(f, False))
-
-
-def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
-    """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
-    e = find_experts(f, count, "moe_intermediate_size")
-    return Experts(
-        count=e.count, used=e.used, width=e.width, shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0), bias=bias, sigmoid=bias,
-    )  # fmt: skip
-
-
-def _glm4_moe(f: Fields) -> Conversion:
-    """Without its draft layers: they are no part of what a context keeps."""
-    s = sizes(f, need_kv=True)
-    b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
-    f.whole("first_k_dense_replace", 0, s.layers)
-    f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
-    moe_keys(b, e)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("attention_bias", False))
-        if f.flag_or("use_qk_norm", False):
-            b.head_norms(i)
-        b.norm(i, "post_attention_norm")
-        feed_forward(b, i, e)
-    b.key("expert_shared_count", f.whole("n_shared_experts", 0))
-    return b.done(tied(f, False))
-
-
-def _dots1(f: Fields) -> Conversion:
-    b = Build("dots1", sizes(f))
-    if b.s.kv_heads != b.s.heads:
-        raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
-    bias = f.flag_or("attention_bias", False)
-    _plain(b, e, bias, False, True)
-    return b.done(tied(f, False))
-
-
-def _deepseek(f: Fields) -> Conversion:
-    """The first DeepSeek MoE, with plain attention."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
-        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
-    b = Build("deepseek", sizes(f))
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
-    bias = f.flag_or("attention_bias", False)
-    _plain(b, e, bias)
-    return b.done(tied(f, False))
-
-
-def _bailing_moe(f: Fields) -> Conversion:
-    """Ling and Ring, first generation: experts in every layer."""
-    b = Build("bailingmoe", sizes(f))
-    f.whole("num_shared_experts", 0)
-    e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
-    _plain(b, e, f.flag_or("use_qkv_bias", False), f.flag_or("use_bias", False))
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
-    return b.done(tied(f, False))
-
-
-def _bailing_moe_v2(f: Fields) -> Conversion:
-    s = sizes(f)
-    b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
-    shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
-    e = find_experts(f, "num_experts", "moe_intermediate_size")
-    width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
-    e = Experts(
-        count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
-    )
-    moe_keys(b, e)
-    b.key("expert_shared_feed_forward_length", width)
-    b.key("expert_shared_count", shared)
-    b.key("expert_gating_func", _SIGMOID)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.fused_attention(i)
-        b.head_norms(i)
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
     return b.done(tied(f, False))
 
 
@@ -297,10 +212,5 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "granitemoe": _granite_moe,
     "granitemoeshared": _granite_moe,
     "minimax_m2": _minimax_m2,
-    "glm4_moe": _glm4_moe,
-    "dots1": _dots1,
-    "deepseek": _deepseek,
-    "bailing_moe": _bailing_moe,
-    "bailing_moe_v2": _bailing_moe_v2,
     "gpt_oss": _gpt_oss,
 }

@@ -79,8 +79,16 @@ def sizes(
         kv_heads=kv,
         head_dim=f.whole("head_dim") if given else head_size(f, hidden, heads),
         feed_forward=f.whole(feed_forward) if feed_forward else 0,
-        context=f.whole_or("max_position_embeddings", 0),
+        context=trained_context(f),
     )
+
+
+def trained_context(f: Fields) -> int:
+    """The length it was trained for, under any of its names; 0 when the card does not say."""
+    for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
+        if f.has(name):
+            return f.whole(name)
+    return 0
 
 
 def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> Sizes:

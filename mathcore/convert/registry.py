@@ -2,7 +2,20 @@
 
 from collections.abc import Callable
 
-from mathcore.convert import deci, dense, fused, gemma, memories, moe, moe_mixed
+from mathcore.convert import (
+    deci,
+    dense,
+    fused,
+    gemma,
+    glm,
+    legacy,
+    memories,
+    moe,
+    moe_heads,
+    moe_mixed,
+    moe_shared,
+    rare,
+)
 from mathcore.convert.conversion import Conversion
 from mathcore.fields import Fields
 
@@ -13,8 +26,13 @@ _CONVERTERS: dict[str, Converter] = {
     **dense.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
+    **glm.CONVERTERS,
+    **legacy.CONVERTERS,
     **moe.CONVERTERS,
+    **moe_heads.CONVERTERS,
     **moe_mixed.CONVERTERS,
+    **moe_shared.CONVERTERS,
+    **rare.CONVERTERS,
     **memories.CONVERTERS,
 }
 

@@ -24,7 +24,9 @@ UNLOADED = ("gptj",)
 # Fields the model's own library (or llama.cpp's converter) fills when they are absent.
 DEFAULTED = frozenset(
     "add_qkv_bias add_swa_attention_sink_bias attention_bias attention_k_eq_v attn_config bias "
-    "attention_other_setting enable_moe_block head_dim hidden_size_per_layer_input layer_types "
+    "attention_other_setting enable_moe_block gating max_context_length "
+    "num_attention_heads_per_layer num_shared_experts head_dim hidden_size_per_layer_input "
+    "layer_types "
     "max_position_embeddings mlp_bias moe_num_shared_experts multi_query multi_query_attention "
     "new_decoder_architecture num_global_key_value_heads num_key_value_heads "
     "partial_rotary_factor qk_layernorm qkv_bias rope_scaling rotary_dim rotary_pct "
@@ -33,6 +35,7 @@ DEFAULTED = frozenset(
 )
 # Fields of our cards their family does not have or llama.cpp does not look at.
 UNREAD = {
+    "cohere2_moe": ("moe_intermediate_size",),
     "falcon": ("num_key_value_heads", "head_dim", "intermediate_size"),
     "gemma4_text": ("num_experts_per_tok",),
     "mistral": ("sliding_window",),
