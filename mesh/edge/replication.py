@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final
 
+from mesh.edge.store_errors import StoreError
 from mesh.ledger.event import Event
 from mesh.sync.archive import Archive
 from mesh.sync.desk import PATIENCE_MS, Desk
@@ -25,6 +27,8 @@ REFRESH_S: Final = 60.0
 # What we only pass on waits this long: by then most neighbours have told us that they have it,
 # and the rest hear of several events at once.
 RELAY_S: Final = 0.05
+# Before a link ends because our disk refused: the neighbour dials again at once.
+RETRY_S: Final = 1.0
 
 
 class Link(Protocol):
@@ -93,7 +97,7 @@ class Replication:
             done, _ = await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
             for half in done:
                 with contextlib.suppress(ConnectionError, EOFError):
-                    half.result()
+                    await self._end(half)
         finally:
             for half in halves:
                 half.cancel()
@@ -105,6 +109,14 @@ class Replication:
                 other.wake.set()  # what it was fetching is free again
             with contextlib.suppress(ConnectionError):
                 await link.close()
+
+    async def _end(self, half: asyncio.Task[None]) -> None:
+        """Raise what a half ended with; trouble with our own disk is nobody else's fault."""
+        try:
+            half.result()
+        except StoreError as error:
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            await asyncio.sleep(RETRY_S)
 
     def notify(self, authors: Iterable[str]) -> None:
         """Events of these authors were written here and are durable: send them."""

@@ -84,9 +84,14 @@ class Ledger(Shelf):
         return Intake(outcomes=outcomes, events=tuple(fresh))
 
     def tips(self) -> Mapping[str, Tip]:
-        """Where each author's events end. Not to be changed; valid until the next write."""
+        """Where each author's events end."""
         with self._mutex, explained("cannot read the ledger"):
-            return self._writer.tips.all()
+            return dict(self._writer.tips.all())
+
+    def tip(self, author: str) -> Tip | None:
+        """Where one author's events end; None for no events."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.tips.all().get(author)
 
     def tip_until(self, author: str, last: int) -> Tip | None:
         """An author's tip as if nothing past `last` were here; None for no events."""

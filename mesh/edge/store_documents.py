@@ -54,15 +54,17 @@ class Documents:
             try:
                 found = (number, document.Segment(author, b"".join(row[0] for row in rows)))
             except (document.DocumentError, TypeError) as error:
-                text = f"segment {number} of author {author[:16]} is damaged: {error}"
-                raise StoreError(text, "run: fleet verify") from error
+                raise _damaged(author, number, error) from error
         self._live[author] = found
         if len(self._live) > MAX_LIVE_SEGMENTS:
             del self._live[next(iter(self._live))]
         return found[1]
 
     def _grow(self, author: str, number: int, part: list[_Entry]) -> None:
-        changes = self.segment(author, number).extend(part)
+        try:
+            changes = self.segment(author, number).extend(part)
+        except document.DocumentError as error:  # our own document, whoever sent the events
+            raise _damaged(author, number, error) from error
         self._db.executemany(
             "INSERT INTO increments VALUES (?, ?, ?)",
             [(author, entry[0], change) for entry, change in zip(part, changes, strict=True)],
@@ -86,3 +88,8 @@ class Documents:
             )
         last = first + document.SEGMENT_EVENTS - 1
         return self._db.execute(f"{query} ORDER BY seq", (author, first, last)).fetchall()
+
+
+def _damaged(author: str, number: int, error: Exception) -> StoreError:
+    text = f"segment {number} of author {author[:16]} is damaged: {error}"
+    return StoreError(text, "run: fleet verify")

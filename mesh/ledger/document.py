@@ -53,6 +53,8 @@ class Segment:
     def __init__(self, author: str, data: bytes = b"") -> None:
         self.author: Final = author
         self._document = _load(bytes.fromhex(author), data)
+        self._hashes: Final[set[bytes]] = set()
+        self._hashed: list[bytes] = []  # the heads up to which `_hashes` is complete
 
     def append(self, seq: int, sig: bytes, body: bytes) -> bytes:
         """Add one event; returns the change to save. A seq already here is a DocumentError."""
@@ -85,10 +87,8 @@ class Segment:
         to the byte; `hashes` are those in the message. What is not here stays outside.
         """
         try:
-            if hashes:
-                ours = {bytes(change.hash) for change in self._document.get_changes([])}
-                if not ours.issuperset(hashes):
-                    return False
+            if hashes and not self._known().issuperset(hashes):
+                return False
             self._document.receive_sync_message(talk.state, Message.decode(data))
         except Exception as error:  # Automerge raises nothing finer
             raise DocumentError(f"not a sync message: {error}") from error
@@ -107,6 +107,12 @@ class Segment:
             raise
         except Exception as error:
             raise DocumentError(f"segment cannot be read: {error}") from error
+
+    def _known(self) -> set[bytes]:
+        """The hashes of all changes; only the new ones are asked for."""
+        self._hashes.update(bytes(c.hash) for c in self._document.get_changes(self._hashed))
+        self._hashed = self._document.get_heads()
+        return self._hashes
 
     def _entry(self, key: str) -> tuple[int, tuple[bytes, bytes]]:
         if not (key.isascii() and key.isdigit() and len(key) < 17):

@@ -42,7 +42,10 @@ class Archive(Protocol):
     """The ledger as a session sees it. Calls block; one thread makes them all."""
 
     def tips(self) -> Mapping[str, Tip]:
-        """Every author's tip. Not to be changed; valid until the next write."""
+        """Every author's tip."""
+
+    def tip(self, author: str) -> Tip | None:
+        """One author's tip; None for no events."""
 
     def tip_until(self, author: str, last: int) -> Tip | None:
         """An author's tip as if nothing past `last` were here; None for no events."""

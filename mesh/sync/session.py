@@ -173,9 +173,10 @@ class Session:
         if asked is None or (message.author.hex(), message.after) != (asked.author, asked.at):
             return ()  # an answer to what we no longer ask
         envelopes = messages.unpack(message.events)
-        intake = self._admit(self._placed(envelopes, asked.author, message))
+        placed = self._placed(envelopes, asked.author, message)
+        intake = self._admit(placed)
         asked.gap = asked.gap or any(isinstance(one, gate.Hold) for one in intake.outcomes)
-        if message.more and message.last > message.after:
+        if message.more and placed:  # without events it could go on for ever
             asked.at, asked.sent = message.last, False
             self._desk.claim(asked.author, self, now)
         else:
@@ -352,7 +353,7 @@ class Session:
     def _say(self, author: str, mine: Tip) -> Tail | None:
         """The next message of the talk about an author's open segment, if there is one to have."""
         opened = self._archive.segment(author)
-        if opened is None or mine.fork or self._archive.tips().get(author) != mine:
+        if opened is None or mine.fork or self._archive.tip(author) != mine:
             self._talks.drop(author)
             return None
         number, segment = opened
@@ -370,7 +371,7 @@ class Session:
 
     def _mine(self, author: str) -> Tip:
         """Our tip of an author, up to where the members' rules let it count."""
-        tip = self._archive.tips().get(author, wants.NOTHING)
+        tip = self._archive.tip(author) or wants.NOTHING
         if tip.seq == 0 or self._admits(author, tip.seq):
             return tip
         last = last_admitted(self._admits, author, tip.seq)

@@ -24,6 +24,7 @@ class Peer:
 
     def __init__(self, home: Path) -> None:
         self.ledger = Ledger.open(home)
+        self.ledger._db.execute("PRAGMA synchronous=OFF")  # nothing here outlives the process
         self.writer = ThreadPoolExecutor(1)
         self.seen: list[Event] = []
         self.moved = asyncio.Event()
