@@ -313,3 +313,13 @@ def test_an_hour_of_clock_error_changes_nothing(ledgers: list[Ledger]) -> None:
     ledgers[1].append("note_added", "", {}, NOW - 3_600_000)
     talk(End(ledgers[0]), End(ledgers[1]))
     assert [e.id for e in ledgers[0].ordered()] == [e.id for e in ledgers[1].ordered()]
+
+
+def test_empty_batches_do_not_keep_an_author_from_other_neighbours(
+    ledgers: list[Ledger],
+) -> None:
+    ben, _, batch = asked(ledgers)
+    empty = Batch(batch.author, 0, 5, True, messages.pack([]))
+    ben.session.receive(messages.encode(empty), 0)
+    assert ben.session._desk.claim(batch.author.hex(), "another", 0)
+    assert not any(isinstance(messages.decode(said), Pull) for said in iter(ben.say, None))
