@@ -5,7 +5,7 @@ An absent field is filled only where the library itself defines its value; never
 
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
-from mathcore.convert.registry import find_converter
+from mathcore.convert.registry import find_converter, find_draft_converter
 from mathcore.fields import Fields
 from mathcore.gguf_card import spec_from_parts
 from mathcore.model import CardError, ModelSpec
@@ -40,17 +40,24 @@ def flatten(card: dict[str, object]) -> dict[str, object]:
     raise CardError("text_config", f"is nested more than {MAX_DEPTH} deep")
 
 
-def convert(card: dict[str, object]) -> Conversion:
-    """What llama.cpp's converter would write for this config; CardError names the field."""
+def convert(card: dict[str, object], draft: bool = False) -> Conversion:
+    """What llama.cpp's converter would write for this config; CardError names the field.
+
+    `draft`: with the layers it can draft with, which a context without drafting does not use.
+    """
     fields = Fields(flatten(card))
     model_type = fields.text("model_type")
-    converter = find_converter(model_type)
+    converter = find_draft_converter(model_type) if draft else None
+    if converter is None:
+        converter = find_converter(model_type)
     if converter is None:
         raise CardError("model_type", f"'{model_type}' is not supported yet")
     return converter(fields)
 
 
-def spec_from_config(card: dict[str, object], name: str, source: str = "") -> ModelSpec:
+def spec_from_config(
+    card: dict[str, object], name: str, source: str = "", draft: bool = False
+) -> ModelSpec:
     """A model from its config.json; CardError names the field that stops us."""
-    found = convert(card)
+    found = convert(card, draft)
     return spec_from_parts(found.metadata, found.tensors, name, source)

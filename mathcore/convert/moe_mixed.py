@@ -65,6 +65,8 @@ def _same(f: Fields, field: str, layers: int) -> int:
 
 
 def _hunyuan_moe(f: Fields) -> Conversion:
+    if f.flag_or("use_cla", False):
+        raise f.fault("use_cla", "true (layers that share a cache) is not supported yet")
     s = sizes(f, need_kv=True)
     b = Build("hunyuan-moe", s)
     count = _same(f, "num_experts", s.layers)
@@ -96,7 +98,8 @@ def _ernie_moe(f: Fields) -> Conversion:
     e = Experts(
         count=e.count, used=e.used, width=e.width,
         shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("moe_layer_start_index", 0, s.layers), bias=True,
+        dense=f.whole("moe_layer_start_index", 0, s.layers),
+        bias=f.flag_or("moe_use_aux_free", True),
     )  # fmt: skip
     moe_keys(b, e)
     b.key("interleave_moe_layer_step", 1)

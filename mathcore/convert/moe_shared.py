@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.mla import draft_keys, draft_tensors
 from mathcore.convert.moe import (
     SIGMOID,
     Experts,
@@ -25,23 +26,41 @@ def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> 
     )  # fmt: skip
 
 
-def _glm4_moe(f: Fields) -> Conversion:
-    """Without its draft layers: they are no part of what a context keeps."""
+def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
+    b.norm(i, "attn_norm")
+    b.attention(i, f.flag_or("attention_bias", False))
+    if f.flag_or("use_qk_norm", False):
+        b.head_norms(i)
+    b.norm(i, "post_attention_norm")
+    feed_forward(b, i, e)
+
+
+def _glm4_family(f: Fields, draft: int) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
     f.whole("first_k_dense_replace", 0, s.layers)
-    f.whole("n_shared_experts", 0)
+    shared = f.whole("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     moe_keys(b, e)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("attention_bias", False))
-        if f.flag_or("use_qk_norm", False):
-            b.head_norms(i)
-        b.norm(i, "post_attention_norm")
-        feed_forward(b, i, e)
-    b.key("expert_shared_count", f.whole("n_shared_experts", 0))
+    b.key("expert_shared_count", shared)
+    draft_keys(b, draft)
+    for i in range(s.layers + draft):
+        _glm4_layer(b, f, i, e)
+        if i >= s.layers:
+            draft_tensors(b, i)
+            # Its own copies of the embedding and the output layer.
+            b.matrix(i, "nextn.embed_tokens", s.hidden, s.vocab)
+            b.matrix(i, "nextn.shared_head_head", s.hidden, s.vocab)
     return b.done(tied(f, False))
+
+
+def _glm4_moe(f: Fields) -> Conversion:
+    """Without its draft layers: they are no part of what a context keeps."""
+    return _glm4_family(f, 0)
+
+
+def _glm4_moe_draft(f: Fields) -> Conversion:
+    return _glm4_family(f, f.whole("num_nextn_predict_layers", 0, 8))
 
 
 def _dots1(f: Fields) -> Conversion:
@@ -71,16 +90,20 @@ def _deepseek(f: Fields) -> Conversion:
 
 def _bailing_moe(f: Fields) -> Conversion:
     """Ling and Ring, first generation: experts in every layer."""
+    if f.flag_or("use_bias", False):
+        raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
     f.whole("num_shared_experts", 0)
     e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
-    plain_layers(b, e, f.flag_or("use_qkv_bias", False), f.flag_or("use_bias", False))
+    plain_layers(b, e, f.flag_or("use_qkv_bias", False))
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     return b.done(tied(f, False))
 
 
 def _bailing_moe_v2(f: Fields) -> Conversion:
     s = sizes(f)
+    if f.flag_or("use_qkv_bias", False):
+        raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
     shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
@@ -108,4 +131,8 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek": _deepseek,
     "bailing_moe": _bailing_moe,
     "bailing_moe_v2": _bailing_moe_v2,
+}
+DRAFT_CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "glm4_moe": _glm4_moe_draft,
+    "glm4v_moe_text": _glm4_moe_draft,
 }

@@ -256,8 +256,14 @@ def experts_used(f: Fields, field: str, count: int) -> int:
 
 
 def no_window(f: Fields) -> None:
-    """llama.cpp keeps every token of these families: one with its window on is another model."""
-    if f.flag_or("use_sliding_window", False) and f.has("sliding_window"):
+    """llama.cpp keeps every token of these families: one with its window on is another model.
+
+    On, the window is for the layers from `max_window_layers` up; usually there are none.
+    """
+    if not f.flag_or("use_sliding_window", False) or not f.has("sliding_window"):
+        return
+    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
+    if f.whole_or("max_window_layers", 0, 0) < layers:
         raise f.fault("use_sliding_window", "true is not supported yet")
 
 

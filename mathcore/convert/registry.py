@@ -37,6 +37,9 @@ _CONVERTERS: dict[str, Converter] = {
 }
 
 
+_DRAFTS: dict[str, Converter] = {**memories.DRAFT_CONVERTERS, **moe_shared.DRAFT_CONVERTERS}
+
+
 def model_types() -> list[str]:
     """Every model_type we can read, sorted."""
     return sorted(_CONVERTERS)
@@ -48,4 +51,4 @@ def find_converter(model_type: str) -> Converter | None:
 
 def find_draft_converter(model_type: str) -> Converter | None:
     """As above with the draft layers of a family that has some."""
-    return memories.DRAFT_CONVERTERS.get(model_type)
+    return _DRAFTS.get(model_type)

@@ -28,10 +28,13 @@ def add_llama3(b: Build, f: Fields) -> None:
 
 
 def rotated(f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor") -> int:
-    """How many numbers of a head rope turns."""
-    share = f.number(field) if f.has(field) else default
+    """How many numbers of a head rope turns; newer cards say it beside the frequencies."""
+    place = f
+    if not f.has(field) and f.has("rope_parameters"):
+        place = f.nested("rope_parameters")
+    share = place.number(field) if place.has(field) else default
     if not 0.0 < share <= 1.0:
-        raise f.fault(field, f"{share} is not a share")
+        raise place.fault(field, f"{share} is not a share")
     return int(head_dim * share)
 
 

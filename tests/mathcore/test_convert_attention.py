@@ -116,3 +116,17 @@ def test_every_family_has_a_card() -> None:
                "llama4", "step3p7", "qwen3_omni_moe_text"}  # fmt: skip
     mine = {name for name in model_types() if name in proven | aliases | set(UNLOADED)}
     assert proven | aliases | set(UNLOADED) <= mine
+
+
+def test_draft_layers_are_counted_when_asked_for_and_keep_nothing(tmp_path: Path) -> None:
+    card = {**CARDS["glm4_moe"], "num_nextn_predict_layers": 1}
+    spec = spec_from_config(card, "x", draft=True)
+    assert spec.draft_layers == 1
+    assert spec_from_config(card, "x").draft_layers == 0
+    path = tmp_path / "draft.gguf"
+    size = write_gguf(path, convert(card, draft=True))
+    assert spec_from_gguf(read_header(path), "x").layers == spec.layers
+    found = ask(path, context=CONTEXT)
+    # The engine leaves the draft layers out of a plain context.
+    assert found.caches[0].layers == len(spec.layers) - 1
+    assert found.model_bytes <= size
