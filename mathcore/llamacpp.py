@@ -23,8 +23,9 @@ from mathcore.llamacpp_compute import Batch, scratch_bytes
 from mathcore.model import ModelSpec
 from mathcore.weights import Weights
 
-# Two builds of llama.cpp whose scratch differs: the one whose contexts are recorded (0.5.0, all
-# rows' logits wanted), and the server of late 2026 (one row per sequence, embeddings held twice).
+# Two builds of llama.cpp whose scratch differs: the library of 0.5, its contexts recorded with
+# every row's logits wanted, and the server of late 2026, which wants one row per sequence and lays
+# every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
 BUILDS = (LIBRARY, SERVER)
@@ -65,7 +66,7 @@ def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
     batch.turned_v = BLOCKS[v_type_of(shape).upper()][0] > 1
     batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.turned_v else 2
     batch.from_file = build == SERVER
-    batch.held_twice = build == SERVER
+    batch.mixed = build == SERVER
     return batch
 
 

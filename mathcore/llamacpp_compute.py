@@ -26,6 +26,8 @@ LATE_ROWS = (
     "bailingmoe3", "cohere2moe", "deepseek4", "gemma4", "glm4moe", "gpt-oss", "hy-v3", "mimo2",
     "nemotron_h", "nemotron_h_moe", "phi3", "qwen35", "qwen35moe", "qwen3next", "step35",
 )  # fmt: skip
+# These take no batch of tokens and embeddings mixed (llama-arch.cpp).
+NOT_MIXED = ("cogvlm", "deepseek4", "granite-switch")
 NO_ROPE = (
     "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
     "nemotron_h_moe", "starcoder",
@@ -45,7 +47,7 @@ class ComputePlan:
 
     __slots__ = (
         "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
-        "names", "value_most", "vocab",
+        "names", "near_dim", "value_most", "vocab",
     )  # fmt: skip
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -58,10 +60,19 @@ class ComputePlan:
         count = len(spec.layers) - spec.draft_layers
         blocks = _blocks(spec, count)
         self.value_most = max((block.layer.v_elements for block in blocks), default=0)
-        self.head_dim = next((b.layer.head_dim for b in blocks if b.layer.k_elements), 0)
+        self.head_dim = _head_dim(blocks, False)
+        self.near_dim = _head_dim(blocks, True)
         self.blocks = shortened(blocks)
         # Vision models with deep stacks hand in their picture beside every embedding.
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
+
+
+def _head_dim(blocks: list[Block], near: bool) -> int:
+    """Head size of the layers of one cache; 0 when it has none."""
+    for block in blocks:
+        if block.layer.k_elements > 0 and _is_near(block.layer) == near:
+            return block.layer.head_dim
+    return 0
 
 
 def _deep_stacks(spec: ModelSpec) -> int:
@@ -112,7 +123,7 @@ class Batch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
-        "cells", "flash", "from_file", "held_twice", "near_cells", "rows", "sequences", "streams",
+        "cells", "flash", "from_file", "mixed", "near_cells", "rows", "sequences", "streams",
         "tokens", "turned_k", "turned_v", "value_bytes",
     )  # fmt: skip
 
@@ -128,17 +139,17 @@ class Batch:
         self.turned_v = False
         self.value_bytes = 2
         self.from_file = True  # else made by the library itself: Q, K and V never fused
-        self.held_twice = False  # the embeddings, as builds of late 2026 do
+        self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
 
 
-def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int) -> Inputs:
+def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
     mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
     values = graph.leaf(8 * tokens * (1 if batch.flash else plan.value_most))
     given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
-    if plan.head_dim % 64 == 0 and plan.head_dim > 0:
+    if head_dim > 0 and head_dim % 64 == 0:
         side = 64
-        while plan.head_dim % (2 * side) == 0:
+        while head_dim % (2 * side) == 0:
             side *= 2
         if batch.turned_k:
             given.turn_k = graph.leaf(side * side * F32)
@@ -214,7 +225,7 @@ def _parallel(block: Block) -> bool:
 class Assembly:
     """The layers put one after another."""
 
-    __slots__ = ("b", "chosen", "full", "index", "late", "near", "plan", "rows", "twice")
+    __slots__ = ("b", "chosen", "full", "index", "late", "mixed", "near", "plan", "rows")
 
     def __init__(self, plan: ComputePlan, batch: Batch) -> None:
         b = Builder(batch.tokens, plan.hidden)
@@ -222,7 +233,7 @@ class Assembly:
         self.plan = plan
         self.rows = batch.rows
         self.chosen = -1
-        self.late = plan.architecture in LATE_ROWS
+        self.late = plan.architecture in LATE_ROWS and not batch.mixed
         b.layer_norm = plan.layer_norm
         b.rope = plan.architecture not in NO_ROPE
         b.scale_q = plan.architecture in SCALED_QUERY
@@ -230,14 +241,14 @@ class Assembly:
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
-        self.twice = batch.held_twice
+        self.mixed = batch.mixed and plan.architecture not in NOT_MIXED
         b.fused = batch.from_file
         b.value_first = not any(_is_near(block.layer) for block in plan.blocks)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
-        self.full = _given(b, plan, batch, batch.cells)
-        self.near = _given(b, plan, batch, batch.near_cells)
+        self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
+        self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
         self.index = _index_inputs(b, plan, batch)
 
     def attend(self, block: Block, x: int) -> int:
@@ -293,13 +304,24 @@ class Assembly:
         """Embeddings: from tokens, with room for ones handed in."""
         b, plan, graph = self.b, self.plan, self.b.graph
         x = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
-        if plan.inputs_width != plan.hidden:
-            x = b.part(b.f32(plan.inputs_width, [x]), plan.hidden)
         graph.expand(x)
-        for _ in range(2 if self.twice else 1):
-            graph.expand(graph.leaf(F32 * plan.inputs_width * b.tokens, kept=True))
-        if self.twice:
-            graph.expand(graph.leaf(4 * F32 * b.tokens, kept=True))
+        mixed = -1
+        if self.mixed:
+            mixed = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+            graph.expand(mixed)
+        wide = plan.inputs_width * b.tokens * F32
+        if plan.inputs_width != plan.hidden:
+            x = b.f32(plan.inputs_width, [x])
+            mixed = b.f32(plan.inputs_width, [mixed]) if self.mixed else mixed
+        graph.expand(x)
+        graph.expand(graph.leaf(wide, kept=True))
+        if self.mixed:
+            # Tokens written among embeddings handed in: laid out in every graph, used in few.
+            slots, given = graph.leaf(8 * b.tokens), graph.leaf(wide)
+            copy = graph.node(wide, [given])
+            graph.expand(graph.view_of(copy, [mixed, slots, copy]))
+        if plan.inputs_width != plan.hidden:
+            x = b.part(x, plan.hidden)
         if "position_embd.weight" in plan.names:
             x = b.add(x, b.f32(plan.hidden, [b.positions]))
         return x
