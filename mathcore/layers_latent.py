@@ -73,6 +73,17 @@ def _glm_dsa(h: Hparams) -> tuple[Layer, ...]:
     return _sparse(h, _full_index(h))
 
 
+def _hy_v4(h: Hparams) -> tuple[Layer, ...]:
+    """A file without an indexer's choice has none; else the list says which layers own one."""
+    trunk = h.count - h.draft
+    if h.fields.whole_or("attention.indexer.top_k", 0, 0) == 0:
+        return _latent_or_full(h)
+    given = h.fields.values.get(_INDEX_TYPES)
+    if not isinstance(given, list) or len(given) < trunk:
+        raise h.fields.fault(_INDEX_TYPES, f"is not a list of {trunk} flags")
+    return _sparse(h, [bool(item) for item in given[:trunk]])
+
+
 def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
     """Plain attention; after the dense layers an indexer, for which llama.cpp keeps V as well."""
     index = h.fields.whole("attention.indexer.key_length")
@@ -101,6 +112,7 @@ READERS: dict[str, Reader] = {
     "mistral4": _latent_or_full,
     "deepseek32": _deepseek32,
     "glm-dsa": _glm_dsa,
+    "hy_v4": _hy_v4,
     "minimax-m3": _minimax_m3,
     "minicpm3": _expanded,
     "plm": _expanded,

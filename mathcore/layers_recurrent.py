@@ -106,6 +106,21 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     )
 
 
+def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
+    """As Kimi's, with an indexer that caches key, gate and pooled key where it is its own."""
+    out: list[Layer] = []
+    index = 3 * h.fields.whole("attention.indexer.key_length")
+    given = h.fields.values.get("attention.indexer.types")
+    trunk = h.count - h.draft
+    if isinstance(given, list) and len(given) < trunk:
+        raise h.fields.fault("attention.indexer.types", f"has fewer than {trunk} entries")
+    for i, layer in enumerate(_kimi_linear(h)):
+        own = i < trunk and (not isinstance(given, list) or bool(given[i]))
+        latent = layer.kind == "latent"
+        out.append(latent_layer(h, i, index if own else 0) if latent else layer)
+    return tuple(out)
+
+
 def _lightning(h: Hparams) -> tuple[Layer, ...]:
     """MiniMax-01: a matrix per head and no convolution, in all but each 8th layer."""
     size = h.fields.whole("attention.key_length")
@@ -154,6 +169,7 @@ READERS: dict[str, Reader] = {
     "kimi-linear": _kimi_linear,
     "kimi-k3": _kimi_linear,
     "bailingmoe3": _kimi_linear,
+    "glm5-next": _glm5_next,
     "minimax-01": _lightning,
     "lfm2": _lfm2,
     "lfm2moe": _lfm2,

@@ -78,6 +78,17 @@ def _streams(b: Build, i: int, count: int) -> None:
         b.vector(i, half + "_scale.weight", 3)
 
 
+def _hash_layers(f: Fields, layers: int) -> int:
+    """How many layers at the start route by table; transformers 5 lists kinds."""
+    if f.has("num_hash_layers") or not f.has("mlp_layer_types"):
+        return f.whole("num_hash_layers", 0, layers)
+    names = f.texts("mlp_layer_types", layers)
+    hashed = names.count("hash_moe")
+    if names != ["hash_moe"] * hashed + ["moe"] * (layers - hashed):
+        raise f.fault("mlp_layer_types", "is not tables first and then experts by score")
+    return hashed
+
+
 def _table(b: Build, i: int, used: int) -> None:
     """Experts of every token, as whole numbers whatever the file's type."""
     b.tensors.append(
@@ -129,7 +140,7 @@ def _deepseek_v4(f: Fields) -> Conversion:
         raise f.fault("num_key_value_heads", "other than 1 is not supported yet")
     b = Build("deepseek4", s, f.whole("qk_rope_head_dim"))
     ratios = _ratios(f, s.layers)
-    hashed = f.whole("num_hash_layers", 0, s.layers)
+    hashed = _hash_layers(f, s.layers)
     _keys(b, f, ratios, hashed)
     streams = f.whole("hc_mult", 1, 64)
     for i in range(s.layers):

@@ -47,14 +47,22 @@ def moe_keys(b: Build, f: Fields, dense: int) -> None:
     b.key("leading_dense_block_count", dense)
 
 
-def _decoder(f: Fields, arch: str, bias: bool, draft: int = 0, fused: bool = False) -> Conversion:
+def _decoder(
+    f: Fields,
+    arch: str,
+    bias: bool,
+    draft: int = 0,
+    fused: bool = False,
+    dense_only: bool = False,
+) -> Conversion:
+    """`bias`: of the router's choice. `dense_only`: the family has no experts to name."""
     refuse_bias(f)
     lat = latent_of(f, q_rank_of(f, f.whole("num_hidden_layers")))
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     absorbed_keys(b, lat)
     draft_keys(b, draft)
     mixture = f.has("n_routed_experts") or arch != "deepseek2"
-    if "n_routed_experts" not in f.values:
+    if "n_routed_experts" not in f.values and not dense_only:
         raise f.fault("n_routed_experts", "is missing")
     dense = leading_dense(f, b.s.layers) if mixture else b.s.layers
     if mixture:
@@ -82,6 +90,10 @@ def _deepseek_v2(f: Fields) -> Conversion:
 
 def _deepseek_v3(f: Fields) -> Conversion:
     return _decoder(f, "deepseek2", True)
+
+
+def _youtu(f: Fields) -> Conversion:
+    return _decoder(f, "deepseek2", True, dense_only=True)
 
 
 def _glm4_lite(f: Fields) -> Conversion:
@@ -140,7 +152,7 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek_v2": _deepseek_v2,
     "deepseek_v3": _deepseek_v3,
     "kimi_k2": _deepseek_v3,
-    "youtu": _deepseek_v3,
+    "youtu": _youtu,
     "glm4_moe_lite": _glm4_lite,
     "mistral4": _mistral4,
     "minicpm3": _minicpm3,

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion, matrix
-from mathcore.convert.parts import Build, Sizes, experts_used, legacy_sizes, sizes
+from mathcore.convert.parts import Build, Sizes, experts_used, head_size, legacy_sizes, sizes
 from mathcore.convert.states import need
-from mathcore.fields import Fields
+from mathcore.fields import MAX_LAYERS, Fields
 
 
 def _start(f: Fields, arch: str, s: Sizes) -> Build:
@@ -99,6 +99,18 @@ def _nomic(f: Fields) -> Conversion:
     return _done(b)
 
 
+def _global_every(f: Fields, layers: int) -> int:
+    """The first layer and every n-th from there see everything."""
+    if f.has("global_attn_every_n_layers") or not f.has("layer_types"):
+        return f.whole("global_attn_every_n_layers", 1, layers)
+    names = f.texts("layer_types", layers)
+    step = names.index("full_attention", 1) if "full_attention" in names[1:] else layers
+    for i, name in enumerate(names):
+        if name != ("full_attention" if i % step == 0 else "sliding_attention"):
+            raise f.fault("layer_types", "is not a full layer first and every n-th from there")
+    return step
+
+
 def _modern_bert(f: Fields) -> Conversion:
     for field in ("attention_bias", "mlp_bias", "norm_bias"):
         need(f, field, False, False)
@@ -106,7 +118,7 @@ def _modern_bert(f: Fields) -> Conversion:
     b = Build("modern-bert", s)
     b.key("attention.causal", False)
     b.key("attention.sliding_window", f.whole("local_attention"))
-    b.key("attention.sliding_window_pattern", f.whole("global_attn_every_n_layers"))
+    b.key("attention.sliding_window_pattern", _global_every(f, s.layers))
     b.top("token_embd_norm.weight", s.hidden)
     for i in range(s.layers):
         if i > 0:
@@ -133,11 +145,31 @@ def _eurobert(f: Fields) -> Conversion:
     return _done(b)
 
 
+def _distilbert(f: Fields) -> Conversion:
+    """BERT without token types, under names of its own."""
+    need(f, "sinusoidal_pos_embds", False, False)
+    hidden, heads = f.whole("dim"), f.whole("n_heads")
+    s = Sizes(
+        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole("n_layers", 1, MAX_LAYERS),
+        heads=heads, kv_heads=heads, head_dim=head_size(f, hidden, heads, "n_heads"),
+        feed_forward=f.whole("hidden_dim"), context=f.whole("max_position_embeddings"),
+    )  # fmt: skip
+    b = Build("bert", s)
+    b.key("attention.causal", False)
+    b.metadata["tokenizer.ggml.token_type_count"] = 1
+    b.tensors.append(matrix("position_embd.weight", s.hidden, s.context))
+    _embedding_norm(b)
+    for i in range(s.layers):
+        _bert_layer(b, i)
+    return _done(b)
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "bert": _bert,
     "roberta": _bert,
     "xlm-roberta": _bert,
     "camembert": _bert,
+    "distilbert": _distilbert,
     "nomic_bert": _nomic,
     "modernbert": _modern_bert,
     "eurobert": _eurobert,

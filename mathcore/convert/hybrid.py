@@ -58,14 +58,20 @@ def _jamba(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
+# Kinds of layers, those of the release and those of transformers 5.
+_ATTENDS: dict[str, bool] = {
+    "attention": True, "full_attention": True, "mamba": False, "linear_attention": False,
+}  # fmt: skip
+
+
 def _granite_attends(f: Fields, layers: int) -> list[bool]:
     """Attention layers, listed by kind or by index."""
     if f.has("layer_types") or not f.has("attn_layer_indices"):
         names = f.texts("layer_types", layers)
         for name in names:
-            if name not in ("attention", "mamba"):
+            if name not in _ATTENDS:
                 raise f.fault("layer_types", f"'{name}' is not supported yet")
-        return [name == "attention" for name in names]
+        return [_ATTENDS[name] for name in names]
     value = f.values["attn_layer_indices"]
     places = f.wholes("attn_layer_indices", len(value) if isinstance(value, list) else 0)
     return [i in places for i in range(layers)]

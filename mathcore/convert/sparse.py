@@ -19,7 +19,7 @@ from mathcore.convert.parts import Build, experts_used, sizes, tied
 from mathcore.fields import Fields
 
 
-def _indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
+def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
     """Keys of the hidden state, queries of Q's latent, a weight per index head."""
     heads, size = f.whole("index_n_heads"), f.whole("index_head_dim")
     b.norm(i, "indexer.k_norm", bias=True, size=size)
@@ -61,7 +61,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
         b.norm(i, "attn_norm")
         absorbed_attention(b, i, lat)
         b.norm(i, "ffn_norm")
-        _indexer(b, i, f, lat.q_rank)
+        indexer(b, i, f, lat.q_rank)
         if i < dense:
             b.gated(i)
         else:
@@ -91,6 +91,17 @@ def _glm_dsa_draft(f: Fields) -> Conversion:
     return _decoder(f, "glm-dsa", _drafts(f))
 
 
+# Index heads, their size, blocks chosen, tokens of a block, blocks always read.
+_RELEASED: tuple[str, ...] = (
+    "sparse_num_index_heads", "sparse_index_dim", "sparse_topk_blocks", "sparse_block_size",
+    "sparse_local_block",
+)  # fmt: skip
+_NEWER: tuple[str, ...] = (
+    "index_n_heads", "index_head_dim", "index_topk_blocks", "index_block_size",
+    "index_local_blocks",
+)  # fmt: skip
+
+
 def _minimax_index(b: Build, i: int, heads: int, size: int) -> None:
     b.matrix(i, "indexer.q_proj", b.s.hidden, heads * size)
     b.matrix(i, "indexer.k_proj", b.s.hidden, size)
@@ -100,6 +111,8 @@ def _minimax_index(b: Build, i: int, heads: int, size: int) -> None:
 
 def _minimax_dense(f: Fields, layers: int) -> int:
     """The leading layers with neither experts nor indexer; llama.cpp takes one for the other."""
+    if not f.has("moe_layer_freq") and f.has("mlp_layer_types"):
+        return leading_dense(f, layers)
     kinds = f.wholes("moe_layer_freq", layers, 0, 1)
     dense = kinds.index(1) if 1 in kinds else layers
     if 0 in kinds[dense:]:
@@ -110,23 +123,43 @@ def _minimax_dense(f: Fields, layers: int) -> int:
     return dense
 
 
+def _minimax_shared(f: Fields, width: int) -> int:
+    """How many shared experts: counted, or as the width of all of them."""
+    if f.has("n_shared_experts") or not f.has("shared_intermediate_size"):
+        return f.whole("n_shared_experts")
+    wide = f.whole("shared_intermediate_size")
+    if wide % width != 0:
+        raise f.fault("shared_intermediate_size", f"{wide} is no multiple of {width}")
+    return wide // width
+
+
+def _minimax_indexer(b: Build, f: Fields) -> tuple[int, int]:
+    """Index heads and their size, under the names of the release or of transformers 5."""
+    if f.has("sparse_attention_config"):
+        sparse = f.nested("sparse_attention_config")
+        names = _RELEASED
+    else:
+        sparse, names = f, _NEWER
+    heads, size = sparse.whole(names[0]), sparse.whole(names[1])
+    b.key("attention.indexer.head_count", heads)
+    b.key("attention.indexer.key_length", size)
+    b.key("attention.indexer.top_k", sparse.whole(names[2]))
+    b.key("attention.indexer.block_size", sparse.whole(names[3]))
+    b.key("attention.indexer.local_blocks", sparse.whole(names[4], 0))
+    return heads, size
+
+
 def _minimax_m3(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="dense_intermediate_size")
     b = Build("minimax-m3", s, f.whole("rotary_dim"))
     dense = _minimax_dense(f, s.layers)
-    sparse = f.nested("sparse_attention_config")
-    heads, size = sparse.whole("sparse_num_index_heads"), sparse.whole("sparse_index_dim")
-    b.key("attention.indexer.head_count", heads)
-    b.key("attention.indexer.key_length", size)
-    b.key("attention.indexer.top_k", sparse.whole("sparse_topk_blocks"))
-    b.key("attention.indexer.block_size", sparse.whole("sparse_block_size"))
-    b.key("attention.indexer.local_blocks", sparse.whole("sparse_local_block", 0))
+    heads, size = _minimax_indexer(b, f)
     count, width = f.whole("num_local_experts"), f.whole("intermediate_size")
-    shared = f.whole("n_shared_experts")
+    shared = _minimax_shared(f, width)
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
     b.key("expert_shared_count", shared)
     b.key("leading_dense_block_count", dense)
-    gating(b, f)
+    gating(b, f, "sigmoid")
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -150,6 +183,7 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "minimax_m3": _minimax_m3,
     "minimax_m3_text": _minimax_m3,
     "minimax_m3_vl": _minimax_m3,
+    "minimax_m3_vl_text": _minimax_m3,
 }
 DRAFT_CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek_v32": _deepseek_v32_draft,

@@ -48,6 +48,13 @@ CONFIGS: dict[str, dict[str, object]] = {
         "n_shared_experts": 1, "num_experts_per_tok": 4, "first_k_dense_replace": 0,
         "vocab_size": 131072,
     },
+    # tencent/Youtu-LLM-2B
+    "youtu": {
+        **_LLAMA_LIKE, "model_type": "youtu", "hidden_size": 2048, "num_hidden_layers": 32,
+        "num_attention_heads": 16, "q_lora_rank": 1536, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+        "intermediate_size": 6144, "vocab_size": 128256, "tie_word_embeddings": True,
+    },
     # openbmb/MiniCPM3-4B
     "minicpm3": {
         **_LLAMA_LIKE, "model_type": "minicpm3", "hidden_size": 2560, "num_hidden_layers": 62,
@@ -137,6 +144,29 @@ CONFIGS: dict[str, dict[str, object]] = {
         "routed_expert_hidden_size": 3584, "attn_res_block_size": 12,
         "activation_situ_beta": 1.0, "activation_situ_linear_beta": 1.0,
         "model_max_length": 1048576, "tie_word_embeddings": False, "vocab_size": 163840,
+    },
+    # tencent/Hy4-preview's shape, from transformers' own class
+    "hy_v4": {
+        **_LLAMA_LIKE, "model_type": "hy_v4", "hidden_size": 2816, "num_hidden_layers": 34,
+        "num_attention_heads": 32, "q_lora_rank": 1536, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 192, "qk_rope_head_dim": 64, "v_head_dim": 256,
+        "intermediate_size": 6912, "moe_intermediate_size": 768, "n_routed_experts": 256,
+        "n_shared_experts": 1, "num_experts_per_tok": 8, "index_n_heads": 16,
+        "index_head_dim": 128, "index_topk": 2048, "hc_mult": 4, "hc_eps": 1e-6,
+        "hc_magnitude": 2.0, "mlp_layer_types": ["dense"] + ["sparse"] * 33,
+        "indexer_types": ["full", *_pattern(33, 4, "shared", "full")], "vocab_size": 120832,
+    },
+    # zai-org/GLM-5.3-Flash's shape, from transformers' own class
+    "glm5_next": {
+        **_LLAMA_LIKE, "model_type": "glm5_next_text", "hidden_size": 4096,
+        "num_hidden_layers": 45, "num_attention_heads": 64, "q_lora_rank": 1536,
+        "kv_lora_rank": 512, "qk_nope_head_dim": 256, "qk_rope_head_dim": 0, "v_head_dim": 256,
+        "intermediate_size": 12288, "moe_intermediate_size": 2048, "n_routed_experts": 288,
+        "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
+        "index_n_heads": 32, "index_head_dim": 128, "index_topk": 2048, "index_kpool": 16,
+        "hc_mult": 4, "hc_eps": 1e-6, "hc_sinkhorn_iters": 20, "linear_conv_kernel_dim": 4,
+        "linear_head_dim": 128, "linear_num_heads": 64, "vocab_size": 154880,
+        "layer_types": _pattern(45, 4, "linear_attention", "indexed_attention", 3),
     },
     # MiniMaxAI/MiniMax-Text-01
     "minimax_text_01": {
@@ -325,6 +355,11 @@ CONFIGS: dict[str, dict[str, object]] = {
         "num_attention_heads": 16, "intermediate_size": 4096, "max_position_embeddings": 8194,
         "pad_token_id": 1, "type_vocab_size": 1, "vocab_size": 250002,
     },
+    # distilbert/distilbert-base-uncased
+    "distilbert": {
+        "model_type": "distilbert", "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072,
+        "max_position_embeddings": 512, "vocab_size": 30522,
+    },
     # nomic-ai/nomic-embed-text-v1.5
     "nomic_bert": {
         "model_type": "nomic_bert", "n_embd": 768, "n_head": 12, "n_inner": 3072, "n_layer": 12,
@@ -360,6 +395,6 @@ OPTIONAL: frozenset[str] = frozenset(
         "use_bias", "norm_topk_prob", "layer_types", "full_attention_interval", "indexer_types",
         "num_decoder_layers", "block_auto_adjust_ff_dim", "block_ffn_dim_multiplier",
         "type_vocab_size", "wkv_has_gate", "wkv_has_group_norm", "lora_rank_tokenshift",
-        "lora_rank_decay", "moe_latent_size",
+        "lora_rank_decay", "moe_latent_size", "scoring_func",
     }
 )  # fmt: skip

@@ -62,3 +62,11 @@ def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: o
     with pytest.raises(CardError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
+
+
+def test_the_global_layers_of_modernbert_may_be_listed() -> None:
+    kinds = ["full_attention" if i % 3 == 0 else "sliding_attention" for i in range(22)]
+    newer = spec_of("modernbert", global_attn_every_n_layers=None, layer_types=kinds)
+    assert newer == spec_of("modernbert")
+    with pytest.raises(CardError, match="layer_types"):
+        spec_of("modernbert", global_attn_every_n_layers=None, layer_types=[*kinds[1:], kinds[0]])

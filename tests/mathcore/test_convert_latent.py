@@ -148,3 +148,31 @@ def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: o
     with pytest.raises(CardError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
+
+
+def test_minimax_reads_the_newer_names_of_its_indexer() -> None:
+    newer = spec_of(
+        "minimax_m3", sparse_attention_config=None, moe_layer_freq=None, n_shared_experts=None,
+        mlp_layer_types=["dense"] * 3 + ["sparse"] * 57, shared_intermediate_size=3072,
+        index_n_heads=4, index_head_dim=128, index_topk_blocks=16, index_block_size=128,
+        index_local_blocks=1,
+    )  # fmt: skip
+    assert newer == spec_of("minimax_m3")
+
+
+def test_deepseek_v4_reads_which_layers_route_by_table() -> None:
+    kinds = ["hash_moe"] * 3 + ["moe"] * 40
+    newer = spec_of("deepseek_v4", num_hash_layers=None, mlp_layer_types=kinds)
+    assert newer == spec_of("deepseek_v4")
+    with pytest.raises(CardError, match="mlp_layer_types"):
+        spec_of("deepseek_v4", num_hash_layers=None, mlp_layer_types=kinds[::-1])
+
+
+def test_the_pooled_indexer_caches_key_gate_and_pooled_key() -> None:
+    own = indexed(spec_of("glm5_next"))
+    assert (len(own), own[0].kind, own[0].index_elements) == (11, "latent", 3 * 128)
+
+
+def test_kimi_k3_has_its_published_parameters() -> None:
+    """2.8 trillion."""
+    assert spec_of("kimi_linear k3").parameters == 2_779_483_135_584

@@ -31,7 +31,7 @@ def test_an_absent_field_is_refused_by_name(name: str, field: str) -> None:
         "first_k_dense_replace": "first_k_dense_replace", "head_dim": "head_dim",
         "attention_head_dim": "head_dim", "attn_layer_indices": "layer_types",
         "full_attn_idxs": "layer_types", "block_ff_dim": "intermediate_size",
-        "linear_attn_config": "layer_types",
+        "linear_attn_config": "layer_types", "mlp_layer_types": "first_k_dense_replace",
     }  # fmt: skip
     assert named == newer.get(field, field)
 

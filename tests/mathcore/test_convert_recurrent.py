@@ -169,3 +169,12 @@ def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: o
     with pytest.raises(CardError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
+
+
+def test_the_newer_names_of_layers_are_read() -> None:
+    newer = {"attention": "full_attention", "mamba": "linear_attention"}
+    kinds = CONFIGS["granitemoehybrid"]["layer_types"]
+    assert isinstance(kinds, list)
+    assert spec_of("granitemoehybrid", layer_types=[newer[kind] for kind in kinds]) == spec_of(
+        "granitemoehybrid"
+    )
