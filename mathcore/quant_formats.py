@@ -8,7 +8,7 @@ embeddings and output layer too.
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model import CardError, Tensor
+from mathcore.model import CardError, ModelSpec, Tensor
 from mathcore.quant_tables import MIXES
 
 
@@ -30,7 +30,8 @@ class Format:
     column_bytes: int = 0  # per input number: GPTQ's g_idx
     matrix_bytes: int = 0  # scales of the whole matrix
     strict: bool = False
-    experts_only: bool = False  # of a model with routed experts, everything else stays 16-bit
+    experts_only: bool = False  # of a model with routed experts; `rest` for everything else
+    rest: str = ""  # "" = 16 bits
 
 
 def _mlx(bits: int, group: int) -> Format:
@@ -83,11 +84,19 @@ FORMATS: dict[str, Format] = {
     "MLX-4bit-g128": _mlx(4, 128), "MLX-8bit-g128": _mlx(8, 128),
     "MLX-mxfp4": Format(family="mlx", bits=4, tile_columns=32, scale_bits=8),
     "MLX-mxfp8": Format(family="mlx", bits=8, tile_columns=32, scale_bits=8),
+    "MLX-mxfp4-q8": Format(
+        family="mlx", bits=4, tile_columns=32, scale_bits=8, experts_only=True, rest="MLX-8bit"
+    ),
     "MLX-nvfp4": Format(family="mlx", bits=4, tile_columns=16, scale_bits=8),
 }  # fmt: skip
 # What mlx-lm keeps a router at whatever the model's bits (quant_predicate of its MoE models).
 _MLX_ROUTER = _mlx(8, 64)
-_MLX_ROUTERS: tuple[str, ...] = ("ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
+_ROUTER, _SHARED_GATE = "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight"
+# Families whose router is a bare array in mlx-lm (MoEGate), which it does not quantise.
+_MLX_BARE: tuple[str, ...] = (
+    "deepseek", "deepseek2", "deepseek32", "deepseek4", "glm4moe", "glm-dsa", "nemotron_h_moe",
+    "dots1", "mimo2",
+)  # fmt: skip
 
 # Name -> who serves it: "gguf" (llama.cpp, Ollama), "safetensors" (vLLM, TGI), "mlx".
 QUANTS: dict[str, str] = {
@@ -113,38 +122,54 @@ def matrix_bytes(tensor: Tensor, form: Format) -> int:
     return tensor.experts * (size + form.column_bytes * tensor.columns + form.matrix_bytes)
 
 
+def _in_mlx(tensor: Tensor, role: str, form: Format, routed: bool, arch: str) -> Format | None:
+    """As `_stored`, of an MLX model."""
+    name = tensor.name
+    if name.endswith(_SHARED_GATE) or (name.endswith(_ROUTER) and arch not in _MLX_BARE):
+        return _MLX_ROUTER
+    if role == "kept":
+        return None
+    if form.experts_only and routed and tensor.experts == 1:
+        form = FORMATS[form.rest]
+    # mlx-lm skips rows that are not whole groups.
+    return form if tensor.columns % form.tile_columns == 0 else None
+
+
 def _stored(tensor: Tensor, role: str, form: Format, routed: bool) -> Format | None:
     """The format a tensor is in; None = 16 bits. `role` as in quant_rules."""
-    if form.family == "mlx" and form.bits < 16:
-        if tensor.dims > 1 and tensor.name.endswith(_MLX_ROUTERS):
-            return _MLX_ROUTER
-        # mlx-lm skips rows that are not whole groups.
-        whole = form.tile_columns > 0 and tensor.columns % form.tile_columns == 0
-        return form if role != "kept" and whole else None
     if role in ("kept", "output", "embedding"):
         return None
     return None if form.experts_only and routed and tensor.experts == 1 else form
 
 
-def format_sizes(tensors: tuple[Tensor, ...], roles: list[str], quant: str) -> list[int]:
+def _sixteen(tensor: Tensor) -> int:
+    """Bytes of what is not quantised; biases of a router's choice are float32."""
+    return tensor.columns * tensor.rows * (4 if "exp_probs_b" in tensor.name else 2)
+
+
+def format_sizes(spec: ModelSpec, roles: list[str], quant: str) -> list[int]:
     """Bytes per tensor in a format of FORMATS; CardError where it cannot hold one.
 
-    Tables a converter computes (rope factors) are in no safetensors file and weigh nothing.
+    As loaded: draft layers, which these engines leave out, and tables a converter computes (rope
+    factors) weigh nothing.
     """
     form = FORMATS[quant]
     plain = form.scale_bits == 0
+    last = len(spec.layers) - spec.draft_layers
     routed = False
-    for tensor in tensors:
+    for tensor in spec.tensors:
         routed = routed or tensor.experts > 1
     out: list[int] = []
-    for i in range(len(tensors)):
-        tensor = tensors[i]
-        numbers = tensor.columns * tensor.rows
-        if tensor.name.startswith("rope_"):
+    for i in range(len(roles)):
+        tensor = spec.tensors[i]
+        if tensor.name.startswith("rope_") or tensor.layer >= last:
             out.append(0)
         elif plain:
-            out.append(numbers * form.bits // 8)
+            out.append(tensor.columns * tensor.rows * form.bits // 8)
         else:
-            stored = _stored(tensor, roles[i], form, routed)
-            out.append(numbers * 2 if stored is None else matrix_bytes(tensor, stored))
+            if form.family == "mlx":
+                stored = _in_mlx(tensor, roles[i], form, routed, spec.architecture)
+            else:
+                stored = _stored(tensor, roles[i], form, routed)
+            out.append(_sixteen(tensor) if stored is None else matrix_bytes(tensor, stored))
     return out

@@ -69,7 +69,7 @@ def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
         raise CardError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
     roles = roles_of(tensors)
     if quant in FORMATS:
-        return format_sizes(tensors, roles, quant)
+        return format_sizes(spec, roles, quant)
     types = block_types(spec, quant, roles)
     out: list[int] = []
     for i in range(len(types)):
