@@ -90,8 +90,10 @@ class Ledger(Shelf):
 
     def tip(self, author: str) -> Tip | None:
         """Where one author's events end; None for no events."""
-        with self._mutex, explained("cannot read the ledger"):
-            return self._writer.tips.all().get(author)
+        with self._mutex:
+            if self._writer.tips.ready:  # asked for at every turn of every session
+                return self._writer.tips.all().get(author)
+        return self.tips().get(author)
 
     def tip_until(self, author: str, last: int) -> Tip | None:
         """An author's tip as if nothing past `last` were here; None for no events."""

@@ -53,6 +53,11 @@ class Tips:
         known = self._forks()
         known[author] = min(seq, known.get(author, seq))
 
+    @property
+    def ready(self) -> bool:
+        """Whether `all` need not ask the disk."""
+        return self._tips is not None and not self._stale
+
     def all(self) -> Mapping[str, Tip]:
         """Every author's tip. The events must be in their table."""
         if self._tips is None:

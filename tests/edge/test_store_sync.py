@@ -198,3 +198,18 @@ def test_a_ledger_of_the_first_format_is_lifted_and_readable(tmp_path: Path) -> 
         ledger.take_in(line(1, 2, NO_PREV, "two"))
         assert ledger.count() == 9
         assert ledger._db.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_copies_of_a_disk_with_one_clock_have_one_order(tmp_path: Path) -> None:
+    trunk = line(1, 2, NO_PREV, "trunk")
+    prev = ids.event_hash(trunk[-1][1])
+    branches = [signed(3, prev, name) for name in ("one", "two", "three", "four")]
+    orders = []
+    for name, order in (("a", branches), ("b", branches[::-1])):
+        with Ledger.open(tmp_path / name) as ledger:
+            ledger.take_in(trunk + order)
+            orders.append([event.id for event in ledger.ordered()])
+            ledger.export(tmp_path / f"{name}.jsonl")
+    assert len(orders[0]) == 6
+    assert orders[0] == orders[1]
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()

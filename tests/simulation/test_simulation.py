@@ -14,17 +14,6 @@ def test_peers_converge_and_lose_nothing_and_admit_no_forgery(first: int) -> Non
         play(seed)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        371,  # two copies of a disk signed at one seq with one clock stamp: the order had a tie
-        1884,  # a held event of another branch got in ahead of the one in the message
-    ],
-)
-def test_a_seed_that_once_failed_holds(seed: int) -> None:
-    play(seed)
-
-
 def test_a_seed_plays_the_same_schedule_again() -> None:
     assert play(7).log == play(7).log
 

@@ -165,6 +165,20 @@ def test_both_branches_of_a_fork_reach_everyone_and_the_author_is_named(
     assert talk(End(ledgers[0]), End(other)) < 100
 
 
+def test_a_branch_that_a_message_frees_is_no_lie_of_its_sender(
+    ledgers: list[Ledger], tmp_path: Path
+) -> None:
+    other = fork(ledgers, tmp_path, 3, 1, 1)
+    first = ledgers[0].page(ledgers[0].author, 0, 2, 1 << 20).envelopes
+    last = other.page(other.author, 3, 1, 1 << 20).envelopes
+    ledgers[1].take_in([*first, *last])  # the copy's fourth event waits for the third
+    ana, ben = End(ledgers[0]), End(ledgers[1])
+    talk(ana, ben)
+    assert "Tail" in ana.kinds()
+    assert dict(ledgers[0].tips()) == dict(ledgers[1].tips())
+    assert ledgers[1].count() == 5
+
+
 def test_a_removed_authors_events_count_up_to_the_cut_off(ledgers: list[Ledger]) -> None:
     notes(ledgers[0], 40)
     author = ledgers[0].author
