@@ -32,10 +32,13 @@ NO_ROPE = (
     "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
     "nemotron_h_moe", "starcoder",
 )  # fmt: skip
+NEAR_ROPE = ("cohere2", "smallthinker")  # only their sliding layers turn Q and K
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
 # Sums whose first term is the residual: an operation takes the place of its first free source.
 RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
 INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
+# Attention and feed-forward side by side, summed before the residual.
+SIDES_FIRST = ("gptj", "gptneox", "phi2")
 # Equal layers in a row reach a steady state; of longer runs this many are placed.
 REPEATS = 4
 LONGEST_PERIOD = 12
@@ -201,7 +204,7 @@ def _inner(b: Builder, block: Block, inside: int) -> int:
     if block.has("ffn_gate_inp.weight") and block.has("ffn_up.weight"):
         out = _both(b, block, inside)
     else:
-        named = block.has("ffn_norm.weight")
+        named = block.has("ffn_norm.weight") or block.has("attn_output_norm.weight")
         pre = named or (block.has("post_attention_norm.weight") and block.has("attn_norm.weight"))
         cur = b.norm(inside, block.has("ffn_norm.bias")) if pre else inside
         mixed = block.has("ffn_gate_inp.weight")
@@ -218,6 +221,7 @@ def _parallel(block: Block) -> bool:
     return (
         block.has("attn_norm.weight") and _has_inner(block) and not block.has("ffn_norm.weight")
         and not block.has("post_attention_norm.weight")
+        and not block.has("attn_output_norm.weight")
     )  # fmt: skip
 
 
@@ -259,6 +263,8 @@ class Assembly:
             return out
         if layer.kind == "none":
             return remember(b, block, x)
+        if self.plan.architecture in NEAR_ROPE:
+            b.rope = _is_near(layer)
         return attention(b, block, x, self.near if _is_near(layer) else self.full)
 
     def layer(self, block: Block, x: int, last: bool) -> int:
@@ -289,7 +295,11 @@ class Assembly:
         if not _has_inner(block):
             return b.add(cur, residual)
         if parallel:
-            return b.add(b.add(feed_forward(b, block, normed), residual), cur)
+            mixed = block.has("ffn_gate_inp.weight")
+            out = _mixture(b, block, normed) if mixed else feed_forward(b, block, normed)
+            if self.plan.architecture in SIDES_FIRST:
+                return b.add(b.add(cur, out), residual)
+            return b.add(b.add(out, residual), cur)
         if block.has("post_attention_norm.weight") and (
             block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
         ):
