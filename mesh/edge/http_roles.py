@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from mesh.edge.http_guard import Handler, HttpRefusal
 from mesh.edge.transport import key_behind
-from mesh.state.members import allowed
+from mesh.state.members import VIEWER, allowed
 
 PEER: Final = web.RequestKey("peer", bytes)  # who asks, on routes that peers reach
 ROLE: Final = web.RequestKey("role", str)
@@ -48,11 +48,11 @@ def _needs(role: str, handler: Handler) -> Handler:
 
 
 def local_role(role: Callable[[], str]) -> Middleware:
-    """On loopback the token's holder may do what this peer may."""
+    """On loopback the token's holder may do what this peer may, and always read its own ledger."""
 
     @web.middleware
     async def know(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[ROLE] = role()
+        request[ROLE] = role() or VIEWER
         return await handler(request)
 
     return know

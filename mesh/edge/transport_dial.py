@@ -31,8 +31,12 @@ SYNC_PATH: Final = "/v1/sync"
 CONNECT_S: Final = 4.0
 # First pause after a failed round, doubled up to the last; jitter keeps peers that restart
 # together from knocking together. A sighting or a network change starts over.
-FIRST_PAUSE_S: Final = 0.5
+FIRST_PAUSE_S: Final = 0.25
 LAST_PAUSE_S: Final = 60.0
+# A peer that was here a moment ago is most likely behind a cut that heals: a knock every 2 s is
+# one packet, and a split of some minutes must be over seconds after its cause.
+MISSED_PAUSE_S: Final = 2.0
+MISSED_MS: Final = 600_000
 # Most machines of a tailnet run no daemon of ours, so they are left alone for longer.
 NAMELESS_PAUSE_S: Final = 600.0
 # A neighbour that was linked a moment ago is tried again at once, but not in a tight loop.
@@ -186,7 +190,15 @@ class Dialler:
         if held:
             patience.worked(now_s, self._rng)
         else:
-            patience.failed(now_s, self._rng, LAST_PAUSE_S if expected else NAMELESS_PAUSE_S)
+            patience.failed(now_s, self._rng, self._longest(expected))
+
+    def _longest(self, expected: bytes | None) -> float:
+        """The longest pause before this peer is tried again."""
+        if expected is None:
+            return NAMELESS_PAUSE_S
+        ended = self._links.ended_ms.get(expected, 0)
+        met = max(ended, self._book.last_met_ms(peer_id(expected.hex())))
+        return MISSED_PAUSE_S if self._now() - met < MISSED_MS else LAST_PAUSE_S
 
     async def _dial(
         self, session: aiohttp.ClientSession, address: Address, expected: bytes | None

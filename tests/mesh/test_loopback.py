@@ -59,7 +59,8 @@ def test_a_removal_reaches_everyone_and_a_new_invite_brings_back(machines: Maker
     assert ben.peers()["cid"]["role"] == "member"
 
 
-@pytest.mark.parametrize("role", ["member", pytest.param("viewer", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["member", "viewer"])
 def test_a_role_binds_its_peer_and_what_others_believe_of_it(machines: Maker, role: str) -> None:
     ana, ben = up_all(machines, "ana ben")
     ben.join(ana, role)

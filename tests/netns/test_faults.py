@@ -37,6 +37,7 @@ def test_a_cut_cable_is_noticed_both_sides_go_on_and_agree_again(fleet: Lab) -> 
         wait_until(host.has("on the mainland", "on the island"), f"both at {host.name}")
 
 
+@pytest.mark.slow
 def test_a_peer_that_moved_to_another_port_is_found_again(fleet: Lab) -> None:
     one, two, _ = fleet.hosts
     two.stop()
