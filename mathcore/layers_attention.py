@@ -126,22 +126,28 @@ def _gemma4(h: Hparams) -> tuple[Layer, ...]:
     return _shared(h, _listed(h), h.fields.whole(_WINDOW), h.count - shared)
 
 
+def _nothing(h: Hparams) -> tuple[Layer, ...]:
+    """Diffusion models compute every token anew: no cache."""
+    return tuple([make_layer(h, i, "none", caches=False) for i in range(h.count)])
+
+
 # Every layer keeps every token, with plain K and V.
 _FULL: tuple[str, ...] = (
     "apertus", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bitnet", "bloom",
-    "chatglm", "codeshell", "command-r", "dbrx", "deci", "deepseek", "dots1", "ernie4_5",
-    "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "glm4moe", "gpt2", "gptj", "gptneox",
-    "granite", "granitemoe", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "hunyuan_vl",
-    "hy_v3", "internlm2", "jais", "jais2", "llama", "maincoder", "minicpm", "minimax-m2",
-    "mistral3", "mpt", "nemotron", "olmo", "olmoe", "openelm", "orion", "paddleocr",
-    "pangu-embedded", "phi2", "phi3", "phimoe", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl",
-    "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact", "seed_oss", "smollm3", "stablelm",
-    "starcoder", "starcoder2", "talkie", "xverse",
+    "chameleon", "chatglm", "codeshell", "cogvlm", "command-r", "dbrx", "deci", "deepseek",
+    "dots1", "ernie4_5", "ernie4_5-moe", "exaone", "falcon", "gemma", "glm4", "glm4moe", "gpt2",
+    "gptj", "gptneox", "granite", "granitemoe", "grok", "grovemoe", "hunyuan-dense",
+    "hunyuan-moe", "hunyuan_vl", "hy_v3", "internlm2", "jais", "jais2", "llama", "llama-embed",
+    "maincoder", "minicpm", "minimax-m2", "mistral3", "mpt", "nemotron", "olmo", "olmoe",
+    "openelm", "orion", "paddleocr", "pangu-embedded", "phi2", "phi3", "phimoe", "plamo", "qwen",
+    "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "refact",
+    "seed_oss", "smollm3", "stablelm", "starcoder", "starcoder2", "talkie", "xverse",
 )  # fmt: skip
 
 READERS: dict[str, Reader] = {
     "afmoe": _optional_4,
     "cohere2": _required_4,
+    "dream": _nothing,
     "cohere2moe": _required_4_dense,
     "exaone-moe": _required_4,
     "exaone4": _exaone4,
@@ -152,6 +158,8 @@ READERS: dict[str, Reader] = {
     "gpt-oss": _required_2,
     "granite_swa": _by_list,
     "laguna": _optional_4_dense,
+    "llada": _nothing,
+    "llada-moe": _nothing,
     "llama4": _llama4,
     "maple": _by_list,
     "mellum": _optional_4,
@@ -159,6 +167,7 @@ READERS: dict[str, Reader] = {
     "muse-glimmer": _required_4,
     "olmo2": _optional_4,
     "plamo3": _optional_8,
+    "rnd1": _nothing,
     "smallthinker": _smallthinker,
     "spark2_5": _by_list,
     "step35": _by_list,

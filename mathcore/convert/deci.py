@@ -1,11 +1,11 @@
-"""NVIDIA's Nemotron NAS models: a search left each block its own KV heads and width, or nothing."""
+"""Deci's and NVIDIA's models: a search left each block its own KV heads and width, or nothing."""
 
 from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.parts import Build, sizes, tied
 from mathcore.convert.rope import add_llama3
-from mathcore.fields import Fields
+from mathcore.fields import MAX_LAYERS, Fields
 
 _STEP = 256  # widths are rounded up to this
 
@@ -28,6 +28,8 @@ def _blocks(f: Fields, layers: int) -> list[Fields]:
 def _heads(block: Fields, heads: int) -> tuple[int, int]:
     """Query and KV heads; (heads, 0) for a linear layer, (0, 0) for none."""
     attention = block.nested("attention")
+    if attention.has("window_length"):
+        raise attention.fault("window_length", "is no model llama.cpp loads")
     if attention.has("n_heads_in_group"):
         return heads, heads // attention.whole("n_heads_in_group", 1, heads)
     if attention.flag_or("replace_with_linear", False):
@@ -63,6 +65,19 @@ def _layer(b: Build, i: int, heads: int, kv: int, wide: int) -> None:
         b.gated(i, wide)
 
 
+def _decilm(f: Fields) -> Conversion:
+    """DeciLM-7B: only the KV heads differ between layers."""
+    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
+    kv = f.wholes("num_key_value_heads_per_layer", layers, 1)
+    b = Build("deci", sizes(Fields({**f.values, "num_key_value_heads": kv[0]}, f.prefix)))
+    b.key("attention.head_count_kv", kv)
+    for i in range(layers):
+        if b.s.heads % kv[i] != 0:
+            raise f.fault("num_key_value_heads_per_layer", f"{kv[i]} does not divide the heads")
+        _layer(b, i, b.s.heads, kv[i], b.s.feed_forward)
+    return b.done(tied(f, False))
+
+
 def _deci(f: Fields) -> Conversion:
     given = Fields({**f.values, "num_key_value_heads": None}, f.prefix)
     b = Build("deci", sizes(given, feed_forward=""))
@@ -80,4 +95,5 @@ def _deci(f: Fields) -> Conversion:
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "nemotron-nas": _deci,
+    "deci": _decilm,
 }

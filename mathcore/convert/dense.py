@@ -60,6 +60,9 @@ _SHAPES: dict[str, Shape] = {
     "dots_ocr": Shape(
         arch="qwen2", need_kv=True, qkv_bias="attention_bias", qkv_default=True, window_flag=True
     ),
+    "internlm": Shape(
+        arch="llama", qkv_bias="bias", qkv_default=True, out_bias="bias", out_default=True
+    ),
     "internlm2": Shape(arch="internlm2", qkv_bias="bias", out_bias="bias"),
     "internlm3": Shape(
         arch="llama", need_kv=True, need_head_dim=True, qkv_bias="qkv_bias", out_bias="bias",

@@ -225,4 +225,5 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "gemma3_text": _gemma3,
     "gemma3n_text": _gemma3n,
     "gemma4_text": _gemma4,
+    "gemma4_unified_text": _gemma4,
 }

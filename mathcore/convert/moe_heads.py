@@ -128,6 +128,7 @@ def _step3(f: Fields) -> Conversion:
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "mimo_v2": _mimo_v2,
     "mimo_v2_flash": _mimo_v2,
     "step3p5": _step3,
     "step3p7": _step3,

@@ -10,6 +10,19 @@ import pytest
 
 from mathcore import MIB, CardError, ModelSpec, spec_from_config
 from mathcore.card import convert
+from mathcore.convert import (
+    deci,
+    dense,
+    fused,
+    gemma,
+    glm,
+    legacy,
+    moe,
+    moe_heads,
+    moe_mixed,
+    moe_shared,
+    rare,
+)
 from mathcore.convert.registry import model_types
 from mathcore.gguf_card import spec_from_gguf
 from providers.gguf_file import read_header
@@ -20,6 +33,12 @@ from tests.support.sparse_gguf import write_gguf
 CONTEXT, MICRO_BATCH, PAD = 8192, 512, 256
 # Architectures llama.cpp names but does not load.
 UNLOADED = ("gptj",)
+
+# Other names of a family that has a card.
+ALIASES = set(
+    "gemma4_unified_text hunyuan llama4 mimo_v2 phi3_v phi4mm qwen2_5_vl qwen2_vl_text "
+    "qwen3_omni_moe_text stablelm_epoch step3p7".split()
+)
 
 # Fields the model's own library (or llama.cpp's converter) fills when they are absent.
 DEFAULTED = frozenset(
@@ -111,11 +130,11 @@ def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> 
 
 
 def test_every_family_has_a_card() -> None:
+    modules = (deci, dense, fused, gemma, glm, legacy, moe, moe_heads, moe_mixed, moe_shared, rare)
+    ours = {name for module in modules for name in module.CONVERTERS}
     proven = {str(card["model_type"]) for card in CARDS.values()}
-    aliases = {"qwen2_vl_text", "qwen2_5_vl", "phi3_v", "phi4mm", "stablelm_epoch", "hunyuan",
-               "llama4", "step3p7", "qwen3_omni_moe_text"}  # fmt: skip
-    mine = {name for name in model_types() if name in proven | aliases | set(UNLOADED)}
-    assert proven | aliases | set(UNLOADED) <= mine
+    assert ours == proven | ALIASES | set(UNLOADED)
+    assert ours <= set(model_types())
 
 
 def test_draft_layers_are_counted_when_asked_for_and_keep_nothing(tmp_path: Path) -> None:
