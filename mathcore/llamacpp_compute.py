@@ -32,7 +32,7 @@ NO_ROPE = (
     "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
     "nemotron_h_moe", "starcoder",
 )  # fmt: skip
-NEAR_ROPE = ("cohere2", "smallthinker")  # only their sliding layers turn Q and K
+NEAR_ROPE = ("cohere2",)  # only their sliding layers turn Q and K
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
 # Sums whose first term is the residual: an operation takes the place of its first free source.
 RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
