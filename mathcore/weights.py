@@ -24,6 +24,12 @@ _INPUTS: tuple[str, ...] = (
     "token_types.weight",
 )  # fmt: skip
 
+# Encoders without an output layer: their embedding is never copied to a GPU, or read whole.
+_HEADLESS: tuple[str, ...] = (
+    "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe",
+)  # fmt: skip
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,7 @@ class Weights:
 
     total_bytes: int
     embedding_bytes: int  # token_embd
-    output_bytes: int  # of the output layer; the embedding's copy when tied
+    output_bytes: int  # of the output layer; the embedding's copy when tied; 0 = it has none
     layer_bytes: tuple[int, ...]
     expert_bytes: tuple[int, ...]  # per layer, of its routed experts; part of layer_bytes
     other_bytes: int  # of no layer: final norm, encoder, further input tables
@@ -95,7 +101,8 @@ def _read(spec: ModelSpec, tensor: Tensor, size: int) -> int:
     """Bytes of `size` read for one generated token."""
     name = tensor.name
     if name in _INPUTS:
-        return size if spec.tied and name == "token_embd.weight" else 0
+        multiplied = spec.tied and spec.architecture not in _HEADLESS
+        return size if multiplied and name == "token_embd.weight" else 0
     if name.startswith("enc."):
         return 0  # once per prompt
     i = tensor.layer
@@ -137,9 +144,10 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
             output = size
         else:
             other += size
+    if spec.tied and spec.architecture not in _HEADLESS:
+        output = embedding
     return Weights(
-        total_bytes=total, embedding_bytes=embedding,
-        output_bytes=embedding if spec.tied else output,
+        total_bytes=total, embedding_bytes=embedding, output_bytes=output,
         layer_bytes=tuple(layers), expert_bytes=tuple(experts), other_bytes=other,
         host_bytes=host, active_bytes=active, tied=spec.tied,
     )  # fmt: skip

@@ -164,6 +164,18 @@ def test_an_untied_embedding_is_not_read_and_a_tied_one_is() -> None:
     assert tied.active_bytes == tied.total_bytes == untied.active_bytes
 
 
+def test_an_encoder_without_an_output_layer_leaves_its_embedding_on_the_host() -> None:
+    card: dict[str, object] = {
+        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+    }  # fmt: skip
+    weights = weigh(spec_from_config(card, "bge-small"), "F16")
+    tables = (30522 + 512 + 2) * 384 * 2
+    assert weights.host_bytes == tables
+    assert weights.device_bytes == weights.total_bytes - tables == weights.active_bytes
+
+
 def test_an_unknown_quantisation_is_refused_by_name() -> None:
     with pytest.raises(CardError, match=r"quant: 'Q9_K' is unknown"):
         weigh(dense(), "Q9_K")
