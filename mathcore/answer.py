@@ -85,3 +85,4 @@ class Plan:
     query: Query
     placements: tuple[Placement, ...]
     refusals: tuple[Refusal, ...]
+    more: int = 0  # placements found and not given

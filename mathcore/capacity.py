@@ -8,7 +8,7 @@ from typing import final
 from mathcore.footprint import ContextShape, Footprint
 from mathcore.llamacpp import footprint
 from mathcore.llamacpp_cache import CELL_PAD
-from mathcore.llamacpp_offload import Placing, placed_footprint
+from mathcore.llamacpp_offload import ALL_LAYERS, Placing, placed_footprint
 from mathcore.mlx import MlxShape, mlx_footprint
 from mathcore.model import ModelSpec
 from mathcore.vllm import VllmShape, block_count, pages
@@ -101,40 +101,79 @@ def best_quant(
     return ""
 
 
-def _fits_placed(need: Footprint, free_bytes: tuple[int, ...], host_free_bytes: int) -> bool:
-    for i, size in enumerate(need.cards):
-        if size > free_bytes[i]:
-            return False
-    return need.host_bytes <= host_free_bytes
+@final
+class Split:
+    """A llama.cpp run on cards with these free bytes and the rest in host memory."""
+
+    __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "weights")
+
+    def __init__(
+        self, spec: ModelSpec, weights: Weights, shape: ContextShape,
+        free_bytes: tuple[int, ...], host_free_bytes: int,
+    ) -> None:  # fmt: skip
+        self.spec = spec
+        self.weights = weights
+        self.shape = shape
+        self.free_bytes = free_bytes
+        self.host_free_bytes = host_free_bytes
+
+    def need(self, on_gpu: int, off_experts: int) -> Footprint:
+        placing = Placing(gpu_layers=on_gpu, cpu_experts=off_experts, split=self.free_bytes)
+        return placed_footprint(self.spec, self.weights, self.shape, placing)
+
+    def over(self, need: Footprint) -> int:
+        """Bytes the fullest card lacks; 0 or less when all have room."""
+        worst = need.cards[0] - self.free_bytes[0]
+        for i, size in enumerate(need.cards):
+            worst = max(worst, size - self.free_bytes[i])
+        return worst
+
+    def host_fits(self, need: Footprint) -> bool:
+        return need.host_bytes <= self.host_free_bytes
 
 
-def gpu_layers(
-    spec: ModelSpec, weights: Weights, shape: ContextShape,
-    free_bytes: tuple[int, ...], host_free_bytes: int,
-) -> int:  # fmt: skip
-    """The most layers cards with these free bytes take (llama.cpp's -ngl), -1 when none works.
+def gpu_layers(split: Split) -> int:
+    """The most layers the cards take (llama.cpp's -ngl), -1 when none works.
 
-    The output layer counts as one; each card's share is its free memory, as llama.cpp deals.
+    The output layer counts as one; each card's share is its free memory, as llama.cpp deals. More
+    layers need more on the cards and less beside them, so the answer is searched from both ends,
+    where a straight line between them would fit and in the middle by turns.
     """
-    for layers in range(len(spec.layers) + 1, -1, -1):
-        placing = Placing(gpu_layers=layers, split=free_bytes)
-        need = placed_footprint(spec, weights, shape, placing)
-        if _fits_placed(need, free_bytes, host_free_bytes):
-            return layers
-    return -1
+    low, high = 0, len(split.spec.layers) + 1
+    need_low, need_high = split.need(low, 0), split.need(high, 0)
+    over_low, over_high = split.over(need_low), split.over(need_high)
+    if over_high <= 0:
+        return high if split.host_fits(need_high) else -1
+    if over_low > 0:
+        return -1
+    straight = True
+    while high - low > 1:
+        middle = (low + high) // 2
+        if straight:
+            middle = low + (high - low) * -over_low // (over_high - over_low)
+            middle = min(max(middle, low + 1), high - 1)
+        straight = not straight
+        need = split.need(middle, 0)
+        over = split.over(need)
+        if over <= 0:
+            low, over_low, need_low = middle, over, need
+        else:
+            high, over_high = middle, over
+    return low if split.host_fits(need_low) else -1
 
 
-def cpu_experts(
-    spec: ModelSpec, weights: Weights, shape: ContextShape,
-    free_bytes: tuple[int, ...], host_free_bytes: int,
-) -> int:  # fmt: skip
+def cpu_experts(split: Split) -> int:
     """The fewest layers whose experts must stay on the host (--n-cpu-moe), -1 when none works."""
-    for layers in range(len(spec.layers) + 1):
-        placing = Placing(cpu_experts=layers, split=free_bytes)
-        need = placed_footprint(spec, weights, shape, placing)
-        if _fits_placed(need, free_bytes, host_free_bytes):
-            return layers
-    return -1
+    low, high = -1, len(split.spec.layers)
+    if split.over(split.need(ALL_LAYERS, high)) > 0:
+        return -1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if split.over(split.need(ALL_LAYERS, middle)) > 0:
+            low = middle
+        else:
+            high = middle
+    return high if split.host_fits(split.need(ALL_LAYERS, high)) else -1
 
 
 def vllm_sequences(spec: ModelSpec, shape: VllmShape, cache_bytes: int) -> int:

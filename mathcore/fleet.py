@@ -45,3 +45,4 @@ class Query:
     limits: Limits = NO_LIMITS
     objective: str = "balanced"
     on: str | None = None
+    most: int = 100  # placements wanted; those on the Pareto front come beside them

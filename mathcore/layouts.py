@@ -3,7 +3,7 @@
 from typing import final
 
 from mathcore.answer import Layout
-from mathcore.capacity import cpu_experts, gpu_layers
+from mathcore.capacity import Split, cpu_experts, gpu_layers
 from mathcore.device import DeviceSpec
 from mathcore.engines import FAMILIES
 from mathcore.fleet import Query
@@ -85,17 +85,16 @@ class Room:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
         device, spec, weights = self.device, self.spec, self.weights
         free = (device.free_bytes,) * device.count
-        host = device.ram_free_bytes
+        split = Split(spec, weights, shape, free, device.ram_free_bytes)
         out: list[Layout] = []
         if max(weights.expert_bytes, default=0) > 0:
-            off = cpu_experts(spec, weights, shape, free, host)
+            off = cpu_experts(split)
             if off > 0:
-                placing = Placing(cpu_experts=off, split=free)
-                need = placed_footprint(spec, weights, shape, placing)
+                need = split.need(ALL_LAYERS, off)
                 out.append(self.layout(device.count, need, device.free_bytes, ALL_LAYERS, off))
-        on_gpu = gpu_layers(spec, weights, shape, free, host)
+        on_gpu = gpu_layers(split)
         if on_gpu > 0:
-            need = placed_footprint(spec, weights, shape, Placing(gpu_layers=on_gpu, split=free))
+            need = split.need(on_gpu, 0)
             out.append(self.layout(device.count, need, device.free_bytes, on_gpu))
         return out
 

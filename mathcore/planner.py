@@ -5,6 +5,8 @@ cache type and layout is sized and timed, what another one beats in every way is
 device chooses from the rest by the objective, within the limits.
 """
 
+from typing import final
+
 from mathcore.answer import Layout, Placement, Plan, Refusal
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, ENGINES, FAMILIES, family_of
@@ -18,7 +20,6 @@ from mathcore.limits import (
     refuse,
 )
 from mathcore.llamacpp_cache import cache_refusal
-from mathcore.pareto import mark_pareto
 from mathcore.price import cost_nusd
 from mathcore.roofline import Band, rate_band
 from mathcore.search import Option, Search
@@ -124,7 +125,7 @@ def _broken(query: Query, device: DeviceSpec, option: Option) -> Refusal | None:
 
 
 def _choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | Refusal:
-    """The best option within the limits; the last refusal where there is none."""
+    """The best option within the limits; the first refusal where there is none."""
     best: Option | None = None
     least: tuple[float, float, float] = (0.0, 0.0, 0.0)
     refusal: Refusal | None = None
@@ -142,7 +143,22 @@ def _choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option |
     return refusal if refusal is not None else refuse(device, "NoFit(backend)", "nothing to try")
 
 
-def _placement(query: Query, device: DeviceSpec, option: Option) -> Placement:
+@final
+class Choice:
+    """A device and what it would run, before anybody knows whether it will be shown."""
+
+    __slots__ = ("cost", "device", "option", "pareto", "score")
+
+    def __init__(self, query: Query, device: DeviceSpec, option: Option) -> None:
+        self.device = device
+        self.option = option
+        self.cost = _cost(device, option.duration_ms.p50)
+        self.score = score(query, option, self.cost)
+        self.pareto = False
+
+
+def _placement(query: Query, choice: Choice) -> Placement:
+    device, option = choice.device, choice.option
     layout, timed, duration = option.layout, option.timed, option.duration_ms
     return Placement(
         device_id=device.device_id, name=device.name, provider=device.provider, layout=layout,
@@ -152,29 +168,59 @@ def _placement(query: Query, device: DeviceSpec, option: Option) -> Placement:
         prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
         ttft_ms=option.first_ms, duration_ms=duration, wait_ms=device.wait_ms,
         cost_nusd=Band(
-            p10=_cost(device, duration.p10), p50=_cost(device, duration.p50),
-            p90=_cost(device, duration.p90),
+            p10=_cost(device, duration.p10), p50=choice.cost, p90=_cost(device, duration.p90)
         ),
-        quality=option.quality, basis=timed.basis, terms=timed.terms, pareto=False,
-        score=score(query, option, _cost(device, duration.p50)),
+        quality=option.quality, basis=timed.basis, terms=timed.terms, pareto=choice.pareto,
+        score=choice.score,
     )  # fmt: skip
 
 
-def _answer(search: Search, device: DeviceSpec) -> Placement | Refusal:
-    no = price_refusal(search.query, device)
-    if no is not None:
-        return no
+def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
+    query = search.query
+    if query.limits.max_nusd_per_hour is not None:
+        no = price_refusal(query, device)
+        if no is not None:
+            return no
     answers = search.answers(device)
+    if answers.chosen is not None:
+        return Choice(query, device, answers.chosen)
     if not answers.options:
         return _memory_refusal(device, answers.nearest)
-    chosen = _choose(search.query, device, answers.options)
+    chosen = _choose(query, device, answers.options)
     if isinstance(chosen, Refusal):
         return chosen
-    return _placement(search.query, device, chosen)
+    if query.limits.max_cost_nusd is None and query.limits.deadline_ms is None:
+        answers.chosen = chosen
+    return Choice(query, device, chosen)
 
 
-def _rank(placed: Placement) -> tuple[float, float, float, str]:
-    return (placed.score, placed.duration_ms.p50, placed.cost_nusd.p50, placed.device_id)
+def _rank(choice: Choice) -> tuple[float, float, float, str]:
+    return (choice.score, choice.option.duration_ms.p50, choice.cost, choice.device.device_id)
+
+
+def _corner(choice: Choice) -> tuple[float, float, float, str]:
+    return (choice.cost, choice.option.duration_ms.p50, choice.option.nats, choice.device.device_id)
+
+
+def mark_pareto(choices: list[Choice]) -> None:
+    """Mark what nothing else beats: nothing is at once no dearer, no slower, no worse, and better
+    in one of the three."""
+    best: list[tuple[float, float]] = []  # (duration, nats) met so far, at no higher cost
+    ordered = sorted(choices, key=_corner)
+    last: Choice | None = None
+    for choice in ordered:
+        if last is not None and _corner(choice)[:3] == _corner(last)[:3]:
+            choice.pareto = last.pareto
+            continue
+        own = (choice.option.duration_ms.p50, choice.option.nats)
+        choice.pareto = True
+        for other in best:
+            if other[0] <= own[0] and other[1] <= own[1]:
+                choice.pareto = False
+                break
+        if choice.pareto:
+            best.append(own)
+        last = choice
 
 
 def _refusal_order(refusal: Refusal) -> str:
@@ -182,10 +228,14 @@ def _refusal_order(refusal: Refusal) -> str:
 
 
 def plan(query: Query, devices: list[DeviceSpec]) -> Plan:
-    """Best first by the objective, then by id; the order of `devices` does not matter."""
+    """Best first by the objective, then by id; the order of `devices` does not matter.
+
+    Of more than `query.most` placements the best and all Pareto ones are given; `Plan.more` counts
+    the rest.
+    """
     code, text = query_refusal(query)
     search = Search(query)
-    placements: list[Placement] = []
+    choices: list[Choice] = []
     refusals: list[Refusal] = []
     for device in devices:
         here, why = device_refusal(query, device)
@@ -196,11 +246,18 @@ def plan(query: Query, devices: list[DeviceSpec]) -> Plan:
             refusals.append(refuse(device, code, text))
             continue
         answer = _answer(search, device)
-        if isinstance(answer, Placement):
-            placements.append(answer)
+        if isinstance(answer, Choice):
+            choices.append(answer)
         else:
             refusals.append(answer)
-    placements = mark_pareto(placements)
-    placements.sort(key=_rank)
+    mark_pareto(choices)
+    choices.sort(key=_rank)
     refusals.sort(key=_refusal_order)
-    return Plan(query=query, placements=tuple(placements), refusals=tuple(refusals))
+    shown: list[Placement] = []
+    for i, choice in enumerate(choices):
+        if i < query.most or choice.pareto:
+            shown.append(_placement(query, choice))
+    return Plan(
+        query=query, placements=tuple(shown), refusals=tuple(refusals),
+        more=len(choices) - len(shown),
+    )  # fmt: skip

@@ -96,4 +96,5 @@ def plan_dict(plan: Plan) -> dict[str, object]:
         "query": _query(plan.query),
         "placements": [placement_dict(placed) for placed in plan.placements],
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
+        "more": plan.more,
     }

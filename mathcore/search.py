@@ -11,9 +11,10 @@ from mathcore.estimate import Estimate, estimate
 from mathcore.fleet import Query
 from mathcore.layouts import Room
 from mathcore.llamacpp_cache import cache_refusal
+from mathcore.model import CardError, ModelSpec
 from mathcore.quality import USUAL_QUALITY, quality_of, sorting_nats
 from mathcore.roofline import Band
-from mathcore.weights import Weights, quant_fault, weigh
+from mathcore.weights import Weights, weigh
 
 # How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
 # (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
@@ -48,6 +49,26 @@ def _ms(parts: list[Band]) -> Band:
     return Band(p10=1000.0 * p10, p50=1000.0 * p50, p90=1000.0 * p90)
 
 
+_WEIGHED: dict[tuple[int, str], tuple[ModelSpec, Weights | None]] = {}  # by id of the spec
+WEIGHED_MOST = 1024  # a hundred models at ten quantisations
+
+
+def weights_of(spec: ModelSpec, quant: str) -> Weights | None:
+    """The weights, added up once; None where the model cannot be stored so."""
+    key = (id(spec), quant)
+    found = _WEIGHED.get(key)
+    if found is not None and found[0] is spec:
+        return found[1]
+    if len(_WEIGHED) >= WEIGHED_MOST:
+        _WEIGHED.clear()
+    try:
+        made: Weights | None = weigh(spec, quant)
+    except CardError:
+        made = None
+    _WEIGHED[key] = (spec, made)
+    return made
+
+
 @final
 class Answers:
     """What a kind of hardware can do, and the nearest miss."""
@@ -55,6 +76,7 @@ class Answers:
     def __init__(self) -> None:
         self.options: list[Option] = []
         self.nearest: Layout | None = None
+        self.chosen: Option | None = None  # the same at any price: cost grows with time alone
 
     def note(self, layout: Layout) -> None:
         """Keep the layout that misses by least."""
@@ -94,7 +116,7 @@ class Search:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self.weighed: dict[str, Weights] = {}
+        self.weighed: dict[str, Weights | None] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
 
     def quants(self, engine: str) -> list[str]:
@@ -110,9 +132,7 @@ class Search:
     def weights(self, quant: str) -> Weights | None:
         """None where the model cannot be stored so."""
         if quant not in self.weighed:
-            if not self.query.model.quant and quant_fault(self.query.model, quant):
-                return None
-            self.weighed[quant] = weigh(self.query.model, quant)
+            self.weighed[quant] = weights_of(self.query.model, quant)
         return self.weighed[quant]
 
     def caches(self, engine: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mathcore import GIB, MIB, CardError, ContextShape, ModelSpec, find_model, weigh
 from mathcore.capacity import (
     Room,
+    Split,
     best_quant,
     cpu_experts,
     gpu_layers,
@@ -81,17 +82,17 @@ def test_unequal_cards_take_layers_in_proportion() -> None:
 
 def test_layers_are_offloaded_from_the_last_and_the_rest_stays_in_host_memory() -> None:
     weights, shape = weigh(LARGE, "Q4_K_M"), ContextShape(context=4096)
-    found = gpu_layers(LARGE, weights, shape, (24 * GIB,), 64 * GIB)
+    found = gpu_layers(Split(LARGE, weights, shape, (24 * GIB,), 64 * GIB))
     assert 0 < found < 81
     for layers, fits in ((found, True), (found + 1, False)):
         need = placed_footprint(LARGE, weights, shape, Placing(gpu_layers=layers))
         assert (need.card_bytes <= 24 * GIB) == fits
-    assert gpu_layers(LARGE, weights, shape, (24 * GIB,), GIB) == -1
+    assert gpu_layers(Split(LARGE, weights, shape, (24 * GIB,), GIB)) == -1
 
 
 def test_experts_go_to_the_host_before_anything_else() -> None:
     weights, shape = weigh(EXPERTS, "Q4_K_M"), ContextShape(context=8192)
-    found = cpu_experts(EXPERTS, weights, shape, (8 * GIB,), 64 * GIB)
+    found = cpu_experts(Split(EXPERTS, weights, shape, (8 * GIB,), 64 * GIB))
     assert 0 < found < 48
     moved = sum(weights.expert_bytes[:found])
     none = placed_footprint(EXPERTS, weights, shape, Placing())

@@ -47,8 +47,8 @@ def test_q8_0_of_70b_with_batch_8_is_refused_on_80_gb() -> None:
     mask, tokens = 4096 * 512 * 2, 512
     scratch = mask + tokens * (4 * (3 * 28_672 + 5 * 8_192) + 40)
     held = 73_013_035_008 + 10_737_418_240 + scratch + 250 * MIB
-    # Small inputs start on 64 bytes each.
-    assert 0 <= refusal.missing_bytes - (held - 80_000_000_000) <= 1024
+    # Small inputs aside, which start on 64 bytes each.
+    assert abs(refusal.missing_bytes - (held - 80_000_000_000)) <= 4096
 
 
 def test_q4_k_m_of_70b_with_batch_8_fits_80_gb() -> None:
