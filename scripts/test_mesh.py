@@ -1,13 +1,10 @@
 """The mesh's figures, from real daemons: on loopback, and on hosts in network namespaces."""
 
-import http.client
 import json
 import os
 import random
-import socket
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,6 +18,7 @@ import psutil
 
 from tests.mesh.conftest import Machine, make, up_all
 from tests.mesh.conftest import wait_until as wait
+from tests.netns.inside import Inside
 from tests.netns.lab import Host, Lab, NoNamespaces, lab, pair, sh
 
 PEERS = 8
@@ -28,25 +26,6 @@ NOTES = 60
 SPLIT_EVENTS = 1000
 IDLE_S = 60
 DISCOVERIES = 15
-
-# Carries a unix socket's connections to a port of the namespace it runs in.
-RELAY = """
-import asyncio, sys
-async def pipe(a, b):
-    try:
-        while data := await a.read(65536):
-            b.write(data); await b.drain()
-    finally:
-        b.close()
-async def main():
-    async def serve(r, w):
-        fr, fw = await asyncio.open_connection('127.0.0.1', int(sys.argv[2]))
-        await asyncio.gather(pipe(r, fw), pipe(fr, w), return_exceptions=True)
-    server = await asyncio.start_unix_server(serve, sys.argv[1])
-    print('ready', flush=True)
-    await server.serve_forever()
-asyncio.run(main())
-"""
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -101,37 +80,6 @@ def visibility() -> None:
         print(f"visibility, {PEERS} daemons on loopback, from the request to the last peer:")
         show("on all peers", delays)
         next(maker, None)
-
-
-class Inside:
-    """The API of a daemon in a namespace, through a unix socket."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        said = json.loads((host.home / "daemon.json").read_text())
-        self.pid, port = int(said["pid"]), said["url"].rpartition(":")[2]
-        self.token = (host.home / "token").read_text().strip()
-        self.path = str(host.home / "api.sock")
-        Path(self.path).unlink(missing_ok=True)
-        self._relay = subprocess.Popen(
-            host.inside(sys.executable, "-c", RELAY, self.path, port), stdout=subprocess.PIPE
-        )
-        assert self._relay.stdout is not None
-        self._relay.stdout.readline()
-        self._connection: http.client.HTTPConnection | None = None
-
-    def ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1")
-            self._connection.sock = socket.socket(socket.AF_UNIX)
-            self._connection.sock.connect(self.path)
-        data = json.dumps(body or {}).encode() if method == "POST" else None
-        self._connection.request(method, path, data, {"Authorization": f"Bearer {self.token}"})
-        return json.loads(self._connection.getresponse().read())
-
-    def close(self) -> None:
-        self._relay.terminate()
-        self._relay.wait()
 
 
 @contextmanager

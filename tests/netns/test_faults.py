@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.netns.inside import in_namespace
 from tests.netns.lab import Lab, wait_until
 from tests.netns.proxy import FaultProxy
 
@@ -59,6 +60,25 @@ def test_a_fifth_of_all_packets_lost_only_slows_things(fleet: Lab) -> None:
         wait_until(one.has("back through the storm"), "the answer past the loss")
     finally:
         three.lose(0)
+
+
+@pytest.mark.slow
+def test_a_thin_line_carries_a_backlog_in_time(fleet: Lab) -> None:
+    """256 kbit/s: 300 notes of 200 bytes are about 100 kB, some seconds of that line."""
+    one, _, three = fleet.hosts
+    three.stop()
+    for host in (one, three):
+        host.limit(256)
+    try:
+        texts = [f"{n:03d} {'thin line ' * 20}" for n in range(300)]
+        with in_namespace(one) as api:
+            for text in texts:
+                api.ask("POST", "/v1/notes", {"text": text})
+        three.up()
+        wait_until(three.has(*(text.strip() for text in texts)), "the backlog")
+    finally:
+        for host in (one, three):
+            host.limit(0)
 
 
 async def test_a_far_away_peer_answers_through_a_slow_line() -> None:

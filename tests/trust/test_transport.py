@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from mesh.edge import http_peers, transport_dial
 from mesh.edge.http_guard import shape_errors
 from mesh.edge.http_peers import MESH, mesh_routes
 from mesh.edge.http_roles import Route, peer_role
@@ -19,6 +20,7 @@ from mesh.edge.transport_links import Links
 from mesh.edge.transport_listen import Limiter, Listener, listen
 from mesh.state.members import ADMIN, VIEWER
 from mesh.state.peer_id import peer_id
+from tests.netns.proxy import FaultProxy
 
 NOW = 1_790_000_000_000
 
@@ -274,6 +276,29 @@ async def test_a_stalled_stranger_is_let_go_and_others_still_come_in(
             async with asyncio.timeout(10):
                 assert await reader.read(1) == b""
             writer.close()
+
+    await between(tmp_path, check)
+
+
+async def test_a_half_open_link_is_noticed_by_its_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_dial, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(http_peers, "HEARTBEAT_S", 0.3)
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ben.pick = list
+        async with FaultProxy("127.0.0.1", ben.port, delay_s=0.01) as proxy:
+            ana.knows(ben, proxy.port)
+            await until(lambda: ana.links.all() and ben.links.all(), "the link")
+            held = (ana.links.all()[0], ben.links.all()[0])
+            proxy.stall()
+            await until(
+                lambda: held[0] not in ana.links.all() and held[1] not in ben.links.all(),
+                "both ends to notice",
+            )
 
     await between(tmp_path, check)
 
