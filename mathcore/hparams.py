@@ -42,8 +42,14 @@ class Hparams:
         self.experts = self.fields.whole_or("expert_count", 0, 0)
         self.experts_used = self.per_layer_or("expert_used_count", [0] * self.count)
 
+    def _kept(self, key: str) -> None:
+        """A list the header reader stepped over is no list of layers."""
+        if key in self.fields.values and self.fields.values[key] is None:
+            raise self.fields.fault(key, "is longer than any model has layers")
+
     def per_layer_or(self, key: str, default: list[int]) -> list[int]:
         """One number for all layers, or a list with one for each; the default when absent."""
+        self._kept(key)
         if not self.fields.has(key):
             return default
         if isinstance(self.fields.values[key], list):
@@ -58,6 +64,7 @@ class Hparams:
 
     def pattern(self, key: str) -> list[bool] | None:
         """A list of flags per layer; None when there is none. A longer list is cut."""
+        self._kept(key)
         value = self.fields.values.get(key)
         if not isinstance(value, list):
             return None

@@ -98,11 +98,9 @@ _SHAPES: dict[str, Shape] = {
     ),
     "exaone4": Shape(arch="exaone4", head_norms=True, need_kv=True, llama3=True),
     "olmo": Shape(arch="olmo", qkv_bias="attention_bias", out_bias="attention_bias"),
-    "plamo": Shape(arch="plamo"),
 }  # fmt: skip
 _POST_NORM: tuple[str, ...] = ("exaone4",)
 _NO_NORM: tuple[str, ...] = ("olmo",)
-_ONE_NORM: tuple[str, ...] = ("plamo",)
 
 
 def _flag(f: Fields, field: str, default: bool) -> bool:
@@ -117,8 +115,7 @@ def _norms(b: Build, i: int, model_type: str, before: bool) -> None:
         return
     names = ("attn_norm", "ffn_norm") if before else ("post_attention_norm", "post_ffw_norm")
     b.norm(i, names[0])
-    if model_type not in _ONE_NORM:
-        b.norm(i, names[1])
+    b.norm(i, names[1])
 
 
 def _layers(b: Build, f: Fields, shape: Shape, model_type: str) -> None:
@@ -254,6 +251,23 @@ def _exaone(f: Fields) -> Conversion:
     return b.done(tied(f, True))
 
 
+def _plamo(f: Fields) -> Conversion:
+    """One norm; every KV head serves `n_shared_head` query heads."""
+    dense_only(f)
+    heads = f.whole("num_attention_heads")
+    shared = f.whole("n_shared_head", 1, heads)
+    if heads % shared != 0:
+        raise f.fault("n_shared_head", f"{shared} does not divide {heads} heads")
+    b = Build(
+        "plamo", sizes(Fields({**f.values, "num_key_value_heads": heads // shared}, f.prefix))
+    )
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i)
+        b.gated(i)
+    return b.done(tied(f, False))
+
+
 def _minicpm(f: Fields) -> Conversion:
     """Dense, or with experts in every layer."""
     b = Build("minicpm", sizes(f))
@@ -284,6 +298,7 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "seed_oss": _seed_oss,
     "exaone": _exaone,
     "minicpm": _minicpm,
+    "plamo": _plamo,
 }
 for _name in _SHAPES:
     CONVERTERS[_name] = _shaped

@@ -98,7 +98,7 @@ def _orion(f: Fields) -> Conversion:
 
 def _nemotron(f: Fields) -> Conversion:
     dense_only(f)
-    s = sizes(f, need_kv=f.has("head_dim"))
+    s = sizes(f)
     b = Build("nemotron", s, rotated(f, s.head_dim, 0.5))
     bias, wide = f.flag_or("attention_bias", False), f.flag_or("mlp_bias", False)
     for i in range(s.layers):

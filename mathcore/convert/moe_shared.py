@@ -89,7 +89,12 @@ def _deepseek(f: Fields) -> Conversion:
 
 
 def _bailing_moe(f: Fields) -> Conversion:
-    """Ling and Ring, first generation: experts in every layer."""
+    """Ling and Ring, first generation: experts in every layer. The second took over its name."""
+    classes = f.values.get("architectures")
+    if isinstance(classes, list) and "BailingMoeV2ForCausalLM" in classes:
+        return _bailing_moe_v2(f)
+    if f.whole_or("first_k_dense_replace", 0, 0) > 0:
+        raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
     if f.flag_or("use_bias", False):
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))

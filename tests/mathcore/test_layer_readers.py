@@ -20,7 +20,10 @@ def kinds(name: str, **changes: object) -> list[str]:
     arch = found.metadata["general.architecture"]
     metadata = dict(found.metadata)
     for key, value in changes.items():
-        metadata[f"{arch}.{key.replace('__', '.')}"] = value
+        name = f"{arch}.{key.replace('__', '.')}"
+        metadata.pop(name, None)
+        if value is not None:
+            metadata[name] = value
     return [layer.kind for layer in layers_from(metadata, found.tensors)]
 
 
@@ -42,6 +45,13 @@ def test_without_a_window_nothing_slides() -> None:
     assert kinds("gemma3", attention__sliding_window=None) == ["full"] * LAYERS
     assert kinds("llama4", attention__sliding_window=0) == ["full"] * LAYERS
     assert kinds("llama4") == (["chunked"] * 3 + ["full"]) * 2
+
+
+def test_a_list_stepped_over_is_not_taken_for_an_absent_one() -> None:
+    found = FOUND["gemma3"]
+    metadata = {**found.metadata, "gemma3.attention.sliding_window_pattern": None}
+    with pytest.raises(CardError, match="longer than any model"):
+        layers_from(metadata, found.tensors)
 
 
 def test_layers_that_share_a_cache_say_whose() -> None:
