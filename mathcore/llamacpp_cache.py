@@ -50,13 +50,24 @@ class Group:
 class CachePlan:
     """A model's layers counted by what they keep; draft layers belong to another context."""
 
-    __slots__ = ("compute", "groups", "heads", "known", "of_layer", "spec", "state", "v_most")
+    __slots__ = (
+        "apart",
+        "compute",
+        "groups",
+        "heads",
+        "known",
+        "of_layer",
+        "spec",
+        "state",
+        "v_most",
+    )
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.groups: list[Group] = []
         self.of_layer: list[int] = []  # each layer's group
         self.state = 0  # numbers per sequence, all layers
+        self.apart = False  # sequences never share a pool, even when told to (DeepSeek V4)
         self.v_most = 0
         self.heads: list[int] = []  # head sizes a quantised cache must divide
         for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
@@ -67,6 +78,7 @@ class CachePlan:
     def _count(self, layer: Layer) -> None:
         made = Group(layer)
         self.state += made.state
+        self.apart = self.apart or made.ratio > 0
         self.v_most = max(self.v_most, made.v)
         if made.k > 0 and layer.head_dim > 0 and layer.head_dim not in self.heads:
             self.heads.append(layer.head_dim)
@@ -108,11 +120,11 @@ def cells_per_stream(shape: ContextShape) -> int:
     return whole if shape.unified else pad(whole // shape.sequences, CELL_PAD)
 
 
-def window_cells(shape: ContextShape, window: int, cells: int) -> int:
+def window_cells(shape: ContextShape, window: int, cells: int, apart: bool = False) -> int:
     """Cells a sliding layer keeps: its window and one micro batch, of all who share the pool."""
     if shape.full_window:
         return cells
-    reach = window * (shape.sequences if shape.unified else 1)
+    reach = window * (shape.sequences if shape.unified and not apart else 1)
     return pad(min(cells, reach + shape.micro_batch), CELL_PAD)
 
 
@@ -120,7 +132,7 @@ def _group_bytes(plan: CachePlan, group: Group, shape: ContextShape, cells: int)
     """Cache bytes of one layer of a group, all streams."""
     k_block, k_size = BLOCKS[shape.kv_type.upper()]
     v_block, v_size = BLOCKS[v_type_of(shape).upper()]
-    kept = cells if group.window == 0 else window_cells(shape, group.window, cells)
+    kept = cells if group.window == 0 else window_cells(shape, group.window, cells, plan.apart)
     # Without flash attention V is stored transposed, and every layer's row is the widest one's.
     padded = group.v > 0 or (group.padded and plan.state == 0)
     v = plan.v_most if padded and not shape.flash else group.v
@@ -130,7 +142,8 @@ def _group_bytes(plan: CachePlan, group: Group, shape: ContextShape, cells: int)
         # One row for `ratio` tokens, an indexer's beside it (llama-kv-cache-dsv4.cpp).
         beside += group.folded // k_block * k_size
         kept = pad(max(1, (cells + group.ratio - 1) // group.ratio), CELL_PAD)
-    return (total + kept * beside) * (1 if shape.unified else shape.sequences)
+    shared = shape.unified and not plan.apart
+    return (total + kept * beside) * (1 if shared else shape.sequences)
 
 
 def kv_bytes(plan: CachePlan, shape: ContextShape) -> int:

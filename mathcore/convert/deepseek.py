@@ -61,11 +61,8 @@ def _decoder(
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     absorbed_keys(b, lat)
     draft_keys(b, draft)
-    mixture = f.has("n_routed_experts") or arch != "deepseek2"
-    if "n_routed_experts" not in f.values and not dense_only:
-        raise f.fault("n_routed_experts", "is missing")
-    dense = leading_dense(f, b.s.layers) if mixture else b.s.layers
-    if mixture:
+    dense = b.s.layers if dense_only else leading_dense(f, b.s.layers)
+    if not dense_only:
         moe_keys(b, f, dense)
     else:
         b.key("leading_dense_block_count", dense)

@@ -10,6 +10,7 @@ from mathcore.convert.states import (
     mamba1,
     mamba2,
     need,
+    places,
     rank_of,
     ssm_keys,
 )
@@ -72,9 +73,8 @@ def _granite_attends(f: Fields, layers: int) -> list[bool]:
             if name not in _ATTENDS:
                 raise f.fault("layer_types", f"'{name}' is not supported yet")
         return [_ATTENDS[name] for name in names]
-    value = f.values["attn_layer_indices"]
-    places = f.wholes("attn_layer_indices", len(value) if isinstance(value, list) else 0)
-    return [i in places for i in range(layers)]
+    listed = places(f, "attn_layer_indices", 0, layers - 1)
+    return [i in listed for i in range(layers)]
 
 
 def _granite_ssm(f: Fields, hidden: int) -> Ssm:

@@ -44,7 +44,7 @@ def _common(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
-    lat = latent_of(f, f.whole("q_lora_rank"))
+    lat = latent_of(f, f.whole("q_lora_rank"), 0)
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     dense, streams = leading_dense(f, b.s.layers), f.whole("hc_mult", 1, 64)
     absorbed_keys(b, lat)
@@ -66,7 +66,7 @@ def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
 
 def _hy_v4(f: Fields) -> Conversion:
     b, dense, streams = _common(f, "hy_v4")
-    lat = latent_of(f, f.whole("q_lora_rank"))
+    lat = latent_of(f, f.whole("q_lora_rank"), 0)
     own = _own_indexer(f, b.s.layers, False)
     if not own[0]:
         raise f.fault("indexer_types", "the first layer has no indexer to share")
@@ -122,7 +122,7 @@ def _glm5_next(f: Fields) -> Conversion:
     b, dense, streams = _common(f, "glm5-next")
     if streams != 4:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
-    lat = latent_of(f, f.whole("q_lora_rank"))
+    lat = latent_of(f, f.whole("q_lora_rank"), 0)
     size, kernel = delta_of(f)
     linear, own = _linear(f, b.s.layers), _own_indexer(f, b.s.layers, True)
     b.key("attention.head_count_kv", [0 if here else 1 for here in linear])

@@ -50,7 +50,7 @@ def _mixture(b: Build, i: int, f: Fields) -> None:
 def kimi_k3(f: Fields) -> Conversion:
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
-    lat = latent_of(f, q_rank_of(f, 0))
+    lat = latent_of(f, q_rank_of(f, 0), 0)
     s = latent_decoder(f, lat, f.whole("intermediate_size"))
     b = Build("kimi-k3", s)
     if s.context == 0:

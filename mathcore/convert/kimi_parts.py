@@ -2,6 +2,7 @@
 
 from mathcore.convert.mla import GATING, Latent, absorbed_keys
 from mathcore.convert.parts import Build, experts_used
+from mathcore.convert.states import places
 from mathcore.fields import Fields
 
 
@@ -14,10 +15,8 @@ def attends_of(f: Fields, layers: int) -> list[bool]:
                 raise f.fault("layer_types", f"'{name}' is not supported yet")
         return [name == "full_attention" for name in names]
     inside = f.nested("linear_attn_config")
-    value = inside.values.get("full_attn_layers")
-    count = len(value) if isinstance(value, list) else -1
-    places = inside.wholes("full_attn_layers", count, 1, layers)
-    return [i + 1 in places for i in range(layers)]
+    listed = places(inside, "full_attn_layers", 1, layers)
+    return [i + 1 in listed for i in range(layers)]
 
 
 def delta_of(f: Fields) -> tuple[int, int]:

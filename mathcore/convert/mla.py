@@ -32,12 +32,13 @@ def q_rank_of(f: Fields, layers: int) -> int:
     return f.whole_or("q_lora_rank", 0)
 
 
-def latent_of(f: Fields, q_rank: int) -> Latent:
+def latent_of(f: Fields, q_rank: int, least_rope: int = 1) -> Latent:
+    """`least_rope` 0 for the families whose heads may have no turned part."""
     return Latent(
         q_rank=q_rank,
         kv_rank=f.whole("kv_lora_rank"),
         nope=f.whole("qk_nope_head_dim"),
-        rope=f.whole("qk_rope_head_dim", 0),
+        rope=f.whole("qk_rope_head_dim", least_rope),
         value=f.whole("v_head_dim"),
     )
 

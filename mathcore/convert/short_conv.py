@@ -6,15 +6,17 @@ from mathcore.convert.conversion import Conversion, matrix, vector
 from mathcore.convert.hybrid import kv_list
 from mathcore.convert.mla import GATING
 from mathcore.convert.parts import Build, experts_used, sizes
+from mathcore.convert.states import places
 from mathcore.fields import Fields
+
+MAX_FACTOR = 64  # far above any released feed-forward
 
 
 def _attends(f: Fields, layers: int) -> list[bool]:
     """Listed by kind, or by index in the first configs."""
     if not f.has("layer_types") and f.has("full_attn_idxs"):
-        value = f.values["full_attn_idxs"]
-        places = f.wholes("full_attn_idxs", len(value) if isinstance(value, list) else 0)
-        return [i in places for i in range(layers)]
+        listed = places(f, "full_attn_idxs", 0, layers - 1)
+        return [i in listed for i in range(layers)]
     names = f.texts("layer_types", layers)
     for name in names:
         if name not in ("conv", "full_attention"):
@@ -28,7 +30,10 @@ def _adjusted(f: Fields, width: int) -> int:
         return width
     wide = int(2 * width / 3)
     if f.has("block_ffn_dim_multiplier"):
-        wide = int(f.number("block_ffn_dim_multiplier") * wide)
+        factor = f.number("block_ffn_dim_multiplier")
+        if not 0.0 < factor <= MAX_FACTOR:
+            raise f.fault("block_ffn_dim_multiplier", f"must be above 0 and at most {MAX_FACTOR}")
+        wide = int(factor * wide)
     step = f.whole("block_multiple_of")
     return step * -(-wide // step)
 

@@ -116,3 +116,11 @@ def grouped_ssm(
     return Ssm(
         kernel=f.whole(kernel), inner=count * wide, size=f.whole(size), rank=count, groups=split
     )  # fmt: skip
+
+
+def places(f: Fields, field: str, least: int, most: int) -> list[int]:
+    """A list of layers, of any length but none."""
+    value = f.values.get(field)
+    if not isinstance(value, list) or not value:
+        raise f.fault(field, "is not a list of layers")
+    return f.wholes(field, len(value), least, most)

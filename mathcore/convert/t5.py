@@ -8,6 +8,7 @@ from mathcore.fields import MAX_LAYERS, Fields
 
 # The library's when a config names none: llama.cpp's converter takes it too.
 _POSITIONS = 512
+_ACTIVATIONS: tuple[str, ...] = ("relu", "gelu", "silu", "gelu_new")
 
 
 def _sizes(f: Fields) -> Sizes:
@@ -22,7 +23,10 @@ def _sizes(f: Fields) -> Sizes:
 def _gated(f: Fields) -> bool:
     """feed_forward_proj says so in front of the activation's name."""
     if f.has("feed_forward_proj") or not f.has("is_gated_act"):
-        return f.text("feed_forward_proj").startswith("gated-")
+        words = f.text("feed_forward_proj").split("-")
+        if len(words) > 2 or words[-1] not in _ACTIVATIONS or words[:-1] not in ([], ["gated"]):
+            raise f.fault("feed_forward_proj", f"'{'-'.join(words)}' is not supported yet")
+        return len(words) == 2
     return f.flag_or("is_gated_act", False)
 
 

@@ -56,6 +56,7 @@ def test_the_table_of_positions_loses_its_padding_rows() -> None:
         ("nomic_bert", "n_positions", 4096),
         ("nomic_bert", "qkv_proj_bias", True),
         ("t5", "num_decoder_layers", 4),
+        ("t5", "feed_forward_proj", "swish"),
     ],
 )
 def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: object) -> None:

@@ -74,3 +74,13 @@ def test_draft_layers_weigh_but_keep_nothing_in_the_main_context(tmp_path: Path,
         convert(CONFIGS[name]).metadata, convert(CONFIGS[name]).tensors, name
     ).parameters  # fmt: skip
     check(spec, load(tmp_path / "model.gguf", found, SEQUENCES), SEQUENCES)
+
+
+def test_deepseek_v4_never_shares_its_cells_between_sequences(tmp_path: Path) -> None:
+    found = convert(CONFIGS["deepseek_v4"])
+    path = tmp_path / "model.gguf"
+    write_gguf(path, found)
+    spec = spec_from_parts(found.metadata, found.tensors, "v4")
+    shape = ContextShape(context=TOKENS, sequences=SEQUENCES, unified=True)
+    said = ask(path, context=TOKENS * SEQUENCES, sequences=SEQUENCES, unified=True)
+    assert said.cache_mib == pytest.approx(kv_bytes(plan_of(spec), shape) / MIB, abs=0.03)

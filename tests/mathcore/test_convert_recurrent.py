@@ -161,6 +161,8 @@ def test_what_llama_cpp_has_no_architecture_for_is_refused(model_type: str) -> N
         ("qwen3_5", "attn_output_gate", False),
         ("qwen3_5_moe", "mlp_only_layers", [0]),
         ("lfm2", "conv_bias", True),
+        ("lfm2", "block_ffn_dim_multiplier", float("nan")),
+        ("bamba", "attn_layer_indices", []),
         ("plamo2", "mamba_enabled", False),
         ("rwkv_hybrid", "wkv_version", 6),
     ],
