@@ -16,6 +16,7 @@ from mathcore.llamacpp_graph import (
     feed_forward,
 )
 from mathcore.llamacpp_latent import latent_attention
+from mathcore.llamacpp_sparse import BlockInputs, block_attention
 from mathcore.llamacpp_state import remember
 from mathcore.model import Layer, ModelSpec
 
@@ -229,7 +230,19 @@ def _parallel(block: Block) -> bool:
 class Assembly:
     """The layers put one after another."""
 
-    __slots__ = ("b", "chosen", "full", "index", "late", "mixed", "near", "plan", "rows")
+    __slots__ = (
+        "b",
+        "blocks",
+        "chosen",
+        "full",
+        "index",
+        "late",
+        "mixed",
+        "near",
+        "plan",
+        "rows",
+        "separate",
+    )
 
     def __init__(self, plan: ComputePlan, batch: Batch) -> None:
         b = Builder(batch.tokens, plan.hidden)
@@ -237,6 +250,8 @@ class Assembly:
         self.plan = plan
         self.rows = batch.rows
         self.chosen = -1
+        self.blocks: BlockInputs | None = None
+        self.separate = batch.flash and batch.streams == batch.sequences
         self.late = plan.architecture in LATE_ROWS and not batch.mixed
         b.layer_norm = plan.layer_norm
         b.rope = plan.architecture not in NO_ROPE
@@ -263,6 +278,11 @@ class Assembly:
             return out
         if layer.kind == "none":
             return remember(b, block, x)
+        # llama.cpp picks blocks only with flash attention and streams of their own.
+        if block.has("indexer.q_proj.weight") and self.separate:
+            if self.blocks is None:
+                self.blocks = BlockInputs(b, self.full)
+            return block_attention(b, block, x, self.full, self.blocks)
         if self.plan.architecture in NEAR_ROPE:
             b.rope = _is_near(layer)
         return attention(b, block, x, self.near if _is_near(layer) else self.full)

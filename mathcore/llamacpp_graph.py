@@ -148,49 +148,58 @@ def rope(b: Builder, source: int) -> int:
     return b.graph.over(b.graph.size[source], [source, b.positions])
 
 
-def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
-    """Projections, norms and rope, the cache, attention, the output projection."""
+def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
+    """Q, K and V as attention reads and stores them, and a gate for its output or -1."""
     graph, layer = b.graph, block.layer
-    gated = block.width("attn_q.weight") == 2 * layer.heads * layer.head_dim
+    wide_q = layer.heads * layer.head_dim
     gate = -1
-    if gated:
-        full = b.f32(2 * layer.heads * layer.head_dim, [x])
-        q = b.part(full, layer.heads * layer.head_dim)
-        gate = b.copy(b.part(full, layer.heads * layer.head_dim))
+    if block.width("attn_q.weight") == 2 * wide_q:
+        full = b.f32(2 * wide_q, [x])
+        q, gate = b.part(full, wide_q), b.copy(b.part(full, wide_q))
         k, v = b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
     else:
         q, k, v = queries(b, block, x)
+    normed = block.has("attn_q_norm.weight")
     # Heads are a reshape; a norm over the whole width comes before it, one over each head after.
     wide = block.width("attn_q_norm.weight") > layer.head_dim
-    if block.has("attn_q_norm.weight") and wide:
+    if normed and wide:
         q, k = b.norm(q), b.norm(k)
-    if not b.is_fused(block) and not gated:
-        q = graph.view(q)
     if not b.is_fused(block):
+        q = graph.view(q) if gate < 0 else q
         k, v = graph.view(k), graph.view(v)
-    if block.has("attn_q_norm.weight") and not wide:
+    if normed and not wide:
         q, k = b.norm(q), b.norm(k)
     if b.rope:
         q, k = rope(b, q), rope(b, k)
     if b.scale_q:
         q = b.same(q)
-    own = layer.reads < 0
     q = b.turned(q, given.turn_k)
+    return q, b.turned(k, given.turn_k), b.turned(v, given.turn_v), gate
+
+
+def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
+    """Computes the three and writes keys and values into the cache."""
+    b.graph.expand(q)
+    b.graph.expand(v if b.value_first else k)
+    b.graph.expand(k if b.value_first else v)
+    store(b, k, given.key_index)
+    store(b, v, given.value_index)
+
+
+def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
+    """Projections, norms and rope, the cache, attention, the output projection."""
+    graph, layer = b.graph, block.layer
+    q, k, v, gate = turned_heads(b, block, x, given)
+    if layer.reads < 0:
+        keep(b, q, k, v, given)
     graph.expand(q)
-    if own:
-        k, v = b.turned(k, given.turn_k), b.turned(v, given.turn_v)
-        graph.expand(v if b.value_first else k)
-        graph.expand(k if b.value_first else v)
-        store(b, k, given.key_index)
-        store(b, v, given.value_index)
-    v_dim = layer.v_head_dim
-    out = attend(b, q, layer.heads, v_dim, given, [])
+    out = attend(b, q, layer.heads, layer.v_head_dim, given, [])
     if not b.flash:
         out = b.copy(graph.view(out, graph.size[out]))
     out = graph.view(out)
     graph.expand(out)
     out = b.turned(out, given.turn_v)
-    if gated:
+    if gate >= 0:
         out = b.add(out, b.same(gate))
     out = b.f32(b.hidden, [out])
     return b.same(out) if block.has("attn_output.bias") else out
