@@ -6,6 +6,7 @@ import sys
 import click
 
 from mesh.cli import (
+    bench,
     cost,
     daemon,
     devices,
@@ -48,6 +49,7 @@ COMMANDS = (
     *(daemon.up, daemon.down, status.status, doctor.doctor),
     *(devices.devices, plan.plan, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
+    *(bench.bench, bench.accuracy),
     *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),
     *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
 )

@@ -38,7 +38,9 @@ class JobView:
     reason: str = ""
     text: str = ""
     tokens_generated: int = 0
+    prompt_tokens: int = 0
     throughput_mtps: int = 0
+    prefill_mtps: int = 0
     duration_ms: int = 0
     cost_nusd: int = 0
     peak_memory_bytes: int = 0
@@ -103,7 +105,9 @@ def _ended(job: JobView, payload: Payload, at_ms: int) -> JobView:
         reason=text(payload, "reason"),
         text=text(payload, "text"),
         tokens_generated=whole(payload, "tokens_generated"),
+        prompt_tokens=whole(payload, "prompt_tokens"),
         throughput_mtps=whole(payload, "throughput_mtps"),
+        prefill_mtps=whole(payload, "prefill_mtps"),
         duration_ms=whole(payload, "actual_duration_ms"),
         cost_nusd=whole(payload, "actual_cost_nusd"),
         peak_memory_bytes=whole(payload, "peak_memory_bytes"),

@@ -1,0 +1,159 @@
+"""`fleet bench` and `fleet accuracy`: what was predicted beside what was measured.
+
+A bench is an ordinary job with a prompt of filler; like every job it teaches the planner.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from mesh.cli.client import Daemon, job_url, need_daemon
+from mesh.cli.exits import JOB_EXIT, stop
+from mesh.cli.output import NONE, emit_json, emit_table, json_option
+from mesh.cli.plan import model_ref
+
+# llama-bench's usual pair: long enough to settle, short enough to repeat.
+PROMPT_TOKENS: Final = 512
+TOKENS: Final = 128
+REPEATS_MOST: Final = 100
+
+
+@click.command()
+@click.argument("model")
+@click.option("--device", "on", metavar="DEVICE", help="only this device")
+@click.option("--batch", type=click.IntRange(1, 65_536), default=1, help="sequences at once")
+@click.option("--prompt-tokens", type=click.IntRange(1), default=PROMPT_TOKENS, show_default=True)
+@click.option("--tokens", type=click.IntRange(1), default=TOKENS, show_default=True)
+@click.option("--repeat", type=click.IntRange(1, REPEATS_MOST), default=2, show_default=True)
+@json_option
+def bench(
+    model: str, on: str | None, batch: int, prompt_tokens: int, tokens: int, repeat: int,
+    output: str,
+) -> None:  # fmt: skip
+    """Run MODEL on filler and compare with the plan; later plans have learned from it."""
+    from mesh.config import fleet_home
+
+    daemon = need_daemon(fleet_home())
+    spec: dict[str, object] = {
+        "model": model_ref(model), "batch": batch, "prompt_tokens": prompt_tokens,
+        "tokens": tokens, "context": prompt_tokens + tokens,
+    }  # fmt: skip
+    if on is not None:
+        spec["on"] = on
+    rows = [_run(daemon, spec, n + 1, repeat) for n in range(repeat)]
+    if output == "json":
+        emit_json(rows)
+        return
+    emit_table(
+        (
+            "RUN",
+            "DEVICE",
+            "QUANT",
+            "DECODE TOK/S",
+            "PREDICTED",
+            "PREFILL TOK/S",
+            "PREDICTED",
+            "BASIS",
+        ),
+        [_row(n, row) for n, row in enumerate(rows, 1)],
+        "",
+    )
+
+
+def _run(daemon: Daemon, spec: Mapping[str, object], number: int, of: int) -> Mapping[str, Any]:
+    """One job to its end; its row. Stops with the job's exit code when it fails."""
+    job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
+    click.echo(f"run {number} of {of}: job {job_id}", err=True)
+    for kind, value in daemon.stream(job_url(job_id, "/logs")):
+        if kind == "end" and value["status"] != "succeeded":
+            stop(
+                JOB_EXIT[value["status"]],
+                f"job {job_id} {value['status']}: {value.get('reason', '')}",
+                f"fleet job {job_id}",
+            )
+    found: Mapping[str, Any] = daemon.get(job_url(job_id))
+    return found
+
+
+def _row(number: int, job: Mapping[str, Any]) -> list[object]:
+    plan = job["plan"] or {}
+    return [
+        number, job["device_id"], plan.get("quant", ""), _rate(job["throughput_mtps"]),
+        _band(plan.get("tokens_per_s_milli")), _rate(job["prefill_mtps"]),
+        _band(plan.get("prefill_tokens_per_s_milli")), plan.get("basis", ""),
+    ]  # fmt: skip
+
+
+def _rate(milli: int) -> str:
+    return f"{milli / 1000:.1f}" if milli else NONE
+
+
+def _band(milli: Mapping[str, int] | None) -> str:
+    """ "21.3 (18.0–24.1)" from thousandths."""
+    if not milli or not milli["p50"]:
+        return NONE
+    return f"{_rate(milli['p50'])} ({_rate(milli['p10'])}–{_rate(milli['p90'])})"
+
+
+@click.command()
+@click.option("--jobs", "each", is_flag=True, help="every job instead of the summary")
+@json_option
+def accuracy(each: bool, output: str) -> None:
+    """How predictions did: errors and how often the truth lay between p10 and p90."""
+    import msgspec
+
+    from mesh.config import fleet_home
+    from mesh.state.observations import observations, scores
+    from mesh.views import load_state
+
+    seen = observations(load_state(fleet_home()))
+    if output == "json":
+        found = {"jobs": seen, "scores": list(scores(seen))}
+        emit_json(msgspec.to_builtins(found))
+    elif each:
+        emit_table(
+            (
+                "JOB",
+                "DEVICE",
+                "ENGINE",
+                "QUANT",
+                "DECODE TOK/S",
+                "PREDICTED",
+                "PREFILL TOK/S",
+                "PREDICTED",
+                "BASIS",
+            ),
+            [_observed(one) for one in seen],
+            NOTHING,
+        )
+    else:
+        emit_table(
+            ("PREDICTED", "JOBS", "MEDIAN ERROR", "P90 ERROR", "INSIDE P10–P90"),
+            [
+                [
+                    s.what,
+                    s.count,
+                    f"{s.median_percent:.1f} %",
+                    f"{s.p90_percent:.1f} %",
+                    f"{s.inside_percent:.0f} %",
+                ]
+                for s in scores(seen)
+            ],
+            NOTHING,
+        )
+
+
+NOTHING: Final = "no job has measured a speed yet (fleet bench MODEL)"
+
+
+def _observed(one: Any) -> list[object]:
+    return [
+        one.job_id, one.device_id, one.engine, one.quant, _rate(one.decode_mtps),
+        _tuple(one.predicted_decode_mtps), _rate(one.prefill_mtps),
+        _tuple(one.predicted_prefill_mtps), one.basis,
+    ]  # fmt: skip
+
+
+def _tuple(milli: tuple[int, int, int]) -> str:
+    return _band({"p10": milli[0], "p50": milli[1], "p90": milli[2]})
