@@ -15,6 +15,9 @@ from mathcore.convert.parts import Build
 from mathcore.convert.states import need
 from mathcore.fields import Fields
 
+# The loader wants these; no size depends on them.
+_BETA = 1.0
+
 
 def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
     """Delta attention whose gate has full rank."""
@@ -59,8 +62,9 @@ def kimi_k3(f: Fields) -> Conversion:
     kimi_keys(b, f, lat, attends, dense)
     b.key("expert_latent_length", f.whole("routed_expert_hidden_size"))
     b.key("attn_res.block_size", f.whole("attn_res_block_size"))
-    b.key("activation.situ_beta", f.number("activation_situ_beta"))
-    b.key("activation.situ_linear_beta", f.number("activation_situ_linear_beta"))
+    for name in ("situ_beta", "situ_linear_beta"):
+        given = f.has("activation_" + name)
+        b.key("activation." + name, f.number("activation_" + name) if given else _BETA)
     size, kernel = delta_of(f)
     for i in range(s.layers):
         b.norm(i, "attn_norm")

@@ -8,6 +8,7 @@ from mathcore.fields import Fields
 
 # The engine's loader takes every 8th layer for full attention; no key of its file says otherwise.
 _EVERY = 8
+_ALPHA = 1.0  # the loader wants one; no size depends on it
 
 
 def _check_pattern(f: Fields, layers: int) -> None:
@@ -34,7 +35,8 @@ def _minimax(f: Fields) -> Conversion:
     count = f.whole("num_local_experts")
     b.key("expert_count", count)
     b.key("expert_used_count", experts_used(f, "num_experts_per_tok", count))
-    b.key("residual_scale", f.number("layernorm_full_attention_alpha"))
+    alpha = "layernorm_full_attention_alpha"
+    b.key("residual_scale", f.number(alpha) if f.has(alpha) else _ALPHA)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         if (i + 1) % _EVERY == 0:

@@ -396,5 +396,6 @@ OPTIONAL: frozenset[str] = frozenset(
         "num_decoder_layers", "block_auto_adjust_ff_dim", "block_ffn_dim_multiplier",
         "type_vocab_size", "wkv_has_gate", "wkv_has_group_norm", "lora_rank_tokenshift",
         "lora_rank_decay", "moe_latent_size", "scoring_func",
+        "activation_situ_beta", "activation_situ_linear_beta", "layernorm_full_attention_alpha",
     }
 )  # fmt: skip

@@ -7,12 +7,13 @@ import pytest
 
 from mathcore import MIB, ContextShape, ModelSpec
 from mathcore.card import convert
-from mathcore.convert.conversion import Conversion
+from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.registry import find_draft_converter
 from mathcore.fields import Fields
 from mathcore.gguf_card import spec_from_gguf, spec_from_parts
 from mathcore.llamacpp import plan_of
 from mathcore.llamacpp_cache import kv_bytes, state_bytes
+from mathcore.model import Tensor
 from providers.gguf_file import read_header
 from tests.mathcore.memory_configs import CONFIGS
 from tests.support.llamacpp_oracle import Breakdown, ask
@@ -84,3 +85,29 @@ def test_deepseek_v4_never_shares_its_cells_between_sequences(tmp_path: Path) ->
     shape = ContextShape(context=TOKENS, sequences=SEQUENCES, unified=True)
     said = ask(path, context=TOKENS * SEQUENCES, sequences=SEQUENCES, unified=True)
     assert said.cache_mib == pytest.approx(kv_bytes(plan_of(spec), shape) / MIB, abs=0.03)
+
+
+def before_absorption(found: Conversion) -> Conversion:
+    """The same model as files were written before llama.cpp split K and V of the latent."""
+    heads, nope, rope, value, rank = 16, 128, 64, 128, 512
+    metadata = dict(found.metadata)
+    for name in ("key_length_mla", "value_length_mla"):
+        metadata.pop(f"deepseek2.attention.{name}")
+    metadata["deepseek2.attention.head_count_kv"] = heads
+    metadata["deepseek2.attention.key_length"] = nope + rope
+    metadata["deepseek2.attention.value_length"] = value
+    tensors: list[Tensor] = []
+    for tensor in found.tensors:
+        if ".attn_v_b." in tensor.name:
+            name = f"blk.{tensor.layer}.attn_kv_b.weight"
+            tensors.append(matrix(name, rank, heads * (nope + value), tensor.layer))
+        elif ".attn_k_b." not in tensor.name:
+            tensors.append(tensor)
+    return Conversion(metadata=metadata, tensors=tuple(tensors))
+
+
+def test_a_file_from_before_absorption_caches_what_we_say(tmp_path: Path) -> None:
+    found = before_absorption(convert(CONFIGS["deepseek_v2"]))
+    spec = spec_from_parts(found.metadata, found.tensors, "old")
+    assert {layer.kind for layer in spec.layers} == {"full"}
+    check(spec, load(tmp_path / "model.gguf", found, SEQUENCES), SEQUENCES)
