@@ -186,6 +186,27 @@ def _gemma4_widths(f: Fields, layers: int, own: int) -> list[int]:
     return [2 * wide if twice and i >= own else wide for i in range(layers)]
 
 
+def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
+    """How many experts and how wide; (0, 0) for the dense models."""
+    if not f.flag_or("enable_moe_block", False):
+        return 0, 0
+    count = f.whole("num_experts", 2)
+    old = "expert_intermediate_size"
+    width = f.whole(old if f.has(old) else "moe_intermediate_size")
+    b.moe_keys(count, f.whole("top_k_experts", 1, count), width)
+    return count, width
+
+
+def _gemma4_layer(b: Build, f: Fields, i: int, near: bool, own: bool, wide: int) -> None:
+    b.norm(i, "attn_norm")
+    _gemma4_attention(b, f, i, near, own)
+    b.norm(i, "post_attention_norm")
+    b.norm(i, "ffn_norm")
+    b.gated(i, wide)
+    b.norm(i, "post_ffw_norm")
+    b.vector(i, "layer_output_scale.weight", 1)
+
+
 def _gemma4(f: Fields) -> Conversion:
     b = Build("gemma4", _gemma4_sizes(f))
     layers = b.s.layers
@@ -194,24 +215,12 @@ def _gemma4(f: Fields) -> Conversion:
     widths = _gemma4_widths(f, layers, own)
     _gemma4_keys(b, f, near, layers - own)
     b.key("feed_forward_length", widths)
-    count = f.whole("num_experts", 2) if f.flag_or("enable_moe_block", False) else 0
-    width = 0
-    if count > 0:
-        old = "expert_intermediate_size"
-        field = old if f.has(old) else "moe_intermediate_size"
-        width = f.whole(field)
-        b.moe_keys(count, f.whole("top_k_experts", 1, count), width)
+    count, width = _gemma4_counts(b, f)
     side = f.whole_or("hidden_size_per_layer_input", 0, 0)
     if side > 0:
         _per_layer_top(b, side)
     for i in range(layers):
-        b.norm(i, "attn_norm")
-        _gemma4_attention(b, f, i, near[i], i < own)
-        b.norm(i, "post_attention_norm")
-        b.norm(i, "ffn_norm")
-        b.gated(i, widths[i])
-        b.norm(i, "post_ffw_norm")
-        b.vector(i, "layer_output_scale.weight", 1)
+        _gemma4_layer(b, f, i, near[i], i < own, widths[i])
         if count > 0:
             _gemma4_experts(b, i, count, width)
         if side > 0:

@@ -18,6 +18,30 @@ def _mimo_sizes(f: Fields) -> Sizes:
     return s
 
 
+def _attention(b: Build, i: int, heads: int, kv: int, value: int) -> None:
+    """Projections of a layer with heads of its own; V heads of `value` numbers."""
+    s = b.s
+    b.norm(i, "attn_norm")
+    b.matrix(i, "attn_q", s.hidden, heads * s.head_dim)
+    b.matrix(i, "attn_k", s.hidden, kv * s.head_dim)
+    b.matrix(i, "attn_v", s.hidden, kv * value)
+    b.matrix(i, "attn_output", heads * value, s.hidden)
+
+
+def _mimo_sinks(f: Fields, near: list[bool]) -> list[bool]:
+    """Layers whose attention has a sink: full or sliding ones, each by its own flag."""
+    full = f.flag_or("add_full_attention_sink_bias", False)
+    slid = f.flag_or("add_swa_attention_sink_bias", False)
+    return [slid if n else full for n in near]
+
+
+def _mimo_keys(b: Build, f: Fields, near: list[bool], kv: list[int], value: int) -> None:
+    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window_pattern", near)
+    b.key("attention.head_count_kv", kv)
+    b.key("attention.value_length", value)
+
+
 def _mimo_v2(f: Fields) -> Conversion:
     """Sliding layers with more KV heads than full ones, sinks on some; without draft layers."""
     s = _mimo_sizes(f)
@@ -28,19 +52,11 @@ def _mimo_v2(f: Fields) -> Conversion:
     kv = [near_kv if n else s.kv_heads for n in near]
     e = find_experts(f, "n_routed_experts", "moe_intermediate_size")
     moe_keys(b, e)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", near)
-    b.key("attention.head_count_kv", kv)
-    b.key("attention.value_length", value)
-    sinks = (f.flag_or("add_full_attention_sink_bias", False),
-             f.flag_or("add_swa_attention_sink_bias", False))  # fmt: skip
+    _mimo_keys(b, f, near, kv, value)
+    sinks = _mimo_sinks(f, near)
     for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.matrix(i, "attn_q", s.hidden, s.q)
-        b.matrix(i, "attn_k", s.hidden, kv[i] * s.head_dim)
-        b.matrix(i, "attn_v", s.hidden, kv[i] * value)
-        b.matrix(i, "attn_output", s.heads * value, s.hidden)
-        if sinks[near[i]]:
+        _attention(b, i, s.heads, kv[i], value)
+        if sinks[i]:
             b.vector(i, "attn_sinks.weight", s.heads)
         b.norm(i, "ffn_norm")
         if sparse[i] == 1:
@@ -93,34 +109,35 @@ def _step_inner(f: Fields) -> Fields:
     return Fields(values, f.prefix)
 
 
+def _step_experts(f: Fields, layers: int) -> Experts:
+    e = find_experts(
+        f, _first(f, ("moe_num_experts", "num_experts")), "moe_intermediate_size",
+        _first(f, ("moe_top_k", "num_experts_per_tok")),
+    )  # fmt: skip
+    return Experts(
+        count=e.count, used=e.used, width=e.width, dense=_step_dense(f, layers),
+        shared=f.whole("share_expert_dim"), bias=f.flag_or("use_moe_router_bias", False),
+    )  # fmt: skip
+
+
 def _step3(f: Fields) -> Conversion:
+    """Without its draft layers."""
     inner = _step_inner(f)
     s = sizes(inner, need_head_dim=True)
     b = Build("step35", s)
     near = sliding_layers(inner, s.layers, None)
     heads, kv = _step_heads(f, near, s)
-    e = find_experts(
-        f, _first(f, ("moe_num_experts", "num_experts")), "moe_intermediate_size",
-        _first(f, ("moe_top_k", "num_experts_per_tok")),
-    )  # fmt: skip
-    e = Experts(
-        count=e.count, used=e.used, width=e.width, dense=_step_dense(f, s.layers),
-        shared=f.whole("share_expert_dim"), bias=f.flag_or("use_moe_router_bias", False),
-    )  # fmt: skip
+    e = _step_experts(f, s.layers)
     moe_keys(b, e)
     b.key("attention.sliding_window", f.whole("sliding_window"))
     b.key("attention.sliding_window_pattern", near)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)
+    gated = f.flag_or("use_head_wise_attn_gate", False)
     for i in range(s.layers):
-        q, k = heads[i] * s.head_dim, kv[i] * s.head_dim
-        b.norm(i, "attn_norm")
-        b.matrix(i, "attn_q", s.hidden, q)
-        b.matrix(i, "attn_k", s.hidden, k)
-        b.matrix(i, "attn_v", s.hidden, k)
-        b.matrix(i, "attn_output", q, s.hidden)
+        _attention(b, i, heads[i], kv[i], s.head_dim)
         b.head_norms(i)
-        if f.flag_or("use_head_wise_attn_gate", False):
+        if gated:
             b.matrix(i, "attn_gate", s.hidden, heads[i])
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)

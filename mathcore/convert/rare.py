@@ -208,6 +208,29 @@ def _laguna_gates(f: Fields, layers: int) -> list[bool]:
     return out
 
 
+def _laguna_experts(f: Fields, layers: int) -> Experts:
+    kinds = f.texts("mlp_layer_types", layers)
+    e = find_experts(f, "num_experts", "moe_intermediate_size")
+    return Experts(
+        count=e.count, used=e.used, width=e.width, bias=True, sigmoid=True,
+        shared=f.whole("shared_expert_intermediate_size"),
+        dense=next((i for i in range(layers) if kinds[i] != "dense"), layers),
+    )  # fmt: skip
+
+
+def _laguna_layer(b: Build, i: int, heads: int, wide: bool) -> None:
+    """Attention whose output is gated by head, or by number when `wide`."""
+    s, q = b.s, heads * b.s.head_dim
+    b.norm(i, "attn_norm")
+    b.matrix(i, "attn_q", s.hidden, q)
+    b.matrix(i, "attn_k", s.hidden, s.kv)
+    b.matrix(i, "attn_v", s.hidden, s.kv)
+    b.matrix(i, "attn_output", q, s.hidden)
+    b.head_norms(i)
+    b.matrix(i, "attn_gate", s.hidden, q if wide else heads)
+    b.norm(i, "ffn_norm")
+
+
 def _laguna(f: Fields) -> Conversion:
     """Gated attention; the number of query heads may differ between layers."""
     s = sizes(f, need_kv=True, need_head_dim=True)
@@ -215,27 +238,13 @@ def _laguna(f: Fields) -> Conversion:
     heads = [s.heads] * s.layers
     if f.has("num_attention_heads_per_layer"):
         heads = f.wholes("num_attention_heads_per_layer", s.layers, 1)
-    kinds = f.texts("mlp_layer_types", s.layers)
-    e = find_experts(f, "num_experts", "moe_intermediate_size")
-    e = Experts(
-        count=e.count, used=e.used, width=e.width, bias=True, sigmoid=True,
-        shared=f.whole("shared_expert_intermediate_size"),
-        dense=next((i for i in range(s.layers) if kinds[i] != "dense"), s.layers),
-    )  # fmt: skip
+    e = _laguna_experts(f, s.layers)
     moe_keys(b, e)
     b.key("attention.head_count", heads)
     _window(b, f)
     wide = _laguna_gates(f, s.layers)
     for i in range(s.layers):
-        q = heads[i] * s.head_dim
-        b.norm(i, "attn_norm")
-        b.matrix(i, "attn_q", s.hidden, q)
-        b.matrix(i, "attn_k", s.hidden, s.kv)
-        b.matrix(i, "attn_v", s.hidden, s.kv)
-        b.matrix(i, "attn_output", q, s.hidden)
-        b.head_norms(i)
-        b.matrix(i, "attn_gate", s.hidden, q if wide[i] else heads[i])
-        b.norm(i, "ffn_norm")
+        _laguna_layer(b, i, heads[i], wide[i])
         feed_forward(b, i, e)
     return b.done(tied(f, False))
 
