@@ -169,6 +169,6 @@ class Liar(Node):
     honest_in_the_end = False
 
     def session(self) -> Session:
-        made = LyingSession(self.ledger, self.state.members.admits, self.desk)
+        made = LyingSession(self.ledger, self.admits, self.desk)
         made.rng, made.node = self.rng, self
         return made

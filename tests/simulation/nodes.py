@@ -1,13 +1,17 @@
 """A simulated peer: the real ledger, sessions, fold and decisions, without clock or socket."""
 
 import random
+from collections.abc import Callable, Iterator
 
 from mesh.edge.identity import Identity
 from mesh.ledger.event import Event
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import decide
 from mesh.state.fold import State, apply, fold_ordered
+from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.members import Members
 from mesh.sync.desk import Desk
+from mesh.sync.manifest import Tip
 from mesh.sync.session import Session
 from tests.simulation.disk import Disk, SimLedger
 
@@ -24,6 +28,7 @@ class Node:
         self.who = who
         self.disk = disk
         self.rng = rng
+        self.root = ""  # of the fleet; "" while everybody is alone
         self.skew_ms = 0
         self.acked: list[str] = []
         self.honest = True
@@ -37,7 +42,7 @@ class Node:
     def start(self) -> None:
         """Begin, or begin again with what the disk kept."""
         self.ledger = SimLedger(self.who, self.disk)
-        self.state: State = fold_ordered(self.ledger.ordered())
+        self.state = self.folded(Members(root=self.root))
         self.desk = Desk()
         self.up = True
 
@@ -47,20 +52,42 @@ class Node:
         self.disk.lose()
         self.ledger._db.close()
 
-    def session(self) -> Session:
-        return self.session_type(self.ledger, self.state.members.admits, self.desk)
+    def admits(self, author: str, seq: int) -> bool:
+        """The members' rule of this moment."""
+        return self.state.members.admits(author, seq)
 
-    def take(self, events: tuple[Event, ...]) -> None:
-        """Fold events that came in."""
+    def session(self) -> Session:
+        return self.session_type(self.ledger, self.admits, self.desk)
+
+    def take(self, events: tuple[Event, ...]) -> bool:
+        """Fold events that came in; True where they may change who is a member."""
         for event in events:
             apply(self.state, event)
         if self.state.stale:
-            self.state = fold_ordered(self.ledger.ordered())
+            self.state = self.folded(self.state.members)
+        return any(event.event_type in MEMBERSHIP for event in events)
 
-    def write(self, now: int) -> bool:
+    def folded(self, known: Members) -> State:
+        """The whole ledger folded: twice where the first time taught who is a member."""
+        return _twice(self.ledger.ordered, known.anew(self.root))
+
+    def settled(self) -> State:
+        """The state of the events that count, whatever else came before a cut-off was known."""
+        admits = self.state.members.admits
+        return _twice(
+            lambda: (e for e in self.ledger.ordered() if admits(e.author, e.seq)),
+            Members(root=self.root),
+        )
+
+    def holds(self) -> dict[str, Tip]:
+        """What this peer would tell a neighbour that it holds."""
+        return self.session()._all_mine()
+
+    def write(self, now: int, fact: tuple[str, dict[str, object]] | None = None) -> bool:
         """Do what is due, or something a person might do; False where the key has forked."""
         commands = decide(self.state, self.who.author)
-        kind, payload = self._outcome(commands[0]) if commands else self._wish(now)
+        wish = fact or (self._outcome(commands[0]) if commands else self._wish(now))
+        kind, payload = wish
         if self.who.author in self.ledger.forked():
             return False
         device = f"dev-{self.number}"
@@ -92,3 +119,8 @@ class Node:
                 return "job_completed", job | done
             case StopJob():
                 return "job_cancelled", job
+
+
+def _twice(events: Callable[[], Iterator[Event]], known: Members) -> State:
+    state = fold_ordered(events(), members=known)
+    return fold_ordered(events(), members=state.members.anew()) if state.stale else state
