@@ -51,7 +51,7 @@ class ComputePlan:
 
     __slots__ = (
         "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
-        "names", "near_dim", "value_most", "vocab",
+        "names", "near_dim", "streams", "value_most", "vocab",
     )  # fmt: skip
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -67,6 +67,7 @@ class ComputePlan:
         self.head_dim = _head_dim(blocks, False)
         self.near_dim = _head_dim(blocks, True)
         self.blocks = shortened(blocks)
+        self.streams = _streams(blocks, spec.hidden)
         # Vision models with deep stacks hand in their picture beside every embedding.
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
 
@@ -77,6 +78,14 @@ def _head_dim(blocks: list[Block], near: bool) -> int:
         if block.layer.k_elements > 0 and _is_near(block.layer) == near:
             return block.layer.head_dim
     return 0
+
+
+def _streams(blocks: list[Block], hidden: int) -> int:
+    """Streams of the residual: a hyper-connection reads them all at once."""
+    for block in blocks:
+        if block.has("hc_attn_fn.columns"):
+            return block.width("hc_attn_fn.columns") // hidden
+    return 1
 
 
 def _deep_stacks(spec: ModelSpec) -> int:
@@ -91,8 +100,8 @@ def _blocks(spec: ModelSpec, count: int) -> list[Block]:
             rows[tensor.layer][base] = (
                 tensor.columns if tensor.dims < 2 else tensor.rows // tensor.experts
             )
-            if base == "attn_output.weight":
-                rows[tensor.layer]["attn_output.columns"] = tensor.columns
+            if base in ("attn_output.weight", "hc_attn_fn.weight"):
+                rows[tensor.layer][base.replace("weight", "columns")] = tensor.columns
     return [Block(spec.layers[i], rows[i]) for i in range(count)]
 
 
@@ -287,8 +296,28 @@ class Assembly:
             b.rope = _is_near(layer)
         return attention(b, block, x, self.near if _is_near(layer) else self.full)
 
+    def narrow(self, x: int) -> int:
+        """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""
+        mixes = self.b.f32(self.plan.streams, [self.b.same(self.b.graph.view(x))])
+        return self.b.f32(self.plan.hidden, [x, mixes])
+
+    def widen(self, out: int, x: int) -> int:
+        """A sub-layer's result spread over all streams again."""
+        return self.b.graph.node(self.b.graph.size[x], [out, x])
+
+    def streamed(self, block: Block, x: int, last: bool) -> int:
+        """A layer of a model whose residual has several streams (DeepSeek V4)."""
+        b = self.b
+        x = self.widen(self.attend(block, b.norm(self.narrow(x))), x)
+        if last and not self.late:
+            x = b.pick(x, self.rows)
+            b.tokens = self.rows
+        return self.widen(_inner(b, block, self.narrow(x)), x)
+
     def layer(self, block: Block, x: int, last: bool) -> int:
         b, residual = self.b, x
+        if self.plan.streams > 1:
+            return self.streamed(block, x, last)
         normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
         lone = block.layer.kind == "none" and block.layer.state is None
         if lone:
@@ -358,6 +387,8 @@ class Assembly:
 
     def finish(self, x: int) -> int:
         b, bias = self.b, "output_norm.bias" in self.plan.names
+        if self.plan.streams > 1:
+            x = self.narrow(x)
         first = self.plan.architecture == "gpt-oss"  # picks, then norms
         if self.late and first:
             b.graph.kept[x] = True  # for a draft model that may read it
@@ -383,6 +414,8 @@ def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
     x = made.start()
     deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
     embedded = x
+    if plan.streams > 1:
+        x = made.b.f32(plan.streams * plan.hidden, [x])
     for i, block in enumerate(plan.blocks):
         x = made.layer(block, x, i == last)
         if i < deep:
