@@ -30,6 +30,7 @@ def _query(query: Query) -> dict[str, object]:
         "model": query.model_ref,
         "architecture": query.model.architecture,
         "parameters": query.model.parameters,
+        "layers": len(query.model.layers),
         "quant": query.quant,
         "kv_type": query.kv_type,
         "batch": query.batch,
@@ -54,6 +55,8 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "quant": placed.quant,
         "kv_type": placed.layout.kv_type,
         "cards": placed.layout.cards,
+        "gpu_layers": placed.layout.gpu_layers,
+        "cpu_experts": placed.layout.cpu_experts,
         "quality": round(placed.quality, 4),
         "fit": placed.fit,
         "footprint": {

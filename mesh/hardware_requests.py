@@ -1,7 +1,7 @@
 """Hardware as a person names it: described by hand, or asked about as a what-if."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -127,6 +127,22 @@ def parse_what_if(text: str) -> tuple[str, dict[str, object]]:
         given["gpu"] = known.name
     device_id, payload = parse_device(given)
     return device_id, payload | {"name": text.strip(), "described_by": "what-if"}
+
+
+def parse_fleet(entries: Sequence[Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    """Payloads by device id of hardware listed for one question; errors say which entry."""
+    found: dict[str, dict[str, object]] = {}
+    for i, entry in enumerate(entries):
+        name = entry.get("name")
+        where = f"device {i + 1}" + (f" ({name[:40]})" if isinstance(name, str) and name else "")
+        try:
+            device_id, payload = parse_device(entry)
+        except RequestError as error:
+            raise RequestError("BadRequest", f"{where}: {error.text}", error.hint) from error
+        if device_id in found:
+            raise RequestError("BadRequest", f"{where}: name: used twice", "names tell them apart")
+        found[device_id] = payload | {"described_by": "what-if"}
+    return found
 
 
 def _counted(text: str) -> tuple[int, str, str]:

@@ -16,6 +16,7 @@ MAX_PROMPT_CHARS = 32_768  # a prompt travels in the ledger, whose events hold 6
 MAX_NOTE_CHARS = 8_192
 MAX_COMMAND_WORDS = 256
 MAX_WHAT_IFS = 64
+MAX_FLEET = 4096  # devices in a question; the body that carries them holds 1 MiB
 MAX_TPS = 1e9
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
@@ -51,11 +52,15 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True)
 
 
 class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """A planning question; `what_if` names hardware to plan for instead of the fleet's."""
+    """A planning question; `what_if` names hardware to plan for instead of the fleet's.
+
+    `fleet` describes such hardware in the words of `fleet devices add`.
+    """
 
     model: Name
     context: Count = 4096
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
+    fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):

@@ -17,7 +17,7 @@ from mesh.edge.identity import fleet_root, peer_id
 from mesh.edge.store import Reader
 from mesh.edge.store_reader import Shelf
 from mesh.errors import RequestError
-from mesh.hardware_requests import parse_what_if
+from mesh.hardware_requests import parse_fleet, parse_what_if
 from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
 from mesh.state.fleet import DeviceView, spec
@@ -124,8 +124,8 @@ def job_dict(job: JobView, now: int = 0) -> Row:
     """Everything known of one job, JSON-ready."""
     fields = (
         "job_id kind status device_id model submitted_ms dispatched_ms started_ms ended_ms plan "
-        "reason text tokens_generated throughput_mtps duration_ms cost_nusd peak_memory_bytes "
-        "exit_code engine_memory batch home"
+        "reason text tokens_generated prompt_tokens throughput_mtps prefill_mtps duration_ms "
+        "cost_nusd peak_memory_bytes exit_code engine_memory batch home"
     ).split()
     row: Row = {name: getattr(job, name) for name in fields}
     row["command"] = list(job.command)
@@ -158,9 +158,10 @@ def plan_query(state: State, given: Mapping[str, object], live: Sequence[DeviceS
 
 def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = ()) -> Plan:
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
-    devices = what_ifs(request.what_if)
+    devices = what_ifs(request.what_if) | described(request.fleet)
     if not devices:
-        devices = {view.device_id: spec(view) for view in state.devices.values()}
+        # A copy of the list first: the owner loop may fold an event while a thread plans.
+        devices = {view.device_id: spec(view) for view in list(state.devices.values())}
         devices.update({device.device_id: device for device in live})
         known_device(state, request.on)
     return plan(query_of(request), list(devices.values()))
@@ -171,6 +172,16 @@ def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
     found: dict[str, DeviceSpec] = {}
     for name in names:
         device_id, payload = parse_what_if(name)
+        view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
+        found[device_id] = spec(view)
+    return found
+
+
+def described(entries: Sequence[Mapping[str, object]]) -> dict[str, DeviceSpec]:
+    """The devices a question brings along, as if they stood here empty."""
+    found: dict[str, DeviceSpec] = {}
+    for device_id, payload in parse_fleet(entries).items():
+        name = str(payload["name"])
         view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
         found[device_id] = spec(view)
     return found

@@ -176,7 +176,8 @@ async def get_cost(request: web.Request) -> web.Response:
 
 async def post_plan(request: web.Request) -> web.Response:
     """Where a model fits, how fast, for how much; and why not elsewhere."""
-    return answer(request.app[NODE].plan(await read_body(request)))
+    # Ten thousand offers take longer than a heartbeat may wait.
+    return answer(await asyncio.to_thread(request.app[NODE].plan, await read_body(request)))
 
 
 async def post_job(request: web.Request) -> web.Response:

@@ -48,7 +48,7 @@ class LocalDevices:
             free[f"{self._prefix}-gpu{i}"] = gpu.free_bytes
         return [
             with_free(spec(view), free[key])
-            for key, view in state.devices.items()
+            for key, view in list(state.devices.items())
             if key in free
         ]
 

@@ -1,0 +1,160 @@
+"""`fleet plan` as a person meets it: hardware brought along, limits, the table, the terms."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mesh.cli.app import fleet
+from mesh.cli.exits import Stop
+from mesh.cli.jobs import run
+from mesh.cli.plan import plan
+from mesh.cli.plan_view import aligned, brief_ms, money, runs_as, table
+from mesh.errors import RequestError
+from mesh.requests import Ask
+
+FLEET = [
+    {"name": "rig", "gpu": "RTX 4090", "price": "1600"},
+    {"name": "duo", "gpu": "RTX 3090", "count": 2, "price": "700"},
+    {"name": "lab", "gpu": "A100 80GB", "price": "12000", "backends": "llama.cpp,vllm"},
+]
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of hardware, and a home without a ledger: nothing but the file is planned for."""
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(FLEET))
+    return path
+
+
+def ask(path: Path, *args: str, width: int = 0) -> Result:
+    env = {"COLUMNS": str(width)} if width else {}
+    return CliRunner().invoke(fleet, ["plan", "llama-3-70b", "--fleet", str(path), *args], env=env)
+
+
+def answer(path: Path, *args: str) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = json.loads(ask(path, *args, "-o", "json").stdout)
+    return found
+
+
+def test_hardware_in_a_file_is_planned_for_without_a_ledger(listed: Path) -> None:
+    found = answer(listed, "--quant", "Q4_K_M")
+    assert {row["device"] for row in found["placements"]} == {"duo", "lab"}
+    assert [(row["device"], row["code"]) for row in found["refusals"]] == [("rig", "NoFit(mem)")]
+    assert not (listed.parent / "home").exists()
+
+
+def test_toml_and_json_say_the_same(listed: Path) -> None:
+    lines = []
+    for entry in FLEET:
+        lines += ["[[device]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    path = listed.with_suffix(".toml")
+    path.write_text("\n".join(lines))
+    assert answer(path) == answer(listed)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[{", "fleet.json is not JSON"),
+        ('"rig"', "holds no list of devices"),
+        ("[1]", "device 1 is not a table"),
+        ('[{"name": "a", "gpu": "RTX 4090"}, {"name": "b", "gpu": "Q"}]', "device 2 (b)"),
+        ('[{"name": "a", "gpu": "RTX 4090", "memory": "24"}]', "device 1 (a): memory: '24'"),
+        ('[{"name": "a", "gpu": "RTX 4090", "ram": "1"}]', "ram"),
+        ('[{"name": "a", "gpu": "RTX 4090"}, {"name": "a", "gpu": "RTX 4090"}]', "used twice"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_wrong_file_is_one_error_with_file_entry_and_field(
+    listed: Path, text: str, says: str
+) -> None:
+    listed.write_text(text)
+    error = ask(listed).exception
+    assert isinstance(error, Stop)
+    assert says in error.text
+    assert str(listed) in error.text
+
+
+def test_every_limit_of_the_api_is_an_option_of_plan_and_run() -> None:
+    """What differs is `max_latency_ms`, the ledger's own form of a time."""
+    asked = set(Ask.__struct_fields__) - {"max_latency_ms"}
+    for command in (plan, run):
+        assert asked <= {parameter.name for parameter in command.params}
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("--max-latency", "1ms"), "TooSlow"), (("--ttft", "1ms"), "TooSlow"),
+        (("--min-tps", "100000"), "TooSlow"), (("--deadline", "1ms"), "TooSlow"),
+        (("--max-price", "0.001"), "PriceAboveCap"), (("--max-cost", "0"), "CostAboveCap"),
+        (("--min-quality", "0.999", "--quant", "Q4_K_M"), "LowQuality"),
+    ],
+)  # fmt: skip
+def test_a_limit_nothing_keeps_to_refuses_by_its_code(
+    listed: Path, args: tuple[str, ...], code: str
+) -> None:
+    found = ask(listed, *args)
+    assert isinstance(found.exception, Stop)
+    assert found.exception.exit_code == 104
+    assert "It fits nowhere." in found.stdout
+    assert code in found.stdout
+
+
+def test_a_limit_that_cannot_be_read_names_its_field(listed: Path) -> None:
+    error = ask(listed, "--ttft", "soon").exception
+    assert isinstance(error, RequestError)
+    assert error.text.startswith("ttft: 'soon'")
+
+
+def test_what_ifs_and_a_file_are_planned_for_together(listed: Path) -> None:
+    found = answer(listed, "--what-if", "RTX 5090 x2", "--what-if", "2x A100 80GB")
+    assert {row["device"] for row in found["placements"]} >= {"RTX 5090 x2", "2x A100 80GB"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_keeps_to_the_terminal(listed: Path, width: int) -> None:
+    lines = ask(listed, width=width).stdout.splitlines()
+    assert lines[0].split()[:2] == ["DEVICE", "ENGINE"]
+    assert max(map(len, lines)) <= width
+
+
+def test_the_explanation_adds_up(listed: Path) -> None:
+    found = answer(listed, "--on", "duo", "--quant", "Q4_K_M")
+    need = found["placements"][0]["footprint"]
+    assert isinstance(need, dict)
+    beside = ("total_bytes", "free_bytes", "host_bytes")
+    parts = [size for name, size in need.items() if name not in beside]
+    assert sum(parts) == need["total_bytes"]
+    said = ask(listed, "--on", "duo", "--quant", "Q4_K_M", "--explain").stdout
+    assert "Q4_K_M, 2 cards" in said
+    for word in ("weights", "cache", "scratch", "load", "tokens", "basis", "pareto     duo"):
+        assert word in said
+
+
+def test_what_is_unusual_about_a_layout_is_said() -> None:
+    query = {"layers": 80}
+    row = {"quant": "Q6_K", "kv_type": "f16", "cards": 1, "gpu_layers": -1, "cpu_experts": 0}
+    assert runs_as(row, query) == "Q6_K"
+    assert runs_as({**row, "gpu_layers": 41}, query) == "Q6_K, 41/81 layers on GPU"
+    odd = {**row, "kv_type": "q8_0", "cards": 2, "cpu_experts": 20}
+    assert runs_as(odd, query) == "Q6_K, q8_0 cache, 2 cards, experts of 20 layers in RAM"
+
+
+def test_numbers_are_short_and_keep_what_matters() -> None:
+    assert [money(n) for n in (0, 253_400, 4_000_000, 280_000_000, 1_600_000_000_000)] == [
+        "$0", "$0.00025", "$0.0040", "$0.28", "$1600.00",
+    ]  # fmt: skip
+    shown = [brief_ms(n) for n in (250, 2_500, 12_900, 200_000, 7_500_000)]
+    assert shown == ["250ms", "2.5s", "12s", "3m20s", "2h05m"]
+    assert aligned([["A", "N"], ["bb", "10"]], [False, True]) == ["A    N", "bb  10"]
+
+
+def test_a_name_cannot_smuggle_control_characters(listed: Path) -> None:
+    found = answer(listed)
+    row = {**found["placements"][0], "device": "rig\x1b[31m"}
+    assert not any("\x1b" in line for line in table([row], {"layers": 80}, 120))
