@@ -89,10 +89,22 @@ def _words(key: str, value: object) -> tuple[str, ...]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise _wrong(f"setting {key} must be a list of texts, not {value!r}")
     found = tuple(word.strip() for word in words if word.strip())
+    if key == "peers":
+        _check_addresses(found)
     unknown = [word for word in found if key == "discovery" and word not in SOURCES]
     if unknown:
         raise _wrong(f"unknown source {unknown[0]!r} in discovery; known: {', '.join(SOURCES)}")
     return found
+
+
+def _check_addresses(texts: tuple[str, ...]) -> None:
+    from mesh.edge.sightings import parse_address
+
+    for text in texts:
+        try:
+            parse_address(text, 1)
+        except ValueError as error:
+            raise _wrong(f"setting peers: {error}") from error
 
 
 def _whole(key: str, value: object) -> int:

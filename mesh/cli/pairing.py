@@ -9,9 +9,10 @@ from typing import Any, Final
 import click
 
 from mesh.cli.client import find_daemon, need_daemon
-from mesh.cli.exits import USAGE, stop
+from mesh.cli.exits import UNREACHABLE, USAGE, stop
 from mesh.cli.output import emit_json, json_option, now_ms, show_at
 from mesh.cli.peers import ROLES, yes_option
+from mesh.errors import RequestError
 
 # How often a machine that waits for a person's yes asks again.
 ASK_AGAIN_S: Final = 2.0
@@ -79,12 +80,17 @@ def join(code: tuple[str, ...], name: str | None, wait: str, output: str) -> Non
 
 def _join(home: Path, text: str, name: str | None) -> dict[str, Any]:
     daemon = find_daemon(home)
-    if daemon is not None:
-        named = {"name": name} if name else {}
-        return dict(daemon.post("/v1/join", {"code": text, **named}))
-    from mesh.edge.pairing_offline import join as join_at_rest
+    named = {"name": name} if name else {}
+    try:
+        if daemon is not None:
+            return dict(daemon.post("/v1/join", {"code": text, **named}))
+        from mesh.edge.pairing_offline import join as join_at_rest
 
-    return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
+        return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
+    except RequestError as error:
+        if error.code == "Unreachable":
+            stop(UNREACHABLE, error.text, error.hint)
+        raise
 
 
 def _say_pending(home: Path, said: Mapping[str, Any]) -> None:

@@ -105,6 +105,11 @@ class Dialler:
         """Look again whom to dial; whoever failed still waits its turn."""
         self._woken.set()
 
+    def failing(self) -> set[bytes]:
+        """Peers that were dialled in vain, and are not linked by their own dialling either."""
+        vain = [key for key, one in self._patience.items() if one.fails and isinstance(key, bytes)]
+        return {key for key in vain if self._links.get(key) is None}
+
     async def run(self) -> None:
         """Dial until cancelled; links it made end with it."""
         connector = aiohttp.TCPConnector(force_close=True, limit=0, use_dns_cache=False)

@@ -26,6 +26,7 @@ from mesh.edge.transport import Anchor, Contexts, Link
 from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
 from mesh.edge.transport_listen import Limiter, Listener, listen
+from mesh.errors import RequestError
 from mesh.policy.neighbours import choose
 from mesh.state.members import REACHABLE
 
@@ -115,8 +116,8 @@ class Mesh:
 
     def wanted(self) -> list[tuple[bytes, list[Address]]]:
         """The neighbours this peer should have, and where the ledger says they are."""
-        linked = [link.peer_key for link in self.links.all()]
-        return [(key, self._written(key)) for key in choose(self._key, list(self._anchors), linked)]
+        chosen = choose(self._key, list(self._anchors), self.dialler.failing())
+        return [(key, self._written(key)) for key in chosen]
 
     def _written(self, key: bytes) -> list[Address]:
         reach = self._keeper.state.members.reach.get(key.hex())
@@ -341,7 +342,10 @@ class Mesh:
 
     def add_address(self, text: str) -> dict[str, object]:
         """Try an address from now on."""
-        address = parse_address(text, self._config.mesh_port)
+        try:
+            address = parse_address(text, self._config.mesh_port)
+        except ValueError as error:
+            raise RequestError("BadAddress", str(error), "fleet peers add HOST") from error
         new = self.sightings.add_given(address)
         self.dialler.wake(address)
         return {"address": text, "new": new}

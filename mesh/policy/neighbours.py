@@ -16,18 +16,18 @@ OUTBOUND: Final = 4
 SMALL_FLEET: Final = 8
 
 
-def choose(me: bytes, others: Collection[bytes], linked: Collection[bytes]) -> list[bytes]:
-    """The keys to be linked with: past those that don't answer, the next ones on the ring."""
+def choose(me: bytes, others: Collection[bytes], failing: Collection[bytes]) -> list[bytes]:
+    """The keys to be linked with. Those that don't answer are kept trying, and others stand in."""
     if len(others) <= SMALL_FLEET:
         return sorted(others)
     wanted: list[bytes] = []
-    alive = 0
+    sound = 0
     for key in _order(me, others):
         wanted.append(key)
-        alive += key in linked
-        if alive == OUTBOUND:
+        sound += key not in failing
+        if sound == OUTBOUND:
             break
-    return wanted if alive == OUTBOUND else wanted[: OUTBOUND + 2 * (OUTBOUND + alive)]
+    return wanted
 
 
 def _order(me: bytes, others: Collection[bytes]) -> list[bytes]:

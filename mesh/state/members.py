@@ -9,7 +9,7 @@ admins who remove each other are both out, and a stolen key can't win by being q
 Before the first grant a peer is alone, and what its owner put into its ledger by hand is believed.
 """
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +35,9 @@ FOREVER: Final = 1 << 62
 GRACE_EVENTS: Final = 1000
 # Addresses one peer may announce: a workstation with docker, VPNs and IPv6 has about ten.
 MAX_ADDRESSES: Final = 32
+# Membership events of one author that count: a person makes some dozens in years, and judging
+# them costs as much as there are.
+MAX_RECORDS: Final = 2048
 MAX_NAME_CHARACTERS: Final = 40
 TLS_HEX: Final = 128  # an ed25519 signature
 
@@ -92,6 +95,8 @@ class Members:
     tls: dict[str, str] = field(default_factory=dict)
     reach: dict[str, tuple[Key, tuple[str, ...]]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)  # the last seq folded of each author
+    said: dict[str, int] = field(default_factory=dict)  # records kept of each author
+    admins: set[str] = field(default_factory=set)  # whoever was ever made one, and the root
 
     @property
     def alone(self) -> bool:
@@ -124,16 +129,31 @@ class Members:
             self._reachable(event)
             return False
         record = _record(event)
-        if record is None or record in self.log:
+        if record is None or not self._keep(record):
             return False
-        insort(self.log, record)
         before = Members(root=self.root, grants=self.grants)
         self.judge()
         return any(_differ(before, self, author, seq) for author, seq in self.seen.items())
 
+    def _keep(self, record: Record) -> bool:
+        """Put a record in its place; True where it may change a verdict.
+
+        What somebody says who was never an admin waits for the grant that may yet make it one.
+        """
+        place = bisect_left(self.log, record)
+        if place < len(self.log) and self.log[place] == record:
+            return False
+        if self.said.get(record.author, 0) >= MAX_RECORDS:
+            return False
+        self.said[record.author] = self.said.get(record.author, 0) + 1
+        self.log.insert(place, record)
+        own_name = record.kind == RENAMED and record.author == record.subject
+        return own_name or record.author in self.admins or record.author == self.root
+
     def judge(self) -> None:
         """Everything that follows from the log, anew."""
-        self.grants, self.names, self.tls = _evaluate(self.root, self.log)
+        self.admins = _ever_admins(self.root, self.log)
+        self.grants, self.names, self.tls = _evaluate(self.root, self.log, self.admins)
 
     def counts(self, event: Event) -> bool:
         """Whether a (non-membership) event changes the state; remembers that it was asked."""
@@ -143,7 +163,9 @@ class Members:
 
     def anew(self, root: str = "") -> "Members":
         """The same membership for a fold from the start."""
-        fresh = Members(root=root or self.root, log=list(self.log), reach=dict(self.reach))
+        fresh = Members(
+            root=root or self.root, log=list(self.log), reach=dict(self.reach), said=dict(self.said)
+        )
         fresh.judge()
         return fresh
 
@@ -228,11 +250,11 @@ def _role(given: Iterable[Grant], seq: int) -> str:
 
 
 def _evaluate(
-    root: str, log: list[Record]
+    root: str, log: list[Record], admins: set[str]
 ) -> tuple[dict[str, list[Grant]], dict[str, str], dict[str, str]]:
     """(grants, names, certificates' signatures) by key: grants in total order, each checked against
     what its author might do at that place of its chain."""
-    cuts = _cuts(root, log)
+    cuts = _cuts(log, admins)
     grants: dict[str, list[Grant]] = {root: [Grant(1, _until(cuts, root, 0), ADMIN, 0, root, 0)]}
     names: dict[str, str] = {}
     tls: dict[str, str] = {}
@@ -250,13 +272,18 @@ def _evaluate(
     return grants, names, tls
 
 
-def _cuts(root: str, log: list[Record]) -> dict[str, list[tuple[int, int]]]:
-    """(epoch, cut-off) of every removal that counts, by the key it removes."""
+def _ever_admins(root: str, log: list[Record]) -> set[str]:
+    """The root, and whoever an admin ever made one, removed or not."""
     ever = {root}
     size = 0
     while size != len(ever):
         size = len(ever)
         ever |= {r.subject for r in log if r.kind == ADDED and r.role == ADMIN and r.author in ever}
+    return ever
+
+
+def _cuts(log: list[Record], ever: set[str]) -> dict[str, list[tuple[int, int]]]:
+    """(epoch, cut-off) of every removal that counts, by the key it removes."""
     removals = [r for r in log if r.kind == REMOVED and r.author in ever]
     first = {r.subject: min(o.place for o in removals if o.subject == r.subject) for r in removals}
     cuts: dict[str, list[tuple[int, int]]] = {}

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from mesh.ledger.event import Event, order_key
 from mesh.state.fold import State, apply, fold_ordered
-from mesh.state.members import ADMIN, GRACE_EVENTS, MEMBER, RUNNER, VIEWER, Members
+from mesh.state.members import (
+    ADMIN,
+    GRACE_EVENTS,
+    MAX_RECORDS,
+    MEMBER,
+    RUNNER,
+    VIEWER,
+    Members,
+)
 from tests.trust.events import ANA, BEN, EVE, ROOT, added, event, removed
 
 FOUNDED = added(ROOT, 1, 1, ROOT, ADMIN)
@@ -167,3 +175,15 @@ def test_membership_is_the_same_in_whatever_order_events_arrive(
     assert state.members.grants == whole.members.grants
     assert state.members.names == whole.members.names
     assert state.stale or state.note_count == whole.note_count
+
+
+def test_a_flood_of_grants_by_nobody_is_bounded_and_changes_nothing() -> None:
+    state = State(members=Members(root=ROOT))
+    apply(state, FOUNDED)
+    before = state.members.grants
+    for seq in range(1, MAX_RECORDS + 50):
+        apply(state, added(EVE, seq, 10 + seq, BEN, ADMIN))
+    assert state.members.grants is before  # not even judged again
+    assert len(state.members.log) == MAX_RECORDS + 1
+    apply(state, added(ROOT, 2, 2, EVE, ADMIN))  # what waited counts once its author may say it
+    assert state.members.role(BEN) == ADMIN
