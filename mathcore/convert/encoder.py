@@ -42,12 +42,55 @@ def _bert_layer(b: Build, i: int) -> None:
     b.norm(i, "layer_output_norm", bias=True)
 
 
+def _jina_v2(f: Fields) -> Conversion:
+    """Jina's BERT: no table of positions, and gate and up in one projection without bias."""
+    if f.text("feed_forward_type") != "geglu":
+        raise f.fault("feed_forward_type", "other than geglu is not supported yet")
+    if f.has("auto_map") and "qk-post-norm" in str(f.values["auto_map"]):
+        raise f.fault("auto_map", "norms of Q and K are not supported yet")
+    s = sizes(f)
+    b = _start(f, "jina-bert-v2", s)
+    _embedding_norm(b)
+    for i in range(s.layers):
+        b.attention(i, True, True)
+        b.norm(i, "attn_output_norm", bias=True)
+        b.matrix(i, "ffn_up", s.hidden, 2 * s.feed_forward)
+        b.line(i, "ffn_down", s.feed_forward, s.hidden, True)
+        b.norm(i, "layer_output_norm", bias=True)
+    return _done(b)
+
+
+def _jina_v3(f: Fields) -> Conversion:
+    """XLM-RoBERTa with turned heads; its adapters are files of their own in llama.cpp."""
+    s = sizes(f)
+    b = _start(f, "jina-bert-v3", s)
+    _embedding_norm(b)
+    for i in range(s.layers):
+        b.fused_attention(i, True, True)
+        b.norm(i, "attn_output_norm", bias=True)
+        b.plain(i, bias=True)
+        b.norm(i, "layer_output_norm", bias=True)
+    return _done(b)
+
+
+def _positions_kind(f: Fields, wanted: str) -> None:
+    """Where a model knows positions from, when another field already says which family it is."""
+    if not f.has("position_embedding_type") or f.text("position_embedding_type") != wanted:
+        raise f.fault("position_embedding_type", f"is not '{wanted}', as the rest of the card is")
+
+
 def _bert(f: Fields) -> Conversion:
     kind = f.text("position_embedding_type") if f.has("position_embedding_type") else "absolute"
+    if kind == "alibi" or f.has("feed_forward_type"):
+        _positions_kind(f, "alibi")
+        return _jina_v2(f)
+    if kind == "rotary" or f.has("lora_adaptations"):
+        _positions_kind(f, "rotary")
+        if not f.has("lora_adaptations"):
+            raise f.fault("lora_adaptations", "is missing")
+        return _jina_v3(f)
     if kind != "absolute":
         raise f.fault("position_embedding_type", f"'{kind}' is not supported yet")
-    if f.has("lora_adaptations"):
-        raise f.fault("lora_adaptations", "is not supported yet")
     values = dict(f.values)
     values["max_position_embeddings"] = _positions(f)
     s = sizes(Fields(values))

@@ -355,6 +355,20 @@ CONFIGS: dict[str, dict[str, object]] = {
         "num_attention_heads": 16, "intermediate_size": 4096, "max_position_embeddings": 8194,
         "pad_token_id": 1, "type_vocab_size": 1, "vocab_size": 250002,
     },
+    # jinaai/jina-embeddings-v2-base-en
+    "bert jina v2": {
+        "model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3072, "max_position_embeddings": 8192,
+        "type_vocab_size": 2, "vocab_size": 30528, "position_embedding_type": "alibi",
+        "feed_forward_type": "geglu",
+    },
+    # jinaai/jina-embeddings-v3
+    "xlm-roberta jina v3": {
+        "model_type": "xlm-roberta", "hidden_size": 1024, "num_hidden_layers": 24,
+        "num_attention_heads": 16, "intermediate_size": 4096, "max_position_embeddings": 8194,
+        "type_vocab_size": 1, "vocab_size": 250002, "position_embedding_type": "rotary",
+        "lora_adaptations": ["retrieval.query", "text-matching"],
+    },
     # distilbert/distilbert-base-uncased
     "distilbert": {
         "model_type": "distilbert", "dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072,

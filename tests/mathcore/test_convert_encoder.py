@@ -20,6 +20,8 @@ def spec_of(name: str, **changes: object) -> ModelSpec:
         ("xlm-roberta", 566_703_104),  # bge-m3 without its pooler and the two padding positions
         ("nomic_bert", 136_731_648),
         ("modernbert", 149_014_272),
+        ("bert jina v2", 136_777_728),  # without its pooler
+        ("xlm-roberta jina v3", 558_314_496),  # without pooler and adapters
     ],
 )
 def test_an_embedding_model_caches_nothing(name: str, parameters: int) -> None:
@@ -51,8 +53,8 @@ def test_the_table_of_positions_loses_its_padding_rows() -> None:
 @pytest.mark.parametrize(
     ("name", "field", "value"),
     [
-        ("bert", "position_embedding_type", "alibi"),
-        ("xlm-roberta", "lora_adaptations", ["text-matching"]),
+        ("bert", "position_embedding_type", "relative_key"),
+        ("bert jina v2", "feed_forward_type", "original"),
         ("nomic_bert", "n_positions", 4096),
         ("nomic_bert", "qkv_proj_bias", True),
         ("t5", "num_decoder_layers", 4),
