@@ -23,6 +23,7 @@ EVENTS = 100_000
 REPEATS = 15
 PEERS = 8
 ROUNDS = 60
+SPLIT = 1000
 
 
 def fill(home: Path, count: int) -> Ledger:
@@ -65,6 +66,7 @@ def first_sync(old: Ledger, home: Path) -> Ledger:
     assert count == old.count()
     print(f"first sync, every event verified {count / cpu:10,.0f} events/s of CPU", end="")
     print(f" ({count / wall:,.0f}/s elapsed; {size / count:.0f} B an event, {messages} messages)")
+    print(f"memory of both ends meanwhile    {_peak() >> 20:10,} MiB at most")
     return new
 
 
@@ -167,19 +169,54 @@ class Pipe:
 async def propagation(home: Path) -> None:
     """How long until each of PEERS peers, all linked, has an event that one wrote."""
     peers = [Peer(home / str(i)) for i in range(PEERS)]
-    tasks: list[asyncio.Task[None]] = []
-    for i, one in enumerate(peers):
-        for two in peers[i + 1 :]:
-            a, b = Pipe(bytes.fromhex(two.ledger.author)), Pipe(bytes.fromhex(one.ledger.author))
-            a.other, b.other = b, a
-            tasks += [asyncio.create_task(one.replication.run(a, True)),
-                      asyncio.create_task(two.replication.run(b, False))]  # fmt: skip
+    tasks = [task for i, one in enumerate(peers) for two in peers[:i] for task in link(one, two)]
     delays = [await _spread(peers, peers[i % PEERS]) for i in range(ROUNDS)]
     delays = sorted(delays[PEERS:])  # each peer's first event begins its conversations
     print(
         f"an event on all {PEERS} peers         {statistics.median(delays) * 1000:10.1f} ms", end=""
     )
     print(f" (p95 {delays[int(len(delays) * 0.95)] * 1000:.1f}), one process, disk included")
+    await _stop(peers, tasks)
+
+
+async def healing(home: Path) -> None:
+    """Two halves of PEERS peers wrote SPLIT events each while apart: how long until all agree."""
+    peers = [Peer(home / str(i)) for i in range(PEERS)]
+    halves = (peers[: PEERS // 2], peers[PEERS // 2 :])
+    tasks: list[asyncio.Task[None]] = []
+    for half in halves:
+        for _ in range(SPLIT // 50):
+            half[0].ledger.append_many([("note_added", "", {"text": "x"})] * 50, NOW)
+        tasks += [task for i, one in enumerate(half) for two in half[:i] for task in link(one, two)]
+        await _until(half, SPLIT)
+    start = time.perf_counter()
+    tasks += [task for one in halves[0] for two in halves[1] for task in link(one, two)]
+    await _until(peers, 2 * SPLIT)
+    took = time.perf_counter() - start
+    print(
+        f"healed, {SPLIT:,} events a side        {took * 1000:10.0f} ms until {PEERS} peers agree"
+    )
+    await _stop(peers, tasks)
+
+
+def link(one: Peer, two: Peer) -> list[asyncio.Task[None]]:
+    """Two peers that replicate over a link in memory."""
+    a, b = Pipe(bytes.fromhex(two.ledger.author)), Pipe(bytes.fromhex(one.ledger.author))
+    a.other, b.other = b, a
+    return [
+        asyncio.create_task(one.replication.run(a, True)),
+        asyncio.create_task(two.replication.run(b, False)),
+    ]
+
+
+async def _until(peers: list[Peer], count: int) -> None:
+    for peer in peers:
+        while peer.ledger.count() < count:
+            peer.moved.clear()
+            await peer.moved.wait()
+
+
+async def _stop(peers: list[Peer], tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -202,6 +239,13 @@ async def _spread(peers: list[Peer], author: Peer) -> float:
     return max(peer.seen[event.id] for peer in others) - start
 
 
+def _peak() -> int:
+    """The most memory this process ever had, in bytes; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(one.split()[1]) << 10 for one in lines if one.startswith("VmHWM")), 0)
+
+
 def _rss() -> int:
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * resource.getpagesize()
@@ -218,6 +262,7 @@ def main(count: int) -> None:
         new.close()
         memory(home / "new")
         asyncio.run(propagation(home / "mesh"))
+        asyncio.run(healing(home / "split"))
         old.close()
 
 
