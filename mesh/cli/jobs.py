@@ -97,7 +97,8 @@ def ps(every: bool, output: str) -> None:
     if output == "json":
         emit_json(rows)
         return
-    heads = ("JOB", "STATUS", "WHAT", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S", "COST")
+    heads = ("JOB", "STATUS", "WHAT", "PEER", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S",
+             "COST")
     emit_table(heads, [_row(row) for row in rows],
                "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)")
 
@@ -106,7 +107,7 @@ def _row(row: Mapping[str, Any]) -> list[object]:
     from mathcore.units import show_ms, show_nusd
 
     return [
-        row["job_id"], row["status"], _what(row), row["device_id"],
+        row["job_id"], row["status"], _what(row), row["peer"], row["device_id"],
         show_at(number(row, "submitted_ms")),
         show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
         f"{number(row, 'throughput_mtps') / 1000:.1f}" if row["throughput_mtps"] else "",

@@ -1,7 +1,7 @@
 """`fleet events`, `note`, `verify`, `export`, `import`, `id`: the signed ledger itself."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,11 +30,12 @@ def events(follow: bool, count: int | None, output: str) -> None:
         if output == "json" and not follow:
             emit_json([_dict(event) for _, event in known])
             return
+        names = _names(reader) if output == "text" else {}
         for _, event in known:
-            _show(event, output)
+            _show(event, output, names)
         after = known[-1][0] if known else reader.count()
         for event in _next_events(reader, after) if follow else ():
-            _show(event, output)
+            _show(event, output, names)
     finally:
         reader.close()
 
@@ -44,6 +45,13 @@ def _reader() -> "Reader":
     from mesh.edge.store import Reader
 
     return Reader.open(fleet_home())
+
+
+def _names(reader: "Reader") -> Mapping[str, str]:
+    """What each author is called in the fleet."""
+    from mesh.views import current_state
+
+    return current_state(reader).members.names
 
 
 def _next_events(reader: "Reader", after: int) -> "Iterator[Event]":
@@ -62,15 +70,18 @@ def _dict(event: "Event") -> dict[str, Any]:
     return dict(msgspec.to_builtins(event))
 
 
-def _show(event: "Event", output: str) -> None:
+def _show(event: "Event", output: str, names: Mapping[str, str]) -> None:
     import json
+
+    from mesh.edge.identity import peer_id
 
     if output == "json":
         click.echo(json.dumps(_dict(event), ensure_ascii=False))
         return
     payload = clean(json.dumps(event.payload, ensure_ascii=False))
     short = payload if len(payload) <= 120 else payload[:119] + "…"
-    click.echo(f"{event.timestamp}  {event.id[:12]}  {clean(event.device_id)}  "
+    who = names.get(event.author) or peer_id(event.author)[:7]
+    click.echo(f"{event.timestamp}  {event.id[:12]}  {clean(who)}  {clean(event.device_id)}  "
                f"{clean(event.event_type)}  {short}")
 
 

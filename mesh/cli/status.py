@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
-from mesh.cli.client import find_daemon
+from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.devices import emit_devices
+from mesh.cli.exits import Stop
 from mesh.cli.output import emit_json, json_option, now_ms, number, show_age
+from mesh.errors import RequestError
 
 
 @click.command()
@@ -20,16 +22,28 @@ def status(output: str) -> None:
 
     home = fleet_home()
     alive = find_daemon(home)
-    found = status_dict(load_state(home), now_ms(), daemon=alive is not None)
-    found |= _fleet(home)
+    state = load_state(home)
+    found = status_dict(state, now_ms(), daemon=alive is not None)
+    known = [{"name": one.name, "state": "unknown"} for one in state.members.peers() if one.role]
+    found |= {"peers": (None if alive is None else _seen(alive)) or known} | _forks(home)
     if output == "json":
         emit_json(found)
         return
     _show(found)
 
 
-def _fleet(home: Path) -> dict[str, object]:
-    """Who belongs to the fleet, and whose key was copied."""
+def _seen(daemon: Daemon) -> list[dict[str, object]] | None:
+    """The fleet's peers as the daemon sees them; None if it does not say."""
+    try:
+        rows = daemon.get("/v1/peers")["peers"]
+    except (RequestError, Stop):
+        return None
+    return [{key: row[key] for key in ("name", "role", "state", "age_ms")} for row in rows
+            if row["state"] != "removed"]
+
+
+def _forks(home: Path) -> dict[str, object]:
+    """Whose key was copied."""
     from mesh.edge.fork_report import forks
     from mesh.edge.identity import peer_id
 
@@ -37,10 +51,18 @@ def _fleet(home: Path) -> dict[str, object]:
                       sorted(forks(home).items())]}
 
 
+def _peer(row: Mapping[str, Any]) -> str:
+    age = row.get("age_ms")
+    ago = f" {show_age(age)} ago" if age and row["state"] == "offline" else ""
+    return f"{row['name']} ({row['state']}{ago})"
+
+
 def _show(found: Mapping[str, Any]) -> None:
     from mathcore.units import show_nusd
 
     click.echo("daemon up" if found["daemon"] else "daemon down (start it: fleet up --detach)")
+    if found["peers"]:
+        click.echo(f"peers: {', '.join(_peer(one) for one in found['peers'])}")
     jobs = ", ".join(f"{count} {name}" for name, count in sorted(found["jobs"].items()))
     click.echo(f"jobs: {jobs or 'none yet'}")
     today, total = (show_nusd(number(found, f"cost_{when}_nusd")) for when in ("today", "total"))

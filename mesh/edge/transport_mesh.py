@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from aiohttp import web
 
@@ -23,6 +23,7 @@ from mesh.edge.sightings_report import peer_rows, pending_rows, report, sync_row
 from mesh.edge.store_errors import StoreError
 from mesh.edge.tailnet import Tailnet
 from mesh.edge.transport import Anchor, Contexts, Link
+from mesh.edge.transport_call import Caller
 from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
 from mesh.edge.transport_listen import Limiter, Listener, listen
@@ -66,6 +67,7 @@ class Mesh:
         self._clients: dict[bytes | None, ssl.SSLContext] = {}
         self.links: Final = Links(self._key, self.is_member, serve, keeper.now)
         self.dialler: Final = Dialler(self.links, self.sightings, self, keeper.now)
+        self._caller = Caller(self.sightings, self)
         self._where = Whereabouts(addresses=(), port=0, pairing_port=0)
         self._sources = self._all_sources()
         self.desk: Final = Desk(
@@ -188,6 +190,14 @@ class Mesh:
         if fleet is not None and fleet.introducer and fleet.introducer not in members.grants:
             found.append((bytes.fromhex(fleet.introducer), _bytes(fleet.tls)))
         return [one for one in found if one[0] != self._key and certificate.is_sound(*one)]
+
+    async def call(
+        self, key: bytes, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> Any:
+        """Ask one member; RequestError with its words, Unanswered where it says nothing."""
+        if key not in self._anchors:
+            raise RequestError("NotAMember", "no member of this fleet has that key", "", 404)
+        return await self._caller.call(key, self._written(key), method, path, body)
 
     # Life.
 

@@ -11,13 +11,15 @@ from aiohttp import web
 from mesh.edge import http_peers, transport_dial
 from mesh.edge.http_guard import shape_errors
 from mesh.edge.http_peers import MESH, mesh_routes
-from mesh.edge.http_roles import Route, peer_role
+from mesh.edge.http_roles import ROLE, Route, peer_role
 from mesh.edge.identity import load_or_create
 from mesh.edge.sightings import Address, Sightings
 from mesh.edge.transport import MAX_MESSAGE_BYTES, Anchor, Contexts, Link, own_anchor
+from mesh.edge.transport_call import Caller, Unanswered
 from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
 from mesh.edge.transport_listen import Limiter, Listener, listen
+from mesh.errors import RequestError
 from mesh.state.members import ADMIN, VIEWER
 from mesh.state.peer_id import peer_id
 from tests.netns.proxy import FaultProxy
@@ -83,9 +85,17 @@ class Peer:
         async def secret(request: web.Request) -> web.Response:
             return web.Response(text="for admins")
 
+        async def whoami(request: web.Request) -> web.Response:
+            return web.json_response({"role": request[ROLE]})
+
+        async def hang(request: web.Request) -> web.Response:
+            await asyncio.Event().wait()
+            return web.Response()
+
         app = web.Application(middlewares=[shape_errors, peer_role(self.role_of)])
         app[MESH] = self  # type: ignore[assignment]
         routes = [*mesh_routes(), Route("GET", "/admin", ADMIN, secret)]
+        routes += [Route("GET", "/whoami", VIEWER, whoami), Route("GET", "/hang", VIEWER, hang)]
         app.add_routes([route.definition() for route in routes])
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
@@ -255,6 +265,30 @@ async def test_each_route_asks_for_its_role(tmp_path: Path, role: str, status: i
             assert response.status == status
             if status == 403:
                 assert (await response.json())["code"] in ("WrongRole", "NotAMember")
+
+    await between(tmp_path, check)
+
+
+async def test_a_member_asks_a_member_and_hears_yes_no_or_nothing(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ben.pick = list
+        caller = Caller(ana.book, ana)
+        with pytest.raises(Unanswered, match="nobody knows where") as lost:
+            await caller.call(ben.key, [], "GET", "/whoami")
+        assert not lost.value.sent
+        at = [("127.0.0.1", 1), ("127.0.0.1", ben.port)]  # the first address is nobody's
+        assert await caller.call(ben.key, at, "GET", "/whoami") == {"role": ADMIN}
+        ben.roles[ana.key] = VIEWER
+        with pytest.raises(RequestError, match="needs the role admin"):
+            await caller.call(ben.key, at, "GET", "/admin")
+        with pytest.raises(Unanswered) as silent:
+            await caller.call(ben.key, at, "GET", "/hang", timeout_s=0.3)
+        assert silent.value.sent
+        ben.forget(ana)
+        with pytest.raises(Unanswered):
+            await caller.call(ben.key, at, "GET", "/whoami")
 
     await between(tmp_path, check)
 
