@@ -6,6 +6,8 @@ expert, latent and hybrid models (docs/accuracy.md); what a tensor name cannot t
 
 from typing import final
 
+from mathcore.ggml_alloc import Graph
+from mathcore.llamacpp_cross import biased_attention, cross_attention
 from mathcore.llamacpp_graph import (
     F32,
     Block,
@@ -51,7 +53,7 @@ class ComputePlan:
 
     __slots__ = (
         "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
-        "names", "near_dim", "streams", "value_most", "vocab",
+        "names", "near_dim", "streams", "trained", "value_most", "vocab",
     )  # fmt: skip
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -67,6 +69,7 @@ class ComputePlan:
         self.head_dim = _head_dim(blocks, False)
         self.near_dim = _head_dim(blocks, True)
         self.blocks = shortened(blocks)
+        self.trained = spec.context_length
         self.streams = _streams(blocks, spec.hidden)
         # Vision models with deep stacks hand in their picture beside every embedding.
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
@@ -96,7 +99,9 @@ def _blocks(spec: ModelSpec, count: int) -> list[Block]:
     rows: list[dict[str, int]] = [{} for _ in range(count)]
     for tensor in spec.tensors:
         if 0 <= tensor.layer < count:
-            base = tensor.name.split(".", 2)[2]
+            if tensor.name.startswith("enc."):
+                continue  # another graph
+            base = tensor.name.removeprefix("dec.").split(".", 2)[2]
             rows[tensor.layer][base] = (
                 tensor.columns if tensor.dims < 2 else tensor.rows // tensor.experts
             )
@@ -240,18 +245,9 @@ class Assembly:
     """The layers put one after another."""
 
     __slots__ = (
-        "b",
-        "blocks",
-        "chosen",
-        "full",
-        "index",
-        "late",
-        "mixed",
-        "near",
-        "plan",
-        "rows",
-        "separate",
-    )
+        "b", "blocks", "buckets", "chosen", "cross_mask", "encoded", "full", "index", "late",
+        "mixed", "near", "plan", "rows", "separate",
+    )  # fmt: skip
 
     def __init__(self, plan: ComputePlan, batch: Batch) -> None:
         b = Builder(batch.tokens, plan.hidden)
@@ -275,6 +271,10 @@ class Assembly:
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
+        self.buckets = b.graph.leaf(batch.cells * batch.tokens * F32)
+        self.encoded = b.graph.leaf(plan.trained * plan.hidden * F32)
+        mask_number = 2 if batch.flash else F32
+        self.cross_mask = b.graph.leaf(plan.trained * batch.tokens * mask_number)
         self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
         self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
         self.index = _index_inputs(b, plan, batch)
@@ -287,6 +287,8 @@ class Assembly:
             return out
         if layer.kind == "none":
             return remember(b, block, x)
+        if layer.cross:
+            return biased_attention(b, block, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.
         if block.has("indexer.q_proj.weight") and self.separate:
             if self.blocks is None:
@@ -328,6 +330,11 @@ class Assembly:
         if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
             return b.add(_inner(b, block, x), x) if _has_inner(block) else x
         cur = self.attend(block, normed)
+        if block.layer.cross:
+            residual = b.add(cur, residual)
+            cur = cross_attention(
+                b, block, b.norm(residual), self.encoded, self.cross_mask, self.plan.trained
+            )
         parallel = _parallel(block)
         if block.layer.kind != "none" and block.layer.state is not None:
             # Falcon-H1: attention and state side by side, summed before rows are picked.
@@ -385,7 +392,7 @@ class Assembly:
             x = b.add(x, b.f32(plan.hidden, [b.positions]))
         return x
 
-    def finish(self, x: int) -> int:
+    def finish(self, x: int) -> Graph:
         b, bias = self.b, "output_norm.bias" in self.plan.names
         if self.plan.streams > 1:
             x = self.narrow(x)
@@ -401,15 +408,15 @@ class Assembly:
         logits = b.f32(self.plan.vocab, [x])
         b.graph.kept[logits] = True
         b.graph.expand(logits)
-        return b.graph.peak_bytes()
+        return b.graph
 
 
 def _is_near(layer: Layer) -> bool:
     return layer.kind in ("sliding", "chunked")
 
 
-def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
-    """Bytes of the compute buffer, all layers on one backend."""
+def scratch_graph(plan: ComputePlan, batch: Batch) -> Graph:
+    """The whole graph, ready to be laid out."""
     made = Assembly(plan, batch)
     x = made.start()
     deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
@@ -421,3 +428,8 @@ def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
         if i < deep:
             x = made.b.add(x, made.b.part(embedded, plan.hidden))
     return made.finish(x)
+
+
+def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
+    """Bytes of the compute buffer, all layers on one backend."""
+    return scratch_graph(plan, batch).peak_bytes()
