@@ -17,7 +17,7 @@ from mathcore.llamacpp_graph import (
     experts,
     feed_forward,
 )
-from mathcore.llamacpp_latent import latent_attention
+from mathcore.llamacpp_latent import Folded, folded_attention, latent_attention
 from mathcore.llamacpp_sparse import BlockInputs, block_attention
 from mathcore.llamacpp_state import remember
 from mathcore.model import Layer, ModelSpec
@@ -245,7 +245,8 @@ class Assembly:
     """The layers put one after another."""
 
     __slots__ = (
-        "b", "blocks", "buckets", "chosen", "cross_mask", "encoded", "full", "index", "late",
+        "b", "blocks", "buckets", "chosen", "cross_mask", "encoded", "folds", "full", "index",
+        "late",
         "mixed", "near", "plan", "rows", "separate",
     )  # fmt: skip
 
@@ -255,6 +256,7 @@ class Assembly:
         self.plan = plan
         self.rows = batch.rows
         self.chosen = -1
+        self.folds: dict[int, Folded] = {}
         self.blocks: BlockInputs | None = None
         self.separate = batch.flash and batch.streams == batch.sequences
         self.late = plan.architecture in LATE_ROWS and not batch.mixed
@@ -279,6 +281,14 @@ class Assembly:
         self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
         self.index = _index_inputs(b, plan, batch)
 
+    def folded_by(self, layer: Layer) -> Folded:
+        """What all layers that fold as many tokens share."""
+        found = self.folds.get(layer.ratio)
+        if found is None:
+            found = Folded(self.b, self.full.cells, layer.ratio, layer.index_elements)
+            self.folds[layer.ratio] = found
+        return found
+
     def attend(self, block: Block, x: int) -> int:
         """The layer's mixing of tokens: attention, a state, or both."""
         b, layer = self.b, block.layer
@@ -287,6 +297,8 @@ class Assembly:
             return out
         if layer.kind == "none":
             return remember(b, block, x)
+        if layer.ratio > 0:
+            return folded_attention(b, block, x, self.near, self.folded_by(layer))
         if layer.cross:
             return biased_attention(b, block, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.

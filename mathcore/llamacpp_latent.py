@@ -1,8 +1,11 @@
 """Graph blocks of latent attention (MLA), plain or with a sparse-attention indexer (DSA)."""
 
+from typing import final
+
 from mathcore.llamacpp_graph import F32, Block, Builder, Inputs, attend, rope, store
 
-TOP_K_MOST = 2048  # tokens a DSA indexer keeps where the model does not say
+TOP_K = 2048  # tokens an indexer keeps: DeepSeek V3.2, GLM-5
+FOLDED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
 
 
 def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inputs) -> int:
@@ -20,7 +23,7 @@ def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inpu
     weights = b.same(b.part(weights, block.width("indexer.proj.weight")))
     q = graph.view(q, graph.size[q])
     scores = b.f32(index.cells, [q, weights, index.mask])
-    kept = min(index.cells, TOP_K_MOST)
+    kept = min(index.cells, FOLDED_TOP_K if block.layer.ratio > 0 else TOP_K)
     return b.copy(b.f32(kept, [scores]))
 
 
@@ -87,3 +90,41 @@ def latent_attention(
         out = b.copy(graph.view(out, graph.size[out]))
     graph.expand(out)
     return b.f32(b.hidden, [out]), chosen
+
+
+@final
+class Folded:
+    """Masks of the rows a compressed cache keeps, and what its indexer is given."""
+
+    __slots__ = ("index", "mask", "rows")
+
+    def __init__(self, b: Builder, cells: int, ratio: int, side: int) -> None:
+        self.rows = (cells // ratio + 255) // 256 * 256
+        self.mask = b.graph.leaf(self.rows * b.tokens * 2)
+        self.index = Inputs(0, -1, -1, -1)
+        if side > 0:
+            mask = b.graph.leaf(self.rows * b.tokens * 2)
+            self.index = Inputs(self.rows, mask, b.graph.leaf(8 * b.tokens), -1)
+            self.index.turn_k = b.graph.leaf(side * side * F32)
+
+
+def folded_attention(b: Builder, block: Block, x: int, given: Inputs, folded: Folded) -> int:
+    """DeepSeek V4: queries of a low rank over a window of rows and the folded ones."""
+    graph, layer = b.graph, block.layer
+    compressed = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
+    mask = folded.mask
+    if block.has("indexer.attn_q_b.weight"):
+        chosen = _index_scores(b, block, x, compressed, folded.index)
+        mask = _sparse_mask(b, Inputs(folded.rows, folded.mask, -1, -1), chosen)
+    q = graph.view(b.f32(block.width("attn_q_b.weight"), [compressed]))
+    q = rope(b, b.same(q))
+    kv = rope(b, graph.view(b.norm(b.f32(layer.k_elements, [x]))))
+    graph.expand(q)
+    graph.expand(kv)
+    store(b, kv, given.key_index)
+    both = graph.node((given.cells + folded.rows) * b.tokens * 2, [given.mask, mask])
+    use = Inputs(given.cells + folded.rows, both, -1, -1)
+    out = attend(b, q, layer.heads, layer.head_dim, use, [])
+    out = rope(b, graph.view(out))
+    low = b.f32(block.width("attn_output_a.weight"), [graph.view(out)])
+    return b.f32(b.hidden, [low])
