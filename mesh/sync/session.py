@@ -96,6 +96,7 @@ class Session:
         """The next message to send; None when there is nothing to say for now."""
         message = self._next(now)
         if message is None:
+            self._count_behind()  # tails and other neighbours brought some of it meanwhile
             return None
         data = messages.encode(message)
         self.tally.bytes_out += len(data)

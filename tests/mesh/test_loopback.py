@@ -20,6 +20,10 @@ def test_what_one_peer_writes_every_peer_shows(three: Three) -> None:
         one.note(f"from {one.name}")
     for one in three:
         wait_until(one.has("from ana", "from ben", "from cid"), f"all notes at {one.name}")
+    for one in three:
+        wait_until(lambda one=one: all(row["sync"]["behind"] == 0 for row in
+                   one.get("/v1/sync/status")["peers"]), f"{one.name} says in sync")  # fmt: skip
+    assert "in sync" in ana.ok("sync")
     rows = json.loads(cid.ok("devices", "-o", "json"))
     assert {row["peer"] for row in rows} == {"ana", "ben", "cid"}
     assert all(row["age_ms"] >= 0 for row in rows)
