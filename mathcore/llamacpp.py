@@ -19,7 +19,8 @@ from mathcore.llamacpp_cache import (
     v_type_of,
     window_cells,
 )
-from mathcore.llamacpp_compute import Batch, scratch_bytes
+from mathcore.llamacpp_compute import scratch_bytes
+from mathcore.llamacpp_plan import Batch
 from mathcore.model import ModelSpec
 from mathcore.weights import Weights
 

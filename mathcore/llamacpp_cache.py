@@ -8,7 +8,7 @@ from typing import final
 
 from mathcore.footprint import ContextShape, pad
 from mathcore.ggml import BLOCKS, CACHE_TYPES
-from mathcore.llamacpp_compute import ComputePlan
+from mathcore.llamacpp_plan import ComputePlan
 from mathcore.model import Layer, ModelSpec
 
 CELL_PAD = 256  # llama.cpp rounds cells up to this

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from mathcore import ContextShape, ModelSpec, find_model, spec_from_config
 from mathcore.ggml_alloc import ALIGN, Graph
-from mathcore.llamacpp import LIBRARY, SERVER, compute_bytes, context_bytes
+from mathcore.llamacpp import LIBRARY, SERVER, batch_of, compute_bytes, context_bytes, plan_of
 from mathcore.llamacpp_cache import cache_refusal
-from mathcore.llamacpp_compute import ComputePlan, shortened
+from mathcore.llamacpp_compute import scratch_bytes
+from mathcore.llamacpp_plan import ComputePlan, blocks_of, shortened
 
 
 def model(name: str) -> ModelSpec:
@@ -84,12 +85,9 @@ def test_a_server_keeps_one_row_of_logits_per_sequence() -> None:
 
 @pytest.mark.parametrize("name", ["llama-3-70b", "gemma-3-27b", "qwen3-30b-a3b"])
 def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
-    from mathcore.llamacpp import batch_of, plan_of
-    from mathcore.llamacpp_compute import _blocks, scratch_bytes
-
     spec = model(name)
     whole = ComputePlan(spec)
-    whole.blocks = _blocks(spec, len(spec.layers))
+    whole.blocks = blocks_of(spec, len(spec.layers))
     short = plan_of(spec)
     assert len(short.compute.blocks) < len(whole.blocks) == len(spec.layers)
     assert shortened(short.compute.blocks) == short.compute.blocks
