@@ -51,7 +51,10 @@ def _refill(bucket: tuple[float, float], per_s: float, burst: float, now: float)
 
 @final
 class Listener:
-    """Serves one protocol over TLS on some sockets; `context` is asked anew for each connection."""
+    """Serves one protocol over TLS on some sockets; `context` is asked anew for each connection.
+
+    A connection ends after `lifetime_s`, if given, and none is taken while `has_room` says no.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Listener:
         context: Callable[[], ssl.SSLContext],
         limiter: Limiter,
         lifetime_s: float | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._sockets = sockets
         self._factory = factory
         self._context = context
         self._limiter = limiter
         self._lifetime_s = lifetime_s
+        self._has_room = has_room
         self._tasks: set[asyncio.Task[None]] = set()
         self.turned_away = 0
 
@@ -95,7 +100,7 @@ class Listener:
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
             allowed = self._limiter.allows(plain_address(address[0]), loop.time())
-            if not allowed or len(self._tasks) >= MAX_HANDSHAKES:
+            if not allowed or len(self._tasks) >= MAX_HANDSHAKES or not self._has_room():
                 self.turned_away += 1
                 connection.close()
                 continue

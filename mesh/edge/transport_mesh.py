@@ -33,6 +33,8 @@ from mesh.state.members import REACHABLE
 
 # A member reconnects a few times a minute at worst; strangers end in the handshake.
 MESH_RATES: Final = (10.0, 60, 100.0, 300)
+# Strangers connected at a time, about 100 KiB each; one that stays is cut off after 30 s.
+MAX_GUESTS: Final = 64
 # How often this machine's own addresses are looked at: a laptop changes networks.
 ADDRESS_S: Final = 15.0
 
@@ -219,11 +221,12 @@ class Mesh:
             Listener(
                 listen(host, self._config.pairing_port), guests, lambda: open_server,
                 Limiter(*PER_ADDRESS, *ALL_ADDRESSES), LIFETIME_S,
+                lambda: len(guests.connections) < MAX_GUESTS,
             ),
         ]  # fmt: skip
         self._look_around()
 
-    async def _serve(self, app: web.Application) -> Callable[[], asyncio.Protocol]:
+    async def _serve(self, app: web.Application) -> web.Server:
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0, access_log=None)
         await runner.setup()
         self._runners.append(runner)

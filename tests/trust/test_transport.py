@@ -1,12 +1,15 @@
 """Links over real TLS on loopback: members only, one per pair, dead ones noticed, keys pinned."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mesh.edge import http_peers, transport_dial
 from mesh.edge.http_guard import shape_errors
@@ -14,7 +17,14 @@ from mesh.edge.http_peers import MESH, mesh_routes
 from mesh.edge.http_roles import ROLE, Route, peer_role
 from mesh.edge.identity import load_or_create
 from mesh.edge.sightings import Address, Sightings
-from mesh.edge.transport import MAX_MESSAGE_BYTES, Anchor, Contexts, Link, own_anchor
+from mesh.edge.transport import (
+    MAX_MESSAGE_BYTES,
+    Anchor,
+    Contexts,
+    Link,
+    own_anchor,
+    pairing_client,
+)
 from mesh.edge.transport_call import Caller, Unanswered
 from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
@@ -335,6 +345,51 @@ async def test_a_half_open_link_is_noticed_by_its_silence(
             )
 
     await between(tmp_path, check)
+
+
+@settings(max_examples=15, deadline=None)
+@given(noise=st.lists(st.binary(min_size=1, max_size=2000), min_size=1, max_size=4))
+def test_noise_on_the_port_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, noise: list[bytes]
+) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        for data in noise:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ben.port)
+            writer.write(data)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.links.get(ben.key), "the link after the noise")
+
+    asyncio.run(between(tmp_path_factory.mktemp("noise"), check))
+
+
+async def test_no_more_strangers_than_there_is_room_for(tmp_path: Path) -> None:
+    peer = Peer(tmp_path, "ana")
+    rooms = iter([True, True, False, True])
+    context = peer.contexts.open_server()
+    listener = Listener(
+        listen("127.0.0.1", 0), asyncio.Protocol, lambda: context,
+        Limiter(1e6, 10**6, 1e6, 10**6), None, lambda: next(rooms),
+    )  # fmt: skip
+    running = asyncio.create_task(listener.run())
+    client = pairing_client()
+    outcomes = []
+    for _ in range(4):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", listener.port, ssl=client)
+            outcomes.append("in")
+            writer.transport.abort()
+        except OSError:
+            outcomes.append("out")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert outcomes == ["in", "in", "out", "in"]
+    assert listener.turned_away == 1
 
 
 def test_no_secret_key_stays_on_disk_beside_the_identity(tmp_path: Path) -> None:
