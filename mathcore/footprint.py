@@ -3,7 +3,7 @@
 Shared by the allocators of all engines: `llamacpp`, `vllm`, `mlx`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from mathcore.units import MIB
@@ -68,3 +68,16 @@ class Footprint:
 def pad(n: int, step: int) -> int:
     """n rounded up to a multiple of step."""
     return (n + step - 1) // step * step
+
+
+def with_beside(need: Footprint, projector_bytes: int, draft_bytes: int) -> Footprint:
+    """The same run with a projector and a draft model on its first card."""
+    extra = projector_bytes + draft_bytes
+    cards = need.cards
+    if cards:
+        cards = (cards[0] + extra, *cards[1:])
+    return replace(
+        need, projector_bytes=need.projector_bytes + projector_bytes,
+        draft_bytes=need.draft_bytes + draft_bytes, cards=cards,
+        card_bytes=max(cards) if cards else need.card_bytes + extra,
+    )  # fmt: skip
