@@ -8,7 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.simulation.broken import VARIANTS
-from tests.simulation.world import Broken, play
+from tests.simulation.net import Broken
+from tests.simulation.world import play
 
 
 def main() -> int:

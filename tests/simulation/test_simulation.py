@@ -3,7 +3,8 @@
 import pytest
 
 from tests.simulation.broken import VARIANTS
-from tests.simulation.world import Broken, play
+from tests.simulation.net import Broken
+from tests.simulation.world import play
 
 SEEDS = range(200)
 

@@ -1,35 +1,30 @@
 """One seeded schedule: peers, links and a clock that all obey one random number generator.
 
-A link is reliable and in order until it dies, as TCP is; what arrives twice or in another order
-comes over different links, over a link that died in between, or from a liar. Raises Broken, with
-the seed, when an invariant does not hold.
+Raises Broken, with the seed, when an invariant does not hold.
 """
 
-import heapq
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from mesh.edge.store_errors import StoreError
 from mesh.edge.store_verify import verify
 from mesh.ledger import document, ids, signing
-from mesh.ledger.event import Event
-from mesh.policy.neighbours import choose
 from mesh.state import members
 from mesh.state.checkpoint import pack
 from mesh.sync import messages, wants
 from mesh.sync.manifest import digest
 from mesh.sync.messages import place_of
-from mesh.sync.session import ProtocolError, Rejected, Session
 from tests.simulation.disk import Crash, Disk, identity
 from tests.simulation.liar import Liar
+from tests.simulation.net import Net
 from tests.simulation.nodes import Node
 
 RUN_MS = 60_000
 DIAL_MS = 2_000
 HEARTBEAT_MS = 15_000  # a link that says nothing for so long is dead
-BAN_MS = 5_000
+# A schedule takes a few thousand; a hundred times that is a loop.
+MAX_STEPS = 300_000
 HOUR_MS = 3_600_000
 # Small, so that a schedule of seconds seals segments and pages through batches.
 SMALL = {
@@ -38,43 +33,13 @@ SMALL = {
 }  # fmt: skip
 
 
-class Broken(AssertionError):
-    """An invariant does not hold; the message names it and the seed, `log` what led to it."""
-
-    def __init__(self, text: str, log: list[str]) -> None:
-        super().__init__(text)
-        self.log = log
-
-
-class Wire:
-    """A connection of two nodes; `deaf` is the end that hears nothing any more."""
-
-    def __init__(self, one: Node, two: Node) -> None:
-        self.ends = (one, two)
-        self.sessions: dict[int, Session] = {one.number: one.session(), two.number: two.session()}
-        self.alive = True
-        self.deaf: Node | None = None
-        self.free_at = {one.number: 0, two.number: 0}  # when each direction has delivered
-
-    def other(self, node: Node) -> Node:
-        return self.ends[1] if node is self.ends[0] else self.ends[0]
-
-
-class World:
-    """All of one schedule. `run` plays it; `log` is what happened, for a person."""
+class World(Net):
+    """All of one schedule."""
 
     def __init__(self, seed: int, disk_type: type[Disk] = Disk) -> None:
-        self.seed = seed
-        self.rng = random.Random(seed)
-        self.now = 0
-        self.log: list[str] = []
+        super().__init__(seed)
         self.signed: set[str] = set()
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._count = 0
         self._disk_type = disk_type
-        self.wires: list[Wire] = []
-        self.bans: dict[tuple[int, int], int] = {}
-        self.sides: dict[int, int] = {}
         count = self.rng.choice((2, 3, 3, 4))
         self.nodes = [self._node(number, Node) for number in range(1, count + 1)]
         if self.rng.random() < 0.5:
@@ -101,9 +66,7 @@ class World:
             stack.enter_context(mock.patch.object(signing, "seal", self._seal))
             try:
                 self._plan()
-                while self._queue:
-                    self.now, _, do = heapq.heappop(self._queue)
-                    do()
+                self._must_play()
                 self._heal()
                 self._check()
             except StoreError as error:
@@ -113,10 +76,6 @@ class World:
         """Remember what the honest signed: nothing else may ever be admitted in their name."""
         self.signed.add(ids.event_hash(body))
         return SEAL(seed, body)
-
-    def _at(self, when: int, do: Callable[[], None]) -> None:
-        self._count += 1
-        heapq.heappush(self._queue, (when, self._count, do))
 
     # The schedule
 
@@ -176,12 +135,6 @@ class World:
         self._tell(node, {node.who.author}, eager=True)
         self._members_changed(node)
 
-    def _members_changed(self, node: Node) -> None:
-        for wire in self.wires.copy():
-            if node in wire.ends and node.up:
-                wire.sessions[node.number].refresh()
-                self._flush(wire)
-
     def _burst(self) -> None:
         self._write(self.rng.randrange(4, 20))
 
@@ -225,107 +178,11 @@ class World:
         self.nodes.append(copy)
         self.log.append(f"{self.now} {copy.number} is a copy of {one.number}")
 
-    def _refresh(self) -> None:
-        for wire in self.wires:
-            for session in wire.sessions.values():
-                session.refresh()
-            self._flush(wire)
-
-    # Peers and links
-
-    def _crash(self, node: Node) -> None:
-        if not node.up:
-            return
-        self.log.append(f"{self.now} {node.number} crashes")
-        node.stop()
-        for wire in self.wires.copy():
-            if node in wire.ends:
-                self._close(wire)
-        self._at(self.now + self.rng.randrange(1, 10_000), node.start)
-
-    def _together(self, one: Node, two: Node) -> bool:
-        return self.sides.get(one.number) == self.sides.get(two.number)
-
-    def _dial(self) -> None:
-        for node in self.nodes:
-            if not node.up:
-                continue
-            node.disk.settle()
-            linked = [wire.other(node).key for wire in self.wires if node in wire.ends]
-            wanted = choose(node.key, {n.key for n in self.nodes} - {node.key}, linked)
-            for other in self.nodes:
-                # A copied disk answers to the same key, so both are tried.
-                if other.key in wanted or (other.key == node.key and other is not node):
-                    self._link(node, other)
-
-    def _link(self, one: Node, two: Node) -> None:
-        if not (one.up and two.up and self._together(one, two)):
-            return
-        if any({one, two} == set(wire.ends) for wire in self.wires):
-            return
-        if self.now < self.bans.get((one.number, two.number), 0):
-            return
-        wire = Wire(one, two)
-        self.wires.append(wire)
-        self._flush(wire)
-
-    def _close(self, wire: Wire) -> None:
-        if wire.alive:
-            wire.alive = False
-            self.wires.remove(wire)
-            for session in wire.sessions.values():
-                session.close()
-
-    def _flush(self, wire: Wire) -> None:
-        for node in wire.ends:
-            session = wire.sessions[node.number]
-            while wire.alive and node.up and (data := session.outgoing(self.now)) is not None:
-                self._send(wire, node, data)
-
-    def _send(self, wire: Wire, node: Node, data: bytes) -> None:
-        if self.rng.random() < self.loss:
-            self._close(wire)
-            return
-        delay = self.rng.randrange(1, 300) + len(data) // 1000
-        at = max(self.now + delay, wire.free_at[node.number])
-        wire.free_at[node.number] = at
-        self._at(at, lambda: self._deliver(wire, wire.other(node), data))
-
-    def _deliver(self, wire: Wire, node: Node, data: bytes) -> None:
-        if not wire.alive or not node.up or wire.deaf is node:
-            return
-        events: tuple[Event, ...] = ()
-        try:
-            events = wire.sessions[node.number].receive(data, self.now)
-        except ProtocolError as error:
-            events = error.events if isinstance(error, Rejected) else ()
-            self._blame(wire, node, str(error))
-        except Crash:
-            self._crash(node)
-            return
-        if events:
-            if node.take(events):
-                self._members_changed(node)
-            self._at(self.now + 50, lambda: self._tell(node, {e.author for e in events}, False))
-        self._flush(wire)
-
-    def _blame(self, wire: Wire, node: Node, fault: str) -> None:
-        other = wire.other(node)
-        self.log.append(f"{self.now} {node.number} leaves {other.number}: {fault}")
-        self._close(wire)
-        if other.honest:
-            raise self._broken(f"peer {node.number} blames honest peer {other.number}: {fault}")
-        self.bans[node.number, other.number] = self.bans[other.number, node.number] = (
-            self.now + BAN_MS
-        )
-
-    def _tell(self, node: Node, authors: set[str], eager: bool) -> None:
-        for wire in self.wires.copy():
-            if node in wire.ends and node.up:
-                wire.sessions[node.number].poke(authors, eager)
-                self._flush(wire)
-
     # The end
+
+    def _must_play(self) -> None:
+        if not self._play(MAX_STEPS):
+            raise self._broken("peers talk without end")
 
     def _heal(self) -> None:
         """All faults end; then everything must settle by itself."""
@@ -344,13 +201,7 @@ class World:
         for _ in range(30):
             self._dial()
             self._refresh()
-            steps = 0
-            while self._queue:
-                self.now, _, do = heapq.heappop(self._queue)
-                do()
-                steps += 1
-                if steps > 50_000:
-                    raise self._broken("peers talk without end")
+            self._must_play()
             if len({digest(node.holds()) for node in self.honest}) == 1:
                 return
         tips = [node.holds() for node in self.honest]
@@ -389,9 +240,6 @@ class World:
             for finding in verify(node.ledger._db).findings:
                 if not finding.text.startswith("fork:"):
                     raise self._broken(f"peer {node.number}: {finding}")
-
-    def _broken(self, text: str) -> Broken:
-        return Broken(f"seed {self.seed}: {text}", self.log)
 
 
 SEAL = signing.seal
