@@ -19,6 +19,7 @@ from mesh.ledger.event import Event
 from mesh.sync import messages, wants
 from mesh.sync.archive import Archive, Envelope, Intake
 from mesh.sync.desk import Desk
+from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Admits, Tip, digest, last_admitted
 from mesh.sync.messages import Batch, Heads, Hello, Message, Pull, Row, Tail
 from mesh.sync.talks import Talks
@@ -41,18 +42,6 @@ class Rejected(ProtocolError):
 
 @final
 @dataclass(slots=True)
-class Asked:
-    """The stretch we are fetching: it began past `began` and has come up to `at`."""
-
-    author: str
-    began: int
-    at: int
-    gap: bool = False
-    sent: bool = False
-
-
-@final
-@dataclass(slots=True)
 class Tally:
     """What went through a session; `behind` counts events the neighbour has and we have not."""
 
@@ -70,6 +59,7 @@ class Session:
     def __init__(self, archive: Archive, admits: Admits, desk: Desk) -> None:
         self._archive: Final = archive
         self._admits: Final = admits
+        self._holdings: Final = Holdings(archive, admits)
         self._desk: Final = desk
         self._talks: Final = Talks()
         self.tally: Final = Tally()
@@ -81,7 +71,7 @@ class Session:
         self._changed: Final[dict[str, bool]] = {}  # authors to tell of, and whether eagerly
         self._settled: Final[dict[str, tuple[Tip, Tip]]] = {}  # (theirs, ours) that need no more
         self._retreats: Final[dict[str, wants.Retreat]] = {}
-        self._asked: Asked | None = None
+        self._asked: wants.Asked | None = None
         self._pulls: Final[deque[Pull]] = deque()
 
     def receive(self, data: bytes, now: int) -> tuple[Event, ...]:
@@ -151,7 +141,7 @@ class Session:
             text = f"speaks version {message.protocol}, this peer {messages.PROTOCOL}"
             raise ProtocolError(text)
         self._greeted = True
-        mine = self._all_mine()
+        mine = self._holdings.all()
         self.tally.agreed = message.digest == digest(mine)
         if self.tally.agreed:
             self._theirs.update(mine)
@@ -206,7 +196,7 @@ class Session:
                 raise Rejected(f"sent what is no event: {outcome.reason}", intake.events)
         return intake
 
-    def _finish(self, asked: Asked) -> None:
+    def _finish(self, asked: wants.Asked) -> None:
         """All that was asked for has come; look further back if its beginning did not fit."""
         author = asked.author
         self._asked = None
@@ -216,13 +206,13 @@ class Session:
             self._wanted[author] = None
         else:
             self._retreats.pop(author, None)
-            self._settled[author] = (self._theirs[author], self._mine(author))
+            self._settled[author] = (self._theirs[author], self._holdings.tip(author))
 
     def _take_tail(self, message: Tail) -> tuple[Event, ...]:
         """The gate first, the document second: by then it holds every change that is one."""
         author = message.author.hex()
         puts = changes.read_message(message.data, message.author)
-        mine = self._mine(author)
+        mine = self._holdings.tip(author)
         if mine.fork or not self._admits(author, max((put.seq for put in puts), default=1)):
             return ()
         for put in puts:
@@ -238,7 +228,9 @@ class Session:
             again = self._admit([(put.sig, put.body) for put in puts])
             events += again.events
             known = all(isinstance(one, gate.Known) for one in again.outcomes)
-            if known and not self._mine(author).fork:  # a branch is known, and in no document
+            if (
+                known and not self._holdings.tip(author).fork
+            ):  # a branch is known, and in no document
                 raise Rejected("a change that is not the event's", events)
         if heard is not True:
             self._talks.drop(author)
@@ -265,7 +257,7 @@ class Session:
     def _next(self, now: int) -> Message | None:
         if self._greet:
             self._greet = False
-            return Hello(messages.PROTOCOL, digest(self._all_mine()))
+            return Hello(messages.PROTOCOL, digest(self._holdings.all()))
         if not self._greeted:
             return None
         if self._asked is None:
@@ -282,7 +274,7 @@ class Session:
     def _choose(self, now: int) -> Tail | None:
         """Look at one wanted author after the other until there is something to ask for."""
         for author in list(self._wanted):
-            mine, theirs = self._mine(author), self._theirs[author]
+            mine, theirs = self._holdings.tip(author), self._theirs[author]
             after = self._after(author, mine, theirs)
             if after is None:
                 del self._wanted[author]
@@ -294,7 +286,7 @@ class Session:
                 tail = self._say(author, mine)
                 if tail is not None:
                     return tail
-            self._asked = Asked(author, after, after)
+            self._asked = wants.Asked(author, after, after)
             return None
         return None
 
@@ -302,12 +294,10 @@ class Session:
         """The seq to ask from; None when the neighbour has nothing that we may take."""
         if self._settled.get(author) == (theirs, mine):
             return None
-        if not self._admits(author, theirs.seq):
-            reach = last_admitted(self._admits, author, theirs.seq)
-            if reach <= mine.seq and not theirs.fork and not mine.fork:
-                return None
-            if reach == 0:
-                return None
+        reach = last_admitted(self._admits, author, theirs.seq)
+        forked = mine.fork or theirs.fork
+        if reach == 0 or (reach < theirs.seq and reach <= mine.seq and not forked):
+            return None
         retreat = self._retreats.get(author)
         return wants.ask_after(
             mine, theirs, retreat, lambda seq: self._archive.hashes_at(author, seq)
@@ -324,7 +314,7 @@ class Session:
         rows: list[Row] = []
         while self._changed and len(rows) < messages.MAX_ROWS:
             author = next(iter(self._changed))
-            mine, told = self._mine(author), self._told.get(author, wants.NOTHING)
+            mine, told = self._holdings.tip(author), self._told.get(author, wants.NOTHING)
             if mine in (told, wants.NOTHING) or mine == self._theirs.get(author):
                 del self._changed[author]
                 continue
@@ -344,7 +334,7 @@ class Session:
     def _answer(self) -> Tail | None:
         """Say what our documents have, to neighbours who said what theirs have."""
         while (author := self._talks.owed()) is not None:
-            mine = self._mine(author)
+            mine = self._holdings.tip(author)
             if self._talks.has(author, document.segment_of(mine.seq)):
                 tail = self._say(author, mine)
                 if tail is not None:
@@ -368,22 +358,8 @@ class Session:
         self._changed.pop(author, None)
         return Tail(bytes.fromhex(author), number, data)
 
-    # What we hold
-
-    def _mine(self, author: str) -> Tip:
-        """Our tip of an author, up to where the members' rules let it count."""
-        tip = self._archive.tip(author) or wants.NOTHING
-        if tip.seq == 0 or self._admits(author, tip.seq):
-            return tip
-        last = last_admitted(self._admits, author, tip.seq)
-        return self._archive.tip_until(author, last) or wants.NOTHING
-
-    def _all_mine(self) -> dict[str, Tip]:
-        tips = {author: self._mine(author) for author in self._archive.tips()}
-        return {author: tip for author, tip in tips.items() if tip.seq}
-
     def _count_behind(self) -> None:
         authors = {*self._wanted, *([self._asked.author] if self._asked else [])}
         self.tally.behind = sum(
-            max(0, self._theirs[author].seq - self._mine(author).seq) for author in authors
+            max(0, self._theirs[author].seq - self._holdings.tip(author).seq) for author in authors
         )

@@ -29,6 +29,18 @@ class Retreat:
     step: int
 
 
+@final
+@dataclass(slots=True)
+class Asked:
+    """The stretch we are fetching: it began past `began` and has come up to `at`."""
+
+    author: str
+    began: int
+    at: int
+    gap: bool = False
+    sent: bool = False
+
+
 def ask_after(
     mine: Tip, theirs: Tip, retreat: Retreat | None, hashes_at: Callable[[int], frozenset[str]]
 ) -> int | None:

@@ -11,6 +11,7 @@ from mesh.state.fold import State, apply, fold_ordered
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Members
 from mesh.sync.desk import Desk
+from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Tip
 from mesh.sync.session import Session
 from tests.simulation.disk import Disk, SimLedger
@@ -81,7 +82,7 @@ class Node:
 
     def holds(self) -> dict[str, Tip]:
         """What this peer would tell a neighbour that it holds."""
-        return self.session()._all_mine()
+        return Holdings(self.ledger, self.admits).all()
 
     def write(self, now: int, fact: tuple[str, dict[str, object]] | None = None) -> bool:
         """Do what is due, or something a person might do; False where the key has forked."""
