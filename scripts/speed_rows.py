@@ -1,0 +1,227 @@
+"""A row of a table of measured speeds as a question the speed model can answer."""
+
+import csv
+import gzip
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from speed_models import resolve
+
+from mathcore.chip import Chip, chip_of_facts
+from mathcore.hardware import GpuFacts, find_in, lookup_cpu, lookup_gpu
+from mathcore.terms import SERVERS, Run
+from mathcore.work import Work
+
+Row = dict[str, str]
+
+# Measured by people who publish their scripts; the rest is user-submitted, without what was run.
+CLEAN: tuple[str, ...] = (
+    "xiongjiedai", "aic_silicon", "lhl_strix_halo", "kyuz0_strix_halo", "mlx_lm", "localscore",
+    "geerling", "argonne_llm_inference_bench",
+)  # fmt: skip
+
+_ENGINES: tuple[tuple[str, str], ...] = (
+    ("trt", "trtllm"), ("sglang", "sglang"), ("vllm", "vllm"), ("tgi", "tgi"),
+    ("deepspeed", "deepspeed"), ("mii", "deepspeed"), ("mlx", "mlx"), ("ollama", "ollama"),
+    ("sambaflow", "sambaflow"), ("lmdeploy", "vllm"), ("exl", "llama.cpp"),
+)  # fmt: skip
+
+
+class Unreadable(Exception):
+    """A row we cannot answer; the text says which part is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One row: the question in mathcore's terms, and what was measured (0 = not)."""
+
+    index: int
+    source: str
+    clean: bool
+    engine: str
+    old: bool
+    backend: str
+    device: str
+    facts: GpuFacts | None
+    on_cpu: bool
+    devices: int
+    split: str
+    model: str
+    work: Work
+    bits: float
+    batch: int
+    replicas: int
+    flags: tuple[str, ...]
+    prompt: int
+    generated: int
+    depth: int
+    speculative: bool
+    offloaded: bool
+    decode: float
+    prefill: float
+    total: float
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV, gzipped or not."""
+    raw = path.read_bytes()
+    text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    return list(csv.DictReader(text.decode("utf-8", "replace").splitlines()))
+
+
+def number(row: Row, field: str) -> float:
+    """A field as a number; 0 where it is empty or no number."""
+    try:
+        value = float(row.get(field) or 0)
+    except ValueError:
+        return 0.0
+    return value if 0 <= value < 1e18 else 0.0
+
+
+def engine_of(text: str) -> str:
+    """Which kind of engine a name means; llama.cpp and what is built on it by default."""
+    lower = text.lower()
+    for part, engine in _ENGINES:
+        if part in lower:
+            return engine
+    return "llama.cpp"
+
+
+@cache
+def device_of(hardware: str, device: str) -> GpuFacts | None:
+    """The catalogue row of a device; a table's footnote digit at the end of a name is dropped."""
+    found = lookup_gpu(hardware) if hardware else None
+    found = found or (find_in(hardware) if hardware else None)
+    if found is not None:
+        return found
+    inner = re.findall(r"\(([^()]*?)1\)", device)
+    for text in inner:
+        if lookup_gpu(text) is not None:
+            return lookup_gpu(text)
+    return find_in(device)
+
+
+def _old_build(row: Row) -> bool:
+    """llama.cpp before June 2024 (b3000): no flash attention, no CUDA graphs for all."""
+    found = re.match(r"b?(\d{4})\b", row.get("engine_version") or "")
+    if found and int(found.group(1)) < 3000:
+        return True
+    return row.get("source_id") == "xiongjiedai"
+
+
+def _depth(row: Row, prompt: int, generated: int) -> int:
+    """Tokens in the cache half-way through the answer."""
+    stated = int(number(row, "depth"))
+    deep = "@ d" in (row.get("test") or "")
+    return (stated if deep else 0) + prompt + generated // 2
+
+
+def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
+    """The circumstances the constants know of."""
+    out: list[str] = []
+    if engine in SERVERS:
+        if re.search(r"int4|awq|gptq|w4a16|autoround", quant + name, re.I):
+            out.append("w4a16")
+        if re.search(r"dp_attn=([2-9]|\d\d)", row.get("notes") or ""):
+            out.append("replicas")
+        return tuple(out)
+    if engine == "mlx":
+        return ()
+    if _old_build(row):
+        out.append("old")
+    if (row.get("flash_attn") or "").lower() in ("0", "false"):
+        out.append("plain")
+    wide = bool(re.search(r"f16|f32|16-?bit", quant + (name if not quant else ""), re.I))
+    wide = wide and "gptoss" not in re.sub(r"[^a-z]", "", name.lower())
+    backend = ((row.get("backend") or "") + (row.get("engine") or "")).lower()
+    if wide:
+        out.append("wide")
+    if "vulkan" in backend:
+        out.append("vulkan")
+        if wide and "bf16" in quant.lower():
+            out.append("emulated")  # most Vulkan drivers lack bfloat16
+    if number(row, "batch") > 1 and row.get("source_id") != "llmfit_cache":
+        out.append("many")
+    return tuple(out)
+
+
+def _cpu_only(row: Row) -> bool:
+    return (row.get("backend") or "").lower() == "cpu"
+
+
+def case_of(index: int, row: Row, configs: Path) -> Case:
+    """The row as a case; Unreadable names what is missing."""
+    name, quant = row.get("model") or "", row.get("quant") or ""
+    engine = engine_of(row.get("engine") or "")
+    server = engine not in ("llama.cpp", "ollama", "mlx")
+    if not quant and server and not re.search(r"awq|gptq|int4|fp8|fp4", name, re.I):
+        quant = "16-bit"
+    if re.match(r"KV ", quant):
+        quant = ""
+    work = resolve(
+        name, number(row, "params_b"), number(row, "active_params_b"), quant,
+        number(row, "model_gib"), configs,
+    )  # fmt: skip
+    if work is None:
+        raise Unreadable(f"model {name!r}: no config, no known name, no size")
+    hardware, device = row.get("hardware") or "", row.get("device") or ""
+    prompt, generated = int(number(row, "prompt_tokens")), int(number(row, "gen_tokens"))
+    batch = max(1, int(number(row, "batch")))
+    attention = re.search(r"dp_attn=(\d+)", row.get("notes") or "")
+    replicas = max(1, min(64, int(attention.group(1)))) if attention else 1
+    leaderboard = row.get("source_id") == "llmfit_cache"
+    spec = (row.get("spec_decode") or "").strip().lower()
+    notes = row.get("notes") or ""
+    return Case(
+        index=index, source=row.get("source_id") or "",
+        clean=(row.get("source_id") or "") in CLEAN and spec in ("", "0"),
+        engine=engine, old=_old_build(row), backend=(row.get("backend") or "").lower(),
+        device=hardware or device, facts=device_of(hardware, device), on_cpu=_cpu_only(row),
+        devices=max(1, int(number(row, "n_devices"))),
+        split="layer" if engine in ("llama.cpp", "ollama") else "tensor",
+        model=name, work=work, bits=_bits(work), batch=1 if leaderboard else batch * replicas,
+        replicas=replicas, flags=_flags(row, engine, quant, name),
+        prompt=prompt, generated=generated, depth=_depth(row, prompt, generated),
+        speculative=spec not in ("", "0", "false", "none"),
+        offloaded="cpu expert offload" in name.lower() or "-ncmoe" in notes,
+        decode=number(row, "decode_tps"), prefill=number(row, "prefill_tps"),
+        total=number(row, "total_tps"),
+    )  # fmt: skip
+
+
+def _bits(work: Work) -> float:
+    """Bits of the weights most of a step multiplies."""
+    return 8.0 * work.weight_bytes(1.0) / work.active
+
+
+def cases_of(rows: list[Row], configs: Path) -> tuple[list[Case], dict[int, str]]:
+    """Every row we can answer, and for the others why not."""
+    cases: list[Case] = []
+    refused: dict[int, str] = {}
+    for index, row in enumerate(rows):
+        try:
+            cases.append(case_of(index, row, configs))
+        except Unreadable as error:
+            refused[index] = str(error)
+    return cases, refused
+
+
+def chip_of_case(case: Case) -> Chip | None:
+    """The chip a case ran on; None when the device is none we know."""
+    facts = case.facts
+    if case.on_cpu and (facts is None or facts.kind != "cpu"):
+        facts = lookup_cpu(case.device)
+    return chip_of_facts(facts) if facts is not None else None
+
+
+def run_of(case: Case) -> Run:
+    """How the case was run."""
+    reported = () if case.clean else ("reported",)
+    return Run(
+        engine=case.engine, devices=case.devices, split=case.split, batch=case.batch,
+        prompt=case.prompt, generated=case.generated, depth=float(case.depth), bits=case.bits,
+        replicas=case.replicas, mixed=case.source == "aic_silicon" and case.batch > 1,
+        flags=case.flags + reported,
+    )  # fmt: skip
