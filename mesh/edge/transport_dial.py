@@ -154,17 +154,19 @@ class Dialler:
         self,
     ) -> Iterable[tuple[bytes | Address, list[tuple[Address, str]], bytes | None]]:
         """(whom, where, the key it must prove) of everyone not linked yet."""
-        for key, ledger in self._directory.wanted():
+        wanted = self._directory.wanted()
+        for key, ledger in wanted:
             if self._links.get(key) is None:
                 places = list(self._book.candidates(peer_id(key.hex()), ledger))
                 if places:
                     yield key, places, key
         if not self._directory.anyone():
             return
+        keys = {key for key, _ in wanted}
         nameless = [(address, TAILNET) for address in self._book.nameless()]
         for address, source in [(one, GIVEN) for one in self._book.given()] + nameless:
             there = self._answered.get(address)
-            if there is None or self._links.get(there) is None:
+            if there is None or (there in keys and self._links.get(there) is None):
                 yield address, [(address, source)], None
 
     async def _round(

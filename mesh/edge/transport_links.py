@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, final
 
 from mesh.edge.transport import Link, LinkClosed, Misbehaved
@@ -67,6 +67,16 @@ class Links:
     async def drop_strangers(self) -> None:
         """End the links of those who are no members any more."""
         for link in [one for one in self.all() if not self._is_member(one.peer_key)]:
+            await link.close()
+
+    async def drop_surplus(self, wanted: Collection[bytes], least: int) -> None:
+        """End the links we dialled and need no more: the fleet grew, and who needs us dials us.
+
+        Not before `least` of the wanted ones are up: any link is better than none.
+        """
+        if sum(key in wanted for key in self._table) < least:
+            return
+        for link in [one for one in self.all() if one.outbound and one.peer_key not in wanted]:
             await link.close()
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from mesh.edge.transport_dial import Dialler
 from mesh.edge.transport_links import Links
 from mesh.edge.transport_listen import Limiter, Listener, listen
 from mesh.errors import RequestError
-from mesh.policy.neighbours import choose
+from mesh.policy.neighbours import OUTBOUND, choose
 from mesh.state.members import REACHABLE
 
 # A member reconnects a few times a minute at worst; strangers end in the handshake.
@@ -120,8 +120,17 @@ class Mesh:
 
     def wanted(self) -> list[tuple[bytes, list[Address]]]:
         """The neighbours this peer should have, and where the ledger says they are."""
-        chosen = choose(self._key, list(self._anchors), self.dialler.failing())
+        hopeless = self.dialler.failing() | self._nowhere()
+        chosen = choose(self._key, list(self._anchors), hopeless)
         return [(key, self._written(key)) for key in chosen]
+
+    def _nowhere(self) -> set[bytes]:
+        """Members that nobody saw yet: a guest hears of them before it hears where they are."""
+        lost = [key for key in self._anchors if self.links.get(key) is None]
+        return {
+            key for key in lost
+            if not any(self.sightings.candidates(peer_id(key.hex()), self._written(key)))
+        }  # fmt: skip
 
     def _written(self, key: bytes) -> list[Address]:
         reach = self._keeper.state.members.reach.get(key.hex())
@@ -257,6 +266,7 @@ class Mesh:
             await self.links.changed.wait()
             self.links.changed.clear()
             await self.links.drop_strangers()
+            await self.links.drop_surplus({key for key, _ in self.wanted()}, OUTBOUND)
             self.dialler.nudge()
 
     async def _follow_addresses(self) -> None:

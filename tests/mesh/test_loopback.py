@@ -137,6 +137,21 @@ def heard(context: ssl.SSLContext, port: int) -> bytes:
 
 
 @pytest.mark.slow
+def test_a_fleet_too_large_for_a_full_mesh_still_hangs_together(machines: Maker) -> None:
+    every = up_all(machines, " ".join(f"p{n}" for n in range(12)))
+    code = every[0].invite(uses=len(every))
+    for one in every[1:]:
+        one.post("/v1/join", code=code, name=one.name)
+    for one in every:
+        one.note(f"from {one.name}")
+    for one in every:
+        wait_until(one.has(*(f"from p{n}" for n in range(12))), f"all notes at {one.name}")
+    wait_until(lambda: sum(
+        sum(r["state"] == "online" for r in one.peers().values()) - 1 for one in every
+    ) < 12 * 9, "links nobody needs to end")  # fmt: skip
+
+
+@pytest.mark.slow
 def test_a_copied_disk_is_named_everywhere_and_a_new_key_ends_it(machines: Maker) -> None:
     ana, ben = up_all(machines, "ana ben")
     ben.join(ana)
