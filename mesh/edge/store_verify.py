@@ -52,6 +52,7 @@ class _Check:
         self.tails: Final[dict[str, tuple[int, str, hlc.Stamp]]] = {}
         self.branches: Final[dict[tuple[object, object, object], bool]] = {}  # seen as an event?
         self.kept: Final[dict[str, dict[str, tuple[int, hlc.Stamp]]]] = {}  # of forked authors
+        self.parted: Final[dict[str, int]] = {}  # where; `kept` begins with the event before
 
     def note(self, author: object, seq: object, text: str) -> None:
         """Keep a finding, unless there are enough."""
@@ -64,6 +65,9 @@ class _Check:
         for key in self._all("SELECT author, seq, hash FROM forks"):
             self.branches[key[0], key[1], key[2]] = False
             self.kept[str(key[0])] = {}
+            if isinstance(key[1], int):
+                lowest = self.parted.get(str(key[0]), key[1])
+                self.parted[str(key[0])] = min(key[1], lowest)
         for row in self._pages():
             self.count += 1
             cursor, author, seq = row[0], row[2], row[3]
@@ -146,7 +150,7 @@ class _Check:
             self.note(event.author, event.seq, f"does not link to seq {last}")
         if stamp <= before:
             self.note(event.author, event.seq, "its clock does not rise")
-        if event.author in self.kept:
+        if event.seq >= self.parted.get(event.author, event.seq + 2) - 1:
             self.kept[event.author][digest] = (event.seq, stamp)
         if branch not in self.branches:
             self.tails[event.author] = (event.seq, digest, stamp)
