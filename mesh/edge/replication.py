@@ -153,11 +153,12 @@ class Replication:
             data = await run.link.receive()
             idle, run.idle = run.idle, False
             try:
-                events, run.reply = await self._call(run.hear, data, idle)
+                events, reply = await self._call(run.hear, data, idle)
             except Rejected as error:
                 await self._share(error.events)
                 raise
-            if idle and run.reply is None and not run.fresh:
+            run.reply = reply or run.reply
+            if idle and reply is None and not (run.fresh or run.again or run.session.waiting):
                 run.idle = True
             else:
                 run.wake.set()

@@ -276,7 +276,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield ours
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(MESSAGES.map(messages.encode), st.binary(max_size=50)), max_size=12))
 def test_a_session_survives_any_talk_and_admits_nothing_of_it(
     ledger: Ledger, talk_of: list[bytes]
@@ -293,7 +293,7 @@ def test_a_session_survives_any_talk_and_admits_nothing_of_it(
     assert ledger.count() == 18
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_talk_about_real_authors_with_any_contents_admits_nothing(
     ledger: Ledger, data: st.DataObject

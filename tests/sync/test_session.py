@@ -32,16 +32,16 @@ def greet(end: End) -> None:
 
 def test_both_sides_end_with_both_sides_events(ledgers: list[Ledger]) -> None:
     ana, ben = End(ledgers[0]), End(ledgers[1])
-    notes(ana.ledger, 2300)
+    notes(ana.ledger, 1200)
     notes(ben.ledger, 7)
     talk(ana, ben)
     assert dict(ana.ledger.tips()) == dict(ben.ledger.tips())
-    assert len(ben.got) == 2300
+    assert len(ben.got) == 1200
     assert ben.ledger.verify().findings == ana.ledger.verify().findings == ()
-    assert (ben.session.tally.events_in, ben.session.tally.behind) == (2300, 0)
+    assert (ben.session.tally.events_in, ben.session.tally.behind) == (1200, 0)
 
 
-@pytest.mark.parametrize("count", [1, 3000])
+@pytest.mark.parametrize("count", [1, 1500])
 def test_a_reconnect_with_nothing_new_is_two_hellos_whatever_the_size(
     ledgers: list[Ledger], count: int
 ) -> None:
@@ -94,15 +94,15 @@ def test_a_tail_crosses_into_the_next_segment(ledgers: list[Ledger]) -> None:
 
 
 def test_an_interrupted_first_sync_goes_on_where_it_stopped(ledgers: list[Ledger]) -> None:
-    notes(ledgers[0], 3500)
+    notes(ledgers[0], 2500)
     with pytest.raises(AssertionError, match="without end"):
         talk(End(ledgers[0]), End(ledgers[1]), most=6)
     got = ledgers[1].count()
-    assert 0 < got < 3500
+    assert 0 < got < 2500
     ana, ben = End(ledgers[0]), End(ledgers[1])
     talk(ana, ben)
-    assert ben.ledger.count() == 3500
-    assert len(ben.got) == 3500 - got
+    assert ben.ledger.count() == 2500
+    assert len(ben.got) == 2500 - got
 
 
 def test_two_neighbours_are_not_asked_for_the_same(ledgers: list[Ledger]) -> None:
