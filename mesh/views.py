@@ -23,7 +23,7 @@ from mesh.state.checkpoint import unpack
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
-from mesh.state.members import Members
+from mesh.state.members import RUNNER, Members, allowed
 
 if TYPE_CHECKING:
     from providers.models import Source
@@ -76,8 +76,14 @@ def device_rows(state: State, now: int) -> list[Row]:
     return [
         _device_row(device, busy.get(device.device_id), now)
         | {"peer": peer_name(state, device.owner)}
+        | ({} if is_ours(state, device) else {"state": "peer removed"})
         for device in devices
     ]
+
+
+def is_ours(state: State, device: DeviceView) -> bool:
+    """Whether the peer that described a device still belongs to the fleet and may own devices."""
+    return allowed(state.members.role(device.owner), RUNNER)
 
 
 def peer_name(state: State, author: str) -> str:
@@ -161,7 +167,8 @@ def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (
     devices = what_ifs(request.what_if) | described(request.fleet)
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
-        devices = {view.device_id: spec(view) for view in list(state.devices.values())}
+        seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
+        devices = {view.device_id: spec(view) for view in seen}
         devices.update({device.device_id: device for device in live})
         known_device(state, request.on)
     return plan(query_of(request), list(devices.values()))

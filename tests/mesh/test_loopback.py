@@ -55,6 +55,11 @@ def test_a_removal_reaches_everyone_and_a_new_invite_brings_back(machines: Maker
     wait_until(ben.has("after"), "the note at ben")
     assert not ben.has("in exile")()
     assert not cid.has("after")()
+    devices = {row["peer"]: row["state"] for row in ana.get("/v1/devices")["devices"]}
+    assert devices == {"ana": "idle", "ben": "idle", "cid": "peer removed"}
+    asked = {"model": "llama-2-70b", "context": 4096}
+    plan = ben.post("/v1/plan", **asked)
+    assert "cid" not in {row["device"] for row in plan["placements"] + plan["refusals"]}
     with pytest.raises(RequestError, match="nobody called 'cid'"):
         ana.post("/v1/peers/cid/remove")
     cid.post("/v1/join", code=ana.invite(role="member"), name="cid")
