@@ -17,6 +17,8 @@ from mathcore.llamacpp_compute import scratch_graph
 from mathcore.model import ModelSpec
 
 FOREVER = 1 << 40
+# Fewer lengths than this are worked out one by one: finding bends costs about as much.
+FEW = 10
 
 
 @final
@@ -117,22 +119,46 @@ class GrowingArena:
 
 
 @final
+class Growth:
+    """A graph at one length and one step on: every size, and what it grows by."""
+
+    __slots__ = ("first", "graph", "grows", "in_steps", "layouts", "layouts_grow", "sizes")
+
+    def __init__(self, first: int, now: Graph, then: Graph) -> None:
+        count = len(now.size)
+        self.first = first
+        self.graph = now
+        self.sizes = [(size + ALIGN - 1) // ALIGN * ALIGN for size in now.size]
+        self.grows = [then.size[i] - now.size[i] for i in range(count)]
+        self.layouts = now.layout
+        self.layouts_grow = [then.layout[i] - now.layout[i] for i in range(count)]
+        # Whether rounding up to the alignment keeps every growth as it is.
+        self.in_steps = all([grows % ALIGN == 0 for grows in self.grows])
+
+    def reaches(self, step: int, graph: Graph) -> bool:
+        """Whether the sizes at `step` are what growing so far makes them."""
+        steps, now, far = step - self.first, self.graph.size, graph.size
+        return len(far) == len(now) and all(
+            [far[i] - now[i] == self.grows[i] * steps for i in range(len(now))]
+        )
+
+
+@final
 class GrowingLayout:
-    """ggml_alloc.Graph.peak_bytes on a graph whose sizes grow by `growth` a step."""
+    """ggml_alloc.Graph.peak_bytes at the step `at` of a growing graph."""
 
     __slots__ = (
-        "arena", "children", "graph", "growth", "held", "later", "reach", "sizes", "starts",
-        "views",
+        "arena", "children", "graph", "growth", "held", "layouts", "layouts_grow", "reach",
+        "sizes", "starts", "views",
     )  # fmt: skip
 
-    def __init__(self, graph: Graph, later: Graph) -> None:
-        """`later` is the same graph one step on."""
-        count = len(graph.size)
-        self.graph = graph
-        self.later = later
-        self.sizes = _aligned(graph.size)
-        grown = _aligned(later.size)
-        self.growth = [grown[i] - self.sizes[i] for i in range(count)]
+    def __init__(self, kind: Growth, at: int) -> None:
+        count, steps = len(kind.sizes), at - kind.first
+        self.graph = kind.graph
+        self.growth = kind.grows
+        self.layouts_grow = kind.layouts_grow
+        self.sizes = [kind.sizes[i] + kind.grows[i] * steps for i in range(count)]
+        self.layouts = [kind.layouts[i] + kind.layouts_grow[i] * steps for i in range(count)]
         self.reach = Reach()
         self.arena = GrowingArena(self.reach)
         self.starts: list[tuple[int, int]] = [(0, 0)] * count
@@ -141,8 +167,8 @@ class GrowingLayout:
         self.views = [0] * count
 
     def _same_layout(self, a: int, b: int) -> bool:
-        now, then = self.graph.layout, self.later.layout
-        return self.reach.equal(now[a], then[a] - now[a], now[b], then[b] - now[b])
+        now, grow = self.layouts, self.layouts_grow
+        return self.reach.equal(now[a], grow[a], now[b], grow[b])
 
     def _own(self, t: int) -> None:
         graph = self.graph
@@ -193,15 +219,6 @@ class GrowingLayout:
         return self.arena.most, self.arena.most_grows, self.reach.steps
 
 
-def _in_steps(now: Graph, then: Graph) -> bool:
-    """Whether rounding up to the alignment keeps every growth as it is."""
-    return all([(then.size[i] - now.size[i]) % ALIGN == 0 for i in range(len(now.size))])
-
-
-def _aligned(sizes: list[int]) -> list[int]:
-    return [(size + ALIGN - 1) // ALIGN * ALIGN for size in sizes]
-
-
 @final
 class Scratch:
     """Scratch bytes of one model for `sequences` sequences, by cells per stream."""
@@ -222,18 +239,25 @@ class Scratch:
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
 
-    def _bend(self, first: int, last: int) -> int:
-        """The last step up to which every size is affine from `first` on."""
-        a = self._graph(first).size
-        b = self._graph(first + 1).size
-        while last > first + 1:
-            far, steps = self._graph(last).size, last - first
-            if len(far) == len(a) and all(
-                [far[i] - a[i] == (b[i] - a[i]) * steps for i in range(len(a))]
-            ):
-                return last
-            last = first + steps // 2
-        return first + 1
+    def _bends(self) -> list[int]:
+        """Steps at which a window stops growing, longest first; other bends are searched for."""
+        windows = {group.window for group in self.plan.groups if group.window > 0}
+        return [
+            (window + MICRO_BATCH + CELL_PAD - 1) // CELL_PAD
+            for window in sorted(windows, reverse=True)
+        ]
+
+    def _growth(self, first: int, last: int) -> tuple[Growth, int]:
+        """How sizes grow from `first` on, and the last step up to which they do.
+
+        Sizes stop growing at a bend at the latest or not at all (a minimum of a length and a
+        constant), so equal growth at both ends is equal growth between.
+        """
+        growth = Growth(first, self._graph(first), self._graph(first + 1))
+        near = [bend for bend in self._bends() if first < bend < last]
+        while last > first + 1 and not growth.reaches(last, self._graph(last)):
+            last = near.pop() if near else first + (last - first) // 2
+        return growth, max(last, first + 1)
 
     def table(self, steps: list[int]) -> list[int]:
         """Scratch bytes at these many times 256 cells, ascending."""
@@ -241,19 +265,24 @@ class Scratch:
         while len(out) < len(steps):
             at, left = steps[len(out)], len(steps) - len(out)
             # A first batch smaller than the micro batch grows with the cells in more than one way.
-            if left < 3 or at * CELL_PAD * self.sequences < MICRO_BATCH:
-                out.append(compute_bytes(self.spec, self._shape(at)))
+            if left < FEW or at * CELL_PAD * self.sequences < MICRO_BATCH:
+                self._alone(at, out)
             else:
-                self._stretch(steps, self._bend(at, steps[-1]), out)
+                growth, last = self._growth(at, steps[-1])
+                self._stretch(steps, growth, last, out)
         return out
 
-    def _stretch(self, steps: list[int], last: int, out: list[int]) -> None:
+    def _alone(self, step: int, out: list[int]) -> None:
+        out.append(compute_bytes(self.spec, self._shape(step)))
+
+    def _stretch(self, steps: list[int], growth: Growth, last: int, out: list[int]) -> None:
         """Appends what comes next, up to the step `last`, within which all sizes are affine."""
         while len(out) < len(steps) and steps[len(out)] <= last:
             at = steps[len(out)]
-            now, then = self._graph(at), self._graph(at + 1)
-            size, grows, held = GrowingLayout(now, then).run()
-            # Beyond the bend, or rounded, the next step tells nothing of this one.
-            held = min(held, last - at) if at < last and _in_steps(now, then) else 0
-            while len(out) < len(steps) and steps[len(out)] <= at + held:
+            if not growth.in_steps:
+                self._alone(at, out)
+                continue
+            size, grows, held = GrowingLayout(growth, at).run()
+            end = min(last, at + held)
+            while len(out) < len(steps) and steps[len(out)] <= end:
                 out.append(size + grows * (steps[len(out)] - at))

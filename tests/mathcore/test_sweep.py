@@ -1,0 +1,148 @@
+"""Every cell of a sweep is the planner's own answer."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mathcore import GIB, CardError, DeviceSpec, Query, find_model, plan
+from mathcore.footprint import ContextShape
+from mathcore.llamacpp import SERVER, batch_of, plan_of
+from mathcore.llamacpp_compute import scratch_bytes
+from mathcore.model import ModelSpec
+from mathcore.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
+from mathcore.sweep_scratch import Scratch
+from tests.mathcore.fixtures import device
+
+
+def model(name: str) -> ModelSpec:
+    spec = find_model(name)
+    assert spec is not None
+    return spec
+
+
+# Grouped attention, experts, windows, a hybrid with states, latent attention.
+MODELS = [model(name) for name in ("llama-3-8b", "qwen3-30b-a3b", "gemma3:27b", "gpt-oss-20b")]
+BY_NAME = st.sampled_from(MODELS)
+
+
+def base(spec: ModelSpec) -> Query:
+    return Query(model=spec, model_ref=spec.name)
+
+
+def length(context: int) -> Length:
+    tokens = min(256, max(1, context - 1))
+    return Length(context=context, prompt_tokens=min(512, max(1, context - tokens)), tokens=tokens)
+
+
+def check(grid: Grid, query: Query, spec: DeviceSpec, i: int, j: int) -> None:
+    """The cell against one plan of its own."""
+    answer = plan(query, [spec])
+    verdict = VERDICTS[int(grid.verdicts[i, j])]
+    if not answer.placements:
+        assert answer.refusals[0].code == verdict
+        if verdict == "NoFit(mem)":
+            assert answer.refusals[0].missing_bytes == -grid.spare[i, j] * grid.cards[i, j]
+        return
+    placed = answer.placements[0]
+    assert (placed.fit, placed.layout.cards) == (verdict, grid.cards[i, j])
+    assert placed.footprint.total_bytes == grid.needs[i, j]
+    assert placed.layout.spare_bytes == grid.spare[i, j]
+    timed = grid.placements[int(grid.times[i, j])]
+    assert timed.duration_ms == placed.duration_ms
+    assert timed.tokens_per_s == placed.tokens_per_s
+    assert timed.cost_nusd == placed.cost_nusd
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    spec=BY_NAME,
+    batches=st.lists(st.integers(1, 70), min_size=1, max_size=3, unique=True),
+    contexts=st.lists(st.integers(1, 40_000), min_size=1, max_size=4, unique=True),
+    free=st.integers(4, 60),
+    count=st.integers(1, 4),
+    kind=st.sampled_from(["gpu", "apple", "cpu"]),
+    quant=st.sampled_from(["Q4_K_M", "Q8_0", "F16"]),
+    kv_type=st.sampled_from(["f16", "q8_0"]),
+    data=st.data(),
+)
+def test_a_cell_is_what_the_planner_answers(
+    spec: ModelSpec, batches: list[int], contexts: list[int], free: int, count: int, kind: str,
+    quant: str, kv_type: str, data: st.DataObject,
+) -> None:  # fmt: skip
+    here = device("d", free * GIB, kind=kind, count=count if kind == "gpu" else 1)
+    lengths = [length(context) for context in sorted(contexts)]
+    query = Query(model=spec, model_ref=spec.name, kv_type=kv_type)
+    grid = sweep(query, [here], [quant], sorted(batches), lengths)[0]
+    i = data.draw(st.integers(0, len(batches) - 1))
+    j = data.draw(st.integers(0, len(lengths) - 1))
+    asked = cell_query(query, quant, kv_type, sorted(batches)[i], lengths[j])
+    check(grid, asked, here, i, j)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    spec=st.sampled_from([*MODELS, model("lfm2-8b-a1b"), model("nemotron-h-8b")]),
+    sequences=st.integers(1, 70), kv_type=st.sampled_from(["f16", "q8_0"]),
+    steps=st.lists(st.integers(1, 600), min_size=12, max_size=60, unique=True),
+)  # fmt: skip
+def test_scratch_of_many_lengths_is_scratch_of_each(
+    spec: ModelSpec, sequences: int, kv_type: str, steps: list[int]
+) -> None:
+    """Best fit jumps: qwen3's and nemotron's buffers even shrink on the way."""
+    table = Scratch(spec, sequences, kv_type).table(sorted(steps))
+    layers = plan_of(spec)
+    for at in (0, len(steps) // 3, len(steps) - 1):
+        shape = ContextShape(context=sorted(steps)[at] * 256, sequences=sequences, kv_type=kv_type)
+        assert table[at] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+
+
+def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
+    """Qwen3-0.6B, 64 sequences: past some length the logits fit the gap the mask leaves."""
+    spec = model("qwen3-0.6b")
+    steps = list(range(100, 160))
+    table = Scratch(spec, 64, "f16").table(steps)
+    assert table != sorted(table)
+    layers = plan_of(spec)
+    for i in range(0, len(steps), 7):
+        shape = ContextShape(context=steps[i] * 256, sequences=64)
+        assert table[i] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+
+
+def test_few_layouts_serve_many_lengths() -> None:
+    scratch = Scratch(model("llama-2-70b"), 8, "f16")
+    scratch.table(list(range(1, 513)))
+    assert scratch.evaluated < 30
+
+
+def test_needs_never_shrink_by_adding_sequences() -> None:
+    grid = sweep(base(MODELS[0]), [device()], ["Q4_K_M"], [1, 2, 4, 8], [length(4096)])[0]
+    column = [int(n) for n in grid.needs[:, 0]]
+    assert column == sorted(column)
+
+
+def test_a_device_s_ram_is_left_out() -> None:
+    small = device("small", 8 * GIB, ram_free_bytes=64 * GIB, ram_bandwidth_bytes_per_s=10**11)
+    grid = sweep(base(model("llama-2-70b")), [small], ["Q4_K_M"], [1], [length(4096)])[0]
+    assert VERDICTS[int(grid.verdicts[0, 0])] == "NoFit(mem)"
+
+
+@pytest.mark.parametrize(
+    ("kv_type", "quant", "field"),
+    [("f16", "Q9_X", "quant"), ("f7", "Q8_0", "kv_type")],
+)
+def test_what_no_device_could_do_is_refused_by_name(kv_type: str, quant: str, field: str) -> None:
+    query = Query(model=MODELS[0], model_ref="m", kv_type=kv_type)
+    with pytest.raises(CardError) as error:
+        sweep(query, [device()], [quant], [1], [length(4096)])
+    assert error.value.field == field
+
+
+def test_a_device_without_the_engine_is_refused_by_its_name() -> None:
+    with pytest.raises(CardError, match=r"tpu: llama\.cpp is not available"):
+        sweep(base(MODELS[0]), [device("tpu", engines=("vllm",))], ["Q8_0"], [1], [length(512)])
+
+
+def test_too_many_cells_are_refused_before_any_work() -> None:
+    many = [length(256 + n) for n in range(1 + CELLS_MOST // 64)]
+    with pytest.raises(CardError, match="cells"):
+        cell_count(list(range(1, 65)), many, 1)
