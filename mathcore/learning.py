@@ -80,32 +80,42 @@ def _alike(one: Run, other: Run) -> float:
     return 1.0 if low > 0.0 and high / low <= SAME_BITS else OTHER_BITS_WEIGHT
 
 
+def ridge(jobs: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """(factor on bytes, factor per layer) of jobs given as (a, b, weight).
+
+    a and b are the prior's seconds over the measured ones: a x moved + b x layers should be 1.
+    """
+    aa, ab, bb, at, bt = RIDGE, 0.0, RIDGE, RIDGE, RIDGE
+    for a, b, weight in jobs:
+        aa, ab, bb = aa + weight * a * a, ab + weight * a * b, bb + weight * b * b
+        at, bt = at + weight * a, bt + weight * b
+    scale = aa * bb - ab * ab  # at least RIDGE squared
+    return _bounded((at * bb - bt * ab) / scale), _bounded((bt * aa - at * ab) / scale)
+
+
 def learn(chip: Chip, run: Run, key: str, seen: list[Observation]) -> Learned:
     """What `seen` (jobs of one device) says about `run`; jobs of other engines are left out."""
-    aa, ab, bb, at, bt = RIDGE, 0.0, RIDGE, RIDGE, RIDGE
     top, bottom = RIDGE, RIDGE
-    jobs, prompts, same = 0, 0, False
+    steps: list[tuple[float, float, float]] = []
+    prompts, same = 0, False
     for job in seen:
         if job.run.engine != run.engine:
             continue
         rates, weight = rates_of(chip, job.run), _alike(run, job.run)
         if job.step_s > 0.0:
             moved, fixed = _split(chip, job.run, job.work, rates)
-            a, b = moved / job.step_s, fixed / job.step_s
-            aa, ab, bb = aa + weight * a * a, ab + weight * a * b, bb + weight * b * b
-            at, bt = at + weight * a, bt + weight * b
-            jobs += 1
+            steps.append((moved / job.step_s, fixed / job.step_s, weight))
             same = same or job.key == key
         if job.first_s > 0.0:
             share = prompt_s(prefill_terms(chip, job.run, job.work), rates) / job.first_s
             top, bottom = top + weight * share, bottom + weight * share * share
             prompts += 1
-    scale = aa * bb - ab * ab
-    if jobs == 0 or scale <= 0.0:
+    if not steps:
         return Learned(prompts=_bounded(top / bottom), prompt_jobs=prompts)
+    bytes_factor, layers_factor = ridge(steps)
     return Learned(
-        moved=_bounded((at * bb - bt * ab) / scale), layers=_bounded((bt * aa - at * ab) / scale),
-        prompts=_bounded(top / bottom), jobs=jobs, prompt_jobs=prompts, same=same,
+        moved=bytes_factor, layers=layers_factor, prompts=_bounded(top / bottom),
+        jobs=len(steps), prompt_jobs=prompts, same=same,
     )  # fmt: skip
 
 

@@ -90,6 +90,15 @@ def spilled(chip: Chip, run: Run, work: Work) -> float:
     return float(min(1.0, 1.0 - room / work.total_bytes))
 
 
+# A prompt's latent attention is unfolded: heads of 192 + 128 instead of 2 x 512 + 64 numbers.
+UNFOLDED = 0.3
+
+
+def _asked(work: Work, depth: float) -> float:
+    """Operations one prompt token spends on `depth` earlier ones."""
+    return work.attention_flops(depth) * (UNFOLDED if work.latent_layers > 0 else 1.0)
+
+
 def _split(run: Run) -> tuple[float, float]:
     """(devices that share one layer, hops per layer)."""
     if run.devices <= 1:
@@ -120,12 +129,15 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     # Every replica of attention reads its own copy; routed experts are spread over all devices.
     moved = work.weight_bytes(tokens) + work.dense_bytes * (run.replicas - 1.0)
     layers = float(work.layers)
-    link, mixed = 0.0, 0.0
-    if shared > 1.0:
-        link = layers * tokens * work.hidden * REDUCE_BYTES * 2.0 * (shared - 1.0) / shared
-        link /= chip.link
+    link, mixed, beside = 0.0, 0.0, 0.0
     if run.mixed and run.generated > 0:
-        mixed = 2.0 * work.active * tokens * run.prompt / run.generated / flops
+        beside = tokens * run.prompt / run.generated
+        mixed = beside * (2.0 * work.active + _asked(work, run.prompt / 2.0)) / flops
+    if shared > 1.0:
+        link = (
+            layers * (tokens + beside) * work.hidden * REDUCE_BYTES * 2.0 * (shared - 1.0) / shared
+        )
+        link /= chip.link
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
     return Terms(
         weights=moved * (1.0 - away) / rate,
@@ -155,7 +167,7 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
         weights=moved * (1.0 - away) / rate,
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
         compute=2.0 * work.active * tokens / flops * lane,
-        attention=work.attention_flops(before + run.prompt / 2.0) * tokens / flops * lane,
+        attention=_asked(work, before + run.prompt / 2.0) * tokens / flops * lane,
         layers=work.layers * passes, sparse=work.sparse_layers * passes,
         latent=work.latent_layers * passes,
         hops=hops * work.layers * passes, sequences=float(run.batch), passes=passes,

@@ -17,6 +17,8 @@ from mathcore.footprint import ContextShape
 from mathcore.llamacpp import LIBRARY, compute_bytes, context_bytes
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.model import CardError, ModelSpec
+from scripts.accuracy_speed import command as speed_command
+from scripts.accuracy_speed_report import command as speed_report_command
 from scripts.accuracy_weights import Refused, predict_weights
 
 Row = dict[str, str]
@@ -152,6 +154,8 @@ def _command(table: str) -> None:
 
 for _table in TABLES:
     _command(_table)
+main.add_command(speed_command)
+main.add_command(speed_report_command)
 
 PLANNERS = {
     "llmfit_formula": "llmfit", "whichllm_formula": "whichllm", "hfmem_code": "hf-mem",

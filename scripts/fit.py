@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 import numpy as np
-from speed_rows import Case, cases_of, chip_of_case, read_rows, run_of
 
 from mathcore.chip import Chip
 from mathcore.speed import NAMES, effect_names, spread_key
 from mathcore.terms import Run, Terms, decode_terms, prefill_terms
+from scripts.speed_rows import Case, cases_of, chip_of_case, read_rows, run_of
 
 # Where each constant starts, per group of engines: (natural units, how far it may go, in logs).
 START: dict[str, tuple[float, float]] = {
@@ -135,13 +135,15 @@ def usable(fact: Fact) -> bool:
 
 def weights_of(facts: list[Fact]) -> np.ndarray:
     """How much each row counts: repeated rows share one weight, a device a bounded sum."""
-    same = Counter((f.case.source, f.case.device, f.case.model, f.case.work.total_bytes,
-                    f.case.engine, f.case.flags, f.what, f.case.devices) for f in facts)  # fmt: skip
-    rough = np.array([
-        (1.0 if f.case.clean else USER_WEIGHT)
-        / same[(f.case.source, f.case.device, f.case.model, f.case.work.total_bytes,
-                f.case.engine, f.case.flags, f.what, f.case.devices)] ** 0.6
+    alike = [
+        (f.case.source, f.case.device, f.case.model, f.case.work.total_bytes, f.case.engine,
+         f.case.flags, f.what, f.case.devices)
         for f in facts
+    ]  # fmt: skip
+    same = Counter(alike)
+    rough = np.array([
+        (1.0 if f.case.clean else USER_WEIGHT) / same[key] ** 0.6
+        for f, key in zip(facts, alike, strict=True)
     ])  # fmt: skip
     sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
     keys = [(f.case.source, f.case.device + f.case.engine, f.what) for f in facts]
@@ -202,8 +204,8 @@ class Model:
             self.uses[name] = matrix
         self.facts = facts
         self.observed = np.log(np.array([fact.seconds for fact in facts]))
-        fields = ("weights", "cache", "compute", "attention", "layers", "sparse", "latent", "hops", "link",
-                  "sequences", "mixed", "host")  # fmt: skip
+        fields = ("weights", "cache", "compute", "attention", "layers", "sparse", "latent", "hops",
+                  "link", "sequences", "mixed", "host")  # fmt: skip
         steps = np.array([f.run.generated if f.what == "total" else float(f.what == "decode")
                           for f in facts])  # fmt: skip
         asks = np.array([float(f.what != "decode") for f in facts])
@@ -242,8 +244,13 @@ class Model:
         return np.log(total), slope
 
 
-def solve(model: Model, weights: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-    """Levenberg-Marquardt on Huber's loss, with the effects' freedom as a ridge."""
+def solve(
+    model: Model, weights: np.ndarray, start: np.ndarray | None = None, until: float = 1e-5
+) -> np.ndarray:
+    """Levenberg-Marquardt on Huber's loss, with the effects' freedom as a ridge.
+
+    Ends when a round gains less than `until` of the loss.
+    """
     theta = model.mean.copy() if start is None else start.copy()
     damping, bend = 1e-2, 2 * TYPICAL
 
@@ -273,7 +280,7 @@ def solve(model: Model, weights: np.ndarray, start: np.ndarray | None = None) ->
         gain = cost - cost_trial
         theta, guess, slope, cost = trial, guess_trial, slope_trial, cost_trial
         damping = max(damping / 4, 1e-6)
-        if gain < 1e-5 * cost:
+        if gain < until * cost:
             return theta
     return theta
 
@@ -308,23 +315,34 @@ def device_key(fact: Fact) -> str:
     return fact.case.facts.name if fact.case.facts is not None else fact.case.device
 
 
-def held_out(whole: Fitted, facts: list[Fact], key: Callable[[Fact], str]) -> np.ndarray:
-    """Logarithm of measured over predicted time, each row by a fit that left its group out.
+# What grows per layer, hop and sequence; the rest grows with bytes and operations.
+FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
+
+
+def held_out(
+    whole: Fitted, facts: list[Fact], key: Callable[[Fact], str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each row by a fit that left its group out: (logarithm of measured over predicted time,
+    share of the predicted time that is per layer).
 
     An effect only the left-out rows could tell is zero: what a new device of the class would get.
     """
-    everything = Model(facts, dict(zip(whole.model.names,
-                       zip(whole.model.mean, whole.model.freedom, strict=True), strict=True)))  # fmt: skip
+    freedom = zip(whole.model.mean, whole.model.freedom, strict=True)
+    everything = Model(facts, dict(zip(whole.model.names, freedom, strict=True)))
     own = np.array([key(fact) for fact in whole.model.facts])
     asked = np.array([key(fact) for fact in facts])
-    error = np.zeros(len(facts))
+    error, fixed = np.zeros(len(facts)), np.zeros(len(facts))
     for group in sorted(set(asked)):
         theta = whole.theta
         if np.any(own == group):
-            theta = solve(whole.model, np.where(own == group, 0.0, whole.weights), whole.theta)
+            theta = solve(whole.model, np.where(own == group, 0.0, whole.weights), theta, 1e-3)
         places = asked == group
-        error[places] = (everything.observed - everything.predict(theta)[0])[places]
-    return error
+        parts = everything.parts(theta)
+        total = sum(seconds for _, _, seconds in parts)
+        error[places] = (everything.observed - np.log(total))[places]
+        layers = sum(seconds for name, _, seconds in parts if name in FIXED)
+        fixed[places] = (layers / total)[places]
+    return error, fixed
 
 
 def spreads_of(facts: list[Fact], error: np.ndarray) -> dict[str, tuple[float, float]]:
@@ -371,7 +389,7 @@ def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     facts = facts_of(cases)
     whole = fitted(facts)
     print(f"{len(facts)} facts, {len(whole.model.facts)} used, {len(refused)} rows refused")
-    error = held_out(whole, facts, device_key)
+    error, fixed = held_out(whole, facts, device_key)
     write_priors(out, whole.effects, spreads_of(facts, error))
     if errors is not None:
         lines = [

@@ -147,7 +147,7 @@ def _experts(card: Card, hidden: int, layers: int) -> tuple[int, int, int, int, 
 
 
 def rough_work(card: Card) -> Work:
-    """Work at 16 bits from the usual fields of a config no converter reads yet; CardError if none."""
+    """Work at 16 bits from the usual fields of a config no converter reads; CardError if none."""
     card = flatten(card)
     layers, hidden = _number(card, "num_hidden_layers", "num_layers"), _number(card, "hidden_size")
     if not layers or not hidden:
@@ -255,7 +255,8 @@ def _native_experts(work: Work, total: float) -> Work:
     return Work(
         layers=work.layers, hidden=work.hidden, total_bytes=int(total),
         dense_bytes=int(work.dense_bytes * rest), active=work.active, expert_bytes=int(routed),
-        experts=work.experts, experts_used=work.experts_used, sparse_layers=work.sparse_layers, latent_layers=work.latent_layers,
+        experts=work.experts, experts_used=work.experts_used,
+        sparse_layers=work.sparse_layers, latent_layers=work.latent_layers,
         kv_width=work.kv_width, window_width=work.window_width, window=work.window,
         state_bytes=work.state_bytes, query_width=work.query_width,
         window_query_width=work.window_query_width, basis=work.basis,

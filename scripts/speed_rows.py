@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from speed_models import resolve
-
 from mathcore.chip import Chip, chip_of_facts
 from mathcore.hardware import GpuFacts, find_in, lookup_cpu, lookup_gpu
 from mathcore.terms import SERVERS, Run
 from mathcore.work import Work
+from scripts.speed_models import resolve
 
 Row = dict[str, str]
 

@@ -1,0 +1,109 @@
+"""What finished jobs change, and how little one of them may."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathcore.catalogue import find_model
+from mathcore.chip import chip_of_facts
+from mathcore.hardware import lookup_gpu
+from mathcore.learning import NOTHING, Observation, applied, learn, learned_speed
+from mathcore.speed import prior_speed, rates_of, step_s
+from mathcore.terms import Run, decode_terms
+from mathcore.work import Work, work_of
+
+
+def work(name: str, quant: str) -> Work:
+    spec = find_model(name)
+    assert spec is not None
+    return work_of(spec, quant)
+
+
+_FACT = lookup_gpu("RTX 4090")
+assert _FACT is not None
+CHIP = chip_of_facts(_FACT)
+RUN = Run(prompt=512, generated=128, depth=576, bits=4.9)
+SMALL, LARGE = work("llama-3-8b", "Q4_K_M"), work("qwen3-32b", "Q4_K_M")
+MODELS = (SMALL, work("qwen3-4b", "Q4_K_M"), work("qwen3-14b", "Q4_K_M"))
+
+
+def job(model: Work, slower: float, layers_slower: float = 1.0, run: Run = RUN) -> Observation:
+    """A job on a device whose bytes and layers take that much longer than the prior says."""
+    true = rates_of(CHIP, run)
+    true = replace(true, eta=true.eta / slower, tau_s=true.tau_s * layers_slower)
+    seconds = step_s(decode_terms(CHIP, run, model), true)
+    first = prior_speed(CHIP, run, model).first_s.p50 * slower
+    return Observation(device="d", key=str(model.total_bytes), run=run, work=model,
+                       step_s=seconds, first_s=first)  # fmt: skip
+
+
+def test_without_jobs_the_prior_stands() -> None:
+    assert learn(CHIP, RUN, "k", []) == NOTHING
+    said, prior = learned_speed(CHIP, RUN, SMALL, "k", []), prior_speed(CHIP, RUN, SMALL)
+    assert said == prior
+
+
+@given(slower=st.floats(0.6, 1.8), off=st.floats(0.8, 1.25))
+def test_two_jobs_on_other_models_cut_the_error_by_a_third_and_more(
+    slower: float, off: float
+) -> None:
+    layers = slower * off  # slow chips launch slowly, too
+    seen = [job(model, slower, layers) for model in MODELS[:2]]
+    truth = job(LARGE, slower, layers).step_s
+    cold = abs(prior_speed(CHIP, RUN, LARGE).step_s.p50 / truth - 1)
+    warm = abs(learned_speed(CHIP, RUN, LARGE, "other", seen).step_s.p50 / truth - 1)
+    assert warm <= 2 / 3 * cold + 0.05  # nor do they spoil a good prior
+
+
+@given(order=st.permutations(range(3)))
+def test_the_order_of_jobs_changes_nothing(order: list[int]) -> None:
+    seen = [job(model, 1.3) for model in MODELS]
+    one = learned_speed(CHIP, RUN, LARGE, "k", seen)
+    other = learned_speed(CHIP, RUN, LARGE, "k", [seen[i] for i in order])
+    assert one.step_s.p50 == pytest.approx(other.step_s.p50, rel=1e-12)
+
+
+@given(wild=st.floats(1e-6, 1e6))
+def test_one_absurd_job_cannot_make_a_device_absurd(wild: float) -> None:
+    said = learned_speed(CHIP, RUN, SMALL, "k", [replace(job(SMALL, 1.0), step_s=wild)])
+    cold = prior_speed(CHIP, RUN, SMALL)
+    assert cold.step_s.p50 / 10 < said.step_s.p50 < cold.step_s.p50 * 10
+
+
+def test_jobs_of_another_engine_teach_nothing() -> None:
+    seen = [replace(job(SMALL, 2.0), run=replace(RUN, engine="vllm"))]
+    assert learn(CHIP, RUN, "k", seen).jobs == 0
+
+
+def test_a_job_at_another_precision_counts_for_less() -> None:
+    near = learn(CHIP, RUN, "k", [job(SMALL, 1.5)])
+    far = learn(CHIP, RUN, "k", [job(SMALL, 1.5, run=replace(RUN, bits=16.0))])
+    assert 1.0 < far.moved < near.moved
+
+
+def test_the_basis_says_where_a_figure_comes_from_and_the_bar_narrows() -> None:
+    one, two = job(MODELS[1], 1.2), job(MODELS[2], 1.2)
+    prior = learned_speed(CHIP, RUN, SMALL, "k", [])
+    learned = learned_speed(CHIP, RUN, SMALL, "k", [one, two])
+    measured = learned_speed(CHIP, RUN, SMALL, "k", [replace(one, key="k")])
+    assert prior.basis.startswith("prior")
+    assert learned.basis == "learned from 2 jobs on this device"
+    assert measured.basis == "measured"
+    widths = [said.step_s.p90 / said.step_s.p10 for said in (prior, learned, measured)]
+    assert widths[0] > widths[1] > widths[2]
+
+
+def test_a_learned_device_predicts_the_job_it_saw() -> None:
+    seen = [job(SMALL, 1.4) for _ in range(8)]
+    said = learned_speed(CHIP, RUN, SMALL, "k", seen).step_s.p50
+    assert said == pytest.approx(seen[0].step_s, rel=0.05)
+
+
+def test_factors_move_the_rates_they_are_named_after() -> None:
+    rates = rates_of(CHIP, RUN)
+    moved = applied(rates, replace(NOTHING, moved=2.0, layers=3.0))
+    assert moved.eta == rates.eta / 2
+    assert moved.tau_s == rates.tau_s * 3
+    assert moved.mfu == rates.mfu
