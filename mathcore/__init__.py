@@ -7,12 +7,12 @@ from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
 from mathcore.footprint import ContextShape, Footprint
 from mathcore.hardware import GpuFacts, lookup_gpu
+from mathcore.interval import Band
 from mathcore.llamacpp import footprint
 from mathcore.model import CardError, Layer, ModelSpec, Tensor
 from mathcore.planner import plan
 from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd
 from mathcore.render import placement_dict, plan_dict
-from mathcore.roofline import Band
 from mathcore.units import (
     GB,
     GIB,

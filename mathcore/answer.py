@@ -5,7 +5,9 @@ from typing import final
 
 from mathcore.fleet import Query
 from mathcore.footprint import Footprint
-from mathcore.roofline import Band
+from mathcore.interval import Band
+from mathcore.terms import Run
+from mathcore.work import Work
 
 
 @final
@@ -48,6 +50,8 @@ class Placement:
     quality: float  # mathcore.quality
     basis: str
     terms: tuple[tuple[str, float], ...]  # seconds by cause, for --explain
+    run: Run  # what the speed model was asked, so that a measurement can correct it
+    work: Work
     score: float  # the objective's number; smaller is better
     pareto: bool  # nothing else is at once cheaper, faster and better
 

@@ -4,22 +4,24 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.answer import Layout
-from mathcore.chip import Chip, chip_of
+from mathcore.chip import chip_of
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
 from mathcore.interval import Band, time_band
-from mathcore.speed import Speed, prior_speed
+from mathcore.learning import Observation, learned_speed
+from mathcore.llamacpp_offload import ALL_LAYERS
+from mathcore.model import ModelSpec
 from mathcore.terms import SERVERS, Run
 from mathcore.weights import Weights
-from mathcore.work import Work, work_of_weights
+from mathcore.work import Work
 
 # A cold start: process and backend, then the weights from disk. Assumed, not measured.
 START_S = 0.5
 LOAD_BYTES_PER_S = 2_000_000_000
-# Bytes per cached number against an f16 cache, payload and scales.
+# Numbers of a cache beside 16-bit ones.
 _CACHE_SCALE: dict[str, float] = {
-    "f32": 2.0, "q8_0": 0.53, "q8": 0.53, "fp8": 0.5, "q5_1": 0.375, "q5_0": 0.344,
-    "q4_1": 0.313, "q4_0": 0.281, "iq4_nl": 0.281,
+    "q8_0": 34.0 / 64.0, "q8": 36.0 / 64.0, "fp8": 0.5, "q5_1": 24.0 / 64.0, "q5_0": 22.0 / 64.0,
+    "q4_1": 20.0 / 64.0, "q4_0": 18.0 / 64.0, "iq4_nl": 18.0 / 64.0, "f32": 2.0,
 }  # fmt: skip
 
 
@@ -31,61 +33,62 @@ class Estimate:
     load_s: Band
     first_s: Band  # from loaded to the first token
     rest_s: Band  # all generated tokens
-    terms: tuple[tuple[str, float], ...]
+    terms: tuple[tuple[str, float], ...]  # of all generated tokens, by cause
     basis: str
+    run: Run
+    work: Work
 
 
-def _away(layout: Layout, weights: Weights, work: Work, tokens: int) -> float:
-    """Share of the bytes of a step that is read from the host's memory."""
-    count = len(weights.layer_bytes)
-    on_host, touched = 0.0, work.touched(float(tokens))
-    for i in range(count):
-        routed = weights.expert_bytes[i] * touched
-        if i < count - layout.gpu_layers:
-            on_host += weights.layer_bytes[i] - weights.expert_bytes[i] + routed
+def host_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
+    """Share of the weights a token reads that lies in the host's RAM."""
+    if layout.cpu_experts == 0 and layout.gpu_layers == ALL_LAYERS:
+        return 0.0
+    count = len(spec.layers)
+    below = 0 if layout.gpu_layers == ALL_LAYERS else count + 1 - layout.gpu_layers
+    away = 0.0
+    for i, layer in enumerate(spec.layers):
+        experts = float(weights.expert_bytes[i])
+        used = experts * layer.experts_used / layer.experts if layer.experts > 0 else 0.0
+        if i < below:
+            away += weights.layer_bytes[i] - experts + used
         elif i < layout.cpu_experts:
-            on_host += routed
-    return float(min(1.0, on_host / max(1.0, work.weight_bytes(float(tokens)))))
+            away += used
+    return min(1.0, away / max(1, weights.active_bytes))
 
 
-def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights, work: Work) -> Run:
-    """The layout as the speed model asks for it."""
-    server = layout.engine in SERVERS
+def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -> Run:
+    """The run as the speed model sees it."""
+    bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
     return Run(
-        engine=layout.engine,
-        devices=max(1, layout.cards),
-        split="tensor" if server else "layer",
-        batch=query.batch,
-        prompt=query.prompt_tokens,
-        generated=query.tokens,
-        # Half the answer is in the cache on average.
-        depth=float(query.prompt_tokens + query.tokens // 2),
-        bits=8.0 * work.weight_bytes(1.0) / work.active,
+        engine=layout.engine, devices=layout.cards,
+        split="tensor" if layout.engine in SERVERS else "layer", batch=query.batch,
+        prompt=query.prompt_tokens, generated=query.tokens,
+        depth=query.prompt_tokens + query.tokens / 2.0, bits=bits,
         kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
-        away=_away(layout, weights, work, query.batch) if device.kind == "gpu" else 0.0,
         ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
-    )
+        away=host_share(query.model, layout, weights),
+    )  # fmt: skip
 
 
-def speed_of(chip: Chip, run: Run, work: Work) -> Speed:
-    """The speed of a layout on a device nobody has measured."""
-    return prior_speed(chip, run, work)
+def key_of(model: str, quant: str) -> str:
+    """Names what ran: jobs of the same key have measured this very thing."""
+    return f"{model} {quant}"
 
 
-def estimate(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -> Estimate:
-    """The times of a layout that fits."""
-    work = work_of_weights(query.model, weights)
-    run = run_of(query, device, layout, weights, work)
-    speed = speed_of(chip_of(device), run, work)
+def estimate(
+    query: Query, device: DeviceSpec, layout: Layout, weights: Weights, work: Work,
+    seen: list[Observation],
+) -> Estimate:  # fmt: skip
+    """The times of a layout that fits; `seen` are finished jobs of this device."""
+    run = run_of(query, device, layout, weights)
+    speed = learned_speed(chip_of(device), run, work, key_of(query.model.name, layout.quant), seen)
     load = START_S + weights.total_bytes / LOAD_BYTES_PER_S
-    steps = float(query.tokens)
-    named = [(name, seconds * steps) for name, seconds in speed.terms]
+    tokens = float(query.tokens)
+    step = speed.step_s
+    shown = [(name, seconds * tokens) for name, seconds in speed.terms]
     return Estimate(
-        load_s=time_band(load, 1.0),
-        first_s=speed.first_s,
-        rest_s=Band(
-            p10=speed.step_s.p10 * steps, p50=speed.step_s.p50 * steps, p90=speed.step_s.p90 * steps
-        ),
-        terms=(("load", load), ("prompt", speed.first_s.p50), *named),
-        basis=f"{speed.basis}, bandwidth {device.bandwidth_basis}",
-    )
+        load_s=time_band(load, 1.0), first_s=speed.first_s,
+        rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
+        terms=(("load", load), ("prompt", speed.first_s.p50), *shown),
+        basis=f"{speed.basis}, bandwidth {device.bandwidth_basis}", run=run, work=work,
+    )  # fmt: skip

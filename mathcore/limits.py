@@ -3,8 +3,8 @@
 from mathcore.answer import Refusal
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Limits, Query
+from mathcore.interval import Band
 from mathcore.price import hourly_nusd
-from mathcore.roofline import Band
 from mathcore.units import show_ms, show_nusd
 
 

@@ -11,6 +11,8 @@ from mathcore.answer import Layout, Placement, Plan, Refusal
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, ENGINES, FAMILIES, family_of
 from mathcore.fleet import Query
+from mathcore.interval import Band, rate_band
+from mathcore.learning import Observation
 from mathcore.limits import (
     cost_refusal,
     late_refusal,
@@ -21,7 +23,6 @@ from mathcore.limits import (
 )
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.price import cost_nusd
-from mathcore.roofline import Band, rate_band
 from mathcore.search import Option, Search
 from mathcore.units import GIB, HOUR_MS, NUSD, show_bytes
 from mathcore.weights import quant_fault
@@ -170,8 +171,8 @@ def _placement(query: Query, choice: Choice) -> Placement:
         cost_nusd=Band(
             p10=_cost(device, duration.p10), p50=choice.cost, p90=_cost(device, duration.p90)
         ),
-        quality=option.quality, basis=timed.basis, terms=timed.terms, pareto=choice.pareto,
-        score=choice.score,
+        quality=option.quality, basis=timed.basis, terms=timed.terms,
+        run=timed.run, work=timed.work, pareto=choice.pareto, score=choice.score,
     )  # fmt: skip
 
 
@@ -227,14 +228,18 @@ def _refusal_order(refusal: Refusal) -> str:
     return refusal.device_id
 
 
-def plan(query: Query, devices: list[DeviceSpec]) -> Plan:
+def plan(
+    query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observation]] | None = None
+) -> Plan:
     """Best first by the objective, then by id; the order of `devices` does not matter.
+
+    `seen` holds finished jobs by device id: what they measured corrects the speed model there.
 
     Of more than `query.most` placements the best and all Pareto ones are given; `Plan.more` counts
     the rest.
     """
     code, text = query_refusal(query)
-    search = Search(query)
+    search = Search(query, {} if seen is None else seen)
     choices: list[Choice] = []
     refusals: list[Refusal] = []
     for device in devices:

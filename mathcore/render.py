@@ -2,7 +2,7 @@
 
 from mathcore.answer import Placement, Plan, Refusal
 from mathcore.fleet import Limits, Query
-from mathcore.roofline import Band
+from mathcore.interval import Band
 
 
 def _whole(band: Band) -> dict[str, object]:

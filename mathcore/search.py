@@ -1,5 +1,4 @@
-"""What each kind of hardware can do with a model: every layout sized and timed, the beaten dropped.
-"""
+"""What each kind of hardware can do with a model: every layout sized and timed, the beaten dropped."""
 
 import math
 from typing import final
@@ -9,12 +8,14 @@ from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.estimate import Estimate, estimate
 from mathcore.fleet import Query
+from mathcore.interval import Band
 from mathcore.layouts import Room
+from mathcore.learning import Observation
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.model import CardError, ModelSpec
 from mathcore.quality import USUAL_QUALITY, quality_of, sorting_nats
-from mathcore.roofline import Band
 from mathcore.weights import Weights, weigh
+from mathcore.work import Work, work_of_weights
 
 # How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
 # (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
@@ -114,9 +115,11 @@ def missing_bytes(layout: Layout) -> int:
 class Search:
     """One query's work shared by all devices: weights by quantisation, options by hardware."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, seen: dict[str, list[Observation]]) -> None:
         self.query = query
+        self.seen = seen  # finished jobs by device
         self.weighed: dict[str, Weights | None] = {}
+        self.works: dict[str, Work] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
 
     def quants(self, engine: str) -> list[str]:
@@ -149,7 +152,8 @@ class Search:
     def answers(self, device: DeviceSpec) -> Answers:
         """Options on this hardware, from memory where its like was asked before."""
         key: tuple[object, ...] = (
-            device.kind, device.model, device.count, device.memory_bytes, device.free_bytes,
+            device.device_id if device.device_id in self.seen else "", device.kind,
+            device.model, device.count, device.memory_bytes, device.free_bytes,
             device.bandwidth_bytes_per_s, device.bandwidth_basis, device.flops, device.engines,
             device.ram_free_bytes, device.ram_bandwidth_bytes_per_s,
         )  # fmt: skip
@@ -159,8 +163,17 @@ class Search:
             self.known[key] = found
         return found
 
+    def work(self, quant: str, weights: Weights) -> Work:
+        """What a token costs at a quantisation."""
+        found = self.works.get(quant)
+        if found is None:
+            found = work_of_weights(self.query.model, weights)
+            self.works[quant] = found
+        return found
+
     def _search(self, device: DeviceSpec) -> Answers:
         answers = Answers()
+        seen = self.seen.get(device.device_id, [])
         for engine in ENGINES:
             if engine not in device.engines or self.query.engine not in (None, engine):
                 continue
@@ -168,11 +181,12 @@ class Search:
                 weights = self.weights(quant)
                 if weights is None:
                     continue
+                work = self.work(quant, weights)
                 for kv_type in self.caches(engine):
                     room = Room(self.query, device, engine, quant, kv_type, weights)
                     for layout in room.layouts():
                         if layout.fits:
-                            timed = estimate(self.query, device, layout, weights)
+                            timed = estimate(self.query, device, layout, weights, work, seen)
                             answers.options.append(Option(layout, timed))
                         else:
                             answers.note(layout)

@@ -51,6 +51,7 @@ RETRY_S = 1.0  # pause after a write the disk refused
 MAX_LAG_EVENTS = 4096
 # A reader folds at most this many events beyond the snapshot: 30 ms.
 SNAPSHOT_EVENTS = 2048
+REFOLD_PAUSES = 4  # times as long as folding anew took, nothing is folded anew
 
 
 def now_ms() -> int:
@@ -69,6 +70,7 @@ class Node:
         self._order = asyncio.Lock()
         self.state: State = current_state(ledger)
         self._since_snapshot = SNAPSHOT_EVENTS  # nobody knows how old the last one is
+        self._refold_after_s = 0.0  # on the loop's clock
         self._subscribers: set[asyncio.Queue[Event]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -149,12 +151,24 @@ class Node:
         """Bring the state up to the ledger; the caller holds the order."""
         for event in events:
             apply(self.state, event)
-        if self.state.stale:
-            known = self.state.members
-            self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
         self._since_snapshot += len(events)
-        if self._since_snapshot >= SNAPSHOT_EVENTS:
+        if self.state.stale:
+            await self._refold()
+        if self._since_snapshot >= SNAPSHOT_EVENTS and not self.state.stale:
             self._snapshot()
+
+    async def _refold(self) -> None:
+        """Fold the whole ledger again, unless that was done a moment ago; the caller holds order.
+
+        A first sync learns of members one by one, and each may change what counts: folding anew
+        takes at most a fifth of the time, and the owner loop does what is left over.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() < self._refold_after_s:
+            return
+        began_s, known = clock(), self.state.members
+        self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
+        self._refold_after_s = clock() + REFOLD_PAUSES * (clock() - began_s)
 
     def _snapshot(self) -> None:
         """Keep the folded state, so that readers start from it."""
@@ -186,7 +200,7 @@ class Node:
         return self._local.live(self.state)
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
-        return plan_query(self.state, query, self.live())
+        return plan_query(self.state, query, self.live(), now_ms())
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job; its id. The same job_id again is the same job."""
@@ -245,6 +259,8 @@ class Node:
             print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
         self.ready = True
         while not self._stop.is_set():
+            if self.state.stale:
+                await self._catch_up()
             for command in decide(self.state, self._ledger.author):
                 await self._carry_out(command)
             self._wake.clear()
@@ -252,6 +268,15 @@ class Node:
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()
         self.ready = False
+
+    async def _catch_up(self) -> None:
+        """Fold anew what could not be folded in; a damaged ledger is said, not fatal."""
+        try:
+            async with self._order:
+                await self._refold()
+        except StoreError as error:
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            await asyncio.sleep(RETRY_S)
 
     async def _register(self) -> None:
         """Announce this machine's devices, where its role lets them count."""

@@ -20,9 +20,10 @@ from mesh.errors import RequestError
 from mesh.hardware_requests import parse_fleet, parse_what_if
 from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
-from mesh.state.fleet import DeviceView, spec
+from mesh.state.fleet import DeviceView, spec, whole
 from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
+from mesh.state.learned import learned_from
 from mesh.state.members import RUNNER, Members, allowed
 
 if TYPE_CHECKING:
@@ -157,12 +158,16 @@ def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False)
     }
 
 
-def plan_query(state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = ()) -> Row:
+def plan_query(
+    state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = (), now: int = 0
+) -> Row:
     """The plan's JSON for a query over every device in `state`; bad queries raise RequestError."""
-    return plan_dict(make_plan(state, parse_plan(given), live))
+    return plan_dict(make_plan(state, parse_plan(given), live, now))
 
 
-def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = ()) -> Plan:
+def make_plan(
+    state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (), now: int = 0
+) -> Plan:
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
     devices = what_ifs(request.what_if) | described(request.fleet)
     if not devices:
@@ -171,7 +176,21 @@ def make_plan(state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (
         devices = {view.device_id: spec(view) for view in seen}
         devices.update({device.device_id: device for device in live})
         known_device(state, request.on)
-    return plan(query_of(request), list(devices.values()))
+        devices = with_waits(state, devices, now)
+    return plan(query_of(request), list(devices.values()), learned_from(state))
+
+
+def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[str, DeviceSpec]:
+    """Each device with the time until the job that holds it should end; `now` 0: nobody waits."""
+    out = dict(devices)
+    for job in state.jobs.values():
+        device = out.get(job.device_id)
+        if now and device is not None and job.started_ms and not job.ended:
+            expected = (job.plan or {}).get("duration_ms")
+            total = whole(expected, "p50") if isinstance(expected, dict) else 0
+            left = max(0, job.started_ms + total - now)
+            out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
+    return out
 
 
 def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
@@ -197,8 +216,7 @@ def described(entries: Sequence[Mapping[str, object]]) -> dict[str, DeviceSpec]:
 def query_of(request: PlanRequest) -> Query:
     """The planner's question for a checked request; an unreadable model raises RequestError."""
     source = source_of(request.model)
-    tokens = request.tokens or min(DEFAULT_TOKENS, request.context)
-    room = max(1, request.context - tokens)
+    prompt, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
     return Query(
         model=source.spec,
         model_ref=request.model,
@@ -206,13 +224,19 @@ def query_of(request: PlanRequest) -> Query:
         kv_type=request.kv_type,
         batch=request.batch,
         context=request.context,
-        prompt_tokens=min(request.prompt_tokens or DEFAULT_PROMPT_TOKENS, room),
+        prompt_tokens=prompt,
         tokens=tokens,
         engine=request.engine,
         limits=limits_of(request),
         objective=request.objective,
         on=request.on,
     )
+
+
+def lengths(prompt: int | None, tokens: int | None, context: int) -> tuple[int, int]:
+    """(prompt, answer) in tokens: what was asked for, else the usual as far as there is room."""
+    answer = tokens or min(DEFAULT_TOKENS, max(1, context - 1))
+    return min(prompt or DEFAULT_PROMPT_TOKENS, max(1, context - answer)), answer
 
 
 def known_device(state: State, wanted: str | None) -> None:

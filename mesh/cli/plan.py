@@ -8,7 +8,7 @@ import click
 from mesh.cli.client import find_daemon
 from mesh.cli.exits import NOTHING_FITS, stop
 from mesh.cli.options import given, hardware_options, plan_options
-from mesh.cli.output import emit_json, json_option
+from mesh.cli.output import emit_json, json_option, now_ms
 
 
 @click.command()
@@ -43,7 +43,7 @@ def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
 
     brings_hardware = bool(query.get("what_if") or query.get("fleet"))
     # Hardware nobody owns needs no ledger.
-    return plan_query(State() if brings_hardware else load_state(home), query)
+    return plan_query(State() if brings_hardware else load_state(home), query, now=now_ms())
 
 
 def model_ref(text: str) -> str:

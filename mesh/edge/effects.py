@@ -17,6 +17,7 @@ from mesh.requests import ASKED, PlanRequest, parse_plan
 from mesh.state.fleet import rate, whole
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.learned import knowledge
 from mesh.views import DEFAULT_TOKENS, make_plan
 from providers import local
 from providers.base import Launch, ProviderError
@@ -209,7 +210,9 @@ def _dispatched(job: JobView, plan: Plan, chosen: Placement) -> dict[str, object
         "job_id": job.job_id,
         "model": job.model,
         "attempt": ATTEMPT,
-        "plan": plan_fact(row),
+        "plan": {
+            **plan_fact(row), **knowledge(chosen.run, chosen.work), "model": plan.query.model.name
+        },
         "considered": len(plan.placements) + len(plan.refusals),
         "config": {
             "batch_size": plan.query.batch,

@@ -39,7 +39,9 @@ class Observed:
     predicted_cost_nusd: tuple[int, int, int]
     predicted_bytes: int
     basis: str
-    work: Payload  # mathcore.work.Work, field by field
+    run: Payload  # mathcore.terms.Run and mathcore.work.Work, field by field
+    work: Payload
+    model_name: str  # as the model calls itself
 
 
 def observations(state: State) -> list[Observed]:
@@ -63,7 +65,7 @@ def observed(job: JobView, device_model: str) -> Observed | None:
     if job.status != SUCCEEDED or plan is None or job.throughput_mtps <= 0:
         return None
     footprint = plan.get("footprint")
-    work = plan.get("work")
+    run, work = plan.get("run"), plan.get("work")
     return Observed(
         job_id=job.job_id,
         device_id=job.device_id,
@@ -86,7 +88,9 @@ def observed(job: JobView, device_model: str) -> Observed | None:
         predicted_cost_nusd=_band(plan, "cost_nusd"),
         predicted_bytes=whole(footprint, "total_bytes") if isinstance(footprint, dict) else 0,
         basis=str(plan.get("basis", "")),
+        run=run if isinstance(run, dict) else {},
         work=work if isinstance(work, dict) else {},
+        model_name=str(plan.get("model", "")),
     )
 
 

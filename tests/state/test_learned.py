@@ -1,0 +1,57 @@
+"""A job's measurement travels in the ledger and teaches every peer's planner."""
+
+import pytest
+
+from mathcore.chip import Chip
+from mathcore.learning import NOTHING, learn
+from mathcore.terms import Run
+from mathcore.work import Work
+from mesh.state.fold import State, fold
+from mesh.state.learned import knowledge, learned_from
+from tests.state.test_fold import event
+
+WORK = Work(layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9)
+RUN = Run(engine="llama.cpp", batch=1, prompt=512, generated=128, depth=576.0, bits=4.9)
+CARD = Chip(klass="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
+
+
+def after(job_id: str = "j", mtps: int = 100_000, **changes: object) -> State:
+    """The state after one job that ran as planned by WORK and RUN, at `mtps`."""
+    job = {"job_id": job_id}
+    plan = {"engine": "llama.cpp", "quant": "Q4_K_M", "model": "M", **knowledge(RUN, WORK)}
+    end = {**job, "throughput_mtps": mtps, "prefill_mtps": 2_000_000, "prompt_tokens": 512,
+           "tokens_generated": 128}  # fmt: skip
+    return fold(
+        [
+            event("job_submitted", 0, **job, model="m"),
+            event("job_dispatched", 1, **job, plan={**plan, **changes}),
+            event("job_started", 2, **job),
+            event("job_completed", 3, **end),
+        ]
+    )
+
+
+def test_what_the_planner_knew_comes_back_from_the_ledger() -> None:
+    (seen,) = learned_from(after())["d"]
+    assert (seen.work, seen.key) == (WORK, "M Q4_K_M")
+    assert (seen.run.batch, seen.run.prompt, seen.run.bits) == (1, 512, 4.9)
+    assert seen.step_s == pytest.approx(0.01)
+    assert seen.first_s == pytest.approx(0.256)
+
+
+def test_a_slow_job_makes_the_next_prediction_slower() -> None:
+    slow = learned_from(after(mtps=20_000))["d"]
+    fast = learned_from(after(mtps=150_000))["d"]
+    assert learn(CARD, RUN, "", []) == NOTHING
+    assert learn(CARD, RUN, "", slow).moved > learn(CARD, RUN, "", fast).moved
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"work": {}}, {"work": {"layers": "many"}}, {"run": {"bits": 4.9}}, {"run": {"bits": "nan"}},
+     {"work": {**knowledge(RUN, WORK)["work"], "layers": -2}},  # type: ignore[dict-item]
+     {"work": {**knowledge(RUN, WORK)["work"], "layers": 1 << 70}},  # type: ignore[dict-item]
+     {"run": {"split": 7}}],
+)  # fmt: skip
+def test_facts_a_peer_got_wrong_teach_nothing(wrong: dict[str, object]) -> None:
+    assert learned_from(after(**wrong)) == {}
