@@ -2,7 +2,7 @@
 
 Bytes are worked out over arrays: cells and cache in closed form, scratch from `sweep_scratch`.
 Times come from the planner itself, once per number of sequences and cards, for it takes no notice
-of how long a context may become (checked at the corners of every grid). Models lie wholly on the
+of how long a context may become (checked at both ends of every grid). Models lie wholly on the
 accelerators here; what a plan would keep in RAM counts as not fitting.
 """
 
@@ -197,7 +197,7 @@ def _alike(a: Placement, b: Placement) -> bool:
 class Timing:
     """Fills in a grid's times: the planner asked about few cells of each kind."""
 
-    __slots__ = ("asked", "base", "device", "grid", "sizes")
+    __slots__ = ("asked", "base", "device", "grid", "sizes", "varied")
 
     def __init__(self, base: Query, device: DeviceSpec, sizes: Sizes, grid: Grid) -> None:
         self.base = base
@@ -205,6 +205,7 @@ class Timing:
         self.sizes = sizes
         self.grid = grid
         self.asked = 0
+        self.varied = False  # whether the length matters after all: then every cell is asked about
 
     def ask(self, i: int, j: int) -> Placement:
         self.asked += 1
@@ -231,9 +232,10 @@ class Timing:
     def _group(self, i: int, members: Cells) -> None:
         """Cells that differ in their length only."""
         first = self.ask(i, int(members[0]))
-        # Fewest and most sequences stand for those between.
-        outer = i in (0, len(self.sizes.batches) - 1) and len(members) > 1
-        if not outer or _alike(first, self.ask(i, int(members[-1]))):
+        # The fewest sequences stand for the rest.
+        if i == 0 and not self.varied and len(members) > 1:
+            self.varied = not _alike(first, self.ask(i, int(members[-1])))
+        if not self.varied:
             self.grid.times[i, members] = self._keep(first)
             return
         for j in members:

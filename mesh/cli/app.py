@@ -18,6 +18,7 @@ from mesh.cli import (
     peers,
     plan,
     status,
+    sweep,
     sync,
 )
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of
@@ -47,7 +48,7 @@ def fleet() -> None:
 
 COMMANDS = (
     *(daemon.up, daemon.down, status.status, doctor.doctor),
-    *(devices.devices, plan.plan, models.models),
+    *(devices.devices, plan.plan, sweep.sweep, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
     *(bench.bench, bench.accuracy),
     *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),

@@ -1,0 +1,212 @@
+"""`fleet sweep`: memory, speed, time and cost over batch x context: a table, a file, a plot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from mesh.cli.exits import NOTHING_FITS, USAGE, stop
+from mesh.cli.options import given, hardware_options
+from mesh.cli.plan import model_ref
+
+if TYPE_CHECKING:
+    from mathcore.device import DeviceSpec
+    from mathcore.model import ModelSpec
+    from mathcore.sweep import Grid, Length
+
+DEFAULT_BATCH: Final = "1..64"
+DEFAULT_CONTEXT: Final = "2k..128k"
+# Numbers on one axis; the cells of all axes together are bounded by mathcore.sweep.
+MAX_AXIS: Final = 65_536
+SCALES: Final = {"": 1, "k": 1024, "m": 1024 * 1024}
+FIELDS: Final = (
+    "device", "quant", "batch", "context", "prompt_tokens", "tokens", "verdict", "cards",
+    "needs_bytes", "free_bytes", "missing_bytes", "tokens_per_s_p10", "tokens_per_s_p50",
+    "tokens_per_s_p90", "duration_ms_p10", "duration_ms_p50", "duration_ms_p90", "cost_nusd_p10",
+    "cost_nusd_p50", "cost_nusd_p90",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("model")
+@click.option("-b", "--batch", default=DEFAULT_BATCH, show_default=True, metavar="NUMBERS",
+              help="sequences at once: 1,2,4..64 doubles, 1..64/1 counts")
+@click.option("-c", "--context", metavar="NUMBERS",
+              help="tokens per sequence: 2k,8k or 2k..128k/2k  [default: 2k..128k, as trained for]")
+@click.option("--quant", multiple=True, metavar="TYPE",
+              help="weights as; repeatable  [default: Q4_K_M, or the file's own]")
+@click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
+@click.option("--tokens", type=click.IntRange(min=1), help="tokens to generate per sequence")
+@click.option("--prompt-tokens", type=click.IntRange(min=1), help="tokens in the prompt")
+@click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
+@hardware_options
+@click.option("-o", "--output", type=click.Choice(["text", "json", "csv"]), default="text")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+              help="also draw it: .svg, or .png where matplotlib is installed")
+def sweep(model: str, batch: str, context: str | None, quant: tuple[str, ...], output: str,
+          plot: Path | None, **options: Any) -> None:  # fmt: skip
+    """What MODEL needs and how fast it is under llama.cpp, for every batch and context."""
+    batches = parse_numbers(batch, "--batch")
+    contexts = parse_numbers(context or DEFAULT_CONTEXT, "--context")
+    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
+        stop(USAGE, f"{plot} is neither .svg nor .png", "--plot sweep.svg")
+    spec = _spec(model)
+    if context is None and spec.context_length:
+        most = spec.context_length
+        contexts = [number for number in contexts if number <= most] or [most]
+    grids, lengths = _grids(spec, batches, contexts, quant, options)
+    if plot is not None:
+        from mesh.cli.sweep_plot import draw
+
+        draw(plot, model, grids, batches, contexts)
+    _emit(output, grids, batches, lengths)
+    if not any(bool((grid.verdicts <= 1).any()) for grid in grids):
+        stop(NOTHING_FITS)
+
+
+def _emit(output: str, grids: "list[Grid]", batches: list[int], lengths: "list[Length]") -> None:
+    from mesh.cli.sweep_view import emit_json_rows, show_grids
+
+    if output == "json":
+        emit_json_rows(rows(grids, batches, lengths))
+    elif output == "csv":
+        import csv
+        import sys
+
+        writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows(grids, batches, lengths))
+    else:
+        show_grids(grids, batches, lengths)
+
+
+def parse_numbers(text: str, what: str) -> list[int]:
+    """Ascending numbers of "1,2,4..64" (doubling), "1..64/1" (in steps), "2k,128k" (k = 1,024)."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dots, rest = part.partition("..")
+        last, slash, step = rest.partition("/")
+        low = _number(first, what)
+        high = _number(last, what) if dots else low
+        by = _number(step, what) if slash else 0
+        if high < low:
+            stop(USAGE, f"{what}: {part.strip()!r} runs backwards", "say 1..64")
+        count = (high - low) // by if by else (high // low).bit_length()
+        if count + len(found) > MAX_AXIS:
+            stop(USAGE, f"{what}: {part.strip()!r} is more than {MAX_AXIS} numbers", "larger steps")
+        found.update(_between(low, high, by))
+    return sorted(found)
+
+
+def _between(low: int, high: int, by: int) -> Iterator[int]:
+    """From low to high, both included: doubling, or in steps."""
+    at = low
+    while at < high:
+        yield at
+        at = at + by if by else at * 2
+    yield high
+
+
+def _number(text: str, what: str) -> int:
+    from mesh.requests import MAX_BATCH, MAX_CONTEXT
+
+    clean = text.strip().lower()
+    digits = clean.rstrip("km")
+    scale = SCALES.get(clean[len(digits) :], 0)
+    if not scale or not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+        stop(USAGE, f"{what}: {text.strip()!r} is not a number", "say 1,2,4..64 or 2k..128k")
+    most = MAX_BATCH if what == "--batch" else MAX_CONTEXT
+    number = int(digits) * scale
+    if not 1 <= number <= most:
+        stop(USAGE, f"{what}: {text.strip()} is not between 1 and {most}", "fleet sweep --help")
+    return number
+
+
+def _spec(model: str) -> "ModelSpec":
+    from mesh.views import source_of
+
+    return source_of(model_ref(model)).spec
+
+
+def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tuple[str, ...],
+           options: dict[str, Any]) -> "tuple[list[Grid], list[Length]]":  # fmt: skip
+    from mathcore.fleet import Query
+    from mathcore.model import CardError
+    from mesh.views import lengths
+
+    try:
+        from mathcore.sweep import Length, sweep
+    except ImportError:
+        stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
+    devices = hardware(options)
+    asked = []
+    for context in contexts:
+        prompt, tokens = lengths(options["prompt_tokens"], options["tokens"], context)
+        asked.append(Length(context=context, prompt_tokens=prompt, tokens=tokens))
+    base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
+    try:
+        return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
+    except CardError as error:
+        stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
+
+
+def hardware(options: dict[str, Any]) -> "list[DeviceSpec]":
+    """The devices asked about: what-ifs, a file's, those named, else all that run llama.cpp."""
+    from mesh.config import fleet_home
+    from mesh.requests import PlanRequest, convert
+    from mesh.state.fleet import spec
+    from mesh.views import described, load_state, what_ifs
+
+    named: tuple[str, ...] = options["device"]
+    brought = given({name: options[name] for name in ("what_if", "fleet_file")})
+    request = convert({"model": "-", **brought}, PlanRequest)
+    instead = what_ifs(request.what_if) | described(request.fleet)
+    views = [] if instead and not named else list(load_state(fleet_home()).devices.values())
+    for name in named:
+        if not any(name in (view.name, view.device_id) for view in views):
+            stop(102, f"no device is called {name!r}", "fleet devices lists them")
+    found = [
+        spec(view) for view in sorted(views, key=lambda view: view.name)
+        if not named or view.name in named or view.device_id in named
+    ]  # fmt: skip
+    found = [device for device in found if named or "llama.cpp" in device.engines]
+    out = [*instead.values(), *found]
+    if not out:
+        stop(NOTHING_FITS, "no device here runs llama.cpp", '--what-if "RTX 5090"')
+    return out
+
+
+def rows(
+    grids: "list[Grid]", batches: list[int], lengths: "list[Length]"
+) -> Iterator[dict[str, object]]:
+    """One flat row per cell, in the order device, quantisation, batch, context."""
+    from mathcore.sweep import VERDICTS
+
+    for grid in grids:
+        free = grid.device.free_bytes
+        for i, batch in enumerate(batches):
+            columns = (grid.verdicts[i].tolist(), grid.cards[i].tolist(), grid.needs[i].tolist(),
+                       grid.spare[i].tolist(), grid.times[i].tolist())  # fmt: skip
+            for length, verdict, cards, needs, spare, at in zip(lengths, *columns, strict=True):
+                yield {
+                    "device": grid.device.name, "quant": grid.quant, "batch": batch,
+                    "context": length.context, "prompt_tokens": length.prompt_tokens,
+                    "tokens": length.tokens, "verdict": VERDICTS[verdict], "cards": cards,
+                    "needs_bytes": needs, "free_bytes": free * cards,
+                    "missing_bytes": max(0, -spare) * cards, **_timed(grid, at),
+                }  # fmt: skip
+
+
+def _timed(grid: "Grid", at: int) -> dict[str, object]:
+    if at < 0:
+        return dict.fromkeys(FIELDS[11:])
+    placed = grid.placements[at]
+    rate, took, cost = placed.tokens_per_s, placed.duration_ms, placed.cost_nusd
+    return {
+        "tokens_per_s_p10": round(rate.p10, 3), "tokens_per_s_p50": round(rate.p50, 3),
+        "tokens_per_s_p90": round(rate.p90, 3), "duration_ms_p10": round(took.p10),
+        "duration_ms_p50": round(took.p50), "duration_ms_p90": round(took.p90),
+        "cost_nusd_p10": round(cost.p10), "cost_nusd_p50": round(cost.p50),
+        "cost_nusd_p90": round(cost.p90),
+    }  # fmt: skip
