@@ -7,6 +7,7 @@ import click
 
 from mesh.cli import (
     bench,
+    capacity,
     cost,
     daemon,
     devices,
@@ -48,7 +49,7 @@ def fleet() -> None:
 
 COMMANDS = (
     *(daemon.up, daemon.down, status.status, doctor.doctor),
-    *(devices.devices, plan.plan, sweep.sweep, models.models),
+    *(devices.devices, plan.plan, sweep.sweep, capacity.capacity, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
     *(bench.bench, bench.accuracy),
     *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),

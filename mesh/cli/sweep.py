@@ -151,8 +151,10 @@ def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tu
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 
 
-def hardware(options: dict[str, Any]) -> "list[DeviceSpec]":
-    """The devices asked about: what-ifs, a file's, those named, else all that run llama.cpp."""
+def hardware(
+    options: dict[str, Any], engines: tuple[str, ...] = ("llama.cpp",)
+) -> "list[DeviceSpec]":
+    """The devices asked about: what-ifs, a file's, those named, else all with such an engine."""
     from mesh.config import fleet_home
     from mesh.requests import PlanRequest, convert
     from mesh.state.fleet import spec
@@ -170,10 +172,10 @@ def hardware(options: dict[str, Any]) -> "list[DeviceSpec]":
         spec(view) for view in sorted(views, key=lambda view: view.name)
         if not named or view.name in named or view.device_id in named
     ]  # fmt: skip
-    found = [device for device in found if named or "llama.cpp" in device.engines]
+    found = [device for device in found if named or set(engines) & set(device.engines)]
     out = [*instead.values(), *found]
     if not out:
-        stop(NOTHING_FITS, "no device here runs llama.cpp", '--what-if "RTX 5090"')
+        stop(NOTHING_FITS, f"no device here runs {' or '.join(engines)}", '--what-if "RTX 5090"')
     return out
 
 
