@@ -71,9 +71,8 @@ def linked(machine: Machine) -> Callable[[], bool]:
 
 def visibility() -> None:
     """8 daemons on loopback: from the moment a note is sent until every peer has it on disk."""
-    with tempfile.TemporaryDirectory() as folder:
-        maker = make(Path(folder))
-        machines = up_all(next(maker), " ".join(f"p{n}" for n in range(PEERS)))
+    with tempfile.TemporaryDirectory() as folder, contextmanager(make)(Path(folder)) as maker:
+        machines = up_all(maker, " ".join(f"p{n}" for n in range(PEERS)))
         for one in machines[1:]:
             one.join(machines[0])
         for one in machines:
@@ -90,7 +89,6 @@ def visibility() -> None:
         show("on all peers", delays)
         links = [[r["state"] for r in m.peers().values()].count("online") - 1 for m in machines]
         print(f"  links per peer: mean {statistics.mean(links):.1f}, most {max(links)}", flush=True)
-        next(maker, None)
 
 
 @contextmanager

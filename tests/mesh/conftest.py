@@ -157,9 +157,11 @@ def make(folder: Path) -> Iterator[Maker]:
     def machine(name: str) -> Machine:
         return made.setdefault(name, Machine(folder / name, name))
 
-    yield machine
-    for one in made.values():
-        one.stop()
+    try:
+        yield machine
+    finally:
+        for one in made.values():
+            one.stop()
 
 
 def up_all(machines: Maker, names: str) -> list[Machine]:
