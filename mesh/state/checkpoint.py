@@ -5,7 +5,7 @@ import msgspec
 from mesh.state.fold import KEEP_ENDED, State
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 4
+FOLD_VERSION = 5
 
 
 class _Snapshot(msgspec.Struct, array_like=True):

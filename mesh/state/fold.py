@@ -14,12 +14,13 @@ from mesh.state import jobs
 from mesh.state.billing import Bill, Totals, bill, totals_bill
 from mesh.state.fleet import DeviceView, text
 from mesh.state.jobs import JobView
+from mesh.state.members import ADMIN, Members
 from mesh.state.members import TYPES as MEMBERSHIP
-from mesh.state.members import Members
 from mesh.state.timeline import Key, Timeline, step_of
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512
+NEVER: Key = (0, 0, "", 0, "")  # before every event
 
 
 @dataclass(slots=True)
@@ -31,10 +32,13 @@ class State:
     timelines: dict[str, Timeline] = field(default_factory=dict)
     ended: list[tuple[Key, str]] = field(default_factory=list)  # jobs kept whole, by their end
     retired: dict[str, str] = field(default_factory=dict)  # older ended jobs: id -> status
-    retired_until: Key = (0, 0, "", 0, "")  # no retired job ended later
+    retired_until: Key = NEVER  # no retired job ended later
     totals: dict[tuple[int, str, str], Totals] = field(default_factory=dict)  # of retired jobs
     device_keys: dict[str, Key] = field(default_factory=dict)  # the fact each device rests on
+    device_founders: dict[str, tuple[Key, str]] = field(default_factory=dict)  # and its owner
+    device_refused: dict[str, Key] = field(default_factory=dict)  # the last word of somebody else
     device_models: dict[str, str] = field(default_factory=dict)  # also of removed devices
+    device_model_keys: dict[str, Key] = field(default_factory=dict)
     event_count: int = 0
     note_count: int = 0
     skipped_count: int = 0  # types of a newer peer: kept in the ledger, not understood here
@@ -104,22 +108,47 @@ def job_counts(state: State) -> dict[str, int]:
 
 def _device(state: State, event: Event) -> None:
     """The latest fact in total order wins, whichever arrives first."""
-    key = order_key(event)
-    if key <= state.device_keys.get(event.device_id, (0, 0, "", 0, "")):
+    key, removes = order_key(event), event.event_type == "device_removed"
+    if not _owns(state, event, key, removes):
+        state.untrusted_count += 1
+        refused = state.device_refused.get(event.device_id, key)
+        state.device_refused[event.device_id] = max(refused, key)
+        return
+    if not removes and key > state.device_model_keys.get(event.device_id, NEVER):
+        state.device_model_keys[event.device_id] = key
+        state.device_models[event.device_id] = text(event.payload, "model")
+    if key <= state.device_keys.get(event.device_id, NEVER):
         return
     state.device_keys[event.device_id] = key
-    if event.event_type == "device_removed":
+    if removes:
         state.devices.pop(event.device_id, None)
         return
-    view = DeviceView(
+    state.devices[event.device_id] = DeviceView(
         device_id=event.device_id,
         name=text(event.payload, "name") or event.device_id,
         owner=event.author,
         seen_ms=key[0],
         payload=event.payload,
     )
-    state.devices[event.device_id] = view
-    state.device_models[event.device_id] = view.model
+
+
+def _owns(state: State, event: Event, key: Key, removes: bool) -> bool:
+    """Whether this author may speak of the device: its owner is whoever named it first, for good.
+
+    An admin may remove it, too. A first word that arrives late changes what was refused before.
+    """
+    founder = state.device_founders.get(event.device_id)
+    if not removes and (founder is None or key < founder[0]):
+        other = founder is not None and founder[1] != event.author
+        early = state.device_refused.get(event.device_id, NEVER) > key
+        state.stale = state.stale or other or early
+        founder = (key, event.author)
+        state.device_founders[event.device_id] = founder
+    if founder is None:
+        return False
+    if event.author == founder[1]:
+        return True
+    return removes and state.members.role_at(event.author, event.seq) == ADMIN
 
 
 def _job(state: State, event: Event) -> None:

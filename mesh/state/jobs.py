@@ -30,6 +30,7 @@ class JobView:
     request: Payload
     submitted_ms: int
     status: str = PENDING
+    owner: str = ""  # of the device it was dispatched to, where that is another peer
     device_id: str = ""
     dispatched_ms: int = 0
     started_ms: int = 0
@@ -76,6 +77,11 @@ def submitted(payload: Payload, home: str, at_ms: int) -> JobView:
     )
 
 
+def may_move(job: JobView, event_type: str, author: str) -> bool:
+    """Whether this author's word counts: the job's home, its device's owner; anyone may cancel."""
+    return event_type == "job_cancel_requested" or author in (job.home, job.owner)
+
+
 def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms: int) -> JobView:
     """The job after one event; unchanged where the move is not legal from its state."""
     legal_from, to = MOVES[event_type]
@@ -89,6 +95,7 @@ def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms
         return replace(
             job,
             device_id=device_id,
+            owner=text(payload, "owner"),
             dispatched_ms=at_ms,
             plan=plan if isinstance(plan, dict) else None,
         )

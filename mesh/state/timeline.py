@@ -50,7 +50,7 @@ class Timeline:
         at_ms = step.key[0]
         if step.event_type == "job_submitted":
             self.view = self.view or jobs.submitted(step.payload, step.author, at_ms)
-        elif self.view is not None:
+        elif self.view is not None and jobs.may_move(self.view, step.event_type, step.author):
             self.view = jobs.moved(self.view, step.event_type, step.device_id, step.payload, at_ms)
             if self.ended is None and self.view.ended:
                 self.ended = step.key

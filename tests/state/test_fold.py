@@ -1,7 +1,6 @@
 """State is a function of the set of events; a job's end is booked once."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -147,8 +146,8 @@ def test_events_applied_as_they_arrive_give_the_same_state_or_say_they_cannot(
     events = [one for n in range(5) for one in life(f"j{n}", start=n * 3, cost=n)]
     events += [event("device_registered", n * 4, model=f"m{n}") for n in range(3)]
     events += [event("device_removed", 5), event("job_failed", 30, author=BEN, job_id="j1")]
-    # One author's events never overtake each other on the way; another's may.
-    events = [replace(one, author=rng.choice([ANA, BEN])) for one in events]
+    # Another peer's notes and device facts mix in; only a job's home may move it.
+    events += [event("note_added", n, author=rng.choice([ANA, BEN])) for n in range(3)]
     whole = fold(events, keep)
     rng.shuffle(events)
     state = State(keep_ended=keep)
@@ -189,3 +188,41 @@ def test_a_snapshot_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPat
     blob = pack(fold(life()))
     monkeypatch.setattr("mesh.state.checkpoint.FOLD_VERSION", 99)
     assert unpack(blob) is None
+
+
+def test_only_the_peer_that_named_a_device_speaks_of_it() -> None:
+    mine = event("device_registered", 1, device="rig", model="mine")
+    other = event("device_registered", 2, author=BEN, device="rig", model="forged")
+    state = fold([mine, other])
+    assert (state.devices["rig"].model, state.untrusted_count) == ("mine", 1)
+    assert fold([mine, event("device_removed", 3, device="rig")]).devices == {}
+
+
+@given(st.permutations(range(6)))
+def test_who_owns_a_device_does_not_depend_on_arrival(order: list[int]) -> None:
+    said = [
+        (ANA, "device_registered"),
+        (BEN, "device_registered"),
+        (ANA, "device_removed"),
+        (BEN, "device_registered"),
+        (ANA, "device_registered"),
+        (BEN, "device_removed"),
+    ]
+    events = [event(kind, n, author=who, model=f"m{n}") for n, (who, kind) in enumerate(said)]
+    state = State()
+    for n in order:
+        apply(state, events[n])
+    assert state.stale or state == fold(events)
+
+
+def test_a_job_is_moved_by_its_home_and_the_owner_of_its_device_only() -> None:
+    submitted, dispatched, started, completed = life()
+    forged = event("job_completed", 2, author=BEN, job_id="j1", actual_cost_nusd=9)
+    assert fold([submitted, dispatched, forged]).jobs["j1"].status == "starting"
+    lent = event("job_dispatched", 1, job_id="j1", owner=BEN)
+    assert fold([submitted, lent, forged]).jobs["j1"].status == "succeeded"
+
+
+def test_anybody_in_the_fleet_may_ask_for_a_job_to_stop() -> None:
+    asked = event("job_cancel_requested", 1, author=BEN, job_id="j1")
+    assert fold([life()[0], asked]).jobs["j1"].status == "cancelling"

@@ -42,8 +42,8 @@ def test_what_the_planner_knew_comes_back_from_the_ledger() -> None:
 def test_a_slow_job_makes_the_next_prediction_slower() -> None:
     slow = learned_from(after(mtps=20_000))["d"]
     fast = learned_from(after(mtps=150_000))["d"]
-    assert learn(CARD, RUN, "", []) == NOTHING
-    assert learn(CARD, RUN, "", slow).moved > learn(CARD, RUN, "", fast).moved
+    assert learn(CARD, RUN, WORK, "", []) == NOTHING
+    assert learn(CARD, RUN, WORK, "", slow).moved > learn(CARD, RUN, WORK, "", fast).moved
 
 
 @pytest.mark.parametrize(
