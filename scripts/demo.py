@@ -27,6 +27,10 @@ class Demo:
             "FLEET_HOST_PRICE_NUSD": "1200000000000",
             "FLEET_TARIFF_NUSD_PER_KWH": "150000000",
             "FLEET_HOST_WATTS": "65",
+            # A demonstration stays on this machine.
+            "FLEET_LISTEN": "127.0.0.1",
+            "FLEET_DISCOVERY": "",
+            "FLEET_MESH_PORT": "0",
         }
         self.env = os.environ | {"FLEET_HOME": str(folder / "home")} | prices
 
