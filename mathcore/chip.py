@@ -41,6 +41,7 @@ class Chip:
     link: float = PCIE_BYTES_PER_S
     memory_bytes: int = 0
     known: bool = False
+    name: str = ""  # the catalogue's
 
 
 def class_of_facts(facts: GpuFacts) -> str:
@@ -78,7 +79,7 @@ def chip_of_facts(facts: GpuFacts) -> Chip:
         flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
         matmul=matmul_of(facts), fp8_flops=float(facts.fp8_flops),
         fp4_flops=float(facts.fp4_flops), link=float(facts.link_bytes_per_s) or PCIE_BYTES_PER_S,
-        memory_bytes=facts.memory_bytes, known=True,
+        memory_bytes=facts.memory_bytes, known=True, name=facts.name,
     )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def chip_of(device: DeviceSpec) -> Chip:
         fp4_flops=float(facts.fp4_flops) if facts is not None else 0.0,
         link=(float(facts.link_bytes_per_s) if facts is not None else 0.0) or PCIE_BYTES_PER_S,
         memory_bytes=device.memory_bytes, known=facts is not None,
+        name=facts.name if facts is not None else "",
     )  # fmt: skip
 
 

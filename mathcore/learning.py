@@ -15,11 +15,13 @@ from mathcore.speed import Rates, Speed, predict, prompt_s, rates_of, step_s
 from mathcore.terms import Run, decode_terms, prefill_terms
 from mathcore.work import Work
 
-# How many jobs the prior is worth, per factor. Measured leave-one-device-out on llama.cpp
-# (scripts/accuracy speed-report): between 0.3 and 1 the result hardly depends on it.
-RIDGE = 0.4
+# How many jobs the prior is worth, per factor: between 0.05 and 0.4 the error left on a device's
+# other models hardly depends on it (scripts/accuracy speed-report).
+RIDGE = 0.1
 # A job at other weights' precision says less about this one's kernels.
 OTHER_BITS_WEIGHT = 0.4
+# Routed experts are other kernels than dense layers.
+OTHER_KIND_WEIGHT = 0.4
 # Weights within this ratio run on the same kernels: 4-bit, 8-bit, 16-bit.
 SAME_BITS = 1.5
 # A factor beyond this is a wrong device, a power limit or another process, not a speed.
@@ -75,9 +77,11 @@ def _split(chip: Chip, run: Run, work: Work, rates: Rates) -> tuple[float, float
     return whole - fixed, fixed
 
 
-def _alike(one: Run, other: Run) -> float:
-    low, high = min(one.bits, other.bits), max(one.bits, other.bits)
-    return 1.0 if low > 0.0 and high / low <= SAME_BITS else OTHER_BITS_WEIGHT
+def kinship(run: Run, work: Work, other: Run, seen: Work) -> float:
+    """How much a job of `seen` says about `work`: 1 for the same kernels."""
+    low, high = min(run.bits, other.bits), max(run.bits, other.bits)
+    weight = 1.0 if low > 0.0 and high / low <= SAME_BITS else OTHER_BITS_WEIGHT
+    return weight if (work.experts > 0) == (seen.experts > 0) else weight * OTHER_KIND_WEIGHT
 
 
 def ridge(jobs: list[tuple[float, float, float]]) -> tuple[float, float]:
@@ -93,7 +97,7 @@ def ridge(jobs: list[tuple[float, float, float]]) -> tuple[float, float]:
     return _bounded((at * bb - bt * ab) / scale), _bounded((bt * aa - at * ab) / scale)
 
 
-def learn(chip: Chip, run: Run, key: str, seen: list[Observation]) -> Learned:
+def learn(chip: Chip, run: Run, work: Work, key: str, seen: list[Observation]) -> Learned:
     """What `seen` (jobs of one device) says about `run`; jobs of other engines are left out."""
     top, bottom = RIDGE, RIDGE
     steps: list[tuple[float, float, float]] = []
@@ -101,7 +105,7 @@ def learn(chip: Chip, run: Run, key: str, seen: list[Observation]) -> Learned:
     for job in seen:
         if job.run.engine != run.engine:
             continue
-        rates, weight = rates_of(chip, job.run), _alike(run, job.run)
+        rates, weight = rates_of(chip, job.run), kinship(run, work, job.run, job.work)
         if job.step_s > 0.0:
             moved, fixed = _split(chip, job.run, job.work, rates)
             steps.append((moved / job.step_s, fixed / job.step_s, weight))
@@ -155,7 +159,7 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
 
     The prompt's time has its own rates, so it is scaled whole.
     """
-    learned = learn(chip, run, key, seen)
+    learned = learn(chip, run, work, key, seen)
     name = chip.klass if chip.known else f"{chip.klass}, device not in the catalogue"
     rates = rates_of(chip, run)
     cold = predict(chip, run, work, rates, basis_of(learned, f"prior: {name}"))

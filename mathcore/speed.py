@@ -11,7 +11,7 @@ from typing import final
 
 from mathcore.chip import Chip
 from mathcore.interval import Band, spread_band
-from mathcore.priors import EFFECTS, SPREADS
+from mathcore.priors import EFFECTS, SEEN, SPREADS
 from mathcore.terms import Run, Terms, decode_terms, prefill_terms
 from mathcore.work import Work
 
@@ -138,11 +138,17 @@ class Speed:
     basis: str
 
 
-def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool) -> list[str]:
+def is_seen(chip: Chip, run: Run) -> bool:
+    """Whether public measurements of this very device are part of the fit."""
+    return f"{group_of(run.engine)} {chip.name}" in SEEN
+
+
+def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool, seen: bool) -> list[str]:
     """Where the error bar is looked up, the particular before the general.
 
-    "spilled": part of the weights is in the host's memory; "reported": by someone who does not say
-    all circumstances; "rough": device or model not in a catalogue.
+    "seen": the device is part of the fit; "spilled": part of the weights is in the host's memory;
+    "reported": by someone who does not say all circumstances; "rough": device or model not in a
+    catalogue.
     """
     group = group_of(run.engine)
     kind = "known" if chip.known and work.basis != "size" else "rough"
@@ -151,7 +157,9 @@ def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool) -> list[
     if away:
         kind = "spilled"
     first = [f"{what} {group} {chip.klass} {kind}"]
-    if "many" in run.flags or "old" in run.flags:
+    if kind == "known" and seen:
+        first.insert(0, f"{what} {group} {chip.klass} seen")
+    elif "many" in run.flags or "old" in run.flags:
         named = "many" if "many" in run.flags else "old"
         first.insert(0, f"{what} {group} {chip.klass} {kind} {named}")
     return first + [f"{what} {group} {kind}", f"{what} {kind}"]
@@ -162,7 +170,7 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
 
     A device outside the catalogue has no class known for sure: the widest bar of its kind.
     """
-    for key in spread_key(what, chip, run, work, away):
+    for key in spread_key(what, chip, run, work, away, is_seen(chip, run)):
         found = SPREADS.get(key)
         if found is not None:
             wider = 1.0 if chip.known else UNKNOWN_WIDER

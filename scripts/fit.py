@@ -15,9 +15,9 @@ import click
 import numpy as np
 
 from mathcore.chip import Chip
-from mathcore.speed import NAMES, effect_names, spread_key
+from mathcore.speed import NAMES, effect_names, group_of, spread_key
 from mathcore.terms import Run, Terms, decode_terms, prefill_terms
-from scripts.speed_rows import Case, cases_of, chip_of_case, read_rows, run_of
+from scripts.speed_rows import Case, broken, cases_of, chip_of_case, read_rows, run_of
 
 # Where each constant starts, per group of engines: (natural units, how far it may go, in logs).
 START: dict[str, tuple[float, float]] = {
@@ -68,6 +68,11 @@ USER_WEIGHT = 0.1  # of a user-submitted row
 DEVICE_WEIGHT = 8.0  # rows one device and source may count for
 # What one source cannot have measured: a desktop card at 1,000 tokens/s of an 8B model.
 ABSURD = 2.5
+LEFT_OUT_ROUNDS = 3  # from the whole fit: one device moves little
+SEEN_ROWS = 10  # clean rows that make a device "seen"
+SEEN_WIDER = 1.1  # models the fit has not met on a device it has
+CHUNK = 1500  # rows at a time; each takes a kilobyte per effect
+LEAST_SIDE, MOST_SIDE = 0.03, 3.0  # of an error bar, in logarithms
 LEAST_ROWS = 8  # fewer say nothing about a tenth percentile
 
 
@@ -127,6 +132,8 @@ def usable(fact: Fact) -> bool:
     """Rows whose circumstances we know: no drafts, nothing in the host's memory."""
     case = fact.case
     if case.speculative or case.source == "club3090":
+        return False
+    if broken(case, fact.what):
         return False
     if case.source.startswith("llmfit") and fact.what != "decode":
         return False
@@ -245,11 +252,11 @@ class Model:
 
 
 def solve(
-    model: Model, weights: np.ndarray, start: np.ndarray | None = None, until: float = 1e-5
+    model: Model, weights: np.ndarray, start: np.ndarray | None = None, rounds: int = 60
 ) -> np.ndarray:
     """Levenberg-Marquardt on Huber's loss, with the effects' freedom as a ridge.
 
-    Ends when a round gains less than `until` of the loss.
+    Ends when a round gains less than a hundred-thousandth of the loss.
     """
     theta = model.mean.copy() if start is None else start.copy()
     damping, bend = 1e-2, 2 * TYPICAL
@@ -262,7 +269,7 @@ def solve(
 
     guess, slope = model.predict(theta)
     cost = loss(guess - model.observed, theta)
-    for _ in range(60):
+    for _ in range(rounds):
         error = guess - model.observed
         pull = weights * np.minimum(1.0, bend / np.maximum(np.abs(error), 1e-12)) / TYPICAL**2
         normal = slope.T @ (slope * pull[:, None]) + np.diag(model.freedom**-2.0)
@@ -280,7 +287,7 @@ def solve(
         gain = cost - cost_trial
         theta, guess, slope, cost = trial, guess_trial, slope_trial, cost_trial
         damping = max(damping / 4, 1e-6)
-        if gain < until * cost:
+        if gain < 1e-5 * cost:
             return theta
     return theta
 
@@ -328,54 +335,112 @@ def held_out(
     An effect only the left-out rows could tell is zero: what a new device of the class would get.
     """
     freedom = zip(whole.model.mean, whole.model.freedom, strict=True)
-    everything = Model(facts, dict(zip(whole.model.names, freedom, strict=True)))
+    effects = dict(zip(whole.model.names, freedom, strict=True))
     own = np.array([key(fact) for fact in whole.model.facts])
     asked = np.array([key(fact) for fact in facts])
     error, fixed = np.zeros(len(facts)), np.zeros(len(facts))
     for group in sorted(set(asked)):
         theta = whole.theta
         if np.any(own == group):
-            theta = solve(whole.model, np.where(own == group, 0.0, whole.weights), theta, 1e-3)
+            kept = np.where(own == group, 0.0, whole.weights)
+            theta = solve(whole.model, kept, theta, LEFT_OUT_ROUNDS)
         places = asked == group
-        parts = everything.parts(theta)
+        some = Model([facts[i] for i in np.flatnonzero(places)], effects)
+        parts = some.parts(theta)
         total = sum(seconds for _, _, seconds in parts)
-        error[places] = (everything.observed - np.log(total))[places]
-        layers = sum(seconds for name, _, seconds in parts if name in FIXED)
-        fixed[places] = (layers / total)[places]
+        error[places] = some.observed - np.log(total)
+        fixed[places] = sum(seconds for name, _, seconds in parts if name in FIXED) / total
     return error, fixed
 
 
-def spreads_of(facts: list[Fact], error: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Tenth and ninetieth percentile of the held-out error, under each key with enough rows."""
+def in_sample(whole: Fitted, facts: list[Fact]) -> np.ndarray:
+    """Logarithm of measured over predicted time by the whole fit."""
+    freedom = zip(whole.model.mean, whole.model.freedom, strict=True)
+    effects = dict(zip(whole.model.names, freedom, strict=True))
+    out = np.zeros(len(facts))
+    for start in range(0, len(facts), CHUNK):
+        some = Model(facts[start : start + CHUNK], effects)
+        out[start : start + CHUNK] = some.observed - some.predict(whole.theta)[0]
+    return out
+
+
+def seen_devices(whole: Fitted) -> set[str]:
+    """Group and device of those with enough clean rows in the fit to say "seen"."""
+    counts = Counter(
+        f"{group_of(fact.run.engine)} {fact.chip.name}"
+        for fact in whole.model.facts
+        if fact.case.clean and fact.chip.name
+    )
+    return {name for name, count in counts.items() if count >= SEEN_ROWS}
+
+
+def spreads_of(
+    facts: list[Fact], held: np.ndarray, own: np.ndarray, seen: set[str]
+) -> dict[str, tuple[float, float]]:
+    """Tenth and ninetieth percentile of the error under each key with enough rows: held out for
+    devices not seen, the fit's own (a little widened) for those that were.
+    """
     groups: defaultdict[str, list[float]] = defaultdict(list)
-    for fact, value in zip(facts, error, strict=True):
-        for name in spread_key(fact.what, fact.chip, fact.run, fact.case.work, fact.step.host > 0):
+    for fact, value, inner in zip(facts, held, own, strict=True):
+        if broken(fact.case, fact.what):
+            continue
+        away = fact.step.host > 0
+        known = spread_key(fact.what, fact.chip, fact.run, fact.case.work, away, False)
+        for name in known:
             groups[name].append(float(value))
+        first = spread_key(fact.what, fact.chip, fact.run, fact.case.work, away, True)[0]
+        if first not in known and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
+            groups[first].append(float(inner) * SEEN_WIDER)
     return {
-        name: (round(float(np.quantile(values, 0.1)), 3), round(float(np.quantile(values, 0.9)), 3))
+        name: bar(float(np.quantile(values, 0.1)), float(np.quantile(values, 0.9)))
         for name, values in sorted(groups.items())
         if len(values) >= LEAST_ROWS
     }
 
 
+def bar(low: float, high: float) -> tuple[float, float]:
+    """An error bar that holds its own middle, and no more than a factor of twenty each way."""
+    return (
+        round(max(-MOST_SIDE, min(low, -LEAST_SIDE)), 3),
+        round(min(MOST_SIDE, max(high, LEAST_SIDE)), 3),
+    )
+
+
 HEAD = '''"""Constants of the speed model, written by scripts/fit; not to be edited by hand.
 
 EFFECTS are logarithms that add up to one constant (`speed.effect_names`); SPREADS the logarithms of
-measured over predicted time at the 10th and 90th percentile, on devices left out of the fit.
+measured over predicted time at the 10th and 90th percentile, on devices left out of the fit, or
+for those SEEN by it its own.
 """
 
 '''
 
 
 def write_priors(
-    out: Path, effects: dict[str, float], spreads: dict[str, tuple[float, float]]
+    out: Path,
+    effects: dict[str, float],
+    spreads: dict[str, tuple[float, float]],
+    seen: set[str],
 ) -> None:
     """The constants as a Python module."""
-    lines = [HEAD + "EFFECTS: dict[str, float] = {"]
-    lines += [f'    "{name}": {value},' for name, value in sorted(effects.items())]
-    lines += ["}  # fmt: skip", "SPREADS: dict[str, tuple[float, float]] = {"]
-    lines += [f'    "{name}": ({low}, {high}),' for name, (low, high) in sorted(spreads.items())]
-    out.write_text("\n".join(lines) + "\n}  # fmt: skip\n")
+    pairs = [f'"{name}": {value}' for name, value in sorted(effects.items())]
+    bars = [f'"{name}": ({low}, {high})' for name, (low, high) in sorted(spreads.items())]
+    lines = [HEAD + "EFFECTS: dict[str, float] = {", *_packed(pairs), "}  # fmt: skip"]
+    lines += ["SPREADS: dict[str, tuple[float, float]] = {", *_packed(bars), "}  # fmt: skip"]
+    names = [f'"{name}"' for name in sorted(seen)]
+    lines += ["SEEN: frozenset[str] = frozenset((  # group and device", *_packed(names)]
+    out.write_text("\n".join(lines) + "\n))  # fmt: skip\n")
+
+
+def _packed(items: list[str]) -> list[str]:
+    """Items as lines of at most 100 columns."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + len(item) + 2 <= 100:
+            lines[-1] += f" {item},"
+        else:
+            lines.append(f"    {item},")
+    return lines
 
 
 @click.command()
@@ -389,12 +454,15 @@ def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     facts = facts_of(cases)
     whole = fitted(facts)
     print(f"{len(facts)} facts, {len(whole.model.facts)} used, {len(refused)} rows refused")
+    print("fitted; leaving devices out ...", flush=True)
     error, fixed = held_out(whole, facts, device_key)
-    write_priors(out, whole.effects, spreads_of(facts, error))
+    seen = seen_devices(whole)
+    spreads = spreads_of(facts, error, in_sample(whole, facts), seen)
+    write_priors(out, whole.effects, spreads, seen)
     if errors is not None:
-        lines = [
-            f"{f.case.index},{f.what},{value:.5f}" for f, value in zip(facts, error, strict=True)
-        ]
+        lines = ["index,what,log_error,layer_share"]
+        for fact, value, share in zip(facts, error, fixed, strict=True):
+            lines.append(f"{fact.case.index},{fact.what},{value:.5f},{share:.4f}")
         errors.write_text("\n".join(lines) + "\n")
 
 

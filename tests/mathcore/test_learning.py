@@ -40,7 +40,7 @@ def job(model: Work, slower: float, layers_slower: float = 1.0, run: Run = RUN) 
 
 
 def test_without_jobs_the_prior_stands() -> None:
-    assert learn(CHIP, RUN, "k", []) == NOTHING
+    assert learn(CHIP, RUN, SMALL, "k", []) == NOTHING
     said, prior = learned_speed(CHIP, RUN, SMALL, "k", []), prior_speed(CHIP, RUN, SMALL)
     assert said == prior
 
@@ -74,12 +74,12 @@ def test_one_absurd_job_cannot_make_a_device_absurd(wild: float) -> None:
 
 def test_jobs_of_another_engine_teach_nothing() -> None:
     seen = [replace(job(SMALL, 2.0), run=replace(RUN, engine="vllm"))]
-    assert learn(CHIP, RUN, "k", seen).jobs == 0
+    assert learn(CHIP, RUN, SMALL, "k", seen).jobs == 0
 
 
 def test_a_job_at_another_precision_counts_for_less() -> None:
-    near = learn(CHIP, RUN, "k", [job(SMALL, 1.5)])
-    far = learn(CHIP, RUN, "k", [job(SMALL, 1.5, run=replace(RUN, bits=16.0))])
+    near = learn(CHIP, RUN, SMALL, "k", [job(SMALL, 1.5)])
+    far = learn(CHIP, RUN, SMALL, "k", [job(SMALL, 1.5, run=replace(RUN, bits=16.0))])
     assert 1.0 < far.moved < near.moved
 
 

@@ -175,4 +175,4 @@ def test_scaling_keeps_the_model_and_changes_the_bytes() -> None:
 def test_the_fitted_constants_are_there_and_their_bars_straddle_nothing_absurd() -> None:
     assert len(EFFECTS) > 50
     for low, high in SPREADS.values():
-        assert -3.0 < low <= high < 4.0
+        assert -3.0 <= low < 0.0 < high <= 3.0
