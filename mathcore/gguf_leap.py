@@ -14,6 +14,9 @@ WINDOW_BYTES = 64 << 10  # some thousand texts: enough to know the usual length
 MAX_PROBES = 40  # a real vocabulary needs five to ten
 MAX_TEXT = 2048  # no token or merge is longer; a longer one only ends the guessing
 MIN_CHAIN = 12  # texts in a row that bytes of anything else do not imitate
+# Texts tried in a window before it counts as none of ours: twice what it holds. A window of zeros
+# is one chain after another, and would be walked two thousand times.
+MAX_TRIED = 2 * WINDOW_BYTES // 8
 TIMID = 0.9  # of the estimated way: landing short costs less than landing beyond
 
 _LONG = bytes(6)
@@ -50,19 +53,23 @@ def _name(data: bytes, last: int, stop: int) -> bool:
     return b"." in text and _KEY.issuperset(text)
 
 
-def _inside(data: bytes, at: int) -> bool:
-    """A chain that began at `at` is of this array: long enough, and not all empty."""
-    texts, last, stop = _chain(data, at)
-    if texts < MIN_CHAIN or stop - at <= 8 * texts:
-        return False
-    return _cut(data, stop) or _name(data, last, stop)
-
-
 def _sync(data: bytes) -> int:
-    """Where in a window the first whole text begins; -1 where there are none."""
+    """Where in a window the first whole text begins; -1 where there are none.
+
+    Its chain is of the array if it is long enough, not all empty, and ends with the window or a
+    name.
+    """
+    tried = 0
     for at in range(min(MAX_TEXT + 8, len(data))):
-        if data[at + 2 : at + 8] == _LONG and _inside(data, at):
+        if data[at + 2 : at + 8] != _LONG:
+            continue
+        texts, last, stop = _chain(data, at)
+        long = texts >= MIN_CHAIN and stop - at > 8 * texts
+        if long and (_cut(data, stop) or _name(data, last, stop)):
             return at
+        tried += texts
+        if tried > MAX_TRIED:
+            return -1
     return -1
 
 
