@@ -238,6 +238,11 @@ class Node:
             raise RequestError("NotFound", f"no device {device!r}", "fleet devices", 404)
         return await self.emit("device_removed", found[0].device_id, {"reason": reason})
 
+    async def calibrate(self) -> list[Event]:
+        """Measure this machine's devices anew and register what was found."""
+        found = await asyncio.to_thread(self._local.registrations, self.state, True)
+        return [await self.emit("device_registered", key, fact) for key, fact in found]
+
     async def verify(self) -> VerifyReport:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, self._ledger.verify)

@@ -51,7 +51,7 @@ COMMANDS = (
     *(daemon.up, daemon.down, status.status, doctor.doctor),
     *(devices.devices, plan.plan, sweep.sweep, capacity.capacity, models.models),
     *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
-    *(bench.bench, bench.accuracy),
+    *(bench.bench, bench.calibrate, bench.accuracy),
     *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),
     *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
 )

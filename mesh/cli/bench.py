@@ -97,6 +97,26 @@ def _band(milli: Mapping[str, int] | None) -> str:
 
 
 @click.command()
+@json_option
+def calibrate(output: str) -> None:
+    """Measure this machine's memory and compute anew; `fleet bench` measures an engine on it."""
+    from mathcore.units import show_bytes
+    from mesh.config import fleet_home
+
+    events = need_daemon(fleet_home()).post("/v1/calibrate")["events"]
+    if output == "json":
+        emit_json(events)
+        return
+    rows = [
+        [facts["name"], facts["model"], f"{facts['bandwidth_bytes_per_s'] / 1e9:.1f} GB/s",
+         facts["bandwidth_basis"], f"{facts['flops'] / 1e12:.2f} TFLOPS",
+         show_bytes(facts["free_bytes"])]
+        for facts in (event["payload"] for event in events)
+    ]  # fmt: skip
+    emit_table(("DEVICE", "MODEL", "MEMORY BANDWIDTH", "BASIS", "COMPUTE", "FREE"), rows, "")
+
+
+@click.command()
 @click.option("--jobs", "each", is_flag=True, help="every job instead of the summary")
 @json_option
 def accuracy(each: bool, output: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from mathcore.catalogue import find_model
 from mesh.edge.http_guard import (
     MAX_BODY_BYTES,
     HttpRefusal,
@@ -24,7 +25,7 @@ from mesh.edge.http_guard import (
 )
 from mesh.edge.http_node import ServedMesh, ServedNode
 from mesh.edge.http_peers import MESH, mesh_routes, peer_reads, peer_routes
-from mesh.edge.http_roles import Route, local_role, peer_role
+from mesh.edge.http_roles import PEER, Route, local_role, peer_role
 from mesh.edge.http_stream import (
     NODE,
     STREAMS,
@@ -110,6 +111,7 @@ def _writes() -> list[Route]:
         Route("POST", "/v1/notes", MEMBER, post_note),
         Route("POST", "/v1/devices", RUNNER, post_device),
         Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
+        Route("POST", "/v1/calibrate", "", post_calibrate),
         Route("POST", "/v1/shutdown", "", post_shutdown),
         Route("POST", "/dispatch", MEMBER, post_dispatch),
     ]
@@ -176,8 +178,19 @@ async def get_cost(request: web.Request) -> web.Response:
 
 async def post_plan(request: web.Request) -> web.Response:
     """Where a model fits, how fast, for how much; and why not elsewhere."""
+    query = await read_body(request)
+    if PEER in request:
+        _by_name(query)
     # Ten thousand offers take longer than a heartbeat may wait.
-    return answer(await asyncio.to_thread(request.app[NODE].plan, await read_body(request)))
+    return answer(await asyncio.to_thread(request.app[NODE].plan, query))
+
+
+def _by_name(query: dict[str, object]) -> None:
+    """Another peer asks about models by name: a path or a URL would be opened on this machine."""
+    model = query.get("model")
+    if isinstance(model, str) and find_model(model) is None:
+        raise HttpRefusal(404, "UnknownModel", f"no model is called {model[:80]!r} here",
+                          "other peers' files are theirs: fleet models lists the names")
 
 
 async def post_job(request: web.Request) -> web.Response:
@@ -228,6 +241,12 @@ async def post_dispatch(request: web.Request) -> web.Response:
         raise HttpRefusal(404, "NotFound", f"no device {device_id[:80]}", "see GET /v1/devices")
     spec = {name: value for name, value in body.items() if name != "device_id"}
     return answer({"job_id": await node.submit({**spec, "on": device_id})}, 201)
+
+
+async def post_calibrate(request: web.Request) -> web.Response:
+    """Measure this machine anew."""
+    events = await request.app[NODE].calibrate()
+    return answer({"events": [event_dict(event) for event in events]})
 
 
 async def post_shutdown(request: web.Request) -> web.Response:

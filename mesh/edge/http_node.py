@@ -51,6 +51,9 @@ class ServedNode(Protocol):
     async def remove_device(self, device: str, reason: str) -> Event:
         """Take a hand-described device out of planning."""
 
+    async def calibrate(self) -> list[Event]:
+        """Measure this machine's devices anew; their registrations."""
+
     async def verify(self) -> VerifyReport:
         """Check every hash, link and signature."""
 

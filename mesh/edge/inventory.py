@@ -32,13 +32,18 @@ class LocalDevices:
         """The CPU: the device every machine has."""
         return f"{self._prefix}-cpu"
 
-    def registrations(self, state: State) -> list[tuple[str, dict[str, object]]]:
-        """(device_id, payload) of each device that is new or is not what the ledger says."""
+    def registrations(
+        self, state: State, every: bool = False
+    ) -> list[tuple[str, dict[str, object]]]:
+        """(device_id, payload) of each device that is new or is not what the ledger says.
+
+        `every`: of all of them, so that fresh readings of unchanged devices go in, too.
+        """
         machine = probe_machine(disk=self._home)
         found = [(self.primary_id, self._cpu(machine))]
         found += [(f"{self._prefix}-gpu{i}", self._gpu(machine, i))
                   for i in range(len(machine.gpus))]  # fmt: skip
-        return [(key, fact) for key, fact in found if _differs(state, key, fact)]
+        return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""

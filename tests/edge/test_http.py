@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError
+from aiohttp import ClientError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.edge import http_stream
 from mesh.edge.http import make_app
+from mesh.edge.http_roles import PEER
 from mesh.edge.store import VerifyReport
 from mesh.errors import RequestError
 from mesh.ledger.event import Event
@@ -39,9 +40,17 @@ class FakeNode:
     def record(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         seq = len(self.ledger) + 1
         event = Event(
-            id=f"evt-{seq}", timestamp="2025-06-15T15:06:40.000Z", device_id=device_id,
-            event_type=event_type, payload=payload, author="ab" * 32, seq=seq, prev="0" * 64,
-            hlc=f"{NOW + seq}-00000", sig="00" * 64, v=1,
+            id=f"evt-{seq}",
+            timestamp="2025-06-15T15:06:40.000Z",
+            device_id=device_id,
+            event_type=event_type,
+            payload=payload,
+            author="ab" * 32,
+            seq=seq,
+            prev="0" * 64,
+            hlc=f"{NOW + seq}-00000",
+            sig="00" * 64,
+            v=1,
         )
         self.ledger.append(event)
         apply(self.state, event)
@@ -65,7 +74,10 @@ class FakeNode:
         job = parse_job(spec)
         job_id = job.job_id or f"j-{len(self.ledger)}"
         fact: dict[str, object] = {
-            "job_id": job_id, "kind": "model", "model": job.model, "on": job.on
+            "job_id": job_id,
+            "kind": "model",
+            "model": job.model,
+            "on": job.on,
         }
         self.record("job_submitted", "d1", fact)
         return job_id
@@ -83,6 +95,9 @@ class FakeNode:
         if device not in self.state.devices:
             raise RequestError("NotFound", f"no device {device!r}", "", 404)
         return self.record("device_removed", device, {"reason": reason})
+
+    async def calibrate(self) -> list[Event]:
+        return [self.record("device_registered", "d", {"name": "d"})]
 
     async def verify(self) -> VerifyReport:
         return VerifyReport(ok=True, count=len(self.ledger), findings=())
@@ -118,8 +133,9 @@ async def client(node: FakeNode) -> AsyncIterator[TestClient[Any, Any]]:
         yield client
 
 
-async def refused(client: TestClient[Any, Any], method: str, path: str, status: int,
-                  **more: Any) -> dict[str, str]:
+async def refused(
+    client: TestClient[Any, Any], method: str, path: str, status: int, **more: Any
+) -> dict[str, str]:
     async with client.request(method, path, **more) as response:
         said: dict[str, str] = await response.json()
         assert (response.status, set(said)) == (status, {"code", "text", "hint"}), said
@@ -183,8 +199,12 @@ async def test_a_10_mb_body_is_413_in_our_own_words(client: TestClient[Any, Any]
 async def test_unknown_routes_methods_and_fields_are_named(client: TestClient[Any, Any]) -> None:
     await refused(client, "GET", "/v2/status", 404)
     assert "POST" in (await refused(client, "GET", "/v1/plan", 405))["hint"]
-    assert "colour" in (await refused(client, "POST", "/v1/notes", 400,
-                                      json={"text": "a", "colour": 1}))["text"]
+    assert (
+        "colour"
+        in (await refused(client, "POST", "/v1/notes", 400, json={"text": "a", "colour": 1}))[
+            "text"
+        ]
+    )
     assert "sinse" in (await refused(client, "GET", "/v1/events?sinse=1", 400))["text"]
     assert "year" in (await refused(client, "GET", "/v1/cost?by=year", 400))["text"]
     await refused(client, "POST", "/v1/plan", 400, json={"model": "m", "batch": -1})
@@ -279,3 +299,22 @@ async def test_shutdown_ends_open_streams(client: TestClient[Any, Any], node: Fa
         with suppress(ClientError):
             while await response.content.readline():
                 pass
+
+
+@pytest.mark.parametrize(
+    "model", ["/etc/passwd", "~/x.gguf", "http://127.0.0.1:1/x.gguf", "ollama:x", "no-such-model"]
+)
+async def test_another_peer_asks_about_models_by_name_only(node: FakeNode, model: str) -> None:
+    @web.middleware
+    async def from_a_peer(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[PEER] = b"k" * 32
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = make_app(node, TOKEN)
+    app.middlewares.append(from_a_peer)
+    async with TestClient(TestServer(app), headers=AUTH) as client:
+        said = await refused(client, "POST", "/v1/plan", 404, json={"model": model})
+        assert said["code"] == "UnknownModel"
+        named = await client.post("/v1/plan", json={"model": "llama-3-8b"})
+        assert named.status == 200
