@@ -42,6 +42,8 @@ def _entries(name: str, text: str) -> list[dict[str, object]]:
         found = next(iter(found.values())) if len(found) == 1 else found
     if not isinstance(found, list):
         stop(USAGE, f"{name}: holds no list of devices", f"{EXAMPLE}, or [[device]] in TOML")
+    if not found:
+        stop(USAGE, f"{name}: lists no device", EXAMPLE)
     for i, entry in enumerate(found):
         if not isinstance(entry, dict):
             stop(USAGE, f"{name}: device {i + 1} is not a table of fields", EXAMPLE)

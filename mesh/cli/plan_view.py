@@ -188,7 +188,8 @@ def _show_terms(found: Row) -> None:
             _line("in RAM", show_bytes(need["host_bytes"]))
         _line("time", brief_ms(duration["p50"]), _ends(duration, brief_ms))
         for name, ms in row["terms_ms"].items():
-            _line(f"  {name}", brief_ms(ms), _share(ms, row["terms_ms"]))
+            if ms > 0:
+                _line(f"  {name}", brief_ms(ms), _share(ms, row["terms_ms"]))
         if row["wait_ms"]:
             _line("busy for", brief_ms(row["wait_ms"]))
         _line("first token", brief_ms(row["ttft_ms"]["p50"]), _ends(row["ttft_ms"], brief_ms))

@@ -61,6 +61,7 @@ def test_toml_and_json_say_the_same(listed: Path) -> None:
     [
         ("[{", "fleet.json is not JSON"),
         ('"rig"', "holds no list of devices"),
+        ("[]", "lists no device"),
         ("[1]", "device 1 is not a table"),
         ('[{"name": "a", "gpu": "RTX 4090"}, {"name": "b", "gpu": "Q"}]', "device 2 (b)"),
         ('[{"name": "a", "gpu": "RTX 4090", "memory": "24"}]', "device 1 (a): memory: '24'"),
@@ -103,6 +104,13 @@ def test_a_limit_nothing_keeps_to_refuses_by_its_code(
     assert found.exception.exit_code == 104
     assert "It fits nowhere." in found.stdout
     assert code in found.stdout
+
+
+def test_a_short_context_leaves_room_for_a_prompt(listed: Path) -> None:
+    found = answer(listed, "--on", "duo", "--quant", "Q4_K_M", "-c", "200")
+    query = found["query"]
+    assert isinstance(query, dict)
+    assert (query["prompt_tokens"], query["tokens"]) == (1, 199)
 
 
 def test_a_limit_that_cannot_be_read_names_its_field(listed: Path) -> None:
