@@ -134,7 +134,7 @@ def parse_fleet(entries: Sequence[Mapping[str, object]]) -> dict[str, dict[str, 
     found: dict[str, dict[str, object]] = {}
     for i, entry in enumerate(entries):
         name = entry.get("name")
-        where = f"device {i + 1}" + (f" ({name[:40]})" if isinstance(name, str) and name else "")
+        where = f"device {i + 1}" + (f" ({name[:40]!r})" if isinstance(name, str) and name else "")
         try:
             device_id, payload = parse_device(entry)
         except RequestError as error:
