@@ -38,7 +38,7 @@ START: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 # How far an effect below the group may move a constant, in logarithms, by its depth.
 CLASS_SD: dict[str, float] = {"eta": 0.3, "tau": 0.7, "mfu": 0.6}
-ARCH_SD: dict[str, float] = {"eta": 0.08, "tau": 0.3, "mfu": 0.3, "pass": 0.3}
+ARCH_SD: dict[str, float] = {"eta": 0.04, "tau": 0.15, "mfu": 0.3, "pass": 0.3}
 OTHER_SD = 0.4
 # Only these differ by what; the rest would be fitting noise.
 BY_ARCH = ("eta", "tau", "mfu", "pass", "hop", "link")
