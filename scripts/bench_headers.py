@@ -62,9 +62,11 @@ def write_70b(path: Path) -> None:
             f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset))  # fmt: skip
         offset += -(-tensor.columns * tensor.rows // block * size // 32) * 32
     data = _file(keys, tensors)
-    path.write_bytes(data)
+    start = -(-len(data) // 32) * 32
+    # Weights are no zeros where the reader may look for the tokenizer's end.
+    path.write_bytes(data.ljust(start, b"\0") + random.Random(3).randbytes(4 << 20))
     with path.open("r+b") as file:
-        file.truncate(-(-len(data) // 32) * 32 + offset)
+        file.truncate(start + offset)
 
 
 def write_hostile(folder: Path) -> list[Path]:
