@@ -7,6 +7,7 @@ a 70B one takes.
 """
 
 from dataclasses import dataclass
+from math import exp, log
 from typing import final
 
 from mathcore.chip import Chip
@@ -17,7 +18,7 @@ from mathcore.work import Work
 
 # How many jobs the prior is worth, per factor: between 0.05 and 0.4 the error left on a device's
 # other models hardly depends on it (scripts/accuracy speed-report).
-RIDGE = 0.1
+RIDGE = 0.2
 # A job at other weights' precision says less about this one's kernels.
 OTHER_BITS_WEIGHT = 0.4
 # Routed experts are other kernels than dense layers.
@@ -88,11 +89,14 @@ def ridge(jobs: list[tuple[float, float, float]]) -> tuple[float, float]:
     """(factor on bytes, factor per layer) of jobs given as (a, b, weight).
 
     a and b are the prior's seconds over the measured ones: a x moved + b x layers should be 1.
+    Errors are relative to the geometric mean of both, so that a device three times slower than its
+    class is learned as readily as one three times faster.
     """
     aa, ab, bb, at, bt = RIDGE, 0.0, RIDGE, RIDGE, RIDGE
     for a, b, weight in jobs:
-        aa, ab, bb = aa + weight * a * a, ab + weight * a * b, bb + weight * b * b
-        at, bt = at + weight * a, bt + weight * b
+        share = weight / (a + b)
+        aa, ab, bb = aa + share * a * a, ab + share * a * b, bb + share * b * b
+        at, bt = at + share * a, bt + share * b
     scale = aa * bb - ab * ab  # at least RIDGE squared
     return _bounded((at * bb - bt * ab) / scale), _bounded((bt * aa - at * ab) / scale)
 
@@ -112,7 +116,7 @@ def learn(chip: Chip, run: Run, work: Work, key: str, seen: list[Observation]) -
             same = same or job.key == key
         if job.first_s > 0.0:
             share = prompt_s(prefill_terms(chip, job.run, job.work), rates) / job.first_s
-            top, bottom = top + weight * share, bottom + weight * share * share
+            top, bottom = top + weight, bottom + weight * share
             prompts += 1
     if not steps:
         return Learned(prompts=_bounded(top / bottom), prompt_jobs=prompts)
@@ -121,6 +125,22 @@ def learn(chip: Chip, run: Run, work: Work, key: str, seen: list[Observation]) -
         moved=bytes_factor, layers=layers_factor, prompts=_bounded(top / bottom),
         jobs=len(steps), prompt_jobs=prompts, same=same,
     )  # fmt: skip
+
+
+# Jobs of the very same model and quantisation: how many the learned rates are worth beside them.
+SAME_RIDGE = 0.25
+
+
+def measured_factor(
+    chip: Chip, rates: Rates, key: str, engine: str, seen: list[Observation]
+) -> float:
+    """What the learned rates miss of this very model, from the jobs that ran it."""
+    total, jobs = 0.0, 0
+    for job in seen:
+        if job.key == key and job.run.engine == engine and job.step_s > 0.0:
+            total += log(job.step_s / step_s(decode_terms(chip, job.run, job.work), rates))
+            jobs += 1
+    return _bounded(exp(total / (jobs + SAME_RIDGE)))
 
 
 def applied(rates: Rates, learned: Learned) -> Rates:
@@ -165,16 +185,18 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
     cold = predict(chip, run, work, rates, basis_of(learned, f"prior: {name}"))
     if learned.jobs == 0 and learned.prompt_jobs == 0:
         return cold
-    warm = predict(chip, run, work, applied(rates, learned), cold.basis)
+    better = applied(rates, learned)
+    warm = predict(chip, run, work, better, cold.basis)
+    miss = measured_factor(chip, better, key, run.engine, seen) if learned.same else 1.0
     share = MEASURED_ERROR if learned.same else LEARNED_ERROR
     step_share = share if learned.jobs else 1.0
     prompt_share = share if learned.prompt_jobs else 1.0
     before = cold.first_s.p50 + cold.step_s.p50 * run.generated
-    after = cold.first_s.p50 * learned.prompts + warm.step_s.p50 * run.generated
+    after = cold.first_s.p50 * learned.prompts + warm.step_s.p50 * miss * run.generated
     return Speed(
-        step_s=_narrowed(warm.step_s, step_share),
+        step_s=_narrowed(_times(warm.step_s, miss), step_share),
         first_s=_narrowed(_times(cold.first_s, learned.prompts), prompt_share),
-        decode_tps=_narrowed(warm.decode_tps, step_share),
+        decode_tps=_narrowed(_times(warm.decode_tps, 1.0 / miss), step_share),
         prefill_tps=_narrowed(_times(cold.prefill_tps, 1.0 / learned.prompts), prompt_share),
         total_tps=_narrowed(_times(cold.total_tps, before / after), step_share),
         terms=warm.terms, basis=cold.basis,

@@ -165,12 +165,29 @@ def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool, seen: bo
     return first + [f"{what} {group} {kind}", f"{what} {kind}"]
 
 
+_FOUND: dict[tuple[object, ...], tuple[float, float]] = {}  # bars already looked up
+FOUND_MOST = 4096  # flags and engines are few; this only bounds mistakes
+
+
 def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[float, float]:
     """Logarithms of measured over predicted time at the 10th and 90th percentile.
 
     A device outside the catalogue has no class known for sure: the widest bar of its kind.
     """
-    for key in spread_key(what, chip, run, work, away, is_seen(chip, run)):
+    key: tuple[object, ...] = (
+        what, chip.klass, chip.known, work.basis == "size", away, run.engine, run.flags
+    )  # fmt: skip
+    found = _FOUND.get(key)
+    if found is None:
+        if len(_FOUND) >= FOUND_MOST:
+            _FOUND.clear()
+        found = _spread(what, chip, run, work, away)
+        _FOUND[key] = found
+    return found
+
+
+def _spread(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[float, float]:
+    for key in spread_key(what, chip, run, work, away):
         found = SPREADS.get(key)
         if found is not None:
             wider = 1.0 if chip.known else UNKNOWN_WIDER

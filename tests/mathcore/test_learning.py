@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathcore.catalogue import find_model
-from mathcore.chip import chip_of_facts
+from mathcore.chip import Chip, chip_of_facts
 from mathcore.hardware import lookup_gpu
 from mathcore.learning import NOTHING, Observation, applied, learn, learned_speed
 from mathcore.speed import prior_speed, rates_of, step_s
@@ -107,3 +107,19 @@ def test_factors_move_the_rates_they_are_named_after() -> None:
     assert moved.eta == rates.eta / 2
     assert moved.tau_s == rates.tau_s * 3
     assert moved.mfu == rates.mfu
+
+
+def test_a_model_that_ran_here_is_expected_as_it_ran_however_far_from_its_class() -> None:
+    card = Chip(klass="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
+    run = Run(prompt=512, generated=128, depth=576.0, bits=4.9)
+    work = Work(
+        layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9
+    )
+    cold = learned_speed(card, run, work, "m", [])
+    for slower in (0.4, 3.0, 6.0):
+        took = cold.step_s.p50 * slower
+        seen = [Observation(device="d", key="m", run=run, work=work, step_s=took)] * 3
+        warm = learned_speed(card, run, work, "m", seen)
+        assert warm.basis == "measured"
+        assert warm.step_s.p10 < took < warm.step_s.p90
+        assert abs(warm.step_s.p50 / took - 1) < 0.15
