@@ -35,8 +35,8 @@ TYPE_NAMES: dict[int, str] = {
     41: "Q1_0", 42: "Q2_0",
 }  # fmt: skip
 
-# general.file_type of a GGUF file (enum llama_ftype). llama.cpp's NVFP4 is GGUF-NVFP4 here: the bare
-# name is the safetensors format of the same blocks (mathcore.quant_formats).
+# general.file_type of a GGUF file (enum llama_ftype). llama.cpp's NVFP4 is GGUF-NVFP4 here: the
+# bare name is the safetensors format of the same blocks (mathcore.quant_formats).
 FILE_TYPES: dict[int, str] = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
     11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",

@@ -91,8 +91,8 @@ CPUS: tuple[GpuFacts, ...] = tuple(_facts(PROCESSORS))
 
 # Words that say who made or packaged a device, not which one it is.
 _NOISE: frozenset[str] = frozenset(
-    "nvidia geforce amd radeon instinct tesla gpu generation graphics generations workstation edition"
-    " hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam unified memory aws google"
+    "nvidia geforce amd radeon instinct tesla gpu generation graphics generations workstation"
+    " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam unified memory aws google"
     " habana accelerator cpu processor ws series the core cores jetson agx data center raspberry"
     " sambanova mobile max-q".split()
 )  # fmt: skip
@@ -207,9 +207,10 @@ def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
 
 def _holds(wanted: list[str], known: list[str]) -> bool:
     for word in known:
-        if word not in wanted and word not in ("rtx", "gtx", "apple"):
-            if word != "rx" or len(known[-1]) == 3 or len(known[1]) == 3:
-                return False
+        dropped = word in ("rtx", "gtx", "apple")  # words people leave out
+        old_rx = word == "rx" and len(known[-1]) != 3 and len(known[1]) != 3
+        if word not in wanted and not dropped and not old_rx:
+            return False
     return True
 
 
@@ -247,9 +248,9 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
 def _find(wanted: list[str], strict: bool) -> GpuFacts | None:
     """The row; an A100 or A800 of unstated size is the 80 GB one, of which far more were sold."""
     found = _best(wanted, strict)
-    if found is None and ("a100" in wanted or "a800" in wanted):
-        if not any([_is_size(word) for word in wanted]):
-            return _best(wanted + ["80gb"], strict)
+    unstated = not any([_is_size(word) for word in wanted])
+    if found is None and unstated and ("a100" in wanted or "a800" in wanted):
+        return _best([*wanted, "80gb"], strict)
     return found
 
 

@@ -1,4 +1,4 @@
-"""AMD, Apple, Intel and other accelerators, and processors; `hardware` says what the columns are."""
+"""AMD, Apple, Intel and other accelerators, and processors; `hardware` explains the columns."""
 
 AMD = """
 RX 580|gddr|polaris|4,8|256|6.2|6.2||||185||spec

@@ -1,4 +1,4 @@
-"""What each kind of hardware can do with a model: every layout sized and timed, the beaten dropped."""
+"""What each kind of hardware can do with a model: layouts sized and timed, the beaten dropped."""
 
 import math
 from typing import final

@@ -175,7 +175,7 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
     A device outside the catalogue has no class known for sure: the widest bar of its kind.
     """
     key: tuple[object, ...] = (
-        what, chip.klass, chip.known, work.basis == "size", away, run.engine, run.flags
+        what, chip.name, chip.klass, chip.known, work.basis == "size", away, run.engine, run.flags
     )  # fmt: skip
     found = _FOUND.get(key)
     if found is None:
@@ -187,7 +187,7 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
 
 
 def _spread(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[float, float]:
-    for key in spread_key(what, chip, run, work, away):
+    for key in spread_key(what, chip, run, work, away, is_seen(chip, run)):
         found = SPREADS.get(key)
         if found is not None:
             wider = 1.0 if chip.known else UNKNOWN_WIDER

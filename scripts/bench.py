@@ -33,10 +33,28 @@ def cold(home: Path, *words: str) -> Callable[[], object]:
 def fill(home: Path) -> None:
     """A ledger of three devices and EVENTS notes."""
     env = os.environ | {"FLEET_HOME": str(home)}
-    for name, gpu, memory in (("rig", "RTX 4090", "24GiB"), ("lab", "A100 80GB", "80GB"),
-                              ("den", "RTX 3090", "24GiB")):
-        subprocess.run([sys.executable, "-m", "mesh", "devices", "add", name, "--gpu", gpu,
-                        "--memory", memory], env=env, check=True, stdout=subprocess.DEVNULL)
+    for name, gpu, memory in (
+        ("rig", "RTX 4090", "24GiB"),
+        ("lab", "A100 80GB", "80GB"),
+        ("den", "RTX 3090", "24GiB"),
+    ):
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "mesh",
+                "devices",
+                "add",
+                name,
+                "--gpu",
+                gpu,
+                "--memory",
+                memory,
+            ],
+            env=env,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     from mesh.edge.store import Ledger
 
     ledger = Ledger.open(home)
