@@ -93,7 +93,8 @@ CPUS: tuple[GpuFacts, ...] = tuple(_facts(PROCESSORS))
 _NOISE: frozenset[str] = frozenset(
     "nvidia geforce amd radeon instinct tesla gpu generation graphics generations workstation"
     " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam"
-    " unified memory aws google habana accelerator cpu processor ws series the core cores jetson agx data center raspberry"
+    " unified memory aws google habana accelerator cpu processor ws series the core cores jetson"
+    " agx data center raspberry"
     " sambanova mobile max-q".split()
 )  # fmt: skip
 # Words that may be left over: a socket, a size, a count of processor cores.
