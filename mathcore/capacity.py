@@ -8,7 +8,7 @@ from typing import final
 from mathcore.footprint import ContextShape, Footprint
 from mathcore.llamacpp import footprint
 from mathcore.llamacpp_cache import CELL_PAD
-from mathcore.llamacpp_offload import ALL_LAYERS, Placing, placed_footprint
+from mathcore.llamacpp_offload import ALL_LAYERS, Placing, Sums, placed_footprint
 from mathcore.mlx import MlxShape, mlx_footprint
 from mathcore.model import ModelSpec
 from mathcore.vllm import VllmShape, block_count, pages
@@ -105,7 +105,7 @@ def best_quant(
 class Split:
     """A llama.cpp run on cards with these free bytes and the rest in host memory."""
 
-    __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "weights")
+    __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "sums", "weights")
 
     def __init__(
         self, spec: ModelSpec, weights: Weights, shape: ContextShape,
@@ -116,10 +116,11 @@ class Split:
         self.shape = shape
         self.free_bytes = free_bytes
         self.host_free_bytes = host_free_bytes
+        self.sums = Sums(spec, weights, shape)
 
     def need(self, on_gpu: int, off_experts: int) -> Footprint:
         placing = Placing(gpu_layers=on_gpu, cpu_experts=off_experts, split=self.free_bytes)
-        return placed_footprint(self.spec, self.weights, self.shape, placing)
+        return placed_footprint(self.spec, self.weights, self.shape, placing, self.sums)
 
     def over(self, need: Footprint) -> int:
         """Bytes the fullest card lacks; 0 or less when all have room."""

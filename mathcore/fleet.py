@@ -16,7 +16,7 @@ class Limits:
     Times are held against the p90 and rates against the p10: a promise kept nine times in ten.
     """
 
-    max_latency_ms: int | None = None  # from the start to the last token
+    max_latency_ms: int | None = None  # from loaded to the last token
     max_ttft_ms: int | None = None  # from the end of loading to the first token
     deadline_ms: int | None = None  # from now to the last token: waiting and loading count
     min_tokens_per_s: float | None = None  # of one sequence

@@ -36,10 +36,10 @@ def _late(device: DeviceSpec, what: str, took: float, allowed: int | None) -> Re
 
 
 def late_refusal(
-    limits: Limits, device: DeviceSpec, duration_ms: Band, first_ms: Band
+    limits: Limits, device: DeviceSpec, duration_ms: Band, answer_ms: Band, first_ms: Band
 ) -> Refusal | None:
-    """Whether it takes too long: altogether, to the first token, or to the deadline."""
-    no = _late(device, "takes", duration_ms.p90, limits.max_latency_ms)
+    """Whether it takes too long: once loaded, to the first token, or to the deadline."""
+    no = _late(device, "answers in", answer_ms.p90, limits.max_latency_ms)
     if no is None:
         no = _late(device, "first token takes", first_ms.p90, limits.max_ttft_ms)
     if no is None:

@@ -48,8 +48,34 @@ def card_of(i: int, layers: int, placing: Placing) -> int:
 
 
 @final
+class Sums:
+    """Bytes of the first layers, added up once, so that any range of them costs a subtraction."""
+
+    __slots__ = ("caches", "experts", "inside", "layers", "spec", "weights", "weights_sum")
+
+    def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
+        caches = layer_cache_bytes(plan_of(spec), shape)
+        self.spec = spec
+        self.weights = weights
+        self.layers = len(spec.layers)
+        self.weights_sum = [0]
+        self.experts = [0]
+        self.caches = [0]
+        for i in range(self.layers):
+            self.weights_sum.append(self.weights_sum[i] + weights.layer_bytes[i])
+            self.experts.append(self.experts[i] + weights.expert_bytes[i])
+            self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
+        self.inside = self.weights_sum[self.layers]
+
+    def outside(self, on_card: bool) -> int:
+        """What lies in no layer and in no input table; a tied output is a copy on a card."""
+        size = self.weights.total_bytes - self.inside - self.weights.host_bytes
+        return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
+
+
+@final
 class Shares:
-    """Bytes by place while they are added up."""
+    """Bytes by place: of each card, and of host memory."""
 
     __slots__ = ("caches", "host_caches", "host_weights", "layers", "weights")
 
@@ -60,48 +86,63 @@ class Shares:
         self.host_weights = 0
         self.host_caches = 0
 
-    def add(self, card: int, weights: int, cache: int) -> None:
-        if card < 0:
-            self.host_weights += weights
-            self.host_caches += cache
-        else:
-            self.weights[card] += weights
-            self.caches[card] += cache
-            self.layers[card] += 1
+    def add(self, sums: Sums, card: int, low: int, high: int, off: int) -> None:
+        """Layers low to high on a card, the experts of those below `off` in host memory."""
+        moved = max(low, min(high, off))
+        experts = sums.experts[moved] - sums.experts[low]
+        self.weights[card] += sums.weights_sum[high] - sums.weights_sum[low] - experts
+        self.host_weights += experts
+        self.caches[card] += sums.caches[high] - sums.caches[low]
+        self.layers[card] += high - low
 
 
-def _shares(spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing) -> Shares:
-    count = len(spec.layers)
-    caches = layer_cache_bytes(plan_of(spec), shape)
+def _bounds(count: int, placing: Placing) -> list[int]:
+    """Where each card's layers begin, and the end (`count` + 1: the output layer is one more).
+
+    Card c takes layer i when (i - first) x all shares lies below its cumulated share x taken.
+    """
+    wanted = count + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
+    taken = min(wanted, count + 1)
+    first = count + 1 - taken
+    total = sum(placing.split)
+    out, before = [first], 0
+    for share in placing.split:
+        before += share
+        out.append(first + (before * taken + total - 1) // total)
+    out[-1] = count + 1
+    return out
+
+
+def _shares(sums: Sums, placing: Placing) -> Shares:
+    count = sums.layers
     out = Shares(len(placing.split))
-    for i in range(count):
-        card = card_of(i, count, placing)
-        size = weights.layer_bytes[i]
-        if card >= 0 and i < placing.cpu_experts:
-            out.host_weights += weights.expert_bytes[i]
-            size -= weights.expert_bytes[i]
-        out.add(card, size, caches[i] if i < len(caches) else 0)
-    inside = 0
-    for size in weights.layer_bytes:
-        inside += size
-    last = card_of(count, count, placing)
-    outside = weights.total_bytes - inside - weights.host_bytes
-    if last >= 0 and weights.tied:
-        outside += weights.output_bytes  # a copy beside the host's table
-    out.add(last, outside, 0)
-    out.host_weights += weights.host_bytes
+    bounds = _bounds(count, placing)
+    out.host_weights = sums.weights_sum[min(bounds[0], count)] + sums.weights.host_bytes
+    out.host_caches = sums.caches[min(bounds[0], count)]
+    for card in range(len(placing.split)):
+        low, high = min(bounds[card], count), min(bounds[card + 1], count)
+        out.add(sums, card, low, high, placing.cpu_experts)
+        if bounds[card] <= count < bounds[card + 1]:  # the output layer's card
+            out.weights[card] += sums.outside(True)
+            out.layers[card] += 1
+    if bounds[0] > count:
+        out.host_weights += sums.outside(False)
     return out
 
 
 def placed_footprint(
-    spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing
-) -> Footprint:
-    """Terms over all cards, bytes of each card in `cards`, and what host memory holds."""
+    spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing,
+    sums: Sums | None = None,
+) -> Footprint:  # fmt: skip
+    """Terms over all cards, bytes of each card in `cards`, and what host memory holds.
+
+    `sums` spares adding the layers up again for another placing of the same.
+    """
     if not placing.split or min(placing.split) < 0 or max(placing.split) == 0:
         raise CardError("split", "needs a share above 0 for at least one card")
     if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
         raise CardError("gpu_layers", "and cpu_experts must not be negative")
-    shares = _shares(spec, weights, shape, placing)
+    shares = _shares(Sums(spec, weights, shape) if sums is None else sums, placing)
     scratch = compute_bytes(spec, shape)
     cards: list[int] = []
     held, caches, used = 0, 0, 0

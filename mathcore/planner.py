@@ -114,7 +114,7 @@ def score(query: Query, option: Option, cost: float) -> float:
 def _broken(query: Query, device: DeviceSpec, option: Option) -> Refusal | None:
     """The first limit this option breaks here."""
     limits = query.limits
-    no = late_refusal(limits, device, option.duration_ms, option.first_ms)
+    no = late_refusal(limits, device, option.duration_ms, option.answer_ms, option.first_ms)
     if no is None:
         each = query.tokens / option.timed.rest_s.p90 if option.timed.rest_s.p90 > 0.0 else 0.0
         no = rate_refusal(limits, device, each)

@@ -26,7 +26,9 @@ NATS_WEIGHT = 40.0
 class Option:
     """A layout that fits, timed: everything about it but a device's price."""
 
-    __slots__ = ("duration_ms", "first_ms", "layout", "nats", "quality", "timed", "worth")
+    __slots__ = (
+        "answer_ms", "duration_ms", "first_ms", "layout", "nats", "quality", "timed", "worth",
+    )  # fmt: skip
 
     def __init__(self, layout: Layout, timed: Estimate) -> None:
         self.layout = layout
@@ -35,6 +37,7 @@ class Option:
         self.quality = math.exp(-self.nats)
         self.worth = math.exp(NATS_WEIGHT * self.nats)
         self.first_ms = _ms([timed.first_s])
+        self.answer_ms = _ms([timed.first_s, timed.rest_s])
         self.duration_ms = _ms([timed.load_s, timed.first_s, timed.rest_s])
 
 

@@ -19,7 +19,7 @@ _SHAPE: Final = (
     click.option("--kv-type", metavar="TYPE", help="cache as f16, q8_0 …; auto tries 8 bits too"),
 )
 _LIMITS: Final = (
-    click.option("--max-latency", metavar="TIME", help="ends within, nine times in ten: 30s, 5m"),
+    click.option("--max-latency", metavar="TIME", help="answers within, loading aside: 30s, 5m"),
     click.option("--ttft", metavar="TIME", help="first token within: 500ms, 2s"),
     click.option("--min-tps", metavar="N", help="tokens a second of each sequence, at least"),
     click.option("--deadline", metavar="TIME", help="ends within, waiting and loading included"),

@@ -89,11 +89,20 @@ def test_less_than_a_gib_to_spare_is_tight() -> None:
 def test_a_deadline_is_held_against_p90() -> None:
     free = only(plan(query(quant="Q4_K_M"), [A100]))
     limit = int(free.duration_ms.p50) + 1
-    late = plan(query(quant="Q4_K_M", limits=Limits(max_latency_ms=limit)), [A100])
+    late = plan(query(quant="Q4_K_M", limits=Limits(deadline_ms=limit)), [A100])
     assert [refusal.code for refusal in late.refusals] == ["TooSlow"]
     limit = int(free.duration_ms.p90) + 1
-    kept = plan(query(quant="Q4_K_M", limits=Limits(max_latency_ms=limit)), [A100])
+    kept = plan(query(quant="Q4_K_M", limits=Limits(deadline_ms=limit)), [A100])
     assert len(kept.placements) == 1
+
+
+def test_a_latency_counts_from_loaded_and_a_deadline_from_now() -> None:
+    free = only(plan(query(quant="Q4_K_M"), [A100]))
+    load_ms = dict(free.terms)["load"] * 1000
+    between = int(free.duration_ms.p90 - load_ms)
+    assert plan(query(quant="Q4_K_M", limits=Limits(max_latency_ms=between)), [A100]).placements
+    late = plan(query(quant="Q4_K_M", limits=Limits(deadline_ms=between)), [A100])
+    assert late.placements == ()
 
 
 def test_the_cheapest_comes_first() -> None:
