@@ -17,10 +17,6 @@ PCIE_BYTES_PER_S = 25_000_000_000
 # Dual-channel DDR4-3200 of a host nobody measured, as programs reach it.
 RAM_BYTES_PER_S = 40_000_000_000
 
-# The classes whose constants are fitted apart; every architecture within one is a small deviation.
-CLASSES: tuple[str, ...] = (
-    "gddr", "hbm", "apple", "radeon", "instinct", "unified", "igpu", "arc", "accelerator", "cpu",
-)  # fmt: skip
 _NVIDIA: tuple[str, ...] = ("pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell")
 # Processors' own graphics: ordinary DDR shared with the cores, no cache of its own.
 _IGPU_BYTES_PER_S = 200_000_000_000

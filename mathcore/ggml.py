@@ -50,11 +50,3 @@ FILE_TYPES: dict[int, str] = {
 CACHE_TYPES: tuple[str, ...] = (
     "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1",
 )  # fmt: skip
-
-
-def row_bytes(type_name: str, elements: int) -> int:
-    """Bytes of one row; ValueError if the row is not a whole number of blocks."""
-    per_block, size = BLOCKS[type_name]
-    if elements % per_block != 0:
-        raise ValueError(f"{elements} elements are no whole number of {type_name} blocks")
-    return elements // per_block * size

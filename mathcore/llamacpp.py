@@ -29,7 +29,6 @@ from mathcore.weights import Weights
 # every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
-BUILDS = (LIBRARY, SERVER)
 _PLANS: dict[int, CachePlan] = {}  # by id of the spec they hold
 PLANS_MOST = 256  # a catalogue's worth
 

@@ -48,11 +48,6 @@ def energy_nusd(watts: int, duration_ms: int, tariff_nusd_per_kwh: int) -> int:
     return _round(watts * duration_ms * tariff_nusd_per_kwh, 1000 * HOUR_MS)
 
 
-def joules_nusd(joules: int, tariff_nusd_per_kwh: int) -> int:
-    """Electricity for a measured energy; one kWh is 3,600,000 J."""
-    return _round(joules * tariff_nusd_per_kwh, 3_600_000)
-
-
 def cost_nusd(rate: Rate, duration_ms: int) -> int:
     """Cost of `duration_ms`, exact and rounded half up once, at the end."""
     if rate.hourly_nusd > 0:

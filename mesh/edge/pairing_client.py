@@ -211,13 +211,3 @@ def _bytes(value: object) -> bytes:
 def describe(host: Host) -> str:
     """Who let us in, for a person to compare."""
     return f"{host.welcome.name} ({peer_id(host.key)})"
-
-
-async def wait_for_yes(me: Self, at: Address, every_s: float, tries: int) -> Host | None:
-    """Ask until a person says yes; None after `tries` times."""
-    for _ in range(tries):
-        _, host = await ask(me, at)
-        if host is not None:
-            return host
-        await asyncio.sleep(every_s)
-    return None
