@@ -32,7 +32,7 @@ def test_parameters_are_those_published(name: str, resident: int, active: int) -
     assert (spec.parameters, spec.active_parameters) == (resident, active)
 
 
-# llama.cpp's own logs: DeepSeek from ggml-org/llama.cpp#11446 and ikawrakow/ik_llama.cpp#259; states
+# llama.cpp's own logs: DeepSeek from ggml-org/llama.cpp#11446 and ik_llama.cpp#259; states
 # of Jamba and Qwen3.5 from llama_memory_recurrent; Gemma 3 from llama_kv_cache, both its caches.
 @pytest.mark.parametrize(
     ("name", "context", "sequences", "kv_type", "cache", "state"),
