@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.answer import Layout
-from mathcore.chip import chip_of
+from mathcore.chip import Chip
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
 from mathcore.interval import Band, time_band
 from mathcore.learning import Observation, learned_speed
 from mathcore.llamacpp_offload import ALL_LAYERS
 from mathcore.model import ModelSpec
+from mathcore.speed import prior_speed
 from mathcore.terms import SERVERS, Run
 from mathcore.weights import Weights
 from mathcore.work import Work
@@ -76,12 +77,15 @@ def key_of(model: str, quant: str) -> str:
 
 
 def estimate(
-    query: Query, device: DeviceSpec, layout: Layout, weights: Weights, work: Work,
+    query: Query, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
     seen: list[Observation],
 ) -> Estimate:  # fmt: skip
-    """The times of a layout that fits; `seen` are finished jobs of this device."""
+    """The times of a layout that fits; `chip` is the device's, `seen` its finished jobs."""
     run = run_of(query, device, layout, weights)
-    speed = learned_speed(chip_of(device), run, work, key_of(query.model.name, layout.quant), seen)
+    if seen:
+        speed = learned_speed(chip, run, work, key_of(query.model.name, layout.quant), seen)
+    else:
+        speed = prior_speed(chip, run, work)
     load = START_S + weights.total_bytes / LOAD_BYTES_PER_S
     tokens = float(query.tokens)
     step = speed.step_s

@@ -4,6 +4,7 @@ import math
 from typing import final
 
 from mathcore.answer import Layout
+from mathcore.chip import chip_of
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.estimate import Estimate, estimate
@@ -176,7 +177,7 @@ class Search:
 
     def _search(self, device: DeviceSpec) -> Answers:
         answers = Answers()
-        seen = self.seen.get(device.device_id, [])
+        seen, chip = self.seen.get(device.device_id, []), chip_of(device)
         for engine in ENGINES:
             if engine not in device.engines or self.query.engine not in (None, engine):
                 continue
@@ -189,7 +190,9 @@ class Search:
                     room = Room(self.query, device, engine, quant, kv_type, weights)
                     for layout in room.layouts():
                         if layout.fits:
-                            timed = estimate(self.query, device, layout, weights, work, seen)
+                            timed = estimate(
+                                self.query, device, chip, layout, weights, work, seen
+                            )
                             answers.options.append(Option(layout, timed))
                         else:
                             answers.note(layout)
