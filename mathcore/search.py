@@ -4,7 +4,7 @@ import math
 from typing import final
 
 from mathcore.answer import Layout
-from mathcore.chip import chip_of
+from mathcore.chip import Chip, chip_of
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.estimate import Estimate, estimate
@@ -124,6 +124,7 @@ class Search:
         self.seen = seen  # finished jobs by device
         self.weighed: dict[str, Weights | None] = {}
         self.works: dict[str, Work] = {}
+        self.timings: dict[tuple[object, ...], Estimate] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
 
     def quants(self, engine: str) -> list[str]:
@@ -175,6 +176,24 @@ class Search:
             self.works[quant] = found
         return found
 
+    def timing(
+        self, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
+        seen: list[Observation],
+    ) -> Estimate:  # fmt: skip
+        """The layout's times: the same on like hardware, however much of its memory is free."""
+        if seen:
+            return estimate(self.query, device, chip, layout, weights, work, seen)
+        key: tuple[object, ...] = (
+            device.kind, device.model, device.bandwidth_bytes_per_s, device.bandwidth_basis,
+            device.flops, device.ram_bandwidth_bytes_per_s, layout.engine, layout.quant,
+            layout.kv_type, layout.cards, layout.gpu_layers, layout.cpu_experts,
+        )  # fmt: skip
+        found = self.timings.get(key)
+        if found is None:
+            found = estimate(self.query, device, chip, layout, weights, work, seen)
+            self.timings[key] = found
+        return found
+
     def _search(self, device: DeviceSpec) -> Answers:
         answers = Answers()
         seen, chip = self.seen.get(device.device_id, []), chip_of(device)
@@ -190,9 +209,7 @@ class Search:
                     room = Room(self.query, device, engine, quant, kv_type, weights)
                     for layout in room.layouts():
                         if layout.fits:
-                            timed = estimate(
-                                self.query, device, chip, layout, weights, work, seen
-                            )
+                            timed = self.timing(device, chip, layout, weights, work, seen)
                             answers.options.append(Option(layout, timed))
                         else:
                             answers.note(layout)
