@@ -94,7 +94,7 @@ class Hparams:
         return self.tensors.get(f"blk.{i}.{name}.weight")
 
 
-def _width(h: Hparams, i: int, name: str) -> int:
+def width_of(h: Hparams, i: int, name: str) -> int:
     """Rows a down projection takes in: the width of its feed-forward; 0 when there is none."""
     tensor = h.shape(i, name)
     return 0 if tensor is None else tensor.columns
@@ -117,17 +117,17 @@ def make_layer(
     k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if near else (h.k_dim, h.v_dim)
     kv_heads = h.kv_heads[i]
     kept = kv_heads if caches else 0
-    wide = _width(h, i, "ffn_down_exps")
+    wide = width_of(h, i, "ffn_down_exps")
     return Layer(
         kind=kind,
         heads=h.heads[i], kv_heads=kv_heads, head_dim=k_dim, v_head_dim=v_dim,
         k_elements=kept * k_dim, v_elements=kept * v_dim,
         window=window if near else 0, reads=reads,
-        feed_forward=_width(h, i, "ffn_down"),
+        feed_forward=width_of(h, i, "ffn_down"),
         experts=h.experts if wide > 0 else 0,
         experts_used=h.experts_used[i] if wide > 0 else 0,
         expert_feed_forward=wide,
-        shared_feed_forward=_width(h, i, "ffn_down_shexp"),
+        shared_feed_forward=width_of(h, i, "ffn_down_shexp"),
     )  # fmt: skip
 
 

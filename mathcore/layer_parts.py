@@ -2,16 +2,10 @@
 
 from collections.abc import Callable
 
-from mathcore.hparams import Hparams
+from mathcore.hparams import Hparams, width_of
 from mathcore.model import Layer, State
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
-
-
-def _wide(h: Hparams, i: int, name: str) -> int:
-    """Columns of a tensor of layer i: what its down projection takes in; 0 when it has none."""
-    tensor = h.shape(i, name)
-    return 0 if tensor is None else tensor.columns
 
 
 def build(
@@ -27,16 +21,16 @@ def build(
     v_dim: int = 0,
 ) -> Layer:
     """Layer i with the numbers it caches per token and the feed-forward its tensors show."""
-    wide = _wide(h, i, "ffn_down_exps")
-    dense = _wide(h, i, "ffn_down")
+    wide = width_of(h, i, "ffn_down_exps")
+    dense = width_of(h, i, "ffn_down")
     return Layer(
         kind=kind, heads=h.heads[i], kv_heads=h.kv_heads[i], head_dim=k_dim, v_head_dim=v_dim,
         k_elements=k, v_elements=v, index_elements=index, index_v_elements=index_v, state=state,
-        feed_forward=dense if dense > 0 else _wide(h, i, "channel_mix_value"),
+        feed_forward=dense if dense > 0 else width_of(h, i, "channel_mix_value"),
         experts=h.experts if wide > 0 else 0,
         experts_used=h.experts_used[i] if wide > 0 else 0,
         expert_feed_forward=wide,
-        shared_feed_forward=_wide(h, i, "ffn_down_shexp"),
+        shared_feed_forward=width_of(h, i, "ffn_down_shexp"),
     )  # fmt: skip
 
 

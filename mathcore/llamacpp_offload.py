@@ -29,20 +29,30 @@ class Placing:
     split: tuple[int, ...] = (1,)
 
 
+def _bounds(count: int, placing: Placing) -> list[int]:
+    """Where each card's layers begin, and the end (`count` + 1: the output layer is one more).
+
+    Card c takes layer i when (i - first) x all shares lies below its cumulated share x taken.
+    """
+    wanted = count + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
+    taken = min(wanted, count + 1)
+    first = count + 1 - taken
+    total = sum(placing.split)
+    out, before = [first], 0
+    for share in placing.split:
+        before += share
+        out.append(first + (before * taken + total - 1) // total)
+    out[-1] = count + 1
+    return out
+
+
 def card_of(i: int, layers: int, placing: Placing) -> int:
     """The card of layer i (`layers` = the output layer), -1 for host memory."""
-    wanted = layers + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
-    taken = min(wanted, layers + 1)
-    first = layers + 1 - taken
-    if i < first:
+    bounds = _bounds(layers, placing)
+    if i < bounds[0]:
         return -1
-    total, before = 0, 0
-    for share in placing.split:
-        total += share
-    for card, share in enumerate(placing.split):
-        before += share
-        # The first card whose cumulated share lies beyond the layer's place.
-        if (i - first) * total < before * taken:
+    for card in range(len(placing.split)):
+        if i < bounds[card + 1]:
             return card
     return len(placing.split) - 1
 
@@ -94,23 +104,6 @@ class Shares:
         self.host_weights += experts
         self.caches[card] += sums.caches[high] - sums.caches[low]
         self.layers[card] += high - low
-
-
-def _bounds(count: int, placing: Placing) -> list[int]:
-    """Where each card's layers begin, and the end (`count` + 1: the output layer is one more).
-
-    Card c takes layer i when (i - first) x all shares lies below its cumulated share x taken.
-    """
-    wanted = count + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
-    taken = min(wanted, count + 1)
-    first = count + 1 - taken
-    total = sum(placing.split)
-    out, before = [first], 0
-    for share in placing.split:
-        before += share
-        out.append(first + (before * taken + total - 1) // total)
-    out[-1] = count + 1
-    return out
 
 
 def _shares(sums: Sums, placing: Placing) -> Shares:

@@ -6,6 +6,7 @@ Signed bytes hold no floats, so those travel as decimal text (ADR 0001).
 from dataclasses import fields
 from typing import Any
 
+from mathcore.estimate import key_of
 from mathcore.learning import Observation
 from mathcore.terms import Run
 from mathcore.work import Work
@@ -51,7 +52,7 @@ def observation(seen: Observed) -> Observation | None:
         return None
     prompts = seen.prompt_tokens * seen.batch
     return Observation(
-        device=seen.device_id, key=f"{seen.model_name} {seen.quant}", run=run, work=work,
+        device=seen.device_id, key=key_of(seen.model_name, seen.quant), run=run, work=work,
         step_s=1000 * seen.batch / seen.decode_mtps,
         first_s=1000 * prompts / seen.prefill_mtps if seen.prefill_mtps and prompts else 0.0,
     )  # fmt: skip
