@@ -39,6 +39,20 @@ class Chip:
     known: bool = False
     name: str = ""  # the catalogue's
 
+    @property
+    def vendor(self) -> str:
+        """Whose compilers and kernels: what an architecture nobody measured is likest to."""
+        return vendor_of(self.arch)
+
+
+def vendor_of(arch: str) -> str:
+    """The maker by architecture; "" for processors and for an unknown one."""
+    if arch in _NVIDIA:
+        return "nvidia"
+    if arch.startswith(("rdna", "cdna", "gcn")) or arch == "polaris":
+        return "amd"
+    return "intel" if arch.startswith("xe") else "apple" if arch.startswith("apple") else ""
+
 
 def class_of_facts(facts: GpuFacts) -> str:
     """The class whose constants a catalogue row takes."""
@@ -59,16 +73,48 @@ def class_of_facts(facts: GpuFacts) -> str:
 
 
 def matmul_of(facts: GpuFacts) -> float:
-    """GeForce and workstation cards alike accumulate fp16 in fp16 at four times the shader rate."""
+    """What local engines multiply at, where it is not the dense fp16 rate.
+
+    GeForce and workstation cards alike accumulate fp16 in fp16 at four times the shader rate. The
+    rates of RDNA 3 count two instructions issued at once, which compilers seldom find.
+    """
+    if facts.arch in ("rdna3", "rdna3.5") and facts.shader_flops > 0:
+        return float(facts.shader_flops)
     if class_of_facts(facts) == "gddr" and facts.flops > 1.5 * facts.shader_flops > 0:
-        return 4.0 * facts.shader_flops
+        rate = 4.0 * facts.shader_flops
+        return rate * power_share(facts.arch, facts.watts, rate)
     return float(facts.flops)
+
+
+# Watts per fp16 TFLOP/s of desktop cards at their limit (RTX 3090, 4090, 5090, 2080 Ti): with all
+# cores busy the limit sets the clock, so a card of 300 W with as many cores does less.
+_WATTS: dict[str, float] = {"turing": 4.6, "ampere": 2.45, "ada": 1.36, "blackwell": 1.37}
+POWER_EXPONENT = 0.9
+
+
+def power_share(arch: str, watts: int, rate: float) -> float:
+    """What a card's power limit leaves of its nominal rate, 1 for a desktop card."""
+    usual = _WATTS.get(arch, 0.0)
+    if usual <= 0.0 or watts <= 0:
+        return 1.0
+    return float(min(1.15, 1e12 * watts / rate / usual) ** POWER_EXPONENT)
+
+
+# GDDR has no bits for error correction: with it on, as servers' cards come, part of the memory and
+# of every transfer goes to it (A40, the same chip as RTX A6000: 1/16 of the memory, 1/10 measured).
+_CHECKED: frozenset[str] = frozenset(("A2", "A10", "A16", "A40", "L4", "L20", "L40", "L40S", "T4"))
+CHECKED_SHARE = 0.9
+
+
+def data_share(facts: GpuFacts | None) -> float:
+    """Share of the nominal bandwidth that can carry data."""
+    return CHECKED_SHARE if facts is not None and facts.name in _CHECKED else 1.0
 
 
 def chip_of_facts(facts: GpuFacts) -> Chip:
     """The chip of a catalogue row."""
     klass = class_of_facts(facts)
-    bandwidth = float(facts.bandwidth_bytes_per_s)
+    bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
     ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
     return Chip(
         klass=klass, arch=facts.arch, bandwidth=bandwidth,
@@ -89,7 +135,8 @@ def chip_of(device: DeviceSpec) -> Chip:
     """The chip of a device: its measured bandwidth and flops before the catalogue's."""
     facts = lookup_cpu(device.model) if device.kind == "cpu" else lookup_gpu(device.model)
     klass = class_of_facts(facts) if facts is not None else _class_of(device)
-    bandwidth = float(device.bandwidth_bytes_per_s)
+    share = 1.0 if device.bandwidth_basis == "measured" else data_share(facts)
+    bandwidth = share * device.bandwidth_bytes_per_s
     ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
     flops = float(device.flops)
     if flops <= 0.0 and facts is not None:

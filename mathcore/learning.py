@@ -1,34 +1,76 @@
-"""What a device's own jobs say about its speed: the prior moved as far as they justify.
+"""What a device's own jobs say about its speed.
 
-Three factors per device and engine: on what grows with bytes and operations (1/eta), on what is
-spent per layer (tau) and on prompts (1/mfu). Each is fitted by least squares of relative errors
-with a ridge towards the prior, never refitted freely: two jobs on an 8B model must not decide what
-a 70B one takes.
+The logarithm of a job's measured over predicted time is taken for a Gaussian process: what each
+constant of the model is off on this device, weighed by the constant's share of the predicted time,
+plus what kernels of this kind, this model and this very run are off, plus noise. The prediction
+moves by the mean that follows from the jobs, and its error bar shrinks with the variance; so two
+jobs on an 8B model do not decide what a 70B one takes, and the same run again is nearly known.
+The process is described in Rasmussen and Williams, Gaussian Processes for Machine Learning, ch. 2.
 """
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, sqrt
 from typing import final
 
 from mathcore.chip import Chip
 from mathcore.interval import Band
-from mathcore.speed import Rates, Speed, predict, prompt_s, rates_of, step_s
+from mathcore.speed import (
+    NAMES,
+    Rates,
+    Speed,
+    prior_speed,
+    prompt_parts,
+    rates_of,
+    spread_of,
+    step_parts,
+)
 from mathcore.terms import Run, decode_terms, prefill_terms
 from mathcore.work import Work
 
-# How many jobs the prior is worth, per factor: between 0.05 and 0.4 the error left on a device's
-# other models hardly depends on it (scripts/accuracy speed-report).
-RIDGE = 0.2
-# A job at other weights' precision says less about this one's kernels.
-OTHER_BITS_WEIGHT = 0.4
-# Routed experts are other kernels than dense layers.
-OTHER_KIND_WEIGHT = 0.4
+DECODE, PREFILL = "decode", "prefill"
+# Variances, in units of the class's own, of what each constant is off on one device, fitted to
+# what helps on devices left out (docs/accuracy-speed.md). A constant not named is not learned.
+FREEDOM: dict[str, dict[str, float]] = {
+    DECODE: {
+        "eta": 0.75, "kappa": 3.0, "busy": 3.75, "each": 3.75, "tau": 3.75, "latent": 3.75,
+        "sparse": 0.25, "hop": 0.1, "link": 3.75, "mixed": 3.75, "host": 0.75,
+    },
+    PREFILL: {
+        "eta": 0.05, "kappa": 0.5, "mfu": 0.5, "fill": 0.5, "scatter": 0.5, "attend": 1.25,
+        "pass": 3.0, "hop": 0.6, "link": 0.6, "host": 0.5,
+    },
+}  # fmt: skip
+# The same, of what a kind of kernels and one model's files are off.
+KIND_VARIANCE: dict[str, float] = {DECODE: 0.025, PREFILL: 0.025}
+MODEL_VARIANCE: dict[str, float] = {DECODE: 0.05, PREFILL: 0.2}
+# What is left, as a share of the time: it is the same when the very same run is repeated ...
+RUN_SD: dict[str, float] = {DECODE: 0.052, PREFILL: 0.14}
+# ... but for this: the same llama.cpp build, model and prompt again, on public tables.
+NOISE_SD = 0.03
+# What one backend's kernels say about another's, and one kind's (4 bits, routed) about another's.
+OTHER_BACKEND: dict[str, float] = {DECODE: 0.15, PREFILL: 0.6}
+OTHER_KIND = 0.25
+# A device whose jobs surprise is off by more than its class says (a power limit, a wrong entry):
+# the class's variance grows by the surprise, as if it had been seen on this many devices.
+DOUBT = 2.0
 # Weights within this ratio run on the same kernels: 4-bit, 8-bit, 16-bit.
 SAME_BITS = 1.5
+# Lengths within this ratio make it the same run.
+SAME_LENGTH = 1.25
 # A factor beyond this is a wrong device, a power limit or another process, not a speed.
 LEAST_FACTOR, MOST_FACTOR = 0.2, 8.0
-# The error that remains: p90 of |error| fell to 0.75-0.9 of the cold one after one job.
-LEARNED_ERROR, MEASURED_ERROR = 0.75, 0.35
+# Distinct runs one device is learned from: 48 make the matrix below cost microseconds.
+RUNS_MOST = 48
+# The normal distribution's 10th and 90th percentile lie this many standard deviations apart.
+DECILES_SD = 2.563
+# An error bar keeps at least this share of its width: clocks and other processes remain. Jobs that
+# surprise may widen it, up to this.
+NARROWEST, WIDEST = 0.25, 2.0
+
+
+_ROOTS: dict[str, list[float]] = {
+    what: [sqrt(freedom.get(name, 0.0)) for name in NAMES] for what, freedom in FREEDOM.items()
+}
 
 
 @final
@@ -45,163 +87,215 @@ class Observation:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """Factors on the prior's seconds, and how many jobs stand behind them."""
+class Evidence:
+    """A run as the process compares it, and for a finished one how far off it was."""
 
-    moved: float = 1.0
-    layers: float = 1.0
-    prompts: float = 1.0
-    jobs: int = 0
-    prompt_jobs: int = 0
-    same: bool = False  # one of them ran this very model and quantisation
+    __slots__ = ("backend", "count", "depth", "error", "key", "run", "shares", "sparse")
 
-
-NOTHING = Learned()
-
-
-def _bounded(factor: float) -> float:
-    return max(LEAST_FACTOR, min(MOST_FACTOR, factor))
-
-
-def _split(chip: Chip, run: Run, work: Work, rates: Rates) -> tuple[float, float]:
-    """Seconds of a step by the prior: (with bytes and operations, per layer and sequence)."""
-    terms = decode_terms(chip, run, work)
-    whole = step_s(terms, rates)
-    fixed = (
-        terms.layers * rates.tau_s
-        + terms.sparse * rates.sparse_s
-        + terms.latent * rates.latent_s
-        + terms.hops * rates.hop_s
-        + terms.sequences * rates.each_s
-    )
-    return whole - fixed, fixed
+    def __init__(
+        self, what: str, chip: Chip, run: Run, work: Work, key: str, seconds: float
+    ) -> None:
+        rates = rates_of(chip, run)
+        parts = _parts(what, chip, run, work, rates)
+        whole = sum(parts)
+        roots = _ROOTS[what]
+        self.shares = [roots[i] * part / whole for i, part in enumerate(parts)]
+        self.error = log(seconds / whole) if seconds > 0.0 else 0.0
+        self.count = 1  # jobs it stands for
+        self.key = key
+        self.run = run
+        self.depth = run.depth if what == DECODE else float(run.prompt)
+        self.sparse = work.experts > 0
+        self.backend = "vulkan" in run.flags
 
 
-def kinship(run: Run, work: Work, other: Run, seen: Work) -> float:
-    """How much a job of `seen` says about `work`: 1 for the same kernels."""
-    low, high = min(run.bits, other.bits), max(run.bits, other.bits)
-    weight = 1.0 if low > 0.0 and high / low <= SAME_BITS else OTHER_BITS_WEIGHT
-    return weight if (work.experts > 0) == (seen.experts > 0) else weight * OTHER_KIND_WEIGHT
+def _parts(what: str, chip: Chip, run: Run, work: Work, rates: Rates) -> list[float]:
+    if what == DECODE:
+        return step_parts(decode_terms(chip, run, work), rates)
+    return prompt_parts(prefill_terms(chip, run, work), rates)
 
 
-def ridge(jobs: list[tuple[float, float, float]]) -> tuple[float, float]:
-    """(factor on bytes, factor per layer) of jobs given as (a, b, weight).
-
-    a and b are the prior's seconds over the measured ones: a x moved + b x layers should be 1.
-    Errors are relative to the geometric mean of both, so that a device three times slower than its
-    class is learned as readily as one three times faster.
-    """
-    aa, ab, bb, at, bt = RIDGE, 0.0, RIDGE, RIDGE, RIDGE
-    for a, b, weight in jobs:
-        share = weight / (a + b)
-        aa, ab, bb = aa + share * a * a, ab + share * a * b, bb + share * b * b
-        at, bt = at + share * a, bt + share * b
-    scale = aa * bb - ab * ab  # at least RIDGE squared
-    return _bounded((at * bb - bt * ab) / scale), _bounded((bt * aa - at * ab) / scale)
+def _near(one: float, other: float, ratio: float) -> bool:
+    low, high = min(one, other), max(one, other)
+    return high <= ratio * low or high <= 1.0
 
 
-def learn(chip: Chip, run: Run, work: Work, key: str, seen: list[Observation]) -> Learned:
-    """What `seen` (jobs of one device) says about `run`; jobs of other engines are left out."""
-    top, bottom = RIDGE, RIDGE
-    steps: list[tuple[float, float, float]] = []
-    prompts, same = 0, False
-    for job in seen:
-        if job.run.engine != run.engine:
+def _same_kind(one: Evidence, other: Evidence) -> bool:
+    return one.sparse == other.sparse and _near(one.run.bits, other.run.bits, SAME_BITS)
+
+
+def _same_run(one: Evidence, other: Evidence) -> bool:
+    a, b = one.run, other.run
+    return (
+        one.key == other.key and a.batch == b.batch and a.devices == b.devices
+        and a.flags == b.flags and _near(one.depth, other.depth, SAME_LENGTH)
+    )  # fmt: skip
+
+
+def covariance(what: str, one: Evidence, other: Evidence, class_variance: float) -> float:
+    """How much two runs' errors have in common; without the noise of measuring."""
+    shared = 0.0
+    for i, share in enumerate(one.shares):
+        shared += share * other.shares[i]
+    shared += KIND_VARIANCE[what] * (1.0 if _same_kind(one, other) else OTHER_KIND)
+    if one.key == other.key:
+        shared += MODEL_VARIANCE[what]
+    if one.backend != other.backend:
+        shared *= OTHER_BACKEND[what]
+    repeated = RUN_SD[what] ** 2 if _same_run(one, other) else 0.0
+    return class_variance * shared + repeated
+
+
+@final
+class Lesson:
+    """The jobs of one device and engine, and their covariance's Cholesky factor."""
+
+    __slots__ = ("class_variance", "expected_variance", "jobs", "lower", "runs", "solved", "what")
+
+    def __init__(self, what: str, class_variance: float, runs: list[Evidence]) -> None:
+        self.what = what
+        self.class_variance = class_variance
+        self.expected_variance = class_variance  # before the jobs were seen
+        self.runs = runs
+        self.jobs = sum([one.count for one in runs])
+        self.lower: list[list[float]] = []
+        self.solved: list[float] = []
+        self._factor()
+        surprise = sum([value * value for value in self.solved])
+        if surprise > len(runs):
+            self.class_variance *= (DOUBT + surprise) / (DOUBT + len(runs))
+            self._factor()
+
+    def _factor(self) -> None:
+        self.lower = []
+        for i, one in enumerate(self.runs):
+            noise = NOISE_SD**2 / one.count
+            row = self._forward([self.common(one, self.runs[j]) for j in range(i)])
+            own = self.common(one, one) + noise
+            for value in row:
+                own -= value * value
+            row.append(sqrt(max(own, noise / 2.0)))
+            self.lower.append(row)
+        self.solved = self._forward([one.error for one in self.runs])
+
+    def common(self, one: Evidence, other: Evidence) -> float:
+        return covariance(self.what, one, other, self.class_variance)
+
+    def _forward(self, values: list[float]) -> list[float]:
+        """The triangular system solved, as far as rows are there."""
+        out: list[float] = []
+        for i, value in enumerate(values):
+            row = self.lower[i]
+            rest = value
+            for j in range(i):
+                rest -= row[j] * out[j]
+            out.append(rest / row[i])
+        return out
+
+    def answer(self, asked: Evidence) -> tuple[float, float]:
+        """(factor on the predicted time, share of the error bar that is left)."""
+        if not self.runs:
+            return 1.0, 1.0
+        links = self._forward([self.common(asked, one) for one in self.runs])
+        mean, known = 0.0, 0.0
+        for link, solved in zip(links, self.solved, strict=True):
+            mean += link * solved
+            known += link * link
+        left = self.common(asked, asked) + NOISE_SD**2 - known
+        before = covariance(self.what, asked, asked, self.expected_variance) + NOISE_SD**2
+        share = sqrt(max(0.0, left / before))
+        return (
+            max(LEAST_FACTOR, min(MOST_FACTOR, exp(mean))), max(NARROWEST, min(WIDEST, share)),
+        )  # fmt: skip
+
+
+def evidence_of(
+    what: str, chip: Chip, engine: str, seen: list[Observation]
+) -> list[Evidence]:
+    """The jobs of one engine, those of the very same run as one, whatever their order."""
+    found: list[Evidence] = []
+    for job in sorted(seen, key=_order):
+        seconds = job.step_s if what == DECODE else job.first_s
+        if job.run.engine != engine or seconds <= 0.0:
             continue
-        rates, weight = rates_of(chip, job.run), kinship(run, work, job.run, job.work)
-        if job.step_s > 0.0:
-            moved, fixed = _split(chip, job.run, job.work, rates)
-            steps.append((moved / job.step_s, fixed / job.step_s, weight))
-            same = same or job.key == key
-        if job.first_s > 0.0:
-            share = prompt_s(prefill_terms(chip, job.run, job.work), rates) / job.first_s
-            top, bottom = top + weight, bottom + weight * share
-            prompts += 1
-    if not steps:
-        return Learned(prompts=_bounded(top / bottom), prompt_jobs=prompts)
-    bytes_factor, layers_factor = ridge(steps)
-    return Learned(
-        moved=bytes_factor, layers=layers_factor, prompts=_bounded(top / bottom),
-        jobs=len(steps), prompt_jobs=prompts, same=same,
-    )  # fmt: skip
+        one = Evidence(what, chip, job.run, job.work, job.key, seconds)
+        for other in found:
+            if other.run == one.run and other.key == one.key:
+                other.error += (one.error - other.error) / (other.count + 1)
+                other.count += 1
+                break
+        else:
+            found.append(one)
+    found.sort(key=_count, reverse=True)  # stable: of equals, the first by key
+    return found[:RUNS_MOST]
 
 
-# Jobs of the very same model and quantisation: how many the learned rates are worth beside them.
-SAME_RIDGE = 0.25
+def _order(job: Observation) -> tuple[str, str, float, float]:
+    return (job.key, repr(job.run), job.step_s, job.first_s)
 
 
-def measured_factor(
-    chip: Chip, rates: Rates, key: str, engine: str, seen: list[Observation]
-) -> float:
-    """What the learned rates miss of this very model, from the jobs that ran it."""
-    total, jobs = 0.0, 0
-    for job in seen:
-        if job.key == key and job.run.engine == engine and job.step_s > 0.0:
-            total += log(job.step_s / step_s(decode_terms(chip, job.run, job.work), rates))
-            jobs += 1
-    return _bounded(exp(total / (jobs + SAME_RIDGE)))
+def _count(one: Evidence) -> int:
+    return one.count
 
 
-def applied(rates: Rates, learned: Learned) -> Rates:
-    """The prior's rates with the factors applied."""
-    return Rates(
-        eta=rates.eta / learned.moved, kappa=rates.kappa, busy=rates.busy / learned.moved,
-        tau_s=rates.tau_s * learned.layers, sparse_s=rates.sparse_s * learned.layers,
-        latent_s=rates.latent_s * learned.layers, hop_s=rates.hop_s * learned.layers,
-        link=rates.link / learned.moved, each_s=rates.each_s * learned.layers,
-        mixed=rates.mixed / learned.moved, mfu=rates.mfu, attend=rates.attend,
-        pass_s=rates.pass_s, host=rates.host / learned.moved,
-    )  # fmt: skip
+_LESSONS: dict[tuple[object, ...], tuple[list[Observation], Lesson]] = {}
+LESSONS_MOST = 2048  # devices x engines x two; only bounds mistakes
 
 
-def _narrowed(band: Band, share: float) -> Band:
-    """The band around the same middle with its relative width to the power of `share`."""
+def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observation]) -> Lesson:
+    """What `seen` teaches about an engine on this chip, worked out once for all questions."""
+    low, high = spread_of(what, chip, run, work, False)
+    key = (id(seen), len(seen), what, chip.name, chip.klass, chip.bandwidth, chip.flops,
+           run.engine, low, high)  # fmt: skip
+    found = _LESSONS.get(key)
+    if found is not None and found[0] is seen:
+        return found[1]
+    if len(_LESSONS) >= LESSONS_MOST:
+        _LESSONS.clear()
+    variance = ((high - low) / DECILES_SD) ** 2
+    lesson = Lesson(what, variance, evidence_of(what, chip, run.engine, seen))
+    _LESSONS[key] = (seen, lesson)
+    return lesson
+
+
+def _scaled(band: Band, factor: float, share: float) -> Band:
+    """The band moved, with its relative width to the power of `share`."""
+    middle = band.p50 * factor
     return Band(
-        p10=band.p50 * (band.p10 / band.p50) ** share,
-        p50=band.p50,
-        p90=band.p50 * (band.p90 / band.p50) ** share,
-    )
+        p10=middle * (band.p10 / band.p50) ** share, p50=middle,
+        p90=middle * (band.p90 / band.p50) ** share,
+    )  # fmt: skip
 
 
-def basis_of(learned: Learned, prior: str) -> str:
+def basis_of(same: bool, jobs: int, prior: str) -> str:
     """Where a figure comes from, in the words people are shown."""
-    if learned.same:
-        return "measured"
-    jobs = max(learned.jobs, learned.prompt_jobs)
     if jobs == 0:
         return prior
-    return f"learned from {jobs} job{'' if jobs == 1 else 's'} on this device"
+    many = "" if jobs == 1 else "s"
+    return "measured" if same else f"learned from {jobs} job{many} on this device"
 
 
 def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observation]) -> Speed:
     """The speed of a run on a device whose finished jobs are `seen`; the prior when there are none.
 
-    The prompt's time has its own rates, so it is scaled whole.
+    The prompts have their own process; the whole request moves with both.
     """
-    learned = learn(chip, run, work, key, seen)
-    name = chip.klass if chip.known else f"{chip.klass}, device not in the catalogue"
-    rates = rates_of(chip, run)
-    cold = predict(chip, run, work, rates, basis_of(learned, f"prior: {name}"))
-    if learned.jobs == 0 and learned.prompt_jobs == 0:
+    cold = prior_speed(chip, run, work)
+    steps = lesson_of(DECODE, chip, run, work, seen)
+    firsts = lesson_of(PREFILL, chip, run, work, seen)
+    jobs = max(steps.jobs, firsts.jobs)
+    if jobs == 0:
         return cold
-    better = applied(rates, learned)
-    warm = predict(chip, run, work, better, cold.basis)
-    miss = measured_factor(chip, better, key, run.engine, seen) if learned.same else 1.0
-    share = MEASURED_ERROR if learned.same else LEARNED_ERROR
-    step_share = share if learned.jobs else 1.0
-    prompt_share = share if learned.prompt_jobs else 1.0
+    slower, share = steps.answer(Evidence(DECODE, chip, run, work, key, 0.0))
+    later, part = firsts.answer(Evidence(PREFILL, chip, run, work, key, 0.0))
     before = cold.first_s.p50 + cold.step_s.p50 * run.generated
-    after = cold.first_s.p50 * learned.prompts + warm.step_s.p50 * miss * run.generated
+    after = cold.first_s.p50 * later + cold.step_s.p50 * slower * run.generated
+    same = any([one.key == key for one in steps.runs])
     return Speed(
-        step_s=_narrowed(_times(warm.step_s, miss), step_share),
-        first_s=_narrowed(_times(cold.first_s, learned.prompts), prompt_share),
-        decode_tps=_narrowed(_times(warm.decode_tps, 1.0 / miss), step_share),
-        prefill_tps=_narrowed(_times(cold.prefill_tps, 1.0 / learned.prompts), prompt_share),
-        total_tps=_narrowed(_times(cold.total_tps, before / after), step_share),
-        terms=warm.terms, basis=cold.basis,
+        step_s=_scaled(cold.step_s, slower, share), first_s=_scaled(cold.first_s, later, part),
+        decode_tps=_scaled(cold.decode_tps, 1.0 / slower, share),
+        prefill_tps=_scaled(cold.prefill_tps, 1.0 / later, part),
+        total_tps=_scaled(cold.total_tps, before / after, share),
+        terms=tuple([(cause, seconds * slower) for cause, seconds in cold.terms]),
+        basis=basis_of(same, jobs, cold.basis),
     )  # fmt: skip
-
-
-def _times(band: Band, factor: float) -> Band:
-    return Band(p10=band.p10 * factor, p50=band.p50 * factor, p90=band.p90 * factor)

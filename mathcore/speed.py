@@ -34,12 +34,14 @@ class Rates:
     mfu: float  # share of flops in prefill
     attend: float  # share of flops in a prompt's attention
     pass_s: float  # per layer and prefill pass
+    fill: float  # tokens' worth of time a prefill pass wastes on every dense weight
+    scatter: float  # the same on every routed expert it touches
     host: float  # share of the host's RAM bandwidth
 
 
 NAMES: tuple[str, ...] = (
     "eta", "kappa", "busy", "tau", "sparse", "latent", "hop", "link", "each", "mixed", "mfu",
-    "attend", "pass", "host",
+    "attend", "pass", "fill", "scatter", "host",
 )  # fmt: skip
 
 
@@ -52,10 +54,12 @@ def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     """The effects that add up to a constant's logarithm, from the general to the particular."""
     group = group_of(run.engine)
     out = [
-        f"{name} {group}", f"{name} {group} {chip.klass}",
+        f"{name} {group}", f"{name} {group} by {chip.vendor}", f"{name} {group} {chip.klass}",
         f"{name} {group} {chip.klass} {chip.arch}", f"{name} {run.engine}",
         f"{name} {run.engine} {chip.klass}",
     ]  # fmt: skip
+    if chip.name:
+        out.append(f"{name} {group} on {chip.name}")
     for flag in run.flags:
         out.append(f"{name} +{flag}")
         out.append(f"{name} +{flag} {chip.klass}")
@@ -77,7 +81,7 @@ _memo: dict[str, Rates] = {}
 
 def rates_of(chip: Chip, run: Run) -> Rates:
     """The prior of a device, an engine and the circumstances."""
-    key = f"{chip.klass}|{chip.arch}|{run.engine}|{' '.join(run.flags)}"
+    key = f"{chip.klass}|{chip.arch}|{chip.name}|{run.engine}|{' '.join(run.flags)}"
     found = _memo.get(key)
     if found is None:
         found = _rates(chip, run)
@@ -91,37 +95,41 @@ def _rates(chip: Chip, run: Run) -> Rates:
     return Rates(
         eta=value[0], kappa=value[1], busy=value[2], tau_s=value[3], sparse_s=value[4],
         latent_s=value[5], hop_s=value[6], link=value[7], each_s=value[8], mixed=value[9],
-        mfu=value[10], attend=value[11], pass_s=value[12], host=value[13],
+        mfu=value[10], attend=value[11], pass_s=value[12], fill=value[13],
+        scatter=value[14], host=value[15],
     )  # fmt: skip
+
+
+def step_parts(terms: Terms, rates: Rates) -> list[float]:
+    """Seconds of one decode step by the constant they follow from, in the order of NAMES."""
+    return [
+        terms.weights / rates.eta, rates.kappa * terms.cache / rates.eta,
+        (terms.compute + terms.attention) / rates.busy, terms.layers * rates.tau_s,
+        terms.sparse * rates.sparse_s, terms.latent * rates.latent_s, terms.hops * rates.hop_s,
+        terms.link / rates.link, terms.sequences * rates.each_s, terms.mixed / rates.mixed,
+        0.0, 0.0, 0.0, 0.0, 0.0, terms.host / rates.host,
+    ]  # fmt: skip
+
+
+def prompt_parts(terms: Terms, rates: Rates) -> list[float]:
+    """Seconds to read the prompts, likewise."""
+    return [
+        terms.weights / rates.eta, rates.kappa * terms.cache / rates.eta,
+        0.0, 0.0, 0.0, 0.0, terms.hops * rates.hop_s, terms.link / rates.link, 0.0, 0.0,
+        terms.compute / rates.mfu, terms.attention / rates.attend, terms.layers * rates.pass_s,
+        terms.fill * rates.fill / rates.mfu, terms.scatter * rates.scatter / rates.mfu,
+        terms.host / rates.host,
+    ]  # fmt: skip
 
 
 def step_s(terms: Terms, rates: Rates) -> float:
     """Seconds of one decode step."""
-    return (
-        (terms.weights + rates.kappa * terms.cache) / rates.eta
-        + (terms.compute + terms.attention) / rates.busy
-        + terms.layers * rates.tau_s
-        + terms.sparse * rates.sparse_s
-        + terms.latent * rates.latent_s
-        + terms.hops * rates.hop_s
-        + terms.link / rates.link
-        + terms.sequences * rates.each_s
-        + terms.mixed / rates.mixed
-        + terms.host / rates.host
-    )
+    return sum(step_parts(terms, rates))
 
 
 def prompt_s(terms: Terms, rates: Rates) -> float:
     """Seconds to read the prompts."""
-    return (
-        (terms.weights + rates.kappa * terms.cache) / rates.eta
-        + terms.compute / rates.mfu
-        + terms.attention / rates.attend
-        + terms.layers * rates.pass_s
-        + terms.hops * rates.hop_s
-        + terms.link / rates.link
-        + terms.host / rates.host
-    )
+    return sum(prompt_parts(terms, rates))
 
 
 @final
@@ -234,7 +242,13 @@ def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed
     )  # fmt: skip
 
 
+def prior_basis(chip: Chip, run: Run) -> str:
+    """What a figure rests on before any job: this device in public tables, its class, a guess."""
+    if not chip.known:
+        return f"prior: {chip.klass}, device not in the catalogue"
+    return f"prior: {chip.name if is_seen(chip, run) else chip.klass}"
+
+
 def prior_speed(chip: Chip, run: Run, work: Work) -> Speed:
-    """The speed of a device nobody has measured."""
-    name = chip.klass if chip.known else f"{chip.klass}, device not in the catalogue"
-    return predict(chip, run, work, rates_of(chip, run), f"prior: {name}")
+    """The speed of a device that has run nothing yet."""
+    return predict(chip, run, work, rates_of(chip, run), prior_basis(chip, run))

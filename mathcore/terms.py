@@ -52,6 +52,8 @@ class Terms:
     weights: float = 0.0  # s at nominal bandwidth
     cache: float = 0.0  # s at nominal bandwidth
     compute: float = 0.0  # s at nominal flops
+    fill: float = 0.0  # s at nominal flops: a token more through all dense weights of each pass
+    scatter: float = 0.0  # the same through every routed expert a pass touches
     attention: float = 0.0  # s at nominal flops
     layers: float = 0.0  # passes x layers
     sparse: float = 0.0  # passes x layers that route
@@ -90,13 +92,14 @@ def spilled(chip: Chip, run: Run, work: Work) -> float:
     return float(min(1.0, 1.0 - room / work.total_bytes))
 
 
-# A prompt's latent attention is unfolded: heads of 192 + 128 instead of 2 x 512 + 64 numbers.
+# Servers unfold a prompt's latent attention: heads of 192 + 128 instead of 2 x 512 + 64 numbers.
 UNFOLDED = 0.3
 
 
-def _asked(work: Work, depth: float) -> float:
+def _asked(run: Run, work: Work, depth: float) -> float:
     """Operations one prompt token spends on `depth` earlier ones."""
-    return work.attention_flops(depth) * (UNFOLDED if work.latent_layers > 0 else 1.0)
+    unfolded = run.servers and work.latent_layers > 0
+    return work.attention_flops(depth) * (UNFOLDED if unfolded else 1.0)
 
 
 def _split(run: Run) -> tuple[float, float]:
@@ -120,6 +123,18 @@ def _pipelined(run: Run, passes: float) -> float:
     return (lanes + run.devices - 1.0) / (lanes * run.devices)
 
 
+# llama.cpp multiplies up to eight columns as vectors, but a routed expert's only one by one.
+VECTOR_TOKENS = 8.0
+
+
+def _fill(work: Work, tokens: float) -> tuple[float, float]:
+    """Parameters a pass of `tokens` multiplies as matrices, however few rows: dense, routed."""
+    parameters = work.active / work.weight_bytes(1.0)  # per byte
+    dense = work.dense_bytes * max(0.0, tokens - VECTOR_TOKENS) / tokens
+    routed = work.expert_bytes * work.touched(tokens) * (tokens - 1.0) / tokens
+    return parameters * dense, parameters * routed
+
+
 def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     """One step: a token for each of `batch` sequences."""
     shared, hops = _split(run)
@@ -132,7 +147,7 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     link, mixed, beside = 0.0, 0.0, 0.0
     if run.mixed and run.generated > 0:
         beside = tokens * run.prompt / run.generated
-        mixed = beside * (2.0 * work.active + _asked(work, run.prompt / 2.0)) / flops
+        mixed = beside * (2.0 * work.active + _asked(run, work, run.prompt / 2.0)) / flops
     if shared > 1.0:
         link = (
             layers * (tokens + beside) * work.hidden * REDUCE_BYTES * 2.0 * (shared - 1.0) / shared
@@ -160,6 +175,7 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     away = spilled(chip, run, work)
     lane = _pipelined(run, passes)
     moved = work.weight_bytes(tokens / passes) * passes * lane
+    dense, routed = _fill(work, tokens / passes)
     # What is in the cache already, and half of the prompt itself.
     before = max(0.0, run.depth - run.prompt - run.generated / 2.0)
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
@@ -167,7 +183,8 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
         weights=moved * (1.0 - away) / rate,
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
         compute=2.0 * work.active * tokens / flops * lane,
-        attention=_asked(work, before + run.prompt / 2.0) * tokens / flops * lane,
+        fill=2.0 * dense * passes / flops * lane, scatter=2.0 * routed * passes / flops * lane,
+        attention=_asked(run, work, before + run.prompt / 2.0) * tokens / flops * lane,
         layers=work.layers * passes, sparse=work.sparse_layers * passes,
         latent=work.latent_layers * passes,
         hops=hops * work.layers * passes, sequences=float(run.batch), passes=passes,

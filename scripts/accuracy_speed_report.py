@@ -1,7 +1,6 @@
 """docs/accuracy-speed.md: errors on devices left out of the fit, beside other planners'."""
 
 import csv
-import random
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from mathcore.learning import kinship, ridge
 from mathcore.speed import group_of, spread_key
 from mathcore.terms import decode_terms
 from scripts.accuracy_speed import FILE, FOLDER
+from scripts.fit_spread import LEAST_ROWS, Errors, bar, fold_of
 from scripts.speed_models import bits_of
 from scripts.speed_rows import (
     Case,
@@ -26,10 +25,6 @@ from scripts.speed_rows import (
     run_of,
 )
 
-SEED = 7  # of the draw of observed jobs; any other gives the same to a percent
-DRAWS = 20
-LEAST_SPREAD = 8
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -38,13 +33,14 @@ class Held:
     case: Case
     row: Row
     what: str
-    log_error: float  # measured over predicted
-    layer_share: float  # of the predicted time
+    device_out: float  # logarithm of measured over predicted, by a fit without this device
+    model_out: float  # the same, by a fit without this model
+    fold: str  # the models left out together
 
     @property
     def off(self) -> float:
         """Relative error of the predicted rate."""
-        return abs(exp(self.log_error) - 1.0)
+        return relative(self.device_out)
 
     @property
     def klass(self) -> str:
@@ -54,6 +50,11 @@ class Held:
     @property
     def device(self) -> str:
         return self.case.facts.name if self.case.facts is not None else self.case.device
+
+
+def relative(log_error: float) -> float:
+    """|predicted rate / measured - 1|."""
+    return abs(exp(log_error) - 1.0)
 
 
 def read_held(rows: list[Row], configs: Path, errors: Path) -> list[Held]:
@@ -69,7 +70,8 @@ def read_held(rows: list[Row], configs: Path, errors: Path) -> list[Held]:
             continue
         out.append(
             Held(case=case, row=rows[index], what=line["what"],
-                 log_error=float(line["log_error"]), layer_share=float(line["layer_share"]))
+                 device_out=float(line["device_out"]), model_out=float(line["model_out"]),
+                 fold=fold_of(case.model))
         )  # fmt: skip
     return out
 
@@ -104,24 +106,40 @@ def middle(values: list[float]) -> str:
 
 def inside(held: list[Held]) -> list[bool]:
     """Whether each truth lies in an error bar made of other devices' errors only."""
-    keys: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    pairs: Errors = defaultdict(list)
     for one in held:
         for key in _keys(one):
-            keys[key].append((one.device, one.log_error))
+            pairs[key].append((one.device, one.device_out))
     out: list[bool] = []
     bars: dict[tuple[str, str], tuple[float, float] | None] = {}
     for one in held:
         for key in _keys(one):
             place = (key, one.device)
             if place not in bars:
-                others = sorted(value for device, value in keys[key] if device != one.device)
-                enough = len(others) >= LEAST_SPREAD
-                cut = statistics.quantiles(others, n=10, method="inclusive") if enough else []
-                bars[place] = (cut[0], cut[-1]) if cut else None
-            bar = bars[place]
-            if bar is not None:
-                out.append(bar[0] <= one.log_error <= bar[1])
+                others = [pair for pair in pairs[key] if pair[0] != one.device]
+                bars[place] = bar(others, True) if len(others) >= LEAST_ROWS else None
+            found = bars[place]
+            if found is not None:
+                out.append(found[0] <= one.device_out <= found[1])
                 break
+    return out
+
+
+def inside_known(held: list[Held]) -> list[bool]:
+    """The same for models left out, in bars made of the other groups of models."""
+    pairs: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for one in held:
+        pairs[_keys(one)[0]].append((one.fold, one.model_out))
+    out: list[bool] = []
+    bars: dict[tuple[str, str], tuple[float, float] | None] = {}
+    for one in held:
+        place = (_keys(one)[0], one.fold)
+        if place not in bars:
+            others = [pair for pair in pairs[place[0]] if pair[0] != one.fold]
+            bars[place] = bar(others, False) if len(others) >= LEAST_ROWS else None
+        found = bars[place]
+        if found is not None:
+            out.append(found[0] <= one.model_out <= found[1])
     return out
 
 
@@ -146,20 +164,23 @@ def by_class(held: list[Held], what: str, clean: bool) -> dict[str, list[Held]]:
 
 def class_table(held: list[Held], what: str, clean: bool) -> list[str]:
     lines = [
-        "| class | rows | devices | MAPE | median | inside p10–p90 |",
-        "|---|---|---|---|---|---|",
+        "| class | rows | devices | MAPE | median | inside p10–p90 | models: MAPE | inside |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     groups = by_class(held, what, clean)
     for name in sorted(groups):
         own = groups[name]
-        off = [one.off for one in own]
+        off, near = [one.off for one in own], [relative(one.model_out) for one in own]
         devices = len({one.device for one in own})
-        within = inside(own) if len(own) >= LEAST_SPREAD else []
-        share = f"{100 * statistics.fmean(within):.0f} %" if within else "–"
         lines.append(
-            f"| {name} | {len(own)} | {devices} | {percent(off)} | {middle(off)} | {share} |"
+            f"| {name} | {len(own)} | {devices} | {percent(off)} | {middle(off)} | "
+            f"{share(inside(own))} | {percent(near)} | {share(inside_known(own))} |"
         )
     return lines
+
+
+def share(within: list[bool]) -> str:
+    return f"{100 * statistics.fmean(within):.0f} %" if within else "–"
 
 
 def beside_table(held: list[Held]) -> list[str]:
@@ -184,66 +205,6 @@ def beside_table(held: list[Held]) -> list[str]:
     return lines
 
 
-def _jobs(held: list[Held]) -> dict[str, dict[tuple[str, int], Held]]:
-    """Per device and engine, one row for each model and size."""
-    out: dict[str, dict[tuple[str, int], Held]] = defaultdict(dict)
-    for one in held:
-        if one.what == "decode" and not one.case.speculative and one.case.batch == 1:
-            key = f"{one.klass}|{one.device} x{one.case.devices} {one.case.engine}"
-            key += f" {one.case.source} {' '.join(one.case.flags)}".rstrip()
-            out[key].setdefault((one.case.model, one.case.work.total_bytes), one)
-    return out
-
-
-def _step(job: Held, asked: Held) -> tuple[float, float, float]:
-    """A finished job as the ridge takes it: the prior's seconds over the measured ones."""
-    ratio = exp(-job.log_error)
-    weight = kinship(run_of(asked.case), asked.case.work, run_of(job.case), job.case.work)
-    return ratio * (1 - job.layer_share), ratio * job.layer_share, weight
-
-
-def learned_errors(held: list[Held], count: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Per class (cold, after `count` jobs) errors on the device's other models."""
-    draw = random.Random(SEED)
-    out: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for name, jobs in sorted(_jobs(held).items()):
-        if len(jobs) <= count:
-            continue
-        for _ in range(DRAWS):
-            seen = draw.sample(sorted(jobs), count)
-            for key, one in jobs.items():
-                if key in seen:
-                    continue
-                moved, layers = ridge([_step(jobs[other], one) for other in seen])
-                after = exp(-one.log_error) * (
-                    moved * (1 - one.layer_share) + layers * one.layer_share
-                )
-                out[name.split("|")[0]][0].append(one.off)
-                out[name.split("|")[0]][1].append(abs(1 / after - 1))
-    return out
-
-
-def learning_table(held: list[Held]) -> list[str]:
-    lines = ["| class | jobs seen | cold | after | less by |", "|---|---|---|---|---|"]
-    for count in (1, 2, 4):
-        found = learned_errors([one for one in held if one.case.clean], count)
-        whole: tuple[list[float], list[float]] = ([], [])
-        for name in sorted(found):
-            cold, warm = found[name]
-            whole[0].extend(cold)
-            whole[1].extend(warm)
-            lines.append(_learned_line(name, count, cold, warm))
-        lines.append(_learned_line("all", count, *whole))
-    return lines
-
-
-def _learned_line(name: str, count: int, cold: list[float], warm: list[float]) -> str:
-    if not cold:
-        return f"| {name} | {count} | – | – | – |"
-    less = 1 - statistics.fmean(warm) / statistics.fmean(cold)
-    return f"| {name} | {count} | {percent(cold)} | {percent(warm)} | {100 * less:.0f} % |"
-
-
 def ranking(held: list[Held]) -> list[float]:
     """Per question asked of several devices: what the one we would choose loses to the fastest."""
     asked: dict[tuple[object, ...], dict[str, tuple[float, float]]] = defaultdict(dict)
@@ -251,7 +212,7 @@ def ranking(held: list[Held]) -> list[float]:
         case = one.case
         if one.what == "decode" and case.clean and case.batch == 1 and case.decode:
             key = (case.source, case.model, one.row.get("quant"), case.depth, case.devices)
-            asked[key][one.device] = (case.decode * exp(one.log_error), case.decode)
+            asked[key][one.device] = (case.decode * exp(one.device_out), case.decode)
     out: list[float] = []
     for devices in asked.values():
         if len(devices) >= 2:
@@ -264,7 +225,9 @@ HEAD = """# How accurate the planner's speeds are
 
 Generated by `scripts/fit --errors` and `scripts/accuracy speed-report`; nothing in it is typed by
 hand. Every figure is for a device whose rows, from whatever source, were left out of the fit; its
-error bar is made of other devices' errors. Errors are of the rate: |predicted / measured - 1|.
+error bar is made of other devices' errors. The last two columns are for known devices: a sixth of
+the models was left out at a time, the bar made of the other models. Errors are of the rate:
+|predicted / measured - 1|.
 "Clean" sources publish their scripts (XiongjieDai, aiconfigurator's silicon table, lhl and kyuz0
 on Strix Halo, mlx-lm, LocalScore, Geerling, Argonne); the rest is user-submitted."""
 
@@ -276,6 +239,8 @@ on Strix Halo, mlx-lm, LocalScore, Geerling, Argonne); the rest is user-submitte
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
     """Writes docs/accuracy-speed.md."""
+    from scripts.accuracy_learning import learning_table
+
     held = read_held(read_rows(file), configs, errors)
     lines = [HEAD, ""]
     for title, what in (
@@ -285,7 +250,7 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
         lines += [f"## {title}, clean sources", "", *class_table(held, what, True), ""]
     lines += ["## Decode, user-submitted", "", *class_table(held, "decode", False), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
-    lines += ["## After the first jobs on a device", "", *learning_table(held), ""]
+    lines += ["## After the first jobs on a device", "", *learning_table([one for one in held if one.case.clean]), ""]
     losses = ranking(held)
     lines += [
         "## Choosing a device", "",

@@ -56,6 +56,7 @@ class Case:
     bits: float
     batch: int
     replicas: int
+    apart: bool
     flags: tuple[str, ...]
     prompt: int
     generated: int
@@ -114,6 +115,12 @@ def _old_build(row: Row) -> bool:
     return row.get("source_id") == "xiongjiedai"
 
 
+def _aged_build(row: Row) -> bool:
+    """llama.cpp of 2024 and 2025 (before b7000), whose kernels for AMD were still young."""
+    found = re.match(r"b?(\d{4})\b", row.get("engine_version") or "")
+    return bool(found) and 3000 <= int(found[1]) < 7000
+
+
 def _depth(row: Row, prompt: int, generated: int) -> int:
     """Tokens in the cache half-way through the answer."""
     stated = int(number(row, "depth"))
@@ -127,13 +134,15 @@ def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
     if engine in SERVERS:
         if re.search(r"int4|awq|gptq|w4a16|autoround", quant + name, re.I):
             out.append("w4a16")
-        if re.search(r"dp_attn=([2-9]|\d\d)", row.get("notes") or ""):
+        if served(row).replicas > 1:
             out.append("replicas")
         return tuple(out)
     if engine == "mlx":
         return ()
     if _old_build(row):
         out.append("old")
+    if _aged_build(row):
+        out.append("aged")
     if (row.get("flash_attn") or "").lower() in ("0", "false"):
         out.append("plain")
     wide = bool(re.search(r"f16|f32|16-?bit", quant + (name if not quant else ""), re.I))
@@ -148,6 +157,48 @@ def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
     if number(row, "batch") > 1 and row.get("source_id") != "llmfit_cache":
         out.append("many")
     return tuple(out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How many devices a server ran on, how many copies of attention, and how many requests."""
+
+    devices: int
+    replicas: int
+    batch: int
+    apart: bool  # prompts are read on other devices
+
+
+NODE = 8  # devices of the largest host in the tables
+
+
+def served(row: Row) -> Served:
+    """What a row's notes and source say; `n_devices` alone multiplies two ways to split one model.
+
+    aiconfigurator's rows of tensor and expert parallelism over the same k devices state k x k; the
+    run's name has k. More than a host's devices in one tensor-parallel group are groups of their
+    own, some for prompts and some for answers (attention heads could not even be split so).
+    """
+    notes, source = row.get("notes") or "", row.get("source") or ""
+    stated = max(1, int(number(row, "n_devices")))
+    found = re.search(r"moe_tp=(\d+) moe_ep=(\d+)", notes)
+    tensor, expert = (int(found[1]), int(found[2])) if found else (0, 0)
+    attention = re.search(r"dp_attn=(\d+)", notes)
+    copies = int(attention[1]) if attention else 1
+    devices = stated
+    if named := re.search(r"_tp(\d+)(?:_0)?_ep(?:\d+|none)", source):
+        devices = int(named[1])
+    elif tensor == expert > 1 and tensor * expert == stated:
+        devices = tensor
+    elif tensor == 1 and copies > 1 and copies * copies == stated:
+        devices = copies
+    many = re.search(r"silicon_concurrency=(\d+)", notes) or re.search(r"_c(\d+)_tp", source)
+    batch = int(many[1]) if many else max(1, int(number(row, "batch"))) * min(copies, devices)
+    apart = devices > NODE and tensor == devices
+    return Served(
+        devices=devices, replicas=devices if apart or copies > 1 else 1, batch=max(1, batch),
+        apart=apart,
+    )  # fmt: skip
 
 
 def _cpu_only(row: Row) -> bool:
@@ -173,9 +224,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         raise Unreadable(f"model {name!r}: no config, no known name, no size")
     hardware, device = row.get("hardware") or "", row.get("device") or ""
     prompt, generated = int(number(row, "prompt_tokens")), int(number(row, "gen_tokens"))
-    batch = max(1, int(number(row, "batch")))
-    attention = re.search(r"dp_attn=(\d+)", row.get("notes") or "")
-    replicas = max(1, min(64, int(attention.group(1)))) if attention else 1
+    how = served(row)
     leaderboard = row.get("source_id") == "llmfit_cache"
     spec = (row.get("spec_decode") or "").strip().lower()
     notes = row.get("notes") or ""
@@ -184,10 +233,10 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         clean=(row.get("source_id") or "") in CLEAN and spec in ("", "0"),
         engine=engine, old=_old_build(row), backend=(row.get("backend") or "").lower(),
         device=hardware or device, facts=device_of(hardware, device), on_cpu=_cpu_only(row),
-        devices=max(1, int(number(row, "n_devices"))),
+        devices=how.devices,
         split="layer" if engine in ("llama.cpp", "ollama") else "tensor",
-        model=name, work=work, bits=_bits(work), batch=1 if leaderboard else batch * replicas,
-        replicas=replicas, flags=_flags(row, engine, quant, name),
+        model=name, work=work, bits=_bits(work), batch=1 if leaderboard else how.batch,
+        replicas=how.replicas, apart=how.apart, flags=_flags(row, engine, quant, name),
         prompt=prompt, generated=generated, depth=_depth(row, prompt, generated),
         speculative=spec not in ("", "0", "false", "none"),
         offloaded="cpu expert offload" in name.lower() or "-ncmoe" in notes,
@@ -241,6 +290,6 @@ def run_of(case: Case) -> Run:
     return Run(
         engine=case.engine, devices=case.devices, split=case.split, batch=case.batch,
         prompt=case.prompt, generated=case.generated, depth=float(case.depth), bits=case.bits,
-        replicas=case.replicas, mixed=case.source == "aic_silicon" and case.batch > 1,
+        replicas=case.replicas, mixed=case.source == "aic_silicon" and case.batch > 1 and not case.apart,
         flags=case.flags + reported,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mathcore.catalogue import find_model
 from mathcore.chip import Chip, chip_of_facts
 from mathcore.hardware import lookup_gpu
-from mathcore.learning import NOTHING, Observation, applied, learn, learned_speed
+from mathcore.learning import DECODE, Evidence, Lesson, Observation, covariance, learned_speed
 from mathcore.speed import prior_speed, rates_of, step_s
 from mathcore.terms import Run, decode_terms
 from mathcore.work import Work, work_of
@@ -39,8 +39,12 @@ def job(model: Work, slower: float, layers_slower: float = 1.0, run: Run = RUN) 
                        step_s=seconds, first_s=first)  # fmt: skip
 
 
+def asked(model: Work, key: str, run: Run = RUN) -> Evidence:
+    return Evidence(DECODE, CHIP, run, model, key, 0.0)
+
+
 def test_without_jobs_the_prior_stands() -> None:
-    assert learn(CHIP, RUN, SMALL, "k", []) == NOTHING
+    assert Lesson(DECODE, 0.01, []).answer(asked(SMALL, "k")) == (1.0, 1.0)
     said, prior = learned_speed(CHIP, RUN, SMALL, "k", []), prior_speed(CHIP, RUN, SMALL)
     assert said == prior
 
@@ -74,13 +78,34 @@ def test_one_absurd_job_cannot_make_a_device_absurd(wild: float) -> None:
 
 def test_jobs_of_another_engine_teach_nothing() -> None:
     seen = [replace(job(SMALL, 2.0), run=replace(RUN, engine="vllm"))]
-    assert learn(CHIP, RUN, SMALL, "k", seen).jobs == 0
+    said = learned_speed(CHIP, RUN, SMALL, "k", seen)
+    assert said == prior_speed(CHIP, RUN, SMALL)
 
 
-def test_a_job_at_another_precision_counts_for_less() -> None:
-    near = learn(CHIP, RUN, SMALL, "k", [job(SMALL, 1.5)])
-    far = learn(CHIP, RUN, SMALL, "k", [job(SMALL, 1.5, run=replace(RUN, bits=16.0))])
-    assert 1.0 < far.moved < near.moved
+def test_a_job_at_another_precision_or_backend_has_less_in_common() -> None:
+    here = asked(SMALL, "a")
+    alike = covariance(DECODE, here, asked(SMALL, "b"), 0.01)
+    for changed in (replace(RUN, bits=16.0), replace(RUN, flags=("vulkan",))):
+        assert covariance(DECODE, here, asked(SMALL, "b", changed), 0.01) < alike
+
+
+@given(slower=st.lists(st.floats(0.95, 1.05), min_size=1, max_size=6))
+def test_jobs_as_expected_never_widen_the_bar_and_it_never_closes(slower: list[float]) -> None:
+    lesson = Lesson(DECODE, 0.01, [])
+    widths = [lesson.answer(asked(LARGE, "q"))[1]]
+    runs: list[Evidence] = []
+    for i, factor in enumerate(slower):
+        model, first = MODELS[i % 3], job(MODELS[i % 3], factor)
+        runs.append(Evidence(DECODE, CHIP, RUN, model, str(i), first.step_s))
+        widths.append(Lesson(DECODE, 0.01, runs).answer(asked(LARGE, "q"))[1])
+    assert all(0.0 < after <= before for before, after in zip(widths, widths[1:], strict=False))
+
+
+def test_the_same_run_again_weighs_as_one_with_less_noise() -> None:
+    once = learned_speed(CHIP, RUN, SMALL, "k", [replace(job(SMALL, 1.4), key="k")])
+    often = learned_speed(CHIP, RUN, SMALL, "k", [replace(job(SMALL, 1.4), key="k")] * 50)
+    truth = job(SMALL, 1.4).step_s
+    assert abs(often.step_s.p50 / truth - 1) <= abs(once.step_s.p50 / truth - 1) < 0.25
 
 
 def test_the_basis_says_where_a_figure_comes_from_and_the_bar_narrows() -> None:
@@ -97,16 +122,15 @@ def test_the_basis_says_where_a_figure_comes_from_and_the_bar_narrows() -> None:
 
 def test_a_learned_device_predicts_the_job_it_saw() -> None:
     seen = [job(SMALL, 1.4) for _ in range(8)]
-    said = learned_speed(CHIP, RUN, SMALL, "k", seen).step_s.p50
-    assert said == pytest.approx(seen[0].step_s, rel=0.05)
+    said = learned_speed(CHIP, RUN, SMALL, seen[0].key, seen).step_s.p50
+    assert said == pytest.approx(seen[0].step_s, rel=0.02)
 
 
-def test_factors_move_the_rates_they_are_named_after() -> None:
-    rates = rates_of(CHIP, RUN)
-    moved = applied(rates, replace(NOTHING, moved=2.0, layers=3.0))
-    assert moved.eta == rates.eta / 2
-    assert moved.tau_s == rates.tau_s * 3
-    assert moved.mfu == rates.mfu
+def test_jobs_far_from_their_class_are_believed_and_the_next_is_less_sure() -> None:
+    calm, wild = ([job(model, slower) for model in MODELS[:2]] for slower in (1.0, 4.0))
+    near, far = (learned_speed(CHIP, RUN, LARGE, "q", seen).step_s for seen in (calm, wild))
+    assert far.p50 / near.p50 > 2.0
+    assert far.p90 / far.p10 > near.p90 / near.p10
 
 
 def test_a_model_that_ran_here_is_expected_as_it_ran_however_far_from_its_class() -> None:

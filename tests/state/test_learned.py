@@ -3,7 +3,7 @@
 import pytest
 
 from mathcore.chip import Chip
-from mathcore.learning import NOTHING, learn
+from mathcore.learning import learned_speed
 from mathcore.terms import Run
 from mathcore.work import Work
 from mesh.state.fold import State, fold
@@ -42,8 +42,8 @@ def test_what_the_planner_knew_comes_back_from_the_ledger() -> None:
 def test_a_slow_job_makes_the_next_prediction_slower() -> None:
     slow = learned_from(after(mtps=20_000))["d"]
     fast = learned_from(after(mtps=150_000))["d"]
-    assert learn(CARD, RUN, WORK, "", []) == NOTHING
-    assert learn(CARD, RUN, WORK, "", slow).moved > learn(CARD, RUN, WORK, "", fast).moved
+    after_slow, after_fast = (learned_speed(CARD, RUN, WORK, "", seen) for seen in (slow, fast))
+    assert after_slow.step_s.p50 > after_fast.step_s.p50
 
 
 @pytest.mark.parametrize(
