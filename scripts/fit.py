@@ -52,7 +52,7 @@ def weights_of(facts: list[Fact]) -> np.ndarray:
     """How much each row counts: repeated rows share one weight, a device a bounded sum."""
     alike = [
         (f.case.source, f.case.device, f.case.model, f.case.work.total_bytes, f.case.engine,
-         f.case.flags, f.what, f.case.devices)
+         tuple([flag for flag in f.case.flags if "@" not in flag]), f.what, f.case.devices)
         for f in facts
     ]  # fmt: skip
     same = Counter(alike)

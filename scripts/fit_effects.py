@@ -57,6 +57,8 @@ BY_FLAG_CLASS = ("old", "aged", "wide", "vulkan", "many")
 FLAG_SD = 0.7
 FLAG_SDS: dict[str, float] = {"aged": 0.35}
 FLAG_CLASS_SHARE = 0.25  # of its flag's freedom
+BY_VERSION = ("eta", "tau", "busy")  # "vllm@0.19.0": what one release of a server changed
+VERSION_SD = 0.2
 
 
 def effects_for(facts: list[Fact]) -> dict[str, tuple[float, float]]:
@@ -91,6 +93,8 @@ def freedom_of(name: str, words: list[str]) -> float:
 
 def _flag_freedom(name: str, words: list[str]) -> float:
     flag = words[0][1:]
+    if "@" in flag:
+        return VERSION_SD if name in BY_VERSION and len(words) == 1 else 0.0
     if name not in BY_FLAG.get(flag, ()):
         return 0.0
     freedom = FLAG_SDS.get(flag, FLAG_SD)

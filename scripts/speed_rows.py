@@ -136,6 +136,9 @@ def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
             out.append("w4a16")
         if served(row).replicas > 1:
             out.append("replicas")
+        version = re.fullmatch(r"[\w.-]{1,40}", row.get("engine_version") or "")
+        if version:
+            out.append(f"{engine}@{version[0]}")
         return tuple(out)
     if engine == "mlx":
         return ()
