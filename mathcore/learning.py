@@ -53,10 +53,10 @@ OTHER_KIND = 0.25
 # A device whose jobs surprise is off by more than its class says (a power limit, a wrong entry):
 # the class's variance grows by the surprise, as if it had been seen on this many devices.
 DOUBT = 2.0
-# Weights within this ratio run on the same kernels: 4-bit, 8-bit, 16-bit.
-SAME_BITS = 1.5
-# Lengths within this ratio make it the same run.
-SAME_LENGTH = 1.25
+# Weights of 2 to 5, 6 to 9 and 16 bits run on kernels of their own.
+BITS: tuple[float, ...] = (5.9, 12.0)
+# Lengths in the same step of a logarithm (a factor of 1.5) make it the same run.
+LENGTH_STEP = log(1.5)
 # A factor beyond this is a wrong device, a power limit or another process, not a speed.
 LEAST_FACTOR, MOST_FACTOR = 0.2, 8.0
 # Distinct runs one device is learned from: 48 make the matrix below cost microseconds.
@@ -90,7 +90,7 @@ class Observation:
 class Evidence:
     """A run as the process compares it, and for a finished one how far off it was."""
 
-    __slots__ = ("backend", "count", "depth", "error", "key", "run", "shares", "sparse")
+    __slots__ = ("backend", "count", "error", "key", "kind", "run", "shares", "twin")
 
     def __init__(
         self, what: str, chip: Chip, run: Run, work: Work, key: str, seconds: float
@@ -104,9 +104,16 @@ class Evidence:
         self.count = 1  # jobs it stands for
         self.key = key
         self.run = run
-        self.depth = run.depth if what == DECODE else float(run.prompt)
-        self.sparse = work.experts > 0
         self.backend = "vulkan" in run.flags
+        self.kind = (_step_of(BITS, run.bits), work.experts > 0)
+        length = int(log(1.0 + (run.depth if what == DECODE else run.prompt)) / LENGTH_STEP)
+        self.twin = (key, run.batch, run.devices, run.flags, length)  # what makes it the same run
+
+
+def _step_of(edges: tuple[float, ...], value: float) -> int:
+    """Between which edges a value lies. Steps, not distances: being alike must be transitive, or
+    the covariances would be those of nothing."""
+    return sum([1 for edge in edges if value >= edge])
 
 
 def _parts(what: str, chip: Chip, run: Run, work: Work, rates: Rates) -> list[float]:
@@ -115,34 +122,17 @@ def _parts(what: str, chip: Chip, run: Run, work: Work, rates: Rates) -> list[fl
     return prompt_parts(prefill_terms(chip, run, work), rates)
 
 
-def _near(one: float, other: float, ratio: float) -> bool:
-    low, high = min(one, other), max(one, other)
-    return high <= ratio * low or high <= 1.0
-
-
-def _same_kind(one: Evidence, other: Evidence) -> bool:
-    return one.sparse == other.sparse and _near(one.run.bits, other.run.bits, SAME_BITS)
-
-
-def _same_run(one: Evidence, other: Evidence) -> bool:
-    a, b = one.run, other.run
-    return (
-        one.key == other.key and a.batch == b.batch and a.devices == b.devices
-        and a.flags == b.flags and _near(one.depth, other.depth, SAME_LENGTH)
-    )  # fmt: skip
-
-
 def covariance(what: str, one: Evidence, other: Evidence, class_variance: float) -> float:
     """How much two runs' errors have in common; without the noise of measuring."""
     shared = 0.0
     for i, share in enumerate(one.shares):
         shared += share * other.shares[i]
-    shared += KIND_VARIANCE[what] * (1.0 if _same_kind(one, other) else OTHER_KIND)
+    shared += KIND_VARIANCE[what] * (1.0 if one.kind == other.kind else OTHER_KIND)
     if one.key == other.key:
         shared += MODEL_VARIANCE[what]
     if one.backend != other.backend:
         shared *= OTHER_BACKEND[what]
-    repeated = RUN_SD[what] ** 2 if _same_run(one, other) else 0.0
+    repeated = RUN_SD[what] ** 2 if one.twin == other.twin else 0.0
     return class_variance * shared + repeated
 
 
@@ -204,9 +194,8 @@ class Lesson:
         left = self.common(asked, asked) + NOISE_SD**2 - known
         before = covariance(self.what, asked, asked, self.expected_variance) + NOISE_SD**2
         share = sqrt(max(0.0, left / before))
-        return (
-            max(LEAST_FACTOR, min(MOST_FACTOR, exp(mean))), max(NARROWEST, min(WIDEST, share)),
-        )  # fmt: skip
+        moved = max(log(LEAST_FACTOR), min(log(MOST_FACTOR), mean))
+        return exp(moved), max(NARROWEST, min(WIDEST, share))
 
 
 def evidence_of(

@@ -2,14 +2,23 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mathcore.catalogue import find_model
 from mathcore.chip import Chip, chip_of_facts
 from mathcore.hardware import lookup_gpu
-from mathcore.learning import DECODE, Evidence, Lesson, Observation, covariance, learned_speed
+from mathcore.learning import (
+    DECODE,
+    PREFILL,
+    Evidence,
+    Lesson,
+    Observation,
+    covariance,
+    learned_speed,
+)
 from mathcore.speed import prior_speed, rates_of, step_s
 from mathcore.terms import Run, decode_terms
 from mathcore.work import Work, work_of
@@ -99,6 +108,33 @@ def test_jobs_as_expected_never_widen_the_bar_and_it_never_closes(slower: list[f
         runs.append(Evidence(DECODE, CHIP, RUN, model, str(i), first.step_s))
         widths.append(Lesson(DECODE, 0.01, runs).answer(asked(LARGE, "q"))[1])
     assert all(0.0 < after <= before for before, after in zip(widths, widths[1:], strict=False))
+
+
+RUNS = st.builds(
+    Run, batch=st.sampled_from([1, 4, 64]), prompt=st.integers(1, 9000),
+    depth=st.floats(1, 70_000), bits=st.floats(1.5, 17), devices=st.sampled_from([1, 2]),
+    flags=st.sampled_from([(), ("vulkan",), ("old",)]),
+)  # fmt: skip
+
+
+NEIGHBOURS = [(replace(RUN, depth=100.0 * 1.2**i), 0) for i in range(8)]
+
+
+@example(NEIGHBOURS, DECODE)
+@given(st.lists(st.tuples(RUNS, st.integers(0, 2)), min_size=2, max_size=12),
+       st.sampled_from([DECODE, PREFILL]))  # fmt: skip
+def test_what_runs_have_in_common_is_a_covariance(runs: list[tuple[Run, int]], what: str) -> None:
+    """Else the process extrapolates without bound, as it once did for two almost equal depths."""
+    found = [Evidence(what, CHIP, run, MODELS[i], f"m{i}", 0.0) for run, i in runs]
+    matrix = np.array([[covariance(what, a, b, 0.02) for b in found] for a in found])
+    assert np.linalg.eigvalsh(matrix).min() > -1e-9
+
+
+@given(st.lists(st.floats(1e-5, 1e3), min_size=1, max_size=20), RUNS)
+def test_no_jobs_make_the_answer_leave_its_bounds(seconds: list[float], run: Run) -> None:
+    seen = [replace(job(SMALL, 1.0), step_s=value, first_s=value) for value in seconds]
+    said = learned_speed(CHIP, run, LARGE, "q", seen)
+    assert 0.0 < said.step_s.p10 <= said.step_s.p50 <= said.step_s.p90 < 1e6
 
 
 def test_the_same_run_again_weighs_as_one_with_less_noise() -> None:
