@@ -12,7 +12,7 @@ from typing import final
 from mathcore.chip import Chip
 from mathcore.interval import Band, spread_band
 from mathcore.priors import EFFECTS, SEEN, SPREADS
-from mathcore.terms import Run, Terms, decode_terms, prefill_terms
+from mathcore.terms import SERVERS, Run, Terms, decode_terms, prefill_terms
 from mathcore.work import Work
 
 
@@ -242,11 +242,20 @@ def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed
     )  # fmt: skip
 
 
+# Engines with constants of their own; another is taken for the middle of its group.
+MEASURED_ENGINES: frozenset[str] = frozenset(
+    engine for engine in ("llama.cpp", "ollama", "mlx", *SERVERS) if f"tau {engine}" in EFFECTS
+)
+
+
 def prior_basis(chip: Chip, run: Run) -> str:
     """What a figure rests on before any job: this device in public tables, its class, a guess."""
+    name = chip.name if is_seen(chip, run) else chip.klass
     if not chip.known:
-        return f"prior: {chip.klass}, device not in the catalogue"
-    return f"prior: {chip.name if is_seen(chip, run) else chip.klass}"
+        name += ", device not in the catalogue"
+    if run.engine not in MEASURED_ENGINES:
+        name += f", {run.engine} like other engines of its kind"
+    return f"prior: {name}"
 
 
 def prior_speed(chip: Chip, run: Run, work: Work) -> Speed:

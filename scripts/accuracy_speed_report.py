@@ -12,7 +12,7 @@ import click
 from mathcore.speed import group_of, spread_key
 from mathcore.terms import decode_terms
 from scripts.accuracy_speed import FILE, FOLDER
-from scripts.fit_spread import LEAST_ROWS, Errors, bar, fold_of
+from scripts.fit_spread import LEAST_ROWS, Errors, bar, enough, fold_of
 from scripts.speed_models import bits_of
 from scripts.speed_rows import (
     Case,
@@ -104,20 +104,20 @@ def middle(values: list[float]) -> str:
     return f"{100 * statistics.median(values):.1f} %" if values else "–"
 
 
-def inside(held: list[Held]) -> list[bool]:
+def inside(own: list[Held], everything: list[Held]) -> list[bool]:
     """Whether each truth lies in an error bar made of other devices' errors only."""
     pairs: Errors = defaultdict(list)
-    for one in held:
+    for one in everything:
         for key in _keys(one):
             pairs[key].append((one.device, one.device_out))
     out: list[bool] = []
     bars: dict[tuple[str, str], tuple[float, float] | None] = {}
-    for one in held:
+    for one in own:
         for key in _keys(one):
             place = (key, one.device)
             if place not in bars:
                 others = [pair for pair in pairs[key] if pair[0] != one.device]
-                bars[place] = bar(others, True) if len(others) >= LEAST_ROWS else None
+                bars[place] = bar(others, True) if enough(others) else None
             found = bars[place]
             if found is not None:
                 out.append(found[0] <= one.device_out <= found[1])
@@ -168,13 +168,14 @@ def class_table(held: list[Held], what: str, clean: bool) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     groups = by_class(held, what, clean)
+    everything = [one for one in held if one.what == what]
     for name in sorted(groups):
         own = groups[name]
         off, near = [one.off for one in own], [relative(one.model_out) for one in own]
         devices = len({one.device for one in own})
         lines.append(
             f"| {name} | {len(own)} | {devices} | {percent(off)} | {middle(off)} | "
-            f"{share(inside(own))} | {percent(near)} | {share(inside_known(own))} |"
+            f"{share(inside(own, everything))} | {percent(near)} | {share(inside_known(own))} |"
         )
     return lines
 

@@ -18,6 +18,7 @@ CHUNK = 4000  # rows at a time; each takes some kilobytes
 SEEN_ROWS = 10  # clean rows that make a device "seen"
 LEAST_SIDE, MOST_SIDE = 0.03, 3.0  # of an error bar, in logarithms
 LEAST_ROWS = 8  # fewer say nothing about a tenth percentile
+LEAST_DEVICES = 2  # one device says nothing about how devices differ
 # Student's t over the normal at the 90th percentile: what a class's spread over n devices says of
 # one more.
 T_SHARES: tuple[float, ...] = (2.40, 1.47, 1.28, 1.20, 1.15, 1.12, 1.10, 1.09, 1.08, 1.07)
@@ -106,9 +107,14 @@ def spreads_of(
         first = keys_of(fact, True)[0]
         if first not in general and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
             known[first].append((device, float(near)))
-    out = {name: bar(pairs, True) for name, pairs in strange.items() if len(pairs) >= LEAST_ROWS}
+    out = {name: bar(pairs, True) for name, pairs in strange.items() if enough(pairs)}
     out |= {name: bar(pairs, False) for name, pairs in known.items() if len(pairs) >= LEAST_ROWS}
     return dict(sorted(out.items()))
+
+
+def enough(pairs: list[tuple[str, float]]) -> bool:
+    """Whether these say how far off a device not among them may be."""
+    return len(pairs) >= LEAST_ROWS and len({device for device, _ in pairs}) >= LEAST_DEVICES
 
 
 def bar(pairs: list[tuple[str, float]], balanced: bool) -> tuple[float, float]:

@@ -134,6 +134,36 @@ def test_an_unknown_device_gets_its_class_and_a_wider_bar_and_says_so() -> None:
     assert width[1] > width[0]
 
 
+def test_an_engine_nobody_measured_says_whose_constants_it_takes() -> None:
+    for engine in ("llama.cpp", "ollama", "mlx", "vllm"):
+        assert "like other engines" not in speeds("RTX 4090", engine=engine).basis
+    assert "tgi like other engines" in speeds("RTX 4090", engine="tgi").basis
+
+
+def test_a_device_in_public_tables_is_named_in_the_basis_and_another_by_its_class() -> None:
+    assert speeds("RTX 4090").basis == "prior: RTX 4090"
+    assert speeds("RTX 4060").basis == "prior: gddr"
+
+
+def test_a_card_held_back_by_its_power_limit_multiplies_less_than_its_cores_could() -> None:
+    desktop, station = chip("RTX 4090"), chip("RTX 6000 Ada")
+    assert station.flops > desktop.flops
+    assert station.matmul < desktop.matmul
+
+
+def test_error_correction_takes_its_share_of_a_servers_card() -> None:
+    assert chip("A40").bandwidth == pytest.approx(0.9 * 696e9)
+    assert chip("RTX A6000").bandwidth == 768e9
+
+
+def test_few_prompt_tokens_waste_more_of_a_pass_than_many_and_routed_ones_most() -> None:
+    short, long = Run(prompt=32), Run(prompt=512)
+    for model in (LLAMA, QWEN_MOE):
+        few, many = (prefill_terms(chip("RTX 4090"), run, model) for run in (short, long))
+        assert (few.fill + few.scatter) / few.compute > (many.fill + many.scatter) / many.compute
+    assert prefill_terms(chip("RTX 4090"), Run(prompt=1), LLAMA).fill == 0.0
+
+
 def test_weights_that_do_not_fit_are_read_from_the_hosts_memory() -> None:
     small, big = chip("RTX 3060"), work("llama-3-70b", "Q4_K_M")
     run = Run(depth=512, bits=4.9)
