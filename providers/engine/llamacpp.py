@@ -45,7 +45,7 @@ def launch(
     """One run of `batch` sequences of `context` tokens each, `tokens` of them generated.
 
     An empty prompt with `prompt_tokens` > 0 is filled with that many tokens, for measuring.
-    `threads` 0: llama.cpp decides.
+    `threads` 0: as many as cores are idle when it starts.
     """
     spec: dict[str, object] = {
         "model_path": model_path,

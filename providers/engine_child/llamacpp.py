@@ -17,6 +17,7 @@ from typing import NoReturn
 from providers import durable
 from providers.engine.llamacpp import parse_memory
 from providers.log import SPEAKER
+from providers.probe.host import idle_cores
 from providers.runner import JOB_DIR, SETUP_EXIT
 
 Reply = dict[str, object]
@@ -69,8 +70,7 @@ def load(spec: dict[str, object], job_dir: Path):  # type: ignore[no-untyped-def
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
     params.cache_ram_mib = 0  # a finished job's prompt is never asked for again
     params.verbosity = 4  # the level at which buffer sizes are logged
-    if spec.get("threads"):
-        params.cpuparams.n_threads = spec["threads"]
+    params.cpuparams.n_threads = spec.get("threads") or idle_cores()
     try:
         return xllamacpp.Server(params)
     except RuntimeError:

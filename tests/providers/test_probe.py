@@ -9,11 +9,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.probe import probe_machine
 from providers.probe.amd import probe_amd
 from providers.probe.engines import probe_engines
-from providers.probe.host import cpu_flags, cpu_model, estimate_flops, measure_ram_bandwidth
+from providers.probe.host import (
+    cpu_flags,
+    cpu_model,
+    estimate_flops,
+    measure_ram_bandwidth,
+    threads_for,
+)
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "tests/support/nvml_shim.c"
@@ -164,3 +172,13 @@ def test_this_machine_is_one() -> None:
 
 def test_a_probe_without_measuring_says_so() -> None:
     assert probe_machine(measure=False).host.ram_bandwidth_bytes_per_s == 0
+
+
+@given(st.integers(1, 256), st.floats(0, 1), st.floats(0, 1))
+def test_an_engine_takes_the_idle_cores_and_never_none(
+    cores: int, one: float, other: float
+) -> None:
+    calm, busy = min(one, other), max(one, other)
+    assert 1 <= threads_for(cores, busy) <= threads_for(cores, calm) <= cores
+    assert threads_for(cores, 0.0) == cores
+    assert threads_for(cores, 1.0) == 1
