@@ -167,10 +167,16 @@ def command(
     file: Path, configs: Path, observe: Path | None, out: Path | None, as_json: bool
 ) -> None:
     """Tokens per second of every row of FILE, with p10 and p90."""
-    rows = read_rows(file)
-    found = predictions(rows, configs, read_rows(observe) if observe is not None else [])
+    try:
+        rows, observed = read_rows(file), read_rows(observe) if observe is not None else []
+    except Unreadable as error:
+        raise click.ClickException(str(error)) from error
+    found = predictions(rows, configs, observed)
     if out is not None:
-        write(out, rows, found)
+        try:
+            write(out, rows, found)
+        except OSError as error:
+            raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
     said = summary(rows, found, configs)
     if as_json:
         json.dump(said, sys.stdout)

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import re
+import zlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,7 @@ from mathcore.hardware import GpuFacts, find_in, lookup_cpu, lookup_gpu
 from mathcore.terms import SERVERS, Run
 from mathcore.work import Work
 from scripts.speed_models import resolve
-
-Row = dict[str, str]
+from scripts.speed_served import Row, number, served
 
 # Measured by people who publish their scripts; the rest is user-submitted, without what was run.
 CLEAN: tuple[str, ...] = (
@@ -68,20 +68,26 @@ class Case:
     total: float
 
 
+# Without these no row can be answered.
+NEEDED = (("model",), ("hardware", "device"))
+
+
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a CSV, gzipped or not."""
+    """The rows of a CSV, gzipped or not; Unreadable where it is no table of speeds."""
     raw = path.read_bytes()
-    text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    return list(csv.DictReader(text.decode("utf-8", "replace").splitlines()))
-
-
-def number(row: Row, field: str) -> float:
-    """A field as a number; 0 where it is empty or no number."""
     try:
-        value = float(row.get(field) or 0)
-    except ValueError:
-        return 0.0
-    return value if 0 <= value < 1e18 else 0.0
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable(f"{path.name} is not gzip: {error}") from error
+    table = csv.DictReader(text.decode("utf-8", "replace").splitlines())
+    try:
+        rows = list(table)
+    except csv.Error as error:
+        raise Unreadable(f"{path.name} is not CSV: {error}") from error
+    for names in NEEDED:
+        if not set(names) & set(table.fieldnames or ()):
+            raise Unreadable(f"{path.name} is no table of speeds: no column {' or '.join(names)}")
+    return rows
 
 
 def engine_of(text: str) -> str:
@@ -160,48 +166,6 @@ def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
     if number(row, "batch") > 1 and row.get("source_id") != "llmfit_cache":
         out.append("many")
     return tuple(out)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """How many devices a server ran on, how many copies of attention, and how many requests."""
-
-    devices: int
-    replicas: int
-    batch: int
-    apart: bool  # prompts are read on other devices
-
-
-NODE = 8  # devices of the largest host in the tables
-
-
-def served(row: Row) -> Served:
-    """What a row's notes and source say; `n_devices` alone multiplies two ways to split one model.
-
-    aiconfigurator's rows of tensor and expert parallelism over the same k devices state k x k; the
-    run's name has k. More than a host's devices in one tensor-parallel group are groups of their
-    own, some for prompts and some for answers (attention heads could not even be split so).
-    """
-    notes, source = row.get("notes") or "", row.get("source") or ""
-    stated = max(1, int(number(row, "n_devices")))
-    found = re.search(r"moe_tp=(\d+) moe_ep=(\d+)", notes)
-    tensor, expert = (int(found[1]), int(found[2])) if found else (0, 0)
-    attention = re.search(r"dp_attn=(\d+)", notes)
-    copies = int(attention[1]) if attention else 1
-    devices = stated
-    if named := re.search(r"_tp(\d+)(?:_0)?_ep(?:\d+|none)", source):
-        devices = int(named[1])
-    elif tensor == expert > 1 and tensor * expert == stated:
-        devices = tensor
-    elif tensor == 1 and copies > 1 and copies * copies == stated:
-        devices = copies
-    many = re.search(r"silicon_concurrency=(\d+)", notes) or re.search(r"_c(\d+)_tp", source)
-    batch = int(many[1]) if many else max(1, int(number(row, "batch"))) * min(copies, devices)
-    apart = devices > NODE and tensor == devices
-    return Served(
-        devices=devices, replicas=devices if apart or copies > 1 else 1, batch=max(1, batch),
-        apart=apart,
-    )  # fmt: skip
 
 
 def _cpu_only(row: Row) -> bool:

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from scripts.accuracy_speed import COLUMNS, command, observations, predicted, pr
 from scripts.accuracy_speed_report import llmfit_tps, whichllm_tps
 from scripts.speed_models import bits_of, named_size, rule_quant
 from scripts.speed_rows import case_of, engine_of
+from scripts.speed_served import served
 
 FIELDS = ("source_id", "engine", "engine_version", "backend", "device", "hardware", "n_devices",
           "model", "params_b", "active_params_b", "quant", "model_gib", "test", "prompt_tokens",
@@ -74,6 +76,43 @@ def test_the_command_writes_every_row_in_order_with_its_columns(tmp_path: Path) 
     written = list(csv.DictReader(out.read_text().splitlines()))
     assert [bool(row["refused"]) for row in written] == [False, True]
     assert set(COLUMNS) <= set(written[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("empty.csv", b"", "no column model"), ("other.csv", b"a,b\n1,2\n", "no column model"),
+     ("where.csv", b"model,quant\nx,y\n", "no column hardware or device"),
+     ("torn.csv.gz", b"\x1f\x8b\x08torn", "is not gzip"), ("text.csv.gz", b"model", "is not gzip")],
+)  # fmt: skip
+def test_a_file_that_is_no_table_of_speeds_gets_one_clear_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = CliRunner().invoke(command, [str(tmp_path / name), "--configs", str(tmp_path)])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert len(done.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "notes", "source", "meant"),
+    [
+        # Tensor and expert parallel over the same eight; the table multiplied them.
+        ("64", "dp_attn=1 moe_tp=8 moe_ep=8", "agg_c32_tp8_ep8_9", (8, 1, 32, False)),
+        ("16", "dp_attn=16 moe_tp=4 moe_ep=4; silicon_concurrency=64", "cfg717", (4, 4, 64, False)),
+        ("16", "dp_attn=4 moe_tp=1 moe_ep=16", "agg_c8_tp4_ep4_1", (4, 4, 8, False)),
+        # Two by two is four when the run's name says so.
+        ("4", "dp_attn= moe_tp=2 moe_ep=2", "agg_c320_tp4_epnone_4", (4, 1, 320, False)),
+        # Heads cannot be split over 72: groups of their own, some of them for prompts.
+        ("72", "dp_attn=1 moe_tp=72 moe_ep=1", "agg_c448_tp72_ep1_1", (72, 72, 448, True)),
+        ("8", "dp_attn=1 moe_tp=8 moe_ep=1", "agg_c16_tp8_ep1_1", (8, 1, 16, False)),
+    ],
+)  # fmt: skip
+def test_a_served_row_says_how_many_devices_really_ran_it(
+    stated: str, notes: str, source: str, meant: tuple[int, int, int, bool]
+) -> None:
+    how = served({"n_devices": stated, "notes": notes, "source": source, "batch": "2"})
+    assert (how.devices, how.replicas, how.batch, how.apart) == meant
 
 
 def test_what_rows_write_is_read_as_meant() -> None:
