@@ -32,8 +32,25 @@ class Layout:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One device's part in a set. Bytes are over the cards it gives, together."""
+
+    device_id: str
+    name: str
+    cards: int
+    layers: int  # the output layer counts as one; cards that split every layer each count all
+    need_bytes: int
+    free_bytes: int
+    terms: tuple[tuple[str, float], ...]  # seconds of all generated tokens, by cause
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """One device that can do it. Rates are of the whole batch; a p90 is the promise."""
+    """One device that can do it, or a set. Rates are of the whole batch; a p90 is the promise.
+
+    A set's id and name are its members', joined; a single device has no `members`.
+    """
 
     device_id: str
     name: str
@@ -54,6 +71,7 @@ class Placement:
     work: Work
     score: float  # the objective's number; smaller is better
     pareto: bool  # nothing else is at once cheaper, faster and better
+    members: tuple[Member, ...] = ()
 
     @property
     def engine(self) -> str:

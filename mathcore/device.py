@@ -29,5 +29,6 @@ class DeviceSpec:
     ram_free_bytes: int
     ram_bandwidth_bytes_per_s: int
     rate: Rate
-    host: str = ""  # devices of one host share its RAM and its links
+    host: str = ""  # devices of one host share its RAM and its links; "" = a host of its own
+    network_bps: int = 0  # the host's link to others, nominal bits; 0 = unknown
     wait_ms: int = 0  # until the job that holds it is expected to end

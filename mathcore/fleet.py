@@ -45,4 +45,5 @@ class Query:
     limits: Limits = NO_LIMITS
     objective: str = "balanced"
     on: str | None = None
+    sets: bool = True  # several devices together, too; a job runs on one
     most: int = 100  # placements wanted; those on the Pareto front come beside them

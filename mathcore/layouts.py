@@ -128,16 +128,23 @@ class Room:
         return out
 
     def _ranks(self, ranks: int) -> Footprint | None:
-        shape = VllmShape(
-            context=self.query.context, sequences=self.query.batch, tensor_parallel=ranks,
-            kv_type=_VLLM_CACHE.get(self.kv_type, self.kv_type),
-        )
+        shape = vllm_shape(self.query, self.kv_type, ranks)
+        kind = card_kind(self.device)
         try:
-            return vllm_footprint(self.spec, self.weights.total_bytes, shape, _card(self.device))
+            return vllm_footprint(self.spec, self.weights.total_bytes, shape, kind)
         except CardError:
             return None
 
 
-def _card(device: DeviceSpec) -> CardKind:
+def vllm_shape(query: Query, kv_type: str, ranks: int) -> VllmShape:
+    """What vLLM is started with to answer the query."""
+    return VllmShape(
+        context=query.context, sequences=query.batch, tensor_parallel=ranks,
+        kv_type=_VLLM_CACHE.get(kv_type, kv_type),
+    )  # fmt: skip
+
+
+def card_kind(device: DeviceSpec) -> CardKind:
+    """The constants of a card's architecture."""
     fact = lookup_gpu(device.model)
     return HOPPER if fact is not None and fact.arch in ("hopper", "blackwell") else AMPERE

@@ -5,7 +5,17 @@ from mathcore.device import DeviceSpec
 from mathcore.fleet import Limits, Query
 from mathcore.interval import Band
 from mathcore.price import hourly_nusd
-from mathcore.units import show_ms, show_nusd
+from mathcore.units import GIB, show_ms, show_nusd
+
+# llama.cpp's own --fit-target leaves 1 GiB; on a small device that would call everything tight,
+# and what grows beside us (graphs, a desktop) grows with the device, so at most 5 % of it.
+MARGIN_BYTES = GIB
+MARGIN_SHARE = 20
+
+
+def margin_bytes(free_bytes: int) -> int:
+    """What must remain free of a card for the verdict "fit"."""
+    return min(MARGIN_BYTES, free_bytes // MARGIN_SHARE)
 
 
 def refuse(

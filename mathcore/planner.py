@@ -16,6 +16,7 @@ from mathcore.learning import Observation
 from mathcore.limits import (
     cost_refusal,
     late_refusal,
+    margin_bytes,
     price_refusal,
     quality_refusal,
     rate_refusal,
@@ -24,13 +25,10 @@ from mathcore.limits import (
 from mathcore.llamacpp_cache import cache_refusal
 from mathcore.price import cost_nusd
 from mathcore.search import Option, Search
-from mathcore.units import GIB, HOUR_MS, NUSD, show_bytes
+from mathcore.set_search import SetSearch
+from mathcore.units import HOUR_MS, NUSD, show_bytes
 from mathcore.weights import quant_fault
 
-# llama.cpp's own --fit-target leaves 1 GiB; on a small device that would call everything tight,
-# and what grows beside us (graphs, a desktop) grows with the device, so at most 5 % of it.
-MARGIN_BYTES = GIB
-MARGIN_SHARE = 20
 # What the balanced objective takes an hour of waiting for.
 WAITING_NUSD_PER_HOUR = NUSD
 
@@ -71,11 +69,6 @@ def device_refusal(query: Query, device: DeviceSpec) -> tuple[str, str]:
     if device.bandwidth_bytes_per_s < 1 or device.count < 1:
         return "NoFit(backend)", "its memory bandwidth is unknown, so its speed cannot be planned"
     return "", ""
-
-
-def margin_bytes(free_bytes: int) -> int:
-    """What must remain free for the verdict "fit"."""
-    return min(MARGIN_BYTES, free_bytes // MARGIN_SHARE)
 
 
 def _memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
@@ -158,13 +151,24 @@ class Choice:
         self.pareto = False
 
 
+def _memory(choice: Choice) -> tuple[str, int]:
+    """("fit" or "tight", free bytes of the cards used)."""
+    layout, members, free = choice.option.layout, choice.option.members, 0
+    if not members:
+        each = choice.device.free_bytes
+        return "fit" if layout.spare_bytes >= margin_bytes(each) else "tight", each * layout.cards
+    for member in members:
+        free += member.free_bytes
+    return "fit" if choice.option.roomy else "tight", free
+
+
 def _placement(query: Query, choice: Choice) -> Placement:
     device, option = choice.device, choice.option
     layout, timed, duration = option.layout, option.timed, option.duration_ms
+    fit, free = _memory(choice)
     return Placement(
         device_id=device.device_id, name=device.name, provider=device.provider, layout=layout,
-        fit="fit" if layout.spare_bytes >= margin_bytes(device.free_bytes) else "tight",
-        free_bytes=device.free_bytes * layout.cards,
+        fit=fit, free_bytes=free,
         tokens_per_s=rate_band(float(query.tokens * query.batch), timed.rest_s),
         prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
         ttft_ms=option.first_ms, duration_ms=duration, wait_ms=device.wait_ms,
@@ -173,6 +177,7 @@ def _placement(query: Query, choice: Choice) -> Placement:
         ),
         quality=option.quality, basis=timed.basis, terms=timed.terms,
         run=timed.run, work=timed.work, pareto=choice.pareto, score=choice.score,
+        members=option.members,
     )  # fmt: skip
 
 
@@ -224,6 +229,30 @@ def mark_pareto(choices: list[Choice]) -> None:
         last = choice
 
 
+def _worse(a: Choice, b: Choice) -> bool:
+    """Whether `b` makes set `a` pointless: no dearer, slower, worse or later, or just the same."""
+    mine = (a.cost, a.option.duration_ms.p50, a.option.nats, float(a.device.wait_ms))
+    other = (b.cost, b.option.duration_ms.p50, b.option.nats, float(b.device.wait_ms))
+    for i in range(4):
+        if other[i] > mine[i]:
+            return False
+    return other != mine or _rank(b) < _rank(a)
+
+
+def _sets(search: Search, devices: list[DeviceSpec], single: list[Choice]) -> list[Choice]:
+    """Sets that keep to the limits, without those another set or an owned device beats."""
+    query = search.query
+    found: list[Choice] = []
+    for made in SetSearch(search).options(devices):
+        if price_refusal(query, made.device) is not None:
+            continue
+        chosen = _choose(query, made.device, made.options)
+        if isinstance(chosen, Option):
+            found.append(Choice(query, made.device, chosen))
+    rivals = found + [one for one in single if one.device.rate.hourly_nusd == 0]
+    return [one for one in found if not any(_worse(one, other) for other in rivals)]
+
+
 def _refusal_order(refusal: Refusal) -> str:
     return refusal.device_id
 
@@ -234,6 +263,7 @@ def plan(
     """Best first by the objective, then by id; the order of `devices` does not matter.
 
     `seen` holds finished jobs by device id: what they measured corrects the speed model there.
+    Sets of devices are planned beside them (`Query.sets`) unless one device is named.
 
     Of more than `query.most` placements the best and all Pareto ones are given; `Plan.more` counts
     the rest.
@@ -242,6 +272,7 @@ def plan(
     search = Search(query, {} if seen is None else seen)
     choices: list[Choice] = []
     refusals: list[Refusal] = []
+    able: list[DeviceSpec] = []
     for device in devices:
         here, why = device_refusal(query, device)
         if here == "NotChosen" or (here and not code):
@@ -250,11 +281,14 @@ def plan(
         if code:
             refusals.append(refuse(device, code, text))
             continue
+        able.append(device)
         answer = _answer(search, device)
         if isinstance(answer, Choice):
             choices.append(answer)
         else:
             refusals.append(answer)
+    if query.sets and query.on is None:
+        choices += _sets(search, able, choices)
     mark_pareto(choices)
     choices.sort(key=_rank)
     refusals.sort(key=_refusal_order)

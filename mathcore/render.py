@@ -1,6 +1,6 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
-from mathcore.answer import Placement, Plan, Refusal
+from mathcore.answer import Member, Placement, Plan, Refusal
 from mathcore.fleet import Limits, Query
 from mathcore.interval import Band
 
@@ -44,10 +44,26 @@ def _query(query: Query) -> dict[str, object]:
     }
 
 
-def placement_dict(placed: Placement) -> dict[str, object]:
-    """One placement as the plan's JSON shows it."""
-    need = placed.footprint
+def _terms(terms: tuple[tuple[str, float], ...]) -> dict[str, object]:
+    return {name: round(1000.0 * seconds) for name, seconds in terms}
+
+
+def _member(member: Member) -> dict[str, object]:
     return {
+        "device": member.name,
+        "device_id": member.device_id,
+        "cards": member.cards,
+        "layers": member.layers,
+        "need_bytes": member.need_bytes,
+        "free_bytes": member.free_bytes,
+        "terms_ms": _terms(member.terms),
+    }
+
+
+def placement_dict(placed: Placement) -> dict[str, object]:
+    """One placement as the plan's JSON shows it; only a set's has `members`."""
+    need = placed.footprint
+    shown: dict[str, object] = {
         "device": placed.name,
         "device_id": placed.device_id,
         "provider": placed.provider,
@@ -77,9 +93,12 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "wait_ms": placed.wait_ms,
         "cost_nusd": _whole(placed.cost_nusd),
         "basis": placed.basis,
-        "terms_ms": {name: round(1000.0 * seconds) for name, seconds in placed.terms},
+        "terms_ms": _terms(placed.terms),
         "pareto": placed.pareto,
     }
+    if placed.members:
+        shown["members"] = [_member(member) for member in placed.members]
+    return shown
 
 
 def _refusal(refusal: Refusal) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import math
 from typing import final
 
-from mathcore.answer import Layout
+from mathcore.answer import Layout, Member
 from mathcore.chip import Chip, chip_of
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
@@ -28,11 +28,14 @@ class Option:
     """A layout that fits, timed: everything about it but a device's price."""
 
     __slots__ = (
-        "answer_ms", "duration_ms", "first_ms", "layout", "nats", "quality", "timed", "worth",
+        "answer_ms", "duration_ms", "first_ms", "layout", "members", "nats", "quality", "roomy",
+        "timed", "worth",
     )  # fmt: skip
 
     def __init__(self, layout: Layout, timed: Estimate) -> None:
         self.layout = layout
+        self.members: tuple[Member, ...] = ()  # of a set
+        self.roomy = True  # every card of a set keeps its margin
         self.timed = timed
         self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
         self.quality = math.exp(-self.nats)
@@ -93,7 +96,7 @@ class Answers:
         self.options.sort(key=_quick)
         kept: list[Option] = []
         for option in self.options:
-            if not any(_beats(other, option) for other in kept):
+            if not any(beats(other, option) for other in kept):
                 kept.append(option)
         self.options = kept
 
@@ -103,7 +106,8 @@ def _quick(option: Option) -> tuple[float, float, str, str]:
     return (option.duration_ms.p50, option.nats, layout.engine, layout.quant + layout.kv_type)
 
 
-def _beats(a: Option, b: Option) -> bool:
+def beats(a: Option, b: Option) -> bool:
+    """Whether `a` is at least as good as `b` in everything an objective or a limit looks at."""
     return (
         a.duration_ms.p50 <= b.duration_ms.p50 and a.duration_ms.p90 <= b.duration_ms.p90
         and a.first_ms.p90 <= b.first_ms.p90 and a.timed.rest_s.p90 <= b.timed.rest_s.p90

@@ -16,11 +16,12 @@ from mathcore.answer import Placement
 from mathcore.device import DeviceSpec
 from mathcore.fleet import NO_LIMITS, Query
 from mathcore.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
+from mathcore.limits import margin_bytes
 from mathcore.llamacpp import compute_bytes, output_bytes, plan_of
 from mathcore.llamacpp_cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.llamacpp_offload import Placing, card_of, placed_footprint
 from mathcore.model import CardError, ModelSpec
-from mathcore.planner import device_refusal, margin_bytes, plan, query_refusal
+from mathcore.planner import device_refusal, plan, query_refusal
 from mathcore.sweep_scratch import Scratch
 from mathcore.units import MAX_BYTES
 from mathcore.weights import Weights, weigh

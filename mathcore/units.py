@@ -14,6 +14,7 @@ DAY_MS = 24 * HOUR_MS
 
 # 4 EiB: one bit less than a signed 64-bit integer, far above any machine.
 MAX_BYTES = 1 << 62
+MAX_LINK_BPS = 100_000_000_000_000  # a hundred times what any host has
 # A number longer than this is a mistake or an attack, never a size or a price.
 MAX_DIGITS = 30
 
@@ -21,6 +22,7 @@ _BYTE_UNITS: dict[str, int] = {
     "B": 1, "KB": 1000, "MB": 1_000_000, "GB": GB, "TB": 1000 * GB,
     "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": TIB,
 }  # fmt: skip
+_LINK_UNITS: dict[str, int] = {"kbit": 1000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _TIME_UNITS: dict[str, int] = {
     "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": HOUR_MS, "d": DAY_MS,
 }  # fmt: skip
@@ -66,6 +68,17 @@ def parse_duration_ms(text: str) -> int:
     if not number or scale == 0:
         raise ValueError(f"'{text}' is not a duration: say for example 30s, 5m or 2h")
     return _scaled(number, scale, text)
+
+
+def parse_link_bps(text: str) -> int:
+    """Bits per second in "10Gbit/s", "2.5 Gbit", "1Gbps"; ValueError otherwise."""
+    number, unit = _split(text)
+    word = unit.lower().removesuffix("/s").removesuffix("ps")
+    scale = _LINK_UNITS.get(word if word.endswith("bit") else word + "it", 0)
+    speed = _scaled(number, scale, text) if number else 0
+    if not 0 < speed <= MAX_LINK_BPS:
+        raise ValueError(f"'{text}' is not the speed of a link: say for example 10Gbit/s")
+    return speed
 
 
 def parse_nusd(text: str) -> int:

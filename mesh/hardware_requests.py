@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from mathcore.hardware import GpuFacts, lookup_gpu
-from mathcore.units import parse_bytes, parse_nusd
+from mathcore.units import parse_bytes, parse_link_bps, parse_nusd
 from mesh.errors import RequestError
 from mesh.requests import Name, convert
 
@@ -20,6 +20,8 @@ PRIOR_BANDWIDTH = 500_000_000_000
 DEFAULT_TARIFF_NUSD_PER_KWH = 150_000_000
 # "RTX 5090 x2", "2x RTX 5090": more cards than any host holds is a typing error.
 MAX_CARDS = 64
+# "RTX 4090 + RTX 3090": no board has more slots.
+MAX_KINDS = 8
 
 
 class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -31,6 +33,7 @@ class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     count: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     cores: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     network: str | None = None
+    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | None = None
     backends: str | None = None
     location: Literal["lan", "tailnet", "cloud"] = "lan"
     transport: Literal["agent", "ssh", "api"] = "ssh"
@@ -71,6 +74,8 @@ def parse_device(given: Mapping[str, object]) -> tuple[str, dict[str, object]]:
         "provider": asked.transport,
         "cores": asked.cores or 0,
         "network": asked.network or "",
+        "network_bps": _read("network", parse_link_bps, asked.network) if asked.network else 0,
+        "host": asked.host or "",
         "price_nusd": _read("price", parse_nusd, asked.price) if asked.price else 0,
         "lifetime_months": lifetime,
         "tariff_nusd_per_kwh": DEFAULT_TARIFF_NUSD_PER_KWH,
@@ -107,6 +112,44 @@ def _read(field: str, parse: Callable[[str], int], value: str) -> int:
         return parse(value)
     except ValueError as error:
         raise RequestError("BadRequest", f"{field}: {error}", "fleet devices add --help") from error
+
+
+def parse_what_ifs(texts: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Payloads by device id of hardware nobody owns yet: each text is one host.
+
+    "RTX 4090 + 2x RTX 3090" is a host of several kinds of cards. The same hardware named twice is
+    two devices, numbered.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for i, text in enumerate(texts):
+        parts = re.split(r"(?:^|\s)\+(?=\s|$)", text)
+        if len(parts) > MAX_KINDS:
+            raise RequestError(
+                "BadRequest", f"what-if {text[:60]!r}: {len(parts)} kinds of cards",
+                f"at most {MAX_KINDS} in a host",
+            )  # fmt: skip
+        if len(parts) > 1 and not all(part.strip() for part in parts):
+            raise RequestError(
+                "BadRequest", f"what-if {text[:60]!r}: a card is missing beside the +",
+                'say for example "RTX 4090 + RTX 3090"',
+            )  # fmt: skip
+        for part in parts:
+            device_id, payload = parse_what_if(part)
+            if len(parts) > 1:
+                payload["host"] = f"what-if-{i + 1}"
+            _add(found, device_id, payload)
+    return found
+
+
+def _add(found: dict[str, dict[str, object]], device_id: str, payload: dict[str, object]) -> None:
+    """Under its id; one more of the same is numbered."""
+    free, number = device_id, 1
+    while free in found:
+        number += 1
+        free = f"{device_id}-{number}"
+    if number > 1:
+        payload["name"] = f"{payload['name']} #{number}"
+    found[free] = payload
 
 
 def parse_what_if(text: str) -> tuple[str, dict[str, object]]:

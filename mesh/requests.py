@@ -54,12 +54,14 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True)
 class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A planning question; `what_if` names hardware to plan for instead of the fleet's.
 
-    `fleet` describes such hardware in the words of `fleet devices add`.
+    `fleet` describes such hardware in the words of `fleet devices add`. `sets`: whether devices
+    are planned together, too.
     """
 
     model: Name
     context: Count = 4096
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
+    sets: bool = True
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
 
 

@@ -17,7 +17,7 @@ from mesh.edge.identity import fleet_root, peer_id
 from mesh.edge.store import Reader
 from mesh.edge.store_reader import Shelf
 from mesh.errors import RequestError
-from mesh.hardware_requests import parse_fleet, parse_what_if
+from mesh.hardware_requests import parse_fleet, parse_what_ifs
 from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
 from mesh.state.fleet import DeviceView, spec, whole
@@ -195,19 +195,18 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
 
 def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
     """The devices a what-if names, as if they stood here empty."""
-    found: dict[str, DeviceSpec] = {}
-    for name in names:
-        device_id, payload = parse_what_if(name)
-        view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
-        found[device_id] = spec(view)
-    return found
+    return _as_devices(parse_what_ifs(names))
 
 
 def described(entries: Sequence[Mapping[str, object]]) -> dict[str, DeviceSpec]:
     """The devices a question brings along, as if they stood here empty."""
+    return _as_devices(parse_fleet(entries))
+
+
+def _as_devices(payloads: Mapping[str, Mapping[str, object]]) -> dict[str, DeviceSpec]:
     found: dict[str, DeviceSpec] = {}
-    for device_id, payload in parse_fleet(entries).items():
-        name = str(payload["name"])
+    for device_id, given in payloads.items():
+        name, payload = str(given["name"]), dict(given)
         view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
         found[device_id] = spec(view)
     return found
@@ -230,6 +229,7 @@ def query_of(request: PlanRequest) -> Query:
         limits=limits_of(request),
         objective=request.objective,
         on=request.on,
+        sets=request.sets,
     )
 
 

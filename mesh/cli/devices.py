@@ -52,6 +52,7 @@ def _row(row: Mapping[str, Any]) -> list[object]:
 @click.option("--count", type=click.IntRange(1, 1024), help="identical accelerators")
 @click.option("--cores", type=click.IntRange(1, 4096), help="CPU cores of the host")
 @click.option("--network", help="link speed, e.g. 10Gbit/s")
+@click.option("--host", help="the host it sits in; devices that name one share it")
 @click.option("--backends", help="engines it runs, comma-separated: llama.cpp,vllm")
 @click.option("--location", type=click.Choice(["lan", "tailnet", "cloud"]))
 @click.option("--transport", type=click.Choice(["agent", "ssh", "api"]))

@@ -15,6 +15,7 @@ from mesh.cli.output import emit_json, json_option, now_ms
 @click.argument("model")
 @plan_options
 @hardware_options
+@click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")
 @json_option
 def plan(model: str, explain: bool, output: str, **options: object) -> None:

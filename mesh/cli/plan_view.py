@@ -1,6 +1,7 @@
 """How a plan looks: one line per placement, one per refusal, and with --explain every term.
 
-The table narrows to the terminal: bands lose their middle first, then words their rest.
+The table narrows to the terminal: bands lose their middle first, then words their rest, then an
+engine that is the same everywhere goes.
 """
 
 import shutil
@@ -54,7 +55,7 @@ def show_plan(found: Row, explain: bool) -> None:
 def table(placements: Sequence[Row], query: Row, width: int) -> list[str]:
     """The placements' lines, at most `width` columns where that can be."""
     lines: list[str] = []
-    for brief in (0, 1, 2):
+    for brief in (0, 1, 2, 3):
         rows = [_cells(row, query, brief) for row in placements]
         shown = [i for i, head in enumerate(HEADS) if _wanted(head, placements, brief)]
         lines = aligned([[line[i] for i in shown] for line in [list(HEADS), *rows]],
@@ -67,8 +68,10 @@ def table(placements: Sequence[Row], query: Row, width: int) -> list[str]:
 def _wanted(head: str, placements: Sequence[Row], brief: int) -> bool:
     if head == "":
         return len(placements) > 1
-    if head == "FIT" and brief == 2:
+    if head == "FIT" and brief >= 2:
         return any(row["fit"] != "fit" for row in placements)
+    if head == "ENGINE" and brief == 3:
+        return len({row["engine"] for row in placements}) > 1
     return head != "BASIS" or brief < 2
 
 
@@ -88,12 +91,20 @@ def _cells(row: Row, query: Row, brief: int) -> list[str]:
     footprint = row["footprint"]
     basis = str(row["basis"])
     return [
-        "*" if row["pareto"] else "", clean(row["device"]), row["engine"], runs_as(row, query),
+        "*" if row["pareto"] else "", _device(row, brief), row["engine"], runs_as(row, query),
         row["fit"],
         f"{gib(footprint['total_bytes'])}/{gib(footprint['free_bytes'])}" + " GiB" * (brief < 2),
         _band(row["tokens_per_s"], rate, brief), _band(row["duration_ms"], brief_ms, brief),
         money(row["cost_nusd"]["p50"]), clean(basis if brief < 1 else basis.partition(":")[0]),
     ]  # fmt: skip
+
+
+def _device(row: Row, brief: int) -> str:
+    """ "rig + duo + lab", in brief "rig + 2 more"."""
+    members = row.get("members", ())
+    if brief < 2 or not members:
+        return clean(row["device"])
+    return clean(f"{members[0]['device']} + {len(members) - 1} more")
 
 
 def runs_as(row: Row, query: Row) -> str:
@@ -190,6 +201,8 @@ def _show_terms(found: Row) -> None:
         for name, ms in row["terms_ms"].items():
             if ms > 0:
                 _line(f"  {name}", brief_ms(ms), _share(ms, row["terms_ms"]))
+        for member in row.get("members", ()):
+            _show_member(member)
         if row["wait_ms"]:
             _line("busy for", brief_ms(row["wait_ms"]))
         _line("first token", brief_ms(row["ttft_ms"]["p50"]), _ends(row["ttft_ms"], brief_ms))
@@ -199,6 +212,18 @@ def _show_terms(found: Row) -> None:
         _line("quality", f"{row['quality']:.4f}", "of the 16-bit model")
         click.echo(f"  {'basis':<12}  {clean(row['basis'])}")
     _show_limits(found)
+
+
+def _show_member(member: Row) -> None:
+    from mathcore.units import show_bytes
+
+    cards = f"{member['cards']} cards" if member["cards"] > 1 else "1 card"
+    spare = member["free_bytes"] - member["need_bytes"]
+    click.echo(f"  on {clean(member['device'])}: {member['layers']} layers, {cards}")
+    _line("    memory", show_bytes(member["need_bytes"]), f"{show_bytes(spare)} to spare")
+    for name, ms in member["terms_ms"].items():
+        if ms > 0:
+            _line(f"    {name}", brief_ms(ms), _share(ms, member["terms_ms"]))
 
 
 def _line(name: str, value: str, rest: str = "") -> None:

@@ -163,6 +163,9 @@ def hardware(
     named: tuple[str, ...] = options["device"]
     brought = given({name: options[name] for name in ("what_if", "fleet_file")})
     request = convert({"model": "-", **brought}, PlanRequest)
+    for name in request.what_if:
+        if " + " in name:
+            stop(USAGE, f"what-if {name!r}: only one kind of card here", "fleet plan takes several")
     instead = what_ifs(request.what_if) | described(request.fleet)
     views = [] if instead and not named else list(load_state(fleet_home()).devices.values())
     for name in named:

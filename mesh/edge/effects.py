@@ -32,9 +32,10 @@ DEFAULT_CONTEXT = 2048  # of a `fleet run` without --context, per sequence
 
 
 def plan_request(job: JobView) -> PlanRequest:
-    """The planning question behind a model job."""
+    """The planning question behind a model job, which runs on a single device."""
     keys = (*ASKED, "model", "context")
     given = {key: job.request[key] for key in keys if key in job.request}
+    given["sets"] = False
     given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (whole(job.request, "tokens") or 1)))
     return parse_plan(given)
 

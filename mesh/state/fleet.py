@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from mathcore.device import DeviceSpec
 from mathcore.price import Rate
+from mesh.state.peer_id import peer_id
 
 Payload = dict[str, object]
+AUTHOR_HEX = 64  # an author is an ed25519 public key in hexadecimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,14 @@ def rate(device: DeviceView) -> Rate:
     )
 
 
+def host(device: DeviceView) -> str:
+    """What devices of one host share: the owning peer's id, or the name a person gave it; "" for
+    hardware described alone."""
+    if text(device.payload, "described_by") == "probe" and len(device.owner) == AUTHOR_HEX:
+        return peer_id(device.owner)
+    return text(device.payload, "host")
+
+
 def spec(device: DeviceView) -> DeviceSpec:
     """The device as the planner sees it."""
     payload = device.payload
@@ -114,4 +124,6 @@ def spec(device: DeviceView) -> DeviceSpec:
         ram_free_bytes=whole(payload, "ram_free_bytes"),
         ram_bandwidth_bytes_per_s=whole(payload, "ram_bandwidth_bytes_per_s"),
         rate=rate(device),
+        host=host(device),
+        network_bps=whole(payload, "network_bps"),
     )

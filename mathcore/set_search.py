@@ -1,0 +1,145 @@
+"""What sets of devices can do that no member can: laid out, timed, the useless dropped."""
+
+from typing import final
+
+from mathcore.device import DeviceSpec
+from mathcore.engines import ENGINES, FAMILIES
+from mathcore.footprint import ContextShape
+from mathcore.llamacpp_offload import Sums
+from mathcore.search import Option, Search, beats
+from mathcore.set_layouts import CARDS_MOST, Column, SetLayout, deals, dealt_layout
+from mathcore.set_speed import SetClock, lanes_of
+from mathcore.set_vllm import vllm_layouts
+from mathcore.sets import DeviceSet, as_device, host_of, sets_of
+from mathcore.weights import Weights
+
+
+@final
+class SetOptions:
+    """A set as one device, and its options."""
+
+    __slots__ = ("device", "options")
+
+    def __init__(self, device: DeviceSpec, options: list[Option]) -> None:
+        self.device = device
+        self.options = options
+
+
+@final
+class SetSearch:
+    """One question's work shared by all sets."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.query = search.query
+        self.clock = SetClock(search.query, search.seen)
+        self.columns: dict[tuple[str, str], Column] = {}
+        self.costs: dict[tuple[str, str, str], float] = {}
+
+    def options(self, devices: list[DeviceSpec]) -> list[SetOptions]:
+        """Every set that does something none of its members does, in a fixed order."""
+        out: list[SetOptions] = []
+        for combined in sets_of(devices):
+            whole = as_device(combined)
+            found = self._of(combined, whole)
+            kept = [option for option in found if not self._alone(combined, option)]
+            if kept:
+                out.append(SetOptions(whole, kept))
+        return out
+
+    def _alone(self, combined: DeviceSet, option: Option) -> bool:
+        """Whether a member by itself is at least as good in everything."""
+        for member in combined.members:
+            for other in self.search.answers(member).options:
+                if beats(other, option):
+                    return True
+        return False
+
+    def _of(self, combined: DeviceSet, whole: DeviceSpec) -> list[Option]:
+        out: list[Option] = []
+        for engine in ENGINES:
+            if self.query.engine not in (None, engine):
+                continue
+            if any(engine not in member.engines for member in combined.members):
+                continue
+            for quant in self.search.quants(engine):
+                weights = self.search.weights(quant)
+                if weights is None or weights.device_bytes > combined.free_bytes:
+                    continue
+                for kv_type in self.search.caches(engine):
+                    found = self._layouts(combined, engine, quant, kv_type, weights)
+                    out += [self._timed(whole, one, weights) for one in found]
+        return out
+
+    def _timed(self, whole: DeviceSpec, found: SetLayout, weights: Weights) -> Option:
+        work = self.search.work(found.layout.quant, weights)
+        timed, members = self.clock.time(whole, found, weights, work)
+        option = Option(found.layout, timed)
+        option.members, option.roomy = members, found.roomy
+        return option
+
+    def _layouts(
+        self, combined: DeviceSet, engine: str, quant: str, kv_type: str, weights: Weights
+    ) -> list[SetLayout]:
+        family = FAMILIES[engine]
+        one_host = len(combined.hosts) == 1
+        if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
+            return []
+        cards, costs = self._ordered(combined, engine, quant, weights)
+        if family == "safetensors":
+            return vllm_layouts(self.query, engine, quant, kv_type, weights, cards)
+        if len(cards) > CARDS_MOST:
+            return []
+        column = self._column(quant, kv_type, weights)
+        out: list[SetLayout] = []
+        for deal in deals(column, cards, costs, lanes_of(self.query, False) > 1.0):
+            found = dealt_layout(self.query, engine, column, cards, deal)
+            if found is not None and found.layout.fits:
+                out.append(found)
+        return out
+
+    def _column(self, quant: str, kv_type: str, weights: Weights) -> Column:
+        found = self.columns.get((quant, kv_type))
+        if found is None:
+            query = self.query
+            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
+            found = Column(Sums(query.model, weights, shape), shape, quant, kv_type)
+            self.columns[(quant, kv_type)] = found
+        return found
+
+    def _cost(self, device: DeviceSpec, engine: str, quant: str, weights: Weights) -> float:
+        """Seconds of a step, were all layers on one card of the device."""
+        key = (device.device_id, engine, quant)
+        found = self.costs.get(key)
+        if found is None:
+            found = self.clock.alone_s(device, engine, self.search.work(quant, weights))
+            self.costs[key] = found
+        return found
+
+    def _ordered(
+        self, combined: DeviceSet, engine: str, quant: str, weights: Weights
+    ) -> tuple[list[DeviceSpec], list[float]]:
+        """Cards, the fastest first, those of one host together; and each one's cost."""
+        cost = {
+            member.device_id: self._cost(member, engine, quant, weights)
+            for member in combined.members
+        }
+        best: dict[str, float] = {}
+        for member in combined.members:
+            host = host_of(member)
+            best[host] = min(best.get(host, cost[member.device_id]), cost[member.device_id])
+        order: list[tuple[float, str, float, int, str, DeviceSpec]] = []
+        for member in combined.members:
+            host, own = host_of(member), cost[member.device_id]
+            order.append((best[host], host, own, -member.free_bytes, member.device_id, member))
+        order.sort(key=_place)
+        cards: list[DeviceSpec] = []
+        for row in order:
+            cards += [row[5]] * row[5].count
+        return cards, [cost[device.device_id] for device in cards]
+
+
+def _place(
+    row: tuple[float, str, float, int, str, DeviceSpec],
+) -> tuple[float, str, float, int, str]:
+    return row[:5]
