@@ -85,13 +85,24 @@ class SetSearch:
         one_host = len(combined.hosts) == 1
         if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
             return []
-        cards, costs = self._ordered(combined, engine, quant, weights)
+        cost = self._costs(combined, engine, quant, weights)
         if family == "safetensors":
+            cards = _in_order(combined, cost, combined.hosts[0])
             return vllm_layouts(self.query, engine, quant, kv_type, weights, cards)
-        if len(cards) > CARDS_MOST:
-            return []
-        column = self._column(quant, kv_type, weights)
         out: list[SetLayout] = []
+        column = self._column(quant, kv_type, weights)
+        # The first host leads: it is filled first, and sends the others their weights.
+        for leader in combined.hosts:
+            cards = _in_order(combined, cost, leader)
+            if len(cards) <= CARDS_MOST:
+                out += self._dealt(engine, column, cards, cost)
+        return out
+
+    def _dealt(
+        self, engine: str, column: Column, cards: list[DeviceSpec], cost: dict[str, float]
+    ) -> list[SetLayout]:
+        out: list[SetLayout] = []
+        costs = [cost[device.device_id] for device in cards]
         for deal in deals(column, cards, costs, lanes_of(self.query, False) > 1.0):
             found = dealt_layout(self.query, engine, column, cards, deal)
             if found is not None and found.layout.fits:
@@ -116,27 +127,32 @@ class SetSearch:
             self.costs[key] = found
         return found
 
-    def _ordered(
+    def _costs(
         self, combined: DeviceSet, engine: str, quant: str, weights: Weights
-    ) -> tuple[list[DeviceSpec], list[float]]:
-        """Cards, the fastest first, those of one host together; and each one's cost."""
-        cost = {
+    ) -> dict[str, float]:
+        """Each member's cost by its id."""
+        return {
             member.device_id: self._cost(member, engine, quant, weights)
             for member in combined.members
         }
-        best: dict[str, float] = {}
-        for member in combined.members:
-            host = host_of(member)
-            best[host] = min(best.get(host, cost[member.device_id]), cost[member.device_id])
-        order: list[tuple[float, str, float, int, str, DeviceSpec]] = []
-        for member in combined.members:
-            host, own = host_of(member), cost[member.device_id]
-            order.append((best[host], host, own, -member.free_bytes, member.device_id, member))
-        order.sort(key=_place)
-        cards: list[DeviceSpec] = []
-        for row in order:
-            cards += [row[5]] * row[5].count
-        return cards, [cost[device.device_id] for device in cards]
+
+
+def _in_order(combined: DeviceSet, cost: dict[str, float], leader: str) -> list[DeviceSpec]:
+    """Cards, those of the leader before all others', then the fastest; a host's together."""
+    best: dict[str, float] = {leader: 0.0}
+    for member in combined.members:
+        own = cost[member.device_id]
+        host = host_of(member)
+        best[host] = min(best.get(host, own), own)
+    order: list[tuple[float, str, float, int, str, DeviceSpec]] = []
+    for member in combined.members:
+        host, own = host_of(member), cost[member.device_id]
+        order.append((best[host], host, own, -member.free_bytes, member.device_id, member))
+    order.sort(key=_place)
+    cards: list[DeviceSpec] = []
+    for row in order:
+        cards += [row[5]] * row[5].count
+    return cards
 
 
 def _place(

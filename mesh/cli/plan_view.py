@@ -100,11 +100,11 @@ def _cells(row: Row, query: Row, brief: int) -> list[str]:
 
 
 def _device(row: Row, brief: int) -> str:
-    """ "rig + duo + lab", in brief "rig + 2 more"."""
+    """ "rig + duo + lab", in brief "rig +2"."""
     members = row.get("members", ())
     if brief < 2 or not members:
         return clean(row["device"])
-    return clean(f"{members[0]['device']} + {len(members) - 1} more")
+    return clean(f"{members[0]['device']} +{len(members) - 1}")
 
 
 def runs_as(row: Row, query: Row) -> str:
