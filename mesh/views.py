@@ -24,6 +24,7 @@ from mesh.state.fleet import DeviceView, spec, whole
 from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
 from mesh.state.learned import learned_from
+from mesh.state.leases import with_leases
 from mesh.state.members import RUNNER, Members, allowed
 
 if TYPE_CHECKING:
@@ -168,7 +169,10 @@ def plan_query(
 def make_plan(
     state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (), now: int = 0
 ) -> Plan:
-    """The plan over the ledger's devices; a reading in `live` replaces the one with its id."""
+    """The plan over the ledger's devices; a reading in `live` replaces the one with its id.
+
+    What jobs were promised and had not taken when memory was read is not free.
+    """
     devices = what_ifs(request.what_if) | described(request.fleet)
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
@@ -176,7 +180,9 @@ def make_plan(
         devices = {view.device_id: spec(view) for view in seen}
         devices.update({device.device_id: device for device in live})
         known_device(state, request.on)
-        devices = with_waits(state, devices, now)
+        at = now or state.last_ms
+        read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
+        devices = with_leases(state.jobs, with_waits(state, devices, now), read_ms)
     return plan(query_of(request), list(devices.values()), learned_from(state))
 
 
@@ -185,10 +191,11 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
     out = dict(devices)
     for job in state.jobs.values():
         device = out.get(job.device_id)
-        if now and device is not None and job.started_ms and not job.ended:
+        since = job.started_ms or job.dispatched_ms
+        if now and device is not None and since and not job.ended:
             expected = (job.plan or {}).get("duration_ms")
             total = whole(expected, "p50") if isinstance(expected, dict) else 0
-            left = max(0, job.started_ms + total - now)
+            left = max(0, since + total - now)
             out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out
 
@@ -259,6 +266,8 @@ def source_of(model: str) -> "Source":
         raise RequestError("UnknownModel", error.text, error.hint, 404) from error
 
 
-def with_free(device: DeviceSpec, free_bytes: int) -> DeviceSpec:
-    """The same device with a fresh reading of its free memory."""
-    return replace(device, free_bytes=free_bytes, free_basis="measured")
+def with_free(device: DeviceSpec, free_bytes: int, ram_free_bytes: int) -> DeviceSpec:
+    """The same device with a fresh reading of its free memory and its host's."""
+    return replace(
+        device, free_bytes=free_bytes, free_basis="measured", ram_free_bytes=ram_free_bytes
+    )

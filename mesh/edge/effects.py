@@ -100,6 +100,8 @@ class Effects:
             await self._fail(job, error.code, f"{error.text}; {error.hint}")
             return
         runnable = [p for p in made.placements if p.device_id in mine - self._hand_described()]
+        if not runnable and len(free) < len(mine - self._hand_described()):
+            return  # a device that is busy now may be the one
         if not runnable:
             await self._fail(job, *_why_nowhere(made))
             return

@@ -52,7 +52,7 @@ class LocalDevices:
         for i, gpu in enumerate(machine.gpus):
             free[f"{self._prefix}-gpu{i}"] = gpu.free_bytes
         return [
-            with_free(spec(view), free[key])
+            with_free(spec(view), free[key], machine.host.ram_free_bytes)
             for key, view in list(state.devices.items())
             if key in free
         ]
