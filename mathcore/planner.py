@@ -239,18 +239,31 @@ def _worse(a: Choice, b: Choice) -> bool:
     return other != mine or _rank(b) < _rank(a)
 
 
-def _sets(search: Search, devices: list[DeviceSpec], single: list[Choice]) -> list[Choice]:
-    """Sets that keep to the limits, without those another set or an owned device beats."""
-    query = search.query
+def _nearest(refusal: Refusal) -> tuple[int, int, str]:
+    return (refusal.missing_bytes, refusal.missing_ms, refusal.device_id)
+
+
+def _sets(
+    together: SetSearch, devices: list[DeviceSpec], single: list[Choice]
+) -> tuple[list[Choice], Refusal | None]:
+    """Sets that keep to the limits, without those another set or an owned device beats; and where
+    nothing does, why the nearest one does not."""
+    query = together.query
     found: list[Choice] = []
-    for made in SetSearch(search).options(devices):
-        if price_refusal(query, made.device) is not None:
-            continue
-        chosen = _choose(query, made.device, made.options)
+    short: list[Refusal] = []
+    for made in together.options(devices):
+        dear = price_refusal(query, made.device)
+        chosen = _choose(query, made.device, made.options) if dear is None else dear
         if isinstance(chosen, Option):
             found.append(Choice(query, made.device, chosen))
-    rivals = found + [one for one in single if one.device.rate.hourly_nusd == 0]
-    return [one for one in found if not any(_worse(one, other) for other in rivals)]
+        else:
+            short.append(chosen)
+    if single or found:
+        rivals = found + [one for one in single if one.device.rate.hourly_nusd == 0]
+        return [one for one in found if not any(_worse(one, other) for other in rivals)], None
+    if short:
+        return [], sorted(short, key=_nearest)[0]
+    return [], together.refusal(devices)
 
 
 def _refusal_order(refusal: Refusal) -> str:
@@ -264,6 +277,8 @@ def plan(
 
     `seen` holds finished jobs by device id: what they measured corrects the speed model there.
     Sets of devices are planned beside them (`Query.sets`) unless one device is named.
+
+    Where nothing does, the set that misses by least has a refusal of its own.
 
     Of more than `query.most` placements the best and all Pareto ones are given; `Plan.more` counts
     the rest.
@@ -288,7 +303,10 @@ def plan(
         else:
             refusals.append(answer)
     if query.sets and query.on is None:
-        choices += _sets(search, able, choices)
+        found, short = _sets(SetSearch(search), able, choices)
+        choices += found
+        if short is not None and not choices:
+            refusals.append(short)
     mark_pareto(choices)
     choices.sort(key=_rank)
     refusals.sort(key=_refusal_order)

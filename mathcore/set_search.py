@@ -2,16 +2,32 @@
 
 from typing import final
 
+from mathcore.answer import Refusal
 from mathcore.device import DeviceSpec
 from mathcore.engines import ENGINES, FAMILIES
 from mathcore.footprint import ContextShape
+from mathcore.limits import refuse
 from mathcore.llamacpp_offload import Sums
 from mathcore.search import Option, Search, beats
 from mathcore.set_layouts import CARDS_MOST, Column, SetLayout, deals, dealt_layout
 from mathcore.set_speed import SetClock, lanes_of
 from mathcore.set_vllm import vllm_layouts
 from mathcore.sets import DeviceSet, as_device, host_of, sets_of
+from mathcore.units import show_bytes
 from mathcore.weights import Weights
+
+NO_MLX = "MLX over several machines is not planned; llama.cpp and vLLM are"
+
+
+def _shared(combined: DeviceSet, wanted: str | None) -> list[str]:
+    """The engines every member has, of those wanted."""
+    out: list[str] = []
+    for engine in ENGINES:
+        if wanted in (None, engine):
+            lacking = [member for member in combined.members if engine not in member.engines]
+            if not lacking:
+                out.append(engine)
+    return out
 
 
 @final
@@ -36,6 +52,36 @@ class SetSearch:
         self.columns: dict[tuple[str, str], Column] = {}
         self.costs: dict[tuple[str, str, str], float] = {}
 
+    def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
+        """Why not even the best set does, where there is one: what is missing is the least."""
+        best: Refusal | None = None
+        for combined in sets_of(devices):
+            found = self._refusal(combined)
+            if found is not None and (best is None or found.missing_bytes < best.missing_bytes):
+                best = found
+        return best
+
+    def _refusal(self, combined: DeviceSet) -> Refusal | None:
+        shared = _shared(combined, self.query.engine)
+        whole = as_device(combined)
+        if shared == ["mlx"]:
+            return refuse(whole, "NoFit(backend)", NO_MLX)
+        local = [engine for engine in shared if FAMILIES[engine] == "gguf"]
+        quants = self.search.quants(local[0]) if local else []
+        weights = self.search.weights(quants[len(quants) - 1]) if quants else None
+        if weights is None or (len(combined.hosts) > 1 and "llama.cpp" not in local):
+            return None
+        quant = quants[len(quants) - 1]
+        kv_types = self.search.caches(local[0])
+        column = self._column(quant, kv_types[len(kv_types) - 1], weights)
+        need = column.upto[column.sums.layers + 1] + column.beside * whole.count
+        missing = need - combined.free_bytes
+        text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
+        text += f"{show_bytes(combined.free_bytes)} free"
+        if missing > 0:
+            return refuse(whole, "NoFit(mem)", f"{text}: {show_bytes(missing)} missing", missing)
+        return refuse(whole, "NoFit(mem)", f"{text}, but not in shares of whole layers", 1)
+
     def options(self, devices: list[DeviceSpec]) -> list[SetOptions]:
         """Every set that does something none of its members does, in a fixed order."""
         out: list[SetOptions] = []
@@ -57,11 +103,7 @@ class SetSearch:
 
     def _of(self, combined: DeviceSet, whole: DeviceSpec) -> list[Option]:
         out: list[Option] = []
-        for engine in ENGINES:
-            if self.query.engine not in (None, engine):
-                continue
-            if any(engine not in member.engines for member in combined.members):
-                continue
+        for engine in _shared(combined, self.query.engine):
             for quant in self.search.quants(engine):
                 weights = self.search.weights(quant)
                 if weights is None or weights.device_bytes > combined.free_bytes:

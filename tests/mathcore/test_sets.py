@@ -12,10 +12,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import mathcore
-from mathcore import GIB, MIB, NUSD, DeviceSpec, Plan, Query, Rate, find_model, plan, plan_dict
+from mathcore import (
+    GIB,
+    MIB,
+    NUSD,
+    DeviceSpec,
+    Plan,
+    Query,
+    Rate,
+    find_model,
+    plan,
+    plan_dict,
+    show_bytes,
+)
 from mathcore.answer import Placement
 from mathcore.fleet import Limits
-from mathcore.price import cost_nusd
+from mathcore.price import cost_nusd, hourly_nusd
 from mathcore.sets import SETS_MOST, may_combine, sets_of
 from tests.mathcore.fixtures import device
 
@@ -96,6 +108,26 @@ def test_mlx_over_several_machines_is_not_planned() -> None:
                    location="lan") for i in range(2)]  # fmt: skip
     answer = ask(macs, quant="MLX-4bit")
     assert answer.placements == ()
+    assert [(r.device_id, r.code) for r in answer.refusals if "+" in r.device_id] == [
+        ("m0+m1", "NoFit(backend)")
+    ]
+
+
+def test_where_nothing_does_the_largest_set_says_what_is_missing() -> None:
+    answer = ask([FAST, SLOW, replace(SLOW, device_id="third", name="third")], quant="F16")
+    (refusal,) = [refusal for refusal in answer.refusals if "+" in refusal.device_id]
+    assert refusal.device_id == "fast+slow+third"
+    need = refusal.missing_bytes + 3 * 24 * GIB
+    assert refusal.text == (
+        f"F16 needs {show_bytes(need)} over 3 cards, 72.0 GiB free: "
+        f"{show_bytes(refusal.missing_bytes)} missing"
+    )
+    tight = [replace(one, free_bytes=refusal.missing_bytes // 3 + 24 * GIB + 64 * MIB)
+             for one in (FAST, SLOW, replace(SLOW, device_id="third", name="third"))]  # fmt: skip
+    near = ask(tight, quant="F16").refusals
+    assert [r.text[-38:] for r in near if "+" in r.device_id] == [
+        "free, but not in shares of whole layers"[-38:]
+    ]
 
 
 def test_the_price_is_the_sum_and_the_wait_the_longest() -> None:
@@ -111,11 +143,15 @@ def test_the_price_is_the_sum_and_the_wait_the_longest() -> None:
 
 def test_each_limit_binds_sets_too() -> None:
     bounds = [
-        Limits(max_latency_ms=10), Limits(max_ttft_ms=1), Limits(deadline_ms=10),
-        Limits(min_tokens_per_s=1e6), Limits(max_nusd_per_hour=1), Limits(max_cost_nusd=1),
+        ("TooSlow", Limits(max_latency_ms=10)), ("TooSlow", Limits(max_ttft_ms=1)),
+        ("TooSlow", Limits(deadline_ms=10)), ("TooSlow", Limits(min_tokens_per_s=1e6)),
+        ("CostAboveCap", Limits(max_cost_nusd=1)),
+        ("PriceAboveCap", Limits(max_nusd_per_hour=hourly_nusd(FAST.rate))),
     ]  # fmt: skip
-    for limits in bounds:
-        assert ask([FAST, SLOW], quant="Q4_K_M", limits=limits).placements == (), limits
+    for code, limits in bounds:
+        answer = ask([FAST, SLOW], quant="Q4_K_M", limits=limits)
+        assert answer.placements == ()
+        assert [r.code for r in answer.refusals if r.device_id == "fast+slow"] == [code]
 
 
 def test_single_devices_are_answered_exactly_as_before() -> None:
