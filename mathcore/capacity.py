@@ -5,10 +5,16 @@ Every function here grows with what it is asked for; an answer of 0, "" or -1 me
 
 from typing import final
 
-from mathcore.footprint import ContextShape, Footprint
+from mathcore.footprint import CPU_OVERHEAD_BYTES, ContextShape, Footprint
 from mathcore.llamacpp import footprint
 from mathcore.llamacpp_cache import CELL_PAD
-from mathcore.llamacpp_offload import ALL_LAYERS, Placing, Sums, placed_footprint
+from mathcore.llamacpp_offload import (
+    ALL_LAYERS,
+    Placing,
+    Sums,
+    lacking_bytes,
+    placed_footprint,
+)
 from mathcore.mlx import MlxShape, mlx_footprint
 from mathcore.model import ModelSpec
 from mathcore.vllm import VllmShape, block_count, pages
@@ -103,34 +109,35 @@ def best_quant(
 
 @final
 class Split:
-    """A llama.cpp run on cards with these free bytes and the rest in host memory."""
+    """A llama.cpp run on cards with these free bytes, one above 0, and the rest in host memory.
+
+    `sums` spares adding the layers up again.
+    """
 
     __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "sums", "weights")
 
     def __init__(
         self, spec: ModelSpec, weights: Weights, shape: ContextShape,
-        free_bytes: tuple[int, ...], host_free_bytes: int,
+        free_bytes: tuple[int, ...], host_free_bytes: int, sums: Sums | None = None,
     ) -> None:  # fmt: skip
         self.spec = spec
         self.weights = weights
         self.shape = shape
         self.free_bytes = free_bytes
         self.host_free_bytes = host_free_bytes
-        self.sums = Sums(spec, weights, shape)
+        self.sums = Sums(spec, weights, shape) if sums is None else sums
 
     def need(self, on_gpu: int, off_experts: int) -> Footprint:
         placing = Placing(gpu_layers=on_gpu, cpu_experts=off_experts, split=self.free_bytes)
         return placed_footprint(self.spec, self.weights, self.shape, placing, self.sums)
 
-    def over(self, need: Footprint) -> int:
+    def over(self, on_gpu: int, off_experts: int) -> int:
         """Bytes the fullest card lacks; 0 or less when all have room."""
-        worst = need.cards[0] - self.free_bytes[0]
-        for i, size in enumerate(need.cards):
-            worst = max(worst, size - self.free_bytes[i])
-        return worst
+        return lacking_bytes(self.sums, self.free_bytes, on_gpu, off_experts)
 
-    def host_fits(self, need: Footprint) -> bool:
-        return need.host_bytes <= self.host_free_bytes
+    def host_fits(self, on_gpu: int, off_experts: int) -> bool:
+        need = self.sums.on_host(on_gpu, off_experts) + CPU_OVERHEAD_BYTES
+        return need <= self.host_free_bytes
 
 
 def gpu_layers(split: Split) -> int:
@@ -141,10 +148,9 @@ def gpu_layers(split: Split) -> int:
     where a straight line between them would fit and in the middle by turns.
     """
     low, high = 0, len(split.spec.layers) + 1
-    need_low, need_high = split.need(low, 0), split.need(high, 0)
-    over_low, over_high = split.over(need_low), split.over(need_high)
+    over_low, over_high = split.over(low, 0), split.over(high, 0)
     if over_high <= 0:
-        return high if split.host_fits(need_high) else -1
+        return high if split.host_fits(high, 0) else -1
     if over_low > 0:
         return -1
     straight = True
@@ -154,27 +160,26 @@ def gpu_layers(split: Split) -> int:
             middle = low + (high - low) * -over_low // (over_high - over_low)
             middle = min(max(middle, low + 1), high - 1)
         straight = not straight
-        need = split.need(middle, 0)
-        over = split.over(need)
+        over = split.over(middle, 0)
         if over <= 0:
-            low, over_low, need_low = middle, over, need
+            low, over_low = middle, over
         else:
             high, over_high = middle, over
-    return low if split.host_fits(need_low) else -1
+    return low if split.host_fits(low, 0) else -1
 
 
 def cpu_experts(split: Split) -> int:
     """The fewest layers whose experts must stay on the host (--n-cpu-moe), -1 when none works."""
     low, high = -1, len(split.spec.layers)
-    if split.over(split.need(ALL_LAYERS, high)) > 0:
+    if split.over(ALL_LAYERS, high) > 0:
         return -1
     while high - low > 1:
         middle = (low + high) // 2
-        if split.over(split.need(ALL_LAYERS, middle)) > 0:
+        if split.over(ALL_LAYERS, middle) > 0:
             low = middle
         else:
             high = middle
-    return high if split.host_fits(split.need(ALL_LAYERS, high)) else -1
+    return high if split.host_fits(ALL_LAYERS, high) else -1
 
 
 def vllm_sequences(spec: ModelSpec, shape: VllmShape, cache_bytes: int) -> int:

@@ -159,7 +159,9 @@ def capacity(
 def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]:
     """(layers on the cards, layers whose experts are in RAM), -1 for what does not work."""
     device, weights = model.device, model.weights(quant)
-    if model.engine != LLAMACPP or device.kind != "gpu" or device.ram_free_bytes == 0:
+    if model.engine != LLAMACPP or device.kind != "gpu":
+        return -1, -1
+    if device.ram_free_bytes == 0 or device.free_bytes == 0:
         return -1, -1
     free = (device.free_bytes,) * device.count
     split = Split(model.spec, weights, shape, free, device.ram_free_bytes)

@@ -4,13 +4,13 @@ from typing import final
 
 from mathcore.answer import Layout
 from mathcore.capacity import Split, cpu_experts, gpu_layers
+from mathcore.column import Column
 from mathcore.device import DeviceSpec
 from mathcore.engines import FAMILIES
 from mathcore.fleet import Query
-from mathcore.footprint import ContextShape, Footprint
+from mathcore.footprint import Footprint
 from mathcore.hardware import lookup_gpu
-from mathcore.llamacpp import footprint
-from mathcore.llamacpp_offload import ALL_LAYERS, Placing, placed_footprint
+from mathcore.llamacpp_offload import ALL_LAYERS
 from mathcore.mlx import MlxShape, mlx_footprint
 from mathcore.model import CardError, ModelSpec
 from mathcore.vllm import VllmShape
@@ -28,12 +28,13 @@ RANKS_MOST = 8
 class Room:
     """One device, and the model and quantisation to lay out on it."""
 
-    __slots__ = ("device", "engine", "kv_type", "quant", "query", "spec", "weights")
+    __slots__ = ("column", "device", "engine", "kv_type", "quant", "query", "spec", "weights")
 
     def __init__(
         self, query: Query, device: DeviceSpec, engine: str, quant: str, kv_type: str,
-        weights: Weights,
+        weights: Weights, column: Column | None = None,
     ) -> None:  # fmt: skip
+        self.column = column  # of engines that read GGUF
         self.query = query
         self.spec: ModelSpec = query.model
         self.device = device
@@ -66,26 +67,25 @@ class Room:
 
     def _llamacpp(self) -> list[Layout]:
         """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
-        device, spec, weights = self.device, self.spec, self.weights
-        shape = ContextShape(
-            context=self.query.context, sequences=self.query.batch, kv_type=self.kv_type
-        )
-        one = footprint(spec, weights, shape, device.kind)
+        device, column = self.device, self.column
+        assert column is not None
+        one = column.on_one(device.kind)
         found = self.layout(1, one, device.free_bytes)
         cards = one.card_bytes // max(1, device.free_bytes) + 1
         while not found.fits and 1 < cards <= device.count:
-            need = placed_footprint(spec, weights, shape, Placing(split=(1,) * cards))
-            found = self.layout(cards, need, device.free_bytes)
+            found = self.layout(cards, column.on_cards(cards), device.free_bytes)
             cards += 1
-        if found.fits or device.kind != "gpu" or device.ram_free_bytes == 0:
+        if found.fits or device.kind != "gpu" or 0 in (device.ram_free_bytes, device.free_bytes):
             return [found]
-        return self._offloaded(shape) or [found]
+        return self._offloaded(column) or [found]
 
-    def _offloaded(self, shape: ContextShape) -> list[Layout]:
+    def _offloaded(self, column: Column) -> list[Layout]:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
-        device, spec, weights = self.device, self.spec, self.weights
+        device, weights = self.device, self.weights
         free = (device.free_bytes,) * device.count
-        split = Split(spec, weights, shape, free, device.ram_free_bytes)
+        split = Split(
+            self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums
+        )  # fmt: skip
         out: list[Layout] = []
         if max(weights.expert_bytes, default=0) > 0:
             off = cpu_experts(split)

@@ -59,12 +59,17 @@ def card_of(i: int, layers: int, placing: Placing) -> int:
 
 @final
 class Sums:
-    """Bytes of the first layers, added up once, so that any range of them costs a subtraction."""
+    """Bytes of the first layers, added up once, so that any range of them costs a subtraction; and
+    what a card or the host holds beside layers."""
 
-    __slots__ = ("caches", "experts", "inside", "layers", "spec", "weights", "weights_sum")
+    __slots__ = (
+        "caches", "experts", "host_scratch", "inside", "kept", "layers", "logits", "scratch",
+        "spec", "states", "weights", "weights_sum",
+    )  # fmt: skip
 
     def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
-        caches = layer_cache_bytes(plan_of(spec), shape)
+        plan = plan_of(spec)
+        caches = layer_cache_bytes(plan, shape)
         self.spec = spec
         self.weights = weights
         self.layers = len(spec.layers)
@@ -76,51 +81,66 @@ class Sums:
             self.experts.append(self.experts[i] + weights.expert_bytes[i])
             self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
         self.inside = self.weights_sum[self.layers]
+        self.scratch = compute_bytes(spec, shape)
+        self.host_scratch = host_scratch_bytes(spec, shape)
+        self.logits = output_bytes(spec, shape)
+        self.states = state_bytes(plan, shape)
+        self.kept = kv_bytes(plan, shape) + self.states
 
     def outside(self, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
 
+    def on_card(self, low: int, high: int, off: int) -> int:
+        """Bytes of layers low to high and their caches, without the experts of those below `off`.
 
-@final
-class Shares:
-    """Bytes by place: of each card, and of host memory."""
+        The output layer counts as one more; a card without layers holds nothing.
+        """
+        if low >= high:
+            return 0
+        a, b = min(low, self.layers), min(high, self.layers)
+        moved = max(a, min(b, off))
+        size = self.weights_sum[b] - self.weights_sum[a] + self.caches[b] - self.caches[a]
+        size -= self.experts[moved] - self.experts[a]
+        if high > self.layers:
+            size += self.outside(True)
+        return size + self.scratch + GPU_OVERHEAD_BYTES
 
-    __slots__ = ("caches", "host_caches", "host_weights", "layers", "weights")
-
-    def __init__(self, cards: int) -> None:
-        self.weights = [0] * cards
-        self.caches = [0] * cards
-        self.layers = [0] * cards
-        self.host_weights = 0
-        self.host_caches = 0
-
-    def add(self, sums: Sums, card: int, low: int, high: int, off: int) -> None:
-        """Layers low to high on a card, the experts of those below `off` in host memory."""
-        moved = max(low, min(high, off))
-        experts = sums.experts[moved] - sums.experts[low]
-        self.weights[card] += sums.weights_sum[high] - sums.weights_sum[low] - experts
-        self.host_weights += experts
-        self.caches[card] += sums.caches[high] - sums.caches[low]
-        self.layers[card] += high - low
+    def on_host(self, gpu_layers: int, off: int) -> int:
+        """Bytes of host memory beside the cards."""
+        wanted = self.layers + 1 if gpu_layers == ALL_LAYERS else gpu_layers
+        first = max(0, self.layers + 1 - wanted)
+        below = min(first, self.layers)
+        moved = max(below, min(self.layers, off))
+        weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
+        if first > self.layers:
+            weights += self.outside(False)
+        caches = self.caches[below]
+        # States of layers in host memory are few; they are counted with its caches.
+        scratch = self.scratch if weights + caches > 0 else self.host_scratch
+        return weights + self.weights.host_bytes + caches + self.logits + scratch
 
 
-def _shares(sums: Sums, placing: Placing) -> Shares:
-    count = sums.layers
-    out = Shares(len(placing.split))
-    bounds = _bounds(count, placing)
-    out.host_weights = sums.weights_sum[min(bounds[0], count)] + sums.weights.host_bytes
-    out.host_caches = sums.caches[min(bounds[0], count)]
-    for card in range(len(placing.split)):
-        low, high = min(bounds[card], count), min(bounds[card + 1], count)
-        out.add(sums, card, low, high, placing.cpu_experts)
-        if bounds[card] <= count < bounds[card + 1]:  # the output layer's card
-            out.weights[card] += sums.outside(True)
-            out.layers[card] += 1
-    if bounds[0] > count:
-        out.host_weights += sums.outside(False)
-    return out
+def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) -> int:
+    """Bytes the fullest card lacks of its share of `free`, as llama.cpp deals; 0 or less fits."""
+    count, total, before = sums.layers, 0, 0
+    for room in free:
+        total += room
+    if total <= 0:
+        raise CardError("split", "needs a share above 0 for at least one card")
+    wanted = count + 1 if gpu_layers == ALL_LAYERS else gpu_layers
+    taken = min(wanted, count + 1)
+    low = first = count + 1 - taken
+    worst = -max(free)
+    for i, room in enumerate(free):
+        before += room
+        high = first + (before * taken + total - 1) // total
+        if i == len(free) - 1:
+            high = count + 1
+        worst = max(worst, sums.on_card(low, high, off) - room)
+        low = high
+    return worst
 
 
 def placed_footprint(
@@ -135,27 +155,23 @@ def placed_footprint(
         raise CardError("split", "needs a share above 0 for at least one card")
     if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
         raise CardError("gpu_layers", "and cpu_experts must not be negative")
-    shares = _shares(Sums(spec, weights, shape) if sums is None else sums, placing)
-    scratch = compute_bytes(spec, shape)
+    if sums is None:
+        sums = Sums(spec, weights, shape)
+    bounds = _bounds(sums.layers, placing)
+    off, count = placing.cpu_experts, sums.layers
     cards: list[int] = []
-    held, caches, used = 0, 0, 0
+    held, used = 0, 0
     for i in range(len(placing.split)):
-        busy = shares.layers[i] > 0
-        used += int(busy)
-        beside = scratch + GPU_OVERHEAD_BYTES if busy else 0
-        cards.append(shares.weights[i] + shares.caches[i] + beside)
-        held += shares.weights[i]
-        caches += shares.caches[i]
-    plan = plan_of(spec)
-    states = state_bytes(plan, shape)
-    everything = kv_bytes(plan, shape) + states
-    # States of layers in host memory are few; they are counted with its caches.
-    state = states * caches // everything if everything > 0 else 0
-    on_host = shares.host_caches > 0 or shares.host_weights > weights.host_bytes
-    host = shares.host_weights + shares.host_caches + output_bytes(spec, shape)
-    host += scratch if on_host else host_scratch_bytes(spec, shape)
+        size = sums.on_card(bounds[i], bounds[i + 1], off)
+        cards.append(size)
+        held += size
+        used += int(bounds[i] < bounds[i + 1])
+    caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
+    held -= used * (sums.scratch + GPU_OVERHEAD_BYTES) + caches
+    state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
         weights_bytes=held, kv_bytes=caches - state, state_bytes=state,
-        compute_bytes=scratch * used, overhead_bytes=GPU_OVERHEAD_BYTES * used,
-        host_bytes=host + CPU_OVERHEAD_BYTES, card_bytes=max(cards), cards=tuple(cards),
+        compute_bytes=sums.scratch * used, overhead_bytes=GPU_OVERHEAD_BYTES * used,
+        host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
+        card_bytes=max(cards), cards=tuple(cards),
     )  # fmt: skip

@@ -56,14 +56,32 @@ def query_refusal(query: Query) -> tuple[str, str]:
     return ("NoFit(backend)", refusal) if refusal else ("", "")
 
 
+def wanted_engines(query: Query) -> tuple[str, ...]:
+    """The engines that could answer a query that is not refused as a whole."""
+    wanted = ENGINES if query.engine is None else (query.engine,)
+    if query.quant is not None and not query.model.quant:
+        wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
+    return wanted
+
+
+def _runs_any(device: DeviceSpec, engines: tuple[str, ...]) -> bool:
+    return any(engine in device.engines for engine in engines)
+
+
+def _is_able(query: Query, device: DeviceSpec, wanted: tuple[str, ...]) -> bool:
+    """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
+    return (
+        query.on is None and device.bandwidth_bytes_per_s > 0 and device.count > 0
+        and _runs_any(device, wanted)
+    )  # fmt: skip
+
+
 def device_refusal(query: Query, device: DeviceSpec) -> tuple[str, str]:
     """(code, text) when this device is out whatever the layout."""
     if query.on is not None and query.on not in (device.device_id, device.name):
         return "NotChosen", f"the job was asked to run on {query.on}"
-    wanted = ENGINES if query.engine is None else (query.engine,)
-    if query.quant is not None and not query.model.quant:
-        wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
-    if not any(engine in device.engines for engine in wanted):
+    wanted = wanted_engines(query)
+    if not _runs_any(device, wanted):
         have = ", ".join(device.engines) if device.engines else "none"
         return "NoFit(backend)", f"{' or '.join(wanted)} is not available here (engines: {have})"
     if device.bandwidth_bytes_per_s < 1 or device.count < 1:
@@ -141,7 +159,7 @@ def _choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option |
 class Choice:
     """A device and what it would run, before anybody knows whether it will be shown."""
 
-    __slots__ = ("cost", "device", "option", "pareto", "score")
+    __slots__ = ("corner", "cost", "device", "option", "pareto", "rank", "score")
 
     def __init__(self, query: Query, device: DeviceSpec, option: Option) -> None:
         self.device = device
@@ -149,6 +167,9 @@ class Choice:
         self.cost = _cost(device, option.duration_ms.p50)
         self.score = score(query, option, self.cost)
         self.pareto = False
+        duration = option.duration_ms.p50
+        self.rank = (self.score, duration, self.cost, device.device_id)
+        self.corner = (self.cost, duration, option.nats, device.device_id)
 
 
 def _memory(choice: Choice) -> tuple[str, int]:
@@ -201,11 +222,11 @@ def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
 
 
 def _rank(choice: Choice) -> tuple[float, float, float, str]:
-    return (choice.score, choice.option.duration_ms.p50, choice.cost, choice.device.device_id)
+    return choice.rank
 
 
 def _corner(choice: Choice) -> tuple[float, float, float, str]:
-    return (choice.cost, choice.option.duration_ms.p50, choice.option.nats, choice.device.device_id)
+    return choice.corner
 
 
 def mark_pareto(choices: list[Choice]) -> None:
@@ -215,13 +236,14 @@ def mark_pareto(choices: list[Choice]) -> None:
     ordered = sorted(choices, key=_corner)
     last: Choice | None = None
     for choice in ordered:
-        if last is not None and _corner(choice)[:3] == _corner(last)[:3]:
+        cost, duration, nats, _ = choice.corner
+        if last is not None and last.corner[:3] == (cost, duration, nats):
             choice.pareto = last.pareto
             continue
-        own = (choice.option.duration_ms.p50, choice.option.nats)
+        own = (duration, nats)
         choice.pareto = True
         for other in best:
-            if other[0] <= own[0] and other[1] <= own[1]:
+            if other[0] <= duration and other[1] <= nats:
                 choice.pareto = False
                 break
         if choice.pareto:
@@ -284,12 +306,13 @@ def plan(
     the rest.
     """
     code, text = query_refusal(query)
+    wanted = wanted_engines(query) if not code else ()
     search = Search(query, {} if seen is None else seen)
     choices: list[Choice] = []
     refusals: list[Refusal] = []
     able: list[DeviceSpec] = []
     for device in devices:
-        here, why = device_refusal(query, device)
+        here, why = ("", "") if _is_able(query, device, wanted) else device_refusal(query, device)
         if here == "NotChosen" or (here and not code):
             refusals.append(refuse(device, here, why))
             continue

@@ -5,10 +5,12 @@ from typing import final
 
 from mathcore.answer import Layout, Member
 from mathcore.chip import Chip, chip_of
+from mathcore.column import Column
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.estimate import Estimate, estimate
 from mathcore.fleet import Query
+from mathcore.footprint import ContextShape
 from mathcore.interval import Band
 from mathcore.layouts import Room
 from mathcore.learning import Observation
@@ -130,6 +132,7 @@ class Search:
         self.works: dict[str, Work] = {}
         self.timings: dict[tuple[object, ...], Estimate] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
+        self.columns: dict[tuple[str, str], Column] = {}
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
@@ -172,6 +175,16 @@ class Search:
             self.known[key] = found
         return found
 
+    def column(self, quant: str, kv_type: str, weights: Weights) -> Column:
+        """The model at a quantisation and cache type, for every device that reads GGUF."""
+        found = self.columns.get((quant, kv_type))
+        if found is None:
+            query = self.query
+            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
+            found = Column(query.model, weights, shape, quant)
+            self.columns[(quant, kv_type)] = found
+        return found
+
     def work(self, quant: str, weights: Weights) -> Work:
         """What a token costs at a quantisation."""
         found = self.works.get(quant)
@@ -204,13 +217,15 @@ class Search:
         for engine in ENGINES:
             if engine not in device.engines or self.query.engine not in (None, engine):
                 continue
+            gguf = FAMILIES[engine] == "gguf"
             for quant in self.quants(engine):
                 weights = self.weights(quant)
                 if weights is None:
                     continue
                 work = self.work(quant, weights)
                 for kv_type in self.caches(engine):
-                    room = Room(self.query, device, engine, quant, kv_type, weights)
+                    column = self.column(quant, kv_type, weights) if gguf else None
+                    room = Room(self.query, device, engine, quant, kv_type, weights, column)
                     for layout in room.layouts():
                         if layout.fits:
                             timed = self.timing(device, chip, layout, weights, work, seen)

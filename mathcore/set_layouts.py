@@ -7,12 +7,11 @@ host. What vLLM and TGI do is in `set_vllm`. MLX over several machines is not pl
 from typing import final
 
 from mathcore.answer import Layout
+from mathcore.column import Column
 from mathcore.device import DeviceSpec
-from mathcore.fleet import Query
-from mathcore.footprint import GPU_OVERHEAD_BYTES, ContextShape, Footprint
+from mathcore.footprint import Footprint
 from mathcore.limits import margin_bytes
-from mathcore.llamacpp import compute_bytes
-from mathcore.llamacpp_offload import ALL_LAYERS, Placing, Sums, placed_footprint
+from mathcore.llamacpp_offload import ALL_LAYERS, Placing
 
 # GGML_SCHED_MAX_BACKENDS is 16, the CPU is one of them.
 CARDS_MOST = 15
@@ -62,73 +61,57 @@ class SetLayout:
 
 
 @final
-class Column:
-    """A model's layers at one quantisation and cache type, added up once for every set."""
+class Line:
+    """Cards in the order they are filled, and each one's seconds per layer."""
 
-    __slots__ = ("beside", "kv_type", "quant", "shape", "sums", "upto")
+    __slots__ = ("cards", "costs", "free", "kept")
 
-    def __init__(self, sums: Sums, shape: ContextShape, quant: str, kv_type: str) -> None:
-        self.sums = sums
-        self.shape = shape
-        self.quant = quant
-        self.kv_type = kv_type
-        # What a card holds besides its layers.
-        self.beside = compute_bytes(sums.spec, shape) + GPU_OVERHEAD_BYTES
-        self.upto = [sums.weights_sum[i] + sums.caches[i] for i in range(sums.layers + 1)]
-        self.upto.append(self.upto[sums.layers] + sums.outside(True))
-
-    def first_that_fits(self, high: int, room: int) -> int:
-        """The lowest layer from which a card with `room` bytes holds all up to `high`."""
-        least = self.upto[high] - room
-        low, top = 0, high
-        while low < top:
-            middle = (low + top) // 2
-            if self.upto[middle] >= least:
-                top = middle
-            else:
-                low = middle + 1
-        return low
+    def __init__(self, cards: list[DeviceSpec], costs: list[float]) -> None:
+        self.cards = cards
+        self.costs = costs
+        self.free = [device.free_bytes for device in cards]
+        self.kept = [free - margin_bytes(free) for free in self.free]  # within their margins
 
 
-def _filled(column: Column, cards: list[DeviceSpec], margin: bool) -> list[int]:
-    """Layers of each card when the fastest take all they hold; empty when it does not fit.
+def _filled(column: Column, rooms: list[int]) -> list[int]:
+    """Layers of each card when the first take all they hold; empty when it does not fit.
 
-    From the last layer down: the fastest card has the output layer, whose logits the program reads.
+    From the last layer down: the first card has the output layer, whose logits the program reads.
     """
-    high, out = column.sums.layers + 1, [0] * len(cards)
-    for i, device in enumerate(cards):
-        free = device.free_bytes - (margin_bytes(device.free_bytes) if margin else 0)
-        low = column.first_that_fits(high, free - column.beside)
-        out[i], high = high - low, low
-    return out if high == 0 else []
+    high, out = column.sums.layers + 1, [0] * len(rooms)
+    for i, room in enumerate(rooms):
+        low = column.first_that_fits(high, room - column.beside)
+        out[i] = high - low
+        high = low
+        if high == 0:
+            return out
+    return []
 
 
-def _dealt(column: Column, cards: list[DeviceSpec]) -> list[int]:
+def _dealt(column: Column, line: Line) -> list[int]:
     """Layers of each card in proportion to its free bytes, as llama.cpp deals them by itself."""
     total, before, last = 0, 0, 0
-    for device in cards:
-        total += device.free_bytes
+    for free in line.free:
+        total += free
     out: list[int] = []
-    for device in cards:
-        before += device.free_bytes
+    for free in line.free:
+        before += free
         upto = before * (column.sums.layers + 1) // total
         out.append(upto - last)
         last = upto
     return out
 
 
-def _balanced(column: Column, cards: list[DeviceSpec], costs: list[float]) -> list[int]:
+def _balanced(column: Column, line: Line) -> list[int]:
     """Layers of each card so that all take the same time, as far as their memory goes.
 
-    `costs` are the cards' seconds per layer. A card whose memory holds fewer layers gives the rest
-    to the others; a layer is taken as the mean of all.
+    A card whose memory holds fewer layers gives the rest to the others; a layer is taken as the
+    mean of all.
     """
-    count = column.sums.layers + 1
+    count, costs = column.sums.layers + 1, line.costs
     mean = max(1, column.upto[count] // count)
-    room = [
-        max(0, d.free_bytes - margin_bytes(d.free_bytes) - column.beside) // mean for d in cards
-    ]
-    out, open_cards, left = [0] * len(cards), list(range(len(cards))), count
+    room = [max(0, kept - column.beside) // mean for kept in line.kept]
+    out, open_cards, left = [0] * len(room), list(range(len(room))), count
     while open_cards:
         pace = 0.0
         for i in open_cards:
@@ -150,56 +133,66 @@ def _balanced(column: Column, cards: list[DeviceSpec], costs: list[float]) -> li
     return out if open_cards else []
 
 
-def deals(
-    column: Column, cards: list[DeviceSpec], costs: list[float], overlaps: bool
-) -> list[list[int]]:
-    """Layers by card, each way worth timing; none where the slowest device is not needed.
+def filled(column: Column, line: Line) -> list[int]:
+    """The first cards full, within their margins where that is enough; empty when it is not."""
+    return _filled(column, line.kept) or _filled(column, line.free)
 
-    `cards` are ordered, the fastest first. A token passes them all, so it is soonest done when the
-    fastest hold what they can. Only prompts that overlap in passes gain from cards that take equal
-    times.
+
+def is_needless(line: Line, fill: list[int]) -> bool:
+    """Whether the last device gets nothing of such a fill."""
+    used = len(fill)
+    while used > 1 and fill[used - 1] == 0:
+        if line.cards[used - 1] is not line.cards[used - 2]:
+            return True
+        used -= 1  # a further card of the last device
+    return False
+
+
+def deals(column: Column, line: Line, fill: list[int], overlaps: bool) -> list[list[int]]:
+    """Layers by card, each way worth timing; none where a device is not needed.
+
+    A token passes all cards, so it is soonest done when the fastest hold what they can. Only
+    prompts that overlap in passes gain from cards that take equal times.
     """
-    fill = _filled(column, cards, True) or _filled(column, cards, False)
-    while len(fill) > 1 and fill[len(fill) - 1] == 0:
-        if cards[len(fill) - 1] is not cards[len(fill) - 2]:
-            return []
-        fill.pop()  # a further card of the slowest device
-    if not fill or min(fill) == 0:
+    if not fill or is_needless(line, fill):
+        return []
+    used = len(fill)
+    while fill[used - 1] == 0:
+        used -= 1
+    fill = fill[:used]
+    if min(fill) == 0:
         return []
     out = [fill]
     if overlaps:
-        for deal in (_dealt(column, cards), _balanced(column, cards, costs)):
+        for deal in (_dealt(column, line), _balanced(column, line)):
             if deal and min(deal) > 0 and deal not in out:
                 out.append(deal)
     return out
 
 
-def dealt_layout(
-    query: Query, engine: str, column: Column, cards: list[DeviceSpec], deal: list[int]
-) -> SetLayout | None:
+def dealt_layout(engine: str, column: Column, line: Line, deal: list[int]) -> SetLayout | None:
     """llama.cpp's layout of such a deal; None where a card has no room.
 
-    The fastest card comes last: llama.cpp puts its RPC servers before its own cards.
+    The first card comes last: llama.cpp puts its RPC servers before its own cards.
     """
-    used, sums = len(deal), column.sums
-    split = tuple([deal[used - 1 - i] for i in range(used)])
-    need = placed_footprint(
-        query.model, sums.weights, column.shape, Placing(split=split), sums
-    )  # fmt: skip
+    used, cards = len(deal), line.cards
+    need = column.placed(Placing(split=tuple([deal[used - 1 - i] for i in range(used)])))
     stages: list[Stage] = []
     parts: list[Part] = []
     spare, roomy, low = cards[0].free_bytes, True, 0
     for i in range(used):
-        device = cards[used - 1 - i]
-        left = device.free_bytes - need.cards[i]
-        spare, roomy = min(spare, left), roomy and left >= margin_bytes(device.free_bytes)
+        at = used - 1 - i
+        device, layers = cards[at], deal[at]
+        spare, roomy = (
+            min(spare, line.free[at] - need.cards[i]), roomy and need.cards[i] <= line.kept[at],
+        )  # fmt: skip
         if not parts or parts[len(parts) - 1].device is not device:
             parts.append(Part(device))
             stages.append(Stage(device, 0, low, low))
         part, stage = parts[len(parts) - 1], stages[len(stages) - 1]
-        part.cards, part.layers = part.cards + 1, part.layers + split[i]
+        part.cards, part.layers = part.cards + 1, part.layers + layers
         part.need_bytes += need.cards[i]
-        low += split[i]
+        low += layers
         stage.cards, stage.high = stage.cards + 1, low
     if spare < 0:
         return None

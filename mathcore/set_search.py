@@ -3,18 +3,24 @@
 from typing import final
 
 from mathcore.answer import Refusal
+from mathcore.column import Column
 from mathcore.device import DeviceSpec
 from mathcore.engines import ENGINES, FAMILIES
-from mathcore.footprint import ContextShape
 from mathcore.limits import refuse
-from mathcore.llamacpp_offload import Sums
 from mathcore.search import Option, Search, beats
-from mathcore.set_layouts import CARDS_MOST, Column, SetLayout, deals, dealt_layout
+from mathcore.set_layouts import (
+    CARDS_MOST,
+    Line,
+    SetLayout,
+    deals,
+    dealt_layout,
+    filled,
+    is_needless,
+)
 from mathcore.set_speed import SetClock, lanes_of
 from mathcore.set_vllm import vllm_layouts
 from mathcore.sets import DeviceSet, as_device, host_of, sets_of
 from mathcore.units import show_bytes
-from mathcore.weights import Weights
 
 NO_MLX = "MLX over several machines is not planned; llama.cpp and vLLM are"
 
@@ -49,8 +55,9 @@ class SetSearch:
         self.search = search
         self.query = search.query
         self.clock = SetClock(search.query, search.seen)
-        self.columns: dict[tuple[str, str], Column] = {}
-        self.costs: dict[tuple[str, str, str], float] = {}
+        self.overlaps = lanes_of(search.query, False) > 1.0
+        self.costs: dict[tuple[str, str], float] = {}
+        self.lone: dict[str, list[Option]] = {}  # of each member by itself
 
     def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
         """Why not even the best set does, where there is one: what is missing is the least."""
@@ -73,7 +80,7 @@ class SetSearch:
             return None
         quant = quants[len(quants) - 1]
         kv_types = self.search.caches(local[0])
-        column = self._column(quant, kv_types[len(kv_types) - 1], weights)
+        column = self.search.column(quant, kv_types[len(kv_types) - 1], weights)
         need = column.upto[column.sums.layers + 1] + column.beside * whole.count
         missing = need - combined.free_bytes
         text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
@@ -86,100 +93,105 @@ class SetSearch:
         """Every set that does something none of its members does, in a fixed order."""
         out: list[SetOptions] = []
         for combined in sets_of(devices):
+            layouts = self._layouts(combined)
+            if not layouts:
+                continue
             whole = as_device(combined)
-            found = self._of(combined, whole)
-            kept = [option for option in found if not self._alone(combined, option)]
+            kept: list[Option] = []
+            for found in layouts:
+                option = self._useful(combined, whole, found)
+                if option is not None:
+                    kept.append(option)
             if kept:
                 out.append(SetOptions(whole, kept))
         return out
 
-    def _alone(self, combined: DeviceSet, option: Option) -> bool:
-        """Whether a member by itself is at least as good in everything."""
+    def _useful(self, combined: DeviceSet, whole: DeviceSpec, found: SetLayout) -> Option | None:
+        """The layout timed; None where a member by itself is at least as good in everything."""
+        quant = found.layout.quant
+        weights = self.search.weights(quant)
+        assert weights is not None
+        timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
+        option = Option(found.layout, timed)
         for member in combined.members:
-            for other in self.search.answers(member).options:
+            for other in self._lone(member):
                 if beats(other, option):
-                    return True
-        return False
+                    return None
+        option.members, option.roomy = self.clock.members(found, speeds), found.roomy
+        return option
 
-    def _of(self, combined: DeviceSet, whole: DeviceSpec) -> list[Option]:
-        out: list[Option] = []
+    def _lone(self, member: DeviceSpec) -> list[Option]:
+        found = self.lone.get(member.device_id)
+        if found is None:
+            found = self.search.answers(member).options
+            self.lone[member.device_id] = found
+        return found
+
+    def _layouts(self, combined: DeviceSet) -> list[SetLayout]:
+        out: list[SetLayout] = []
         for engine in _shared(combined, self.query.engine):
+            one_host, family = len(combined.hosts) == 1, FAMILIES[engine]
+            if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
+                continue
+            lines: list[Line] = []
             for quant in self.search.quants(engine):
                 weights = self.search.weights(quant)
                 if weights is None or weights.device_bytes > combined.free_bytes:
                     continue
+                lines = lines or self._lines(combined, engine)
                 for kv_type in self.search.caches(engine):
-                    found = self._layouts(combined, engine, quant, kv_type, weights)
-                    out += [self._timed(whole, one, weights) for one in found]
-        return out
-
-    def _timed(self, whole: DeviceSpec, found: SetLayout, weights: Weights) -> Option:
-        work = self.search.work(found.layout.quant, weights)
-        timed, members = self.clock.time(whole, found, weights, work)
-        option = Option(found.layout, timed)
-        option.members, option.roomy = members, found.roomy
-        return option
-
-    def _layouts(
-        self, combined: DeviceSet, engine: str, quant: str, kv_type: str, weights: Weights
-    ) -> list[SetLayout]:
-        family = FAMILIES[engine]
-        one_host = len(combined.hosts) == 1
-        if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
-            return []
-        cost = self._costs(combined, engine, quant, weights)
-        if family == "safetensors":
-            cards = _in_order(combined, cost, combined.hosts[0])
-            return vllm_layouts(self.query, engine, quant, kv_type, weights, cards)
-        out: list[SetLayout] = []
-        column = self._column(quant, kv_type, weights)
-        # The first host leads: it is filled first, and sends the others their weights.
-        for leader in combined.hosts:
-            cards = _in_order(combined, cost, leader)
-            if len(cards) <= CARDS_MOST:
-                out += self._dealt(engine, column, cards, cost)
+                    if family == "gguf":
+                        column = self.search.column(quant, kv_type, weights)
+                        out += self._dealt(engine, column, combined, lines)
+                    else:
+                        cards = lines[0].cards
+                        out += vllm_layouts(self.query, engine, quant, kv_type, weights, cards)
         return out
 
     def _dealt(
-        self, engine: str, column: Column, cards: list[DeviceSpec], cost: dict[str, float]
+        self, engine: str, column: Column, combined: DeviceSet, lines: list[Line]
     ) -> list[SetLayout]:
+        """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
-        costs = [cost[device.device_id] for device in cards]
-        for deal in deals(column, cards, costs, lanes_of(self.query, False) > 1.0):
-            found = dealt_layout(self.query, engine, column, cards, deal)
-            if found is not None and found.layout.fits:
-                out.append(found)
+        least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
+        if least > combined.free_bytes or len(lines[0].cards) > CARDS_MOST:
+            return out
+        for i, line in enumerate(lines):
+            fill = filled(column, line)
+            if i == 0 and fill and is_needless(line, fill):
+                return out
+            for deal in deals(column, line, fill, self.overlaps):
+                found = dealt_layout(engine, column, line, deal)
+                if found is not None and found.layout.fits:
+                    out.append(found)
         return out
 
-    def _column(self, quant: str, kv_type: str, weights: Weights) -> Column:
-        found = self.columns.get((quant, kv_type))
-        if found is None:
-            query = self.query
-            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
-            found = Column(Sums(query.model, weights, shape), shape, quant, kv_type)
-            self.columns[(quant, kv_type)] = found
-        return found
-
-    def _cost(self, device: DeviceSpec, engine: str, quant: str, weights: Weights) -> float:
-        """Seconds of a step, were all layers on one card of the device."""
-        key = (device.device_id, engine, quant)
+    def _cost(self, device: DeviceSpec, engine: str) -> float:
+        """Seconds of a step, were the whole model at its smallest on one card of the device."""
+        key = (device.device_id, engine)
         found = self.costs.get(key)
         if found is None:
-            found = self.clock.alone_s(device, engine, self.search.work(quant, weights))
+            for quant in self.search.quants(engine):
+                weights = self.search.weights(quant)
+                if weights is not None:
+                    work = self.search.work(quant, weights)
+            found = self.clock.alone_s(device, engine, work)
             self.costs[key] = found
         return found
 
-    def _costs(
-        self, combined: DeviceSet, engine: str, quant: str, weights: Weights
-    ) -> dict[str, float]:
-        """Each member's cost by its id."""
-        return {
-            member.device_id: self._cost(member, engine, quant, weights)
-            for member in combined.members
-        }
+    def _lines(self, combined: DeviceSet, engine: str) -> list[Line]:
+        """The fastest card's host leading, then each other host.
+
+        The leader is filled first and sends the others their weights, so one with more memory may
+        be done before one that is faster.
+        """
+        cost = {member.device_id: self._cost(member, engine) for member in combined.members}
+        first = _line(combined, cost, "")
+        leader = host_of(first.cards[0])
+        return [first] + [_line(combined, cost, h) for h in combined.hosts if h != leader]
 
 
-def _in_order(combined: DeviceSet, cost: dict[str, float], leader: str) -> list[DeviceSpec]:
+def _line(combined: DeviceSet, cost: dict[str, float], leader: str) -> Line:
     """Cards, those of the leader before all others', then the fastest; a host's together."""
     best: dict[str, float] = {leader: 0.0}
     for member in combined.members:
@@ -194,7 +206,7 @@ def _in_order(combined: DeviceSet, cost: dict[str, float], leader: str) -> list[
     cards: list[DeviceSpec] = []
     for row in order:
         cards += [row[5]] * row[5].count
-    return cards
+    return Line(cards, [cost[device.device_id] for device in cards])
 
 
 def _place(

@@ -235,8 +235,8 @@ class SetClock:
 
     def time(
         self, device: DeviceSpec, found: SetLayout, weights: Weights, work: Work
-    ) -> tuple[Estimate, tuple[Member, ...]]:
-        """The set's times and its members' parts; `device` stands for the set."""
+    ) -> tuple[Estimate, list[Speed]]:
+        """The set's times and its stages' speeds; `device` stands for the set."""
         query, layout, stages = self.query, found.layout, found.stages
         base = run_of(query, device, layout, weights)
         speeds = [self._speed(stage, base, work, weights, layout.quant) for stage in stages]
@@ -254,10 +254,11 @@ class SetClock:
                    ("hops", hops.step_s * tokens)),
             basis=_basis(found, speeds), run=base, work=work,
         )  # fmt: skip
-        return estimate, self._members(found, speeds, tokens)
+        return estimate, speeds
 
-    def _members(self, found: SetLayout, speeds: list[Speed], tokens: float) -> tuple[Member, ...]:
-        """The fastest first, as the set is named."""
+    def members(self, found: SetLayout, speeds: list[Speed]) -> tuple[Member, ...]:
+        """What each member gives, the one that is filled first before the others."""
+        tokens = float(self.query.tokens)
         out: list[Member] = []
         for part in found.parts:
             device = part.device

@@ -168,6 +168,7 @@ def _lay(
     if spare < 0:
         return None
     cards = [rank.device for stage in spread.stages for rank in stage]
+    parts.reverse()
     made = set_layout(engine, quant, kv_type, cards, need, spare)
     return SetLayout(made, stages, parts, roomy)
 
@@ -192,11 +193,15 @@ def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, first
 def vllm_layouts(
     query: Query, engine: str, quant: str, kv_type: str, weights: Weights, cards: list[DeviceSpec]
 ) -> list[SetLayout]:
-    """Every number of ranks the like cards of each host divide into."""
+    """Every number of ranks the like cards of each host divide into.
+
+    `cards` are ordered, the fastest first; it has the last stage, with the output layer.
+    """
     out: list[SetLayout] = []
     if len({maker_of(device) for device in cards}) > 1:
         return out
     blocks = _blocks(cards)
+    blocks.reverse()
     ranks = 1
     while ranks <= RANKS_MOST:
         if query.model.heads % ranks == 0 and not any(len(b) % ranks for b in blocks):
