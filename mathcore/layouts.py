@@ -69,15 +69,23 @@ class Room:
         """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
         device, column = self.device, self.column
         assert column is not None
-        one = column.on_one(device.kind)
-        found = self.layout(1, one, device.free_bytes)
-        cards = one.card_bytes // max(1, device.free_bytes) + 1
-        while not found.fits and 1 < cards <= device.count:
-            found = self.layout(cards, column.on_cards(cards), device.free_bytes)
-            cards += 1
-        if found.fits or device.kind != "gpu" or 0 in (device.ram_free_bytes, device.free_bytes):
-            return [found]
-        return self._offloaded(column) or [found]
+        need, cards = column.on_one(device.kind), 1
+        more = need.card_bytes // max(1, device.free_bytes) + 1
+        while not self._fits(need) and 1 < more <= device.count:
+            need, cards = column.on_cards(more), more
+            more += 1
+        split = device.kind == "gpu" and device.ram_free_bytes > 0 and device.free_bytes > 0
+        if self._fits(need) or not split:
+            return [self.layout(cards, need, device.free_bytes)]
+        return self._offloaded(column) or [self.layout(cards, need, device.free_bytes)]
+
+    def _fits(self, need: Footprint) -> bool:
+        """What `layout(...).fits` says, for the many that do not and that nobody will see."""
+        device = self.device
+        if need.card_bytes > device.free_bytes:
+            return False
+        counted = device.kind == "gpu" and device.ram_free_bytes > 0
+        return not counted or need.host_bytes <= device.ram_free_bytes
 
     def _offloaded(self, column: Column) -> list[Layout]:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""

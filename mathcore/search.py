@@ -34,17 +34,23 @@ class Option:
         "timed", "worth",
     )  # fmt: skip
 
-    def __init__(self, layout: Layout, timed: Estimate) -> None:
+    def __init__(self, layout: Layout, timed: Estimate, like: "Option | None" = None) -> None:
+        """`like` is an option of the same times and types, where there is one."""
         self.layout = layout
         self.members: tuple[Member, ...] = ()  # of a set
         self.roomy = True  # every card of a set keeps its margin
         self.timed = timed
-        self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
-        self.quality = math.exp(-self.nats)
-        self.worth = math.exp(NATS_WEIGHT * self.nats)
-        self.first_ms = _ms([timed.first_s])
-        self.answer_ms = _ms([timed.first_s, timed.rest_s])
-        self.duration_ms = _ms([timed.load_s, timed.first_s, timed.rest_s])
+        if like is None:
+            self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
+            self.quality = math.exp(-self.nats)
+            self.worth = math.exp(NATS_WEIGHT * self.nats)
+            self.first_ms = _ms([timed.first_s])
+            self.answer_ms = _ms([timed.first_s, timed.rest_s])
+            self.duration_ms = _ms([timed.load_s, timed.first_s, timed.rest_s])
+        else:
+            self.nats, self.quality, self.worth = like.nats, like.quality, like.worth
+            self.first_ms, self.answer_ms = like.first_ms, like.answer_ms
+            self.duration_ms = like.duration_ms
 
 
 def cache_nats(kv_type: str) -> float:
@@ -130,7 +136,7 @@ class Search:
         self.seen = seen  # finished jobs by device
         self.weighed: dict[str, Weights | None] = {}
         self.works: dict[str, Work] = {}
-        self.timings: dict[tuple[object, ...], Estimate] = {}
+        self.timings: dict[tuple[object, ...], Option] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
         self.columns: dict[tuple[str, str], Column] = {}
 
@@ -193,23 +199,24 @@ class Search:
             self.works[quant] = found
         return found
 
-    def timing(
+    def option(
         self, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
         seen: list[Observation],
-    ) -> Estimate:  # fmt: skip
-        """The layout's times: the same on like hardware, however much of its memory is free."""
+    ) -> Option:  # fmt: skip
+        """The layout timed: alike on like hardware, however much of its memory is free."""
         if seen:
-            return estimate(self.query, device, chip, layout, weights, work, seen)
+            return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
         key: tuple[object, ...] = (
             device.kind, device.model, device.bandwidth_bytes_per_s, device.bandwidth_basis,
             device.flops, device.ram_bandwidth_bytes_per_s, layout.engine, layout.quant,
             layout.kv_type, layout.cards, layout.gpu_layers, layout.cpu_experts,
         )  # fmt: skip
         found = self.timings.get(key)
-        if found is None:
-            found = estimate(self.query, device, chip, layout, weights, work, seen)
-            self.timings[key] = found
-        return found
+        if found is not None:
+            return Option(layout, found.timed, found)
+        made = Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
+        self.timings[key] = made
+        return made
 
     def _search(self, device: DeviceSpec) -> Answers:
         answers = Answers()
@@ -228,8 +235,9 @@ class Search:
                     room = Room(self.query, device, engine, quant, kv_type, weights, column)
                     for layout in room.layouts():
                         if layout.fits:
-                            timed = self.timing(device, chip, layout, weights, work, seen)
-                            answers.options.append(Option(layout, timed))
+                            answers.options.append(
+                                self.option(device, chip, layout, weights, work, seen)
+                            )
                         else:
                             answers.note(layout)
         answers.drop_beaten()

@@ -6,8 +6,10 @@ from mathcore.answer import Refusal
 from mathcore.column import Column
 from mathcore.device import DeviceSpec
 from mathcore.engines import ENGINES, FAMILIES
+from mathcore.fleet import NO_LIMITS
 from mathcore.limits import refuse
-from mathcore.search import Option, Search, beats
+from mathcore.quality import sorting_nats
+from mathcore.search import Option, Search, beats, cache_nats
 from mathcore.set_layouts import (
     CARDS_MOST,
     Line,
@@ -17,11 +19,13 @@ from mathcore.set_layouts import (
     filled,
     is_needless,
 )
-from mathcore.set_speed import SetClock, lanes_of
+from mathcore.set_speed import SetClock, lanes_of, load_s
 from mathcore.set_vllm import vllm_layouts
 from mathcore.sets import DeviceSet, as_device, host_of, sets_of
 from mathcore.units import show_bytes
 
+# How far a guess from whole models may be off: it leaves out the output layer and hops.
+GUESS_OFF = 1.1
 NO_MLX = "MLX over several machines is not planned; llama.cpp and vLLM are"
 
 
@@ -57,6 +61,8 @@ class SetSearch:
         self.clock = SetClock(search.query, search.seen)
         self.overlaps = lanes_of(search.query, False) > 1.0
         self.costs: dict[tuple[str, str], float] = {}
+        self.totals: dict[tuple[str, str, str], float] = {}
+        self.free = search.query.limits == NO_LIMITS
         self.lone: dict[str, list[Option]] = {}  # of each member by itself
 
     def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
@@ -115,10 +121,18 @@ class SetSearch:
         option = Option(found.layout, timed)
         for member in combined.members:
             for other in self._lone(member):
-                if beats(other, option):
+                if self._beaten(other, option):
                     return None
         option.members, option.roomy = self.clock.members(found, speeds), found.roomy
         return option
+
+    def _beaten(self, other: Option, option: Option) -> bool:
+        """Without limits nothing counts but time and quality; a member alone costs less."""
+        if self.free:
+            return (
+                other.duration_ms.p50 <= option.duration_ms.p50 and other.nats <= option.nats
+            )  # fmt: skip
+        return beats(other, option)
 
     def _lone(self, member: DeviceSpec) -> list[Option]:
         found = self.lone.get(member.device_id)
@@ -156,15 +170,63 @@ class SetSearch:
         least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
         if least > combined.free_bytes or len(lines[0].cards) > CARDS_MOST:
             return out
+        tried: list[tuple[Line, list[int]]] = []
         for i, line in enumerate(lines):
             fill = filled(column, line)
             if i == 0 and fill and is_needless(line, fill):
                 return out
-            for deal in deals(column, line, fill, self.overlaps):
-                found = dealt_layout(engine, column, line, deal)
-                if found is not None and found.layout.fits:
-                    out.append(found)
+            tried += [(line, deal) for deal in deals(column, line, fill, self.overlaps)]
+        for line, deal in self._promising(engine, column, combined, tried):
+            found = dealt_layout(engine, column, line, deal)
+            if found is not None and found.layout.fits:
+                out.append(found)
         return out
+
+    def _promising(
+        self, engine: str, column: Column, combined: DeviceSet,
+        tried: list[tuple[Line, list[int]]],
+    ) -> list[tuple[Line, list[int]]]:  # fmt: skip
+        """Of the deals over hosts those worth timing, where no limit asks for more than the time.
+
+        Sending weights to the others often takes longer than a member by itself takes for
+        everything; and of the hosts that could lead, all but the quickest are out, guessed from
+        their devices' times for the whole model.
+        """
+        if not self.free or self.overlaps or len(combined.hosts) == 1:
+            return tried
+        guesses: list[float] = []
+        least, nats = -1.0, sorting_nats(column.quant) + cache_nats(column.kv_type)
+        for line, deal in tried:
+            cards = line.cards[: len(deal)]
+            load = load_s(self.query, cards, deal, cards[0], column.sums.weights, False)
+            guess = -1.0
+            if not self._sooner(combined, 1000.0 * load, nats):
+                guess = load
+                for i, device in enumerate(cards):
+                    share = deal[i] / (column.sums.layers + 1)
+                    guess += share * self._total_s(device, engine, column)
+                least = guess if least < 0.0 else min(least, guess)
+            guesses.append(guess)
+        return [tried[i] for i, guess in enumerate(guesses) if 0.0 < guess <= GUESS_OFF * least]
+
+    def _sooner(self, combined: DeviceSet, load_ms: float, nats: float) -> bool:
+        """Whether a member by itself is done before the set has loaded, at no worse quality."""
+        for member in combined.members:
+            for other in self._lone(member):
+                if other.duration_ms.p50 <= load_ms and other.nats <= nats:
+                    return True
+        return False
+
+    def _total_s(self, device: DeviceSpec, engine: str, column: Column) -> float:
+        """Seconds from loaded to the last token, were everything on one card of the device."""
+        key = (device.device_id, engine, column.quant)
+        found = self.totals.get(key)
+        if found is None:
+            work = self.search.work(column.quant, column.sums.weights)
+            speed = self.clock.alone(device, engine, work)
+            found = speed.first_s.p50 + self.query.tokens * speed.step_s.p50
+            self.totals[key] = found
+        return found
 
     def _cost(self, device: DeviceSpec, engine: str) -> float:
         """Seconds of a step, were the whole model at its smallest on one card of the device."""
@@ -175,7 +237,7 @@ class SetSearch:
                 weights = self.search.weights(quant)
                 if weights is not None:
                     work = self.search.work(quant, weights)
-            found = self.clock.alone_s(device, engine, work)
+            found = self.clock.alone(device, engine, work).step_s.p50
             self.costs[key] = found
         return found
 

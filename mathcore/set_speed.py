@@ -167,19 +167,21 @@ def _prompts(bands: list[Band], hop: Band, lanes: float) -> Band:
     )  # fmt: skip
 
 
-def load_s(query: Query, found: SetLayout, weights: Weights, servers: bool) -> float:
-    """Cold: vLLM's hosts read their own share from disk; llama.cpp's leader, the host of the last
-    stage, reads everything and sends the others theirs."""
-    leader = found.stages[len(found.stages) - 1].device
-    layers = len(query.model.layers) + 1
+def load_s(
+    query: Query, devices: list[DeviceSpec], layers: list[int], leader: DeviceSpec,
+    weights: Weights, servers: bool,
+) -> float:  # fmt: skip
+    """Cold, with so many layers on each device: vLLM's hosts read their own share from disk;
+    llama.cpp's leading one reads everything and sends the others theirs."""
+    count = len(query.model.layers) + 1
     held: dict[str, int] = {}
     sent = 0.0
-    for stage in found.stages:
-        share = weights.total_bytes * (stage.high - stage.low) // layers
-        host = host_of(stage.device)
+    for i, device in enumerate(devices):
+        share = weights.total_bytes * layers[i] // count
+        host = host_of(device)
         held[host] = held.get(host, 0) + share
         if host != host_of(leader):
-            sent += share / network_bytes_per_s(stage.device, leader)
+            sent += share / network_bytes_per_s(device, leader)
     if servers:
         return START_S + max(held.values()) / LOAD_BYTES_PER_S
     return START_S + max(weights.total_bytes / LOAD_BYTES_PER_S, sent)
@@ -212,26 +214,34 @@ class SetClock:
         self.query = query
         self.seen = seen
         self.chips = Chips()
+        self.known: dict[tuple[str, int, int, int, str, str, float], Speed] = {}  # of stages
 
     def _speed(self, stage: Stage, base: Run, work: Work, weights: Weights, quant: str) -> Speed:
         device = stage.device
-        chip, run, seen = self.chips.of(device), _run(base, stage), self.seen.get(device.device_id)
-        part = part_of(work, self.query.model, weights, stage.low, stage.high)
-        if seen:
-            return learned_speed(chip, run, part, key_of(self.query.model.name, quant), seen)
-        return prior_speed(chip, run, part)
+        key = (device.device_id, stage.cards, stage.low, stage.high, base.engine, quant,
+               base.kv_scale)  # fmt: skip
+        found = self.known.get(key)
+        if found is None:
+            part = part_of(work, self.query.model, weights, stage.low, stage.high)
+            job = key_of(self.query.model.name, quant)
+            found = self._predicted(device, _run(base, stage), part, job)
+            self.known[key] = found
+        return found
 
-    def alone_s(self, device: DeviceSpec, engine: str, work: Work) -> float:
-        """Seconds of a decode step, were all layers on one card of `device`: to order cards by."""
+    def _predicted(self, device: DeviceSpec, run: Run, work: Work, key: str) -> Speed:
+        seen = self.seen.get(device.device_id)
+        if seen:
+            return learned_speed(self.chips.of(device), run, work, key, seen)
+        return prior_speed(self.chips.of(device), run, work)
+
+    def alone(self, device: DeviceSpec, engine: str, work: Work) -> Speed:
+        """Were all layers on one card of `device`: to order cards by, and to guess ahead."""
         query = self.query
         run = Run(
             engine=engine, batch=query.batch, prompt=query.prompt_tokens, generated=query.tokens,
             depth=query.prompt_tokens + query.tokens / 2.0, away=0.0,
         )  # fmt: skip
-        seen = self.seen.get(device.device_id)
-        if seen:
-            return learned_speed(self.chips.of(device), run, work, "", seen).step_s.p50
-        return prior_speed(self.chips.of(device), run, work).step_s.p50
+        return self._predicted(device, run, work, "")
 
     def time(
         self, device: DeviceSpec, found: SetLayout, weights: Weights, work: Work
@@ -246,7 +256,10 @@ class SetClock:
         first = _prompts(
             [speed.first_s for speed in speeds], time_band(hops.first_s, HOP_SPREAD), lanes
         )
-        load = load_s(query, found, weights, base.servers)
+        load = load_s(
+            query, [stage.device for stage in stages], [stage.high - stage.low for stage in stages],
+            stages[len(stages) - 1].device, weights, base.servers,
+        )  # fmt: skip
         estimate = Estimate(
             load_s=time_band(load, 1.0), first_s=first,
             rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),

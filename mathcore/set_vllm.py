@@ -168,7 +168,6 @@ def _lay(
     if spare < 0:
         return None
     cards = [rank.device for stage in spread.stages for rank in stage]
-    parts.reverse()
     made = set_layout(engine, quant, kv_type, cards, need, spare)
     return SetLayout(made, stages, parts, roomy)
 
@@ -195,21 +194,34 @@ def vllm_layouts(
 ) -> list[SetLayout]:
     """Every number of ranks the like cards of each host divide into.
 
-    `cards` are ordered, the fastest first; it has the last stage, with the output layer.
+    `cards` are ordered, the fastest first. The first stage has the input table, the last the output
+    layer, so both directions are tried.
     """
     out: list[SetLayout] = []
     if len({maker_of(device) for device in cards}) > 1:
         return out
-    blocks = _blocks(cards)
-    blocks.reverse()
+    for stages in _stages(query, engine, _blocks(cards)):
+        found = _on(query, engine, quant, kv_type, weights, stages)
+        if found is not None:
+            out.append(found)
+        back = None
+        if len(stages) > 1:
+            back = _on(query, engine, quant, kv_type, weights, stages[::-1])
+        if back is not None:
+            back.parts.reverse()
+            out.append(back)
+    return out
+
+
+def _stages(query: Query, engine: str, blocks: list[list[Rank]]) -> list[list[list[Rank]]]:
+    """The cards as stages of 1, 2, 4 … ranks; TGI knows no pipeline."""
+    out: list[list[list[Rank]]] = []
     ranks = 1
     while ranks <= RANKS_MOST:
         if query.model.heads % ranks == 0 and not any(len(b) % ranks for b in blocks):
             stages = [b[i : i + ranks] for b in blocks for i in range(0, len(b), ranks)]
-            if engine != "tgi" or len(stages) == 1:  # TGI knows no pipeline
-                found = _on(query, engine, quant, kv_type, weights, stages)
-                if found is not None:
-                    out.append(found)
+            if engine != "tgi" or len(stages) == 1:
+                out.append(stages)
         ranks *= 2
     return out
 
