@@ -2,35 +2,22 @@
 
 Devices alike in everything but price and name are searched once: every engine, quantisation,
 cache type and layout is sized and timed, what another one beats in every way is dropped, and each
-device chooses from the rest by the objective, within the limits.
+device chooses from the rest (`choice`). Sets of devices come from `set_search`.
 """
 
-from typing import final
-
 from mathcore.answer import Layout, Placement, Plan, Refusal
+from mathcore.choice import Choice, choose, cost_of, is_pointless, mark_pareto, rank_of
 from mathcore.device import DeviceSpec
 from mathcore.engines import AUTO, ENGINES, FAMILIES, family_of
 from mathcore.fleet import Query
 from mathcore.interval import Band, rate_band
 from mathcore.learning import Observation
-from mathcore.limits import (
-    cost_refusal,
-    late_refusal,
-    margin_bytes,
-    price_refusal,
-    quality_refusal,
-    rate_refusal,
-    refuse,
-)
+from mathcore.limits import margin_bytes, price_refusal, refuse
 from mathcore.llamacpp_cache import cache_refusal
-from mathcore.price import cost_nusd
 from mathcore.search import Option, Search
 from mathcore.set_search import SetSearch
-from mathcore.units import HOUR_MS, NUSD, show_bytes
+from mathcore.units import show_bytes
 from mathcore.weights import quant_fault
-
-# What the balanced objective takes an hour of waiting for.
-WAITING_NUSD_PER_HOUR = NUSD
 
 
 def query_refusal(query: Query) -> tuple[str, str]:
@@ -108,70 +95,6 @@ def _memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
     return refuse(device, "NoFit(mem)", text, -nearest.host_spare_bytes)
 
 
-def _cost(device: DeviceSpec, ms: float) -> float:
-    return float(cost_nusd(device.rate, int(ms)))
-
-
-def score(query: Query, option: Option, cost: float) -> float:
-    """Smaller is better, by the query's objective; one number for all devices."""
-    duration = option.duration_ms.p50
-    if query.objective == "fastest":
-        return duration
-    if query.objective == "cheapest":
-        return cost
-    return (cost + duration * WAITING_NUSD_PER_HOUR / HOUR_MS) * option.worth
-
-
-def _broken(query: Query, device: DeviceSpec, option: Option) -> Refusal | None:
-    """The first limit this option breaks here."""
-    limits = query.limits
-    no = late_refusal(limits, device, option.duration_ms, option.answer_ms, option.first_ms)
-    if no is None:
-        each = query.tokens / option.timed.rest_s.p90 if option.timed.rest_s.p90 > 0.0 else 0.0
-        no = rate_refusal(limits, device, each)
-    if no is None and limits.max_cost_nusd is not None:
-        no = cost_refusal(limits, device, _cost(device, option.duration_ms.p90))
-    if no is None:
-        no = quality_refusal(limits, device, option.layout.quant, option.quality)
-    return no
-
-
-def _choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | Refusal:
-    """The best option within the limits; the first refusal where there is none."""
-    best: Option | None = None
-    least: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    refusal: Refusal | None = None
-    for option in options:
-        no = _broken(query, device, option)
-        if no is not None:
-            refusal = refusal if refusal is not None else no
-            continue
-        cost = _cost(device, option.duration_ms.p50)
-        own = (score(query, option, cost), option.duration_ms.p50, option.nats)
-        if best is None or own < least:
-            best, least = option, own
-    if best is not None:
-        return best
-    return refusal if refusal is not None else refuse(device, "NoFit(backend)", "nothing to try")
-
-
-@final
-class Choice:
-    """A device and what it would run, before anybody knows whether it will be shown."""
-
-    __slots__ = ("corner", "cost", "device", "option", "pareto", "rank", "score")
-
-    def __init__(self, query: Query, device: DeviceSpec, option: Option) -> None:
-        self.device = device
-        self.option = option
-        self.cost = _cost(device, option.duration_ms.p50)
-        self.score = score(query, option, self.cost)
-        self.pareto = False
-        duration = option.duration_ms.p50
-        self.rank = (self.score, duration, self.cost, device.device_id)
-        self.corner = (self.cost, duration, option.nats, device.device_id)
-
-
 def _memory(choice: Choice) -> tuple[str, int]:
     """("fit" or "tight", free bytes of the cards used)."""
     layout, members, free = choice.option.layout, choice.option.members, 0
@@ -194,7 +117,7 @@ def _placement(query: Query, choice: Choice) -> Placement:
         prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
         ttft_ms=option.first_ms, duration_ms=duration, wait_ms=device.wait_ms,
         cost_nusd=Band(
-            p10=_cost(device, duration.p10), p50=choice.cost, p90=_cost(device, duration.p90)
+            p10=cost_of(device, duration.p10), p50=choice.cost, p90=cost_of(device, duration.p90)
         ),
         quality=option.quality, basis=timed.basis, terms=timed.terms,
         run=timed.run, work=timed.work, pareto=choice.pareto, score=choice.score,
@@ -213,52 +136,12 @@ def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
         return Choice(query, device, answers.chosen)
     if not answers.options:
         return _memory_refusal(device, answers.nearest)
-    chosen = _choose(query, device, answers.options)
+    chosen = choose(query, device, answers.options)
     if isinstance(chosen, Refusal):
         return chosen
     if query.limits.max_cost_nusd is None and query.limits.deadline_ms is None:
         answers.chosen = chosen
     return Choice(query, device, chosen)
-
-
-def _rank(choice: Choice) -> tuple[float, float, float, str]:
-    return choice.rank
-
-
-def _corner(choice: Choice) -> tuple[float, float, float, str]:
-    return choice.corner
-
-
-def mark_pareto(choices: list[Choice]) -> None:
-    """Mark what nothing else beats: nothing is at once no dearer, no slower, no worse, and better
-    in one of the three."""
-    best: list[tuple[float, float]] = []  # (duration, nats) met so far, at no higher cost
-    ordered = sorted(choices, key=_corner)
-    last: Choice | None = None
-    for choice in ordered:
-        cost, duration, nats, _ = choice.corner
-        if last is not None and last.corner[:3] == (cost, duration, nats):
-            choice.pareto = last.pareto
-            continue
-        own = (duration, nats)
-        choice.pareto = True
-        for other in best:
-            if other[0] <= duration and other[1] <= nats:
-                choice.pareto = False
-                break
-        if choice.pareto:
-            best.append(own)
-        last = choice
-
-
-def _worse(a: Choice, b: Choice) -> bool:
-    """Whether `b` makes set `a` pointless: no dearer, slower, worse or later, or just the same."""
-    mine = (a.cost, a.option.duration_ms.p50, a.option.nats, float(a.device.wait_ms))
-    other = (b.cost, b.option.duration_ms.p50, b.option.nats, float(b.device.wait_ms))
-    for i in range(4):
-        if other[i] > mine[i]:
-            return False
-    return other != mine or _rank(b) < _rank(a)
 
 
 def _nearest(refusal: Refusal) -> tuple[int, int, str]:
@@ -275,14 +158,14 @@ def _sets(
     short: list[Refusal] = []
     for made in together.options(devices):
         dear = price_refusal(query, made.device)
-        chosen = _choose(query, made.device, made.options) if dear is None else dear
+        chosen = choose(query, made.device, made.options) if dear is None else dear
         if isinstance(chosen, Option):
             found.append(Choice(query, made.device, chosen))
         else:
             short.append(chosen)
     if single or found:
         rivals = found + [one for one in single if one.device.rate.hourly_nusd == 0]
-        return [one for one in found if not any(_worse(one, other) for other in rivals)], None
+        return [one for one in found if not any(is_pointless(one, other) for other in rivals)], None
     if short:
         return [], sorted(short, key=_nearest)[0]
     return [], together.refusal(devices)
@@ -298,9 +181,8 @@ def plan(
     """Best first by the objective, then by id; the order of `devices` does not matter.
 
     `seen` holds finished jobs by device id: what they measured corrects the speed model there.
-    Sets of devices are planned beside them (`Query.sets`) unless one device is named.
-
-    Where nothing does, the set that misses by least has a refusal of its own.
+    Sets of devices are planned beside them (`Query.sets`) unless one device is named; where nothing
+    does, the set that misses by least has a refusal of its own.
 
     Of more than `query.most` placements the best and all Pareto ones are given; `Plan.more` counts
     the rest.
@@ -331,7 +213,7 @@ def plan(
         if short is not None and not choices:
             refusals.append(short)
     mark_pareto(choices)
-    choices.sort(key=_rank)
+    choices.sort(key=rank_of)
     refusals.sort(key=_refusal_order)
     shown: list[Placement] = []
     for i, choice in enumerate(choices):
