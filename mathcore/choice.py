@@ -1,4 +1,4 @@
-"""What a device or a set would run: chosen by the objective within the limits, and what beats it."""
+"""What a device or a set would run: the best within the limits, and what another one beats."""
 
 from typing import final
 

@@ -20,7 +20,7 @@ from mathcore.set_layouts import (
     is_needless,
 )
 from mathcore.set_speed import SetClock, lanes_of, load_s
-from mathcore.set_vllm import vllm_layouts
+from mathcore.set_vllm import Serving, vllm_layouts
 from mathcore.sets import DeviceSet, as_device, host_of, sets_of
 from mathcore.units import show_bytes
 
@@ -59,6 +59,7 @@ class SetSearch:
         self.search = search
         self.query = search.query
         self.clock = SetClock(search.query, search.seen)
+        self.serving = Serving(search.query)
         self.overlaps = lanes_of(search.query, False) > 1.0
         self.costs: dict[tuple[str, str], float] = {}
         self.totals: dict[tuple[str, str, str], float] = {}
@@ -159,7 +160,7 @@ class SetSearch:
                         out += self._dealt(engine, column, combined, lines)
                     else:
                         cards = lines[0].cards
-                        out += vllm_layouts(self.query, engine, quant, kv_type, weights, cards)
+                        out += vllm_layouts(self.serving, engine, quant, kv_type, weights, cards)
         return out
 
     def _dealt(

@@ -14,7 +14,7 @@ from mathcore.footprint import CPU_OVERHEAD_BYTES, Footprint
 from mathcore.hardware import lookup_gpu
 from mathcore.layouts import RANKS_MOST, card_kind, vllm_shape
 from mathcore.limits import margin_bytes
-from mathcore.model import CardError
+from mathcore.model import CardError, ModelSpec
 from mathcore.set_layouts import Part, SetLayout, Stage, set_layout
 from mathcore.sets import host_of
 from mathcore.vllm import VllmShape, ceil_div, pages
@@ -86,48 +86,53 @@ def layers_by_memory(layers: int, rooms: list[int]) -> list[int]:
 
 
 @final
-class Spread:
-    """A model on stages of `ranks` cards each."""
+class Served:
+    """A model at one quantisation and cache type under vLLM, on so many ranks: what sets share."""
 
-    __slots__ = ("cache_bytes", "query", "shape", "stages", "weights")
+    __slots__ = ("beside", "cache_bytes", "quant", "scratch", "shape", "spec", "upto", "weights")
 
-    def __init__(
-        self, query: Query, weights: Weights, shape: VllmShape, stages: list[list[Rank]]
-    ) -> None:
-        self.query = query
+    def __init__(self, spec: ModelSpec, weights: Weights, shape: VllmShape, quant: str) -> None:
+        self.spec = spec
         self.weights = weights
         self.shape = shape
-        self.stages = stages
-        self.cache_bytes = pages(query.model, shape).request_bytes * shape.sequences
+        self.quant = quant
+        self.cache_bytes = pages(spec, shape).request_bytes * shape.sequences
+        self.scratch = activation_bytes(spec, shape)
+        self.beside: dict[str, tuple[int, int]] = {}
+        self.upto = [0]
+        for size in weights.layer_bytes:
+            self.upto.append(self.upto[len(self.upto) - 1] + size)
+
+    def beside_on(self, device: DeviceSpec) -> tuple[int, int]:
+        """(driver and NCCL, graphs of all layers) of a card like this."""
+        found = self.beside.get(device.model)
+        if found is None:
+            kind, shape = card_kind(device), self.shape
+            fixed = non_torch_bytes(shape, kind)
+            fixed += NCCL_BYTES if shape.tensor_parallel == 1 else 0  # stages talk by it, too
+            found = (fixed, graph_bytes(self.spec, shape, kind))
+            self.beside[device.model] = found
+        return found
 
     def weight_bytes(self, low: int, high: int) -> int:
         """Of layers low to high; the input table goes with the first, the output with the last."""
-        size = 0
-        for i in range(low, high):
-            size += self.weights.layer_bytes[i]
-        inside = 0
+        weights, count = self.weights, len(self.spec.layers)
+        size = self.upto[high] - self.upto[low]
         if low == 0:
-            size += self.weights.embedding_bytes
-        if high == len(self.query.model.layers):
-            for each in self.weights.layer_bytes:
-                inside += each
-            size += self.weights.total_bytes - inside - self.weights.embedding_bytes
-            if self.weights.tied and low > 0:
-                size += self.weights.output_bytes
+            size += weights.embedding_bytes
+        if high == count:
+            size += weights.total_bytes - self.upto[count] - weights.embedding_bytes
+            size += weights.output_bytes if weights.tied and low > 0 else 0
         return size
 
-    def rank_bytes(self, i: int, low: int, high: int) -> tuple[int, int, int, int]:
-        """(weights, cache, scratch, driver and graphs) of one card of stage i."""
-        spec, shape = self.query.model, self.shape
-        kind, count = card_kind(self.stages[i][0].device), len(spec.layers)
-        beside = non_torch_bytes(shape, kind)
-        if shape.tensor_parallel == 1:
-            beside += NCCL_BYTES  # stages talk by it, too
+    def rank_bytes(self, device: DeviceSpec, low: int, high: int) -> tuple[int, int, int, int]:
+        """(weights, cache, scratch, driver and graphs) of one card with these layers."""
+        count, (fixed, graphs) = len(self.spec.layers), self.beside_on(device)
         return (
-            ceil_div(self.weight_bytes(low, high), shape.tensor_parallel),
+            ceil_div(self.weight_bytes(low, high), self.shape.tensor_parallel),
             ceil_div(self.cache_bytes * (high - low), count),
-            activation_bytes(spec, shape),
-            beside + graph_bytes(spec, shape, kind) * (high - low) // count,
+            self.scratch,
+            fixed + graphs * (high - low) // count,
         )
 
 
@@ -145,31 +150,33 @@ def _footprint(sizes: list[tuple[int, int, int, int]], ranks: int) -> Footprint:
 
 
 def _lay(
-    spread: Spread, engine: str, quant: str, kv_type: str, deal: list[int]
+    served: Served, engine: str, kv_type: str, stages: list[list[Rank]], deal: list[int]
 ) -> SetLayout | None:
     """The layout of such a deal; None where a rank has no room."""
-    ranks, low = spread.shape.tensor_parallel, 0
+    ranks, low = served.shape.tensor_parallel, 0
     sizes: list[tuple[int, int, int, int]] = []
-    stages: list[Stage] = []
+    made: list[Stage] = []
+    spare, roomy = stages[0][0].room, True
     for i, layers in enumerate(deal):
-        sizes.append(spread.rank_bytes(i, low, low + layers))
-        stages.append(Stage(spread.stages[i][0].device, ranks, low, low + layers))
+        size = served.rank_bytes(stages[i][0].device, low, low + layers)
+        need = size[0] + size[1] + size[2] + size[3]
+        for rank in stages[i]:
+            spare = min(spare, rank.room - need)
+            roomy = roomy and rank.room - need >= margin_bytes(rank.device.free_bytes)
+        if spare < 0:
+            return None
+        sizes.append(size)
+        made.append(Stage(stages[i][0].device, ranks, low, low + layers))
         low += layers
-    stages[len(stages) - 1].high += 1
-    need = _footprint(sizes, ranks)
+    made[len(made) - 1].high += 1
     parts: list[Part] = []
-    spare, roomy = spread.stages[0][0].room, True
-    for i, stage in enumerate(spread.stages):
+    total = _footprint(sizes, ranks)
+    for i, stage in enumerate(stages):
         for j, rank in enumerate(stage):
-            size = need.cards[i * ranks + j]
-            spare = min(spare, rank.room - size)
-            roomy = roomy and rank.room - size >= margin_bytes(rank.device.free_bytes)
-            _count(parts, stages[i], rank.device, size, j == 0)
-    if spare < 0:
-        return None
-    cards = [rank.device for stage in spread.stages for rank in stage]
-    made = set_layout(engine, quant, kv_type, cards, need, spare)
-    return SetLayout(made, stages, parts, roomy)
+            _count(parts, made[i], rank.device, total.cards[i * ranks + j], j == 0)
+    cards = [rank.device for stage in stages for rank in stage]
+    layout = set_layout(engine, served.quant, kv_type, cards, total, spare)
+    return SetLayout(layout, made, parts, roomy)
 
 
 def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, first: bool) -> None:
@@ -189,27 +196,49 @@ def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, first
         found.layers += stage.high - stage.low
 
 
+@final
+class Serving:
+    """One question's models under vLLM, by quantisation, cache type and ranks."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.known: dict[tuple[str, str, int], Served | None] = {}
+
+    def model(self, quant: str, kv_type: str, ranks: int, weights: Weights) -> Served | None:
+        """None where vLLM cannot keep its cache."""
+        key = (quant, kv_type, ranks)
+        if key not in self.known:
+            shape = vllm_shape(self.query, kv_type, ranks)
+            try:
+                self.known[key] = Served(self.query.model, weights, shape, quant)
+            except CardError:
+                self.known[key] = None
+        return self.known[key]
+
+
 def vllm_layouts(
-    query: Query, engine: str, quant: str, kv_type: str, weights: Weights, cards: list[DeviceSpec]
-) -> list[SetLayout]:
+    serving: Serving, engine: str, quant: str, kv_type: str, weights: Weights,
+    cards: list[DeviceSpec],
+) -> list[SetLayout]:  # fmt: skip
     """Every number of ranks the like cards of each host divide into.
 
     `cards` are ordered, the fastest first. The first stage has the input table, the last the output
-    layer, so both directions are tried.
+    layer, so the other direction is tried where this one has no room.
     """
     out: list[SetLayout] = []
     if len({maker_of(device) for device in cards}) > 1:
         return out
-    for stages in _stages(query, engine, _blocks(cards)):
-        found = _on(query, engine, quant, kv_type, weights, stages)
+    for stages in _stages(serving.query, engine, _blocks(cards)):
+        served = serving.model(quant, kv_type, len(stages[0]), weights)
+        if served is None:
+            continue
+        found = _on(served, engine, kv_type, stages)
+        if found is None and len(stages) > 1:
+            found = _on(served, engine, kv_type, stages[::-1])
+            if found is not None:
+                found.parts.reverse()
         if found is not None:
             out.append(found)
-        back = None
-        if len(stages) > 1:
-            back = _on(query, engine, quant, kv_type, weights, stages[::-1])
-        if back is not None:
-            back.parts.reverse()
-            out.append(back)
     return out
 
 
@@ -226,20 +255,15 @@ def _stages(query: Query, engine: str, blocks: list[list[Rank]]) -> list[list[li
     return out
 
 
-def _on(
-    query: Query, engine: str, quant: str, kv_type: str, weights: Weights,
-    stages: list[list[Rank]],
-) -> SetLayout | None:  # fmt: skip
-    layers = len(query.model.layers)
-    if layers < len(stages):
-        return None
-    try:
-        spread = Spread(query, weights, vllm_shape(query, kv_type, len(stages[0])), stages)
-    except CardError:
-        return None
+def _on(served: Served, engine: str, kv_type: str, stages: list[list[Rank]]) -> SetLayout | None:
+    layers, total = len(served.spec.layers), 0
     rooms = [min([rank.room for rank in stage]) for stage in stages]
+    for room in rooms:
+        total += room * len(stages[0])
+    if layers < len(stages) or total < served.weights.total_bytes:
+        return None
     for deal in (even_layers(layers, len(stages)), layers_by_memory(layers, rooms)):
-        found = _lay(spread, engine, quant, kv_type, deal) if min(deal) > 0 else None
+        found = _lay(served, engine, kv_type, stages, deal) if min(deal) > 0 else None
         if found is not None:
             return found
     return None

@@ -89,6 +89,7 @@ def _plans() -> list[Figure]:
 
     return [
         measure("plan, 5 devices", "ms", ask(few), 15, True),
+        measure("plan, 5 devices, no sets", "ms", ask(few, sets=False), 15, True),
         measure("plan, 5 devices, Q4_K_M", "ms", ask(few, quant="Q4_K_M"), 15, True),
         measure("plan, 200 owned + 10,000 offers", "ms", ask(many), 5, True),
     ]

@@ -147,8 +147,11 @@ def test_the_seventy_b_of_the_seed_fits_where_it_really_fits(fleet: Fleet) -> No
     q4 = fleet.json("plan", *seed, "--quant", "Q4_K_M")
     assert [p["device"] for p in q4["placements"]] == ["lab"]
     assert q4["placements"][0]["footprint"]["kv_bytes"] == 10_737_418_240
-    done = fleet.run("plan", *seed, "--quant", "Q8_0", "-o", "json")
-    assert done.code == 104
-    refusals = {r["device"]: r for r in json.loads(done.out)["refusals"]}
+    alone = fleet.run("plan", *seed, "--quant", "Q8_0", "--no-sets", "-o", "json")
+    assert alone.code == 104
+    refusals = {r["device"]: r for r in json.loads(alone.out)["refusals"]}
     assert refusals["rig"]["code"] == refusals["lab"]["code"] == "NoFit(mem)"
     assert refusals["rig"]["missing_bytes"] > refusals["lab"]["missing_bytes"] > 0
+    (both,) = fleet.json("plan", *seed, "--quant", "Q8_0")["placements"]
+    assert both["device"] == "lab + rig"
+    assert sum(m["need_bytes"] for m in both["members"]) == both["footprint"]["total_bytes"]
