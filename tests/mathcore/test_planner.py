@@ -86,6 +86,11 @@ def test_less_than_a_gib_to_spare_is_tight() -> None:
     assert plan(query(quant="Q4_K_M"), [device("short", exact - 1)]).refusals[0].missing_bytes == 1
 
 
+def test_a_card_with_nothing_free_is_refused_also_beside_free_ram() -> None:
+    full = device("full", 0, memory_bytes=24 * GIB, ram_free_bytes=64 * GIB)
+    assert plan(query("llama-3-8b"), [full]).refusals[0].code == "NoFit(mem)"
+
+
 def test_a_deadline_is_held_against_p90() -> None:
     free = only(plan(query(quant="Q4_K_M"), [A100]))
     limit = int(free.duration_ms.p50) + 1
