@@ -1,7 +1,7 @@
 """A needed field that is absent or of another type is refused by its name, never guessed."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mathcore.card import spec_from_config
@@ -47,6 +47,7 @@ def test_a_field_of_another_type_is_refused_or_changes_nothing(
     """Nothing else than a CardError ever comes out, and no junk becomes another model."""
     name, field = place
     config = CONFIGS[name]
+    assume(not (isinstance(junk, float) and isinstance(config[field], float)))  # that is no junk
     was = spec_from_config(config, "x")
     try:
         spec = spec_from_config({**config, field: junk}, "x")
