@@ -75,9 +75,13 @@ class Room:
             need, cards = column.on_cards(more), more
             more += 1
         split = device.kind == "gpu" and device.ram_free_bytes > 0 and device.free_bytes > 0
-        if self._fits(need) or not split:
-            return [self.layout(cards, need, device.free_bytes)]
-        return self._offloaded(column) or [self.layout(cards, need, device.free_bytes)]
+        if not self._fits(need):
+            away = self._offloaded(column) if split else []
+            if away:
+                return away
+            if need.card_bytes > device.free_bytes:  # then all cards together miss it by least
+                need, cards = column.on_cards(device.count), device.count
+        return [self.layout(cards, need, device.free_bytes)]
 
     def _fits(self, need: Footprint) -> bool:
         """What `layout(...).fits` says, for the many that do not and that nobody will see."""

@@ -17,7 +17,7 @@ from mathcore.learning import Observation, learned_speed
 from mathcore.model import ModelSpec
 from mathcore.set_layouts import SetLayout, Stage
 from mathcore.sets import host_of
-from mathcore.speed import Speed, prior_speed
+from mathcore.speed import PRIOR, Speed, prior_speed
 from mathcore.terms import MICRO_BATCH, PIPELINE_PASSES, SERVER_BATCH, Run
 from mathcore.weights import Weights
 from mathcore.work import Work
@@ -194,7 +194,10 @@ def _basis(found: SetLayout, speeds: list[Speed]) -> str:
         bandwidths.add(stage.device.bandwidth_basis)
         bases.add(speeds[i].basis)
     where = f"{len(hosts)} hosts" if len(hosts) > 1 else f"{len(found.parts)} devices of one host"
-    return f"{where}, {' and '.join(sorted(bases))}, bandwidth {' and '.join(sorted(bandwidths))}"
+    learned = sorted([basis for basis in bases if not basis.startswith(PRIOR)])
+    priors = sorted([basis[len(PRIOR) :] for basis in bases if basis.startswith(PRIOR)])
+    said = " and ".join(learned + ([PRIOR + " and ".join(priors)] if priors else []))
+    return f"{where}, {said}, bandwidth {' and '.join(sorted(bandwidths))}"
 
 
 def _by_cause(speeds: list[Speed], tokens: float) -> list[tuple[str, float]]:

@@ -248,6 +248,9 @@ MEASURED_ENGINES: frozenset[str] = frozenset(
 )
 
 
+PRIOR = "prior: "  # how the basis of an unlearned figure begins
+
+
 def prior_basis(chip: Chip, run: Run) -> str:
     """What a figure rests on before any job: this device in public tables, its class, a guess."""
     name = chip.name if is_seen(chip, run) else chip.klass
@@ -255,7 +258,7 @@ def prior_basis(chip: Chip, run: Run) -> str:
         name += ", device not in the catalogue"
     if run.engine not in MEASURED_ENGINES:
         name += f", {run.engine} like other engines of its kind"
-    return f"prior: {name}"
+    return PRIOR + name
 
 
 def prior_speed(chip: Chip, run: Run, work: Work) -> Speed:

@@ -163,11 +163,11 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
     needs = _single(sizes, weights, device.kind)
     grid = Grid(device, quant, needs, free - needs, np.ones(needs.shape, np.int64))
     start: Cells = needs // max(1, free) + 1
-    open_cells = (grid.spare < 0) & (start <= device.count)
+    open_cells = grid.spare < 0
     cards = 2
     while cards <= device.count and bool(open_cells.any()):
         total, fullest = _shared(sizes, weights, cards)
-        tried = open_cells & (start <= cards)
+        tried = open_cells & (np.minimum(start, device.count) <= cards)
         grid.needs = np.where(tried, total, grid.needs)
         grid.spare = np.where(tried, free - fullest, grid.spare)
         grid.cards = np.where(tried, cards, grid.cards)

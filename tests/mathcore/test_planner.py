@@ -91,6 +91,14 @@ def test_a_card_with_nothing_free_is_refused_also_beside_free_ram() -> None:
     assert plan(query("llama-3-8b"), [full]).refusals[0].code == "NoFit(mem)"
 
 
+def test_two_cards_miss_by_what_both_together_lack() -> None:
+    pair = device("pair", 20 * GIB, count=2)
+    refusal = plan(query(quant="Q4_K_M", batch=4), [pair]).refusals[0]
+    assert "per card" in refusal.text
+    alone = plan(query(quant="Q4_K_M", batch=4), [device("one", 20 * GIB)]).refusals[0]
+    assert 0 < refusal.missing_bytes < alone.missing_bytes - 18 * GIB
+
+
 def test_a_deadline_is_held_against_p90() -> None:
     free = only(plan(query(quant="Q4_K_M"), [A100]))
     limit = int(free.duration_ms.p50) + 1

@@ -95,7 +95,7 @@ def test_a_step_in_one_host_is_both_cards_steps_and_a_hop(which: str) -> None:
     wanted = step_s(BIG, part(33, 1), which) + step_s(SMALL, part(7, 0), which) + hop
     rest = {"p10": "p90", "p50": "p50", "p90": "p10"}[which]  # the slow time is the low rate
     assert 1 / getattr(placed.tokens_per_s, rest) == pytest.approx(wanted, rel=1e-4)
-    assert placed.basis == "2 devices of one host, prior: gddr, bandwidth catalogue"
+    assert placed.basis == "2 devices of one host, prior: RTX 3090 and RTX 4090, bandwidth catalogue"
 
 
 def test_a_step_over_two_hosts_crosses_gigabit_ethernet_twice() -> None:
@@ -108,7 +108,7 @@ def test_a_step_over_two_hosts_crosses_gigabit_ethernet_twice() -> None:
     wanted = step_s(BIG, part(33, 1)) + step_s(SMALL, part(7, 0)) + 2 * hop
     assert 1 / placed.tokens_per_s.p50 == pytest.approx(wanted, rel=1e-4)
     assert dict(placed.terms)["hops"] == pytest.approx(128 * 2 * hop)
-    assert placed.basis.startswith("2 hosts, prior: gddr")
+    assert placed.basis.startswith("2 hosts, prior: RTX 3090 and RTX 4090")
     # The other host's weights are sent, at every cold start.
     sent = (80 * LAYER // 2 + 2 * OUTPUT + NORM) * 7 / 41
     assert dict(placed.terms)["load"] == pytest.approx(0.5 + sent / 117_685_305, rel=1e-4)
@@ -140,7 +140,7 @@ def test_a_members_own_jobs_are_believed() -> None:
     cold = plan(query, [BIG, SMALL]).placements[0]
     warm = plan(query, [BIG, SMALL], {"small": jobs}).placements[0]
     assert warm.tokens_per_s.p50 < cold.tokens_per_s.p50
-    assert "learned from 8 jobs on this device and prior: gddr" in warm.basis
+    assert "learned from 8 jobs on this device and prior: RTX 4090" in warm.basis
 
 
 WORKS = st.sampled_from(["llama-3-70b", "mixtral-8x7b", "gemma3:27b", "deepseek-v3", "jamba-v0.1"])

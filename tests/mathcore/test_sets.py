@@ -171,7 +171,7 @@ def test_the_json_of_a_set_names_its_members() -> None:
     }  # fmt: skip
     assert fast["layers"] + slow["layers"] == 81
     assert fast["need_bytes"] + slow["need_bytes"] == shown[0]["footprint"]["total_bytes"]
-    assert shown[0]["basis"].startswith("2 hosts, prior: gddr")
+    assert shown[0]["basis"].startswith("2 hosts, prior: RTX 3090 and RTX 4090")
 
 
 def test_the_number_of_sets_is_bounded_whatever_the_fleet() -> None:
