@@ -79,7 +79,7 @@ class Room:
             away = self._offloaded(column) if split else []
             if away:
                 return away
-            if need.card_bytes > device.free_bytes:  # then all cards together miss it by least
+            if cards < device.count and need.card_bytes > device.free_bytes:  # all miss by least
                 need, cards = column.on_cards(device.count), device.count
         return [self.layout(cards, need, device.free_bytes)]
 

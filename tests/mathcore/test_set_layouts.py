@@ -95,7 +95,7 @@ def test_a_step_in_one_host_is_both_cards_steps_and_a_hop(which: str) -> None:
     wanted = step_s(BIG, part(33, 1), which) + step_s(SMALL, part(7, 0), which) + hop
     rest = {"p10": "p90", "p50": "p50", "p90": "p10"}[which]  # the slow time is the low rate
     assert 1 / getattr(placed.tokens_per_s, rest) == pytest.approx(wanted, rel=1e-4)
-    assert placed.basis == "2 devices of one host, prior: RTX 3090 and RTX 4090, bandwidth catalogue"
+    assert placed.basis.startswith("2 devices of one host, prior: RTX 3090 and RTX 4090, bandwidth")
 
 
 def test_a_step_over_two_hosts_crosses_gigabit_ethernet_twice() -> None:
