@@ -135,7 +135,9 @@ def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
     if answers.chosen is not None:
         return Choice(query, device, answers.chosen)
     if not answers.options:
-        return _memory_refusal(device, answers.nearest)
+        lacking = answers.lacking or _memory_refusal(device, answers.nearest)
+        answers.lacking = lacking
+        return refuse(device, lacking.code, lacking.text, lacking.missing_bytes)
     chosen = choose(query, device, answers.options)
     if isinstance(chosen, Refusal):
         return chosen

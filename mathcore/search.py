@@ -3,7 +3,7 @@
 import math
 from typing import final
 
-from mathcore.answer import Layout, Member
+from mathcore.answer import Layout, Member, Refusal
 from mathcore.chip import Chip, chip_of
 from mathcore.column import Column
 from mathcore.device import DeviceSpec
@@ -93,6 +93,7 @@ class Answers:
         self.options: list[Option] = []
         self.nearest: Layout | None = None
         self.chosen: Option | None = None  # the same at any price: cost grows with time alone
+        self.lacking: Refusal | None = None  # the same text for all of the kind
 
     def note(self, layout: Layout) -> None:
         """Keep the layout that misses by least."""

@@ -3,7 +3,7 @@
 A bench is an ordinary job with a prompt of filler; like every job it teaches the planner.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -34,31 +34,31 @@ def bench(
     """Run MODEL on filler and compare with the plan; later plans have learned from it."""
     from mesh.config import fleet_home
 
-    daemon = need_daemon(fleet_home())
+    rows = bench_rows(need_daemon(fleet_home()), model, on, batch, prompt_tokens, tokens, repeat)
+    if output == "json":
+        emit_json(rows)
+    else:
+        _show_runs(rows)
+
+
+def bench_rows(
+    daemon: Daemon, model: str, on: str | None = None, batch: int = 1,
+    prompt_tokens: int = PROMPT_TOKENS, tokens: int = TOKENS, repeat: int = 2,
+) -> list[Mapping[str, Any]]:  # fmt: skip
+    """The finished jobs of so many equal runs, one after the other."""
     spec: dict[str, object] = {
         "model": model_ref(model), "batch": batch, "prompt_tokens": prompt_tokens,
         "tokens": tokens, "context": prompt_tokens + tokens,
     }  # fmt: skip
     if on is not None:
         spec["on"] = on
-    rows = [_run(daemon, spec, n + 1, repeat) for n in range(repeat)]
-    if output == "json":
-        emit_json(rows)
-        return
-    emit_table(
-        (
-            "RUN",
-            "DEVICE",
-            "QUANT",
-            "DECODE TOK/S",
-            "PREDICTED",
-            "PREFILL TOK/S",
-            "PREDICTED",
-            "BASIS",
-        ),
-        [_row(n, row) for n, row in enumerate(rows, 1)],
-        "",
-    )
+    return [_run(daemon, spec, n + 1, repeat) for n in range(repeat)]
+
+
+def _show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    heads = ("RUN", "DEVICE", "QUANT", "DECODE TOK/S", "PREDICTED", "PREFILL TOK/S", "PREDICTED",
+             "BASIS")  # fmt: skip
+    emit_table(heads, [_row(n, row) for n, row in enumerate(rows, 1)], "")
 
 
 def _run(daemon: Daemon, spec: Mapping[str, object], number: int, of: int) -> Mapping[str, Any]:
@@ -97,23 +97,36 @@ def _band(milli: Mapping[str, int] | None) -> str:
 
 
 @click.command()
+@click.argument("model", required=False)
 @json_option
-def calibrate(output: str) -> None:
-    """Measure this machine's memory and compute anew; `fleet bench` measures an engine on it."""
-    from mathcore.units import show_bytes
+def calibrate(model: str | None, output: str) -> None:
+    """Measure this machine's memory and compute anew; with MODEL also an engine that runs it."""
     from mesh.config import fleet_home
 
-    events = need_daemon(fleet_home()).post("/v1/calibrate")["events"]
+    daemon = need_daemon(fleet_home())
+    events = daemon.post("/v1/calibrate")["events"]
+    if output != "json":
+        _show_probes(events)
+    runs = bench_rows(daemon, model) if model is not None else []
     if output == "json":
-        emit_json(events)
-        return
+        emit_json({"devices": events, "runs": runs})
+    elif runs:
+        click.echo()
+        _show_runs(runs)
+
+
+def _show_probes(events: Sequence[Mapping[str, Any]]) -> None:
+    from mathcore.units import show_bytes
+
     rows = [
         [facts["name"], facts["model"], f"{facts['bandwidth_bytes_per_s'] / 1e9:.1f} GB/s",
          facts["bandwidth_basis"], f"{facts['flops'] / 1e12:.2f} TFLOPS",
-         show_bytes(facts["free_bytes"])]
+         facts.get("flops_basis", "catalogue"), show_bytes(facts["free_bytes"])]
         for facts in (event["payload"] for event in events)
     ]  # fmt: skip
-    emit_table(("DEVICE", "MODEL", "MEMORY BANDWIDTH", "BASIS", "COMPUTE", "FREE"), rows, "")
+    emit_table(
+        ("DEVICE", "MODEL", "MEMORY BANDWIDTH", "BASIS", "COMPUTE", "BASIS", "FREE"), rows, ""
+    )
 
 
 @click.command()

@@ -10,6 +10,7 @@ from mesh.state.fleet import spec
 from mesh.state.fold import State
 from mesh.views import with_free
 from providers.probe import Machine, probe_machine
+from providers.probe.compute import measure_flops
 
 # What changes from one start to the next without the device having changed.
 READINGS = frozenset({"free_bytes", "ram_free_bytes", "ram_bandwidth_bytes_per_s",
@@ -17,6 +18,13 @@ READINGS = frozenset({"free_bytes", "ram_free_bytes", "ram_bandwidth_bytes_per_s
 # llama.cpp's wheel from the package index computes on the CPU (Metal on a Mac); a card needs a
 # CUDA or ROCm build, found as an executable.
 CPU_ENGINES = ("llama.cpp",)
+
+
+COMPUTE = ("flops", "flops_basis")
+
+
+def measured_compute() -> dict[str, object]:
+    return {"flops": measure_flops(), "flops_basis": "measured"}
 
 
 class LocalDevices:
@@ -37,13 +45,23 @@ class LocalDevices:
     ) -> list[tuple[str, dict[str, object]]]:
         """(device_id, payload) of each device that is new or is not what the ledger says.
 
-        `every`: of all of them, so that fresh readings of unchanged devices go in, too.
+        `every`: of all of them, with compute measured, so that fresh readings of unchanged devices
+        go in, too. What was measured once stands until it is measured again.
         """
         machine = probe_machine(disk=self._home)
-        found = [(self.primary_id, self._cpu(machine))]
+        compute = measured_compute() if every else self._known_compute(state, machine)
+        found = [(self.primary_id, self._cpu(machine) | compute)]
         found += [(f"{self._prefix}-gpu{i}", self._gpu(machine, i))
                   for i in range(len(machine.gpus))]  # fmt: skip
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
+
+    def _known_compute(self, state: State, machine: Machine) -> dict[str, object]:
+        """The processor's rate as the ledger has it, where that was measured on this very one."""
+        view = state.devices.get(self.primary_id)
+        if view is None or view.model != machine.host.cpu_model:
+            return {}
+        kept = {key: view.payload[key] for key in COMPUTE if key in view.payload}
+        return kept if kept.get("flops_basis") == "measured" else {}
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
@@ -90,6 +108,7 @@ class LocalDevices:
             "bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
             "bandwidth_basis": "measured",
             "flops": machine.host.flops,
+            "flops_basis": "estimated",
             "watts": self._config.host_watts,
             "engines": sorted(found.intersection(CPU_ENGINES)),
         }

@@ -128,9 +128,10 @@ def scores(seen: list[Observed]) -> Iterator[Score]:
 
 def _score(what: str, rows: list[tuple[tuple[int, int, int], int]]) -> Score:
     errors = sorted(abs(actual / band[1] - 1) * 100 for band, actual in rows)
+    half = len(errors) // 2
     inside = sum(band[0] <= actual <= band[2] for band, actual in rows)
     return Score(
-        what=what, count=len(rows), median_percent=errors[(len(errors) - 1) // 2],
-        p90_percent=errors[(len(errors) - 1) * 9 // 10],
+        what=what, count=len(rows), median_percent=(errors[-half - 1] + errors[half]) / 2,
+        p90_percent=errors[(9 * len(errors) + 9) // 10 - 1],  # the least that covers nine in ten
         inside_percent=100 * inside / len(rows),
     )  # fmt: skip

@@ -52,3 +52,11 @@ def test_scores_say_how_often_the_truth_lay_inside() -> None:
     assert round(found["decode"].inside_percent) == 67
     assert round(found["decode"].median_percent) == 10
     assert round(found["time"].inside_percent) == 67
+
+
+def test_few_errors_are_not_flattered() -> None:
+    """Of two jobs, one far off, the p90 is the far one and the median lies between."""
+    events = measured("a", 0, 100_000) + measured("b", 4, 160_000)
+    (decode, _) = scores(observations(fold(events)))
+    assert round(decode.p90_percent) == 60
+    assert round(decode.median_percent) == 30
