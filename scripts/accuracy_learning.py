@@ -70,7 +70,8 @@ def learned_errors(jobs: list[Job], count: int, draw: random.Random) -> tuple[fl
 
 def learning_table(held: list[Held]) -> list[str]:
     """Each device and engine counts once, whatever the number of its rows."""
-    lines = ["| class | devices | jobs seen | cold | after | less by |", "|---|---|---|---|---|---|"]
+    head = "| class | devices | jobs seen | cold | after | less by |"
+    lines = [head, "|---|---|---|---|---|---|"]
     draw = random.Random(SEED)
     for count in (1, 2, 4):
         groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -79,8 +80,7 @@ def learning_table(held: list[Held]) -> list[str]:
             for name in (klass, "all", "" if klass == "cpu" else "all but cpu"):
                 groups[name].append(found)
         groups.pop("", None)
-        for name in sorted(groups):
-            lines.append(_line(name, count, groups[name]))
+        lines += [_line(name, count, groups[name]) for name in sorted(groups)]
     return lines
 
 

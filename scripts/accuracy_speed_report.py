@@ -12,7 +12,7 @@ import click
 from mathcore.speed import group_of, spread_key
 from mathcore.terms import decode_terms
 from scripts.accuracy_speed import FILE, FOLDER
-from scripts.fit_spread import LEAST_ROWS, Errors, bar, enough, fold_of
+from scripts.fit_spread import Errors, bar, enough, fold_of
 from scripts.speed_models import bits_of
 from scripts.speed_rows import (
     Case,
@@ -104,43 +104,45 @@ def middle(values: list[float]) -> str:
     return f"{100 * statistics.median(values):.1f} %" if values else "–"
 
 
+class Bars:
+    """Error bars of a table of errors, each made without the group it is held against."""
+
+    def __init__(self, table: Errors) -> None:
+        self.table = table
+        self.made: dict[tuple[str, str], tuple[float, float] | None] = {}
+
+    def hold(self, group: str, error: float, keys: list[str]) -> bool | None:
+        """Whether an error lies in the bar of the first key with enough of others; None without."""
+        for key in keys:
+            place = (key, group)
+            if place not in self.made:
+                others = [pair for pair in self.table[key] if pair[0] != group]
+                self.made[place] = bar(others) if enough(others) else None
+            found = self.made[place]
+            if found is not None:
+                return found[0] <= error <= found[1]
+        return None
+
+
 def inside(own: list[Held], everything: list[Held]) -> list[bool]:
     """Whether each truth lies in an error bar made of other devices' errors only."""
-    pairs: Errors = defaultdict(list)
+    table: Errors = defaultdict(list)
     for one in everything:
         for key in _keys(one):
-            pairs[key].append((one.device, one.device_out))
-    out: list[bool] = []
-    bars: dict[tuple[str, str], tuple[float, float] | None] = {}
-    for one in own:
-        for key in _keys(one):
-            place = (key, one.device)
-            if place not in bars:
-                others = [pair for pair in pairs[key] if pair[0] != one.device]
-                bars[place] = bar(others, True) if enough(others) else None
-            found = bars[place]
-            if found is not None:
-                out.append(found[0] <= one.device_out <= found[1])
-                break
-    return out
+            table[key].append((one.device, one.device_out))
+    bars = Bars(table)
+    found = [bars.hold(one.device, one.device_out, _keys(one)) for one in own]
+    return [one for one in found if one is not None]
 
 
-def inside_known(held: list[Held]) -> list[bool]:
+def inside_known(own: list[Held]) -> list[bool]:
     """The same for models left out, in bars made of the other groups of models."""
-    pairs: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for one in held:
-        pairs[_keys(one)[0]].append((one.fold, one.model_out))
-    out: list[bool] = []
-    bars: dict[tuple[str, str], tuple[float, float] | None] = {}
-    for one in held:
-        place = (_keys(one)[0], one.fold)
-        if place not in bars:
-            others = [pair for pair in pairs[place[0]] if pair[0] != one.fold]
-            bars[place] = bar(others, False) if len(others) >= LEAST_ROWS else None
-        found = bars[place]
-        if found is not None:
-            out.append(found[0] <= one.model_out <= found[1])
-    return out
+    table: Errors = defaultdict(list)
+    for one in own:
+        table[_keys(one)[0]].append((one.fold, one.model_out))
+    bars = Bars(table)
+    found = [bars.hold(one.fold, one.model_out, _keys(one)[:1]) for one in own]
+    return [one for one in found if one is not None]
 
 
 def _keys(one: Held) -> list[str]:
@@ -251,7 +253,8 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
         lines += [f"## {title}, clean sources", "", *class_table(held, what, True), ""]
     lines += ["## Decode, user-submitted", "", *class_table(held, "decode", False), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
-    lines += ["## After the first jobs on a device", "", *learning_table([one for one in held if one.case.clean]), ""]
+    clean = [one for one in held if one.case.clean]
+    lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]
     losses = ranking(held)
     lines += [
         "## Choosing a device", "",

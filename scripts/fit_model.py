@@ -17,8 +17,8 @@ from scripts.speed_rows import Case, chip_of_case, run_of
 
 Array = NDArray[np.float64]
 
-FIELDS = ("weights", "cache", "compute", "fill", "scatter", "attention", "layers", "sparse", "latent",
-          "hops", "link", "sequences", "mixed", "host")  # fmt: skip
+FIELDS = ("weights", "cache", "compute", "fill", "scatter", "attention", "layers", "sparse",
+          "latent", "hops", "link", "sequences", "mixed", "host")  # fmt: skip
 # What grows per layer, hop and sequence; the rest grows with bytes and operations.
 FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}

@@ -18,9 +18,9 @@ CHUNK = 4000  # rows at a time; each takes some kilobytes
 SEEN_ROWS = 10  # clean rows that make a device "seen"
 LEAST_SIDE, MOST_SIDE = 0.03, 3.0  # of an error bar, in logarithms
 LEAST_ROWS = 8  # fewer say nothing about a tenth percentile
-LEAST_DEVICES = 2  # one device says nothing about how devices differ
-# Student's t over the normal at the 90th percentile: what a class's spread over n devices says of
-# one more.
+LEAST_GROUPS = 2  # one device says nothing about how devices differ
+# Student's t over the normal at the 90th percentile: what the spread over n devices, or n groups of
+# models, says of one more.
 T_SHARES: tuple[float, ...] = (2.40, 1.47, 1.28, 1.20, 1.15, 1.12, 1.10, 1.09, 1.08, 1.07)
 
 
@@ -86,7 +86,7 @@ def keys_of(fact: Fact, seen: bool) -> list[str]:
     return spread_key(fact.what, fact.chip, fact.run, fact.case.work, fact.step.host > 0, seen)
 
 
-Errors = dict[str, list[tuple[str, float]]]  # by key: (device, logarithm of the error)
+Errors = dict[str, list[tuple[str, float]]]  # by key: (device or models, log of the error)
 
 
 def spreads_of(
@@ -106,27 +106,26 @@ def spreads_of(
             strange[name].append((device, float(away)))
         first = keys_of(fact, True)[0]
         if first not in general and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
-            known[first].append((device, float(near)))
-    out = {name: bar(pairs, True) for name, pairs in strange.items() if enough(pairs)}
-    out |= {name: bar(pairs, False) for name, pairs in known.items() if len(pairs) >= LEAST_ROWS}
-    return dict(sorted(out.items()))
+            known[first].append((model_key(fact), float(near)))
+    found = [*strange.items(), *known.items()]
+    return {name: bar(pairs) for name, pairs in sorted(found) if enough(pairs)}
 
 
 def enough(pairs: list[tuple[str, float]]) -> bool:
-    """Whether these say how far off a device not among them may be."""
-    return len(pairs) >= LEAST_ROWS and len({device for device, _ in pairs}) >= LEAST_DEVICES
+    """Whether these say how far off a device, or a group of models, not among them may be."""
+    return len(pairs) >= LEAST_ROWS and len({group for group, _ in pairs}) >= LEAST_GROUPS
 
 
-def bar(pairs: list[tuple[str, float]], balanced: bool) -> tuple[float, float]:
+def bar(pairs: list[tuple[str, float]]) -> tuple[float, float]:
     """The percentiles of errors, at least a little and at most a factor of twenty each way.
 
-    `balanced` for a device not among these: each device counts by the root of its rows, and few
-    devices widen the bar.
+    It is for a device or a group of models not among these: each one counts by the root of its
+    rows, and few of them widen the bar.
     """
-    counts = Counter(device for device, _ in pairs)
+    counts = Counter(group for group, _ in pairs)
     values = np.array([value for _, value in pairs])
-    weights = np.array([1.0 / sqrt(counts[device]) if balanced else 1.0 for device, _ in pairs])
-    wider = T_SHARES[min(len(counts), len(T_SHARES)) - 1] if balanced else 1.0
+    weights = np.array([1.0 / sqrt(counts[group]) for group, _ in pairs])
+    wider = T_SHARES[min(len(counts), len(T_SHARES)) - 1]
     low, high = quantile(values, weights, 0.1), quantile(values, weights, 0.9)
     middle, half = (low + high) / 2, (high - low) / 2 * wider
     return (

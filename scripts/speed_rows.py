@@ -254,9 +254,10 @@ def run_of(case: Case) -> Run:
     """How the case was run."""
     told = case.source.startswith(USER_SUBMITTED) or case.speculative
     reported = ("reported",) if told else ()
+    mixed = case.source == "aic_silicon" and case.batch > 1 and not case.apart
     return Run(
         engine=case.engine, devices=case.devices, split=case.split, batch=case.batch,
         prompt=case.prompt, generated=case.generated, depth=float(case.depth), bits=case.bits,
-        replicas=case.replicas, mixed=case.source == "aic_silicon" and case.batch > 1 and not case.apart,
+        replicas=case.replicas, mixed=mixed,
         flags=case.flags + reported,
     )  # fmt: skip
