@@ -57,6 +57,19 @@ def host_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
     return min(1.0, away / max(1, weights.active_bytes))
 
 
+# 16-bit weights on llama.cpp run on kernels of their own; a file's mean bits tell them apart.
+WIDE_BITS = 12.0
+# Formats of 4-bit weights multiplied as 16-bit numbers.
+WIDENED: tuple[str, ...] = ("AWQ", "GPTQ-INT4", "W4A16")
+
+
+def flags_of(engine: str, quant: str, bits: float) -> tuple[str, ...]:
+    """The circumstances the speed model knows of that follow from the weights."""
+    if engine in SERVERS:
+        return ("w4a16",) if quant.startswith(WIDENED) else ()
+    return ("wide",) if engine in ("llama.cpp", "ollama") and bits >= WIDE_BITS else ()
+
+
 def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -> Run:
     """The run as the speed model sees it."""
     bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
@@ -68,6 +81,7 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
         kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
         ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
         away=host_share(query.model, layout, weights),
+        flags=flags_of(layout.engine, layout.quant, bits),
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def _run(base: Run, stage: Stage) -> Run:
         engine=base.engine, devices=stage.cards, split=base.split, batch=base.batch,
         prompt=base.prompt, generated=base.generated, depth=base.depth, bits=base.bits,
         kv_scale=base.kv_scale, away=0.0,
-        ram_bandwidth=float(stage.device.ram_bandwidth_bytes_per_s),
+        ram_bandwidth=float(stage.device.ram_bandwidth_bytes_per_s), flags=base.flags,
     )  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 Signed bytes hold no floats, so those travel as decimal text (ADR 0001).
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
-from mathcore.estimate import key_of
+from mathcore.estimate import flags_of, key_of
 from mathcore.learning import Observation
 from mathcore.terms import Run
 from mathcore.work import Work
@@ -50,6 +50,7 @@ def observation(seen: Observed) -> Observation | None:
                       "depth": repr(seen.prompt_tokens + seen.tokens / 2)})  # fmt: skip
     if work is None or run is None:
         return None
+    run = replace(run, flags=flags_of(run.engine, seen.quant, run.bits))
     prompts = seen.prompt_tokens * seen.batch
     return Observation(
         device=seen.device_id, key=key_of(seen.model_name, seen.quant), run=run, work=work,

@@ -91,6 +91,13 @@ def test_a_card_with_nothing_free_is_refused_also_beside_free_ram() -> None:
     assert plan(query("llama-3-8b"), [full]).refusals[0].code == "NoFit(mem)"
 
 
+def test_what_weights_run_on_is_known_to_the_speed_model() -> None:
+    card = device("big", 80 * GIB, engines=("llama.cpp", "vllm"))
+    asked = {"F16": ("wide",), "Q4_K_M": (), "AWQ": ("w4a16",), "HF-BF16": ()}
+    for quant, flags in asked.items():
+        assert only(plan(query("llama-3-8b", quant=quant), [card])).run.flags == flags
+
+
 def test_two_cards_miss_by_what_both_together_lack() -> None:
     pair = device("pair", 20 * GIB, count=2)
     refusal = plan(query(quant="Q4_K_M", batch=4), [pair]).refusals[0]

@@ -1,5 +1,7 @@
 """A job's measurement travels in the ledger and teaches every peer's planner."""
 
+from dataclasses import replace
+
 import pytest
 
 from mathcore.chip import Chip
@@ -37,6 +39,14 @@ def test_what_the_planner_knew_comes_back_from_the_ledger() -> None:
     assert (seen.run.batch, seen.run.prompt, seen.run.bits) == (1, 512, 4.9)
     assert seen.step_s == pytest.approx(0.01)
     assert seen.first_s == pytest.approx(0.256)
+
+
+def test_sixteen_bit_weights_are_compared_with_the_speed_of_their_own_kernels() -> None:
+    wide = knowledge(replace(RUN, bits=16.0), WORK)
+    (seen,) = learned_from(after(**wide))["d"]
+    assert seen.run.flags == ("wide",)
+    (seen,) = learned_from(after())["d"]
+    assert seen.run.flags == ()
 
 
 def test_a_slow_job_makes_the_next_prediction_slower() -> None:
