@@ -51,11 +51,17 @@ BY_FLAG: dict[str, tuple[str, ...]] = {
     "wide": ("eta", "mfu"), "emulated": ("eta", "mfu"),
     "vulkan": ("eta", "tau", "kappa", "mfu", "attend", "pass", "fill", "scatter"),
     "many": ("eta", "mfu", "busy", "each", "pass", "kappa"),
+    "scripted": ("eta", "tau", "mfu", "pass"), "llamafile": ("eta", "tau", "mfu", "pass"),
+    "weak": ("tau", "pass"),
     "w4a16": ("eta", "busy", "mixed", "sparse"), "replicas": ("tau", "each", "busy", "sparse"),
 }  # fmt: skip
 BY_FLAG_CLASS = ("old", "aged", "wide", "vulkan", "many")
 FLAG_SD = 0.7
-FLAG_SDS: dict[str, float] = {"aged": 0.35}
+FLAG_SDS: dict[str, float] = {"aged": 0.35, "llamafile": 0.25, "weak": 0.4}
+# The share of bandwidth hardly changed between builds; launching kernels did.
+FLAG_NAME_SDS: dict[str, float] = {"old eta": 0.1, "old tau": 0.3}
+# A program around a library is slow in its own way on each device, and says little of the device.
+FLAG_ON_SDS: dict[str, float] = {"scripted mfu": 1.0, "scripted tau": 0.7, "scripted eta": 0.5}
 FLAG_CLASS_SHARE = 0.25  # of its flag's freedom
 BY_VERSION = ("eta", "tau", "busy")  # "vllm@0.19.0": what one release of a server changed
 VERSION_SD = 0.2
@@ -97,7 +103,9 @@ def _flag_freedom(name: str, words: list[str]) -> float:
         return VERSION_SD if name in BY_VERSION and len(words) == 1 else 0.0
     if name not in BY_FLAG.get(flag, ()):
         return 0.0
-    freedom = FLAG_SDS.get(flag, FLAG_SD)
+    freedom = FLAG_NAME_SDS.get(f"{flag} {name}", FLAG_SDS.get(flag, FLAG_SD))
     if len(words) == 1:
         return freedom
+    if words[1] == "on":
+        return FLAG_ON_SDS.get(f"{flag} {name}", 0.0)
     return FLAG_CLASS_SHARE * freedom if flag in BY_FLAG_CLASS else 0.0

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathcore.chip import Chip
-from mathcore.speed import NAMES, effect_names
+from mathcore.speed import BEND as SHARP
+from mathcore.speed import MOST, NAMES, effect_names
 from mathcore.terms import Run, Terms, decode_terms, prefill_terms
 from scripts.speed_rows import Case, chip_of_case, run_of
 
@@ -24,6 +25,7 @@ FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}
 TYPICAL = 0.08  # the error of a good row; beyond twice it counts linearly
 BEND = 2 * TYPICAL
+CAPS = np.array([MOST.get(name, np.inf) for name in NAMES])
 ENOUGH = 1e-5  # share of the loss below which another round is not worth it
 
 
@@ -104,8 +106,8 @@ class Model:
 
     def parts(self, theta: Array) -> list[tuple[str, Array]]:
         """(constant, seconds it is responsible for); a cache byte has two constants."""
-        count = len(NAMES)
-        values = np.exp(self.uses @ theta).reshape(-1, count)[self.signature]
+        free = self._free(theta)
+        values = (free / (1.0 + (free / CAPS) ** SHARP) ** (1.0 / SHARP))[self.signature]
         value = {name: values[:, k] for k, name in enumerate(NAMES)}
         s, p = self.step, self.ask
         both = {k: s[k] + p[k] for k in s}
@@ -123,6 +125,10 @@ class Model:
             ("pass", p["layers"] * value["pass"]), ("host", both["host"] / value["host"]),
         ]  # fmt: skip
 
+    def _free(self, theta: Array) -> Array:
+        """The constants of every signature as the effects alone would have them."""
+        return np.exp(self.uses @ theta).reshape(-1, len(NAMES))
+
     def predict(self, theta: Array) -> tuple[Array, Array]:
         """Logarithms of seconds, and their derivatives by the logarithms of the constants."""
         parts = self.parts(theta)
@@ -136,7 +142,8 @@ class Model:
             else:
                 grows = name in FIXED
                 slope[:, NAMES.index(name)] += share if grows else -share
-        return np.log(total), slope
+        bent = 1.0 / (1.0 + (self._free(theta) / CAPS) ** SHARP)  # of each constant by its effects
+        return np.log(total), slope * bent[self.signature]
 
     def normal(self, slope: Array, pull: Array, error: Array) -> tuple[Array, Array]:
         """Gauss-Newton's matrix and gradient by effect, without the ridge."""

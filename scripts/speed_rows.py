@@ -150,13 +150,19 @@ def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
         return ()
     if _old_build(row):
         out.append("old")
-    if _aged_build(row):
+    backend = ((row.get("backend") or "") + (row.get("engine") or "")).lower()
+    if _aged_build(row) and ("rocm" in backend or "vulkan" in backend):
         out.append("aged")
+    if "llamafile" in backend:
+        out.append("llamafile")
+    if row.get("source_id") == "argonne_llm_inference_bench":
+        out.append("scripted")  # by a Python program around the library, at a fifth of its speed
+    if re.match(r"Pi \d", row.get("device") or ""):
+        out.append("weak")  # the host: it launches kernels slowly
     if (row.get("flash_attn") or "").lower() in ("0", "false"):
         out.append("plain")
     wide = bool(re.search(r"f16|f32|16-?bit", quant + (name if not quant else ""), re.I))
     wide = wide and "gptoss" not in re.sub(r"[^a-z]", "", name.lower())
-    backend = ((row.get("backend") or "") + (row.get("engine") or "")).lower()
     if wide:
         out.append("wide")
     if "vulkan" in backend:

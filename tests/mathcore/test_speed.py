@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mathcore.catalogue import find_model
 from mathcore.chip import Chip, chip_of_facts, guessed_chip
-from mathcore.hardware import lookup_gpu
+from mathcore.hardware import CPUS, GPUS, lookup_gpu
 from mathcore.priors import EFFECTS, SPREADS
 from mathcore.speed import Speed, prior_speed, rates_of, step_s
 from mathcore.terms import Run, decode_terms, prefill_terms, spilled
@@ -114,6 +114,17 @@ def test_the_terms_of_a_step_add_up_to_it() -> None:
               depth=576, mixed=True)  # fmt: skip
     said = prior_speed(chip("H100"), run, QWEN_MOE)
     assert sum(seconds for _, seconds in said.terms) == pytest.approx(said.step_s.p50)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_is_read_faster_than_the_memory_it_lies_in(engine: str) -> None:
+    for facts in GPUS + CPUS:
+        card = chip_of_facts(facts)
+        rates = rates_of(card, Run(engine=engine))
+        assert 0.0 < rates.eta < 1.0
+        assert 0.0 < rates.link < 1.0
+        floor = LLAMA.weight_bytes(1.0) / card.bandwidth
+        assert step_s(decode_terms(card, Run(engine=engine, away=0.0), LLAMA), rates) > floor
 
 
 def test_experts_touched_grow_with_the_batch_up_to_all() -> None:
