@@ -9,7 +9,7 @@ The process is described in Rasmussen and Williams, Gaussian Processes for Machi
 """
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, fsum, log, sqrt
 from typing import final
 
 from mathcore.chip import Chip
@@ -59,8 +59,8 @@ BITS: tuple[float, ...] = (5.9, 12.0)
 LENGTH_STEP = log(1.5)
 # A factor beyond this is a wrong device, a power limit or another process, not a speed.
 LEAST_FACTOR, MOST_FACTOR = 0.2, 8.0
-# Distinct runs one device is learned from: 48 make the matrix below cost microseconds.
-RUNS_MOST = 48
+# Distinct runs one device is learned from: what is more would cost more than a plan.
+RUNS_MOST = 24
 # The normal distribution's 10th and 90th percentile lie this many standard deviations apart.
 DECILES_SD = 2.563
 # An error bar keeps at least this share of its width: clocks and other processes remain. Jobs that
@@ -198,33 +198,26 @@ class Lesson:
         return exp(moved), max(NARROWEST, min(WIDEST, share))
 
 
-def evidence_of(
-    what: str, chip: Chip, engine: str, seen: list[Observation]
-) -> list[Evidence]:
+def evidence_of(what: str, chip: Chip, engine: str, seen: list[Observation]) -> list[Evidence]:
     """The jobs of one engine, those of the very same run as one, whatever their order."""
-    found: list[Evidence] = []
-    for job in sorted(seen, key=_order):
+    logs: dict[tuple[str, Run, Work], list[float]] = {}
+    for job in seen:
         seconds = job.step_s if what == DECODE else job.first_s
-        if job.run.engine != engine or seconds <= 0.0:
-            continue
-        one = Evidence(what, chip, job.run, job.work, job.key, seconds)
-        for other in found:
-            if other.run == one.run and other.key == one.key:
-                other.error += (one.error - other.error) / (other.count + 1)
-                other.count += 1
-                break
-        else:
-            found.append(one)
-    found.sort(key=_count, reverse=True)  # stable: of equals, the first by key
+        if job.run.engine == engine and seconds > 0.0:
+            logs.setdefault((job.key, job.run, job.work), []).append(log(seconds))
+    found: list[Evidence] = []
+    for (key, run, work), times in logs.items():
+        one = Evidence(what, chip, run, work, key, exp(fsum(times) / len(times)))
+        one.count = len(times)
+        found.append(one)
+    found.sort(key=_order)
     return found[:RUNS_MOST]
 
 
-def _order(job: Observation) -> tuple[str, str, float, float]:
-    return (job.key, repr(job.run), job.step_s, job.first_s)
-
-
-def _count(one: Evidence) -> int:
-    return one.count
+def _order(one: Evidence) -> tuple[int, str, int, int, int, float]:
+    """The most repeated first; the rest only makes it the same order every time."""
+    run = one.run
+    return (-one.count, one.key, run.batch, run.prompt, run.generated, one.error)
 
 
 _LESSONS: dict[tuple[object, ...], tuple[list[Observation], Lesson]] = {}
