@@ -163,7 +163,9 @@ def _read(field: str, parse: Callable[[str], int], text: str, hint: str) -> int:
 def _sentence(message: str) -> str:
     """msgspec's "Expected … - at `$.batch`" with the field first, as a person reads it."""
     what, _, where = message.partition(" - at `$.")
-    return f"{where.rstrip('`')}: {what.lower()}" if where else what
+    if "matching regex" in what:  # the one pattern there is: of names
+        what = "takes letters, digits, dots, dashes and underscores, a letter or digit first"
+    return f"{where.rstrip('`')}: {what[:1].lower()}{what[1:]}" if where else what
 
 
 def _bounded(request: Asked) -> Asked:

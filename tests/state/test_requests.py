@@ -3,7 +3,7 @@
 import pytest
 
 from mesh.errors import RequestError
-from mesh.hardware_requests import parse_what_if
+from mesh.hardware_requests import parse_device, parse_what_if
 from mesh.requests import limits_of, parse_plan
 
 
@@ -53,3 +53,9 @@ def test_a_card_nobody_knows_needs_its_memory() -> None:
 def test_a_thousand_cards_in_one_host_is_a_typing_error() -> None:
     with pytest.raises(RequestError, match="1000 cards"):
         parse_what_if("RTX 4090 x1000")
+
+
+def test_a_name_that_will_not_do_is_told_what_would() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_device({"name": "rig", "gpu": "RTX 4090", "host": "../x"})
+    assert caught.value.text.startswith("host: takes letters, digits")
