@@ -12,7 +12,7 @@ from mathcore.speed import group_of, spread_key
 from scripts.fit_model import FIXED, Array, Fact, Model, solve
 from scripts.speed_rows import broken
 
-LEFT_OUT_ROUNDS = 4  # from the whole fit: one device moves little
+LEFT_OUT_ROUNDS = 20  # from the whole fit; most groups need a few, it stops when nothing is gained
 FOLDS = 6  # of models: a sixth of them is unknown at a time
 CHUNK = 4000  # rows at a time; each takes some kilobytes
 SEEN_ROWS = 10  # clean rows that make a device "seen"
