@@ -135,8 +135,8 @@ def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     model, weights, theta = fitted(facts)
     print(f"{len(facts)} facts, {len(model.facts)} used, {len(refused)} rows refused")
     print("fitted; leaving devices and models out ...", flush=True)
-    away, _ = held_out(model, weights, theta, facts, device_key)
-    near, _ = held_out(model, weights, theta, facts, model_key)
+    away = held_out(model, weights, theta, facts, device_key)
+    near = held_out(model, weights, theta, facts, model_key)
     seen = seen_devices(model.facts)
     write_priors(out, effects_of(model, theta), spreads_of(facts, away, near, seen), seen)
     if errors is not None:

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 
 from mathcore.speed import group_of, spread_key
-from scripts.fit_model import FIXED, Array, Fact, Model, solve
+from scripts.fit_model import Array, Fact, Model, solve
 from scripts.speed_rows import broken
 
 LEFT_OUT_ROUNDS = 20  # from the whole fit; most groups need a few, it stops when nothing is gained
@@ -40,25 +40,17 @@ def model_key(fact: Fact) -> str:
     return fold_of(fact.case.model)
 
 
-def shares_of(model: Model, theta: Array) -> tuple[Array, Array]:
-    """(logarithm of measured over predicted time, share that is per layer) of every row."""
-    parts = model.parts(theta)
-    total = sum(seconds for _, seconds in parts)
-    fixed = sum(seconds for name, seconds in parts if name in FIXED)
-    return model.observed - np.log(total), fixed / total
-
-
 def held_out(
     fit: Model, weights: Array, theta: Array, facts: list[Fact], key: Callable[[Fact], str]
-) -> tuple[Array, Array]:
-    """`shares_of` each row by a fit that left its group out.
+) -> Array:
+    """Logarithm of measured over predicted time of each row, by a fit that left its group out.
 
     An effect only the left-out rows could tell is zero: what a new device of the class would get.
     """
     effects = dict(zip(fit.names, zip(fit.mean, fit.freedom, strict=True), strict=True))
     own = np.array([key(fact) for fact in fit.facts])
     asked = np.array([key(fact) for fact in facts])
-    error, fixed = np.zeros(len(facts)), np.zeros(len(facts))
+    out = np.zeros(len(facts))
     for group in sorted(set(asked)):
         there = own == group
         found = theta
@@ -67,8 +59,9 @@ def held_out(
         places = np.flatnonzero(asked == group)
         for start in range(0, len(places), CHUNK):
             at = places[start : start + CHUNK]
-            error[at], fixed[at] = shares_of(Model([facts[i] for i in at], effects), found)
-    return error, fixed
+            some = Model([facts[i] for i in at], effects)
+            out[at] = some.observed - some.predict(found)[0]
+    return out
 
 
 def seen_devices(facts: list[Fact]) -> set[str]:
