@@ -101,7 +101,17 @@ def spreads_of(
         if first not in general and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
             known[first].append((model_key(fact), float(near)))
     found = [*strange.items(), *known.items()]
-    return {name: bar(pairs) for name, pairs in sorted(found) if enough(pairs)}
+    out = {name: bar(pairs) for name, pairs in found if enough(pairs)}
+    return {name: within(out, name) for name in sorted(out)}
+
+
+def within(bars: dict[str, tuple[float, float]], name: str) -> tuple[float, float]:
+    """A bar, that of a known device inside the one of its class: with a model goes half of what a
+    source measured, but to know the device cannot make it less sure.
+    """
+    low, high = bars[name]
+    wide = bars.get(f"{name.removesuffix(' seen')} known") if name.endswith(" seen") else None
+    return (max(low, wide[0]), min(high, wide[1])) if wide is not None else (low, high)
 
 
 def enough(pairs: list[tuple[str, float]]) -> bool:
