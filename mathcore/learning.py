@@ -224,6 +224,11 @@ _LESSONS: dict[tuple[object, ...], tuple[list[Observation], Lesson]] = {}
 LESSONS_MOST = 2048  # devices x engines x two; only bounds mistakes
 
 
+def class_variance(low: float, high: float) -> float:
+    """Of the logarithm of an error whose bar reaches from `low` to `high`."""
+    return ((high - low) / DECILES_SD) ** 2
+
+
 def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observation]) -> Lesson:
     """What `seen` teaches about an engine on this chip, worked out once for all questions."""
     low, high = spread_of(what, chip, run, work, False)
@@ -234,8 +239,7 @@ def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observatio
         return found[1]
     if len(_LESSONS) >= LESSONS_MOST:
         _LESSONS.clear()
-    variance = ((high - low) / DECILES_SD) ** 2
-    lesson = Lesson(what, variance, evidence_of(what, chip, run.engine, seen))
+    lesson = Lesson(what, class_variance(low, high), evidence_of(what, chip, run.engine, seen))
     _LESSONS[key] = (seen, lesson)
     return lesson
 

@@ -88,15 +88,15 @@ def _filled(column: Column, rooms: list[int]) -> list[int]:
     return []
 
 
-def _dealt(column: Column, line: Line) -> list[int]:
-    """Layers of each card in proportion to its free bytes, as llama.cpp deals them by itself."""
+def layers_by_memory(layers: int, rooms: list[int]) -> list[int]:
+    """Shares in proportion to the bytes there is room for, as llama.cpp deals by itself."""
     total, before, last = 0, 0, 0
-    for free in line.free:
-        total += free
+    for room in rooms:
+        total += room
     out: list[int] = []
-    for free in line.free:
-        before += free
-        upto = before * (column.sums.layers + 1) // total
+    for room in rooms:
+        before += room
+        upto = before * layers // max(1, total)
         out.append(upto - last)
         last = upto
     return out
@@ -164,7 +164,9 @@ def deals(column: Column, line: Line, fill: list[int], overlaps: bool) -> list[l
         return []
     out = [fill]
     if overlaps:
-        for deal in (_dealt(column, line), _balanced(column, line)):
+        for deal in (
+            layers_by_memory(column.sums.layers + 1, line.free), _balanced(column, line),
+        ):  # fmt: skip
             if deal and min(deal) > 0 and deal not in out:
                 out.append(deal)
     return out

@@ -7,7 +7,7 @@ out evenly as vLLM does (get_pp_indices), or by memory where that does not fit
 
 from typing import final
 
-from mathcore.chip import class_of_facts
+from mathcore.chip import vendor_of
 from mathcore.device import DeviceSpec
 from mathcore.fleet import Query
 from mathcore.footprint import CPU_OVERHEAD_BYTES, Footprint
@@ -15,7 +15,7 @@ from mathcore.hardware import lookup_gpu
 from mathcore.layouts import RANKS_MOST, card_kind, vllm_shape
 from mathcore.limits import margin_bytes
 from mathcore.model import CardError, ModelSpec
-from mathcore.set_layouts import Part, SetLayout, Stage, set_layout
+from mathcore.set_layouts import Part, SetLayout, Stage, layers_by_memory, set_layout
 from mathcore.sets import host_of
 from mathcore.vllm import VllmShape, ceil_div, pages
 from mathcore.vllm_memory import (
@@ -27,16 +27,14 @@ from mathcore.vllm_memory import (
 )
 from mathcore.weights import Weights
 
-# Whose library passes tensors between cards: NCCL and RCCL do not talk to each other.
-_MAKERS: dict[str, str] = {
-    "gddr": "nvidia", "hbm": "nvidia", "unified": "nvidia", "radeon": "amd", "instinct": "amd",
-}  # fmt: skip
-
 
 def maker_of(device: DeviceSpec) -> str:
-    """Whose kernels a card runs; an unknown one counts as Nvidia's, as its speed does."""
+    """Whose library passes tensors between cards: NCCL and RCCL do not talk to each other.
+
+    An unknown card counts as Nvidia's, as its speed does.
+    """
     fact = lookup_gpu(device.model)
-    return "nvidia" if fact is None else _MAKERS.get(class_of_facts(fact), "other")
+    return "nvidia" if fact is None else vendor_of(fact.arch)
 
 
 @final
@@ -68,20 +66,6 @@ def even_layers(layers: int, stages: int) -> list[int]:
     out = [layers // stages] * stages
     for i in range(2, layers % stages + 2):
         out[stages - i] += 1
-    return out
-
-
-def layers_by_memory(layers: int, rooms: list[int]) -> list[int]:
-    """Shares in proportion to the stages' room."""
-    total, before, last = 0, 0, 0
-    for room in rooms:
-        total += room
-    out: list[int] = []
-    for room in rooms:
-        before += room
-        upto = before * layers // max(1, total)
-        out.append(upto - last)
-        last = upto
     return out
 
 

@@ -24,16 +24,20 @@ MAX_CARDS = 64
 MAX_KINDS = 8
 
 
+# What a device or a host may be called.
+Label = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
 class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Hardware described by hand, in the words of `fleet devices add`."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: Label
     gpu: Name
     memory: str | None = None
     count: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     cores: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     network: str | None = None
-    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] | None = None
+    host: Label | None = None
     backends: str | None = None
     location: Literal["lan", "tailnet", "cloud"] = "lan"
     transport: Literal["agent", "ssh", "api"] = "ssh"

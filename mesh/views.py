@@ -20,7 +20,7 @@ from mesh.errors import RequestError
 from mesh.hardware_requests import parse_fleet, parse_what_ifs
 from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
-from mesh.state.fleet import DeviceView, spec, whole
+from mesh.state.fleet import AUTHOR_HEX, DeviceView, spec, whole
 from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
 from mesh.state.learned import learned_from
@@ -91,7 +91,7 @@ def is_ours(state: State, device: DeviceView) -> bool:
 def peer_name(state: State, author: str) -> str:
     """What a peer is called: its name in the fleet, else the start of its id."""
     known = state.members.names.get(author)
-    return known or (peer_id(author)[:7] if len(author) == 64 else "")
+    return known or (peer_id(author)[:7] if len(author) == AUTHOR_HEX else "")
 
 
 def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:

@@ -3,9 +3,9 @@
 import random
 import statistics
 from collections import defaultdict
-from math import exp
+from math import log
 
-from mathcore.learning import DECILES_SD, DECODE, Evidence, Lesson
+from mathcore.learning import DECODE, Evidence, Lesson, class_variance
 from mathcore.priors import SPREADS
 from mathcore.speed import spread_key
 from scripts.accuracy_speed_report import Held, percent, relative
@@ -25,8 +25,7 @@ def _variance(one: Held) -> float:
     assert chip is not None
     for key in spread_key(DECODE, chip, run, one.case.work, False, False):
         if key in SPREADS:
-            low, high = SPREADS[key]
-            return ((high - low) / DECILES_SD) ** 2
+            return class_variance(*SPREADS[key])
     return 1.0
 
 
@@ -64,7 +63,7 @@ def learned_errors(jobs: list[Job], count: int, draw: random.Random) -> tuple[fl
             factor, _ = lesson.answer(jobs[i][1])
             error = jobs[i][0].device_out
             cold.append(relative(error))
-            warm.append(abs(exp(error) / factor - 1.0))
+            warm.append(relative(error - log(factor)))
     return statistics.fmean(cold), statistics.fmean(warm)
 
 

@@ -201,4 +201,3 @@ def solve(model: Model, weights: Array, start: Array | None = None, rounds: int 
         if gain < ENOUGH * cost:
             return theta
     return theta
-

@@ -13,7 +13,7 @@ from mathcore.hardware import GpuFacts, find_in, lookup_cpu, lookup_gpu
 from mathcore.terms import SERVERS, Run
 from mathcore.work import Work
 from scripts.speed_models import resolve
-from scripts.speed_served import Row, number, served
+from scripts.speed_served import Row, Served, number, served
 
 # Measured by people who publish their scripts; the rest is user-submitted, without what was run.
 CLEAN: tuple[str, ...] = (
@@ -113,18 +113,20 @@ def device_of(hardware: str, device: str) -> GpuFacts | None:
     return find_in(device)
 
 
+def _build(row: Row) -> int:
+    """llama.cpp's build number of four digits, 0 where none is given."""
+    found = re.match(r"b?(\d{4})\b", row.get("engine_version") or "")
+    return int(found[1]) if found else 0
+
+
 def _old_build(row: Row) -> bool:
     """llama.cpp before June 2024 (b3000): no flash attention, no CUDA graphs for all."""
-    found = re.match(r"b?(\d{4})\b", row.get("engine_version") or "")
-    if found and int(found.group(1)) < 3000:
-        return True
-    return row.get("source_id") == "xiongjiedai"
+    return 0 < _build(row) < 3000 or row.get("source_id") == "xiongjiedai"
 
 
 def _aged_build(row: Row) -> bool:
     """llama.cpp of 2024 and 2025 (before b7000), whose kernels for AMD were still young."""
-    found = re.match(r"b?(\d{4})\b", row.get("engine_version") or "")
-    return bool(found) and 3000 <= int(found[1]) < 7000
+    return 3000 <= _build(row) < 7000
 
 
 def _depth(row: Row, prompt: int, generated: int) -> int:
@@ -134,13 +136,13 @@ def _depth(row: Row, prompt: int, generated: int) -> int:
     return (stated if deep else 0) + prompt + generated // 2
 
 
-def _flags(row: Row, engine: str, quant: str, name: str) -> tuple[str, ...]:
+def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[str, ...]:
     """The circumstances the constants know of."""
     out: list[str] = []
     if engine in SERVERS:
         if re.search(r"int4|awq|gptq|w4a16|autoround", quant + name, re.I):
             out.append("w4a16")
-        if served(row).replicas > 1:
+        if how.replicas > 1:
             out.append("replicas")
         version = re.fullmatch(r"[\w.-]{1,40}", row.get("engine_version") or "")
         if version:
@@ -209,7 +211,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         devices=how.devices,
         split="layer" if engine in ("llama.cpp", "ollama") else "tensor",
         model=name, work=work, bits=_bits(work), batch=1 if leaderboard else how.batch,
-        replicas=how.replicas, apart=how.apart, flags=_flags(row, engine, quant, name),
+        replicas=how.replicas, apart=how.apart, flags=_flags(row, engine, quant, name, how),
         prompt=prompt, generated=generated, depth=_depth(row, prompt, generated),
         speculative=spec not in ("", "0", "false", "none"),
         offloaded="cpu expert offload" in name.lower() or "-ncmoe" in notes,

@@ -232,6 +232,12 @@ def parts_of(cards: list[DeviceSpec], spec: ModelSpec) -> dict[str, list[tuple[i
     }
 
 
+def test_a_chip_that_shares_its_memory_is_its_makers_and_not_its_memorys() -> None:
+    """Both are "unified"; one speaks NCCL, the other RCCL."""
+    makers = [maker_of(device("d", 64 * GIB, model=name)) for name in ("GB10", "Ryzen AI MAX+ 395")]
+    assert makers == ["nvidia", "amd"]
+
+
 def test_nvidia_and_amd_do_not_serve_together() -> None:
     radeon = device("amd", 24 * GIB, location="lan", model="RX 7900 XTX", engines=("vllm",))
     assert (maker_of(BIG), maker_of(radeon)) == ("nvidia", "amd")
