@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mathcore.hardware import GpuFacts, lookup_gpu
+from mathcore.hardware.names import GpuFacts, lookup_gpu
 from mathcore.units import parse_bytes, parse_link_bps, parse_nusd
 from mesh.errors import RequestError
 from mesh.requests import Name, convert

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from mathcore.fleet import Limits
+from mathcore.planner.query import Limits
 from mathcore.units import parse_duration_ms, parse_nusd
 from mesh.errors import RequestError
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mathcore.answer import Plan
 from mathcore.device import DeviceSpec
-from mathcore.fleet import Query
-from mathcore.planner import plan
-from mathcore.render import plan_dict
+from mathcore.planner.answer import Plan
+from mathcore.planner.plan import plan
+from mathcore.planner.query import Query
+from mathcore.planner.render import plan_dict
 from mathcore.units import DAY_MS
 from mesh.edge.identity import fleet_root, peer_id
 from mesh.edge.store import Reader

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from mathcore.gguf import GgufHeader, fetch_header, leap_header
-from mathcore.gguf_split import join_headers, shard_names
-from mathcore.model import CardError
+from mathcore.gguf.header import GgufHeader, fetch_header, leap_header
+from mathcore.gguf.split import join_headers, shard_names
+from mathcore.model.spec import CardError
 
 
 def read_header(path: Path) -> GgufHeader:

@@ -5,10 +5,10 @@ import os
 import re
 from pathlib import Path
 
-from mathcore.card import spec_from_config
-from mathcore.model import CardError, ModelSpec, Tensor
-from mathcore.safetensors import header_bytes, parse_safetensors
-from mathcore.safetensors_card import spec_from_safetensors
+from mathcore.formats.config import spec_from_config
+from mathcore.formats.safetensors import spec_from_safetensors
+from mathcore.formats.safetensors_header import header_bytes, parse_safetensors
+from mathcore.model.spec import CardError, ModelSpec, Tensor
 
 MAX_CONFIG_BYTES = 1 << 20  # the longest real config.json are below 100 KB
 MAX_INDEX_BYTES = 32 << 20  # one line per tensor; the longest real ones are near 15 MB

@@ -9,10 +9,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from mathcore.gguf import GgufHeader, fetch_header, leap_header
-from mathcore.gguf_cursor import MAX_HEADER_BYTES
-from mathcore.gguf_split import join_headers, shard_names
-from mathcore.model import CardError
+from mathcore.gguf.cursor import MAX_HEADER_BYTES
+from mathcore.gguf.header import GgufHeader, fetch_header, leap_header
+from mathcore.gguf.split import join_headers, shard_names
+from mathcore.model.spec import CardError
 from providers.base import ModelError
 from providers.gguf_file import whole
 

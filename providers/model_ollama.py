@@ -7,9 +7,9 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from mathcore.gguf_card import spec_from_gguf
-from mathcore.model import CardError, ModelSpec
-from mathcore.ollama_card import OllamaName, parse_manifest, parse_name, spec_from_show
+from mathcore.formats.gguf import spec_from_gguf
+from mathcore.formats.ollama import OllamaName, parse_manifest, parse_name, spec_from_show
+from mathcore.model.spec import CardError, ModelSpec
 from providers.base import ModelError
 from providers.gguf_file import read_header
 

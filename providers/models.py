@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from mathcore.card import spec_from_config
-from mathcore.catalogue import find_model, model_names
-from mathcore.gguf_card import spec_from_gguf
-from mathcore.model import CardError, ModelSpec
+from mathcore.catalogue.models import find_model, model_names
+from mathcore.formats.config import spec_from_config
+from mathcore.formats.gguf import spec_from_gguf
+from mathcore.model.spec import CardError, ModelSpec
 from providers.base import ModelError
 from providers.gguf_file import read_headers
 from providers.model_folder import read_card, read_folder

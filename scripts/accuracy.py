@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 
-from mathcore.card import spec_from_config
-from mathcore.footprint import ContextShape
-from mathcore.llamacpp import LIBRARY, compute_bytes, context_bytes
-from mathcore.llamacpp_cache import cache_refusal
-from mathcore.model import CardError, ModelSpec
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.engines.llamacpp.memory import LIBRARY, compute_bytes, context_bytes
+from mathcore.formats.config import spec_from_config
+from mathcore.model.spec import CardError, ModelSpec
 from scripts.accuracy_speed import command as speed_command
 from scripts.accuracy_speed_report import command as speed_report_command
 from scripts.accuracy_weights import Refused, predict_weights

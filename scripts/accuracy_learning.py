@@ -5,9 +5,9 @@ import statistics
 from collections import defaultdict
 from math import log
 
-from mathcore.learning import DECODE, Evidence, Lesson, class_variance
-from mathcore.priors import SPREADS
-from mathcore.speed import spread_key
+from mathcore.speed.learning import DECODE, Evidence, Lesson, class_variance
+from mathcore.speed.predict import spread_key
+from mathcore.speed.priors import SPREADS
 from scripts.accuracy_speed_report import Held, percent, relative
 from scripts.speed_rows import chip_of_case, run_of
 

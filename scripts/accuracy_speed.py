@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from mathcore.chip import Chip, guessed_chip
-from mathcore.interval import Band
-from mathcore.learning import Observation, learned_speed
-from mathcore.speed import Speed
+from mathcore.band import Band
+from mathcore.speed.chip import Chip, guessed_chip
+from mathcore.speed.learning import Observation, learned_speed
+from mathcore.speed.predict import Speed
 from scripts.speed_rows import Case, Row, Unreadable, case_of, chip_of_case, read_rows, run_of
 
 QUANTITIES: tuple[str, ...] = ("decode_tps", "prefill_tps", "total_tps")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from mathcore.speed import group_of, spread_key
-from mathcore.terms import decode_terms
+from mathcore.speed.predict import group_of, spread_key
+from mathcore.speed.terms import decode_terms
 from scripts.accuracy_speed import FILE, FOLDER
 from scripts.fit_spread import Errors, bar, enough, fold_of
 from scripts.speed_models import bits_of

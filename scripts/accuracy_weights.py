@@ -1,7 +1,7 @@
 """Rows of weights: a model's tensor bytes at a llama.cpp file type."""
 
-from mathcore.model import ModelSpec
-from mathcore.weights import QUANTS, quant_fault, weigh
+from mathcore.model.spec import ModelSpec
+from mathcore.quant.weights import QUANTS, quant_fault, weigh
 
 Row = dict[str, str]
 # llama.cpp's name where ours differs.

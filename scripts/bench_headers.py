@@ -8,11 +8,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from mathcore.catalogue import find_model
-from mathcore.gguf import MAX_KEYS, MAX_TENSORS
-from mathcore.gguf_card import spec_from_gguf
-from mathcore.gguf_cursor import MAX_TEXTS
-from mathcore.model import CardError
+from mathcore.catalogue.models import find_model
+from mathcore.formats.gguf import spec_from_gguf
+from mathcore.gguf.cursor import MAX_TEXTS
+from mathcore.gguf.header import MAX_KEYS, MAX_TENSORS
+from mathcore.model.spec import CardError
 from providers.gguf_file import read_header
 
 TOKENS, MERGES = 128_256, 280_147  # Llama 3's vocabulary

@@ -78,7 +78,7 @@ def _market(owned: int, offers: int) -> list[object]:
 
 
 def _plans() -> list[Figure]:
-    from mathcore import Query, find_model, plan
+    from mathcore.api import Query, find_model, plan
 
     spec = find_model("llama-3-70b")
     few, many = _market(5, 0), _market(200, 10_000)
@@ -96,8 +96,8 @@ def _plans() -> list[Figure]:
 
 
 def _sweeps() -> list[Figure]:
-    from mathcore import Query, find_model
-    from mathcore.sweep import Length, sweep
+    from mathcore.api import Query, find_model
+    from mathcore.planner.sweep import Length, sweep
 
     out = []
     for name in ("llama-3.1-70b", "gemma3:27b"):
@@ -116,11 +116,11 @@ def _sweeps() -> list[Figure]:
 
 
 def _footprints() -> list[Figure]:
-    from mathcore import find_model
-    from mathcore.footprint import ContextShape
-    from mathcore.llamacpp import SERVER, batch_of, footprint, plan_of
-    from mathcore.llamacpp_compute import scratch_bytes
-    from mathcore.weights import weigh
+    from mathcore.api import find_model
+    from mathcore.engines.footprint import ContextShape
+    from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
+    from mathcore.engines.llamacpp.memory import SERVER, batch_of, footprint, plan_of
+    from mathcore.quant.weights import weigh
 
     spec = find_model("llama-3-70b")
     assert spec is not None

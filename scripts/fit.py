@@ -1,4 +1,4 @@
-"""Fits the speed model's constants to measured speeds and writes mathcore/priors.py.
+"""Fits the speed model's constants to measured speeds and writes mathcore/speed/priors.py.
 
 Errors are of logarithms, with large ones counted linearly. What the error bars hold is the error on
 devices, and on models of known devices, that were left out of the fit.
@@ -126,7 +126,7 @@ def _packed(items: list[str]) -> list[str]:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--configs", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("mathcore/priors.py"))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("mathcore/speed/priors.py"))
 @click.option("--errors", type=click.Path(path_type=Path), help="also write each row's error")
 def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     """Fits FILE (a table of measured speeds) and writes the constants."""

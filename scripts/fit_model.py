@@ -1,4 +1,4 @@
-"""The speed model over many measured rows at once: the same sums as mathcore.speed, and their fit.
+"""The speed model over many measured rows at once: mathcore.speed.predict in numpy, and its fit.
 
 Rows whose constants are made of the same effects share a signature. What a row says about its
 signature's constants is a small matrix; only their sum over rows meets the hundreds of effects, so
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mathcore.chip import Chip
-from mathcore.speed import BEND as SHARP
-from mathcore.speed import MOST, NAMES, effect_names
-from mathcore.terms import Run, Terms, decode_terms, prefill_terms
+from mathcore.speed.chip import Chip
+from mathcore.speed.predict import BEND as SHARP
+from mathcore.speed.predict import MOST, NAMES, effect_names
+from mathcore.speed.terms import Run, Terms, decode_terms, prefill_terms
 from scripts.speed_rows import Case, chip_of_case, run_of
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ from math import sqrt
 
 import numpy as np
 
-from mathcore.speed import group_of, spread_key
+from mathcore.speed.predict import group_of, spread_key
 from scripts.fit_model import Array, Fact, Model, solve
 from scripts.speed_rows import broken
 

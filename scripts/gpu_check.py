@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mathcore.chip import Chip, chip_of_facts
-from mathcore.hardware import GpuFacts, lookup_gpu
-from mathcore.speed import Rates, rates_of, step_s
-from mathcore.terms import Run, decode_terms
-from mathcore.work import Work
+from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.predict import Rates, rates_of, step_s
+from mathcore.speed.terms import Run, decode_terms
+from mathcore.speed.work import Work
 
 NO_GPU = 3
 GIB = 2**30

@@ -5,12 +5,12 @@ import re
 from functools import cache
 from pathlib import Path
 
-from mathcore.card import flatten, spec_from_config
-from mathcore.catalogue import find_row
-from mathcore.catalogue_match import match_model
-from mathcore.model import CardError, ModelSpec
-from mathcore.weights import QUANTS
-from mathcore.work import Work, scaled, work_of, work_of_size
+from mathcore.catalogue.models import find_row
+from mathcore.formats.config import flatten, spec_from_config
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.quant.weights import QUANTS
+from mathcore.speed.work import Work, scaled, work_of, work_of_size
+from scripts.lab.catalogue_match import match_model
 
 Card = dict[str, object]
 BILLION = 1e9

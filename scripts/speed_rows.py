@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from mathcore.chip import Chip, chip_of_facts
-from mathcore.hardware import GpuFacts, find_in, lookup_cpu, lookup_gpu
-from mathcore.terms import SERVERS, Run
-from mathcore.work import Work
+from mathcore.hardware.names import GpuFacts, find_in, lookup_cpu, lookup_gpu
+from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.terms import SERVERS, Run
+from mathcore.speed.work import Work
 from scripts.speed_models import resolve
 from scripts.speed_served import Row, Served, number, served
 

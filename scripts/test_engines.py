@@ -16,9 +16,9 @@ import click
 import numpy as np
 from platformdirs import user_cache_path
 
-from mathcore import ModelSpec, spec_from_config
-from mathcore.mlx import MlxShape, mlx_footprint
-from mathcore.vllm import BLOCK, VllmShape, block_count, pages, shown_tokens
+from mathcore.api import ModelSpec, spec_from_config
+from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.engines.vllm.cache import BLOCK, VllmShape, block_count, pages, shown_tokens
 
 LAYERS, HIDDEN, WIDE, HEADS, KV_HEADS, SIDE, VOCAB = 4, 512, 1024, 8, 2, 64, 320
 MLX_LENGTHS = (1, 255, 257, 1000, 2000)

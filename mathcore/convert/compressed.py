@@ -6,8 +6,8 @@ from mathcore.convert.conversion import Conversion, matrix, vector
 from mathcore.convert.mla import gating
 from mathcore.convert.parts import Build, experts_used, sizes, tied
 from mathcore.convert.sparse import index_keys
-from mathcore.fields import Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import Fields
+from mathcore.model.spec import Tensor
 
 CSA_RATIO = 4
 HCA_RATIO = 128

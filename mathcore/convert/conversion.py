@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model import Tensor
+from mathcore.model.spec import Tensor
 
 
 @final

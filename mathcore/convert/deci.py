@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.parts import Build, sizes, tied
 from mathcore.convert.rope import add_llama3
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 _STEP = 256  # widths are rounded up to this
 

@@ -18,7 +18,7 @@ from mathcore.convert.mla import (
 )
 from mathcore.convert.parts import Build, experts_used, tied
 from mathcore.convert.rope import add_long
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def moe_layer(b: Build, i: int, f: Fields, bias: bool, fused: bool = False) -> None:

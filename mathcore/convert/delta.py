@@ -7,7 +7,7 @@ from mathcore.convert.mla import draft_keys, draft_tensors
 from mathcore.convert.parts import Build, experts_used, sizes, tied
 from mathcore.convert.rope import rotated, scaling
 from mathcore.convert.states import Ssm, need, ssm_keys
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 # What the library turns of each head when the config does not say.
 _PARTIAL = 0.25

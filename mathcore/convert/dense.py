@@ -19,7 +19,7 @@ from mathcore.convert.parts import (
     tied,
 )
 from mathcore.convert.rope import add_llama3, add_long
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 @final

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.parts import Build, Sizes, experts_used, head_size, legacy_sizes, sizes
 from mathcore.convert.states import need
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _start(f: Fields, arch: str, s: Sizes) -> Build:

@@ -15,7 +15,7 @@ from mathcore.convert.parts import (
     tied,
 )
 from mathcore.convert.rope import add_long, rotated
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _phi3(f: Fields) -> Conversion:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion, matrix, stacked, vector
 from mathcore.convert.parts import Build, Sizes, dense_only, every, sizes, sliding_layers
-from mathcore.fields import MAX_LAYERS, Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.spec import Tensor
 
 
 def _gemma(f: Fields) -> Conversion:

@@ -11,7 +11,7 @@ from mathcore.convert.parts import (
     tied,
 )
 from mathcore.convert.rope import rotated
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _chatglm(f: Fields) -> Conversion:

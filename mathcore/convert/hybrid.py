@@ -14,7 +14,7 @@ from mathcore.convert.states import (
     rank_of,
     ssm_keys,
 )
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def kv_list(b: Build, attends: list[bool]) -> None:

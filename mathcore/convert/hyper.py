@@ -18,7 +18,7 @@ from mathcore.convert.mla import (
 from mathcore.convert.parts import Build
 from mathcore.convert.sparse import index_keys, indexer
 from mathcore.convert.states import need
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def _streams(b: Build, i: int, count: int, mixed: int, scales: int) -> None:

@@ -13,7 +13,7 @@ from mathcore.convert.mla import (
 )
 from mathcore.convert.parts import Build
 from mathcore.convert.states import need
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 # The loader wants these; no size depends on them.
 _BETA = 1.0

@@ -15,7 +15,7 @@ from mathcore.convert.mla import (
 )
 from mathcore.convert.parts import Build, tied
 from mathcore.convert.states import bare, need
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def _mixer(b: Build, i: int, size: int, kernel: int) -> None:

@@ -3,7 +3,7 @@
 from mathcore.convert.mla import GATING, Latent, absorbed_keys
 from mathcore.convert.parts import Build, experts_used
 from mathcore.convert.states import places
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def attends_of(f: Fields, layers: int) -> list[bool]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.parts import Build, experts_used, sizes, tied
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 # The engine's loader takes every 8th layer for full attention; no key of its file says otherwise.
 _EVERY = 8

@@ -15,7 +15,7 @@ from mathcore.convert.states import (
     rank_of,
     ssm_keys,
 )
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def _biases(f: Fields) -> None:

@@ -23,7 +23,7 @@ from mathcore.convert import (
     t5,
 )
 from mathcore.convert.conversion import Conversion
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.parts import Build, Sizes
-from mathcore.fields import MAX_LAYERS, Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.spec import Tensor
 
 # llama.cpp's numbers for how a router scores (llama-hparams.h).
 GATING: dict[str, int] = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}

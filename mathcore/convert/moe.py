@@ -11,7 +11,7 @@ from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import add_sections
 from mathcore.convert.parts import Build, every, no_window, sizes, sliding_layers, tied
 from mathcore.convert.rope import add_long
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPESIGMOID
 

@@ -6,7 +6,7 @@ from mathcore.convert.conversion import Conversion
 from mathcore.convert.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.parts import Build, Sizes, every, head_size, sizes, sliding_layers, tied
 from mathcore.convert.rope import add_llama3
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _llama4_sparse(f: Fields, layers: int) -> list[bool]:

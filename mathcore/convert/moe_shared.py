@@ -14,7 +14,7 @@ from mathcore.convert.moe import (
 )
 from mathcore.convert.parts import Build, sizes, tied
 from mathcore.convert.rope import rotated
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:

@@ -6,7 +6,7 @@ from mathcore.convert.conversion import Conversion, stacked
 from mathcore.convert.mla import draft_keys, draft_tensors
 from mathcore.convert.parts import Build, Sizes, experts_used, tied
 from mathcore.convert.states import Ssm, grouped_ssm, mamba2, need, ssm_keys
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 # What each layer is, by the letters of hybrid_override_pattern.
 _LETTERS: dict[str, str] = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}

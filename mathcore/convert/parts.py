@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.conversion import Conversion, matrix, stacked, vector
-from mathcore.fields import MAX_LAYERS, Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.spec import Tensor
 
 # The loader wants one; no size depends on it.
 _EPSILON = 1e-5

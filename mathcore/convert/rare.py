@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion, stacked
 from mathcore.convert.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.parts import Build, Sizes, legacy_sizes, sizes, sliding_layers, tied
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 _REFACT_STEP = 256  # its widths are rounded up to this
 

@@ -17,7 +17,7 @@ from mathcore.convert import (
     rare,
 )
 from mathcore.convert.conversion import Conversion
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 

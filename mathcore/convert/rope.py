@@ -1,7 +1,7 @@
 """Tables a converter writes for scaled rope."""
 
 from mathcore.convert.parts import Build
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def scaling(f: Fields) -> Fields | None:

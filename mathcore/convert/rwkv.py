@@ -5,8 +5,8 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.parts import Build
 from mathcore.convert.states import drop_head_keys, headless, need
-from mathcore.fields import Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import Fields
+from mathcore.model.spec import Tensor
 
 # What the low ranks of ARWKV are; its config does not say (llama.cpp's conversion/rwkv.py).
 _ARWKV_DECAY, _ARWKV_RATE, _ARWKV_VALUE, _ARWKV_GATE = 64, 64, 32, 128

@@ -7,7 +7,7 @@ from mathcore.convert.hybrid import kv_list
 from mathcore.convert.mla import GATING
 from mathcore.convert.parts import Build, experts_used, sizes
 from mathcore.convert.states import places
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 MAX_FACTOR = 64  # far above any released feed-forward
 

@@ -16,7 +16,7 @@ from mathcore.convert.mla import (
     refuse_bias,
 )
 from mathcore.convert.parts import Build, experts_used, sizes, tied
-from mathcore.fields import Fields
+from mathcore.model.fields import Fields
 
 
 def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:

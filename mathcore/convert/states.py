@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.parts import Build, Sizes
-from mathcore.fields import MAX_LAYERS, Fields
-from mathcore.model import Tensor
+from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.spec import Tensor
 
 # Keys of heads a model without attention has no use for.
 _HEAD_KEYS: tuple[str, ...] = (

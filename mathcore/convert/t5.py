@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion, matrix, vector
 from mathcore.convert.parts import Build, Sizes, tied
-from mathcore.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import MAX_LAYERS, Fields
 
 # The library's when a config names none: llama.cpp's converter takes it too.
 _POSITIONS = 512

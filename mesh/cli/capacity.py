@@ -10,7 +10,7 @@ from mesh.cli.output import NONE, clean, emit_json, json_option
 from mesh.cli.plan import model_ref
 
 if TYPE_CHECKING:
-    from mathcore.capacity_report import Capacity
+    from mathcore.planner.capacity import Capacity
 
 
 @click.command()
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: str, output: str,
              **options: Any) -> None:  # fmt: skip
     """The longest context, most sequences, best quantisation, and layers that MODEL gets."""
-    from mathcore.capacity_report import ENGINES
-    from mathcore.footprint import ContextShape
-    from mathcore.llamacpp_cache import cache_refusal
+    from mathcore.engines.footprint import ContextShape
+    from mathcore.engines.llamacpp.cache import cache_refusal
+    from mathcore.planner.capacity import ENGINES
     from mesh.cli.sweep import hardware
     from mesh.views import source_of
 
@@ -60,8 +60,8 @@ def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: s
 
 
 def _answer(spec: Any, device: Any, shape: Any, quant: str | None) -> "Capacity":
-    from mathcore.capacity_report import capacity
-    from mathcore.model import CardError
+    from mathcore.model.spec import CardError
+    from mathcore.planner.capacity import capacity
 
     try:
         return capacity(spec, device, shape, quant or "")
@@ -71,7 +71,7 @@ def _answer(spec: Any, device: Any, shape: Any, quant: str | None) -> "Capacity"
 
 def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
     """One device's answers; null where there is none."""
-    from mathcore.quality import quality_of
+    from mathcore.quant.quality import quality_of
 
     device = answer.device
     return {
@@ -94,7 +94,7 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
 
 
 def _show(found: "list[Capacity]", batch: int, context: int) -> None:
-    from mathcore.quality import quality_of
+    from mathcore.quant.quality import quality_of
     from mesh.cli.models import tokens
     from mesh.cli.plan_view import aligned, gib
 

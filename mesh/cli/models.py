@@ -8,8 +8,8 @@ import click
 from mesh.cli.output import clean, emit_json, emit_table, json_option
 
 if TYPE_CHECKING:
-    from mathcore.catalogue import Row
-    from mathcore.model import ModelSpec
+    from mathcore.catalogue.models import Row
+    from mathcore.model.spec import ModelSpec
 
 # The table's columns beside the publisher's own format; `show` lists every one.
 QUANTS: Final = ("Q8_0", "Q4_K_M")
@@ -61,7 +61,7 @@ def _wanted(ctx: click.Context, output: str) -> str:
 
 def emit_models(words: str, output: str) -> None:
     """The rows that hold `words`, as a table or as JSON."""
-    from mathcore.catalogue import search
+    from mathcore.catalogue.models import search
 
     found = [model_row(row) for row in search(words)]
     if output == "json":
@@ -74,9 +74,9 @@ def emit_models(words: str, output: str) -> None:
 
 def model_row(row: "Row") -> dict[str, Any]:
     """One catalogue row in numbers: bytes at f16 cache, bytes by file type."""
-    from mathcore.catalogue import PUBLISHED, row_spec
-    from mathcore.model import CardError
-    from mathcore.weights import weigh
+    from mathcore.catalogue.models import PUBLISHED, row_spec
+    from mathcore.model.spec import CardError
+    from mathcore.quant.weights import weigh
 
     known: dict[str, Any] = {
         "name": row.name,
@@ -95,7 +95,7 @@ def model_row(row: "Row") -> dict[str, Any]:
 
 
 def _numbers(spec: "ModelSpec") -> dict[str, Any]:
-    from mathcore.sizes import growth_bytes
+    from mathcore.model.cache_size import growth_bytes
 
     return {
         "architecture": spec.architecture,
@@ -156,7 +156,7 @@ def show(ctx: click.Context, model: str, output: str) -> None:
 
 def details(spec: "ModelSpec") -> dict[str, Any]:
     """Everything `show` says of a model, JSON-ready."""
-    from mathcore.sizes import cache_bytes
+    from mathcore.model.cache_size import cache_bytes
 
     limit = spec.context_length or CONTEXTS[-1]
     contexts = sorted({*(length for length in CONTEXTS if length < limit), limit})
@@ -176,8 +176,8 @@ def details(spec: "ModelSpec") -> dict[str, Any]:
 
 def _weights(spec: "ModelSpec") -> dict[str, int]:
     """Bytes by type: a file's own, else every type the model can be stored as."""
-    from mathcore.weights import QUANTS as EVERY
-    from mathcore.weights import quant_fault, weigh
+    from mathcore.quant.weights import QUANTS as EVERY
+    from mathcore.quant.weights import quant_fault, weigh
 
     if spec.quant:
         return {spec.quant: weigh(spec, spec.quant).total_bytes}

@@ -12,8 +12,8 @@ from mesh.cli.plan import model_ref
 
 if TYPE_CHECKING:
     from mathcore.device import DeviceSpec
-    from mathcore.model import ModelSpec
-    from mathcore.sweep import Grid, Length
+    from mathcore.model.spec import ModelSpec
+    from mathcore.planner.sweep import Grid, Length
 
 DEFAULT_BATCH: Final = "1..64"
 DEFAULT_CONTEXT: Final = "2k..128k"
@@ -131,12 +131,12 @@ def _spec(model: str) -> "ModelSpec":
 
 def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tuple[str, ...],
            options: dict[str, Any]) -> "tuple[list[Grid], list[Length]]":  # fmt: skip
-    from mathcore.fleet import Query
-    from mathcore.model import CardError
+    from mathcore.model.spec import CardError
+    from mathcore.planner.query import Query
     from mesh.views import lengths
 
     try:
-        from mathcore.sweep import Length, sweep
+        from mathcore.planner.sweep import Length, sweep
     except ImportError:
         stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
     devices = hardware(options)
@@ -186,7 +186,7 @@ def rows(
     grids: "list[Grid]", batches: list[int], lengths: "list[Length]"
 ) -> Iterator[dict[str, object]]:
     """One flat row per cell, in the order device, quantisation, batch, context."""
-    from mathcore.sweep import VERDICTS
+    from mathcore.planner.sweep import VERDICTS
 
     for grid in grids:
         free = grid.device.free_bytes

@@ -8,7 +8,7 @@ from mesh.cli.exits import USAGE, stop
 from mesh.cli.models import tokens as short
 
 if TYPE_CHECKING:
-    from mathcore.sweep import Grid
+    from mathcore.planner.sweep import Grid
 
 GIB: Final = 1 << 30
 WIDTH, HEIGHT = 560, 320  # of one panel, in pixels

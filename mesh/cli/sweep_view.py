@@ -10,7 +10,7 @@ from mesh.cli.output import NONE, clean
 from mesh.cli.plan_view import aligned, gib, rate, terminal_width
 
 if TYPE_CHECKING:
-    from mathcore.sweep import Grid, Length
+    from mathcore.planner.sweep import Grid, Length
 
 # A table is read, not searched: more of a sweep than this belongs in a file.
 MOST_ROWS: Final = 16

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from mathcore.answer import Placement, Plan
 from mathcore.device import DeviceSpec
+from mathcore.planner.answer import Placement, Plan
+from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
-from mathcore.render import plan_dict
 from mesh.edge.facts import ended_fact, plan_fact
 from mesh.errors import RequestError
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mathcore.catalogue import find_model
+from mathcore.catalogue.models import find_model
 from mesh.edge.http_guard import (
     MAX_BODY_BYTES,
     HttpRefusal,

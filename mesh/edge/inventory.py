@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
-from mathcore.hardware import lookup_gpu
+from mathcore.hardware.names import lookup_gpu
 from mesh.config import Config
 from mesh.hardware_requests import PRIOR_BANDWIDTH, usable_bytes
 from mesh.state.fleet import spec

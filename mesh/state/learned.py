@@ -6,10 +6,10 @@ Signed bytes hold no floats, so those travel as decimal text (ADR 0001).
 from dataclasses import fields, replace
 from typing import Any
 
-from mathcore.estimate import flags_of, key_of
-from mathcore.learning import Observation
-from mathcore.terms import Run
-from mathcore.work import Work
+from mathcore.planner.estimate import flags_of, key_of
+from mathcore.speed.learning import Observation
+from mathcore.speed.terms import Run
+from mathcore.speed.work import Work
 from mesh.state.fleet import Payload
 from mesh.state.fold import State
 from mesh.state.observations import Observed, observations

@@ -11,7 +11,7 @@ from mesh.state.fleet import Payload, whole
 from mesh.state.jobs import JobView
 
 # Loading from disk is assumed, not measured, and its bar reaches twice the middle
-# (mathcore.estimate); one that takes longer is counted twice for a while, which is safe.
+# (mathcore.planner.estimate); one that takes longer is counted twice for a while, which is safe.
 LOAD_TIMES = 2
 
 

@@ -39,7 +39,7 @@ class Observed:
     predicted_cost_nusd: tuple[int, int, int]
     predicted_bytes: int
     basis: str
-    run: Payload  # mathcore.terms.Run and mathcore.work.Work, field by field
+    run: Payload  # mathcore.speed.terms.Run and mathcore.speed.work.Work, field by field
     work: Payload
     model_name: str  # as the model calls itself
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import GIB, Query, find_model, plan
-from mathcore.capacity_report import capacity, most
-from mathcore.footprint import ContextShape
-from mathcore.model import CardError, ModelSpec
+from mathcore.api import GIB, Query, find_model, plan
+from mathcore.engines.footprint import ContextShape
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.planner.capacity import capacity, most
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
 from tests.mathcore.fixtures import device

@@ -6,10 +6,10 @@ not depend on the batch: at 4 bits they alone are 41 GB. With 4 x 4,096 tokens t
 
 from dataclasses import replace
 
-from mathcore import GIB, NUSD, DeviceSpec, Query, Rate, find_model, parse_bytes, plan, weigh
-from mathcore.answer import Placement, Plan, Refusal
-from mathcore.fleet import Limits
-from mathcore.model import ModelSpec
+from mathcore.api import GIB, NUSD, DeviceSpec, Query, Rate, find_model, parse_bytes, plan, weigh
+from mathcore.model.spec import ModelSpec
+from mathcore.planner.answer import Placement, Plan, Refusal
+from mathcore.planner.query import Limits
 from mathcore.price import cost_nusd
 from tests.mathcore.fixtures import device
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gguf
 
-from mathcore import GIB, NUSD, DeviceSpec, Rate
+from mathcore.api import GIB, NUSD, DeviceSpec, Rate
 
 
 def device(device_id: str = "gpu0", free: int = 24 * GIB, **changes: object) -> DeviceSpec:

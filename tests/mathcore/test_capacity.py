@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import GIB, MIB, CardError, ContextShape, ModelSpec, find_model, weigh
-from mathcore.capacity import (
+from mathcore.api import GIB, MIB, CardError, ContextShape, ModelSpec, find_model, weigh
+from mathcore.engines.llamacpp.cache import CELL_PAD
+from mathcore.engines.llamacpp.fit import (
     Room,
     Split,
     best_quant,
@@ -15,9 +16,8 @@ from mathcore.capacity import (
     largest_sequences,
     with_context,
 )
-from mathcore.llamacpp_cache import CELL_PAD
-from mathcore.llamacpp_offload import Placing, card_of, placed_footprint
-from mathcore.ollama import default_context, ollama_shape
+from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
+from mathcore.engines.ollama import default_context, ollama_shape
 
 
 def model(name: str) -> ModelSpec:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore import CardError, ModelSpec, spec_from_config
+from mathcore.api import CardError, ModelSpec, spec_from_config
 from tests.mathcore.attention_cards import types
 
 LLAMA: dict[str, object] = {

@@ -4,11 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import find_model, model_names, weigh
-from mathcore.catalogue import PUBLISHED, Row, canonical, expand, find_row, row_spec, rows, search
-from mathcore.catalogue_match import match_model
-from mathcore.sizes import cache_bytes, growth_bytes
-from mathcore.weights import QUANTS
+from mathcore.api import find_model, model_names, weigh
+from mathcore.catalogue.models import (
+    PUBLISHED,
+    Row,
+    canonical,
+    expand,
+    find_row,
+    row_spec,
+    rows,
+    search,
+)
+from mathcore.model.cache_size import cache_bytes, growth_bytes
+from mathcore.quant.weights import QUANTS
+from scripts.lab.catalogue_match import match_model
 
 NAMES = [row.name for row in rows()]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mathcore import MIB, CardError, ModelSpec, spec_from_config
-from mathcore.card import convert
+from mathcore.api import MIB, CardError, ModelSpec, spec_from_config
 from mathcore.convert import (
     deci,
     dense,
@@ -24,7 +23,8 @@ from mathcore.convert import (
     rare,
 )
 from mathcore.convert.registry import model_types
-from mathcore.gguf_card import spec_from_gguf
+from mathcore.formats.config import convert
+from mathcore.formats.gguf import spec_from_gguf
 from providers.gguf_file import read_header
 from tests.mathcore.attention_cards import CARDS
 from tests.support.llamacpp_oracle import Breakdown, ask

@@ -2,12 +2,12 @@
 
 import pytest
 
-from mathcore import ContextShape
-from mathcore.card import convert, spec_from_config
+from mathcore.api import ContextShape
 from mathcore.convert.conversion import Conversion
-from mathcore.gguf_card import spec_from_parts
-from mathcore.llamacpp import context_bytes
-from mathcore.model import CardError, Layer, ModelSpec
+from mathcore.engines.llamacpp.memory import context_bytes
+from mathcore.formats.config import convert, spec_from_config
+from mathcore.formats.gguf import spec_from_parts
+from mathcore.model.spec import CardError, Layer, ModelSpec
 from tests.mathcore.memory_configs import CONFIGS
 
 

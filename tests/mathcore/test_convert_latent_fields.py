@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mathcore.card import spec_from_config
-from mathcore.model import CardError
+from mathcore.formats.config import spec_from_config
+from mathcore.model.spec import CardError
 from tests.mathcore.memory_configs import CONFIGS, OPTIONAL
 
 NEEDED = [

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from mathcore import MIB, ContextShape, ModelSpec
-from mathcore.card import convert
+from mathcore.api import MIB, ContextShape, ModelSpec
 from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.registry import find_draft_converter
-from mathcore.fields import Fields
-from mathcore.gguf_card import spec_from_gguf, spec_from_parts
-from mathcore.llamacpp import plan_of
-from mathcore.llamacpp_cache import kv_bytes, state_bytes
-from mathcore.model import Tensor
+from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
+from mathcore.engines.llamacpp.memory import plan_of
+from mathcore.formats.config import convert
+from mathcore.formats.gguf import spec_from_gguf, spec_from_parts
+from mathcore.model.fields import Fields
+from mathcore.model.spec import Tensor
 from providers.gguf_file import read_header
 from tests.mathcore.memory_configs import CONFIGS
 from tests.support.llamacpp_oracle import Breakdown, ask

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mathcore import ContextShape
-from mathcore.card import spec_from_config
-from mathcore.llamacpp import context_bytes
-from mathcore.model import CardError, ModelSpec, State
+from mathcore.api import ContextShape
+from mathcore.engines.llamacpp.memory import context_bytes
+from mathcore.formats.config import spec_from_config
+from mathcore.model.spec import CardError, ModelSpec, State
 from tests.mathcore.memory_configs import CONFIGS
 
 MAMBA2_2_7B: dict[str, object] = {

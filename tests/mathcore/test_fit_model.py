@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mathcore.speed import NAMES, Rates, constant, prompt_parts, step_parts
+from mathcore.speed.predict import NAMES, Rates, constant, prompt_parts, step_parts
 from scripts.fit_effects import effects_for
 from scripts.fit_model import Fact, Model, facts_of
 from scripts.speed_rows import Row, case_of

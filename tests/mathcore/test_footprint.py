@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import ContextShape, ModelSpec, find_model, footprint, weigh
-from mathcore.footprint import with_beside
-from mathcore.llamacpp import plan_of
-from mathcore.llamacpp_cache import draft_cache_bytes, kv_bytes
+from mathcore.api import ContextShape, ModelSpec, find_model, footprint, weigh
+from mathcore.engines.footprint import with_beside
+from mathcore.engines.llamacpp.cache import draft_cache_bytes, kv_bytes
+from mathcore.engines.llamacpp.memory import plan_of
 
 
 def need(name: str, context: int, sequences: int = 1, kv: str = "f16", kind: str = "gpu") -> int:

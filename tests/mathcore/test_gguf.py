@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import CardError, weigh
-from mathcore.gguf import GgufHeader, fetch_header, parse_header
-from mathcore.gguf_card import spec_from_gguf
-from mathcore.gguf_cursor import MAX_HEADER_BYTES, MAX_PIECE_BYTES
+from mathcore.api import CardError, weigh
+from mathcore.formats.gguf import spec_from_gguf
+from mathcore.gguf.cursor import MAX_HEADER_BYTES, MAX_PIECE_BYTES
+from mathcore.gguf.header import GgufHeader, fetch_header, parse_header
 from providers.gguf_file import read_header
 from tests.mathcore.fixtures import header, pair, text, write_sparse
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.gguf import fetch_header, leap_header, parse_header
+from mathcore.gguf.header import fetch_header, leap_header, parse_header
 from tests.mathcore.fixtures import header, pair, text
 
 

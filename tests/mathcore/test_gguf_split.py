@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mathcore import CardError, Tensor
-from mathcore.gguf import GgufHeader
-from mathcore.gguf_split import join_headers, shard_names
+from mathcore.api import CardError, Tensor
+from mathcore.gguf.header import GgufHeader
+from mathcore.gguf.split import join_headers, shard_names
 
 
 def part(number: int, count: int, tensors: int, promised: int, **more: object) -> GgufHeader:

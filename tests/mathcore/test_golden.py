@@ -2,11 +2,11 @@
 
 import pytest
 
-from mathcore import find_model, weigh
-from mathcore.footprint import ContextShape
-from mathcore.llamacpp import plan_of
-from mathcore.llamacpp_cache import kv_bytes, state_bytes
-from mathcore.model import ModelSpec
+from mathcore.api import find_model, weigh
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
+from mathcore.engines.llamacpp.memory import plan_of
+from mathcore.model.spec import ModelSpec
 
 
 def model(name: str) -> ModelSpec:

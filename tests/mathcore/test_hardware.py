@@ -2,8 +2,8 @@
 
 import pytest
 
-from mathcore.chip import chip_of_facts, class_of_facts, guessed_chip
-from mathcore.hardware import CPUS, GPUS, find_in, lookup_cpu, lookup_gpu
+from mathcore.hardware.names import CPUS, GPUS, find_in, lookup_cpu, lookup_gpu
+from mathcore.speed.chip import chip_of_facts, class_of_facts, guessed_chip
 
 DRIVER_NAMES = [
     # NVML

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import CardError
-from mathcore.card import convert
+from mathcore.api import CardError
+from mathcore.architectures.registry import architectures, layers_from
 from mathcore.convert.conversion import Conversion
-from mathcore.gguf_card import spec_from_parts
-from mathcore.layers import architectures, layers_from
+from mathcore.formats.config import convert
+from mathcore.formats.gguf import spec_from_parts
 from tests.mathcore.attention_cards import CARDS, LAYERS
 
 FOUND: dict[str, Conversion] = {name: convert(card) for name, card in CARDS.items()}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mathcore.catalogue import find_model
-from mathcore.chip import Chip, chip_of_facts
-from mathcore.hardware import lookup_gpu
-from mathcore.learning import (
+from mathcore.catalogue.models import find_model
+from mathcore.hardware.names import lookup_gpu
+from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.learning import (
     DECODE,
     PREFILL,
     Evidence,
@@ -19,9 +19,9 @@ from mathcore.learning import (
     covariance,
     learned_speed,
 )
-from mathcore.speed import prior_speed, rates_of, step_s
-from mathcore.terms import Run, decode_terms
-from mathcore.work import Work, work_of
+from mathcore.speed.predict import prior_speed, rates_of, step_s
+from mathcore.speed.terms import Run, decode_terms
+from mathcore.speed.work import Work, work_of
 
 
 def work(name: str, quant: str) -> Work:

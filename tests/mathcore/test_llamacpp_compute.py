@@ -6,12 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import ContextShape, ModelSpec, find_model, spec_from_config
-from mathcore.ggml_alloc import ALIGN, Graph
-from mathcore.llamacpp import LIBRARY, SERVER, batch_of, compute_bytes, context_bytes, plan_of
-from mathcore.llamacpp_cache import cache_refusal
-from mathcore.llamacpp_compute import scratch_bytes
-from mathcore.llamacpp_plan import ComputePlan, blocks_of, shortened
+from mathcore.api import ContextShape, ModelSpec, find_model, spec_from_config
+from mathcore.engines.llamacpp.allocator import ALIGN, Graph
+from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
+from mathcore.engines.llamacpp.graph_input import ComputePlan, blocks_of, shortened
+from mathcore.engines.llamacpp.memory import (
+    LIBRARY,
+    SERVER,
+    batch_of,
+    compute_bytes,
+    context_bytes,
+    plan_of,
+)
 
 
 def model(name: str) -> ModelSpec:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mathcore import MIB, ContextShape, find_model
-from mathcore.card import convert
-from mathcore.catalogue import find_row
-from mathcore.gguf_card import spec_from_parts
-from mathcore.llamacpp import compute_bytes, output_bytes, plan_of
-from mathcore.llamacpp_cache import kv_bytes, state_bytes
+from mathcore.api import MIB, ContextShape, find_model
+from mathcore.catalogue.models import find_row
+from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
+from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
+from mathcore.formats.config import convert
+from mathcore.formats.gguf import spec_from_parts
 from tests.mathcore.memory_configs import CONFIGS
 from tests.support.llamacpp_oracle import ask
 from tests.support.sparse_gguf import write_gguf

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mathcore import MIB, ContextShape, ModelSpec, weigh
-from mathcore.gguf_card import spec_from_gguf
-from mathcore.llamacpp import compute_bytes, context_bytes
+from mathcore.api import MIB, ContextShape, ModelSpec, weigh
+from mathcore.engines.llamacpp.memory import compute_bytes, context_bytes
+from mathcore.formats.gguf import spec_from_gguf
 from providers.gguf_file import read_header
 from tests.mathcore.fixtures import write_sparse
 

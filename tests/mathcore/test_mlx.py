@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import GB, GIB, Layer, ModelSpec, spec_from_config, weigh
-from mathcore.mlx import (
+from mathcore.api import GB, GIB, Layer, ModelSpec, spec_from_config, weigh
+from mathcore.engines.mlx import (
     MlxShape,
     layer_bytes,
     mlx_footprint,

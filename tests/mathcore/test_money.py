@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore import (
+from mathcore.api import (
     GIB,
     NUSD,
     Rate,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mathcore import CardError, weigh
-from mathcore.ollama_card import header_from_show, parse_manifest, parse_name, spec_from_show
+from mathcore.api import CardError, weigh
+from mathcore.formats.ollama import header_from_show, parse_manifest, parse_name, spec_from_show
 
 DIGEST = "sha256:" + "ab" * 32
 

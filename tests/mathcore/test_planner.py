@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import (
+from mathcore.api import (
     GIB,
     MIB,
     NUSD,
@@ -21,7 +21,7 @@ from mathcore import (
     plan,
     plan_dict,
 )
-from mathcore.fleet import Limits
+from mathcore.planner.query import Limits
 from tests.mathcore.fixtures import device
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mathcore.model import CardError
-from mathcore.projector import Projector, projector_from_config
+from mathcore.convert.projector import Projector, projector_from_config
+from mathcore.model.spec import CardError
 
 QWEN2_VL: dict[str, object] = {
     "depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14,

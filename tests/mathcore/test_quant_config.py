@@ -2,9 +2,9 @@
 
 import pytest
 
-from mathcore import CardError
-from mathcore.fields import Fields
-from mathcore.quant_config import quant_of_config
+from mathcore.api import CardError
+from mathcore.model.fields import Fields
+from mathcore.quant.config import quant_of_config
 
 Card = dict[str, object]
 

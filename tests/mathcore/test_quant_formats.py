@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import CardError, find_model, weigh
-from mathcore.model import Tensor
-from mathcore.quant_formats import FORMATS, GGUF_QUANTS, QUANTS, matrix_bytes
-from mathcore.weights import tensor_sizes
+from mathcore.api import CardError, find_model, weigh
+from mathcore.model.spec import Tensor
+from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, matrix_bytes
+from mathcore.quant.weights import tensor_sizes
 from tests.mathcore.test_weights import dense, sparse
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mathcore.card import convert, spec_from_config
 from mathcore.convert.conversion import Conversion
-from mathcore.model import Tensor
-from mathcore.quant_rules import block_types, roles_of
-from mathcore.weights import weigh
+from mathcore.formats.config import convert, spec_from_config
+from mathcore.model.spec import Tensor
+from mathcore.quant.gguf_rules import block_types, roles_of
+from mathcore.quant.weights import weigh
 from tests.support.llamacpp_oracle import ask
 from tests.support.sparse_gguf import write_gguf
 

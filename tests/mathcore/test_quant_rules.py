@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from mathcore import CardError, ModelSpec, find_model, spec_from_config
-from mathcore.ggml import FILE_TYPES, TYPE_NAMES
-from mathcore.model import Tensor
-from mathcore.quant_rules import block_types, role_of, roles_of
-from mathcore.quant_tables import MIXES
+from mathcore.api import CardError, ModelSpec, find_model, spec_from_config
+from mathcore.model.spec import Tensor
+from mathcore.quant.ggml import FILE_TYPES, TYPE_NAMES
+from mathcore.quant.gguf_rules import block_types, role_of, roles_of
+from mathcore.quant.gguf_tables import MIXES
 from tests.mathcore.test_weights import dense, sparse
 
 

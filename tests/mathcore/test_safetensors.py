@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import CardError, ModelSpec, weigh
-from mathcore.safetensors import MAX_HEADER_BYTES, layer_of, parse_safetensors, placed
-from mathcore.safetensors_card import quant_name, spec_from_safetensors
-from mathcore.weights import QUANTS
+from mathcore.api import CardError, ModelSpec, weigh
+from mathcore.formats.safetensors import quant_name, spec_from_safetensors
+from mathcore.formats.safetensors_header import (
+    MAX_HEADER_BYTES,
+    layer_of,
+    parse_safetensors,
+    placed,
+)
+from mathcore.quant.weights import QUANTS
 
 MIB = 1 << 20
 SIZES = {"F32": 4, "BF16": 2, "F8_E4M3": 1, "U8": 1, "U32": 4, "I64": 8}

@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import GIB, MIB, DeviceSpec, Query, find_model, plan, weigh
-from mathcore.answer import Placement
-from mathcore.chip import chip_of
-from mathcore.footprint import ContextShape
-from mathcore.learning import Observation
-from mathcore.llamacpp import compute_bytes
-from mathcore.model import ModelSpec
-from mathcore.search import weights_of
-from mathcore.set_speed import (
+from mathcore.api import GIB, MIB, DeviceSpec, Query, find_model, plan, weigh
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.memory import compute_bytes
+from mathcore.engines.vllm.cache import VllmShape
+from mathcore.engines.vllm.memory import AMPERE, NCCL_BYTES, activation_bytes, graph_bytes
+from mathcore.model.spec import ModelSpec
+from mathcore.planner.answer import Placement
+from mathcore.planner.search import weights_of
+from mathcore.planner.sets.timing import (
     HOST_HOP_S,
     LAN_ROUND_TRIP_S,
     network_bytes_per_s,
     part_of,
 )
-from mathcore.set_vllm import even_layers, layers_by_memory, maker_of
-from mathcore.speed import prior_speed
-from mathcore.terms import Run
-from mathcore.vllm import VllmShape
-from mathcore.vllm_memory import AMPERE, NCCL_BYTES, activation_bytes, graph_bytes
-from mathcore.work import Work, work_of
+from mathcore.planner.sets.vllm import even_layers, layers_by_memory, maker_of
+from mathcore.speed.chip import chip_of
+from mathcore.speed.learning import Observation
+from mathcore.speed.predict import prior_speed
+from mathcore.speed.terms import Run
+from mathcore.speed.work import Work, work_of
 from tests.mathcore.fixtures import device
 
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import mathcore
-from mathcore import (
+from mathcore.api import (
     GIB,
     MIB,
     NUSD,
@@ -25,10 +25,10 @@ from mathcore import (
     plan_dict,
     show_bytes,
 )
-from mathcore.answer import Placement
-from mathcore.fleet import Limits
+from mathcore.planner.answer import Placement
+from mathcore.planner.query import Limits
+from mathcore.planner.sets.members import SETS_MOST, may_combine, sets_of
 from mathcore.price import cost_nusd, hourly_nusd
-from mathcore.sets import SETS_MOST, may_combine, sets_of
 from tests.mathcore.fixtures import device
 
 RTX_3090 = {"model": "RTX 3090", "bandwidth_bytes_per_s": 936 * 10**9, "flops": 71 * 10**12}
@@ -284,7 +284,8 @@ def test_the_members_bytes_are_the_whole_and_every_card_holds_its_own(
 
 PROGRAM = """
 import json, sys
-from mathcore import COMPILED, plan_dict
+from mathcore import COMPILED
+from mathcore.api import plan_dict
 from tests.mathcore.test_sets import FAST, SLOW, ask
 from dataclasses import replace
 third = replace(SLOW, device_id="third", host="rig", count=2)

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import GIB, CardError, DeviceSpec, Query, find_model, plan
-from mathcore.footprint import ContextShape
-from mathcore.llamacpp import SERVER, batch_of, plan_of
-from mathcore.llamacpp_compute import scratch_bytes
-from mathcore.model import ModelSpec
-from mathcore.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
-from mathcore.sweep_scratch import Scratch
+from mathcore.api import GIB, CardError, DeviceSpec, Query, find_model, plan
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
+from mathcore.engines.llamacpp.compute_by_length import Scratch
+from mathcore.engines.llamacpp.memory import SERVER, batch_of, plan_of
+from mathcore.model.spec import ModelSpec
+from mathcore.planner.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
 from tests.mathcore.fixtures import device
 
 

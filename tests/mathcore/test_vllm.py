@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import GIB, CardError, Layer, ModelSpec
-from mathcore.model import State
-from mathcore.vllm import (
+from mathcore.api import GIB, CardError, Layer, ModelSpec
+from mathcore.engines.vllm.cache import (
     VllmShape,
     block_count,
     largest_context,
@@ -20,6 +19,7 @@ from mathcore.vllm import (
     shown_tokens,
     state_page_bytes,
 )
+from mathcore.model.spec import State
 
 
 def attention(kv_heads: int, side: int, window: int = 0) -> Layer:

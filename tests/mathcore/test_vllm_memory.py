@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore import GIB, ModelSpec, find_model
-from mathcore.vllm import VllmShape, largest_context
-from mathcore.vllm_memory import (
+from mathcore.api import GIB, ModelSpec, find_model
+from mathcore.engines.vllm.cache import VllmShape, largest_context
+from mathcore.engines.vllm.memory import (
     AMPERE,
     HOPPER,
     activation_bytes,

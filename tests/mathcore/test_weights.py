@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore import CardError, ModelSpec, find_model, spec_from_config, weigh
-from mathcore.weights import LADDER, QUANTS, Weights, quant_fault, tensor_sizes
+from mathcore.api import CardError, ModelSpec, find_model, spec_from_config, weigh
+from mathcore.quant.weights import LADDER, QUANTS, Weights, quant_fault, tensor_sizes
 
 
 def model(name: str) -> ModelSpec:

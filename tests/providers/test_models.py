@@ -145,7 +145,7 @@ def weight_map() -> dict[str, str]:
 
 
 def test_a_folder_of_safetensors_weighs_what_its_files_hold(tmp_path: Path) -> None:
-    from mathcore import weigh
+    from mathcore.api import weigh
 
     write_folder(tmp_path, weight_map())
     (tmp_path / "consolidated.safetensors").write_bytes(b"not of the index, so not read")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mathcore.gguf_cursor import MAX_HEADER_BYTES
+from mathcore.gguf.cursor import MAX_HEADER_BYTES
 from providers import model_http
 from providers.base import ModelError
 from providers.models import resolve

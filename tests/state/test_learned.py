@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mathcore.chip import Chip
-from mathcore.learning import learned_speed
-from mathcore.terms import Run
-from mathcore.work import Work
+from mathcore.speed.chip import Chip
+from mathcore.speed.learning import learned_speed
+from mathcore.speed.terms import Run
+from mathcore.speed.work import Work
 from mesh.state.fold import State, fold
 from mesh.state.learned import knowledge, learned_from
 from tests.state.test_fold import event

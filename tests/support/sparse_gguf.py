@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 
 from mathcore.convert.conversion import Conversion
-from mathcore.ggml import BLOCKS, TYPE_NAMES
-from mathcore.model import Tensor
+from mathcore.model.spec import Tensor
+from mathcore.quant.ggml import BLOCKS, TYPE_NAMES
 
 _CODES = {name: code for code, name in TYPE_NAMES.items()}
 # Kernels and state parameters llama.cpp computes with in F32 whatever the file's type.

@@ -1,0 +1,41 @@
+"""The names of mathcore for those who ask from outside: notebooks, scripts, tests.
+
+The product imports the rooms themselves, so that a cold start loads what it needs.
+"""
+
+from mathcore.band import Band
+from mathcore.catalogue.models import find_model, model_names
+from mathcore.device import DeviceSpec
+from mathcore.engines.footprint import ContextShape, Footprint
+from mathcore.engines.llamacpp.memory import footprint
+from mathcore.formats.config import spec_from_config
+from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.model.spec import CardError, Layer, ModelSpec, Tensor
+from mathcore.planner.answer import Placement, Plan, Refusal
+from mathcore.planner.plan import plan
+from mathcore.planner.query import Query
+from mathcore.planner.render import placement_dict, plan_dict
+from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd
+from mathcore.quant.weights import LADDER, QUANTS, weigh
+from mathcore.units import (
+    GB,
+    GIB,
+    KIB,
+    MIB,
+    NUSD,
+    parse_bytes,
+    parse_duration_ms,
+    parse_nusd,
+    show_bytes,
+    show_ms,
+    show_nusd,
+)
+
+__all__ = [
+    "GB", "GIB", "KIB", "LADDER", "MIB", "NUSD", "QUANTS",
+    "Band", "CardError", "ContextShape", "DeviceSpec", "Footprint", "GpuFacts", "Layer",
+    "ModelSpec", "Placement", "Plan", "Query", "Rate", "Refusal", "Tensor",
+    "cost_nusd", "depreciation_nusd", "energy_nusd", "find_model", "footprint", "lookup_gpu",
+    "model_names", "parse_bytes", "parse_duration_ms", "parse_nusd", "placement_dict", "plan",
+    "plan_dict", "show_bytes", "show_ms", "show_nusd", "spec_from_config", "weigh",
+]  # fmt: skip

@@ -1,0 +1,180 @@
+"""Layers that keep a state whatever the length, alone or among layers of attention.
+
+Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>.cpp; the sizes of
+a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
+"""
+
+from mathcore.architectures.hparams import Hparams
+from mathcore.architectures.latent import is_latent, latent_layer
+from mathcore.architectures.parts import Reader, attention, build, plain
+from mathcore.model.spec import Layer, State
+
+
+def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
+    """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
+    f = h.fields
+    kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
+    size = f.whole("ssm.state_size")
+    rank = f.whole("ssm.time_step_rank")
+    groups = f.whole("ssm.group_count", 0) if grouped else 0
+    return State(
+        kind=kind, conv_elements=(kernel - 1) * (inner + 2 * groups * size),
+        state_elements=size * inner, conv_width=kernel, inner=inner, groups=groups,
+        heads=rank if grouped else 0, state_size=size,
+    )  # fmt: skip
+
+
+def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
+    return tuple([plain(h, i, state) for i in range(h.count)])
+
+
+def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
+    """A layer without KV heads is recurrent."""
+    h.per_layer("attention.head_count_kv")
+    return tuple(
+        [attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+    )
+
+
+def _mamba(h: Hparams) -> tuple[Layer, ...]:
+    return _all(h, _ssm(h, "mamba1", False))
+
+
+def _mamba2(h: Hparams) -> tuple[Layer, ...]:
+    return _all(h, _ssm(h, "mamba2", True))
+
+
+def _jamba(h: Hparams) -> tuple[Layer, ...]:
+    return _by_kv_heads(h, _ssm(h, "mamba1", False))
+
+
+def _granite(h: Hparams) -> tuple[Layer, ...]:
+    return _by_kv_heads(h, _ssm(h, "mamba2", True))
+
+
+def _falcon_h1(h: Hparams) -> tuple[Layer, ...]:
+    """Attention and a state in every layer."""
+    state = _ssm(h, "mamba2", True)
+    return tuple([attention(h, i, state) for i in range(h.count)])
+
+
+def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
+    """Each layer is one of a state, attention or a feed-forward; the draft has the last two."""
+    state = _ssm(h, "mamba2", True)
+    wide = h.per_layer("feed_forward_length")
+    h.per_layer("attention.head_count_kv")
+    out: list[Layer] = []
+    for i in range(h.count):
+        if i >= h.count - h.draft:
+            out.append(attention(h, i))
+        elif wide[i] > 0:
+            out.append(plain(h, i))
+        else:
+            out.append(attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state))
+    return tuple(out)
+
+
+def _recurrent_list(h: Hparams, every: int) -> list[bool]:
+    """Which layers are recurrent: the file's list, else all but each `every`-th; drafts never."""
+    trunk = h.count - h.draft
+    given = h.pattern("attention.recurrent_layers")
+    if given is not None:
+        return given
+    step = h.fields.whole_or("full_attention_interval", every)
+    return [i < trunk and (i + 1) % step != 0 for i in range(h.count)]
+
+
+def _delta(h: Hparams) -> tuple[Layer, ...]:
+    state = _ssm(h, "delta", True)
+    recurrent = _recurrent_list(h, 4)
+    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+
+
+def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
+    """Kimi delta attention, and latent attention where there are KV heads."""
+    kernel, size = h.fields.whole("ssm.conv_kernel"), h.fields.whole("kda.head_dim")
+    inner = h.heads[0] * size
+    state = State(
+        kind="kda", conv_elements=3 * (kernel - 1) * inner, state_elements=size * inner,
+        conv_width=kernel, inner=inner, groups=h.heads[0], heads=h.heads[0], state_size=size,
+    )  # fmt: skip
+    h.per_layer("attention.head_count_kv")
+    if not is_latent(h):
+        raise h.fields.fault("attention.key_length_mla", "is missing")
+    return tuple(
+        [latent_layer(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+    )
+
+
+def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
+    """As Kimi's, with an indexer that caches key, gate and pooled key where it is its own."""
+    out: list[Layer] = []
+    index = 3 * h.fields.whole("attention.indexer.key_length")
+    given = h.fields.values.get("attention.indexer.types")
+    trunk = h.count - h.draft
+    if isinstance(given, list) and len(given) < trunk:
+        raise h.fields.fault("attention.indexer.types", f"has fewer than {trunk} entries")
+    for i, layer in enumerate(_kimi_linear(h)):
+        own = i < trunk and (not isinstance(given, list) or bool(given[i]))
+        latent = layer.kind == "latent"
+        out.append(latent_layer(h, i, index if own else 0) if latent else layer)
+    return tuple(out)
+
+
+def _lightning(h: Hparams) -> tuple[Layer, ...]:
+    """MiniMax-01: a matrix per head and no convolution, in all but each 8th layer."""
+    size = h.fields.whole("attention.key_length")
+    inner = h.heads[0] * size
+    state = State(
+        kind="linear", conv_elements=0, state_elements=size * inner,
+        inner=inner, groups=h.heads[0], heads=h.heads[0], state_size=size,
+    )  # fmt: skip
+    recurrent = _recurrent_list(h, 8)
+    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+
+
+def _lfm2(h: Hparams) -> tuple[Layer, ...]:
+    """Short convolutions; a window, where the file has one, is on the attention layers."""
+    kernel = h.fields.whole("shortconv.l_cache", 1)
+    numbers = h.hidden * (kernel - 1)
+    state = State(kind="conv", conv_elements=numbers, state_elements=0, conv_width=kernel)
+    if h.fields.whole_or("attention.sliding_window", 0, 0) > 0:
+        raise h.fields.fault("attention.sliding_window", "is not supported yet for lfm2")
+    return _by_kv_heads(h, state)
+
+
+def _rwkv(h: Hparams) -> tuple[Layer, ...]:
+    """The last tokens of each mix, and a matrix per head."""
+    size = h.fields.whole("wkv.head_size")
+    shifts = h.fields.whole_or("token_shift_count", 2)
+    state = State(
+        kind="rwkv", conv_elements=shifts * h.hidden, state_elements=h.hidden * size,
+        inner=h.hidden, heads=h.hidden // size, state_size=size,
+    )  # fmt: skip
+    return tuple([build(h, i, "none", state=state) for i in range(h.count)])
+
+
+READERS: dict[str, Reader] = {
+    "mamba": _mamba,
+    "mamba2": _mamba2,
+    "jamba": _jamba,
+    "granitehybrid": _granite,
+    "plamo2": _granite,
+    "falcon-h1": _falcon_h1,
+    "nemotron_h": _nemotron_h,
+    "nemotron_h_moe": _nemotron_h,
+    "qwen3next": _delta,
+    "qwen35": _delta,
+    "qwen35moe": _delta,
+    "kimi-linear": _kimi_linear,
+    "kimi-k3": _kimi_linear,
+    "bailingmoe3": _kimi_linear,
+    "glm5-next": _glm5_next,
+    "minimax-01": _lightning,
+    "lfm2": _lfm2,
+    "lfm2moe": _lfm2,
+    "rwkv6": _rwkv,
+    "rwkv7": _rwkv,
+    "rwkv6qwen2": _rwkv,
+    "arwkv7": _rwkv,
+}

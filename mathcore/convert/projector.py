@@ -1,0 +1,210 @@
+"""The picture tower and projector of a multimodal card: what llama.cpp keeps in its mmproj file.
+
+A term of its own beside the language model: it is a second file, loaded whole on one device, and
+keeps nothing between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
+published model minus its language part (docs/accuracy.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.convert.conversion import matrix, vector
+from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.spec import Tensor, parameter_count
+
+MAX_RATIO = 64  # far above any released feed-forward
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projector:
+    """A tower of `layers` over patches, and what brings its rows to the language model's width."""
+
+    kind: str  # llama.cpp's projector type
+    layers: int
+    hidden: int
+    patch: int
+    merge: int  # patches a side that become one token
+    tensors: tuple[Tensor, ...]
+    parameters: int
+
+
+@final
+class _Tower:
+    """Tensors in the making; `v` has the fields of vision_config."""
+
+    def __init__(self, v: Fields, layers: str, hidden: str, heads: str) -> None:
+        self.v = v
+        self.layers = v.whole(layers, 1, MAX_LAYERS)
+        self.hidden = v.whole(hidden)
+        self.patch = v.whole("patch_size", 1, 256)
+        count = v.whole(heads)
+        if self.hidden % count != 0:
+            raise v.fault(heads, f"{count} does not divide {self.hidden}")
+        self.tensors: list[Tensor] = []
+
+    def line(self, name: str, columns: int, rows: int, bias: bool) -> None:
+        self.tensors.append(matrix(name + ".weight", columns, rows))
+        if bias:
+            self.tensors.append(vector(name + ".bias", rows))
+
+    def norm(self, name: str, size: int, bias: bool) -> None:
+        self.tensors.append(vector(name + ".weight", size))
+        if bias:
+            self.tensors.append(vector(name + ".bias", size))
+
+    def patches(self, frames: int, bias: bool) -> None:
+        """The convolution that cuts a picture up; a pair of frames has a kernel each."""
+        numbers = 3 * self.patch * self.patch
+        for i in range(frames):
+            end = "" if i == 0 else f".{i}"
+            self.tensors.append(matrix(f"v.patch_embd.weight{end}", numbers, self.hidden))
+        if bias:
+            self.tensors.append(vector("v.patch_embd.bias", self.hidden))
+
+    def block(self, i: int, width: int, gated: bool, biases: bool, norm_bias: bool) -> None:
+        at = f"v.blk.{i}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            self.line(at + name, self.hidden, self.hidden, biases)
+        for name in ("ln1", "ln2"):
+            self.norm(at + name, self.hidden, norm_bias)
+        for name in ("ffn_gate", "ffn_up") if gated else ("ffn_up",):
+            self.line(at + name, self.hidden, width, biases)
+        self.line(at + "ffn_down", width, self.hidden, biases)
+
+    def merger(self, joined: int, out: int) -> None:
+        self.line("mm.0", joined, joined, True)
+        self.line("mm.2", joined, out, True)
+
+    def done(self, kind: str, merge: int) -> Projector:
+        tensors = tuple(self.tensors)
+        return Projector(
+            kind=kind, layers=self.layers, hidden=self.hidden, patch=self.patch, merge=merge,
+            tensors=tensors, parameters=parameter_count(tensors),
+        )  # fmt: skip
+
+
+def _two_frames(v: Fields) -> None:
+    if v.whole("temporal_patch_size", 1, 16) != 2:
+        raise v.fault("temporal_patch_size", "other than 2 is not supported yet")
+
+
+def _times_wider(v: Fields, hidden: int) -> int:
+    """Width of a feed-forward given as a multiple."""
+    ratio = v.number("mlp_ratio")
+    if not 0.0 < ratio <= MAX_RATIO:
+        raise v.fault("mlp_ratio", f"must be above 0 and at most {MAX_RATIO}")
+    return int(hidden * ratio)
+
+
+def _qwen2_vl(v: Fields, text: Fields) -> Projector:
+    """Its `hidden_size` is the width it projects to."""
+    _two_frames(v)
+    t = _Tower(v, "depth", "embed_dim", "num_heads")
+    merge, width = v.whole("spatial_merge_size", 1, 16), _times_wider(v, t.hidden)
+    t.patches(2, False)
+    for i in range(t.layers):
+        t.block(i, width, False, True, True)
+    t.norm("v.post_ln", t.hidden, True)
+    t.merger(t.hidden * merge * merge, v.whole("hidden_size"))
+    return t.done("qwen2vl_merger", merge)
+
+
+def _qwen25_vl(v: Fields, text: Fields) -> Projector:
+    _two_frames(v)
+    t = _Tower(v, "depth", "hidden_size", "num_heads")
+    merge = v.whole("spatial_merge_size", 1, 16)
+    t.patches(2, False)
+    for i in range(t.layers):
+        t.block(i, v.whole("intermediate_size"), True, True, False)
+    t.norm("v.post_ln", t.hidden, False)
+    t.merger(t.hidden * merge * merge, v.whole("out_hidden_size"))
+    return t.done("qwen2.5vl_merger", merge)
+
+
+def _deep_places(v: Fields, layers: int) -> list[int]:
+    """Layers whose output joins the language model below its first layers."""
+    value = v.values.get("deepstack_visual_indexes")
+    return v.wholes(
+        "deepstack_visual_indexes", len(value) if isinstance(value, list) else -1, 0, layers - 1
+    )
+
+
+def _qwen3_vl(v: Fields, text: Fields) -> Projector:
+    _two_frames(v)
+    t = _Tower(v, "depth", "hidden_size", "num_heads")
+    merge, out = v.whole("spatial_merge_size", 1, 16), v.whole("out_hidden_size")
+    joined = t.hidden * merge * merge
+    t.patches(2, True)
+    t.tensors.append(matrix("v.position_embd.weight", t.hidden, v.whole("num_position_embeddings")))
+    for i in range(t.layers):
+        t.block(i, v.whole("intermediate_size"), False, True, True)
+    for i in _deep_places(v, t.layers):
+        t.norm(f"v.deepstack.{i}.norm", joined, True)
+        t.line(f"v.deepstack.{i}.fc1", joined, joined, True)
+        t.line(f"v.deepstack.{i}.fc2", joined, out, True)
+    t.norm("v.post_ln", t.hidden, True)
+    t.merger(joined, out)
+    return t.done("qwen3vl_merger", merge)
+
+
+def _gemma3(v: Fields, text: Fields) -> Projector:
+    """SigLIP; pictures are always 256 tokens, so patches are pooled, not merged."""
+    t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
+    side = v.whole("image_size") // t.patch
+    t.patches(1, True)
+    t.tensors.append(matrix("v.position_embd.weight", t.hidden, side * side))
+    for i in range(t.layers):
+        t.block(i, v.whole("intermediate_size"), False, True, True)
+    t.norm("v.post_ln", t.hidden, True)
+    t.tensors.append(matrix("mm.input_projection.weight", t.hidden, text.whole("hidden_size")))
+    t.norm("mm.soft_emb_norm", t.hidden, False)
+    return t.done("gemma3", max(1, side // 16))
+
+
+def _mistral3(v: Fields, text: Fields) -> Projector:
+    """Pixtral's tower, and a merger of patches before the projector."""
+    if v.text("model_type") != "pixtral":
+        raise v.fault("model_type", f"'{v.text('model_type')}' is not supported yet")
+    t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
+    merge, out = text.whole("spatial_merge_size", 1, 16), text.whole("hidden_size")
+    bias = text.flag_or("multimodal_projector_bias", False)
+    t.patches(1, False)
+    t.norm("v.pre_ln", t.hidden, False)
+    for i in range(t.layers):
+        t.block(i, v.whole("intermediate_size"), True, False, False)
+    t.norm("mm.input_norm", t.hidden, False)
+    t.line("mm.patch_merger", t.hidden * merge * merge, t.hidden, False)
+    t.line("mm.1", t.hidden, out, bias)
+    t.line("mm.2", out, out, bias)
+    return t.done("pixtral", merge)
+
+
+# By the model_type of the whole card.
+_KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
+    "qwen2_vl": _qwen2_vl,
+    "qwen2_5_vl": _qwen25_vl,
+    "qwen3_vl": _qwen3_vl,
+    "qwen3_vl_moe": _qwen3_vl,
+    "qwen3_5": _qwen3_vl,
+    "qwen3_5_moe": _qwen3_vl,
+    "gemma3": _gemma3,
+    "mistral3": _mistral3,
+}
+
+
+def projector_from_config(card: dict[str, object]) -> Projector | None:
+    """The projector of a card, None when it has none; CardError for one we cannot describe."""
+    fields = Fields(card)
+    if not fields.has("vision_config"):
+        return None
+    v = fields.nested("vision_config")
+    model_type = fields.text("model_type")
+    kind = _KINDS.get(model_type)
+    if kind is None:
+        raise v.fault("model_type", f"the projector of '{model_type}' is not supported yet")
+    merged: dict[str, object] = dict(card)
+    if fields.has("text_config"):
+        merged.update(fields.nested("text_config").values)
+    return kind(v, Fields(merged))

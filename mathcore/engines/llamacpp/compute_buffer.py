@@ -1,0 +1,326 @@
+"""Scratch memory of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
+
+Layers are told apart by the tensors they have. Equal to the byte on recorded contexts of dense,
+expert, latent and hybrid models (docs/accuracy.md); what a tensor name cannot tell is listed here.
+"""
+
+from typing import final
+
+from mathcore.engines.llamacpp.allocator import Graph
+from mathcore.engines.llamacpp.graph import (
+    F32,
+    Block,
+    Builder,
+    Inputs,
+    attention,
+    experts,
+    feed_forward,
+)
+from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
+from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_near
+from mathcore.engines.llamacpp.graph_latent import Folded, folded_attention, latent_attention
+from mathcore.engines.llamacpp.graph_recurrent import remember
+from mathcore.engines.llamacpp.graph_sparse import BlockInputs, block_attention
+from mathcore.model.spec import Layer
+
+# The rows whose logits are wanted are picked after the last layer, not inside it.
+LATE_ROWS = (
+    "bailingmoe3", "cohere2moe", "deepseek4", "gemma4", "glm4moe", "gpt-oss", "hy-v3", "mimo2",
+    "nemotron_h", "nemotron_h_moe", "phi3", "qwen35", "qwen35moe", "qwen3next", "step35",
+)  # fmt: skip
+# These take no batch of tokens and embeddings mixed (llama-arch.cpp).
+NOT_MIXED = ("cogvlm", "deepseek4", "granite-switch")
+NO_ROPE = (
+    "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
+    "nemotron_h_moe", "starcoder",
+)  # fmt: skip
+NEAR_ROPE = ("cohere2",)  # only their sliding layers turn Q and K
+SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
+# Sums whose first term is the residual: an operation takes the place of its first free source.
+RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
+INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
+# Attention and feed-forward side by side, summed before the residual.
+SIDES_FIRST = ("gptj", "gptneox", "phi2")
+
+
+def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: int) -> Inputs:
+    graph, tokens = b.graph, b.tokens
+    mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
+    values = graph.leaf(8 * tokens * (1 if batch.flash else plan.value_most))
+    given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
+    if head_dim > 0 and head_dim % 64 == 0:
+        side = 64
+        while head_dim % (2 * side) == 0:
+            side *= 2
+        if batch.turned_k:
+            given.turn_k = graph.leaf(side * side * F32)
+        if batch.turned_v:
+            given.turn_v = graph.leaf(64 * 64 * F32)
+    return given
+
+
+def _index_inputs(b: Builder, plan: ComputePlan, batch: Batch) -> Inputs:
+    graph = b.graph
+    side = max(block.layer.index_elements for block in plan.blocks)
+    if side == 0:
+        return Inputs(0, -1, -1, -1)
+    mask = graph.leaf(batch.cells * b.tokens * 2)
+    index = Inputs(batch.cells, mask, graph.leaf(8 * b.tokens), -1)
+    index.turn_k = graph.leaf(side * side * F32)
+    return index
+
+
+def _mixture(b: Builder, block: Block, x: int) -> int:
+    """Experts, with the shared ones beside them."""
+    graph = b.graph
+    if block.has("ffn_latent_down.weight"):
+        wide = block.width("ffn_latent_down.weight")
+        low = b.f32(wide, [x])
+        out = experts(b, block, low, b.f32(block.layer.experts, [x]), wide)
+        out = b.f32(b.hidden, [out])
+    else:
+        out = experts(b, block, x)
+    if block.has("ffn_up_shexp.weight"):
+        shared = feed_forward(b, block, x, "_shexp")
+        if block.has("ffn_gate_inp_shexp.weight"):
+            shared = graph.over(graph.size[shared], [shared, b.same(b.f32(1, [x]))])
+        out = b.add(out, shared)
+    return out
+
+
+def _both(b: Builder, block: Block, inside: int) -> int:
+    """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
+    dense = b.norm(feed_forward(b, block, b.norm(inside)))
+    own = b.norm(inside)
+    logits = b.f32(block.layer.experts, [b.same(b.same(b.same(inside)))])
+    mixed = b.norm(experts(b, block, own, logits))
+    return b.add(dense, mixed)
+
+
+def _inner(b: Builder, block: Block, inside: int) -> int:
+    """What follows attention, before its residual."""
+    if block.has("ffn_gate_inp.weight") and block.has("ffn_up.weight"):
+        out = _both(b, block, inside)
+    else:
+        named = block.has("ffn_norm.weight") or block.has("attn_output_norm.weight")
+        pre = named or (block.has("post_attention_norm.weight") and block.has("attn_norm.weight"))
+        cur = b.norm(inside, block.has("ffn_norm.bias")) if pre else inside
+        mixed = block.has("ffn_gate_inp.weight")
+        out = _mixture(b, block, cur) if mixed else feed_forward(b, block, cur)
+    return b.norm(out) if block.has("post_ffw_norm.weight") else out
+
+
+def _has_inner(block: Block) -> bool:
+    return block.has("ffn_up.weight") or block.has("ffn_gate_inp.weight")
+
+
+def _parallel(block: Block) -> bool:
+    """Attention and feed-forward read the same norm."""
+    return (
+        block.has("attn_norm.weight") and _has_inner(block) and not block.has("ffn_norm.weight")
+        and not block.has("post_attention_norm.weight")
+        and not block.has("attn_output_norm.weight")
+    )  # fmt: skip
+
+
+@final
+class Assembly:
+    """The layers put one after another."""
+
+    __slots__ = (
+        "b", "blocks", "buckets", "chosen", "cross_mask", "encoded", "folds", "full", "index",
+        "late",
+        "mixed", "near", "plan", "rows", "separate",
+    )  # fmt: skip
+
+    def __init__(self, plan: ComputePlan, batch: Batch) -> None:
+        b = Builder(batch.tokens, plan.hidden)
+        self.b = b
+        self.plan = plan
+        self.rows = batch.rows
+        self.chosen = -1
+        self.folds: dict[int, Folded] = {}
+        self.blocks: BlockInputs | None = None
+        self.separate = batch.flash and batch.streams == batch.sequences
+        self.late = plan.architecture in LATE_ROWS and not batch.mixed
+        b.layer_norm = plan.layer_norm
+        b.rope = plan.architecture not in NO_ROPE
+        b.scale_q = plan.architecture in SCALED_QUERY
+        b.flash = batch.flash
+        b.sequences = batch.sequences
+        b.streams = batch.streams
+        b.value_bytes = batch.value_bytes
+        self.mixed = batch.mixed and plan.architecture not in NOT_MIXED
+        b.fused = batch.from_file
+        b.value_first = not any(is_near(block.layer) for block in plan.blocks)
+        b.positions = b.graph.leaf(F32 * batch.tokens)
+        b.wanted = b.graph.leaf(F32 * batch.rows)
+        b.copies = b.graph.leaf(F32 * batch.sequences)
+        self.buckets = b.graph.leaf(batch.cells * batch.tokens * F32)
+        self.encoded = b.graph.leaf(plan.trained * plan.hidden * F32)
+        mask_number = 2 if batch.flash else F32
+        self.cross_mask = b.graph.leaf(plan.trained * batch.tokens * mask_number)
+        self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
+        self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
+        self.index = _index_inputs(b, plan, batch)
+
+    def folded_by(self, layer: Layer) -> Folded:
+        """What all layers that fold as many tokens share."""
+        found = self.folds.get(layer.ratio)
+        if found is None:
+            found = Folded(self.b, self.full.cells, layer.ratio, layer.index_elements)
+            self.folds[layer.ratio] = found
+        return found
+
+    def attend(self, block: Block, x: int) -> int:
+        """The layer's mixing of tokens: attention, a state, or both."""
+        b, layer = self.b, block.layer
+        if layer.kind == "latent":
+            out, self.chosen = latent_attention(b, block, x, self.full, self.index, self.chosen)
+            return out
+        if layer.kind == "none":
+            return remember(b, block, x)
+        if layer.ratio > 0:
+            return folded_attention(b, block, x, self.near, self.folded_by(layer))
+        if layer.cross:
+            return biased_attention(b, block, x, self.full, self.buckets)
+        # llama.cpp picks blocks only with flash attention and streams of their own.
+        if block.has("indexer.q_proj.weight") and self.separate:
+            if self.blocks is None:
+                self.blocks = BlockInputs(b, self.full)
+            return block_attention(b, block, x, self.full, self.blocks)
+        if self.plan.architecture in NEAR_ROPE:
+            b.rope = is_near(layer)
+        return attention(b, block, x, self.near if is_near(layer) else self.full)
+
+    def narrow(self, x: int) -> int:
+        """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""
+        mixes = self.b.f32(self.plan.streams, [self.b.same(self.b.graph.view(x))])
+        return self.b.f32(self.plan.hidden, [x, mixes])
+
+    def widen(self, out: int, x: int) -> int:
+        """A sub-layer's result spread over all streams again."""
+        return self.b.graph.node(self.b.graph.size[x], [out, x])
+
+    def streamed(self, block: Block, x: int, last: bool) -> int:
+        """A layer of a model whose residual has several streams (DeepSeek V4)."""
+        b = self.b
+        x = self.widen(self.attend(block, b.norm(self.narrow(x))), x)
+        if last and not self.late:
+            x = b.pick(x, self.rows)
+            b.tokens = self.rows
+        return self.widen(_inner(b, block, self.narrow(x)), x)
+
+    def layer(self, block: Block, x: int, last: bool) -> int:
+        b, residual = self.b, x
+        if self.plan.streams > 1:
+            return self.streamed(block, x, last)
+        normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
+        lone = block.layer.kind == "none" and block.layer.state is None
+        if lone:
+            out = _mixture(b, block, normed) if block.has("ffn_gate_inp.weight") else (
+                feed_forward(b, block, normed)
+            )  # fmt: skip
+            return b.add(out, residual)
+        if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
+            return b.add(_inner(b, block, x), x) if _has_inner(block) else x
+        cur = self.attend(block, normed)
+        if block.layer.cross:
+            residual = b.add(cur, residual)
+            cur = cross_attention(
+                b, block, b.norm(residual), self.encoded, self.cross_mask, self.plan.trained
+            )
+        parallel = _parallel(block)
+        if block.layer.kind != "none" and block.layer.state is not None:
+            # Falcon-H1: attention and state side by side, summed before rows are picked.
+            inside = b.add(b.add(cur, remember(b, block, b.norm(x))), residual)
+            if last:
+                inside = b.pick(inside, self.rows)
+                b.tokens = self.rows
+            return b.add(_inner(b, block, inside), inside)
+        if last and not self.late:
+            cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
+            if parallel:
+                normed = b.pick(normed, self.rows)
+            b.tokens = self.rows
+        if not _has_inner(block):
+            return b.add(cur, residual)
+        if parallel:
+            mixed = block.has("ffn_gate_inp.weight")
+            out = _mixture(b, block, normed) if mixed else feed_forward(b, block, normed)
+            if self.plan.architecture in SIDES_FIRST:
+                return b.add(b.add(cur, out), residual)
+            return b.add(b.add(out, residual), cur)
+        if block.has("post_attention_norm.weight") and (
+            block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
+        ):
+            cur = b.norm(cur)
+        first = self.plan.architecture in RESIDUAL_FIRST
+        inside = b.add(residual, cur) if first else b.add(cur, residual)
+        out = _inner(b, block, inside)
+        first = self.plan.architecture in INNER_RESIDUAL_FIRST
+        return b.add(inside, out) if first else b.add(out, inside)
+
+    def start(self) -> int:
+        """Embeddings: from tokens, with room for ones handed in."""
+        b, plan, graph = self.b, self.plan, self.b.graph
+        x = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+        graph.expand(x)
+        mixed = -1
+        if self.mixed:
+            mixed = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+            graph.expand(mixed)
+        wide = plan.inputs_width * b.tokens * F32
+        if plan.inputs_width != plan.hidden:
+            x = b.f32(plan.inputs_width, [x])
+            mixed = b.f32(plan.inputs_width, [mixed]) if self.mixed else mixed
+        graph.expand(x)
+        graph.expand(graph.leaf(wide, kept=True))
+        if self.mixed:
+            # Tokens written among embeddings handed in: laid out in every graph, used in few.
+            slots, given = graph.leaf(8 * b.tokens), graph.leaf(wide)
+            copy = graph.node(wide, [given])
+            graph.expand(graph.view_of(copy, [mixed, slots, copy]))
+        if plan.inputs_width != plan.hidden:
+            x = b.part(x, plan.hidden)
+        if "position_embd.weight" in plan.names:
+            x = b.add(x, b.f32(plan.hidden, [b.positions]))
+        return x
+
+    def finish(self, x: int) -> Graph:
+        b, bias = self.b, "output_norm.bias" in self.plan.names
+        if self.plan.streams > 1:
+            x = self.narrow(x)
+        first = self.plan.architecture == "gpt-oss"  # picks, then norms
+        if self.late and first:
+            b.graph.kept[x] = True  # for a draft model that may read it
+            x = b.pick(x, self.rows)
+        x = b.norm(x, bias)
+        if self.late and not first:
+            b.graph.kept[x] = True
+            x = b.pick(x, self.rows)
+        b.tokens = self.rows
+        logits = b.f32(self.plan.vocab, [x])
+        b.graph.kept[logits] = True
+        b.graph.expand(logits)
+        return b.graph
+
+
+def scratch_graph(plan: ComputePlan, batch: Batch) -> Graph:
+    """The whole graph, ready to be laid out."""
+    made = Assembly(plan, batch)
+    x = made.start()
+    deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
+    embedded = x
+    if plan.streams > 1:
+        x = made.b.f32(plan.streams * plan.hidden, [x])
+    for i, block in enumerate(plan.blocks):
+        x = made.layer(block, x, i == last)
+        if i < deep:
+            x = made.b.add(x, made.b.part(embedded, plan.hidden))
+    return made.finish(x)
+
+
+def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
+    """Bytes of the compute buffer, all layers on one backend."""
+    return scratch_graph(plan, batch).peak_bytes()

@@ -1,0 +1,282 @@
+"""The blocks llama.cpp's graphs are made of, as tensors of a `Graph`: sizes and order, no numbers.
+
+What a block is made of, and in which order, follows llama-graph.cpp (llama.cpp 0.5).
+"""
+
+from typing import final
+
+from mathcore.engines.llamacpp.allocator import Graph
+from mathcore.model.spec import Layer
+
+F32 = 4
+
+
+@final
+class Block:
+    """One layer as its graph sees it: the layer, and rows of its tensors named without "blk.N."."""
+
+    __slots__ = ("layer", "rows")
+
+    def __init__(self, layer: Layer, rows: dict[str, int]) -> None:
+        self.layer = layer
+        self.rows = rows
+
+    def has(self, name: str) -> bool:
+        return name in self.rows
+
+    def width(self, name: str) -> int:
+        """Rows of a weight, of one expert: numbers per token it puts out; 0 without it."""
+        return self.rows.get(name, 0)
+
+
+@final
+class Inputs:
+    """What one kind of cache is given with each batch: where to write, what may be read."""
+
+    __slots__ = ("cells", "key_index", "mask", "turn_k", "turn_v", "value_index")
+
+    def __init__(self, cells: int, mask: int, key_index: int, value_index: int) -> None:
+        self.cells = cells
+        self.mask = mask
+        self.key_index = key_index
+        self.value_index = value_index
+        self.turn_k = -1  # Hadamard matrices of a quantised cache
+        self.turn_v = -1
+
+
+@final
+class Builder:
+    """A graph under construction, and the sizes all its blocks share."""
+
+    __slots__ = (
+        "copies", "flash", "fused", "graph", "hidden", "layer_norm", "positions", "rope", "scale_q",
+        "sequences", "streams", "tokens", "value_bytes", "value_first", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, tokens: int, hidden: int) -> None:
+        self.graph = Graph()
+        self.tokens = tokens  # of one micro batch; later only those whose logits are wanted
+        self.hidden = hidden
+        self.sequences = 1
+        self.streams = 1
+        self.value_bytes = 2  # of one cached number
+        self.value_first = True  # values are stored before keys, except beside a sliding window
+        self.flash = True
+        self.fused = True  # Q, K and V in one matrix stay together
+        self.layer_norm = False
+        self.rope = True
+        self.scale_q = False
+        self.positions = -1
+        self.wanted = -1  # numbers of the rows whose logits are wanted
+        self.copies = -1  # which recurrent state each sequence reads
+
+    def is_fused(self, block: Block) -> bool:
+        return self.fused and block.has("attn_qkv.weight")
+
+    def f32(self, width: int, sources: list[int]) -> int:
+        """`width` numbers per token."""
+        return self.graph.node(width * self.tokens * F32, sources)
+
+    def same(self, source: int) -> int:
+        """An element-wise operation, in place where possible."""
+        return self.graph.over(self.graph.size[source], [source])
+
+    def add(self, first: int, second: int) -> int:
+        return self.graph.over(self.graph.size[first], [first, second])
+
+    def part(self, of: int, width: int) -> int:
+        """`width` of each token's numbers."""
+        return self.graph.view(of, width * self.tokens * F32)
+
+    def copy(self, of: int) -> int:
+        """A view written out in a row."""
+        return self.graph.node(self.graph.size[of], [of])
+
+    def norm(self, source: int, bias: bool = False) -> int:
+        """RMS norm works in place, layer norm does not; then the weight, then the bias."""
+        first = self.copy(source) if self.layer_norm else self.same(source)
+        done = self.same(first)
+        return self.same(done) if bias else done
+
+    def turned(self, source: int, matrix: int) -> int:
+        """Keys, values or queries turned by a quantised cache's matrix."""
+        if matrix < 0:
+            return source
+        graph = self.graph
+        return graph.view(graph.node(graph.size[source], [matrix, graph.view(source)]))
+
+    def pick(self, source: int, rows: int) -> int:
+        """Only the rows whose logits are wanted."""
+        size = self.graph.size[source] // self.tokens * rows
+        return self.graph.node(size, [source, self.wanted])
+
+
+def store(b: Builder, what: int, index: int) -> None:
+    """Writes this batch's keys or values into the cache."""
+    b.graph.expand(b.graph.sink([b.graph.view(what, b.graph.size[what]), index]))
+
+
+def attend(b: Builder, q: int, heads: int, v_dim: int, given: Inputs, values: list[int]) -> int:
+    """Attention of a query over the cache; `values` is what an unfused one must copy first."""
+    graph = b.graph
+    q = graph.view(graph.view(q, graph.size[q]), graph.size[q])
+    if b.flash:
+        return b.f32(heads * v_dim, [q, given.mask])
+    scores = b.f32(heads * given.cells, [q])
+    scores = graph.over(graph.size[scores], [scores, given.mask])
+    return b.f32(heads * v_dim, [*values, scores])
+
+
+def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
+    """Query, key and value as projected: three tensors, or three views of a fused one."""
+    layer = block.layer
+    q_width = layer.heads * layer.head_dim
+    if b.is_fused(block):
+        fused = b.f32(block.width("attn_qkv.weight"), [x])
+        if block.has("attn_qkv.bias"):
+            fused = b.same(fused)
+        return (
+            b.part(fused, q_width), b.part(fused, layer.k_elements), b.part(fused, layer.v_elements)
+        )  # fmt: skip
+    q, k, v = b.f32(q_width, [x]), b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
+    if block.has("attn_q.bias") or block.has("attn_qkv.bias"):
+        q, k, v = b.same(q), b.same(k), b.same(v)
+    return q, k, v
+
+
+def rope(b: Builder, source: int) -> int:
+    return b.graph.over(b.graph.size[source], [source, b.positions])
+
+
+def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
+    """Q, K and V as attention reads and stores them, and a gate for its output or -1."""
+    graph, layer = b.graph, block.layer
+    wide_q = layer.heads * layer.head_dim
+    gate = -1
+    if block.width("attn_q.weight") == 2 * wide_q:
+        full = b.f32(2 * wide_q, [x])
+        q, gate = b.part(full, wide_q), b.copy(b.part(full, wide_q))
+        k, v = b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
+    else:
+        q, k, v = queries(b, block, x)
+    normed = block.has("attn_q_norm.weight")
+    # Heads are a reshape; a norm over the whole width comes before it, one over each head after.
+    wide = block.width("attn_q_norm.weight") > layer.head_dim
+    if normed and wide:
+        q, k = b.norm(q), b.norm(k)
+    if not b.is_fused(block):
+        q = graph.view(q) if gate < 0 else q
+        k, v = graph.view(k), graph.view(v)
+    if normed and not wide:
+        q, k = b.norm(q), b.norm(k)
+    if b.rope:
+        q, k = rope(b, q), rope(b, k)
+    if b.scale_q:
+        q = b.same(q)
+    q = b.turned(q, given.turn_k)
+    return q, b.turned(k, given.turn_k), b.turned(v, given.turn_v), gate
+
+
+def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
+    """Computes the three and writes keys and values into the cache."""
+    b.graph.expand(q)
+    b.graph.expand(v if b.value_first else k)
+    b.graph.expand(k if b.value_first else v)
+    store(b, k, given.key_index)
+    store(b, v, given.value_index)
+
+
+def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
+    """Projections, norms and rope, the cache, attention, the output projection."""
+    graph, layer = b.graph, block.layer
+    q, k, v, gate = turned_heads(b, block, x, given)
+    if layer.reads < 0:
+        keep(b, q, k, v, given)
+    graph.expand(q)
+    out = attend(b, q, layer.heads, layer.v_head_dim, given, [])
+    if not b.flash:
+        out = b.copy(graph.view(out, graph.size[out]))
+    out = graph.view(out)
+    graph.expand(out)
+    out = b.turned(out, given.turn_v)
+    if gate >= 0:
+        out = b.add(out, b.same(gate))
+    out = b.f32(b.hidden, [out])
+    return b.same(out) if block.has("attn_output.bias") else out
+
+
+def feed_forward(b: Builder, block: Block, x: int, kind: str = "") -> int:
+    """The dense layer, or with `kind` "_shexp" the shared experts."""
+    up_width = block.width(f"ffn_up{kind}.weight")
+    up = b.f32(up_width, [x])
+    if block.has(f"ffn_up{kind}.bias"):
+        up = b.same(up)
+    if block.has(f"ffn_gate{kind}.weight"):
+        gate = b.f32(up_width, [x])
+        if block.has(f"ffn_gate{kind}.bias"):
+            gate = b.same(gate)
+        inside = b.f32(up_width, [gate, up])
+    elif up_width == 2 * block.layer.feed_forward and not kind:
+        inside = b.f32(block.layer.feed_forward, [up])  # gate and up in one matrix
+    else:
+        inside = b.same(up)
+    out = b.f32(b.hidden, [inside])
+    return b.same(out) if block.has(f"ffn_down{kind}.bias") else out
+
+
+def routing(b: Builder, block: Block, logits: int) -> tuple[int, int]:
+    """Which experts each token goes to, and their weights."""
+    graph, used = b.graph, block.layer.experts_used
+    if block.has("ffn_gate_inp.bias"):
+        logits = b.same(logits)
+    probs = b.same(logits)
+    chosen_by = probs
+    if block.has("exp_probs_b.bias"):
+        chosen_by = b.same(probs)
+    chosen = b.part(b.f32(block.layer.experts, [chosen_by]), used)
+    weights = b.f32(used, [graph.view(probs), chosen])
+    weights = graph.view(weights)
+    total = b.same(b.f32(1, [weights]))
+    weights = graph.view(graph.over(graph.size[weights], [weights, total]))
+    graph.expand(weights)
+    return chosen, weights
+
+
+def experts(b: Builder, block: Block, x: int, logits: int = -1, wide: int = 0) -> int:
+    """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
+    graph, layer = b.graph, block.layer
+    wide = wide if wide else b.hidden
+    used, inner = layer.experts_used, layer.expert_feed_forward
+    if logits < 0:
+        logits = b.f32(layer.experts, [x])
+    chosen, weights = routing(b, block, logits)
+    x = graph.view(x)
+    if block.has("ffn_gate_up_exps.weight"):
+        both = b.f32(2 * inner * used, [x, chosen])
+        gate, up = b.part(both, inner * used), b.part(both, inner * used)
+        inside = b.f32(inner * used, [gate, up])
+    else:
+        up = b.f32(inner * used, [x, chosen])
+        if block.has("ffn_up_exps.bias"):
+            up = b.same(up)
+        if block.has("ffn_gate_exps.weight"):
+            gate = b.f32(inner * used, [x, chosen])
+            if block.has("ffn_gate_exps.bias"):
+                gate = b.same(gate)
+            inside = b.f32(inner * used, [gate, up])
+        else:
+            inside = b.same(b.same(up))
+    out = b.f32(wide * used, [inside, chosen])
+    if block.has("ffn_down_exps.bias"):
+        out = b.same(out)
+    out = graph.over(graph.size[out], [out, weights])
+    graph.expand(out)
+    parts: list[int] = []
+    for _ in range(used):
+        parts.append(b.part(out, wide))
+        graph.expand(parts[-1])
+    total = parts[0]
+    for one in parts[1:]:
+        total = graph.over(wide * b.tokens * F32, [total, one])
+        graph.expand(total)
+    return b.copy(total) if used == 1 else total

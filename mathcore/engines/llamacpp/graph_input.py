@@ -1,0 +1,131 @@
+"""What a llama.cpp graph depends on: the model's layers, once, and the batch it is made for."""
+
+from typing import final
+
+from mathcore.engines.llamacpp.graph import Block
+from mathcore.model.spec import Layer, ModelSpec
+
+# Layer norm without a bias to show for it; elsewhere output_norm.bias tells.
+LAYER_NORM = ("command-r", "cohere2", "dbrx", "mpt", "olmo", "gptj")
+# Equal layers in a row reach a steady state; of longer runs this many are placed.
+REPEATS = 4
+LONGEST_PERIOD = 12
+
+
+@final
+class ComputePlan:
+    """A model's graph in the making: what does not depend on the context's shape."""
+
+    __slots__ = (
+        "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
+        "names", "near_dim", "streams", "trained", "value_most", "vocab",
+    )  # fmt: skip
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.architecture = spec.architecture
+        self.hidden = spec.hidden
+        self.vocab = spec.vocab
+        self.names = {tensor.name for tensor in spec.tensors if tensor.layer < 0}
+        bias = "output_norm.bias" in self.names
+        self.layer_norm = bias or spec.architecture in LAYER_NORM
+        count = len(spec.layers) - spec.draft_layers
+        blocks = blocks_of(spec, count)
+        self.value_most = max((block.layer.v_elements for block in blocks), default=0)
+        self.head_dim = _head_dim(blocks, False)
+        self.near_dim = _head_dim(blocks, True)
+        self.blocks = shortened(blocks)
+        self.trained = spec.context_length
+        self.streams = _streams(blocks, spec.hidden)
+        # Vision models with deep stacks hand in their picture beside every embedding.
+        self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
+
+
+def _head_dim(blocks: list[Block], near: bool) -> int:
+    """Head size of the layers of one cache; 0 when it has none."""
+    for block in blocks:
+        if block.layer.k_elements > 0 and is_near(block.layer) == near:
+            return block.layer.head_dim
+    return 0
+
+
+def _streams(blocks: list[Block], hidden: int) -> int:
+    """Streams of the residual: a hyper-connection reads them all at once."""
+    for block in blocks:
+        if block.has("hc_attn_fn.columns"):
+            return block.width("hc_attn_fn.columns") // hidden
+    return 1
+
+
+def _deep_stacks(spec: ModelSpec) -> int:
+    return 3 if spec.architecture in ("qwen3vl", "qwen3vlmoe") else 0
+
+
+def blocks_of(spec: ModelSpec, count: int) -> list[Block]:
+    """The first `count` layers with the rows of their tensors."""
+    rows: list[dict[str, int]] = [{} for _ in range(count)]
+    for tensor in spec.tensors:
+        if 0 <= tensor.layer < count:
+            if tensor.name.startswith("enc."):
+                continue  # another graph
+            base = tensor.name.removeprefix("dec.").split(".", 2)[2]
+            rows[tensor.layer][base] = (
+                tensor.columns if tensor.dims < 2 else tensor.rows // tensor.experts
+            )
+            if base in ("attn_output.weight", "hc_attn_fn.weight"):
+                rows[tensor.layer][base.replace("weight", "columns")] = tensor.columns
+    return [Block(spec.layers[i], rows[i]) for i in range(count)]
+
+
+def _equal(a: Block, b: Block) -> bool:
+    return a.layer == b.layer and a.rows == b.rows
+
+
+def shortened(blocks: list[Block]) -> list[Block]:
+    """The same layers with long repeats cut, an even number of periods at a time.
+
+    Even, because a layer's output may move between two places from one layer to the next.
+    """
+    if any("indexer.attn_q_b.weight" in block.rows for block in blocks):
+        return blocks  # each of them keeps an input of its own
+    out = blocks
+    for period in range(1, LONGEST_PERIOD + 1):
+        kept: list[Block] = []
+        run = 0
+        for i, block in enumerate(out):
+            same = i >= period and _equal(block, out[i - period])
+            run = run + 1 if same else 0
+            kept.append(block)
+            if run >= (REPEATS + 2) * period:
+                del kept[len(kept) - 2 * period :]
+                run -= 2 * period
+        out = kept
+    return out
+
+
+@final
+class Batch:
+    """The part of a context's shape its graph depends on."""
+
+    __slots__ = (
+        "cells", "flash", "from_file", "mixed", "near_cells", "rows", "sequences", "streams",
+        "tokens", "turned_k", "turned_v", "value_bytes",
+    )  # fmt: skip
+
+    def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
+        self.tokens = tokens  # of one micro batch
+        self.rows = rows  # whose logits are wanted
+        self.cells = cells  # readable by one token
+        self.near_cells = near_cells  # of the sliding layers
+        self.sequences = 1
+        self.streams = 1
+        self.flash = True
+        self.turned_k = False  # quantised keys, values
+        self.turned_v = False
+        self.value_bytes = 2
+        self.from_file = True  # else made by the library itself: Q, K and V never fused
+        self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
+
+
+def is_near(layer: Layer) -> bool:
+    """A layer of the cache for windows."""
+    return layer.kind in ("sliding", "chunked")

@@ -1,0 +1,187 @@
+"""llama.cpp on several cards, or partly in host memory: bytes of every card and of the host.
+
+Which layer goes where follows llama-model.cpp: the last `gpu_layers` of the layers and the output
+layer, dealt to the cards in proportion to `split`; a layer's cache goes with it.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.engines.footprint import (
+    CPU_OVERHEAD_BYTES,
+    GPU_OVERHEAD_BYTES,
+    ContextShape,
+    Footprint,
+)
+from mathcore.engines.llamacpp.cache import kv_bytes, layer_cache_bytes, state_bytes
+from mathcore.engines.llamacpp.memory import (
+    compute_bytes,
+    host_scratch_bytes,
+    output_bytes,
+    plan_of,
+)
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.quant.weights import Weights
+
+ALL_LAYERS = -1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """What llama.cpp is told: -ngl, --n-cpu-moe and --tensor-split.
+
+    `split` has one share per card (their free bytes by default); one card needs none.
+    """
+
+    gpu_layers: int = ALL_LAYERS  # the output layer counts as one more
+    cpu_experts: int = 0  # layers, from the first, whose experts stay in host memory
+    split: tuple[int, ...] = (1,)
+
+
+def _bounds(count: int, placing: Placing) -> list[int]:
+    """Where each card's layers begin, and the end (`count` + 1: the output layer is one more).
+
+    Card c takes layer i when (i - first) x all shares lies below its cumulated share x taken.
+    """
+    wanted = count + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
+    taken = min(wanted, count + 1)
+    first = count + 1 - taken
+    total = sum(placing.split)
+    out, before = [first], 0
+    for share in placing.split:
+        before += share
+        out.append(first + (before * taken + total - 1) // total)
+    out[-1] = count + 1
+    return out
+
+
+def card_of(i: int, layers: int, placing: Placing) -> int:
+    """The card of layer i (`layers` = the output layer), -1 for host memory."""
+    bounds = _bounds(layers, placing)
+    if i < bounds[0]:
+        return -1
+    for card in range(len(placing.split)):
+        if i < bounds[card + 1]:
+            return card
+    return len(placing.split) - 1
+
+
+@final
+class Sums:
+    """Bytes of the first layers, added up once, so that any range of them costs a subtraction; and
+    what a card or the host holds beside layers."""
+
+    __slots__ = (
+        "caches", "experts", "host_scratch", "inside", "kept", "layers", "logits", "scratch",
+        "spec", "states", "weights", "weights_sum",
+    )  # fmt: skip
+
+    def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
+        plan = plan_of(spec)
+        caches = layer_cache_bytes(plan, shape)
+        self.spec = spec
+        self.weights = weights
+        self.layers = len(spec.layers)
+        self.weights_sum = [0]
+        self.experts = [0]
+        self.caches = [0]
+        for i in range(self.layers):
+            self.weights_sum.append(self.weights_sum[i] + weights.layer_bytes[i])
+            self.experts.append(self.experts[i] + weights.expert_bytes[i])
+            self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
+        self.inside = self.weights_sum[self.layers]
+        self.scratch = compute_bytes(spec, shape)
+        self.host_scratch = host_scratch_bytes(spec, shape)
+        self.logits = output_bytes(spec, shape)
+        self.states = state_bytes(plan, shape)
+        self.kept = kv_bytes(plan, shape) + self.states
+
+    def outside(self, on_card: bool) -> int:
+        """What lies in no layer and in no input table; a tied output is a copy on a card."""
+        size = self.weights.total_bytes - self.inside - self.weights.host_bytes
+        return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
+
+    def on_card(self, low: int, high: int, off: int) -> int:
+        """Bytes of layers low to high and their caches, without the experts of those below `off`.
+
+        The output layer counts as one more; a card without layers holds nothing.
+        """
+        if low >= high:
+            return 0
+        a, b = min(low, self.layers), min(high, self.layers)
+        moved = max(a, min(b, off))
+        size = self.weights_sum[b] - self.weights_sum[a] + self.caches[b] - self.caches[a]
+        size -= self.experts[moved] - self.experts[a]
+        if high > self.layers:
+            size += self.outside(True)
+        return size + self.scratch + GPU_OVERHEAD_BYTES
+
+    def on_host(self, gpu_layers: int, off: int) -> int:
+        """Bytes of host memory beside the cards."""
+        wanted = self.layers + 1 if gpu_layers == ALL_LAYERS else gpu_layers
+        first = max(0, self.layers + 1 - wanted)
+        below = min(first, self.layers)
+        moved = max(below, min(self.layers, off))
+        weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
+        if first > self.layers:
+            weights += self.outside(False)
+        caches = self.caches[below]
+        # States of layers in host memory are few; they are counted with its caches.
+        scratch = self.scratch if weights + caches > 0 else self.host_scratch
+        return weights + self.weights.host_bytes + caches + self.logits + scratch
+
+
+def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) -> int:
+    """Bytes the fullest card lacks of its share of `free`, as llama.cpp deals; 0 or less fits."""
+    count, total, before = sums.layers, 0, 0
+    for room in free:
+        total += room
+    if total <= 0:
+        raise CardError("split", "needs a share above 0 for at least one card")
+    wanted = count + 1 if gpu_layers == ALL_LAYERS else gpu_layers
+    taken = min(wanted, count + 1)
+    low = first = count + 1 - taken
+    worst = -max(free)
+    for i, room in enumerate(free):
+        before += room
+        high = first + (before * taken + total - 1) // total
+        if i == len(free) - 1:
+            high = count + 1
+        worst = max(worst, sums.on_card(low, high, off) - room)
+        low = high
+    return worst
+
+
+def placed_footprint(
+    spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing,
+    sums: Sums | None = None,
+) -> Footprint:  # fmt: skip
+    """Terms over all cards, bytes of each card in `cards`, and what host memory holds.
+
+    `sums` spares adding the layers up again for another placing of the same.
+    """
+    if not placing.split or min(placing.split) < 0 or max(placing.split) == 0:
+        raise CardError("split", "needs a share above 0 for at least one card")
+    if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
+        raise CardError("gpu_layers", "and cpu_experts must not be negative")
+    if sums is None:
+        sums = Sums(spec, weights, shape)
+    bounds = _bounds(sums.layers, placing)
+    off, count = placing.cpu_experts, sums.layers
+    cards: list[int] = []
+    held, used = 0, 0
+    for i in range(len(placing.split)):
+        size = sums.on_card(bounds[i], bounds[i + 1], off)
+        cards.append(size)
+        held += size
+        used += int(bounds[i] < bounds[i + 1])
+    caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
+    held -= used * (sums.scratch + GPU_OVERHEAD_BYTES) + caches
+    state = sums.states * caches // sums.kept if sums.kept > 0 else 0
+    return Footprint(
+        weights_bytes=held, kv_bytes=caches - state, state_bytes=state,
+        compute_bytes=sums.scratch * used, overhead_bytes=GPU_OVERHEAD_BYTES * used,
+        host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
+        card_bytes=max(cards), cards=tuple(cards),
+    )  # fmt: skip

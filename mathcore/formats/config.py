@@ -1,0 +1,63 @@
+"""Hugging Face config -> ModelSpec; refuses by field name what it cannot read.
+
+An absent field is filled only where the library itself defines its value; never guessed.
+"""
+
+from mathcore.convert.conversion import Conversion
+from mathcore.convert.defaults import with_defaults
+from mathcore.convert.registry import find_converter, find_draft_converter
+from mathcore.formats.gguf import spec_from_parts
+from mathcore.model.fields import Fields
+from mathcore.model.spec import CardError, ModelSpec
+
+# Where multimodal cards keep their language model; a speaking one keeps it in its thinker.
+_NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
+MAX_DEPTH = 4  # of configs in configs; real ones have two
+
+
+def _inner(card: dict[str, object]) -> dict[str, object] | None:
+    """The config inside this one, if there is one."""
+    for place in _NESTED:
+        nested = card.get(place)
+        if nested is None:
+            continue
+        if not isinstance(nested, dict):
+            raise CardError(place, "is not an object")
+        return {str(key): value for key, value in nested.items()}
+    return None
+
+
+def flatten(card: dict[str, object]) -> dict[str, object]:
+    """The language model of a nested config, its own fields and its class's defaults first."""
+    found = dict(card)
+    for _ in range(MAX_DEPTH):
+        nested = _inner(found)
+        if nested is None:
+            return found
+        for place in _NESTED:
+            found.pop(place, None)
+        found.update(with_defaults(nested))
+    raise CardError("text_config", f"is nested more than {MAX_DEPTH} deep")
+
+
+def convert(card: dict[str, object], draft: bool = False) -> Conversion:
+    """What llama.cpp's converter would write for this config; CardError names the field.
+
+    `draft`: with the layers it can draft with, which a context without drafting does not use.
+    """
+    fields = Fields(flatten(card))
+    model_type = fields.text("model_type")
+    converter = find_draft_converter(model_type) if draft else None
+    if converter is None:
+        converter = find_converter(model_type)
+    if converter is None:
+        raise CardError("model_type", f"'{model_type}' is not supported yet")
+    return converter(fields)
+
+
+def spec_from_config(
+    card: dict[str, object], name: str, source: str = "", draft: bool = False
+) -> ModelSpec:
+    """A model from its config.json; CardError names the field that stops us."""
+    found = convert(card, draft)
+    return spec_from_parts(found.metadata, found.tensors, name, source)

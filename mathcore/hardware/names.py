@@ -1,0 +1,292 @@
+"""Known accelerators and processors: what their makers say, what drivers leave usable, and names.
+
+Names match forgivingly: a driver's, a cloud's and a person's spelling mean the same row. A fact
+nobody published is 0, never guessed.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.hardware.nvidia import ROWS as NVIDIA
+from mathcore.hardware.other import ACCELERATORS, AMD, APPLE, PROCESSORS
+from mathcore.units import GIB
+
+# name | memory kind | architecture | GiB it is sold with | GB/s | shader fp32 TFLOPS | dense fp16 |
+# dense fp8 | dense fp4 | dense int8 | watts | GB/s to the next card, per direction | (unused) |
+# sources. Sources:
+# aic: ai-dynamo/aiconfigurator systems/*.yaml; llmfit: AlexsJones/llmfit hardware.rs;
+# wiki: Wikipedia tables via voidful/gpu-info-api; hf: huggingface.js tasks/src/hardware.ts;
+# la: cli99/llm-analysis gpu_configs; lv: hahnyuan/LLM-Viewer; genz: GenZ-LLM-Analyzer;
+# spec: the maker's published specification, entered by hand and not compared with a stored copy.
+TERA = 1_000_000_000_000
+GIGA = 1_000_000_000
+
+# Bytes drivers were seen to report as total. apron: detected on rented pods,
+# kv-budget-residuals.md; metal: recorded recommendedMaxWorkingSetSize.
+_USABLE: dict[str, int] = {
+    "RTX 4090": 25_250_627_584, "RTX A6000": 50_899_648_512, "L4": 23_659_151_360,
+    "A100 80GB": 85_093_777_408, "A100 PCIe 80GB": 85_093_777_408,
+    "A100 SXM 80GB": 85_093_777_408, "H100": 85_017_493_504, "H100 SXM": 85_017_493_504,
+    "Apple M1 Max": 51_539_607_552, "Apple M2 Ultra": 154_618_822_656,
+}  # fmt: skip
+
+# A model name longer than this is no model name.
+MAX_NAME = 120
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuFacts:
+    """One device. Rates are dense, per second; `usable_bytes` is what a driver was seen to report.
+
+    `flops` is fp16 with fp32 accumulation, `shader_flops` fp32 without matrix units.
+    """
+
+    name: str
+    kind: str  # "gpu" | "apple" | "cpu"
+    memory_kind: str  # "gddr" | "hbm" | "apple" | "unified" | "ddr"
+    arch: str
+    memory_bytes: int  # of the largest version sold
+    memory_options: tuple[int, ...]  # GiB
+    bandwidth_bytes_per_s: int
+    shader_flops: int
+    flops: int
+    fp8_flops: int
+    fp4_flops: int
+    int8_ops: int
+    watts: int
+    link_bytes_per_s: int  # to the next card, one direction; 0 = over PCIe
+    usable_bytes: int
+    source: str
+
+
+def _rate(text: str, unit: int) -> int:
+    return int(float(text) * 1000.0 + 0.5) * (unit // 1000) if text else 0
+
+
+def _fact(row: str) -> GpuFacts:
+    part = row.split("|")
+    memory_kind = part[1]
+    sizes = [int(size) for size in part[3].split(",")]
+    kind = {"apple": "apple", "ddr": "cpu"}.get(memory_kind, "gpu")
+    return GpuFacts(
+        name=part[0], kind=kind, memory_kind=memory_kind, arch=part[2],
+        memory_bytes=sizes[-1] * GIB, memory_options=tuple(sizes),
+        bandwidth_bytes_per_s=_rate(part[4], GIGA), shader_flops=_rate(part[5], TERA),
+        flops=_rate(part[6], TERA), fp8_flops=_rate(part[7], TERA),
+        fp4_flops=_rate(part[8], TERA), int8_ops=_rate(part[9], TERA), watts=int(part[10]),
+        link_bytes_per_s=_rate(part[11], GIGA), usable_bytes=_USABLE.get(part[0], 0),
+        source=part[12],
+    )  # fmt: skip
+
+
+def _facts(text: str) -> list[GpuFacts]:
+    return [_fact(row) for row in text.strip().splitlines()]
+
+
+GPUS: tuple[GpuFacts, ...] = tuple(
+    _facts(NVIDIA) + _facts(AMD) + _facts(APPLE) + _facts(ACCELERATORS)
+)
+CPUS: tuple[GpuFacts, ...] = tuple(_facts(PROCESSORS))
+
+# Words that say who made or packaged a device, not which one it is.
+_NOISE: frozenset[str] = frozenset(
+    "nvidia geforce amd radeon instinct tesla gpu generation graphics generations workstation"
+    " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam"
+    " unified memory aws google habana accelerator cpu processor ws series the core cores jetson"
+    " agx data center raspberry"
+    " sambanova mobile max-q".split()
+)  # fmt: skip
+# Words that may be left over: a socket, a size, a count of processor cores.
+_LOOSE: frozenset[str] = frozenset(("pcie", "sxm", "quadro", "blackwell", "server", "per", "soc"))
+# Other spellings of the same word or words, after punctuation is gone.
+_SPELLED: dict[str, str] = {
+    "sxm2": "sxm", "sxm3": "sxm", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm",
+    "q": "quadro", "spark": "gb10", "dgx": "gb10", "gaudi3": "gaudi 3", "8060s": "395",
+    "8050s": "390", "a100x": "a100", "max1550": "max 1550", "pvc": "max 1550", "pci": "pcie",
+    "6000ada": "6000 ada", "5000ada": "5000 ada", "4000ada": "4000 ada", "rtx6000ada": "6000 ada",
+    "super": "super", "mi300": "mi300x", "h200nvl": "h200 nvl", "maxq": "max q",
+}  # fmt: skip
+
+
+def _parts(name: str) -> list[str]:
+    """Lower-case words; letters that end a card's number are words of their own ("3080ti")."""
+    text = name[:MAX_NAME].lower()
+    for mark in "-_,()[]/+@:;|*":
+        text = text.replace(mark, " ")
+    text = text.replace("ryzen ai max ", "ryzen ai max+ ").replace("rtx", " rtx ")
+    text = text.replace("gtx", " gtx ").replace("gib", "gb").replace(" gb ", "gb ")
+    out: list[str] = []
+    for raw in text.split():
+        word = "gb10" if raw == "gb10" else raw
+        if word.endswith("g") and word[:-1].isdigit():
+            word += "b"
+        if len(word) == 2 and word[0] == "m" and word[1].isdigit():
+            out.append(word)
+            continue
+        out.extend(_split_ending(word))
+    return out
+
+
+_ENDINGS: tuple[tuple[str, str], ...] = (
+    ("tisuper", "ti super"), ("tis", "ti super"), ("ti", "ti"), ("super", "super"),
+    ("xtx", "xtx"), ("xt", "xt"), ("gre", "gre"),
+)  # fmt: skip
+
+
+def _split_ending(word: str) -> list[str]:
+    """["3080", "ti"] of "3080ti", ["m2", "ultra"] of "m2ultra"; other words as they are."""
+    for ending, meaning in _ENDINGS:
+        head = word.removesuffix(ending)
+        if head != word and len(head) == 4 and head.isdigit():
+            return [head] + meaning.split()
+    if len(word) == 5 and word[:4].isdigit() and word[4] == "s" and word[0] in "345":
+        return [word[:4], "super"]  # marketplaces' "4070S"; AMD's "8060s" begins with an 8
+    if len(word) > 2 and word[0] == "m" and word[1] in "123456" and word[2:] in _TIERS:
+        return [word[:2], word[2:]]
+    return _SPELLED.get(word, word).split()
+
+
+_TIERS: tuple[str, ...] = ("pro", "max", "ultra")
+
+
+def _words(name: str) -> list[str]:
+    """The words that tell devices apart."""
+    out: list[str] = []
+    for word in _parts(name):
+        if word not in _NOISE and word not in out:
+            out.append(word)
+    if "395" in out or "390" in out or "385" in out:
+        out = [word for word in out if word not in ("ryzen", "ai", "max+")]
+    if "pro" in out and "rtx" in out and "blackwell" not in out:
+        out.append("blackwell")  # marketplaces' "RTX PRO 6000 WS": no other RTX is a PRO
+        if "s" in out:
+            out[out.index("s")] = "server"
+    if "apple" not in out and _names_apple(out):
+        out.append("apple")
+    return out
+
+
+def _names_apple(words: list[str]) -> bool:
+    """ "M4", "Mac mini (M4)", "Mac Studio (M3 Ultra)": a chip of Apple's without its name."""
+    for i, word in enumerate(words):
+        if len(word) == 2 and word[0] == "m" and word[1] in "123456":
+            after = words[i + 1] if i + 1 < len(words) else ""
+            return i == 0 or "mac" in words or after in _TIERS
+    return False
+
+
+# Families; the number behind them tells processors apart.
+_CPU_NOISE: tuple[str, ...] = (
+    "ryzen", "epyc", "xeon", "platinum", "threadripper", "2", "quad", "5", "7", "9", "i7", "i9",
+    "ultra", "pro", "max",
+)  # fmt: skip
+_KNOWN: list[tuple[GpuFacts, list[str]]] = [(fact, _words(fact.name)) for fact in GPUS]
+_KNOWN_CPUS: list[tuple[GpuFacts, list[str]]] = [(fact, _words(fact.name)) for fact in CPUS]
+
+
+def _is_size(word: str) -> bool:
+    return word.endswith("gb") and word[:-2].replace(".", "").isdigit()
+
+
+def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
+    """Whether a word remains that might mean another device."""
+    for word in wanted:
+        if word in known or _is_size(word) or word in _LOOSE:
+            continue
+        if apple and (word[0].isdigit() or word in _TIERS[3:]):
+            continue  # "40", "12p": how many cores of which kind
+        if word == "rtx" and "laptop" not in wanted:
+            if not any([part[0].isdigit() or part[0] in "abp" for part in known]):
+                return True
+            if known[0] in ("a100", "h100", "l4", "l40"):
+                return True
+            continue
+        return True
+    return False
+
+
+def _holds(wanted: list[str], known: list[str]) -> bool:
+    for word in known:
+        dropped = word in ("rtx", "gtx", "apple")  # words people leave out
+        old_rx = word == "rx" and len(known[-1]) != 3 and len(known[1]) != 3
+        if word not in wanted and not dropped and not old_rx:
+            return False
+    return True
+
+
+def _size_fits(wanted: list[str], fact: GpuFacts) -> bool:
+    """A memory size in the name must be one the device is sold with."""
+    for word in wanted:
+        if _is_size(word):
+            asked = float(word[:-2])
+            if asked == 480 and fact.name == "GH200":
+                continue  # the processor's memory, which is part of the driver's name
+            near = [abs(asked - size) <= 0.08 * size + 0.5 for size in fact.memory_options]
+            if fact.memory_options != (0,) and not any(near):
+                return False
+    return True
+
+
+def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
+    best: GpuFacts | None = None
+    best_length = 0
+    for fact, known in _KNOWN:
+        if len(known) <= best_length or not _holds(wanted, known):
+            continue
+        if fact.kind == "apple" and "apple" not in wanted:
+            continue
+        if ("laptop" in wanted) != ("laptop" in known):
+            continue  # a mobile chip shares the name, not the speed
+        if strict and _left_over(wanted, known, fact.kind == "apple"):
+            continue
+        if not _size_fits(wanted, fact) and not (fact.kind == "apple" or not strict):
+            continue
+        best, best_length = fact, len(known)
+    return best
+
+
+def _find(wanted: list[str], strict: bool) -> GpuFacts | None:
+    """The row; an A100 or A800 of unstated size is the 80 GB one, of which far more were sold."""
+    found = _best(wanted, strict)
+    unstated = not any([_is_size(word) for word in wanted])
+    if found is None and unstated and ("a100" in wanted or "a800" in wanted):
+        return _best([*wanted, "80gb"], strict)
+    return found
+
+
+# Offers repeat the same few names ten thousand times; the bound is far above any market's.
+_MEMO_MOST = 4096
+_memo: dict[str, GpuFacts | None] = {}
+
+
+def lookup_gpu(name: str) -> GpuFacts | None:
+    """The accelerator a name means ("NVIDIA GeForce RTX 4090", "A100 80GB"), or None."""
+    if name in _memo:
+        return _memo[name]
+    found = _find(_words(name), strict=True)
+    if len(_memo) < _MEMO_MOST:
+        _memo[name] = found
+    return found
+
+
+def find_in(text: str) -> GpuFacts | None:
+    """The accelerator, else the processor, a machine's description mentions, or None.
+
+    "Intel 265K Custom PC (Nvidia RTX 4090)" means the RTX 4090.
+    """
+    wanted = _words(text)
+    found = _find(wanted, strict=True)
+    if found is None:
+        found = _find(wanted, strict=False)
+    return found if found is not None else lookup_cpu(text)
+
+
+def lookup_cpu(name: str) -> GpuFacts | None:
+    """The processor a name mentions ("AMD Ryzen 9 7950X 16-Core Processor"), or None."""
+    wanted = _words(name)
+    for fact, known in _KNOWN_CPUS:
+        own = [word for word in known if word not in _CPU_NOISE]
+        if all([word in wanted for word in own]):
+            return fact
+    return None

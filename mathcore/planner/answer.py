@@ -1,0 +1,110 @@
+"""What a plan answers with: placements, refusals, and the terms behind them."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.band import Band
+from mathcore.engines.footprint import Footprint
+from mathcore.planner.query import Query
+from mathcore.speed.terms import Run
+from mathcore.speed.work import Work
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One way to put a model on a device, and whether its memory allows it."""
+
+    engine: str
+    quant: str
+    kv_type: str
+    cards: int
+    gpu_layers: int  # layers on the accelerators; all of them unless offloaded
+    cpu_experts: int  # layers whose routed experts stay in RAM
+    footprint: Footprint
+    spare_bytes: int  # on the fullest card; below 0 it does not fit
+    host_spare_bytes: int  # in RAM beside it
+
+    @property
+    def fits(self) -> bool:
+        return self.spare_bytes >= 0 and self.host_spare_bytes >= 0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One device's part in a set. Bytes are over the cards it gives, together."""
+
+    device_id: str
+    name: str
+    cards: int
+    layers: int  # the output layer counts as one; cards that split every layer each count all
+    need_bytes: int
+    free_bytes: int
+    terms: tuple[tuple[str, float], ...]  # seconds of all generated tokens, by cause
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """One device that can do it, or a set. Rates are of the whole batch; a p90 is the promise.
+
+    A set's id and name are its members', joined; a single device has no `members`.
+    """
+
+    device_id: str
+    name: str
+    provider: str
+    layout: Layout
+    fit: str  # "fit" | "tight"
+    free_bytes: int
+    tokens_per_s: Band
+    prefill_tokens_per_s: Band
+    ttft_ms: Band
+    duration_ms: Band
+    wait_ms: int  # until the device is free
+    cost_nusd: Band
+    quality: float  # mathcore.quant.quality
+    basis: str
+    terms: tuple[tuple[str, float], ...]  # seconds by cause, for --explain
+    run: Run  # what the speed model was asked, so that a measurement can correct it
+    work: Work
+    score: float  # the objective's number; smaller is better
+    pareto: bool  # nothing else is at once cheaper, faster and better
+    members: tuple[Member, ...] = ()
+
+    @property
+    def engine(self) -> str:
+        return self.layout.engine
+
+    @property
+    def quant(self) -> str:
+        return self.layout.quant
+
+    @property
+    def footprint(self) -> Footprint:
+        return self.layout.footprint
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One device that cannot, and why; what is missing where that can be counted."""
+
+    device_id: str
+    name: str
+    code: str
+    text: str
+    missing_bytes: int = 0
+    missing_ms: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer: placements best first, refusals by device."""
+
+    query: Query
+    placements: tuple[Placement, ...]
+    refusals: tuple[Refusal, ...]
+    more: int = 0  # placements found and not given

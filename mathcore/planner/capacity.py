@@ -1,0 +1,175 @@
+"""What a device can do with a model at most: every inverse question of `capacity`, answered once.
+
+Whether something fits is the planner's rule: one card if it can be, else as many as there are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.device import DeviceSpec
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.cache import CELL_PAD
+from mathcore.engines.llamacpp.fit import (
+    CONTEXT_MOST,
+    SEQUENCES_MOST,
+    Split,
+    cpu_experts,
+    gpu_layers,
+)
+from mathcore.engines.llamacpp.memory import footprint
+from mathcore.engines.llamacpp.offload import Placing, placed_footprint
+from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.quant.families import LADDERS
+from mathcore.quant.weights import Weights, quant_fault, weigh
+
+LLAMACPP, MLX = "llama.cpp", "mlx"
+ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
+LADDER: dict[str, tuple[str, ...]] = {LLAMACPP: LADDERS["gguf"], MLX: LADDERS["mlx"]}
+MLX_BITS: dict[str, int] = {"f16": 0, "bf16": 0, "q8_0": 8, "q4_0": 4}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """The most of each kind; 0 or "" where nothing fits, -1 where RAM does not help either.
+
+    All but `best_quant` are at `quant`; `context` is per sequence at the batch asked about,
+    `sequences` at the context asked about. Layers count the output as one, as llama.cpp does.
+    """
+
+    device: DeviceSpec
+    engine: str
+    quant: str
+    best_quant: str
+    context: int
+    sequences: int
+    gpu_layers: int  # of `layers`; all of them when it fits
+    layers: int
+    cpu_experts: int  # layers whose experts must stay in RAM; 0 when it fits
+
+
+@final
+class Model:
+    """A model on a device with an engine."""
+
+    __slots__ = ("device", "engine", "spec", "weighed")
+
+    def __init__(self, spec: ModelSpec, device: DeviceSpec, engine: str) -> None:
+        self.spec = spec
+        self.device = device
+        self.engine = engine
+        self.weighed: dict[str, Weights] = {}
+
+    def weights(self, quant: str) -> Weights:
+        if quant not in self.weighed:
+            self.weighed[quant] = weigh(self.spec, quant)
+        return self.weighed[quant]
+
+    def fits(self, quant: str, shape: ContextShape) -> bool:
+        """Whether it lies wholly on the device, within the memory free there."""
+        device, weights = self.device, self.weights(quant)
+        if self.engine == MLX:
+            asked = MlxShape(
+                context=shape.context, sequences=shape.sequences, kv_bits=MLX_BITS[shape.kv_type]
+            )
+            need = mlx_footprint(self.spec, weights.total_bytes, asked)
+            return need.card_bytes <= device.free_bytes
+        if footprint(self.spec, weights, shape, device.kind).card_bytes <= device.free_bytes:
+            return True
+        for cards in range(2, device.count + 1):
+            placing = Placing(split=(1,) * cards)
+            need = placed_footprint(self.spec, weights, shape, placing)
+            if need.card_bytes <= device.free_bytes:
+                return True
+        return False
+
+    def best(self, shape: ContextShape) -> str:
+        """The best type that fits; a file has only its own."""
+        tried = (self.spec.quant,) if self.spec.quant else LADDER[self.engine]
+        for quant in tried:
+            known = bool(self.spec.quant) or not quant_fault(self.spec, quant)
+            if known and self.fits(quant, shape):
+                return quant
+        return ""
+
+
+def most(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits, 0 when not even 1 does."""
+    low, high = 0, 1
+    while high <= limit and fits(high):
+        low, high = high, high * 2
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
+    return ContextShape(context=context, sequences=sequences, kv_type=shape.kv_type)
+
+
+def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
+    """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
+    trained = model.spec.context_length or CONTEXT_MOST
+
+    def fits(steps: int) -> bool:
+        context = min(trained, steps * CELL_PAD)
+        return model.fits(quant, _shape(shape, context, shape.sequences))
+
+    return min(trained, CELL_PAD * most(fits, (trained + CELL_PAD - 1) // CELL_PAD))
+
+
+def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
+    """Sequences of the context asked about."""
+
+    def fits(sequences: int) -> bool:
+        return model.fits(quant, _shape(shape, shape.context, sequences))
+
+    return most(fits, SEQUENCES_MOST)
+
+
+def capacity(
+    spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = ""
+) -> Capacity:
+    """Every answer for one device, at `quant` or the best that fits, with llama.cpp or else MLX.
+
+    CardError where it runs neither, or the model cannot be stored as `quant`.
+    """
+    engine = next((name for name in ENGINES if name in device.engines), "")
+    if not engine or (engine == MLX and shape.kv_type not in MLX_BITS):
+        raise CardError("engine", f"{device.name} runs neither llama.cpp nor MLX")
+    model = Model(spec, device, engine)
+    best = model.best(shape)
+    chosen = quant or best or spec.quant or LADDER[engine][-1]
+    fault = "" if spec.quant else quant_fault(spec, chosen, "mlx" if engine == MLX else "gguf")
+    if fault or (spec.quant and chosen != spec.quant):
+        raise CardError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
+    layers = len(spec.layers) + 1
+    on_gpu, off_experts = layers, 0
+    if not model.fits(chosen, shape):
+        on_gpu, off_experts = _offloaded(model, chosen, shape)
+    return Capacity(
+        device=device, engine=engine, quant=chosen, best_quant=best,
+        context=largest_context(model, chosen, shape),
+        sequences=largest_sequences(model, chosen, shape),
+        gpu_layers=on_gpu, layers=layers, cpu_experts=off_experts,
+    )  # fmt: skip
+
+
+def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]:
+    """(layers on the cards, layers whose experts are in RAM), -1 for what does not work."""
+    device, weights = model.device, model.weights(quant)
+    if model.engine != LLAMACPP or device.kind != "gpu":
+        return -1, -1
+    if device.ram_free_bytes == 0 or device.free_bytes == 0:
+        return -1, -1
+    free = (device.free_bytes,) * device.count
+    split = Split(model.spec, weights, shape, free, device.ram_free_bytes)
+    experts = cpu_experts(split) if max(weights.expert_bytes, default=0) > 0 else -1
+    return gpu_layers(split), experts

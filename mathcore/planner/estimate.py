@@ -1,0 +1,112 @@
+"""How long a layout takes on a device, and what for: the speed model put to a plan's question."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.band import Band, time_band
+from mathcore.device import DeviceSpec
+from mathcore.engines.llamacpp.offload import ALL_LAYERS
+from mathcore.model.spec import ModelSpec
+from mathcore.planner.answer import Layout
+from mathcore.planner.query import Query
+from mathcore.quant.weights import Weights
+from mathcore.speed.chip import Chip
+from mathcore.speed.learning import Observation, learned_speed
+from mathcore.speed.predict import prior_speed
+from mathcore.speed.terms import SERVERS, Run
+from mathcore.speed.work import Work
+
+# A cold start: process and backend, then the weights from disk. Assumed, not measured.
+START_S = 0.5
+LOAD_BYTES_PER_S = 2_000_000_000
+# Numbers of a cache beside 16-bit ones.
+_CACHE_SCALE: dict[str, float] = {
+    "q8_0": 34.0 / 64.0, "q8": 36.0 / 64.0, "fp8": 0.5, "q5_1": 24.0 / 64.0, "q5_0": 22.0 / 64.0,
+    "q4_1": 20.0 / 64.0, "q4_0": 18.0 / 64.0, "iq4_nl": 18.0 / 64.0, "f32": 2.0,
+}  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Times of one run in seconds: loading, the prompts, and the generated tokens."""
+
+    load_s: Band
+    first_s: Band  # from loaded to the first token
+    rest_s: Band  # all generated tokens
+    terms: tuple[tuple[str, float], ...]  # of all generated tokens, by cause
+    basis: str
+    run: Run
+    work: Work
+
+
+def host_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
+    """Share of the weights a token reads that lies in the host's RAM."""
+    if layout.cpu_experts == 0 and layout.gpu_layers == ALL_LAYERS:
+        return 0.0
+    count = len(spec.layers)
+    below = 0 if layout.gpu_layers == ALL_LAYERS else count + 1 - layout.gpu_layers
+    away = 0.0
+    for i, layer in enumerate(spec.layers):
+        experts = float(weights.expert_bytes[i])
+        used = experts * layer.experts_used / layer.experts if layer.experts > 0 else 0.0
+        if i < below:
+            away += weights.layer_bytes[i] - experts + used
+        elif i < layout.cpu_experts:
+            away += used
+    return min(1.0, away / max(1, weights.active_bytes))
+
+
+# 16-bit weights on llama.cpp run on kernels of their own; a file's mean bits tell them apart.
+WIDE_BITS = 12.0
+# Formats of 4-bit weights multiplied as 16-bit numbers.
+WIDENED: tuple[str, ...] = ("AWQ", "GPTQ-INT4", "W4A16")
+
+
+def flags_of(engine: str, quant: str, bits: float) -> tuple[str, ...]:
+    """The circumstances the speed model knows of that follow from the weights."""
+    if engine in SERVERS:
+        return ("w4a16",) if quant.startswith(WIDENED) else ()
+    return ("wide",) if engine in ("llama.cpp", "ollama") and bits >= WIDE_BITS else ()
+
+
+def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -> Run:
+    """The run as the speed model sees it."""
+    bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
+    return Run(
+        engine=layout.engine, devices=layout.cards,
+        split="tensor" if layout.engine in SERVERS else "layer", batch=query.batch,
+        prompt=query.prompt_tokens, generated=query.tokens,
+        depth=query.prompt_tokens + query.tokens / 2.0, bits=bits,
+        kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
+        ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
+        away=host_share(query.model, layout, weights),
+        flags=flags_of(layout.engine, layout.quant, bits),
+    )  # fmt: skip
+
+
+def key_of(model: str, quant: str) -> str:
+    """Names what ran: jobs of the same key have measured this very thing."""
+    return f"{model} {quant}"
+
+
+def estimate(
+    query: Query, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
+    seen: list[Observation],
+) -> Estimate:  # fmt: skip
+    """The times of a layout that fits; `chip` is the device's, `seen` its finished jobs."""
+    run = run_of(query, device, layout, weights)
+    if seen:
+        speed = learned_speed(chip, run, work, key_of(query.model.name, layout.quant), seen)
+    else:
+        speed = prior_speed(chip, run, work)
+    load = START_S + weights.total_bytes / LOAD_BYTES_PER_S
+    tokens = float(query.tokens)
+    step = speed.step_s
+    shown = [(name, seconds * tokens) for name, seconds in speed.terms]
+    return Estimate(
+        load_s=time_band(load, 1.0), first_s=speed.first_s,
+        rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
+        terms=(("load", load), ("prompt", speed.first_s.p50), *shown),
+        basis=f"{speed.basis}, bandwidth {device.bandwidth_basis}", run=run, work=work,
+    )  # fmt: skip

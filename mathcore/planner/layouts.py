@@ -1,0 +1,168 @@
+"""How a model can lie on one device: cards, cache type, layers and experts left in RAM."""
+
+from typing import final
+
+from mathcore.device import DeviceSpec
+from mathcore.engines.footprint import Footprint
+from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
+from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.offload import ALL_LAYERS
+from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.engines.vllm.cache import VllmShape
+from mathcore.engines.vllm.memory import (
+    AMPERE,
+    HOPPER,
+    UTILISATION_PERMILLE,
+    CardKind,
+    vllm_footprint,
+)
+from mathcore.hardware.names import lookup_gpu
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.planner.answer import Layout
+from mathcore.planner.query import Query
+from mathcore.quant.families import FAMILIES
+from mathcore.quant.weights import Weights
+
+# Bits of mlx-lm's quantised cache by our name of it; the plain one has none.
+_MLX_CACHE: dict[str, int] = {"f16": 0, "bf16": 0, "q8": 8, "q8_0": 8, "q4": 4, "q4_0": 4}
+_VLLM_CACHE: dict[str, str] = {"f16": "auto", "q8_0": "fp8"}
+# vLLM splits a model over 1, 2, 4 … cards of a host, at most the eight of a large one.
+RANKS_MOST = 8
+
+
+@final
+class Room:
+    """One device, and the model and quantisation to lay out on it."""
+
+    __slots__ = ("column", "device", "engine", "kv_type", "quant", "query", "spec", "weights")
+
+    def __init__(
+        self, query: Query, device: DeviceSpec, engine: str, quant: str, kv_type: str,
+        weights: Weights, column: Column | None = None,
+    ) -> None:  # fmt: skip
+        self.column = column  # of engines that read GGUF
+        self.query = query
+        self.spec: ModelSpec = query.model
+        self.device = device
+        self.engine = engine
+        self.quant = quant
+        self.kv_type = kv_type
+        self.weights = weights
+
+    def layout(
+        self, cards: int, need: Footprint, free_bytes: int, on_gpu: int = ALL_LAYERS,
+        off_experts: int = 0,
+    ) -> Layout:  # fmt: skip
+        device = self.device
+        counted = device.kind == "gpu" and device.ram_free_bytes > 0
+        return Layout(
+            engine=self.engine, quant=self.quant, kv_type=self.kv_type, cards=cards,
+            gpu_layers=on_gpu, cpu_experts=off_experts, footprint=need,
+            spare_bytes=free_bytes - need.card_bytes,
+            host_spare_bytes=device.ram_free_bytes - need.host_bytes if counted else 0,
+        )  # fmt: skip
+
+    def layouts(self) -> list[Layout]:
+        """Those worth timing; at least one, unless the engine cannot serve the model at all."""
+        family = FAMILIES[self.engine]
+        if family == "gguf":
+            return self._llamacpp()
+        if family == "mlx":
+            return self._mlx()
+        return self._vllm()
+
+    def _llamacpp(self) -> list[Layout]:
+        """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
+        device, column = self.device, self.column
+        assert column is not None
+        need, cards = column.on_one(device.kind), 1
+        more = need.card_bytes // max(1, device.free_bytes) + 1
+        while not self._fits(need) and 1 < more <= device.count:
+            need, cards = column.on_cards(more), more
+            more += 1
+        split = device.kind == "gpu" and device.ram_free_bytes > 0 and device.free_bytes > 0
+        if not self._fits(need):
+            away = self._offloaded(column) if split else []
+            if away:
+                return away
+            if cards < device.count and need.card_bytes > device.free_bytes:  # all miss by least
+                need, cards = column.on_cards(device.count), device.count
+        return [self.layout(cards, need, device.free_bytes)]
+
+    def _fits(self, need: Footprint) -> bool:
+        """What `layout(...).fits` says, for the many that do not and that nobody will see."""
+        device = self.device
+        if need.card_bytes > device.free_bytes:
+            return False
+        counted = device.kind == "gpu" and device.ram_free_bytes > 0
+        return not counted or need.host_bytes <= device.ram_free_bytes
+
+    def _offloaded(self, column: Column) -> list[Layout]:
+        """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
+        device, weights = self.device, self.weights
+        free = (device.free_bytes,) * device.count
+        split = Split(
+            self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums
+        )  # fmt: skip
+        out: list[Layout] = []
+        if max(weights.expert_bytes, default=0) > 0:
+            off = cpu_experts(split)
+            if off > 0:
+                need = split.need(ALL_LAYERS, off)
+                out.append(self.layout(device.count, need, device.free_bytes, ALL_LAYERS, off))
+        on_gpu = gpu_layers(split)
+        if on_gpu > 0:
+            need = split.need(on_gpu, 0)
+            out.append(self.layout(device.count, need, device.free_bytes, on_gpu))
+        return out
+
+    def _mlx(self) -> list[Layout]:
+        """Unified memory; the device says how much of it Metal lets one process have."""
+        if self.device.kind != "apple" or self.kv_type not in _MLX_CACHE:
+            return []
+        bits = _MLX_CACHE[self.kv_type]
+        shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
+        try:
+            need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
+        except CardError:
+            return []
+        return [self.layout(1, need, self.device.free_bytes)]
+
+    def _vllm(self) -> list[Layout]:
+        """Every number of cards its ranks can be split over; it takes a fixed share of each."""
+        device = self.device
+        out: list[Layout] = []
+        if device.kind != "gpu":
+            return out
+        usable = min(device.free_bytes, device.memory_bytes * UTILISATION_PERMILLE // 1000)
+        ranks = 1
+        while ranks <= min(device.count, RANKS_MOST):
+            if self.spec.heads % ranks == 0:
+                need = self._ranks(ranks)
+                if need is None:
+                    return []
+                out.append(self.layout(ranks, need, usable))
+            ranks *= 2
+        return out
+
+    def _ranks(self, ranks: int) -> Footprint | None:
+        shape = vllm_shape(self.query, self.kv_type, ranks)
+        kind = card_kind(self.device)
+        try:
+            return vllm_footprint(self.spec, self.weights.total_bytes, shape, kind)
+        except CardError:
+            return None
+
+
+def vllm_shape(query: Query, kv_type: str, ranks: int) -> VllmShape:
+    """What vLLM is started with to answer the query."""
+    return VllmShape(
+        context=query.context, sequences=query.batch, tensor_parallel=ranks,
+        kv_type=_VLLM_CACHE.get(kv_type, kv_type),
+    )  # fmt: skip
+
+
+def card_kind(device: DeviceSpec) -> CardKind:
+    """The constants of a card's architecture."""
+    fact = lookup_gpu(device.model)
+    return HOPPER if fact is not None and fact.arch in ("hopper", "blackwell") else AMPERE

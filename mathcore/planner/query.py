@@ -1,0 +1,49 @@
+"""The question a plan answers."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.model.spec import ModelSpec
+
+OBJECTIVES: tuple[str, ...] = ("cheapest", "fastest", "balanced")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an answer must keep to; None does not bind.
+
+    Times are held against the p90 and rates against the p10: a promise kept nine times in ten.
+    """
+
+    max_latency_ms: int | None = None  # from loaded to the last token
+    max_ttft_ms: int | None = None  # from the end of loading to the first token
+    deadline_ms: int | None = None  # from now to the last token: waiting and loading count
+    min_tokens_per_s: float | None = None  # of one sequence
+    max_nusd_per_hour: int | None = None
+    max_cost_nusd: int | None = None
+    min_quality: float | None = None  # mathcore.quality: 1 = the 16-bit model
+
+
+NO_LIMITS = Limits()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Run `batch` sequences of up to `context` tokens each through `model`."""
+
+    model: ModelSpec
+    model_ref: str
+    quant: str | None = None
+    kv_type: str | None = None  # None: 16 bits; "auto": whichever serves the objective
+    batch: int = 1
+    context: int = 4096  # tokens per sequence, prompt and answer together
+    prompt_tokens: int = 512
+    tokens: int = 128  # generated per sequence
+    engine: str | None = None
+    limits: Limits = NO_LIMITS
+    objective: str = "balanced"
+    on: str | None = None
+    sets: bool = True  # several devices together, too; a job runs on one
+    most: int = 100  # placements wanted; those on the Pareto front come beside them

@@ -1,0 +1,122 @@
+"""A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
+
+from mathcore.band import Band
+from mathcore.planner.answer import Member, Placement, Plan, Refusal
+from mathcore.planner.query import Limits, Query
+
+
+def _whole(band: Band) -> dict[str, object]:
+    return {"p10": round(band.p10), "p50": round(band.p50), "p90": round(band.p90)}
+
+
+def _rate(band: Band) -> dict[str, object]:
+    return {"p10": round(band.p10, 3), "p50": round(band.p50, 3), "p90": round(band.p90, 3)}
+
+
+def _limits(limits: Limits) -> dict[str, object]:
+    return {
+        "max_latency_ms": limits.max_latency_ms,
+        "max_ttft_ms": limits.max_ttft_ms,
+        "deadline_ms": limits.deadline_ms,
+        "min_tokens_per_s": limits.min_tokens_per_s,
+        "max_nusd_per_hour": limits.max_nusd_per_hour,
+        "max_cost_nusd": limits.max_cost_nusd,
+        "min_quality": limits.min_quality,
+    }
+
+
+def _query(query: Query) -> dict[str, object]:
+    return {
+        "model": query.model_ref,
+        "architecture": query.model.architecture,
+        "parameters": query.model.parameters,
+        "layers": len(query.model.layers),
+        "quant": query.quant,
+        "kv_type": query.kv_type,
+        "batch": query.batch,
+        "context": query.context,
+        "prompt_tokens": query.prompt_tokens,
+        "tokens": query.tokens,
+        "engine": query.engine,
+        **_limits(query.limits),
+        "objective": query.objective,
+        "on": query.on,
+    }
+
+
+def _terms(terms: tuple[tuple[str, float], ...]) -> dict[str, object]:
+    return {name: round(1000.0 * seconds) for name, seconds in terms}
+
+
+def _member(member: Member) -> dict[str, object]:
+    return {
+        "device": member.name,
+        "device_id": member.device_id,
+        "cards": member.cards,
+        "layers": member.layers,
+        "need_bytes": member.need_bytes,
+        "free_bytes": member.free_bytes,
+        "terms_ms": _terms(member.terms),
+    }
+
+
+def placement_dict(placed: Placement) -> dict[str, object]:
+    """One placement as the plan's JSON shows it; only a set's has `members`."""
+    need = placed.footprint
+    shown: dict[str, object] = {
+        "device": placed.name,
+        "device_id": placed.device_id,
+        "provider": placed.provider,
+        "engine": placed.engine,
+        "quant": placed.quant,
+        "kv_type": placed.layout.kv_type,
+        "cards": placed.layout.cards,
+        "gpu_layers": placed.layout.gpu_layers,
+        "cpu_experts": placed.layout.cpu_experts,
+        "quality": round(placed.quality, 4),
+        "fit": placed.fit,
+        "footprint": {
+            "weights_bytes": need.weights_bytes,
+            "kv_bytes": need.kv_bytes,
+            "state_bytes": need.state_bytes,
+            "compute_bytes": need.compute_bytes,
+            "overhead_bytes": need.overhead_bytes,
+            "output_bytes": need.output_bytes,
+            "host_bytes": need.host_bytes,
+            "total_bytes": need.total_bytes,
+            "free_bytes": placed.free_bytes,
+        },
+        "tokens_per_s": _rate(placed.tokens_per_s),
+        "prefill_tokens_per_s": _rate(placed.prefill_tokens_per_s),
+        "ttft_ms": _whole(placed.ttft_ms),
+        "duration_ms": _whole(placed.duration_ms),
+        "wait_ms": placed.wait_ms,
+        "cost_nusd": _whole(placed.cost_nusd),
+        "basis": placed.basis,
+        "terms_ms": _terms(placed.terms),
+        "pareto": placed.pareto,
+    }
+    if placed.members:
+        shown["members"] = [_member(member) for member in placed.members]
+    return shown
+
+
+def _refusal(refusal: Refusal) -> dict[str, object]:
+    return {
+        "device": refusal.name,
+        "device_id": refusal.device_id,
+        "code": refusal.code,
+        "text": refusal.text,
+        "missing_bytes": refusal.missing_bytes,
+        "missing_ms": refusal.missing_ms,
+    }
+
+
+def plan_dict(plan: Plan) -> dict[str, object]:
+    """The whole plan: {query, placements, refusals}."""
+    return {
+        "query": _query(plan.query),
+        "placements": [placement_dict(placed) for placed in plan.placements],
+        "refusals": [_refusal(refusal) for refusal in plan.refusals],
+        "more": plan.more,
+    }

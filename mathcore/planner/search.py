@@ -1,0 +1,245 @@
+"""What each kind of hardware can do with a model: layouts sized and timed, the beaten dropped."""
+
+import math
+from typing import final
+
+from mathcore.band import Band
+from mathcore.device import DeviceSpec
+from mathcore.engines.footprint import ContextShape
+from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.planner.answer import Layout, Member, Refusal
+from mathcore.planner.estimate import Estimate, estimate
+from mathcore.planner.layouts import Room
+from mathcore.planner.query import Query
+from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
+from mathcore.quant.quality import USUAL_QUALITY, quality_of, sorting_nats
+from mathcore.quant.weights import Weights, weigh
+from mathcore.speed.chip import Chip, chip_of
+from mathcore.speed.learning import Observation
+from mathcore.speed.work import Work, work_of_weights
+
+# How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
+# (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
+NATS_WEIGHT = 40.0
+
+
+@final
+class Option:
+    """A layout that fits, timed: everything about it but a device's price."""
+
+    __slots__ = (
+        "answer_ms", "duration_ms", "first_ms", "layout", "members", "nats", "quality", "roomy",
+        "timed", "worth",
+    )  # fmt: skip
+
+    def __init__(self, layout: Layout, timed: Estimate, like: "Option | None" = None) -> None:
+        """`like` is an option of the same times and types, where there is one."""
+        self.layout = layout
+        self.members: tuple[Member, ...] = ()  # of a set
+        self.roomy = True  # every card of a set keeps its margin
+        self.timed = timed
+        if like is None:
+            self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
+            self.quality = math.exp(-self.nats)
+            self.worth = math.exp(NATS_WEIGHT * self.nats)
+            self.first_ms = _ms([timed.first_s])
+            self.answer_ms = _ms([timed.first_s, timed.rest_s])
+            self.duration_ms = _ms([timed.load_s, timed.first_s, timed.rest_s])
+        else:
+            self.nats, self.quality, self.worth = like.nats, like.quality, like.worth
+            self.first_ms, self.answer_ms = like.first_ms, like.answer_ms
+            self.duration_ms = like.duration_ms
+
+
+def cache_nats(kv_type: str) -> float:
+    """What an 8-bit cache loses beside a 16-bit one: less than Q8_0 weights. Assumed."""
+    return 0.0 if kv_type in ("f16", "bf16", "f32", "auto") else 0.002
+
+
+def _ms(parts: list[Band]) -> Band:
+    p10, p50, p90 = 0.0, 0.0, 0.0
+    for part in parts:
+        p10, p50, p90 = p10 + part.p10, p50 + part.p50, p90 + part.p90
+    return Band(p10=1000.0 * p10, p50=1000.0 * p50, p90=1000.0 * p90)
+
+
+_WEIGHED: dict[tuple[int, str], tuple[ModelSpec, Weights | None]] = {}  # by id of the spec
+WEIGHED_MOST = 1024  # a hundred models at ten quantisations
+
+
+def weights_of(spec: ModelSpec, quant: str) -> Weights | None:
+    """The weights, added up once; None where the model cannot be stored so."""
+    key = (id(spec), quant)
+    found = _WEIGHED.get(key)
+    if found is not None and found[0] is spec:
+        return found[1]
+    if len(_WEIGHED) >= WEIGHED_MOST:
+        _WEIGHED.clear()
+    try:
+        made: Weights | None = weigh(spec, quant)
+    except CardError:
+        made = None
+    _WEIGHED[key] = (spec, made)
+    return made
+
+
+@final
+class Answers:
+    """What a kind of hardware can do, and the nearest miss."""
+
+    def __init__(self) -> None:
+        self.options: list[Option] = []
+        self.nearest: Layout | None = None
+        self.chosen: Option | None = None  # the same at any price: cost grows with time alone
+        self.lacking: Refusal | None = None  # the same text for all of the kind
+
+    def note(self, layout: Layout) -> None:
+        """Keep the layout that misses by least."""
+        if self.nearest is None or missing_bytes(layout) < missing_bytes(self.nearest):
+            self.nearest = layout
+
+    def drop_beaten(self) -> None:
+        """Keep only options no other one is at least as good as in everything."""
+        self.options.sort(key=_quick)
+        kept: list[Option] = []
+        for option in self.options:
+            if not any(beats(other, option) for other in kept):
+                kept.append(option)
+        self.options = kept
+
+
+def _quick(option: Option) -> tuple[float, float, str, str]:
+    layout = option.layout
+    return (option.duration_ms.p50, option.nats, layout.engine, layout.quant + layout.kv_type)
+
+
+def beats(a: Option, b: Option) -> bool:
+    """Whether `a` is at least as good as `b` in everything an objective or a limit looks at."""
+    return (
+        a.duration_ms.p50 <= b.duration_ms.p50 and a.duration_ms.p90 <= b.duration_ms.p90
+        and a.first_ms.p90 <= b.first_ms.p90 and a.timed.rest_s.p90 <= b.timed.rest_s.p90
+        and a.nats <= b.nats
+    )  # fmt: skip
+
+
+def missing_bytes(layout: Layout) -> int:
+    return max(-layout.spare_bytes, -layout.host_spare_bytes)
+
+
+@final
+class Search:
+    """One query's work shared by all devices: weights by quantisation, options by hardware."""
+
+    def __init__(self, query: Query, seen: dict[str, list[Observation]]) -> None:
+        self.query = query
+        self.seen = seen  # finished jobs by device
+        self.weighed: dict[str, Weights | None] = {}
+        self.works: dict[str, Work] = {}
+        self.timings: dict[tuple[object, ...], Option] = {}
+        self.known: dict[tuple[object, ...], Answers] = {}
+        self.columns: dict[tuple[str, str], Column] = {}
+
+    def quants(self, engine: str) -> list[str]:
+        """What to try with an engine, best first."""
+        query, family = self.query, FAMILIES[engine]
+        if query.model.quant:
+            return [query.model.quant] if family_of(query.model.quant) in ("", family) else []
+        if query.quant is not None:
+            return [query.quant] if family_of(query.quant) == family else []
+        floor = max(USUAL_QUALITY, query.limits.min_quality or 0.0)
+        return [quant for quant in LADDERS[family] if quality_of(quant) >= floor]
+
+    def weights(self, quant: str) -> Weights | None:
+        """None where the model cannot be stored so."""
+        if quant not in self.weighed:
+            self.weighed[quant] = weights_of(self.query.model, quant)
+        return self.weighed[quant]
+
+    def caches(self, engine: str) -> tuple[str, ...]:
+        """Cache types to try: the one named, or the 16-bit one, or with "auto" all that work."""
+        given, tried = self.query.kv_type, CACHES[FAMILIES[engine]]
+        if given is None:
+            return tried[:1]
+        if given != AUTO:
+            return (given,)
+        if FAMILIES[engine] != "gguf":
+            return tried
+        return tuple([kv for kv in tried if not cache_refusal(self.query.model, kv)])
+
+    def answers(self, device: DeviceSpec) -> Answers:
+        """Options on this hardware, from memory where its like was asked before."""
+        key: tuple[object, ...] = (
+            device.device_id if device.device_id in self.seen else "", device.kind,
+            device.model, device.count, device.memory_bytes, device.free_bytes,
+            device.bandwidth_bytes_per_s, device.bandwidth_basis, device.flops, device.engines,
+            device.ram_free_bytes, device.ram_bandwidth_bytes_per_s,
+        )  # fmt: skip
+        found = self.known.get(key)
+        if found is None:
+            found = self._search(device)
+            self.known[key] = found
+        return found
+
+    def column(self, quant: str, kv_type: str, weights: Weights) -> Column:
+        """The model at a quantisation and cache type, for every device that reads GGUF."""
+        found = self.columns.get((quant, kv_type))
+        if found is None:
+            query = self.query
+            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
+            found = Column(query.model, weights, shape, quant)
+            self.columns[(quant, kv_type)] = found
+        return found
+
+    def work(self, quant: str, weights: Weights) -> Work:
+        """What a token costs at a quantisation."""
+        found = self.works.get(quant)
+        if found is None:
+            found = work_of_weights(self.query.model, weights)
+            self.works[quant] = found
+        return found
+
+    def option(
+        self, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
+        seen: list[Observation],
+    ) -> Option:  # fmt: skip
+        """The layout timed: alike on like hardware, however much of its memory is free."""
+        if seen:
+            return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
+        key: tuple[object, ...] = (
+            device.kind, device.model, device.bandwidth_bytes_per_s, device.bandwidth_basis,
+            device.flops, device.ram_bandwidth_bytes_per_s, layout.engine, layout.quant,
+            layout.kv_type, layout.cards, layout.gpu_layers, layout.cpu_experts,
+        )  # fmt: skip
+        found = self.timings.get(key)
+        if found is not None:
+            return Option(layout, found.timed, found)
+        made = Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
+        self.timings[key] = made
+        return made
+
+    def _search(self, device: DeviceSpec) -> Answers:
+        answers = Answers()
+        seen, chip = self.seen.get(device.device_id, []), chip_of(device)
+        for engine in ENGINES:
+            if engine not in device.engines or self.query.engine not in (None, engine):
+                continue
+            gguf = FAMILIES[engine] == "gguf"
+            for quant in self.quants(engine):
+                weights = self.weights(quant)
+                if weights is None:
+                    continue
+                work = self.work(quant, weights)
+                for kv_type in self.caches(engine):
+                    column = self.column(quant, kv_type, weights) if gguf else None
+                    room = Room(self.query, device, engine, quant, kv_type, weights, column)
+                    for layout in room.layouts():
+                        if layout.fits:
+                            answers.options.append(
+                                self.option(device, chip, layout, weights, work, seen)
+                            )
+                        else:
+                            answers.note(layout)
+        answers.drop_beaten()
+        return answers

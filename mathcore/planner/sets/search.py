@@ -1,0 +1,278 @@
+"""What sets of devices can do that no member can: laid out, timed, the useless dropped."""
+
+from typing import final
+
+from mathcore.device import DeviceSpec
+from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.planner.answer import Refusal
+from mathcore.planner.limits import refuse
+from mathcore.planner.query import NO_LIMITS
+from mathcore.planner.search import Option, Search, beats, cache_nats
+from mathcore.planner.sets.layouts import (
+    CARDS_MOST,
+    Line,
+    SetLayout,
+    deals,
+    dealt_layout,
+    filled,
+    is_needless,
+)
+from mathcore.planner.sets.members import DeviceSet, as_device, host_of, sets_of
+from mathcore.planner.sets.timing import SetClock, lanes_of, load_s
+from mathcore.planner.sets.vllm import Serving, vllm_layouts
+from mathcore.quant.families import ENGINES, FAMILIES
+from mathcore.quant.quality import sorting_nats
+from mathcore.units import show_bytes
+
+# How far a guess from whole models may be off: it leaves out the output layer and hops.
+GUESS_OFF = 1.1
+NO_MLX = "MLX over several machines is not planned; llama.cpp and vLLM are"
+
+
+def _shared(combined: DeviceSet, wanted: str | None) -> list[str]:
+    """The engines every member has, of those wanted."""
+    out: list[str] = []
+    for engine in ENGINES:
+        if wanted in (None, engine):
+            lacking = [member for member in combined.members if engine not in member.engines]
+            if not lacking:
+                out.append(engine)
+    return out
+
+
+@final
+class SetOptions:
+    """A set as one device, and its options."""
+
+    __slots__ = ("device", "options")
+
+    def __init__(self, device: DeviceSpec, options: list[Option]) -> None:
+        self.device = device
+        self.options = options
+
+
+@final
+class SetSearch:
+    """One question's work shared by all sets."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.query = search.query
+        self.clock = SetClock(search.query, search.seen)
+        self.serving = Serving(search.query)
+        self.overlaps = lanes_of(search.query, False) > 1.0
+        self.costs: dict[tuple[str, str], float] = {}
+        self.totals: dict[tuple[str, str, str], float] = {}
+        self.free = search.query.limits == NO_LIMITS
+        self.lone: dict[str, list[Option]] = {}  # of each member by itself
+
+    def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
+        """Why not even the best set does, where there is one: what is missing is the least."""
+        best: Refusal | None = None
+        for combined in sets_of(devices):
+            found = self._refusal(combined)
+            if found is not None and (best is None or found.missing_bytes < best.missing_bytes):
+                best = found
+        return best
+
+    def _refusal(self, combined: DeviceSet) -> Refusal | None:
+        shared = _shared(combined, self.query.engine)
+        whole = as_device(combined)
+        if shared == ["mlx"]:
+            return refuse(whole, "NoFit(backend)", NO_MLX)
+        local = [engine for engine in shared if FAMILIES[engine] == "gguf"]
+        quants = self.search.quants(local[0]) if local else []
+        weights = self.search.weights(quants[len(quants) - 1]) if quants else None
+        if weights is None or (len(combined.hosts) > 1 and "llama.cpp" not in local):
+            return None
+        quant = quants[len(quants) - 1]
+        kv_types = self.search.caches(local[0])
+        column = self.search.column(quant, kv_types[len(kv_types) - 1], weights)
+        need = column.upto[column.sums.layers + 1] + column.beside * whole.count
+        missing = need - combined.free_bytes
+        text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
+        text += f"{show_bytes(combined.free_bytes)} free"
+        if missing > 0:
+            return refuse(whole, "NoFit(mem)", f"{text}: {show_bytes(missing)} missing", missing)
+        return refuse(whole, "NoFit(mem)", f"{text}, but not in shares of whole layers", 1)
+
+    def options(self, devices: list[DeviceSpec]) -> list[SetOptions]:
+        """Every set that does something none of its members does, in a fixed order."""
+        out: list[SetOptions] = []
+        for combined in sets_of(devices):
+            layouts = self._layouts(combined)
+            if not layouts:
+                continue
+            whole = as_device(combined)
+            kept: list[Option] = []
+            for found in layouts:
+                option = self._useful(combined, whole, found)
+                if option is not None:
+                    kept.append(option)
+            if kept:
+                out.append(SetOptions(whole, kept))
+        return out
+
+    def _useful(self, combined: DeviceSet, whole: DeviceSpec, found: SetLayout) -> Option | None:
+        """The layout timed; None where a member by itself is at least as good in everything."""
+        quant = found.layout.quant
+        weights = self.search.weights(quant)
+        assert weights is not None
+        timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
+        option = Option(found.layout, timed)
+        for member in combined.members:
+            for other in self._lone(member):
+                if self._beaten(other, option):
+                    return None
+        option.members, option.roomy = self.clock.members(found, speeds), found.roomy
+        return option
+
+    def _beaten(self, other: Option, option: Option) -> bool:
+        """Without limits nothing counts but time and quality; a member alone costs less."""
+        if self.free:
+            return (
+                other.duration_ms.p50 <= option.duration_ms.p50 and other.nats <= option.nats
+            )  # fmt: skip
+        return beats(other, option)
+
+    def _lone(self, member: DeviceSpec) -> list[Option]:
+        found = self.lone.get(member.device_id)
+        if found is None:
+            found = self.search.answers(member).options
+            self.lone[member.device_id] = found
+        return found
+
+    def _layouts(self, combined: DeviceSet) -> list[SetLayout]:
+        out: list[SetLayout] = []
+        for engine in _shared(combined, self.query.engine):
+            one_host, family = len(combined.hosts) == 1, FAMILIES[engine]
+            if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
+                continue
+            lines: list[Line] = []
+            for quant in self.search.quants(engine):
+                weights = self.search.weights(quant)
+                if weights is None or weights.device_bytes > combined.free_bytes:
+                    continue
+                lines = lines or self._lines(combined, engine)
+                for kv_type in self.search.caches(engine):
+                    if family == "gguf":
+                        column = self.search.column(quant, kv_type, weights)
+                        out += self._dealt(engine, column, combined, lines)
+                    else:
+                        cards = lines[0].cards
+                        out += vllm_layouts(self.serving, engine, quant, kv_type, weights, cards)
+        return out
+
+    def _dealt(
+        self, engine: str, column: Column, combined: DeviceSet, lines: list[Line]
+    ) -> list[SetLayout]:
+        """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
+        out: list[SetLayout] = []
+        least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
+        if least > combined.free_bytes or len(lines[0].cards) > CARDS_MOST:
+            return out
+        tried: list[tuple[Line, list[int]]] = []
+        for i, line in enumerate(lines):
+            fill = filled(column, line)
+            if i == 0 and fill and is_needless(line, fill):
+                return out
+            tried += [(line, deal) for deal in deals(column, line, fill, self.overlaps)]
+        for line, deal in self._promising(engine, column, combined, tried):
+            found = dealt_layout(engine, column, line, deal)
+            if found is not None and found.layout.fits:
+                out.append(found)
+        return out
+
+    def _promising(
+        self, engine: str, column: Column, combined: DeviceSet,
+        tried: list[tuple[Line, list[int]]],
+    ) -> list[tuple[Line, list[int]]]:  # fmt: skip
+        """Of the deals over hosts those worth timing, where no limit asks for more than the time.
+
+        Sending weights to the others often takes longer than a member by itself takes for
+        everything; and of the hosts that could lead, all but the quickest are out, guessed from
+        their devices' times for the whole model.
+        """
+        if not self.free or self.overlaps or len(combined.hosts) == 1:
+            return tried
+        guesses: list[float] = []
+        least, nats = -1.0, sorting_nats(column.quant) + cache_nats(column.kv_type)
+        for line, deal in tried:
+            cards = line.cards[: len(deal)]
+            load = load_s(self.query, cards, deal, cards[0], column.sums.weights, False)
+            guess = -1.0
+            if not self._sooner(combined, 1000.0 * load, nats):
+                guess = load
+                for i, device in enumerate(cards):
+                    share = deal[i] / (column.sums.layers + 1)
+                    guess += share * self._total_s(device, engine, column)
+                least = guess if least < 0.0 else min(least, guess)
+            guesses.append(guess)
+        return [tried[i] for i, guess in enumerate(guesses) if 0.0 < guess <= GUESS_OFF * least]
+
+    def _sooner(self, combined: DeviceSet, load_ms: float, nats: float) -> bool:
+        """Whether a member by itself is done before the set has loaded, at no worse quality."""
+        for member in combined.members:
+            for other in self._lone(member):
+                if other.duration_ms.p50 <= load_ms and other.nats <= nats:
+                    return True
+        return False
+
+    def _total_s(self, device: DeviceSpec, engine: str, column: Column) -> float:
+        """Seconds from loaded to the last token, were everything on one card of the device."""
+        key = (device.device_id, engine, column.quant)
+        found = self.totals.get(key)
+        if found is None:
+            work = self.search.work(column.quant, column.sums.weights)
+            speed = self.clock.alone(device, engine, work)
+            found = speed.first_s.p50 + self.query.tokens * speed.step_s.p50
+            self.totals[key] = found
+        return found
+
+    def _cost(self, device: DeviceSpec, engine: str) -> float:
+        """Seconds of a step, were the whole model at its smallest on one card of the device."""
+        key = (device.device_id, engine)
+        found = self.costs.get(key)
+        if found is None:
+            for quant in self.search.quants(engine):
+                weights = self.search.weights(quant)
+                if weights is not None:
+                    work = self.search.work(quant, weights)
+            found = self.clock.alone(device, engine, work).step_s.p50
+            self.costs[key] = found
+        return found
+
+    def _lines(self, combined: DeviceSet, engine: str) -> list[Line]:
+        """The fastest card's host leading, then each other host.
+
+        The leader is filled first and sends the others their weights, so one with more memory may
+        be done before one that is faster.
+        """
+        cost = {member.device_id: self._cost(member, engine) for member in combined.members}
+        first = _line(combined, cost, "")
+        leader = host_of(first.cards[0])
+        return [first] + [_line(combined, cost, h) for h in combined.hosts if h != leader]
+
+
+def _line(combined: DeviceSet, cost: dict[str, float], leader: str) -> Line:
+    """Cards, those of the leader before all others', then the fastest; a host's together."""
+    best: dict[str, float] = {leader: 0.0}
+    for member in combined.members:
+        own = cost[member.device_id]
+        host = host_of(member)
+        best[host] = min(best.get(host, own), own)
+    order: list[tuple[float, str, float, int, str, DeviceSpec]] = []
+    for member in combined.members:
+        host, own = host_of(member), cost[member.device_id]
+        order.append((best[host], host, own, -member.free_bytes, member.device_id, member))
+    order.sort(key=_place)
+    cards: list[DeviceSpec] = []
+    for row in order:
+        cards += [row[5]] * row[5].count
+    return Line(cards, [cost[device.device_id] for device in cards])
+
+
+def _place(
+    row: tuple[float, str, float, int, str, DeviceSpec],
+) -> tuple[float, str, float, int, str]:
+    return row[:5]

@@ -1,0 +1,297 @@
+"""Whole grids of questions at once: batch x context on one device, equal to the planner's answers.
+
+Bytes are worked out over arrays: cells and cache in closed form, scratch from `sweep_scratch`.
+Times come from the planner itself, once per number of sequences and cards, for it takes no notice
+of how long a context may become (checked at both ends of every grid). Models lie wholly on the
+accelerators here; what a plan would keep in RAM counts as not fitting.
+"""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from mathcore.device import DeviceSpec
+from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
+from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
+from mathcore.engines.llamacpp.compute_by_length import Scratch
+from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
+from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
+from mathcore.model.spec import CardError, ModelSpec
+from mathcore.planner.answer import Placement
+from mathcore.planner.limits import margin_bytes
+from mathcore.planner.plan import device_refusal, plan, query_refusal
+from mathcore.planner.query import NO_LIMITS, Query
+from mathcore.quant.weights import Weights, weigh
+from mathcore.units import MAX_BYTES
+
+Cells = npt.NDArray[np.int64]
+
+FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
+VERDICTS: tuple[str, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
+ENGINE = "llama.cpp"
+# A million cells are what a second's work covers; each takes some 60 bytes while it is worked on.
+CELLS_MOST = 2_000_000
+# Answers asked of the planner one by one, at about a millisecond each, before we call it a fault.
+PLANS_MOST = 20_000
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """A context, and how many of its tokens are prompt and answer."""
+
+    context: int
+    prompt_tokens: int
+    tokens: int
+
+
+@final
+class Grid:
+    """One device and quantisation: arrays of [batch, context], and the times they point to.
+
+    `times` is -1 where nothing fits, else the place in `placements` of the planner's own answer
+    for the same rates, durations and cost.
+    """
+
+    __slots__ = ("cards", "device", "needs", "placements", "quant", "spare", "times", "verdicts")
+
+    def __init__(self, device: DeviceSpec, quant: str, needs: Cells, spare: Cells, cards: Cells):
+        self.device = device
+        self.quant = quant
+        self.needs = needs  # bytes over all cards
+        self.spare = spare  # bytes left on the fullest card, below 0 missing
+        self.cards = cards
+        self.verdicts: Cells = np.zeros(needs.shape, np.int64)
+        self.times: Cells = np.full(needs.shape, -1, np.int64)
+        self.placements: list[Placement] = []
+
+
+@final
+class Sizes:
+    """What does not depend on device or quantisation: cache, states, scratch and logits."""
+
+    __slots__ = (
+        "batches", "cells", "compute", "distinct", "index", "kv", "kv_type", "lengths", "logits",
+        "spec", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self, spec: ModelSpec, kv_type: str, batches: list[int], lengths: list[Length]
+    ) -> None:
+        self.spec = spec
+        self.kv_type = kv_type
+        self.batches = batches
+        self.lengths = lengths
+        contexts = np.array([length.context for length in lengths], np.int64)
+        sequences = np.array(batches, np.int64).reshape(len(batches), 1)
+        whole = _padded(contexts * sequences)
+        self.cells: Cells = _padded(whole // sequences)
+        steps = self.cells // CELL_PAD
+        self.distinct: Cells = np.unique(steps)
+        self.index: Cells = np.asarray(np.searchsorted(self.distinct, steps), np.int64)
+        layers = plan_of(spec)
+        each = [kv_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
+        if max(each) * max(batches) > MAX_BYTES:
+            raise CardError("context", "this many sequences this long need more than any machine")
+        self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
+        self.state: Cells = sequences * state_bytes(layers, self.shape(1))
+        self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
+        self.compute: Cells = np.zeros(steps.shape, np.int64)
+        for i, count in enumerate(batches):
+            own, where = np.unique(steps[i], return_inverse=True)
+            table = Scratch(spec, count, kv_type).table([int(step) for step in own])
+            self.compute[i] = np.array(table, np.int64)[where]
+
+    def shape(self, context: int, sequences: int = 1) -> ContextShape:
+        return ContextShape(context=context, sequences=sequences, kv_type=self.kv_type)
+
+    def layer_caches(self) -> Cells:
+        """Bytes of [distinct cells, layer] for one sequence, its state included."""
+        layers = plan_of(self.spec)
+        rows = [
+            layer_cache_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct
+        ]
+        found: Cells = np.array(rows, np.int64)
+        return found
+
+
+def _padded(tokens: Cells) -> Cells:
+    found: Cells = (tokens + (CELL_PAD - 1)) // CELL_PAD * CELL_PAD
+    return found
+
+
+def _single(sizes: Sizes, weights: Weights, kind: str) -> Cells:
+    """Bytes of one device that holds everything (llamacpp.footprint)."""
+    if kind == "cpu":
+        beside = sizes.logits + (weights.total_bytes + CPU_OVERHEAD_BYTES)
+    else:
+        beside = np.array(weights.device_bytes + GPU_OVERHEAD_BYTES, np.int64)
+    found: Cells = sizes.kv + sizes.state + sizes.compute + beside
+    return found
+
+
+def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
+    """(bytes of all cards, of the fullest) with the layers dealt out evenly (llamacpp_offload)."""
+    spec, count = sizes.spec, len(sizes.spec.layers)
+    placing = Placing(split=(1,) * cards)
+    where = [card_of(i, count, placing) for i in range(count + 1)]
+    shape = sizes.shape(1)
+    sample = placed_footprint(spec, weights, shape, placing).cards
+    known = layer_cache_bytes(plan_of(spec), shape)
+    beside = compute_bytes(spec, shape) + GPU_OVERHEAD_BYTES
+    caches = sizes.layer_caches()
+    sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)
+    total: Cells = np.zeros(sizes.cells.shape, np.int64)
+    fullest: Cells = np.zeros(sizes.cells.shape, np.int64)
+    for card in range(cards):
+        own = [i for i in range(len(known)) if where[i] == card]
+        busy = card in where
+        held = sample[card] - sum([known[i] for i in own]) - (beside if busy else 0)
+        load: Cells = caches[:, own].sum(axis=1)[sizes.index] * sequences + held
+        if busy:
+            load = load + sizes.compute + GPU_OVERHEAD_BYTES
+        total = total + load
+        fullest = np.maximum(fullest, load)
+    return total, fullest
+
+
+def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) -> Grid:
+    """On as few cards as hold it, as `layouts.Room` tries them."""
+    free = device.free_bytes
+    needs = _single(sizes, weights, device.kind)
+    grid = Grid(device, quant, needs, free - needs, np.ones(needs.shape, np.int64))
+    start: Cells = needs // max(1, free) + 1
+    open_cells = grid.spare < 0
+    cards = 2
+    while cards <= device.count and bool(open_cells.any()):
+        total, fullest = _shared(sizes, weights, cards)
+        tried = open_cells & (np.minimum(start, device.count) <= cards)
+        grid.needs = np.where(tried, total, grid.needs)
+        grid.spare = np.where(tried, free - fullest, grid.spare)
+        grid.cards = np.where(tried, cards, grid.cards)
+        open_cells = open_cells & ~(tried & (grid.spare >= 0))
+        cards += 1
+    margin = margin_bytes(free)
+    tight = np.where(grid.spare >= margin, FIT, TIGHT)
+    grid.verdicts = np.where(grid.spare >= 0, tight, NO_MEMORY)
+    return grid
+
+
+def cell_query(base: Query, quant: str, kv_type: str, batch: int, length: Length) -> Query:
+    """The planner's question of one cell."""
+    return replace(
+        base, quant=quant, kv_type=kv_type, engine=ENGINE, batch=batch, context=length.context,
+        prompt_tokens=length.prompt_tokens, tokens=length.tokens, limits=NO_LIMITS, on=None,
+    )  # fmt: skip
+
+
+def _alike(a: Placement, b: Placement) -> bool:
+    return (
+        a.duration_ms == b.duration_ms and a.tokens_per_s == b.tokens_per_s
+        and a.cost_nusd == b.cost_nusd and a.ttft_ms == b.ttft_ms
+    )  # fmt: skip
+
+
+@final
+class Timing:
+    """Fills in a grid's times: the planner asked about few cells of each kind."""
+
+    __slots__ = ("asked", "base", "device", "grid", "sizes", "varied")
+
+    def __init__(self, base: Query, device: DeviceSpec, sizes: Sizes, grid: Grid) -> None:
+        self.base = base
+        self.device = device
+        self.sizes = sizes
+        self.grid = grid
+        self.asked = 0
+        self.varied = False  # whether the length matters after all: then every cell is asked about
+
+    def ask(self, i: int, j: int) -> Placement:
+        self.asked += 1
+        if self.asked > PLANS_MOST:
+            raise CardError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
+        sizes = self.sizes
+        query = cell_query(
+            self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
+        )
+        return plan(query, [self.device]).placements[0]
+
+    def run(self) -> None:
+        classes: dict[tuple[int, int], int] = {}
+        kinds = np.array([
+            classes.setdefault((length.prompt_tokens, length.tokens), len(classes))
+            for length in self.sizes.lengths
+        ], np.int64)  # fmt: skip
+        for i in range(len(self.sizes.batches)):
+            fits = np.flatnonzero(self.grid.verdicts[i] <= TIGHT)
+            keys = (self.grid.cards[i] * len(classes) + kinds)[fits]
+            for key in np.unique(keys):
+                self._group(i, fits[keys == key])
+
+    def _group(self, i: int, members: Cells) -> None:
+        """Cells that differ in their length only."""
+        first = self.ask(i, int(members[0]))
+        # The fewest sequences stand for the rest.
+        if i == 0 and not self.varied and len(members) > 1:
+            self.varied = not _alike(first, self.ask(i, int(members[-1])))
+        if not self.varied:
+            self.grid.times[i, members] = self._keep(first)
+            return
+        for j in members:
+            self.grid.times[i, j] = self._keep(self.ask(i, int(j)))
+
+    def _keep(self, placed: Placement) -> int:
+        self.grid.placements.append(placed)
+        return len(self.grid.placements) - 1
+
+
+def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
+    """Cells of a sweep; CardError when they are too many, too few or do not ascend."""
+    count = len(batches) * len(lengths) * grids
+    if not 0 < count <= CELLS_MOST:
+        raise CardError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
+    if min(batches) < 1 or min([length.context for length in lengths]) < 1:
+        raise CardError("cells", "batch and context must be at least 1")
+    return count
+
+
+def sweep(base: Query, devices: list[DeviceSpec], quants: list[str], batches: list[int],
+          lengths: list[Length]) -> list[Grid]:  # fmt: skip
+    """A grid for each device and quantisation, in their order; the base's shape is ignored.
+
+    CardError for what no device could do: an unknown quantisation or cache type, too many cells.
+    """
+    cell_count(batches, lengths, len(devices) * len(quants))
+    kv_type = base.kv_type or "f16"
+    for quant in quants:
+        code, text = query_refusal(cell_query(base, quant, kv_type, 1, Length(
+            context=2, prompt_tokens=1, tokens=1)))  # fmt: skip
+        if code:
+            raise CardError("quant" if code == "NoFit(quant)" else "kv_type", text)
+    sizes = Sizes(base.model, kv_type, batches, lengths)
+    out: list[Grid] = []
+    for quant in quants:
+        weights = weigh(base.model, quant)
+        # In RAM beside the cards a model is another question, which a plan answers.
+        out += [
+            _grid(base, replace(device, ram_free_bytes=0), quant, sizes, weights)
+            for device in devices
+        ]
+    return out
+
+
+def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: Weights) -> Grid:
+    shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
+    code, text = device_refusal(shortest, device)
+    if code:
+        raise CardError(device.name, text)
+    grid = _laid_out(sizes, weights, device, quant)
+    trained = base.model.context_length
+    for j, length in enumerate(sizes.lengths):
+        asked = length.prompt_tokens + length.tokens
+        if asked > length.context or 0 < trained < length.context:
+            grid.verdicts[:, j] = NO_CONTEXT
+    Timing(base, device, sizes, grid).run()
+    return grid

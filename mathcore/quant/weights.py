@@ -1,0 +1,153 @@
+"""Weight bytes: exact from a file's own tensors, or by a quantisation's rules for one not yet made.
+
+`weigh` serves every name of QUANTS; what each stands for is in `quant_tables` (file types of
+llama.cpp) and `quant_formats` (safetensors engines and MLX).
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, format_sizes
+from mathcore.quant.ggml import BLOCKS
+from mathcore.quant.gguf_rules import block_types, roles_of
+
+__all__ = ["GGUF_QUANTS", "LADDER", "QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
+
+# Best first; what a plan tries when nobody names a type. Below Q4_K_M answers degrade visibly.
+LADDER: tuple[str, ...] = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+
+# Tables looked up a row at a time, which llama.cpp keeps in RAM with every layer on a GPU
+# (LLM_TENSOR_LAYER_INPUT).
+_INPUTS: tuple[str, ...] = (
+    "token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight",
+    "token_types.weight",
+)  # fmt: skip
+
+# Encoders without an output layer: their embedding is never copied to a GPU, or read whole.
+_HEADLESS: tuple[str, ...] = (
+    "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe",
+)  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Bytes by place.
+
+    total = embedding + (output unless tied) + layers + other. With a GPU the input tables stay on
+    the host; a tied embedding is in both.
+    """
+
+    total_bytes: int
+    embedding_bytes: int  # token_embd
+    output_bytes: int  # of the output layer; the embedding's copy when tied; 0 = it has none
+    layer_bytes: tuple[int, ...]
+    expert_bytes: tuple[int, ...]  # per layer, of its routed experts; part of layer_bytes
+    other_bytes: int  # of no layer: final norm, encoder, further input tables
+    host_bytes: int  # input tables: what stays in RAM when a GPU takes every layer
+    active_bytes: int  # read per generated token: no input table, of the experts those used
+    tied: bool
+
+    @property
+    def device_bytes(self) -> int:
+        """What a GPU that takes every layer holds."""
+        copied = self.output_bytes if self.tied else 0
+        return self.total_bytes - self.host_bytes + copied
+
+
+def _own_size(tensor: Tensor) -> int:
+    """Bytes of a tensor of a file."""
+    per_block, size = BLOCKS[tensor.type_name]
+    return tensor.columns // per_block * size * tensor.rows
+
+
+def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
+    """Bytes of each tensor of `spec`, in order: by its own type when it comes from a file.
+
+    CardError "quant" for a name not in QUANTS, or naming the tensor that cannot be stored so.
+    """
+    tensors = spec.tensors
+    if tensors and tensors[0].type_name:
+        return [_own_size(tensor) for tensor in tensors]
+    if quant not in QUANTS:
+        raise CardError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
+    roles = roles_of(tensors)
+    if quant in FORMATS:
+        return format_sizes(spec, roles, quant)
+    types = block_types(spec, quant, roles)
+    out: list[int] = []
+    for i in range(len(types)):
+        per_block, size = BLOCKS[types[i]]
+        tensor = tensors[i]
+        out.append(tensor.columns // per_block * size * tensor.rows)
+    return out
+
+
+def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
+    """Why `spec` cannot be weighed at `quant` (served by `family`, when given); "" when it can."""
+    known = [name for name, served in QUANTS.items() if family in ("", served)]
+    if quant not in known:
+        return f"unknown quantisation {quant[:32]}: known are {', '.join(known)}"
+    try:
+        tensor_sizes(spec, quant)
+    except CardError as error:
+        return str(error)
+    return ""
+
+
+def _read(spec: ModelSpec, tensor: Tensor, size: int) -> int:
+    """Bytes of `size` read for one generated token."""
+    name = tensor.name
+    if name in _INPUTS:
+        multiplied = spec.tied and spec.architecture not in _HEADLESS
+        return size if multiplied and name == "token_embd.weight" else 0
+    if name.startswith("enc."):
+        return 0  # once per prompt
+    i = tensor.layer
+    if i < 0 or i >= len(spec.layers):
+        return size
+    if i >= len(spec.layers) - spec.draft_layers:
+        return 0
+    layer = spec.layers[i]
+    if layer.experts > 0 and _routed(tensor):
+        return size // layer.experts * layer.experts_used
+    return size
+
+
+def _routed(tensor: Tensor) -> bool:
+    """Of the experts a router chooses: what llama.cpp's --n-cpu-moe keeps in RAM."""
+    return tensor.experts > 1 or "exps." in tensor.name
+
+
+def weigh(spec: ModelSpec, quant: str) -> Weights:
+    """Bytes of every tensor at `quant`, summed by place; CardError as in `tensor_sizes`."""
+    sizes = tensor_sizes(spec, quant)
+    layers = [0] * len(spec.layers)
+    experts = [0] * len(spec.layers)
+    total, embedding, output, other, host, active = 0, 0, 0, 0, 0, 0
+    for i in range(len(sizes)):
+        tensor, size = spec.tensors[i], sizes[i]
+        total += size
+        active += _read(spec, tensor, size)
+        if 0 <= tensor.layer < len(layers):
+            layers[tensor.layer] += size
+            if _routed(tensor):
+                experts[tensor.layer] += size
+            continue
+        if tensor.name in _INPUTS:
+            host += size
+        if tensor.name == "token_embd.weight":
+            embedding = size
+        elif tensor.name == "output.weight":
+            output = size
+        else:
+            other += size
+    if spec.tied and spec.architecture not in _HEADLESS:
+        output = embedding
+    return Weights(
+        total_bytes=total, embedding_bytes=embedding, output_bytes=output,
+        layer_bytes=tuple(layers), expert_bytes=tuple(experts), other_bytes=other,
+        host_bytes=host, active_bytes=active, tied=spec.tied,
+    )  # fmt: skip

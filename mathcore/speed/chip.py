@@ -1,0 +1,179 @@
+"""A device as the speed model sees it: its class and its nominal rates."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.device import DeviceSpec
+from mathcore.hardware.names import GpuFacts, lookup_cpu, lookup_gpu
+
+# HBM begins where no GDDR card reaches; the fastest GDDR7 card has 1,792 GB/s.
+HBM_BYTES_PER_S = 1_850_000_000_000
+# Dense fp16 over bandwidth of an accelerator of unknown flops: the cards listed have 40..160.
+GPU_FLOPS_PER_BYTE = 60
+# Cores of the last ten years do about 8 fp32 operations per byte they can load.
+CPU_FLOPS_PER_BYTE = 8
+# PCIe 4.0 x16, one direction: what cards without a link of their own share.
+PCIE_BYTES_PER_S = 25_000_000_000
+# Dual-channel DDR4-3200 of a host nobody measured, as programs reach it.
+RAM_BYTES_PER_S = 40_000_000_000
+
+_NVIDIA: tuple[str, ...] = ("pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell")
+# Processors' own graphics: ordinary DDR shared with the cores, no cache of its own.
+_IGPU_BYTES_PER_S = 200_000_000_000
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """Rates per accelerator and second. `known` = a row of the catalogue states them."""
+
+    klass: str
+    arch: str
+    bandwidth: float
+    flops: float  # dense fp16
+    matmul: float = 0.0  # what local engines multiply at: fp16 accumulation where it is faster
+    fp8_flops: float = 0.0
+    fp4_flops: float = 0.0
+    link: float = PCIE_BYTES_PER_S
+    memory_bytes: int = 0
+    known: bool = False
+    name: str = ""  # the catalogue's
+
+    @property
+    def vendor(self) -> str:
+        """Whose compilers and kernels: what an architecture nobody measured is likest to."""
+        return vendor_of(self.arch)
+
+
+def vendor_of(arch: str) -> str:
+    """The maker by architecture; "" for processors and for an unknown one."""
+    if arch in _NVIDIA:
+        return "nvidia"
+    if arch.startswith(("rdna", "cdna", "gcn")) or arch == "polaris":
+        return "amd"
+    return "intel" if arch.startswith("xe") else "apple" if arch.startswith("apple") else ""
+
+
+def class_of_facts(facts: GpuFacts) -> str:
+    """The class whose constants a catalogue row takes."""
+    kind, arch = facts.memory_kind, facts.arch
+    if kind == "ddr":
+        return "cpu"
+    if kind == "gddr":
+        if arch in _NVIDIA:
+            return "gddr"
+        return "radeon" if arch.startswith("rdna") or arch == "polaris" else "arc"
+    if kind == "hbm":
+        if arch in _NVIDIA:
+            return "hbm"
+        return "instinct" if arch.startswith("cdna") or arch.startswith("gcn") else "accelerator"
+    if kind == "unified" and facts.bandwidth_bytes_per_s < _IGPU_BYTES_PER_S:
+        return "unified" if arch in _NVIDIA else "igpu"
+    return kind
+
+
+def matmul_of(facts: GpuFacts) -> float:
+    """What local engines multiply at, where it is not the dense fp16 rate.
+
+    GeForce and workstation cards alike accumulate fp16 in fp16 at four times the shader rate. The
+    rates of RDNA 3 count two instructions issued at once, which compilers seldom find.
+    """
+    if facts.arch in ("rdna3", "rdna3.5") and facts.shader_flops > 0:
+        return float(facts.shader_flops)
+    if class_of_facts(facts) == "gddr" and facts.flops > 1.5 * facts.shader_flops > 0:
+        rate = 4.0 * facts.shader_flops
+        return rate * power_share(facts.arch, facts.watts, rate)
+    return float(facts.flops)
+
+
+# Watts per fp16 TFLOP/s of desktop cards at their limit (RTX 3090, 4090, 5090, 2080 Ti): with all
+# cores busy the limit sets the clock, so a card of 300 W with as many cores does less.
+_WATTS: dict[str, float] = {"turing": 4.6, "ampere": 2.45, "ada": 1.36, "blackwell": 1.37}
+POWER_EXPONENT = 0.9
+
+
+def power_share(arch: str, watts: int, rate: float) -> float:
+    """What a card's power limit leaves of its nominal rate, 1 for a desktop card."""
+    usual = _WATTS.get(arch, 0.0)
+    if usual <= 0.0 or watts <= 0:
+        return 1.0
+    return float(min(1.15, 1e12 * watts / rate / usual) ** POWER_EXPONENT)
+
+
+# GDDR has no bits for error correction: with it on, as servers' cards come, part of the memory and
+# of every transfer goes to it (A40, the same chip as RTX A6000: 1/16 of the memory, 1/10 measured).
+_CHECKED: frozenset[str] = frozenset(("A2", "A10", "A16", "A40", "L4", "L20", "L40", "L40S", "T4"))
+CHECKED_SHARE = 0.9
+
+
+def data_share(facts: GpuFacts | None) -> float:
+    """Share of the nominal bandwidth that can carry data."""
+    return CHECKED_SHARE if facts is not None and facts.name in _CHECKED else 1.0
+
+
+def chip_of_facts(facts: GpuFacts) -> Chip:
+    """The chip of a catalogue row."""
+    klass = class_of_facts(facts)
+    bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
+    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    return Chip(
+        klass=klass, arch=facts.arch, bandwidth=bandwidth,
+        flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
+        matmul=matmul_of(facts), fp8_flops=float(facts.fp8_flops),
+        fp4_flops=float(facts.fp4_flops), link=float(facts.link_bytes_per_s) or PCIE_BYTES_PER_S,
+        memory_bytes=facts.memory_bytes, known=True, name=facts.name,
+    )  # fmt: skip
+
+
+def _class_of(device: DeviceSpec) -> str:
+    if device.kind in ("cpu", "apple"):
+        return device.kind
+    return "hbm" if device.bandwidth_bytes_per_s >= HBM_BYTES_PER_S else "gddr"
+
+
+def chip_of(device: DeviceSpec) -> Chip:
+    """The chip of a device: its measured bandwidth and flops before the catalogue's."""
+    facts = lookup_cpu(device.model) if device.kind == "cpu" else lookup_gpu(device.model)
+    klass = class_of_facts(facts) if facts is not None else _class_of(device)
+    share = 1.0 if device.bandwidth_basis == "measured" else data_share(facts)
+    bandwidth = share * device.bandwidth_bytes_per_s
+    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    flops = float(device.flops)
+    if flops <= 0.0 and facts is not None:
+        flops = float(facts.flops)
+    return Chip(
+        klass=klass, arch=facts.arch if facts is not None else "", bandwidth=bandwidth,
+        flops=flops if flops > 0.0 else bandwidth * ratio,
+        matmul=matmul_of(facts) if facts is not None else 0.0,
+        fp8_flops=float(facts.fp8_flops) if facts is not None else 0.0,
+        fp4_flops=float(facts.fp4_flops) if facts is not None else 0.0,
+        link=(float(facts.link_bytes_per_s) if facts is not None else 0.0) or PCIE_BYTES_PER_S,
+        memory_bytes=device.memory_bytes, known=facts is not None,
+        name=facts.name if facts is not None else "",
+    )  # fmt: skip
+
+
+# The middle of the catalogue's rows of a class, for a device only its maker is known of:
+# (word, class, bytes per second, dense fp16).
+_GUESSES: tuple[tuple[str, str, float, float], ...] = (
+    ("apple", "apple", 273e9, 9.2e12), ("mac", "apple", 273e9, 9.2e12),
+    ("instinct", "instinct", 3277e9, 362e12), ("radeon", "radeon", 512e9, 46e12),
+    ("rx", "radeon", 512e9, 46e12), ("arc", "arc", 456e9, 100e12),
+    ("geforce", "gddr", 448e9, 60e12), ("rtx", "gddr", 448e9, 60e12),
+    ("gtx", "gddr", 256e9, 6.5e12), ("quadro", "gddr", 416e9, 60e12),
+    ("tesla", "hbm", 900e9, 112e12), ("nvidia", "gddr", 448e9, 60e12),
+    ("epyc", "cpu", 205e9, 1.6e12), ("xeon", "cpu", 205e9, 1.6e12),
+    ("ryzen", "cpu", 77e9, 0.6e12), ("core", "cpu", 77e9, 0.6e12), ("cpu", "cpu", 51e9, 0.4e12),
+    ("snapdragon", "cpu", 51e9, 0.4e12),
+    ("risc", "cpu", 17e9, 0.1e12), ("arm", "cpu", 40e9, 0.3e12), ("amd", "radeon", 512e9, 46e12),
+    ("intel", "cpu", 77e9, 0.6e12),
+)  # fmt: skip
+
+
+def guessed_chip(text: str) -> Chip | None:
+    """A chip of the class a name's words hint at; None where they hint at nothing."""
+    words = text[:200].lower().replace("-", " ").replace("(", " ").replace(")", " ").split()
+    for word, klass, bandwidth, flops in _GUESSES:
+        if word in words:
+            return Chip(klass=klass, arch="", bandwidth=bandwidth, flops=flops)
+    return None
