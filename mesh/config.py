@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mesh.errors import RequestError
+from mesh.api.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def _words(key: str, value: object) -> tuple[str, ...]:
 
 
 def _check_addresses(texts: tuple[str, ...]) -> None:
-    from mesh.edge.sightings import parse_address
+    from mesh.state.address import parse_address
 
     for text in texts:
         try:

@@ -15,35 +15,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
+from mesh.api.errors import RequestError
+from mesh.api.hardware import parse_device
+from mesh.api.requests import ASKED, JobRequest, parse_job, parse_note
+from mesh.api.rows import status_dict
 from mesh.config import Config, load_config, slug
+from mesh.edge.disk import write_private
 from mesh.edge.effects import Effects
-from mesh.edge.identity import Fleet, join_fleet, load_or_create, write_private
+from mesh.edge.identity import Fleet, join_fleet, load_or_create
 from mesh.edge.inventory import LocalDevices
+from mesh.edge.peering.mesh import Mesh
+from mesh.edge.planning import known_device, plan_query, source_of
 from mesh.edge.replication import Replication
-from mesh.edge.store import Ledger, StoreError, VerifyReport
-from mesh.edge.transport import Link, Misbehaved
-from mesh.edge.transport_mesh import Mesh
-from mesh.errors import RequestError
-from mesh.hardware_requests import parse_device
+from mesh.edge.store.ledger import Ledger, StoreError, VerifyReport
+from mesh.edge.store.state import current_state, load_state, whole_fold
+from mesh.edge.transport.link import Link, Misbehaved
 from mesh.ledger.event import Event
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
-from mesh.requests import ASKED, JobRequest, parse_job, parse_note
 from mesh.state.checkpoint import pack
 from mesh.state.fold import KEEP_ENDED, State, apply
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
 from mesh.sync.session import ProtocolError
-from mesh.views import (
-    current_state,
-    known_device,
-    load_state,
-    plan_query,
-    source_of,
-    status_dict,
-    whole_fold,
-)
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -347,7 +342,7 @@ def serve(home: Path, name: str | None, port: int) -> None:
 async def _serve(home: Path, config: Config) -> None:
     from aiohttp import web
 
-    from mesh.edge.http import make_app, make_mesh_app
+    from mesh.edge.http.app import make_app, make_mesh_app
 
     ledger = Ledger.open(home)
     node = Node(home, config, ledger)

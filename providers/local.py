@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from providers import durable, identity
+from providers import durable, process
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.log import last_words
 
@@ -58,7 +58,7 @@ def adopt(folder: Path) -> Handle | None:
     if runner is None or (folder / "result.json").exists():
         return None
     handle = _handle(folder, runner)
-    return handle if identity.alive(handle.pid, handle.start_ticks, handle.boot_id) else None
+    return handle if process.alive(handle.pid, handle.start_ticks, handle.boot_id) else None
 
 
 def poll(folder: Path) -> Outcome | None:
@@ -81,7 +81,7 @@ def poll(folder: Path) -> Outcome | None:
 
 async def cancel(handle: Handle) -> bool:
     """Ask the attempt to end; its outcome becomes "cancelled". False: it had already ended."""
-    if not identity.alive(handle.pid, handle.start_ticks, handle.boot_id):
+    if not process.alive(handle.pid, handle.start_ticks, handle.boot_id):
         return False
     os.kill(handle.pid, signal.SIGTERM)
     return True
@@ -122,7 +122,7 @@ async def _claimed(folder: Path) -> Handle:
 def _kill_orphans(runner: dict[str, object]) -> None:
     """A runner killed with -9 can't stop its child: we do, if the pid is still that child."""
     child, ticks = _int(runner, "child_pid"), _int(runner, "child_ticks")
-    if identity.alive(child, ticks, str(runner.get("boot_id"))):
+    if process.alive(child, ticks, str(runner.get("boot_id"))):
         os.killpg(child, signal.SIGKILL)
 
 
@@ -159,7 +159,7 @@ def _lost(folder: Path, runner: dict[str, object]) -> Outcome:
     started_ms = (folder / "launch.json").stat().st_mtime_ns // 1_000_000
     last_ms = (log if log.exists() else folder / "runner.json").stat().st_mtime_ns // 1_000_000
     ended_ms = max(started_ms, last_ms)
-    same_boot = runner.get("boot_id") == identity.boot_id()
+    same_boot = runner.get("boot_id") == process.boot_id()
     why = "was killed" if same_boot else "ended with the machine's restart"
     return _outcome(
         {

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from providers import durable, identity
+from providers import durable, process
 from providers.log import Log, last_words, says_out_of_memory
 
 # An engine unloads in well under a second; after this a cancelled one is killed.
@@ -35,8 +35,8 @@ class Runner:
         self.log: Log
         self.me: dict[str, object] = {
             "pid": os.getpid(),
-            "start_ticks": identity.start_ticks(os.getpid()),
-            "boot_id": identity.boot_id(),
+            "start_ticks": process.start_ticks(os.getpid()),
+            "boot_id": process.boot_id(),
             "child_pid": 0,
             "child_ticks": 0,
         }
@@ -70,7 +70,7 @@ class Runner:
             text = f"can't start {launch_argv(launch)[:1]}: {error}"
             self.log.write(text.encode() + b"\n")
             return result(127, started_ms, 0, 0, "setup", text)
-        self.me |= {"child_pid": child.pid, "child_ticks": identity.start_ticks(child.pid)}
+        self.me |= {"child_pid": child.pid, "child_ticks": process.start_ticks(child.pid)}
         durable.write_json(self.job_dir / "runner.json", self.me)
         status, peak = self.watch(child)
         duration_ms = int((time.monotonic() - begun) * 1000)

@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny_gguf import write_tiny_gguf
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.tiny_gguf import write_tiny_gguf
 
 TOKENS = 64
 

@@ -13,8 +13,8 @@ LAYERS = (  # low to high; a module may import its own layer and those before it
     ("mesh.ledger",),
     ("mesh.state", "mesh.sync"),
     ("mesh.policy",),
-    ("mesh.errors",),
-    ("mesh.config", "mesh.edge", "mesh.requests", "mesh.views"),
+    ("mesh.api.errors",),
+    ("mesh.config", "mesh.edge", "mesh.api.requests", "mesh.edge.planning"),
     ("mesh.node",),
     ("mesh.cli", "mesh.__main__"),
 )
@@ -31,8 +31,8 @@ ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "automerge": "mesh.ledger.document",
     "nacl": "mesh.ledger.signing",
     "pynvml": "providers.probe.nvidia",
-    "tailscale": "mesh.edge.tailnet",
-    "zeroconf": "mesh.edge.mdns",
+    "tailscale": "mesh.edge.discovery.tailnet",
+    "zeroconf": "mesh.edge.discovery.mdns",
 }
 
 Module = tuple[str, ast.Module]

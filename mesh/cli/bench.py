@@ -137,8 +137,8 @@ def accuracy(each: bool, output: str) -> None:
     import msgspec
 
     from mesh.config import fleet_home
+    from mesh.edge.store.state import load_state
     from mesh.state.observations import observations, scores
-    from mesh.views import load_state
 
     seen = observations(load_state(fleet_home()))
     if output == "json":

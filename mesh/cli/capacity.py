@@ -43,7 +43,7 @@ def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: s
     from mathcore.engines.llamacpp.cache import cache_refusal
     from mathcore.planner.capacity import ENGINES
     from mesh.cli.sweep import hardware
-    from mesh.views import source_of
+    from mesh.edge.planning import source_of
 
     spec = source_of(model_ref(model)).spec
     fault = cache_refusal(spec, kv_type)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from mesh.api.errors import RequestError
 from mesh.cli.exits import UNREACHABLE, Stop
-from mesh.errors import RequestError
 
 NO_DAEMON: Final = "no daemon is running"
 START_IT: Final = "fleet up --detach"

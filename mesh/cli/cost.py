@@ -15,9 +15,9 @@ from mesh.cli.output import emit_json, emit_table, json_option
 def cost(by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
     from mesh.config import fleet_home
+    from mesh.edge.store.state import load_state
     from mesh.state.billing import cost_csv, cost_report
     from mesh.state.fold import bills
-    from mesh.views import load_state
 
     if as_csv and output == "json":
         raise click.UsageError("--csv and -o json are two formats; choose one")

@@ -9,9 +9,9 @@ from typing import Final
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon, is_alive
 from mesh.cli.exits import INTERNAL, UNREACHABLE, Stop, stop
-from mesh.errors import RequestError
 
 # Probing the machine's memory bandwidth and a large ledger's fold fit well within this.
 READY_DEADLINE_S: Final = 30.0

@@ -16,8 +16,9 @@ def devices(ctx: click.Context, output: str) -> None:
     """The fleet's devices; `add` and `remove` those described by hand."""
     if ctx.invoked_subcommand is not None:
         return
+    from mesh.api.rows import device_rows
     from mesh.config import fleet_home
-    from mesh.views import device_rows, load_state
+    from mesh.edge.store.state import load_state
 
     rows = device_rows(load_state(fleet_home()), now_ms())
     if output == "json":
@@ -74,7 +75,7 @@ def remove(name: str) -> None:
     """Take a hand-described device out of planning; its history stays."""
     from mesh.cli.writes import write_removal
     from mesh.config import fleet_home
-    from mesh.views import load_state
+    from mesh.edge.store.state import load_state
 
     views = load_state(fleet_home()).devices.values()
     matches = [v for v in views if name in (v.device_id, v.name)]

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
 from mesh.cli.output import NONE, emit_json, emit_table, json_option, show_age, show_at
-from mesh.errors import RequestError
 
 Check = tuple[str, str, str]  # what, state, what to do
 
@@ -48,9 +48,9 @@ def _checks(home: Path) -> Iterator[Check]:
 
 def _check_forks(home: Path) -> Iterator[Check]:
     """A key on two disks: both wrote on, and nobody can say which history is the true one."""
-    from mesh.edge.fork_report import forks
     from mesh.edge.identity import peer_id
-    from mesh.edge.store import StoreError
+    from mesh.edge.store.forks import forks
+    from mesh.edge.store.ledger import StoreError
 
     try:
         found = forks(home)
@@ -115,7 +115,7 @@ def _check_sources(said: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _check_ledger(home: Path) -> Check:
-    from mesh.edge.store import Reader, StoreError
+    from mesh.edge.store.ledger import Reader, StoreError
 
     try:
         reader = Reader.open(home)

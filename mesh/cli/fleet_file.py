@@ -12,8 +12,8 @@ EXAMPLE: Final = '[{"name": "rig", "gpu": "RTX 5090", "count": 2}]'
 
 def read_fleet(name: str) -> list[dict[str, object]]:
     """The devices a file lists, each checked; Stop names the file, the entry and the field."""
-    from mesh.errors import RequestError
-    from mesh.hardware_requests import parse_fleet
+    from mesh.api.errors import RequestError
+    from mesh.api.hardware import parse_fleet
 
     entries = _entries(name, _text(name))
     try:

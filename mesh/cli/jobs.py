@@ -90,8 +90,9 @@ def end(job_id: str, status: str, reason: str) -> None:
 @json_option
 def ps(every: bool, output: str) -> None:
     """Jobs, newest first: those not yet ended, or all."""
+    from mesh.api.rows import job_rows
     from mesh.config import fleet_home
-    from mesh.views import job_rows, load_state
+    from mesh.edge.store.state import load_state
 
     rows = job_rows(load_state(fleet_home(), every_job=every), now_ms(), every)
     if output == "json":
@@ -145,8 +146,9 @@ def job(job_id: str, output: str) -> None:
 
 def find_job(job_id: str) -> Mapping[str, Any]:
     """The job from the store, or Stop 102."""
+    from mesh.api.rows import job_dict
     from mesh.config import fleet_home
-    from mesh.views import job_dict, load_state
+    from mesh.edge.store.state import load_state
 
     state = load_state(fleet_home())
     if job_id in state.retired:

@@ -11,7 +11,7 @@ from mesh.cli.exits import BROKEN_LEDGER, NOT_FOUND, stop
 from mesh.cli.output import clean, emit_json, json_option
 
 if TYPE_CHECKING:
-    from mesh.edge.store import Reader
+    from mesh.edge.store.ledger import Reader
     from mesh.ledger.event import Event
 
 # `events -f` reads the store, so it works with any writer; the eye sees no difference.
@@ -42,14 +42,14 @@ def events(follow: bool, count: int | None, output: str) -> None:
 
 def _reader() -> "Reader":
     from mesh.config import fleet_home
-    from mesh.edge.store import Reader
+    from mesh.edge.store.ledger import Reader
 
     return Reader.open(fleet_home())
 
 
 def _names(reader: "Reader") -> Mapping[str, str]:
     """What each author is called in the fleet."""
-    from mesh.views import current_state
+    from mesh.edge.store.state import current_state
 
     return current_state(reader).members.names
 
@@ -134,7 +134,7 @@ def export(file: Path) -> None:
 def import_(file: Path) -> None:
     """Admit the events of FILE whose signatures and links hold."""
     from mesh.config import fleet_home
-    from mesh.edge.store import Ledger
+    from mesh.edge.store.ledger import Ledger
 
     if not file.is_file():
         stop(NOT_FOUND, f"no file {file}", "check the path")

@@ -145,7 +145,7 @@ def tokens(number: int) -> str:
 @click.pass_context
 def show(ctx: click.Context, model: str, output: str) -> None:
     """One MODEL in full: a name, a file, a folder, a URL or ollama:NAME."""
-    from mesh.views import source_of
+    from mesh.edge.planning import source_of
 
     found = details(source_of(model).spec)
     if _wanted(ctx, output) == "json":

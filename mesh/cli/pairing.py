@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import find_daemon, need_daemon
 from mesh.cli.exits import UNREACHABLE, USAGE, stop
 from mesh.cli.output import emit_json, json_option, now_ms, show_at
 from mesh.cli.peers import ROLES, yes_option
-from mesh.errors import RequestError
 
 # How often a machine that waits for a person's yes asks again.
 ASK_AGAIN_S: Final = 2.0
@@ -84,7 +84,7 @@ def _join(home: Path, text: str, name: str | None) -> dict[str, Any]:
     try:
         if daemon is not None:
             return dict(daemon.post("/v1/join", {"code": text, **named}))
-        from mesh.edge.pairing_offline import join as join_at_rest
+        from mesh.edge.peering.offline import join as join_at_rest
 
         return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
     except RequestError as error:

@@ -39,7 +39,7 @@ def _rows() -> list[dict[str, Any]]:
     daemon = find_daemon(home)
     if daemon is not None:
         return list(daemon.get("/v1/peers")["peers"])
-    from mesh.edge.pairing_offline import peers as at_rest
+    from mesh.edge.peering.offline import peers as at_rest
 
     return list(at_rest(home, now_ms()))
 

@@ -39,8 +39,9 @@ def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
     daemon = find_daemon(home)
     if daemon is not None:
         return dict(daemon.post("/v1/plan", query))
+    from mesh.edge.planning import plan_query
+    from mesh.edge.store.state import load_state
     from mesh.state.fold import State
-    from mesh.views import load_state, plan_query
 
     brings_hardware = bool(query.get("what_if") or query.get("fleet"))
     # Hardware nobody owns needs no ledger.

@@ -6,19 +6,20 @@ from typing import Any
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.devices import emit_devices
 from mesh.cli.exits import Stop
 from mesh.cli.output import emit_json, json_option, now_ms, number, show_age
-from mesh.errors import RequestError
 
 
 @click.command()
 @json_option
 def status(output: str) -> None:
     """The fleet at a glance: daemon, devices, jobs, today's cost."""
+    from mesh.api.rows import status_dict
     from mesh.config import fleet_home
-    from mesh.views import load_state, status_dict
+    from mesh.edge.store.state import load_state
 
     home = fleet_home()
     alive = find_daemon(home)
@@ -44,8 +45,8 @@ def _seen(daemon: Daemon) -> list[dict[str, object]] | None:
 
 def _forks(home: Path) -> dict[str, object]:
     """Whose key was copied."""
-    from mesh.edge.fork_report import forks
     from mesh.edge.identity import peer_id
+    from mesh.edge.store.forks import forks
 
     return {"forks": [{"peer_id": peer_id(author), "seq": seq} for author, seq in
                       sorted(forks(home).items())]}

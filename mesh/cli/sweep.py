@@ -109,7 +109,7 @@ def _between(low: int, high: int, by: int) -> Iterator[int]:
 
 
 def _number(text: str, what: str) -> int:
-    from mesh.requests import MAX_BATCH, MAX_CONTEXT
+    from mesh.api.requests import MAX_BATCH, MAX_CONTEXT
 
     clean = text.strip().lower()
     digits = clean.rstrip("km")
@@ -124,7 +124,7 @@ def _number(text: str, what: str) -> int:
 
 
 def _spec(model: str) -> "ModelSpec":
-    from mesh.views import source_of
+    from mesh.edge.planning import source_of
 
     return source_of(model_ref(model)).spec
 
@@ -133,7 +133,7 @@ def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tu
            options: dict[str, Any]) -> "tuple[list[Grid], list[Length]]":  # fmt: skip
     from mathcore.model.spec import CardError
     from mathcore.planner.query import Query
-    from mesh.views import lengths
+    from mesh.edge.planning import lengths
 
     try:
         from mathcore.planner.sweep import Length, sweep
@@ -155,10 +155,11 @@ def hardware(
     options: dict[str, Any], engines: tuple[str, ...] = ("llama.cpp",)
 ) -> "list[DeviceSpec]":
     """The devices asked about: what-ifs, a file's, those named, else all with such an engine."""
+    from mesh.api.requests import PlanRequest, convert
     from mesh.config import fleet_home
-    from mesh.requests import PlanRequest, convert
+    from mesh.edge.planning import described, what_ifs
+    from mesh.edge.store.state import load_state
     from mesh.state.fleet import spec
-    from mesh.views import described, load_state, what_ifs
 
     named: tuple[str, ...] = options["device"]
     brought = given({name: options[name] for name in ("what_if", "fleet_file")})

@@ -9,8 +9,8 @@ from mesh.cli.output import now_ms
 
 def write_note(text: str) -> Mapping[str, Any]:
     """Annotate the ledger; returns the event."""
+    from mesh.api.requests import parse_note
     from mesh.config import fleet_home
-    from mesh.requests import parse_note
 
     note = parse_note(text)
     daemon = find_daemon(fleet_home())
@@ -21,8 +21,8 @@ def write_note(text: str) -> Mapping[str, Any]:
 
 def write_device(given: Mapping[str, object]) -> Mapping[str, Any]:
     """Register hand-described hardware; returns the event."""
+    from mesh.api.hardware import parse_device
     from mesh.config import fleet_home
-    from mesh.hardware_requests import parse_device
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:
@@ -48,7 +48,7 @@ def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Ma
     import msgspec
 
     from mesh.config import fleet_home
-    from mesh.edge.store import Ledger
+    from mesh.edge.store.ledger import Ledger
 
     ledger = Ledger.open(fleet_home())
     try:

@@ -9,20 +9,20 @@ from mathcore.device import DeviceSpec
 from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
-from mesh.edge.facts import ended_fact, plan_fact
-from mesh.errors import RequestError
+from mesh.api.errors import RequestError
+from mesh.api.requests import ASKED, PlanRequest, parse_plan
+from mesh.edge.outcomes import ended_fact, plan_fact
+from mesh.edge.planning import DEFAULT_TOKENS, make_plan
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
-from mesh.requests import ASKED, PlanRequest, parse_plan
 from mesh.state.fleet import rate, whole
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.learned import knowledge
-from mesh.views import DEFAULT_TOKENS, make_plan
 from providers import local
 from providers.base import Launch, ProviderError
 from providers.engine import llamacpp
-from providers.models import resolve
+from providers.sources.resolve import resolve
 
 Live = Callable[[], list[DeviceSpec]]
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]

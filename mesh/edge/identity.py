@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
-from mesh.edge.store_errors import StoreError, explained
+from mesh.edge.disk import StoreError, explained, sync_folder, write_private
 from mesh.state.peer_id import parse_peer_id, peer_id
 
 __all__ = [
     "KEY_FILE", "Fleet", "Identity", "fleet_of", "fleet_root", "join_fleet", "leave_fleet",
-    "load_or_create", "parse_peer_id", "peer_id", "reset", "sync_folder", "write_private",
+    "load_or_create", "parse_peer_id", "peer_id", "reset",
 ]  # fmt: skip
 
 KEY_FILE: Final = "identity.key"
@@ -96,20 +96,6 @@ def reset(home: Path) -> tuple[Identity, Identity]:
     return old, load_or_create(home)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file only its owner reads, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
 def _create(path: Path, seed: bytes) -> None:
     """Whole or not at all, and never over a key that is there."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -127,17 +113,6 @@ def _create(path: Path, seed: bytes) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut; Windows has no such call."""
-    if os.name == "nt":
-        return
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _read(path: Path) -> bytes:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from mathcore.device import DeviceSpec
 from mathcore.hardware.names import lookup_gpu
+from mesh.api.hardware import PRIOR_BANDWIDTH, usable_bytes
 from mesh.config import Config
-from mesh.hardware_requests import PRIOR_BANDWIDTH, usable_bytes
+from mesh.edge.planning import with_free
 from mesh.state.fleet import spec
 from mesh.state.fold import State
-from mesh.views import with_free
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import measure_flops
 

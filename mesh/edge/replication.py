@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final
 
-from mesh.edge.store_errors import StoreError
+from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
 from mesh.sync.archive import Archive
 from mesh.sync.desk import PATIENCE_MS, Desk

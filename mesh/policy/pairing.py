@@ -19,6 +19,7 @@ from mesh.state.peer_id import ALPHABET, grouped, with_checks, without_checks
 VERSION: Final = 1
 SECRET_BYTES: Final = 16
 NONCE_BYTES: Final = 32
+MAX_USES: Final = 64  # machines one invite lets in: a classroom, and then some
 # Only to say early that the wrong machine answered; the MAC is what proves the key.
 FINGERPRINT_BYTES: Final = 4
 # A LAN, a tailnet and one more; each makes the code 8 or 27 characters longer.

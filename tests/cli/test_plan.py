@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from mesh.api.errors import RequestError
+from mesh.api.requests import Ask
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
 from mesh.cli.jobs import run
 from mesh.cli.plan import plan
 from mesh.cli.plan_view import aligned, brief_ms, money, runs_as, table
-from mesh.errors import RequestError
-from mesh.requests import Ask
 
 FLEET = [
     {"name": "rig", "gpu": "RTX 4090", "price": "1600"},

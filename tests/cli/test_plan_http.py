@@ -8,12 +8,12 @@ from typing import cast
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from mesh.edge.http import make_app
-from mesh.edge.http_node import ServedNode
-from mesh.errors import RequestError
-from mesh.requests import MAX_FLEET
+from mesh.api.errors import RequestError
+from mesh.api.requests import MAX_FLEET
+from mesh.edge.http.app import make_app
+from mesh.edge.http.ports import ServedNode
+from mesh.edge.planning import plan_query
 from mesh.state.fold import State
-from mesh.views import plan_query
 
 AUTH = {"Authorization": "Bearer t"}
 RIG = {"name": "rig", "gpu": "RTX 4090"}

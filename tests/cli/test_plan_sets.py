@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from mesh.api.errors import RequestError
 from mesh.cli.app import fleet
-from mesh.errors import RequestError
-from mesh.views import what_ifs
+from mesh.edge.planning import what_ifs
 
 CARDS = "RTX 4090 + RTX 3090"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from mathcore.device import DeviceSpec
+from mesh.api.requests import parse_plan
 from mesh.edge.effects import Effects, plan_request
+from mesh.edge.planning import make_plan
 from mesh.policy.commands import PlaceJob
-from mesh.requests import parse_plan
 from mesh.state.fleet import spec
 from mesh.state.fold import State, fold
-from mesh.views import make_plan
 from tests.state.test_fold import ANA, event
 
 GIB = 1 << 30

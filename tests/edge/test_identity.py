@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.edge import identity
-from mesh.edge.store_errors import StoreError
+from mesh.edge.disk import StoreError
 
 AUTHORS = st.binary(min_size=32, max_size=32).map(bytes.hex)
 

@@ -113,7 +113,7 @@ class Machine:
 
     def has(self, *texts: str) -> Callable[[], bool]:
         """A condition: all these notes are in the ledger here."""
-        from mesh.edge.store import Reader
+        from mesh.edge.store.ledger import Reader
 
         def look() -> bool:
             reader = Reader.open(self.home)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.errors import RequestError
+from mesh.api.errors import RequestError
 from tests.mesh.conftest import Machine, Maker, fleet_of_three, up_all, wait_until
 
 Three = tuple[Machine, Machine, Machine]
@@ -117,7 +117,7 @@ def test_joining_works_before_the_daemon_ever_ran(machines: Maker) -> None:
 
 def test_an_unknown_key_ends_in_the_handshake(three: Three, tmp_path: Path) -> None:
     from mesh.edge.identity import load_or_create
-    from mesh.edge.transport import Contexts
+    from mesh.edge.transport.link import Contexts
 
     port = three[0].get("/v1/doctor")["port"]
     contexts = Contexts(load_or_create(tmp_path), tmp_path)

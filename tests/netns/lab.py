@@ -80,7 +80,7 @@ class Host:
             (self.home / "daemon.json").unlink(missing_ok=True)
 
     def has(self, *texts: str) -> Callable[[], bool]:
-        from mesh.edge.store import Reader
+        from mesh.edge.store.ledger import Reader
 
         def look() -> bool:
             reader = Reader.open(self.home)

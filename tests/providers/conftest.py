@@ -1,7 +1,6 @@
 """A real small model, and a place for attempts where nothing is left running."""
 
 import asyncio
-import importlib.util
 import os
 import signal
 import time
@@ -10,22 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from providers import durable, identity, local
+from providers import durable, local, process
 from providers.base import Outcome
+from tests.support.tiny_gguf import write_tiny_gguf
 
-WRITER = Path(__file__).parents[2] / "scripts/tiny_gguf.py"
 DEADLINE_S = 60.0
 
 
 def write_model(path: Path, heads: int) -> Path:
     """4 layers, 128 wide, 2 KV heads, f16: 1.6 MiB of noise that llama.cpp runs."""
     pytest.importorskip("xllamacpp")
-    spec = importlib.util.spec_from_file_location("tiny_gguf", WRITER)
-    assert spec is not None
-    assert spec.loader is not None
-    writer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(writer)
-    writer.write_tiny_gguf(path, heads=heads)
+    write_tiny_gguf(path, heads=heads)
     return path
 
 
@@ -50,7 +44,7 @@ def jobs_dir(tmp_path: Path) -> Iterator[Path]:
         runner = durable.read_json(path) or {}
         for name, born in (("child_pid", "child_ticks"), ("pid", "start_ticks")):
             pid, ticks = int(str(runner[name])), int(str(runner[born]))
-            if identity.alive(pid, ticks, str(runner["boot_id"])):
+            if process.alive(pid, ticks, str(runner["boot_id"])):
                 os.kill(pid, signal.SIGKILL)
 
 

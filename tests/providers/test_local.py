@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from providers import durable, identity, local
+from providers import durable, local, process
 from providers.base import Handle, Launch, ProviderError
 from providers.engine import llamacpp
 from tests.providers.conftest import ended, until
@@ -43,7 +43,7 @@ def pid_in(path: Path) -> int:
 
 
 def gone(pid: int) -> bool:
-    return identity.start_ticks(pid) == 0
+    return process.start_ticks(pid) == 0
 
 
 async def test_a_real_model_runs_and_its_memory_is_what_its_shape_says(
@@ -262,20 +262,20 @@ async def test_another_process_with_the_same_pid_is_neither_adopted_nor_signalle
 ) -> None:
     handle = await local.start(python("pass"), jobs_dir)
     await ended(handle.job_dir)
-    me, ticks, boot = os.getpid(), identity.start_ticks(os.getpid()), identity.boot_id()
+    me, ticks, boot = os.getpid(), process.start_ticks(os.getpid()), process.boot_id()
     for wrong in ((me, ticks + 1, boot), (me, ticks, "another boot")):
         stranger = Handle(
             job_dir=handle.job_dir, pid=wrong[0], start_ticks=wrong[1], boot_id=wrong[2]
         )
         assert not await local.cancel(stranger)
-    assert identity.alive(me, ticks, boot)
+    assert process.alive(me, ticks, boot)
 
 
 async def test_after_a_restart_of_the_machine_an_attempt_is_lost(jobs_dir: Path) -> None:
     folder = local.job_dir(jobs_dir, "job-1", 1)
     folder.mkdir(parents=True)
     durable.write_json(folder / "launch.json", {})
-    me = {"pid": os.getpid(), "start_ticks": identity.start_ticks(os.getpid())}
+    me = {"pid": os.getpid(), "start_ticks": process.start_ticks(os.getpid())}
     me["child_ticks"] = 0
     durable.write_json(folder / "runner.json", {**me, "boot_id": "before", "child_pid": 0})
     outcome = local.poll(folder)

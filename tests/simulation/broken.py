@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from unittest import mock
 
-from mesh.edge.store_writer import Writer
+from mesh.edge.store.writer import Writer
 from mesh.ledger import changes, document, gate, signing
 from tests.simulation.disk import Disk, EarlyDisk
 

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from mesh.edge import schema
 from mesh.edge.identity import Identity, peer_id
-from mesh.edge.store import Ledger
-from mesh.edge.store_writer import Writer
+from mesh.edge.store.ledger import Ledger, schema
+from mesh.edge.store.writer import Writer
 from mesh.ledger import signing
 from mesh.ledger.event import Event
 

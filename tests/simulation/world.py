@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
-from mesh.edge.store_errors import StoreError
-from mesh.edge.store_verify import verify
+from mesh.edge.disk import StoreError
+from mesh.edge.store.verify import verify
 from mesh.ledger import document, ids, signing
 from mesh.state import members
 from mesh.state.checkpoint import pack

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mesh.edge.facts import decimal, plan_fact
-from mesh.errors import RequestError
-from mesh.requests import parse_job, parse_plan
+from mesh.api.errors import RequestError
+from mesh.api.requests import parse_job, parse_plan
+from mesh.edge.outcomes import decimal, plan_fact
 
 
 @pytest.mark.parametrize(

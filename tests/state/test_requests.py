@@ -2,9 +2,9 @@
 
 import pytest
 
-from mesh.errors import RequestError
-from mesh.hardware_requests import parse_device, parse_what_if
-from mesh.requests import limits_of, parse_plan
+from mesh.api.errors import RequestError
+from mesh.api.hardware import parse_device, parse_what_if
+from mesh.api.requests import limits_of, parse_plan
 
 
 def test_limits_are_read_in_the_words_people_use() -> None:

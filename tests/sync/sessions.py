@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mesh.edge.store import Ledger
+from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
 from mesh.sync import messages
 from mesh.sync.desk import Desk

@@ -11,7 +11,7 @@ from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mesh.edge.store import Ledger
+from mesh.edge.store.ledger import Ledger
 from mesh.ledger import changes
 from mesh.ledger.changes import ChangeError, read_message
 from mesh.ledger.codec import MAX_EVENT_BYTES

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.replication import Replication
-from mesh.edge.store import Ledger
+from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
 from mesh.sync.manifest import digest
 from mesh.sync.session import ProtocolError

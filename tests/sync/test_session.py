@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.edge.store import Ledger
+from mesh.edge.store.ledger import Ledger
 from mesh.ledger import document
 from mesh.sync import messages
 from mesh.sync.desk import PATIENCE_MS, Desk

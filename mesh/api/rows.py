@@ -1,0 +1,98 @@
+"""Answers as rows: devices, jobs and the fleet at a glance, JSON-ready."""
+
+from mathcore.units import DAY_MS
+from mesh.state.fleet import AUTHOR_HEX, DeviceView
+from mesh.state.fold import State, bills, job_counts
+from mesh.state.jobs import ENDED, JobView
+from mesh.state.members import RUNNER, allowed
+from mesh.state.peer_id import peer_id
+
+Row = dict[str, object]
+
+
+def device_rows(state: State, now: int) -> list[Row]:
+    """One row per device, by name, each with the age of what it says."""
+    devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
+    busy = {j.device_id: j.job_id for j in state.jobs.values() if j.started_ms and not j.ended}
+    return [
+        _device_row(device, busy.get(device.device_id), now)
+        | {"peer": peer_name(state, device.owner)}
+        | ({} if is_ours(state, device) else {"state": "peer removed"})
+        for device in devices
+    ]
+
+
+def is_ours(state: State, device: DeviceView) -> bool:
+    """Whether the peer that described a device still belongs to the fleet and may own devices."""
+    return allowed(state.members.role(device.owner), RUNNER)
+
+
+def peer_name(state: State, author: str) -> str:
+    """What a peer is called: its name in the fleet, else the start of its id."""
+    known = state.members.names.get(author)
+    return known or (peer_id(author)[:7] if len(author) == AUTHOR_HEX else "")
+
+
+def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
+    state = "described" if device.hand_described else "busy" if job_id else "idle"
+    return {
+        "device_id": device.device_id,
+        "name": device.name,
+        "kind": device.kind,
+        "model": device.model,
+        "count": device.count,
+        "memory_bytes": device.memory_bytes,
+        "free_bytes": device.free_bytes,
+        "free_basis": device.free_basis,
+        "engines": list(device.engines),
+        "location": device.location,
+        "transport": device.transport,
+        "provider": device.provider,
+        "owner": device.owner,
+        "described_by": str(device.payload.get("described_by", "")),
+        "state": state,
+        "job_id": job_id,
+        "age_ms": max(0, now - device.seen_ms),
+        "payload": device.payload,
+    }
+
+
+def job_rows(state: State, now: int, every: bool = True) -> list[Row]:
+    """One row per job, newest first; only the unended ones unless `every`."""
+    jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
+    return [
+        job_dict(job, now) | {"peer": peer_name(state, job.home)}
+        for job in jobs
+        if every or job.status not in ENDED
+    ]
+
+
+def job_dict(job: JobView, now: int = 0) -> Row:
+    """Everything known of one job, JSON-ready."""
+    fields = (
+        "job_id kind status device_id model submitted_ms dispatched_ms started_ms ended_ms plan "
+        "reason text tokens_generated prompt_tokens throughput_mtps prefill_mtps duration_ms "
+        "cost_nusd peak_memory_bytes exit_code engine_memory batch home"
+    ).split()
+    row: Row = {name: getattr(job, name) for name in fields}
+    row["command"] = list(job.command)
+    if job.started_ms and not job.ended and now:
+        row["duration_ms"] = max(0, now - job.started_ms)
+    return row
+
+
+def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False) -> Row:
+    """The fleet at a glance."""
+    today = now // DAY_MS
+    billed = list(bills(state))
+    return {
+        "peer_id": peer_id,
+        "daemon": daemon,
+        "devices": device_rows(state, now),
+        "jobs": job_counts(state),
+        "running": [job_dict(job, now) for job in state.jobs.values() if not job.ended],
+        "cost_today_nusd": sum(b.cost_nusd for b in billed if b.ended_ms // DAY_MS == today),
+        "cost_total_nusd": sum(b.cost_nusd for b in billed),
+        "events": state.event_count,
+        "last_event_ms": state.last_ms,
+    }

@@ -1,0 +1,89 @@
+"""Private files that survive a power cut, and what can go wrong on disk in words for a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """The ledger cannot be read or written; `text` says what, `hint` what to do."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(f"{text}; {hint}" if hint else text)
+        self.text = text
+        self.hint = hint
+
+
+class LedgerBusy(StoreError):
+    """Another process is the writer of this ledger; `pid` is 0 when it left no number."""
+
+    def __init__(self, pid: int) -> None:
+        who = f"process {pid}" if pid else "another process"
+        super().__init__(f"the ledger is in use by {who}", "stop it first, or ask it over HTTP")
+        self.pid = pid
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns SQLite's and the system's errors into one StoreError about `what`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except sqlite3.Error as error:
+        raise StoreError(f"{what}: {error}", _sqlite_hint(str(error))) from error
+    except UnicodeDecodeError as error:  # SQLite quoting a damaged name in its own error
+        raise StoreError(f"{what}: the database is malformed", "run: fleet verify") from error
+    except OSError as error:
+        raise StoreError(f"{what}: {error.strerror or error}", _system_hint(error)) from error
+
+
+def _sqlite_hint(text: str) -> str:
+    if "full" in text:
+        return "free some disk space; nothing was lost and nothing half written"
+    if "readonly" in text or "unable to open" in text:
+        return "check that the ledger's folder exists and is writable"
+    if "locked" in text:
+        return "another program has the ledger open for writing; close it"
+    if "malformed" in text or "not a database" in text:
+        return "run: fleet verify"
+    return ""
+
+
+def _system_hint(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some disk space; nothing was lost and nothing half written"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "check that you own the ledger's folder and may write to it"
+    return ""
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner reads, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut; Windows has no such call."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

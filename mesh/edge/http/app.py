@@ -1,0 +1,256 @@
+"""The daemon's HTTP API: routes in, one call to the node, JSON out.
+
+All of it on loopback, its reads to other members over TLS. What guards a route is in `http_guard`
+and `http_roles`, what streams is in `http_stream`, what is about peers in `http_peers`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from mathcore.catalogue.models import find_model
+from mesh.api.rows import device_rows, job_dict, job_rows
+from mesh.edge.http.guard import (
+    MAX_BODY_BYTES,
+    HttpRefusal,
+    answer,
+    check_origin,
+    check_token,
+    read_body,
+    refuse_unknown,
+    shape_errors,
+    want_text,
+)
+from mesh.edge.http.peers import MESH, mesh_routes, peer_reads, peer_routes
+from mesh.edge.http.ports import ServedMesh, ServedNode
+from mesh.edge.http.roles import PEER, Route, local_role, peer_role
+from mesh.edge.http.stream import (
+    NODE,
+    STREAMS,
+    Streams,
+    end_streams,
+    event_dict,
+    known_job,
+    stream_events,
+    stream_logs,
+)
+from mesh.state.billing import GROUPINGS, cost_report
+from mesh.state.fold import bills
+from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
+
+
+def make_app(
+    node: ServedNode, token: str, mesh: ServedMesh | None = None, more: Sequence[Route] = ()
+) -> web.Application:
+    """The whole API over one node; `token` opens everything but the two health checks.
+
+    On loopback the token's holder may do what this peer's role in the fleet allows.
+    """
+    role = (lambda: ADMIN) if mesh is None else mesh.own_role
+    guards = [shape_errors, check_origin, check_token(token), local_role(role)]
+    routes = [*_checks(), *reads(), *_own_reads(), *_writes(), *more]
+    routes += [] if mesh is None else peer_routes()
+    return _app(node, guards, routes, mesh)
+
+
+def make_mesh_app(
+    node: ServedNode, mesh: ServedMesh, more: Sequence[Route] = ()
+) -> web.Application:
+    """What members reach over TLS: the link, the reads, plans, and `more`; each by its role."""
+    guards = [shape_errors, peer_role(mesh.role_of)]
+    return _app(node, guards, [*reads(), *mesh_routes(), *more], mesh)
+
+
+def _app(
+    node: ServedNode, guards: Sequence[Middleware], routes: Sequence[Route],
+    mesh: ServedMesh | None,
+) -> web.Application:
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
+    app[NODE] = node
+    app[STREAMS] = Streams()
+    app.on_shutdown.append(end_streams)
+    if mesh is not None:
+        app[MESH] = mesh
+        routes = [*routes, *peer_reads()]
+    app.add_routes([route.definition() for route in routes])
+    return app
+
+
+def _checks() -> list[Route]:
+    return [
+        Route("GET", "/healthz", "", get_health),
+        Route("GET", "/readyz", "", get_ready),
+    ]
+
+
+def reads() -> list[Route]:
+    """What any member may ask, here and from other peers."""
+    return [
+        Route("GET", "/v1/status", VIEWER, get_status),
+        Route("GET", "/v1/devices", VIEWER, get_devices),
+        Route("GET", "/v1/jobs", VIEWER, get_jobs),
+        Route("GET", "/v1/jobs/{id}", VIEWER, get_job),
+        Route("GET", "/v1/jobs/{id}/logs", VIEWER, stream_logs),
+        Route("GET", "/v1/events", VIEWER, stream_events),
+        Route("GET", "/v1/cost", VIEWER, get_cost),
+        Route("POST", "/v1/plan", VIEWER, post_plan),
+    ]
+
+
+def _own_reads() -> list[Route]:
+    return [Route("GET", "/v1/verify", "", get_verify)]
+
+
+def _writes() -> list[Route]:
+    return [
+        Route("POST", "/v1/jobs", MEMBER, post_job),
+        Route("POST", "/v1/jobs/{id}/cancel", MEMBER, post_cancel),
+        Route("POST", "/v1/notes", MEMBER, post_note),
+        Route("POST", "/v1/devices", RUNNER, post_device),
+        Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
+        Route("POST", "/v1/calibrate", "", post_calibrate),
+        Route("POST", "/v1/shutdown", "", post_shutdown),
+        Route("POST", "/dispatch", MEMBER, post_dispatch),
+    ]
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """The process answers."""
+    return answer({"status": "alive"})
+
+
+async def get_ready(request: web.Request) -> web.Response:
+    """The ledger is open and the owner loop ticks; 503 until then."""
+    if not request.app[NODE].ready:
+        raise HttpRefusal(503, "NotReady", "the ledger is still opening", "try again in a second")
+    return answer({"status": "ready"})
+
+
+async def get_status(request: web.Request) -> web.Response:
+    """The fleet at a glance."""
+    refuse_unknown(request.query, ())
+    return answer(request.app[NODE].status())
+
+
+async def get_devices(request: web.Request) -> web.Response:
+    """Every device the ledger knows."""
+    refuse_unknown(request.query, ())
+    node = request.app[NODE]
+    return answer({"devices": device_rows(node.state, node.now())})
+
+
+async def get_jobs(request: web.Request) -> web.Response:
+    """Every job the ledger knows."""
+    refuse_unknown(request.query, ())
+    node = request.app[NODE]
+    return answer({"jobs": job_rows(node.state, node.now())})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """One job, whole."""
+    refuse_unknown(request.query, ())
+    node, job_id = request.app[NODE], request.match_info["id"]
+    if job_id in node.state.retired:
+        state = await asyncio.to_thread(node.every_job)
+        return answer(job_dict(state.jobs[job_id], node.now()))
+    return answer(job_dict(node.state.jobs[known_job(request)], node.now()))
+
+
+async def get_verify(request: web.Request) -> web.Response:
+    """Every hash, link and signature, checked now."""
+    refuse_unknown(request.query, ())
+    return answer(msgspec.to_builtins(await request.app[NODE].verify()))
+
+
+async def get_cost(request: web.Request) -> web.Response:
+    """The bill, by day unless `by` says otherwise."""
+    refuse_unknown(request.query, ("by",))
+    by = request.query.get("by", "day")
+    if by not in GROUPINGS:
+        raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(GROUPINGS)}")
+    node = request.app[NODE]
+    state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
+    return answer(cost_report(bills(state), by))
+
+
+async def post_plan(request: web.Request) -> web.Response:
+    """Where a model fits, how fast, for how much; and why not elsewhere."""
+    query = await read_body(request)
+    if PEER in request:
+        _by_name(query)
+    # Ten thousand offers take longer than a heartbeat may wait.
+    return answer(await asyncio.to_thread(request.app[NODE].plan, query))
+
+
+def _by_name(query: dict[str, object]) -> None:
+    """Another peer asks about models by name: a path or a URL would be opened on this machine."""
+    model = query.get("model")
+    if isinstance(model, str) and find_model(model) is None:
+        raise HttpRefusal(404, "UnknownModel", f"no model is called {model[:80]!r} here",
+                          "other peers' files are theirs: fleet models lists the names")
+
+
+async def post_job(request: web.Request) -> web.Response:
+    """Submit a job; 201 with its id once the ledger holds it."""
+    job_id = await request.app[NODE].submit(await read_body(request))
+    return answer({"job_id": job_id}, 201)
+
+
+async def post_cancel(request: web.Request) -> web.Response:
+    """Ask a job to end; 202, for the child needs a moment."""
+    refuse_unknown(await read_body(request), ())
+    job_id = known_job(request)
+    await request.app[NODE].cancel(job_id)
+    return answer({"job_id": job_id}, 202)
+
+
+async def post_note(request: web.Request) -> web.Response:
+    """Write an annotation; 201 with the event."""
+    body = await read_body(request)
+    refuse_unknown(body, ("text",))
+    return answer(event_dict(await request.app[NODE].note(want_text(body, "text"))), 201)
+
+
+async def post_device(request: web.Request) -> web.Response:
+    """Describe hardware by hand; 201 with the event."""
+    return answer(event_dict(await request.app[NODE].add_device(await read_body(request))), 201)
+
+
+async def post_device_remove(request: web.Request) -> web.Response:
+    """Take a device out of planning; 200 with the event."""
+    refuse_unknown(await read_body(request), ())
+    event = await request.app[NODE].remove_device(request.match_info["id"], "removed by hand")
+    return answer(event_dict(event))
+
+
+async def post_dispatch(request: web.Request) -> web.Response:
+    """The seed's call: this model on that device under that id. The same call twice is one job."""
+    body = await read_body(request)
+    job_id, device_id, model = (want_text(body, name) for name in ("job_id", "device_id", "model"))
+    node = request.app[NODE]
+    known = node.state.jobs.get(job_id)
+    if known is not None and known.model != model:
+        raise HttpRefusal(409, "JobExists", f"job {job_id[:80]} runs {known.model}",
+                          "choose another job_id")
+    if known is not None:
+        return answer({"job_id": job_id})
+    if device_id not in node.state.devices:
+        raise HttpRefusal(404, "NotFound", f"no device {device_id[:80]}", "see GET /v1/devices")
+    spec = {name: value for name, value in body.items() if name != "device_id"}
+    return answer({"job_id": await node.submit({**spec, "on": device_id})}, 201)
+
+
+async def post_calibrate(request: web.Request) -> web.Response:
+    """Measure this machine anew."""
+    events = await request.app[NODE].calibrate()
+    return answer({"events": [event_dict(event) for event in events]})
+
+
+async def post_shutdown(request: web.Request) -> web.Response:
+    """Begin to stop; running jobs keep running and are adopted at the next start."""
+    refuse_unknown(await read_body(request), ())
+    request.app[NODE].shutdown()
+    return answer({"status": "stopping"}, 202)

@@ -1,0 +1,163 @@
+"""Who may ask, how much they may send, and how every refusal looks: {code, text, hint}.
+
+Knows no route. The order is fixed: shape of errors, then Host and Origin, then the token.
+"""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from mesh.api.errors import RequestError
+
+# A plan or job is under 4 KiB and a long prompt some hundred KiB; 1 MiB leaves room for both
+# while 16 concurrent senders cost at most 16 MiB.
+MAX_BODY_BYTES: Final = 1 << 20
+# Load balancers and people probe these before they hold the token; they say one word.
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+# Names a browser on this machine uses for us; any other Host is DNS rebinding.
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("fleet.http")
+
+
+class HttpRefusal(RequestError):
+    """A request the server itself turns away, status first."""
+
+    def __init__(self, status: int, code: str, text: str, hint: str = "") -> None:
+        super().__init__(code, text, hint, status)
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """One JSON document."""
+    return web.Response(
+        body=msgspec.json.encode(value),
+        status=status,
+        content_type="application/json",
+        headers=HEADERS,
+    )
+
+
+def refusal(status: int, code: str, text: str, hint: str = "") -> web.Response:
+    """The one shape every error has."""
+    response = answer({"code": code, "text": text, "hint": hint}, status)
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@web.middleware
+async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever went wrong below into {code, text, hint}; never a traceback to a client."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _refuse_http(request, error)
+    except Exception as error:
+        return _refuse_error(request, error)
+
+
+def _refuse_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = refusal(405, "MethodNotAllowed", f"{request.method} is not offered here",
+                           f"use {allowed}")
+        response.headers["Allow"] = allowed
+        return response
+    if error.status == 404:
+        return refusal(404, "NotFound", f"no route {request.path[:200]}", "see GET /v1/status")
+    if error.status == 413:
+        return _too_large()
+    return refusal(error.status, error.reason.replace(" ", ""), error.reason)
+
+
+def _too_large() -> web.Response:
+    return refusal(413, "TooLarge", f"the body is over {MAX_BODY_BYTES} bytes",
+                   "send a shorter prompt, or name a file with `fleet run --input`")
+
+
+def _refuse_error(request: web.Request, error: Exception) -> web.StreamResponse:
+    """Our own errors carry text and hint (RequestError, StoreError …); others are bugs."""
+    text = getattr(error, "text", None)
+    if isinstance(text, str):
+        status = getattr(error, "status", 400)
+        code = getattr(error, "code", type(error).__name__)
+        return refusal(status, str(code), text, str(getattr(error, "hint", "") or ""))
+    log.exception("%s %s failed", request.method, request.path)
+    return refusal(500, "Internal", "the daemon could not serve this request",
+                   "see daemon.log in the state directory")
+
+
+@web.middleware
+async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse pages of other sites, whether they name us (Origin) or rename us (Host)."""
+    if _host(f"//{request.headers.get('Host', '')}") not in LOOPBACK_HOSTS:
+        raise HttpRefusal(403, "BadHost", "this daemon answers to loopback names only",
+                          "use http://127.0.0.1:PORT")
+    origin = request.headers.get("Origin")
+    if origin is not None and origin != f"http://{request.headers['Host']}":
+        raise HttpRefusal(403, "BadOrigin", "requests from other sites are refused")
+    return await handler(request)
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def check_token(token: str) -> Middleware:
+    """The middleware that wants `Authorization: Bearer TOKEN` on all but OPEN_PATHS."""
+    wanted = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if request.path not in OPEN_PATHS and not hmac.compare_digest(given, wanted):
+            raise HttpRefusal(401, "Unauthorized", "the token is missing or wrong",
+                              "send Authorization: Bearer with the text of FLEET_HOME/token")
+        return await handler(request)
+
+    return check
+
+
+async def read_body(request: web.Request) -> dict[str, object]:
+    """The JSON object a client sent; an empty body is an empty object."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    raw = await request.read()
+    if not raw:
+        return {}
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise HttpRefusal(400, "BadJson", f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise HttpRefusal(400, "BadJson", "the body must be a JSON object")
+    return value
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """Name the first field we would otherwise silently ignore."""
+    allowed = sorted(known)
+    for name in given:
+        if name not in allowed:
+            raise HttpRefusal(400, "UnknownField", f"unknown field {name[:80]!r}",
+                              f"known: {', '.join(allowed) or 'none'}")
+
+
+def want_text(body: Mapping[str, object], name: str) -> str:
+    """A required, non-empty text field."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise HttpRefusal(400, "BadField", f"{name} must be a non-empty text")
+    return value

@@ -1,0 +1,119 @@
+"""What the HTTP server needs of a node: the narrow waist between routes and the daemon.
+
+Values only: a route turns JSON into a dict, asks one of these, and turns the answer into JSON.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mesh.edge.store.ledger import VerifyReport
+from mesh.edge.transport.link import Link
+from mesh.ledger.event import Event
+from mesh.state.fold import State
+
+
+class ServedNode(Protocol):
+    """A running peer as its HTTP server sees it."""
+
+    @property
+    def state(self) -> State:
+        """Everything the ledger says, folded."""
+
+    def every_job(self) -> State:
+        """The state with the oldest ended jobs whole; reads the ledger, so not for the loop."""
+
+    @property
+    def ready(self) -> bool:
+        """True once the ledger is open and the owner loop ticks."""
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+
+    def status(self) -> dict[str, object]:
+        """The fleet at a glance."""
+
+    def plan(self, query: Mapping[str, object]) -> dict[str, object]:
+        """The plan for a query, as JSON; a bad query raises RequestError."""
+
+    async def submit(self, spec: Mapping[str, object]) -> str:
+        """Admit a job and return its id; a bad one raises RequestError."""
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask a job to end."""
+
+    async def note(self, text: str) -> Event:
+        """Write an annotation to the ledger."""
+
+    async def add_device(self, payload: Mapping[str, object]) -> Event:
+        """Describe hardware by hand."""
+
+    async def remove_device(self, device: str, reason: str) -> Event:
+        """Take a hand-described device out of planning."""
+
+    async def calibrate(self) -> list[Event]:
+        """Measure this machine's devices anew; their registrations."""
+
+    async def verify(self) -> VerifyReport:
+        """Check every hash, link and signature."""
+
+    def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
+        """Events in arrival order, each with its local cursor."""
+
+    def subscribe(self) -> AsyncIterator[Event]:
+        """Every event admitted from now on."""
+
+    def log_path(self, job_id: str) -> Path:
+        """Where a job's output is kept; the file may not exist yet."""
+
+    def shutdown(self) -> None:
+        """Begin to stop the daemon; running jobs keep running."""
+
+
+class ServedMesh(Protocol):
+    """The fleet around a node as its HTTP server sees it."""
+
+    def own_role(self) -> str:
+        """What this peer may do in its fleet; admin for a peer that is alone."""
+
+    def role_of(self, peer_key: bytes) -> str:
+        """What the holder of a key may do; "" for a stranger."""
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+
+    async def hold(self, link: Link) -> bool:
+        """Run an incoming link until it ends; False where it was not wanted."""
+
+    def peers(self) -> list[dict[str, object]]:
+        """Every peer of the fleet, each with the age of what is known of it."""
+
+    def report(self) -> dict[str, object]:
+        """Who was seen by which source, why dials failed, clocks, invites, forks."""
+
+    def sync_status(self) -> dict[str, object]:
+        """How far each peer's ledger and ours are apart."""
+
+    async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
+        """A code that lets `uses` machines in."""
+
+    async def join(self, text: str, name: str | None = None) -> dict[str, object]:
+        """Come into a fleet by a code, or ask at an address."""
+
+    def pending(self) -> list[dict[str, object]]:
+        """Who asks to be let in."""
+
+    async def accept(self, peer: str, role: str) -> dict[str, object]:
+        """Let in somebody who asks."""
+
+    def ignore(self, peer: str) -> dict[str, object]:
+        """Take somebody who asks off the list for good."""
+
+    async def remove(self, peer: str, reason: str) -> dict[str, object]:
+        """Put a peer out of the fleet."""
+
+    async def rename(self, peer: str, name: str) -> dict[str, object]:
+        """Call a peer something else."""
+
+    def add_address(self, text: str) -> dict[str, object]:
+        """Try an address from now on."""

@@ -1,0 +1,218 @@
+"""Server-sent events: the ledger as it grows, and a job's output until the job ends.
+
+Nothing queues per client: a stream reads on from its cursor (ledger row, file offset) when its
+socket has room, so a slow reader costs one chunk and a stuck one is dropped.
+"""
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import ClientConnectionResetError, web
+
+from mesh.edge.http.guard import HEADERS, HttpRefusal, refuse_unknown
+from mesh.edge.http.ports import ServedNode
+from mesh.ledger.event import Event
+from mesh.state.jobs import ENDED
+
+# Each stream holds a socket and a task; a person has some tabs and `logs -f` open, not 32.
+MAX_STREAMS: Final = 32
+# A client that takes nothing for this long is gone or hostile; it can resume by Last-Event-ID.
+WRITE_TIMEOUT_S: Final = 30.0
+# Comment lines keep middleboxes from closing a quiet stream and find dead clients.
+KEEPALIVE_S: Final = 15.0
+# One read of a log: at most this much memory per stream.
+LOG_CHUNK_BYTES: Final = 64 * 1024
+# How far behind the child's own writes `logs -f` may be.
+LOG_POLL_S: Final = 0.1
+# Events read from the store between two chances for other requests to run.
+EVENT_BATCH: Final = 256
+
+
+class Streams(set[asyncio.Task[object]]):
+    """The tasks now streaming to a client."""
+
+
+STREAMS: Final = web.AppKey("streams", Streams)
+NODE: Final[web.AppKey[ServedNode]] = web.AppKey("node", ServedNode)
+
+
+class Stream:
+    """One client's event stream, with back-pressure."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self.response: Final = response
+
+    async def send(self, value: object, cursor: int | None = None, kind: str = "") -> None:
+        """One SSE message; waits until the socket has room."""
+        head = (f"event: {kind}\n" if kind else "") + ("" if cursor is None else f"id: {cursor}\n")
+        await self._write(head.encode() + b"data: " + msgspec.json.encode(value) + b"\n\n")
+
+    async def keep_alive(self) -> None:
+        """A comment line, which clients ignore."""
+        await self._write(b": still here\n\n")
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self.response.write(data)
+
+
+@asynccontextmanager
+async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
+    """Admit one stream if there is room; a client that leaves ends it quietly."""
+    streams = request.app[STREAMS]
+    if len(streams) >= MAX_STREAMS:
+        raise HttpRefusal(503, "TooManyStreams", f"{MAX_STREAMS} streams are open",
+                          "close one and try again")
+    task: asyncio.Task[object] | None = asyncio.current_task()
+    assert task is not None
+    streams.add(task)
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+    try:
+        with suppress(ClientConnectionResetError, ConnectionResetError, TimeoutError):
+            await response.prepare(request)
+            yield Stream(response)
+    finally:
+        streams.discard(task)
+
+
+async def end_streams(app: web.Application) -> None:
+    """At shutdown: no stream may hold the daemon open."""
+    streams = app[STREAMS]
+    for task in list(streams):
+        task.cancel()
+
+
+def read_cursor(request: web.Request, name: str) -> int:
+    """Where to go on: Last-Event-ID if the client reconnects, else ?name=, else 0."""
+    text = request.headers.get("Last-Event-ID") or request.query.get(name) or "0"
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise HttpRefusal(400, "BadCursor", f"{name} must be a cursor this stream gave you")
+    return int(text)
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """GET /v1/events: everything after `since`, then what comes, until the client leaves."""
+    refuse_unknown(request.query, ("since",))
+    cursor = read_cursor(request, "since")
+    node = request.app[NODE]
+    async with open_stream(request) as stream:
+        await _follow_events(node, stream, cursor)
+    return stream.response
+
+
+async def _follow_events(node: ServedNode, stream: Stream, cursor: int) -> None:
+    # Subscribed before the first read, so nothing falls between history and live.
+    async with doorbell(node) as rung:
+        while True:
+            cursor = await _send_events(node, stream, cursor)
+            if not await wait_for(rung, KEEPALIVE_S):
+                await stream.keep_alive()
+
+
+@asynccontextmanager
+async def doorbell(node: ServedNode) -> AsyncIterator[asyncio.Event]:
+    """An asyncio.Event set at each admitted event; many rings while busy count as one."""
+    rung = asyncio.Event()
+    events = node.subscribe()
+
+    async def listen() -> None:
+        async for _ in events:
+            rung.set()
+
+    task = asyncio.create_task(listen())
+    await asyncio.sleep(0)  # lets an async generator reach its first wait and register
+    try:
+        yield rung
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def wait_for(rung: asyncio.Event, seconds: float) -> bool:
+    """True if it rang within `seconds`; the bell is ready for the next ring afterwards."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await rung.wait()
+            rung.clear()
+            return True
+    return False
+
+
+async def _send_events(node: ServedNode, stream: Stream, cursor: int) -> int:
+    while batch := list(node.events(cursor, EVENT_BATCH)):
+        for at, event in batch:
+            await stream.send(event_dict(event), at)
+            cursor = at
+    return cursor
+
+
+def event_dict(event: Event) -> dict[str, object]:
+    """An event as JSON: the seed's fields and the envelope's."""
+    value = msgspec.to_builtins(event)
+    assert isinstance(value, dict)
+    return value
+
+
+async def stream_logs(request: web.Request) -> web.StreamResponse:
+    """GET /v1/jobs/{id}/logs: what the job wrote, then what it writes, until it ends."""
+    refuse_unknown(request.query, ("history", "since"))
+    node, job_id = request.app[NODE], known_job(request)
+    path = node.log_path(job_id)
+    offset = read_cursor(request, "since")
+    if request.query.get("history") == "0" and not offset:
+        offset = await asyncio.to_thread(_size, path)
+    async with open_stream(request) as stream:
+        await _follow(node, stream, job_id, path, offset)
+    return stream.response
+
+
+def known_job(request: web.Request) -> str:
+    """The id in the path, if the ledger knows it; never one that could leave the jobs' folder."""
+    job_id = request.match_info["id"]
+    if "/" in job_id or job_id not in request.app[NODE].state.jobs:
+        raise HttpRefusal(404, "NotFound", f"no job {job_id[:80]}", "see GET /v1/jobs")
+    return job_id
+
+
+async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, offset: int) -> None:
+    decoder, quiet_s = codecs.getincrementaldecoder("utf-8")("replace"), 0.0
+    while True:
+        ended = node.state.jobs[job_id].status in ENDED  # read before the file: loses no tail
+        chunk = await asyncio.to_thread(_read, path, offset)
+        offset += len(chunk)
+        if text := decoder.decode(chunk):
+            await stream.send({"text": text}, offset)
+            quiet_s = 0.0
+        if not chunk and ended:
+            return await _send_end(node, stream, job_id)
+        if not chunk:
+            await asyncio.sleep(LOG_POLL_S)
+            quiet_s += LOG_POLL_S
+        if quiet_s >= KEEPALIVE_S:
+            await stream.keep_alive()
+            quiet_s = 0.0
+
+
+async def _send_end(node: ServedNode, stream: Stream, job_id: str) -> None:
+    job = node.state.jobs[job_id]
+    await stream.send({"status": job.status, "reason": job.reason}, kind="end")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _read(path: Path, offset: int) -> bytes:
+    """The next chunk; a log not yet written is an empty one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(LOG_CHUNK_BYTES)
+    except FileNotFoundError:
+        return b""

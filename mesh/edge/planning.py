@@ -1,0 +1,141 @@
+"""Questions to the planner: the ledger's devices, or described ones, and the model asked about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mathcore.device import DeviceSpec
+from mathcore.planner.answer import Plan
+from mathcore.planner.plan import plan
+from mathcore.planner.query import Query
+from mathcore.planner.render import plan_dict
+from mesh.api.errors import RequestError
+from mesh.api.hardware import parse_fleet, parse_what_ifs
+from mesh.api.requests import PlanRequest, limits_of, parse_plan
+from mesh.api.rows import Row, is_ours
+from mesh.state.fleet import DeviceView, spec, whole
+from mesh.state.fold import State
+from mesh.state.learned import learned_from
+from mesh.state.leases import with_leases
+
+if TYPE_CHECKING:
+    from providers.sources.resolve import Source
+
+
+# Generating this many tokens answers an ordinary chat turn; used when --tokens is not given.
+DEFAULT_TOKENS = 256
+DEFAULT_PROMPT_TOKENS = 512
+
+
+def plan_query(
+    state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = (), now: int = 0
+) -> Row:
+    """The plan's JSON for a query over every device in `state`; bad queries raise RequestError."""
+    return plan_dict(make_plan(state, parse_plan(given), live, now))
+
+
+def make_plan(
+    state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (), now: int = 0
+) -> Plan:
+    """The plan over the ledger's devices; a reading in `live` replaces the one with its id.
+
+    What jobs were promised and had not taken when memory was read is not free.
+    """
+    devices = what_ifs(request.what_if) | described(request.fleet)
+    if not devices:
+        # A copy of the list first: the owner loop may fold an event while a thread plans.
+        seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
+        devices = {view.device_id: spec(view) for view in seen}
+        devices.update({device.device_id: device for device in live})
+        known_device(state, request.on)
+        at = now or state.last_ms
+        read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
+        devices = with_leases(state.jobs, with_waits(state, devices, now), read_ms)
+    return plan(query_of(request), list(devices.values()), learned_from(state))
+
+
+def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[str, DeviceSpec]:
+    """Each device with the time until the job that holds it should end; `now` 0: nobody waits."""
+    out = dict(devices)
+    for job in state.jobs.values():
+        device = out.get(job.device_id)
+        since = job.started_ms or job.dispatched_ms
+        if now and device is not None and since and not job.ended:
+            expected = (job.plan or {}).get("duration_ms")
+            total = whole(expected, "p50") if isinstance(expected, dict) else 0
+            left = max(0, since + total - now)
+            out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
+    return out
+
+
+def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
+    """The devices a what-if names, as if they stood here empty."""
+    return _as_devices(parse_what_ifs(names))
+
+
+def described(entries: Sequence[Mapping[str, object]]) -> dict[str, DeviceSpec]:
+    """The devices a question brings along, as if they stood here empty."""
+    return _as_devices(parse_fleet(entries))
+
+
+def _as_devices(payloads: Mapping[str, Mapping[str, object]]) -> dict[str, DeviceSpec]:
+    found: dict[str, DeviceSpec] = {}
+    for device_id, given in payloads.items():
+        name, payload = str(given["name"]), dict(given)
+        view = DeviceView(device_id=device_id, name=name, owner="", seen_ms=0, payload=payload)
+        found[device_id] = spec(view)
+    return found
+
+
+def query_of(request: PlanRequest) -> Query:
+    """The planner's question for a checked request; an unreadable model raises RequestError."""
+    source = source_of(request.model)
+    prompt, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
+    return Query(
+        model=source.spec,
+        model_ref=request.model,
+        quant=request.quant,
+        kv_type=request.kv_type,
+        batch=request.batch,
+        context=request.context,
+        prompt_tokens=prompt,
+        tokens=tokens,
+        engine=request.engine,
+        limits=limits_of(request),
+        objective=request.objective,
+        on=request.on,
+        sets=request.sets,
+    )
+
+
+def lengths(prompt: int | None, tokens: int | None, context: int) -> tuple[int, int]:
+    """(prompt, answer) in tokens: what was asked for, else the usual as far as there is room."""
+    answer = tokens or min(DEFAULT_TOKENS, max(1, context - 1))
+    return min(prompt or DEFAULT_PROMPT_TOKENS, max(1, context - answer)), answer
+
+
+def known_device(state: State, wanted: str | None) -> None:
+    """RequestError unless `wanted` is the id or name of a device, or None."""
+    names = {d.name for d in state.devices.values()} | set(state.devices)
+    if wanted is not None and wanted not in names:
+        raise RequestError(
+            "NotFound", f"no device is called {wanted!r}", "fleet devices lists them", 404
+        )
+
+
+def source_of(model: str) -> "Source":
+    """The model a reference names; one that can't be read raises RequestError."""
+    from providers.base import ModelError
+    from providers.sources.resolve import resolve
+
+    try:
+        return resolve(model)
+    except ModelError as error:
+        raise RequestError("UnknownModel", error.text, error.hint, 404) from error
+
+
+def with_free(device: DeviceSpec, free_bytes: int, ram_free_bytes: int) -> DeviceSpec:
+    """The same device with a fresh reading of its free memory and its host's."""
+    return replace(
+        device, free_bytes=free_bytes, free_basis="measured", ram_free_bytes=ram_free_bytes
+    )

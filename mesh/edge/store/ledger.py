@@ -1,0 +1,197 @@
+"""The ledger on disk: one writer, every event durable before anyone hears of it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mesh.edge.disk import LedgerBusy, StoreError, explained
+from mesh.edge.store import lock, schema
+from mesh.edge.store.pages import open_segment, read_page
+from mesh.edge.store.reader import Reader, Shelf
+from mesh.edge.store.reports import Finding, ImportReport, Rejected, VerifyReport
+from mesh.ledger.event import Event
+from mesh.sync.archive import Envelope, Intake, Page
+from mesh.sync.manifest import Tip
+
+if TYPE_CHECKING:
+    from mesh.edge.identity import Identity
+    from mesh.edge.store.writer import Writer
+    from mesh.ledger.document import Segment
+    from mesh.ledger.gate import Admission
+
+__all__ = [
+    "Finding", "ImportReport", "Ledger", "LedgerBusy", "Reader", "Rejected", "StoreError",
+    "VerifyReport",
+]
+
+LOCK: Final = "ledger.lock"
+
+
+class Ledger(Shelf):
+    """The one writer of a ledger. May be called from several threads, one at a time."""
+
+    def __init__(self, home: Path, db: sqlite3.Connection, who: Identity, lock_fd: int) -> None:
+        from mesh.edge.store.writer import Writer
+
+        super().__init__(home, db)
+        self.author: Final = who.author
+        self.peer_id: Final = who.peer_id
+        self._lock_fd = lock_fd
+        self._writer: Final[Writer] = Writer(db, who)
+
+    @classmethod
+    def open(cls, home: Path) -> Ledger:
+        """Make or open the ledger in `home`; LedgerBusy while another process writes it."""
+        from mesh.edge import identity
+
+        with explained(f"cannot open the ledger in {home}"):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = lock.lock(home / LOCK)
+            try:
+                who = identity.load_or_create(home)
+                return cls(home, _database(home), who, fd)
+            except BaseException:
+                os.close(fd)
+                raise
+
+    def append(
+        self, event_type: str, device_id: str, payload: dict[str, object], now: int
+    ) -> Event:
+        """Sign, chain and commit one event; StoreError leaves the ledger as it was."""
+        return self.append_many([(event_type, device_id, payload)], now)[0]
+
+    def append_many(
+        self, facts: Sequence[tuple[str, str, dict[str, object]]], now: int
+    ) -> list[Event]:
+        """Append (event_type, device_id, payload) facts in one commit: all of them or none."""
+        with self._commit("cannot append to the ledger") as (writer, _):
+            return [writer.append(*fact, now) for fact in facts]
+
+    def admit_many(self, envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
+        """Put (sig, body) pairs of other peers through the gate, in one commit."""
+        with self._commit("cannot add to the ledger") as (writer, _):
+            return [writer.admit(sig, body) for sig, body in envelopes]
+
+    def take_in(self, envelopes: Sequence[Envelope]) -> Intake:
+        """As `admit_many`, with every event that is new now, also those that had waited."""
+        with self._commit("cannot add to the ledger") as (writer, fresh):
+            outcomes = tuple(writer.admit(sig, body) for sig, body in envelopes)
+        return Intake(outcomes=outcomes, events=tuple(fresh))
+
+    def tips(self) -> Mapping[str, Tip]:
+        """Where each author's events end."""
+        with self._mutex, explained("cannot read the ledger"):
+            return dict(self._writer.tips.all())
+
+    def tip(self, author: str) -> Tip | None:
+        """Where one author's events end; None for no events."""
+        with self._mutex:
+            if self._writer.tips.ready:  # asked for at every turn of every session
+                return self._writer.tips.all().get(author)
+        return self.tips().get(author)
+
+    def tip_until(self, author: str, last: int) -> Tip | None:
+        """An author's tip as if nothing past `last` were here; None for no events."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.tips.until(author, last)
+
+    def forked(self) -> Mapping[str, int]:
+        """Authors who signed two histories, and the lowest seq where they did."""
+        with self._mutex, explained("cannot read the ledger"):
+            return dict(self._writer.tips.forked)
+
+    def hashes_at(self, author: str, seq: int) -> frozenset[str]:
+        """The hashes kept at a seq of an author: one, or more where branches run."""
+        with self._mutex, explained("cannot read the ledger"):
+            return frozenset(self._writer.kept_at(author, seq))
+
+    def page(self, author: str, after: int, max_events: int, max_bytes: int) -> Page:
+        """The next events of an author past a seq; all those of the last seq it reaches."""
+        with self._mutex, explained("cannot read the ledger"):
+            return read_page(self._db, author, after, max_events, max_bytes)
+
+    def segment(self, author: str) -> tuple[int, Segment] | None:
+        """The number and document of an author's open segment; None while it is empty."""
+        with self._mutex, explained("cannot read the ledger"):
+            return open_segment(self._writer, author)
+
+    def import_(self, path: Path) -> ImportReport:
+        """Take in an export; any order, as often as you like."""
+        from mesh.edge.store.transfer import import_
+
+        return import_(self.admit_many, path)
+
+    def verify(self) -> VerifyReport:
+        """Re-check every committed byte, while appending goes on."""
+        with closing(Reader.open(self.home)) as reader:
+            return reader.verify()
+
+    def export(self, path: Path) -> int:
+        """Write every committed event in total order, while appending goes on."""
+        with closing(Reader.open(self.home)) as reader:
+            return reader.export(path)
+
+    def put_checkpoint(self, cursor: int, state: bytes) -> None:
+        """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""
+        with self._commit("cannot write a checkpoint"):
+            self._db.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state)
+            )
+
+    def close(self) -> None:
+        """Close the database and let go of the lock. Closing twice does nothing."""
+        with self._mutex:
+            if self._lock_fd >= 0:
+                super().close()
+                os.close(self._lock_fd)
+                self._lock_fd = -1
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _commit(self, what: str) -> Iterator[tuple[Writer, list[Event]]]:
+        """One transaction; on any failure nothing of it stays, on disk or in memory.
+
+        The list holds its new events once they are durable.
+        """
+        fresh: list[Event] = []
+        with self._mutex, explained(what):
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._writer, fresh
+                stored = self._writer.flush()
+                self._db.execute("COMMIT")
+                fresh += stored
+            except BaseException:
+                self._writer.forget()
+                _roll_back(self._db)
+                raise
+
+
+def _database(home: Path) -> sqlite3.Connection:
+    db = schema.connect(home / schema.DATABASE, "rwc")
+    try:
+        (home / schema.DATABASE).chmod(0o600)
+        schema.prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    """SQLite may have rolled back by itself already, on a full disk for one."""
+    try:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    except sqlite3.Error:
+        return

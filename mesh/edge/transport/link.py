@@ -1,0 +1,195 @@
+"""The wire between peers: TLS 1.3 on both sides' ed25519 keys, and binary messages on top.
+
+There is no certificate authority: a peer's anchors are its members' own certificates, so an unknown
+key ends in the handshake. Whoever got through is asked for its key again, against the members of
+this moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import ssl
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Protocol, final
+
+from aiohttp import WSMsgType
+
+from mesh.edge.disk import write_private
+from mesh.edge.identity import Identity
+from mesh.edge.transport import certificate
+
+# The largest message: sync sends segments in parts, so one of these and its copy bound a link.
+MAX_MESSAGE_BYTES: Final = 4 << 20
+SOCKET_LIMIT: Final = MAX_MESSAGE_BYTES + 1  # aiohttp ends a link at its limit, not past it
+# A ping after this much silence and half as long for its answer: a dead link is noticed in 15 s.
+HEARTBEAT_S: Final = 10.0
+# A neighbour that takes nothing for this long holds up everyone else: it may come back.
+SEND_TIMEOUT_S: Final = 30.0
+CLOSE_TIMEOUT_S: Final = 2.0
+GREET_S: Final = 5.0
+# Any name will do: names aren't checked, keys are.
+SERVER_NAME: Final = "fleet.invalid"
+
+Anchor = tuple[bytes, bytes]  # a public key and its certificate's signature
+
+
+class LinkClosed(ConnectionError):
+    """The other side went away, or a message broke the rules; one line says which."""
+
+
+class Misbehaved(LinkClosed):
+    """The other side broke the protocol: it is not dialled again at once."""
+
+
+class _Socket(Protocol):
+    """What aiohttp's client and server websockets have in common."""
+
+    async def send_bytes(self, data: bytes) -> None: ...
+
+    async def send_str(self, data: str) -> None: ...
+
+    async def receive(self) -> object: ...
+
+    async def close(self) -> object: ...
+
+
+@final
+class Link:
+    """One authenticated connection to a peer: whole messages, in order, both ways."""
+
+    def __init__(
+        self, socket: _Socket, peer_key: bytes, outbound: bool, address: str, skew_ms: int
+    ) -> None:
+        self._socket = socket
+        self.peer_key: Final = peer_key
+        self.outbound: Final = outbound
+        self.address: Final = address
+        self.skew_ms: Final = skew_ms  # the other clock minus ours
+        self.sent_bytes = 0
+        self.received_bytes = 0
+
+    async def send(self, data: bytes) -> None:
+        """Send one message; waits while the other side is slow, LinkClosed once it is gone."""
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message of {len(data)} bytes, at most {MAX_MESSAGE_BYTES}")
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._socket.send_bytes(data)
+        except TimeoutError as error:
+            raise LinkClosed(f"took nothing for {SEND_TIMEOUT_S:.0f} s") from error
+        except (OSError, RuntimeError) as error:
+            raise LinkClosed(str(error) or "the link was closed") from error
+        self.sent_bytes += len(data)
+
+    async def receive(self) -> bytes:
+        """The next message; LinkClosed when there will be none."""
+        try:
+            message = await self._socket.receive()
+        except (OSError, RuntimeError) as error:
+            raise LinkClosed(str(error) or "the link was closed") from error
+        data = getattr(message, "data", None)
+        if getattr(message, "type", None) is not WSMsgType.BINARY or not isinstance(data, bytes):
+            raise LinkClosed("the other side closed the link")
+        self.received_bytes += len(data)
+        return data
+
+    async def close(self) -> None:
+        """End the link; closing twice does nothing."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close()
+        except (TimeoutError, OSError, RuntimeError):
+            return
+
+
+async def greet(socket: _Socket, now: Callable[[], int]) -> int:
+    """Exchange the first message of a link, a clock reading each; the other clock minus ours, ms.
+
+    The reading is as old as its way here, so half a round trip of it is distance, not skew.
+    """
+    sent_ms = now()
+    try:
+        async with asyncio.timeout(GREET_S):
+            await socket.send_str(json.dumps({"now_ms": sent_ms}))
+            message = await socket.receive()
+        said = json.loads(str(getattr(message, "data", "")))
+        theirs = int(said["now_ms"])
+    except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise LinkClosed("the other side did not greet") from error
+    return theirs - (sent_ms + now()) // 2
+
+
+def own_anchor(who: Identity) -> Anchor:
+    """This peer's key and the signature that makes its certificate."""
+    return bytes.fromhex(who.author), certificate.signature_of(who.seed)
+
+
+@final
+class Contexts:
+    """TLS settings made from one identity; a new one per change of members."""
+
+    def __init__(self, who: Identity, home: Path) -> None:
+        key, signature = own_anchor(who)
+        self._certificate: Final = certificate.certificate(key, signature)
+        self._seed: Final = who.seed
+        self._home: Final = home
+
+    def server(self, anchors: Iterable[Anchor]) -> ssl.SSLContext:
+        """Lets in the holders of these keys and nobody else."""
+        context = self._bare(ssl.PROTOCOL_TLS_SERVER)
+        # A session ticket would let a removed peer back in without showing its key.
+        context.num_tickets = 0
+        return _pinned(context, anchors)
+
+    def client(self, anchors: Iterable[Anchor]) -> ssl.SSLContext:
+        """Talks to the holders of these keys and nobody else."""
+        return _pinned(self._bare(ssl.PROTOCOL_TLS_CLIENT), anchors)
+
+    def open_server(self) -> ssl.SSLContext:
+        """Shows our key to anyone and asks for none: for pairing alone."""
+        context = self._bare(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = 0
+        return context
+
+    def _bare(self, protocol: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        # OpenSSL reads keys from files only; this one exists for a moment, for its owner alone.
+        path = self._home / f".tls.{secrets.token_hex(8)}"
+        text = certificate.private_pem(self._seed)
+        try:
+            write_private(path, text + certificate.certificate_pem(self._certificate))
+            context.load_cert_chain(path)
+        finally:
+            path.unlink(missing_ok=True)
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def pairing_client() -> ssl.SSLContext:
+    """Takes any key: who answered is checked against the invite's code afterwards."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _pinned(context: ssl.SSLContext, anchors: Iterable[Anchor]) -> ssl.SSLContext:
+    context.verify_mode = ssl.CERT_REQUIRED
+    data = b"".join(certificate.certificate(*anchor) for anchor in anchors)
+    if data:
+        context.load_verify_locations(cadata=data)
+    return context
+
+
+def key_behind(ssl_object: object) -> bytes | None:
+    """The public key the other side of a TLS connection proved to hold."""
+    if not isinstance(ssl_object, ssl.SSLObject | ssl.SSLSocket):
+        return None
+    der = ssl_object.getpeercert(binary_form=True)
+    return None if der is None else certificate.key_of(der)

@@ -1,0 +1,150 @@
+"""Fits the speed model's constants to measured speeds and writes mathcore/speed/priors.py.
+
+Errors are of logarithms, with large ones counted linearly. What the error bars hold is the error on
+devices, and on models of known devices, that were left out of the fit.
+"""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from scripts.lab.fit_effects import effects_for
+from scripts.lab.fit_model import Array, Fact, Model, facts_of, solve
+from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices, spreads_of
+from scripts.lab.speed_rows import broken, cases_of, read_rows
+
+USER_WEIGHT = 0.1  # of a user-submitted row
+DEVICE_WEIGHT = 20.0  # rows one device and source may count for
+# What one source cannot have measured: a desktop card at 1,000 tokens/s of an 8B model.
+ABSURD = 2.5
+
+
+def gathered(facts: list[Fact]) -> list[Fact]:
+    """Rows that ask the same question of the same device, as one with the median time."""
+    groups: defaultdict[tuple[object, ...], list[Fact]] = defaultdict(list)
+    for fact in facts:
+        case = fact.case
+        depth = case.depth if case.depth > 512 else 0  # tg1 ... tg512 differ by nothing but noise
+        groups[(case.source, case.device, case.work, case.engine, case.flags, fact.what,
+                case.devices, case.batch, case.prompt, depth)].append(fact)  # fmt: skip
+    out: list[Fact] = []
+    for group in groups.values():
+        group.sort(key=lambda fact: fact.seconds / max(1.0, fact.case.generated))
+        out.append(group[len(group) // 2])
+    return out
+
+
+def usable(fact: Fact) -> bool:
+    """Rows whose circumstances we know: no drafts, nothing in the host's memory."""
+    case = fact.case
+    if case.speculative or case.source == "club3090":
+        return False
+    if broken(case, fact.what):
+        return False
+    if case.source.startswith("llmfit") and fact.what != "decode":
+        return False
+    return fact.what != "prefill" or case.prompt >= 32
+
+
+def weights_of(facts: list[Fact]) -> np.ndarray:
+    """How much each row counts: repeated rows share one weight, a device a bounded sum."""
+    alike = [
+        (f.case.source, f.case.device, f.case.model, f.case.work.total_bytes, f.case.engine,
+         tuple([flag for flag in f.case.flags if "@" not in flag]), f.what, f.case.devices)
+        for f in facts
+    ]  # fmt: skip
+    same = Counter(alike)
+    rough = np.array([
+        (1.0 if f.case.clean else USER_WEIGHT) / same[key] ** 0.6
+        for f, key in zip(facts, alike, strict=True)
+    ])  # fmt: skip
+    sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+    keys = [(f.case.source, f.case.device + f.case.engine, f.what) for f in facts]
+    for key, weight in zip(keys, rough, strict=True):
+        sums[key] += weight
+    caps = np.array([min(1.0, DEVICE_WEIGHT / sums[key]) for key in keys])
+    return rough * caps
+
+
+def fitted(facts: list[Fact]) -> tuple[Model, Array, Array]:
+    """(usable rows, how much each counted, the effects that fit them); absurd ones are dropped
+    after a first pass."""
+    rows = gathered([fact for fact in facts if usable(fact)])
+    model = Model(rows, effects_for(rows))
+    weights = weights_of(rows)
+    theta = solve(model, weights)
+    error = np.abs(model.predict(theta)[0] - model.observed)
+    weights = np.where(error > ABSURD, 0.0, weights)
+    return model, weights, solve(model, weights, theta)
+
+
+def effects_of(model: Model, theta: Array) -> dict[str, float]:
+    """The effects worth keeping, in logarithms."""
+    pairs = zip(model.names, theta, strict=True)
+    return {name: round(float(value), 4) for name, value in pairs if abs(value) >= 0.002}
+
+
+HEAD = '''"""Constants of the speed model, written by scripts/fit; not to be edited by hand.
+
+EFFECTS are logarithms that add up to one constant (`speed.effect_names`); SPREADS the logarithms of
+measured over predicted time at the 10th and 90th percentile, on devices left out of the fit, or
+on models left out for devices SEEN by it.
+"""
+
+'''
+
+
+def write_priors(
+    out: Path,
+    effects: dict[str, float],
+    spreads: dict[str, tuple[float, float]],
+    seen: set[str],
+) -> None:
+    """The constants as a Python module."""
+    pairs = [f'"{name}": {value}' for name, value in sorted(effects.items())]
+    bars = [f'"{name}": ({low}, {high})' for name, (low, high) in sorted(spreads.items())]
+    lines = [HEAD + "EFFECTS: dict[str, float] = {", *_packed(pairs), "}  # fmt: skip"]
+    lines += ["SPREADS: dict[str, tuple[float, float]] = {", *_packed(bars), "}  # fmt: skip"]
+    names = [f'"{name}"' for name in sorted(seen)]
+    lines += ["SEEN: frozenset[str] = frozenset((  # group and device", *_packed(names)]
+    out.write_text("\n".join(lines) + "\n))  # fmt: skip\n")
+
+
+def _packed(items: list[str]) -> list[str]:
+    """Items as lines of at most 100 columns."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + len(item) + 2 <= 100:
+            lines[-1] += f" {item},"
+        else:
+            lines.append(f"    {item},")
+    return lines
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--configs", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("mathcore/speed/priors.py"))
+@click.option("--errors", type=click.Path(path_type=Path), help="also write each row's error")
+def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
+    """Fits FILE (a table of measured speeds) and writes the constants."""
+    cases, refused = cases_of(read_rows(file), configs)
+    facts = facts_of(cases)
+    model, weights, theta = fitted(facts)
+    print(f"{len(facts)} facts, {len(model.facts)} used, {len(refused)} rows refused")
+    print("fitted; leaving devices and models out ...", flush=True)
+    away = held_out(model, weights, theta, facts, device_key)
+    near = held_out(model, weights, theta, facts, model_key)
+    seen = seen_devices(model.facts)
+    write_priors(out, effects_of(model, theta), spreads_of(facts, away, near, seen), seen)
+    if errors is not None:
+        lines = ["index,what,device_out,model_out"]
+        for fact, one, other in zip(facts, away, near, strict=True):
+            lines.append(f"{fact.case.index},{fact.what},{one:.5f},{other:.5f}")
+        errors.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Which effects the speed model's constants are made of, and how far each may go.
+
+Effects are shrunk towards zero (towards the more general effect), so that a class, an architecture
+or a device with little data stays near its parent. The widths were chosen by leaving devices and
+models out, and are coarse on purpose.
+"""
+
+from math import log
+
+from mathcore.speed.predict import NAMES, effect_names
+from scripts.lab.fit_model import Fact
+
+# Where each constant starts, per group of engines: (natural units, how far it may go, in logs).
+START: dict[str, tuple[float, float]] = {
+    "eta local": (0.8, 0.3), "eta server": (0.8, 0.3),
+    "kappa local": (1.0, 0.5), "kappa server": (1.0, 0.5),
+    "busy local": (0.4, 0.3), "busy server": (0.5, 0.5),
+    "tau local": (60e-6, 1.0), "tau server": (60e-6, 1.0),
+    "sparse local": (30e-6, 1.0), "sparse server": (30e-6, 1.0),
+    "latent local": (30e-6, 1.0), "latent server": (30e-6, 1.0),
+    "hop local": (5e-6, 1.0), "hop server": (5e-6, 1.0),
+    "link local": (0.5, 0.3), "link server": (0.5, 0.5),
+    "each local": (5e-6, 1.0), "each server": (5e-6, 1.5),
+    "mixed local": (0.6, 0.5), "mixed server": (0.6, 0.7),
+    "mfu local": (0.4, 0.7), "mfu server": (0.4, 0.5),
+    "attend local": (0.15, 0.7), "attend server": (0.3, 0.5),
+    "pass local": (100e-6, 1.0), "pass server": (100e-6, 1.0),
+    "fill local": (16.0, 1.0), "fill server": (16.0, 1.0),
+    "scatter local": (16.0, 1.0), "scatter server": (16.0, 1.0),
+    "host local": (0.7, 0.3), "host server": (0.7, 0.3),
+}  # fmt: skip
+# What each kind of effect may move, and by how much, in logarithms; the rest would fit noise.
+BY_VENDOR = ("mfu", "attend", "pass", "tau", "sparse")
+VENDOR_SD = 0.5
+BY_CLASS = (
+    "eta", "tau", "mfu", "pass", "fill", "scatter", "sparse", "attend", "busy", "kappa", "each",
+)  # fmt: skip
+CLASS_SD: dict[str, float] = {"eta": 0.3, "tau": 0.7, "mfu": 0.6}
+BY_ARCH = ("eta", "tau", "mfu", "pass", "hop", "link")
+ARCH_SD: dict[str, float] = {"eta": 0.04, "tau": 0.15, "mfu": 0.3, "pass": 0.3}
+OTHER_SD = 0.4  # of a class or an architecture whose constant is not named
+ON_SD: dict[str, float] = {"eta": 0.06, "tau": 0.15, "mfu": 0.2}  # of one device
+BY_ENGINE = (
+    "eta", "tau", "sparse", "mfu", "pass", "each", "busy", "mixed", "hop", "link", "latent",
+)  # fmt: skip
+ENGINE_SD, ENGINE_CLASS_SD = 0.4, 0.2
+BY_ENGINE_CLASS = ("eta", "tau", "mfu")
+BY_FLAG: dict[str, tuple[str, ...]] = {
+    "old": ("eta", "kappa", "tau", "mfu", "attend"), "plain": ("kappa", "attend"),
+    "aged": ("eta", "tau", "sparse", "mfu", "attend", "pass", "fill", "scatter"),
+    "wide": ("eta", "mfu"), "emulated": ("eta", "mfu"),
+    "vulkan": ("eta", "tau", "kappa", "mfu", "attend", "pass", "fill", "scatter"),
+    "many": ("eta", "mfu", "busy", "each", "pass", "kappa"),
+    "scripted": ("eta", "tau", "mfu", "pass"), "llamafile": ("eta", "tau", "mfu", "pass"),
+    "weak": ("tau", "pass"),
+    "w4a16": ("eta", "busy", "mixed", "sparse"), "replicas": ("tau", "each", "busy", "sparse"),
+}  # fmt: skip
+BY_FLAG_CLASS = ("old", "aged", "wide", "vulkan", "many")
+FLAG_SD = 0.7
+FLAG_SDS: dict[str, float] = {"aged": 0.35, "llamafile": 0.25, "weak": 0.4}
+# The share of bandwidth hardly changed between builds; launching kernels did.
+FLAG_NAME_SDS: dict[str, float] = {"old eta": 0.1, "old tau": 0.3}
+# A program around a library is slow in its own way on each device, and says little of the device.
+FLAG_ON_SDS: dict[str, float] = {"scripted mfu": 1.0, "scripted tau": 0.7, "scripted eta": 0.5}
+FLAG_CLASS_SHARE = 0.25  # of its flag's freedom
+BY_VERSION = ("eta", "tau", "busy")  # "vllm@0.19.0": what one release of a server changed
+VERSION_SD = 0.2
+
+
+def effects_for(facts: list[Fact]) -> dict[str, tuple[float, float]]:
+    """Every effect the rows can say something about: its mean and its freedom, in logarithms."""
+    out = {name: (log(start), sd) for name, (start, sd) in START.items()}
+    for fact in facts:
+        for name in NAMES:
+            for effect in effect_names(name, fact.chip, fact.run):
+                if effect not in out:
+                    freedom = freedom_of(name, effect.split(" ")[1:])
+                    if freedom > 0.0:
+                        out[effect] = (0.0, freedom)
+    return out
+
+
+def freedom_of(name: str, words: list[str]) -> float:
+    """How far an effect on a constant may go, in logarithms; 0 = there is no such effect."""
+    if words[0].startswith("+"):
+        return _flag_freedom(name, words)
+    if words[0] not in ("local", "server"):
+        if name not in BY_ENGINE or (len(words) == 2 and name not in BY_ENGINE_CLASS):
+            return 0.0
+        return ENGINE_SD if len(words) == 1 else ENGINE_CLASS_SD
+    if words[1] == "by":
+        return VENDOR_SD if name in BY_VENDOR and words[2] else 0.0
+    if words[1] == "on":
+        return ON_SD.get(name, 0.0)
+    if len(words) == 2:
+        return CLASS_SD.get(name, OTHER_SD) if name in BY_CLASS else 0.0
+    return ARCH_SD.get(name, OTHER_SD) if name in BY_ARCH else 0.0
+
+
+def _flag_freedom(name: str, words: list[str]) -> float:
+    flag = words[0][1:]
+    if "@" in flag:
+        return VERSION_SD if name in BY_VERSION and len(words) == 1 else 0.0
+    if name not in BY_FLAG.get(flag, ()):
+        return 0.0
+    freedom = FLAG_NAME_SDS.get(f"{flag} {name}", FLAG_SDS.get(flag, FLAG_SD))
+    if len(words) == 1:
+        return freedom
+    if words[1] == "on":
+        return FLAG_ON_SDS.get(f"{flag} {name}", 0.0)
+    return FLAG_CLASS_SHARE * freedom if flag in BY_FLAG_CLASS else 0.0

@@ -1,0 +1,320 @@
+"""The HTTP API against a node that lives in memory: who gets in, what comes back, what streams."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientError, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from mesh.api.errors import RequestError
+from mesh.api.requests import parse_job, parse_note, parse_plan
+from mesh.edge.http import stream
+from mesh.edge.http.app import make_app
+from mesh.edge.http.roles import PEER
+from mesh.edge.store.ledger import VerifyReport
+from mesh.ledger.event import Event
+from mesh.state.fold import State, apply, fold
+
+TOKEN = "a-token-of-this-test"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+NOW = 1_750_000_000_000
+
+
+class FakeNode:
+    """A test double: a node whose ledger is a list, unsigned, and whose jobs never start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = State()
+        self.ready = True
+        self.stopped = False
+        self.ledger: list[Event] = []
+        self.bells: set[asyncio.Queue[Event]] = set()
+
+    def record(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
+        seq = len(self.ledger) + 1
+        event = Event(
+            id=f"evt-{seq}",
+            timestamp="2025-06-15T15:06:40.000Z",
+            device_id=device_id,
+            event_type=event_type,
+            payload=payload,
+            author="ab" * 32,
+            seq=seq,
+            prev="0" * 64,
+            hlc=f"{NOW + seq}-00000",
+            sig="00" * 64,
+            v=1,
+        )
+        self.ledger.append(event)
+        apply(self.state, event)
+        for bell in self.bells:
+            bell.put_nowait(event)
+        return event
+
+    def now(self) -> int:
+        return NOW
+
+    def every_job(self) -> State:
+        return fold(self.ledger, keep_ended=1 << 30)
+
+    def status(self) -> dict[str, object]:
+        return {"events": len(self.ledger)}
+
+    def plan(self, query: Mapping[str, object]) -> dict[str, object]:
+        return {"query": {"model": parse_plan(query).model}, "placements": [], "refusals": []}
+
+    async def submit(self, spec: Mapping[str, object]) -> str:
+        job = parse_job(spec)
+        job_id = job.job_id or f"j-{len(self.ledger)}"
+        fact: dict[str, object] = {
+            "job_id": job_id,
+            "kind": "model",
+            "model": job.model,
+            "on": job.on,
+        }
+        self.record("job_submitted", "d1", fact)
+        return job_id
+
+    async def cancel(self, job_id: str) -> None:
+        self.record("job_cancel_requested", "d1", {"job_id": job_id})
+
+    async def note(self, text: str) -> Event:
+        return self.record("note_added", "d1", {"text": parse_note(text)})
+
+    async def add_device(self, payload: Mapping[str, object]) -> Event:
+        return self.record("device_registered", str(payload["name"]), dict(payload))
+
+    async def remove_device(self, device: str, reason: str) -> Event:
+        if device not in self.state.devices:
+            raise RequestError("NotFound", f"no device {device!r}", "", 404)
+        return self.record("device_removed", device, {"reason": reason})
+
+    async def calibrate(self) -> list[Event]:
+        return [self.record("device_registered", "d", {"name": "d"})]
+
+    async def verify(self) -> VerifyReport:
+        return VerifyReport(ok=True, count=len(self.ledger), findings=())
+
+    def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
+        end = None if limit is None else after + limit
+        return iter(list(enumerate(self.ledger, 1))[after:end])
+
+    async def subscribe(self) -> AsyncIterator[Event]:
+        bell: asyncio.Queue[Event] = asyncio.Queue()
+        self.bells.add(bell)
+        try:
+            while True:
+                yield await bell.get()
+        finally:
+            self.bells.discard(bell)
+
+    def log_path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.txt"
+
+    def shutdown(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> FakeNode:
+    return FakeNode(tmp_path)
+
+
+@pytest.fixture
+async def client(node: FakeNode) -> AsyncIterator[TestClient[Any, Any]]:
+    async with TestClient(TestServer(make_app(node, TOKEN)), headers=AUTH) as client:
+        yield client
+
+
+async def refused(
+    client: TestClient[Any, Any], method: str, path: str, status: int, **more: Any
+) -> dict[str, str]:
+    async with client.request(method, path, **more) as response:
+        said: dict[str, str] = await response.json()
+        assert (response.status, set(said)) == (status, {"code", "text", "hint"}), said
+        return said
+
+
+async def message(response: Any) -> dict[str, str]:
+    """The next server-sent event's fields, comments skipped."""
+    fields: dict[str, str] = {}
+    while line := (await response.content.readline()).decode().rstrip("\n"):
+        name, _, value = line.partition(": ")
+        fields[name] = value
+    return fields
+
+
+@pytest.mark.parametrize("given", ["", "Bearer wrong", TOKEN, f"Bearer {TOKEN}x", "Bearer \xe9"])
+async def test_a_missing_or_wrong_token_is_401_everywhere(
+    client: TestClient[Any, Any], given: str
+) -> None:
+    for method, path in (("GET", "/v1/status"), ("POST", "/dispatch"), ("GET", "/nowhere")):
+        said = await refused(client, method, path, 401, headers={"Authorization": given})
+        assert "token" in said["text"]
+
+
+async def test_health_needs_no_token_and_readiness_tells_the_truth(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    none = {"Authorization": ""}
+    assert (await client.get("/healthz", headers=none)).status == 200
+    assert (await client.get("/readyz", headers=none)).status == 200
+    node.ready = False
+    await refused(client, "GET", "/readyz", 503, headers=none)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1"])
+async def test_a_rebound_host_name_is_403_even_with_the_token(
+    client: TestClient[Any, Any], host: str
+) -> None:
+    await refused(client, "GET", "/v1/status", 403, headers={"Host": host})
+
+
+async def test_only_our_own_origin_may_ask(client: TestClient[Any, Any]) -> None:
+    ours = f"http://127.0.0.1:{client.port}"
+    assert (await client.get("/v1/status", headers={"Origin": ours})).status == 200
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        await refused(client, "GET", "/v1/status", 403, headers={"Origin": origin})
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"3", b"[" * 200_000])
+async def test_a_body_that_is_no_json_object_is_400(
+    client: TestClient[Any, Any], body: bytes
+) -> None:
+    assert (await refused(client, "POST", "/v1/plan", 400, data=body))["code"] == "BadJson"
+
+
+async def test_a_10_mb_body_is_413_in_our_own_words(client: TestClient[Any, Any]) -> None:
+    body = BytesIO(json.dumps({"text": "x" * 10_000_000}).encode())
+    assert (await refused(client, "POST", "/v1/notes", 413, data=body))["code"] == "TooLarge"
+
+
+async def test_unknown_routes_methods_and_fields_are_named(client: TestClient[Any, Any]) -> None:
+    await refused(client, "GET", "/v2/status", 404)
+    assert "POST" in (await refused(client, "GET", "/v1/plan", 405))["hint"]
+    assert (
+        "colour"
+        in (await refused(client, "POST", "/v1/notes", 400, json={"text": "a", "colour": 1}))[
+            "text"
+        ]
+    )
+    assert "sinse" in (await refused(client, "GET", "/v1/events?sinse=1", 400))["text"]
+    assert "year" in (await refused(client, "GET", "/v1/cost?by=year", 400))["text"]
+    await refused(client, "POST", "/v1/plan", 400, json={"model": "m", "batch": -1})
+    await refused(client, "GET", "/v1/jobs/nope/logs", 404)
+
+
+async def test_a_bug_shows_a_500_without_its_insides(
+    client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "status", lambda: 1 // 0)
+    assert "division" not in str(await refused(client, "GET", "/v1/status", 500))
+
+
+async def test_every_read_answers_json_on_an_empty_ledger(client: TestClient[Any, Any]) -> None:
+    for path in ("status", "devices", "jobs", "verify", "cost", "cost?by=month"):
+        response = await client.get(f"/v1/{path}")
+        assert response.status == 200, path
+        assert isinstance(await response.json(), dict)
+
+
+async def test_dispatch_as_in_the_seed_is_one_job_however_often_it_is_sent(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    node.record("device_registered", "my-rtx4090", {"name": "my-rtx4090"})
+    order = {"job_id": "123", "device_id": "my-rtx4090", "model": "llama-70b"}
+    answers = [await client.post("/dispatch", json=order) for _ in range(3)]
+    assert [a.status for a in answers] == [201, 200, 200]
+    assert node.state.jobs["123"].request["on"] == "my-rtx4090"
+    assert len(node.state.jobs) == 1
+    await refused(client, "POST", "/dispatch", 409, json=order | {"model": "other"})
+    await refused(client, "POST", "/dispatch", 404, json=order | {"job_id": "4", "device_id": "x"})
+
+
+async def test_events_stream_history_then_live_and_resume_after_a_cursor(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    for text in ("one", "two"):
+        await node.note(text)
+    async with client.get("/v1/events?since=1") as response:
+        first = await message(response)
+        assert (first["id"], json.loads(first["data"])["payload"]) == ("2", {"text": "two"})
+        await node.note("three")
+        assert (await message(response))["id"] == "3"
+    async with client.get("/v1/events", headers={"Last-Event-ID": "2"}) as response:
+        assert (await message(response))["id"] == "3"
+
+
+async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    node.log_path("j1").write_bytes("zwölf".encode()[:3])  # ends inside a character
+    async with client.get("/v1/jobs/j1/logs") as response:
+        assert json.loads((await message(response))["data"]) == {"text": "zw"}
+        with node.log_path("j1").open("ab") as file:
+            file.write("zwölf".encode()[3:])
+        assert json.loads((await message(response))["data"]) == {"text": "ölf"}
+        node.record("job_failed", "d1", {"job_id": "j1", "reason": "NoFit(mem)"})
+        end = await message(response)
+        assert (end["event"], json.loads(end["data"])["status"]) == ("end", "failed")
+        assert await response.content.read() == b""
+    async with client.get("/v1/jobs/j1/logs?history=0") as response:
+        assert (await message(response))["event"] == "end"
+
+
+async def test_streams_are_bounded_and_a_closed_one_makes_room(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.note("first")
+    opened = [await client.get("/v1/events") for _ in range(stream.MAX_STREAMS)]
+    await refused(client, "GET", "/v1/events", 503)
+    opened.pop().close()
+    async with asyncio.timeout(10):
+        while len(node.bells) >= stream.MAX_STREAMS:
+            await node.note("finds the closed socket")
+            await asyncio.sleep(0)
+    async with client.get("/v1/events") as response:
+        assert response.status == 200
+    for response in opened:
+        response.close()
+
+
+async def test_shutdown_ends_open_streams(client: TestClient[Any, Any], node: FakeNode) -> None:
+    await node.note("first")
+    response = await client.get("/v1/events")
+    await message(response)
+    assert (await client.post("/v1/shutdown")).status == 202
+    assert node.stopped
+    assert client.app is not None
+    await client.app.shutdown()
+    async with asyncio.timeout(10):
+        with suppress(ClientError):
+            while await response.content.readline():
+                pass
+
+
+@pytest.mark.parametrize(
+    "model", ["/etc/passwd", "~/x.gguf", "http://127.0.0.1:1/x.gguf", "ollama:x", "no-such-model"]
+)
+async def test_another_peer_asks_about_models_by_name_only(node: FakeNode, model: str) -> None:
+    @web.middleware
+    async def from_a_peer(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[PEER] = b"k" * 32
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = make_app(node, TOKEN)
+    app.middlewares.append(from_a_peer)
+    async with TestClient(TestServer(app), headers=AUTH) as client:
+        said = await refused(client, "POST", "/v1/plan", 404, json={"model": model})
+        assert said["code"] == "UnknownModel"
+        named = await client.post("/v1/plan", json={"model": "llama-3-8b"})
+        assert named.status == 200

@@ -1,0 +1,113 @@
+"""A real daemon in a temporary home, driven by the real command line."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from tests.support.tiny_gguf import write_tiny_gguf
+
+DEADLINE_S = 60  # generous on a shared machine: waiting ends when the condition holds
+
+
+def wait_until(condition: Callable[[], object], what: str) -> object:
+    """The first true value of `condition`; fails naming `what` after DEADLINE_S."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {DEADLINE_S} s in vain for {what}")
+
+
+class Fleet:
+    """`fleet` in one home; `ok` insists on exit 0, `run` hands everything back."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = os.environ | {
+            "FLEET_HOME": str(home),
+            "FLEET_HOST_PRICE_NUSD": "1200000000000",
+            "NO_COLOR": "1",
+            "FLEET_LISTEN": "127.0.0.1",
+            "FLEET_DISCOVERY": "",
+        }
+
+    def run(self, *words: object, **extra: str) -> SimpleNamespace:
+        done = subprocess.run(
+            [sys.executable, "-m", "mesh", *map(str, words)],
+            env=self.env | extra,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def ok(self, *words: object) -> str:
+        done = self.run(*words)
+        assert done.code == 0, f"fleet {words}: {done.code}\n{done.out}\n{done.err}"
+        return done.out
+
+    def json(self, *words: object):
+        return json.loads(self.ok(*words, "-o", "json"))
+
+    def up(self) -> int:
+        self.ok("up", "--detach")
+        return self.pid
+
+    @property
+    def pid(self) -> int:
+        return int(json.loads((self.home / "daemon.json").read_text())["pid"])
+
+    def kill(self) -> None:
+        """kill -9 of the daemon, and wait until it is gone."""
+        daemon = psutil.Process(self.pid)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait(10)
+
+    def job(self, job_id: str) -> dict:
+        return self.json("job", job_id)
+
+    def ended(self, job_id: str) -> dict:
+        ends = {"succeeded", "failed", "cancelled"}
+
+        def look() -> dict | None:
+            job = self.job(job_id)
+            return job if job["status"] in ends else None
+
+        return wait_until(look, f"the end of {job_id}")
+
+    def newest_job(self) -> str:
+        rows = self.json("ps", "-a")
+        return (rows["jobs"] if isinstance(rows, dict) else rows)[0]["job_id"]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet without a daemon yet; whatever it leaves running is stopped by pid."""
+    made = Fleet(tmp_path / "home")
+    yield made
+    made.run("down")
+    for path in (made.home / "jobs").glob("*/*/runner.json"):
+        pid = json.loads(path.read_text())["pid"]
+        with contextlib.suppress(psutil.Error):  # gone, or a zombie nobody has waited for yet
+            if "providers.runner" in psutil.Process(pid).cmdline():
+                os.kill(pid, signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 4-layer GGUF that real llama.cpp runs."""
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    write_tiny_gguf(path)
+    return path
