@@ -5,24 +5,11 @@ import sys
 
 import click
 
-from mesh.cli import (
-    bench,
-    capacity,
-    cost,
-    daemon,
-    devices,
-    doctor,
-    jobs,
-    ledger,
-    models,
-    pairing,
-    peers,
-    plan,
-    status,
-    sweep,
-    sync,
-)
+from mesh.cli import ledger
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of
+from mesh.cli.jobs import bench, cost, jobs
+from mesh.cli.machines import daemon, devices, doctor, pairing, peers, status, sync
+from mesh.cli.planning import capacity, models, plan, sweep
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -64,7 +64,7 @@ def given(options: dict[str, object]) -> dict[str, object]:
         asked["what_if"] = list(options["what_if"])  # type: ignore[call-overload]
     path = asked.pop("fleet_file", None)
     if path is not None:
-        from mesh.cli.fleet_file import read_fleet
+        from mesh.cli.planning.fleet_file import read_fleet
 
         asked["fleet"] = read_fleet(str(path))
     return asked

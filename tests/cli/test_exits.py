@@ -4,7 +4,7 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.cli.exits import JOB_EXIT, Stop, code_of, line_of
-from mesh.cli.jobs import end
+from mesh.cli.jobs.jobs import end
 from mesh.cli.output import clean, show_age
 
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from mesh.cli.app import fleet
-from mesh.cli.models import count, tokens
-from mesh.cli.plan import model_ref
+from mesh.cli.planning.models import count, tokens
+from mesh.cli.planning.plan import model_ref
 from tests.mathcore.fixtures import write_sparse
 
 

@@ -10,9 +10,9 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import Ask
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
-from mesh.cli.jobs import run
-from mesh.cli.plan import plan
-from mesh.cli.plan_view import aligned, brief_ms, money, runs_as, table
+from mesh.cli.jobs.jobs import run
+from mesh.cli.planning.plan import plan
+from mesh.cli.planning.plan_view import aligned, brief_ms, money, runs_as, table
 
 FLEET = [
     {"name": "rig", "gpu": "RTX 4090", "price": "1600"},

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
-from mesh.cli.sweep import FIELDS, parse_numbers
-from mesh.cli.sweep_view import picked
+from mesh.cli.planning.sweep import FIELDS, parse_numbers
+from mesh.cli.planning.sweep_view import picked
 
 CARD = ("--what-if", "RTX 5090")
 

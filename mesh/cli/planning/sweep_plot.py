@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
 from mesh.cli.exits import USAGE, stop
-from mesh.cli.models import tokens as short
+from mesh.cli.planning.models import tokens as short
 
 if TYPE_CHECKING:
     from mathcore.planner.sweep import Grid
@@ -52,7 +52,7 @@ class Panel:
 def _panel(grid: "Grid", batches: list[int], contexts: list[int]) -> Panel:
     from math import log2
 
-    from mesh.cli.sweep_view import picked
+    from mesh.cli.planning.sweep_view import picked
 
     points = picked(len(contexts), MOST_POINTS)
     lines: list[Line] = []

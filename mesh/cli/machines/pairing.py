@@ -11,8 +11,8 @@ import click
 from mesh.api.errors import RequestError
 from mesh.cli.client import find_daemon, need_daemon
 from mesh.cli.exits import UNREACHABLE, USAGE, stop
+from mesh.cli.machines.peers import ROLES, yes_option
 from mesh.cli.output import emit_json, json_option, now_ms, show_at
-from mesh.cli.peers import ROLES, yes_option
 
 # How often a machine that waits for a person's yes asks again.
 ASK_AGAIN_S: Final = 2.0

@@ -7,7 +7,7 @@ import click
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import hardware_options
 from mesh.cli.output import NONE, clean, emit_json, json_option
-from mesh.cli.plan import model_ref
+from mesh.cli.planning.plan import model_ref
 
 if TYPE_CHECKING:
     from mathcore.planner.capacity import Capacity
@@ -42,7 +42,7 @@ def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: s
     from mathcore.engines.footprint import ContextShape
     from mathcore.engines.llamacpp.cache import cache_refusal
     from mathcore.planner.capacity import ENGINES
-    from mesh.cli.sweep import hardware
+    from mesh.cli.planning.sweep import hardware
     from mesh.edge.planning import source_of
 
     spec = source_of(model_ref(model)).spec
@@ -95,8 +95,8 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
 
 def _show(found: "list[Capacity]", batch: int, context: int) -> None:
     from mathcore.quant.quality import quality_of
-    from mesh.cli.models import tokens
-    from mesh.cli.plan_view import aligned, gib
+    from mesh.cli.planning.models import tokens
+    from mesh.cli.planning.plan_view import aligned, gib
 
     lines = [["DEVICE", "FREE", "WEIGHTS", "QUALITY", f"CONTEXT x {batch}",
               f"SEQUENCES x {tokens(context)}", "BEST", "IN RAM"]]  # fmt: skip

@@ -10,7 +10,7 @@ from mesh.cli.client import Daemon, find_daemon, job_url, need_daemon
 from mesh.cli.exits import INTERNAL, JOB_EXIT, NOT_FOUND, stop
 from mesh.cli.options import given, plan_options
 from mesh.cli.output import clean, emit_json, emit_table, json_option, now_ms, number, show_at
-from mesh.cli.plan import model_ref
+from mesh.cli.planning.plan import model_ref
 
 
 class RunCommand(click.Command):

@@ -11,7 +11,7 @@ import click
 from mesh.cli.client import Daemon, job_url, need_daemon
 from mesh.cli.exits import JOB_EXIT, stop
 from mesh.cli.output import NONE, emit_json, emit_table, json_option
-from mesh.cli.plan import model_ref
+from mesh.cli.planning.plan import model_ref
 
 # llama-bench's usual pair: long enough to settle, short enough to repeat.
 PROMPT_TOKENS: Final = 512

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mesh.cli.models import tokens as short
 from mesh.cli.output import NONE, clean
-from mesh.cli.plan_view import aligned, gib, rate, terminal_width
+from mesh.cli.planning.models import tokens as short
+from mesh.cli.planning.plan_view import aligned, gib, rate, terminal_width
 
 if TYPE_CHECKING:
     from mathcore.planner.sweep import Grid, Length

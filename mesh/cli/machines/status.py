@@ -8,8 +8,8 @@ import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
-from mesh.cli.devices import emit_devices
 from mesh.cli.exits import Stop
+from mesh.cli.machines.devices import emit_devices
 from mesh.cli.output import emit_json, json_option, now_ms, number, show_age
 
 

@@ -3,8 +3,8 @@
 import click
 
 from mesh.cli.client import need_daemon
+from mesh.cli.machines.peers import emit_neighbours
 from mesh.cli.output import emit_json, json_option
-from mesh.cli.peers import emit_neighbours
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import given, hardware_options
-from mesh.cli.plan import model_ref
+from mesh.cli.planning.plan import model_ref
 
 if TYPE_CHECKING:
     from mathcore.device import DeviceSpec
@@ -57,7 +57,7 @@ def sweep(model: str, batch: str, context: str | None, quant: tuple[str, ...], o
         contexts = [number for number in contexts if number <= most] or [most]
     grids, lengths = _grids(spec, batches, contexts, quant, options)
     if plot is not None:
-        from mesh.cli.sweep_plot import draw
+        from mesh.cli.planning.sweep_plot import draw
 
         draw(plot, model, grids, batches, contexts)
     _emit(output, grids, batches, lengths)
@@ -66,7 +66,7 @@ def sweep(model: str, batch: str, context: str | None, quant: tuple[str, ...], o
 
 
 def _emit(output: str, grids: "list[Grid]", batches: list[int], lengths: "list[Length]") -> None:
-    from mesh.cli.sweep_view import emit_json_rows, show_grids
+    from mesh.cli.planning.sweep_view import emit_json_rows, show_grids
 
     if output == "json":
         emit_json_rows(rows(grids, batches, lengths))

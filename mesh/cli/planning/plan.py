@@ -24,7 +24,7 @@ def plan(model: str, explain: bool, output: str, **options: object) -> None:
     if output == "json":
         emit_json(found)
     else:
-        from mesh.cli.plan_view import show_plan
+        from mesh.cli.planning.plan_view import show_plan
 
         show_plan(found, explain)
     if not found["placements"]:
