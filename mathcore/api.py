@@ -10,7 +10,7 @@ from mathcore.engines.footprint import ContextShape, Footprint
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.formats.config import spec_from_config
 from mathcore.hardware.names import GpuFacts, lookup_gpu
-from mathcore.model.spec import CardError, Layer, ModelSpec, Tensor
+from mathcore.model.spec import Layer, ModelSpec, SpecError, Tensor
 from mathcore.planner.answer import Placement, Plan, Refusal
 from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
@@ -33,7 +33,7 @@ from mathcore.units import (
 
 __all__ = [
     "GB", "GIB", "KIB", "LADDER", "MIB", "NUSD", "QUANTS",
-    "Band", "CardError", "ContextShape", "DeviceSpec", "Footprint", "GpuFacts", "Layer",
+    "Band", "SpecError", "ContextShape", "DeviceSpec", "Footprint", "GpuFacts", "Layer",
     "ModelSpec", "Placement", "Plan", "Query", "Rate", "Refusal", "Tensor",
     "cost_nusd", "depreciation_nusd", "energy_nusd", "find_model", "footprint", "lookup_gpu",
     "model_names", "parse_bytes", "parse_duration_ms", "parse_nusd", "placement_dict", "plan",

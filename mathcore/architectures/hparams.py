@@ -3,7 +3,7 @@
 from typing import final
 
 from mathcore.model.fields import MAX_LAYERS, MAX_SIZE, Fields
-from mathcore.model.spec import CardError, Layer, Tensor
+from mathcore.model.spec import Layer, SpecError, Tensor
 
 
 def metadata_fields(metadata: dict[str, object]) -> Fields:
@@ -134,6 +134,6 @@ def make_layer(
 def refuse_split_experts(h: Hparams) -> None:
     """Files from before stacked experts: llama.cpp no longer loads them either."""
     if h.experts > 0 and "blk.0.ffn_down.0.weight" in h.tensors:
-        raise CardError(
+        raise SpecError(
             "blk.0.ffn_down.0.weight", "experts in tensors of their own are not supported"
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mathcore.architectures import attention, encoder, latent, recurrent
 from mathcore.architectures.hparams import Hparams, refuse_split_experts
 from mathcore.model.fields import Fields
-from mathcore.model.spec import CardError, Layer, Tensor
+from mathcore.model.spec import Layer, SpecError, Tensor
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
 
@@ -26,11 +26,11 @@ def architectures() -> list[str]:
 
 
 def layers_from(metadata: dict[str, object], tensors: tuple[Tensor, ...]) -> tuple[Layer, ...]:
-    """Every layer, draft layers last; CardError names the key that stops us."""
+    """Every layer, draft layers last; SpecError names the key that stops us."""
     arch = Fields(metadata).text("general.architecture")
     reader = _READERS.get(arch)
     if reader is None:
-        raise CardError("general.architecture", f"'{arch}' is not supported yet")
+        raise SpecError("general.architecture", f"'{arch}' is not supported yet")
     hparams = Hparams(metadata, tensors)
     refuse_split_experts(hparams)
     return reader(hparams)

@@ -195,7 +195,7 @@ _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
 
 
 def projector_from_config(card: dict[str, object]) -> Projector | None:
-    """The projector of a card, None when it has none; CardError for one we cannot describe."""
+    """The projector of a card, None when it has none; SpecError for one we cannot describe."""
     fields = Fields(card)
     if not fields.has("vision_config"):
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.engines.footprint import Footprint, pad
-from mathcore.model.spec import CardError, Layer, ModelSpec
+from mathcore.model.spec import Layer, ModelSpec, SpecError
 
 STEP = 256  # tokens a KV cache grows by
 PREFILL_CHUNK = 2048  # tokens of one prefill step
@@ -45,7 +45,7 @@ def _kept_tokens(layer: Layer, shape: MlxShape) -> int:
 def layer_bytes(layer: Layer, shape: MlxShape) -> int:
     """Cache and state of one layer, one sequence."""
     if layer.ratio > 0:
-        raise CardError("compress_ratios", "mlx-lm's compressed caches are not known")
+        raise SpecError("compress_ratios", "mlx-lm's compressed caches are not known")
     numbers = layer.k_elements + layer.v_elements + layer.index_elements
     tokens = _kept_tokens(layer, shape)
     if shape.kv_bits > 0 and layer.kind == "full":

@@ -8,7 +8,7 @@ from mathcore.convert.defaults import with_defaults
 from mathcore.convert.registry import find_converter, find_draft_converter
 from mathcore.formats.gguf import spec_from_parts
 from mathcore.model.fields import Fields
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 
 # Where multimodal cards keep their language model; a speaking one keeps it in its thinker.
 _NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
@@ -22,7 +22,7 @@ def _inner(card: dict[str, object]) -> dict[str, object] | None:
         if nested is None:
             continue
         if not isinstance(nested, dict):
-            raise CardError(place, "is not an object")
+            raise SpecError(place, "is not an object")
         return {str(key): value for key, value in nested.items()}
     return None
 
@@ -37,11 +37,11 @@ def flatten(card: dict[str, object]) -> dict[str, object]:
         for place in _NESTED:
             found.pop(place, None)
         found.update(with_defaults(nested))
-    raise CardError("text_config", f"is nested more than {MAX_DEPTH} deep")
+    raise SpecError("text_config", f"is nested more than {MAX_DEPTH} deep")
 
 
 def convert(card: dict[str, object], draft: bool = False) -> Conversion:
-    """What llama.cpp's converter would write for this config; CardError names the field.
+    """What llama.cpp's converter would write for this config; SpecError names the field.
 
     `draft`: with the layers it can draft with, which a context without drafting does not use.
     """
@@ -51,13 +51,13 @@ def convert(card: dict[str, object], draft: bool = False) -> Conversion:
     if converter is None:
         converter = find_converter(model_type)
     if converter is None:
-        raise CardError("model_type", f"'{model_type}' is not supported yet")
+        raise SpecError("model_type", f"'{model_type}' is not supported yet")
     return converter(fields)
 
 
 def spec_from_config(
     card: dict[str, object], name: str, source: str = "", draft: bool = False
 ) -> ModelSpec:
-    """A model from its config.json; CardError names the field that stops us."""
+    """A model from its config.json; SpecError names the field that stops us."""
     found = convert(card, draft)
     return spec_from_parts(found.metadata, found.tensors, name, source)

@@ -5,9 +5,9 @@ from mathcore.architectures.registry import layers_from
 from mathcore.gguf.header import GgufHeader
 from mathcore.model.fields import Fields
 from mathcore.model.spec import (
-    CardError,
     Layer,
     ModelSpec,
+    SpecError,
     Tensor,
     active_parameter_count,
     parameter_count,
@@ -34,9 +34,9 @@ def _vocabulary(tensors: tuple[Tensor, ...], hidden: int) -> int:
     for tensor in tensors:
         if tensor.name == "token_embd.weight":
             if tensor.columns != hidden:
-                raise CardError(tensor.name, f"has rows of {tensor.columns}, not {hidden}")
+                raise SpecError(tensor.name, f"has rows of {tensor.columns}, not {hidden}")
             return tensor.rows
-    raise CardError("token_embd.weight", "is missing")
+    raise SpecError("token_embd.weight", "is missing")
 
 
 def _stacked(name: str, fields: Fields) -> int:
@@ -54,7 +54,7 @@ def _with_experts(tensors: tuple[Tensor, ...], fields: Fields) -> tuple[Tensor, 
         experts = _stacked(tensor.name, fields) if tensor.dims > 1 else 1
         if experts > 1:
             if tensor.rows % experts != 0:
-                raise CardError(tensor.name, f"its rows are no multiple of {experts} experts")
+                raise SpecError(tensor.name, f"its rows are no multiple of {experts} experts")
             tensor = Tensor(
                 name=tensor.name, columns=tensor.columns, rows=tensor.rows, dims=tensor.dims,
                 layer=tensor.layer, type_name=tensor.type_name, experts=experts,
@@ -88,7 +88,7 @@ def spec_from_parts(
     source: str = "",
     quant: str = "",
 ) -> ModelSpec:
-    """A model from the metadata and tensors of its GGUF; CardError names the key that stops us.
+    """A model from the metadata and tensors of its GGUF; SpecError names the key that stops us.
 
     A list longer than `mathcore.gguf.header` keeps is None in `metadata`.
     """
@@ -120,7 +120,7 @@ def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec
     """The model of one file, or of all parts of a split one put together."""
     fields = metadata_fields(header.metadata)
     if Fields(header.metadata).whole_or("split.count", 1, 0) > 1:
-        raise CardError("split.count", "one part of several: all of them are needed")
+        raise SpecError("split.count", "one part of several: all of them are needed")
     given = header.metadata.get("general.name")
     return spec_from_parts(
         header.metadata,

@@ -9,7 +9,7 @@ from typing import final
 
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.gguf.header import MAX_ELEMENTS, MAX_TENSORS, GgufHeader, layer_of
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.ggml import BLOCKS
 
 MAX_NAME = 350  # host, namespace, model and tag; Ollama's own limit
@@ -59,10 +59,10 @@ def parse_name(text: str) -> OllamaName:
     namespace = parts[-2] if len(parts) >= 2 else "library"
     tag = tag or "latest"
     if len(text) > MAX_NAME or len(parts) > 3:
-        raise CardError("model", f"'{text[:60]}' is not an Ollama name")
+        raise SpecError("model", f"'{text[:60]}' is not an Ollama name")
     for part in (host.replace(":", ""), namespace, model, tag):
         if not part or part.startswith(".") or not _LETTERS.issuperset(part.lower()):
-            raise CardError("model", f"'{text[:60]}' is not an Ollama name")
+            raise SpecError("model", f"'{text[:60]}' is not an Ollama name")
     return OllamaName(host=host, namespace=namespace, model=model, tag=tag)
 
 
@@ -72,13 +72,13 @@ def _digest(layer: dict[str, object]) -> str:
         digits = value[7:]
         if frozenset("0123456789abcdef").issuperset(digits):
             return digits
-    raise CardError("layers.digest", f"'{str(value)[:80]}' is not a sha256 digest")
+    raise SpecError("layers.digest", f"'{str(value)[:80]}' is not a sha256 digest")
 
 
 def _whole(values: dict[str, object], field: str, most: int) -> int:
     value = values.get(field)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise CardError(field, f"'{str(value)[:40]}' is not a whole number up to {most}")
+        raise SpecError(field, f"'{str(value)[:40]}' is not a whole number up to {most}")
     return value
 
 
@@ -86,22 +86,22 @@ def parse_manifest(manifest: dict[str, object]) -> OllamaManifest:
     """A manifest's model and projector; digests as bare hex."""
     layers = manifest.get("layers")
     if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
-        raise CardError("layers", f"is not a list of at most {MAX_LAYERS}")
+        raise SpecError("layers", f"is not a list of at most {MAX_LAYERS}")
     digests: dict[str, str] = {}
     sizes: dict[str, int] = {}
     for layer in layers:
         if not isinstance(layer, dict):
-            raise CardError("layers", "holds something that is no object")
+            raise SpecError("layers", "holds something that is no object")
         kind = str(layer.get("mediaType"))
         if kind in digests and kind.endswith((".model", ".projector")):
-            raise CardError("layers", f"holds more than one {kind}")
+            raise SpecError("layers", f"holds more than one {kind}")
         if kind == f"{_IMAGE}tensor":
-            raise CardError("layers", "a model stored tensor by tensor is not supported yet")
+            raise SpecError("layers", "a model stored tensor by tensor is not supported yet")
         digests[kind] = _digest(layer)
         sizes[kind] = _whole(layer, "size", MAX_BYTES)
     model, projector = f"{_IMAGE}model", f"{_IMAGE}projector"
     if model not in digests:
-        raise CardError("layers", "no weights: does the model run in Ollama's cloud?")
+        raise SpecError("layers", "no weights: does the model run in Ollama's cloud?")
     return OllamaManifest(
         model_digest=digests[model],
         model_bytes=sizes[model],
@@ -112,22 +112,22 @@ def parse_manifest(manifest: dict[str, object]) -> OllamaManifest:
 
 def _tensor(entry: object) -> Tensor:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise CardError("tensors", "holds something that is no tensor")
+        raise SpecError("tensors", "holds something that is no tensor")
     name, kind, shape = str(entry["name"])[:256], entry.get("type"), entry.get("shape")
     if not isinstance(kind, str) or kind.upper() not in BLOCKS:
-        raise CardError(name, f"type '{str(kind)[:40]}' is not supported yet")
+        raise SpecError(name, f"type '{str(kind)[:40]}' is not supported yet")
     if not isinstance(shape, list) or not 1 <= len(shape) <= MAX_DIMS:
-        raise CardError(name, f"its shape is not a list of 1 to {MAX_DIMS} sizes")
+        raise SpecError(name, f"its shape is not a list of 1 to {MAX_DIMS} sizes")
     rows = 1
     for size in shape:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise CardError(name, f"'{str(size)[:40]}' is not a size")
+            raise SpecError(name, f"'{str(size)[:40]}' is not a size")
         rows *= size
         if rows > MAX_ELEMENTS:
-            raise CardError(name, "has more numbers than any tensor can")
+            raise SpecError(name, "has more numbers than any tensor can")
     columns = int(shape[0])
     if columns % BLOCKS[kind.upper()][0] != 0:
-        raise CardError(name, f"a row of {columns} is no whole number of {kind} blocks")
+        raise SpecError(name, f"a row of {columns} is no whole number of {kind} blocks")
     return Tensor(
         name=name, columns=columns, rows=rows // columns, dims=len(shape),
         layer=layer_of(name), type_name=kind.upper(),
@@ -141,11 +141,11 @@ def header_from_show(reply: dict[str, object]) -> GgufHeader:
     """
     info, listed = reply.get("model_info"), reply.get("tensors")
     if not isinstance(info, dict):
-        raise CardError("model_info", "is missing: is this Ollama older than 0.1.42?")
+        raise SpecError("model_info", "is missing: is this Ollama older than 0.1.42?")
     if not isinstance(listed, list) or not listed:
-        raise CardError("tensors", "are missing: Ollama tells them when asked with verbose")
+        raise SpecError("tensors", "are missing: Ollama tells them when asked with verbose")
     if len(listed) > MAX_TENSORS:
-        raise CardError("tensors", f"{len(listed)} are more than the {MAX_TENSORS} allowed")
+        raise SpecError("tensors", f"{len(listed)} are more than the {MAX_TENSORS} allowed")
     metadata: dict[str, object] = {}
     for key, value in info.items():
         if value is not None and value != []:

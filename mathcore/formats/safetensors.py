@@ -2,7 +2,7 @@
 
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.safetensors_header import placed
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 
 # quant_method of a quantization_config -> our name of what it writes by default.
 _METHODS: dict[str, str] = {
@@ -48,10 +48,10 @@ def _complete(tensors: tuple[Tensor, ...], layers: int) -> None:
     for tensor in tensors:
         seen.add(tensor.layer)
     if "token_embd.weight" not in [tensor.name for tensor in tensors]:
-        raise CardError("embed_tokens.weight", "is missing: are all files there?")
+        raise SpecError("embed_tokens.weight", "is missing: are all files there?")
     for i in range(layers):
         if i not in seen:
-            raise CardError(f"layers.{i}", "has no tensors: are all files there?")
+            raise SpecError(f"layers.{i}", "has no tensors: are all files there?")
 
 
 def quant_name(card: dict[str, object], tensors: tuple[Tensor, ...]) -> str:

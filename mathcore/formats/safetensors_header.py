@@ -3,14 +3,14 @@
 The format: eight bytes of length, that much JSON, then the data. Tensors keep their Hugging Face
 names, except that the embedding table and the output layer take GGUF's, by which weights are
 placed, and a layer's experts become one tensor ("experts.3." -> "experts.*.").
-Any fault is a CardError.
+Any fault is a SpecError.
 """
 
 import json
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model.spec import CardError, Tensor
+from mathcore.model.spec import SpecError, Tensor
 from mathcore.quant.ggml import SAFETENSORS_TYPES
 
 MAX_HEADER_BYTES = 4 << 20  # 32,768 entries of 120 bytes; the library's own limit is 100 MB
@@ -48,10 +48,10 @@ class SafetensorsHeader:
 def header_bytes(first: bytes) -> int:
     """How long the JSON is, from the file's first eight bytes."""
     if len(first) < 8:
-        raise CardError("header", "the file ends before its header")
+        raise SpecError("header", "the file ends before its header")
     size = int.from_bytes(first[:8], "little")
     if size < 2 or size > MAX_HEADER_BYTES:
-        raise CardError("header", f"{size} bytes are not between 2 and {MAX_HEADER_BYTES}")
+        raise SpecError("header", f"{size} bytes are not between 2 and {MAX_HEADER_BYTES}")
     return size
 
 
@@ -59,7 +59,7 @@ def parse_safetensors(data: bytes) -> SafetensorsHeader:
     """The header at the start of `data`."""
     size = header_bytes(data)
     if len(data) < 8 + size:
-        raise CardError("header", "the file ends in the middle of its header")
+        raise SpecError("header", "the file ends in the middle of its header")
     entries = _entries(data[8 : 8 + size])
     tensors: list[Tensor] = []
     spans: list[tuple[int, int]] = []
@@ -67,7 +67,7 @@ def parse_safetensors(data: bytes) -> SafetensorsHeader:
         if name == "__metadata__":
             continue
         if not isinstance(entry, dict):
-            raise CardError(name, "is not an object")
+            raise SpecError(name, "is not an object")
         tensor, begin, end = _tensor(name, entry)
         tensors.append(tensor)
         spans.append((begin, end))
@@ -80,24 +80,24 @@ def _entries(text: bytes) -> dict[str, object]:
     """The JSON, once its punctuation shows that it cannot grow large in memory."""
     objects, lists = text.count(b"{"), text.count(b"[")
     if objects > MAX_TENSORS + 2 or lists > 2 * MAX_TENSORS or text.count(b",") > MAX_COMMAS:
-        raise CardError("header", f"holds more than the {MAX_TENSORS} tensors allowed")
+        raise SpecError("header", f"holds more than the {MAX_TENSORS} tensors allowed")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CardError("header", "is not JSON") from error
+        raise SpecError("header", "is not JSON") from error
     if not isinstance(found, dict):
-        raise CardError("header", "is not a JSON object")
+        raise SpecError("header", "is not a JSON object")
     return found
 
 
 def _wholes(entry: dict[str, object], field: str, name: str, most: int) -> list[int]:
     value = entry.get(field)
     if not isinstance(value, list) or len(value) > MAX_DIMS:
-        raise CardError(name, f"its {field} is not a short list")
+        raise SpecError(name, f"its {field} is not a short list")
     out: list[int] = []
     for item in value:
         if isinstance(item, bool) or not isinstance(item, int) or item < 0 or item > most:
-            raise CardError(name, f"its {field} holds '{str(item)[:40]}'")
+            raise SpecError(name, f"its {field} holds '{str(item)[:40]}'")
         out.append(item)
     return out
 
@@ -106,7 +106,7 @@ def _tensor(name: str, entry: dict[str, object]) -> tuple[Tensor, int, int]:
     """One entry and the span of its data."""
     kind = entry.get("dtype")
     if not isinstance(kind, str) or kind not in SAFETENSORS_TYPES:
-        raise CardError(name, f"dtype '{str(kind)[:40]}' is not supported yet")
+        raise SpecError(name, f"dtype '{str(kind)[:40]}' is not supported yet")
     shape = _wholes(entry, "shape", name, MAX_ELEMENTS)
     span = _wholes(entry, "data_offsets", name, MAX_ELEMENTS * 8)
     columns = shape[-1] if shape else 1
@@ -114,12 +114,12 @@ def _tensor(name: str, entry: dict[str, object]) -> tuple[Tensor, int, int]:
     for size in shape[:-1]:
         rows *= size
         if rows > MAX_ELEMENTS:
-            raise CardError(name, "has more numbers than any tensor can")
+            raise SpecError(name, "has more numbers than any tensor can")
     per, size = SAFETENSORS_TYPES[kind]
     if columns * rows % per != 0:
-        raise CardError(name, f"{columns * rows} numbers are no whole number of {kind} units")
+        raise SpecError(name, f"{columns * rows} numbers are no whole number of {kind} units")
     if len(span) != 2 or span[1] - span[0] != columns * rows // per * size:
-        raise CardError(name, f"its data_offsets do not hold {rows} x {columns} of {kind}")
+        raise SpecError(name, f"its data_offsets do not hold {rows} x {columns} of {kind}")
     # One tensor for all experts, as gpt-oss and Llama 4 write them: the first size counts them.
     fused = len(shape) > 1 and ".experts." in name and not _stack_key(name)
     tensor = Tensor(
@@ -134,7 +134,7 @@ def _covered(spans: list[tuple[int, int]]) -> int:
     place = 0
     for begin, end in sorted(spans):
         if begin != place:
-            raise CardError("data_offsets", f"leave a hole or overlap at byte {min(begin, place)}")
+            raise SpecError("data_offsets", f"leave a hole or overlap at byte {min(begin, place)}")
         place = end
     return place
 
@@ -182,13 +182,13 @@ def _stack_key(name: str) -> str:
 def placed(tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """All files' tensors, experts stacked, embedding and output under the names that place them."""
     if len(tensors) > MAX_ALL_TENSORS:
-        raise CardError("tensors", f"{len(tensors)} are more than the {MAX_ALL_TENSORS} allowed")
+        raise SpecError("tensors", f"{len(tensors)} are more than the {MAX_ALL_TENSORS} allowed")
     names: set[str] = set()
     stacks: dict[str, list[Tensor]] = {}
     out: list[Tensor] = []
     for tensor in tensors:
         if tensor.name in names:
-            raise CardError(tensor.name, "appears twice")
+            raise SpecError(tensor.name, "appears twice")
         names.add(tensor.name)
         key = _stack_key(tensor.name)
         if key:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import final
 
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 
 MAX_HEADER_BYTES = 64 << 20  # the longest real ones (256k-token vocabularies) are near 20 MiB
 MAX_KEPT_BYTES = 4 << 20  # of all kept texts; real files keep under 100 KiB
@@ -24,7 +24,7 @@ _SHORT = bytes(7)  # the upper bytes of a length below 256, as nearly every toke
 
 
 @final
-class HeaderCut(CardError):
+class HeaderCut(SpecError):
     """The bytes end inside the header: the file is truncated."""
 
 
@@ -52,7 +52,7 @@ class Cursor:
     def far(self, place: int, size: int) -> bytes:
         """What is at `place` in the file; the cursor stays where it is."""
         if place + size > MAX_HEADER_BYTES or self.fetched > MAX_HEADER_BYTES:
-            raise CardError("header", f"the header is longer than {MAX_HEADER_BYTES} bytes")
+            raise SpecError("header", f"the header is longer than {MAX_HEADER_BYTES} bytes")
         data = self.fetch(place, size)
         self.fetched += len(data)
         return data
@@ -67,7 +67,7 @@ class Cursor:
             return
         place = self.base + self.at
         if place + size > MAX_HEADER_BYTES or self.fetched > MAX_HEADER_BYTES:
-            raise CardError(
+            raise SpecError(
                 field, f"the header is longer than the {MAX_HEADER_BYTES} bytes allowed"
             )
         tail = self.data[self.at :]
@@ -89,7 +89,7 @@ class Cursor:
         """Step over `size` bytes without fetching them; the last must be there."""
         if size > 0:
             if self.base + self.at + size > MAX_HEADER_BYTES:
-                raise CardError(field, f"the header is longer than {MAX_HEADER_BYTES} bytes")
+                raise SpecError(field, f"the header is longer than {MAX_HEADER_BYTES} bytes")
             self.at += size - 1
             self.take(1, field)
 
@@ -104,7 +104,7 @@ class Cursor:
         start = self.take(size, field)
         value = int.from_bytes(self.data[start : start + size], "little")
         if value > limit:
-            raise CardError(field, f"{value} is more than the {limit} allowed")
+            raise SpecError(field, f"{value} is more than the {limit} allowed")
         return value
 
     def text(self, limit: int, field: str) -> str:
@@ -112,15 +112,15 @@ class Cursor:
         size = self.count(8, limit, field)
         self.kept_bytes += size
         if self.kept_bytes > MAX_KEPT_BYTES:
-            raise CardError(field, f"the texts are longer than the {MAX_KEPT_BYTES} bytes allowed")
+            raise SpecError(field, f"the texts are longer than the {MAX_KEPT_BYTES} bytes allowed")
         start = self.take(size, field)
         return self.data[start : start + size].decode("utf-8", "replace")
 
     def count_texts(self, count: int, field: str) -> None:
-        """CardError once the header claims more texts than any real one."""
+        """SpecError once the header claims more texts than any real one."""
         self.texts += count
         if self.texts > MAX_TEXTS:
-            raise CardError(field, f"more texts than the {MAX_TEXTS} allowed")
+            raise SpecError(field, f"more texts than the {MAX_TEXTS} allowed")
 
     def pass_texts(self, count: int, field: str) -> None:
         """Step over `count` texts, nearly all of them shorter than 256 bytes."""

@@ -1,7 +1,7 @@
 """A GGUF header: metadata and tensor shapes, nothing of the weights and nothing of the tokenizer.
 
 Written for hostile files: every length is checked against a named limit before it is used, and
-nothing nests. Any fault is a CardError.
+nothing nests. Any fault is a SpecError.
 """
 
 import struct
@@ -10,7 +10,7 @@ from typing import final
 
 from mathcore.gguf.cursor import MAX_HEADER_BYTES, Cursor, Fetch, nothing_more
 from mathcore.gguf.leap import LEAP_FROM, leap
-from mathcore.model.spec import CardError, Tensor
+from mathcore.model.spec import SpecError, Tensor
 from mathcore.quant.ggml import BLOCKS, TYPE_NAMES
 
 MAX_KEYS = 4096  # real files have under 100
@@ -57,7 +57,7 @@ def _array(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
     kind = cursor.count(4, 12, key)
     length = cursor.count(8, MAX_HEADER_BYTES, key)
     if kind == _ARRAY:
-        raise CardError(key, "an array of arrays is not metadata llama.cpp reads")
+        raise SpecError(key, "an array of arrays is not metadata llama.cpp reads")
     if kind == _STRING:
         lengths[key] = length
         if cursor.leaps and length >= LEAP_FROM:
@@ -72,7 +72,7 @@ def _array(cursor: Cursor, key: str, lengths: dict[str, int]) -> object:
         return None
     cursor.kept_items += length
     if cursor.kept_items > MAX_KEPT_TOTAL:
-        raise CardError(key, f"the arrays hold more than the {MAX_KEPT_TOTAL} numbers allowed")
+        raise SpecError(key, f"the arrays hold more than the {MAX_KEPT_TOTAL} numbers allowed")
     start = cursor.take(length * size, key)
     return list(struct.unpack_from(f"<{length}{letter}", cursor.data, start))
 
@@ -92,7 +92,7 @@ def _metadata(cursor: Cursor, count: int, lengths: dict[str, int]) -> dict[str, 
     for _ in range(count):
         key = cursor.text(MAX_NAME_BYTES, "metadata key")
         if key in out:
-            raise CardError(key, "appears twice")
+            raise SpecError(key, "appears twice")
         out[key] = _value(cursor, key, lengths)
     return out
 
@@ -110,20 +110,20 @@ def _tensor(cursor: Cursor) -> tuple[Tensor, int, int]:
     name = cursor.text(MAX_NAME_BYTES, "tensor name")
     dims = cursor.count(4, MAX_DIMS, name)
     if dims < 1:
-        raise CardError(name, "has no dimensions")
+        raise SpecError(name, "has no dimensions")
     start = cursor.take(8 * dims + 12, name)
     found: tuple[int, ...] = struct.unpack_from(_ENTRIES[dims], cursor.data, start)
     columns, rows, code, offset = found[0], 1, found[dims], found[dims + 1]
     for i in range(1, dims):
         rows *= found[i]
     if offset > MAX_OFFSET or columns * rows > MAX_ELEMENTS:
-        raise CardError(name, "has more numbers than any tensor can")
+        raise SpecError(name, "has more numbers than any tensor can")
     kind = TYPE_NAMES.get(code, "")
     if not kind:
-        raise CardError(name, f"block type {code} is not supported yet")
+        raise SpecError(name, f"block type {code} is not supported yet")
     per_block, size = BLOCKS[kind]
     if columns < 1 or rows < 1 or columns % per_block != 0:
-        raise CardError(name, f"a row of {columns} is no whole number of {kind} blocks")
+        raise SpecError(name, f"a row of {columns} is no whole number of {kind} blocks")
     shape = Tensor(
         name=name, columns=columns, rows=rows, dims=dims, layer=layer_of(name), type_name=kind
     )
@@ -138,7 +138,7 @@ def _tensors(cursor: Cursor, count: int) -> tuple[tuple[Tensor, ...], int]:
     for _ in range(count):
         tensor, offset, size = _tensor(cursor)
         if tensor.name in names:
-            raise CardError(tensor.name, "appears twice")
+            raise SpecError(tensor.name, "appears twice")
         names.add(tensor.name)
         tensors.append(tensor)
         last = max(last, offset + size)
@@ -148,16 +148,16 @@ def _tensors(cursor: Cursor, count: int) -> tuple[tuple[Tensor, ...], int]:
 def _parse(cursor: Cursor) -> GgufHeader:
     start = cursor.take(4, "magic")
     if cursor.data[start : start + 4] != b"GGUF":
-        raise CardError("magic", "this is not a GGUF file")
+        raise SpecError("magic", "this is not a GGUF file")
     version = cursor.count(4, 1 << 32, "version")
     if version not in (2, 3):
-        raise CardError("version", f"GGUF version {version} is not supported, only 2 and 3")
+        raise SpecError("version", f"GGUF version {version} is not supported, only 2 and 3")
     tensor_count = cursor.count(8, MAX_TENSORS, "tensor count")
     lengths: dict[str, int] = {}
     metadata = _metadata(cursor, cursor.count(8, MAX_KEYS, "key count"), lengths)
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1 or alignment > 1 << 20:
-        raise CardError("general.alignment", f"{alignment} is not an alignment")
+        raise SpecError("general.alignment", f"{alignment} is not an alignment")
     tensors, last = _tensors(cursor, tensor_count)
     return GgufHeader(
         version=version, metadata=metadata, tensors=tensors, end=cursor.base + cursor.at,
@@ -185,7 +185,7 @@ def leap_header(fetch: Fetch, size: int) -> GgufHeader | None:
     cursor.leaps, cursor.piece = True, LEAP_PIECE_BYTES
     try:
         header = _parse(cursor)
-    except CardError:
+    except SpecError:
         return None
     start = -(-header.end // header.alignment) * header.alignment
     return header if 0 <= size - start - header.data_bytes < header.alignment else None

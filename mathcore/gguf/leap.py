@@ -7,7 +7,7 @@ guess until the whole header works out; `gguf.leap_header` checks that.
 """
 
 from mathcore.gguf.cursor import Cursor
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 
 LEAP_FROM = 4096  # a shorter array is not worth a request of its own
 WINDOW_BYTES = 64 << 10  # some thousand texts: enough to know the usual length
@@ -74,7 +74,7 @@ def _sync(data: bytes) -> int:
 
 
 def leap(cursor: Cursor, count: int, field: str) -> None:
-    """Move to the probable end of an array of `count` texts; CardError where there is none."""
+    """Move to the probable end of an array of `count` texts; SpecError where there is none."""
     cursor.count_texts(count, field)
     cursor.need(WINDOW_BYTES // 2, field)
     base, data, at = cursor.base, cursor.data, cursor.at
@@ -90,7 +90,7 @@ def leap(cursor: Cursor, count: int, field: str) -> None:
         between = int(2 * (base + at - near) / (usual + now)) if usual else 0
         passed, usual, near = passed + between + texts, now, base + stop
         base, data, at, beyond = _probe(cursor, near, int(TIMID * usual * (count - passed)), beyond)
-    raise CardError(field, "its end was not found")
+    raise SpecError(field, "its end was not found")
 
 
 def _probe(cursor: Cursor, near: int, way: int, beyond: int) -> tuple[int, bytes, int, int]:

@@ -4,7 +4,7 @@ llama.cpp's gguf-split writes PREFIX-00001-of-00003.gguf: the metadata in the fi
 """
 
 from mathcore.gguf.header import GgufHeader
-from mathcore.model.spec import CardError, Tensor
+from mathcore.model.spec import SpecError, Tensor
 
 MAX_SHARDS = 1024  # real models have under 100
 MAX_TENSORS = 65_536  # of all shards together
@@ -20,23 +20,23 @@ def shard_names(name: str) -> list[str]:
         return [name]
     total = int(count)
     if total < 1 or total > MAX_SHARDS:
-        raise CardError(name, f"{total} files are not between 1 and {MAX_SHARDS}")
+        raise SpecError(name, f"{total} files are not between 1 and {MAX_SHARDS}")
     if not 1 <= int(number) <= total:
-        raise CardError(name, f"is number {int(number)} of {total} files")
+        raise SpecError(name, f"is number {int(number)} of {total} files")
     return [f"{head}-{i:05d}-of-{total:05d}.gguf" for i in range(1, total + 1)]
 
 
 def _whole(header: GgufHeader, key: str) -> int:
     value = header.metadata.get(key)
     if value is None:
-        raise CardError(key, "is missing from a file of a split model")
+        raise SpecError(key, "is missing from a file of a split model")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise CardError(key, "is not a whole number")
+        raise SpecError(key, "is not a whole number")
     return value
 
 
 def join_headers(headers: list[GgufHeader]) -> GgufHeader:
-    """The header the unsplit model would have; CardError where the files are not one model."""
+    """The header the unsplit model would have; SpecError where the files are not one model."""
     if len(headers) == 1 and not headers[0].metadata.get("split.count"):
         return headers[0]
     tensors: list[Tensor] = []
@@ -44,19 +44,19 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
     for i, header in enumerate(headers):
         count, number = _whole(header, "split.count"), _whole(header, "split.no")
         if count != len(headers):
-            raise CardError("split.count", f"says {count} files, there are {len(headers)}")
+            raise SpecError("split.count", f"says {count} files, there are {len(headers)}")
         if number != i:
-            raise CardError("split.no", f"file {i + 1} says it is number {number + 1}")
+            raise SpecError("split.no", f"file {i + 1} says it is number {number + 1}")
         for tensor in header.tensors:
             if tensor.name in names:
-                raise CardError(tensor.name, "appears in two files")
+                raise SpecError(tensor.name, "appears in two files")
             names.add(tensor.name)
         tensors.extend(header.tensors)
         if len(tensors) > MAX_TENSORS:
-            raise CardError("split.tensors.count", f"more than the {MAX_TENSORS} allowed")
+            raise SpecError("split.tensors.count", f"more than the {MAX_TENSORS} allowed")
     promised = _whole(headers[0], "split.tensors.count")
     if promised != len(tensors):
-        raise CardError("split.tensors.count", f"says {promised} tensors, there are {len(tensors)}")
+        raise SpecError("split.tensors.count", f"says {promised} tensors, there are {len(tensors)}")
     return _joined(headers, tuple(tensors))
 
 

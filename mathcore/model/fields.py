@@ -1,11 +1,11 @@
-"""Typed reads of a config: every fault is a CardError that names the field.
+"""Typed reads of a config: every fault is a SpecError that names the field.
 
 An absent field is filled only where the model's own library defines its value; never guessed.
 """
 
 from typing import final
 
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 
 # Far above any released model, far below what would cost us memory to describe.
 MAX_SIZE = 1 << 24  # any one dimension
@@ -20,8 +20,8 @@ class Fields:
         self.values = values
         self.prefix = prefix
 
-    def fault(self, field: str, text: str) -> CardError:
-        return CardError(self.prefix + field, text)
+    def fault(self, field: str, text: str) -> SpecError:
+        return SpecError(self.prefix + field, text)
 
     def has(self, field: str) -> bool:
         """Present and not null."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 
-class CardError(Exception):
+class SpecError(Exception):
     """A model description we cannot read: `field` names the place, `text` says why."""
 
     def __init__(self, field: str, text: str) -> None:

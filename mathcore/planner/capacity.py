@@ -20,7 +20,7 @@ from mathcore.engines.llamacpp.fit import (
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
 from mathcore.engines.mlx import MlxShape, mlx_footprint
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
@@ -139,17 +139,17 @@ def capacity(
 ) -> Capacity:
     """Every answer for one device, at `quant` or the best that fits, with llama.cpp or else MLX.
 
-    CardError where it runs neither, or the model cannot be stored as `quant`.
+    SpecError where it runs neither, or the model cannot be stored as `quant`.
     """
     engine = next((name for name in ENGINES if name in device.engines), "")
     if not engine or (engine == MLX and shape.kv_type not in MLX_BITS):
-        raise CardError("engine", f"{device.name} runs neither llama.cpp nor MLX")
+        raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
     model = Model(spec, device, engine)
     best = model.best(shape)
     chosen = quant or best or spec.quant or LADDER[engine][-1]
     fault = "" if spec.quant else quant_fault(spec, chosen, "mlx" if engine == MLX else "gguf")
     if fault or (spec.quant and chosen != spec.quant):
-        raise CardError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
+        raise SpecError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
     layers = len(spec.layers) + 1
     on_gpu, off_experts = layers, 0
     if not model.fits(chosen, shape):

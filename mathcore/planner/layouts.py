@@ -17,7 +17,7 @@ from mathcore.engines.vllm.memory import (
     vllm_footprint,
 )
 from mathcore.hardware.names import lookup_gpu
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.query import Query
 from mathcore.quant.families import FAMILIES
@@ -124,7 +124,7 @@ class Room:
         shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
         try:
             need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
-        except CardError:
+        except SpecError:
             return []
         return [self.layout(1, need, self.device.free_bytes)]
 
@@ -150,7 +150,7 @@ class Room:
         kind = card_kind(self.device)
         try:
             return vllm_footprint(self.spec, self.weights.total_bytes, shape, kind)
-        except CardError:
+        except SpecError:
             return None
 
 

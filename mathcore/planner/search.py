@@ -8,7 +8,7 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import Column
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout, Member, Refusal
 from mathcore.planner.estimate import Estimate, estimate
 from mathcore.planner.layouts import Room
@@ -79,7 +79,7 @@ def weights_of(spec: ModelSpec, quant: str) -> Weights | None:
         _WEIGHED.clear()
     try:
         made: Weights | None = weigh(spec, quant)
-    except CardError:
+    except SpecError:
         made = None
     _WEIGHED[key] = (spec, made)
     return made

@@ -18,7 +18,7 @@ from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_byte
 from mathcore.engines.llamacpp.compute_by_length import Scratch
 from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Placement
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.plan import device_refusal, plan, query_refusal
@@ -94,7 +94,7 @@ class Sizes:
         layers = plan_of(spec)
         each = [kv_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
         if max(each) * max(batches) > MAX_BYTES:
-            raise CardError("context", "this many sequences this long need more than any machine")
+            raise SpecError("context", "this many sequences this long need more than any machine")
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
         self.state: Cells = sequences * state_bytes(layers, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
@@ -211,7 +211,7 @@ class Timing:
     def ask(self, i: int, j: int) -> Placement:
         self.asked += 1
         if self.asked > PLANS_MOST:
-            raise CardError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
+            raise SpecError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
         sizes = self.sizes
         query = cell_query(
             self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
@@ -248,12 +248,12 @@ class Timing:
 
 
 def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
-    """Cells of a sweep; CardError when they are too many, too few or do not ascend."""
+    """Cells of a sweep; SpecError when they are too many, too few or do not ascend."""
     count = len(batches) * len(lengths) * grids
     if not 0 < count <= CELLS_MOST:
-        raise CardError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
+        raise SpecError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
     if min(batches) < 1 or min([length.context for length in lengths]) < 1:
-        raise CardError("cells", "batch and context must be at least 1")
+        raise SpecError("cells", "batch and context must be at least 1")
     return count
 
 
@@ -261,7 +261,7 @@ def sweep(base: Query, devices: list[DeviceSpec], quants: list[str], batches: li
           lengths: list[Length]) -> list[Grid]:  # fmt: skip
     """A grid for each device and quantisation, in their order; the base's shape is ignored.
 
-    CardError for what no device could do: an unknown quantisation or cache type, too many cells.
+    SpecError for what no device could do: an unknown quantisation or cache type, too many cells.
     """
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
@@ -269,7 +269,7 @@ def sweep(base: Query, devices: list[DeviceSpec], quants: list[str], batches: li
         code, text = query_refusal(cell_query(base, quant, kv_type, 1, Length(
             context=2, prompt_tokens=1, tokens=1)))  # fmt: skip
         if code:
-            raise CardError("quant" if code == "NoFit(quant)" else "kv_type", text)
+            raise SpecError("quant" if code == "NoFit(quant)" else "kv_type", text)
     sizes = Sizes(base.model, kv_type, batches, lengths)
     out: list[Grid] = []
     for quant in quants:
@@ -286,7 +286,7 @@ def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: We
     shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
     code, text = device_refusal(shortest, device)
     if code:
-        raise CardError(device.name, text)
+        raise SpecError(device.name, text)
     grid = _laid_out(sizes, weights, device, quant)
     trained = base.model.context_length
     for j, length in enumerate(sizes.lengths):

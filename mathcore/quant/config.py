@@ -1,4 +1,4 @@
-"""The format a config says its weights are in: a name of `quant_formats`, or a CardError.
+"""The format a config says its weights are in: a name of `quant_formats`, or a SpecError.
 
 Reads `quantization_config` of transformers (compressed-tensors, modelopt, awq, gptq, fp8,
 fbgemm_fp8, bitsandbytes, mxfp4), MLX's `quantization`, and without either the dtype. A format in
@@ -6,7 +6,7 @@ which parts of the model differ has no one name and is refused; its files' heade
 """
 
 from mathcore.model.fields import Fields
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 from mathcore.quant.formats import FORMATS
 
 _PLACE = "quantization_config"
@@ -28,7 +28,7 @@ _GROUPED: dict[tuple[str, int, int], str] = {
 
 def _known(name: str, field: str) -> str:
     if name not in FORMATS:
-        raise CardError(field, f"'{name[:32]}' is not supported yet")
+        raise SpecError(field, f"'{name[:32]}' is not supported yet")
     return name
 
 
@@ -115,7 +115,7 @@ def _plain(card: Fields) -> str:
 
 
 def quant_of_config(card: Fields) -> str:
-    """The name in FORMATS of the weights `card` describes; CardError names the field."""
+    """The name in FORMATS of the weights `card` describes; SpecError names the field."""
     if card.has("quantization"):
         return _mlx(card.nested("quantization"))
     if not card.has(_PLACE):

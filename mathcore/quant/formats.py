@@ -8,7 +8,7 @@ embeddings and output layer too.
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.gguf_tables import MIXES
 
 
@@ -114,7 +114,7 @@ def matrix_bytes(tensor: Tensor, form: Format) -> int:
         wide = form.tile_columns if form.tile_columns > 0 else tensor.columns
         high = form.tile_rows if form.tile_rows > 0 else each
         if form.strict and tensor.columns % wide != 0:
-            raise CardError(tensor.name, f"rows of {tensor.columns} are not whole groups of {wide}")
+            raise SpecError(tensor.name, f"rows of {tensor.columns} are not whole groups of {wide}")
         tiles = -(-tensor.columns // wide) * -(-each // high)
     size = -(-(tensor.columns * each * form.bits + tiles * form.scale_bits) // 8)
     if form.outer > 0:
@@ -148,7 +148,7 @@ def _sixteen(tensor: Tensor) -> int:
 
 
 def format_sizes(spec: ModelSpec, roles: list[str], quant: str) -> list[int]:
-    """Bytes per tensor in a format of FORMATS; CardError where it cannot hold one.
+    """Bytes per tensor in a format of FORMATS; SpecError where it cannot hold one.
 
     As loaded: draft layers, which these engines leave out, and tables a converter computes (rope
     factors) weigh nothing.

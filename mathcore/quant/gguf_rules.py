@@ -2,7 +2,7 @@
 
 from typing import final
 
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.gguf_tables import (
     DOWN,
@@ -62,7 +62,7 @@ def _fitting(tensor: Tensor, chosen: str) -> str:
         return chosen
     other = FALLBACK.get(chosen, "")
     if not other and per_block > 32:
-        raise CardError(tensor.name, f"rows of {tensor.columns} cannot be stored as {chosen}")
+        raise SpecError(tensor.name, f"rows of {tensor.columns} cannot be stored as {chosen}")
     if not other or tensor.columns % BLOCKS[other][0] != 0:
         return "F16"
     return other
@@ -241,7 +241,7 @@ def block_types(spec: ModelSpec, quant: str, roles: list[str]) -> list[str]:
 
     In files of 16 bits every matrix has 16, as the quantiser leaves a source of that type; the
     converter itself keeps routers, convolutions and position tables in F32 (0.04 % more for a
-    Qwen3-30B-A3B, 0.5 % for a GPT-2). CardError when llama.cpp cannot store a tensor so.
+    Qwen3-30B-A3B, 0.5 % for a GPT-2). SpecError when llama.cpp cannot store a tensor so.
     """
     chooser = Chooser(spec, quant)
     base = chooser.mix.base

@@ -7,7 +7,7 @@ llama.cpp) and `quant_formats` (safetensors engines and MLX).
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, format_sizes
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.gguf_rules import block_types, roles_of
@@ -66,13 +66,13 @@ def _own_size(tensor: Tensor) -> int:
 def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
     """Bytes of each tensor of `spec`, in order: by its own type when it comes from a file.
 
-    CardError "quant" for a name not in QUANTS, or naming the tensor that cannot be stored so.
+    SpecError "quant" for a name not in QUANTS, or naming the tensor that cannot be stored so.
     """
     tensors = spec.tensors
     if tensors and tensors[0].type_name:
         return [_own_size(tensor) for tensor in tensors]
     if quant not in QUANTS:
-        raise CardError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
+        raise SpecError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
     roles = roles_of(tensors)
     if quant in FORMATS:
         return format_sizes(spec, roles, quant)
@@ -92,7 +92,7 @@ def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
         return f"unknown quantisation {quant[:32]}: known are {', '.join(known)}"
     try:
         tensor_sizes(spec, quant)
-    except CardError as error:
+    except SpecError as error:
         return str(error)
     return ""
 
@@ -122,7 +122,7 @@ def _routed(tensor: Tensor) -> bool:
 
 
 def weigh(spec: ModelSpec, quant: str) -> Weights:
-    """Bytes of every tensor at `quant`, summed by place; CardError as in `tensor_sizes`."""
+    """Bytes of every tensor at `quant`, summed by place; SpecError as in `tensor_sizes`."""
     sizes = tensor_sizes(spec, quant)
     layers = [0] * len(spec.layers)
     experts = [0] * len(spec.layers)

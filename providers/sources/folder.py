@@ -8,7 +8,7 @@ from pathlib import Path
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.safetensors import spec_from_safetensors
 from mathcore.formats.safetensors_header import header_bytes, parse_safetensors
-from mathcore.model.spec import CardError, ModelSpec, Tensor
+from mathcore.model.spec import ModelSpec, SpecError, Tensor
 
 MAX_CONFIG_BYTES = 1 << 20  # the longest real config.json are below 100 KB
 MAX_INDEX_BYTES = 32 << 20  # one line per tensor; the longest real ones are near 15 MB
@@ -19,17 +19,17 @@ _ENTRY = re.compile(rb':\s*"([^"\\]{1,255}\.safetensors)"')
 
 
 def read_card(path: Path) -> dict[str, object]:
-    """A config.json as it stands; CardError, OSError."""
+    """A config.json as it stands; SpecError, OSError."""
     with path.open("rb") as file:
         data = file.read(MAX_CONFIG_BYTES + 1)
     if len(data) > MAX_CONFIG_BYTES:
-        raise CardError(path.name, "is too long to be a model's config")
+        raise SpecError(path.name, "is too long to be a model's config")
     try:
         card = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CardError(path.name, "is not JSON") from error
+        raise SpecError(path.name, "is not JSON") from error
     if not isinstance(card, dict):
-        raise CardError(path.name, "is not a JSON object")
+        raise SpecError(path.name, "is not a JSON object")
     return card
 
 
@@ -55,7 +55,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     found = sorted(folder.glob("*.safetensors"))
     if len(found) > 1:
-        raise CardError(INDEX, f"is missing: which of {len(found)} files are the model?")
+        raise SpecError(INDEX, f"is missing: which of {len(found)} files are the model?")
     return found
 
 
@@ -64,29 +64,29 @@ def _indexed(index: Path) -> list[str]:
     with index.open("rb") as file:
         data = file.read(MAX_INDEX_BYTES + 1)
     if len(data) > MAX_INDEX_BYTES:
-        raise CardError(INDEX, f"is longer than the {MAX_INDEX_BYTES} bytes allowed")
+        raise SpecError(INDEX, f"is longer than the {MAX_INDEX_BYTES} bytes allowed")
     names: set[bytes] = set()
     for match in _ENTRY.finditer(data):
         names.add(match[1])
         if len(names) > MAX_FILES:
-            raise CardError(INDEX, f"names more than {MAX_FILES} files")
+            raise SpecError(INDEX, f"names more than {MAX_FILES} files")
     if not names:
-        raise CardError(INDEX, "names no safetensors file")
+        raise SpecError(INDEX, "names no safetensors file")
     return sorted(name.decode("utf-8", "replace") for name in names)
 
 
 def _beside(folder: Path, name: str) -> Path:
     if "/" in name or "\\" in name or not (folder / name).is_file():
-        raise CardError(name, f"is named by {INDEX} but not there")
+        raise SpecError(name, f"is named by {INDEX} but not there")
     return folder / name
 
 
 def read_safetensors(path: Path) -> tuple[Tensor, ...]:
-    """One file's tensors; CardError if its header is broken or its data cut short, OSError."""
+    """One file's tensors; SpecError if its header is broken or its data cut short, OSError."""
     with path.open("rb") as file:
         first = file.read(8)
         header = parse_safetensors(first + file.read(header_bytes(first)))
         missing = header.end + header.data_bytes - os.fstat(file.fileno()).st_size
     if missing > 0:
-        raise CardError(path.name, f"the file is cut short: {missing} bytes are missing")
+        raise SpecError(path.name, f"the file is cut short: {missing} bytes are missing")
     return header.tensors

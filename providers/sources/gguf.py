@@ -5,11 +5,11 @@ from pathlib import Path
 
 from mathcore.gguf.header import GgufHeader, fetch_header, leap_header
 from mathcore.gguf.split import join_headers, shard_names
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of one regular file; CardError if it or its weights are cut short, OSError."""
+    """The header of one regular file; SpecError if it or its weights are cut short, OSError."""
     with path.open("rb") as file:
 
         def fetch(offset: int, size: int) -> bytes:
@@ -25,7 +25,7 @@ def read_headers(path: Path) -> GgufHeader:
     names = shard_names(path.name)
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
-        raise CardError(missing[0], f"is missing: the model is split over {len(names)} files")
+        raise SpecError(missing[0], f"is missing: the model is split over {len(names)} files")
     return join_headers([read_header(path.parent / name) for name in names])
 
 
@@ -34,5 +34,5 @@ def whole(header: GgufHeader, size: int) -> GgufHeader:
     start = -(-header.end // header.alignment) * header.alignment
     missing = start + header.data_bytes - size
     if missing > 0:
-        raise CardError("tensors", f"the file is cut short: {missing} bytes of weights are missing")
+        raise SpecError("tensors", f"the file is cut short: {missing} bytes of weights are missing")
     return header

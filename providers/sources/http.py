@@ -12,7 +12,7 @@ import urllib.request
 from mathcore.gguf.cursor import MAX_HEADER_BYTES
 from mathcore.gguf.header import GgufHeader, fetch_header, leap_header
 from mathcore.gguf.split import join_headers, shard_names
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 from providers.base import ModelError
 from providers.sources.gguf import whole
 
@@ -35,7 +35,7 @@ class _Ranges:
         if self.size >= 0 and offset >= self.size:
             return b""
         if size > self.left:
-            raise CardError("header", f"needs more than {MAX_HEADER_BYTES} bytes of the file")
+            raise SpecError("header", f"needs more than {MAX_HEADER_BYTES} bytes of the file")
         asked = f"bytes={offset}-{offset + size - 1}"
         request = urllib.request.Request(self.url, headers={"Range": asked, **_PLAIN})
         with _OPENER.open(request, timeout=min(SILENCE_S, self._rest())) as reply:
@@ -52,9 +52,9 @@ class _Ranges:
         unit, _, rest = said.partition(" ")
         span, _, size = rest.partition("/")
         if unit != "bytes" or not size.isdecimal() or span.partition("-")[0] != str(offset):
-            raise CardError("Content-Range", f"'{said[:80]}' is not the range asked for")
+            raise SpecError("Content-Range", f"'{said[:80]}' is not the range asked for")
         if self.size not in (-1, int(size)):
-            raise CardError("Content-Range", "the file changed while its header was read")
+            raise SpecError("Content-Range", "the file changed while its header was read")
         self.size = int(size)
 
     def _body(self, reply: http.client.HTTPResponse, size: int) -> bytes:
@@ -63,7 +63,7 @@ class _Ranges:
             self._rest()
             part = reply.read1(min(size, STEP_BYTES))
             if not part:
-                raise CardError("header", "the connection ended in the middle of it")
+                raise SpecError("header", "the connection ended in the middle of it")
             parts.append(part)
             size -= len(part)
             self.left -= len(part)
@@ -117,7 +117,7 @@ def _shard_urls(url: str) -> list[str]:
 
 
 def read_url(url: str) -> GgufHeader:
-    """The header of the whole model at `url`, all its files; CardError, ModelError."""
+    """The header of the whole model at `url`, all its files; SpecError, ModelError."""
     deadline = time.monotonic() + TOTAL_S
     headers: list[GgufHeader] = []
     for shard in _shard_urls(url):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.formats.ollama import OllamaName, parse_manifest, parse_name, spec_from_show
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from providers.base import ModelError
 from providers.sources.gguf import read_header
 
@@ -57,9 +57,9 @@ def _object(text: bytes, what: str) -> dict[str, object]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CardError(what, "is not JSON") from error
+        raise SpecError(what, "is not JSON") from error
     if not isinstance(found, dict):
-        raise CardError(what, "is not a JSON object")
+        raise SpecError(what, "is not a JSON object")
     return found
 
 
@@ -94,5 +94,5 @@ def _asked(name: OllamaName) -> ModelSpec:
             f"start it, or: ollama pull {name.short}; OLLAMA_MODELS names another store",
         ) from error
     if len(text) > MAX_SHOW_BYTES:
-        raise CardError("show", f"the reply is longer than {MAX_SHOW_BYTES} bytes")
+        raise SpecError("show", f"the reply is longer than {MAX_SHOW_BYTES} bytes")
     return spec_from_show(_object(text, "show"), name.short, f"ollama:{name.short}")

@@ -8,7 +8,7 @@ from typing import final
 from mathcore.catalogue.models import find_model, model_names
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.gguf import spec_from_gguf
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from providers.base import ModelError
 from providers.sources.folder import read_card, read_folder
 from providers.sources.gguf import read_headers
@@ -35,7 +35,7 @@ def resolve(ref: str) -> Source:
         raise ModelError("no model was named", "say a name such as llama-3.1-8b, or a file")
     try:
         return _read(ref.strip())
-    except CardError as error:
+    except SpecError as error:
         raise ModelError(f"cannot read {ref}: {error.field}: {error.text}", _hint(ref)) from error
     except OSError as error:
         reason = error.strerror or str(error)

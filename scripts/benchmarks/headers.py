@@ -12,7 +12,7 @@ from mathcore.catalogue.models import find_model
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.gguf.cursor import MAX_TEXTS
 from mathcore.gguf.header import MAX_KEYS, MAX_TENSORS
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 from providers.sources.gguf import read_header
 
 TOKENS, MERGES = 128_256, 280_147  # Llama 3's vocabulary
@@ -94,7 +94,7 @@ def reader(path: Path) -> Callable[[], object]:
     def read() -> object:
         try:
             return spec_from_gguf(read_header(path), path.name, str(path))
-        except CardError as error:
+        except SpecError as error:
             return error
 
     return read

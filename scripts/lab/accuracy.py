@@ -16,7 +16,7 @@ from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.memory import LIBRARY, compute_bytes, context_bytes
 from mathcore.formats.config import spec_from_config
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from scripts.lab.accuracy_speed import command as speed_command
 from scripts.lab.accuracy_speed_report import command as speed_report_command
 from scripts.lab.accuracy_weights import Refused, predict_weights
@@ -63,7 +63,7 @@ def spec_of(path: Path) -> ModelSpec | str:
     """The model of a config file, or why it is refused."""
     try:
         return spec_from_config(json.loads(path.read_text()), path.stem)
-    except CardError as error:
+    except SpecError as error:
         return str(error)
     except (OSError, ValueError) as error:
         return f"{path.name}: {error}"
@@ -76,7 +76,7 @@ def predicted(row: Row, configs: Path, predict: Predict) -> Row:
         return {"refused": spec}
     try:
         return predict(row, spec)
-    except (CardError, Refused, ValueError, KeyError) as error:
+    except (SpecError, Refused, ValueError, KeyError) as error:
         return {"refused": str(error)}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mathcore.catalogue.models import find_row
 from mathcore.formats.config import flatten, spec_from_config
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.weights import QUANTS
 from mathcore.speed.work import Work, scaled, work_of, work_of_size
 from scripts.lab.catalogue_match import match_model
@@ -147,11 +147,11 @@ def _experts(card: Card, hidden: int, layers: int) -> tuple[int, int, int, int, 
 
 
 def rough_work(card: Card) -> Work:
-    """Work at 16 bits from the usual fields of a config no converter reads; CardError if none."""
+    """Work at 16 bits from the usual fields of a config no converter reads; SpecError if none."""
     card = flatten(card)
     layers, hidden = _number(card, "num_hidden_layers", "num_layers"), _number(card, "hidden_size")
     if not layers or not hidden:
-        raise CardError("num_hidden_layers", "is missing")
+        raise SpecError("num_hidden_layers", "is missing")
     full, sliding, linear = _kinds(card, layers)
     width, kv, pairs = _attention(card, hidden)
     experts, used, sparse, one, shared = _experts(card, hidden, layers)
@@ -223,11 +223,11 @@ def _near_config(name: str, configs: Path) -> Path | None:
 def _read(card: Card, name: str) -> tuple[ModelSpec | None, Work | None]:
     try:
         return spec_from_config(card, name), None
-    except CardError:
+    except SpecError:
         pass
     try:
         return None, rough_work(card)
-    except CardError:
+    except SpecError:
         return None, None
 
 
@@ -267,7 +267,7 @@ def _by_rule(spec: ModelSpec, rule: str) -> Work | None:
     """None where the format cannot hold the model's rows: then its bits per weight must do."""
     try:
         return work_of(spec, rule)
-    except CardError:
+    except SpecError:
         return None
 
 

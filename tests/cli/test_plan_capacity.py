@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mathcore.api import GIB, Query, find_model, plan
 from mathcore.engines.footprint import ContextShape
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.capacity import capacity, most
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
@@ -71,7 +71,7 @@ def test_the_most_of_a_growing_need(edge: int, limit: int) -> None:
 
 
 def test_an_engine_of_neither_kind_is_refused() -> None:
-    with pytest.raises(CardError, match="neither"):
+    with pytest.raises(SpecError, match="neither"):
         capacity(SMALL, device(engines=("vllm",)), ContextShape(context=1))
 
 

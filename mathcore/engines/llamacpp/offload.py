@@ -20,7 +20,7 @@ from mathcore.engines.llamacpp.memory import (
     output_bytes,
     plan_of,
 )
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.weights import Weights
 
 ALL_LAYERS = -1
@@ -138,7 +138,7 @@ def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) 
     for room in free:
         total += room
     if total <= 0:
-        raise CardError("split", "needs a share above 0 for at least one card")
+        raise SpecError("split", "needs a share above 0 for at least one card")
     wanted = count + 1 if gpu_layers == ALL_LAYERS else gpu_layers
     taken = min(wanted, count + 1)
     low = first = count + 1 - taken
@@ -162,9 +162,9 @@ def placed_footprint(
     `sums` spares adding the layers up again for another placing of the same.
     """
     if not placing.split or min(placing.split) < 0 or max(placing.split) == 0:
-        raise CardError("split", "needs a share above 0 for at least one card")
+        raise SpecError("split", "needs a share above 0 for at least one card")
     if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
-        raise CardError("gpu_layers", "and cpu_experts must not be negative")
+        raise SpecError("gpu_layers", "and cpu_experts must not be negative")
     if sums is None:
         sums = Sums(spec, weights, shape)
     bounds = _bounds(sums.layers, placing)

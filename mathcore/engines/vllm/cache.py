@@ -7,7 +7,7 @@ prints about its cache comes out of this arithmetic. What surrounds the cache is
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model.spec import CardError, Layer, ModelSpec, State
+from mathcore.model.spec import Layer, ModelSpec, SpecError, State
 
 BLOCK = 16  # tokens of an attention page
 # Bytes per number of the cache types it takes; "auto" is the model's own 16 bits.
@@ -123,7 +123,7 @@ def state_page_bytes(state: State, shape: VllmShape) -> int:
         conv = state.conv_elements // max(1, state.conv_width - 1) // tp * kept
         memory = 0
     else:
-        raise CardError("state", f"vLLM's cache of '{state.kind}' layers is not known")
+        raise SpecError("state", f"vLLM's cache of '{state.kind}' layers is not known")
     return conv * shape.conv_bytes + memory * shape.state_bytes
 
 
@@ -131,7 +131,7 @@ def _kinds(spec: ModelSpec, shape: VllmShape) -> list[Kind]:
     out: list[Kind] = []
     for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
         if layer.ratio > 0:
-            raise CardError("compress_ratios", "vLLM's compressed caches are not known")
+            raise SpecError("compress_ratios", "vLLM's compressed caches are not known")
         if layer.k_elements > 0:
             name = "full" if layer.kind == "latent" else layer.kind
             _add(out, name, token_bytes(layer, shape), layer.window, 0)
@@ -140,7 +140,7 @@ def _kinds(spec: ModelSpec, shape: VllmShape) -> list[Kind]:
         if layer.state is not None:
             _add(out, "state", 0, 0, state_page_bytes(layer.state, shape))
     if not out:
-        raise CardError("layers", "none keeps anything")
+        raise SpecError("layers", "none keeps anything")
     return out
 
 
@@ -169,7 +169,7 @@ def _page_bytes(kinds: list[Kind]) -> tuple[int, int]:
     page = tokens * widest
     for kind in kinds:
         if kind.token > 0 and page % kind.token != 0:
-            raise CardError("head_dim", "vLLM cannot give these layers pages of one size")
+            raise SpecError("head_dim", "vLLM cannot give these layers pages of one size")
     return page, tokens
 
 
@@ -188,10 +188,10 @@ def _blocks(kind: Kind, page: int, shape: VllmShape) -> int:
 
 
 def pages(spec: ModelSpec, shape: VllmShape) -> Pages:
-    """How vLLM cuts this model's cache; CardError where its layout is not known."""
+    """How vLLM cuts this model's cache; SpecError where its layout is not known."""
     if shape.kv_type not in KV_BYTES and shape.kv_type not in LATENT_BYTES:
         known = ", ".join([*KV_BYTES, *LATENT_BYTES])
-        raise CardError("kv_type", f"'{shape.kv_type}' is not a vLLM cache type: known are {known}")
+        raise SpecError("kv_type", f"'{shape.kv_type}' is not a vLLM cache type: known are {known}")
     kinds = _kinds(spec, shape)
     if _uniform(kinds):
         total = 0

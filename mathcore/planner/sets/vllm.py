@@ -18,7 +18,7 @@ from mathcore.engines.vllm.memory import (
     non_torch_bytes,
 )
 from mathcore.hardware.names import lookup_gpu
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.layouts import RANKS_MOST, card_kind, vllm_shape
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.query import Query
@@ -195,7 +195,7 @@ class Serving:
             shape = vllm_shape(self.query, kv_type, ranks)
             try:
                 self.known[key] = Served(self.query.model, weights, shape, quant)
-            except CardError:
+            except SpecError:
                 self.known[key] = None
         return self.known[key]
 

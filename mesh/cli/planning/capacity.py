@@ -60,12 +60,12 @@ def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: s
 
 
 def _answer(spec: Any, device: Any, shape: Any, quant: str | None) -> "Capacity":
-    from mathcore.model.spec import CardError
+    from mathcore.model.spec import SpecError
     from mathcore.planner.capacity import capacity
 
     try:
         return capacity(spec, device, shape, quant or "")
-    except CardError as error:
+    except SpecError as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet capacity --help")
 
 

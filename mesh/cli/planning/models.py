@@ -75,7 +75,7 @@ def emit_models(words: str, output: str) -> None:
 def model_row(row: "Row") -> dict[str, Any]:
     """One catalogue row in numbers: bytes at f16 cache, bytes by file type."""
     from mathcore.catalogue.models import PUBLISHED, row_spec
-    from mathcore.model.spec import CardError
+    from mathcore.model.spec import SpecError
     from mathcore.quant.weights import weigh
 
     known: dict[str, Any] = {
@@ -87,7 +87,7 @@ def model_row(row: "Row") -> dict[str, Any]:
     }
     try:
         spec = row_spec(row)
-    except CardError as error:
+    except SpecError as error:
         return {**known, "refused": f"{error.field}: {error.text}"}
     quants = [row.native, *QUANTS] if row.native else QUANTS
     sizes = {quant: weigh(spec, quant).total_bytes for quant in quants}

@@ -131,7 +131,7 @@ def _spec(model: str) -> "ModelSpec":
 
 def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tuple[str, ...],
            options: dict[str, Any]) -> "tuple[list[Grid], list[Length]]":  # fmt: skip
-    from mathcore.model.spec import CardError
+    from mathcore.model.spec import SpecError
     from mathcore.planner.query import Query
     from mesh.edge.planning import lengths
 
@@ -147,7 +147,7 @@ def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tu
     base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
     try:
         return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
-    except CardError as error:
+    except SpecError as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import CardError
+from mathcore.api import SpecError
 from mathcore.architectures.registry import architectures, layers_from
 from mathcore.convert.conversion import Conversion
 from mathcore.formats.config import convert
@@ -50,7 +50,7 @@ def test_without_a_window_nothing_slides() -> None:
 def test_a_list_stepped_over_is_not_taken_for_an_absent_one() -> None:
     found = FOUND["gemma3"]
     metadata = {**found.metadata, "gemma3.attention.sliding_window_pattern": None}
-    with pytest.raises(CardError, match="longer than any model"):
+    with pytest.raises(SpecError, match="longer than any model"):
         layers_from(metadata, found.tensors)
 
 
@@ -63,7 +63,7 @@ def test_layers_that_share_a_cache_say_whose() -> None:
 
 def test_an_architecture_nobody_knows_is_refused() -> None:
     found = FOUND["llama"]
-    with pytest.raises(CardError, match="general.architecture"):
+    with pytest.raises(SpecError, match="general.architecture"):
         layers_from({**found.metadata, "general.architecture": "llama9"}, found.tensors)
 
 
@@ -84,6 +84,6 @@ def test_metadata_of_strangers_is_read_or_refused(name: str, pick: int, junk: ob
     metadata = {**found.metadata, keys[pick % len(keys)]: junk}
     try:
         spec = spec_from_parts(metadata, found.tensors, "x")
-    except CardError:
+    except SpecError:
         return
     assert all(layer.k_elements >= 0 and layer.window >= 0 for layer in spec.layers)

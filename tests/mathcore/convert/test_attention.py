@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mathcore.api import MIB, CardError, ModelSpec, spec_from_config
+from mathcore.api import MIB, ModelSpec, SpecError, spec_from_config
 from mathcore.convert import (
     deci,
     dense,
@@ -75,7 +75,7 @@ def refusal(card: dict[str, object]) -> str:
     """The field a card is refused for, "" when it is read."""
     try:
         spec_from_config(card, "x")
-    except CardError as error:
+    except SpecError as error:
         return error.field
     return ""
 

@@ -5,7 +5,7 @@ import pytest
 from mathcore.api import ContextShape
 from mathcore.engines.llamacpp.memory import context_bytes
 from mathcore.formats.config import spec_from_config
-from mathcore.model.spec import CardError, ModelSpec
+from mathcore.model.spec import ModelSpec, SpecError
 from tests.mathcore.engines.memory_configs import CONFIGS
 
 
@@ -62,7 +62,7 @@ def test_the_table_of_positions_loses_its_padding_rows() -> None:
     ],
 )
 def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: object) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
 
@@ -71,5 +71,5 @@ def test_the_global_layers_of_modernbert_may_be_listed() -> None:
     kinds = ["full_attention" if i % 3 == 0 else "sliding_attention" for i in range(22)]
     newer = spec_of("modernbert", global_attn_every_n_layers=None, layer_types=kinds)
     assert newer == spec_of("modernbert")
-    with pytest.raises(CardError, match="layer_types"):
+    with pytest.raises(SpecError, match="layer_types"):
         spec_of("modernbert", global_attn_every_n_layers=None, layer_types=[*kinds[1:], kinds[0]])

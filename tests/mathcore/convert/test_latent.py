@@ -7,7 +7,7 @@ from mathcore.convert.conversion import Conversion
 from mathcore.engines.llamacpp.memory import context_bytes
 from mathcore.formats.config import convert, spec_from_config
 from mathcore.formats.gguf import spec_from_parts
-from mathcore.model.spec import CardError, Layer, ModelSpec
+from mathcore.model.spec import Layer, ModelSpec, SpecError
 from tests.mathcore.engines.memory_configs import CONFIGS
 
 
@@ -63,7 +63,7 @@ def test_a_file_from_before_absorption_caches_every_head() -> None:
 def test_a_file_with_half_of_the_absorbed_keys_is_refused() -> None:
     found = convert(CONFIGS["deepseek_v3"])
     metadata = without(found, "deepseek2.attention.value_length_mla")
-    with pytest.raises(CardError, match="value_length_mla"):
+    with pytest.raises(SpecError, match="value_length_mla"):
         spec_from_parts(metadata, found.tensors, "half")
 
 
@@ -125,7 +125,7 @@ def test_the_newer_list_of_dense_layers_is_read() -> None:
     kinds = ["dense"] * 3 + ["sparse"] * 58
     spec = spec_of("deepseek_v3", first_k_dense_replace=None, mlp_layer_types=kinds)
     assert spec == spec_of("deepseek_v3")
-    with pytest.raises(CardError, match="mlp_layer_types"):
+    with pytest.raises(SpecError, match="mlp_layer_types"):
         spec_of("deepseek_v3", first_k_dense_replace=None, mlp_layer_types=[*kinds[:-1], "dense"])
 
 
@@ -145,7 +145,7 @@ def test_the_newer_list_of_dense_layers_is_read() -> None:
     ],
 )
 def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: object) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
 
@@ -164,7 +164,7 @@ def test_deepseek_v4_reads_which_layers_route_by_table() -> None:
     kinds = ["hash_moe"] * 3 + ["moe"] * 40
     newer = spec_of("deepseek_v4", num_hash_layers=None, mlp_layer_types=kinds)
     assert newer == spec_of("deepseek_v4")
-    with pytest.raises(CardError, match="mlp_layer_types"):
+    with pytest.raises(SpecError, match="mlp_layer_types"):
         spec_of("deepseek_v4", num_hash_layers=None, mlp_layer_types=kinds[::-1])
 
 

@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mathcore.formats.config import spec_from_config
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 from tests.mathcore.engines.memory_configs import CONFIGS, OPTIONAL
 
 NEEDED = [
@@ -17,7 +17,7 @@ NEEDED = [
 
 
 def refusal(config: dict[str, object]) -> str:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_from_config(config, "x")
     return caught.value.field
 
@@ -44,13 +44,13 @@ def test_an_absent_field_is_refused_by_name(name: str, field: str) -> None:
 def test_a_field_of_another_type_is_refused_or_changes_nothing(
     place: tuple[str, str], junk: object
 ) -> None:
-    """Nothing else than a CardError ever comes out, and no junk becomes another model."""
+    """Nothing else than a SpecError ever comes out, and no junk becomes another model."""
     name, field = place
     config = CONFIGS[name]
     assume(not (isinstance(junk, float) and isinstance(config[field], float)))  # that is no junk
     was = spec_from_config(config, "x")
     try:
         spec = spec_from_config({**config, field: junk}, "x")
-    except CardError:
+    except SpecError:
         return
     assert (spec.layers, spec.tensors) == (was.layers, was.tensors)

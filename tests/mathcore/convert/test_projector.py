@@ -3,7 +3,7 @@
 import pytest
 
 from mathcore.convert.projector import Projector, projector_from_config
-from mathcore.model.spec import CardError
+from mathcore.model.spec import SpecError
 
 QWEN2_VL: dict[str, object] = {
     "depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14,
@@ -73,7 +73,7 @@ def test_a_card_without_a_tower_has_no_projector() -> None:
 
 
 def test_an_unknown_tower_is_refused_by_name() -> None:
-    with pytest.raises(CardError, match=r"vision_config\.model_type: .*'llava'"):
+    with pytest.raises(SpecError, match=r"vision_config\.model_type: .*'llava'"):
         projector_from_config({"model_type": "llava", "vision_config": {}})
 
 
@@ -81,6 +81,6 @@ def test_an_unknown_tower_is_refused_by_name() -> None:
 @pytest.mark.parametrize("junk", [None, "12", -1])
 def test_a_field_of_the_tower_is_needed(model_type: str, field: str, junk: object) -> None:
     changed = {**TOWERS[model_type], field: junk}
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         projector(model_type, {**CARDS[model_type], "vision_config": changed})
     assert caught.value.field == f"vision_config.{field}"

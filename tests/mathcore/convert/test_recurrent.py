@@ -5,7 +5,7 @@ import pytest
 from mathcore.api import ContextShape
 from mathcore.engines.llamacpp.memory import context_bytes
 from mathcore.formats.config import spec_from_config
-from mathcore.model.spec import CardError, ModelSpec, State
+from mathcore.model.spec import ModelSpec, SpecError, State
 from tests.mathcore.engines.memory_configs import CONFIGS
 
 MAMBA2_2_7B: dict[str, object] = {
@@ -142,7 +142,7 @@ def test_low_ranks_that_are_null_follow_the_librarys_rule() -> None:
 
 @pytest.mark.parametrize("model_type", ["rwkv5", "recurrent_gemma", "zamba2", "whisper"])
 def test_what_llama_cpp_has_no_architecture_for_is_refused(model_type: str) -> None:
-    with pytest.raises(CardError, match=f"model_type: '{model_type}'"):
+    with pytest.raises(SpecError, match=f"model_type: '{model_type}'"):
         spec_from_config({**CONFIGS["mamba"], "model_type": model_type}, "x")
 
 
@@ -168,7 +168,7 @@ def test_what_llama_cpp_has_no_architecture_for_is_refused(model_type: str) -> N
     ],
 )
 def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: object) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_of(name, **{field: value})
     assert caught.value.field == field
 

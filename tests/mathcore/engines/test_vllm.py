@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, CardError, Layer, ModelSpec
+from mathcore.api import GIB, Layer, ModelSpec, SpecError
 from mathcore.engines.vllm.cache import (
     VllmShape,
     block_count,
@@ -191,9 +191,9 @@ def test_latent_caches_are_whole_on_every_rank_and_have_layouts_of_their_own() -
 
 
 def test_what_vllm_does_not_take_is_refused_by_name() -> None:
-    with pytest.raises(CardError, match="kv_type"):
+    with pytest.raises(SpecError, match="kv_type"):
         pages(QWEN_27B, VllmShape(context=16, kv_type="q4_0"))
-    with pytest.raises(CardError, match="rwkv"):
+    with pytest.raises(SpecError, match="rwkv"):
         pages(
             model(Layer(kind="none", state=State(kind="rwkv", conv_elements=1, state_elements=1))),
             VllmShape(context=16),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore.api import CardError, ModelSpec, spec_from_config
+from mathcore.api import ModelSpec, SpecError, spec_from_config
 from tests.mathcore.convert.attention_configs import types
 
 LLAMA: dict[str, object] = {
@@ -22,7 +22,7 @@ LLAMA: dict[str, object] = {
      ("tie_word_embeddings", "yes"), ("text_config", 7)],
 )  # fmt: skip
 def test_a_field_we_cannot_read_is_named(field: str, value: object) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_from_config({**LLAMA, field: value}, "x")
     assert caught.value.field == field
 
@@ -41,7 +41,7 @@ def test_configs_nested_without_end_are_refused() -> None:
     nested: dict[str, object] = LLAMA
     for _ in range(9):
         nested = {"text_config": nested}
-    with pytest.raises(CardError, match="deep"):
+    with pytest.raises(SpecError, match="deep"):
         spec_from_config(nested, "x")
 
 
@@ -60,7 +60,7 @@ def test_a_nested_config_is_filled_from_its_class() -> None:
 
 
 def test_a_field_missing_at_the_top_is_not_filled() -> None:
-    with pytest.raises(CardError, match="hidden_size"):
+    with pytest.raises(SpecError, match="hidden_size"):
         spec_from_config({"model_type": "llama", "vocab_size": 32064}, "x")
 
 
@@ -79,6 +79,6 @@ def test_gemma3_keeps_a_window_in_five_of_six_layers() -> None:
 def test_a_layer_kind_nobody_knows_is_refused() -> None:
     gemma = {**LLAMA, "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,
              "layer_types": [*types("SSSF")] * 3 + ["sparse_attention"] * 8}  # fmt: skip
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_from_config(gemma, "x")
     assert caught.value.field == "layer_types"

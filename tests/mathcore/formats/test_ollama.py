@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore.api import CardError, weigh
+from mathcore.api import SpecError, weigh
 from mathcore.formats.ollama import header_from_show, parse_manifest, parse_name, spec_from_show
 
 DIGEST = "sha256:" + "ab" * 32
@@ -88,7 +88,7 @@ def test_arrays_the_server_left_out_are_absent_not_empty() -> None:
 def test_a_reply_that_is_not_a_model_is_refused_by_name(
     changes: dict[str, object], field: str
 ) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_from_show(reply(**changes), "m")
     assert caught.value.field == field
 
@@ -96,7 +96,7 @@ def test_a_reply_that_is_not_a_model_is_refused_by_name(
 def test_shapes_in_the_other_order_are_noticed() -> None:
     turned = tensors()
     turned[0] = {"name": "token_embd.weight", "type": "Q6_K", "shape": [512, 256]}
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         spec_from_show(reply(tensors=turned), "m")
 
 
@@ -121,7 +121,7 @@ def test_a_name_s_absent_parts_are_filled_as_ollama_fills_them(
     "text", ["", "..", "a/../b", "../../etc/passwd", "a:..", "a b", "a/b/c/d", "a\\b", "x" * 400]
 )
 def test_a_name_that_could_leave_the_store_is_refused(text: str) -> None:
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         parse_name(text)
 
 
@@ -152,5 +152,5 @@ def test_a_manifest_names_the_weights_and_the_projector() -> None:
     ],
 )  # fmt: skip
 def test_a_manifest_without_usable_weights_is_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         parse_manifest(bad)

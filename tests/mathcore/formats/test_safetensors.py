@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import CardError, ModelSpec, weigh
+from mathcore.api import ModelSpec, SpecError, weigh
 from mathcore.formats.safetensors import quant_name, spec_from_safetensors
 from mathcore.formats.safetensors_header import (
     MAX_HEADER_BYTES,
@@ -111,9 +111,9 @@ def test_a_packed_model_keeps_the_config_s_parameters_and_the_file_s_bytes() -> 
 def test_a_forgotten_file_is_noticed() -> None:
     tensors = llama_tensors()
     first = {n: t for n, t in tensors.items() if "layers.1." not in n}
-    with pytest.raises(CardError, match="are all files there"):
+    with pytest.raises(SpecError, match="are all files there"):
         spec_of(first)
-    with pytest.raises(CardError, match="are all files there"):
+    with pytest.raises(SpecError, match="are all files there"):
         spec_of({n: t for n, t in tensors.items() if "embed" not in n})
 
 
@@ -205,7 +205,7 @@ HOSTILE = [
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_headers_are_refused_within_fifty_megabytes(place: int) -> None:
     tracemalloc.start()
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         parse_safetensors(HOSTILE[place])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -217,17 +217,17 @@ def test_overlapping_tensors_are_refused() -> None:
         "a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]},
         "b": {"dtype": "U8", "shape": [8], "data_offsets": [4, 12]},
     }
-    with pytest.raises(CardError, match="overlap"):
+    with pytest.raises(SpecError, match="overlap"):
         parse_safetensors(framed(json.dumps(two).encode()))
 
 
 def test_the_same_tensor_in_two_files_is_refused() -> None:
     header = parse_safetensors(file_of({"a": ("U8", [4])}))
-    with pytest.raises(CardError, match="twice"):
+    with pytest.raises(SpecError, match="twice"):
         placed([*header.tensors, *header.tensors])
 
 
 @given(st.binary(max_size=300))
 def test_noise_is_refused(body: bytes) -> None:
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         parse_safetensors(framed(b"\0" + body))

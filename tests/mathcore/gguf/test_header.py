@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import CardError, weigh
+from mathcore.api import SpecError, weigh
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.gguf.cursor import MAX_HEADER_BYTES, MAX_PIECE_BYTES
 from mathcore.gguf.header import GgufHeader, fetch_header, parse_header
@@ -37,7 +37,7 @@ def test_a_header_cut_anywhere_is_refused(small: tuple[Path, int]) -> None:
     data = small[0].read_bytes()
     end = parse_header(data).end
     for cut in (*range(0, end, 7), end - 1):
-        with pytest.raises(CardError):
+        with pytest.raises(SpecError):
             parse_header(data[:cut])
 
 
@@ -47,7 +47,7 @@ def test_weights_that_are_not_all_there_are_refused(
     short = tmp_path / "short.gguf"
     data = small[0].read_bytes()
     short.write_bytes(data[: parse_header(data).end + 5000])
-    with pytest.raises(CardError, match="cut short"):
+    with pytest.raises(SpecError, match="cut short"):
         read_header(short)
 
 
@@ -110,7 +110,7 @@ def test_numbers_of_a_tokenizer_are_jumped_over_not_fetched() -> None:
 def test_a_jump_beyond_the_end_of_the_file_is_refused() -> None:
     data = header(1, 0, pair("tokenizer.ggml.scores", 9, scalars(MIB)))
     for short in (data[:-1], data[: len(data) // 2], data[:60]):
-        with pytest.raises(CardError):
+        with pytest.raises(SpecError):
             fetch_header(Reader(short).fetch)
 
 
@@ -177,7 +177,7 @@ def test_hostile_headers_are_refused_within_fifty_megabytes(place: int) -> None:
         if place == HOSTILE.index(header(0, 8192, many_names())):
             assert len(parse_header(data).tensors) == 8192  # allowed, and still within bounds
         else:
-            with pytest.raises(CardError):
+            with pytest.raises(SpecError):
                 fetch_header(Reader(data).fetch)
         assert tracemalloc.get_traced_memory()[1] < 50 * MIB
     finally:
@@ -199,14 +199,14 @@ def test_a_file_that_never_ends_is_refused_after_its_budget(size: int) -> None:
         skip = (offset - len(start)) % len(one)
         return (one * (wanted // len(one) + 2))[skip : skip + wanted]
 
-    with pytest.raises(CardError, match="longer than"):
+    with pytest.raises(SpecError, match="longer than"):
         fetch_header(fetch)
     assert fetched <= MAX_HEADER_BYTES + MAX_PIECE_BYTES
 
 
 @given(body=st.binary(max_size=400), keys=st.integers(0, 3), tensors=st.integers(0, 3))
 def test_noise_is_read_or_refused_but_never_breaks(body: bytes, keys: int, tensors: int) -> None:
-    with contextlib.suppress(CardError):
+    with contextlib.suppress(SpecError):
         assert isinstance(parse_header(header(keys, tensors, body)), GgufHeader)
 
 
@@ -217,6 +217,6 @@ def test_noise_is_read_or_refused_but_never_breaks(body: bytes, keys: int, tenso
 )  # fmt: skip
 def test_a_key_that_is_missing_or_foreign_is_named(kind: int, value: bytes, field: str) -> None:
     parsed = parse_header(header(1, 0, pair("general.architecture", kind, value)))
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         spec_from_gguf(parsed, "x")
     assert caught.value.field == field

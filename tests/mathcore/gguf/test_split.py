@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mathcore.api import CardError, Tensor
+from mathcore.api import SpecError, Tensor
 from mathcore.gguf.header import GgufHeader
 from mathcore.gguf.split import join_headers, shard_names
 
@@ -31,7 +31,7 @@ def test_shards_are_named_as_gguf_split_names_them() -> None:
              "m-00001-of-99999.gguf"],
 )  # fmt: skip
 def test_an_impossible_shard_number_is_refused(name: str) -> None:
-    with pytest.raises(CardError):
+    with pytest.raises(SpecError):
         shard_names(name)
 
 
@@ -54,7 +54,7 @@ def test_tensors_of_all_files_come_under_the_first_one_s_metadata() -> None:
     ],
 )
 def test_files_that_are_not_one_model_are_refused(headers: list[GgufHeader], field: str) -> None:
-    with pytest.raises(CardError) as caught:
+    with pytest.raises(SpecError) as caught:
         join_headers(headers)
     assert caught.value.field == field
 
@@ -63,7 +63,7 @@ def test_a_key_without_which_a_split_is_unclear_is_named() -> None:
     for key in ("split.count", "split.no"):
         second = part(1, 2, 2, 4)
         kept = {name: value for name, value in second.metadata.items() if name != key}
-        with pytest.raises(CardError) as caught:
+        with pytest.raises(SpecError) as caught:
             join_headers([part(0, 2, 2, 4), replace(second, metadata=kept)])
         assert caught.value.field == key
 
@@ -71,5 +71,5 @@ def test_a_key_without_which_a_split_is_unclear_is_named() -> None:
 def test_the_same_tensor_in_two_files_is_refused() -> None:
     first = part(0, 2, 2, 4)
     twice = replace(part(1, 2, 2, 4), tensors=first.tensors)
-    with pytest.raises(CardError, match="two files"):
+    with pytest.raises(SpecError, match="two files"):
         join_headers([first, twice])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, MIB, CardError, ContextShape, ModelSpec, find_model, weigh
+from mathcore.api import GIB, MIB, ContextShape, ModelSpec, SpecError, find_model, weigh
 from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import (
     Room,
@@ -116,7 +116,7 @@ def test_every_byte_is_on_some_card_or_the_host(
 
 
 def test_a_split_without_shares_is_refused() -> None:
-    with pytest.raises(CardError, match="split"):
+    with pytest.raises(SpecError, match="split"):
         placed_footprint(SMALL, weigh(SMALL, "F16"), ContextShape(context=1), Placing(split=(0,)))
 
 

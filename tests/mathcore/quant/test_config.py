@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore.api import CardError
+from mathcore.api import SpecError
 from mathcore.model.fields import Fields
 from mathcore.quant.config import quant_of_config
 
@@ -82,6 +82,6 @@ def test_a_known_quantisation_has_its_name(card: Card, name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_has_no_name_is_refused_by_field(card: Card, field: str) -> None:
-    with pytest.raises(CardError) as refused:
+    with pytest.raises(SpecError) as refused:
         named(card)
     assert refused.value.field == field

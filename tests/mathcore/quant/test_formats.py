@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import CardError, find_model, weigh
+from mathcore.api import SpecError, find_model, weigh
 from mathcore.model.spec import Tensor
 from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, matrix_bytes
 from mathcore.quant.weights import tensor_sizes
@@ -97,7 +97,7 @@ def test_draft_layers_are_not_loaded() -> None:
 
 def test_rows_that_are_no_whole_groups_are_refused_by_name_or_left_alone() -> None:
     spec = dense(hidden_size=480)
-    with pytest.raises(CardError, match=r"blk.0.attn_q.weight: rows of 480 .* groups of 128"):
+    with pytest.raises(SpecError, match=r"blk.0.attn_q.weight: rows of 480 .* groups of 128"):
         weigh(spec, "AWQ")
     # mlx-lm skips them: 480 is no multiple of 64, 1024 (the feed-forward) is.
     found = dict(zip((t.name for t in spec.tensors), tensor_sizes(spec, "MLX-4bit"), strict=True))

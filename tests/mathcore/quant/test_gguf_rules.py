@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mathcore.api import CardError, ModelSpec, find_model, spec_from_config
+from mathcore.api import ModelSpec, SpecError, find_model, spec_from_config
 from mathcore.model.spec import Tensor
 from mathcore.quant.ggml import FILE_TYPES, TYPE_NAMES
 from mathcore.quant.gguf_rules import block_types, role_of, roles_of
@@ -107,7 +107,7 @@ def test_rows_that_are_no_whole_blocks_fall_back(columns: int, quant: str, kind:
 
 
 def test_rows_with_no_type_to_fall_back_to_are_refused_by_name() -> None:
-    with pytest.raises(CardError, match=r"token_embd.weight: rows of 576 .* Q1_0"):
+    with pytest.raises(SpecError, match=r"token_embd.weight: rows of 576 .* Q1_0"):
         types(dense(hidden_size=576), "Q1_0")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import CardError, ModelSpec, find_model, spec_from_config, weigh
+from mathcore.api import ModelSpec, SpecError, find_model, spec_from_config, weigh
 from mathcore.quant.weights import LADDER, QUANTS, Weights, quant_fault, tensor_sizes
 
 
@@ -177,7 +177,7 @@ def test_an_encoder_without_an_output_layer_leaves_its_embedding_on_the_host() -
 
 
 def test_an_unknown_quantisation_is_refused_by_name() -> None:
-    with pytest.raises(CardError, match=r"quant: 'Q9_K' is unknown"):
+    with pytest.raises(SpecError, match=r"quant: 'Q9_K' is unknown"):
         weigh(dense(), "Q9_K")
     assert "Q9_K" in quant_fault(dense(), "Q9_K")
     assert "AWQ" in quant_fault(dense(), "AWQ", "gguf")
