@@ -19,13 +19,25 @@ MAX_LINK_BPS = 100_000_000_000_000  # a hundred times what any host has
 MAX_DIGITS = 30
 
 _BYTE_UNITS: dict[str, int] = {
-    "B": 1, "KB": 1000, "MB": 1_000_000, "GB": GB, "TB": 1000 * GB,
-    "KIB": KIB, "MIB": MIB, "GIB": GIB, "TIB": TIB,
-}  # fmt: skip
+    "B": 1,
+    "KB": 1000,
+    "MB": 1_000_000,
+    "GB": GB,
+    "TB": 1000 * GB,
+    "KIB": KIB,
+    "MIB": MIB,
+    "GIB": GIB,
+    "TIB": TIB,
+}
 _LINK_UNITS: dict[str, int] = {"kbit": 1000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _TIME_UNITS: dict[str, int] = {
-    "ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": HOUR_MS, "d": DAY_MS,
-}  # fmt: skip
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": HOUR_MS,
+    "d": DAY_MS,
+}
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -1,27 +1,87 @@
 """The architecture, as a test: who may import whom, and where the clock may be read."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = (  # low to high; a module may import its own layer and those before it
-    ("mathcore",),
-    ("providers",),
-    ("mesh.ledger",),
-    ("mesh.state", "mesh.sync"),
-    ("mesh.policy",),
-    ("mesh.api.errors",),
-    ("mesh.config", "mesh.edge", "mesh.api.requests", "mesh.edge.planning"),
-    ("mesh.node",),
-    ("mesh.cli", "mesh.__main__"),
+PACKAGES = ("mathcore", "providers", "mesh")
+
+# Each room and the rooms it may import, besides itself. Every module belongs to the longest name
+# here that is a prefix of its own, and a module that belongs to none fails.
+UNITS = ("mathcore.units",)
+MODEL = ("mathcore.model",)
+QUANT = ("mathcore.quant", *MODEL)
+NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.price", *UNITS)
+SPEED = ("mathcore.speed", "mathcore.hardware", *QUANT, *NUMBERS)
+ENGINES = ("mathcore.engines", *QUANT, *UNITS)
+PLANNER = ("mathcore.planner", *ENGINES, *SPEED)
+FORMATS = (
+    "mathcore.formats",
+    "mathcore.gguf",
+    "mathcore.architectures",
+    "mathcore.convert",
+    *QUANT,
 )
+STATE = ("mesh.state", "mesh.ledger", *PLANNER)
+API = ("mesh.api", *STATE)
+DISK = ("mesh.edge.disk", "mesh.edge.identity", "mesh.state", "mesh.ledger")
+STORE = ("mesh.edge.store", "mesh.sync", *DISK)
+DISCOVERY = ("mesh.edge.discovery", *DISK)
+TRANSPORT = ("mesh.edge.transport", "mesh.api", *DISCOVERY)
+HTTP = ("mesh.edge.http", "mesh.policy", "mathcore.catalogue", "mesh.edge.store", *TRANSPORT, *API)
+PAIRING = ("mesh.edge.pairing", "mesh.config", "mesh.sync", *HTTP)
+PEERING = ("mesh.edge.peering", *PAIRING, *STORE)
+EDGE = ("mesh.edge", "providers", *PEERING)
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "mathcore": (),
+    "mathcore.units": (),
+    "mathcore.band": (),
+    "mathcore.price": UNITS,
+    "mathcore.device": ("mathcore.price", *UNITS),
+    "mathcore.model": (),
+    "mathcore.quant": MODEL,
+    "mathcore.architectures": MODEL,
+    "mathcore.convert": MODEL,
+    "mathcore.hardware": UNITS,
+    "mathcore.gguf": QUANT,
+    "mathcore.formats": FORMATS,
+    "mathcore.catalogue": FORMATS,
+    "mathcore.engines": ENGINES,
+    "mathcore.speed": SPEED,
+    "mathcore.planner": PLANNER,
+    "mathcore.api": ("mathcore.catalogue", *FORMATS, *PLANNER),
+    "providers": ("mathcore.catalogue", *FORMATS, *UNITS),
+    "mesh": (),
+    "mesh.ledger": (),
+    "mesh.state": STATE,
+    "mesh.sync": ("mesh.ledger",),
+    "mesh.policy": STATE,
+    "mesh.api": API,
+    "mesh.config": ("mesh.api.errors", "mesh.state.address", *UNITS),
+    "mesh.edge.disk": (),
+    "mesh.edge.identity": DISK,
+    "mesh.edge.store": STORE,
+    "mesh.edge.discovery": DISCOVERY,
+    "mesh.edge.transport": TRANSPORT,
+    "mesh.edge.http": HTTP,
+    "mesh.edge.pairing": PAIRING,
+    "mesh.edge.peering": PEERING,
+    "mesh.edge": EDGE,
+    "mesh.node": EDGE,
+    "mesh.cli": ("mesh.node", *EDGE),
+    "mesh.__main__": ("mesh.cli",),
+}
+DOORS = ("mathcore", "mesh")  # hold docstrings; nothing may stand in them but rooms
 PURE = (
     "mathcore", "providers.base", "providers.engine", "mesh.ledger", "mesh.state", "mesh.sync",
-    "mesh.policy",
-)
+    "mesh.policy", "mesh.api",
+)  # fmt: skip
+READS_DATA = "mathcore.data"  # the one reader of data tables
 WORLD = frozenset(
     "asyncio socket ssl subprocess threading os pathlib random time shutil aiohttp asyncssh "
     "zeroconf pynvml tailscale psutil sqlite3".split()
@@ -34,48 +94,71 @@ ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "tailscale": "mesh.edge.discovery.tailnet",
     "zeroconf": "mesh.edge.discovery.mdns",
 }
+MAX_LINES = 400
+MAX_MODULES = 16  # to a folder, __init__ not counted: what a person takes in at one look
 
 Module = tuple[str, ast.Module]
 
 
-def modules(root: Path = ROOT) -> Iterator[Module]:
-    for package in ("mathcore", "providers", "mesh"):
-        for path in sorted((root / package).rglob("*.py")):
-            name = ".".join(path.relative_to(root).with_suffix("").parts)
-            yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def modules() -> Iterator[Module]:
+    for path in sources():
+        yield name_of(path), ast.parse(path.read_text())
+
+
+NAMES = frozenset(name_of(path) for path in sources())
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
+    """Modules of ours a module imports, and outside names with what is taken from them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                ours = str(node.module) in NAMES and whole not in NAMES
+                yield str(node.module) if ours else whole
 
 
 def under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
-def layer(name: str) -> int | None:
-    return next(
-        (i for i, group in enumerate(LAYERS) if any(under(name, p) for p in group)), None
-    )
+def room(name: str) -> str | None:
+    """The longest entry of MAY_IMPORT a module stands under; bare packages hold only themselves."""
+    found = [e for e in MAY_IMPORT if name == e or (under(name, e) and e not in DOORS)]
+    return max(found, key=len, default=None)
 
 
-def upward_imports(module: Module) -> list[str]:
+def allowed(here: str, target: str) -> bool:
+    """Whether a module of room `here` may import `target`: its room or itself is listed."""
+    listed = (here, *DOORS, *MAY_IMPORT[here])
+    return room(target) in listed or target in listed
+
+
+def forbidden_imports(module: Module) -> list[str]:
     name, tree = module
-    here = layer(name)
+    here = room(name)
+    if here is None:
+        return [f"{name} stands in no room the test knows"]
     return [
-        f"{name} imports {target}, which lies above it"
+        f"{name} imports {target}, which {here} may not"
         for target in imported(tree)
-        if here is not None and (there := layer(target)) is not None and there > here
+        if target.split(".")[0] in PACKAGES and not allowed(here, target)
     ]
 
 
 def impurities(module: Module) -> list[str]:
     name, tree = module
-    if not any(under(name, prefix) for prefix in PURE):
+    if name == READS_DATA or not any(under(name, prefix) for prefix in PURE):
         return []
     found = [f"{name} imports {t}" for t in imported(tree) if t.split(".")[0] in WORLD]
     for node in ast.walk(tree):
@@ -88,8 +171,40 @@ def impurities(module: Module) -> list[str]:
     return found
 
 
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """A circle of modules, or [] where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return path[path.index(name) :]
+        if name in done:
+            return []
+        for target in sorted(edges.get(name, ())):
+            if found := visit(target, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(edges) if (found := visit(name, []))), [])
+
+
+def at_import(tree: ast.Module) -> Iterator[str]:
+    """What a module imports when it is loaded: not inside functions, not for types only."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imported(ast.Module(body=[node], type_ignores=[]))
+
+
 def test_imports_only_point_down() -> None:
-    assert [line for module in modules() for line in upward_imports(module)] == []
+    assert [line for module in modules() for line in forbidden_imports(module)] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert (
+        circle({name: NAMES.intersection(at_import(tree)) - {name} for name, tree in modules()})
+        == []
+    )
 
 
 def test_pure_modules_do_not_touch_the_world() -> None:
@@ -102,13 +217,48 @@ def test_a_replaceable_library_lives_in_one_file(library: str) -> None:
     assert homes <= {ONE_FILE[library]}
 
 
-def test_the_rules_catch_an_upward_import_and_a_clock() -> None:
-    upward = ("mathcore.units", ast.parse("from mesh.state import fold"))
-    clock = ("mesh.state.fold", ast.parse("import time"))
-    assert upward_imports(upward)
-    assert impurities(clock)
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("mathcore.units", "from mesh.state.fold import fold"),
+        ("mathcore.speed.priors", "from mathcore.planner.plan import plan"),
+        ("mathcore.engines.mlx", "from mathcore.speed.chip import Chip"),
+        ("mathcore.planner.plan", "from mathcore.catalogue.models import find_model"),
+        ("mathcore.planner.plan", "import mathcore.formats.config"),
+        ("mesh.api.rows", "from mesh.edge.store.state import load_state"),
+        ("mesh.edge.store.reader", "from mesh.edge.http.guard import Guard"),
+        ("mesh.edge.discovery.mdns", "from mesh.edge.pairing.desk import Desk"),
+        ("mesh.edge.pairing.desk", "from mesh.edge.planning import make_plan"),
+        ("mesh.node", "from mesh.cli.app import run"),
+        ("mathcore.newcomer", "import json"),
+    ],
+)
+def test_the_rules_catch_an_upward_import(name: str, line: str) -> None:
+    assert forbidden_imports((name, ast.parse(line)))
 
 
-def test_no_module_grows_beyond_500_lines() -> None:
-    paths = [p for d in ("mathcore", "providers", "mesh") for p in (ROOT / d).rglob("*.py")]
-    assert [str(p.relative_to(ROOT)) for p in paths if len(p.read_text().splitlines()) > 500] == []
+def test_the_rules_catch_a_clock_and_a_circle() -> None:
+    assert impurities(("mesh.state.fold", ast.parse("import time")))
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c"]
+
+
+def test_no_module_grows_beyond_400_lines() -> None:
+    long = [name_of(p) for p in sources() if len(p.read_text().splitlines()) > MAX_LINES]
+    assert long == []
+
+
+def test_no_folder_holds_more_than_16_modules() -> None:
+    folders = {path.parent for path in sources()}
+    counts = {str(f.relative_to(ROOT)): len([*f.glob("*.py")]) - 1 for f in folders}
+    assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
+
+
+def test_units_load_no_other_module_of_mathcore() -> None:
+    program = (
+        "import sys, mathcore.units; print(*(m for m in sys.modules if m.startswith('mathcore')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    names = {name for name in done.stdout.split() if "__mypyc" not in name}
+    assert names == {"mathcore", "mathcore.units"}

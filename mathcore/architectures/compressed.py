@@ -47,16 +47,24 @@ def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
         plain = build(h, i, "sliding", row, k_dim=h.k_dim, v_dim=h.v_dim)
         out.append(
             Layer(
-                kind="sliding", heads=plain.heads, kv_heads=plain.kv_heads, head_dim=h.k_dim,
-                v_head_dim=h.v_dim, k_elements=row, window=window, ratio=ratio,
+                kind="sliding",
+                heads=plain.heads,
+                kv_heads=plain.kv_heads,
+                head_dim=h.k_dim,
+                v_head_dim=h.v_dim,
+                k_elements=row,
+                window=window,
+                ratio=ratio,
                 compressed_elements=row if ratio > 0 else 0,
                 index_elements=index if ratio == CSA_RATIO else 0,
                 state=_waiting(ratio, h.k_dim, index),
-                feed_forward=plain.feed_forward, experts=plain.experts,
-                experts_used=plain.experts_used, expert_feed_forward=plain.expert_feed_forward,
+                feed_forward=plain.feed_forward,
+                experts=plain.experts,
+                experts_used=plain.experts_used,
+                expert_feed_forward=plain.expert_feed_forward,
                 shared_feed_forward=plain.shared_feed_forward,
             )
-        )  # fmt: skip
+        )
     return tuple(out)
 
 

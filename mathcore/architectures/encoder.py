@@ -27,11 +27,17 @@ def _t5(h: Hparams) -> tuple[Layer, ...]:
         k, v = h.kv_heads[i] * h.k_dim, h.kv_heads[i] * h.v_dim
         out.append(
             Layer(
-                kind="full", heads=h.heads[i], kv_heads=h.kv_heads[i], head_dim=h.k_dim,
-                v_head_dim=h.v_dim, k_elements=k, v_elements=v, cross=True,
+                kind="full",
+                heads=h.heads[i],
+                kv_heads=h.kv_heads[i],
+                head_dim=h.k_dim,
+                v_head_dim=h.v_dim,
+                k_elements=k,
+                v_elements=v,
+                cross=True,
                 feed_forward=_decoder_width(h, i),
             )
-        )  # fmt: skip
+        )
     return tuple(out)
 
 
@@ -45,9 +51,16 @@ def _t5_encoder(h: Hparams) -> tuple[Layer, ...]:
 
 
 NONE: tuple[str, ...] = (
-    "bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
-    "eurobert", "neo-bert", "gemma-embedding",
-)  # fmt: skip
+    "bert",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "modern-bert",
+    "eurobert",
+    "neo-bert",
+    "gemma-embedding",
+)
 
 READERS: dict[str, Reader] = {"t5": _t5, "t5encoder": _t5_encoder}
 for _arch in NONE:

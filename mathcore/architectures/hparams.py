@@ -120,15 +120,20 @@ def make_layer(
     wide = width_of(h, i, "ffn_down_exps")
     return Layer(
         kind=kind,
-        heads=h.heads[i], kv_heads=kv_heads, head_dim=k_dim, v_head_dim=v_dim,
-        k_elements=kept * k_dim, v_elements=kept * v_dim,
-        window=window if near else 0, reads=reads,
+        heads=h.heads[i],
+        kv_heads=kv_heads,
+        head_dim=k_dim,
+        v_head_dim=v_dim,
+        k_elements=kept * k_dim,
+        v_elements=kept * v_dim,
+        window=window if near else 0,
+        reads=reads,
         feed_forward=width_of(h, i, "ffn_down"),
         experts=h.experts if wide > 0 else 0,
         experts_used=h.experts_used[i] if wide > 0 else 0,
         expert_feed_forward=wide,
         shared_feed_forward=width_of(h, i, "ffn_down_shexp"),
-    )  # fmt: skip
+    )
 
 
 def refuse_split_experts(h: Hparams) -> None:

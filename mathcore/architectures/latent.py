@@ -28,9 +28,15 @@ def latent_layer(h: Hparams, i: int, index: int = 0) -> Layer:
     """One row per token: compressed K, from which V is a view."""
     width = h.fields.whole("attention.key_length") * h.kv_heads[i]
     return build(
-        h, i, "latent", width, 0, index,
-        k_dim=h.k_dim, v_dim=h.fields.whole_or("attention.value_length", h.v_dim),
-    )  # fmt: skip
+        h,
+        i,
+        "latent",
+        width,
+        0,
+        index,
+        k_dim=h.k_dim,
+        v_dim=h.fields.whole_or("attention.value_length", h.v_dim),
+    )
 
 
 def _latent_or_full(h: Hparams) -> tuple[Layer, ...]:
@@ -93,10 +99,17 @@ def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
         own = i >= dense
         out.append(
             build(
-                h, i, "full", h.kv_heads[i] * h.k_dim, h.kv_heads[i] * h.v_dim,
-                index if own else 0, h.v_dim if own else 0, k_dim=h.k_dim, v_dim=h.v_dim,
+                h,
+                i,
+                "full",
+                h.kv_heads[i] * h.k_dim,
+                h.kv_heads[i] * h.v_dim,
+                index if own else 0,
+                h.v_dim if own else 0,
+                k_dim=h.k_dim,
+                v_dim=h.v_dim,
             )
-        )  # fmt: skip
+        )
     return tuple(out)
 
 

@@ -18,10 +18,15 @@ def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
     rank = f.whole("ssm.time_step_rank")
     groups = f.whole("ssm.group_count", 0) if grouped else 0
     return State(
-        kind=kind, conv_elements=(kernel - 1) * (inner + 2 * groups * size),
-        state_elements=size * inner, conv_width=kernel, inner=inner, groups=groups,
-        heads=rank if grouped else 0, state_size=size,
-    )  # fmt: skip
+        kind=kind,
+        conv_elements=(kernel - 1) * (inner + 2 * groups * size),
+        state_elements=size * inner,
+        conv_width=kernel,
+        inner=inner,
+        groups=groups,
+        heads=rank if grouped else 0,
+        state_size=size,
+    )
 
 
 def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
@@ -95,9 +100,15 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     kernel, size = h.fields.whole("ssm.conv_kernel"), h.fields.whole("kda.head_dim")
     inner = h.heads[0] * size
     state = State(
-        kind="kda", conv_elements=3 * (kernel - 1) * inner, state_elements=size * inner,
-        conv_width=kernel, inner=inner, groups=h.heads[0], heads=h.heads[0], state_size=size,
-    )  # fmt: skip
+        kind="kda",
+        conv_elements=3 * (kernel - 1) * inner,
+        state_elements=size * inner,
+        conv_width=kernel,
+        inner=inner,
+        groups=h.heads[0],
+        heads=h.heads[0],
+        state_size=size,
+    )
     h.per_layer("attention.head_count_kv")
     if not is_latent(h):
         raise h.fields.fault("attention.key_length_mla", "is missing")
@@ -126,9 +137,14 @@ def _lightning(h: Hparams) -> tuple[Layer, ...]:
     size = h.fields.whole("attention.key_length")
     inner = h.heads[0] * size
     state = State(
-        kind="linear", conv_elements=0, state_elements=size * inner,
-        inner=inner, groups=h.heads[0], heads=h.heads[0], state_size=size,
-    )  # fmt: skip
+        kind="linear",
+        conv_elements=0,
+        state_elements=size * inner,
+        inner=inner,
+        groups=h.heads[0],
+        heads=h.heads[0],
+        state_size=size,
+    )
     recurrent = _recurrent_list(h, 8)
     return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
 
@@ -148,9 +164,13 @@ def _rwkv(h: Hparams) -> tuple[Layer, ...]:
     size = h.fields.whole("wkv.head_size")
     shifts = h.fields.whole_or("token_shift_count", 2)
     state = State(
-        kind="rwkv", conv_elements=shifts * h.hidden, state_elements=h.hidden * size,
-        inner=h.hidden, heads=h.hidden // size, state_size=size,
-    )  # fmt: skip
+        kind="rwkv",
+        conv_elements=shifts * h.hidden,
+        state_elements=h.hidden * size,
+        inner=h.hidden,
+        heads=h.hidden // size,
+        state_size=size,
+    )
     return tuple([build(h, i, "none", state=state) for i in range(h.count)])
 
 

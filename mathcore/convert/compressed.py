@@ -93,10 +93,14 @@ def _table(b: Build, i: int, used: int) -> None:
     """Experts of every token, as whole numbers whatever the file's type."""
     b.tensors.append(
         Tensor(
-            name=f"blk.{i}.ffn_gate_tid2eid.weight", columns=used, rows=b.s.vocab, dims=2,
-            layer=i, type_name="I32",
+            name=f"blk.{i}.ffn_gate_tid2eid.weight",
+            columns=used,
+            rows=b.s.vocab,
+            dims=2,
+            layer=i,
+            type_name="I32",
         )
-    )  # fmt: skip
+    )
 
 
 def _mixture(b: Build, i: int, f: Fields, hashed: int) -> None:

@@ -132,9 +132,12 @@ def _minicpm3(f: Fields) -> Conversion:
     heads = f.whole("num_attention_heads")
     value = f.whole_or("v_head_dim", f.whole("hidden_size") // heads)
     lat = Latent(
-        q_rank=rank, kv_rank=f.whole("kv_lora_rank"), nope=f.whole("qk_nope_head_dim"),
-        rope=f.whole("qk_rope_head_dim"), value=value,
-    )  # fmt: skip
+        q_rank=rank,
+        kv_rank=f.whole("kv_lora_rank"),
+        nope=f.whole("qk_nope_head_dim"),
+        rope=f.whole("qk_rope_head_dim"),
+        value=value,
+    )
     return _expanded(f, "minicpm3", lat, True, not tied(f, True))
 
 

@@ -25,9 +25,12 @@ def _delta_net(f: Fields) -> Ssm:
     if heads % groups != 0:
         raise f.fault("linear_num_key_heads", f"{groups} does not divide {heads} value heads")
     return Ssm(
-        kernel=f.whole("linear_conv_kernel_dim"), inner=size * heads, size=size, rank=heads,
+        kernel=f.whole("linear_conv_kernel_dim"),
+        inner=size * heads,
+        size=size,
+        rank=heads,
         groups=groups,
-    )  # fmt: skip
+    )
 
 
 def _recurrent(f: Fields, layers: int) -> list[bool]:
@@ -107,9 +110,11 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
     need(f, "attention_bias", False, False)
     need(f, "attn_output_gate", True, True)
     s = sizes(
-        f, need_kv=True, need_head_dim=True,
+        f,
+        need_kv=True,
+        need_head_dim=True,
         feed_forward="moe_intermediate_size" if mixture else "intermediate_size",
-    )  # fmt: skip
+    )
     b = Build(arch, s, _turned(f, s.head_dim))
     m = _delta_net(f)
     ssm_keys(b, m, True)

@@ -44,15 +44,23 @@ class Shape:
 
 _SHAPES: dict[str, Shape] = {
     "llama": Shape(
-        arch="llama", qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias",
+        arch="llama",
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        mlp_bias="mlp_bias",
         llama3=True,
     ),
     "mistral": Shape(arch="llama", need_kv=True, llama3=True),
     "ministral3": Shape(arch="mistral3", need_kv=True),
     "qwen2": Shape(arch="qwen2", need_kv=True, qkv_bias="1", window_flag=True),
     "qwen3": Shape(
-        arch="qwen3", need_kv=True, need_head_dim=True, qkv_bias="attention_bias",
-        out_bias="attention_bias", head_norms=True, window_flag=True,
+        arch="qwen3",
+        need_kv=True,
+        need_head_dim=True,
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        head_norms=True,
+        window_flag=True,
     ),
     "mimo": Shape(
         arch="qwen2", need_kv=True, qkv_bias="attention_bias", qkv_default=True, window_flag=True
@@ -65,18 +73,31 @@ _SHAPES: dict[str, Shape] = {
     ),
     "internlm2": Shape(arch="internlm2", qkv_bias="bias", out_bias="bias"),
     "internlm3": Shape(
-        arch="llama", need_kv=True, need_head_dim=True, qkv_bias="qkv_bias", out_bias="bias",
+        arch="llama",
+        need_kv=True,
+        need_head_dim=True,
+        qkv_bias="qkv_bias",
+        out_bias="bias",
         mlp_bias="bias",
     ),
     "baichuan": Shape(arch="baichuan"),
     "xverse": Shape(arch="xverse"),
     "smollm3": Shape(
-        arch="smollm3", need_kv=True, qkv_bias="attention_bias", out_bias="attention_bias",
-        mlp_bias="mlp_bias", window_flag=True, tied_default=True,
+        arch="smollm3",
+        need_kv=True,
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        mlp_bias="mlp_bias",
+        window_flag=True,
+        tied_default=True,
     ),
     "arcee": Shape(
-        arch="arcee", gate=False, qkv_bias="attention_bias", out_bias="attention_bias",
-        mlp_bias="mlp_bias", llama3=True,
+        arch="arcee",
+        gate=False,
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        mlp_bias="mlp_bias",
+        llama3=True,
     ),
     "granite": Shape(
         arch="granite", qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias"
@@ -88,17 +109,26 @@ _SHAPES: dict[str, Shape] = {
         arch="hunyuan_vl", qkv_bias="attention_bias", out_bias="attention_bias", head_norms=True
     ),
     "ernie4_5": Shape(
-        arch="ernie4_5", need_kv=True, need_head_dim=True, qkv_bias="use_bias",
-        out_bias="use_bias", mlp_bias="use_bias", tied_default=True,
+        arch="ernie4_5",
+        need_kv=True,
+        need_head_dim=True,
+        qkv_bias="use_bias",
+        out_bias="use_bias",
+        mlp_bias="use_bias",
+        tied_default=True,
     ),
     "PanguEmbedded": Shape(arch="pangu-embedded", qkv_bias="1", out_bias="1"),
     "apertus": Shape(
-        arch="apertus", gate=False, head_norms=True, qkv_bias="attention_bias",
-        out_bias="attention_bias", llama3=True,
+        arch="apertus",
+        gate=False,
+        head_norms=True,
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        llama3=True,
     ),
     "exaone4": Shape(arch="exaone4", head_norms=True, need_kv=True, llama3=True),
     "olmo": Shape(arch="olmo", qkv_bias="attention_bias", out_bias="attention_bias"),
-}  # fmt: skip
+}
 _POST_NORM: tuple[str, ...] = ("exaone4",)
 _NO_NORM: tuple[str, ...] = ("olmo",)
 

@@ -193,10 +193,15 @@ def _distilbert(f: Fields) -> Conversion:
     need(f, "sinusoidal_pos_embds", False, False)
     hidden, heads = f.whole("dim"), f.whole("n_heads")
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole("n_layers", 1, MAX_LAYERS),
-        heads=heads, kv_heads=heads, head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=f.whole("hidden_dim"), context=f.whole("max_position_embeddings"),
-    )  # fmt: skip
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=heads,
+        head_dim=head_size(f, hidden, heads, "n_heads"),
+        feed_forward=f.whole("hidden_dim"),
+        context=f.whole("max_position_embeddings"),
+    )
     b = Build("bert", s)
     b.key("attention.causal", False)
     b.metadata["tokenizer.ggml.token_type_count"] = 1

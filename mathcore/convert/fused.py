@@ -157,12 +157,15 @@ def _falcon(f: Fields) -> Conversion:
     if not new and not f.flag_or("parallel_attn", True):
         raise f.fault("parallel_attn", "false is no model llama.cpp loads")
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS), heads=heads,
-        kv_heads=_falcon_kv(f, heads), head_dim=head_size(f, hidden, heads),
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=_falcon_kv(f, heads),
+        head_dim=head_size(f, hidden, heads),
         feed_forward=f.whole_or("ffn_hidden_size", 4 * hidden),
         context=f.whole_or("max_position_embeddings", 2048),
-    )  # fmt: skip
+    )
     b = Build("falcon", s)
     two = new and f.whole_or("num_ln_in_parallel_attn", 2) == 2
     for i in range(s.layers):

@@ -35,9 +35,11 @@ def _jamba(f: Fields) -> Conversion:
     if inner != 2 * s.hidden:
         raise f.fault("mamba_expand", "other than 2 is not supported yet")
     m = Ssm(
-        kernel=f.whole("mamba_d_conv"), inner=inner, size=f.whole("mamba_d_state"),
+        kernel=f.whole("mamba_d_conv"),
+        inner=inner,
+        size=f.whole("mamba_d_state"),
         rank=rank_of(f, "mamba_dt_rank", s.hidden),
-    )  # fmt: skip
+    )
     b = Build("jamba", s)
     attends, mixes = _periodic(f, s.layers, "attn"), _periodic(f, s.layers, "expert")
     count = f.whole("num_experts")
@@ -61,8 +63,11 @@ def _jamba(f: Fields) -> Conversion:
 
 # Kinds of layers, those of the release and those of transformers 5.
 _ATTENDS: dict[str, bool] = {
-    "attention": True, "full_attention": True, "mamba": False, "linear_attention": False,
-}  # fmt: skip
+    "attention": True,
+    "full_attention": True,
+    "mamba": False,
+    "linear_attention": False,
+}
 
 
 def _granite_attends(f: Fields, layers: int) -> list[bool]:
@@ -140,9 +145,14 @@ def _falcon_h1(f: Fields) -> Conversion:
         need(f, field, False, False)
     s = sizes(f, need_kv=True, need_head_dim=True)
     m = grouped_ssm(
-        f, "mamba_d_conv", "mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups",
+        f,
+        "mamba_d_conv",
+        "mamba_d_state",
+        "mamba_n_heads",
+        "mamba_d_head",
+        "mamba_n_groups",
         f.whole("mamba_d_ssm"),
-    )  # fmt: skip
+    )
     b = Build("falcon-h1", s)
     ssm_keys(b, m, True)
     bias, norm = f.flag_or("mamba_conv_bias", True), f.flag_or("mamba_rms_norm", False)
@@ -170,9 +180,12 @@ def _plamo2_mixer(b: Build, i: int, m: Ssm, dt: int) -> None:
     b.matrix(i, "ssm_x", m.inner, dt + 2 * m.size)
     b.line(i, "ssm_dt", dt, m.rank, True)
     for name, size in (
-        ("ssm_a", m.rank), ("ssm_d", m.rank), ("ssm_dt_norm", dt),
-        ("ssm_b_norm", m.size), ("ssm_c_norm", m.size),
-    ):  # fmt: skip
+        ("ssm_a", m.rank),
+        ("ssm_d", m.rank),
+        ("ssm_dt_norm", dt),
+        ("ssm_b_norm", m.size),
+        ("ssm_c_norm", m.size),
+    ):
         b.vector(i, name, size)
     b.matrix(i, "ssm_out", m.inner, b.s.hidden)
 
@@ -192,9 +205,11 @@ def _plamo2(f: Fields) -> Conversion:
     attends = _plamo2_attends(f, f.whole("num_hidden_layers", 1, MAX_LAYERS))
     heads = f.whole("mamba_num_heads")
     m = Ssm(
-        kernel=f.whole("mamba_d_conv"), inner=heads * s.head_dim, size=f.whole("mamba_d_state"),
+        kernel=f.whole("mamba_d_conv"),
+        inner=heads * s.head_dim,
+        size=f.whole("mamba_d_state"),
         rank=heads,
-    )  # fmt: skip
+    )
     b = Build("plamo2", s)
     kv_list(b, attends)
     b.key("attention.head_count", [s.heads if here else 0 for here in attends])

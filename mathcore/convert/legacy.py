@@ -79,10 +79,15 @@ def _bloom(f: Fields) -> Conversion:
     head_field = "num_attention_heads" if f.has("num_attention_heads") else "n_head"
     heads = f.whole(head_field)
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole(layers, 1, MAX_LAYERS),
-        heads=heads, kv_heads=heads, head_dim=head_size(f, hidden, heads, head_field),
-        feed_forward=4 * hidden, context=f.whole_or("seq_length", 0),
-    )  # fmt: skip
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole(layers, 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=heads,
+        head_dim=head_size(f, hidden, heads, head_field),
+        feed_forward=4 * hidden,
+        context=f.whole_or("seq_length", 0),
+    )
     b = Build("bloom", s)
     b.top("token_embd_norm.weight", hidden)
     b.top("token_embd_norm.bias", hidden)
@@ -96,12 +101,15 @@ def _mpt(f: Fields) -> Conversion:
     if attention.flag_or("qk_ln", False):
         raise attention.fault("qk_ln", "true is not supported yet")
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole("n_layers", 1, MAX_LAYERS),
-        heads=heads, kv_heads=attention.whole_or("kv_n_heads", heads),
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=attention.whole_or("kv_n_heads", heads),
         head_dim=head_size(f, hidden, heads, "n_heads"),
         feed_forward=f.whole_or("expansion_ratio", 4) * hidden,
         context=f.whole("max_seq_len"),
-    )  # fmt: skip
+    )
     b = Build("mpt", s)
     if not attention.flag_or("alibi", True):
         _add_positions(b)
@@ -115,11 +123,15 @@ def _qwen(f: Fields) -> Conversion:
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
     kv = kv_heads_of(f, heads, False)
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS), heads=heads, kv_heads=kv,
-        head_dim=head_size(f, hidden, heads), feed_forward=f.whole("intermediate_size") // 2,
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=kv,
+        head_dim=head_size(f, hidden, heads),
+        feed_forward=f.whole("intermediate_size") // 2,
         context=f.whole_or("seq_length", 0),
-    )  # fmt: skip
+    )
     b = Build("qwen", s)
     b.key("feed_forward_length", 2 * s.feed_forward)
     for i in range(s.layers):

@@ -40,9 +40,11 @@ def _mamba(f: Fields) -> Conversion:
     _biases(f)
     hidden = f.whole("hidden_size")
     m = Ssm(
-        kernel=f.whole("conv_kernel"), inner=_inner(f, hidden), size=f.whole("state_size"),
+        kernel=f.whole("conv_kernel"),
+        inner=_inner(f, hidden),
+        size=f.whole("state_size"),
         rank=rank_of(f, "time_step_rank", hidden),
-    )  # fmt: skip
+    )
     b = Build("mamba", headless(f, hidden))
     drop_head_keys(b)
     ssm_keys(b, m, False)

@@ -47,11 +47,15 @@ def latent_decoder(f: Fields, l: Latent, feed_forward: int) -> Sizes:  # noqa: E
     """The sizes of a decoder whose heads come from a latent."""
     heads = f.whole("num_attention_heads")
     return Sizes(
-        vocab=f.whole("vocab_size"), hidden=f.whole("hidden_size"),
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS), heads=heads, kv_heads=heads,
-        head_dim=l.nope + l.rope, feed_forward=feed_forward,
+        vocab=f.whole("vocab_size"),
+        hidden=f.whole("hidden_size"),
+        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=heads,
+        head_dim=l.nope + l.rope,
+        feed_forward=feed_forward,
         context=f.whole_or("max_position_embeddings", 0),
-    )  # fmt: skip
+    )
 
 
 def refuse_bias(f: Fields) -> None:
@@ -77,10 +81,14 @@ def planes(b: Build, i: int, name: str, columns: int, rows: int, count: int) -> 
     """`count` matrices in one tensor that every token goes through."""
     b.tensors.append(
         Tensor(
-            name=f"blk.{i}.{name}.weight", columns=columns, rows=rows * count, dims=3,
-            layer=i, planes=count,
+            name=f"blk.{i}.{name}.weight",
+            columns=columns,
+            rows=rows * count,
+            dims=3,
+            layer=i,
+            planes=count,
         )
-    )  # fmt: skip
+    )
 
 
 def queries(b: Build, i: int, lat: Latent) -> None:

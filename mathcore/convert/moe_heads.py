@@ -11,8 +11,11 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 def _mimo_sizes(f: Fields) -> Sizes:
     s = sizes(f, need_kv=True, need_head_dim=True)
-    for field, value in (("head_dim", s.head_dim), ("v_head_dim", f.whole("v_head_dim")),
-                         ("num_attention_heads", s.heads)):  # fmt: skip
+    for field, value in (
+        ("head_dim", s.head_dim),
+        ("v_head_dim", f.whole("v_head_dim")),
+        ("num_attention_heads", s.heads),
+    ):
         if f.whole("swa_" + field) != value:
             raise f.fault("swa_" + field, f"differs from {field}: no model llama.cpp loads")
     return s
@@ -111,13 +114,19 @@ def _step_inner(f: Fields) -> Fields:
 
 def _step_experts(f: Fields, layers: int) -> Experts:
     e = find_experts(
-        f, _first(f, ("moe_num_experts", "num_experts")), "moe_intermediate_size",
+        f,
+        _first(f, ("moe_num_experts", "num_experts")),
+        "moe_intermediate_size",
         _first(f, ("moe_top_k", "num_experts_per_tok")),
-    )  # fmt: skip
+    )
     return Experts(
-        count=e.count, used=e.used, width=e.width, dense=_step_dense(f, layers),
-        shared=f.whole("share_expert_dim"), bias=f.flag_or("use_moe_router_bias", False),
-    )  # fmt: skip
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        dense=_step_dense(f, layers),
+        shared=f.whole("share_expert_dim"),
+        bias=f.flag_or("use_moe_router_bias", False),
+    )
 
 
 def _step3(f: Fields) -> Conversion:

@@ -75,9 +75,11 @@ def _hunyuan_moe(f: Fields) -> Conversion:
     if _same(f, "num_shared_expert", s.layers) != 1:
         raise f.fault("num_shared_expert", "other than 1 is no model llama.cpp loads")
     e = Experts(
-        count=count, used=min(_same(f, "moe_topk", s.layers), count), width=s.feed_forward,
+        count=count,
+        used=min(_same(f, "moe_topk", s.layers), count),
+        width=s.feed_forward,
         shared=s.feed_forward,
-    )  # fmt: skip
+    )
     moe_keys(b, e)
     bias = f.flag_or("attention_bias", False)
     for i in range(s.layers):
@@ -96,11 +98,13 @@ def _ernie_moe(f: Fields) -> Conversion:
         raise f.fault("moe_layer_interval", "other than 1 is not supported yet")
     e = find_experts(f, "moe_num_experts", "moe_intermediate_size", "moe_k")
     e = Experts(
-        count=e.count, used=e.used, width=e.width,
+        count=e.count,
+        used=e.used,
+        width=e.width,
         shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
         dense=f.whole("moe_layer_start_index", 0, s.layers),
         bias=f.flag_or("moe_use_aux_free", True),
-    )  # fmt: skip
+    )
     moe_keys(b, e)
     b.key("interleave_moe_layer_step", 1)
     bias = f.flag_or("use_bias", False)
@@ -129,9 +133,13 @@ def _exaone_moe(f: Fields) -> Conversion:
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     shared = f.whole("num_shared_experts", 1) * e.width
     e = Experts(
-        count=e.count, used=e.used, width=e.width, shared=shared,
-        dense=_dense_start(f, s.layers), bias=True,
-    )  # fmt: skip
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        shared=shared,
+        dense=_dense_start(f, s.layers),
+        bias=True,
+    )
     moe_keys(b, e)
     b.key("expert_gating_func", 2)
     b.key("attention.sliding_window", f.whole("sliding_window"))
@@ -151,10 +159,13 @@ def _afmoe(f: Fields) -> Conversion:
     b = Build("afmoe", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     e = Experts(
-        count=e.count, used=e.used, width=e.width,
+        count=e.count,
+        used=e.used,
+        width=e.width,
         shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("num_dense_layers", 0, s.layers), bias=True,
-    )  # fmt: skip
+        dense=f.whole("num_dense_layers", 0, s.layers),
+        bias=True,
+    )
     moe_keys(b, e)
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     period = f.whole_or("global_attn_every_n_layers", 4)
@@ -197,11 +208,15 @@ def _dbrx(f: Fields) -> Conversion:
     attention, wide = f.nested("attn_config"), f.nested("ffn_config")
     hidden, heads = f.whole("d_model"), f.whole("n_heads")
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole("n_layers", 1, MAX_LAYERS),
-        heads=heads, kv_heads=attention.whole("kv_n_heads", 1, heads),
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=attention.whole("kv_n_heads", 1, heads),
         head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=wide.whole("ffn_hidden_size"), context=f.whole_or("max_seq_len", 0),
-    )  # fmt: skip
+        feed_forward=wide.whole("ffn_hidden_size"),
+        context=f.whole_or("max_seq_len", 0),
+    )
     b = Build("dbrx", s)
     e = find_experts(wide, "moe_num_experts", "ffn_hidden_size", "moe_top_k")
     moe_keys(b, e)

@@ -21,9 +21,14 @@ def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> 
     """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
     e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
-        count=e.count, used=e.used, width=e.width, shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0), bias=bias, sigmoid=bias,
-    )  # fmt: skip
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        shared=f.whole_or(shared, 0, 0) * e.width,
+        dense=f.whole_or(dense, 0, 0),
+        bias=bias,
+        sigmoid=bias,
+    )
 
 
 def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:

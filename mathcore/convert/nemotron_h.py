@@ -11,9 +11,13 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 # What each layer is, by the letters of hybrid_override_pattern.
 _LETTERS: dict[str, str] = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _NAMES: dict[str, str] = {
-    "mamba": "mamba", "linear_attention": "mamba", "attention": "attention",
-    "full_attention": "attention", "mlp": "mlp", "moe": "moe",
-}  # fmt: skip
+    "mamba": "mamba",
+    "linear_attention": "mamba",
+    "attention": "attention",
+    "full_attention": "attention",
+    "mlp": "mlp",
+    "moe": "moe",
+}
 
 
 def _pattern(f: Fields) -> list[str]:
@@ -45,10 +49,15 @@ def _sizes(f: Fields, layers: int, feed_forward: int) -> Sizes:
         raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
     size = "attention_head_dim" if not f.has("head_dim") and f.has("attention_head_dim") else ""
     return Sizes(
-        vocab=f.whole("vocab_size"), hidden=f.whole("hidden_size"), layers=layers, heads=heads,
-        kv_heads=kv, head_dim=f.whole(size if size else "head_dim"), feed_forward=feed_forward,
+        vocab=f.whole("vocab_size"),
+        hidden=f.whole("hidden_size"),
+        layers=layers,
+        heads=heads,
+        kv_heads=kv,
+        head_dim=f.whole(size if size else "head_dim"),
+        feed_forward=feed_forward,
         context=f.whole_or("max_position_embeddings", 0),
-    )  # fmt: skip
+    )
 
 
 def _experts(b: Build, i: int, f: Fields) -> None:

@@ -14,10 +14,19 @@ from mathcore.model.spec import Tensor
 _EPSILON = 1e-5
 # Fields that mean another kind of layer than a dense decoder's.
 _FOREIGN: tuple[str, ...] = (
-    "kv_lora_rank", "num_experts", "num_local_experts", "n_routed_experts", "state_size",
-    "ssm_state_size", "mamba_d_state", "linear_num_value_heads", "linear_attn_config",
-    "attention_chunk_size", "block_configs", "num_kv_shared_layers",
-)  # fmt: skip
+    "kv_lora_rank",
+    "num_experts",
+    "num_local_experts",
+    "n_routed_experts",
+    "state_size",
+    "ssm_state_size",
+    "mamba_d_state",
+    "linear_num_value_heads",
+    "linear_attn_config",
+    "attention_chunk_size",
+    "block_configs",
+    "num_kv_shared_layers",
+)
 
 
 @final
@@ -95,10 +104,15 @@ def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> S
     """The field names of GPT-2's time: n_embd, n_head, n_layer. Width and KV heads are given."""
     hidden, heads = f.whole("n_embd"), f.whole("n_head")
     return Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden, layers=f.whole("n_layer", 1, MAX_LAYERS),
-        heads=heads, kv_heads=kv_heads, head_dim=head_size(f, hidden, heads, "n_head"),
-        feed_forward=feed_forward, context=f.whole_or(context, 0),
-    )  # fmt: skip
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("n_layer", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_size(f, hidden, heads, "n_head"),
+        feed_forward=feed_forward,
+        context=f.whole_or(context, 0),
+    )
 
 
 @final
@@ -201,10 +215,14 @@ class Build:
         """One bias for each of `count` experts."""
         self.tensors.append(
             Tensor(
-                name=f"blk.{i}.{name}.bias", columns=size, rows=count, dims=2, layer=i,
+                name=f"blk.{i}.{name}.bias",
+                columns=size,
+                rows=count,
+                dims=2,
+                layer=i,
                 experts=count,
             )
-        )  # fmt: skip
+        )
 
     def shared(self, i: int, width: int) -> None:
         """Experts every token goes through, in one gated feed-forward."""

@@ -80,9 +80,14 @@ class _Tower:
     def done(self, kind: str, merge: int) -> Projector:
         tensors = tuple(self.tensors)
         return Projector(
-            kind=kind, layers=self.layers, hidden=self.hidden, patch=self.patch, merge=merge,
-            tensors=tensors, parameters=parameter_count(tensors),
-        )  # fmt: skip
+            kind=kind,
+            layers=self.layers,
+            hidden=self.hidden,
+            patch=self.patch,
+            merge=merge,
+            tensors=tensors,
+            parameters=parameter_count(tensors),
+        )
 
 
 def _two_frames(v: Fields) -> None:

@@ -58,13 +58,20 @@ def _openelm(f: Fields) -> Conversion:
     layers = f.whole("num_transformer_layers", 1, MAX_LAYERS)
     heads = f.wholes("num_query_heads", layers, 1)
     kv = f.wholes("num_kv_heads", layers, 1)
-    widths = [_divisible(times * f.whole("model_dim"), f.whole("ffn_dim_divisor"))
-              for times in _numbers(f, "ffn_multipliers", layers)]  # fmt: skip
+    widths = [
+        _divisible(times * f.whole("model_dim"), f.whole("ffn_dim_divisor"))
+        for times in _numbers(f, "ffn_multipliers", layers)
+    ]
     s = Sizes(
-        vocab=f.whole("vocab_size"), hidden=f.whole("model_dim"), layers=layers, heads=heads[0],
-        kv_heads=kv[0], head_dim=f.whole("head_dim"), feed_forward=widths[0],
+        vocab=f.whole("vocab_size"),
+        hidden=f.whole("model_dim"),
+        layers=layers,
+        heads=heads[0],
+        kv_heads=kv[0],
+        head_dim=f.whole("head_dim"),
+        feed_forward=widths[0],
         context=f.whole_or("max_context_length", 0),
-    )  # fmt: skip
+    )
     b = Build("openelm", s)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)
@@ -107,10 +114,12 @@ def _cohere2_moe(f: Fields) -> Conversion:
     b = Build("cohere2moe", s)
     e = find_experts(f, "num_experts", "intermediate_size")
     e = Experts(
-        count=e.count, used=e.used, width=e.width,
+        count=e.count,
+        used=e.used,
+        width=e.width,
         shared=f.whole_or("num_shared_experts", 0, 0) * e.width,
         dense=f.whole("first_k_dense_replace", 0, s.layers),
-    )  # fmt: skip
+    )
     moe_keys(b, e)
     b.key("logit_scale", 1.0)
     b.key("attention.sliding_window", f.whole("sliding_window"))
@@ -153,10 +162,13 @@ def _hy_v3(f: Fields) -> Conversion:
     b = Build("hy_v3", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     e = Experts(
-        count=e.count, used=e.used, width=e.width, sigmoid=True,
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        sigmoid=True,
         shared=f.whole("num_shared_experts", 0) * e.width,
         dense=f.whole("first_k_dense_replace", 0, s.layers),
-    )  # fmt: skip
+    )
     moe_keys(b, e)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
@@ -212,10 +224,14 @@ def _laguna_experts(f: Fields, layers: int) -> Experts:
     kinds = f.texts("mlp_layer_types", layers)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     return Experts(
-        count=e.count, used=e.used, width=e.width, bias=True, sigmoid=True,
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        bias=True,
+        sigmoid=True,
         shared=f.whole("shared_expert_intermediate_size"),
         dense=next((i for i in range(layers) if kinds[i] != "dense"), layers),
-    )  # fmt: skip
+    )
 
 
 def _laguna_layer(b: Build, i: int, heads: int, wide: bool) -> None:

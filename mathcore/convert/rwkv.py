@@ -27,10 +27,14 @@ def _mixed(b: Build, i: int, name: str, count: int, rows: int = 1, columns: int 
     wide = columns if columns else b.s.hidden
     b.tensors.append(
         Tensor(
-            name=f"blk.{i}.{name}.weight", columns=wide, rows=rows * count,
-            dims=4 if rows == 1 else 3, layer=i, planes=count,
+            name=f"blk.{i}.{name}.weight",
+            columns=wide,
+            rows=rows * count,
+            dims=4 if rows == 1 else 3,
+            layer=i,
+            planes=count,
         )
-    )  # fmt: skip
+    )
 
 
 def _vectors(b: Build, i: int, names: tuple[str, ...]) -> None:
@@ -146,9 +150,7 @@ def _mix7(b: Build, i: int, ranks: tuple[int, int, int, int], lerps: int) -> Non
         b.matrix(i, "time_mix_g2", gate, hidden)
     _mixed(b, i, "time_mix_lerp_fused", lerps)
     _vectors(b, i, ("time_mix_k_k", "time_mix_k_a", "time_mix_r_k"))
-    _squares(
-        b, i, ("time_mix_key", "time_mix_value", "time_mix_receptance", "time_mix_output")
-    )  # fmt: skip
+    _squares(b, i, ("time_mix_key", "time_mix_value", "time_mix_receptance", "time_mix_output"))
 
 
 def _rank_keys(b: Build, ranks: tuple[int, int, int, int]) -> None:

@@ -93,13 +93,19 @@ def _glm_dsa_draft(f: Fields) -> Conversion:
 
 # Index heads, their size, blocks chosen, tokens of a block, blocks always read.
 _RELEASED: tuple[str, ...] = (
-    "sparse_num_index_heads", "sparse_index_dim", "sparse_topk_blocks", "sparse_block_size",
+    "sparse_num_index_heads",
+    "sparse_index_dim",
+    "sparse_topk_blocks",
+    "sparse_block_size",
     "sparse_local_block",
-)  # fmt: skip
+)
 _NEWER: tuple[str, ...] = (
-    "index_n_heads", "index_head_dim", "index_topk_blocks", "index_block_size",
+    "index_n_heads",
+    "index_head_dim",
+    "index_topk_blocks",
+    "index_block_size",
     "index_local_blocks",
-)  # fmt: skip
+)
 
 
 def _minimax_index(b: Build, i: int, heads: int, size: int) -> None:

@@ -9,9 +9,12 @@ from mathcore.model.spec import Tensor
 
 # Keys of heads a model without attention has no use for.
 _HEAD_KEYS: tuple[str, ...] = (
-    "attention.head_count_kv", "attention.key_length", "attention.value_length",
-    "rope.dimension_count", "vocab_size",
-)  # fmt: skip
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "rope.dimension_count",
+    "vocab_size",
+)
 
 
 @final
@@ -34,10 +37,15 @@ class Ssm:
 def headless(f: Fields, hidden: int, feed_forward: int = 0, context: int = 1 << 20) -> Sizes:
     """The sizes of a model without attention; its context is what llama.cpp's converter writes."""
     return Sizes(
-        vocab=f.whole("vocab_size"), hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS), heads=0, kv_heads=0, head_dim=0,
-        feed_forward=feed_forward, context=context,
-    )  # fmt: skip
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        heads=0,
+        kv_heads=0,
+        head_dim=0,
+        feed_forward=feed_forward,
+        context=context,
+    )
 
 
 def drop_head_keys(b: Build) -> None:
@@ -48,9 +56,7 @@ def drop_head_keys(b: Build) -> None:
 
 def bare(b: Build, i: int, name: str, columns: int, rows: int) -> None:
     """A matrix whose name has no ending."""
-    b.tensors.append(
-        Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i)
-    )  # fmt: skip
+    b.tensors.append(Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i))
 
 
 def ssm_keys(b: Build, m: Ssm, grouped: bool) -> None:
@@ -115,7 +121,7 @@ def grouped_ssm(
         raise f.fault(groups, f"{split} does not divide {count * wide} channels")
     return Ssm(
         kernel=f.whole(kernel), inner=count * wide, size=f.whole(size), rank=count, groups=split
-    )  # fmt: skip
+    )
 
 
 def places(f: Fields, field: str, least: int, most: int) -> list[int]:

@@ -14,10 +14,15 @@ _ACTIVATIONS: tuple[str, ...] = ("relu", "gelu", "silu", "gelu_new")
 def _sizes(f: Fields) -> Sizes:
     heads, size = f.whole("num_heads"), f.whole("d_kv")
     return Sizes(
-        vocab=f.whole("vocab_size"), hidden=f.whole("d_model"),
-        layers=f.whole("num_layers", 1, MAX_LAYERS), heads=heads, kv_heads=heads, head_dim=size,
-        feed_forward=f.whole("d_ff"), context=f.whole_or("n_positions", _POSITIONS),
-    )  # fmt: skip
+        vocab=f.whole("vocab_size"),
+        hidden=f.whole("d_model"),
+        layers=f.whole("num_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=heads,
+        head_dim=size,
+        feed_forward=f.whole("d_ff"),
+        context=f.whole_or("n_positions", _POSITIONS),
+    )
 
 
 def _gated(f: Fields) -> bool:

@@ -77,7 +77,9 @@ def with_beside(need: Footprint, projector_bytes: int, draft_bytes: int) -> Foot
     if cards:
         cards = (cards[0] + extra, *cards[1:])
     return replace(
-        need, projector_bytes=need.projector_bytes + projector_bytes,
-        draft_bytes=need.draft_bytes + draft_bytes, cards=cards,
+        need,
+        projector_bytes=need.projector_bytes + projector_bytes,
+        draft_bytes=need.draft_bytes + draft_bytes,
+        cards=cards,
         card_bytes=max(cards) if cards else need.card_bytes + extra,
-    )  # fmt: skip
+    )

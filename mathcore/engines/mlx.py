@@ -89,9 +89,14 @@ def mlx_footprint(spec: ModelSpec, weights_bytes: int, shape: MlxShape) -> Footp
     compute = workspace_bytes(spec, shape) + growth_bytes(spec, shape)
     total = weights_bytes + kv + state + compute
     return Footprint(
-        weights_bytes=weights_bytes, kv_bytes=kv, state_bytes=state, compute_bytes=compute,
-        overhead_bytes=0, host_bytes=0, card_bytes=total,
-    )  # fmt: skip
+        weights_bytes=weights_bytes,
+        kv_bytes=kv,
+        state_bytes=state,
+        compute_bytes=compute,
+        overhead_bytes=0,
+        host_bytes=0,
+        card_bytes=total,
+    )
 
 
 def mlx_missing_bytes(need: Footprint, working_set_bytes: int) -> int:

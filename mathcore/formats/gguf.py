@@ -56,9 +56,14 @@ def _with_experts(tensors: tuple[Tensor, ...], fields: Fields) -> tuple[Tensor, 
             if tensor.rows % experts != 0:
                 raise SpecError(tensor.name, f"its rows are no multiple of {experts} experts")
             tensor = Tensor(
-                name=tensor.name, columns=tensor.columns, rows=tensor.rows, dims=tensor.dims,
-                layer=tensor.layer, type_name=tensor.type_name, experts=experts,
-            )  # fmt: skip
+                name=tensor.name,
+                columns=tensor.columns,
+                rows=tensor.rows,
+                dims=tensor.dims,
+                layer=tensor.layer,
+                type_name=tensor.type_name,
+                experts=experts,
+            )
         out.append(tensor)
     return tuple(out)
 

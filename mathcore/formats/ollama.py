@@ -129,9 +129,13 @@ def _tensor(entry: object) -> Tensor:
     if columns % BLOCKS[kind.upper()][0] != 0:
         raise SpecError(name, f"a row of {columns} is no whole number of {kind} blocks")
     return Tensor(
-        name=name, columns=columns, rows=rows // columns, dims=len(shape),
-        layer=layer_of(name), type_name=kind.upper(),
-    )  # fmt: skip
+        name=name,
+        columns=columns,
+        rows=rows // columns,
+        dims=len(shape),
+        layer=layer_of(name),
+        type_name=kind.upper(),
+    )
 
 
 def header_from_show(reply: dict[str, object]) -> GgufHeader:
@@ -156,9 +160,14 @@ def header_from_show(reply: dict[str, object]) -> GgufHeader:
         per, size = BLOCKS[tensor.type_name]
         total += tensor.columns // per * size * tensor.rows
     return GgufHeader(
-        version=3, metadata=metadata, tensors=tensors, end=0, data_bytes=total, alignment=32,
+        version=3,
+        metadata=metadata,
+        tensors=tensors,
+        end=0,
+        data_bytes=total,
+        alignment=32,
         lengths={},
-    )  # fmt: skip
+    )
 
 
 def spec_from_show(reply: dict[str, object], name: str, source: str = "") -> ModelSpec:

@@ -6,8 +6,12 @@ from mathcore.model.spec import ModelSpec, SpecError, Tensor
 
 # quant_method of a quantization_config -> our name of what it writes by default.
 _METHODS: dict[str, str] = {
-    "awq": "AWQ", "fp8": "FP8", "fbgemm_fp8": "FP8-ROW", "mxfp4": "MXFP4", "modelopt": "NVFP4",
-}  # fmt: skip
+    "awq": "AWQ",
+    "fp8": "FP8",
+    "fbgemm_fp8": "FP8-ROW",
+    "mxfp4": "MXFP4",
+    "modelopt": "NVFP4",
+}
 _PLAIN: dict[str, str] = {"BF16": "HF-BF16", "F16": "HF-F16", "F32": "HF-F32"}
 _USUAL_GROUP: dict[str, int] = {"AWQ": 128, "GPTQ-INT4": 128, "MLX": 64}  # left out of the name
 

@@ -24,14 +24,31 @@ MAX_ELEMENTS = 1 << 48  # of one tensor
 _LAYERS: tuple[str, ...] = ("layers", "h", "blocks", "block", "layer")
 # Parts that are not the language model: their layers are not its layers.
 _OTHERS: tuple[str, ...] = (
-    "visual", "vision_tower", "vision_model", "vision_encoder", "audio_tower", "audio_encoder",
-    "multi_modal_projector", "mm_projector", "vision_embed_tokens", "embed_vision", "embed_audio",
-    "vision", "audio", "mtp",
-)  # fmt: skip
+    "visual",
+    "vision_tower",
+    "vision_model",
+    "vision_encoder",
+    "audio_tower",
+    "audio_encoder",
+    "multi_modal_projector",
+    "mm_projector",
+    "vision_embed_tokens",
+    "embed_vision",
+    "embed_audio",
+    "vision",
+    "audio",
+    "mtp",
+)
 _EMBEDDINGS: tuple[str, ...] = (
-    "embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embedding", "embed_in",
-    "embeddings", "shared",
-)  # fmt: skip
+    "embed_tokens",
+    "wte",
+    "word_embeddings",
+    "tok_embeddings",
+    "embedding",
+    "embed_in",
+    "embeddings",
+    "shared",
+)
 _OUTPUTS: tuple[str, ...] = ("lm_head", "embed_out", "output")
 
 
@@ -71,9 +88,7 @@ def parse_safetensors(data: bytes) -> SafetensorsHeader:
         tensor, begin, end = _tensor(name, entry)
         tensors.append(tensor)
         spans.append((begin, end))
-    return SafetensorsHeader(
-        tensors=tuple(tensors), end=8 + size, data_bytes=_covered(spans)
-    )  # fmt: skip
+    return SafetensorsHeader(tensors=tuple(tensors), end=8 + size, data_bytes=_covered(spans))
 
 
 def _entries(text: bytes) -> dict[str, object]:
@@ -123,9 +138,14 @@ def _tensor(name: str, entry: dict[str, object]) -> tuple[Tensor, int, int]:
     # One tensor for all experts, as gpt-oss and Llama 4 write them: the first size counts them.
     fused = len(shape) > 1 and ".experts." in name and not _stack_key(name)
     tensor = Tensor(
-        name=name, columns=columns, rows=rows, dims=max(1, len(shape)), layer=layer_of(name),
-        type_name=kind, experts=max(1, shape[0]) if fused else 1,
-    )  # fmt: skip
+        name=name,
+        columns=columns,
+        rows=rows,
+        dims=max(1, len(shape)),
+        layer=layer_of(name),
+        type_name=kind,
+        experts=max(1, shape[0]) if fused else 1,
+    )
     return tensor, span[0], span[1]
 
 
@@ -206,14 +226,24 @@ def _renamed(tensor: Tensor, name: str) -> Tensor:
     if name == tensor.name:
         return tensor
     return Tensor(
-        name=name, columns=tensor.columns, rows=tensor.rows, dims=tensor.dims,
-        layer=tensor.layer, type_name=tensor.type_name, experts=tensor.experts,
-    )  # fmt: skip
+        name=name,
+        columns=tensor.columns,
+        rows=tensor.rows,
+        dims=tensor.dims,
+        layer=tensor.layer,
+        type_name=tensor.type_name,
+        experts=tensor.experts,
+    )
 
 
 def _stacked(name: str, members: list[Tensor]) -> Tensor:
     first = members[0]
     return Tensor(
-        name=name, columns=first.columns, rows=first.rows * len(members), dims=first.dims + 1,
-        layer=first.layer, type_name=first.type_name, experts=len(members),
-    )  # fmt: skip
+        name=name,
+        columns=first.columns,
+        rows=first.rows * len(members),
+        dims=first.dims + 1,
+        layer=first.layer,
+        type_name=first.type_name,
+        experts=len(members),
+    )

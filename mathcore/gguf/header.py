@@ -30,9 +30,18 @@ LEAP_PIECE_BYTES = 64 << 10  # the keys before a tokenizer are a few KiB
 _STRING, _ARRAY = 8, 9
 # Scalar types of the format: code -> (struct letter, bytes).
 _SCALARS: dict[int, tuple[str, int]] = {
-    0: ("B", 1), 1: ("b", 1), 2: ("H", 2), 3: ("h", 2), 4: ("I", 4), 5: ("i", 4),
-    6: ("f", 4), 7: ("?", 1), 10: ("Q", 8), 11: ("q", 8), 12: ("d", 8),
-}  # fmt: skip
+    0: ("B", 1),
+    1: ("b", 1),
+    2: ("H", 2),
+    3: ("h", 2),
+    4: ("I", 4),
+    5: ("i", 4),
+    6: ("f", 4),
+    7: ("?", 1),
+    10: ("Q", 8),
+    11: ("q", 8),
+    12: ("d", 8),
+}
 
 
 @final
@@ -160,9 +169,14 @@ def _parse(cursor: Cursor) -> GgufHeader:
         raise SpecError("general.alignment", f"{alignment} is not an alignment")
     tensors, last = _tensors(cursor, tensor_count)
     return GgufHeader(
-        version=version, metadata=metadata, tensors=tensors, end=cursor.base + cursor.at,
-        data_bytes=last, alignment=alignment, lengths=lengths,
-    )  # fmt: skip
+        version=version,
+        metadata=metadata,
+        tensors=tensors,
+        end=cursor.base + cursor.at,
+        data_bytes=last,
+        alignment=alignment,
+        lengths=lengths,
+    )
 
 
 def parse_header(data: bytes) -> GgufHeader:

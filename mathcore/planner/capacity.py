@@ -134,9 +134,7 @@ def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
     return most(fits, SEQUENCES_MOST)
 
 
-def capacity(
-    spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = ""
-) -> Capacity:
+def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "") -> Capacity:
     """Every answer for one device, at `quant` or the best that fits, with llama.cpp or else MLX.
 
     SpecError where it runs neither, or the model cannot be stored as `quant`.
@@ -155,11 +153,16 @@ def capacity(
     if not model.fits(chosen, shape):
         on_gpu, off_experts = _offloaded(model, chosen, shape)
     return Capacity(
-        device=device, engine=engine, quant=chosen, best_quant=best,
+        device=device,
+        engine=engine,
+        quant=chosen,
+        best_quant=best,
         context=largest_context(model, chosen, shape),
         sequences=largest_sequences(model, chosen, shape),
-        gpu_layers=on_gpu, layers=layers, cpu_experts=off_experts,
-    )  # fmt: skip
+        gpu_layers=on_gpu,
+        layers=layers,
+        cpu_experts=off_experts,
+    )
 
 
 def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]:

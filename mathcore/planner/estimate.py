@@ -21,9 +21,16 @@ START_S = 0.5
 LOAD_BYTES_PER_S = 2_000_000_000
 # Numbers of a cache beside 16-bit ones.
 _CACHE_SCALE: dict[str, float] = {
-    "q8_0": 34.0 / 64.0, "q8": 36.0 / 64.0, "fp8": 0.5, "q5_1": 24.0 / 64.0, "q5_0": 22.0 / 64.0,
-    "q4_1": 20.0 / 64.0, "q4_0": 18.0 / 64.0, "iq4_nl": 18.0 / 64.0, "f32": 2.0,
-}  # fmt: skip
+    "q8_0": 34.0 / 64.0,
+    "q8": 36.0 / 64.0,
+    "fp8": 0.5,
+    "q5_1": 24.0 / 64.0,
+    "q5_0": 22.0 / 64.0,
+    "q4_1": 20.0 / 64.0,
+    "q4_0": 18.0 / 64.0,
+    "iq4_nl": 18.0 / 64.0,
+    "f32": 2.0,
+}
 
 
 @final
@@ -74,15 +81,19 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
     """The run as the speed model sees it."""
     bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
     return Run(
-        engine=layout.engine, devices=layout.cards,
-        split="tensor" if layout.engine in SERVERS else "layer", batch=query.batch,
-        prompt=query.prompt_tokens, generated=query.tokens,
-        depth=query.prompt_tokens + query.tokens / 2.0, bits=bits,
+        engine=layout.engine,
+        devices=layout.cards,
+        split="tensor" if layout.engine in SERVERS else "layer",
+        batch=query.batch,
+        prompt=query.prompt_tokens,
+        generated=query.tokens,
+        depth=query.prompt_tokens + query.tokens / 2.0,
+        bits=bits,
         kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
         ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
         away=host_share(query.model, layout, weights),
         flags=flags_of(layout.engine, layout.quant, bits),
-    )  # fmt: skip
+    )
 
 
 def key_of(model: str, quant: str) -> str:
@@ -91,9 +102,14 @@ def key_of(model: str, quant: str) -> str:
 
 
 def estimate(
-    query: Query, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
+    query: Query,
+    device: DeviceSpec,
+    chip: Chip,
+    layout: Layout,
+    weights: Weights,
+    work: Work,
     seen: list[Observation],
-) -> Estimate:  # fmt: skip
+) -> Estimate:
     """The times of a layout that fits; `chip` is the device's, `seen` its finished jobs."""
     run = run_of(query, device, layout, weights)
     if seen:
@@ -105,8 +121,11 @@ def estimate(
     step = speed.step_s
     shown = [(name, seconds * tokens) for name, seconds in speed.terms]
     return Estimate(
-        load_s=time_band(load, 1.0), first_s=speed.first_s,
+        load_s=time_band(load, 1.0),
+        first_s=speed.first_s,
         rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
         terms=(("load", load), ("prompt", speed.first_s.p50), *shown),
-        basis=f"{speed.basis}, bandwidth {device.bandwidth_basis}", run=run, work=work,
-    )  # fmt: skip
+        basis=f"{speed.basis}, bandwidth {device.bandwidth_basis}",
+        run=run,
+        work=work,
+    )

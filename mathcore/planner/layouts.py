@@ -37,9 +37,15 @@ class Room:
     __slots__ = ("column", "device", "engine", "kv_type", "quant", "query", "spec", "weights")
 
     def __init__(
-        self, query: Query, device: DeviceSpec, engine: str, quant: str, kv_type: str,
-        weights: Weights, column: Column | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        query: Query,
+        device: DeviceSpec,
+        engine: str,
+        quant: str,
+        kv_type: str,
+        weights: Weights,
+        column: Column | None = None,
+    ) -> None:
         self.column = column  # of engines that read GGUF
         self.query = query
         self.spec: ModelSpec = query.model
@@ -50,17 +56,26 @@ class Room:
         self.weights = weights
 
     def layout(
-        self, cards: int, need: Footprint, free_bytes: int, on_gpu: int = ALL_LAYERS,
+        self,
+        cards: int,
+        need: Footprint,
+        free_bytes: int,
+        on_gpu: int = ALL_LAYERS,
         off_experts: int = 0,
-    ) -> Layout:  # fmt: skip
+    ) -> Layout:
         device = self.device
         counted = device.kind == "gpu" and device.ram_free_bytes > 0
         return Layout(
-            engine=self.engine, quant=self.quant, kv_type=self.kv_type, cards=cards,
-            gpu_layers=on_gpu, cpu_experts=off_experts, footprint=need,
+            engine=self.engine,
+            quant=self.quant,
+            kv_type=self.kv_type,
+            cards=cards,
+            gpu_layers=on_gpu,
+            cpu_experts=off_experts,
+            footprint=need,
             spare_bytes=free_bytes - need.card_bytes,
             host_spare_bytes=device.ram_free_bytes - need.host_bytes if counted else 0,
-        )  # fmt: skip
+        )
 
     def layouts(self) -> list[Layout]:
         """Those worth timing; at least one, unless the engine cannot serve the model at all."""
@@ -101,9 +116,7 @@ class Room:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
         device, weights = self.device, self.weights
         free = (device.free_bytes,) * device.count
-        split = Split(
-            self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums
-        )  # fmt: skip
+        split = Split(self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums)
         out: list[Layout] = []
         if max(weights.expert_bytes, default=0) > 0:
             off = cpu_experts(split)
@@ -157,9 +170,11 @@ class Room:
 def vllm_shape(query: Query, kv_type: str, ranks: int) -> VllmShape:
     """What vLLM is started with to answer the query."""
     return VllmShape(
-        context=query.context, sequences=query.batch, tensor_parallel=ranks,
+        context=query.context,
+        sequences=query.batch,
+        tensor_parallel=ranks,
         kv_type=_VLLM_CACHE.get(kv_type, kv_type),
-    )  # fmt: skip
+    )
 
 
 def card_kind(device: DeviceSpec) -> CardKind:

@@ -22,9 +22,13 @@ def refuse(
     device: DeviceSpec, code: str, text: str, missing_bytes: int = 0, missing_ms: int = 0
 ) -> Refusal:
     return Refusal(
-        device_id=device.device_id, name=device.name, code=code, text=text,
-        missing_bytes=missing_bytes, missing_ms=missing_ms,
-    )  # fmt: skip
+        device_id=device.device_id,
+        name=device.name,
+        code=code,
+        text=text,
+        missing_bytes=missing_bytes,
+        missing_ms=missing_ms,
+    )
 
 
 def price_refusal(query: Query, device: DeviceSpec) -> Refusal | None:

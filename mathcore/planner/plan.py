@@ -58,9 +58,11 @@ def _runs_any(device: DeviceSpec, engines: tuple[str, ...]) -> bool:
 def _is_able(query: Query, device: DeviceSpec, wanted: tuple[str, ...]) -> bool:
     """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
     return (
-        query.on is None and device.bandwidth_bytes_per_s > 0 and device.count > 0
+        query.on is None
+        and device.bandwidth_bytes_per_s > 0
+        and device.count > 0
         and _runs_any(device, wanted)
-    )  # fmt: skip
+    )
 
 
 def device_refusal(query: Query, device: DeviceSpec) -> tuple[str, str]:
@@ -111,18 +113,29 @@ def _placement(query: Query, choice: Choice) -> Placement:
     layout, timed, duration = option.layout, option.timed, option.duration_ms
     fit, free = _memory(choice)
     return Placement(
-        device_id=device.device_id, name=device.name, provider=device.provider, layout=layout,
-        fit=fit, free_bytes=free,
+        device_id=device.device_id,
+        name=device.name,
+        provider=device.provider,
+        layout=layout,
+        fit=fit,
+        free_bytes=free,
         tokens_per_s=rate_band(float(query.tokens * query.batch), timed.rest_s),
         prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
-        ttft_ms=option.first_ms, duration_ms=duration, wait_ms=device.wait_ms,
+        ttft_ms=option.first_ms,
+        duration_ms=duration,
+        wait_ms=device.wait_ms,
         cost_nusd=Band(
             p10=cost_of(device, duration.p10), p50=choice.cost, p90=cost_of(device, duration.p90)
         ),
-        quality=option.quality, basis=timed.basis, terms=timed.terms,
-        run=timed.run, work=timed.work, pareto=choice.pareto, score=choice.score,
+        quality=option.quality,
+        basis=timed.basis,
+        terms=timed.terms,
+        run=timed.run,
+        work=timed.work,
+        pareto=choice.pareto,
+        score=choice.score,
         members=option.members,
-    )  # fmt: skip
+    )
 
 
 def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
@@ -222,6 +235,8 @@ def plan(
         if i < query.most or choice.pareto:
             shown.append(_placement(query, choice))
     return Plan(
-        query=query, placements=tuple(shown), refusals=tuple(refusals),
+        query=query,
+        placements=tuple(shown),
+        refusals=tuple(refusals),
         more=len(choices) - len(shown),
-    )  # fmt: skip
+    )

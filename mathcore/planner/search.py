@@ -30,9 +30,17 @@ class Option:
     """A layout that fits, timed: everything about it but a device's price."""
 
     __slots__ = (
-        "answer_ms", "duration_ms", "first_ms", "layout", "members", "nats", "quality", "roomy",
-        "timed", "worth",
-    )  # fmt: skip
+        "answer_ms",
+        "duration_ms",
+        "first_ms",
+        "layout",
+        "members",
+        "nats",
+        "quality",
+        "roomy",
+        "timed",
+        "worth",
+    )
 
     def __init__(self, layout: Layout, timed: Estimate, like: "Option | None" = None) -> None:
         """`like` is an option of the same times and types, where there is one."""
@@ -118,10 +126,12 @@ def _quick(option: Option) -> tuple[float, float, str, str]:
 def beats(a: Option, b: Option) -> bool:
     """Whether `a` is at least as good as `b` in everything an objective or a limit looks at."""
     return (
-        a.duration_ms.p50 <= b.duration_ms.p50 and a.duration_ms.p90 <= b.duration_ms.p90
-        and a.first_ms.p90 <= b.first_ms.p90 and a.timed.rest_s.p90 <= b.timed.rest_s.p90
+        a.duration_ms.p50 <= b.duration_ms.p50
+        and a.duration_ms.p90 <= b.duration_ms.p90
+        and a.first_ms.p90 <= b.first_ms.p90
+        and a.timed.rest_s.p90 <= b.timed.rest_s.p90
         and a.nats <= b.nats
-    )  # fmt: skip
+    )
 
 
 def missing_bytes(layout: Layout) -> int:
@@ -171,11 +181,19 @@ class Search:
     def answers(self, device: DeviceSpec) -> Answers:
         """Options on this hardware, from memory where its like was asked before."""
         key: tuple[object, ...] = (
-            device.device_id if device.device_id in self.seen else "", device.kind,
-            device.model, device.count, device.memory_bytes, device.free_bytes,
-            device.bandwidth_bytes_per_s, device.bandwidth_basis, device.flops, device.engines,
-            device.ram_free_bytes, device.ram_bandwidth_bytes_per_s,
-        )  # fmt: skip
+            device.device_id if device.device_id in self.seen else "",
+            device.kind,
+            device.model,
+            device.count,
+            device.memory_bytes,
+            device.free_bytes,
+            device.bandwidth_bytes_per_s,
+            device.bandwidth_basis,
+            device.flops,
+            device.engines,
+            device.ram_free_bytes,
+            device.ram_bandwidth_bytes_per_s,
+        )
         found = self.known.get(key)
         if found is None:
             found = self._search(device)
@@ -201,17 +219,31 @@ class Search:
         return found
 
     def option(
-        self, device: DeviceSpec, chip: Chip, layout: Layout, weights: Weights, work: Work,
+        self,
+        device: DeviceSpec,
+        chip: Chip,
+        layout: Layout,
+        weights: Weights,
+        work: Work,
         seen: list[Observation],
-    ) -> Option:  # fmt: skip
+    ) -> Option:
         """The layout timed: alike on like hardware, however much of its memory is free."""
         if seen:
             return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
         key: tuple[object, ...] = (
-            device.kind, device.model, device.bandwidth_bytes_per_s, device.bandwidth_basis,
-            device.flops, device.ram_bandwidth_bytes_per_s, layout.engine, layout.quant,
-            layout.kv_type, layout.cards, layout.gpu_layers, layout.cpu_experts,
-        )  # fmt: skip
+            device.kind,
+            device.model,
+            device.bandwidth_bytes_per_s,
+            device.bandwidth_basis,
+            device.flops,
+            device.ram_bandwidth_bytes_per_s,
+            layout.engine,
+            layout.quant,
+            layout.kv_type,
+            layout.cards,
+            layout.gpu_layers,
+            layout.cpu_experts,
+        )
         found = self.timings.get(key)
         if found is not None:
             return Option(layout, found.timed, found)

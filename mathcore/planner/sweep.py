@@ -73,9 +73,18 @@ class Sizes:
     """What does not depend on device or quantisation: cache, states, scratch and logits."""
 
     __slots__ = (
-        "batches", "cells", "compute", "distinct", "index", "kv", "kv_type", "lengths", "logits",
-        "spec", "state",
-    )  # fmt: skip
+        "batches",
+        "cells",
+        "compute",
+        "distinct",
+        "index",
+        "kv",
+        "kv_type",
+        "lengths",
+        "logits",
+        "spec",
+        "state",
+    )
 
     def __init__(
         self, spec: ModelSpec, kv_type: str, batches: list[int], lengths: list[Length]
@@ -182,16 +191,26 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
 def cell_query(base: Query, quant: str, kv_type: str, batch: int, length: Length) -> Query:
     """The planner's question of one cell."""
     return replace(
-        base, quant=quant, kv_type=kv_type, engine=ENGINE, batch=batch, context=length.context,
-        prompt_tokens=length.prompt_tokens, tokens=length.tokens, limits=NO_LIMITS, on=None,
-    )  # fmt: skip
+        base,
+        quant=quant,
+        kv_type=kv_type,
+        engine=ENGINE,
+        batch=batch,
+        context=length.context,
+        prompt_tokens=length.prompt_tokens,
+        tokens=length.tokens,
+        limits=NO_LIMITS,
+        on=None,
+    )
 
 
 def _alike(a: Placement, b: Placement) -> bool:
     return (
-        a.duration_ms == b.duration_ms and a.tokens_per_s == b.tokens_per_s
-        and a.cost_nusd == b.cost_nusd and a.ttft_ms == b.ttft_ms
-    )  # fmt: skip
+        a.duration_ms == b.duration_ms
+        and a.tokens_per_s == b.tokens_per_s
+        and a.cost_nusd == b.cost_nusd
+        and a.ttft_ms == b.ttft_ms
+    )
 
 
 @final
@@ -220,10 +239,13 @@ class Timing:
 
     def run(self) -> None:
         classes: dict[tuple[int, int], int] = {}
-        kinds = np.array([
-            classes.setdefault((length.prompt_tokens, length.tokens), len(classes))
-            for length in self.sizes.lengths
-        ], np.int64)  # fmt: skip
+        kinds = np.array(
+            [
+                classes.setdefault((length.prompt_tokens, length.tokens), len(classes))
+                for length in self.sizes.lengths
+            ],
+            np.int64,
+        )
         for i in range(len(self.sizes.batches)):
             fits = np.flatnonzero(self.grid.verdicts[i] <= TIGHT)
             keys = (self.grid.cards[i] * len(classes) + kinds)[fits]
@@ -257,8 +279,13 @@ def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
     return count
 
 
-def sweep(base: Query, devices: list[DeviceSpec], quants: list[str], batches: list[int],
-          lengths: list[Length]) -> list[Grid]:  # fmt: skip
+def sweep(
+    base: Query,
+    devices: list[DeviceSpec],
+    quants: list[str],
+    batches: list[int],
+    lengths: list[Length],
+) -> list[Grid]:
     """A grid for each device and quantisation, in their order; the base's shape is ignored.
 
     SpecError for what no device could do: an unknown quantisation or cache type, too many cells.
@@ -266,8 +293,9 @@ def sweep(base: Query, devices: list[DeviceSpec], quants: list[str], batches: li
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
     for quant in quants:
-        code, text = query_refusal(cell_query(base, quant, kv_type, 1, Length(
-            context=2, prompt_tokens=1, tokens=1)))  # fmt: skip
+        code, text = query_refusal(
+            cell_query(base, quant, kv_type, 1, Length(context=2, prompt_tokens=1, tokens=1))
+        )
         if code:
             raise SpecError("quant" if code == "NoFit(quant)" else "kv_type", text)
     sizes = Sizes(base.model, kv_type, batches, lengths)

@@ -14,16 +14,22 @@ _DTYPES: dict[str, str] = {"bfloat16": "HF-BF16", "float16": "HF-F16", "float32"
 _MODELOPT: dict[str, str] = {"NVFP4": "NVFP4", "FP8": "FP8", "MXFP8": "MXFP8"}
 # (type, bits, strategy) of compressed-tensors weights without groups.
 _WHOLE: dict[tuple[str, int, str], str] = {
-    ("float", 8, "tensor"): "FP8", ("float", 8, "channel"): "FP8-ROW",
-    ("float", 8, "block"): "FP8-BLOCK", ("int", 8, "tensor"): "INT8",
+    ("float", 8, "tensor"): "FP8",
+    ("float", 8, "channel"): "FP8-ROW",
+    ("float", 8, "block"): "FP8-BLOCK",
+    ("int", 8, "tensor"): "INT8",
     ("int", 8, "channel"): "INT8",
-}  # fmt: skip
+}
 # (type, bits, group).
 _GROUPED: dict[tuple[str, int, int], str] = {
-    ("float", 4, 16): "NVFP4", ("float", 4, 32): "MXFP4", ("float", 8, 32): "MXFP8",
-    ("int", 4, 128): "W4A16", ("int", 4, 64): "W4A16-G64", ("int", 4, 32): "W4A16-G32",
+    ("float", 4, 16): "NVFP4",
+    ("float", 4, 32): "MXFP4",
+    ("float", 8, 32): "MXFP8",
+    ("int", 4, 128): "W4A16",
+    ("int", 4, 64): "W4A16-G64",
+    ("int", 4, 32): "W4A16-G32",
     ("int", 8, 128): "W8A16",
-}  # fmt: skip
+}
 
 
 def _known(name: str, field: str) -> str:

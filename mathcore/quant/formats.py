@@ -42,17 +42,25 @@ def _mlx(bits: int, group: int) -> Format:
 def _int4(group: int, column_bytes: int = 0) -> Format:
     """AWQ and GPTQ: a 16-bit scale and a 4-bit zero point per group of a row."""
     return Format(
-        family="safetensors", bits=4, tile_columns=group, scale_bits=20,
-        column_bytes=column_bytes, strict=True,
-    )  # fmt: skip
+        family="safetensors",
+        bits=4,
+        tile_columns=group,
+        scale_bits=20,
+        column_bytes=column_bytes,
+        strict=True,
+    )
 
 
 def _packed(bits: int, group: int) -> Format:
     """compressed-tensors pack-quantized: a 16-bit scale per group, no zero point; two int64."""
     return Format(
-        family="safetensors", bits=bits, tile_columns=group, scale_bits=16, matrix_bytes=16,
+        family="safetensors",
+        bits=bits,
+        tile_columns=group,
+        scale_bits=16,
+        matrix_bytes=16,
         strict=True,
-    )  # fmt: skip
+    )
 
 
 _PLAIN = "safetensors"
@@ -64,12 +72,18 @@ FORMATS: dict[str, Format] = {
     "FP8-ROW": Format(family=_PLAIN, bits=8, scale_bits=32),
     "FP8-BLOCK": Format(family=_PLAIN, bits=8, tile_columns=128, tile_rows=128, scale_bits=32),
     "INT8": Format(family=_PLAIN, bits=8, scale_bits=32),
-    "AWQ": _int4(128), "AWQ-G64": _int4(64), "AWQ-G32": _int4(32),
-    "GPTQ-INT4": _int4(128, 4), "GPTQ-INT4-G64": _int4(64, 4), "GPTQ-INT4-G32": _int4(32, 4),
+    "AWQ": _int4(128),
+    "AWQ-G64": _int4(64),
+    "AWQ-G32": _int4(32),
+    "GPTQ-INT4": _int4(128, 4),
+    "GPTQ-INT4-G64": _int4(64, 4),
+    "GPTQ-INT4-G32": _int4(32, 4),
     "GPTQ-INT8": Format(
         family=_PLAIN, bits=8, tile_columns=128, scale_bits=24, column_bytes=4, strict=True
     ),
-    "W4A16": _packed(4, 128), "W4A16-G64": _packed(4, 64), "W4A16-G32": _packed(4, 32),
+    "W4A16": _packed(4, 128),
+    "W4A16-G64": _packed(4, 64),
+    "W4A16-G32": _packed(4, 32),
     "W8A16": _packed(8, 128),
     "NF4": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=32),
     "NF4-DQ": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=8, outer=256),
@@ -77,26 +91,42 @@ FORMATS: dict[str, Format] = {
     "MXFP8": Format(family=_PLAIN, bits=8, tile_columns=32, scale_bits=8),
     "NVFP4": Format(family=_PLAIN, bits=4, tile_columns=16, scale_bits=8, matrix_bytes=8),
     "MLX-16bit": Format(family="mlx", bits=16),
-    "MLX-2bit": _mlx(2, 64), "MLX-3bit": _mlx(3, 64), "MLX-4bit": _mlx(4, 64),
-    "MLX-5bit": _mlx(5, 64), "MLX-6bit": _mlx(6, 64), "MLX-8bit": _mlx(8, 64),
-    "MLX-2bit-g32": _mlx(2, 32), "MLX-3bit-g32": _mlx(3, 32), "MLX-4bit-g32": _mlx(4, 32),
-    "MLX-5bit-g32": _mlx(5, 32), "MLX-6bit-g32": _mlx(6, 32), "MLX-8bit-g32": _mlx(8, 32),
-    "MLX-4bit-g128": _mlx(4, 128), "MLX-8bit-g128": _mlx(8, 128),
+    "MLX-2bit": _mlx(2, 64),
+    "MLX-3bit": _mlx(3, 64),
+    "MLX-4bit": _mlx(4, 64),
+    "MLX-5bit": _mlx(5, 64),
+    "MLX-6bit": _mlx(6, 64),
+    "MLX-8bit": _mlx(8, 64),
+    "MLX-2bit-g32": _mlx(2, 32),
+    "MLX-3bit-g32": _mlx(3, 32),
+    "MLX-4bit-g32": _mlx(4, 32),
+    "MLX-5bit-g32": _mlx(5, 32),
+    "MLX-6bit-g32": _mlx(6, 32),
+    "MLX-8bit-g32": _mlx(8, 32),
+    "MLX-4bit-g128": _mlx(4, 128),
+    "MLX-8bit-g128": _mlx(8, 128),
     "MLX-mxfp4": Format(family="mlx", bits=4, tile_columns=32, scale_bits=8),
     "MLX-mxfp8": Format(family="mlx", bits=8, tile_columns=32, scale_bits=8),
     "MLX-mxfp4-q8": Format(
         family="mlx", bits=4, tile_columns=32, scale_bits=8, experts_only=True, rest="MLX-8bit"
     ),
     "MLX-nvfp4": Format(family="mlx", bits=4, tile_columns=16, scale_bits=8),
-}  # fmt: skip
+}
 # What mlx-lm keeps a router at whatever the model's bits (quant_predicate of its MoE models).
 _MLX_ROUTER = _mlx(8, 64)
 _ROUTER, _SHARED_GATE = "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight"
 # Families whose router is a bare array in mlx-lm (MoEGate), which it does not quantise.
 _MLX_BARE: tuple[str, ...] = (
-    "deepseek", "deepseek2", "deepseek32", "deepseek4", "glm4moe", "glm-dsa", "nemotron_h_moe",
-    "dots1", "mimo2",
-)  # fmt: skip
+    "deepseek",
+    "deepseek2",
+    "deepseek32",
+    "deepseek4",
+    "glm4moe",
+    "glm-dsa",
+    "nemotron_h_moe",
+    "dots1",
+    "mimo2",
+)
 
 # Name -> who serves it: "gguf" (llama.cpp, Ollama), "safetensors" (vLLM, TGI), "mlx".
 QUANTS: dict[str, str] = {

@@ -32,17 +32,36 @@ _AWQ = "AWQ paper (arXiv 2306.00978) table 4, Llama-2-7B, g128: ln of the perple
 _AO = "pytorch/ao#3394, Llama-3.1-8B, Wikitext: ln of the word perplexity ratio, an upper bound"
 
 _PLAIN: dict[str, float] = {
-    "Q8_0": 0.001355, "Q6_K": 0.005452, "Q5_K_M": 0.010762, "Q5_K_S": 0.016595,
-    "Q5_1": 0.018045, "Q5_0": 0.022239, "Q4_K_M": 0.031273, "Q4_K_S": 0.043136,
-    "Q4_1": 0.071683, "Q4_0": 0.071940, "Q3_K_L": 0.087176, "Q3_K_M": 0.101913,
-    "Q3_K_S": 0.228217, "Q2_K": 0.445132,
-}  # fmt: skip
+    "Q8_0": 0.001355,
+    "Q6_K": 0.005452,
+    "Q5_K_M": 0.010762,
+    "Q5_K_S": 0.016595,
+    "Q5_1": 0.018045,
+    "Q5_0": 0.022239,
+    "Q4_K_M": 0.031273,
+    "Q4_K_S": 0.043136,
+    "Q4_1": 0.071683,
+    "Q4_0": 0.071940,
+    "Q3_K_L": 0.087176,
+    "Q3_K_M": 0.101913,
+    "Q3_K_S": 0.228217,
+    "Q2_K": 0.445132,
+}
 _WITH_IMATRIX: dict[str, float] = {
-    "IQ4_NL": 0.035742, "IQ4_XS": 0.036334, "IQ3_M": 0.102534, "IQ3_S": 0.111278,
-    "IQ3_XS": 0.138693, "IQ3_XXS": 0.183625, "IQ2_M": 0.325989, "Q2_K_S": 0.403360,
-    "IQ2_S": 0.439197, "IQ2_XS": 0.546290, "IQ2_XXS": 0.812022, "IQ1_M": 1.393084,
+    "IQ4_NL": 0.035742,
+    "IQ4_XS": 0.036334,
+    "IQ3_M": 0.102534,
+    "IQ3_S": 0.111278,
+    "IQ3_XS": 0.138693,
+    "IQ3_XXS": 0.183625,
+    "IQ2_M": 0.325989,
+    "Q2_K_S": 0.403360,
+    "IQ2_S": 0.439197,
+    "IQ2_XS": 0.546290,
+    "IQ2_XXS": 0.812022,
+    "IQ1_M": 1.393084,
     "IQ1_S": 2.211278,
-}  # fmt: skip
+}
 _EXACT: tuple[str, ...] = ("F32", "F16", "BF16", "HF-F32", "HF-BF16", "HF-F16", "MLX-16bit")
 
 # What a plan sorts by where nobody measured: about the loss of the ggml types of those bits.

@@ -20,15 +20,23 @@ LADDER: tuple[str, ...] = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
 # Tables looked up a row at a time, which llama.cpp keeps in RAM with every layer on a GPU
 # (LLM_TENSOR_LAYER_INPUT).
 _INPUTS: tuple[str, ...] = (
-    "token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight",
+    "token_embd.weight",
+    "per_layer_token_embd.weight",
+    "position_embd.weight",
     "token_types.weight",
-)  # fmt: skip
+)
 
 # Encoders without an output layer: their embedding is never copied to a GPU, or read whole.
 _HEADLESS: tuple[str, ...] = (
-    "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "bert",
+    "eurobert",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "modern-bert",
+    "neo-bert",
+    "nomic-bert",
     "nomic-bert-moe",
-)  # fmt: skip
+)
 
 
 @final
@@ -147,7 +155,13 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
     if spec.tied and spec.architecture not in _HEADLESS:
         output = embedding
     return Weights(
-        total_bytes=total, embedding_bytes=embedding, output_bytes=output,
-        layer_bytes=tuple(layers), expert_bytes=tuple(experts), other_bytes=other,
-        host_bytes=host, active_bytes=active, tied=spec.tied,
-    )  # fmt: skip
+        total_bytes=total,
+        embedding_bytes=embedding,
+        output_bytes=output,
+        layer_bytes=tuple(layers),
+        expert_bytes=tuple(experts),
+        other_bytes=other,
+        host_bytes=host,
+        active_bytes=active,
+        tied=spec.tied,
+    )

@@ -117,12 +117,18 @@ def chip_of_facts(facts: GpuFacts) -> Chip:
     bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
     ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
     return Chip(
-        klass=klass, arch=facts.arch, bandwidth=bandwidth,
+        klass=klass,
+        arch=facts.arch,
+        bandwidth=bandwidth,
         flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
-        matmul=matmul_of(facts), fp8_flops=float(facts.fp8_flops),
-        fp4_flops=float(facts.fp4_flops), link=float(facts.link_bytes_per_s) or PCIE_BYTES_PER_S,
-        memory_bytes=facts.memory_bytes, known=True, name=facts.name,
-    )  # fmt: skip
+        matmul=matmul_of(facts),
+        fp8_flops=float(facts.fp8_flops),
+        fp4_flops=float(facts.fp4_flops),
+        link=float(facts.link_bytes_per_s) or PCIE_BYTES_PER_S,
+        memory_bytes=facts.memory_bytes,
+        known=True,
+        name=facts.name,
+    )
 
 
 def _class_of(device: DeviceSpec) -> str:
@@ -142,32 +148,46 @@ def chip_of(device: DeviceSpec) -> Chip:
     if flops <= 0.0 and facts is not None:
         flops = float(facts.flops)
     return Chip(
-        klass=klass, arch=facts.arch if facts is not None else "", bandwidth=bandwidth,
+        klass=klass,
+        arch=facts.arch if facts is not None else "",
+        bandwidth=bandwidth,
         flops=flops if flops > 0.0 else bandwidth * ratio,
         matmul=matmul_of(facts) if facts is not None else 0.0,
         fp8_flops=float(facts.fp8_flops) if facts is not None else 0.0,
         fp4_flops=float(facts.fp4_flops) if facts is not None else 0.0,
         link=(float(facts.link_bytes_per_s) if facts is not None else 0.0) or PCIE_BYTES_PER_S,
-        memory_bytes=device.memory_bytes, known=facts is not None,
+        memory_bytes=device.memory_bytes,
+        known=facts is not None,
         name=facts.name if facts is not None else "",
-    )  # fmt: skip
+    )
 
 
 # The middle of the catalogue's rows of a class, for a device only its maker is known of:
 # (word, class, bytes per second, dense fp16).
 _GUESSES: tuple[tuple[str, str, float, float], ...] = (
-    ("apple", "apple", 273e9, 9.2e12), ("mac", "apple", 273e9, 9.2e12),
-    ("instinct", "instinct", 3277e9, 362e12), ("radeon", "radeon", 512e9, 46e12),
-    ("rx", "radeon", 512e9, 46e12), ("arc", "arc", 456e9, 100e12),
-    ("geforce", "gddr", 448e9, 60e12), ("rtx", "gddr", 448e9, 60e12),
-    ("gtx", "gddr", 256e9, 6.5e12), ("quadro", "gddr", 416e9, 60e12),
-    ("tesla", "hbm", 900e9, 112e12), ("nvidia", "gddr", 448e9, 60e12),
-    ("epyc", "cpu", 205e9, 1.6e12), ("xeon", "cpu", 205e9, 1.6e12),
-    ("ryzen", "cpu", 77e9, 0.6e12), ("core", "cpu", 77e9, 0.6e12), ("cpu", "cpu", 51e9, 0.4e12),
+    ("apple", "apple", 273e9, 9.2e12),
+    ("mac", "apple", 273e9, 9.2e12),
+    ("instinct", "instinct", 3277e9, 362e12),
+    ("radeon", "radeon", 512e9, 46e12),
+    ("rx", "radeon", 512e9, 46e12),
+    ("arc", "arc", 456e9, 100e12),
+    ("geforce", "gddr", 448e9, 60e12),
+    ("rtx", "gddr", 448e9, 60e12),
+    ("gtx", "gddr", 256e9, 6.5e12),
+    ("quadro", "gddr", 416e9, 60e12),
+    ("tesla", "hbm", 900e9, 112e12),
+    ("nvidia", "gddr", 448e9, 60e12),
+    ("epyc", "cpu", 205e9, 1.6e12),
+    ("xeon", "cpu", 205e9, 1.6e12),
+    ("ryzen", "cpu", 77e9, 0.6e12),
+    ("core", "cpu", 77e9, 0.6e12),
+    ("cpu", "cpu", 51e9, 0.4e12),
     ("snapdragon", "cpu", 51e9, 0.4e12),
-    ("risc", "cpu", 17e9, 0.1e12), ("arm", "cpu", 40e9, 0.3e12), ("amd", "radeon", 512e9, 46e12),
+    ("risc", "cpu", 17e9, 0.1e12),
+    ("arm", "cpu", 40e9, 0.3e12),
+    ("amd", "radeon", 512e9, 46e12),
     ("intel", "cpu", 77e9, 0.6e12),
-)  # fmt: skip
+)
 
 
 def guessed_chip(text: str) -> Chip | None:

@@ -32,14 +32,31 @@ DECODE, PREFILL = "decode", "prefill"
 # what helps on devices left out (docs/accuracy-speed.md). A constant not named is not learned.
 FREEDOM: dict[str, dict[str, float]] = {
     DECODE: {
-        "eta": 0.75, "kappa": 3.0, "busy": 3.75, "each": 3.75, "tau": 3.75, "latent": 3.75,
-        "sparse": 0.25, "hop": 0.1, "link": 3.75, "mixed": 3.75, "host": 0.75,
+        "eta": 0.75,
+        "kappa": 3.0,
+        "busy": 3.75,
+        "each": 3.75,
+        "tau": 3.75,
+        "latent": 3.75,
+        "sparse": 0.25,
+        "hop": 0.1,
+        "link": 3.75,
+        "mixed": 3.75,
+        "host": 0.75,
     },
     PREFILL: {
-        "eta": 0.05, "kappa": 0.5, "mfu": 0.5, "fill": 0.5, "scatter": 0.5, "attend": 1.25,
-        "pass": 3.0, "hop": 0.6, "link": 0.6, "host": 0.5,
+        "eta": 0.05,
+        "kappa": 0.5,
+        "mfu": 0.5,
+        "fill": 0.5,
+        "scatter": 0.5,
+        "attend": 1.25,
+        "pass": 3.0,
+        "hop": 0.6,
+        "link": 0.6,
+        "host": 0.5,
     },
-}  # fmt: skip
+}
 # The same, of what a kind of kernels and one model's files are off.
 KIND_VARIANCE: dict[str, float] = {DECODE: 0.025, PREFILL: 0.025}
 MODEL_VARIANCE: dict[str, float] = {DECODE: 0.05, PREFILL: 0.2}
@@ -232,8 +249,18 @@ def class_variance(low: float, high: float) -> float:
 def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observation]) -> Lesson:
     """What `seen` teaches about an engine on this chip, worked out once for all questions."""
     low, high = spread_of(what, chip, run, work, False)
-    key = (id(seen), len(seen), what, chip.name, chip.klass, chip.bandwidth, chip.flops,
-           run.engine, low, high)  # fmt: skip
+    key = (
+        id(seen),
+        len(seen),
+        what,
+        chip.name,
+        chip.klass,
+        chip.bandwidth,
+        chip.flops,
+        run.engine,
+        low,
+        high,
+    )
     found = _LESSONS.get(key)
     if found is not None and found[0] is seen:
         return found[1]
@@ -248,9 +275,10 @@ def _scaled(band: Band, factor: float, share: float) -> Band:
     """The band moved, with its relative width to the power of `share`."""
     middle = band.p50 * factor
     return Band(
-        p10=middle * (band.p10 / band.p50) ** share, p50=middle,
+        p10=middle * (band.p10 / band.p50) ** share,
+        p50=middle,
         p90=middle * (band.p90 / band.p50) ** share,
-    )  # fmt: skip
+    )
 
 
 def basis_of(same: bool, jobs: int, prior: str) -> str:
@@ -278,10 +306,11 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
     after = cold.first_s.p50 * later + cold.step_s.p50 * slower * run.generated
     same = any([one.key == key for one in steps.runs])
     return Speed(
-        step_s=_scaled(cold.step_s, slower, share), first_s=_scaled(cold.first_s, later, part),
+        step_s=_scaled(cold.step_s, slower, share),
+        first_s=_scaled(cold.first_s, later, part),
         decode_tps=_scaled(cold.decode_tps, 1.0 / slower, share),
         prefill_tps=_scaled(cold.prefill_tps, 1.0 / later, part),
         total_tps=_scaled(cold.total_tps, before / after, share),
         terms=tuple([(cause, seconds * slower) for cause, seconds in cold.terms]),
         basis=basis_of(same, jobs, cold.basis),
-    )  # fmt: skip
+    )

@@ -40,9 +40,23 @@ class Rates:
 
 
 NAMES: tuple[str, ...] = (
-    "eta", "kappa", "busy", "tau", "sparse", "latent", "hop", "link", "each", "mixed", "mfu",
-    "attend", "pass", "fill", "scatter", "host",
-)  # fmt: skip
+    "eta",
+    "kappa",
+    "busy",
+    "tau",
+    "sparse",
+    "latent",
+    "hop",
+    "link",
+    "each",
+    "mixed",
+    "mfu",
+    "attend",
+    "pass",
+    "fill",
+    "scatter",
+    "host",
+)
 
 
 def group_of(engine: str) -> str:
@@ -54,10 +68,13 @@ def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     """The effects that add up to a constant's logarithm, from the general to the particular."""
     group = group_of(run.engine)
     out = [
-        f"{name} {group}", f"{name} {group} by {chip.vendor}", f"{name} {group} {chip.klass}",
-        f"{name} {group} {chip.klass} {chip.arch}", f"{name} {run.engine}",
+        f"{name} {group}",
+        f"{name} {group} by {chip.vendor}",
+        f"{name} {group} {chip.klass}",
+        f"{name} {group} {chip.klass} {chip.arch}",
+        f"{name} {run.engine}",
         f"{name} {run.engine} {chip.klass}",
-    ]  # fmt: skip
+    ]
     if chip.name:
         out.append(f"{name} {group} on {chip.name}")
     for flag in run.flags:
@@ -109,33 +126,67 @@ def rates_of(chip: Chip, run: Run) -> Rates:
 def _rates(chip: Chip, run: Run) -> Rates:
     value = [constant(name, chip, run, EFFECTS) for name in NAMES]
     return Rates(
-        eta=value[0], kappa=value[1], busy=value[2], tau_s=value[3], sparse_s=value[4],
-        latent_s=value[5], hop_s=value[6], link=value[7], each_s=value[8], mixed=value[9],
-        mfu=value[10], attend=value[11], pass_s=value[12], fill=value[13],
-        scatter=value[14], host=value[15],
-    )  # fmt: skip
+        eta=value[0],
+        kappa=value[1],
+        busy=value[2],
+        tau_s=value[3],
+        sparse_s=value[4],
+        latent_s=value[5],
+        hop_s=value[6],
+        link=value[7],
+        each_s=value[8],
+        mixed=value[9],
+        mfu=value[10],
+        attend=value[11],
+        pass_s=value[12],
+        fill=value[13],
+        scatter=value[14],
+        host=value[15],
+    )
 
 
 def step_parts(terms: Terms, rates: Rates) -> list[float]:
     """Seconds of one decode step by the constant they follow from, in the order of NAMES."""
     return [
-        terms.weights / rates.eta, rates.kappa * terms.cache / rates.eta,
-        (terms.compute + terms.attention) / rates.busy, terms.layers * rates.tau_s,
-        terms.sparse * rates.sparse_s, terms.latent * rates.latent_s, terms.hops * rates.hop_s,
-        terms.link / rates.link, terms.sequences * rates.each_s, terms.mixed / rates.mixed,
-        0.0, 0.0, 0.0, 0.0, 0.0, terms.host / rates.host,
-    ]  # fmt: skip
+        terms.weights / rates.eta,
+        rates.kappa * terms.cache / rates.eta,
+        (terms.compute + terms.attention) / rates.busy,
+        terms.layers * rates.tau_s,
+        terms.sparse * rates.sparse_s,
+        terms.latent * rates.latent_s,
+        terms.hops * rates.hop_s,
+        terms.link / rates.link,
+        terms.sequences * rates.each_s,
+        terms.mixed / rates.mixed,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        terms.host / rates.host,
+    ]
 
 
 def prompt_parts(terms: Terms, rates: Rates) -> list[float]:
     """Seconds to read the prompts, likewise."""
     return [
-        terms.weights / rates.eta, rates.kappa * terms.cache / rates.eta,
-        0.0, 0.0, 0.0, 0.0, terms.hops * rates.hop_s, terms.link / rates.link, 0.0, 0.0,
-        terms.compute / rates.mfu, terms.attention / rates.attend, terms.layers * rates.pass_s,
-        terms.fill * rates.fill / rates.mfu, terms.scatter * rates.scatter / rates.mfu,
+        terms.weights / rates.eta,
+        rates.kappa * terms.cache / rates.eta,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        terms.hops * rates.hop_s,
+        terms.link / rates.link,
+        0.0,
+        0.0,
+        terms.compute / rates.mfu,
+        terms.attention / rates.attend,
+        terms.layers * rates.pass_s,
+        terms.fill * rates.fill / rates.mfu,
+        terms.scatter * rates.scatter / rates.mfu,
         terms.host / rates.host,
-    ]  # fmt: skip
+    ]
 
 
 def step_s(terms: Terms, rates: Rates) -> float:
@@ -199,8 +250,15 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
     A device outside the catalogue has no class known for sure: the widest bar of its kind.
     """
     key: tuple[object, ...] = (
-        what, chip.name, chip.klass, chip.known, work.basis == "size", away, run.engine, run.flags
-    )  # fmt: skip
+        what,
+        chip.name,
+        chip.klass,
+        chip.known,
+        work.basis == "size",
+        away,
+        run.engine,
+        run.flags,
+    )
     found = _FOUND.get(key)
     if found is None:
         if len(_FOUND) >= FOUND_MOST:
@@ -225,14 +283,20 @@ UNKNOWN_WIDER = 1.6
 
 def _shown(terms: Terms, rates: Rates) -> tuple[tuple[str, float], ...]:
     named = (
-        ("weights", terms.weights / rates.eta), ("cache", rates.kappa * terms.cache / rates.eta),
+        ("weights", terms.weights / rates.eta),
+        ("cache", rates.kappa * terms.cache / rates.eta),
         ("compute", (terms.compute + terms.attention) / rates.busy),
-        ("layers", terms.layers * rates.tau_s + terms.sparse * rates.sparse_s
-         + terms.latent * rates.latent_s),
+        (
+            "layers",
+            terms.layers * rates.tau_s
+            + terms.sparse * rates.sparse_s
+            + terms.latent * rates.latent_s,
+        ),
         ("links", terms.hops * rates.hop_s + terms.link / rates.link),
-        ("sequences", terms.sequences * rates.each_s), ("prompts", terms.mixed / rates.mixed),
+        ("sequences", terms.sequences * rates.each_s),
+        ("prompts", terms.mixed / rates.mixed),
         ("host memory", terms.host / rates.host),
-    )  # fmt: skip
+    )
     return tuple([part for part in named if part[1] > 0.0])
 
 
@@ -251,11 +315,14 @@ def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed
     totals = spread_band(whole, spread_of("total", chip, run, work, away))
     prompts = float(max(1, run.prompt) * run.batch)
     return Speed(
-        step_s=steps, first_s=firsts, decode_tps=_over(1.0, steps),
+        step_s=steps,
+        first_s=firsts,
+        decode_tps=_over(1.0, steps),
         prefill_tps=_over(prompts, firsts),
         total_tps=_over(float((run.prompt + run.generated) * run.batch), totals),
-        terms=_shown(decode, rates), basis=basis,
-    )  # fmt: skip
+        terms=_shown(decode, rates),
+        basis=basis,
+    )
 
 
 # Engines with constants of their own; another is taken for the middle of its group.

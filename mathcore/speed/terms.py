@@ -159,10 +159,15 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
         cache=work.cache_bytes(run.depth, run.kv_scale) * tokens / rate,
         compute=2.0 * work.active * tokens / flops,
         attention=work.attention_flops(run.depth) * tokens / flops,
-        layers=layers, sparse=float(work.sparse_layers),
-        latent=float(work.latent_layers), hops=hops * layers, link=link,
-        sequences=tokens, mixed=mixed, host=moved * away / ram,
-    )  # fmt: skip
+        layers=layers,
+        sparse=float(work.sparse_layers),
+        latent=float(work.latent_layers),
+        hops=hops * layers,
+        link=link,
+        sequences=tokens,
+        mixed=mixed,
+        host=moved * away / ram,
+    )
 
 
 def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
@@ -183,11 +188,15 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
         weights=moved * (1.0 - away) / rate,
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
         compute=2.0 * work.active * tokens / flops * lane,
-        fill=2.0 * dense * passes / flops * lane, scatter=2.0 * routed * passes / flops * lane,
+        fill=2.0 * dense * passes / flops * lane,
+        scatter=2.0 * routed * passes / flops * lane,
         attention=_asked(run, work, before + run.prompt / 2.0) * tokens / flops * lane,
-        layers=work.layers * passes, sparse=work.sparse_layers * passes,
+        layers=work.layers * passes,
+        sparse=work.sparse_layers * passes,
         latent=work.latent_layers * passes,
-        hops=hops * work.layers * passes, sequences=float(run.batch), passes=passes,
+        hops=hops * work.layers * passes,
+        sequences=float(run.batch),
+        passes=passes,
         link=(tokens * work.layers * work.hidden * REDUCE_BYTES / chip.link) if shared > 1 else 0.0,
         host=moved * away / ram,
-    )  # fmt: skip
+    )

@@ -95,12 +95,22 @@ def work_of_weights(spec: ModelSpec, weights: Weights) -> Work:
             kv, pairs = kv + width, pairs + pair
     return Work(
         layers=len(spec.layers) - spec.draft_layers,
-        hidden=spec.hidden, total_bytes=weights.total_bytes, dense_bytes=dense,
-        active=_multiplied(spec), expert_bytes=routed, experts=experts, experts_used=used,
-        sparse_layers=sparse, latent_layers=latent, kv_width=kv, window_width=window_kv,
+        hidden=spec.hidden,
+        total_bytes=weights.total_bytes,
+        dense_bytes=dense,
+        active=_multiplied(spec),
+        expert_bytes=routed,
+        experts=experts,
+        experts_used=used,
+        sparse_layers=sparse,
+        latent_layers=latent,
+        kv_width=kv,
+        window_width=window_kv,
         window=window,
-        state_bytes=states, query_width=pairs, window_query_width=window_pairs,
-    )  # fmt: skip
+        state_bytes=states,
+        query_width=pairs,
+        window_query_width=window_pairs,
+    )
 
 
 def _multiplied(spec: ModelSpec) -> int:
@@ -116,32 +126,49 @@ def scaled(work: Work, total_bytes: float, basis: str = "") -> Work:
     """The same model at another size on disk: every weight byte in proportion."""
     ratio = total_bytes / work.total_bytes if work.total_bytes > 0 else 1.0
     return Work(
-        layers=work.layers, hidden=work.hidden, total_bytes=int(total_bytes),
-        dense_bytes=int(work.dense_bytes * ratio), active=work.active,
-        expert_bytes=int(work.expert_bytes * ratio), experts=work.experts,
-        experts_used=work.experts_used, sparse_layers=work.sparse_layers,
+        layers=work.layers,
+        hidden=work.hidden,
+        total_bytes=int(total_bytes),
+        dense_bytes=int(work.dense_bytes * ratio),
+        active=work.active,
+        expert_bytes=int(work.expert_bytes * ratio),
+        experts=work.experts,
+        experts_used=work.experts_used,
+        sparse_layers=work.sparse_layers,
         latent_layers=work.latent_layers,
-        kv_width=work.kv_width, window_width=work.window_width, window=work.window,
-        state_bytes=work.state_bytes, query_width=work.query_width,
-        window_query_width=work.window_query_width, basis=basis or work.basis,
-    )  # fmt: skip
+        kv_width=work.kv_width,
+        window_width=work.window_width,
+        window=work.window,
+        state_bytes=work.state_bytes,
+        query_width=work.query_width,
+        window_query_width=work.window_query_width,
+        basis=basis or work.basis,
+    )
 
 
 # Depth and width grow with size the same way in most decoders; sizes in parameters from the
 # configs of 30 dense releases (SmolLM2-135M ... Llama-3.1-405B). Between two rows, the lower one.
 _SHAPES: tuple[tuple[int, int, int, int], ...] = (
     # parameters at least, layers, hidden, K/V width per layer
-    (0, 24, 768, 512), (600_000_000, 24, 1536, 512), (1_200_000_000, 26, 2048, 1024),
-    (2_500_000_000, 30, 2816, 1536), (6_000_000_000, 34, 4096, 2048),
-    (11_000_000_000, 42, 5120, 2048), (20_000_000_000, 56, 5120, 2048),
-    (50_000_000_000, 80, 8192, 2048), (200_000_000_000, 126, 16384, 2048),
-)  # fmt: skip
+    (0, 24, 768, 512),
+    (600_000_000, 24, 1536, 512),
+    (1_200_000_000, 26, 2048, 1024),
+    (2_500_000_000, 30, 2816, 1536),
+    (6_000_000_000, 34, 4096, 2048),
+    (11_000_000_000, 42, 5120, 2048),
+    (20_000_000_000, 56, 5120, 2048),
+    (50_000_000_000, 80, 8192, 2048),
+    (200_000_000_000, 126, 16384, 2048),
+)
 # Releases with routed experts put 2-8 % of them to work on a token, 8 of 128 most often.
 _EXPERTS, _EXPERTS_USED = 128, 8
 # Layers by all parameters: gpt-oss-20b 24, Qwen3-30B 48, GLM-4.5-Air 46, DeepSeek-V3 61.
 _SPARSE_LAYERS: tuple[tuple[int, int], ...] = (
-    (0, 24), (12_000_000_000, 40), (60_000_000_000, 48), (200_000_000_000, 61),
-)  # fmt: skip
+    (0, 24),
+    (12_000_000_000, 40),
+    (60_000_000_000, 48),
+    (200_000_000_000, 61),
+)
 
 
 def work_of_size(parameters: float, active: float, total_bytes: float) -> Work:
@@ -153,10 +180,15 @@ def work_of_size(parameters: float, active: float, total_bytes: float) -> Work:
             shape = row
     if active >= parameters or parameters <= 0:
         return Work(
-            layers=shape[1], hidden=shape[2], total_bytes=int(total_bytes),
-            dense_bytes=int(total_bytes * 0.95), active=max(1, int(parameters)),
-            kv_width=shape[1] * shape[3], query_width=2 * shape[1] * shape[2], basis="size",
-        )  # fmt: skip
+            layers=shape[1],
+            hidden=shape[2],
+            total_bytes=int(total_bytes),
+            dense_bytes=int(total_bytes * 0.95),
+            active=max(1, int(parameters)),
+            kv_width=shape[1] * shape[3],
+            query_width=2 * shape[1] * shape[2],
+            basis="size",
+        )
     layers = _SPARSE_LAYERS[0][1]
     for least, count in _SPARSE_LAYERS:
         if parameters >= least:
@@ -164,9 +196,16 @@ def work_of_size(parameters: float, active: float, total_bytes: float) -> Work:
     per_expert = _EXPERTS_USED / _EXPERTS
     routed = min(0.97, max(0.0, (1.0 - active / parameters) / (1.0 - per_expert)))
     return Work(
-        layers=layers, hidden=shape[2], total_bytes=int(total_bytes),
-        dense_bytes=int(total_bytes * (1.0 - routed)), active=max(1, int(active)),
-        expert_bytes=int(total_bytes * routed), experts=_EXPERTS, experts_used=_EXPERTS_USED,
-        sparse_layers=layers, kv_width=layers * shape[3] // 2,
-        query_width=2 * layers * shape[2], basis="size",
-    )  # fmt: skip
+        layers=layers,
+        hidden=shape[2],
+        total_bytes=int(total_bytes),
+        dense_bytes=int(total_bytes * (1.0 - routed)),
+        active=max(1, int(active)),
+        expert_bytes=int(total_bytes * routed),
+        experts=_EXPERTS,
+        experts_used=_EXPERTS_USED,
+        sparse_layers=layers,
+        kv_width=layers * shape[3] // 2,
+        query_width=2 * layers * shape[2],
+        basis="size",
+    )

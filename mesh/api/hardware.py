@@ -129,14 +129,16 @@ def parse_what_ifs(texts: Sequence[str]) -> dict[str, dict[str, object]]:
         parts = re.split(r"(?:^|\s)\+(?=\s|$)", text)
         if len(parts) > MAX_KINDS:
             raise RequestError(
-                "BadRequest", f"what-if {text[:60]!r}: {len(parts)} kinds of cards",
+                "BadRequest",
+                f"what-if {text[:60]!r}: {len(parts)} kinds of cards",
                 f"at most {MAX_KINDS} in a host",
-            )  # fmt: skip
+            )
         if len(parts) > 1 and not all(part.strip() for part in parts):
             raise RequestError(
-                "BadRequest", f"what-if {text[:60]!r}: a card is missing beside the +",
+                "BadRequest",
+                f"what-if {text[:60]!r}: a card is missing beside the +",
                 'say for example "RTX 4090 + RTX 3090"',
-            )  # fmt: skip
+            )
         for part in parts:
             device_id, payload = parse_what_if(part)
             if len(parts) > 1:

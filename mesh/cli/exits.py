@@ -48,7 +48,7 @@ def code_of(error: Exception) -> int:
 
 
 def line_of(error: Exception) -> str:
-    """"fleet: what. try: hint", on one line whatever the error holds."""
+    """ "fleet: what. try: hint", on one line whatever the error holds."""
     text = getattr(error, "text", None) or f"internal error: {type(error).__name__}: {error}"
     hint = getattr(error, "hint", "")
     if not isinstance(getattr(error, "text", None), str):

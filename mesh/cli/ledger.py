@@ -81,8 +81,10 @@ def _show(event: "Event", output: str, names: Mapping[str, str]) -> None:
     payload = clean(json.dumps(event.payload, ensure_ascii=False))
     short = payload if len(payload) <= 120 else payload[:119] + "…"
     who = names.get(event.author) or peer_id(event.author)[:7]
-    click.echo(f"{event.timestamp}  {event.id[:12]}  {clean(who)}  {clean(event.device_id)}  "
-               f"{clean(event.event_type)}  {short}")
+    click.echo(
+        f"{event.timestamp}  {event.id[:12]}  {clean(who)}  {clean(event.device_id)}  "
+        f"{clean(event.event_type)}  {short}"
+    )
 
 
 @click.command()
@@ -113,8 +115,11 @@ def verify(output: str) -> None:
         return
     for finding in report.findings:
         click.echo(f"author {finding.author} seq {finding.seq}: {clean(finding.text)}", err=True)
-    stop(BROKEN_LEDGER, f"the ledger does not verify: {len(report.findings)} findings",
-         "fleet export what is sound from another peer, then fleet import it here")
+    stop(
+        BROKEN_LEDGER,
+        f"the ledger does not verify: {len(report.findings)} findings",
+        "fleet export what is sound from another peer, then fleet import it here",
+    )
 
 
 @click.command()
@@ -143,13 +148,17 @@ def import_(file: Path) -> None:
         report = ledger.import_(file)
     finally:
         ledger.close()
-    click.echo(f"admitted {report.admitted}, already known {report.known}, "
-               f"rejected {len(report.rejected)}")
+    click.echo(
+        f"admitted {report.admitted}, already known {report.known}, rejected {len(report.rejected)}"
+    )
     for rejected in report.rejected[:10]:
         click.echo(f"  {clean(rejected)}", err=True)
     if report.rejected:
-        stop(BROKEN_LEDGER, f"{len(report.rejected)} events of {file} were refused",
-             "export the file anew")
+        stop(
+            BROKEN_LEDGER,
+            f"{len(report.rejected)} events of {file} were refused",
+            "export the file anew",
+        )
 
 
 @click.command("id")

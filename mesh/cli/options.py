@@ -30,11 +30,19 @@ _LIMITS: Final = (
     click.option("--on", metavar="DEVICE", help="only on this device"),
 )
 _INSTEAD: Final = (
-    click.option("--what-if", multiple=True, metavar="HARDWARE",
-                 help='plan for this instead of the fleet, e.g. "RTX 5090 x2"; repeatable'),
-    click.option("--fleet", "fleet_file", metavar="FILE",
-                 help="plan for the devices a JSON or TOML file lists, instead of the fleet's"),
-)  # fmt: skip
+    click.option(
+        "--what-if",
+        multiple=True,
+        metavar="HARDWARE",
+        help='plan for this instead of the fleet, e.g. "RTX 5090 x2"; repeatable',
+    ),
+    click.option(
+        "--fleet",
+        "fleet_file",
+        metavar="FILE",
+        help="plan for the devices a JSON or TOML file lists, instead of the fleet's",
+    ),
+)
 
 
 def _with(command: Command, *groups: tuple[Callable[[Command], Command], ...]) -> Command:

@@ -47,12 +47,12 @@ def number(row: Mapping[str, Any], key: str) -> int:
 
 
 def band(value: Mapping[str, Any], show: Callable[[Any], str]) -> str:
-    """"21.3 (18.0–24.1)": the middle, and the p10–p90 band it lies in."""
+    """ "21.3 (18.0–24.1)": the middle, and the p10–p90 band it lies in."""
     return f"{show(value['p50'])} ({show(value['p10'])}–{show(value['p90'])})"
 
 
 def show_age(age_ms: int) -> str:
-    """"12s", "5m", "3h", "2d": how old a reading is, rounded down."""
+    """ "12s", "5m", "3h", "2d": how old a reading is, rounded down."""
     for unit, ms in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
         if age_ms >= ms:
             return f"{age_ms // ms}{unit}"

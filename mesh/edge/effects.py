@@ -151,7 +151,11 @@ class Effects:
         if job.kind == "command":
             spec: dict[str, object] = {"cwd": str(job.request.get("cwd") or Path.home())}
             return Launch(
-                job_id=job.job_id, attempt=ATTEMPT, kind="command", argv=job.command, env=env,
+                job_id=job.job_id,
+                attempt=ATTEMPT,
+                kind="command",
+                argv=job.command,
+                env=env,
                 spec=spec,
             )
         request = plan_request(job)
@@ -214,7 +218,9 @@ def _dispatched(job: JobView, plan: Plan, chosen: Placement) -> dict[str, object
         "model": job.model,
         "attempt": ATTEMPT,
         "plan": {
-            **plan_fact(row), **knowledge(chosen.run, chosen.work), "model": plan.query.model.name
+            **plan_fact(row),
+            **knowledge(chosen.run, chosen.work),
+            "model": plan.query.model.name,
         },
         "considered": len(plan.placements) + len(plan.refusals),
         "config": {

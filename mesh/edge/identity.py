@@ -13,9 +13,18 @@ from mesh.edge.disk import StoreError, explained, sync_folder, write_private
 from mesh.state.peer_id import parse_peer_id, peer_id
 
 __all__ = [
-    "KEY_FILE", "Fleet", "Identity", "fleet_of", "fleet_root", "join_fleet", "leave_fleet",
-    "load_or_create", "parse_peer_id", "peer_id", "reset",
-]  # fmt: skip
+    "KEY_FILE",
+    "Fleet",
+    "Identity",
+    "fleet_of",
+    "fleet_root",
+    "join_fleet",
+    "leave_fleet",
+    "load_or_create",
+    "parse_peer_id",
+    "peer_id",
+    "reset",
+]
 
 KEY_FILE: Final = "identity.key"
 FLEET_FILE: Final = "fleet.json"

@@ -13,8 +13,15 @@ from providers.probe import Machine, probe_machine
 from providers.probe.compute import measure_flops
 
 # What changes from one start to the next without the device having changed.
-READINGS = frozenset({"free_bytes", "ram_free_bytes", "ram_bandwidth_bytes_per_s",
-                      "bandwidth_bytes_per_s", "disk_free_bytes"})  # fmt: skip
+READINGS = frozenset(
+    {
+        "free_bytes",
+        "ram_free_bytes",
+        "ram_bandwidth_bytes_per_s",
+        "bandwidth_bytes_per_s",
+        "disk_free_bytes",
+    }
+)
 # llama.cpp's wheel from the package index computes on the CPU (Metal on a Mac); a card needs a
 # CUDA or ROCm build, found as an executable.
 CPU_ENGINES = ("llama.cpp",)
@@ -51,8 +58,9 @@ class LocalDevices:
         machine = probe_machine(disk=self._home)
         compute = measured_compute() if every else self._known_compute(state, machine)
         found = [(self.primary_id, self._cpu(machine) | compute)]
-        found += [(f"{self._prefix}-gpu{i}", self._gpu(machine, i))
-                  for i in range(len(machine.gpus))]  # fmt: skip
+        found += [
+            (f"{self._prefix}-gpu{i}", self._gpu(machine, i)) for i in range(len(machine.gpus))
+        ]
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
 
     def _known_compute(self, state: State, machine: Machine) -> dict[str, object]:

@@ -242,10 +242,16 @@ class _Run:
         tally = self.session.tally
         self._expected = max(self._expected, tally.behind) if tally.behind else 0
         return PeerSync(
-            peer=self.link.peer_key.hex(), outbound=self._outbound, since_ms=self._since_ms,
-            events_in=tally.events_in, events_out=tally.events_out, bytes_in=tally.bytes_in,
-            bytes_out=tally.bytes_out, behind=tally.behind, expected=self._expected,
-        )  # fmt: skip
+            peer=self.link.peer_key.hex(),
+            outbound=self._outbound,
+            since_ms=self._since_ms,
+            events_in=tally.events_in,
+            events_out=tally.events_out,
+            bytes_in=tally.bytes_in,
+            bytes_out=tally.bytes_out,
+            behind=tally.behind,
+            expected=self._expected,
+        )
 
 
 def _now() -> int:

@@ -74,7 +74,9 @@ def inspect(sig: bytes, body: bytes) -> Event | Reject:
 
 
 def admit(
-    sig: bytes, body: bytes, head_of: Callable[[str], chain.Head],
+    sig: bytes,
+    body: bytes,
+    head_of: Callable[[str], chain.Head],
     kept_at: Callable[[str, int], Mapping[str, hlc.Stamp]],
 ) -> Admission:
     """Judge an event against what we keep of its author.

@@ -23,5 +23,5 @@ def event_hash(body: bytes) -> str:
 
 def event_id(hash_hex: str) -> str:
     """The word "evt-" and the first 26 characters of the hash in lowercase base32."""
-    bits = int(hash_hex[: _ID_HEX], 16) >> _SPARE_BITS
+    bits = int(hash_hex[:_ID_HEX], 16) >> _SPARE_BITS
     return "evt-" + "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])

@@ -32,15 +32,28 @@ def parse_record(body: bytes, sig: bytes) -> Event | Fault:
         return Fault(f"field {min(missing)} is missing")
     match fields:
         case {
-            "author": str() as author, "device_id": str() as device_id,
-            "event_type": str() as event_type, "hlc": str() as clock,
-            "payload": dict() as payload, "prev": str() as prev,
-            "seq": int() as seq, "timestamp": str() as timestamp, "v": int() as v,
+            "author": str() as author,
+            "device_id": str() as device_id,
+            "event_type": str() as event_type,
+            "hlc": str() as clock,
+            "payload": dict() as payload,
+            "prev": str() as prev,
+            "seq": int() as seq,
+            "timestamp": str() as timestamp,
+            "v": int() as v,
         }:
             event = Event(
-                id=ids.event_id(ids.event_hash(body)), timestamp=timestamp, device_id=device_id,
-                event_type=event_type, payload=payload, author=author, seq=seq, prev=prev,
-                hlc=clock, sig=sig.hex(), v=v,
+                id=ids.event_id(ids.event_hash(body)),
+                timestamp=timestamp,
+                device_id=device_id,
+                event_type=event_type,
+                payload=payload,
+                author=author,
+                seq=seq,
+                prev=prev,
+                hlc=clock,
+                sig=sig.hex(),
+                v=v,
             )
             fault = _fault(event, fields)
             return event if fault is None else Fault(fault)

@@ -109,8 +109,14 @@ class Talk:
 
     def digest(self) -> bytes:
         """A hash no two different talks share."""
-        parts = (self.host_key, self.guest_key, self.host_nonce, self.guest_nonce, self.tls,
-                 self.name.encode())  # fmt: skip
+        parts = (
+            self.host_key,
+            self.guest_key,
+            self.host_nonce,
+            self.guest_nonce,
+            self.tls,
+            self.name.encode(),
+        )
         sized = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hashlib.blake2b(PROOF_DOMAIN + sized, digest_size=32).digest()
 

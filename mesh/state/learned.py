@@ -45,18 +45,29 @@ def learned_from(state: State) -> dict[str, list[Observation]]:
 def observation(seen: Observed) -> Observation | None:
     """One job as the speed model learns it; None where its facts cannot be read."""
     work = _read(Work, seen.work)
-    run = _read(Run, {**seen.run, "engine": seen.engine, "batch": seen.batch,
-                      "prompt": seen.prompt_tokens, "generated": seen.tokens,
-                      "depth": repr(seen.prompt_tokens + seen.tokens / 2)})  # fmt: skip
+    run = _read(
+        Run,
+        {
+            **seen.run,
+            "engine": seen.engine,
+            "batch": seen.batch,
+            "prompt": seen.prompt_tokens,
+            "generated": seen.tokens,
+            "depth": repr(seen.prompt_tokens + seen.tokens / 2),
+        },
+    )
     if work is None or run is None:
         return None
     run = replace(run, flags=flags_of(run.engine, seen.quant, run.bits))
     prompts = seen.prompt_tokens * seen.batch
     return Observation(
-        device=seen.device_id, key=key_of(seen.model_name, seen.quant), run=run, work=work,
+        device=seen.device_id,
+        key=key_of(seen.model_name, seen.quant),
+        run=run,
+        work=work,
         step_s=1000 * seen.batch / seen.decode_mtps,
         first_s=1000 * prompts / seen.prefill_mtps if seen.prefill_mtps and prompts else 0.0,
-    )  # fmt: skip
+    )
 
 
 def _read(kind: type[Any], facts: Payload) -> Any:

@@ -22,8 +22,11 @@ VIEWER, MEMBER, RUNNER, ADMIN = "viewer", "member", "runner", "admin"
 ROLES: Final = (VIEWER, MEMBER, RUNNER, ADMIN)  # each may do what those before it may
 
 ADDED, REMOVED, RENAMED, REACHABLE = (
-    "peer_added", "peer_removed", "peer_renamed", "peer_reachable"
-)  # fmt: skip
+    "peer_added",
+    "peer_removed",
+    "peer_renamed",
+    "peer_reachable",
+)
 TYPES: Final = frozenset((ADDED, REMOVED, RENAMED, REACHABLE))
 # The lowest role whose events of a kind count, by the word before the first underscore; anything
 # else is a fact about hardware, prices or rentals and needs a runner.

@@ -131,7 +131,9 @@ def _score(what: str, rows: list[tuple[tuple[int, int, int], int]]) -> Score:
     half = len(errors) // 2
     inside = sum(band[0] <= actual <= band[2] for band, actual in rows)
     return Score(
-        what=what, count=len(rows), median_percent=(errors[-half - 1] + errors[half]) / 2,
+        what=what,
+        count=len(rows),
+        median_percent=(errors[-half - 1] + errors[half]) / 2,
         p90_percent=errors[(9 * len(errors) + 9) // 10 - 1],  # the least that covers nine in ten
         inside_percent=100 * inside / len(rows),
-    )  # fmt: skip
+    )

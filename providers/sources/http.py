@@ -87,11 +87,14 @@ def _opener() -> urllib.request.OpenerDirector:
     """HTTP and HTTPS with redirects and the environment's proxies; no files, no FTP."""
     opener = urllib.request.OpenerDirector()
     for handler in (
-        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(), urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(),
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
-    ):  # fmt: skip
+    ):
         opener.add_handler(handler)
     return opener
 

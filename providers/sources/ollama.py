@@ -47,8 +47,10 @@ def _stored(store: Path, name: OllamaName) -> tuple[ModelSpec, Path] | None:
     manifest = parse_manifest(_object(text, "manifest"))
     blob = store / "blobs" / f"sha256-{manifest.model_digest}"
     if not blob.is_file():
-        raise ModelError(f"{name.short} is not all there: its weights are missing from {store}",
-                         f"ollama pull {name.short}")  # fmt: skip
+        raise ModelError(
+            f"{name.short} is not all there: its weights are missing from {store}",
+            f"ollama pull {name.short}",
+        )
     header = read_header(blob)
     return spec_from_gguf(header, name.short, f"ollama:{name.short}"), blob
 

@@ -40,9 +40,15 @@ def _file(keys: list[bytes], tensors: list[bytes]) -> bytes:
 
 def write_70b(path: Path) -> None:
     """Llama 3 70B as Q4_K: metadata, a tokenizer, 723 tensors, and holes for its weights."""
-    whole = (("block_count", 80), ("context_length", 8192), ("embedding_length", 8192),
-             ("feed_forward_length", 28672), ("attention.head_count", 64),
-             ("attention.head_count_kv", 8), ("vocab_size", TOKENS))  # fmt: skip
+    whole = (
+        ("block_count", 80),
+        ("context_length", 8192),
+        ("embedding_length", 8192),
+        ("feed_forward_length", 28672),
+        ("attention.head_count", 64),
+        ("attention.head_count_kv", 8),
+        ("vocab_size", TOKENS),
+    )
     keys = [_pair("general.architecture", 8, _text(b"llama"))]
     keys += [_pair(f"llama.{name}", 4, struct.pack("<I", value)) for name, value in whole]
     keys += [
@@ -58,8 +64,10 @@ def write_70b(path: Path) -> None:
     for tensor in spec.tensors:
         kind, block, size = TYPES["F32" if tensor.dims < 2 else "Q4_K"]
         shape = (tensor.columns,) if tensor.dims < 2 else (tensor.columns, tensor.rows)
-        tensors.append(_text(tensor.name.encode()) + struct.pack(
-            f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset))  # fmt: skip
+        tensors.append(
+            _text(tensor.name.encode())
+            + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+        )
         offset += -(-tensor.columns * tensor.rows // block * size // 32) * 32
     data = _file(keys, tensors)
     start = -(-len(data) // 32) * 32

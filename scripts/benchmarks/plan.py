@@ -50,8 +50,20 @@ def _card(name: str, model: str, dollars: float, count: int = 1, **changes: obje
     return replace(device, device_id=name, name=name, rate=rate, **changes)  # type: ignore[arg-type]
 
 
-CARDS = ("RTX 4090", "RTX 3090", "RTX 5090", "A100 80GB", "H100", "L40S", "RTX A6000", "A40",
-         "RTX 4080", "L4", "RTX 3060", "H200")  # fmt: skip
+CARDS = (
+    "RTX 4090",
+    "RTX 3090",
+    "RTX 5090",
+    "A100 80GB",
+    "H100",
+    "L40S",
+    "RTX A6000",
+    "A40",
+    "RTX 4080",
+    "L4",
+    "RTX 3060",
+    "H200",
+)
 
 
 def _market(owned: int, offers: int) -> list[object]:
@@ -61,11 +73,20 @@ def _market(owned: int, offers: int) -> list[object]:
     for i in range(owned):
         device = _card(f"own{i}", mix.choice(CARDS), 0.0, mix.choice((1, 1, 2, 4)))
         free = device.free_bytes - mix.randrange(4 * gib)  # type: ignore[attr-defined]
-        out.append(_card(f"own{i}", device.model, 0.0, device.count,  # type: ignore[attr-defined]
-                         free_bytes=free, ram_free_bytes=mix.randrange(8, 256) * gib,
-                         ram_bandwidth_bytes_per_s=60 * 10**9))  # fmt: skip
-    kinds = {(model, count): _card("x", model, 1.0, count)
-             for model in CARDS for count in (1, 2, 4, 8)}  # fmt: skip
+        out.append(
+            _card(
+                f"own{i}",
+                device.model,
+                0.0,
+                device.count,  # type: ignore[attr-defined]
+                free_bytes=free,
+                ram_free_bytes=mix.randrange(8, 256) * gib,
+                ram_bandwidth_bytes_per_s=60 * 10**9,
+            )
+        )
+    kinds = {
+        (model, count): _card("x", model, 1.0, count) for model in CARDS for count in (1, 2, 4, 8)
+    }
     from dataclasses import replace
 
     from mathcore.price import Rate
@@ -103,8 +124,9 @@ def _sweeps() -> list[Figure]:
     for name in ("llama-3.1-70b", "gemma3:27b"):
         spec = find_model(name)
         assert spec is not None
-        lengths = [Length(context=2048 + 8 * i, prompt_tokens=512, tokens=256)
-                   for i in range(15_625)]  # fmt: skip
+        lengths = [
+            Length(context=2048 + 8 * i, prompt_tokens=512, tokens=256) for i in range(15_625)
+        ]
         base = Query(model=spec, model_ref=name)
         device = _card("d", "RTX 3090", 0.0, 2)
 
@@ -151,8 +173,10 @@ def _headers() -> list[Figure]:
         path = Path(folder) / "70b.gguf"
         write_70b(path)
         out = [measure("header of a 70B GGUF", "ms", reader(path), 15, True)]
-        hostile = [measure(f"hostile header: {path.name}", "ms", reader(path), 5, True)
-                   for path in write_hostile(Path(folder))]  # fmt: skip
+        hostile = [
+            measure(f"hostile header: {path.name}", "ms", reader(path), 5, True)
+            for path in write_hostile(Path(folder))
+        ]
         worst = max(hostile, key=lambda figure: figure[2])
         return [*out, (f"hostile header, the worst of {len(hostile)}", *worst[1:])]
 

@@ -158,9 +158,11 @@ main.add_command(speed_command)
 main.add_command(speed_report_command)
 
 PLANNERS = {
-    "llmfit_formula": "llmfit", "whichllm_formula": "whichllm", "hfmem_code": "hf-mem",
+    "llmfit_formula": "llmfit",
+    "whichllm_formula": "whichllm",
+    "hfmem_code": "hf-mem",
     "hwledger_original": "hwLedger (ancestor)",
-}  # fmt: skip
+}
 
 
 def percent(value: object) -> str:

@@ -17,8 +17,9 @@ from scripts.lab.speed_rows import Case, Row, Unreadable, case_of, chip_of_case,
 
 QUANTITIES: tuple[str, ...] = ("decode_tps", "prefill_tps", "total_tps")
 COLUMNS: tuple[str, ...] = (
-    *(f"{name}_{part}" for name in QUANTITIES for part in ("p10", "p50", "p90")), "basis",
-)  # fmt: skip
+    *(f"{name}_{part}" for name in QUANTITIES for part in ("p10", "p50", "p90")),
+    "basis",
+)
 
 
 class Refused(Exception):
@@ -48,10 +49,13 @@ def observation_of(case: Case) -> Observation | None:
     if not case.decode and not case.prefill:
         return None
     return Observation(
-        device=_place(case), key=_key(case), run=run_of(case), work=case.work,
+        device=_place(case),
+        key=_key(case),
+        run=run_of(case),
+        work=case.work,
         step_s=1.0 / case.decode if case.decode else 0.0,
         first_s=case.prompt * case.batch / case.prefill if case.prefill and case.prompt else 0.0,
-    )  # fmt: skip
+    )
 
 
 def observations(rows: list[Row], configs: Path) -> dict[str, list[Observation]]:
@@ -75,8 +79,11 @@ def speed_of(case: Case, seen: dict[str, list[Observation]]) -> Speed:
 
 
 def _cells(name: str, band: Band) -> Row:
-    return {f"{name}_p10": f"{band.p10:.6g}", f"{name}_p50": f"{band.p50:.6g}",
-            f"{name}_p90": f"{band.p90:.6g}"}  # fmt: skip
+    return {
+        f"{name}_p10": f"{band.p10:.6g}",
+        f"{name}_p50": f"{band.p50:.6g}",
+        f"{name}_p90": f"{band.p90:.6g}",
+    }
 
 
 def predicted(index: int, row: Row, configs: Path, seen: dict[str, list[Observation]]) -> Row:
@@ -89,9 +96,11 @@ def predicted(index: int, row: Row, configs: Path, seen: dict[str, list[Observat
     except (ValueError, KeyError, ArithmeticError, TypeError, AttributeError) as error:
         return {"refused": f"cannot be read: {type(error).__name__}: {error}"}
     return {
-        **_cells("decode_tps", speed.decode_tps), **_cells("prefill_tps", speed.prefill_tps),
-        **_cells("total_tps", speed.total_tps), "basis": speed.basis,
-    }  # fmt: skip
+        **_cells("decode_tps", speed.decode_tps),
+        **_cells("prefill_tps", speed.prefill_tps),
+        **_cells("total_tps", speed.total_tps),
+        "basis": speed.basis,
+    }
 
 
 def predictions(rows: list[Row], configs: Path, observed: list[Row]) -> list[Row]:

@@ -69,10 +69,15 @@ def read_held(rows: list[Row], configs: Path, errors: Path) -> list[Held]:
         if broken(case, line["what"]):
             continue
         out.append(
-            Held(case=case, row=rows[index], what=line["what"],
-                 device_out=float(line["device_out"]), model_out=float(line["model_out"]),
-                 fold=fold_of(case.model))
-        )  # fmt: skip
+            Held(
+                case=case,
+                row=rows[index],
+                what=line["what"],
+                device_out=float(line["device_out"]),
+                model_out=float(line["model_out"]),
+                fold=fold_of(case.model),
+            )
+        )
     return out
 
 
@@ -90,8 +95,14 @@ def whichllm_tps(case: Case, row: Row) -> float:
     bits = bits_of(row.get("quant") or "", row.get("model") or "")
     share = 0.40 if bits > 12 else (0.45 if bits > 7 else 0.55)
     klass = chip_of_case(case)
-    vendor = {"apple": 0.82, "radeon": 0.78, "instinct": 0.78, "unified": 0.78, "igpu": 0.78,
-              "arc": 0.65}.get(klass.klass if klass else "", 1.0)  # fmt: skip
+    vendor = {
+        "apple": 0.82,
+        "radeon": 0.78,
+        "instinct": 0.78,
+        "unified": 0.78,
+        "igpu": 0.78,
+        "arc": 0.65,
+    }.get(klass.klass if klass else "", 1.0)
     rate = case.facts.bandwidth_bytes_per_s if case.facts is not None else 50e9
     return share * vendor * rate / case.work.weight_bytes(1.0)
 
@@ -189,9 +200,21 @@ def repeats(own: list[Held]) -> list[float]:
     groups: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for one in own:
         case = one.case
-        key = (case.source, one.device, case.devices, case.model, case.work, case.engine,
-               case.flags, case.batch, case.replicas, case.prompt, case.generated, case.depth)
-        groups[key].append(_measured(one))  # fmt: skip
+        key = (
+            case.source,
+            one.device,
+            case.devices,
+            case.model,
+            case.work,
+            case.engine,
+            case.flags,
+            case.batch,
+            case.replicas,
+            case.prompt,
+            case.generated,
+            case.depth,
+        )
+        groups[key].append(_measured(one))
     several = [sorted(values) for values in groups.values() if len(values) > 1]
     return [abs(values[len(values) // 2] / value - 1) for values in several for value in values]
 
@@ -267,9 +290,10 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
     held = read_held(read_rows(file), configs, errors)
     lines = [HEAD, ""]
     for title, what in (
-        ("Decode", "decode"), ("Prefill", "prefill"),
+        ("Decode", "decode"),
+        ("Prefill", "prefill"),
         ("Whole requests (prompt and generated tokens per second)", "total"),
-    ):  # fmt: skip
+    ):
         lines += [f"## {title}, clean sources", "", *class_table(held, what, True), ""]
     lines += ["## Decode, user-submitted", "", *class_table(held, "decode", False), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
@@ -277,9 +301,10 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]
     losses = ranking(held)
     lines += [
-        "## Choosing a device", "",
+        "## Choosing a device",
+        "",
         f"{len(losses)} questions measured on several devices: the one the planner would choose "
         f"is slower than the fastest by {middle(losses)} (median), {percent(losses)} (mean).",
         "",
-    ]  # fmt: skip
+    ]
     out.write_text("\n".join(lines))

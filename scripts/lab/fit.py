@@ -27,8 +27,20 @@ def gathered(facts: list[Fact]) -> list[Fact]:
     for fact in facts:
         case = fact.case
         depth = case.depth if case.depth > 512 else 0  # tg1 ... tg512 differ by nothing but noise
-        groups[(case.source, case.device, case.work, case.engine, case.flags, fact.what,
-                case.devices, case.batch, case.prompt, depth)].append(fact)  # fmt: skip
+        groups[
+            (
+                case.source,
+                case.device,
+                case.work,
+                case.engine,
+                case.flags,
+                fact.what,
+                case.devices,
+                case.batch,
+                case.prompt,
+                depth,
+            )
+        ].append(fact)
     out: list[Fact] = []
     for group in groups.values():
         group.sort(key=lambda fact: fact.seconds / max(1.0, fact.case.generated))
@@ -51,15 +63,25 @@ def usable(fact: Fact) -> bool:
 def weights_of(facts: list[Fact]) -> np.ndarray:
     """How much each row counts: repeated rows share one weight, a device a bounded sum."""
     alike = [
-        (f.case.source, f.case.device, f.case.model, f.case.work.total_bytes, f.case.engine,
-         tuple([flag for flag in f.case.flags if "@" not in flag]), f.what, f.case.devices)
+        (
+            f.case.source,
+            f.case.device,
+            f.case.model,
+            f.case.work.total_bytes,
+            f.case.engine,
+            tuple([flag for flag in f.case.flags if "@" not in flag]),
+            f.what,
+            f.case.devices,
+        )
         for f in facts
-    ]  # fmt: skip
+    ]
     same = Counter(alike)
-    rough = np.array([
-        (1.0 if f.case.clean else USER_WEIGHT) / same[key] ** 0.6
-        for f, key in zip(facts, alike, strict=True)
-    ])  # fmt: skip
+    rough = np.array(
+        [
+            (1.0 if f.case.clean else USER_WEIGHT) / same[key] ** 0.6
+            for f, key in zip(facts, alike, strict=True)
+        ]
+    )
     sums: defaultdict[tuple[str, str, str], float] = defaultdict(float)
     keys = [(f.case.source, f.case.device + f.case.engine, f.what) for f in facts]
     for key, weight in zip(keys, rough, strict=True):

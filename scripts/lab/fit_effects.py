@@ -12,49 +12,89 @@ from scripts.lab.fit_model import Fact
 
 # Where each constant starts, per group of engines: (natural units, how far it may go, in logs).
 START: dict[str, tuple[float, float]] = {
-    "eta local": (0.8, 0.3), "eta server": (0.8, 0.3),
-    "kappa local": (1.0, 0.5), "kappa server": (1.0, 0.5),
-    "busy local": (0.4, 0.3), "busy server": (0.5, 0.5),
-    "tau local": (60e-6, 1.0), "tau server": (60e-6, 1.0),
-    "sparse local": (30e-6, 1.0), "sparse server": (30e-6, 1.0),
-    "latent local": (30e-6, 1.0), "latent server": (30e-6, 1.0),
-    "hop local": (5e-6, 1.0), "hop server": (5e-6, 1.0),
-    "link local": (0.5, 0.3), "link server": (0.5, 0.5),
-    "each local": (5e-6, 1.0), "each server": (5e-6, 1.5),
-    "mixed local": (0.6, 0.5), "mixed server": (0.6, 0.7),
-    "mfu local": (0.4, 0.7), "mfu server": (0.4, 0.5),
-    "attend local": (0.15, 0.7), "attend server": (0.3, 0.5),
-    "pass local": (100e-6, 1.0), "pass server": (100e-6, 1.0),
-    "fill local": (16.0, 1.0), "fill server": (16.0, 1.0),
-    "scatter local": (16.0, 1.0), "scatter server": (16.0, 1.0),
-    "host local": (0.7, 0.3), "host server": (0.7, 0.3),
-}  # fmt: skip
+    "eta local": (0.8, 0.3),
+    "eta server": (0.8, 0.3),
+    "kappa local": (1.0, 0.5),
+    "kappa server": (1.0, 0.5),
+    "busy local": (0.4, 0.3),
+    "busy server": (0.5, 0.5),
+    "tau local": (60e-6, 1.0),
+    "tau server": (60e-6, 1.0),
+    "sparse local": (30e-6, 1.0),
+    "sparse server": (30e-6, 1.0),
+    "latent local": (30e-6, 1.0),
+    "latent server": (30e-6, 1.0),
+    "hop local": (5e-6, 1.0),
+    "hop server": (5e-6, 1.0),
+    "link local": (0.5, 0.3),
+    "link server": (0.5, 0.5),
+    "each local": (5e-6, 1.0),
+    "each server": (5e-6, 1.5),
+    "mixed local": (0.6, 0.5),
+    "mixed server": (0.6, 0.7),
+    "mfu local": (0.4, 0.7),
+    "mfu server": (0.4, 0.5),
+    "attend local": (0.15, 0.7),
+    "attend server": (0.3, 0.5),
+    "pass local": (100e-6, 1.0),
+    "pass server": (100e-6, 1.0),
+    "fill local": (16.0, 1.0),
+    "fill server": (16.0, 1.0),
+    "scatter local": (16.0, 1.0),
+    "scatter server": (16.0, 1.0),
+    "host local": (0.7, 0.3),
+    "host server": (0.7, 0.3),
+}
 # What each kind of effect may move, and by how much, in logarithms; the rest would fit noise.
 BY_VENDOR = ("mfu", "attend", "pass", "tau", "sparse")
 VENDOR_SD = 0.5
 BY_CLASS = (
-    "eta", "tau", "mfu", "pass", "fill", "scatter", "sparse", "attend", "busy", "kappa", "each",
-)  # fmt: skip
+    "eta",
+    "tau",
+    "mfu",
+    "pass",
+    "fill",
+    "scatter",
+    "sparse",
+    "attend",
+    "busy",
+    "kappa",
+    "each",
+)
 CLASS_SD: dict[str, float] = {"eta": 0.3, "tau": 0.7, "mfu": 0.6}
 BY_ARCH = ("eta", "tau", "mfu", "pass", "hop", "link")
 ARCH_SD: dict[str, float] = {"eta": 0.04, "tau": 0.15, "mfu": 0.3, "pass": 0.3}
 OTHER_SD = 0.4  # of a class or an architecture whose constant is not named
 ON_SD: dict[str, float] = {"eta": 0.06, "tau": 0.15, "mfu": 0.2}  # of one device
 BY_ENGINE = (
-    "eta", "tau", "sparse", "mfu", "pass", "each", "busy", "mixed", "hop", "link", "latent",
-)  # fmt: skip
+    "eta",
+    "tau",
+    "sparse",
+    "mfu",
+    "pass",
+    "each",
+    "busy",
+    "mixed",
+    "hop",
+    "link",
+    "latent",
+)
 ENGINE_SD, ENGINE_CLASS_SD = 0.4, 0.2
 BY_ENGINE_CLASS = ("eta", "tau", "mfu")
 BY_FLAG: dict[str, tuple[str, ...]] = {
-    "old": ("eta", "kappa", "tau", "mfu", "attend"), "plain": ("kappa", "attend"),
+    "old": ("eta", "kappa", "tau", "mfu", "attend"),
+    "plain": ("kappa", "attend"),
     "aged": ("eta", "tau", "sparse", "mfu", "attend", "pass", "fill", "scatter"),
-    "wide": ("eta", "mfu"), "emulated": ("eta", "mfu"),
+    "wide": ("eta", "mfu"),
+    "emulated": ("eta", "mfu"),
     "vulkan": ("eta", "tau", "kappa", "mfu", "attend", "pass", "fill", "scatter"),
     "many": ("eta", "mfu", "busy", "each", "pass", "kappa"),
-    "scripted": ("eta", "tau", "mfu", "pass"), "llamafile": ("eta", "tau", "mfu", "pass"),
+    "scripted": ("eta", "tau", "mfu", "pass"),
+    "llamafile": ("eta", "tau", "mfu", "pass"),
     "weak": ("tau", "pass"),
-    "w4a16": ("eta", "busy", "mixed", "sparse"), "replicas": ("tau", "each", "busy", "sparse"),
-}  # fmt: skip
+    "w4a16": ("eta", "busy", "mixed", "sparse"),
+    "replicas": ("tau", "each", "busy", "sparse"),
+}
 BY_FLAG_CLASS = ("old", "aged", "wide", "vulkan", "many")
 FLAG_SD = 0.7
 FLAG_SDS: dict[str, float] = {"aged": 0.35, "llamafile": 0.25, "weak": 0.4}

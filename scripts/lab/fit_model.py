@@ -18,8 +18,22 @@ from scripts.lab.speed_rows import Case, chip_of_case, run_of
 
 Array = NDArray[np.float64]
 
-FIELDS = ("weights", "cache", "compute", "fill", "scatter", "attention", "layers", "sparse",
-          "latent", "hops", "link", "sequences", "mixed", "host")  # fmt: skip
+FIELDS = (
+    "weights",
+    "cache",
+    "compute",
+    "fill",
+    "scatter",
+    "attention",
+    "layers",
+    "sparse",
+    "latent",
+    "hops",
+    "link",
+    "sequences",
+    "mixed",
+    "host",
+)
 # What grows per layer, hop and sequence; the rest grows with bytes and operations.
 FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}
@@ -53,8 +67,17 @@ def facts_of(cases: list[Case]) -> list[Fact]:
         step, prompt = decode_terms(chip, run, case.work), prefill_terms(chip, run, case.work)
         for what, seconds in measured(case).items():
             if seconds > 0:
-                out.append(Fact(case=case, chip=chip, run=run, what=what, seconds=seconds,
-                                step=step, prompt=prompt))  # fmt: skip
+                out.append(
+                    Fact(
+                        case=case,
+                        chip=chip,
+                        run=run,
+                        what=what,
+                        seconds=seconds,
+                        step=step,
+                        prompt=prompt,
+                    )
+                )
     return out
 
 
@@ -88,16 +111,19 @@ class Model:
                 for effect in effect_names(name, facts[i].chip, facts[i].run):
                     if effect in place:
                         self.uses[mark * count + k, place[effect]] += 1.0
-        self.touched = [np.flatnonzero(self.uses[m * count : (m + 1) * count].any(axis=0))
-                        for m in range(len(marks))]  # fmt: skip
+        self.touched = [
+            np.flatnonzero(self.uses[m * count : (m + 1) * count].any(axis=0))
+            for m in range(len(marks))
+        ]
         self.rows = [np.flatnonzero(self.signature == mark) for mark in range(len(marks))]
         self.observed = np.log(np.array([fact.seconds for fact in facts]))
         self.step, self.ask = self._terms(facts)
 
     @staticmethod
     def _terms(facts: list[Fact]) -> tuple[dict[str, Array], dict[str, Array]]:
-        steps = np.array([f.run.generated if f.what == "total" else float(f.what == "decode")
-                          for f in facts])  # fmt: skip
+        steps = np.array(
+            [f.run.generated if f.what == "total" else float(f.what == "decode") for f in facts]
+        )
         asks = np.array([float(f.what != "decode") for f in facts])
         return (
             {k: steps * np.array([getattr(f.step, k) for f in facts]) for k in FIELDS},
@@ -115,15 +141,20 @@ class Model:
             ("eta", both["weights"] / value["eta"]),
             ("kappa", both["cache"] * value["kappa"] / value["eta"]),
             ("busy", (s["compute"] + s["attention"]) / value["busy"]),
-            ("tau", s["layers"] * value["tau"]), ("latent", s["latent"] * value["latent"]),
-            ("sparse", s["sparse"] * value["sparse"]), ("hop", both["hops"] * value["hop"]),
-            ("link", both["link"] / value["link"]), ("each", s["sequences"] * value["each"]),
-            ("mixed", s["mixed"] / value["mixed"]), ("mfu", p["compute"] / value["mfu"]),
+            ("tau", s["layers"] * value["tau"]),
+            ("latent", s["latent"] * value["latent"]),
+            ("sparse", s["sparse"] * value["sparse"]),
+            ("hop", both["hops"] * value["hop"]),
+            ("link", both["link"] / value["link"]),
+            ("each", s["sequences"] * value["each"]),
+            ("mixed", s["mixed"] / value["mixed"]),
+            ("mfu", p["compute"] / value["mfu"]),
             ("fill", p["fill"] * value["fill"] / value["mfu"]),
             ("scatter", p["scatter"] * value["scatter"] / value["mfu"]),
             ("attend", p["attention"] / value["attend"]),
-            ("pass", p["layers"] * value["pass"]), ("host", both["host"] / value["host"]),
-        ]  # fmt: skip
+            ("pass", p["layers"] * value["pass"]),
+            ("host", both["host"] / value["host"]),
+        ]
 
     def _free(self, theta: Array) -> Array:
         """The constants of every signature as the effects alone would have them."""

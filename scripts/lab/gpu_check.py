@@ -23,10 +23,14 @@ NO_GPU = 3
 GIB = 2**30
 # (layers, hidden, feed-forward, K/V heads of 128) of released decoders.
 SHAPES: tuple[tuple[str, int, int, int, int], ...] = (
-    ("0.5b", 24, 1024, 4096, 4), ("1b", 16, 2048, 8192, 8), ("3b", 28, 3072, 8192, 8),
-    ("8b", 32, 4096, 14336, 8), ("14b", 40, 5120, 17408, 8), ("32b", 64, 5120, 25600, 8),
+    ("0.5b", 24, 1024, 4096, 4),
+    ("1b", 16, 2048, 8192, 8),
+    ("3b", 28, 3072, 8192, 8),
+    ("8b", 32, 4096, 14336, 8),
+    ("14b", 40, 5120, 17408, 8),
+    ("32b", 64, 5120, 25600, 8),
     ("70b", 80, 8192, 28672, 8),
-)  # fmt: skip
+)
 DEPTH = 2048  # tokens in the cache
 STEPS = 20
 REPEATS = 7  # the median of these is reported
@@ -58,12 +62,13 @@ def probe() -> tuple[str, dict[str, str], int]:
     asked: tuple[tuple[str, Callable[[], object]], ...] = (
         ("driver", nvml.nvmlSystemGetDriverVersion),
         ("count", nvml.nvmlDeviceGetCount),
-        ("total bytes", lambda: memory.total), ("free bytes", lambda: memory.free),
+        ("total bytes", lambda: memory.total),
+        ("free bytes", lambda: memory.free),
         ("power limit W", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) // 1000),
         ("memory clock MHz", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)),
         ("bus width bits", lambda: nvml.nvmlDeviceGetMemoryBusWidth(handle)),
         ("sm clock MHz", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)),
-    )  # fmt: skip
+    )
     out: dict[str, str] = {"name": name}
     for label, ask in asked:
         try:
@@ -130,9 +135,14 @@ def work_of_shape(layers: int, hidden: int, feed: int, heads: int) -> Work:
     kv = heads * 128
     numbers = layers * (2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * feed)
     return Work(
-        layers=layers, hidden=hidden, total_bytes=2 * numbers, dense_bytes=2 * numbers,
-        active=numbers, kv_width=2 * layers * kv, query_width=2 * layers * hidden,
-    )  # fmt: skip
+        layers=layers,
+        hidden=hidden,
+        total_bytes=2 * numbers,
+        dense_bytes=2 * numbers,
+        active=numbers,
+        kv_width=2 * layers * kv,
+        query_width=2 * layers * hidden,
+    )
 
 
 class Decoder:
@@ -143,14 +153,16 @@ class Decoder:
         kv, self.heads, self.kv_heads = heads * 128, hidden // 128, heads
         self.torch = torch
         self.blocks = [
-            (torch.randn(hidden + 2 * kv, hidden, **made) * 0.01,
-             torch.randn(hidden, hidden, **made) * 0.01,
-             torch.randn(2 * feed, hidden, **made) * 0.01,
-             torch.randn(hidden, feed, **made) * 0.01,
-             torch.randn(1, heads, DEPTH, 128, **made),
-             torch.randn(1, heads, DEPTH, 128, **made))
+            (
+                torch.randn(hidden + 2 * kv, hidden, **made) * 0.01,
+                torch.randn(hidden, hidden, **made) * 0.01,
+                torch.randn(2 * feed, hidden, **made) * 0.01,
+                torch.randn(hidden, feed, **made) * 0.01,
+                torch.randn(1, heads, DEPTH, 128, **made),
+                torch.randn(1, heads, DEPTH, 128, **made),
+            )
             for _ in range(layers)
-        ]  # fmt: skip
+        ]
         self.token = torch.randn(1, hidden, **made)
 
     def step(self) -> None:
@@ -194,11 +206,18 @@ def decode(torch: Any, chip: Chip, rates: Rates, free: int) -> list[tuple[str, .
         took = timed(torch, model.graph())
         said = step_s(decode_terms(chip, Run(engine="vllm", depth=DEPTH), work), rates)
         moved = work.weight_bytes() + work.cache_bytes(DEPTH)
-        rows.append((
-            name, f"{need / GIB:.2f}", f"{held / GIB:.2f}", f"{eager * 1e3:.3f}",
-            f"{took * 1e3:.3f}", f"{said * 1e3:.3f}", f"{(said / took - 1) * 100:+.0f} %",
-            f"{moved / took / chip.bandwidth:.3f}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                name,
+                f"{need / GIB:.2f}",
+                f"{held / GIB:.2f}",
+                f"{eager * 1e3:.3f}",
+                f"{took * 1e3:.3f}",
+                f"{said * 1e3:.3f}",
+                f"{(said / took - 1) * 100:+.0f} %",
+                f"{moved / took / chip.bandwidth:.3f}",
+            )
+        )
         del model
         torch.cuda.empty_cache()
     return rows
@@ -232,8 +251,9 @@ def chip_named(name: str, total: int, measured: float) -> tuple[Chip, GpuFacts |
     if facts is not None:
         return chip_of_facts(facts), facts
     klass = "hbm" if measured > 1.85e12 else "gddr"
-    return Chip(klass=klass, arch="", bandwidth=measured, flops=measured * 60,
-                memory_bytes=total), None  # fmt: skip
+    return Chip(
+        klass=klass, arch="", bandwidth=measured, flops=measured * 60, memory_bytes=total
+    ), None
 
 
 def main() -> None:
@@ -249,10 +269,20 @@ def main() -> None:
     read, copied = bandwidth(torch, free)
     chip, facts = chip_named(name, total, copied)
     print("\n## Rates\n")
-    rows = [("memory read", f"{read / 1e9:.0f} GB/s", f"{chip.bandwidth / 1e9:.0f} GB/s",
-             f"{read / chip.bandwidth:.3f}"),
-            ("memory copy", f"{copied / 1e9:.0f} GB/s", f"{chip.bandwidth / 1e9:.0f} GB/s",
-             f"{copied / chip.bandwidth:.3f}")]  # fmt: skip
+    rows = [
+        (
+            "memory read",
+            f"{read / 1e9:.0f} GB/s",
+            f"{chip.bandwidth / 1e9:.0f} GB/s",
+            f"{read / chip.bandwidth:.3f}",
+        ),
+        (
+            "memory copy",
+            f"{copied / 1e9:.0f} GB/s",
+            f"{chip.bandwidth / 1e9:.0f} GB/s",
+            f"{copied / chip.bandwidth:.3f}",
+        ),
+    ]
     for kind, rate in matmuls(torch):
         nominal = chip.fp8_flops if kind == "float8" else chip.flops
         known = nominal if kind != "float32" else (facts.shader_flops if facts else 0)
@@ -267,8 +297,10 @@ def main() -> None:
     heads = ("size", "GiB said", "GiB held", "eager ms", "graph ms", "said ms", "off", "bandwidth")
     table(heads, steps)
     eta, tau = fitted(steps, chip)
-    print(f"\nfitted to the graph steps: eta {eta:.3f}, tau {tau * 1e6:.1f} us per layer; "
-          f"prior: eta {rates.eta:.3f}, tau {rates.tau_s * 1e6:.1f} us")  # fmt: skip
+    print(
+        f"\nfitted to the graph steps: eta {eta:.3f}, tau {tau * 1e6:.1f} us per layer; "
+        f"prior: eta {rates.eta:.3f}, tau {rates.tau_s * 1e6:.1f} us"
+    )
 
 
 if __name__ == "__main__":

@@ -18,15 +18,41 @@ BILLION = 1e9
 # Bits per weight of formats no GGUF rule covers: payload plus scales, from each format's layout;
 # GGUF types: the mean over llama.cpp's quantised releases.
 _BITS: tuple[tuple[str, float], ...] = (
-    (r"bf16|fp16|f16|16-?bit", 16.0), (r"f32|fp32", 32.0), (r"mxfp8", 8.25), (r"nvfp4", 4.5),
-    (r"mxfp4", 4.25), (r"w8a16|w8a8|fp8|int8|8-?bit", 8.2), (r"fp4", 4.5),
-    (r"awq|gptq|int4|w4a16|autoround|4-?bit", 4.4), (r"mixed4", 4.75), (r"6-?bit", 6.5),
-    (r"5-?bit", 5.5), (r"3-?bit", 3.5), (r"2bit-ternary", 2.1), (r"2-?bit", 2.5),
-    (r"iq1", 2.0), (r"iq2_xxs", 2.38), (r"iq2", 2.7), (r"iq3_xxs", 3.25), (r"iq3", 3.6),
-    (r"iq4_nl", 4.68), (r"iq4", 4.46), (r"q2_k", 3.16), (r"q3_k_s", 3.64), (r"q3_k_l", 4.3),
-    (r"q3", 4.0), (r"q4_0", 4.63), (r"q4_k_s", 4.67), (r"q4_k_xl", 4.75), (r"mq4", 4.5),
-    (r"q4", 4.89), (r"q5_k_s", 5.57), (r"q5", 5.7), (r"q6", 6.56), (r"q8", 8.5),
-)  # fmt: skip
+    (r"bf16|fp16|f16|16-?bit", 16.0),
+    (r"f32|fp32", 32.0),
+    (r"mxfp8", 8.25),
+    (r"nvfp4", 4.5),
+    (r"mxfp4", 4.25),
+    (r"w8a16|w8a8|fp8|int8|8-?bit", 8.2),
+    (r"fp4", 4.5),
+    (r"awq|gptq|int4|w4a16|autoround|4-?bit", 4.4),
+    (r"mixed4", 4.75),
+    (r"6-?bit", 6.5),
+    (r"5-?bit", 5.5),
+    (r"3-?bit", 3.5),
+    (r"2bit-ternary", 2.1),
+    (r"2-?bit", 2.5),
+    (r"iq1", 2.0),
+    (r"iq2_xxs", 2.38),
+    (r"iq2", 2.7),
+    (r"iq3_xxs", 3.25),
+    (r"iq3", 3.6),
+    (r"iq4_nl", 4.68),
+    (r"iq4", 4.46),
+    (r"q2_k", 3.16),
+    (r"q3_k_s", 3.64),
+    (r"q3_k_l", 4.3),
+    (r"q3", 4.0),
+    (r"q4_0", 4.63),
+    (r"q4_k_s", 4.67),
+    (r"q4_k_xl", 4.75),
+    (r"mq4", 4.5),
+    (r"q4", 4.89),
+    (r"q5_k_s", 5.57),
+    (r"q5", 5.7),
+    (r"q6", 6.56),
+    (r"q8", 8.5),
+)
 _MLX = re.compile(r"mlx q(\d)(?: g(\d+))?")
 _SIZED = re.compile(
     r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?:[-_. ]?a(\d+(?:\.\d+)?)([bm]))?(?![a-z])", re.I
@@ -47,12 +73,20 @@ def bits_of(quant: str, name: str) -> float:
 
 # What formats are called outside llama.cpp, and the rules that weigh them.
 _RULES: tuple[tuple[str, str], ...] = (
-    (r"mlx q(\d) g32", "MLX-{0}bit-g32"), (r"mlx q(\d)", "MLX-{0}bit"), (r"mlx bf16", "MLX-16bit"),
-    (r"mxfp4 moe", "MXFP4_MOE"), (r"nvfp4|^fp4$", "NVFP4"), (r"mxfp8", "MXFP8"),
-    (r"mxfp4", "MXFP4_MOE"), (r"^fp8|fp8.?(block|dynamic|e4m3)?$", "FP8"), (r"awq", "AWQ"),
-    (r"gptq|gptq4", "GPTQ-INT4"), (r"^int4|w4a16|autoround", "W4A16"), (r"^int8|w8a", "INT8"),
+    (r"mlx q(\d) g32", "MLX-{0}bit-g32"),
+    (r"mlx q(\d)", "MLX-{0}bit"),
+    (r"mlx bf16", "MLX-16bit"),
+    (r"mxfp4 moe", "MXFP4_MOE"),
+    (r"nvfp4|^fp4$", "NVFP4"),
+    (r"mxfp8", "MXFP8"),
+    (r"mxfp4", "MXFP4_MOE"),
+    (r"^fp8|fp8.?(block|dynamic|e4m3)?$", "FP8"),
+    (r"awq", "AWQ"),
+    (r"gptq|gptq4", "GPTQ-INT4"),
+    (r"^int4|w4a16|autoround", "W4A16"),
+    (r"^int8|w8a", "INT8"),
     (r"^(16-?bit|fp16|bf16|f16)$", "F16"),
-)  # fmt: skip
+)
 
 
 def rule_quant(quant: str, name: str) -> str:
@@ -172,14 +206,24 @@ def rough_work(card: Card) -> Work:
     )
     routed = sparse * experts * one
     return Work(
-        layers=layers, hidden=hidden, total_bytes=2 * (always + routed + head),
-        dense_bytes=2 * always, active=always + sparse * used * one, expert_bytes=2 * routed,
-        experts=experts, experts_used=used, sparse_layers=sparse,
-        latent_layers=full if _number(card, "kv_lora_rank") else 0, kv_width=full * kv,
-        window_width=sliding * kv, window=_number(card, "sliding_window"),
-        state_bytes=8 * linear * inner * state_size, query_width=full * pairs,
-        window_query_width=sliding * pairs, basis="config",
-    )  # fmt: skip
+        layers=layers,
+        hidden=hidden,
+        total_bytes=2 * (always + routed + head),
+        dense_bytes=2 * always,
+        active=always + sparse * used * one,
+        expert_bytes=2 * routed,
+        experts=experts,
+        experts_used=used,
+        sparse_layers=sparse,
+        latent_layers=full if _number(card, "kv_lora_rank") else 0,
+        kv_width=full * kv,
+        window_width=sliding * kv,
+        window=_number(card, "sliding_window"),
+        state_bytes=8 * linear * inner * state_size,
+        query_width=full * pairs,
+        window_query_width=sliding * pairs,
+        basis="config",
+    )
 
 
 def _squeezed(text: str) -> str:
@@ -253,14 +297,24 @@ def _native_experts(work: Work, total: float) -> Work:
     routed = work.expert_bytes * 4.25 / 16.0
     rest = max(total - routed, 0.05 * total) / max(work.total_bytes - work.expert_bytes, 1)
     return Work(
-        layers=work.layers, hidden=work.hidden, total_bytes=int(total),
-        dense_bytes=int(work.dense_bytes * rest), active=work.active, expert_bytes=int(routed),
-        experts=work.experts, experts_used=work.experts_used,
-        sparse_layers=work.sparse_layers, latent_layers=work.latent_layers,
-        kv_width=work.kv_width, window_width=work.window_width, window=work.window,
-        state_bytes=work.state_bytes, query_width=work.query_width,
-        window_query_width=work.window_query_width, basis=work.basis,
-    )  # fmt: skip
+        layers=work.layers,
+        hidden=work.hidden,
+        total_bytes=int(total),
+        dense_bytes=int(work.dense_bytes * rest),
+        active=work.active,
+        expert_bytes=int(routed),
+        experts=work.experts,
+        experts_used=work.experts_used,
+        sparse_layers=work.sparse_layers,
+        latent_layers=work.latent_layers,
+        kv_width=work.kv_width,
+        window_width=work.window_width,
+        window=work.window,
+        state_bytes=work.state_bytes,
+        query_width=work.query_width,
+        window_query_width=work.window_query_width,
+        basis=work.basis,
+    )
 
 
 def _by_rule(spec: ModelSpec, rule: str) -> Work | None:

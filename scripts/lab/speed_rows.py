@@ -17,16 +17,30 @@ from scripts.lab.speed_served import Row, Served, number, served
 
 # Measured by people who publish their scripts; the rest is user-submitted, without what was run.
 CLEAN: tuple[str, ...] = (
-    "xiongjiedai", "aic_silicon", "lhl_strix_halo", "kyuz0_strix_halo", "mlx_lm", "localscore",
-    "geerling", "argonne_llm_inference_bench",
-)  # fmt: skip
+    "xiongjiedai",
+    "aic_silicon",
+    "lhl_strix_halo",
+    "kyuz0_strix_halo",
+    "mlx_lm",
+    "localscore",
+    "geerling",
+    "argonne_llm_inference_bench",
+)
 
 _ENGINES: tuple[tuple[str, str], ...] = (
-    ("trt", "trtllm"), ("tensorrt", "trtllm"), ("sglang", "sglang"), ("vllm", "vllm"),
+    ("trt", "trtllm"),
+    ("tensorrt", "trtllm"),
+    ("sglang", "sglang"),
+    ("vllm", "vllm"),
     ("tgi", "tgi"),
-    ("deepspeed", "deepspeed"), ("mii", "deepspeed"), ("mlx", "mlx"), ("ollama", "ollama"),
-    ("sambaflow", "sambaflow"), ("lmdeploy", "vllm"), ("exl", "llama.cpp"),
-)  # fmt: skip
+    ("deepspeed", "deepspeed"),
+    ("mii", "deepspeed"),
+    ("mlx", "mlx"),
+    ("ollama", "ollama"),
+    ("sambaflow", "sambaflow"),
+    ("lmdeploy", "vllm"),
+    ("exl", "llama.cpp"),
+)
 
 
 USER_SUBMITTED: tuple[str, ...] = ("llmfit", "club3090")
@@ -192,9 +206,13 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
     if re.match(r"KV ", quant):
         quant = ""
     work = resolve(
-        name, number(row, "params_b"), number(row, "active_params_b"), quant,
-        number(row, "model_gib"), configs,
-    )  # fmt: skip
+        name,
+        number(row, "params_b"),
+        number(row, "active_params_b"),
+        quant,
+        number(row, "model_gib"),
+        configs,
+    )
     if work is None:
         raise Unreadable(f"model {name!r}: no config, no known name, no size")
     hardware, device = row.get("hardware") or "", row.get("device") or ""
@@ -204,20 +222,33 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
     spec = (row.get("spec_decode") or "").strip().lower()
     notes = row.get("notes") or ""
     return Case(
-        index=index, source=row.get("source_id") or "",
+        index=index,
+        source=row.get("source_id") or "",
         clean=(row.get("source_id") or "") in CLEAN and spec in ("", "0"),
-        engine=engine, old=_old_build(row), backend=(row.get("backend") or "").lower(),
-        device=hardware or device, facts=device_of(hardware, device), on_cpu=_cpu_only(row),
+        engine=engine,
+        old=_old_build(row),
+        backend=(row.get("backend") or "").lower(),
+        device=hardware or device,
+        facts=device_of(hardware, device),
+        on_cpu=_cpu_only(row),
         devices=how.devices,
         split="layer" if engine in ("llama.cpp", "ollama") else "tensor",
-        model=name, work=work, bits=_bits(work), batch=1 if leaderboard else how.batch,
-        replicas=how.replicas, apart=how.apart, flags=_flags(row, engine, quant, name, how),
-        prompt=prompt, generated=generated, depth=_depth(row, prompt, generated),
+        model=name,
+        work=work,
+        bits=_bits(work),
+        batch=1 if leaderboard else how.batch,
+        replicas=how.replicas,
+        apart=how.apart,
+        flags=_flags(row, engine, quant, name, how),
+        prompt=prompt,
+        generated=generated,
+        depth=_depth(row, prompt, generated),
         speculative=spec not in ("", "0", "false", "none"),
         offloaded="cpu expert offload" in name.lower() or "-ncmoe" in notes,
-        decode=number(row, "decode_tps"), prefill=number(row, "prefill_tps"),
+        decode=number(row, "decode_tps"),
+        prefill=number(row, "prefill_tps"),
         total=number(row, "total_tps"),
-    )  # fmt: skip
+    )
 
 
 def _bits(work: Work) -> float:
@@ -264,8 +295,15 @@ def run_of(case: Case) -> Run:
     reported = ("reported",) if told else ()
     mixed = case.source == "aic_silicon" and case.batch > 1 and not case.apart
     return Run(
-        engine=case.engine, devices=case.devices, split=case.split, batch=case.batch,
-        prompt=case.prompt, generated=case.generated, depth=float(case.depth), bits=case.bits,
-        replicas=case.replicas, mixed=mixed,
+        engine=case.engine,
+        devices=case.devices,
+        split=case.split,
+        batch=case.batch,
+        prompt=case.prompt,
+        generated=case.generated,
+        depth=float(case.depth),
+        bits=case.bits,
+        replicas=case.replicas,
+        mixed=mixed,
         flags=case.flags + reported,
-    )  # fmt: skip
+    )

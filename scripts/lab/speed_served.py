@@ -52,6 +52,8 @@ def served(row: Row) -> Served:
     batch = int(many[1]) if many else max(1, int(number(row, "batch"))) * min(copies, devices)
     apart = devices > NODE and tensor == devices
     return Served(
-        devices=devices, replicas=devices if apart or copies > 1 else 1, batch=max(1, batch),
+        devices=devices,
+        replicas=devices if apart or copies > 1 else 1,
+        batch=max(1, batch),
         apart=apart,
-    )  # fmt: skip
+    )

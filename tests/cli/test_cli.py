@@ -14,12 +14,21 @@ ROOT = Path(__file__).parents[2]
 def fleet(home: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """One command in a process of its own, with FLEET_HOME at `home`."""
     settings = {
-        "PATH": os.environ["PATH"], "HOME": str(home), "FLEET_HOME": str(home),
-        "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT), **env,
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "FLEET_HOME": str(home),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(ROOT),
+        **env,
     }
     return subprocess.run(
         [sys.executable, "-m", "mesh", *args],
-        env=settings, cwd=home, capture_output=True, text=True, timeout=60, check=False,
+        env=settings,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

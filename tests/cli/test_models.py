@@ -29,8 +29,9 @@ def test_every_known_model_has_a_line_with_its_sizes() -> None:
 
 def test_a_search_narrows_the_list() -> None:
     assert [line.split()[0] for line in said("llama-3.2").splitlines()[1:]] == [
-        "llama-3.2-1b", "llama-3.2-3b",
-    ]  # fmt: skip
+        "llama-3.2-1b",
+        "llama-3.2-3b",
+    ]
     assert "no model here holds" in said("no", "such", "model")
 
 
@@ -73,8 +74,14 @@ def test_show_of_an_unknown_model_is_one_error() -> None:
 
 
 def test_numbers_are_written_as_model_cards_write_them() -> None:
-    written = {134_515_008: "135M", 999_885_952: "1.00B", 8_030_261_248: "8.03B",
-               70_553_706_496: "70.6B", 1_026_408_232_448: "1.03T", 7: "7"}  # fmt: skip
+    written = {
+        134_515_008: "135M",
+        999_885_952: "1.00B",
+        8_030_261_248: "8.03B",
+        70_553_706_496: "70.6B",
+        1_026_408_232_448: "1.03T",
+        7: "7",
+    }
     assert {number: count(number) for number in written} == written
     assert [tokens(n) for n in (131_072, 2048, 512, 1000, 0)] == ["128k", "2k", "512", "1000", ""]
 

@@ -12,23 +12,36 @@ ROOT = Path(__file__).parents[2]
 
 def fleet(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
     settings = {
-        "PATH": os.environ["PATH"], "HOME": str(home), "FLEET_HOME": str(home),
-        "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    return subprocess.run([sys.executable, "-m", "mesh", *args], env=settings, cwd=home,
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "FLEET_HOME": str(home),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "mesh", *args],
+        env=settings,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
-@pytest.mark.parametrize(("args", "code", "says"), [
-    (("invite",), 105, "fleet up --detach"),
-    (("invite", "--ttl", "soon"), 2, "not a duration"),
-    (("invite", "--role", "god"), 2, "god"),
-    (("join", "AAAA-BBBB"), 2, "not an invite code"),
-    (("join", "127.0.0.1:1"), 105, "does not answer"),
-    (("peers", "accept", "x"), 105, "fleet up --detach"),
-    (("sync",), 105, "fleet up --detach"),
-    (("identity", "reset", "-y"), 2, "no identity"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("invite",), 105, "fleet up --detach"),
+        (("invite", "--ttl", "soon"), 2, "not a duration"),
+        (("invite", "--role", "god"), 2, "god"),
+        (("join", "AAAA-BBBB"), 2, "not an invite code"),
+        (("join", "127.0.0.1:1"), 105, "does not answer"),
+        (("peers", "accept", "x"), 105, "fleet up --detach"),
+        (("sync",), 105, "fleet up --detach"),
+        (("identity", "reset", "-y"), 2, "no identity"),
+    ],
+)
 def test_what_cannot_be_done_is_one_line_with_a_way_on(
     tmp_path: Path, args: tuple[str, ...], code: int, says: str
 ) -> None:
@@ -54,10 +67,15 @@ def test_a_new_key_reads_the_old_keys_ledger(tmp_path: Path) -> None:
     assert fleet(tmp_path, "verify").returncode == 0
 
 
-@pytest.mark.parametrize(("toml", "says"), [
-    ("peers = 3", "peers must be a list"), ('discovery = ["dns"]', "unknown source 'dns'"),
-    ("listen = 7", "listen must be a text"), ('peers = ["nas:x"]', "'x' is no port"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("peers = 3", "peers must be a list"),
+        ('discovery = ["dns"]', "unknown source 'dns'"),
+        ("listen = 7", "listen must be a text"),
+        ('peers = ["nas:x"]', "'x' is no port"),
+    ],
+)
 def test_a_wrong_setting_is_named(tmp_path: Path, toml: str, says: str) -> None:
     fleet(tmp_path, "note", "hi")
     (tmp_path / "fleet.toml").write_text(toml)

@@ -90,12 +90,15 @@ def test_every_limit_of_the_api_is_an_option_of_plan_and_run() -> None:
 @pytest.mark.parametrize(
     ("args", "code"),
     [
-        (("--max-latency", "1ms"), "TooSlow"), (("--ttft", "1ms"), "TooSlow"),
-        (("--min-tps", "100000"), "TooSlow"), (("--deadline", "1ms"), "TooSlow"),
-        (("--max-price", "0.001"), "PriceAboveCap"), (("--max-cost", "0"), "CostAboveCap"),
+        (("--max-latency", "1ms"), "TooSlow"),
+        (("--ttft", "1ms"), "TooSlow"),
+        (("--min-tps", "100000"), "TooSlow"),
+        (("--deadline", "1ms"), "TooSlow"),
+        (("--max-price", "0.001"), "PriceAboveCap"),
+        (("--max-cost", "0"), "CostAboveCap"),
         (("--min-quality", "0.999", "--quant", "Q4_K_M"), "LowQuality"),
     ],
-)  # fmt: skip
+)
 def test_a_limit_nothing_keeps_to_refuses_by_its_code(
     listed: Path, args: tuple[str, ...], code: str
 ) -> None:
@@ -155,8 +158,12 @@ def test_what_is_unusual_about_a_layout_is_said() -> None:
 
 def test_numbers_are_short_and_keep_what_matters() -> None:
     assert [money(n) for n in (0, 253_400, 4_000_000, 280_000_000, 1_600_000_000_000)] == [
-        "$0", "$0.00025", "$0.0040", "$0.28", "$1600.00",
-    ]  # fmt: skip
+        "$0",
+        "$0.00025",
+        "$0.0040",
+        "$0.28",
+        "$1600.00",
+    ]
     shown = [brief_ms(n) for n in (250, 2_500, 12_900, 200_000, 7_500_000)]
     assert shown == ["250ms", "2.5s", "12s", "3m20s", "2h05m"]
     assert aligned([["A", "N"], ["bb", "10"]], [False, True]) == ["A    N", "bb  10"]

@@ -28,17 +28,24 @@ SMALL, EXPERTS = model("llama-3.2-1b"), model("qwen3-30b-a3b")
 
 def accepted(spec: ModelSpec, here: object, quant: str, batch: int, context: int) -> bool:
     query = Query(
-        model=spec, model_ref="m", quant=quant, batch=batch, context=context,
-        prompt_tokens=min(8, context - 1), tokens=1,
-    )  # fmt: skip
+        model=spec,
+        model_ref="m",
+        quant=quant,
+        batch=batch,
+        context=context,
+        prompt_tokens=min(8, context - 1),
+        tokens=1,
+    )
     return bool(plan(query, [here]).placements)  # type: ignore[list-item]
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    free=st.integers(2 * GIB, 12 * GIB), count=st.integers(1, 3), batch=st.integers(1, 6),
+    free=st.integers(2 * GIB, 12 * GIB),
+    count=st.integers(1, 3),
+    batch=st.integers(1, 6),
     context=st.integers(2, 8192),
-)  # fmt: skip
+)
 def test_the_most_is_planned_and_one_more_is_not(
     free: int, count: int, batch: int, context: int
 ) -> None:
@@ -61,8 +68,9 @@ def test_what_stays_in_ram_is_what_the_planner_leaves_there() -> None:
     assert 0 < found.cpu_experts < 48
     assert 0 < found.gpu_layers < found.layers == 49
     assert (layout.cpu_experts, layout.gpu_layers) in (
-        (found.cpu_experts, -1), (0, found.gpu_layers),
-    )  # fmt: skip
+        (found.cpu_experts, -1),
+        (0, found.gpu_layers),
+    )
 
 
 @given(st.integers(0, 500), st.integers(1, 300))
@@ -94,10 +102,12 @@ def test_the_table_and_the_document_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--quant", "Q9"), 2, "quant"), (("--kv-type", "f7"), 2, "kv_type"),
-        (("--device", "none"), 102, "none"), (("--quant", "F16"), 104, ""),
+        (("--quant", "Q9"), 2, "quant"),
+        (("--kv-type", "f7"), 2, "kv_type"),
+        (("--device", "none"), 102, "none"),
+        (("--quant", "F16"), 104, ""),
     ],
-)  # fmt: skip
+)
 def test_wrong_or_impossible_questions_have_their_codes(
     tmp_path: Path, args: tuple[str, ...], code: int, says: str
 ) -> None:

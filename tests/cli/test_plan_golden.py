@@ -34,17 +34,27 @@ def card(name: str, dollars: float = 0.0, **changes: object) -> DeviceSpec:
 LOCAL = card("local", ram_free_bytes=64 * GIB, ram_bandwidth_bytes_per_s=60 * 10**9)
 VAST, RUNPOD = card("vast", 0.28), card("runpod", 0.45)
 REMOTE = device(
-    "remote", parse_bytes("79GiB"), model="A100 80GB", count=8, memory_bytes=80 * GIB,
-    engines=("vllm",), bandwidth_bytes_per_s=2039 * 10**9, flops=312 * 10**12,
+    "remote",
+    parse_bytes("79GiB"),
+    model="A100 80GB",
+    count=8,
+    memory_bytes=80 * GIB,
+    engines=("vllm",),
+    bandwidth_bytes_per_s=2039 * 10**9,
+    flops=312 * 10**12,
     rate=Rate(hourly_nusd=8 * 119 * NUSD // 100),
-)  # fmt: skip
+)
 FLEET = [VAST, REMOTE, RUNPOD, LOCAL]
 
 
 def ask(devices: list[DeviceSpec] = FLEET, **changes: object) -> Plan:
     fields: dict[str, object] = {
-        "model": MODEL, "model_ref": "llama-2-70b", "batch": 4, "context": 4096, **changes,
-    }  # fmt: skip
+        "model": MODEL,
+        "model_ref": "llama-2-70b",
+        "batch": 4,
+        "context": 4096,
+        **changes,
+    }
     return plan(Query(**fields), devices)  # type: ignore[arg-type]
 
 

@@ -52,11 +52,15 @@ def test_hardware_in_the_question_is_planned_for_instead_of_the_fleet_s() -> Non
 @pytest.mark.parametrize(
     ("fleet", "says"),
     [
-        ([RIG, {"name": "b", "gpu": "Q"}], "device 2 ('b')"), ([{**RIG, "count": 0}], "count"),
-        ([{"gpu": "RTX 4090"}], "name"), ([1], "fleet"), ([RIG] * (MAX_FLEET + 1), "4096"),
-        ([RIG, RIG], "twice"), ([{"name": "\x1b[31m", "gpu": "RTX 4090"}], "name"),
+        ([RIG, {"name": "b", "gpu": "Q"}], "device 2 ('b')"),
+        ([{**RIG, "count": 0}], "count"),
+        ([{"gpu": "RTX 4090"}], "name"),
+        ([1], "fleet"),
+        ([RIG] * (MAX_FLEET + 1), "4096"),
+        ([RIG, RIG], "twice"),
+        ([{"name": "\x1b[31m", "gpu": "RTX 4090"}], "name"),
     ],
-)  # fmt: skip
+)
 def test_wrong_hardware_in_a_question_names_its_entry(fleet: list[object], says: str) -> None:
     with pytest.raises(RequestError) as error:
         plan_query(State(), {"model": "llama-3-8b", "fleet": fleet})

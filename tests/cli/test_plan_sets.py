@@ -44,8 +44,10 @@ def test_two_what_ifs_are_two_hosts() -> None:
 def test_cards_of_a_kind_are_counted_in_a_host_of_several_kinds() -> None:
     found = list(what_ifs(["2x RTX 4090 + RTX 3090", "RTX 3090"]).values())
     assert [(one.name, one.count) for one in found] == [
-        ("2x RTX 4090", 2), ("RTX 3090", 1), ("RTX 3090 #2", 1),
-    ]  # fmt: skip
+        ("2x RTX 4090", 2),
+        ("RTX 3090", 1),
+        ("RTX 3090 #2", 1),
+    ]
     assert found[0].host == found[1].host != ""
     assert found[2].host == ""
 

@@ -32,11 +32,15 @@ def ask(*args: str, width: int = 80) -> Result:
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [
-        ("1,2,4..64", [1, 2, 4, 8, 16, 32, 64]), ("2k..128k", [2048 << n for n in range(7)]),
-        ("1..4/1", [1, 2, 3, 4]), ("1k..4k/1536", [1024, 2560, 4096]), ("3..20", [3, 6, 12, 20]),
-        ("8, 8,2", [2, 8]), ("1M", [1 << 20]),
+        ("1,2,4..64", [1, 2, 4, 8, 16, 32, 64]),
+        ("2k..128k", [2048 << n for n in range(7)]),
+        ("1..4/1", [1, 2, 3, 4]),
+        ("1k..4k/1536", [1024, 2560, 4096]),
+        ("3..20", [3, 6, 12, 20]),
+        ("8, 8,2", [2, 8]),
+        ("1M", [1 << 20]),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_read_as_people_write_them(text: str, numbers: list[int]) -> None:
     assert parse_numbers(text, "--context") == numbers
 
@@ -63,16 +67,49 @@ def test_any_text_is_numbers_or_an_error(text: str) -> None:
 
 
 def test_rows_say_what_a_plan_of_the_same_question_says() -> None:
-    done = ask("llama-3-70b", "-b", "1,4", "-c", "2k,8k", *CARD, "--what-if", "RTX 3090 x2",
-               "--quant", "Q3_K_M", "--quant", "Q4_K_M", "-o", "json")  # fmt: skip
+    done = ask(
+        "llama-3-70b",
+        "-b",
+        "1,4",
+        "-c",
+        "2k,8k",
+        *CARD,
+        "--what-if",
+        "RTX 3090 x2",
+        "--quant",
+        "Q3_K_M",
+        "--quant",
+        "Q4_K_M",
+        "-o",
+        "json",
+    )
     rows = json.loads(done.stdout)
     assert len(rows) == 16
     for row in rows:
         assert tuple(row) == FIELDS
-        plan = json.loads(CliRunner().invoke(fleet, [
-            "plan", "llama-3-70b", "-b", str(row["batch"]), "-c", str(row["context"]), "--quant",
-            row["quant"], "--engine", "llama.cpp", "--what-if", row["device"], "-o", "json",
-        ]).stdout)  # fmt: skip
+        plan = json.loads(
+            CliRunner()
+            .invoke(
+                fleet,
+                [
+                    "plan",
+                    "llama-3-70b",
+                    "-b",
+                    str(row["batch"]),
+                    "-c",
+                    str(row["context"]),
+                    "--quant",
+                    row["quant"],
+                    "--engine",
+                    "llama.cpp",
+                    "--what-if",
+                    row["device"],
+                    "-o",
+                    "json",
+                ],
+            )
+            .stdout
+        )
         if row["verdict"] == "NoFit(mem)":
             assert plan["refusals"][0]["missing_bytes"] == row["missing_bytes"] > 0
             continue

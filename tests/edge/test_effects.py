@@ -18,21 +18,43 @@ GIB = 1 << 30
 
 def card(name: str, gib: int) -> dict[str, object]:
     return {
-        "name": name, "kind": "gpu", "model": "RTX 3090", "count": 1, "location": "local",
-        "memory_bytes": gib * GIB, "free_bytes": gib * GIB, "engines": ["llama.cpp"],
-        "bandwidth_bytes_per_s": 936 * 10**9, "bandwidth_basis": "catalogue",
-        "described_by": "probe", "free_basis": "measured", "provider": "local",
-    }  # fmt: skip
+        "name": name,
+        "kind": "gpu",
+        "model": "RTX 3090",
+        "count": 1,
+        "location": "local",
+        "memory_bytes": gib * GIB,
+        "free_bytes": gib * GIB,
+        "engines": ["llama.cpp"],
+        "bandwidth_bytes_per_s": 936 * 10**9,
+        "bandwidth_basis": "catalogue",
+        "described_by": "probe",
+        "free_basis": "measured",
+        "provider": "local",
+    }
 
 
 def fleet(*sizes: int, busy: str = "") -> State:
-    story = [event("device_registered", i, device=f"gpu{i}", **card(f"gpu{i}", gib))
-             for i, gib in enumerate(sizes)]  # fmt: skip
+    story = [
+        event("device_registered", i, device=f"gpu{i}", **card(f"gpu{i}", gib))
+        for i, gib in enumerate(sizes)
+    ]
     if busy:
-        story += [event("job_submitted", 20, job_id="other", kind="command", command=["x"]),
-                  event("job_dispatched", 21, device=busy, job_id="other")]  # fmt: skip
-    story.append(event("job_submitted", 30, job_id="j", kind="model", model="llama-2-13b",
-                       quant="Q8_0", context=4096))  # fmt: skip
+        story += [
+            event("job_submitted", 20, job_id="other", kind="command", command=["x"]),
+            event("job_dispatched", 21, device=busy, job_id="other"),
+        ]
+    story.append(
+        event(
+            "job_submitted",
+            30,
+            job_id="j",
+            kind="model",
+            model="llama-2-13b",
+            quant="Q8_0",
+            context=4096,
+        )
+    )
     return fold(story)
 
 
@@ -77,9 +99,14 @@ def test_a_plan_counts_memory_that_is_promised_and_not_taken() -> None:
     story = [
         event("device_registered", 0, device="gpu0", **card("gpu0", 24)),
         event("job_submitted", 1, job_id="a", model="m"),
-        event("job_dispatched", 2, device="gpu0", job_id="a",
-              plan={"cards": 1, "footprint": {"total_bytes": 12 * GIB}}),
-    ]  # fmt: skip
+        event(
+            "job_dispatched",
+            2,
+            device="gpu0",
+            job_id="a",
+            plan={"cards": 1, "footprint": {"total_bytes": 12 * GIB}},
+        ),
+    ]
     asked = parse_plan({"model": "llama-2-13b", "quant": "Q8_0"})
     before, after = make_plan(fold(story[:1]), asked), make_plan(fold(story), asked)
     assert before.placements

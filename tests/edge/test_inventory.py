@@ -14,8 +14,12 @@ def local(home: Path) -> LocalDevices:
 
 def after(found: list[tuple[str, dict[str, object]]]) -> State:
     """The state once these registrations are in the ledger."""
-    return fold([event("device_registered", i, device=device, **facts)
-                 for i, (device, facts) in enumerate(found)])  # fmt: skip
+    return fold(
+        [
+            event("device_registered", i, device=device, **facts)
+            for i, (device, facts) in enumerate(found)
+        ]
+    )
 
 
 def test_compute_is_estimated_until_somebody_asks_to_measure_it(tmp_path: Path) -> None:

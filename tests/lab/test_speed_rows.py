@@ -15,15 +15,43 @@ from scripts.lab.speed_models import bits_of, named_size, rule_quant
 from scripts.lab.speed_rows import case_of, engine_of
 from scripts.lab.speed_served import served
 
-FIELDS = ("source_id", "engine", "engine_version", "backend", "device", "hardware", "n_devices",
-          "model", "params_b", "active_params_b", "quant", "model_gib", "test", "prompt_tokens",
-          "gen_tokens", "depth", "batch", "flash_attn", "prefill_tps", "decode_tps", "total_tps",
-          "spec_decode", "notes")  # fmt: skip
+FIELDS = (
+    "source_id",
+    "engine",
+    "engine_version",
+    "backend",
+    "device",
+    "hardware",
+    "n_devices",
+    "model",
+    "params_b",
+    "active_params_b",
+    "quant",
+    "model_gib",
+    "test",
+    "prompt_tokens",
+    "gen_tokens",
+    "depth",
+    "batch",
+    "flash_attn",
+    "prefill_tps",
+    "decode_tps",
+    "total_tps",
+    "spec_decode",
+    "notes",
+)
 GOOD = {
-    "engine": "llama.cpp", "hardware": "NVIDIA GeForce RTX 4090", "n_devices": "1",
-    "model": "llama 8B", "params_b": "8.03", "quant": "Q4_K - Medium", "model_gib": "4.58",
-    "test": "tg128", "gen_tokens": "128", "batch": "1",
-}  # fmt: skip
+    "engine": "llama.cpp",
+    "hardware": "NVIDIA GeForce RTX 4090",
+    "n_devices": "1",
+    "model": "llama 8B",
+    "params_b": "8.03",
+    "quant": "Q4_K - Medium",
+    "model_gib": "4.58",
+    "test": "tg128",
+    "gen_tokens": "128",
+    "batch": "1",
+}
 NOWHERE = Path("/nonexistent-configs")
 
 
@@ -32,11 +60,13 @@ NOWHERE = Path("/nonexistent-configs")
     st.dictionaries(
         st.sampled_from(FIELDS),
         st.one_of(
-            st.text(max_size=20), st.integers(-5, 10**19).map(str), st.floats().map(str),
+            st.text(max_size=20),
+            st.integers(-5, 10**19).map(str),
+            st.floats().map(str),
             st.sampled_from(["RTX 4090", "Apple M1", "llama 8B", "vllm", "Q4_K_M", "1e999"]),
         ),
     )
-)  # fmt: skip
+)
 def test_no_row_stops_the_table(row: dict[str, str]) -> None:
     answer = predicted(0, {**GOOD, **row}, NOWHERE, {})
     assert answer.get("refused") or set(answer) == set(COLUMNS)
@@ -80,10 +110,14 @@ def test_the_command_writes_every_row_in_order_with_its_columns(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("empty.csv", b"", "no column model"), ("other.csv", b"a,b\n1,2\n", "no column model"),
-     ("where.csv", b"model,quant\nx,y\n", "no column hardware or device"),
-     ("torn.csv.gz", b"\x1f\x8b\x08torn", "is not gzip"), ("text.csv.gz", b"model", "is not gzip")],
-)  # fmt: skip
+    [
+        ("empty.csv", b"", "no column model"),
+        ("other.csv", b"a,b\n1,2\n", "no column model"),
+        ("where.csv", b"model,quant\nx,y\n", "no column hardware or device"),
+        ("torn.csv.gz", b"\x1f\x8b\x08torn", "is not gzip"),
+        ("text.csv.gz", b"model", "is not gzip"),
+    ],
+)
 def test_a_file_that_is_no_table_of_speeds_gets_one_clear_line(
     tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
@@ -107,7 +141,7 @@ def test_a_file_that_is_no_table_of_speeds_gets_one_clear_line(
         ("72", "dp_attn=1 moe_tp=72 moe_ep=1", "agg_c448_tp72_ep1_1", (72, 72, 448, True)),
         ("8", "dp_attn=1 moe_tp=8 moe_ep=1", "agg_c16_tp8_ep1_1", (8, 1, 16, False)),
     ],
-)  # fmt: skip
+)
 def test_a_served_row_says_how_many_devices_really_ran_it(
     stated: str, notes: str, source: str, meant: tuple[int, int, int, bool]
 ) -> None:

@@ -6,13 +6,18 @@ from hypothesis import strategies as st
 
 from mesh.ledger import codec
 
-LEAVES = st.none() | st.booleans() | st.integers(-codec.MAX_INT, codec.MAX_INT) | st.text(
-    st.characters(codec="utf-8"), max_size=20
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-codec.MAX_INT, codec.MAX_INT)
+    | st.text(st.characters(codec="utf-8"), max_size=20)
 )
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 OBJECTS = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), VALUES, max_size=5)
@@ -56,9 +61,23 @@ def test_nesting_has_a_limit() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"null", b"[]", b"{", b'{"a": 1}', b'{"b":1,"a":2}', b'{"a":1,"a":2}', b'{"a":1.0}',
-        b'{"a":1e2}', b'{"a":9007199254740992}', b'{"a":99999999999999999999999}', b'{"a":NaN}',
-        b'{"a":"\xff"}', b'{"a":"\\u0041"}', b'{"a":1}\n', b"[" * 60_000, b" " * 70_000,
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b'{"a": 1}',
+        b'{"b":1,"a":2}',
+        b'{"a":1,"a":2}',
+        b'{"a":1.0}',
+        b'{"a":1e2}',
+        b'{"a":9007199254740992}',
+        b'{"a":99999999999999999999999}',
+        b'{"a":NaN}',
+        b'{"a":"\xff"}',
+        b'{"a":"\\u0041"}',
+        b'{"a":1}\n',
+        b"[" * 60_000,
+        b" " * 70_000,
         b'{"a":' + b"[" * 50_000,
     ],
 )

@@ -22,9 +22,15 @@ def body_of(seed: bytes, at: int, after: str, **changes: object) -> bytes:
     """Canonical bytes of a sound note at seq `at`, some of its fields changed."""
     ms = START_MS + at
     fields: dict[str, object] = {
-        "author": signing.author_of(seed), "device_id": "", "event_type": "note_added",
-        "hlc": hlc.render(hlc.Stamp(ms, 0)), "payload": {"text": f"note {at}"}, "prev": after,
-        "seq": at, "timestamp": hlc.timestamp(ms), "v": 1,
+        "author": signing.author_of(seed),
+        "device_id": "",
+        "event_type": "note_added",
+        "hlc": hlc.render(hlc.Stamp(ms, 0)),
+        "payload": {"text": f"note {at}"},
+        "prev": after,
+        "seq": at,
+        "timestamp": hlc.timestamp(ms),
+        "v": 1,
     }
     return codec.encode(fields | changes)
 
@@ -48,9 +54,7 @@ def at(length: int) -> Gate:
     hashes = [ids.event_hash(body) for _, body in CHAIN[:length]]
     head = chain.GENESIS
     if hashes:
-        head = chain.Head(
-            seq=length, hash=hashes[-1], stamp=hlc.Stamp(START_MS + length, 0)
-        )
+        head = chain.Head(seq=length, hash=hashes[-1], stamp=hlc.Stamp(START_MS + length, 0))
 
     def kept_at(_: str, seq: int) -> dict[str, hlc.Stamp]:
         return {hashes[seq - 1]: hlc.Stamp(START_MS + seq, 0)} if 1 <= seq <= length else {}
@@ -134,7 +138,10 @@ def test_a_chain_may_fork_at_its_first_event() -> None:
 
 def test_a_branch_whose_clock_does_not_rise_is_rejected() -> None:
     body = body_of(
-        ANA, 2, ids.event_hash(CHAIN[0][1]), hlc=hlc.render(hlc.Stamp(START_MS + 1, 0)),
+        ANA,
+        2,
+        ids.event_hash(CHAIN[0][1]),
+        hlc=hlc.render(hlc.Stamp(START_MS + 1, 0)),
         timestamp=hlc.timestamp(START_MS + 1),
     )
     outcome = at(3)(signing.seal(ANA, body), body)
@@ -159,11 +166,17 @@ def test_a_newer_version_may_carry_more_fields_and_ours_may_not() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"seq": 0}, "seq 0"), ({"seq": "1"}, "wrong type"), ({"v": True}, "integers"),
-        ({"prev": "x" * 64}, "prev is not"), ({"author": "AB" * 32}, "author is not"),
-        ({"hlc": "1-1"}, "clock stamp"), ({"timestamp": "2026-01-01"}, "different instants"),
-        ({"event_type": ""}, "event_type has 0"), ({"payload": []}, "wrong type"),
-        ({"prev": "ab" * 32}, "prev of zeros"), ({"device_id": "d" * 129}, "129 characters"),
+        ({"seq": 0}, "seq 0"),
+        ({"seq": "1"}, "wrong type"),
+        ({"v": True}, "integers"),
+        ({"prev": "x" * 64}, "prev is not"),
+        ({"author": "AB" * 32}, "author is not"),
+        ({"hlc": "1-1"}, "clock stamp"),
+        ({"timestamp": "2026-01-01"}, "different instants"),
+        ({"event_type": ""}, "event_type has 0"),
+        ({"payload": []}, "wrong type"),
+        ({"prev": "ab" * 32}, "prev of zeros"),
+        ({"device_id": "d" * 129}, "129 characters"),
     ],
 )
 def test_a_field_that_makes_no_sense_is_named(changes: dict[str, object], says: str) -> None:
@@ -175,7 +188,10 @@ def test_a_field_that_makes_no_sense_is_named(changes: dict[str, object], says: 
 
 def test_a_clock_that_goes_back_along_a_chain_is_rejected() -> None:
     body = body_of(
-        ANA, 2, ids.event_hash(CHAIN[0][1]), hlc=hlc.render(hlc.Stamp(START_MS, 0)),
+        ANA,
+        2,
+        ids.event_hash(CHAIN[0][1]),
+        hlc=hlc.render(hlc.Stamp(START_MS, 0)),
         timestamp=hlc.timestamp(START_MS),
     )
     outcome = at(1)(signing.seal(ANA, body), body)
@@ -201,8 +217,9 @@ def test_garbage_is_rejected_with_a_reason(sig: bytes, body: bytes) -> None:
 
 def test_events_sort_by_clock_then_author_then_seq() -> None:
     made = [
-        parse_record(body_of(seed, 1, NO_PREV, hlc=hlc.render(stamp),
-                             timestamp=hlc.timestamp(stamp.ms)), b"")
+        parse_record(
+            body_of(seed, 1, NO_PREV, hlc=hlc.render(stamp), timestamp=hlc.timestamp(stamp.ms)), b""
+        )
         for seed, stamp in ((ANA, hlc.Stamp(2, 0)), (BEN, hlc.Stamp(1, 10)), (ANA, hlc.Stamp(1, 9)))
     ]
     events = [event for event in made if isinstance(event, Event)]

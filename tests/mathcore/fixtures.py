@@ -10,14 +10,27 @@ from mathcore.api import GIB, NUSD, DeviceSpec, Rate
 
 def device(device_id: str = "gpu0", free: int = 24 * GIB, **changes: object) -> DeviceSpec:
     fields: dict[str, object] = {
-        "device_id": device_id, "name": device_id, "kind": "gpu", "model": "RTX 4090",
-        "count": 1, "memory_bytes": free, "free_bytes": free, "free_basis": "measured",
-        "bandwidth_bytes_per_s": 1008 * 10**9, "bandwidth_basis": "catalogue",
-        "flops": 165 * 10**12, "watts": 450, "engines": ("llama.cpp",), "location": "local",
-        "provider": "local", "ram_free_bytes": 0, "ram_bandwidth_bytes_per_s": 0,
-        "rate": Rate(price_nusd=1600 * NUSD, lifetime_months=60, watts=450,
-                     tariff_nusd_per_kwh=NUSD // 5),
-    }  # fmt: skip
+        "device_id": device_id,
+        "name": device_id,
+        "kind": "gpu",
+        "model": "RTX 4090",
+        "count": 1,
+        "memory_bytes": free,
+        "free_bytes": free,
+        "free_basis": "measured",
+        "bandwidth_bytes_per_s": 1008 * 10**9,
+        "bandwidth_basis": "catalogue",
+        "flops": 165 * 10**12,
+        "watts": 450,
+        "engines": ("llama.cpp",),
+        "location": "local",
+        "provider": "local",
+        "ram_free_bytes": 0,
+        "ram_bandwidth_bytes_per_s": 0,
+        "rate": Rate(
+            price_nusd=1600 * NUSD, lifetime_months=60, watts=450, tariff_nusd_per_kwh=NUSD // 5
+        ),
+    }
     fields.update(changes)
     return DeviceSpec(**fields)  # type: ignore[arg-type]
 

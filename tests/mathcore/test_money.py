@@ -31,8 +31,12 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 def test_durations_and_dollars() -> None:
     assert [parse_duration_ms(t) for t in ("250ms", "30s", "5m", "2h", "1d")] == [
-        250, 30_000, 300_000, 7_200_000, 86_400_000,
-    ]  # fmt: skip
+        250,
+        30_000,
+        300_000,
+        7_200_000,
+        86_400_000,
+    ]
     assert parse_nusd("1600") == 1600 * NUSD
     assert parse_nusd("$0.28") == 280_000_000
     assert show_bytes(10_737_418_240) == "10.0 GiB"

@@ -44,16 +44,26 @@ class Machine:
         self.home, self.name = home, name
         self.starting: subprocess.Popen[str] | None = None
         self.env = os.environ | {
-            "FLEET_HOME": str(home), "FLEET_NAME": name, "FLEET_LISTEN": "127.0.0.1",
-            "FLEET_DISCOVERY": "", "FLEET_MESH_PORT": "0", "FLEET_PAIRING_PORT": "0",
-            "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
+            "FLEET_HOME": str(home),
+            "FLEET_NAME": name,
+            "FLEET_LISTEN": "127.0.0.1",
+            "FLEET_DISCOVERY": "",
+            "FLEET_MESH_PORT": "0",
+            "FLEET_PAIRING_PORT": "0",
+            "NO_COLOR": "1",
+            "PYTHONSAFEPATH": "1",
+            "PYTHONPATH": str(ROOT),
+        }
 
     def run(self, *words: object) -> SimpleNamespace:
         done = subprocess.run(
             [sys.executable, "-m", "mesh", *map(str, words)],
-            env=self.env, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def ok(self, *words: object) -> str:
@@ -64,9 +74,12 @@ class Machine:
     def start(self) -> None:
         """Begin to start the daemon; `up` waits for it."""
         self.starting = subprocess.Popen(
-            [sys.executable, "-m", "mesh", "up", "--detach"], env=self.env,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "mesh", "up", "--detach"],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def up(self) -> "Machine":
         """Start the daemon, or wait for one that is starting, until it is ready."""

@@ -21,8 +21,12 @@ def test_what_one_peer_writes_every_peer_shows(three: Three) -> None:
     for one in three:
         wait_until(one.has("from ana", "from ben", "from cid"), f"all notes at {one.name}")
     for one in three:
-        wait_until(lambda one=one: all(row["sync"]["behind"] == 0 for row in
-                   one.get("/v1/sync/status")["peers"]), f"{one.name} says in sync")  # fmt: skip
+        wait_until(
+            lambda one=one: all(
+                row["sync"]["behind"] == 0 for row in one.get("/v1/sync/status")["peers"]
+            ),
+            f"{one.name} says in sync",
+        )
     assert "in sync" in ana.ok("sync")
     rows = json.loads(cid.ok("devices", "-o", "json"))
     assert {row["peer"] for row in rows} == {"ana", "ben", "cid"}
@@ -40,16 +44,20 @@ def test_peers_that_were_apart_agree_again_and_a_reader_needs_no_daemon(three: T
     cid.ok("note", "written with the daemon down")
     cid.up()
     for one in three:
-        wait_until(one.has("while cid was away", "written with the daemon down"),
-                   f"both notes at {one.name}")  # fmt: skip
+        wait_until(
+            one.has("while cid was away", "written with the daemon down"),
+            f"both notes at {one.name}",
+        )
 
 
 def test_a_removal_reaches_everyone_and_a_new_invite_brings_back(machines: Maker) -> None:
     ana, ben, cid = fleet_of_three(machines)
     ana.ok("peers", "remove", "cid", "-y")
     wait_until(ben.sees("cid", "removed"), "the removal at ben")
-    wait_until(lambda: all(row["state"] != "online" for name, row in cid.peers().items()
-                           if name != "cid"), "cid cut off from both")  # fmt: skip
+    wait_until(
+        lambda: all(row["state"] != "online" for name, row in cid.peers().items() if name != "cid"),
+        "cid cut off from both",
+    )
     cid.note("in exile")
     ana.note("after")
     wait_until(ben.has("after"), "the note at ben")
@@ -151,9 +159,13 @@ def test_a_fleet_too_large_for_a_full_mesh_still_hangs_together(machines: Maker)
         one.note(f"from {one.name}")
     for one in every:
         wait_until(one.has(*(f"from p{n}" for n in range(12))), f"all notes at {one.name}")
-    wait_until(lambda: sum(
-        sum(r["state"] == "online" for r in one.peers().values()) - 1 for one in every
-    ) < 12 * 9, "links nobody needs to end")  # fmt: skip
+    wait_until(
+        lambda: (
+            sum(sum(r["state"] == "online" for r in one.peers().values()) - 1 for one in every)
+            < 12 * 9
+        ),
+        "links nobody needs to end",
+    )
 
 
 @pytest.mark.slow
@@ -174,8 +186,10 @@ def test_a_copied_disk_is_named_everywhere_and_a_new_key_ends_it(machines: Maker
     wait_until(ana.has("another history"), "ben's history at ana")
     copy.up()
     for one in (ana, copy):
-        wait_until(lambda one=one: json.loads(one.ok("status", "-o", "json"))["forks"],
-                   f"the fork at {one.name}")  # fmt: skip
+        wait_until(
+            lambda one=one: json.loads(one.ok("status", "-o", "json"))["forks"],
+            f"the fork at {one.name}",
+        )
     assert "FORK" in ana.ok("status")
     assert "FORKED" in ana.ok("doctor")
     with pytest.raises(RequestError, match="two different histories"):

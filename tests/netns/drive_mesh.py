@@ -35,9 +35,11 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def show(name: str, values: list[float], unit: str = "ms") -> None:
-    print(f"  {name}: p50 {statistics.median(values):.0f} {unit}, p95 "
-          f"{quantile(values, 0.95):.0f} {unit}, worst {max(values):.0f} {unit}, n {len(values)}",
-          flush=True)  # fmt: skip
+    print(
+        f"  {name}: p50 {statistics.median(values):.0f} {unit}, p95 "
+        f"{quantile(values, 0.95):.0f} {unit}, worst {max(values):.0f} {unit}, n {len(values)}",
+        flush=True,
+    )
 
 
 class Watcher(threading.Thread):
@@ -121,8 +123,10 @@ def split() -> None:
         for host in half:
             sh("ip", "-n", made.bridge, "link", "set", host.port, "master", "br1")
         with inside(made) as apis:
-            threads = [threading.Thread(target=write, args=(apis[i], SPLIT_EVENTS // 2))
-                       for i in (0, 1, PEERS // 2, PEERS // 2 + 1)]  # fmt: skip
+            threads = [
+                threading.Thread(target=write, args=(apis[i], SPLIT_EVENTS // 2))
+                for i in (0, 1, PEERS // 2, PEERS // 2 + 1)
+            ]
             for one in threads:
                 one.start()
             for one in threads:
@@ -135,8 +139,11 @@ def split() -> None:
             wait(lambda: len({counted(host.home) for host in made.hosts}) == 1, "equal ledgers")
             took = time.monotonic() - begun
         total = counted(made.hosts[0].home)[0]
-        print(f"split, {PEERS} hosts: {min(alone)} events on a side while apart, {total} in all; "
-              f"equal {took:.1f} s after healing", flush=True)  # fmt: skip
+        print(
+            f"split, {PEERS} hosts: {min(alone)} events on a side while apart, {total} in all; "
+            f"equal {took:.1f} s after healing",
+            flush=True,
+        )
 
 
 def write(api: Inside, count: int) -> None:
@@ -157,10 +164,13 @@ def idle() -> None:
         cpu = [100 * (b - a) / IDLE_S for a, b in zip(before[0], after[0], strict=True)]
         wire = [(b - a) / IDLE_S for a, b in zip(before[1], after[1], strict=True)]
         memory = [one.memory_info().rss / 1e6 for one in processes]
-        print(f"idle, {PEERS - 1} neighbours, {IDLE_S} s: CPU {statistics.median(cpu):.2f} % of a "
-              f"core (worst {max(cpu):.2f}), RSS {statistics.median(memory):.0f} MB (worst "
-              f"{max(memory):.0f}), {statistics.median(wire):.0f} B/s on the wire, both ways "
-              f"(worst {max(wire):.0f})", flush=True)  # fmt: skip
+        print(
+            f"idle, {PEERS - 1} neighbours, {IDLE_S} s: CPU {statistics.median(cpu):.2f} % of a "
+            f"core (worst {max(cpu):.2f}), RSS {statistics.median(memory):.0f} MB (worst "
+            f"{max(memory):.0f}), {statistics.median(wire):.0f} B/s on the wire, both ways "
+            f"(worst {max(wire):.0f})",
+            flush=True,
+        )
 
 
 def spent(process: psutil.Process) -> float:
@@ -190,8 +200,12 @@ def discovery() -> None:
                 wait(lambda: (two.home / "daemon.json").exists(), "the new daemon")
                 ready = time.monotonic()
                 known = {s["peer_id"] for s in api.ask("GET", "/v1/doctor")["strangers"]}
-                wait(lambda known=known: {s["peer_id"] for s in
-                     api.ask("GET", "/v1/doctor")["strangers"]} - known, name)  # fmt: skip
+                wait(
+                    lambda known=known: (
+                        {s["peer_id"] for s in api.ask("GET", "/v1/doctor")["strangers"]} - known
+                    ),
+                    name,
+                )
                 seen = time.monotonic()
                 from_start.append(1000 * (seen - started))
                 from_ready.append(1000 * (seen - ready))
@@ -209,8 +223,11 @@ def Lab_of(made: Lab, host: Host) -> Any:
 
 def main(names: list[str]) -> None:
     chosen: dict[str, Callable[[], None]] = {
-        "visibility": visibility, "split": split, "idle": idle, "discovery": discovery,
-    }  # fmt: skip
+        "visibility": visibility,
+        "split": split,
+        "idle": idle,
+        "discovery": discovery,
+    }
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}", flush=True)
     for name in names:

@@ -44,17 +44,23 @@ class Host:
         self.namespace, self.port = f"{lab.prefix}h{number}", f"{lab.prefix}p{number}"
         self.bridge, self.home = lab.bridge, home
         self.env = os.environ | {
-            "FLEET_HOME": str(home), "FLEET_NAME": self.name, "FLEET_DISCOVERY": "mdns",
-            "FLEET_LISTEN": "", "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
+            "FLEET_HOME": str(home),
+            "FLEET_NAME": self.name,
+            "FLEET_DISCOVERY": "mdns",
+            "FLEET_LISTEN": "",
+            "NO_COLOR": "1",
+            "PYTHONSAFEPATH": "1",
+            "PYTHONPATH": str(ROOT),
+        }
 
     def inside(self, *words: str) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *words]
 
     def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         command = self.inside(sys.executable, "-m", "mesh", *map(str, words))
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120,
-                              check=False)  # fmt: skip
+        return subprocess.run(
+            command, env=self.env, capture_output=True, text=True, timeout=120, check=False
+        )
 
     def ok(self, *words: object) -> str:
         done = self.run(*words)
@@ -66,8 +72,9 @@ class Host:
 
     def start(self) -> "subprocess.Popen[str]":
         command = self.inside(sys.executable, "-m", "mesh", "up", "--detach")
-        return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        return subprocess.Popen(
+            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def up(self) -> None:
         self.ok("up", "--detach")
@@ -119,8 +126,23 @@ class Host:
         with suppress(NoNamespaces):
             sh("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root")
         if kbit_per_s:
-            sh("tc", "-n", self.namespace, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate",
-               f"{kbit_per_s}kbit", "burst", "16kb", "latency", "400ms")  # fmt: skip
+            sh(
+                "tc",
+                "-n",
+                self.namespace,
+                "qdisc",
+                "add",
+                "dev",
+                "eth0",
+                "root",
+                "tbf",
+                "rate",
+                f"{kbit_per_s}kbit",
+                "burst",
+                "16kb",
+                "latency",
+                "400ms",
+            )
 
 
 def ended(pid: int) -> bool:
@@ -148,8 +170,19 @@ class Lab:
     def _add(self, host: Host) -> None:
         inside = ("ip", "-n", host.namespace)
         sh("ip", "netns", "add", host.namespace)
-        sh(*inside, "link", "add", "eth0", "type", "veth", "peer", "name", host.port, "netns",
-           self.bridge)  # fmt: skip
+        sh(
+            *inside,
+            "link",
+            "add",
+            "eth0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            host.port,
+            "netns",
+            self.bridge,
+        )
         sh("ip", "-n", self.bridge, "link", "set", host.port, "master", "br0", "up")
         sh(*inside, "addr", "add", f"{host.address}/24", "dev", "eth0")
         sh(*inside, "link", "set", "eth0", "up", "multicast", "on")
@@ -184,5 +217,7 @@ def pair(hosts: list[Host]) -> None:
     for host in hosts[1:]:
         host.ok("join", code, "--name", host.name)
     for host in hosts:
-        wait_until(lambda host=host: list(host.states().values()).count("online") == len(hosts),
-                   f"{host.name} linked with everyone")  # fmt: skip
+        wait_until(
+            lambda host=host: list(host.states().values()).count("online") == len(hosts),
+            f"{host.name} linked with everyone",
+        )

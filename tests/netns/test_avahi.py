@@ -47,8 +47,13 @@ pytestmark = [
 
 
 def test_avahi_browse_prints_every_peer_and_its_id(fleet: Lab) -> None:
-    done = subprocess.run(fleet.hosts[2].inside("bash", "-c", BROWSE), capture_output=True,
-                          text=True, timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        fleet.hosts[2].inside("bash", "-c", BROWSE),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("=")]
     for host in fleet.hosts:
         (line,) = [one for one in lines if host.ok("id").strip() in one]
@@ -60,8 +65,11 @@ def test_what_avahi_announces_is_seen(fleet: Lab) -> None:
     ghost = peer_id("ab" * 32)
     process = subprocess.Popen(
         fleet.hosts[2].inside("bash", "-c", PUBLISH, "avahi", ghost),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         wait_until(lambda: "ghost" in fleet.hosts[0].ok("doctor"), "the ghost in doctor")
         assert "10.77.0.3:7999" in fleet.hosts[0].ok("doctor")

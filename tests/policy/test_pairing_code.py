@@ -22,9 +22,14 @@ CODES = st.builds(
 )
 KEYS = st.binary(min_size=32, max_size=32)
 TALKS = st.builds(
-    Talk, host_key=KEYS, guest_key=KEYS, host_nonce=KEYS, guest_nonce=KEYS,
-    tls=st.binary(min_size=64, max_size=64), name=st.from_regex(r"\A[a-z0-9-]{1,40}\Z"),
-)  # fmt: skip
+    Talk,
+    host_key=KEYS,
+    guest_key=KEYS,
+    host_nonce=KEYS,
+    guest_nonce=KEYS,
+    tls=st.binary(min_size=64, max_size=64),
+    name=st.from_regex(r"\A[a-z0-9-]{1,40}\Z"),
+)
 
 
 @given(CODES)

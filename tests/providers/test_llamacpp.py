@@ -50,9 +50,14 @@ def test_any_text_is_read_without_complaint(log: str) -> None:
 
 def test_the_context_of_a_launch_is_per_sequence_and_given_in_total() -> None:
     launch = llamacpp.launch(
-        job_id="j", attempt=1, python="python3", model_path="m.gguf",
-        tokens=8, context=2048, batch=4,
-    )  # fmt: skip
+        job_id="j",
+        attempt=1,
+        python="python3",
+        model_path="m.gguf",
+        tokens=8,
+        context=2048,
+        batch=4,
+    )
     assert launch.spec["context_total"] == 8192
     assert launch.spec["parallel"] == 4
     assert launch.argv == ("python3", "-m", "providers.engine_child.llamacpp")

@@ -32,9 +32,17 @@ def run_tiny(
     model: Path, batch: int = 2, prompt: str = "hello", prompt_tokens: int = 0, kv_type: str = "f16"
 ) -> Launch:
     return llamacpp.launch(
-        job_id="job-1", attempt=1, python=sys.executable, model_path=str(model), tokens=16,
-        context=1024, batch=batch, prompt=prompt, prompt_tokens=prompt_tokens, kv_type=kv_type,
-    )  # fmt: skip
+        job_id="job-1",
+        attempt=1,
+        python=sys.executable,
+        model_path=str(model),
+        tokens=16,
+        context=1024,
+        batch=batch,
+        prompt=prompt,
+        prompt_tokens=prompt_tokens,
+        kv_type=kv_type,
+    )
 
 
 def pid_in(path: Path) -> int:

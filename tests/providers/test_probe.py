@@ -69,10 +69,18 @@ def test_two_boards_are_read_from_the_driver(driver: Path, tmp_path: Path) -> No
     found = answer["found"]
     assert isinstance(found, list)
     assert found[0] == {
-        "index": 0, "vendor": "nvidia", "name": "NVIDIA GeForce RTX 4090", "uuid": "GPU-1",
-        "memory_bytes": 24 * GIB, "used_bytes": 3 * GIB, "free_bytes": 21 * GIB, "unified": False,
-        "watts_limit": 450, "utilisation_percent": 7, "compute_capability": "8.9",
-    }  # fmt: skip
+        "index": 0,
+        "vendor": "nvidia",
+        "name": "NVIDIA GeForce RTX 4090",
+        "uuid": "GPU-1",
+        "memory_bytes": 24 * GIB,
+        "used_bytes": 3 * GIB,
+        "free_bytes": 21 * GIB,
+        "unified": False,
+        "watts_limit": 450,
+        "utilisation_percent": 7,
+        "compute_capability": "8.9",
+    }
     assert [gpu["name"] for gpu in found] == ["NVIDIA GeForce RTX 4090", "NVIDIA L4"]
 
 
@@ -117,10 +125,14 @@ def test_an_amd_card_is_read_from_the_kernels_files(tmp_path: Path) -> None:
     (board / "hwmon/hwmon3").mkdir(parents=True)
     (tmp_path / "card1-DP-1").mkdir()
     for name, text in {
-        "vendor": "0x1002", "device": "0x744c", "product_name": "Radeon RX 7900 XTX",
-        "mem_info_vram_total": str(24 * GIB), "mem_info_vram_used": str(GIB),
-        "gpu_busy_percent": "12", "hwmon/hwmon3/power1_cap": "327000000",
-    }.items():  # fmt: skip
+        "vendor": "0x1002",
+        "device": "0x744c",
+        "product_name": "Radeon RX 7900 XTX",
+        "mem_info_vram_total": str(24 * GIB),
+        "mem_info_vram_used": str(GIB),
+        "gpu_busy_percent": "12",
+        "hwmon/hwmon3/power1_cap": "327000000",
+    }.items():
         (board / name).write_text(text + "\n")
     (gpu,) = probe_amd(tmp_path).found
     assert gpu.name == "Radeon RX 7900 XTX"

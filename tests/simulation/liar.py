@@ -65,8 +65,13 @@ class LyingSession(Session):
                 events += self.node.ledger.page(OTHER.author, 0, 5, 10_000).envelopes
             case 5 if author == self.node.who.author:
                 events.append(self._fork(pull.after))
-        return Batch(pull.author, pull.after, max(found.last, pull.after + len(events)),
-                     found.more, messages.pack(events))  # fmt: skip
+        return Batch(
+            pull.author,
+            pull.after,
+            max(found.last, pull.after + len(events)),
+            found.more,
+            messages.pack(events),
+        )
 
     def _fork(self, after: int) -> tuple[bytes, bytes]:
         """Another event at a seq that it signed already, one for each who asks."""
@@ -155,11 +160,19 @@ def signed(
     seed: bytes, author: str, seq: int, prev: str, ms: int, text: str
 ) -> tuple[bytes, bytes]:
     """An event with these fields, signed by `seed`."""
-    body = codec.encode({
-        "author": author, "device_id": "", "event_type": "note_added",
-        "hlc": hlc.render(hlc.Stamp(ms, 0)), "payload": {"text": text}, "prev": prev,
-        "seq": seq, "timestamp": hlc.timestamp(ms), "v": 1,
-    })  # fmt: skip
+    body = codec.encode(
+        {
+            "author": author,
+            "device_id": "",
+            "event_type": "note_added",
+            "hlc": hlc.render(hlc.Stamp(ms, 0)),
+            "payload": {"text": text},
+            "prev": prev,
+            "seq": seq,
+            "timestamp": hlc.timestamp(ms),
+            "v": 1,
+        }
+    )
     return SEAL(seed, body), body
 
 

@@ -28,9 +28,12 @@ MAX_STEPS = 300_000
 HOUR_MS = 3_600_000
 # Small, so that a schedule of seconds seals segments and pages through batches.
 SMALL = {
-    (document, "SEGMENT_EVENTS"): 8, (wants, "TAIL_EVENTS"): 4, (messages, "BATCH_EVENTS"): 5,
-    (wants, "FIRST_STEP_BACK"): 2, (members, "GRACE_EVENTS"): 2,
-}  # fmt: skip
+    (document, "SEGMENT_EVENTS"): 8,
+    (wants, "TAIL_EVENTS"): 4,
+    (messages, "BATCH_EVENTS"): 5,
+    (wants, "FIRST_STEP_BACK"): 2,
+    (members, "GRACE_EVENTS"): 2,
+}
 
 
 class World(Net):
@@ -87,12 +90,17 @@ class World(Net):
             for _ in range(self.rng.randrange(3)):
                 self._at(self.rng.randrange(RUN_MS), self._remove)
         for do, times in (
-            (self._write, self.rng.randrange(8, 32)), (self._burst, self.rng.randrange(3)),
-            (self._power_cut, self.rng.randrange(4)), (self._fragile, self.rng.randrange(4)),
-            (self._split, self.rng.randrange(3)), (self._reset, self.rng.randrange(5)),
-            (self._half_open, self.rng.randrange(3)), (self._jump, self.rng.randrange(3)),
-            (self._clone, self.rng.random() < 0.3), (self._refresh, 2),
-        ):  # fmt: skip
+            (self._write, self.rng.randrange(8, 32)),
+            (self._burst, self.rng.randrange(3)),
+            (self._power_cut, self.rng.randrange(4)),
+            (self._fragile, self.rng.randrange(4)),
+            (self._split, self.rng.randrange(3)),
+            (self._reset, self.rng.randrange(5)),
+            (self._half_open, self.rng.randrange(3)),
+            (self._jump, self.rng.randrange(3)),
+            (self._clone, self.rng.random() < 0.3),
+            (self._refresh, 2),
+        ):
             for _ in range(times):
                 self._at(self.rng.randrange(RUN_MS), do)
 

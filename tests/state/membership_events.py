@@ -8,16 +8,42 @@ ROOT, ANA, BEN, EVE = ("r" * 64, "a" * 64, "b" * 64, "e" * 64)
 def event(author: str, seq: int, at: int, kind: str, /, **payload: object) -> Event:
     """What `author` said at millisecond `at`."""
     return Event(
-        id=f"{author[:2]}{seq}", timestamp="", device_id=str(payload.get("device", "d")),
-        event_type=kind, payload=dict(payload), author=author, seq=seq, prev="0" * 64,
-        hlc=f"{at:013d}-00000", sig="", v=1,
-    )  # fmt: skip
+        id=f"{author[:2]}{seq}",
+        timestamp="",
+        device_id=str(payload.get("device", "d")),
+        event_type=kind,
+        payload=dict(payload),
+        author=author,
+        seq=seq,
+        prev="0" * 64,
+        hlc=f"{at:013d}-00000",
+        sig="",
+        v=1,
+    )
 
 
-def added(author: str, seq: int, at: int, key: str, role: str, epoch: int = 1, since: int = 1,
-          name: str = "") -> Event:  # fmt: skip
-    return event(author, seq, at, "peer_added", key=key, role=role, epoch=epoch, since=since,
-                 name=name or key[:1], tls="00" * 64)  # fmt: skip
+def added(
+    author: str,
+    seq: int,
+    at: int,
+    key: str,
+    role: str,
+    epoch: int = 1,
+    since: int = 1,
+    name: str = "",
+) -> Event:
+    return event(
+        author,
+        seq,
+        at,
+        "peer_added",
+        key=key,
+        role=role,
+        epoch=epoch,
+        since=since,
+        name=name or key[:1],
+        tls="00" * 64,
+    )
 
 
 def removed(author: str, seq: int, at: int, key: str, until: int, epoch: int = 1) -> Event:

@@ -21,8 +21,13 @@ def after(job_id: str = "j", mtps: int = 100_000, **changes: object) -> State:
     """The state after one job that ran as planned by WORK and RUN, at `mtps`."""
     job = {"job_id": job_id}
     plan = {"engine": "llama.cpp", "quant": "Q4_K_M", "model": "M", **knowledge(RUN, WORK)}
-    end = {**job, "throughput_mtps": mtps, "prefill_mtps": 2_000_000, "prompt_tokens": 512,
-           "tokens_generated": 128}  # fmt: skip
+    end = {
+        **job,
+        "throughput_mtps": mtps,
+        "prefill_mtps": 2_000_000,
+        "prompt_tokens": 512,
+        "tokens_generated": 128,
+    }
     return fold(
         [
             event("job_submitted", 0, **job, model="m"),
@@ -58,10 +63,15 @@ def test_a_slow_job_makes_the_next_prediction_slower() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"work": {}}, {"work": {"layers": "many"}}, {"run": {"bits": 4.9}}, {"run": {"bits": "nan"}},
-     {"work": {**knowledge(RUN, WORK)["work"], "layers": -2}},  # type: ignore[dict-item]
-     {"work": {**knowledge(RUN, WORK)["work"], "layers": 1 << 70}},  # type: ignore[dict-item]
-     {"run": {"split": 7}}],
-)  # fmt: skip
+    [
+        {"work": {}},
+        {"work": {"layers": "many"}},
+        {"run": {"bits": 4.9}},
+        {"run": {"bits": "nan"}},
+        {"work": {**knowledge(RUN, WORK)["work"], "layers": -2}},  # type: ignore[dict-item]
+        {"work": {**knowledge(RUN, WORK)["work"], "layers": 1 << 70}},  # type: ignore[dict-item]
+        {"run": {"split": 7}},
+    ],
+)
 def test_facts_a_peer_got_wrong_teach_nothing(wrong: dict[str, object]) -> None:
     assert learned_from(after(**wrong)) == {}

@@ -9,11 +9,21 @@ from mesh.state.leases import loaded_ms, promised, with_leases
 from tests.state.test_fold import ANA, T0, event
 
 GIB = 1 << 30
-CARD = {"name": "card", "kind": "gpu", "model": "RTX 4090", "count": 2, "free_bytes": 20 * GIB,
-        "ram_free_bytes": 50 * GIB, "described_by": "probe"}  # fmt: skip
+CARD = {
+    "name": "card",
+    "kind": "gpu",
+    "model": "RTX 4090",
+    "count": 2,
+    "free_bytes": 20 * GIB,
+    "ram_free_bytes": 50 * GIB,
+    "described_by": "probe",
+}
 HOST = {"name": "host", "kind": "cpu", "free_bytes": 60 * GIB, "described_by": "probe"}
-PLAN = {"cards": 2, "terms_ms": {"load": 5000},
-        "footprint": {"total_bytes": 8 * GIB, "host_bytes": 3 * GIB}}  # fmt: skip
+PLAN = {
+    "cards": 2,
+    "terms_ms": {"load": 5000},
+    "footprint": {"total_bytes": 8 * GIB, "host_bytes": 3 * GIB},
+}
 
 
 def after(started: bool = False, ended: bool = False, device: str = "card") -> State:

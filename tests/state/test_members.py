@@ -68,8 +68,12 @@ def test_each_role_adds_to_what_its_events_may_do(role: str, jobs: int, devices:
 
 @pytest.mark.parametrize("role", [VIEWER, MEMBER, RUNNER])
 def test_only_an_admin_lets_others_in_or_out(role: str) -> None:
-    state = folded(added(ROOT, 2, 2, ANA, role), added(ROOT, 3, 3, BEN, RUNNER),
-                   added(ANA, 1, 4, EVE, ADMIN), removed(ANA, 2, 5, BEN, 0))  # fmt: skip
+    state = folded(
+        added(ROOT, 2, 2, ANA, role),
+        added(ROOT, 3, 3, BEN, RUNNER),
+        added(ANA, 1, 4, EVE, ADMIN),
+        removed(ANA, 2, 5, BEN, 0),
+    )
     assert state.members.role(EVE) == ""
     assert state.members.role(BEN) == RUNNER
 
@@ -89,8 +93,11 @@ def test_a_removed_peers_events_count_up_to_the_cut_off() -> None:
 
 
 def test_removal_dominates_re_adding_at_its_epoch_and_a_new_epoch_brings_back() -> None:
-    gone = (added(ROOT, 2, 2, ANA, MEMBER), removed(ROOT, 3, 3, ANA, 0),
-            added(ROOT, 4, 9, ANA, ADMIN))  # fmt: skip
+    gone = (
+        added(ROOT, 2, 2, ANA, MEMBER),
+        removed(ROOT, 3, 3, ANA, 0),
+        added(ROOT, 4, 9, ANA, ADMIN),
+    )
     assert folded(*gone).members.role(ANA) == ""
     assert folded(*gone).members.next_epoch(ANA) == 2
     back = added(ROOT, 5, 10, ANA, VIEWER, epoch=2, since=7)
@@ -99,8 +106,12 @@ def test_removal_dominates_re_adding_at_its_epoch_and_a_new_epoch_brings_back() 
 
 
 def test_a_lower_role_holds_from_its_place_in_the_chain_and_history_stays() -> None:
-    state = folded(added(ROOT, 2, 2, ANA, MEMBER), job(ANA, 1, 3), job(ANA, 2, 4),
-                   added(ROOT, 3, 5, ANA, VIEWER, since=2))  # fmt: skip
+    state = folded(
+        added(ROOT, 2, 2, ANA, MEMBER),
+        job(ANA, 1, 3),
+        job(ANA, 2, 4),
+        added(ROOT, 3, 5, ANA, VIEWER, since=2),
+    )
     assert list(state.jobs) == ["j1"]
 
 
@@ -112,30 +123,41 @@ def test_two_admins_who_remove_each_other_are_both_out() -> None:
 
 
 def test_a_stolen_admin_key_cannot_let_anyone_in_by_setting_its_clock_back() -> None:
-    state = folded(added(ROOT, 2, 2, ANA, ADMIN), removed(ROOT, 3, 9, ANA, 4),
-                   added(ANA, 5, 3, EVE, ADMIN))  # fmt: skip
+    state = folded(
+        added(ROOT, 2, 2, ANA, ADMIN), removed(ROOT, 3, 9, ANA, 4), added(ANA, 5, 3, EVE, ADMIN)
+    )
     assert state.members.role(EVE) == ""
 
 
 def test_even_the_root_may_be_removed() -> None:
-    state = folded(added(ROOT, 2, 2, ANA, ADMIN), removed(ANA, 1, 3, ROOT, 2),
-                   added(ROOT, 3, 4, EVE, ADMIN))  # fmt: skip
+    state = folded(
+        added(ROOT, 2, 2, ANA, ADMIN), removed(ANA, 1, 3, ROOT, 2), added(ROOT, 3, 4, EVE, ADMIN)
+    )
     assert (state.members.role(ROOT), state.members.role(EVE)) == ("", "")
     assert state.members.role(ANA) == ADMIN
 
 
 def test_a_peer_may_rename_itself_and_an_admin_anyone() -> None:
     pair = (added(ROOT, 2, 2, ANA, VIEWER), added(ROOT, 3, 3, BEN, VIEWER))
-    state = folded(*pair, event(ANA, 1, 4, "peer_renamed", key=ANA, name="den"),
-                   event(ANA, 2, 5, "peer_renamed", key=BEN, name="hacked"))  # fmt: skip
+    state = folded(
+        *pair,
+        event(ANA, 1, 4, "peer_renamed", key=ANA, name="den"),
+        event(ANA, 2, 5, "peer_renamed", key=BEN, name="hacked"),
+    )
     assert state.members.peer(ANA).name == "den"
     assert state.members.peer(BEN).name == "b"
 
 
-@pytest.mark.parametrize("payload", [
-    {}, {"key": 3, "role": "admin"}, {"key": EVE, "role": "god"}, {"key": "e", "role": "admin"},
-    {"key": EVE, "role": "admin", "epoch": "x", "since": -5, "tls": ["a"], "name": 7},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"key": 3, "role": "admin"},
+        {"key": EVE, "role": "god"},
+        {"key": "e", "role": "admin"},
+        {"key": EVE, "role": "admin", "epoch": "x", "since": -5, "tls": ["a"], "name": 7},
+    ],
+)
 def test_a_malformed_grant_is_no_grant_or_a_plain_one(payload: dict[str, object]) -> None:
     state = folded(event(ROOT, 2, 2, "peer_added", **payload))
     assert state.members.role(EVE) in ("", ADMIN)
@@ -153,11 +175,23 @@ def histories(draw: st.DrawFn) -> list[Event]:
         seq = seqs[author] = seqs.get(author, 0) + 1
         what = draw(st.sampled_from(["add", "remove", "note"]))
         if what == "add":
-            made.append(added(author, seq, at, draw(KEYS), draw(st.sampled_from([VIEWER, ADMIN])),
-                              draw(st.integers(1, 3)), draw(st.integers(1, 5))))  # fmt: skip
+            made.append(
+                added(
+                    author,
+                    seq,
+                    at,
+                    draw(KEYS),
+                    draw(st.sampled_from([VIEWER, ADMIN])),
+                    draw(st.integers(1, 3)),
+                    draw(st.integers(1, 5)),
+                )
+            )
         elif what == "remove":
-            made.append(removed(author, seq, at, draw(KEYS), draw(st.integers(0, 6)),
-                                draw(st.integers(1, 3))))  # fmt: skip
+            made.append(
+                removed(
+                    author, seq, at, draw(KEYS), draw(st.integers(0, 6)), draw(st.integers(1, 3))
+                )
+            )
         else:
             made.append(note(author, seq, at))
     return made

@@ -6,17 +6,26 @@ from mesh.state.observations import MOST_PER_DEVICE, observations, scores
 from tests.state.test_fold import event
 
 PLAN = {
-    "engine": "llama.cpp", "quant": "Q4_K_M", "basis": "prior: gddr",
+    "engine": "llama.cpp",
+    "quant": "Q4_K_M",
+    "basis": "prior: gddr",
     "tokens_per_s_milli": {"p10": 80_000, "p50": 100_000, "p90": 120_000},
     "duration_ms": {"p10": 800, "p50": 1000, "p90": 1300},
-    "footprint": {"total_bytes": 5_000_000_000}, "work": {"layers": 32},
-}  # fmt: skip
+    "footprint": {"total_bytes": 5_000_000_000},
+    "work": {"layers": 32},
+}
 
 
 def measured(job_id: str, start: int, mtps: int, took_ms: int = 1100) -> list[Event]:
     job = {"job_id": job_id}
-    end = {**job, "throughput_mtps": mtps, "prefill_mtps": 0, "prompt_tokens": 1024,
-           "tokens_generated": 256, "actual_duration_ms": took_ms}  # fmt: skip
+    end = {
+        **job,
+        "throughput_mtps": mtps,
+        "prefill_mtps": 0,
+        "prompt_tokens": 1024,
+        "tokens_generated": 256,
+        "actual_duration_ms": took_ms,
+    }
     return [
         event("job_submitted", start, **job, model="m", batch=2),
         event("job_dispatched", start + 1, **job, plan=PLAN),

@@ -9,9 +9,17 @@ from mesh.api.requests import limits_of, parse_plan
 
 def test_limits_are_read_in_the_words_people_use() -> None:
     asked = parse_plan(
-        {"model": "m", "max_latency": "30s", "ttft": "500ms", "deadline": "2h", "min_tps": 12.5,
-         "max_price": "$0.50", "max_cost": "0.02", "min_quality": "0.95"}
-    )  # fmt: skip
+        {
+            "model": "m",
+            "max_latency": "30s",
+            "ttft": "500ms",
+            "deadline": "2h",
+            "min_tps": 12.5,
+            "max_price": "$0.50",
+            "max_cost": "0.02",
+            "min_quality": "0.95",
+        }
+    )
     limits = limits_of(asked)
     assert (limits.max_latency_ms, limits.max_ttft_ms, limits.deadline_ms) == (
         30_000,
@@ -24,9 +32,17 @@ def test_limits_are_read_in_the_words_people_use() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("min_quality", 1.5), ("min_quality", "good"), ("min_tps", "nan"), ("ttft", "soon"),
-     ("max_price", "5 dollars"), ("objective", "best"), ("deadline", 7), ("what_if", ["x"] * 99)],
-)  # fmt: skip
+    [
+        ("min_quality", 1.5),
+        ("min_quality", "good"),
+        ("min_tps", "nan"),
+        ("ttft", "soon"),
+        ("max_price", "5 dollars"),
+        ("objective", "best"),
+        ("deadline", 7),
+        ("what_if", ["x"] * 99),
+    ],
+)
 def test_a_wrong_limit_is_named(field: str, value: object) -> None:
     with pytest.raises(RequestError, match=field):
         parse_plan({"model": "m", field: value})

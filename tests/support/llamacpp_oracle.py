@@ -24,38 +24,66 @@ class ModelParams(ctypes.Structure):
     """struct llama_model_params of include/llama.h, the wheel's version."""
 
     _fields_ = (
-        ("devices", ctypes.c_void_p), ("overrides", ctypes.c_void_p),
-        ("n_gpu_layers", ctypes.c_int32), ("split_mode", ctypes.c_int),
-        ("load_mode", ctypes.c_int), ("lazy_mode", ctypes.c_int), ("main_gpu", ctypes.c_int32),
-        ("tensor_split", ctypes.c_void_p), ("progress", ctypes.c_void_p),
-        ("progress_data", ctypes.c_void_p), ("kv_overrides", ctypes.c_void_p),
-        ("vocab_only", ctypes.c_bool), ("check_tensors", ctypes.c_bool),
-        ("use_extra_bufts", ctypes.c_bool), ("no_host", ctypes.c_bool),
-        ("no_alloc", ctypes.c_bool), ("load_mtp", ctypes.c_bool),
+        ("devices", ctypes.c_void_p),
+        ("overrides", ctypes.c_void_p),
+        ("n_gpu_layers", ctypes.c_int32),
+        ("split_mode", ctypes.c_int),
+        ("load_mode", ctypes.c_int),
+        ("lazy_mode", ctypes.c_int),
+        ("main_gpu", ctypes.c_int32),
+        ("tensor_split", ctypes.c_void_p),
+        ("progress", ctypes.c_void_p),
+        ("progress_data", ctypes.c_void_p),
+        ("kv_overrides", ctypes.c_void_p),
+        ("vocab_only", ctypes.c_bool),
+        ("check_tensors", ctypes.c_bool),
+        ("use_extra_bufts", ctypes.c_bool),
+        ("no_host", ctypes.c_bool),
+        ("no_alloc", ctypes.c_bool),
+        ("load_mtp", ctypes.c_bool),
         ("room", ctypes.c_uint8 * 256),
-    )  # fmt: skip
+    )
 
 
 class ContextParams(ctypes.Structure):
     """struct llama_context_params; the wheel has one pointer more (`wheel`) than the header."""
 
     _fields_ = (
-        ("n_ctx", ctypes.c_uint32), ("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32),
-        ("n_seq_max", ctypes.c_uint32), ("n_rs_seq", ctypes.c_uint32),
-        ("n_outputs_max", ctypes.c_uint32), ("n_outputs_max_per_seq", ctypes.c_uint32),
-        ("n_threads", ctypes.c_int32), ("n_threads_batch", ctypes.c_int32),
-        ("ctx_type", ctypes.c_int), ("rope_scaling_type", ctypes.c_int),
-        ("pooling_type", ctypes.c_int), ("attention_type", ctypes.c_int),
-        ("flash_attn_type", ctypes.c_int), ("rope", ctypes.c_float * 6),
-        ("yarn_orig_ctx", ctypes.c_uint32), ("defrag_thold", ctypes.c_float),
-        ("cb_eval", ctypes.c_void_p), ("cb_eval_data", ctypes.c_void_p),
-        ("type_k", ctypes.c_int), ("type_v", ctypes.c_int),
-        ("abort", ctypes.c_void_p), ("abort_data", ctypes.c_void_p), ("wheel", ctypes.c_void_p),
-        ("embeddings", ctypes.c_bool), ("offload_kqv", ctypes.c_bool), ("no_perf", ctypes.c_bool),
-        ("op_offload", ctypes.c_bool), ("swa_full", ctypes.c_bool), ("kv_unified", ctypes.c_bool),
-        ("samplers", ctypes.c_void_p), ("n_samplers", ctypes.c_size_t),
-        ("ctx_other", ctypes.c_void_p), ("room", ctypes.c_uint8 * 256),
-    )  # fmt: skip
+        ("n_ctx", ctypes.c_uint32),
+        ("n_batch", ctypes.c_uint32),
+        ("n_ubatch", ctypes.c_uint32),
+        ("n_seq_max", ctypes.c_uint32),
+        ("n_rs_seq", ctypes.c_uint32),
+        ("n_outputs_max", ctypes.c_uint32),
+        ("n_outputs_max_per_seq", ctypes.c_uint32),
+        ("n_threads", ctypes.c_int32),
+        ("n_threads_batch", ctypes.c_int32),
+        ("ctx_type", ctypes.c_int),
+        ("rope_scaling_type", ctypes.c_int),
+        ("pooling_type", ctypes.c_int),
+        ("attention_type", ctypes.c_int),
+        ("flash_attn_type", ctypes.c_int),
+        ("rope", ctypes.c_float * 6),
+        ("yarn_orig_ctx", ctypes.c_uint32),
+        ("defrag_thold", ctypes.c_float),
+        ("cb_eval", ctypes.c_void_p),
+        ("cb_eval_data", ctypes.c_void_p),
+        ("type_k", ctypes.c_int),
+        ("type_v", ctypes.c_int),
+        ("abort", ctypes.c_void_p),
+        ("abort_data", ctypes.c_void_p),
+        ("wheel", ctypes.c_void_p),
+        ("embeddings", ctypes.c_bool),
+        ("offload_kqv", ctypes.c_bool),
+        ("no_perf", ctypes.c_bool),
+        ("op_offload", ctypes.c_bool),
+        ("swa_full", ctypes.c_bool),
+        ("kv_unified", ctypes.c_bool),
+        ("samplers", ctypes.c_void_p),
+        ("n_samplers", ctypes.c_size_t),
+        ("ctx_other", ctypes.c_void_p),
+        ("room", ctypes.c_uint8 * 256),
+    )
 
 
 LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
@@ -101,9 +129,13 @@ def run(path: Path, **wanted: object) -> str:
     """The log of one load; EngineError with its end when it failed."""
     child = subprocess.run(
         [sys.executable, __file__, str(path), json.dumps(wanted)],
-        capture_output=True, text=True, errors="replace", timeout=120, check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
         env={**os.environ, "GGML_NO_BACKTRACE": "1"},
-    )  # fmt: skip
+    )
     if child.returncode != 0:
         raise EngineError(child.stdout[-1500:] + child.stderr[-1500:])
     return child.stdout
@@ -118,8 +150,10 @@ def read_log(log: str) -> Breakdown:
         Cache(int(cells), int(layers), float(k), float(v))
         for cells, layers, k, v in re.findall(
             r"size =\s*[\d.]+ MiB \(\s*(\d+) cells,\s*(\d+) layers,[^)]*\), "
-            r"K \([\w.]+\):\s*([\d.]+) MiB, V \([\w.]+\):\s*([\d.]+) MiB", log)
-    ]  # fmt: skip
+            r"K \([\w.]+\):\s*([\d.]+) MiB, V \([\w.]+\):\s*([\d.]+) MiB",
+            log,
+        )
+    ]
     states = re.findall(r"R \(f32\):\s*([\d.]+) MiB, S \(f32\):\s*([\d.]+) MiB", log)
     return Breakdown(
         caches=tuple(caches),

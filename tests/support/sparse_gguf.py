@@ -15,9 +15,16 @@ from mathcore.quant.ggml import BLOCKS, TYPE_NAMES
 _CODES = {name: code for code, name in TYPE_NAMES.items()}
 # Kernels and state parameters llama.cpp computes with in F32 whatever the file's type.
 _F32_PARTS = (
-    "norm", "ssm_conv1d", "ssm_a", "ssm_d.", "ssm_dt.bias", "conv", "time_mix_", "ffn_gate_inp",
+    "norm",
+    "ssm_conv1d",
+    "ssm_a",
+    "ssm_d.",
+    "ssm_dt.bias",
+    "conv",
+    "time_mix_",
+    "ffn_gate_inp",
     ".bias",
-)  # fmt: skip
+)
 
 
 def _text(value: str) -> bytes:

@@ -68,8 +68,9 @@ def test_an_honest_message_is_read_as_the_events_it_carries() -> None:
     bodies = [b"one", b"two" * 200, os.urandom(5000)]
     puts = read_message(said(segment(*bodies), segment(b"one")), AUTHOR)
     assert [(put.seq, put.sig, put.body) for put in puts] == [
-        (2, SIG, bodies[1]), (3, SIG, bodies[2]),
-    ]  # fmt: skip
+        (2, SIG, bodies[1]),
+        (3, SIG, bodies[2]),
+    ]
 
 
 def test_a_heard_message_brings_the_document_to_the_same_heads() -> None:

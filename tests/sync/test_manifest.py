@@ -10,7 +10,7 @@ from mesh.sync.wants import TAIL_EVENTS, Retreat, ask_after, fits_tail, step_bac
 TIPS = st.dictionaries(
     st.sampled_from(["aa" * 32, "bb" * 32, "cc" * 32]),
     st.builds(Tip, st.integers(1, 9), st.just("00")),
-)  # fmt: skip
+)
 
 
 @given(TIPS, TIPS)

@@ -261,11 +261,9 @@ def test_a_forged_signature_ends_the_conversation_and_keeps_what_was_sound(
     events[6] = (bytes(64), events[6][1])
     with pytest.raises(Rejected, match="signature is not by author") as error:
         ben.session.receive(
-            messages.encode(
-                Batch(batch.author, 0, batch.last, False, messages.pack(events))
-            ),
+            messages.encode(Batch(batch.author, 0, batch.last, False, messages.pack(events))),
             0,
-        )  # fmt: skip
+        )
     assert [event.seq for event in error.value.events] == [1, 2, 3, 4, 5, 6]
     assert ledgers[1].count() == 6
 

@@ -71,9 +71,21 @@ class Graph:
     """
 
     __slots__ = (
-        "children", "done", "held", "inputs", "is_leaf", "kept", "layout", "order", "owner",
-        "reuses", "size", "sources", "start", "views",
-    )  # fmt: skip
+        "children",
+        "done",
+        "held",
+        "inputs",
+        "is_leaf",
+        "kept",
+        "layout",
+        "order",
+        "owner",
+        "reuses",
+        "size",
+        "sources",
+        "start",
+        "views",
+    )
 
     def __init__(self) -> None:
         self.size: list[int] = []

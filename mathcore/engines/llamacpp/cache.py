@@ -21,8 +21,17 @@ class Group:
     """Layers that keep the same: how many, and numbers per token or per sequence."""
 
     __slots__ = (
-        "count", "folded", "index", "index_v", "k", "padded", "ratio", "state", "v", "window",
-    )  # fmt: skip
+        "count",
+        "folded",
+        "index",
+        "index_v",
+        "k",
+        "padded",
+        "ratio",
+        "state",
+        "v",
+        "window",
+    )
 
     def __init__(self, layer: Layer) -> None:
         self.count = 1
@@ -40,11 +49,16 @@ class Group:
 
     def alike(self, other: "Group") -> bool:
         return (
-            self.k == other.k and self.v == other.v and self.index == other.index
-            and self.index_v == other.index_v and self.window == other.window
-            and self.state == other.state and self.ratio == other.ratio
-            and self.folded == other.folded and self.padded == other.padded
-        )  # fmt: skip
+            self.k == other.k
+            and self.v == other.v
+            and self.index == other.index
+            and self.index_v == other.index_v
+            and self.window == other.window
+            and self.state == other.state
+            and self.ratio == other.ratio
+            and self.folded == other.folded
+            and self.padded == other.padded
+        )
 
 
 @final

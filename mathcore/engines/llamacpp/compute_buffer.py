@@ -25,15 +25,35 @@ from mathcore.model.spec import Layer
 
 # The rows whose logits are wanted are picked after the last layer, not inside it.
 LATE_ROWS = (
-    "bailingmoe3", "cohere2moe", "deepseek4", "gemma4", "glm4moe", "gpt-oss", "hy-v3", "mimo2",
-    "nemotron_h", "nemotron_h_moe", "phi3", "qwen35", "qwen35moe", "qwen3next", "step35",
-)  # fmt: skip
+    "bailingmoe3",
+    "cohere2moe",
+    "deepseek4",
+    "gemma4",
+    "glm4moe",
+    "gpt-oss",
+    "hy-v3",
+    "mimo2",
+    "nemotron_h",
+    "nemotron_h_moe",
+    "phi3",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "step35",
+)
 # These take no batch of tokens and embeddings mixed (llama-arch.cpp).
 NOT_MIXED = ("cogvlm", "deepseek4", "granite-switch")
 NO_ROPE = (
-    "bloom", "gpt2", "granitehybrid", "jamba", "kimi-linear", "mpt", "nemotron_h",
-    "nemotron_h_moe", "starcoder",
-)  # fmt: skip
+    "bloom",
+    "gpt2",
+    "granitehybrid",
+    "jamba",
+    "kimi-linear",
+    "mpt",
+    "nemotron_h",
+    "nemotron_h_moe",
+    "starcoder",
+)
 NEAR_ROPE = ("cohere2",)  # only their sliding layers turn Q and K
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
 # Sums whose first term is the residual: an operation takes the place of its first free source.
@@ -117,10 +137,12 @@ def _has_inner(block: Block) -> bool:
 def _parallel(block: Block) -> bool:
     """Attention and feed-forward read the same norm."""
     return (
-        block.has("attn_norm.weight") and _has_inner(block) and not block.has("ffn_norm.weight")
+        block.has("attn_norm.weight")
+        and _has_inner(block)
+        and not block.has("ffn_norm.weight")
         and not block.has("post_attention_norm.weight")
         and not block.has("attn_output_norm.weight")
-    )  # fmt: skip
+    )
 
 
 @final
@@ -128,10 +150,22 @@ class Assembly:
     """The layers put one after another."""
 
     __slots__ = (
-        "b", "blocks", "buckets", "chosen", "cross_mask", "encoded", "folds", "full", "index",
+        "b",
+        "blocks",
+        "buckets",
+        "chosen",
+        "cross_mask",
+        "encoded",
+        "folds",
+        "full",
+        "index",
         "late",
-        "mixed", "near", "plan", "rows", "separate",
-    )  # fmt: skip
+        "mixed",
+        "near",
+        "plan",
+        "rows",
+        "separate",
+    )
 
     def __init__(self, plan: ComputePlan, batch: Batch) -> None:
         b = Builder(batch.tokens, plan.hidden)
@@ -218,9 +252,11 @@ class Assembly:
         normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
         lone = block.layer.kind == "none" and block.layer.state is None
         if lone:
-            out = _mixture(b, block, normed) if block.has("ffn_gate_inp.weight") else (
-                feed_forward(b, block, normed)
-            )  # fmt: skip
+            out = (
+                _mixture(b, block, normed)
+                if block.has("ffn_gate_inp.weight")
+                else (feed_forward(b, block, normed))
+            )
             return b.add(out, residual)
         if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
             return b.add(_inner(b, block, x), x) if _has_inner(block) else x

@@ -107,9 +107,11 @@ class GrowingArena:
 
     def _join(self, at: int) -> None:
         if at + 1 < len(self.starts) and self.reach.equal(
-            self.starts[at] + self.sizes[at], self.start_grow[at] + self.grow[at],
-            self.starts[at + 1], self.start_grow[at + 1],
-        ):  # fmt: skip
+            self.starts[at] + self.sizes[at],
+            self.start_grow[at] + self.grow[at],
+            self.starts[at + 1],
+            self.start_grow[at + 1],
+        ):
             self.sizes[at] += self.sizes[at + 1]
             self.grow[at] += self.grow[at + 1]
             self._drop(at + 1)
@@ -148,9 +150,18 @@ class GrowingLayout:
     """ggml_alloc.Graph.peak_bytes at the step `at` of a growing graph."""
 
     __slots__ = (
-        "arena", "children", "graph", "growth", "held", "layouts", "layouts_grow", "reach",
-        "sizes", "starts", "views",
-    )  # fmt: skip
+        "arena",
+        "children",
+        "graph",
+        "growth",
+        "held",
+        "layouts",
+        "layouts_grow",
+        "reach",
+        "sizes",
+        "starts",
+        "views",
+    )
 
     def __init__(self, kind: Growth, at: int) -> None:
         count, steps = len(kind.sizes), at - kind.first

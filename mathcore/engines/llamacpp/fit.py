@@ -29,10 +29,15 @@ MLX = "mlx"
 def with_context(shape: ContextShape, context: int, sequences: int) -> ContextShape:
     """The same question for another length and number of sequences."""
     return ContextShape(
-        context=context, sequences=sequences, kv_type=shape.kv_type, v_type=shape.v_type,
-        micro_batch=shape.micro_batch, flash=shape.flash, unified=shape.unified,
+        context=context,
+        sequences=sequences,
+        kv_type=shape.kv_type,
+        v_type=shape.v_type,
+        micro_batch=shape.micro_batch,
+        flash=shape.flash,
+        unified=shape.unified,
         full_window=shape.full_window,
-    )  # fmt: skip
+    )
 
 
 @final
@@ -96,9 +101,13 @@ def largest_sequences(room: Room, shape: ContextShape) -> int:
 
 
 def best_quant(
-    spec: ModelSpec, shape: ContextShape, kind: str, free_bytes: int, count: int,
+    spec: ModelSpec,
+    shape: ContextShape,
+    kind: str,
+    free_bytes: int,
+    count: int,
     quants: tuple[str, ...],
-) -> str:  # fmt: skip
+) -> str:
     """The first of `quants` (best first) whose llama.cpp run fits; "" when none does."""
     for quant in quants:
         room = Room(spec, weigh(spec, quant), LLAMACPP, kind, free_bytes, count)
@@ -117,9 +126,14 @@ class Split:
     __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "sums", "weights")
 
     def __init__(
-        self, spec: ModelSpec, weights: Weights, shape: ContextShape,
-        free_bytes: tuple[int, ...], host_free_bytes: int, sums: Sums | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        shape: ContextShape,
+        free_bytes: tuple[int, ...],
+        host_free_bytes: int,
+        sums: Sums | None = None,
+    ) -> None:
         self.spec = spec
         self.weights = weights
         self.shape = shape

@@ -49,9 +49,22 @@ class Builder:
     """A graph under construction, and the sizes all its blocks share."""
 
     __slots__ = (
-        "copies", "flash", "fused", "graph", "hidden", "layer_norm", "positions", "rope", "scale_q",
-        "sequences", "streams", "tokens", "value_bytes", "value_first", "wanted",
-    )  # fmt: skip
+        "copies",
+        "flash",
+        "fused",
+        "graph",
+        "hidden",
+        "layer_norm",
+        "positions",
+        "rope",
+        "scale_q",
+        "sequences",
+        "streams",
+        "tokens",
+        "value_bytes",
+        "value_first",
+        "wanted",
+    )
 
     def __init__(self, tokens: int, hidden: int) -> None:
         self.graph = Graph()
@@ -136,8 +149,10 @@ def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
         if block.has("attn_qkv.bias"):
             fused = b.same(fused)
         return (
-            b.part(fused, q_width), b.part(fused, layer.k_elements), b.part(fused, layer.v_elements)
-        )  # fmt: skip
+            b.part(fused, q_width),
+            b.part(fused, layer.k_elements),
+            b.part(fused, layer.v_elements),
+        )
     q, k, v = b.f32(q_width, [x]), b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
     if block.has("attn_q.bias") or block.has("attn_qkv.bias"):
         q, k, v = b.same(q), b.same(k), b.same(v)

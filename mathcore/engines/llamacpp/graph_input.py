@@ -17,9 +17,20 @@ class ComputePlan:
     """A model's graph in the making: what does not depend on the context's shape."""
 
     __slots__ = (
-        "architecture", "blocks", "head_dim", "hidden", "inputs_width", "kinds", "layer_norm",
-        "names", "near_dim", "streams", "trained", "value_most", "vocab",
-    )  # fmt: skip
+        "architecture",
+        "blocks",
+        "head_dim",
+        "hidden",
+        "inputs_width",
+        "kinds",
+        "layer_norm",
+        "names",
+        "near_dim",
+        "streams",
+        "trained",
+        "value_most",
+        "vocab",
+    )
 
     def __init__(self, spec: ModelSpec) -> None:
         self.architecture = spec.architecture
@@ -107,9 +118,19 @@ class Batch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
-        "cells", "flash", "from_file", "mixed", "near_cells", "rows", "sequences", "streams",
-        "tokens", "turned_k", "turned_v", "value_bytes",
-    )  # fmt: skip
+        "cells",
+        "flash",
+        "from_file",
+        "mixed",
+        "near_cells",
+        "rows",
+        "sequences",
+        "streams",
+        "tokens",
+        "turned_k",
+        "turned_v",
+        "value_bytes",
+    )
 
     def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
         self.tokens = tokens  # of one micro batch

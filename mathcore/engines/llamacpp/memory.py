@@ -122,9 +122,15 @@ def _card_share(sizes: list[int], count: int) -> int:
 def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) -> Footprint:
     total = weights.total_bytes + kv + state + compute + logits + CPU_OVERHEAD_BYTES
     return Footprint(
-        weights_bytes=weights.total_bytes, kv_bytes=kv, state_bytes=state, compute_bytes=compute,
-        output_bytes=logits, overhead_bytes=CPU_OVERHEAD_BYTES, host_bytes=0, card_bytes=total,
-    )  # fmt: skip
+        weights_bytes=weights.total_bytes,
+        kv_bytes=kv,
+        state_bytes=state,
+        compute_bytes=compute,
+        output_bytes=logits,
+        overhead_bytes=CPU_OVERHEAD_BYTES,
+        host_bytes=0,
+        card_bytes=total,
+    )
 
 
 def footprint(
@@ -151,6 +157,11 @@ def footprint(
         card = _card_share(sizes, count) + (held - inside) + each
     beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_scratch_bytes(spec, shape)
     return Footprint(
-        weights_bytes=held, kv_bytes=kv, state_bytes=state, compute_bytes=compute * count,
-        overhead_bytes=GPU_OVERHEAD_BYTES * count, host_bytes=beside, card_bytes=card,
-    )  # fmt: skip
+        weights_bytes=held,
+        kv_bytes=kv,
+        state_bytes=state,
+        compute_bytes=compute * count,
+        overhead_bytes=GPU_OVERHEAD_BYTES * count,
+        host_bytes=beside,
+        card_bytes=card,
+    )

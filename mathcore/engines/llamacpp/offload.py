@@ -73,9 +73,19 @@ class Sums:
     what a card or the host holds beside layers."""
 
     __slots__ = (
-        "caches", "experts", "host_scratch", "inside", "kept", "layers", "logits", "scratch",
-        "spec", "states", "weights", "weights_sum",
-    )  # fmt: skip
+        "caches",
+        "experts",
+        "host_scratch",
+        "inside",
+        "kept",
+        "layers",
+        "logits",
+        "scratch",
+        "spec",
+        "states",
+        "weights",
+        "weights_sum",
+    )
 
     def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
         plan = plan_of(spec)
@@ -154,9 +164,12 @@ def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) 
 
 
 def placed_footprint(
-    spec: ModelSpec, weights: Weights, shape: ContextShape, placing: Placing,
+    spec: ModelSpec,
+    weights: Weights,
+    shape: ContextShape,
+    placing: Placing,
     sums: Sums | None = None,
-) -> Footprint:  # fmt: skip
+) -> Footprint:
     """Terms over all cards, bytes of each card in `cards`, and what host memory holds.
 
     `sums` spares adding the layers up again for another placing of the same.
@@ -180,8 +193,12 @@ def placed_footprint(
     held -= used * (sums.scratch + GPU_OVERHEAD_BYTES) + caches
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
-        weights_bytes=held, kv_bytes=caches - state, state_bytes=state,
-        compute_bytes=sums.scratch * used, overhead_bytes=GPU_OVERHEAD_BYTES * used,
+        weights_bytes=held,
+        kv_bytes=caches - state,
+        state_bytes=state,
+        compute_bytes=sums.scratch * used,
+        overhead_bytes=GPU_OVERHEAD_BYTES * used,
         host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
-        card_bytes=max(cards), cards=tuple(cards),
-    )  # fmt: skip
+        card_bytes=max(cards),
+        cards=tuple(cards),
+    )

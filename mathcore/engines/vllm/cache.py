@@ -12,8 +12,14 @@ from mathcore.model.spec import Layer, ModelSpec, SpecError, State
 BLOCK = 16  # tokens of an attention page
 # Bytes per number of the cache types it takes; "auto" is the model's own 16 bits.
 KV_BYTES: dict[str, int] = {
-    "auto": 2, "bf16": 2, "f16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "int8": 1,
-}  # fmt: skip
+    "auto": 2,
+    "bf16": 2,
+    "f16": 2,
+    "fp8": 1,
+    "fp8_e4m3": 1,
+    "fp8_e5m2": 1,
+    "int8": 1,
+}
 # Latent caches in a layout of their own: bytes per token and layer.
 LATENT_BYTES: dict[str, int] = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 INDEX_SCALE_EVERY = 128  # numbers of an indexer's fp8 key that share a 4-byte scale
@@ -198,9 +204,12 @@ def pages(spec: ModelSpec, shape: VllmShape) -> Pages:
         for kind in kinds:
             total += kind.count * kind.token
         return Pages(
-            attention_block=BLOCK, page_bytes=BLOCK * total, group_layers=1, groups=1,
+            attention_block=BLOCK,
+            page_bytes=BLOCK * total,
+            group_layers=1,
+            groups=1,
             blocks_per_request=ceil_div(shape.context, BLOCK),
-        )  # fmt: skip
+        )
     page, tokens = _page_bytes(kinds)
     least = min(kind.count for kind in kinds)
     most = max(kind.count for kind in kinds)
@@ -212,9 +221,12 @@ def pages(spec: ModelSpec, shape: VllmShape) -> Pages:
         blocks += share * _blocks(kind, page, shape)
     full = [kind.token for kind in kinds if kind.name == "full"]
     return Pages(
-        attention_block=page // full[0] if full else tokens, page_bytes=page,
-        group_layers=layers, groups=groups, blocks_per_request=blocks,
-    )  # fmt: skip
+        attention_block=page // full[0] if full else tokens,
+        page_bytes=page,
+        group_layers=layers,
+        groups=groups,
+        blocks_per_request=blocks,
+    )
 
 
 def block_count(cut: Pages, cache_bytes: int) -> int:
@@ -245,12 +257,17 @@ def largest_context(spec: ModelSpec, shape: VllmShape, cache_bytes: int) -> int:
 
 def with_context(shape: VllmShape, context: int) -> VllmShape:
     return VllmShape(
-        context=context, sequences=shape.sequences, kv_type=shape.kv_type,
-        tensor_parallel=shape.tensor_parallel, batched_tokens=shape.batched_tokens,
-        in_flight=shape.in_flight, draft_tokens=shape.draft_tokens,
-        prefix_caching=shape.prefix_caching, conv_bytes=shape.conv_bytes,
+        context=context,
+        sequences=shape.sequences,
+        kv_type=shape.kv_type,
+        tensor_parallel=shape.tensor_parallel,
+        batched_tokens=shape.batched_tokens,
+        in_flight=shape.in_flight,
+        draft_tokens=shape.draft_tokens,
+        prefix_caching=shape.prefix_caching,
+        conv_bytes=shape.conv_bytes,
         state_bytes=shape.state_bytes,
-    )  # fmt: skip
+    )
 
 
 def _fits(spec: ModelSpec, shape: VllmShape, context: int, cache_bytes: int) -> bool:

@@ -115,11 +115,16 @@ def budget(
     blocks = block_count(cut, cache)
     enough = blocks >= cut.blocks_per_request
     return VllmBudget(
-        requested_bytes=requested, weights_bytes=held, non_torch_bytes=beside,
-        activation_bytes=active, graph_bytes=graphs, cache_bytes=cache, blocks=blocks,
+        requested_bytes=requested,
+        weights_bytes=held,
+        non_torch_bytes=beside,
+        activation_bytes=active,
+        graph_bytes=graphs,
+        cache_bytes=cache,
+        blocks=blocks,
         shown_tokens=shown_tokens(cut, blocks, shape.context) if enough else 0,
         largest_context=largest_context(spec, shape, cache),
-    )  # fmt: skip
+    )
 
 
 def _needed(cut: Pages, shape: VllmShape) -> int:
@@ -136,11 +141,15 @@ def vllm_footprint(
     beside = non_torch_bytes(shape, card) + graph_bytes(spec, shape, card)
     active = activation_bytes(spec, shape)
     return Footprint(
-        weights_bytes=each * ranks, kv_bytes=kv * ranks, state_bytes=0,
-        compute_bytes=active * ranks, overhead_bytes=beside * ranks,
-        host_bytes=CPU_OVERHEAD_BYTES, card_bytes=each + kv + active + beside,
+        weights_bytes=each * ranks,
+        kv_bytes=kv * ranks,
+        state_bytes=0,
+        compute_bytes=active * ranks,
+        overhead_bytes=beside * ranks,
+        host_bytes=CPU_OVERHEAD_BYTES,
+        card_bytes=each + kv + active + beside,
         cards=(each + kv + active + beside,) * ranks if ranks > 1 else (),
-    )  # fmt: skip
+    )
 
 
 def tgi_tokens(spec: ModelSpec, shape: VllmShape, free_bytes: int) -> int:

@@ -165,8 +165,9 @@ def deals(column: Column, line: Line, fill: list[int], overlaps: bool) -> list[l
     out = [fill]
     if overlaps:
         for deal in (
-            layers_by_memory(column.sums.layers + 1, line.free), _balanced(column, line),
-        ):  # fmt: skip
+            layers_by_memory(column.sums.layers + 1, line.free),
+            _balanced(column, line),
+        ):
             if deal and min(deal) > 0 and deal not in out:
                 out.append(deal)
     return out
@@ -186,8 +187,9 @@ def dealt_layout(engine: str, column: Column, line: Line, deal: list[int]) -> Se
         at = used - 1 - i
         device, layers = cards[at], deal[at]
         spare, roomy = (
-            min(spare, line.free[at] - need.cards[i]), roomy and need.cards[i] <= line.kept[at],
-        )  # fmt: skip
+            min(spare, line.free[at] - need.cards[i]),
+            roomy and need.cards[i] <= line.kept[at],
+        )
         if not parts or parts[len(parts) - 1].device is not device:
             parts.append(Part(device))
             stages.append(Stage(device, 0, low, low))
@@ -214,7 +216,13 @@ def set_layout(
             break
         ram = max(ram, device.ram_free_bytes)
     return Layout(
-        engine=engine, quant=quant, kv_type=kv_type, cards=len(cards),
-        gpu_layers=ALL_LAYERS, cpu_experts=0, footprint=need, spare_bytes=spare,
+        engine=engine,
+        quant=quant,
+        kv_type=kv_type,
+        cards=len(cards),
+        gpu_layers=ALL_LAYERS,
+        cpu_experts=0,
+        footprint=need,
+        spare_bytes=spare,
         host_spare_bytes=ram - need.host_bytes if ram > 0 else 0,
-    )  # fmt: skip
+    )

@@ -71,15 +71,26 @@ def as_device(combined: DeviceSet) -> DeviceSpec:
     bases = sorted({member.bandwidth_basis for member in combined.members})
     providers = sorted({member.provider for member in combined.members})
     return DeviceSpec(
-        device_id=combined.key, name=" + ".join([m.name for m in combined.members]),
-        kind=first.kind, model=first.model, count=cards, memory_bytes=first.memory_bytes,
-        free_bytes=combined.free_bytes, free_basis=first.free_basis,
-        bandwidth_bytes_per_s=first.bandwidth_bytes_per_s, bandwidth_basis=" and ".join(bases),
-        flops=first.flops, watts=watts, engines=first.engines, location=first.location,
-        provider=" + ".join(providers), ram_free_bytes=_ram(combined.members),
+        device_id=combined.key,
+        name=" + ".join([m.name for m in combined.members]),
+        kind=first.kind,
+        model=first.model,
+        count=cards,
+        memory_bytes=first.memory_bytes,
+        free_bytes=combined.free_bytes,
+        free_basis=first.free_basis,
+        bandwidth_bytes_per_s=first.bandwidth_bytes_per_s,
+        bandwidth_basis=" and ".join(bases),
+        flops=first.flops,
+        watts=watts,
+        engines=first.engines,
+        location=first.location,
+        provider=" + ".join(providers),
+        ram_free_bytes=_ram(combined.members),
         ram_bandwidth_bytes_per_s=first.ram_bandwidth_bytes_per_s,
-        rate=Rate(hourly_nusd=hourly, source="set"), wait_ms=wait,
-    )  # fmt: skip
+        rate=Rate(hourly_nusd=hourly, source="set"),
+        wait_ms=wait,
+    )
 
 
 def _ram(members: list[DeviceSpec]) -> int:
@@ -120,9 +131,15 @@ def _groups(devices: list[DeviceSpec]) -> list[Group]:
     by_kind: dict[tuple[object, ...], list[DeviceSpec]] = {}
     for device in devices:
         key: tuple[object, ...] = (
-            host_of(device), device.model, device.count, device.memory_bytes,
-            device.bandwidth_bytes_per_s, device.flops, device.engines, device.rate,
-        )  # fmt: skip
+            host_of(device),
+            device.model,
+            device.count,
+            device.memory_bytes,
+            device.bandwidth_bytes_per_s,
+            device.flops,
+            device.engines,
+            device.rate,
+        )
         by_kind.setdefault(key, []).append(device)
     return sorted([Group(found) for found in by_kind.values()], key=_order)
 
@@ -150,8 +167,9 @@ def _chosen(groups: list[Group]) -> list[Group]:
     return sorted(kept, key=_order)
 
 
-def _of_size(groups: list[Group], at: int, size: int, taken: list[DeviceSpec],
-             out: list[list[DeviceSpec]]) -> None:  # fmt: skip
+def _of_size(
+    groups: list[Group], at: int, size: int, taken: list[DeviceSpec], out: list[list[DeviceSpec]]
+) -> None:
     """Every choice of `size` more devices from the groups from `at` on, while there is room."""
     if size == 0:
         out.append(list(taken))

@@ -130,9 +130,7 @@ class SetSearch:
     def _beaten(self, other: Option, option: Option) -> bool:
         """Without limits nothing counts but time and quality; a member alone costs less."""
         if self.free:
-            return (
-                other.duration_ms.p50 <= option.duration_ms.p50 and other.nats <= option.nats
-            )  # fmt: skip
+            return other.duration_ms.p50 <= option.duration_ms.p50 and other.nats <= option.nats
         return beats(other, option)
 
     def _lone(self, member: DeviceSpec) -> list[Option]:
@@ -184,9 +182,12 @@ class SetSearch:
         return out
 
     def _promising(
-        self, engine: str, column: Column, combined: DeviceSet,
+        self,
+        engine: str,
+        column: Column,
+        combined: DeviceSet,
         tried: list[tuple[Line, list[int]]],
-    ) -> list[tuple[Line, list[int]]]:  # fmt: skip
+    ) -> list[tuple[Line, list[int]]]:
         """Of the deals over hosts those worth timing, where no limit asks for more than the time.
 
         Sending weights to the others often takes longer than a member by itself takes for

@@ -55,18 +55,24 @@ def part_of(work: Work, spec: ModelSpec, weights: Weights, low: int, high: int) 
     output = min(weights.output_bytes, work.dense_bytes)
     head = min(spec.vocab * spec.hidden, work.active - 1) if output else 0
     return Work(
-        layers=b - a, hidden=work.hidden, total_bytes=_between(work.total_bytes, a, b, count),
+        layers=b - a,
+        hidden=work.hidden,
+        total_bytes=_between(work.total_bytes, a, b, count),
         dense_bytes=max(1, _between(work.dense_bytes - output, a, b, count) + last * output),
         active=max(1, _between(work.active - head, a, b, count) + last * head),
-        expert_bytes=_between(work.expert_bytes, a, b, count), experts=work.experts,
-        experts_used=work.experts_used, sparse_layers=_between(work.sparse_layers, a, b, count),
+        expert_bytes=_between(work.expert_bytes, a, b, count),
+        experts=work.experts,
+        experts_used=work.experts_used,
+        sparse_layers=_between(work.sparse_layers, a, b, count),
         latent_layers=_between(work.latent_layers, a, b, count),
         kv_width=_between(work.kv_width, a, b, count),
-        window_width=_between(work.window_width, a, b, count), window=work.window,
+        window_width=_between(work.window_width, a, b, count),
+        window=work.window,
         state_bytes=_between(work.state_bytes, a, b, count),
         query_width=_between(work.query_width, a, b, count),
-        window_query_width=_between(work.window_query_width, a, b, count), basis=work.basis,
-    )  # fmt: skip
+        window_query_width=_between(work.window_query_width, a, b, count),
+        basis=work.basis,
+    )
 
 
 def _between(total: int, low: int, high: int, count: int) -> int:
@@ -76,11 +82,19 @@ def _between(total: int, low: int, high: int, count: int) -> int:
 def _run(base: Run, stage: Stage) -> Run:
     """The set's run on one stage."""
     return Run(
-        engine=base.engine, devices=stage.cards, split=base.split, batch=base.batch,
-        prompt=base.prompt, generated=base.generated, depth=base.depth, bits=base.bits,
-        kv_scale=base.kv_scale, away=0.0,
-        ram_bandwidth=float(stage.device.ram_bandwidth_bytes_per_s), flags=base.flags,
-    )  # fmt: skip
+        engine=base.engine,
+        devices=stage.cards,
+        split=base.split,
+        batch=base.batch,
+        prompt=base.prompt,
+        generated=base.generated,
+        depth=base.depth,
+        bits=base.bits,
+        kv_scale=base.kv_scale,
+        away=0.0,
+        ram_bandwidth=float(stage.device.ram_bandwidth_bytes_per_s),
+        flags=base.flags,
+    )
 
 
 @final
@@ -164,13 +178,17 @@ def _prompts(bands: list[Band], hop: Band, lanes: float) -> Band:
         p10=hop.p10 + _pipelined([band.p10 for band in bands], lanes),
         p50=hop.p50 + _pipelined([band.p50 for band in bands], lanes),
         p90=hop.p90 + _pipelined([band.p90 for band in bands], lanes),
-    )  # fmt: skip
+    )
 
 
 def load_s(
-    query: Query, devices: list[DeviceSpec], layers: list[int], leader: DeviceSpec,
-    weights: Weights, servers: bool,
-) -> float:  # fmt: skip
+    query: Query,
+    devices: list[DeviceSpec],
+    layers: list[int],
+    leader: DeviceSpec,
+    weights: Weights,
+    servers: bool,
+) -> float:
     """Cold, with so many layers on each device: vLLM's hosts read their own share from disk;
     llama.cpp's leading one reads everything and sends the others theirs."""
     count = len(query.model.layers) + 1
@@ -221,8 +239,15 @@ class SetClock:
 
     def _speed(self, stage: Stage, base: Run, work: Work, weights: Weights, quant: str) -> Speed:
         device = stage.device
-        key = (device.device_id, stage.cards, stage.low, stage.high, base.engine, quant,
-               base.kv_scale)  # fmt: skip
+        key = (
+            device.device_id,
+            stage.cards,
+            stage.low,
+            stage.high,
+            base.engine,
+            quant,
+            base.kv_scale,
+        )
         found = self.known.get(key)
         if found is None:
             part = part_of(work, self.query.model, weights, stage.low, stage.high)
@@ -241,9 +266,13 @@ class SetClock:
         """Were all layers on one card of `device`: to order cards by, and to guess ahead."""
         query = self.query
         run = Run(
-            engine=engine, batch=query.batch, prompt=query.prompt_tokens, generated=query.tokens,
-            depth=query.prompt_tokens + query.tokens / 2.0, away=0.0,
-        )  # fmt: skip
+            engine=engine,
+            batch=query.batch,
+            prompt=query.prompt_tokens,
+            generated=query.tokens,
+            depth=query.prompt_tokens + query.tokens / 2.0,
+            away=0.0,
+        )
         return self._predicted(device, run, work, "")
 
     def time(
@@ -260,16 +289,27 @@ class SetClock:
             [speed.first_s for speed in speeds], time_band(hops.first_s, HOP_SPREAD), lanes
         )
         load = load_s(
-            query, [stage.device for stage in stages], [stage.high - stage.low for stage in stages],
-            stages[len(stages) - 1].device, weights, base.servers,
-        )  # fmt: skip
+            query,
+            [stage.device for stage in stages],
+            [stage.high - stage.low for stage in stages],
+            stages[len(stages) - 1].device,
+            weights,
+            base.servers,
+        )
         estimate = Estimate(
-            load_s=time_band(load, 1.0), first_s=first,
+            load_s=time_band(load, 1.0),
+            first_s=first,
             rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
-            terms=(("load", load), ("prompt", first.p50), *_by_cause(speeds, tokens),
-                   ("hops", hops.step_s * tokens)),
-            basis=_basis(found, speeds), run=base, work=work,
-        )  # fmt: skip
+            terms=(
+                ("load", load),
+                ("prompt", first.p50),
+                *_by_cause(speeds, tokens),
+                ("hops", hops.step_s * tokens),
+            ),
+            basis=_basis(found, speeds),
+            run=base,
+            work=work,
+        )
         return estimate, speeds
 
     def members(self, found: SetLayout, speeds: list[Speed]) -> tuple[Member, ...]:
@@ -279,9 +319,15 @@ class SetClock:
         for part in found.parts:
             device = part.device
             own = [speeds[i] for i, stage in enumerate(found.stages) if device in stage.devices]
-            out.append(Member(
-                device_id=device.device_id, name=device.name, cards=part.cards,
-                layers=part.layers, need_bytes=part.need_bytes,
-                free_bytes=device.free_bytes * part.cards, terms=tuple(_by_cause(own, tokens)),
-            ))  # fmt: skip
+            out.append(
+                Member(
+                    device_id=device.device_id,
+                    name=device.name,
+                    cards=part.cards,
+                    layers=part.layers,
+                    need_bytes=part.need_bytes,
+                    free_bytes=device.free_bytes * part.cards,
+                    terms=tuple(_by_cause(own, tokens)),
+                )
+            )
         return tuple(out)

@@ -127,10 +127,15 @@ def _footprint(sizes: list[tuple[int, int, int, int]], ranks: int) -> Footprint:
         scratch, beside = scratch + size[2] * ranks, beside + size[3] * ranks
         cards += [size[0] + size[1] + size[2] + size[3]] * ranks
     return Footprint(
-        weights_bytes=weights, kv_bytes=cache, state_bytes=0, compute_bytes=scratch,
-        overhead_bytes=beside, host_bytes=CPU_OVERHEAD_BYTES, card_bytes=max(cards),
+        weights_bytes=weights,
+        kv_bytes=cache,
+        state_bytes=0,
+        compute_bytes=scratch,
+        overhead_bytes=beside,
+        host_bytes=CPU_OVERHEAD_BYTES,
+        card_bytes=max(cards),
         cards=tuple(cards),
-    )  # fmt: skip
+    )
 
 
 def _lay(
@@ -201,9 +206,13 @@ class Serving:
 
 
 def vllm_layouts(
-    serving: Serving, engine: str, quant: str, kv_type: str, weights: Weights,
+    serving: Serving,
+    engine: str,
+    quant: str,
+    kv_type: str,
+    weights: Weights,
     cards: list[DeviceSpec],
-) -> list[SetLayout]:  # fmt: skip
+) -> list[SetLayout]:
     """Every number of ranks the like cards of each host divide into.
 
     `cards` are ordered, the fastest first. The first stage has the input table, the last the output

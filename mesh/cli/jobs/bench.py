@@ -28,9 +28,14 @@ REPEATS_MOST: Final = 100
 @click.option("--repeat", type=click.IntRange(1, REPEATS_MOST), default=2, show_default=True)
 @json_option
 def bench(
-    model: str, on: str | None, batch: int, prompt_tokens: int, tokens: int, repeat: int,
+    model: str,
+    on: str | None,
+    batch: int,
+    prompt_tokens: int,
+    tokens: int,
+    repeat: int,
     output: str,
-) -> None:  # fmt: skip
+) -> None:
     """Run MODEL on filler and compare with the plan; later plans have learned from it."""
     from mesh.config import fleet_home
 
@@ -42,22 +47,38 @@ def bench(
 
 
 def bench_rows(
-    daemon: Daemon, model: str, on: str | None = None, batch: int = 1,
-    prompt_tokens: int = PROMPT_TOKENS, tokens: int = TOKENS, repeat: int = 2,
-) -> list[Mapping[str, Any]]:  # fmt: skip
+    daemon: Daemon,
+    model: str,
+    on: str | None = None,
+    batch: int = 1,
+    prompt_tokens: int = PROMPT_TOKENS,
+    tokens: int = TOKENS,
+    repeat: int = 2,
+) -> list[Mapping[str, Any]]:
     """The finished jobs of so many equal runs, one after the other."""
     spec: dict[str, object] = {
-        "model": model_ref(model), "batch": batch, "prompt_tokens": prompt_tokens,
-        "tokens": tokens, "context": prompt_tokens + tokens,
-    }  # fmt: skip
+        "model": model_ref(model),
+        "batch": batch,
+        "prompt_tokens": prompt_tokens,
+        "tokens": tokens,
+        "context": prompt_tokens + tokens,
+    }
     if on is not None:
         spec["on"] = on
     return [_run(daemon, spec, n + 1, repeat) for n in range(repeat)]
 
 
 def _show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
-    heads = ("RUN", "DEVICE", "QUANT", "DECODE TOK/S", "PREDICTED", "PREFILL TOK/S", "PREDICTED",
-             "BASIS")  # fmt: skip
+    heads = (
+        "RUN",
+        "DEVICE",
+        "QUANT",
+        "DECODE TOK/S",
+        "PREDICTED",
+        "PREFILL TOK/S",
+        "PREDICTED",
+        "BASIS",
+    )
     emit_table(heads, [_row(n, row) for n, row in enumerate(rows, 1)], "")
 
 
@@ -79,10 +100,15 @@ def _run(daemon: Daemon, spec: Mapping[str, object], number: int, of: int) -> Ma
 def _row(number: int, job: Mapping[str, Any]) -> list[object]:
     plan = job["plan"] or {}
     return [
-        number, job["device_id"], plan.get("quant", ""), _rate(job["throughput_mtps"]),
-        _band(plan.get("tokens_per_s_milli")), _rate(job["prefill_mtps"]),
-        _band(plan.get("prefill_tokens_per_s_milli")), plan.get("basis", ""),
-    ]  # fmt: skip
+        number,
+        job["device_id"],
+        plan.get("quant", ""),
+        _rate(job["throughput_mtps"]),
+        _band(plan.get("tokens_per_s_milli")),
+        _rate(job["prefill_mtps"]),
+        _band(plan.get("prefill_tokens_per_s_milli")),
+        plan.get("basis", ""),
+    ]
 
 
 def _rate(milli: int) -> str:
@@ -119,11 +145,17 @@ def _show_probes(events: Sequence[Mapping[str, Any]]) -> None:
     from mathcore.units import show_bytes
 
     rows = [
-        [facts["name"], facts["model"], f"{facts['bandwidth_bytes_per_s'] / 1e9:.1f} GB/s",
-         facts["bandwidth_basis"], f"{facts['flops'] / 1e12:.2f} TFLOPS",
-         facts.get("flops_basis", "catalogue"), show_bytes(facts["free_bytes"])]
+        [
+            facts["name"],
+            facts["model"],
+            f"{facts['bandwidth_bytes_per_s'] / 1e9:.1f} GB/s",
+            facts["bandwidth_basis"],
+            f"{facts['flops'] / 1e12:.2f} TFLOPS",
+            facts.get("flops_basis", "catalogue"),
+            show_bytes(facts["free_bytes"]),
+        ]
         for facts in (event["payload"] for event in events)
-    ]  # fmt: skip
+    ]
     emit_table(
         ("DEVICE", "MODEL", "MEMORY BANDWIDTH", "BASIS", "COMPUTE", "BASIS", "FREE"), rows, ""
     )
@@ -182,10 +214,16 @@ NOTHING: Final = "no job has measured a speed yet (fleet bench MODEL)"
 
 def _observed(one: Any) -> list[object]:
     return [
-        one.job_id, one.device_id, one.engine, one.quant, _rate(one.decode_mtps),
-        _tuple(one.predicted_decode_mtps), _rate(one.prefill_mtps),
-        _tuple(one.predicted_prefill_mtps), one.basis,
-    ]  # fmt: skip
+        one.job_id,
+        one.device_id,
+        one.engine,
+        one.quant,
+        _rate(one.decode_mtps),
+        _tuple(one.predicted_decode_mtps),
+        _rate(one.prefill_mtps),
+        _tuple(one.predicted_prefill_mtps),
+        one.basis,
+    ]
 
 
 def _tuple(milli: tuple[int, int, int]) -> str:

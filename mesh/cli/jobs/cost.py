@@ -35,8 +35,13 @@ def _show(report: Mapping[str, Any]) -> None:
 
     key = "period" if report["by"] in ("day", "month") else report["by"]
     rows: list[list[object]] = [
-        [group[key], line["device_id"], line["model"], f"{line['hours_used']:.3f}",
-         show_nusd(line["cost_nusd"])]
+        [
+            group[key],
+            line["device_id"],
+            line["model"],
+            f"{line['hours_used']:.3f}",
+            show_nusd(line["cost_nusd"]),
+        ]
         for group in report["groups"]
         for line in group["devices"]
     ]

@@ -30,8 +30,15 @@ class RunCommand(click.Command):
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @click.pass_context
-def run(ctx: click.Context, /, model: str | None, prompt: str | None, input_file: Path | None,
-        detach: bool, **options: object) -> None:
+def run(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    prompt: str | None,
+    input_file: Path | None,
+    detach: bool,
+    **options: object,
+) -> None:
     """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
 
     Without -d it follows the output and ends with the job's exit code.
@@ -98,17 +105,23 @@ def ps(every: bool, output: str) -> None:
     if output == "json":
         emit_json(rows)
         return
-    heads = ("JOB", "STATUS", "WHAT", "PEER", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S",
-             "COST")
-    emit_table(heads, [_row(row) for row in rows],
-               "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)")
+    heads = ("JOB", "STATUS", "WHAT", "PEER", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S", "COST")
+    emit_table(
+        heads,
+        [_row(row) for row in rows],
+        "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
+    )
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:
     from mathcore.units import show_ms, show_nusd
 
     return [
-        row["job_id"], row["status"], _what(row), row["peer"], row["device_id"],
+        row["job_id"],
+        row["status"],
+        _what(row),
+        row["peer"],
+        row["device_id"],
         show_at(number(row, "submitted_ms")),
         show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
         f"{number(row, 'throughput_mtps') / 1000:.1f}" if row["throughput_mtps"] else "",
@@ -134,9 +147,13 @@ def job(job_id: str, output: str) -> None:
     rows = _row(found)
     click.echo(f"{job_id}  {found['status']}  {clean(_what(found))}")
     for name, value in (
-        ("device", rows[3]), ("submitted", rows[4]), ("ended", show_at(number(found, "ended_ms"))),
-        ("time", show_ms(number(found, "duration_ms"))), ("tokens", found["tokens_generated"]),
-        ("tokens/s", rows[6]), ("cost", show_nusd(number(found, "cost_nusd"))),
+        ("device", rows[3]),
+        ("submitted", rows[4]),
+        ("ended", show_at(number(found, "ended_ms"))),
+        ("time", show_ms(number(found, "duration_ms"))),
+        ("tokens", found["tokens_generated"]),
+        ("tokens/s", rows[6]),
+        ("cost", show_nusd(number(found, "cost_nusd"))),
         ("peak memory", show_bytes(number(found, "peak_memory_bytes"))),
         ("reason", f"{found['reason']} {found['text']}".strip()),
     ):

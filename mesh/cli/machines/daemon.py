@@ -47,7 +47,10 @@ def _start(home: Path, name: str | None, port: int) -> None:
     with log.open("ab") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "mesh", *arguments],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     deadline = time.monotonic() + READY_DEADLINE_S
     while time.monotonic() < deadline:

@@ -29,19 +29,40 @@ def devices(ctx: click.Context, output: str) -> None:
 
 def emit_devices(rows: Sequence[Mapping[str, Any]]) -> None:
     """Devices as a table."""
-    heads = ("DEVICE", "MODEL", "COUNT", "FREE", "MEMORY", "BASIS", "ENGINES", "WHERE", "PEER",
-             "STATE", "AGE")
-    emit_table(heads, [_row(row) for row in rows],
-               "no devices yet. try: fleet up, or fleet devices add NAME --gpu … --memory …")
+    heads = (
+        "DEVICE",
+        "MODEL",
+        "COUNT",
+        "FREE",
+        "MEMORY",
+        "BASIS",
+        "ENGINES",
+        "WHERE",
+        "PEER",
+        "STATE",
+        "AGE",
+    )
+    emit_table(
+        heads,
+        [_row(row) for row in rows],
+        "no devices yet. try: fleet up, or fleet devices add NAME --gpu … --memory …",
+    )
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:
     from mathcore.units import show_bytes
 
     return [
-        row["name"], row["model"], row["count"], show_bytes(number(row, "free_bytes")),
-        show_bytes(number(row, "memory_bytes")), row["free_basis"], ",".join(row["engines"]),
-        f"{row['location']}/{row['provider']}", row["peer"], row["state"],
+        row["name"],
+        row["model"],
+        row["count"],
+        show_bytes(number(row, "free_bytes")),
+        show_bytes(number(row, "memory_bytes")),
+        row["free_basis"],
+        ",".join(row["engines"]),
+        f"{row['location']}/{row['provider']}",
+        row["peer"],
+        row["state"],
         show_age(number(row, "age_ms")),
     ]
 
@@ -82,7 +103,10 @@ def remove(name: str) -> None:
     if not matches:
         stop(NOT_FOUND, f"no device is called {name!r}", "fleet devices lists them")
     if not matches[0].hand_described:
-        stop(2, f"{name} was found by a probe, not described by hand",
-             "stop its daemon; only hand-described devices are removed")
+        stop(
+            2,
+            f"{name} was found by a probe, not described by hand",
+            "stop its daemon; only hand-described devices are removed",
+        )
     write_removal(matches[0].device_id)
     click.echo(f"removed {name}")

@@ -39,8 +39,11 @@ def _seen(daemon: Daemon) -> list[dict[str, object]] | None:
         rows = daemon.get("/v1/peers")["peers"]
     except (RequestError, Stop):
         return None
-    return [{key: row[key] for key in ("name", "role", "state", "age_ms")} for row in rows
-            if row["state"] != "removed"]
+    return [
+        {key: row[key] for key in ("name", "role", "state", "age_ms")}
+        for row in rows
+        if row["state"] != "removed"
+    ]
 
 
 def _forks(home: Path) -> dict[str, object]:
@@ -48,8 +51,11 @@ def _forks(home: Path) -> dict[str, object]:
     from mesh.edge.identity import peer_id
     from mesh.edge.store.forks import forks
 
-    return {"forks": [{"peer_id": peer_id(author), "seq": seq} for author, seq in
-                      sorted(forks(home).items())]}
+    return {
+        "forks": [
+            {"peer_id": peer_id(author), "seq": seq} for author, seq in sorted(forks(home).items())
+        ]
+    }
 
 
 def _peer(row: Mapping[str, Any]) -> str:
@@ -71,6 +77,8 @@ def _show(found: Mapping[str, Any]) -> None:
     age = show_age(now_ms() - number(found, "last_event_ms"))
     click.echo(f"ledger: {found['events']} events, the last {age} ago\n")
     for one in found["forks"]:
-        click.echo(f"FORK: the key {one['peer_id'][:7]} signed two histories from its event "
-                   f"{one['seq']} on (fleet doctor)\n")
+        click.echo(
+            f"FORK: the key {one['peer_id'][:7]} signed two histories from its event "
+            f"{one['seq']} on (fleet doctor)\n"
+        )
     emit_devices(found["devices"])

@@ -36,8 +36,15 @@ if TYPE_CHECKING:
 @click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
 @hardware_options
 @json_option
-def capacity(model: str, batch: int, context: int, quant: str | None, kv_type: str, output: str,
-             **options: Any) -> None:  # fmt: skip
+def capacity(
+    model: str,
+    batch: int,
+    context: int,
+    quant: str | None,
+    kv_type: str,
+    output: str,
+    **options: Any,
+) -> None:
     """The longest context, most sequences, best quantisation, and layers that MODEL gets."""
     from mathcore.engines.footprint import ContextShape
     from mathcore.engines.llamacpp.cache import cache_refusal
@@ -98,16 +105,33 @@ def _show(found: "list[Capacity]", batch: int, context: int) -> None:
     from mesh.cli.planning.models import tokens
     from mesh.cli.planning.plan_view import aligned, gib
 
-    lines = [["DEVICE", "FREE", "WEIGHTS", "QUALITY", f"CONTEXT x {batch}",
-              f"SEQUENCES x {tokens(context)}", "BEST", "IN RAM"]]  # fmt: skip
+    lines = [
+        [
+            "DEVICE",
+            "FREE",
+            "WEIGHTS",
+            "QUALITY",
+            f"CONTEXT x {batch}",
+            f"SEQUENCES x {tokens(context)}",
+            "BEST",
+            "IN RAM",
+        ]
+    ]
     for answer in found:
         device = answer.device
         cards = f"{device.count} x " if device.count > 1 else ""
-        lines.append([
-            clean(device.name), f"{cards}{gib(device.free_bytes)} GiB", answer.quant,
-            f"{quality_of(answer.quant):.3f}", str(answer.context or NONE),
-            str(answer.sequences or NONE), answer.best_quant or NONE, _beside(answer),
-        ])  # fmt: skip
+        lines.append(
+            [
+                clean(device.name),
+                f"{cards}{gib(device.free_bytes)} GiB",
+                answer.quant,
+                f"{quality_of(answer.quant):.3f}",
+                str(answer.context or NONE),
+                str(answer.sequences or NONE),
+                answer.best_quant or NONE,
+                _beside(answer),
+            ]
+        )
     named = any(answer.quant != answer.best_quant for answer in found)
     shown = [i for i, head in enumerate(lines[0]) if named or head != "BEST"]
     right = [head in ("FREE", "QUALITY") or " x " in head for head in lines[0]]

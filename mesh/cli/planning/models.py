@@ -16,8 +16,18 @@ QUANTS: Final = ("Q8_0", "Q4_K_M")
 CACHE_TOKENS: Final = 1024
 # What `show` prints of the types; -o json has every one the model can be stored as.
 COMMON: Final = (
-    "HF-BF16", "FP8", "AWQ", "NVFP4", "MLX-8bit", "MLX-4bit", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M",
-    "Q3_K_M", "Q2_K",
+    "HF-BF16",
+    "FP8",
+    "AWQ",
+    "NVFP4",
+    "MLX-8bit",
+    "MLX-4bit",
+    "Q8_0",
+    "Q6_K",
+    "Q5_K_M",
+    "Q4_K_M",
+    "Q3_K_M",
+    "Q2_K",
 )
 # Contexts people ask for; a model trained for less gets its own length last.
 CONTEXTS: Final = (4096, 32_768, 131_072)
@@ -34,8 +44,9 @@ class Searchable(click.Group):
         return "search", find, args
 
 
-@click.group(cls=Searchable, invoke_without_command=True,
-             subcommand_metavar="[SEARCH...] | show MODEL")
+@click.group(
+    cls=Searchable, invoke_without_command=True, subcommand_metavar="[SEARCH...] | show MODEL"
+)
 @json_option
 @click.pass_context
 def models(ctx: click.Context, output: str) -> None:
@@ -68,8 +79,11 @@ def emit_models(words: str, output: str) -> None:
         emit_json(found)
         return
     heads = ("MODEL", "PARAMS", "ACTIVE", "CONTEXT", "KV/1K", "NATIVE", *QUANTS, "ALSO CALLED")
-    emit_table(heads, [_cells(row) for row in found],
-               f"no model here holds {words!r}; a .gguf, a folder, a URL or ollama:NAME works too")
+    emit_table(
+        heads,
+        [_cells(row) for row in found],
+        f"no model here holds {words!r}; a .gguf, a folder, a URL or ollama:NAME works too",
+    )
 
 
 def model_row(row: "Row") -> dict[str, Any]:
@@ -118,9 +132,13 @@ def _cells(row: Mapping[str, Any]) -> list[object]:
     native = f"{show_bytes(weights[row['native']])} {row['native']}" if row["native"] else ""
     sizes = [native.removesuffix(" HF-BF16"), *(show_bytes(weights[quant]) for quant in QUANTS)]
     return [
-        row["name"], count(row["parameters"]),
-        count(active) if active != row["parameters"] else "", tokens(row["context_length"]),
-        show_bytes(row["cache_bytes_per_1k_tokens"]), *sizes, " ".join(row["aliases"][:2]),
+        row["name"],
+        count(row["parameters"]),
+        count(active) if active != row["parameters"] else "",
+        tokens(row["context_length"]),
+        show_bytes(row["cache_bytes_per_1k_tokens"]),
+        *sizes,
+        " ".join(row["aliases"][:2]),
     ]
 
 

@@ -17,18 +17,36 @@ Row = Mapping[str, Any]
 # Where nobody looks at a terminal the columns are as wide as they like.
 PIPED_WIDTH: Final = 1000
 GIB: Final = 1 << 30
-HEADS: Final = ("", "DEVICE", "ENGINE", "WEIGHTS", "FIT", "NEEDS/FREE", "TOK/S", "TIME", "COST",
-                "BASIS")  # fmt: skip
+HEADS: Final = (
+    "",
+    "DEVICE",
+    "ENGINE",
+    "WEIGHTS",
+    "FIT",
+    "NEEDS/FREE",
+    "TOK/S",
+    "TIME",
+    "COST",
+    "BASIS",
+)
 RIGHT: Final = ("NEEDS/FREE", "TOK/S", "TIME", "COST")
 TERMS: Final = (
-    ("weights", "weights_bytes"), ("cache", "kv_bytes"), ("states", "state_bytes"),
-    ("scratch", "compute_bytes"), ("logits", "output_bytes"), ("driver", "overhead_bytes"),
-)  # fmt: skip
+    ("weights", "weights_bytes"),
+    ("cache", "kv_bytes"),
+    ("states", "state_bytes"),
+    ("scratch", "compute_bytes"),
+    ("logits", "output_bytes"),
+    ("driver", "overhead_bytes"),
+)
 LIMITS: Final = (
-    ("max latency", "max_latency_ms"), ("first token", "max_ttft_ms"), ("deadline", "deadline_ms"),
-    ("tokens/s of a sequence", "min_tokens_per_s"), ("price an hour", "max_nusd_per_hour"),
-    ("cost", "max_cost_nusd"), ("quality", "min_quality"),
-)  # fmt: skip
+    ("max latency", "max_latency_ms"),
+    ("first token", "max_ttft_ms"),
+    ("deadline", "deadline_ms"),
+    ("tokens/s of a sequence", "min_tokens_per_s"),
+    ("price an hour", "max_nusd_per_hour"),
+    ("cost", "max_cost_nusd"),
+    ("quality", "min_quality"),
+)
 
 
 def terminal_width() -> int:
@@ -58,8 +76,10 @@ def table(placements: Sequence[Row], query: Row, width: int) -> list[str]:
     for brief in (0, 1, 2, 3):
         rows = [_cells(row, query, brief) for row in placements]
         shown = [i for i, head in enumerate(HEADS) if _wanted(head, placements, brief)]
-        lines = aligned([[line[i] for i in shown] for line in [list(HEADS), *rows]],
-                        [HEADS[i] in RIGHT for i in shown])  # fmt: skip
+        lines = aligned(
+            [[line[i] for i in shown] for line in [list(HEADS), *rows]],
+            [HEADS[i] in RIGHT for i in shown],
+        )
         if max(map(len, lines)) <= width:
             return lines
     return lines
@@ -91,12 +111,17 @@ def _cells(row: Row, query: Row, brief: int) -> list[str]:
     footprint = row["footprint"]
     basis = str(row["basis"])
     return [
-        "*" if row["pareto"] else "", _device(row, brief), row["engine"], runs_as(row, query),
+        "*" if row["pareto"] else "",
+        _device(row, brief),
+        row["engine"],
+        runs_as(row, query),
         row["fit"],
         f"{gib(footprint['total_bytes'])}/{gib(footprint['free_bytes'])}" + " GiB" * (brief < 2),
-        _band(row["tokens_per_s"], rate, brief), _band(row["duration_ms"], brief_ms, brief),
-        money(row["cost_nusd"]["p50"]), clean(basis if brief < 1 else basis.partition(":")[0]),
-    ]  # fmt: skip
+        _band(row["tokens_per_s"], rate, brief),
+        _band(row["duration_ms"], brief_ms, brief),
+        money(row["cost_nusd"]["p50"]),
+        clean(basis if brief < 1 else basis.partition(":")[0]),
+    ]
 
 
 def _device(row: Row, brief: int) -> str:

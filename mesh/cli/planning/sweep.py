@@ -21,31 +21,72 @@ DEFAULT_CONTEXT: Final = "2k..128k"
 MAX_AXIS: Final = 65_536
 SCALES: Final = {"": 1, "k": 1024, "m": 1024 * 1024}
 FIELDS: Final = (
-    "device", "quant", "batch", "context", "prompt_tokens", "tokens", "verdict", "cards",
-    "needs_bytes", "free_bytes", "missing_bytes", "tokens_per_s_p10", "tokens_per_s_p50",
-    "tokens_per_s_p90", "duration_ms_p10", "duration_ms_p50", "duration_ms_p90", "cost_nusd_p10",
-    "cost_nusd_p50", "cost_nusd_p90",
-)  # fmt: skip
+    "device",
+    "quant",
+    "batch",
+    "context",
+    "prompt_tokens",
+    "tokens",
+    "verdict",
+    "cards",
+    "needs_bytes",
+    "free_bytes",
+    "missing_bytes",
+    "tokens_per_s_p10",
+    "tokens_per_s_p50",
+    "tokens_per_s_p90",
+    "duration_ms_p10",
+    "duration_ms_p50",
+    "duration_ms_p90",
+    "cost_nusd_p10",
+    "cost_nusd_p50",
+    "cost_nusd_p90",
+)
 
 
 @click.command()
 @click.argument("model")
-@click.option("-b", "--batch", default=DEFAULT_BATCH, show_default=True, metavar="NUMBERS",
-              help="sequences at once: 1,2,4..64 doubles, 1..64/1 counts")
-@click.option("-c", "--context", metavar="NUMBERS",
-              help="tokens per sequence: 2k,8k or 2k..128k/2k  [default: 2k..128k, as trained for]")
-@click.option("--quant", multiple=True, metavar="TYPE",
-              help="weights as; repeatable  [default: Q4_K_M, or the file's own]")
+@click.option(
+    "-b",
+    "--batch",
+    default=DEFAULT_BATCH,
+    show_default=True,
+    metavar="NUMBERS",
+    help="sequences at once: 1,2,4..64 doubles, 1..64/1 counts",
+)
+@click.option(
+    "-c",
+    "--context",
+    metavar="NUMBERS",
+    help="tokens per sequence: 2k,8k or 2k..128k/2k  [default: 2k..128k, as trained for]",
+)
+@click.option(
+    "--quant",
+    multiple=True,
+    metavar="TYPE",
+    help="weights as; repeatable  [default: Q4_K_M, or the file's own]",
+)
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
 @click.option("--tokens", type=click.IntRange(min=1), help="tokens to generate per sequence")
 @click.option("--prompt-tokens", type=click.IntRange(min=1), help="tokens in the prompt")
 @click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
 @hardware_options
 @click.option("-o", "--output", type=click.Choice(["text", "json", "csv"]), default="text")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
-              help="also draw it: .svg, or .png where matplotlib is installed")
-def sweep(model: str, batch: str, context: str | None, quant: tuple[str, ...], output: str,
-          plot: Path | None, **options: Any) -> None:  # fmt: skip
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="also draw it: .svg, or .png where matplotlib is installed",
+)
+def sweep(
+    model: str,
+    batch: str,
+    context: str | None,
+    quant: tuple[str, ...],
+    output: str,
+    plot: Path | None,
+    **options: Any,
+) -> None:
     """What MODEL needs and how fast it is under llama.cpp, for every batch and context."""
     batches = parse_numbers(batch, "--batch")
     contexts = parse_numbers(context or DEFAULT_CONTEXT, "--context")
@@ -129,8 +170,13 @@ def _spec(model: str) -> "ModelSpec":
     return source_of(model_ref(model)).spec
 
 
-def _grids(spec: "ModelSpec", batches: list[int], contexts: list[int], quant: tuple[str, ...],
-           options: dict[str, Any]) -> "tuple[list[Grid], list[Length]]":  # fmt: skip
+def _grids(
+    spec: "ModelSpec",
+    batches: list[int],
+    contexts: list[int],
+    quant: tuple[str, ...],
+    options: dict[str, Any],
+) -> "tuple[list[Grid], list[Length]]":
     from mathcore.model.spec import SpecError
     from mathcore.planner.query import Query
     from mesh.edge.planning import lengths
@@ -173,9 +219,10 @@ def hardware(
         if not any(name in (view.name, view.device_id) for view in views):
             stop(102, f"no device is called {name!r}", "fleet devices lists them")
     found = [
-        spec(view) for view in sorted(views, key=lambda view: view.name)
+        spec(view)
+        for view in sorted(views, key=lambda view: view.name)
         if not named or view.name in named or view.device_id in named
-    ]  # fmt: skip
+    ]
     found = [device for device in found if named or set(engines) & set(device.engines)]
     out = [*instead.values(), *found]
     if not out:
@@ -192,16 +239,28 @@ def rows(
     for grid in grids:
         free = grid.device.free_bytes
         for i, batch in enumerate(batches):
-            columns = (grid.verdicts[i].tolist(), grid.cards[i].tolist(), grid.needs[i].tolist(),
-                       grid.spare[i].tolist(), grid.times[i].tolist())  # fmt: skip
+            columns = (
+                grid.verdicts[i].tolist(),
+                grid.cards[i].tolist(),
+                grid.needs[i].tolist(),
+                grid.spare[i].tolist(),
+                grid.times[i].tolist(),
+            )
             for length, verdict, cards, needs, spare, at in zip(lengths, *columns, strict=True):
                 yield {
-                    "device": grid.device.name, "quant": grid.quant, "batch": batch,
-                    "context": length.context, "prompt_tokens": length.prompt_tokens,
-                    "tokens": length.tokens, "verdict": VERDICTS[verdict], "cards": cards,
-                    "needs_bytes": needs, "free_bytes": free * cards,
-                    "missing_bytes": max(0, -spare) * cards, **_timed(grid, at),
-                }  # fmt: skip
+                    "device": grid.device.name,
+                    "quant": grid.quant,
+                    "batch": batch,
+                    "context": length.context,
+                    "prompt_tokens": length.prompt_tokens,
+                    "tokens": length.tokens,
+                    "verdict": VERDICTS[verdict],
+                    "cards": cards,
+                    "needs_bytes": needs,
+                    "free_bytes": free * cards,
+                    "missing_bytes": max(0, -spare) * cards,
+                    **_timed(grid, at),
+                }
 
 
 def _timed(grid: "Grid", at: int) -> dict[str, object]:
@@ -210,9 +269,13 @@ def _timed(grid: "Grid", at: int) -> dict[str, object]:
     placed = grid.placements[at]
     rate, took, cost = placed.tokens_per_s, placed.duration_ms, placed.cost_nusd
     return {
-        "tokens_per_s_p10": round(rate.p10, 3), "tokens_per_s_p50": round(rate.p50, 3),
-        "tokens_per_s_p90": round(rate.p90, 3), "duration_ms_p10": round(took.p10),
-        "duration_ms_p50": round(took.p50), "duration_ms_p90": round(took.p90),
-        "cost_nusd_p10": round(cost.p10), "cost_nusd_p50": round(cost.p50),
+        "tokens_per_s_p10": round(rate.p10, 3),
+        "tokens_per_s_p50": round(rate.p50, 3),
+        "tokens_per_s_p90": round(rate.p90, 3),
+        "duration_ms_p10": round(took.p10),
+        "duration_ms_p50": round(took.p50),
+        "duration_ms_p90": round(took.p90),
+        "cost_nusd_p10": round(cost.p10),
+        "cost_nusd_p50": round(cost.p50),
         "cost_nusd_p90": round(cost.p90),
-    }  # fmt: skip
+    }

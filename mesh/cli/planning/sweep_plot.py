@@ -18,15 +18,23 @@ MOST_POINTS: Final = 400
 MOST_PANELS: Final = 64
 # From light to dark with the batch; the device's memory in the one warm colour.
 SHADES: Final = (
-    "#9ecae1", "#7ab8d9", "#57a0ce", "#3b88c0", "#2670b1", "#15599f", "#0b4485", "#08306b",
-)  # fmt: skip
+    "#9ecae1",
+    "#7ab8d9",
+    "#57a0ce",
+    "#3b88c0",
+    "#2670b1",
+    "#15599f",
+    "#0b4485",
+    "#08306b",
+)
 LIMIT: Final = "#d94801"
 
 Line = tuple[str, list[tuple[float, float]]]
 
 
-def draw(path: Path, title: str, grids: "list[Grid]", batches: list[int], contexts: list[int]
-         ) -> None:  # fmt: skip
+def draw(
+    path: Path, title: str, grids: "list[Grid]", batches: list[int], contexts: list[int]
+) -> None:
     """Write the picture; Stop where it cannot be."""
     if len(grids) > MOST_PANELS:
         stop(USAGE, f"{len(grids)} panels are more than {MOST_PANELS}", "fewer devices or types")
@@ -57,8 +65,11 @@ def _panel(grid: "Grid", batches: list[int], contexts: list[int]) -> Panel:
     points = picked(len(contexts), MOST_POINTS)
     lines: list[Line] = []
     for i in picked(len(batches), MOST_LINES):
-        row = [(log2(contexts[j]), int(grid.needs[i, j]) / GIB) for j in points
-               if grid.verdicts[i, j] != 3]  # fmt: skip
+        row = [
+            (log2(contexts[j]), int(grid.needs[i, j]) / GIB)
+            for j in points
+            if grid.verdicts[i, j] != 3
+        ]
         lines.append((f"x {batches[i]}", row))
     count = grid.device.count
     title = f"{grid.device.name}, {grid.quant}"
@@ -93,34 +104,44 @@ def _drawn(panel: Panel) -> list[str]:
     xs = [x for _, line in panel.lines for x, _ in line] or [0.0]
     left, right = min(xs), max(max(xs), min(xs) + 1.0)
     # Twice what there is shows how far off the rest is; more would flatten what fits.
-    most = max(y for _, line in panel.lines for _, y in line) if any(
-        line for _, line in panel.lines) else 1.0  # fmt: skip
+    most = (
+        max(y for _, line in panel.lines for _, y in line)
+        if any(line for _, line in panel.lines)
+        else 1.0
+    )
     top = min(most, 2.0 * panel.free_gib) * 1.05 if panel.free_gib else most
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (x - left) / (right - left)
-        return (LEFT + across * (WIDTH - LEFT - RIGHT),
-                HEIGHT - BOTTOM - min(1.0, y / top) * (HEIGHT - TOP - BOTTOM))  # fmt: skip
+        return (
+            LEFT + across * (WIDTH - LEFT - RIGHT),
+            HEIGHT - BOTTOM - min(1.0, y / top) * (HEIGHT - TOP - BOTTOM),
+        )
 
     parts = [f'<text x="{LEFT}" y="28" font-weight="bold">{_text(panel.title)}</text>']
     for tick in range(int(left), int(right) + 1):
         if left <= tick <= right:
             x, y = at(tick, 0.0)
-            parts.append(f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">'
-                         f"{short(1 << tick)}</text>")  # fmt: skip
+            parts.append(
+                f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{short(1 << tick)}</text>'
+            )
     for gib in _ticks(top):
         x, y = at(left, gib)
-        parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" '
-                     f'stroke="#e5e5e5"/><text x="{x - 6:.1f}" y="{y + 4:.1f}" '
-                     f'text-anchor="end">{gib:g} GiB</text>')  # fmt: skip
+        parts.append(
+            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" '
+            f'stroke="#e5e5e5"/><text x="{x - 6:.1f}" y="{y + 4:.1f}" '
+            f'text-anchor="end">{gib:g} GiB</text>'
+        )
     for n, (name, line) in enumerate(panel.lines):
         parts += _curve(name, [at(x, y) for x, y in line if y <= top], _shade(n, panel))
     if 0 < panel.free_gib <= top:
         x, y = at(left, panel.free_gib)
-        parts.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" '
-                     f'stroke="{LIMIT}" stroke-dasharray="5 3"/><text x="{x + 4:.1f}" '
-                     f'y="{y - 4:.1f}" fill="{LIMIT}">'
-                     f"{panel.free_gib:.1f} GiB free</text>")  # fmt: skip
+        parts.append(
+            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" '
+            f'stroke="{LIMIT}" stroke-dasharray="5 3"/><text x="{x + 4:.1f}" '
+            f'y="{y - 4:.1f}" fill="{LIMIT}">'
+            f"{panel.free_gib:.1f} GiB free</text>"
+        )
     return parts
 
 
@@ -156,13 +177,17 @@ def _png(path: Path, title: str, panels: list[Panel]) -> None:
             figsize=(8, 4 * len(panels)), layout="constrained"
         )
     except ImportError:
-        stop(USAGE, "a .png needs matplotlib, which is not installed",
-             f"--plot {path.with_suffix('.svg')}, or pip install matplotlib")  # fmt: skip
+        stop(
+            USAGE,
+            "a .png needs matplotlib, which is not installed",
+            f"--plot {path.with_suffix('.svg')}, or pip install matplotlib",
+        )
     for n, panel in enumerate(panels):
         axes = figure.add_subplot(len(panels), 1, n + 1)
         for i, (name, line) in enumerate(panel.lines):
-            axes.plot([2**x for x, _ in line], [y for _, y in line], label=name,
-                      color=_shade(i, panel))  # fmt: skip
+            axes.plot(
+                [2**x for x, _ in line], [y for _, y in line], label=name, color=_shade(i, panel)
+            )
         axes.axhline(panel.free_gib, color=LIMIT, linestyle="--")
         axes.set_xscale("log", base=2)
         axes.set(title=f"{title}: {panel.title}", xlabel="tokens", ylabel="GiB")

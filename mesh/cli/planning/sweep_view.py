@@ -54,9 +54,14 @@ def picked(count: int, most: int) -> list[int]:
 
 
 def _table(
-    head: str, cell: "Callable[[Grid, int, int], str]", grid: "Grid", batches: list[int],
-    lengths: "list[Length]", rows: Sequence[int], columns: Sequence[int],
-) -> None:  # fmt: skip
+    head: str,
+    cell: "Callable[[Grid, int, int], str]",
+    grid: "Grid",
+    batches: list[int],
+    lengths: "list[Length]",
+    rows: Sequence[int],
+    columns: Sequence[int],
+) -> None:
     lines = [[head, *(short(lengths[j].context) for j in columns)]]
     lines += [[str(batches[i]), *(cell(grid, i, j) for j in columns)] for i in rows]
     for line in aligned(lines, [True] * (1 + len(columns))):

@@ -11,9 +11,27 @@ from mesh.state.address import show_address
 
 # Bridges and pairs that containers and virtual machines bring: nobody else can reach us there.
 VIRTUAL: Final = (
-    "docker", "br-", "veth", "virbr", "vnet", "lxc", "lxd", "cni", "flannel", "cali", "podman",
-    "vboxnet", "vmnet", "bridge", "awdl", "llw", "utun", "anpi", "kube", "nerdctl",
-)  # fmt: skip
+    "docker",
+    "br-",
+    "veth",
+    "virbr",
+    "vnet",
+    "lxc",
+    "lxd",
+    "cni",
+    "flannel",
+    "cali",
+    "podman",
+    "vboxnet",
+    "vmnet",
+    "bridge",
+    "awdl",
+    "llw",
+    "utun",
+    "anpi",
+    "kube",
+    "nerdctl",
+)
 TAILNET_4: Final = ipaddress.ip_network("100.64.0.0/10")
 TAILNET_6: Final = ipaddress.ip_network("fd7a:115c:a1e0::/48")
 MAX_REACHABLE: Final = 12

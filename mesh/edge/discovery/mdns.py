@@ -65,9 +65,10 @@ class Mdns:
     def _places(self) -> dict[str, list[str]]:
         """Addresses by interface; for mDNS one IPv4 address of each is enough."""
         return {
-            name: texts for name, texts in interfaces(self._chosen).items()
+            name: texts
+            for name, texts in interfaces(self._chosen).items()
             if any("." in text for text in texts)
-        }  # fmt: skip
+        }
 
     async def _round(self, places: dict[str, list[str]]) -> None:
         """Announce and browse while the interfaces stay as they are."""
@@ -80,8 +81,7 @@ class Mdns:
             browser = AsyncServiceBrowser(
                 found.zeroconf, SERVICE, handlers=[self._handler(found.zeroconf)]
             )
-            await (await found.async_register_service(
-                self._info(places), allow_name_change=True))  # fmt: skip
+            await (await found.async_register_service(self._info(places), allow_name_change=True))
             self.state, self.fix = f"announced on {', '.join(places)}", ""
             await self._until_moved(places)
         finally:
@@ -160,9 +160,13 @@ class Mdns:
         for text in sorted(addresses, key=lambda text: ":" in text)[:MAX_PLACES][::-1]:
             new |= self._book.see(
                 Sighting(
-                    source=MDNS, peer_id=who, name=called, address=(text, port),
-                    pairing_port=pairing_port, seen_ms=self._now(),
+                    source=MDNS,
+                    peer_id=who,
+                    name=called,
+                    address=(text, port),
+                    pairing_port=pairing_port,
+                    seen_ms=self._now(),
                 )
-            )  # fmt: skip
+            )
         if new:
             self._news(who)

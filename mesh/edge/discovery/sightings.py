@@ -17,15 +17,19 @@ from mesh.state.address import Address
 
 ADDRESS_FILE: Final = "addresses.json"
 MDNS, TAILNET, REMEMBERED, GIVEN, LEDGER, PAIRING = (
-    "mdns", "tailnet", "remembered", "given", "ledger", "pairing"
-)  # fmt: skip
+    "mdns",
+    "tailnet",
+    "remembered",
+    "given",
+    "ledger",
+    "pairing",
+)
 # Tried in this order: what was seen this minute before what was written down.
 SOURCES: Final = (MDNS, PAIRING, REMEMBERED, GIVEN, LEDGER, TAILNET)
 # Anyone on the LAN may announce anything: this many sightings in all, the oldest forgotten.
 MAX_SIGHTINGS: Final = 512
 MAX_REMEMBERED: Final = 4  # addresses per peer that once worked
 MAX_TRIED: Final = 1024
-
 
 
 @final

@@ -121,9 +121,13 @@ async def from_command(program: str = "tailscale") -> TailnetStatus:
     if path is None:
         raise TailnetError("no tailscale command")
     process = await asyncio.create_subprocess_exec(
-        path, "status", "--json", stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        path,
+        "status",
+        "--json",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
     assert process.stdout is not None
     try:
         async with asyncio.timeout(ASK_S):
@@ -239,10 +243,14 @@ class Tailnet:
         for text in machine.addresses:
             new |= self._book.see(
                 Sighting(
-                    source=TAILNET, peer_id="", name=machine.name, address=(text, self._port),
-                    pairing_port=0, seen_ms=self._now(),
+                    source=TAILNET,
+                    peer_id="",
+                    name=machine.name,
+                    address=(text, self._port),
+                    pairing_port=0,
+                    seen_ms=self._now(),
                 )
-            )  # fmt: skip
+            )
         return new
 
 

@@ -65,7 +65,9 @@ def make_mesh_app(
 
 
 def _app(
-    node: ServedNode, guards: Sequence[Middleware], routes: Sequence[Route],
+    node: ServedNode,
+    guards: Sequence[Middleware],
+    routes: Sequence[Route],
     mesh: ServedMesh | None,
 ) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
@@ -189,8 +191,12 @@ def _by_name(query: dict[str, object]) -> None:
     """Another peer asks about models by name: a path or a URL would be opened on this machine."""
     model = query.get("model")
     if isinstance(model, str) and find_model(model) is None:
-        raise HttpRefusal(404, "UnknownModel", f"no model is called {model[:80]!r} here",
-                          "other peers' files are theirs: fleet models lists the names")
+        raise HttpRefusal(
+            404,
+            "UnknownModel",
+            f"no model is called {model[:80]!r} here",
+            "other peers' files are theirs: fleet models lists the names",
+        )
 
 
 async def post_job(request: web.Request) -> web.Response:
@@ -233,8 +239,9 @@ async def post_dispatch(request: web.Request) -> web.Response:
     node = request.app[NODE]
     known = node.state.jobs.get(job_id)
     if known is not None and known.model != model:
-        raise HttpRefusal(409, "JobExists", f"job {job_id[:80]} runs {known.model}",
-                          "choose another job_id")
+        raise HttpRefusal(
+            409, "JobExists", f"job {job_id[:80]} runs {known.model}", "choose another job_id"
+        )
     if known is not None:
         return answer({"job_id": job_id})
     if device_id not in node.state.devices:

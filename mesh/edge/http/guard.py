@@ -68,8 +68,9 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
 def _refuse_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = refusal(405, "MethodNotAllowed", f"{request.method} is not offered here",
-                           f"use {allowed}")
+        response = refusal(
+            405, "MethodNotAllowed", f"{request.method} is not offered here", f"use {allowed}"
+        )
         response.headers["Allow"] = allowed
         return response
     if error.status == 404:
@@ -80,8 +81,12 @@ def _refuse_http(request: web.Request, error: web.HTTPException) -> web.StreamRe
 
 
 def _too_large() -> web.Response:
-    return refusal(413, "TooLarge", f"the body is over {MAX_BODY_BYTES} bytes",
-                   "send a shorter prompt, or name a file with `fleet run --input`")
+    return refusal(
+        413,
+        "TooLarge",
+        f"the body is over {MAX_BODY_BYTES} bytes",
+        "send a shorter prompt, or name a file with `fleet run --input`",
+    )
 
 
 def _refuse_error(request: web.Request, error: Exception) -> web.StreamResponse:
@@ -92,16 +97,24 @@ def _refuse_error(request: web.Request, error: Exception) -> web.StreamResponse:
         code = getattr(error, "code", type(error).__name__)
         return refusal(status, str(code), text, str(getattr(error, "hint", "") or ""))
     log.exception("%s %s failed", request.method, request.path)
-    return refusal(500, "Internal", "the daemon could not serve this request",
-                   "see daemon.log in the state directory")
+    return refusal(
+        500,
+        "Internal",
+        "the daemon could not serve this request",
+        "see daemon.log in the state directory",
+    )
 
 
 @web.middleware
 async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse pages of other sites, whether they name us (Origin) or rename us (Host)."""
     if _host(f"//{request.headers.get('Host', '')}") not in LOOPBACK_HOSTS:
-        raise HttpRefusal(403, "BadHost", "this daemon answers to loopback names only",
-                          "use http://127.0.0.1:PORT")
+        raise HttpRefusal(
+            403,
+            "BadHost",
+            "this daemon answers to loopback names only",
+            "use http://127.0.0.1:PORT",
+        )
     origin = request.headers.get("Origin")
     if origin is not None and origin != f"http://{request.headers['Host']}":
         raise HttpRefusal(403, "BadOrigin", "requests from other sites are refused")
@@ -123,8 +136,12 @@ def check_token(token: str) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if request.path not in OPEN_PATHS and not hmac.compare_digest(given, wanted):
-            raise HttpRefusal(401, "Unauthorized", "the token is missing or wrong",
-                              "send Authorization: Bearer with the text of FLEET_HOME/token")
+            raise HttpRefusal(
+                401,
+                "Unauthorized",
+                "the token is missing or wrong",
+                "send Authorization: Bearer with the text of FLEET_HOME/token",
+            )
         return await handler(request)
 
     return check
@@ -151,8 +168,12 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
     allowed = sorted(known)
     for name in given:
         if name not in allowed:
-            raise HttpRefusal(400, "UnknownField", f"unknown field {name[:80]!r}",
-                              f"known: {', '.join(allowed) or 'none'}")
+            raise HttpRefusal(
+                400,
+                "UnknownField",
+                f"unknown field {name[:80]!r}",
+                f"known: {', '.join(allowed) or 'none'}",
+            )
 
 
 def want_text(body: Mapping[str, object], name: str) -> str:

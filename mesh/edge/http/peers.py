@@ -61,9 +61,11 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     """GET /v1/sync: a link for the ledger, until one side ends it."""
     mesh = request.app[MESH]
     socket = web.WebSocketResponse(
-        timeout=CLOSE_TIMEOUT_S, heartbeat=HEARTBEAT_S, compress=False,
+        timeout=CLOSE_TIMEOUT_S,
+        heartbeat=HEARTBEAT_S,
+        compress=False,
         max_msg_size=SOCKET_LIMIT,
-    )  # fmt: skip
+    )
     await socket.prepare(request)
     try:
         skew_ms = await greet(socket, mesh.now)

@@ -67,8 +67,9 @@ def peer_role(role: Callable[[bytes], str]) -> Middleware:
         key = key_behind(None if transport is None else transport.get_extra_info("ssl_object"))
         has = "" if key is None else role(key)
         if key is None or not has:
-            raise HttpRefusal(403, "NotAMember", "this key is no member of the fleet",
-                              "join it: fleet join CODE")  # fmt: skip
+            raise HttpRefusal(
+                403, "NotAMember", "this key is no member of the fleet", "join it: fleet join CODE"
+            )
         request[PEER] = key
         request[ROLE] = has
         return await handler(request)

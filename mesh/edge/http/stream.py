@@ -66,8 +66,9 @@ async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
     """Admit one stream if there is room; a client that leaves ends it quietly."""
     streams = request.app[STREAMS]
     if len(streams) >= MAX_STREAMS:
-        raise HttpRefusal(503, "TooManyStreams", f"{MAX_STREAMS} streams are open",
-                          "close one and try again")
+        raise HttpRefusal(
+            503, "TooManyStreams", f"{MAX_STREAMS} streams are open", "close one and try again"
+        )
     task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
     streams.add(task)

@@ -197,8 +197,12 @@ def _welcome(said: dict[str, Any]) -> Welcome:
     try:
         return msgspec.json.decode(str(said.get("welcome", "")), type=Welcome)
     except msgspec.MsgspecError as error:
-        raise RequestError("BadWelcome", f"the host's answer is not understood: {error}",
-                           "use the same version on both machines", 502) from error  # fmt: skip
+        raise RequestError(
+            "BadWelcome",
+            f"the host's answer is not understood: {error}",
+            "use the same version on both machines",
+            502,
+        ) from error
 
 
 def _bytes(value: object) -> bytes:

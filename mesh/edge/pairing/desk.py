@@ -138,17 +138,25 @@ class Desk:
         members = self._keeper.state.members
         since = members.seen.get(key, 0) + 1 if key in members.grants else 1
         fact: dict[str, object] = {
-            "key": key, "name": self._free_name(name, key), "role": role, "tls": tls,
-            "epoch": members.next_epoch(key), "since": since,
-        }  # fmt: skip
+            "key": key,
+            "name": self._free_name(name, key),
+            "role": role,
+            "tls": tls,
+            "epoch": members.next_epoch(key),
+            "since": since,
+        }
         await self._keeper.emit(ADDED, self._who.peer_id, fact)
         if port:
             self._sightings.see(
                 Sighting(
-                    source=PAIRING, peer_id=peer_id(key), name=name, address=(address, port),
-                    pairing_port=0, seen_ms=self._keeper.now(),
+                    source=PAIRING,
+                    peer_id=peer_id(key),
+                    name=name,
+                    address=(address, port),
+                    pairing_port=0,
+                    seen_ms=self._keeper.now(),
                 )
-            )  # fmt: skip
+            )
         return self.welcome(role)
 
     def known(self, key: str) -> Welcome | None:
@@ -161,9 +169,13 @@ class Desk:
         """What a guest needs to know."""
         where = self._where()
         return Welcome(
-            role=role, root=self._keeper.state.members.root, name=self._name, tls=self._tls,
-            port=where.port, addresses=list(where.addresses),
-        )  # fmt: skip
+            role=role,
+            root=self._keeper.state.members.root,
+            name=self._name,
+            tls=self._tls,
+            port=where.port,
+            addresses=list(where.addresses),
+        )
 
     async def _found(self) -> None:
         """The first guest makes this peer the root of a fleet."""
@@ -172,9 +184,13 @@ class Desk:
         members = self._keeper.state.members
         if members.alone and members.root == self._who.author:
             fact: dict[str, object] = {
-                "key": self._who.author, "name": self._name, "role": ADMIN, "tls": self._tls,
-                "epoch": 1, "since": 1,
-            }  # fmt: skip
+                "key": self._who.author,
+                "name": self._name,
+                "role": ADMIN,
+                "tls": self._tls,
+                "epoch": 1,
+                "since": 1,
+            }
             await self._adopt_history()
             await self._keeper.emit(ADDED, self._who.peer_id, fact)
 
@@ -188,8 +204,11 @@ class Desk:
             seen = self._keeper.state.members.seen[author]
             added: dict[str, object] = {"key": author, "role": RUNNER, "epoch": 1, "since": 1}
             ended: dict[str, object] = {
-                "key": author, "epoch": 1, "until": seen, "reason": "kept as history",
-            }  # fmt: skip
+                "key": author,
+                "epoch": 1,
+                "until": seen,
+                "reason": "kept as history",
+            }
             await self._keeper.emit(ADDED, self._who.peer_id, added)
             await self._keeper.emit(REMOVED, self._who.peer_id, ended)
 
@@ -258,9 +277,12 @@ class Desk:
             )
         tip = self._keeper.tips().get(one.author)
         fact: dict[str, object] = {
-            "key": one.author, "epoch": one.epoch, "until": tip.seq if tip else 0,
-            "until_hash": tip.hash if tip else "", "reason": reason,
-        }  # fmt: skip
+            "key": one.author,
+            "epoch": one.epoch,
+            "until": tip.seq if tip else 0,
+            "until_hash": tip.hash if tip else "",
+            "reason": reason,
+        }
         await self._keeper.emit(REMOVED, self._who.peer_id, fact)
         return {"peer_id": peer_id(one.author), "name": one.name, "until": fact["until"]}
 

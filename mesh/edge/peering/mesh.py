@@ -63,9 +63,14 @@ class Mesh:
         self.sightings: Final = Sightings(home, given)
         self._progress = progress
         self.trust: Final = Trust(
-            home, who, keeper, self.sightings, config.mesh_port,
-            lambda key: self.links.get(key) is not None, lambda: self.dialler.failing(),
-        )  # fmt: skip
+            home,
+            who,
+            keeper,
+            self.sightings,
+            config.mesh_port,
+            lambda key: self.links.get(key) is not None,
+            lambda: self.dialler.failing(),
+        )
         key = bytes.fromhex(who.author)
         self.links: Final = Links(key, self.trust.is_member, serve, keeper.now)
         self.dialler: Final = Dialler(self.links, self.sightings, self.trust, keeper.now)
@@ -73,9 +78,13 @@ class Mesh:
         self._where = Whereabouts(addresses=(), port=0, pairing_port=0)
         self._sources = self._all_sources()
         self.desk: Final = Desk(
-            keeper, who, config.name, (self.book, self.sightings), self.where,
+            keeper,
+            who,
+            config.name,
+            (self.book, self.sightings),
+            self.where,
             lambda: self.trust.fleet,
-        )  # fmt: skip
+        )
         self._news = asyncio.Event()  # members changed: they should hear where we are
         self._ports: list[Listener] = []
         self._runners: list[web.AppRunner] = []
@@ -87,14 +96,23 @@ class Mesh:
         made: dict[str, Mdns | Tailnet] = {}
         if MDNS in config.discovery:
             made[MDNS] = Mdns(
-                self._who.peer_id, config.name, config.interfaces, self.where,
-                self.sightings, self._seen, now,
-            )  # fmt: skip
+                self._who.peer_id,
+                config.name,
+                config.interfaces,
+                self.where,
+                self.sightings,
+                self._seen,
+                now,
+            )
         if TAILNET in config.discovery:
             made[TAILNET] = Tailnet(
-                config.tailscale_socket, (config.tailscale_api_key, config.tailnet),
-                config.mesh_port, self.sightings, self._seen, now,
-            )  # fmt: skip
+                config.tailscale_socket,
+                (config.tailscale_api_key, config.tailnet),
+                config.mesh_port,
+                self.sightings,
+                self._seen,
+                now,
+            )
         return made
 
     def _seen(self, who: str) -> None:
@@ -141,23 +159,32 @@ class Mesh:
         """Bind both ports; StoreError-like OSErrors mean the address is not ours."""
         host = self._config.listen
         pairing = PairingHost(
-            bytes.fromhex(self._who.author), lambda: self._config.name, self.book,
-            self.desk.grant, self.desk.known, self._keeper.now,
-        )  # fmt: skip
+            bytes.fromhex(self._who.author),
+            lambda: self._config.name,
+            self.book,
+            self.desk.grant,
+            self.desk.known,
+            self._keeper.now,
+        )
         open_server = self.trust.contexts.open_server()
         mesh = await self._serve(app)
         guests = await self._serve(pairing.app())
         self._ports = [
             Listener(
-                listen(host, self._config.mesh_port), mesh, self.trust.server_context,
+                listen(host, self._config.mesh_port),
+                mesh,
+                self.trust.server_context,
                 Limiter(*MESH_RATES),
             ),
             Listener(
-                listen(host, self._config.pairing_port), guests, lambda: open_server,
-                Limiter(*PER_ADDRESS, *ALL_ADDRESSES), LIFETIME_S,
+                listen(host, self._config.pairing_port),
+                guests,
+                lambda: open_server,
+                Limiter(*PER_ADDRESS, *ALL_ADDRESSES),
+                LIFETIME_S,
                 lambda: len(guests.connections) < MAX_GUESTS,
             ),
-        ]  # fmt: skip
+        ]
         self._look_around()
 
     async def _serve(self, app: web.Application) -> web.Server:
@@ -239,17 +266,21 @@ class Mesh:
 
     def peers(self) -> list[dict[str, object]]:
         """Every peer of the fleet, this one first."""
-        return peer_rows(self._keeper, self._who.author, self.links, self.sightings,
-                         self._progress())  # fmt: skip
+        return peer_rows(
+            self._keeper, self._who.author, self.links, self.sightings, self._progress()
+        )
 
     def report(self) -> dict[str, object]:
         """What `fleet doctor` shows of the daemon's surroundings."""
-        return report(self._keeper, self.links, self.sightings, self.book, self._where,
-                      self.trust.anchors) | {
+        return report(
+            self._keeper, self.links, self.sightings, self.book, self._where, self.trust.anchors
+        ) | {
             "peer_id": self._who.peer_id,
-            "sources": [{"source": name, "state": one.state, "fix": one.fix}
-                        for name, one in self._sources.items()],
-        }  # fmt: skip
+            "sources": [
+                {"source": name, "state": one.state, "fix": one.fix}
+                for name, one in self._sources.items()
+            ],
+        }
 
     def sync_status(self) -> dict[str, object]:
         """How far the ledgers are apart."""

@@ -130,15 +130,21 @@ def report(
             if abs(link.skew_ms) > SKEW_MS
         ],
         "strangers": [
-            {"source": one.source, "peer_id": one.peer_id, "name": one.name,
-             "address": show_address(one.address), "age_ms": max(0, now - one.seen_ms)}
-            for one in sightings.strangers() if one.peer_id and one.peer_id not in ids
+            {
+                "source": one.source,
+                "peer_id": one.peer_id,
+                "name": one.name,
+                "address": show_address(one.address),
+                "age_ms": max(0, now - one.seen_ms),
+            }
+            for one in sightings.strangers()
+            if one.peer_id and one.peer_id not in ids
         ],
         "invites": [
             {"role": one.role, "expires_ms": one.expires_ms, "left": one.uses - len(one.used_by)}
             for one in book.open_invites(now)
         ],
-    }  # fmt: skip
+    }
 
 
 def _dials(keeper: Keeper, sightings: Sightings, members: Collection[bytes], now: int) -> list[Row]:
@@ -149,16 +155,24 @@ def _dials(keeper: Keeper, sightings: Sightings, members: Collection[bytes], now
         written = read_addresses(reach[1], 1) if reach else []
         for address, source in sightings.candidates(peer_id(key.hex()), written):
             tried = sightings.tried(address)
-            found.append({
-                "peer_id": peer_id(key.hex()), "address": show_address(address), "source": source,
-                "age_ms": max(0, now - tried.at_ms) if tried else None,
-                "text": tried.text if tried else "not tried yet",
-            })  # fmt: skip
+            found.append(
+                {
+                    "peer_id": peer_id(key.hex()),
+                    "address": show_address(address),
+                    "source": source,
+                    "age_ms": max(0, now - tried.at_ms) if tried else None,
+                    "text": tried.text if tried else "not tried yet",
+                }
+            )
     for address in sightings.given():
         tried = sightings.tried(address)
-        found.append({
-            "peer_id": "", "address": show_address(address), "source": "given",
-            "age_ms": max(0, now - tried.at_ms) if tried else None,
-            "text": tried.text if tried else "not tried yet",
-        })  # fmt: skip
+        found.append(
+            {
+                "peer_id": "",
+                "address": show_address(address),
+                "source": "given",
+                "age_ms": max(0, now - tried.at_ms) if tried else None,
+                "text": tried.text if tried else "not tried yet",
+            }
+        )
     return found

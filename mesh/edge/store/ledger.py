@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from mesh.ledger.gate import Admission
 
 __all__ = [
-    "Finding", "ImportReport", "Ledger", "LedgerBusy", "Reader", "Rejected", "StoreError",
+    "Finding",
+    "ImportReport",
+    "Ledger",
+    "LedgerBusy",
+    "Reader",
+    "Rejected",
+    "StoreError",
     "VerifyReport",
 ]
 
@@ -139,9 +145,7 @@ class Ledger(Shelf):
     def put_checkpoint(self, cursor: int, state: bytes) -> None:
         """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""
         with self._commit("cannot write a checkpoint"):
-            self._db.execute(
-                "INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state)
-            )
+            self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state))
 
     def close(self) -> None:
         """Close the database and let go of the lock. Closing twice does nothing."""

@@ -51,8 +51,11 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a database: mode "rwc" to write, "ro" to read, "immutable" when nobody can write."""
     query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
     db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{query}", uri=True, timeout=BUSY_TIMEOUT_S,
-        isolation_level=None, check_same_thread=False,
+        f"{path.absolute().as_uri()}?{query}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
     )
     db.text_factory = _text
     return db

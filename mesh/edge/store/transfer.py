@@ -57,7 +57,8 @@ def _write(db: sqlite3.Connection, file: IO[bytes]) -> int:
     while rows := db.execute(
         "SELECT hlc_ms, hlc_counter, author, seq, id, body, sig FROM events"
         " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
-        f" ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT {EXPORT_PAGE}", key,
+        f" ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT {EXPORT_PAGE}",
+        key,
     ).fetchall():
         for *_, author, seq, _id, body, sig in rows:
             file.write(_line(author, seq, body, sig))
@@ -117,13 +118,17 @@ def import_(
             if not index and tally.rejected_count:
                 first = tally.rejected[0]
                 text = f"cannot import {path}: no line of it is an event"
-                raise StoreError(f"{text} (line {first.line}: {first.text})",
-                                 "name a file that fleet exported")
+                raise StoreError(
+                    f"{text} (line {first.line}: {first.text})", "name a file that fleet exported"
+                )
             for start in range(0, len(index), BATCH):
                 _admit_batch(admit, file, index[start : start + BATCH], tally)
     return ImportReport(
-        admitted=tally.admitted, known=tally.known, held=tally.held,
-        rejected=tuple(tally.rejected), rejected_count=tally.rejected_count,
+        admitted=tally.admitted,
+        known=tally.known,
+        held=tally.held,
+        rejected=tuple(tally.rejected),
+        rejected_count=tally.rejected_count,
     )
 
 
@@ -147,8 +152,10 @@ def _index(file: IO[bytes], tally: _Tally) -> list[tuple[str, int, int, int]]:
 
 
 def _admit_batch(
-    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]], file: IO[bytes],
-    places: list[tuple[str, int, int, int]], tally: _Tally,
+    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]],
+    file: IO[bytes],
+    places: list[tuple[str, int, int, int]],
+    tally: _Tally,
 ) -> None:
     batch: list[_Envelope] = []
     for *_, offset, _line_number in places:

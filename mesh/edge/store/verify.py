@@ -81,10 +81,14 @@ class _Check:
 
     def segments(self) -> None:
         """The documents hold the same bytes as the rows, no more and no less."""
-        stray = self._all("SELECT author, segment FROM segments UNION SELECT author, (seq - 1) / ?"
-                          " FROM increments", document.SEGMENT_EVENTS)
-        wanted = self._all("SELECT DISTINCT author, (seq - 1) / ? FROM events",
-                           document.SEGMENT_EVENTS)
+        stray = self._all(
+            "SELECT author, segment FROM segments UNION SELECT author, (seq - 1) / ?"
+            " FROM increments",
+            document.SEGMENT_EVENTS,
+        )
+        wanted = self._all(
+            "SELECT DISTINCT author, (seq - 1) / ? FROM events", document.SEGMENT_EVENTS
+        )
         for author, number in sorted({*stray, *wanted}, key=repr):
             self._segment(author, number)
 
@@ -104,8 +108,11 @@ class _Check:
                 self.note(author, seq, "an event of a fork is not among the events")
             elif author not in named:
                 named.add(author)
-                self.note(author, seq, f"fork: the author also signed {event.id} at seq {seq};"
-                                       " a copied disk")
+                self.note(
+                    author,
+                    seq,
+                    f"fork: the author also signed {event.id} at seq {seq}; a copied disk",
+                )
 
     def structure(self) -> None:
         """SQLite's own check of pages and indexes."""
@@ -125,8 +132,11 @@ class _Check:
             return None
         stamp = hlc.parse(event.hlc)
         true = {
-            "id": (name, event.id), "author": (author, event.author), "seq": (seq, event.seq),
-            "hlc_ms": (ms, stamp.ms), "hlc_counter": (counter, stamp.counter),
+            "id": (name, event.id),
+            "author": (author, event.author),
+            "seq": (seq, event.seq),
+            "hlc_ms": (ms, stamp.ms),
+            "hlc_counter": (counter, stamp.counter),
             "hash": (digest, ids.event_hash(body)),
         }
         for column, (stored, signed) in true.items():
@@ -156,8 +166,7 @@ class _Check:
             self.tails[event.author] = (event.seq, digest, stamp)
 
     def _segment(self, author: object, number: object) -> None:
-        if not (isinstance(author, str) and isinstance(number, int)
-                and 0 <= number <= MAX_SEGMENT):
+        if not (isinstance(author, str) and isinstance(number, int) and 0 <= number <= MAX_SEGMENT):
             self.note(author, 0, "a segment is filed under no author or number")
             return
         first = number * document.SEGMENT_EVENTS + 1
@@ -168,7 +177,9 @@ class _Check:
                 "SELECT seq, sig, body FROM events WHERE author = ? AND seq BETWEEN ? AND ?"
                 " AND NOT EXISTS (SELECT 1 FROM forks WHERE author = events.author"
                 " AND seq = events.seq AND hash = events.hash)",
-                author, first, last,
+                author,
+                first,
+                last,
             )
         }
         try:
@@ -191,7 +202,9 @@ class _Check:
         )
         parts = self._all(
             "SELECT change FROM increments WHERE author = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-            author, first, last,
+            author,
+            first,
+            last,
         )
         found = [part for (part,) in (*sealed, *parts) if isinstance(part, bytes)]
         if len(found) != len(sealed) + len(parts):

@@ -61,11 +61,19 @@ class Writer:
         head = self.head(author)
         stamp = hlc.send(self._clock(head.stamp, now), now)
         try:
-            body = codec.encode({
-                "author": author, "device_id": device_id, "event_type": event_type,
-                "hlc": hlc.render(stamp), "payload": payload, "prev": head.hash,
-                "seq": head.seq + 1, "timestamp": hlc.timestamp(stamp.ms), "v": SCHEMA_VERSION,
-            })
+            body = codec.encode(
+                {
+                    "author": author,
+                    "device_id": device_id,
+                    "event_type": event_type,
+                    "hlc": hlc.render(stamp),
+                    "payload": payload,
+                    "prev": head.hash,
+                    "seq": head.seq + 1,
+                    "timestamp": hlc.timestamp(stamp.ms),
+                    "v": SCHEMA_VERSION,
+                }
+            )
         except (codec.EncodeError, OverflowError) as error:
             raise StoreError(f"cannot record {event_type}: {error}") from error
         outcome = self.admit(signing.seal(self._who.seed, body), body)
@@ -119,7 +127,8 @@ class Writer:
     def _insert(self) -> None:
         self._db.executemany(
             "INSERT INTO events (id, author, seq, hlc_ms, hlc_counter, hash, body, sig)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rows,
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            self._rows,
         )
         self._rows.clear()
 
@@ -174,7 +183,8 @@ class Writer:
             row = self._db.execute(
                 "SELECT body, sig FROM events WHERE author = ? AND NOT EXISTS (SELECT 1 FROM forks"
                 " WHERE author = events.author AND seq = events.seq AND hash = events.hash)"
-                " ORDER BY seq DESC LIMIT 1", (author,),
+                " ORDER BY seq DESC LIMIT 1",
+                (author,),
             ).fetchone()
             head = chain.GENESIS if row is None else _read_head(author, *row)
             self._heads[author] = head
@@ -194,7 +204,8 @@ class Writer:
         self._insert()
         row = self._db.execute(
             "SELECT hlc_ms, hlc_counter FROM events WHERE hlc_ms <= ?"
-            " ORDER BY hlc_ms DESC, hlc_counter DESC LIMIT 1", (now + hlc.MAX_DRIFT_MS,),
+            " ORDER BY hlc_ms DESC, hlc_counter DESC LIMIT 1",
+            (now + hlc.MAX_DRIFT_MS,),
         ).fetchone()
         return own if row is None else hlc.receive(own, hlc.Stamp(row[0], row[1]), now)
 
@@ -206,7 +217,5 @@ def _read_head(author: str, body: bytes, sig: bytes) -> chain.Head:
     """The head its signed bytes describe: a damaged one must not become a link of the chain."""
     event = gate.inspect(sig, body)
     if isinstance(event, Event) and event.author == author:
-        return chain.Head(
-            seq=event.seq, hash=ids.event_hash(body), stamp=hlc.parse(event.hlc)
-        )
+        return chain.Head(seq=event.seq, hash=ids.event_hash(body), stamp=hlc.parse(event.hlc))
     raise StoreError(f"the last event of author {author[:16]} is damaged", "run: fleet verify")

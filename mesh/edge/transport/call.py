@@ -61,9 +61,14 @@ class Caller:
         raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
 
     async def _ask(
-        self, key: bytes, address: Address, method: str, path: str,
-        body: Mapping[str, object] | None, timeout_s: float,
-    ) -> Any:  # fmt: skip
+        self,
+        key: bytes,
+        address: Address,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        timeout_s: float,
+    ) -> Any:
         where = show_address(address)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         data = None if body is None else msgspec.json.encode(dict(body))
@@ -71,11 +76,14 @@ class Caller:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(
-                    method, f"https://{where}{path}", data=data,
-                    ssl=self._directory.client_context(key), server_hostname=SERVER_NAME,
+                    method,
+                    f"https://{where}{path}",
+                    data=data,
+                    ssl=self._directory.client_context(key),
+                    server_hostname=SERVER_NAME,
                     headers={"Content-Type": "application/json"},
                 ) as response,
-            ):  # fmt: skip
+            ):
                 raw = await _bounded(response.content)
                 return _said(response.status, raw)
         except aiohttp.ClientConnectorError as error:
@@ -98,7 +106,8 @@ def _said(status: int, raw: bytes) -> Any:
         said = msgspec.json.decode(raw)
         if status < 400:
             return said
-        raise RequestError(str(said["code"])[:80], str(said["text"])[:2000],
-                           str(said["hint"])[:2000], status)  # fmt: skip
+        raise RequestError(
+            str(said["code"])[:80], str(said["text"])[:2000], str(said["hint"])[:2000], status
+        )
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise RequestError("BadAnswer", "the peer's answer is not understood", "", 502) from error

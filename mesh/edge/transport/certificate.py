@@ -17,8 +17,15 @@ SIGNATURE_BYTES: Final = 64
 # RFC 8410: an ed25519 private key in PKCS #8 is this and the 32-byte seed.
 _PKCS8: Final = bytes.fromhex("302e020100300506032b657004220420")
 _SEQUENCE, _SET, _INTEGER, _BITS, _OID, _UTF8, _UTC, _TIME = (
-    0x30, 0x31, 0x02, 0x03, 0x06, 0x0C, 0x17, 0x18
-)  # fmt: skip
+    0x30,
+    0x31,
+    0x02,
+    0x03,
+    0x06,
+    0x0C,
+    0x17,
+    0x18,
+)
 _ED25519_OID: Final = bytes.fromhex("2b6570")
 _COMMON_NAME_OID: Final = bytes.fromhex("550403")
 
@@ -61,8 +68,12 @@ def certificate_pem(der: bytes) -> str:
 def body_of(key: bytes) -> bytes:
     """The part of a key's certificate that is signed."""
     # Named by its key, OpenSSL finds an anchor among thousands by its name alone.
-    name = _node(_SEQUENCE, _node(_SET, _node(
-        _SEQUENCE, _node(_OID, _COMMON_NAME_OID), _node(_UTF8, key.hex().encode()))))  # fmt: skip
+    name = _node(
+        _SEQUENCE,
+        _node(
+            _SET, _node(_SEQUENCE, _node(_OID, _COMMON_NAME_OID), _node(_UTF8, key.hex().encode()))
+        ),
+    )
     serial = b"\x01" + hashlib.blake2b(key, digest_size=8).digest()
     always = _node(_SEQUENCE, _node(_UTC, b"000101000000Z"), _node(_TIME, b"99991231235959Z"))
     public = _node(_SEQUENCE, _algorithm(), _node(_BITS, b"\0" + key))

@@ -39,8 +39,14 @@ def made(book: Sightings, news: list[str]) -> Mdns:
 
 
 def service(label: str, txt: dict[str, str], port: int = 7001) -> ServiceInfo:
-    return ServiceInfo(SERVICE, f"{label}.{SERVICE}", parsed_addresses=["127.0.0.1"], port=port,
-                       properties=txt, server=f"{label}.local.")  # fmt: skip
+    return ServiceInfo(
+        SERVICE,
+        f"{label}.{SERVICE}",
+        parsed_addresses=["127.0.0.1"],
+        port=port,
+        properties=txt,
+        server=f"{label}.local.",
+    )
 
 
 async def test_two_strangers_on_one_network_see_each_other(book: Sightings) -> None:
@@ -69,10 +75,17 @@ async def test_two_strangers_on_one_network_see_each_other(book: Sightings) -> N
         await other.async_close()
 
 
-@pytest.mark.parametrize("txt", [
-    {}, {"id": "x"}, {"id": OTHER[:-1] + "A"}, {"id": ME}, {"id": OTHER, "pair": "x"},
-    {"id": OTHER, "pair": "70000"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "txt",
+    [
+        {},
+        {"id": "x"},
+        {"id": OTHER[:-1] + "A"},
+        {"id": ME},
+        {"id": OTHER, "pair": "x"},
+        {"id": OTHER, "pair": "70000"},
+    ],
+)
 def test_an_announcement_that_is_not_ours_is_left_alone(
     book: Sightings, txt: dict[str, str | None]
 ) -> None:

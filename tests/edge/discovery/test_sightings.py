@@ -14,14 +14,20 @@ from mesh.edge.discovery.sightings import (
     Sighting,
     Sightings,
 )
-from mesh.state.address import parse_address, show_address  # fmt: skip
+from mesh.state.address import parse_address, show_address
 
 NOW = 1_790_000_000_000
 
 
 def seen(peer_id: str, host: str, source: str = MDNS) -> Sighting:
-    return Sighting(source=source, peer_id=peer_id, name="x", address=(host, 7433),
-                    pairing_port=7434, seen_ms=NOW)  # fmt: skip
+    return Sighting(
+        source=source,
+        peer_id=peer_id,
+        name="x",
+        address=(host, 7433),
+        pairing_port=7434,
+        seen_ms=NOW,
+    )
 
 
 def test_what_was_just_seen_is_tried_before_what_was_written_down(tmp_path: Path) -> None:
@@ -31,8 +37,10 @@ def test_what_was_just_seen_is_tried_before_what_was_written_down(tmp_path: Path
     assert not book.see(seen("P", "10.0.0.1"))
     found = list(book.candidates("P", [("10.0.0.1", 7433), ("10.9.9.9", 7433)]))
     assert found == [
-        (("10.0.0.1", 7433), MDNS), (("10.0.0.9", 7433), REMEMBERED), (("10.9.9.9", 7433), LEDGER)
-    ]  # fmt: skip
+        (("10.0.0.1", 7433), MDNS),
+        (("10.0.0.9", 7433), REMEMBERED),
+        (("10.9.9.9", 7433), LEDGER),
+    ]
 
 
 def test_addresses_that_worked_and_those_typed_survive_a_restart(tmp_path: Path) -> None:
@@ -67,10 +75,16 @@ def test_a_damaged_file_is_an_empty_book(tmp_path: Path) -> None:
     assert Sightings(tmp_path).given() == []
 
 
-@pytest.mark.parametrize(("text", "address"), [
-    ("nas", ("nas", 7433)), ("10.0.0.1:80", ("10.0.0.1", 80)), ("fd00::1", ("fd00::1", 7433)),
-    ("[fd00::1]:81", ("fd00::1", 81)), (" [::1] ", ("::1", 7433)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("nas", ("nas", 7433)),
+        ("10.0.0.1:80", ("10.0.0.1", 80)),
+        ("fd00::1", ("fd00::1", 7433)),
+        ("[fd00::1]:81", ("fd00::1", 81)),
+        (" [::1] ", ("::1", 7433)),
+    ],
+)
 def test_addresses_as_people_type_them(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text, 7433) == address
     assert parse_address(show_address(address), 7433) == address

@@ -21,22 +21,45 @@ from mesh.edge.discovery.tailnet import Tailnet, TailnetError, parse_status
 
 # Keys as tailscaled 1.103 writes them (ipn/ipnstate/ipnstate.go); values are made up.
 STATUS: dict[str, Any] = {
-    "Version": "1.103.0", "TUN": True, "BackendState": "Running", "HaveNodeKey": True,
-    "AuthURL": "", "TailscaleIPs": ["100.64.0.1", "fd7a:115c:a1e0::1"],
-    "Self": {"ID": "n1", "HostName": "studio", "DNSName": "studio.tail1234.ts.net.",
-             "TailscaleIPs": ["100.64.0.1"], "Online": True,
-             "KeyExpiry": "2026-12-01T00:00:00Z"},
-    "Health": [], "CurrentTailnet": {"Name": "a@example.com", "MagicDNSEnabled": True},
+    "Version": "1.103.0",
+    "TUN": True,
+    "BackendState": "Running",
+    "HaveNodeKey": True,
+    "AuthURL": "",
+    "TailscaleIPs": ["100.64.0.1", "fd7a:115c:a1e0::1"],
+    "Self": {
+        "ID": "n1",
+        "HostName": "studio",
+        "DNSName": "studio.tail1234.ts.net.",
+        "TailscaleIPs": ["100.64.0.1"],
+        "Online": True,
+        "KeyExpiry": "2026-12-01T00:00:00Z",
+    },
+    "Health": [],
+    "CurrentTailnet": {"Name": "a@example.com", "MagicDNSEnabled": True},
     "Peer": {
-        "nodekey:aa": {"ID": "n2", "HostName": "rig", "DNSName": "rig.tail1234.ts.net.",
-                       "OS": "linux", "TailscaleIPs": ["100.64.0.2", "fd7a:115c:a1e0::2"],
-                       "Online": True, "Tags": ["tag:gpu"], "Relay": "fra", "CurAddr": ""},
-        "nodekey:bb": {"HostName": "old", "DNSName": "old.tail1234.ts.net.", "Online": False,
-                       "TailscaleIPs": ["100.64.0.3"], "LastSeen": "2026-11-01T00:00:00Z"},
+        "nodekey:aa": {
+            "ID": "n2",
+            "HostName": "rig",
+            "DNSName": "rig.tail1234.ts.net.",
+            "OS": "linux",
+            "TailscaleIPs": ["100.64.0.2", "fd7a:115c:a1e0::2"],
+            "Online": True,
+            "Tags": ["tag:gpu"],
+            "Relay": "fra",
+            "CurAddr": "",
+        },
+        "nodekey:bb": {
+            "HostName": "old",
+            "DNSName": "old.tail1234.ts.net.",
+            "Online": False,
+            "TailscaleIPs": ["100.64.0.3"],
+            "LastSeen": "2026-11-01T00:00:00Z",
+        },
         "nodekey:cc": {"HostName": "evil", "TailscaleIPs": ["192.0.2.1"], "Online": True},
     },
     "User": {},
-}  # fmt: skip
+}
 NOW = int(datetime(2026, 11, 25, tzinfo=UTC).timestamp() * 1000)
 
 
@@ -61,8 +84,9 @@ async def socket(tmp_path: Path) -> AsyncIterator[str]:
 def stand_in(folder: Path, text: str) -> None:
     """A stand-in for the `tailscale` command that prints `text`."""
     script = folder / "tailscale"
-    script.write_text(f"#!/bin/sh\n[ \"$1 $2\" = 'status --json' ] || exit 1\ncat <<'END'\n"
-                      f"{text}\nEND\n")  # fmt: skip
+    script.write_text(
+        f"#!/bin/sh\n[ \"$1 $2\" = 'status --json' ] || exit 1\ncat <<'END'\n{text}\nEND\n"
+    )
     script.chmod(0o755)
 
 
@@ -93,10 +117,15 @@ async def test_without_a_socket_the_command_is_asked(
     assert len(book.nameless()) == 2
 
 
-@pytest.mark.parametrize(("said", "why"), [
-    ("not json", "not JSON"), ("[]", "not tailscaled's"), ('{"BackendState": 3}', "not tailscaled"),
-    ('{"BackendState": "NeedsLogin"}', "tailscale is NeedsLogin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "not tailscaled's"),
+        ('{"BackendState": 3}', "not tailscaled"),
+        ('{"BackendState": "NeedsLogin"}', "tailscale is NeedsLogin"),
+    ],
+)
 async def test_a_tailnet_that_is_not_there_is_a_state_not_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
 ) -> None:
@@ -122,14 +151,27 @@ async def test_a_command_that_hangs_is_ended(
 async def test_the_admin_api_through_its_real_client() -> None:
     """The client's origin is fixed, so a middleware of its session turns it to loopback."""
     device = {
-        "id": "1", "nodeId": "n2", "name": "rig.tail1234.ts.net", "hostname": "rig",
-        "addresses": ["100.64.0.2", "fd7a:115c:a1e0::2"], "os": "linux", "user": "a@example.com",
-        "lastSeen": "2026-11-23T07:00:00Z", "tags": ["tag:gpu"], "authorized": True,
-        "clientVersion": "1.90.0", "updateAvailable": False, "nodeKey": "nodekey:aa",
-        "machineKey": "", "created": "", "isExternal": False, "keyExpiryDisabled": True,
-        "expires": "2027-01-01T00:00:00Z", "blocksIncomingConnections": False,
+        "id": "1",
+        "nodeId": "n2",
+        "name": "rig.tail1234.ts.net",
+        "hostname": "rig",
+        "addresses": ["100.64.0.2", "fd7a:115c:a1e0::2"],
+        "os": "linux",
+        "user": "a@example.com",
+        "lastSeen": "2026-11-23T07:00:00Z",
+        "tags": ["tag:gpu"],
+        "authorized": True,
+        "clientVersion": "1.90.0",
+        "updateAvailable": False,
+        "nodeKey": "nodekey:aa",
+        "machineKey": "",
+        "created": "",
+        "isExternal": False,
+        "keyExpiryDisabled": True,
+        "expires": "2027-01-01T00:00:00Z",
+        "blocksIncomingConnections": False,
         "connectedToControl": True,
-    }  # fmt: skip
+    }
     asked: list[tuple[str, str | None]] = []
 
     async def devices(request: web.Request) -> web.Response:

@@ -184,8 +184,14 @@ async def test_an_invite_says_where_and_a_person_accepts_by_name(ana: Home, ben:
     made = await ana.desk.invite(RUNNER, 60_000, 1)
     code = pairing.parse_code(str(made["code"]))
     assert (code.addresses, code.port) == (("10.0.0.1", "fd00::1"), 7434)
-    asked = Pending(key=ben.who.author, name="ben", tls=own_anchor(ben.who)[1].hex(),
-                    address="10.0.0.2", port=7433, asked_ms=NOW)  # fmt: skip
+    asked = Pending(
+        key=ben.who.author,
+        name="ben",
+        tls=own_anchor(ben.who)[1].hex(),
+        address="10.0.0.2",
+        port=7433,
+        asked_ms=NOW,
+    )
     assert ana.book.ask(asked, NOW) == ""
     assert (await ana.desk.accept("ben", VIEWER))["role"] == VIEWER
     assert ana.desk.pending() == []

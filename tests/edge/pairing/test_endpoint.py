@@ -56,15 +56,26 @@ class Desk:
         return self.welcome(self.granted[key]) if key in self.granted else None
 
     def welcome(self, role: str) -> Welcome:
-        return Welcome(role=role, root=self.who.author, name="studio", tls=self.tls.hex(),
-                       port=7433, addresses=["10.0.0.1"])  # fmt: skip
+        return Welcome(
+            role=role,
+            root=self.who.author,
+            name="studio",
+            tls=self.tls.hex(),
+            port=7433,
+            addresses=["10.0.0.1"],
+        )
 
     def invite(self, port: int, **more: Any) -> Code:
-        made = self.book.invite(**({"role": "runner", "ttl_ms": 60_000, "uses": 1} | more),
-                                now=self.now)  # fmt: skip
+        made = self.book.invite(
+            **({"role": "runner", "ttl_ms": 60_000, "uses": 1} | more), now=self.now
+        )
         assert made is not None
-        return Code(secret=bytes.fromhex(made.secret), port=port, addresses=("127.0.0.1",),
-                    fingerprint=pairing.fingerprint(bytes.fromhex(self.who.author)))  # fmt: skip
+        return Code(
+            secret=bytes.fromhex(made.secret),
+            port=port,
+            addresses=("127.0.0.1",),
+            fingerprint=pairing.fingerprint(bytes.fromhex(self.who.author)),
+        )
 
 
 def guest(folder: Path, name: str = "rig") -> Self:
@@ -196,21 +207,31 @@ async def client(desk: Desk) -> AsyncIterator[TestClient[Any, Any]]:
         yield client
 
 
-async def body_of(client: TestClient[Any, Any], desk: Desk, who: Identity,
-                  code: Code) -> dict[str, object]:  # fmt: skip
+async def body_of(
+    client: TestClient[Any, Any], desk: Desk, who: Identity, code: Code
+) -> dict[str, object]:
     """A sound join request."""
     hello = await (await client.post("/v1/pair/hello", json={})).json()
     key, tls = own_anchor(who)
     talk = pairing.Talk(
-        host_key=bytes.fromhex(desk.who.author), guest_key=key, tls=tls, name="rig",
-        host_nonce=bytes.fromhex(hello["nonce"]), guest_nonce=bytes(32),
-    )  # fmt: skip
+        host_key=bytes.fromhex(desk.who.author),
+        guest_key=key,
+        tls=tls,
+        name="rig",
+        host_nonce=bytes.fromhex(hello["nonce"]),
+        guest_nonce=bytes(32),
+    )
     return {
-        "key": key.hex(), "name": "rig", "tls": tls.hex(), "port": 1, "nonce": hello["nonce"],
-        "guest_nonce": "00" * 32, "invite": pairing.invite_id(code.secret),
+        "key": key.hex(),
+        "name": "rig",
+        "tls": tls.hex(),
+        "port": 1,
+        "nonce": hello["nonce"],
+        "guest_nonce": "00" * 32,
+        "invite": pairing.invite_id(code.secret),
         "proof": signing.sign_bytes(who.seed, pairing.proof_text(talk)).hex(),
         "mac": pairing.guest_mac(code.secret, talk).hex(),
-    }  # fmt: skip
+    }
 
 
 async def refused(client: TestClient[Any, Any], body: object, path: str = "join") -> str:
@@ -228,11 +249,19 @@ async def test_a_request_sent_again_is_stale(
     assert await refused(client, body) == "StaleNonce"
 
 
-@pytest.mark.parametrize(("field", "code"), [
-    ("key", "BadProof"), ("name", "BadProof"), ("tls", "BadProof"), ("nonce", "StaleNonce"),
-    ("guest_nonce", "BadProof"), ("proof", "BadProof"), ("mac", "WrongCode"),
-    ("invite", "UnknownCode"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("key", "BadProof"),
+        ("name", "BadProof"),
+        ("tls", "BadProof"),
+        ("nonce", "StaleNonce"),
+        ("guest_nonce", "BadProof"),
+        ("proof", "BadProof"),
+        ("mac", "WrongCode"),
+        ("invite", "UnknownCode"),
+    ],
+)
 async def test_every_field_is_bound_by_a_proof(
     client: TestClient[Any, Any], desk: Desk, tmp_path: Path, field: str, code: str
 ) -> None:

@@ -130,7 +130,10 @@ def test_a_reader_needs_neither_keys_nor_documents(tmp_path: Path) -> None:
         "print([m for m in ('nacl', 'automerge', 'platformdirs', 'asyncio') if m in sys.modules])"
     )
     out = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert out.stdout.split("\n")[:2] == ["2", "[]"]
@@ -187,8 +190,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("column", ["cursor", "id", "author", "seq", "hlc_ms", "hlc_counter",
-                                    "hash", "body", "sig"])
+@pytest.mark.parametrize(
+    "column", ["cursor", "id", "author", "seq", "hlc_ms", "hlc_counter", "hash", "body", "sig"]
+)
 @pytest.mark.parametrize("seq", [1, 500, 1001, 1003])
 def test_a_change_of_any_column_of_any_event_is_found_and_named(
     sound: Path, tmp_path: Path, column: str, seq: int
@@ -277,8 +281,19 @@ def test_an_export_is_in_total_order_and_an_import_is_idempotent(
     path = tmp_path / "out.jsonl"
     assert ledger.export(path) == 30
     first = json.loads(path.read_text().splitlines()[0])
-    assert set(first) == {"id", "timestamp", "device_id", "event_type", "payload", "author", "seq",
-                          "prev", "hlc", "sig", "v"}
+    assert set(first) == {
+        "id",
+        "timestamp",
+        "device_id",
+        "event_type",
+        "payload",
+        "author",
+        "seq",
+        "prev",
+        "hlc",
+        "sig",
+        "v",
+    }
     with Ledger.open(tmp_path / "b") as other:
         own = other.append("note_added", "", {"text": "mine"}, NOW + 1)
         report = other.import_(path)
@@ -332,16 +347,22 @@ def test_each_rejected_line_is_named(ledger: Ledger, lines: list[bytes], tmp_pat
     report = ledger.import_(path)
     assert report.admitted == 1
     assert [(r.line, r.text.split(":")[0]) for r in report.rejected] == [
-        (2, "its id does not match its content"), (4, "longer than 131072 bytes"),
-        (5, "not JSON"), (6, "not JSON"),
+        (2, "its id does not match its content"),
+        (4, "longer than 131072 bytes"),
+        (5, "not JSON"),
+        (6, "not JSON"),
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "no such file"), (b"\x00" * 100, "no line of it is an event"),
-     (b"hello\nworld\n", "no line of it"), (b'{"a":1}', "id or sig is missing"),
-     (b"x" * 3_000_000, "longer than")],
+    [
+        (None, "no such file"),
+        (b"\x00" * 100, "no line of it is an event"),
+        (b"hello\nworld\n", "no line of it"),
+        (b'{"a":1}', "id or sig is missing"),
+        (b"x" * 3_000_000, "longer than"),
+    ],
 )
 def test_a_file_that_is_no_export_is_refused(
     ledger: Ledger, tmp_path: Path, content: bytes | None, says: str
@@ -398,7 +419,9 @@ for i in range(100_000):
 @pytest.mark.parametrize("attempt", range(4))
 def test_every_acknowledged_event_survives_a_kill(tmp_path: Path, attempt: int) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", CHILD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     try:

@@ -29,11 +29,19 @@ def notes(ledger: Ledger, count: int) -> None:
 
 def signed(seq: int, prev: str, text: str) -> tuple[bytes, bytes]:
     """An event of Cyd's."""
-    body = codec.encode({
-        "author": signing.author_of(CYD), "device_id": "", "event_type": "note_added",
-        "hlc": hlc.render(hlc.Stamp(NOW + seq, 0)), "payload": {"text": text}, "prev": prev,
-        "seq": seq, "timestamp": hlc.timestamp(NOW + seq), "v": 1,
-    })  # fmt: skip
+    body = codec.encode(
+        {
+            "author": signing.author_of(CYD),
+            "device_id": "",
+            "event_type": "note_added",
+            "hlc": hlc.render(hlc.Stamp(NOW + seq, 0)),
+            "payload": {"text": text},
+            "prev": prev,
+            "seq": seq,
+            "timestamp": hlc.timestamp(NOW + seq),
+            "v": 1,
+        }
+    )
     return signing.seal(CYD, body), body
 
 

@@ -111,9 +111,11 @@ class Peer:
         await runner.setup()
         assert runner.server is not None
         listener = Listener(
-            listen("127.0.0.1", 0), runner.server,
-            lambda: self.contexts.server(self.anchors.values()), Limiter(1e6, 10**6, 1e6, 10**6),
-        )  # fmt: skip
+            listen("127.0.0.1", 0),
+            runner.server,
+            lambda: self.contexts.server(self.anchors.values()),
+            Limiter(1e6, 10**6, 1e6, 10**6),
+        )
         self.port = listener.port
         try:
             async with asyncio.TaskGroup() as group:
@@ -269,9 +271,12 @@ async def test_each_route_asks_for_its_role(tmp_path: Path, role: str, status: i
         ben.trust(ana, role)
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"https://127.0.0.1:{ben.port}/admin", ssl=ana.client_context(ben.key),
-                        server_hostname="x.invalid") as response,
-        ):  # fmt: skip
+            session.get(
+                f"https://127.0.0.1:{ben.port}/admin",
+                ssl=ana.client_context(ben.key),
+                server_hostname="x.invalid",
+            ) as response,
+        ):
             assert response.status == status
             if status == 403:
                 assert (await response.json())["code"] in ("WrongRole", "NotAMember")
@@ -371,9 +376,13 @@ async def test_no_more_strangers_than_there_is_room_for(tmp_path: Path) -> None:
     rooms = iter([True, True, False, True])
     context = peer.contexts.open_server()
     listener = Listener(
-        listen("127.0.0.1", 0), asyncio.Protocol, lambda: context,
-        Limiter(1e6, 10**6, 1e6, 10**6), None, lambda: next(rooms),
-    )  # fmt: skip
+        listen("127.0.0.1", 0),
+        asyncio.Protocol,
+        lambda: context,
+        Limiter(1e6, 10**6, 1e6, 10**6),
+        None,
+        lambda: next(rooms),
+    )
     running = asyncio.create_task(listener.run())
     client = pairing_client()
     outcomes = []

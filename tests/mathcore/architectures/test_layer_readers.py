@@ -72,9 +72,13 @@ def test_every_cards_architecture_is_read() -> None:
 
 
 JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**62), 2**62), st.floats(), st.text(max_size=4),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**62), 2**62),
+    st.floats(),
+    st.text(max_size=4),
     st.lists(st.one_of(st.integers(-2, 9), st.booleans(), st.text(max_size=2)), max_size=9),
-)  # fmt: skip
+)
 
 
 @given(name=st.sampled_from(sorted(FOUND)), pick=st.integers(0, 99), junk=JUNK)

@@ -63,15 +63,22 @@ def test_no_name_means_two_models() -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("llama3.1:8b", "llama-3.1-8b"), ("llama-3.1-8b-instruct", "llama-3.1-8b"),
-        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"), ("Llama 3.1 8B", "llama-3.1-8b"),
-        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama-3-8b"), ("qwen3:32b", "qwen3-32b"),
-        ("Qwen/Qwen2.5-Coder-7B-Instruct", "qwen2.5-7b"), ("gemma3:27b", "gemma-3-27b"),
-        ("google/gemma-3-27b-it", "gemma-3-27b"), ("microsoft/phi-4", "phi-4"),
-        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"), ("mistral", "mistral-7b-v0.3"),
-        ("deepseek-r1:70b", "llama-3.3-70b"), ("smollm2_135m", "smollm2-135m"),
+        ("llama3.1:8b", "llama-3.1-8b"),
+        ("llama-3.1-8b-instruct", "llama-3.1-8b"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("Llama 3.1 8B", "llama-3.1-8b"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama-3-8b"),
+        ("qwen3:32b", "qwen3-32b"),
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", "qwen2.5-7b"),
+        ("gemma3:27b", "gemma-3-27b"),
+        ("google/gemma-3-27b-it", "gemma-3-27b"),
+        ("microsoft/phi-4", "phi-4"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
+        ("mistral", "mistral-7b-v0.3"),
+        ("deepseek-r1:70b", "llama-3.3-70b"),
+        ("smollm2_135m", "smollm2-135m"),
     ],
-)  # fmt: skip
+)
 def test_a_model_is_found_by_the_names_people_type(typed: str, meant: str) -> None:
     assert row(typed).name == meant
 
@@ -117,30 +124,44 @@ def test_a_compact_card_is_written_out() -> None:
     [
         # As benchmarks write them: a file, a hub's name, llama-bench's own words.
         ("Mistral-Small-3.1-24B-Instruct-2503-UD-Q4_K_XL.gguf", 23.572, "mistral-small-3.1-24b"),
-        ("llama-2-7b.Q4_0.gguf", 6.738, "llama-2-7b"), ("llama 8B", 8.03, "llama-3.1-8b"),
-        ("llama 70B", 70.55, "llama-3-70b"), ("shisa-v2-llama3.1-8b.i1-Q4_K_M.gguf", 8.03,
-                                              "llama-3.1-8b"),
+        ("llama-2-7b.Q4_0.gguf", 6.738, "llama-2-7b"),
+        ("llama 8B", 8.03, "llama-3.1-8b"),
+        ("llama 70B", 70.55, "llama-3-70b"),
+        ("shisa-v2-llama3.1-8b.i1-Q4_K_M.gguf", 8.03, "llama-3.1-8b"),
         ("Llama 3.2 1B Instruct", 1.498, "llama-3.2-1b"),  # its tied table counted twice
-        ("nvidia/Qwen3-32B-NVFP4", 0, "qwen3-32b"), ("Qwen/Qwen3-0.6B-GGUF", 1, "qwen3-0.6b"),
-        ("Qwen2.5 14B Instruct", 14.77, "qwen2.5-14b"), ("Llama 3.2:3b", 0, "llama-3.2-3b"),
+        ("nvidia/Qwen3-32B-NVFP4", 0, "qwen3-32b"),
+        ("Qwen/Qwen3-0.6B-GGUF", 1, "qwen3-0.6b"),
+        ("Qwen2.5 14B Instruct", 14.77, "qwen2.5-14b"),
+        ("Llama 3.2:3b", 0, "llama-3.2-3b"),
         ("DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf", 0, "qwen2.5-7b"),
         ("Qwen3-30B-A3B-UD-Q4_K_XL.gguf", 30.532, "qwen3-30b-a3b"),
-        ("Qwen3-235B-A22B-Instruct-2507-UD-Q3_K_XL-00001-of-00003.gguf", 235.094,
-         "qwen3-235b-a22b-2507"),
+        (
+            "Qwen3-235B-A22B-Instruct-2507-UD-Q3_K_XL-00001-of-00003.gguf",
+            235.094,
+            "qwen3-235b-a22b-2507",
+        ),
         ("qwen35moe 35B.A3B", 35.51, "qwen3.5-35b-a3b"),  # with its draft layers
         ("qwen3-coder-next:Q4_K_M", 0, "qwen3-next-80b-a3b"),
         ("Jackrong/DeepSeek-V4-Pro-Qwen3.5-9B-MTP-GGUF", 9, "qwen3.5-9b"),
     ],
-)  # fmt: skip
+)
 def test_a_benchmark_s_model_is_matched(name: str, params_b: float, meant: str) -> None:
     assert match_model(name, params_b) == meant
 
 
 @pytest.mark.parametrize(
     ("name", "params_b"),
-    [("z-lab/Qwen3-32B-DFlash", 2), ("Tess-4-27B", 0), ("qwen3-asr", 0), ("", 0), ("llama", 0),
-     ("facebook/opt-6.7b", 0), ("llama 13B", 99.5), ("Qwen3-9B", 9)],
-)  # fmt: skip
+    [
+        ("z-lab/Qwen3-32B-DFlash", 2),
+        ("Tess-4-27B", 0),
+        ("qwen3-asr", 0),
+        ("", 0),
+        ("llama", 0),
+        ("facebook/opt-6.7b", 0),
+        ("llama 13B", 99.5),
+        ("Qwen3-9B", 9),
+    ],
+)
 def test_a_model_that_is_not_there_is_not_matched(name: str, params_b: float) -> None:
     assert match_model(name, params_b) == ""
 

@@ -122,8 +122,10 @@ def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> 
     path, found = loaded(name, tmp_path)
     spec = spec_from_config(CARDS[name], "x")
     assert found.parameters == sum([t.columns * t.rows for t in spec.tensors])
-    kept = [2 * n * (layer.k_elements + layer.v_elements)
-            for n, layer in zip(cells(spec), spec.layers, strict=True)]  # fmt: skip
+    kept = [
+        2 * n * (layer.k_elements + layer.v_elements)
+        for n, layer in zip(cells(spec), spec.layers, strict=True)
+    ]
     assert found.cache_mib == pytest.approx(sum(kept) / MIB, abs=0.01 * len(found.caches))
     read = spec_from_gguf(read_header(path), "x")
     assert read.layers == spec.layers

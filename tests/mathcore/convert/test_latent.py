@@ -152,11 +152,18 @@ def test_what_no_engine_loads_is_refused_by_name(name: str, field: str, value: o
 
 def test_minimax_reads_the_newer_names_of_its_indexer() -> None:
     newer = spec_of(
-        "minimax_m3", sparse_attention_config=None, moe_layer_freq=None, n_shared_experts=None,
-        mlp_layer_types=["dense"] * 3 + ["sparse"] * 57, shared_intermediate_size=3072,
-        index_n_heads=4, index_head_dim=128, index_topk_blocks=16, index_block_size=128,
+        "minimax_m3",
+        sparse_attention_config=None,
+        moe_layer_freq=None,
+        n_shared_experts=None,
+        mlp_layer_types=["dense"] * 3 + ["sparse"] * 57,
+        shared_intermediate_size=3072,
+        index_n_heads=4,
+        index_head_dim=128,
+        index_topk_blocks=16,
+        index_block_size=128,
         index_local_blocks=1,
-    )  # fmt: skip
+    )
     assert newer == spec_of("minimax_m3")
 
 

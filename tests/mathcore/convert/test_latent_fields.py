@@ -28,11 +28,15 @@ def test_an_absent_field_is_refused_by_name(name: str, field: str) -> None:
     named = refusal(config)
     # A field with two spellings is asked for by the newer one.
     newer = {
-        "first_k_dense_replace": "first_k_dense_replace", "head_dim": "head_dim",
-        "attention_head_dim": "head_dim", "attn_layer_indices": "layer_types",
-        "full_attn_idxs": "layer_types", "block_ff_dim": "intermediate_size",
-        "linear_attn_config": "layer_types", "mlp_layer_types": "first_k_dense_replace",
-    }  # fmt: skip
+        "first_k_dense_replace": "first_k_dense_replace",
+        "head_dim": "head_dim",
+        "attention_head_dim": "head_dim",
+        "attn_layer_indices": "layer_types",
+        "full_attn_idxs": "layer_types",
+        "block_ff_dim": "intermediate_size",
+        "linear_attn_config": "layer_types",
+        "mlp_layer_types": "first_k_dense_replace",
+    }
     assert named == newer.get(field, field)
 
 

@@ -71,9 +71,12 @@ def test_draft_layers_weigh_but_keep_nothing_in_the_main_context(tmp_path: Path,
     found = converter(fields)
     spec = spec_from_parts(found.metadata, found.tensors, name)
     assert spec.draft_layers == 1
-    assert spec.parameters > spec_from_parts(
-        convert(CONFIGS[name]).metadata, convert(CONFIGS[name]).tensors, name
-    ).parameters  # fmt: skip
+    assert (
+        spec.parameters
+        > spec_from_parts(
+            convert(CONFIGS[name]).metadata, convert(CONFIGS[name]).tensors, name
+        ).parameters
+    )
     check(spec, load(tmp_path / "model.gguf", found, SEQUENCES), SEQUENCES)
 
 

@@ -6,40 +6,72 @@ from mathcore.convert.projector import Projector, projector_from_config
 from mathcore.model.spec import SpecError
 
 QWEN2_VL: dict[str, object] = {
-    "depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14,
-    "spatial_merge_size": 2, "temporal_patch_size": 2, "hidden_size": 3584,
-}  # fmt: skip
+    "depth": 32,
+    "embed_dim": 1280,
+    "num_heads": 16,
+    "mlp_ratio": 4,
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "hidden_size": 3584,
+}
 QWEN25_VL: dict[str, object] = {
-    "depth": 32, "hidden_size": 1280, "num_heads": 16, "intermediate_size": 3420,
-    "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 3584,
-}  # fmt: skip
+    "depth": 32,
+    "hidden_size": 1280,
+    "num_heads": 16,
+    "intermediate_size": 3420,
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "out_hidden_size": 3584,
+}
 QWEN3_VL: dict[str, object] = {
-    "depth": 27, "hidden_size": 1152, "num_heads": 16, "intermediate_size": 4304,
-    "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 4096,
-    "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24],
-}  # fmt: skip
+    "depth": 27,
+    "hidden_size": 1152,
+    "num_heads": 16,
+    "intermediate_size": 4304,
+    "patch_size": 16,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "out_hidden_size": 4096,
+    "num_position_embeddings": 2304,
+    "deepstack_visual_indexes": [8, 16, 24],
+}
 GEMMA3: dict[str, object] = {
-    "num_hidden_layers": 27, "hidden_size": 1152, "num_attention_heads": 16,
-    "intermediate_size": 4304, "patch_size": 14, "image_size": 896,
-}  # fmt: skip
+    "num_hidden_layers": 27,
+    "hidden_size": 1152,
+    "num_attention_heads": 16,
+    "intermediate_size": 4304,
+    "patch_size": 14,
+    "image_size": 896,
+}
 PIXTRAL: dict[str, object] = {
-    "model_type": "pixtral", "num_hidden_layers": 24, "hidden_size": 1024,
-    "num_attention_heads": 16, "intermediate_size": 4096, "patch_size": 14,
-}  # fmt: skip
+    "model_type": "pixtral",
+    "num_hidden_layers": 24,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "patch_size": 14,
+}
 CARDS: dict[str, dict[str, object]] = {
     "qwen2_vl": {"vision_config": QWEN2_VL},
     "qwen2_5_vl": {"vision_config": QWEN25_VL},
     "qwen3_vl": {"vision_config": QWEN3_VL},
     "gemma3": {"vision_config": GEMMA3, "text_config": {"hidden_size": 2560}},
     "mistral3": {
-        "vision_config": PIXTRAL, "spatial_merge_size": 2, "text_config": {"hidden_size": 5120},
+        "vision_config": PIXTRAL,
+        "spatial_merge_size": 2,
+        "text_config": {"hidden_size": 5120},
     },
-}  # fmt: skip
+}
 
 TOWERS = {
-    "qwen2_vl": QWEN2_VL, "qwen2_5_vl": QWEN25_VL, "qwen3_vl": QWEN3_VL, "gemma3": GEMMA3,
+    "qwen2_vl": QWEN2_VL,
+    "qwen2_5_vl": QWEN25_VL,
+    "qwen3_vl": QWEN3_VL,
+    "gemma3": GEMMA3,
     "mistral3": PIXTRAL,
-}  # fmt: skip
+}
 FIELDS = [(kind, field) for kind, tower in TOWERS.items() for field in tower]
 
 

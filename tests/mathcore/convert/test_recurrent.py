@@ -9,14 +9,23 @@ from mathcore.model.spec import ModelSpec, SpecError, State
 from tests.mathcore.engines.memory_configs import CONFIGS
 
 MAMBA2_2_7B: dict[str, object] = {
-    **CONFIGS["mamba2"], "hidden_size": 2560, "num_heads": 80, "n_groups": 1, "vocab_size": 50288,
-}  # fmt: skip
+    **CONFIGS["mamba2"],
+    "hidden_size": 2560,
+    "num_heads": 80,
+    "n_groups": 1,
+    "vocab_size": 50288,
+}
 QWEN3_5_2B: dict[str, object] = {
-    **CONFIGS["qwen3_5"], "hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 8,
-    "num_key_value_heads": 2, "linear_num_value_heads": 16, "intermediate_size": 6144,
+    **CONFIGS["qwen3_5"],
+    "hidden_size": 2048,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "linear_num_value_heads": 16,
+    "intermediate_size": 6144,
     "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 6,
     "tie_word_embeddings": True,
-}  # fmt: skip
+}
 
 
 def spec_of(name: str, **changes: object) -> ModelSpec:
@@ -95,9 +104,11 @@ def test_a_nemotron_may_list_its_layers_by_name() -> None:
     pattern = str(CONFIGS["nemotron_h moe"]["hybrid_override_pattern"])
     names = [letters[letter] for letter in pattern]
     changed = {
-        **CONFIGS["nemotron_h moe"], "hybrid_override_pattern": None, "num_hidden_layers": None,
+        **CONFIGS["nemotron_h moe"],
+        "hybrid_override_pattern": None,
+        "num_hidden_layers": None,
         "layers_block_type": names,
-    }  # fmt: skip
+    }
     assert spec_from_config(changed, "n") == spec_from_config(CONFIGS["nemotron_h moe"], "n")
 
 
@@ -107,9 +118,13 @@ def test_kimi_linear_reads_both_ways_of_naming_its_layers() -> None:
     places = set(attends(old))
     names = ["full_attention" if i in places else "linear_attention" for i in range(27)]
     new = spec_of(
-        "kimi_linear", linear_attn_config=None, layer_types=names, linear_num_heads=32,
-        linear_head_dim=128, linear_conv_kernel_dim=4,
-    )  # fmt: skip
+        "kimi_linear",
+        linear_attn_config=None,
+        layer_types=names,
+        linear_num_heads=32,
+        linear_head_dim=128,
+        linear_conv_kernel_dim=4,
+    )
     assert new == old
     state = old.layers[0].state
     assert state is not None
@@ -118,9 +133,11 @@ def test_kimi_linear_reads_both_ways_of_naming_its_layers() -> None:
 
 def test_a_granite_without_states_is_the_older_architecture() -> None:
     spec = spec_of(
-        "granitemoehybrid", layer_types=["attention"] * 40, num_local_experts=0,
+        "granitemoehybrid",
+        layer_types=["attention"] * 40,
+        num_local_experts=0,
         num_experts_per_tok=0,
-    )  # fmt: skip
+    )
     assert spec.architecture == "granite"
     assert len(attends(spec)) == 40
 

@@ -45,10 +45,12 @@ def test_quantised_caches_carry_their_scales() -> None:
 
 
 @given(
-    context=st.integers(1, 60_000), more=st.integers(0, 60_000),
-    sequences=st.integers(1, 16), extra=st.integers(0, 16),
+    context=st.integers(1, 60_000),
+    more=st.integers(0, 60_000),
+    sequences=st.integers(1, 16),
+    extra=st.integers(0, 16),
     kind=st.sampled_from(["gpu", "cpu", "apple"]),
-)  # fmt: skip
+)
 def test_more_context_or_batch_never_needs_less(
     context: int, more: int, sequences: int, extra: int, kind: str
 ) -> None:
@@ -62,9 +64,15 @@ def test_the_terms_sum_to_the_total(count: int, kind: str) -> None:
     spec = model("llama-3-70b")
     held = footprint(spec, weigh(spec, "Q8_0"), ContextShape(context=8192), kind, count)
     assert held.total_bytes == (
-        held.weights_bytes + held.kv_bytes + held.state_bytes + held.compute_bytes
-        + held.overhead_bytes + held.output_bytes + held.projector_bytes + held.draft_bytes
-    )  # fmt: skip
+        held.weights_bytes
+        + held.kv_bytes
+        + held.state_bytes
+        + held.compute_bytes
+        + held.overhead_bytes
+        + held.output_bytes
+        + held.projector_bytes
+        + held.draft_bytes
+    )
     assert held.card_bytes <= held.total_bytes <= held.card_bytes * count
 
 

@@ -32,16 +32,31 @@ MOE = model("qwen3-30b-a3b")
 # deepseek-ai/DeepSeek-V3, the fields that decide sizes.
 LATENT = spec_from_config(
     {
-        "model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61,
-        "intermediate_size": 18432, "moe_intermediate_size": 2048, "n_routed_experts": 256,
-        "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
-        "moe_layer_freq": 1, "n_group": 8, "topk_group": 4, "num_attention_heads": 128,
-        "num_key_value_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512,
-        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
-        "vocab_size": 129280, "tie_word_embeddings": False, "max_position_embeddings": 163840,
+        "model_type": "deepseek_v3",
+        "hidden_size": 7168,
+        "num_hidden_layers": 61,
+        "intermediate_size": 18432,
+        "moe_intermediate_size": 2048,
+        "n_routed_experts": 256,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 8,
+        "first_k_dense_replace": 3,
+        "moe_layer_freq": 1,
+        "n_group": 8,
+        "topk_group": 4,
+        "num_attention_heads": 128,
+        "num_key_value_heads": 128,
+        "q_lora_rank": 1536,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 128,
+        "vocab_size": 129280,
+        "tie_word_embeddings": False,
+        "max_position_embeddings": 163840,
     },
     "DeepSeek-V3",
-)  # fmt: skip
+)
 
 
 def shape(context: int, sequences: int = 1, **changes: object) -> ContextShape:
@@ -60,7 +75,7 @@ def shape(context: int, sequences: int = 1, **changes: object) -> ContextShape:
         (LLAMA, shape(32_768, 4, unified=True), 4_294_967_296, 279_447_552),
         (LATENT, shape(32_768), 2_302_672_896, 461_383_680),
     ],
-)  # fmt: skip
+)
 def test_a_context_takes_what_llama_cpp_recorded(
     spec: ModelSpec, asked: ContextShape, context: int, compute: int
 ) -> None:
@@ -118,9 +133,11 @@ def test_a_tensor_lives_until_its_last_reader() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    spec=st.sampled_from([LLAMA, MOE, LATENT]), context=st.integers(1, 60_000),
-    more=st.integers(0, 60_000), sequences=st.integers(1, 4),
-)  # fmt: skip
+    spec=st.sampled_from([LLAMA, MOE, LATENT]),
+    context=st.integers(1, 60_000),
+    more=st.integers(0, 60_000),
+    sequences=st.integers(1, 4),
+)
 def test_more_context_never_needs_less_in_all(
     spec: ModelSpec, context: int, more: int, sequences: int
 ) -> None:

@@ -15,14 +15,27 @@ from tests.support.llamacpp_oracle import ask
 from tests.support.sparse_gguf import write_gguf
 
 NAMED = (
-    "llama-3.1-8b", "llama-3-70b", "qwen2.5-7b", "qwen3-30b-a3b", "gemma-3-27b", "gpt-oss-20b",
-    "phi-4", "mixtral-8x7b",
-)  # fmt: skip
+    "llama-3.1-8b",
+    "llama-3-70b",
+    "qwen2.5-7b",
+    "qwen3-30b-a3b",
+    "gemma-3-27b",
+    "gpt-oss-20b",
+    "phi-4",
+    "mixtral-8x7b",
+)
 LATENT = ("deepseek_v3", "deepseek_v2", "glm_moe_dsa", "kimi_linear")
 RECURRENT = (
-    "mamba", "mamba2", "jamba", "falcon_h1", "nemotron_h", "nemotron_h moe", "qwen3_next",
-    "qwen3_5", "lfm2",
-)  # fmt: skip
+    "mamba",
+    "mamba2",
+    "jamba",
+    "falcon_h1",
+    "nemotron_h",
+    "nemotron_h moe",
+    "qwen3_next",
+    "qwen3_5",
+    "lfm2",
+)
 CONTEXT, SEQUENCES = 4096, 2
 
 
@@ -53,11 +66,13 @@ def test_cache_states_scratch_and_output_are_llama_cpps(name: str, tmp_path: Pat
         ({"flash": False}, ContextShape(context=8192, flash=False)),
         ({"k": "q8_0", "v": "q4_0"}, ContextShape(context=8192, kv_type="q8_0", v_type="q4_0")),
         ({"ubatch": 128}, ContextShape(context=8192, micro_batch=128)),
-        ({"sequences": 4, "unified": True, "outputs": 4},
-         ContextShape(context=2048, sequences=4, unified=True)),
+        (
+            {"sequences": 4, "unified": True, "outputs": 4},
+            ContextShape(context=2048, sequences=4, unified=True),
+        ),
         ({"swa_full": True}, ContextShape(context=8192, full_window=True)),
     ],
-)  # fmt: skip
+)
 def test_so_they_are_however_the_context_is_asked_for(
     wanted: dict[str, object], shape: ContextShape, tmp_path: Path
 ) -> None:

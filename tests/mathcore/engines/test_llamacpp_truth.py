@@ -22,8 +22,11 @@ def engine_log(model: Path, tokens: int, sequences: int) -> str:
     """llama.cpp's log up to its last allocation; then the child has served its purpose."""
     child = subprocess.Popen(
         [sys.executable, str(CHILD), str(model), str(tokens), str(sequences)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     lines: list[str] = []
     with child:
         assert child.stdout is not None

@@ -16,32 +16,55 @@ from mathcore.engines.mlx import (
 
 QWEN3_4B = spec_from_config(
     {
-        "model_type": "qwen3", "hidden_size": 2560, "num_hidden_layers": 36,
-        "intermediate_size": 9728, "num_attention_heads": 32, "num_key_value_heads": 8,
-        "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True,
+        "model_type": "qwen3",
+        "hidden_size": 2560,
+        "num_hidden_layers": 36,
+        "intermediate_size": 9728,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
     },
     "Qwen3-4B-Instruct-2507",
-)  # fmt: skip
+)
 QWEN3_30B = spec_from_config(
     {
-        "model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48,
-        "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
-        "num_experts_per_tok": 8, "num_attention_heads": 32, "num_key_value_heads": 4,
-        "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": False,
-        "decoder_sparse_step": 1, "mlp_only_layers": [],
+        "model_type": "qwen3_moe",
+        "hidden_size": 2048,
+        "num_hidden_layers": 48,
+        "intermediate_size": 6144,
+        "moe_intermediate_size": 768,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "tie_word_embeddings": False,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
     },
     "Qwen3-30B-A3B-Instruct-2507",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
     ("spec", "quant", "peak_gb"),
-    [(QWEN3_4B, "MLX-16bit", 9.02), (QWEN3_4B, "MLX-8bit", 5.254), (QWEN3_4B, "MLX-6bit", 4.25),
-     (QWEN3_4B, "MLX-5bit-g32", 4.0), (QWEN3_4B, "MLX-5bit", 3.86),
-     (QWEN3_4B, "MLX-4bit-g32", 3.603), (QWEN3_4B, "MLX-4bit", 3.35),
-     (QWEN3_30B, "MLX-8bit", 33.46), (QWEN3_30B, "MLX-6bit", 25.82),
-     (QWEN3_30B, "MLX-5bit", 22.01), (QWEN3_30B, "MLX-4bit", 18.2)],
-)  # fmt: skip
+    [
+        (QWEN3_4B, "MLX-16bit", 9.02),
+        (QWEN3_4B, "MLX-8bit", 5.254),
+        (QWEN3_4B, "MLX-6bit", 4.25),
+        (QWEN3_4B, "MLX-5bit-g32", 4.0),
+        (QWEN3_4B, "MLX-5bit", 3.86),
+        (QWEN3_4B, "MLX-4bit-g32", 3.603),
+        (QWEN3_4B, "MLX-4bit", 3.35),
+        (QWEN3_30B, "MLX-8bit", 33.46),
+        (QWEN3_30B, "MLX-6bit", 25.82),
+        (QWEN3_30B, "MLX-5bit", 22.01),
+        (QWEN3_30B, "MLX-4bit", 18.2),
+    ],
+)
 def test_peaks_are_the_published_ones(spec: ModelSpec, quant: str, peak_gb: float) -> None:
     need = mlx_footprint(spec, weigh(spec, quant).total_bytes, MlxShape(context=2048 + 128))
     assert need.total_bytes / GB == pytest.approx(peak_gb, abs=0.1)
@@ -62,9 +85,15 @@ def test_a_quantised_cache_has_a_scale_and_a_bias_for_64_numbers() -> None:
 
 def test_a_rotating_cache_peaks_at_its_window_and_one_chunk() -> None:
     near = Layer(
-        kind="sliding", heads=8, kv_heads=8, head_dim=64, v_head_dim=64, k_elements=512,
-        v_elements=512, window=1024,
-    )  # fmt: skip
+        kind="sliding",
+        heads=8,
+        kv_heads=8,
+        head_dim=64,
+        v_head_dim=64,
+        k_elements=512,
+        v_elements=512,
+        window=1024,
+    )
     assert layer_bytes(near, MlxShape(context=100_000)) == (1024 + 2048 - 1) * 1024 * 2
 
 
@@ -75,9 +104,12 @@ def test_the_limit_is_the_devices_own() -> None:
 
 
 @given(
-    context=st.integers(1, 100_000), more=st.integers(0, 50_000), sequences=st.integers(1, 8),
-    extra=st.integers(0, 4), bits=st.sampled_from([4, 6, 8]),
-)  # fmt: skip
+    context=st.integers(1, 100_000),
+    more=st.integers(0, 50_000),
+    sequences=st.integers(1, 8),
+    extra=st.integers(0, 4),
+    bits=st.sampled_from([4, 6, 8]),
+)
 def test_more_context_sequences_or_precision_never_needs_less(
     context: int, more: int, sequences: int, extra: int, bits: int
 ) -> None:

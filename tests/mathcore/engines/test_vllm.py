@@ -24,25 +24,42 @@ from mathcore.model.spec import State
 
 def attention(kv_heads: int, side: int, window: int = 0) -> Layer:
     return Layer(
-        kind="sliding" if window else "full", heads=kv_heads * 4, kv_heads=kv_heads,
-        head_dim=side, v_head_dim=side, k_elements=kv_heads * side, v_elements=kv_heads * side,
+        kind="sliding" if window else "full",
+        heads=kv_heads * 4,
+        kv_heads=kv_heads,
+        head_dim=side,
+        v_head_dim=side,
+        k_elements=kv_heads * side,
+        v_elements=kv_heads * side,
         window=window,
-    )  # fmt: skip
+    )
 
 
 def delta(keys: int, values: int, side: int = 128) -> Layer:
     state = State(
-        kind="delta", conv_elements=0, state_elements=0, conv_width=4, inner=values * side,
-        groups=keys, heads=values, state_size=side,
-    )  # fmt: skip
+        kind="delta",
+        conv_elements=0,
+        state_elements=0,
+        conv_width=4,
+        inner=values * side,
+        groups=keys,
+        heads=values,
+        state_size=side,
+    )
     return Layer(kind="none", state=state)
 
 
 def mamba2(heads: int, side: int, groups: int, size: int) -> Layer:
     state = State(
-        kind="mamba2", conv_elements=0, state_elements=0, conv_width=4, inner=heads * side,
-        groups=groups, heads=heads, state_size=size,
-    )  # fmt: skip
+        kind="mamba2",
+        conv_elements=0,
+        state_elements=0,
+        conv_width=4,
+        inner=heads * side,
+        groups=groups,
+        heads=heads,
+        state_size=size,
+    )
     return Layer(kind="none", state=state)
 
 
@@ -52,9 +69,19 @@ def latent(rank: int = 512, rope: int = 64) -> Layer:
 
 def model(*layers: Layer) -> ModelSpec:
     return ModelSpec(
-        name="x", architecture="x", vocab=1000, hidden=1024, heads=8, feed_forward=4096,
-        context_length=0, layers=layers, tensors=(), tied=False, parameters=1, active_parameters=1,
-    )  # fmt: skip
+        name="x",
+        architecture="x",
+        vocab=1000,
+        hidden=1024,
+        heads=8,
+        feed_forward=4096,
+        context_length=0,
+        layers=layers,
+        tensors=(),
+        tied=False,
+        parameters=1,
+        active_parameters=1,
+    )
 
 
 # Qwen3.5/3.6-27B and -35B-A3B, Nemotron-3-Nano-30B-A3B, Gemma-4-31B as their configs say.
@@ -66,9 +93,12 @@ GEMMA = model(*[attention(4, 512)] * 10, *[attention(16, 256, 1024)] * 50)
 
 @pytest.mark.parametrize(
     ("spec", "block", "request_bytes"),
-    [(QWEN_27B, 784, 17_520_656_384), (QWEN_35B, 1056, 5_514_854_400),
-     (NEMOTRON, 2096, 1_725_628_416)],
-)  # fmt: skip
+    [
+        (QWEN_27B, 784, 17_520_656_384),
+        (QWEN_35B, 1056, 5_514_854_400),
+        (NEMOTRON, 2096, 1_725_628_416),
+    ],
+)
 def test_hybrid_pages_are_those_of_the_trace(
     spec: ModelSpec, block: int, request_bytes: int
 ) -> None:
@@ -201,9 +231,11 @@ def test_what_vllm_does_not_take_is_refused_by_name() -> None:
 
 
 @given(
-    spec=st.sampled_from([QWEN_27B, QWEN_35B, NEMOTRON, GEMMA]), context=st.integers(1, 500_000),
-    more=st.integers(0, 500_000), draft=st.integers(0, 4),
-)  # fmt: skip
+    spec=st.sampled_from([QWEN_27B, QWEN_35B, NEMOTRON, GEMMA]),
+    context=st.integers(1, 500_000),
+    more=st.integers(0, 500_000),
+    draft=st.integers(0, 4),
+)
 def test_more_context_never_takes_fewer_blocks(
     spec: ModelSpec, context: int, more: int, draft: int
 ) -> None:

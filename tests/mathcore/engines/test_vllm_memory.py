@@ -40,9 +40,12 @@ def test_an_8b_on_a_24_gib_card_has_room_for_some_20_thousand_tokens() -> None:
     shape = VllmShape(context=8192, sequences=256, batched_tokens=2048)
     found = budget(LLAMA, WEIGHTS, shape, AMPERE, 25_250_627_584)
     parts = (
-        found.weights_bytes + found.non_torch_bytes + found.activation_bytes
-        + found.graph_bytes + found.cache_bytes
-    )  # fmt: skip
+        found.weights_bytes
+        + found.non_torch_bytes
+        + found.activation_bytes
+        + found.graph_bytes
+        + found.cache_bytes
+    )
     assert parts == found.requested_bytes == 25_250_627_584 * 92 // 100
     assert found.largest_context == largest_context(LLAMA, shape, found.cache_bytes)
     assert found.shown_tokens // 16 * 16 <= found.blocks * 16
@@ -59,16 +62,21 @@ def test_tgi_keeps_every_token_and_a_tenth_of_the_memory_free() -> None:
 
 
 @given(
-    context=st.integers(1, 100_000), more=st.integers(0, 100_000), sequences=st.integers(1, 64),
-    extra=st.integers(0, 64), tp=st.sampled_from([1, 2, 4, 8]),
-)  # fmt: skip
+    context=st.integers(1, 100_000),
+    more=st.integers(0, 100_000),
+    sequences=st.integers(1, 64),
+    extra=st.integers(0, 64),
+    tp=st.sampled_from([1, 2, 4, 8]),
+)
 def test_more_context_or_sequences_never_needs_less_and_terms_sum_up(
     context: int, more: int, sequences: int, extra: int, tp: int
 ) -> None:
     shape = VllmShape(context=context, sequences=sequences, tensor_parallel=tp)
     small = vllm_footprint(LLAMA, WEIGHTS, shape, HOPPER)
-    for larger in (replace(shape, context=context + more),
-                   replace(shape, sequences=sequences + extra)):  # fmt: skip
+    for larger in (
+        replace(shape, context=context + more),
+        replace(shape, sequences=sequences + extra),
+    ):
         assert small.total_bytes <= vllm_footprint(LLAMA, WEIGHTS, larger, HOPPER).total_bytes
     assert small.card_bytes * tp == small.total_bytes
     assert activation_bytes(LLAMA, shape) > 0

@@ -6,21 +6,39 @@ from mathcore.api import ModelSpec, SpecError, spec_from_config
 from tests.mathcore.convert.attention_configs import types
 
 LLAMA: dict[str, object] = {
-    "model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "num_hidden_layers": 32, "intermediate_size": 14336,
-    "vocab_size": 128256, "max_position_embeddings": 8192,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 32,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 8192,
+}
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("model_type", None), ("model_type", "mixtral-next"), ("model_type", 7),
-     ("hidden_size", None), ("hidden_size", "4096"), ("hidden_size", True),
-     ("hidden_size", 4096.0), ("num_hidden_layers", 0), ("num_hidden_layers", 2**60),
-     ("num_key_value_heads", 5), ("vocab_size", None), ("intermediate_size", [1]),
-     ("kv_lora_rank", 512), ("num_local_experts", 8), ("rope_scaling", "llama3"),
-     ("tie_word_embeddings", "yes"), ("text_config", 7)],
-)  # fmt: skip
+    [
+        ("model_type", None),
+        ("model_type", "mixtral-next"),
+        ("model_type", 7),
+        ("hidden_size", None),
+        ("hidden_size", "4096"),
+        ("hidden_size", True),
+        ("hidden_size", 4096.0),
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", 2**60),
+        ("num_key_value_heads", 5),
+        ("vocab_size", None),
+        ("intermediate_size", [1]),
+        ("kv_lora_rank", 512),
+        ("num_local_experts", 8),
+        ("rope_scaling", "llama3"),
+        ("tie_word_embeddings", "yes"),
+        ("text_config", 7),
+    ],
+)
 def test_a_field_we_cannot_read_is_named(field: str, value: object) -> None:
     with pytest.raises(SpecError) as caught:
         spec_from_config({**LLAMA, field: value}, "x")
@@ -47,9 +65,14 @@ def test_configs_nested_without_end_are_refused() -> None:
 
 def gemma_3_4b() -> ModelSpec:
     """google/gemma-3-4b-it: its text_config holds only what differs from the class."""
-    text = {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
-            "num_hidden_layers": 34, "sliding_window": 1024,
-            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}  # fmt: skip
+    text = {
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 34,
+        "sliding_window": 1024,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    }
     return spec_from_config({"model_type": "gemma3", "text_config": text}, "x")
 
 
@@ -70,15 +93,25 @@ def test_a_window_that_is_switched_off_is_no_window() -> None:
 
 
 def test_gemma3_keeps_a_window_in_five_of_six_layers() -> None:
-    gemma = {**LLAMA, "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,
-             "num_hidden_layers": 12}  # fmt: skip
+    gemma = {
+        **LLAMA,
+        "model_type": "gemma3_text",
+        "head_dim": 256,
+        "sliding_window": 1024,
+        "num_hidden_layers": 12,
+    }
     kinds = [layer.kind for layer in spec_from_config(gemma, "x").layers]
     assert kinds == (["sliding"] * 5 + ["full"]) * 2
 
 
 def test_a_layer_kind_nobody_knows_is_refused() -> None:
-    gemma = {**LLAMA, "model_type": "gemma3_text", "head_dim": 256, "sliding_window": 1024,
-             "layer_types": [*types("SSSF")] * 3 + ["sparse_attention"] * 8}  # fmt: skip
+    gemma = {
+        **LLAMA,
+        "model_type": "gemma3_text",
+        "head_dim": 256,
+        "sliding_window": 1024,
+        "layer_types": [*types("SSSF")] * 3 + ["sparse_attention"] * 8,
+    }
     with pytest.raises(SpecError) as caught:
         spec_from_config(gemma, "x")
     assert caught.value.field == "layer_types"

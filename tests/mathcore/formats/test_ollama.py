@@ -36,24 +36,42 @@ def tensors(layers: int = 2, hidden: int = 256, kv: int = 64) -> list[object]:
 def reply(**changes: object) -> dict[str, object]:
     """An /api/show reply in the shape of Ollama's API reference."""
     info: dict[str, object] = {
-        "general.architecture": "llama", "general.file_type": 15,
-        "general.parameter_count": 1_000_000, "general.quantization_version": 2,
-        "llama.attention.head_count": 8, "llama.attention.head_count_kv": 2,
-        "llama.attention.layer_norm_rms_epsilon": 0.00001, "llama.block_count": 2,
-        "llama.context_length": 8192, "llama.embedding_length": 256,
-        "llama.feed_forward_length": 512, "llama.rope.dimension_count": 32,
-        "llama.rope.freq_base": 500000, "llama.vocab_size": 512,
-        "tokenizer.ggml.merges": [], "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.token_type": None, "tokenizer.ggml.tokens": [],
-    }  # fmt: skip
+        "general.architecture": "llama",
+        "general.file_type": 15,
+        "general.parameter_count": 1_000_000,
+        "general.quantization_version": 2,
+        "llama.attention.head_count": 8,
+        "llama.attention.head_count_kv": 2,
+        "llama.attention.layer_norm_rms_epsilon": 0.00001,
+        "llama.block_count": 2,
+        "llama.context_length": 8192,
+        "llama.embedding_length": 256,
+        "llama.feed_forward_length": 512,
+        "llama.rope.dimension_count": 32,
+        "llama.rope.freq_base": 500000,
+        "llama.vocab_size": 512,
+        "tokenizer.ggml.merges": [],
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.token_type": None,
+        "tokenizer.ggml.tokens": [],
+    }
     details = {
-        "parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
-        "parameter_size": "1.0M", "quantization_level": "Q4_K_M",
-    }  # fmt: skip
+        "parent_model": "",
+        "format": "gguf",
+        "family": "llama",
+        "families": ["llama"],
+        "parameter_size": "1.0M",
+        "quantization_level": "Q4_K_M",
+    }
     return {
-        "modelfile": "# Modelfile", "template": "{{ .Prompt }}", "details": details,
-        "model_info": info, "tensors": tensors(), "capabilities": ["completion"], **changes,
-    }  # fmt: skip
+        "modelfile": "# Modelfile",
+        "template": "{{ .Prompt }}",
+        "details": details,
+        "model_info": info,
+        "tensors": tensors(),
+        "capabilities": ["completion"],
+        **changes,
+    }
 
 
 def test_a_reply_describes_the_model_as_its_file_would() -> None:
@@ -145,12 +163,19 @@ def test_a_manifest_names_the_weights_and_the_projector() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {}, {"layers": {}}, manifest(), manifest(layer("template")), manifest(layer("tensor")),
-        manifest(layer("model"), layer("model")), manifest(*[layer("license")] * 65),
-        manifest(layer("model", digest="sha256:../../x")), manifest(layer("model", -1)),
-        manifest(layer("model", digest="sha256:" + "AB" * 32)), {"layers": [7]},
+        {},
+        {"layers": {}},
+        manifest(),
+        manifest(layer("template")),
+        manifest(layer("tensor")),
+        manifest(layer("model"), layer("model")),
+        manifest(*[layer("license")] * 65),
+        manifest(layer("model", digest="sha256:../../x")),
+        manifest(layer("model", -1)),
+        manifest(layer("model", digest="sha256:" + "AB" * 32)),
+        {"layers": [7]},
     ],
-)  # fmt: skip
+)
 def test_a_manifest_without_usable_weights_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(SpecError):
         parse_manifest(bad)

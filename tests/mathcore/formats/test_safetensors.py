@@ -60,10 +60,17 @@ def llama_tensors(layers: int = 2, hidden: int = 64) -> dict[str, tuple[str, lis
 
 
 CARD: dict[str, object] = {
-    "model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 96,
-    "num_key_value_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64,
-    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "vocab_size": 96,
+    "num_key_value_heads": 4,
+    "num_hidden_layers": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
 
 
 def spec_of(tensors: dict[str, tuple[str, list[int]]], **card: object) -> ModelSpec:
@@ -77,8 +84,11 @@ def test_bytes_are_those_of_the_data_offsets() -> None:
     )
     assert header.data_bytes == 3 * 5 * 4 + 7 + 8
     assert [(t.name, t.rows, t.columns, t.dims) for t in header.tensors] == [
-        ("a", 3, 5, 2), ("b", 1, 7, 1), ("c", 1, 1, 1), ("d", 1, 0, 1),
-    ]  # fmt: skip
+        ("a", 3, 5, 2),
+        ("b", 1, 7, 1),
+        ("c", 1, 1, 1),
+        ("d", 1, 0, 1),
+    ]
 
 
 def test_a_folder_s_weights_are_exactly_its_files_and_its_layers_the_config_s() -> None:
@@ -123,18 +133,26 @@ def test_experts_become_one_tensor_with_all_their_bytes() -> None:
     header = parse_safetensors(file_of({**{n: ("F8_E4M3", [6, 4]) for n in names}, **scales}))
     stacked = placed(list(header.tensors))
     assert [(t.experts, t.layer, t.rows, t.columns, t.dims) for t in stacked] == [
-        (5, 3, 30, 4, 3), (5, 3, 5, 2, 3),
-    ]  # fmt: skip
+        (5, 3, 30, 4, 3),
+        (5, 3, 5, 2, 3),
+    ]
     assert stacked[0].name == "model.layers.3.mlp.experts.*.up_proj.weight"
 
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [("model.layers.7.mlp.up_proj.weight", 7), ("transformer.h.0.attn.c_attn.weight", 0),
-     ("backbone.layers.12.mixer.A_log", 12), ("language_model.model.layers.3.x.weight", 3),
-     ("model.visual.blocks.4.attn.qkv.weight", -1), ("vision_tower.layers.2.w.weight", -1),
-     ("mtp.layers.0.x.weight", -1), ("model.norm.weight", -1), ("layers.x.weight", -1)],
-)  # fmt: skip
+    [
+        ("model.layers.7.mlp.up_proj.weight", 7),
+        ("transformer.h.0.attn.c_attn.weight", 0),
+        ("backbone.layers.12.mixer.A_log", 12),
+        ("language_model.model.layers.3.x.weight", 3),
+        ("model.visual.blocks.4.attn.qkv.weight", -1),
+        ("vision_tower.layers.2.w.weight", -1),
+        ("mtp.layers.0.x.weight", -1),
+        ("model.norm.weight", -1),
+        ("layers.x.weight", -1),
+    ],
+)
 def test_a_layer_is_known_by_its_name(name: str, layer: int) -> None:
     assert layer_of(name) == layer
 
@@ -153,12 +171,13 @@ def test_experts_in_one_tensor_are_counted_by_its_first_size() -> None:
         ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "GPTQ-INT4-G32"),
         ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "GPTQ-INT8"),
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8-BLOCK"),
-        ({"quant_method": "fp8"}, "FP8"), ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "fp8"}, "FP8"),
+        ({"quant_method": "mxfp4"}, "MXFP4"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "NF4"),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "INT8"),
         ({"quant_method": "bitsandbytes", "bnb_4bit_use_double_quant": True}, "NF4-DQ"),
     ],
-)  # fmt: skip
+)
 def test_a_quantisation_has_the_name_it_is_planned_by(config: dict[str, object], name: str) -> None:
     assert quant_name({"quantization_config": config}, ()) == name
     assert name in QUANTS
@@ -166,9 +185,12 @@ def test_a_quantisation_has_the_name_it_is_planned_by(config: dict[str, object],
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [({"bits": 4, "group_size": 64}, "MLX-4bit"), ({"bits": 8, "group_size": 32}, "MLX-8bit-g32"),
-     ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "MLX-mxfp4")],
-)  # fmt: skip
+    [
+        ({"bits": 4, "group_size": 64}, "MLX-4bit"),
+        ({"bits": 8, "group_size": 32}, "MLX-8bit-g32"),
+        ({"bits": 4, "group_size": 32, "mode": "mxfp4"}, "MLX-mxfp4"),
+    ],
+)
 def test_an_mlx_quantisation_has_the_name_it_is_planned_by(
     config: dict[str, object], name: str
 ) -> None:
@@ -190,16 +212,36 @@ def huge_objects() -> bytes:
 
 
 HOSTILE = [
-    b"", b"\1\2", struct.pack("<Q", 1 << 60), struct.pack("<Q", 100) + b"{}",
-    struct.pack("<Q", 0), framed(b"[]"), framed(b"{" * 60_000), framed(b"[" * 60_000),
-    framed(b"[" + b"1," * 400_000 + b"1]"), framed(b"[" + b"1," * 2_000_000 + b"1]"),
-    huge_objects(), framed(b"x" * (MAX_HEADER_BYTES + 1)), framed(b'{"a":1}'),
-    framed(b'"' + "\U0001f600".encode() + b"x" * 4_000_000 + b'"'), framed(b"\xff\xfe{}"),
-    entry(dtype="Q9"), entry(dtype=[1]), entry(shape=[1 << 60, 1 << 60]), entry(shape=[-1]),
-    entry(shape=[2.0, 2]), entry(shape=[True, 4]), entry(shape="22"), entry(shape=[1] * 9),
-    entry(data_offsets=[0, 15]), entry(data_offsets=[16, 0]), entry(data_offsets=[0]),
-    entry(data_offsets=[4, 20]), entry(data_offsets=None), entry(shape=[[2], 2]),
-]  # fmt: skip
+    b"",
+    b"\1\2",
+    struct.pack("<Q", 1 << 60),
+    struct.pack("<Q", 100) + b"{}",
+    struct.pack("<Q", 0),
+    framed(b"[]"),
+    framed(b"{" * 60_000),
+    framed(b"[" * 60_000),
+    framed(b"[" + b"1," * 400_000 + b"1]"),
+    framed(b"[" + b"1," * 2_000_000 + b"1]"),
+    huge_objects(),
+    framed(b"x" * (MAX_HEADER_BYTES + 1)),
+    framed(b'{"a":1}'),
+    framed(b'"' + "\U0001f600".encode() + b"x" * 4_000_000 + b'"'),
+    framed(b"\xff\xfe{}"),
+    entry(dtype="Q9"),
+    entry(dtype=[1]),
+    entry(shape=[1 << 60, 1 << 60]),
+    entry(shape=[-1]),
+    entry(shape=[2.0, 2]),
+    entry(shape=[True, 4]),
+    entry(shape="22"),
+    entry(shape=[1] * 9),
+    entry(data_offsets=[0, 15]),
+    entry(data_offsets=[16, 0]),
+    entry(data_offsets=[0]),
+    entry(data_offsets=[4, 20]),
+    entry(data_offsets=None),
+    entry(shape=[[2], 2]),
+]
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))

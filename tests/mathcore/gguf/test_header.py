@@ -149,24 +149,34 @@ def many_names() -> bytes:
 
 
 HOSTILE = [
-    b"", b"GGUF", header(0, 0, b"", b"GGML"), b"GGUF" + struct.pack("<IQQ", 9, 0, 0),
-    header(1 << 60, 0, b""), header(0, 1 << 60, b""), header(1, 0, HUGE + b"x"),
-    header(1, 0, pair("k", 8, HUGE)), header(1, 0, pair("k", 99, b"\0" * 8)),
+    b"",
+    b"GGUF",
+    header(0, 0, b"", b"GGML"),
+    b"GGUF" + struct.pack("<IQQ", 9, 0, 0),
+    header(1 << 60, 0, b""),
+    header(0, 1 << 60, b""),
+    header(1, 0, HUGE + b"x"),
+    header(1, 0, pair("k", 8, HUGE)),
+    header(1, 0, pair("k", 99, b"\0" * 8)),
     header(1, 0, pair("k", 9, struct.pack("<IQ", 8, 1 << 60))),
     header(1, 0, pair("k", 9, struct.pack("<IQ", 8, 1 << 20) + HUGE)),
     header(1, 0, pair("k", 9, struct.pack("<IQ", 8, (1 << 20) + 1) + bytes(16 * MIB))),
     header(1, 0, pair("k", 9, struct.pack("<IQ", 12, 1 << 25))),
     header(1, 0, pair("k", 9, struct.pack("<IQ", 9, 4) + b"\0" * 64)),
-    header(1, 0, pair("k", 9, struct.pack("<IQ", 0, 1 << 25))), header(1, 0, deep_arrays()),
-    header(2, 0, pair("k", 4, b"\1\0\0\0") * 2), header(4000, 0, many_numbers()),
-    header(60, 0, many_texts()), header(0, 8192, many_names()), header(0, 20_000, many_names()),
+    header(1, 0, pair("k", 9, struct.pack("<IQ", 0, 1 << 25))),
+    header(1, 0, deep_arrays()),
+    header(2, 0, pair("k", 4, b"\1\0\0\0") * 2),
+    header(4000, 0, many_numbers()),
+    header(60, 0, many_texts()),
+    header(0, 8192, many_names()),
+    header(0, 20_000, many_names()),
     header(0, 1, text("t") + struct.pack("<I", 1 << 31)),
     header(0, 1, text("t") + struct.pack("<IQQIQ", 2, 1 << 40, 1 << 40, 0, 0)),
     header(0, 1, text("t") + struct.pack("<IQIQ", 1, 33, 2, 0)),
     header(0, 1, text("t") + struct.pack("<IQIQ", 1, 32, 777, 0)),
     header(0, 2, (text("t") + struct.pack("<IQIQ", 1, 32, 0, 0)) * 2),
     header(1, 0, pair("general.alignment", 4, b"\0" * 4)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
@@ -212,9 +222,12 @@ def test_noise_is_read_or_refused_but_never_breaks(body: bytes, keys: int, tenso
 
 @pytest.mark.parametrize(
     ("kind", "value", "field"),
-    [(4, struct.pack("<I", 7), "general.architecture"),
-     (8, text("no such thing"), "general.architecture"), (8, text("llama"), "llama.block_count")],
-)  # fmt: skip
+    [
+        (4, struct.pack("<I", 7), "general.architecture"),
+        (8, text("no such thing"), "general.architecture"),
+        (8, text("llama"), "llama.block_count"),
+    ],
+)
 def test_a_key_that_is_missing_or_foreign_is_named(kind: int, value: bytes, field: str) -> None:
     parsed = parse_header(header(1, 0, pair("general.architecture", kind, value)))
     with pytest.raises(SpecError) as caught:

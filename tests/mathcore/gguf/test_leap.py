@@ -37,8 +37,10 @@ class Model:
     def __init__(self, *arrays: bytes) -> None:
         keys = [pair("general.architecture", 8, text("llama"))]
         keys += [pair(f"tokenizer.ggml.a{i}", 9, array) for i, array in enumerate(arrays)]
-        keys += [pair("tokenizer.chat_template", 8, text("{{x}} tokenizer.ggml.y" * 99)),
-                 pair("general.file_type", 4, struct.pack("<I", 15))]  # fmt: skip
+        keys += [
+            pair("tokenizer.chat_template", 8, text("{{x}} tokenizer.ggml.y" * 99)),
+            pair("general.file_type", 4, struct.pack("<I", 15)),
+        ]
         tensors = b"".join(
             text(f"blk.{i // 9}.t{i % 9}.weight") + struct.pack("<IQQIQ", 2, 256, 8, 1, 4096 * i)
             for i in range(90)
@@ -56,21 +58,30 @@ class Model:
 @pytest.mark.parametrize("step", [1.0, 0.0])
 def test_a_tokenizer_is_left_where_it_is(step: float) -> None:
     model = Model(
-        texts(vocabulary(100_000, 1)), scores(100_000, step),
+        texts(vocabulary(100_000, 1)),
+        scores(100_000, step),
         struct.pack("<IQ", 5, 100_000) + struct.pack("<I", 1) * 100_000,
         texts(merges(200_000, 2)),
-    )  # fmt: skip
+    )
     assert leap_header(model.fetch, model.size) == parse_header(model.data)
     assert model.fetched < 1 << 20 < len(model.data) / 5
 
 
 @settings(max_examples=25)
 @given(
-    seed=st.integers(0, 1 << 20), count=st.integers(4000, 30_000), second=st.integers(0, 9000),
-    odd=st.lists(st.tuples(st.integers(0, 3999), st.sampled_from(
-        [b"", b"general.x", b"tokenizer.ggml.merges", b"y" * 300, b"z" * 5000, bytes(64)])),
-        max_size=6),
-)  # fmt: skip
+    seed=st.integers(0, 1 << 20),
+    count=st.integers(4000, 30_000),
+    second=st.integers(0, 9000),
+    odd=st.lists(
+        st.tuples(
+            st.integers(0, 3999),
+            st.sampled_from(
+                [b"", b"general.x", b"tokenizer.ggml.merges", b"y" * 300, b"z" * 5000, bytes(64)]
+            ),
+        ),
+        max_size=6,
+    ),
+)
 def test_what_is_found_is_the_header_or_nothing(
     seed: int, count: int, second: int, odd: list[tuple[int, bytes]]
 ) -> None:

@@ -13,23 +13,35 @@ def part(number: int, count: int, tensors: int, promised: int, **more: object) -
     names = [f"blk.{number}.t{i}.weight" for i in range(tensors)]
     kept = {"split.no": number, "split.count": count, "split.tensors.count": promised, **more}
     return GgufHeader(
-        version=3, metadata=kept, end=100, data_bytes=64 * tensors, alignment=32, lengths={},
+        version=3,
+        metadata=kept,
+        end=100,
+        data_bytes=64 * tensors,
+        alignment=32,
+        lengths={},
         tensors=tuple(Tensor(name=n, columns=32, rows=1, dims=1, type_name="F16") for n in names),
-    )  # fmt: skip
+    )
 
 
 def test_shards_are_named_as_gguf_split_names_them() -> None:
     assert shard_names("m-00002-of-00003.gguf") == [
-        "m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf",
-    ]  # fmt: skip
+        "m-00001-of-00003.gguf",
+        "m-00002-of-00003.gguf",
+        "m-00003-of-00003.gguf",
+    ]
     for single in ("m.gguf", "00001-of-00002.gguf", "m-1-of-2.gguf", "m-0000²-of-00003.gguf"):
         assert shard_names(single) == [single]
 
 
 @pytest.mark.parametrize(
-    "name", ["m-00004-of-00003.gguf", "m-00000-of-00003.gguf", "m-00001-of-00000.gguf",
-             "m-00001-of-99999.gguf"],
-)  # fmt: skip
+    "name",
+    [
+        "m-00004-of-00003.gguf",
+        "m-00000-of-00003.gguf",
+        "m-00001-of-00000.gguf",
+        "m-00001-of-99999.gguf",
+    ],
+)
 def test_an_impossible_shard_number_is_refused(name: str) -> None:
     with pytest.raises(SpecError):
         shard_names(name)

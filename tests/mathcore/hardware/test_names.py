@@ -7,28 +7,46 @@ from mathcore.speed.chip import chip_of_facts, class_of_facts, guessed_chip
 
 DRIVER_NAMES = [
     # NVML
-    ("NVIDIA GeForce RTX 4090", "RTX 4090"), ("NVIDIA A100-SXM4-80GB", "A100 SXM 80GB"),
-    ("NVIDIA A100 80GB PCIe", "A100 PCIe 80GB"), ("NVIDIA H100 80GB HBM3", "H100"),
-    ("NVIDIA H100 NVL", "H100 NVL"), ("NVIDIA GH200 480GB", "GH200"), ("NVIDIA L40S", "L40S"),
-    ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"), ("Tesla T4", "T4"),
+    ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+    ("NVIDIA A100-SXM4-80GB", "A100 SXM 80GB"),
+    ("NVIDIA A100 80GB PCIe", "A100 PCIe 80GB"),
+    ("NVIDIA H100 80GB HBM3", "H100"),
+    ("NVIDIA H100 NVL", "H100 NVL"),
+    ("NVIDIA GH200 480GB", "GH200"),
+    ("NVIDIA L40S", "L40S"),
+    ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+    ("Tesla T4", "T4"),
     ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "RTX PRO 6000 Blackwell"),
-    ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop"), ("NVIDIA GB10", "GB10"),
-    ("Tesla V100-SXM2-16GB", "V100 SXM"), ("NVIDIA GeForce GTX 1660 SUPER", "GTX 1660 SUPER"),
+    ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop"),
+    ("NVIDIA GB10", "GB10"),
+    ("Tesla V100-SXM2-16GB", "V100 SXM"),
+    ("NVIDIA GeForce GTX 1660 SUPER", "GTX 1660 SUPER"),
     # sysfs, ROCm
-    ("AMD Instinct MI300X OAM", "MI300X"), ("AMD Radeon RX 7900 XTX", "RX 7900 XTX"),
+    ("AMD Instinct MI300X OAM", "MI300X"),
+    ("AMD Radeon RX 7900 XTX", "RX 7900 XTX"),
     ("AMD Radeon 8060S Graphics", "Ryzen AI MAX+ 395"),
     ("AMD RYZEN AI MAX+ 395 w/ Radeon 8060S", "Ryzen AI MAX+ 395"),
     # Metal
-    ("Apple M3 Max", "Apple M3 Max"), ("Apple M1 Ultra", "Apple M1 Ultra"),
+    ("Apple M3 Max", "Apple M3 Max"),
+    ("Apple M1 Ultra", "Apple M1 Ultra"),
     # marketplaces and clouds
-    ("RTX 4070S Ti", "RTX 4070 Ti SUPER"), ("RTX 4080S", "RTX 4080 SUPER"),
-    ("RTX 6000Ada", "RTX 6000 Ada"), ("Q RTX 8000", "Quadro RTX 8000"),
-    ("RTX PRO 6000 WS", "RTX PRO 6000 Blackwell"), ("A100 SXM4", "A100 SXM 80GB"),
-    ("nvidia-h200-141gb", "H200"), ("nvidia-tesla-t4", "T4"), ("A10G", "A10G"),
+    ("RTX 4070S Ti", "RTX 4070 Ti SUPER"),
+    ("RTX 4080S", "RTX 4080 SUPER"),
+    ("RTX 6000Ada", "RTX 6000 Ada"),
+    ("Q RTX 8000", "Quadro RTX 8000"),
+    ("RTX PRO 6000 WS", "RTX PRO 6000 Blackwell"),
+    ("A100 SXM4", "A100 SXM 80GB"),
+    ("nvidia-h200-141gb", "H200"),
+    ("nvidia-tesla-t4", "T4"),
+    ("A10G", "A10G"),
     # people
-    ("rtx4070 ti", "RTX 4070 Ti"), ("3080Ti", "RTX 3080 Ti"), ("M2ultra_192GB", "Apple M2 Ultra"),
-    ("RTX 3060 12GB", "RTX 3060"), ("A100 40GB", "A100 40GB"), ("A100", "A100 80GB"),
-]  # fmt: skip
+    ("rtx4070 ti", "RTX 4070 Ti"),
+    ("3080Ti", "RTX 3080 Ti"),
+    ("M2ultra_192GB", "Apple M2 Ultra"),
+    ("RTX 3060 12GB", "RTX 3060"),
+    ("A100 40GB", "A100 40GB"),
+    ("A100", "A100 80GB"),
+]
 
 
 @pytest.mark.parametrize(("name", "row"), DRIVER_NAMES)
@@ -93,10 +111,15 @@ def test_an_unknown_device_takes_the_class_its_maker_hints_at() -> None:
 
 def test_classes_follow_memory_and_maker() -> None:
     for name, klass in (
-        ("RTX 4090", "gddr"), ("H100", "hbm"), ("MI300X", "instinct"), ("Apple M4", "apple"),
-        ("RX 7900 XTX", "radeon"), ("GB10", "unified"), ("Radeon 780M", "igpu"),
+        ("RTX 4090", "gddr"),
+        ("H100", "hbm"),
+        ("MI300X", "instinct"),
+        ("Apple M4", "apple"),
+        ("RX 7900 XTX", "radeon"),
+        ("GB10", "unified"),
+        ("Radeon 780M", "igpu"),
         ("Arc B580", "arc"),
-    ):  # fmt: skip
+    ):
         fact = lookup_gpu(name)
         assert fact is not None
         assert class_of_facts(fact) == klass

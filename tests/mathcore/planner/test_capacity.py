@@ -101,9 +101,10 @@ def test_experts_go_to_the_host_before_anything_else() -> None:
 
 
 @given(
-    layers=st.integers(-1, 90), experts=st.integers(0, 48),
+    layers=st.integers(-1, 90),
+    experts=st.integers(0, 48),
     split=st.lists(st.integers(1, 100), min_size=1, max_size=4),
-)  # fmt: skip
+)
 def test_every_byte_is_on_some_card_or_the_host(
     layers: int, experts: int, split: list[int]
 ) -> None:

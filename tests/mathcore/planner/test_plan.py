@@ -140,10 +140,14 @@ def test_every_other_device_says_it_was_not_chosen() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"engine": "vllm"}, "NoFit(backend)"), ({"quant": "Q9_X"}, "NoFit(quant)"),
-     ({"kv_type": "f7"}, "NoFit(backend)"), ({"context": 8192}, "NoFit(ctx)"),
-     ({"context": 64}, "NoFit(ctx)")],
-)  # fmt: skip
+    [
+        ({"engine": "vllm"}, "NoFit(backend)"),
+        ({"quant": "Q9_X"}, "NoFit(quant)"),
+        ({"kv_type": "f7"}, "NoFit(backend)"),
+        ({"context": 8192}, "NoFit(ctx)"),
+        ({"context": 64}, "NoFit(ctx)"),
+    ],
+)
 def test_an_impossible_query_is_refused_with_its_reason(
     changes: dict[str, object], code: str
 ) -> None:
@@ -174,10 +178,15 @@ def test_bytes_money_and_time_are_whole_in_json() -> None:
 
 @pytest.mark.parametrize(
     ("name", "card"),
-    [("NVIDIA GeForce RTX 4090", "RTX 4090"), ("rtx4070 ti", "RTX 4070 Ti"),
-     ("NVIDIA A100-SXM4-80GB", "A100 SXM 80GB"), ("A100 80GB", "A100 80GB"),
-     ("NVIDIA L4", "L4"), ("Apple M3 Max", "Apple M3 Max")],
-)  # fmt: skip
+    [
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("rtx4070 ti", "RTX 4070 Ti"),
+        ("NVIDIA A100-SXM4-80GB", "A100 SXM 80GB"),
+        ("A100 80GB", "A100 80GB"),
+        ("NVIDIA L4", "L4"),
+        ("Apple M3 Max", "Apple M3 Max"),
+    ],
+)
 def test_cards_are_found_by_the_names_drivers_give(name: str, card: str) -> None:
     fact = lookup_gpu(name)
     assert fact is not None
@@ -190,11 +199,14 @@ def test_unknown_and_mobile_cards_are_not_mistaken_for_others() -> None:
 
 
 LIMITS: list[tuple[str, str, object]] = [
-    ("TooSlow", "max_latency_ms", 10), ("TooSlow", "max_ttft_ms", 1),
+    ("TooSlow", "max_latency_ms", 10),
+    ("TooSlow", "max_ttft_ms", 1),
     ("TooSlow", "deadline_ms", 10),
-    ("TooSlow", "min_tokens_per_s", 1e6), ("PriceAboveCap", "max_nusd_per_hour", 1),
-    ("CostAboveCap", "max_cost_nusd", 1), ("LowQuality", "min_quality", 0.9999),
-]  # fmt: skip
+    ("TooSlow", "min_tokens_per_s", 1e6),
+    ("PriceAboveCap", "max_nusd_per_hour", 1),
+    ("CostAboveCap", "max_cost_nusd", 1),
+    ("LowQuality", "min_quality", 0.9999),
+]
 
 
 @pytest.mark.parametrize(("code", "limit", "value"), LIMITS)
@@ -213,11 +225,16 @@ def test_waiting_for_a_busy_device_counts_towards_a_deadline_and_not_towards_a_l
 
 CARDS = st.builds(
     lambda n, gib, speed, price: device(
-        f"d{n}", gib * GIB, bandwidth_bytes_per_s=speed * 10**9, rate=Rate(hourly_nusd=price),
+        f"d{n}",
+        gib * GIB,
+        bandwidth_bytes_per_s=speed * 10**9,
+        rate=Rate(hourly_nusd=price),
     ),
-    st.integers(0, 10**6), st.integers(4, 96), st.integers(100, 4000),
+    st.integers(0, 10**6),
+    st.integers(4, 96),
+    st.integers(100, 4000),
     st.integers(10**7, 5 * 10**9),
-)  # fmt: skip
+)
 CONSTRAINTS = st.one_of(
     st.builds(Limits, max_latency_ms=st.integers(1, 10**6)),
     st.builds(Limits, max_ttft_ms=st.integers(1, 10**5)),
@@ -243,11 +260,14 @@ def test_a_strictly_better_device_never_ranks_lower(
     card: DeviceSpec, gib: int, speed: int, saved: int, objective: str
 ) -> None:
     better = replace(
-        card, device_id="0-better", name="better", free_bytes=card.free_bytes + gib * GIB,
+        card,
+        device_id="0-better",
+        name="better",
+        free_bytes=card.free_bytes + gib * GIB,
         memory_bytes=card.memory_bytes + gib * GIB,
         bandwidth_bytes_per_s=card.bandwidth_bytes_per_s + speed * 10**9,
         rate=Rate(hourly_nusd=card.rate.hourly_nusd - saved),
-    )  # fmt: skip
+    )
     ranked = plan(query("llama-3-8b", objective=objective), [card, better]).placements
     assert not ranked or ranked[0].device_id == "0-better"
 

@@ -75,11 +75,14 @@ def part(layers: int, output: int) -> Work:
     """What a token costs in so many of the 40 layers."""
     head = 32_000 * 5120
     return Work(
-        layers=layers, hidden=5120, total_bytes=0,
+        layers=layers,
+        hidden=5120,
+        total_bytes=0,
         dense_bytes=layers * LAYER + (NORM * layers // 40) + output * OUTPUT,
         active=layers * (LAYER - 4 * 2 * 5120) // 2 + layers * 2 * 5120 + output * head,
-        kv_width=layers * 2 * 5120, query_width=layers * 2 * 5120,
-    )  # fmt: skip
+        kv_width=layers * 2 * 5120,
+        query_width=layers * 2 * 5120,
+    )
 
 
 def step_s(card: DeviceSpec, work: Work, which: str = "p50") -> float:
@@ -155,8 +158,18 @@ def test_parts_of_a_model_add_up_to_it(name: str, cuts: list[int]) -> None:
     work, top = work_of(spec, "Q4_K_M"), len(spec.layers) + 1
     edges = sorted({0, top, *(min(cut, top) for cut in cuts)})
     parts = [part_of(work, spec, weights, a, b) for a, b in zip(edges, edges[1:], strict=False)]
-    for field in ("layers", "dense_bytes", "active", "expert_bytes", "sparse_layers", "kv_width",
-                  "window_width", "state_bytes", "query_width", "latent_layers"):  # fmt: skip
+    for field in (
+        "layers",
+        "dense_bytes",
+        "active",
+        "expert_bytes",
+        "sparse_layers",
+        "kv_width",
+        "window_width",
+        "state_bytes",
+        "query_width",
+        "latent_layers",
+    ):
         whole = getattr(work, field)
         assert abs(sum(getattr(one, field) for one in parts) - whole) <= 1, field
 
@@ -204,8 +217,10 @@ def test_vllm_gives_stretches_of_layers_to_hosts_evenly() -> None:
 
 
 def test_vllm_shares_out_by_memory_where_even_shares_do_not_fit() -> None:
-    cards = [serving(BIG, device_id="c0", name="c0", host=""),
-             serving(SMALL, device_id="c1", name="c1", host="")]  # fmt: skip
+    cards = [
+        serving(BIG, device_id="c0", name="c0", host=""),
+        serving(SMALL, device_id="c1", name="c1", host=""),
+    ]
     first, last = only(cards, quant="HF-BF16").members
     assert first.layers > last.layers
     assert last.need_bytes <= last.free_bytes * 92 // 100
@@ -214,8 +229,10 @@ def test_vllm_shares_out_by_memory_where_even_shares_do_not_fit() -> None:
 def test_vllm_s_ranks_divide_every_hosts_cards_alike() -> None:
     """Three cards have no pairs, so each is a stage; two hosts of two are two stages of pairs."""
     spec = model("llama-2-70b")
-    three = [serving(BIG, device_id="c0", name="c0", host="", count=2),
-             serving(BIG, device_id="c1", name="c1", host="", free_bytes=16 * GIB)]  # fmt: skip
+    three = [
+        serving(BIG, device_id="c0", name="c0", host="", count=2),
+        serving(BIG, device_id="c1", name="c1", host="", free_bytes=16 * GIB),
+    ]
     assert parts_of(three, spec) == {"c0+c1": [(2, 54), (1, 27)]}
     four = [serving(BIG, device_id=f"c{i}", name=f"c{i}", host="ab"[i // 2]) for i in range(4)]
     found = parts_of(four, spec)

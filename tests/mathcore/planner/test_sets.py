@@ -80,9 +80,14 @@ def test_a_set_is_offered_for_a_better_quantisation_than_a_member_holds() -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"rate": Rate(hourly_nusd=NUSD)}, {"location": "cloud"}, {"kind": "cpu"},
-     {"bandwidth_bytes_per_s": 0}, {"free_bytes": 0}],
-)  # fmt: skip
+    [
+        {"rate": Rate(hourly_nusd=NUSD)},
+        {"location": "cloud"},
+        {"kind": "cpu"},
+        {"bandwidth_bytes_per_s": 0},
+        {"free_bytes": 0},
+    ],
+)
 def test_what_cannot_be_part_of_a_set(changes: dict[str, object]) -> None:
     """Offers are never combined, nor processors, nor what has no known speed."""
     odd = replace(SLOW, **changes)  # type: ignore[arg-type]
@@ -104,8 +109,12 @@ def test_ollama_combines_cards_of_a_host_and_never_hosts() -> None:
 
 
 def test_mlx_over_several_machines_is_not_planned() -> None:
-    macs = [device(f"m{i}", 24 * GIB, kind="apple", model="Apple M3 Max", engines=("mlx",),
-                   location="lan") for i in range(2)]  # fmt: skip
+    macs = [
+        device(
+            f"m{i}", 24 * GIB, kind="apple", model="Apple M3 Max", engines=("mlx",), location="lan"
+        )
+        for i in range(2)
+    ]
     answer = ask(macs, quant="MLX-4bit")
     assert answer.placements == ()
     assert [(r.device_id, r.code) for r in answer.refusals if "+" in r.device_id] == [
@@ -122,8 +131,10 @@ def test_where_nothing_does_the_largest_set_says_what_is_missing() -> None:
         f"F16 needs {show_bytes(need)} over 3 cards, 72.0 GiB free: "
         f"{show_bytes(refusal.missing_bytes)} missing"
     )
-    tight = [replace(one, free_bytes=refusal.missing_bytes // 3 + 24 * GIB + 64 * MIB)
-             for one in (FAST, SLOW, replace(SLOW, device_id="third", name="third"))]  # fmt: skip
+    tight = [
+        replace(one, free_bytes=refusal.missing_bytes // 3 + 24 * GIB + 64 * MIB)
+        for one in (FAST, SLOW, replace(SLOW, device_id="third", name="third"))
+    ]
     near = ask(tight, quant="F16").refusals
     assert [r.text[-38:] for r in near if "+" in r.device_id] == [
         "free, but not in shares of whole layers"[-38:]
@@ -143,11 +154,13 @@ def test_the_price_is_the_sum_and_the_wait_the_longest() -> None:
 
 def test_each_limit_binds_sets_too() -> None:
     bounds = [
-        ("TooSlow", Limits(max_latency_ms=10)), ("TooSlow", Limits(max_ttft_ms=1)),
-        ("TooSlow", Limits(deadline_ms=10)), ("TooSlow", Limits(min_tokens_per_s=1e6)),
+        ("TooSlow", Limits(max_latency_ms=10)),
+        ("TooSlow", Limits(max_ttft_ms=1)),
+        ("TooSlow", Limits(deadline_ms=10)),
+        ("TooSlow", Limits(min_tokens_per_s=1e6)),
         ("CostAboveCap", Limits(max_cost_nusd=1)),
         ("PriceAboveCap", Limits(max_nusd_per_hour=hourly_nusd(FAST.rate))),
-    ]  # fmt: skip
+    ]
     for code, limits in bounds:
         answer = ask([FAST, SLOW], quant="Q4_K_M", limits=limits)
         assert answer.placements == ()
@@ -167,8 +180,14 @@ def test_the_json_of_a_set_names_its_members() -> None:
     assert isinstance(shown, list)
     fast, slow = shown[0]["members"]
     assert set(fast) == {
-        "device", "device_id", "cards", "layers", "need_bytes", "free_bytes", "terms_ms",
-    }  # fmt: skip
+        "device",
+        "device_id",
+        "cards",
+        "layers",
+        "need_bytes",
+        "free_bytes",
+        "terms_ms",
+    }
     assert fast["layers"] + slow["layers"] == 81
     assert fast["need_bytes"] + slow["need_bytes"] == shown[0]["footprint"]["total_bytes"]
     assert shown[0]["basis"].startswith("2 hosts, prior: RTX 3090 and RTX 4090")
@@ -186,20 +205,32 @@ def test_all_choices_of_a_small_fleet_are_tried_and_like_cards_are_not_told_apar
     assert len(sets_of(unlike)) == 2**5 - 1 - 5
     alike = [device(f"d{i}", 24 * GIB, host="rig") for i in range(5)]
     assert [one.key for one in sets_of(alike)] == [
-        "d0+d1", "d0+d1+d2", "d0+d1+d2+d3", "d0+d1+d2+d3+d4",
-    ]  # fmt: skip
+        "d0+d1",
+        "d0+d1+d2",
+        "d0+d1+d2+d3",
+        "d0+d1+d2+d3+d4",
+    ]
 
 
 OWNED = st.builds(
     lambda n, free, speed, price, host, cards: device(
-        f"d{n}", free * GIB, bandwidth_bytes_per_s=speed * 10**9, location="lan", count=cards,
-        rate=Rate(price_nusd=price * NUSD, lifetime_months=60, watts=300,
-                  tariff_nusd_per_kwh=NUSD // 5),
+        f"d{n}",
+        free * GIB,
+        bandwidth_bytes_per_s=speed * 10**9,
+        location="lan",
+        count=cards,
+        rate=Rate(
+            price_nusd=price * NUSD, lifetime_months=60, watts=300, tariff_nusd_per_kwh=NUSD // 5
+        ),
         host=host,
     ),
-    st.integers(0, 10**6), st.integers(6, 48), st.integers(200, 2000), st.integers(100, 5000),
-    st.sampled_from(["", "a", "b"]), st.sampled_from([1, 1, 2]),
-)  # fmt: skip
+    st.integers(0, 10**6),
+    st.integers(6, 48),
+    st.integers(200, 2000),
+    st.integers(100, 5000),
+    st.sampled_from(["", "a", "b"]),
+    st.sampled_from([1, 1, 2]),
+)
 FLEETS = st.lists(OWNED, min_size=2, max_size=4, unique_by=lambda d: d.device_id)
 OBJECTIVE = st.sampled_from(["cheapest", "fastest", "balanced"])
 MODEL = st.sampled_from(["llama-2-13b", "llama-3-70b", "mixtral-8x7b", "gemma3:27b"])
@@ -247,8 +278,11 @@ def test_a_device_more_never_makes_the_best_score_worse(
 
 
 @settings(max_examples=60)
-@given(st.lists(OWNED, min_size=2, max_size=3, unique_by=lambda d: d.device_id),
-       st.integers(0, 2), st.integers(1, 1000))  # fmt: skip
+@given(
+    st.lists(OWNED, min_size=2, max_size=3, unique_by=lambda d: d.device_id),
+    st.integers(0, 2),
+    st.integers(1, 1000),
+)
 def test_a_faster_member_never_makes_a_set_slower(
     fleet: list[DeviceSpec], which: int, gained: int
 ) -> None:

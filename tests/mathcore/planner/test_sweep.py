@@ -66,9 +66,16 @@ def check(grid: Grid, query: Query, spec: DeviceSpec, i: int, j: int) -> None:
     data=st.data(),
 )
 def test_a_cell_is_what_the_planner_answers(
-    spec: ModelSpec, batches: list[int], contexts: list[int], free: int, count: int, kind: str,
-    quant: str, kv_type: str, data: st.DataObject,
-) -> None:  # fmt: skip
+    spec: ModelSpec,
+    batches: list[int],
+    contexts: list[int],
+    free: int,
+    count: int,
+    kind: str,
+    quant: str,
+    kv_type: str,
+    data: st.DataObject,
+) -> None:
     here = device("d", free * GIB, kind=kind, count=count if kind == "gpu" else 1)
     lengths = [length(context) for context in sorted(contexts)]
     query = Query(model=spec, model_ref=spec.name, kv_type=kv_type)
@@ -82,9 +89,10 @@ def test_a_cell_is_what_the_planner_answers(
 @settings(max_examples=30, deadline=None)
 @given(
     spec=st.sampled_from([*MODELS, model("lfm2-8b-a1b"), model("nemotron-h-8b")]),
-    sequences=st.integers(1, 70), kv_type=st.sampled_from(["f16", "q8_0"]),
+    sequences=st.integers(1, 70),
+    kv_type=st.sampled_from(["f16", "q8_0"]),
     steps=st.lists(st.integers(1, 600), min_size=12, max_size=60, unique=True),
-)  # fmt: skip
+)
 def test_scratch_of_many_lengths_is_scratch_of_each(
     spec: ModelSpec, sequences: int, kv_type: str, steps: list[int]
 ) -> None:

@@ -29,14 +29,17 @@ def packed(*groups: Card) -> Card:
 @pytest.mark.parametrize(
     ("card", "name"),
     [
-        ({"torch_dtype": "bfloat16"}, "HF-BF16"), ({"dtype": "float16"}, "HF-F16"),
+        ({"torch_dtype": "bfloat16"}, "HF-BF16"),
+        ({"dtype": "float16"}, "HF-F16"),
         (config("awq", bits=4, group_size=128), "AWQ"),
         (config("awq", bits=4, group_size=64), "AWQ-G64"),
         (config("gptq", bits=4, group_size=128), "GPTQ-INT4"),
         (config("gptq", bits=4, group_size=32), "GPTQ-INT4-G32"),
         (config("gptq", bits=8, group_size=128), "GPTQ-INT8"),
-        (config("fp8", weight_block_size=[128, 128]), "FP8-BLOCK"), (config("fp8"), "FP8"),
-        (config("fbgemm_fp8"), "FP8-ROW"), (config("mxfp4"), "MXFP4"),
+        (config("fp8", weight_block_size=[128, 128]), "FP8-BLOCK"),
+        (config("fp8"), "FP8"),
+        (config("fbgemm_fp8"), "FP8-ROW"),
+        (config("mxfp4"), "MXFP4"),
         (config("bitsandbytes", load_in_4bit=True), "NF4"),
         (config("bitsandbytes", load_in_4bit=True, bnb_4bit_use_double_quant=True), "NF4-DQ"),
         (config("bitsandbytes", load_in_8bit=True), "INT8"),
@@ -49,7 +52,7 @@ def packed(*groups: Card) -> Card:
         ({"quantization": {"bits": 8, "group_size": 32}}, "MLX-8bit-g32"),
         ({"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}, "MLX-mxfp4"),
     ],
-)  # fmt: skip
+)
 def test_a_known_quantisation_has_its_name(card: Card, name: str) -> None:
     assert named(card) == name
 
@@ -57,7 +60,8 @@ def test_a_known_quantisation_has_its_name(card: Card, name: str) -> None:
 @pytest.mark.parametrize(
     ("card", "field"),
     [
-        ({}, "dtype"), ({"torch_dtype": "int3"}, "torch_dtype"),
+        ({}, "dtype"),
+        ({"torch_dtype": "int3"}, "torch_dtype"),
         (config("aqlm"), "quantization_config.quant_method"),
         ({"quantization_config": {}}, "quantization_config.quant_method"),
         (config("awq", group_size=128), "quantization_config.bits"),
@@ -71,16 +75,20 @@ def test_a_known_quantisation_has_its_name(card: Card, name: str) -> None:
         (config("bitsandbytes"), "quantization_config.load_in_4bit"),
         (config("compressed-tensors"), "quantization_config.config_groups"),
         (packed(), "quantization_config.config_groups"),
-        (packed(group("float", 8, strategy="tensor"), group("int", 8, strategy="channel")),
-         "quantization_config.config_groups"),
-        (packed(group("int", 2, strategy="group", group_size=7)),
-         "quantization_config.config_groups.group_0.weights.num_bits"),
+        (
+            packed(group("float", 8, strategy="tensor"), group("int", 8, strategy="channel")),
+            "quantization_config.config_groups",
+        ),
+        (
+            packed(group("int", 2, strategy="group", group_size=7)),
+            "quantization_config.config_groups.group_0.weights.num_bits",
+        ),
         ({"quantization": {"bits": 4}}, "quantization.group_size"),
         ({"quantization": {"bits": 4, "group_size": 16}}, "quantization.group_size"),
         ({"quantization": {"bits": 4, "group_size": 32, "mode": "x"}}, "quantization.mode"),
         ({"quantization": [4]}, "quantization"),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_name_is_refused_by_field(card: Card, field: str) -> None:
     with pytest.raises(SpecError) as refused:
         named(card)

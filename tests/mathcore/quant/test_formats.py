@@ -15,15 +15,21 @@ from tests.mathcore.quant.test_weights import dense, sparse
     ("name", "quant", "size"),
     [
         # total_size of openai/gpt-oss-20b's and -120b's model.safetensors.index.json
-        ("gpt-oss-20b", "MXFP4", 13761264768), ("gpt-oss-120b", "MXFP4", 65248815744),
+        ("gpt-oss-20b", "MXFP4", 13761264768),
+        ("gpt-oss-120b", "MXFP4", 65248815744),
         # mlx-community's conversions, whose bytes exo's model cards hold
-        ("smollm2-135m", "MLX-8bit", 142955136), ("llama-3.2-1b", "MLX-4bit", 695242752),
-        ("llama-3.2-3b", "MLX-4bit", 1807423488), ("llama-3.1-8b", "MLX-4bit", 4517404672),
-        ("llama-3.3-70b", "MLX-4bit", 39688355840), ("qwen3-30b-a3b", "MLX-4bit", 17180913664),
-        ("qwen3-next-80b-a3b", "MLX-4bit", 44844060160), ("glm-4.7-flash", "MLX-4bit", 16852202496),
-        ("glm-4.7", "MLX-8bit-g32", 396963397248), ("gpt-oss-20b", "MLX-mxfp4-q8", 12076119168),
+        ("smollm2-135m", "MLX-8bit", 142955136),
+        ("llama-3.2-1b", "MLX-4bit", 695242752),
+        ("llama-3.2-3b", "MLX-4bit", 1807423488),
+        ("llama-3.1-8b", "MLX-4bit", 4517404672),
+        ("llama-3.3-70b", "MLX-4bit", 39688355840),
+        ("qwen3-30b-a3b", "MLX-4bit", 17180913664),
+        ("qwen3-next-80b-a3b", "MLX-4bit", 44844060160),
+        ("glm-4.7-flash", "MLX-4bit", 16852202496),
+        ("glm-4.7", "MLX-8bit-g32", 396963397248),
+        ("gpt-oss-20b", "MLX-mxfp4-q8", 12076119168),
     ],
-)  # fmt: skip
+)
 def test_a_published_conversion_weighs_its_files(name: str, quant: str, size: int) -> None:
     spec = find_model(name)
     assert spec is not None
@@ -33,12 +39,26 @@ def test_a_published_conversion_weighs_its_files(name: str, quant: str, size: in
 @pytest.mark.parametrize(
     ("quant", "bits"),
     # The layouts' own arithmetic, for a matrix of 4096 x 4096.
-    [("HF-BF16", 16), ("FP8", 8), ("FP8-BLOCK", 8 + 32 / 16384), ("AWQ", 4 + 20 / 128),
-     ("AWQ-G64", 4 + 20 / 64), ("AWQ-G32", 4 + 20 / 32), ("GPTQ-INT4", 4 + 20 / 128 + 32 / 4096),
-     ("W4A16", 4 + 16 / 128), ("NF4", 4 + 32 / 64), ("NF4-DQ", 4 + 8 / 64 + 32 / 16384),
-     ("MXFP4", 4 + 8 / 32), ("NVFP4", 4 + 8 / 16), ("MXFP8", 8 + 8 / 32), ("MLX-4bit", 4 + 32 / 64),
-     ("MLX-3bit", 3 + 32 / 64), ("MLX-mxfp4", 4 + 8 / 32), ("MLX-nvfp4", 4 + 8 / 16)],
-)  # fmt: skip
+    [
+        ("HF-BF16", 16),
+        ("FP8", 8),
+        ("FP8-BLOCK", 8 + 32 / 16384),
+        ("AWQ", 4 + 20 / 128),
+        ("AWQ-G64", 4 + 20 / 64),
+        ("AWQ-G32", 4 + 20 / 32),
+        ("GPTQ-INT4", 4 + 20 / 128 + 32 / 4096),
+        ("W4A16", 4 + 16 / 128),
+        ("NF4", 4 + 32 / 64),
+        ("NF4-DQ", 4 + 8 / 64 + 32 / 16384),
+        ("MXFP4", 4 + 8 / 32),
+        ("NVFP4", 4 + 8 / 16),
+        ("MXFP8", 8 + 8 / 32),
+        ("MLX-4bit", 4 + 32 / 64),
+        ("MLX-3bit", 3 + 32 / 64),
+        ("MLX-mxfp4", 4 + 8 / 32),
+        ("MLX-nvfp4", 4 + 8 / 16),
+    ],
+)
 def test_bits_per_weight_are_the_layouts(quant: str, bits: float) -> None:
     matrix = Tensor(name="blk.0.attn_q.weight", columns=4096, rows=4096, dims=2, layer=0)
     of_matrix = 16  # bytes of scales of a whole matrix, at most
@@ -47,9 +67,11 @@ def test_bits_per_weight_are_the_layouts(quant: str, bits: float) -> None:
 
 
 @given(
-    quant=st.sampled_from(sorted(FORMATS)), columns=st.integers(1, 512),
-    rows=st.integers(1, 300), experts=st.integers(1, 8),
-)  # fmt: skip
+    quant=st.sampled_from(sorted(FORMATS)),
+    columns=st.integers(1, 512),
+    rows=st.integers(1, 300),
+    experts=st.integers(1, 8),
+)
 def test_stacked_experts_weigh_as_many_times_one(
     quant: str, columns: int, rows: int, experts: int
 ) -> None:

@@ -81,10 +81,18 @@ def test_the_output_layer_or_the_embedding_in_its_place_gets_its_own_type() -> N
 def test_a_falcon_has_rules_of_its_own() -> None:
     # As llama.cpp's quantiser logs in a dry run on a Falcon-40B.
     card: dict[str, object] = {
-        "model_type": "falcon", "vocab_size": 65024, "hidden_size": 8192, "num_hidden_layers": 60,
-        "num_attention_heads": 128, "num_kv_heads": 8, "new_decoder_architecture": True,
-        "multi_query": True, "parallel_attn": True, "bias": False, "alibi": False,
-    }  # fmt: skip
+        "model_type": "falcon",
+        "vocab_size": 65024,
+        "hidden_size": 8192,
+        "num_hidden_layers": 60,
+        "num_attention_heads": 128,
+        "num_kv_heads": 8,
+        "new_decoder_architecture": True,
+        "multi_query": True,
+        "parallel_attn": True,
+        "bias": False,
+        "alibi": False,
+    }
     spec = spec_from_config(card, "falcon-40b")
     found = types(spec, "Q4_K_M")
     assert found["output.weight"] == "Q8_0"
@@ -96,11 +104,19 @@ def test_a_falcon_has_rules_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("columns", "quant", "kind"),
-    [(576, "Q4_K_S", "Q5_0"), (576, "Q5_K_S", "Q5_1"), (576, "Q6_K", "Q8_0"),
-     (576, "Q2_K_S", "Q4_0"), (576, "IQ1_M", "IQ4_NL"), (576, "TQ2_0", "Q4_0"),
-     (528, "Q4_K_S", "F16"), (528, "Q8_0", "F16"), (528, "Q4_0", "F16"),
-     (576, "GGUF-NVFP4", "NVFP4")],
-)  # fmt: skip
+    [
+        (576, "Q4_K_S", "Q5_0"),
+        (576, "Q5_K_S", "Q5_1"),
+        (576, "Q6_K", "Q8_0"),
+        (576, "Q2_K_S", "Q4_0"),
+        (576, "IQ1_M", "IQ4_NL"),
+        (576, "TQ2_0", "Q4_0"),
+        (528, "Q4_K_S", "F16"),
+        (528, "Q8_0", "F16"),
+        (528, "Q4_0", "F16"),
+        (576, "GGUF-NVFP4", "NVFP4"),
+    ],
+)
 def test_rows_that_are_no_whole_blocks_fall_back(columns: int, quant: str, kind: str) -> None:
     spec = dense(hidden_size=columns)
     assert types(spec, quant)["blk.8.attn_q.weight"] == kind
@@ -113,10 +129,20 @@ def test_rows_with_no_type_to_fall_back_to_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["attn_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d.weight", "attn_q.bias",
-     "position_embd.weight", "token_types.weight", "shortconv.conv.weight", "ssm_a",
-     "time_mix_w1.weight", "indexer.k_proj.weight", "ffn_gate_tid2eid.weight"],
-)  # fmt: skip
+    [
+        "attn_norm.weight",
+        "ffn_gate_inp.weight",
+        "ssm_conv1d.weight",
+        "attn_q.bias",
+        "position_embd.weight",
+        "token_types.weight",
+        "shortconv.conv.weight",
+        "ssm_a",
+        "time_mix_w1.weight",
+        "indexer.k_proj.weight",
+        "ffn_gate_tid2eid.weight",
+    ],
+)
 def test_small_and_sensitive_matrices_are_kept(part: str) -> None:
     assert role_of(part) == "kept"
 
@@ -131,8 +157,17 @@ def test_an_index_of_experts_is_whole_numbers() -> None:
     table = Tensor(name="blk.0.ffn_gate_tid2eid.weight", columns=6, rows=512, dims=2, layer=0)
     spec = dense()
     changed = ModelSpec(
-        name="m", architecture="deepseek4", vocab=512, hidden=512, heads=8, feed_forward=1024,
-        context_length=0, layers=spec.layers, tensors=(table,), tied=False, parameters=0,
+        name="m",
+        architecture="deepseek4",
+        vocab=512,
+        hidden=512,
+        heads=8,
+        feed_forward=1024,
+        context_length=0,
+        layers=spec.layers,
+        tensors=(table,),
+        tied=False,
+        parameters=0,
         active_parameters=0,
-    )  # fmt: skip
+    )
     assert types(changed, "Q4_K_M") == {table.name: "I32"}

@@ -59,8 +59,12 @@ def test_caches_and_states_are_those_logged(
 
 @pytest.mark.parametrize(
     ("name", "quant", "gib"),
-    [("llama-3.1-70b", "Q4_0", 37.22), ("llama-3.1-8b", "F16", 14.96),
-     ("llama-3.1-8b", "Q4_K_M", 4.57), ("qwen3.5-2b", "Q8_0", 1.86)],
-)  # fmt: skip
+    [
+        ("llama-3.1-70b", "Q4_0", 37.22),
+        ("llama-3.1-8b", "F16", 14.96),
+        ("llama-3.1-8b", "Q4_K_M", 4.57),
+        ("qwen3.5-2b", "Q8_0", 1.86),
+    ],
+)
 def test_files_have_the_sizes_people_see(name: str, quant: str, gib: float) -> None:
     assert abs(weigh(model(name), quant).total_bytes / 2**30 - gib) < 0.006

@@ -44,8 +44,9 @@ def job(model: Work, slower: float, layers_slower: float = 1.0, run: Run = RUN) 
     true = replace(true, eta=true.eta / slower, tau_s=true.tau_s * layers_slower)
     seconds = step_s(decode_terms(CHIP, run, model), true)
     first = prior_speed(CHIP, run, model).first_s.p50 * slower
-    return Observation(device="d", key=str(model.total_bytes), run=run, work=model,
-                       step_s=seconds, first_s=first)  # fmt: skip
+    return Observation(
+        device="d", key=str(model.total_bytes), run=run, work=model, step_s=seconds, first_s=first
+    )
 
 
 def asked(model: Work, key: str, run: Run = RUN) -> Evidence:
@@ -111,18 +112,24 @@ def test_jobs_as_expected_never_widen_the_bar_and_it_never_closes(slower: list[f
 
 
 RUNS = st.builds(
-    Run, batch=st.sampled_from([1, 4, 64]), prompt=st.integers(1, 9000),
-    depth=st.floats(1, 70_000), bits=st.floats(1.5, 17), devices=st.sampled_from([1, 2]),
+    Run,
+    batch=st.sampled_from([1, 4, 64]),
+    prompt=st.integers(1, 9000),
+    depth=st.floats(1, 70_000),
+    bits=st.floats(1.5, 17),
+    devices=st.sampled_from([1, 2]),
     flags=st.sampled_from([(), ("vulkan",), ("old",)]),
-)  # fmt: skip
+)
 
 
 NEIGHBOURS = [(replace(RUN, depth=100.0 * 1.2**i), 0) for i in range(8)]
 
 
 @example(NEIGHBOURS, DECODE)
-@given(st.lists(st.tuples(RUNS, st.integers(0, 2)), min_size=2, max_size=12),
-       st.sampled_from([DECODE, PREFILL]))  # fmt: skip
+@given(
+    st.lists(st.tuples(RUNS, st.integers(0, 2)), min_size=2, max_size=12),
+    st.sampled_from([DECODE, PREFILL]),
+)
 def test_what_runs_have_in_common_is_a_covariance(runs: list[tuple[Run, int]], what: str) -> None:
     """Else the process extrapolates without bound, as it once did for two almost equal depths."""
     found = [Evidence(what, CHIP, run, MODELS[i], f"m{i}", 0.0) for run, i in runs]

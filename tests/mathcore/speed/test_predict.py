@@ -45,9 +45,14 @@ MEASURED = [
     ("device", "model", "quant", "flags", "tokens", "truth", "source"), MEASURED
 )
 def test_published_single_stream_speeds_are_met(
-    device: str, model: str, quant: str, flags: tuple[str, ...], tokens: int, truth: float,
+    device: str,
+    model: str,
+    quant: str,
+    flags: tuple[str, ...],
+    tokens: int,
+    truth: float,
     source: str,
-) -> None:  # fmt: skip
+) -> None:
     run = Run(flags=flags, generated=tokens, depth=tokens / 2, bits=4.9)
     said = prior_speed(chip(device), run, work(model, quant)).decode_tps.p50
     assert said == pytest.approx(truth, rel=0.2), source
@@ -59,18 +64,24 @@ def speeds(name: str, **changes: object) -> Speed:
 
 
 @given(
-    name=st.sampled_from(DEVICES), engine=st.sampled_from(ENGINES),
-    faster=st.floats(1.0, 8.0), stronger=st.floats(1.0, 8.0), batch=st.integers(1, 256),
-)  # fmt: skip
+    name=st.sampled_from(DEVICES),
+    engine=st.sampled_from(ENGINES),
+    faster=st.floats(1.0, 8.0),
+    stronger=st.floats(1.0, 8.0),
+    batch=st.integers(1, 256),
+)
 def test_a_strictly_better_device_is_never_slower(
     name: str, engine: str, faster: float, stronger: float, batch: int
 ) -> None:
     old = chip(name)
     new = replace(
-        old, bandwidth=old.bandwidth * faster, flops=old.flops * stronger,
-        matmul=old.matmul * stronger, fp8_flops=old.fp8_flops * stronger,
+        old,
+        bandwidth=old.bandwidth * faster,
+        flops=old.flops * stronger,
+        matmul=old.matmul * stronger,
+        fp8_flops=old.fp8_flops * stronger,
         fp4_flops=old.fp4_flops * stronger,
-    )  # fmt: skip
+    )
     run = Run(engine=engine, batch=batch, prompt=512, generated=64, depth=544, bits=4.9)
     before, after = prior_speed(old, run, QWEN_MOE), prior_speed(new, run, QWEN_MOE)
     assert after.step_s.p50 <= before.step_s.p50
@@ -78,9 +89,11 @@ def test_a_strictly_better_device_is_never_slower(
 
 
 @given(
-    name=st.sampled_from(DEVICES), engine=st.sampled_from(ENGINES),
-    depth=st.integers(0, 100_000), more=st.integers(0, 100_000),
-)  # fmt: skip
+    name=st.sampled_from(DEVICES),
+    engine=st.sampled_from(ENGINES),
+    depth=st.integers(0, 100_000),
+    more=st.integers(0, 100_000),
+)
 def test_more_context_is_never_faster_per_token(
     name: str, engine: str, depth: int, more: int
 ) -> None:
@@ -89,9 +102,11 @@ def test_more_context_is_never_faster_per_token(
 
 
 @given(
-    name=st.sampled_from(DEVICES), engine=st.sampled_from(ENGINES),
-    batch=st.integers(1, 200), more=st.integers(1, 200),
-)  # fmt: skip
+    name=st.sampled_from(DEVICES),
+    engine=st.sampled_from(ENGINES),
+    batch=st.integers(1, 200),
+    more=st.integers(1, 200),
+)
 def test_more_sequences_raise_the_total_and_not_the_speed_of_one(
     name: str, engine: str, batch: int, more: int
 ) -> None:
@@ -110,8 +125,16 @@ def test_percentiles_are_in_order_for_every_rate(name: str, engine: str) -> None
 
 
 def test_the_terms_of_a_step_add_up_to_it() -> None:
-    run = Run(engine="vllm", devices=4, split="tensor", batch=32, prompt=512, generated=128,
-              depth=576, mixed=True)  # fmt: skip
+    run = Run(
+        engine="vllm",
+        devices=4,
+        split="tensor",
+        batch=32,
+        prompt=512,
+        generated=128,
+        depth=576,
+        mixed=True,
+    )
     said = prior_speed(chip("H100"), run, QWEN_MOE)
     assert sum(seconds for _, seconds in said.terms) == pytest.approx(said.step_s.p50)
 

@@ -148,9 +148,13 @@ def test_every_file_of_a_split_model_is_asked_for(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [(whole, "ignores byte ranges"), (elsewhere, "not the range asked for"),
-     (short, "in the middle"), (to_a_file, "answered 302")],
-)  # fmt: skip
+    [
+        (whole, "ignores byte ranges"),
+        (elsewhere, "not the range asked for"),
+        (short, "in the middle"),
+        (to_a_file, "answered 302"),
+    ],
+)
 def test_a_server_that_misbehaves_is_refused(
     server: Server, model: bytes, answer: Serve, says: str
 ) -> None:

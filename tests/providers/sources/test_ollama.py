@@ -100,10 +100,14 @@ def test_no_server_and_no_store_is_one_clear_error(store: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "url"),
-    [("", "http://127.0.0.1:11434"), ("0.0.0.0", "http://127.0.0.1:11434"),
-     ("box:80", "http://box:80"), ("https://box", "https://box:443"),
-     ("[::1]:99", "http://[::1]:99")],
-)  # fmt: skip
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("box:80", "http://box:80"),
+        ("https://box", "https://box:443"),
+        ("[::1]:99", "http://[::1]:99"),
+    ],
+)
 def test_the_server_is_where_ollama_host_says(
     text: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,17 @@ from providers.sources.resolve import resolve
 from tests.mathcore.fixtures import header, pair, text, write_sparse
 
 CARD = {
-    "model_type": "llama", "hidden_size": 128, "num_attention_heads": 8, "vocab_size": 384,
-    "num_key_value_heads": 2, "num_hidden_layers": 4, "intermediate_size": 384,
-    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 128,
+    "num_attention_heads": 8,
+    "vocab_size": 384,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 4,
+    "intermediate_size": 384,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+}
 
 
 def test_a_name_and_its_alias_are_the_same_model() -> None:
@@ -24,9 +31,15 @@ def test_a_name_and_its_alias_are_the_same_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["llama3.1:8b", "llama-3.1-8b-instruct", "meta-llama/Llama-3.1-8B-Instruct",
-            "Meta-Llama-3.1-8B", " Llama-3.1-8B "],
-)  # fmt: skip
+    "ref",
+    [
+        "llama3.1:8b",
+        "llama-3.1-8b-instruct",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "Meta-Llama-3.1-8B",
+        " Llama-3.1-8B ",
+    ],
+)
 def test_a_name_is_found_as_people_type_it(ref: str) -> None:
     assert resolve(ref).spec.name == "llama-3.1-8b"
 
@@ -47,9 +60,19 @@ def test_an_unknown_name_suggests_a_known_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["/nowhere/m.gguf", "./no.json", "", "zzzz", "a\0b", "http://127.0.0.1:9/m.zip",
-            "ollama:../../etc/passwd", "x" * 5000, "ollama:"],
-)  # fmt: skip
+    "ref",
+    [
+        "/nowhere/m.gguf",
+        "./no.json",
+        "",
+        "zzzz",
+        "a\0b",
+        "http://127.0.0.1:9/m.zip",
+        "ollama:../../etc/passwd",
+        "x" * 5000,
+        "ollama:",
+    ],
+)
 def test_what_is_not_there_is_refused(ref: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve(ref)
@@ -65,8 +88,15 @@ def test_broken_files_are_refused_by_field(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text(json.dumps({**CARD, "model_type": "no such family"}))
     (tmp_path / "lone.safetensors").write_bytes(b"\0" * 64)
     (tmp_path / "empty").mkdir()
-    for name in ("cut.gguf", "bad.json", "deep.json", "long.json", "odd.json", "empty",
-                 "lone.safetensors"):  # fmt: skip
+    for name in (
+        "cut.gguf",
+        "bad.json",
+        "deep.json",
+        "long.json",
+        "odd.json",
+        "empty",
+        "lone.safetensors",
+    ):
         with pytest.raises(ModelError) as caught:
             resolve(str(tmp_path / name))
         assert caught.value.hint
@@ -121,14 +151,27 @@ def safetensors(names: list[str], shape: list[int]) -> bytes:
 
 
 def layer(i: int) -> list[str]:
-    kinds = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-             "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")  # fmt: skip
+    kinds = (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    )
     return [f"model.layers.{i}.{kind}.weight" for kind in kinds]
 
 
 def write_folder(folder: Path, index: dict[str, str]) -> None:
-    card = {**CARD, "num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 32,
-            "vocab_size": 32, "num_attention_heads": 2}  # fmt: skip
+    card = {
+        **CARD,
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "vocab_size": 32,
+        "num_attention_heads": 2,
+    }
     (folder / "config.json").write_text(json.dumps(card))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     first = ["model.embed_tokens.weight", "lm_head.weight", *layer(0)]
@@ -139,9 +182,10 @@ def write_folder(folder: Path, index: dict[str, str]) -> None:
 def weight_map() -> dict[str, str]:
     return {
         name: f"model-0000{1 + i // 9}-of-00002.safetensors"
-        for i, name in enumerate(["model.embed_tokens.weight", "lm_head.weight", *layer(0),
-                                  *layer(1)])
-    }  # fmt: skip
+        for i, name in enumerate(
+            ["model.embed_tokens.weight", "lm_head.weight", *layer(0), *layer(1)]
+        )
+    }
 
 
 def test_a_folder_of_safetensors_weighs_what_its_files_hold(tmp_path: Path) -> None:
