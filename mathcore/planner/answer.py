@@ -6,6 +6,7 @@ from typing import final
 from mathcore.band import Band
 from mathcore.engines.footprint import Footprint
 from mathcore.planner.query import Query
+from mathcore.price import RatePart
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
 
@@ -64,6 +65,7 @@ class Placement:
     duration_ms: Band
     wait_ms: int  # until the device is free
     cost_nusd: Band
+    cost_lacks: tuple[RatePart, ...]  # parts nobody stated: with any, the cost is a lower bound
     quality: float  # mathcore.quant.quality
     basis: str
     terms: tuple[tuple[str, float], ...]  # seconds by cause, for --explain

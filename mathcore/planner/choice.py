@@ -11,6 +11,7 @@ from mathcore.planner.limits import (
     rate_refusal,
     refuse,
 )
+from mathcore.planner.prices import Price
 from mathcore.planner.query import Query
 from mathcore.planner.search import Option
 from mathcore.price import cost_nusd
@@ -70,14 +71,19 @@ def choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | 
 
 @final
 class Choice:
-    """A device and what it would run, before anybody knows whether it will be shown."""
+    """A device and what it would run, before anybody knows whether it will be shown.
 
-    __slots__ = ("corner", "cost", "device", "option", "pareto", "rank", "score")
+    `cost` is what it is ranked by: the unknown part of a price counts as the dearest known one.
+    """
 
-    def __init__(self, query: Query, device: DeviceSpec, option: Option) -> None:
+    __slots__ = ("corner", "cost", "device", "option", "pareto", "price", "rank", "score")
+
+    def __init__(self, query: Query, device: DeviceSpec, option: Option, price: Price) -> None:
         self.device = device
         self.option = option
-        self.cost = cost_of(device, option.duration_ms.p50)
+        self.price = price
+        ms = option.duration_ms.p50
+        self.cost = price.ranked_nusd(cost_of(device, ms), ms)
         self.score = score(query, option, self.cost)
         self.pareto = False
         duration = option.duration_ms.p50

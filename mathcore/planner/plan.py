@@ -11,6 +11,7 @@ from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.planner.answer import Layout, Placement, Plan, Refusal
 from mathcore.planner.choice import Choice, choose, cost_of, is_pointless, mark_pareto, rank_of
 from mathcore.planner.limits import margin_bytes, price_refusal, refuse
+from mathcore.planner.prices import Price, Prices
 from mathcore.planner.query import Query
 from mathcore.planner.search import Option, Search
 from mathcore.planner.sets.search import SetSearch
@@ -125,8 +126,11 @@ def _placement(query: Query, choice: Choice) -> Placement:
         duration_ms=duration,
         wait_ms=device.wait_ms,
         cost_nusd=Band(
-            p10=cost_of(device, duration.p10), p50=choice.cost, p90=cost_of(device, duration.p90)
+            p10=cost_of(device, duration.p10),
+            p50=cost_of(device, duration.p50),
+            p90=cost_of(device, duration.p90),
         ),
+        cost_lacks=choice.price.lacks,
         quality=option.quality,
         basis=timed.basis,
         terms=timed.terms,
@@ -138,7 +142,7 @@ def _placement(query: Query, choice: Choice) -> Placement:
     )
 
 
-def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
+def _answer(search: Search, device: DeviceSpec, price: Price) -> Choice | Refusal:
     query = search.query
     if query.limits.max_nusd_per_hour is not None:
         no = price_refusal(query, device)
@@ -146,7 +150,7 @@ def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
             return no
     answers = search.answers(device)
     if answers.chosen is not None:
-        return Choice(query, device, answers.chosen)
+        return Choice(query, device, answers.chosen, price)
     if not answers.options:
         lacking = answers.lacking or _memory_refusal(device, answers.nearest)
         answers.lacking = lacking
@@ -156,7 +160,7 @@ def _answer(search: Search, device: DeviceSpec) -> Choice | Refusal:
         return chosen
     if query.limits.max_cost_nusd is None and query.limits.deadline_ms is None:
         answers.chosen = chosen
-    return Choice(query, device, chosen)
+    return Choice(query, device, chosen, price)
 
 
 def _nearest(refusal: Refusal) -> tuple[int, int, str]:
@@ -164,7 +168,7 @@ def _nearest(refusal: Refusal) -> tuple[int, int, str]:
 
 
 def _sets(
-    together: SetSearch, devices: list[DeviceSpec], single: list[Choice]
+    together: SetSearch, devices: list[DeviceSpec], single: list[Choice], prices: Prices
 ) -> tuple[list[Choice], Refusal | None]:
     """Sets that keep to the limits, without those another set or an owned device beats; and where
     nothing does, why the nearest one does not."""
@@ -175,7 +179,7 @@ def _sets(
         dear = price_refusal(query, made.device)
         chosen = choose(query, made.device, made.options) if dear is None else dear
         if isinstance(chosen, Option):
-            found.append(Choice(query, made.device, chosen))
+            found.append(Choice(query, made.device, chosen, prices.of(made.members)))
         else:
             short.append(chosen)
     if single or found:
@@ -204,7 +208,7 @@ def plan(
     """
     code, text = query_refusal(query)
     wanted = wanted_engines(query) if not code else ()
-    search = Search(query, {} if seen is None else seen)
+    search, prices = Search(query, {} if seen is None else seen), Prices(devices)
     choices: list[Choice] = []
     refusals: list[Refusal] = []
     able: list[DeviceSpec] = []
@@ -217,13 +221,13 @@ def plan(
             refusals.append(refuse(device, code, text))
             continue
         able.append(device)
-        answer = _answer(search, device)
+        answer = _answer(search, device, prices.of([device]))
         if isinstance(answer, Choice):
             choices.append(answer)
         else:
             refusals.append(answer)
     if query.sets and query.on is None:
-        found, short = _sets(SetSearch(search), able, choices)
+        found, short = _sets(SetSearch(search), able, choices, prices)
         choices += found
         if short is not None and not choices:
             refusals.append(short)

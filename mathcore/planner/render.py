@@ -92,6 +92,7 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "duration_ms": _whole(placed.duration_ms),
         "wait_ms": placed.wait_ms,
         "cost_nusd": _whole(placed.cost_nusd),
+        "cost_lacks": list(placed.cost_lacks),
         "basis": placed.basis,
         "terms_ms": _terms(placed.terms),
         "pareto": placed.pareto,

@@ -80,14 +80,17 @@ def text(payload: Payload, key: str) -> str:
 
 
 def rate(device: DeviceView) -> Rate:
-    """What an hour on this device costs: owned (depreciation and electricity) or rented."""
+    """What an hour on this device costs: owned (depreciation and electricity) or rented.
+
+    A price or a draw of 0 was never stated.
+    """
     payload = device.payload
     return Rate(
-        price_nusd=whole(payload, "price_nusd"),
+        price_nusd=whole(payload, "price_nusd") or None,
         resale_nusd=whole(payload, "resale_nusd"),
         lifetime_months=whole(payload, "lifetime_months") or 60,
         tariff_nusd_per_kwh=whole(payload, "tariff_nusd_per_kwh"),
-        watts=whole(payload, "watts") * device.count,
+        watts=whole(payload, "watts") * device.count or None,
         hourly_nusd=whole(payload, "hourly_nusd"),
         basis="estimated",
         source=text(payload, "described_by") or "unknown",

@@ -59,7 +59,7 @@ class DeviceSet:
 def as_device(combined: DeviceSet) -> DeviceSpec:
     """The set as one device to rank, price and refuse: bytes and rates are sums, waits the longest.
 
-    Its `rate` is what an hour of all members costs, to the nano-dollar.
+    Its `rate` is what an hour of all members costs, to the nano-dollar, as far as that is known.
     """
     first = combined.members[0]
     hourly, wait, cards, watts = 0, 0, 0, 0
@@ -88,7 +88,7 @@ def as_device(combined: DeviceSet) -> DeviceSpec:
         provider=" + ".join(providers),
         ram_free_bytes=_ram(combined.members),
         ram_bandwidth_bytes_per_s=first.ram_bandwidth_bytes_per_s,
-        rate=Rate(hourly_nusd=hourly, source="set"),
+        rate=Rate(hourly_nusd=hourly, price_nusd=0, watts=0, source="set"),
         wait_ms=wait,
     )
 

@@ -42,12 +42,15 @@ def _shared(combined: DeviceSet, wanted: str | None) -> list[str]:
 
 @final
 class SetOptions:
-    """A set as one device, and its options."""
+    """A set as one device, its members, and its options."""
 
-    __slots__ = ("device", "options")
+    __slots__ = ("device", "members", "options")
 
-    def __init__(self, device: DeviceSpec, options: list[Option]) -> None:
+    def __init__(
+        self, device: DeviceSpec, members: list[DeviceSpec], options: list[Option]
+    ) -> None:
         self.device = device
+        self.members = members
         self.options = options
 
 
@@ -110,7 +113,7 @@ class SetSearch:
                 if option is not None:
                     kept.append(option)
             if kept:
-                out.append(SetOptions(whole, kept))
+                out.append(SetOptions(whole, combined.members, kept))
         return out
 
     def _useful(self, combined: DeviceSet, whole: DeviceSpec, found: SetLayout) -> Option | None:
