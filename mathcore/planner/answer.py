@@ -62,9 +62,13 @@ class Placement:
     tokens_per_s: Band
     prefill_tokens_per_s: Band
     ttft_ms: Band
-    duration_ms: Band
+    load_ms: Band  # from the command to an engine with the weights
+    load_basis: str
+    answer_ms: Band  # from there to the last token: what placements are ranked by
+    duration_ms: Band  # both: what deadlines and bills count
     wait_ms: int  # until the device is free
-    cost_nusd: Band
+    cost_nusd: Band  # of `duration_ms`: what it will be billed at
+    answer_cost_nusd: Band  # of `answer_ms`: what placements are ranked by
     cost_lacks: tuple[RatePart, ...]  # parts nobody stated: with any, the cost is a lower bound
     quality: float  # mathcore.quant.quality
     basis: str

@@ -27,13 +27,17 @@ def cost_of(device: DeviceSpec, ms: float) -> float:
 
 
 def score(query: Query, option: Option, cost: float) -> float:
-    """Smaller is better, by the query's objective; one number for all devices."""
-    duration = option.duration_ms.p50
+    """Smaller is better, by the query's objective; one number for all devices.
+
+    Loading does not count: it happens once, and takes as long on a fast card as on a slow one.
+    `cost` is the answer's.
+    """
+    answer = option.judged_ms
     if query.objective == "fastest":
-        return duration
+        return answer
     if query.objective == "cheapest":
         return cost
-    return (cost + duration * WAITING_NUSD_PER_HOUR / HOUR_MS) * option.worth
+    return (cost + answer * WAITING_NUSD_PER_HOUR / HOUR_MS) * option.worth
 
 
 def _broken(query: Query, device: DeviceSpec, option: Option) -> Refusal | None:
@@ -60,8 +64,8 @@ def choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | 
         if no is not None:
             refusal = refusal if refusal is not None else no
             continue
-        cost = cost_of(device, option.duration_ms.p50)
-        own = (score(query, option, cost), option.duration_ms.p50, option.nats)
+        cost = cost_of(device, option.judged_ms)
+        own = (score(query, option, cost), option.judged_ms, option.nats)
         if best is None or own < least:
             best, least = option, own
     if best is not None:
@@ -73,7 +77,8 @@ def choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | 
 class Choice:
     """A device and what it would run, before anybody knows whether it will be shown.
 
-    `cost` is what it is ranked by: the unknown part of a price counts as the dearest known one.
+    `cost` is what it is ranked by: of the answer, loading left out, and the unknown part of a
+    price counts as the dearest known one.
     """
 
     __slots__ = ("corner", "cost", "device", "option", "pareto", "price", "rank", "score")
@@ -82,13 +87,12 @@ class Choice:
         self.device = device
         self.option = option
         self.price = price
-        ms = option.duration_ms.p50
-        self.cost = price.ranked_nusd(cost_of(device, ms), ms)
+        answer = option.judged_ms
+        self.cost = price.ranked_nusd(cost_of(device, answer), answer)
         self.score = score(query, option, self.cost)
         self.pareto = False
-        duration = option.duration_ms.p50
-        self.rank = (self.score, duration, self.cost, device.device_id)
-        self.corner = (self.cost, duration, option.nats, device.device_id)
+        self.rank = (self.score, answer, self.cost, device.device_id)
+        self.corner = (self.cost, answer, option.nats, device.device_id)
 
 
 def rank_of(choice: Choice) -> tuple[float, float, float, str]:
@@ -103,18 +107,18 @@ def _corner(choice: Choice) -> tuple[float, float, float, str]:
 def mark_pareto(choices: list[Choice]) -> None:
     """Mark what nothing else beats: nothing is at once no dearer, no slower, no worse, and better
     in one of the three."""
-    best: list[tuple[float, float]] = []  # (duration, nats) met so far, at no higher cost
+    best: list[tuple[float, float]] = []  # (answer, nats) met so far, at no higher cost
     ordered = sorted(choices, key=_corner)
     last: Choice | None = None
     for choice in ordered:
-        cost, duration, nats, _ = choice.corner
-        if last is not None and last.corner[:3] == (cost, duration, nats):
+        cost, answer, nats, _ = choice.corner
+        if last is not None and last.corner[:3] == (cost, answer, nats):
             choice.pareto = last.pareto
             continue
-        own = (duration, nats)
+        own = (answer, nats)
         choice.pareto = True
         for other in best:
-            if other[0] <= duration and other[1] <= nats:
+            if other[0] <= answer and other[1] <= nats:
                 choice.pareto = False
                 break
         if choice.pareto:
@@ -124,8 +128,8 @@ def mark_pareto(choices: list[Choice]) -> None:
 
 def is_pointless(a: Choice, b: Choice) -> bool:
     """Whether `b` makes set `a` pointless: no dearer, slower, worse or later, or just the same."""
-    mine = (a.cost, a.option.duration_ms.p50, a.option.nats, float(a.device.wait_ms))
-    other = (b.cost, b.option.duration_ms.p50, b.option.nats, float(b.device.wait_ms))
+    mine = (a.cost, a.option.judged_ms, a.option.told_nats, float(a.device.wait_ms))
+    other = (b.cost, b.option.judged_ms, b.option.told_nats, float(b.device.wait_ms))
     for i in range(4):
         if other[i] > mine[i]:
             return False

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.band import Band, time_band
+from mathcore.band import Band
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.offload import ALL_LAYERS
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Layout
+from mathcore.planner.loading import load_band, start_s, storage_of
 from mathcore.planner.query import Query
 from mathcore.quant.weights import Weights
 from mathcore.speed.chip import Chip
@@ -16,9 +17,6 @@ from mathcore.speed.predict import prior_speed
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work
 
-# A cold start: process and backend, then the weights from disk. Assumed, not measured.
-START_S = 0.5
-LOAD_BYTES_PER_S = 2_000_000_000
 # Numbers of a cache beside 16-bit ones.
 _CACHE_SCALE: dict[str, float] = {
     "q8_0": 34.0 / 64.0,
@@ -39,6 +37,7 @@ class Estimate:
     """Times of one run in seconds: loading, the prompts, and the generated tokens."""
 
     load_s: Band
+    load_basis: str
     first_s: Band  # from loaded to the first token
     rest_s: Band  # all generated tokens
     terms: tuple[tuple[str, float], ...]  # of all generated tokens, by cause
@@ -116,12 +115,14 @@ def estimate(
         speed = learned_speed(chip, run, work, key_of(query.model.name, layout.quant), seen)
     else:
         speed = prior_speed(chip, run, work)
-    load = START_S + weights.total_bytes / LOAD_BYTES_PER_S
+    storage = storage_of(device, seen)
+    load = start_s(layout.engine) + weights.total_bytes / storage.bytes_per_s
     tokens = float(query.tokens)
     step = speed.step_s
     shown = [(name, seconds * tokens) for name, seconds in speed.terms]
     return Estimate(
-        load_s=time_band(load, 1.0),
+        load_s=load_band(load, storage),
+        load_basis=storage.basis,
         first_s=speed.first_s,
         rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
         terms=(("load", load), ("prompt", speed.first_s.p50), *shown),

@@ -109,9 +109,15 @@ def _memory(choice: Choice) -> tuple[str, int]:
     return "fit" if choice.option.roomy else "tight", free
 
 
+def _cost(device: DeviceSpec, ms: Band) -> Band:
+    return Band(
+        p10=cost_of(device, ms.p10), p50=cost_of(device, ms.p50), p90=cost_of(device, ms.p90)
+    )
+
+
 def _placement(query: Query, choice: Choice) -> Placement:
     device, option = choice.device, choice.option
-    layout, timed, duration = option.layout, option.timed, option.duration_ms
+    layout, timed = option.layout, option.timed
     fit, free = _memory(choice)
     return Placement(
         device_id=device.device_id,
@@ -123,13 +129,13 @@ def _placement(query: Query, choice: Choice) -> Placement:
         tokens_per_s=rate_band(float(query.tokens * query.batch), timed.rest_s),
         prefill_tokens_per_s=rate_band(float(query.prompt_tokens * query.batch), timed.first_s),
         ttft_ms=option.first_ms,
-        duration_ms=duration,
+        load_ms=option.load_ms,
+        load_basis=timed.load_basis,
+        answer_ms=option.answer_ms,
+        duration_ms=option.duration_ms,
         wait_ms=device.wait_ms,
-        cost_nusd=Band(
-            p10=cost_of(device, duration.p10),
-            p50=cost_of(device, duration.p50),
-            p90=cost_of(device, duration.p90),
-        ),
+        cost_nusd=_cost(device, option.duration_ms),
+        answer_cost_nusd=_cost(device, option.answer_ms),
         cost_lacks=choice.price.lacks,
         quality=option.quality,
         basis=timed.basis,

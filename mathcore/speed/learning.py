@@ -101,6 +101,7 @@ class Observation:
     work: Work
     step_s: float = 0.0  # seconds per decode step
     first_s: float = 0.0  # seconds for all prompts
+    load_s: float = 0.0  # seconds from the job's start until its prompts could be read
 
 
 @final

@@ -7,10 +7,11 @@ from mathcore.hardware.names import lookup_gpu
 from mesh.api.hardware import PRIOR_BANDWIDTH, usable_bytes
 from mesh.config import Config
 from mesh.edge.planning import with_free
-from mesh.state.fleet import spec
+from mesh.state.fleet import spec, whole
 from mesh.state.fold import State
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import measure_flops
+from providers.probe.disk import measure_disk_read
 
 # What changes from one start to the next without the device having changed.
 READINGS = frozenset(
@@ -20,6 +21,7 @@ READINGS = frozenset(
         "ram_bandwidth_bytes_per_s",
         "bandwidth_bytes_per_s",
         "disk_free_bytes",
+        "disk_read_bytes_per_s",
     }
 )
 # llama.cpp's wheel from the package index computes on the CPU (Metal on a Mac); a card needs a
@@ -52,14 +54,16 @@ class LocalDevices:
     ) -> list[tuple[str, dict[str, object]]]:
         """(device_id, payload) of each device that is new or is not what the ledger says.
 
-        `every`: of all of them, with compute measured, so that fresh readings of unchanged devices
-        go in, too. What was measured once stands until it is measured again.
+        `every`: of all of them, with compute and disk measured, so that fresh readings of
+        unchanged devices go in, too. What was measured once stands until it is measured again.
         """
         machine = probe_machine(disk=self._home)
+        disk = {"disk_read_bytes_per_s": self._disk_rate(state, every)}
         compute = measured_compute() if every else self._known_compute(state, machine)
-        found = [(self.primary_id, self._cpu(machine) | compute)]
+        found = [(self.primary_id, self._cpu(machine) | disk | compute)]
         found += [
-            (f"{self._prefix}-gpu{i}", self._gpu(machine, i)) for i in range(len(machine.gpus))
+            (f"{self._prefix}-gpu{i}", self._gpu(machine, i) | disk)
+            for i in range(len(machine.gpus))
         ]
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
 
@@ -70,6 +74,13 @@ class LocalDevices:
             return {}
         kept = {key: view.payload[key] for key in COMPUTE if key in view.payload}
         return kept if kept.get("flops_basis") == "measured" else {}
+
+    def _disk_rate(self, state: State, every: bool) -> int:
+        """What reading under our home was measured at: once, and again when asked; 0 = never."""
+        view = state.devices.get(self.primary_id)
+        if view is None or every:
+            return measure_disk_read(self._home)
+        return whole(view.payload, "disk_read_bytes_per_s")
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""

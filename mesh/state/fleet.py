@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mathcore.device import DeviceSpec
+from mathcore.device import DeviceSpec, disk_of
 from mathcore.price import Rate
 from mesh.state.peer_id import peer_id
 
@@ -129,4 +129,6 @@ def spec(device: DeviceView) -> DeviceSpec:
         rate=rate(device),
         host=host(device),
         network_bps=whole(payload, "network_bps"),
+        disk=disk_of(text(payload, "disk")),
+        disk_read_bytes_per_s=whole(payload, "disk_read_bytes_per_s"),
     )

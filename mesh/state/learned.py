@@ -67,7 +67,17 @@ def observation(seen: Observed) -> Observation | None:
         work=work,
         step_s=1000 * seen.batch / seen.decode_mtps,
         first_s=1000 * prompts / seen.prefill_mtps if seen.prefill_mtps and prompts else 0.0,
+        load_s=_load_s(seen),
     )
+
+
+def _load_s(seen: Observed) -> float:
+    """What is left of a job's time beside its prompts and its answer; 0 where one is not known."""
+    if seen.prompt_tokens and not seen.prefill_mtps:
+        return 0.0
+    read = 1000 * seen.prompt_tokens * seen.batch / (seen.prefill_mtps or 1)
+    wrote = 1000 * seen.tokens * seen.batch / seen.decode_mtps
+    return max(0.0, seen.duration_ms / 1000 - read - wrote)
 
 
 def _read(kind: type[Any], facts: Payload) -> Any:

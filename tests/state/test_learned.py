@@ -17,17 +17,21 @@ RUN = Run(engine="llama.cpp", batch=1, prompt=512, generated=128, depth=576.0, b
 CARD = Chip(klass="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
 
 
+MEASURED = ("actual_duration_ms", "prefill_mtps")  # of the job's end, not of its plan
+
+
 def after(job_id: str = "j", mtps: int = 100_000, **changes: object) -> State:
     """The state after one job that ran as planned by WORK and RUN, at `mtps`."""
     job = {"job_id": job_id}
-    plan = {"engine": "llama.cpp", "quant": "Q4_K_M", "model": "M", **knowledge(RUN, WORK)}
     end = {
         **job,
         "throughput_mtps": mtps,
         "prefill_mtps": 2_000_000,
         "prompt_tokens": 512,
         "tokens_generated": 128,
+        **{key: changes.pop(key) for key in MEASURED if key in changes},
     }
+    plan = {"engine": "llama.cpp", "quant": "Q4_K_M", "model": "M", **knowledge(RUN, WORK)}
     return fold(
         [
             event("job_submitted", 0, **job, model="m"),
@@ -75,3 +79,14 @@ def test_a_slow_job_makes_the_next_prediction_slower() -> None:
 )
 def test_facts_a_peer_got_wrong_teach_nothing(wrong: dict[str, object]) -> None:
     assert learned_from(after(**wrong)) == {}
+
+
+def test_what_a_job_took_beside_prompts_and_answer_was_loading() -> None:
+    """512 tokens at 2,000 a second and 128 at 100 are 1.536 s of 11.536."""
+    (seen,) = learned_from(after(actual_duration_ms=11_536))["d"]
+    assert seen.load_s == pytest.approx(10.0)
+
+
+def test_a_job_whose_prompt_nobody_timed_says_nothing_about_loading() -> None:
+    (seen,) = learned_from(after(actual_duration_ms=11_536, prefill_mtps=0))["d"]
+    assert seen.load_s == 0.0

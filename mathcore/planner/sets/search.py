@@ -1,5 +1,6 @@
 """What sets of devices can do that no member can: laid out, timed, the useless dropped."""
 
+import math
 from typing import final
 
 from mathcore.device import DeviceSpec
@@ -7,7 +8,7 @@ from mathcore.engines.llamacpp.layer_sums import Column
 from mathcore.planner.answer import Refusal
 from mathcore.planner.limits import refuse
 from mathcore.planner.query import NO_LIMITS
-from mathcore.planner.search import Option, Search, beats, cache_nats
+from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
 from mathcore.planner.sets.layouts import (
     CARDS_MOST,
     Line,
@@ -18,7 +19,7 @@ from mathcore.planner.sets.layouts import (
     is_needless,
 )
 from mathcore.planner.sets.members import DeviceSet, as_device, host_of, sets_of
-from mathcore.planner.sets.timing import SetClock, lanes_of, load_s
+from mathcore.planner.sets.timing import SetClock, lanes_of
 from mathcore.planner.sets.vllm import Serving, vllm_layouts
 from mathcore.quant.families import ENGINES, FAMILIES
 from mathcore.quant.quality import sorting_nats
@@ -67,7 +68,7 @@ class SetSearch:
         self.costs: dict[tuple[str, str], float] = {}
         self.totals: dict[tuple[str, str, str], float] = {}
         self.free = search.query.limits == NO_LIMITS
-        self.lone: dict[str, list[Option]] = {}  # of each member by itself
+        self.alone: dict[str, list[Option]] = {}  # of each member by itself
 
     def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
         """Why not even the best set does, where there is one: what is missing is the least."""
@@ -123,24 +124,27 @@ class SetSearch:
         assert weights is not None
         timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
         option = Option(found.layout, timed)
+        # More can be slow in a set, so it must gain by more than its error.
+        option.judged_ms = option.answer_ms.p90
         for member in combined.members:
-            for other in self._lone(member):
+            for other in self._options_alone(member):
                 if self._beaten(other, option):
                     return None
         option.members, option.roomy = self.clock.members(found, speeds), found.roomy
         return option
 
     def _beaten(self, other: Option, option: Option) -> bool:
-        """Without limits nothing counts but time and quality; a member alone costs less."""
+        """Without limits nothing counts but time and what can be told of quality; a member alone
+        costs less."""
         if self.free:
-            return other.duration_ms.p50 <= option.duration_ms.p50 and other.nats <= option.nats
+            return other.judged_ms <= option.judged_ms and other.told_nats <= option.told_nats
         return beats(other, option)
 
-    def _lone(self, member: DeviceSpec) -> list[Option]:
-        found = self.lone.get(member.device_id)
+    def _options_alone(self, member: DeviceSpec) -> list[Option]:
+        found = self.alone.get(member.device_id)
         if found is None:
             found = self.search.answers(member).options
-            self.lone[member.device_id] = found
+            self.alone[member.device_id] = found
         return found
 
     def _layouts(self, combined: DeviceSet) -> list[SetLayout]:
@@ -193,43 +197,43 @@ class SetSearch:
     ) -> list[tuple[Line, list[int]]]:
         """Of the deals over hosts those worth timing, where no limit asks for more than the time.
 
-        Sending weights to the others often takes longer than a member by itself takes for
-        everything; and of the hosts that could lead, all but the quickest are out, guessed from
-        their devices' times for the whole model.
+        Guessed from their devices' times for the whole model: a member by itself is often done
+        sooner, and of the hosts that could lead all but the quickest are out.
         """
-        if not self.free or self.overlaps or len(combined.hosts) == 1:
+        if not tried or not self.free or self.overlaps or len(combined.hosts) == 1:
             return tried
+        nats = told_nats(sorting_nats(column.quant) + cache_nats(column.kv_type))
+        alone = self._soonest(combined, nats)
+        kept: list[tuple[Line, list[int]]] = []
         guesses: list[float] = []
-        least, nats = -1.0, sorting_nats(column.quant) + cache_nats(column.kv_type)
         for line, deal in tried:
-            cards = line.cards[: len(deal)]
-            load = load_s(self.query, cards, deal, cards[0], column.sums.weights, False)
-            guess = -1.0
-            if not self._sooner(combined, 1000.0 * load, nats):
-                guess = load
-                for i, device in enumerate(cards):
-                    share = deal[i] / (column.sums.layers + 1)
-                    guess += share * self._total_s(device, engine, column)
-                least = guess if least < 0.0 else min(least, guess)
-            guesses.append(guess)
-        return [tried[i] for i, guess in enumerate(guesses) if 0.0 < guess <= GUESS_OFF * least]
+            guess = 0.0
+            for i, layers in enumerate(deal):
+                guess += layers * self._total_s(line.cards[i], engine, column)
+            guess *= 1000.0 / (column.sums.layers + 1)
+            if guess < alone * GUESS_OFF:
+                guesses.append(guess)
+                kept.append((line, deal))
+        least = min(guesses, default=0.0)
+        return [kept[i] for i, guess in enumerate(guesses) if guess <= GUESS_OFF * least]
 
-    def _sooner(self, combined: DeviceSet, load_ms: float, nats: float) -> bool:
-        """Whether a member by itself is done before the set has loaded, at no worse quality."""
+    def _soonest(self, combined: DeviceSet, nats: float) -> float:
+        """Milliseconds in which a member by itself answers at no worse quality, at the least."""
+        least = math.inf
         for member in combined.members:
-            for other in self._lone(member):
-                if other.duration_ms.p50 <= load_ms and other.nats <= nats:
-                    return True
-        return False
+            for other in self._options_alone(member):
+                if other.told_nats <= nats and other.judged_ms < least:
+                    least = other.judged_ms
+        return least
 
     def _total_s(self, device: DeviceSpec, engine: str, column: Column) -> float:
-        """Seconds from loaded to the last token, were everything on one card of the device."""
+        """Seconds of the answer in a bad case (p90), were everything on one card of the device."""
         key = (device.device_id, engine, column.quant)
         found = self.totals.get(key)
         if found is None:
             work = self.search.work(column.quant, column.sums.weights)
             speed = self.clock.alone(device, engine, work)
-            found = speed.first_s.p50 + self.query.tokens * speed.step_s.p50
+            found = speed.first_s.p90 + self.query.tokens * speed.step_s.p90
             self.totals[key] = found
         return found
 
@@ -249,8 +253,7 @@ class SetSearch:
     def _lines(self, combined: DeviceSet, engine: str) -> list[Line]:
         """The fastest card's host leading, then each other host.
 
-        The leader is filled first and sends the others their weights, so one with more memory may
-        be done before one that is faster.
+        The leader is filled first, so one with more memory may be done before one that is faster.
         """
         cost = {member.device_id: self._cost(member, engine) for member in combined.members}
         first = _line(combined, cost, "")

@@ -11,7 +11,8 @@ from mathcore.band import Band, time_band
 from mathcore.device import DeviceSpec
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Member
-from mathcore.planner.estimate import LOAD_BYTES_PER_S, START_S, Estimate, key_of, run_of
+from mathcore.planner.estimate import Estimate, key_of, run_of
+from mathcore.planner.loading import Storage, load_band, start_s, storage_of
 from mathcore.planner.query import Query
 from mathcore.planner.sets.layouts import SetLayout, Stage
 from mathcore.planner.sets.members import host_of
@@ -19,7 +20,7 @@ from mathcore.quant.weights import Weights
 from mathcore.speed.chip import PCIE_BYTES_PER_S, Chip, chip_of
 from mathcore.speed.learning import Observation, learned_speed
 from mathcore.speed.predict import PRIOR, Speed, prior_speed
-from mathcore.speed.terms import MICRO_BATCH, PIPELINE_PASSES, SERVER_BATCH, Run
+from mathcore.speed.terms import MICRO_BATCH, PIPELINE_PASSES, SERVER_BATCH, SERVERS, Run
 from mathcore.speed.work import Work
 
 # From one card of a host to the next: copies, waiting, launching. The fitted 5.6 us per layer and
@@ -181,28 +182,47 @@ def _prompts(bands: list[Band], hop: Band, lanes: float) -> Band:
     )
 
 
-def load_s(
+@final
+class Loading:
+    """Seconds until a set can answer, and the storage that decides them."""
+
+    __slots__ = ("seconds", "storage")
+
+    def __init__(self, seconds: float, storage: Storage) -> None:
+        self.seconds = seconds
+        self.storage = storage
+
+
+def loading_of(
     query: Query,
-    devices: list[DeviceSpec],
-    layers: list[int],
-    leader: DeviceSpec,
+    engine: str,
+    stages: list[Stage],
     weights: Weights,
-    servers: bool,
-) -> float:
-    """Cold, with so many layers on each device: vLLM's hosts read their own share from disk;
-    llama.cpp's leading one reads everything and sends the others theirs."""
+    seen: dict[str, list[Observation]],
+) -> Loading:
+    """vLLM's hosts each read their own share from storage; llama.cpp's leading one, whose stage is
+    the last, reads everything and sends the others theirs."""
     count = len(query.model.layers) + 1
+    leader = stages[len(stages) - 1].device
     held: dict[str, int] = {}
+    found: dict[str, Storage] = {}
     sent = 0.0
-    for i, device in enumerate(devices):
-        share = weights.total_bytes * layers[i] // count
-        host = host_of(device)
+    for stage in stages:
+        device, host = stage.device, host_of(stage.device)
+        share = weights.total_bytes * (stage.high - stage.low) // count
         held[host] = held.get(host, 0) + share
+        if host not in found:
+            found[host] = storage_of(device, seen.get(device.device_id, []))
         if host != host_of(leader):
             sent += share / network_bytes_per_s(device, leader)
-    if servers:
-        return START_S + max(held.values()) / LOAD_BYTES_PER_S
-    return START_S + max(weights.total_bytes / LOAD_BYTES_PER_S, sent)
+    first = found[host_of(leader)]
+    if engine in SERVERS:
+        slowest, reading = first, 0.0
+        for host, size in held.items():
+            if size / found[host].bytes_per_s > reading:
+                slowest, reading = found[host], size / found[host].bytes_per_s
+        return Loading(start_s(engine) + reading, slowest)
+    return Loading(start_s(engine) + max(weights.total_bytes / first.bytes_per_s, sent), first)
 
 
 def _basis(found: SetLayout, speeds: list[Speed]) -> str:
@@ -288,16 +308,11 @@ class SetClock:
         first = _prompts(
             [speed.first_s for speed in speeds], time_band(hops.first_s, HOP_SPREAD), lanes
         )
-        load = load_s(
-            query,
-            [stage.device for stage in stages],
-            [stage.high - stage.low for stage in stages],
-            stages[len(stages) - 1].device,
-            weights,
-            base.servers,
-        )
+        loading = loading_of(query, layout.engine, stages, weights, self.seen)
+        load = loading.seconds
         estimate = Estimate(
-            load_s=time_band(load, 1.0),
+            load_s=load_band(load, loading.storage),
+            load_basis=loading.storage.basis,
             first_s=first,
             rest_s=Band(p10=step.p10 * tokens, p50=step.p50 * tokens, p90=step.p90 * tokens),
             terms=(

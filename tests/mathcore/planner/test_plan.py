@@ -276,10 +276,10 @@ def test_a_strictly_better_device_never_ranks_lower(
 def test_what_is_marked_pareto_is_beaten_by_nothing(cards: list[DeviceSpec]) -> None:
     found = plan(query("llama-3-8b"), cards).placements
     for one in found:
-        mine = (one.cost_nusd.p50, one.duration_ms.p50, -one.quality)
+        mine = (one.answer_cost_nusd.p50, one.answer_ms.p50, -one.quality)
         beaten = any(
             all(a <= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
             for other in found
-            if (theirs := (other.cost_nusd.p50, other.duration_ms.p50, -other.quality))
+            if (theirs := (other.answer_cost_nusd.p50, other.answer_ms.p50, -other.quality))
         )
         assert one.pareto is not beaten

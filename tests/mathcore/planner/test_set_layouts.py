@@ -230,14 +230,15 @@ def test_vllm_s_ranks_divide_every_hosts_cards_alike() -> None:
     """Three cards have no pairs, so each is a stage; two hosts of two are two stages of pairs."""
     spec = model("llama-2-70b")
     three = [
-        serving(BIG, device_id="c0", name="c0", host="", count=2),
+        serving(BIG, device_id="c0", name="c0", host="", count=2, free_bytes=18 * GIB),
         serving(BIG, device_id="c1", name="c1", host="", free_bytes=16 * GIB),
     ]
     assert parts_of(three, spec) == {"c0+c1": [(2, 54), (1, 27)]}
     four = [serving(BIG, device_id=f"c{i}", name=f"c{i}", host="ab"[i // 2]) for i in range(4)]
-    found = parts_of(four, spec)
-    assert found["c0+c1+c2+c3"] == [(1, 40), (1, 40), (1, 41), (1, 41)]
-    assert found["c0+c2"] == [(1, 40), (1, 41)]
+    small = [replace(one, free_bytes=14 * GIB) for one in four]
+    found = parts_of(small, spec)
+    assert found == {"c0+c1+c2+c3": [(1, 40), (1, 40), (1, 41), (1, 41)]}
+    assert parts_of([four[0], four[2]], spec) == {"c0+c2": [(1, 40), (1, 41)]}
 
 
 def parts_of(cards: list[DeviceSpec], spec: ModelSpec) -> dict[str, list[tuple[int, int]]]:
