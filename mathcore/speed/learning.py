@@ -13,17 +13,10 @@ from math import exp, fsum, log, sqrt
 from typing import final
 
 from mathcore.band import Band
+from mathcore.speed.bars import spread_of
 from mathcore.speed.chip import Chip
-from mathcore.speed.predict import (
-    NAMES,
-    Rates,
-    Speed,
-    prior_speed,
-    prompt_parts,
-    rates_of,
-    spread_of,
-    step_parts,
-)
+from mathcore.speed.constants import NAMES, Rates, prompt_parts, rates_of, step_parts
+from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.terms import Run, decode_terms, prefill_terms
 from mathcore.speed.work import Work
 

@@ -5,8 +5,8 @@ import statistics
 from collections import defaultdict
 from math import log
 
+from mathcore.speed.bars import spread_key
 from mathcore.speed.learning import DECODE, Evidence, Lesson, class_variance
-from mathcore.speed.predict import spread_key
 from mathcore.speed.priors import SPREADS
 from scripts.lab.accuracy_speed_report import Held, percent, relative
 from scripts.lab.speed_rows import chip_of_case, run_of

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from mathcore.speed.predict import group_of, spread_key
+from mathcore.speed.bars import spread_key
+from mathcore.speed.constants import group_of
 from mathcore.speed.terms import decode_terms
 from scripts.lab.accuracy_speed import FILE, FOLDER
 from scripts.lab.fit_spread import Errors, bar, enough, fold_of

@@ -8,7 +8,8 @@ from math import sqrt
 
 import numpy as np
 
-from mathcore.speed.predict import group_of, spread_key
+from mathcore.speed.bars import spread_key
+from mathcore.speed.constants import group_of
 from scripts.lab.fit_model import Array, Fact, Model, solve
 from scripts.lab.speed_rows import broken
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from mathcore.hardware.names import GpuFacts, lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
-from mathcore.speed.predict import Rates, rates_of, step_s
+from mathcore.speed.constants import Rates, rates_of, step_s
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mathcore.catalogue.models import find_model
 from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.constants import rates_of, step_s
 from mathcore.speed.learning import (
     DECODE,
     PREFILL,
@@ -19,7 +20,7 @@ from mathcore.speed.learning import (
     covariance,
     learned_speed,
 )
-from mathcore.speed.predict import prior_speed, rates_of, step_s
+from mathcore.speed.predict import prior_speed
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work, work_of
 

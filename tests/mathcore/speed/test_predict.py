@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mathcore.catalogue.models import find_model
 from mathcore.hardware.names import CPUS, GPUS, lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts, guessed_chip
-from mathcore.speed.predict import Speed, prior_speed, rates_of, step_s
+from mathcore.speed.constants import rates_of, step_s
+from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.priors import EFFECTS, SPREADS
 from mathcore.speed.terms import Run, decode_terms, prefill_terms, spilled
 from mathcore.speed.work import Work, scaled, work_of, work_of_size
