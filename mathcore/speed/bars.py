@@ -25,12 +25,12 @@ def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool, seen: bo
         kind = "reported"
     if away:
         kind = "spilled"
-    first = [f"{what} {group} {chip.klass} {kind}"]
+    first = [f"{what} {group} {chip.device_class} {kind}"]
     if kind == "known" and seen:
-        first.insert(0, f"{what} {group} {chip.klass} seen")
+        first.insert(0, f"{what} {group} {chip.device_class} seen")
     elif "many" in run.flags or "old" in run.flags:
         named = "many" if "many" in run.flags else "old"
-        first.insert(0, f"{what} {group} {chip.klass} {kind} {named}")
+        first.insert(0, f"{what} {group} {chip.device_class} {kind} {named}")
     return first + [f"{what} {group} {kind}", f"{what} {kind}"]
 
 
@@ -46,7 +46,7 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
     key: tuple[object, ...] = (
         what,
         chip.name,
-        chip.klass,
+        chip.device_class,
         chip.known,
         work.basis == "size",
         away,

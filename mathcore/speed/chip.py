@@ -27,7 +27,7 @@ _IGPU_BYTES_PER_S = 200_000_000_000
 class Chip:
     """Rates per accelerator and second. `known` = a row of the catalogue states them."""
 
-    klass: str
+    device_class: str
     arch: str
     bandwidth: float
     flops: float  # dense fp16
@@ -113,11 +113,11 @@ def data_share(facts: GpuFacts | None) -> float:
 
 def chip_of_facts(facts: GpuFacts) -> Chip:
     """The chip of a catalogue row."""
-    klass = class_of_facts(facts)
+    device_class = class_of_facts(facts)
     bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
-    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    ratio = CPU_FLOPS_PER_BYTE if device_class == "cpu" else GPU_FLOPS_PER_BYTE
     return Chip(
-        klass=klass,
+        device_class=device_class,
         arch=facts.arch,
         bandwidth=bandwidth,
         flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
@@ -140,15 +140,15 @@ def _class_of(device: DeviceSpec) -> str:
 def chip_of(device: DeviceSpec) -> Chip:
     """The chip of a device: its measured bandwidth and flops before the catalogue's."""
     facts = lookup_cpu(device.model) if device.kind == "cpu" else lookup_gpu(device.model)
-    klass = class_of_facts(facts) if facts is not None else _class_of(device)
+    device_class = class_of_facts(facts) if facts is not None else _class_of(device)
     share = 1.0 if device.bandwidth_basis == "measured" else data_share(facts)
     bandwidth = share * device.bandwidth_bytes_per_s
-    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    ratio = CPU_FLOPS_PER_BYTE if device_class == "cpu" else GPU_FLOPS_PER_BYTE
     flops = float(device.flops)
     if flops <= 0.0 and facts is not None:
         flops = float(facts.flops)
     return Chip(
-        klass=klass,
+        device_class=device_class,
         arch=facts.arch if facts is not None else "",
         bandwidth=bandwidth,
         flops=flops if flops > 0.0 else bandwidth * ratio,
@@ -193,7 +193,7 @@ _GUESSES: tuple[tuple[str, str, float, float], ...] = (
 def guessed_chip(text: str) -> Chip | None:
     """A chip of the class a name's words hint at; None where they hint at nothing."""
     words = text[:200].lower().replace("-", " ").replace("(", " ").replace(")", " ").split()
-    for word, klass, bandwidth, flops in _GUESSES:
+    for word, device_class, bandwidth, flops in _GUESSES:
         if word in words:
-            return Chip(klass=klass, arch="", bandwidth=bandwidth, flops=flops)
+            return Chip(device_class=device_class, arch="", bandwidth=bandwidth, flops=flops)
     return None

@@ -84,16 +84,16 @@ def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     out = [
         f"{name} {group}",
         f"{name} {group} by {chip.vendor}",
-        f"{name} {group} {chip.klass}",
-        f"{name} {group} {chip.klass} {chip.arch}",
+        f"{name} {group} {chip.device_class}",
+        f"{name} {group} {chip.device_class} {chip.arch}",
         f"{name} {run.engine}",
-        f"{name} {run.engine} {chip.klass}",
+        f"{name} {run.engine} {chip.device_class}",
     ]
     if chip.name:
         out.append(f"{name} {group} on {chip.name}")
     for flag in run.flags:
         out.append(f"{name} +{flag}")
-        out.append(f"{name} +{flag} {chip.klass}")
+        out.append(f"{name} +{flag} {chip.device_class}")
         out.append(f"{name} +{flag} on {chip.name}")
     return out
 
@@ -124,7 +124,7 @@ _memo: dict[str, Rates] = {}
 
 def rates_of(chip: Chip, run: Run) -> Rates:
     """The prior of a device, an engine and the circumstances."""
-    key = f"{chip.klass}|{chip.arch}|{chip.name}|{run.engine}|{' '.join(run.flags)}"
+    key = f"{chip.device_class}|{chip.arch}|{chip.name}|{run.engine}|{' '.join(run.flags)}"
     found = _memo.get(key)
     if found is None:
         found = _rates(chip, run)

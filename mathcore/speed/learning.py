@@ -247,7 +247,7 @@ def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observatio
         len(seen),
         what,
         chip.name,
-        chip.klass,
+        chip.device_class,
         chip.bandwidth,
         chip.flops,
         run.engine,

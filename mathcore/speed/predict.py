@@ -62,7 +62,7 @@ PRIOR = "prior: "  # how the basis of an unlearned figure begins
 
 def prior_basis(chip: Chip, run: Run) -> str:
     """What a figure rests on before any job: this device in public tables, its class, a guess."""
-    name = chip.name if is_seen(chip, run) else chip.klass
+    name = chip.name if is_seen(chip, run) else chip.device_class
     if not chip.known:
         name += ", device not in the catalogue"
     if run.engine not in MEASURED_ENGINES:

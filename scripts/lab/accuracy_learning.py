@@ -46,7 +46,7 @@ def _jobs(held: list[Held]) -> dict[tuple[str, str], list[Job]]:
         if one.what == DECODE and not one.case.speculative:
             served = ", server" if run_of(one.case).servers else ""
             place = f"{one.device} x{one.case.devices} {one.case.engine}"
-            out[one.klass + served, place].append((one, _evidence(one)))
+            out[one.device_class + served, place].append((one, _evidence(one)))
     return {place: jobs for place, jobs in out.items() if len(jobs) >= LEAST_JOBS}
 
 
@@ -74,9 +74,9 @@ def learning_table(held: list[Held]) -> list[str]:
     draw = random.Random(SEED)
     for count in (1, 2, 4):
         groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for (klass, _), jobs in sorted(_jobs(held).items()):
+        for (device_class, _), jobs in sorted(_jobs(held).items()):
             found = learned_errors(jobs, count, draw)
-            for name in (klass, "all", "" if klass == "cpu" else "all but cpu"):
+            for name in (device_class, "all", "" if device_class == "cpu" else "all but cpu"):
                 groups[name].append(found)
         groups.pop("", None)
         lines += [_line(name, count, groups[name]) for name in sorted(groups)]

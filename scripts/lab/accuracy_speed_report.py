@@ -44,9 +44,9 @@ class Held:
         return relative(self.device_out)
 
     @property
-    def klass(self) -> str:
+    def device_class(self) -> str:
         chip = chip_of_case(self.case)
-        return chip.klass if chip is not None else "unknown"
+        return chip.device_class if chip is not None else "unknown"
 
     @property
     def device(self) -> str:
@@ -95,7 +95,7 @@ def whichllm_tps(case: Case, row: Row) -> float:
     """whichllm: bandwidth over bytes times an efficiency by quantisation and by vendor."""
     bits = bits_of(row.get("quant") or "", row.get("model") or "")
     share = 0.40 if bits > 12 else (0.45 if bits > 7 else 0.55)
-    klass = chip_of_case(case)
+    device_class = chip_of_case(case)
     vendor = {
         "apple": 0.82,
         "radeon": 0.78,
@@ -103,7 +103,7 @@ def whichllm_tps(case: Case, row: Row) -> float:
         "unified": 0.78,
         "igpu": 0.78,
         "arc": 0.65,
-    }.get(klass.klass if klass else "", 1.0)
+    }.get(device_class.device_class if device_class else "", 1.0)
     rate = case.facts.bandwidth_bytes_per_s if case.facts is not None else 50e9
     return share * vendor * rate / case.work.weight_bytes(1.0)
 
@@ -171,7 +171,9 @@ def by_class(held: list[Held], what: str, clean: bool) -> dict[str, list[Held]]:
         if one.what != what or one.case.clean != clean or one.case.speculative:
             continue
         local = group_of(one.case.engine) == "local"
-        out[one.klass if local else f"{one.klass}, server ({one.case.engine})"].append(one)
+        out[
+            one.device_class if local else f"{one.device_class}, server ({one.case.engine})"
+        ].append(one)
         out["all"].append(one)
     return out
 
@@ -235,7 +237,7 @@ def beside_table(held: list[Held]) -> list[str]:
     for one in held:
         local = group_of(one.case.engine) == "local" and one.case.batch == 1
         if one.what == "decode" and local and not one.case.speculative and one.case.decode:
-            for name in (one.klass, "all clean" if one.case.clean else "all user-submitted"):
+            for name in (one.device_class, "all clean" if one.case.clean else "all user-submitted"):
                 groups[name].append(one)
     lines = ["| class | rows | ours (device unseen) | llmfit | whichllm |", "|---|---|---|---|---|"]
     for name in sorted(groups):

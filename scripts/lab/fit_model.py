@@ -193,7 +193,7 @@ class Model:
 def _mark(fact: Fact) -> tuple[object, ...]:
     """Facts alike in this are made of the same effects."""
     chip, run = fact.chip, fact.run
-    return (chip.klass, chip.arch, chip.name, run.engine, run.flags)
+    return (chip.device_class, chip.arch, chip.name, run.engine, run.flags)
 
 
 def loss(model: Model, weights: Array, error: Array, theta: Array) -> float:

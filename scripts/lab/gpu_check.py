@@ -250,9 +250,13 @@ def chip_named(name: str, total: int, measured: float) -> tuple[Chip, GpuFacts |
     facts = lookup_gpu(name)
     if facts is not None:
         return chip_of_facts(facts), facts
-    klass = "hbm" if measured > 1.85e12 else "gddr"
+    device_class = "hbm" if measured > 1.85e12 else "gddr"
     return Chip(
-        klass=klass, arch="", bandwidth=measured, flops=measured * 60, memory_bytes=total
+        device_class=device_class,
+        arch="",
+        bandwidth=measured,
+        flops=measured * 60,
+        memory_bytes=total,
     ), None
 
 

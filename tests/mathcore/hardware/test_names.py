@@ -104,13 +104,13 @@ def test_processors_are_found_by_what_the_kernel_calls_them() -> None:
 def test_an_unknown_device_takes_the_class_its_maker_hints_at() -> None:
     chip = guessed_chip("NVIDIA GeForce RTX 7090")
     assert chip is not None
-    assert chip.klass == "gddr"
+    assert chip.device_class == "gddr"
     assert not chip.known
     assert guessed_chip("abacus") is None
 
 
 def test_classes_follow_memory_and_maker() -> None:
-    for name, klass in (
+    for name, device_class in (
         ("RTX 4090", "gddr"),
         ("H100", "hbm"),
         ("MI300X", "instinct"),
@@ -122,5 +122,5 @@ def test_classes_follow_memory_and_maker() -> None:
     ):
         fact = lookup_gpu(name)
         assert fact is not None
-        assert class_of_facts(fact) == klass
+        assert class_of_facts(fact) == device_class
         assert chip_of_facts(fact).known
