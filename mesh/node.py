@@ -133,7 +133,7 @@ class Node:
     async def _replicate(self, link: Link) -> None:
         """Keep this ledger and a neighbour's equal until the link ends."""
         try:
-            await self._replication.run(link, link.outbound)
+            await self._replication.run(link, outbound=link.outbound)
         except ProtocolError as error:
             print(f"fleet: {link.address} broke the sync: {error}", file=sys.stderr, flush=True)
             raise Misbehaved(str(error)) from error
@@ -235,7 +235,7 @@ class Node:
 
     async def calibrate(self) -> list[Event]:
         """Measure this machine's devices anew and register what was found."""
-        found = await asyncio.to_thread(self._local.registrations, self.state, True)
+        found = await asyncio.to_thread(self._local.registrations, self.state, every=True)
         return [await self.emit("device_registered", key, fact) for key, fact in found]
 
     async def verify(self) -> VerifyReport:

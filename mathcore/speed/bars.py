@@ -12,7 +12,9 @@ def is_seen(chip: Chip, run: Run) -> bool:
     return f"{group_of(run.engine)} {chip.name}" in SEEN
 
 
-def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool, seen: bool) -> list[str]:
+def spread_key(
+    what: str, chip: Chip, run: Run, work: Work, *, offloaded: bool, seen: bool
+) -> list[str]:
     """Where the error bar is looked up, the particular before the general.
 
     "seen": the device is part of the fit; "spilled": part of the weights is in the host's memory;
@@ -23,7 +25,7 @@ def spread_key(what: str, chip: Chip, run: Run, work: Work, away: bool, seen: bo
     kind = "known" if chip.known and work.basis != "size" else "rough"
     if "reported" in run.flags:
         kind = "reported"
-    if away:
+    if offloaded:
         kind = "spilled"
     first = [f"{what} {group} {chip.device_class} {kind}"]
     if kind == "known" and seen:
@@ -38,7 +40,9 @@ _FOUND: dict[tuple[object, ...], tuple[float, float]] = {}  # bars already looke
 FOUND_MOST = 4096  # flags and engines are few; this only bounds mistakes
 
 
-def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[float, float]:
+def spread_of(
+    what: str, chip: Chip, run: Run, work: Work, *, offloaded: bool
+) -> tuple[float, float]:
     """Logarithms of measured over predicted time at the 10th and 90th percentile.
 
     A device outside the catalogue has no class known for sure: the widest bar of its kind.
@@ -49,7 +53,7 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
         chip.device_class,
         chip.known,
         work.basis == "size",
-        away,
+        offloaded,
         run.engine,
         run.flags,
     )
@@ -57,13 +61,13 @@ def spread_of(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[
     if found is None:
         if len(_FOUND) >= FOUND_MOST:
             _FOUND.clear()
-        found = _spread(what, chip, run, work, away)
+        found = _spread(what, chip, run, work, offloaded=offloaded)
         _FOUND[key] = found
     return found
 
 
-def _spread(what: str, chip: Chip, run: Run, work: Work, away: bool) -> tuple[float, float]:
-    for key in spread_key(what, chip, run, work, away, is_seen(chip, run)):
+def _spread(what: str, chip: Chip, run: Run, work: Work, *, offloaded: bool) -> tuple[float, float]:
+    for key in spread_key(what, chip, run, work, offloaded=offloaded, seen=is_seen(chip, run)):
         found = SPREADS.get(key)
         if found is not None:
             wider = 1.0 if chip.known else UNKNOWN_WIDER

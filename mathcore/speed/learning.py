@@ -241,7 +241,7 @@ def class_variance(low: float, high: float) -> float:
 
 def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observation]) -> Lesson:
     """What `seen` teaches about an engine on this chip, worked out once for all questions."""
-    low, high = spread_of(what, chip, run, work, False)
+    low, high = spread_of(what, chip, run, work, offloaded=False)
     key = (
         id(seen),
         len(seen),
@@ -274,7 +274,7 @@ def _scaled(band: Band, factor: float, share: float) -> Band:
     )
 
 
-def basis_of(same: bool, jobs: int, prior: str) -> str:
+def basis_of(jobs: int, prior: str, *, same: bool) -> str:
     """Where a figure comes from, in the words people are shown."""
     if jobs == 0:
         return prior
@@ -305,5 +305,5 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
         prefill_tps=_scaled(cold.prefill_tps, 1.0 / later, part),
         total_tps=_scaled(cold.total_tps, before / after, share),
         terms=tuple([(cause, seconds * slower) for cause, seconds in cold.terms]),
-        basis=basis_of(same, jobs, cold.basis),
+        basis=basis_of(jobs, cold.basis, same=same),
     )

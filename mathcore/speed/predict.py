@@ -34,11 +34,11 @@ def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed
     """The speed of a run with given rates; the error bar is that of the class."""
     decode = decode_terms(chip, run, work)
     step, first = step_s(decode, rates), prompt_s(prefill_terms(chip, run, work), rates)
-    away = decode.host > 0.0
-    steps = spread_band(step, spread_of("decode", chip, run, work, away))
-    firsts = spread_band(first, spread_of("prefill", chip, run, work, away))
+    offloaded = decode.host > 0.0
+    steps = spread_band(step, spread_of("decode", chip, run, work, offloaded=offloaded))
+    firsts = spread_band(first, spread_of("prefill", chip, run, work, offloaded=offloaded))
     whole = first + step * run.generated
-    totals = spread_band(whole, spread_of("total", chip, run, work, away))
+    totals = spread_band(whole, spread_of("total", chip, run, work, offloaded=offloaded))
     prompts = float(max(1, run.prompt) * run.batch)
     return Speed(
         step_s=steps,

@@ -48,7 +48,7 @@ class LocalDevices:
         return f"{self._prefix}-cpu"
 
     def registrations(
-        self, state: State, every: bool = False
+        self, state: State, *, every: bool = False
     ) -> list[tuple[str, dict[str, object]]]:
         """(device_id, payload) of each device that is new or is not what the ledger says.
 

@@ -109,7 +109,7 @@ def job_counts(state: State) -> dict[str, int]:
 def _device(state: State, event: Event) -> None:
     """The latest fact in total order wins, whichever arrives first."""
     key, removes = order_key(event), event.event_type == "device_removed"
-    if not _owns(state, event, key, removes):
+    if not _owns(state, event, key, removes=removes):
         state.untrusted_count += 1
         refused = state.device_refused.get(event.device_id, key)
         state.device_refused[event.device_id] = max(refused, key)
@@ -132,7 +132,7 @@ def _device(state: State, event: Event) -> None:
     )
 
 
-def _owns(state: State, event: Event, key: Key, removes: bool) -> bool:
+def _owns(state: State, event: Event, key: Key, *, removes: bool) -> bool:
     """Whether this author may speak of the device: its owner is whoever named it first, for good.
 
     An admin may remove it, too. A first word that arrives late changes what was refused before.

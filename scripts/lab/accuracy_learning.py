@@ -23,7 +23,7 @@ def _variance(one: Held) -> float:
     """Of a device of its class that nobody measured."""
     chip, run = chip_of_case(one.case), run_of(one.case)
     assert chip is not None
-    for key in spread_key(DECODE, chip, run, one.case.work, False, False):
+    for key in spread_key(DECODE, chip, run, one.case.work, offloaded=False, seen=False):
         if key in SPREADS:
             return class_variance(*SPREADS[key])
     return 1.0

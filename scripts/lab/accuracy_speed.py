@@ -173,7 +173,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--out", type=click.Path(path_type=Path), help="write the rows with predictions")
 @click.option("--json", "as_json", is_flag=True)
 def command(
-    file: Path, configs: Path, observe: Path | None, out: Path | None, as_json: bool
+    file: Path, configs: Path, observe: Path | None, out: Path | None, *, as_json: bool
 ) -> None:
     """Tokens per second of every row of FILE, with p10 and p90."""
     try:

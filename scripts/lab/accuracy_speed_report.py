@@ -160,11 +160,11 @@ def inside_known(own: list[Held]) -> list[bool]:
 def _keys(one: Held) -> list[str]:
     chip, run = chip_of_case(one.case), run_of(one.case)
     assert chip is not None
-    away = decode_terms(chip, run, one.case.work).host > 0
-    return spread_key(one.what, chip, run, one.case.work, away, False)
+    offloaded = decode_terms(chip, run, one.case.work).host > 0
+    return spread_key(one.what, chip, run, one.case.work, offloaded=offloaded, seen=False)
 
 
-def by_class(held: list[Held], what: str, clean: bool) -> dict[str, list[Held]]:
+def by_class(held: list[Held], what: str, *, clean: bool) -> dict[str, list[Held]]:
     """Single-stream rows, and rows of servers with many sequences, by class of device."""
     out: dict[str, list[Held]] = defaultdict(list)
     for one in held:
@@ -178,13 +178,13 @@ def by_class(held: list[Held], what: str, clean: bool) -> dict[str, list[Held]]:
     return out
 
 
-def class_table(held: list[Held], what: str, clean: bool) -> list[str]:
+def class_table(held: list[Held], what: str, *, clean: bool) -> list[str]:
     lines = [
         "| class | rows | devices | MAPE | median | inside p10–p90 "
         "| models: MAPE | inside | again |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    groups = by_class(held, what, clean)
+    groups = by_class(held, what, clean=clean)
     everything = [one for one in held if one.what == what]
     for name in sorted(groups):
         own = groups[name]
@@ -297,8 +297,8 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
         ("Prefill", "prefill"),
         ("Whole requests (prompt and generated tokens per second)", "total"),
     ):
-        lines += [f"## {title}, clean sources", "", *class_table(held, what, True), ""]
-    lines += ["## Decode, user-submitted", "", *class_table(held, "decode", False), ""]
+        lines += [f"## {title}, clean sources", "", *class_table(held, what, clean=True), ""]
+    lines += ["## Decode, user-submitted", "", *class_table(held, "decode", clean=False), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
     clean = [one for one in held if one.case.clean]
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]

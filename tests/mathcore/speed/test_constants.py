@@ -1,4 +1,4 @@
-"""The sixteen constants: one list, and each part of a time follows from the constant of its name."""
+"""Sixteen constants in one list; each part of a time follows from the constant of its name."""
 
 from dataclasses import fields, replace
 from math import fsum
