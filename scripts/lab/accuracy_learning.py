@@ -8,7 +8,7 @@ from math import log
 from mathcore.speed.bars import spread_key
 from mathcore.speed.learning import DECODE, Evidence, Lesson, class_variance
 from mathcore.speed.priors import SPREADS
-from scripts.lab.accuracy_speed_report import Held, percent, relative
+from scripts.lab.held_out import Held, percent, relative
 from scripts.lab.speed_rows import chip_of_case, run_of
 
 SEED = 7  # of the draw of observed jobs; any other gives the same to a percent
