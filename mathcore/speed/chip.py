@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.hardware.names import GpuFacts, lookup_cpu, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import lookup_cpu, lookup_gpu
 
 # HBM begins where no GDDR card reaches; the fastest GDDR7 card has 1,792 GB/s.
 HBM_BYTES_PER_S = 1_850_000_000_000

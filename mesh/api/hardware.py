@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import lookup_gpu
 from mathcore.units import parse_bytes, parse_link_bps, parse_nusd
 from mesh.api.errors import RequestError
 from mesh.api.requests import Name, convert

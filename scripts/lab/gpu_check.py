@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.constants import Rates, rates_of, step_s
 from mathcore.speed.terms import Run, decode_terms
