@@ -6,47 +6,43 @@ their tensors unless asked to, so the plain converters leave them out.
 
 from collections.abc import Callable
 
-from mathcore.convert import (
-    compressed,
-    deepseek,
-    delta,
-    encoder,
-    hybrid,
-    hyper,
-    kimi_linear,
-    lightning,
-    mamba,
-    nemotron_h,
-    rwkv,
-    short_conv,
-    sparse,
-    t5,
-)
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.encoder import bert, t5
+from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hyper_connections
+from mathcore.convert.recurrent import (
+    hybrid,
+    kimi,
+    lfm2,
+    mamba,
+    minimax,
+    nemotron_h,
+    qwen_next,
+    rwkv,
+)
 from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 
 CONVERTERS: dict[str, Converter] = {
-    **compressed.CONVERTERS,
+    **deepseek_v4.CONVERTERS,
     **deepseek.CONVERTERS,
-    **delta.CONVERTERS,
-    **encoder.CONVERTERS,
+    **qwen_next.CONVERTERS,
+    **bert.CONVERTERS,
     **hybrid.CONVERTERS,
-    **hyper.CONVERTERS,
-    **kimi_linear.CONVERTERS,
-    **lightning.CONVERTERS,
+    **hyper_connections.CONVERTERS,
+    **kimi.CONVERTERS,
+    **minimax.CONVERTERS,
     **mamba.CONVERTERS,
     **nemotron_h.CONVERTERS,
     **rwkv.CONVERTERS,
-    **short_conv.CONVERTERS,
-    **sparse.CONVERTERS,
+    **lfm2.CONVERTERS,
+    **deepseek_v32.CONVERTERS,
     **t5.CONVERTERS,
 }
 
 DRAFT_CONVERTERS: dict[str, Converter] = {
     **deepseek.DRAFT_CONVERTERS,
-    **delta.DRAFT_CONVERTERS,
+    **qwen_next.DRAFT_CONVERTERS,
     **nemotron_h.DRAFT_CONVERTERS,
-    **sparse.DRAFT_CONVERTERS,
+    **deepseek_v32.DRAFT_CONVERTERS,
 }

@@ -2,37 +2,26 @@
 
 from collections.abc import Callable
 
-from mathcore.convert import (
-    deci,
-    dense,
-    fused,
-    gemma,
-    glm,
-    legacy,
-    memories,
-    moe,
-    moe_heads,
-    moe_mixed,
-    moe_shared,
-    rare,
-)
+from mathcore.convert import memories
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
+from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
 from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
     **deci.CONVERTERS,
-    **dense.CONVERTERS,
+    **llama.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
     **glm.CONVERTERS,
     **legacy.CONVERTERS,
     **moe.CONVERTERS,
-    **moe_heads.CONVERTERS,
-    **moe_mixed.CONVERTERS,
+    **mimo.CONVERTERS,
+    **llama4.CONVERTERS,
     **moe_shared.CONVERTERS,
-    **rare.CONVERTERS,
+    **laguna.CONVERTERS,
     **memories.CONVERTERS,
 }
 

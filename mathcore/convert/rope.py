@@ -1,6 +1,6 @@
 """Tables a converter writes for scaled rope."""
 
-from mathcore.convert.parts import Build
+from mathcore.convert.build import Build
 from mathcore.model.fields import Fields
 
 

@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 
 from mathcore.api import MIB, ModelSpec, SpecError, spec_from_config
-from mathcore.convert import (
-    deci,
-    dense,
-    fused,
-    gemma,
-    glm,
-    legacy,
-    moe,
-    moe_heads,
-    moe_mixed,
-    moe_shared,
-    rare,
-)
+from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
+from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
 from mathcore.convert.registry import model_types
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_gguf
@@ -84,7 +73,9 @@ def unread(name: str, field: str) -> bool:
     return field in UNREAD.get(str(CARDS[name].get("model_type")), ())
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+pytest.mark.parametrize("name", list(CARDS))
+
+
 def test_a_missing_field_is_named_unless_the_library_fills_it(name: str) -> None:
     for field in CARDS[name]:
         card = {key: value for key, value in CARDS[name].items() if key != field}
@@ -93,7 +84,9 @@ def test_a_missing_field_is_named_unless_the_library_fills_it(name: str) -> None
             assert found == field or (not found and field in DEFAULTED), field
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+pytest.mark.parametrize("name", list(CARDS))
+
+
 def test_a_field_of_the_wrong_type_is_named(name: str) -> None:
     for field in CARDS[name]:
         found = refusal({**CARDS[name], field: {"no": "such type"}})
@@ -117,7 +110,9 @@ def loaded(name: str, folder: Path) -> tuple[Path, Breakdown]:
     return path, found
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+pytest.mark.parametrize("name", list(CARDS))
+
+
 def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> None:
     path, found = loaded(name, tmp_path)
     spec = spec_from_config(CARDS[name], "x")
@@ -133,7 +128,7 @@ def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> 
 
 
 def test_every_family_has_a_card() -> None:
-    modules = (deci, dense, fused, gemma, glm, legacy, moe, moe_heads, moe_mixed, moe_shared, rare)
+    modules = (deci, llama, fused, gemma, glm, legacy, moe, mimo, llama4, moe_shared, laguna)
     ours = {name for module in modules for name in module.CONVERTERS}
     proven = {str(card["model_type"]) for card in CARDS.values()}
     assert ours == proven | ALIASES | set(UNLOADED)

@@ -1,0 +1,80 @@
+"""Zhipu's GLM: partial rope, gate and up in one tensor."""
+
+from collections.abc import Callable
+
+from mathcore.convert.build import (
+    Build,
+    Sizes,
+    dense_only,
+    sizes,
+    tied,
+)
+from mathcore.convert.conversion import Conversion
+from mathcore.convert.rope import rotated
+from mathcore.model.fields import MAX_LAYERS, Fields
+
+
+def _chatglm(f: Fields) -> Conversion:
+    """ChatGLM 2 to 4 under the names of their own code."""
+    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    grouped = f.flag_or("multi_query_attention", False)
+    s = Sizes(
+        vocab=f.whole("padded_vocab_size"),
+        hidden=hidden,
+        layers=f.whole("num_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=f.whole("multi_query_group_num", 1, heads) if grouped else heads,
+        head_dim=f.whole("kv_channels"),
+        feed_forward=f.whole("ffn_hidden_size"),
+        context=f.whole_or("seq_length", 0),
+    )
+    b = Build("chatglm", s, s.head_dim // 2)
+    bias = f.flag_or("add_qkv_bias", False) or f.flag_or("add_bias_linear", False)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.fused_attention(i, bias)
+        b.norm(i, "ffn_norm")
+        b.fused_gated(i)
+    return b.done(tied(f, False))
+
+
+def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
+    # The vision models' text class has no head size of its own.
+    s = sizes(f, need_kv=True, need_head_dim=f.text("model_type") != "glm4v_text")
+    return s, rotated(f, s.head_dim, 0.5)
+
+
+def _glm(f: Fields) -> Conversion:
+    dense_only(f)
+    s, turned = _glm_sizes(f)
+    b = Build("chatglm", s, turned)
+    bias = f.flag_or("attention_bias", True)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, bias)
+        b.norm(i, "ffn_norm")
+        b.fused_gated(i)
+    return b.done(tied(f, False))
+
+
+def _glm4(f: Fields) -> Conversion:
+    dense_only(f)
+    s, turned = _glm_sizes(f)
+    b = Build("glm4", s, turned)
+    bias = f.flag_or("attention_bias", True)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, bias)
+        b.norm(i, "post_attention_norm")
+        b.norm(i, "ffn_norm")
+        b.fused_gated(i)
+        b.norm(i, "post_ffw_norm")
+    return b.done(tied(f, False))
+
+
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "chatglm": _chatglm,
+    "glm": _glm,
+    "glm4": _glm4,
+    "glm4v_text": _glm4,
+}

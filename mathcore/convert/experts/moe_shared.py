@@ -1,0 +1,148 @@
+"""DeepSeek's way with experts: some every token goes through, some dense layers first."""
+
+from collections.abc import Callable
+
+from mathcore.convert.build import Build, sizes, tied
+from mathcore.convert.conversion import Conversion
+from mathcore.convert.experts.moe import (
+    SIGMOID,
+    Experts,
+    feed_forward,
+    find_experts,
+    moe_keys,
+    plain_layers,
+)
+from mathcore.convert.latent.mla import draft_keys, draft_tensors
+from mathcore.convert.rope import rotated
+from mathcore.model.fields import Fields
+
+
+def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
+    """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
+    e = find_experts(f, count, "moe_intermediate_size")
+    return Experts(
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        shared=f.whole_or(shared, 0, 0) * e.width,
+        dense=f.whole_or(dense, 0, 0),
+        bias=bias,
+        sigmoid=bias,
+    )
+
+
+def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
+    b.norm(i, "attn_norm")
+    b.attention(i, f.flag_or("attention_bias", False))
+    if f.flag_or("use_qk_norm", False):
+        b.head_norms(i)
+    b.norm(i, "post_attention_norm")
+    feed_forward(b, i, e)
+
+
+def _glm4_family(f: Fields, draft: int) -> Conversion:
+    s = sizes(f, need_kv=True)
+    b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
+    f.whole("first_k_dense_replace", 0, s.layers)
+    shared = f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    moe_keys(b, e)
+    b.key("expert_shared_count", shared)
+    draft_keys(b, draft)
+    for i in range(s.layers + draft):
+        _glm4_layer(b, f, i, e)
+        if i >= s.layers:
+            draft_tensors(b, i)
+            # Its own copies of the embedding and the output layer.
+            b.matrix(i, "nextn.embed_tokens", s.hidden, s.vocab)
+            b.matrix(i, "nextn.shared_head_head", s.hidden, s.vocab)
+    return b.done(tied(f, False))
+
+
+def _glm4_moe(f: Fields) -> Conversion:
+    """Without its draft layers: they are no part of what a context keeps."""
+    return _glm4_family(f, 0)
+
+
+def _glm4_moe_draft(f: Fields) -> Conversion:
+    return _glm4_family(f, f.whole("num_nextn_predict_layers", 0, 8))
+
+
+def _dots1(f: Fields) -> Conversion:
+    b = Build("dots1", sizes(f))
+    if b.s.kv_heads != b.s.heads:
+        raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
+    f.whole("first_k_dense_replace", 0)
+    f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    bias = f.flag_or("attention_bias", False)
+    plain_layers(b, e, bias, False, True)
+    return b.done(tied(f, False))
+
+
+def _deepseek(f: Fields) -> Conversion:
+    """The first DeepSeek MoE, with plain attention."""
+    if f.whole_or("moe_layer_freq", 1) != 1:
+        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
+    b = Build("deepseek", sizes(f))
+    f.whole("first_k_dense_replace", 0)
+    f.whole("n_shared_experts", 0)
+    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
+    bias = f.flag_or("attention_bias", False)
+    plain_layers(b, e, bias)
+    return b.done(tied(f, False))
+
+
+def _bailing_moe(f: Fields) -> Conversion:
+    """Ling and Ring, first generation: experts in every layer. The second took over its name."""
+    classes = f.values.get("architectures")
+    if isinstance(classes, list) and "BailingMoeV2ForCausalLM" in classes:
+        return _bailing_moe_v2(f)
+    if f.whole_or("first_k_dense_replace", 0, 0) > 0:
+        raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
+    if f.flag_or("use_bias", False):
+        raise f.fault("use_bias", "true is no model llama.cpp loads")
+    b = Build("bailingmoe", sizes(f))
+    f.whole("num_shared_experts", 0)
+    e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
+    plain_layers(b, e, f.flag_or("use_qkv_bias", False))
+    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
+    return b.done(tied(f, False))
+
+
+def _bailing_moe_v2(f: Fields) -> Conversion:
+    s = sizes(f)
+    if f.flag_or("use_qkv_bias", False):
+        raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
+    b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
+    shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
+    e = find_experts(f, "num_experts", "moe_intermediate_size")
+    width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
+    e = Experts(
+        count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
+    )
+    moe_keys(b, e)
+    b.key("expert_shared_feed_forward_length", width)
+    b.key("expert_shared_count", shared)
+    b.key("expert_gating_func", SIGMOID)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.fused_attention(i)
+        b.head_norms(i)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+    return b.done(tied(f, False))
+
+
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "glm4_moe": _glm4_moe,
+    "glm4v_moe_text": _glm4_moe,
+    "dots1": _dots1,
+    "deepseek": _deepseek,
+    "bailing_moe": _bailing_moe,
+    "bailing_moe_v2": _bailing_moe_v2,
+}
+DRAFT_CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "glm4_moe": _glm4_moe_draft,
+    "glm4v_moe_text": _glm4_moe_draft,
+}

@@ -1,0 +1,1 @@
+"""Some layer keeps a latent row instead of keys and values."""

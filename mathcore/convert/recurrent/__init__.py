@@ -1,0 +1,1 @@
+"""Some layer keeps a state of fixed size instead of a row per token."""
