@@ -1,32 +1,65 @@
-"""model_type -> the converter of its family, from all family modules."""
+"""model_type -> the converter of its family, from all family modules.
+
+`find_draft_converter` gives one that also writes the multi-token-prediction layers llama.cpp can
+draft with. llama.cpp skips their tensors unless asked to, so the usual converters leave them out.
+"""
 
 from collections.abc import Callable
 
-from mathcore.convert import memories
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
+from mathcore.convert.encoder import bert, t5
 from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
+from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hyper_connections
+from mathcore.convert.recurrent import (
+    hybrid,
+    kimi,
+    lfm2,
+    mamba,
+    minimax,
+    nemotron_h,
+    qwen_next,
+    rwkv,
+)
 from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
     **deci.CONVERTERS,
-    **llama.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
     **glm.CONVERTERS,
     **legacy.CONVERTERS,
-    **moe.CONVERTERS,
-    **mimo.CONVERTERS,
-    **llama4.CONVERTERS,
-    **moe_shared.CONVERTERS,
+    **llama.CONVERTERS,
+    **bert.CONVERTERS,
+    **t5.CONVERTERS,
     **laguna.CONVERTERS,
-    **memories.CONVERTERS,
+    **llama4.CONVERTERS,
+    **mimo.CONVERTERS,
+    **moe.CONVERTERS,
+    **moe_shared.CONVERTERS,
+    **deepseek.CONVERTERS,
+    **deepseek_v32.CONVERTERS,
+    **deepseek_v4.CONVERTERS,
+    **hyper_connections.CONVERTERS,
+    **hybrid.CONVERTERS,
+    **kimi.CONVERTERS,
+    **lfm2.CONVERTERS,
+    **mamba.CONVERTERS,
+    **minimax.CONVERTERS,
+    **nemotron_h.CONVERTERS,
+    **qwen_next.CONVERTERS,
+    **rwkv.CONVERTERS,
 }
 
-
-_DRAFTS: dict[str, Converter] = {**memories.DRAFT_CONVERTERS, **moe_shared.DRAFT_CONVERTERS}
+_DRAFTS: dict[str, Converter] = {
+    **moe_shared.DRAFT_CONVERTERS,
+    **deepseek.DRAFT_CONVERTERS,
+    **deepseek_v32.DRAFT_CONVERTERS,
+    **nemotron_h.DRAFT_CONVERTERS,
+    **qwen_next.DRAFT_CONVERTERS,
+}
 
 
 def model_types() -> list[str]:

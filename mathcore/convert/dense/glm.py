@@ -2,13 +2,7 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import (
-    Build,
-    Sizes,
-    dense_only,
-    sizes,
-    tied,
-)
+from mathcore.convert.build import Build, Sizes, dense_only, sizes, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import rotated
 from mathcore.model.fields import MAX_LAYERS, Fields

@@ -8,15 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.convert.build import (
-    Build,
-    dense_only,
-    every,
-    no_window,
-    sizes,
-    sliding_layers,
-    tied,
-)
+from mathcore.convert.build import Build, dense_only, every, no_window, sizes, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_llama3, add_long
 from mathcore.model.fields import Fields
