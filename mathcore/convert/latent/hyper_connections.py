@@ -16,7 +16,7 @@ from mathcore.convert.latent.mla import (
     planes,
     refuse_bias,
 )
-from mathcore.convert.recurrent.kimi_parts import delta_of
+from mathcore.convert.recurrent.kimi import delta_of
 from mathcore.convert.recurrent.ssm import need
 from mathcore.model.fields import Fields
 

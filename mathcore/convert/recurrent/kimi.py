@@ -1,21 +1,132 @@
-"""Kimi Linear: Kimi delta attention, and latent attention in every 4th layer or so."""
+"""Kimi Linear and Kimi K3: Kimi delta attention, and latent attention in every 4th layer or so.
+
+K3 adds gates, residuals of earlier layers, and experts in a latent.
+"""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, tied
-from mathcore.convert.conversion import Conversion
+from mathcore.convert.build import Build, experts_used, tied
+from mathcore.convert.conversion import Conversion, stacked, vector
 from mathcore.convert.latent.mla import (
+    GATING,
+    Latent,
     absorbed_attention,
+    absorbed_keys,
     latent_decoder,
     latent_of,
     leading_dense,
     planes,
+    q_rank_of,
     refuse_bias,
 )
-from mathcore.convert.recurrent.kimi_k3 import kimi_k3
-from mathcore.convert.recurrent.kimi_parts import attends_of, delta_of, kimi_keys
-from mathcore.convert.recurrent.ssm import bare, need
+from mathcore.convert.recurrent.ssm import bare, need, places
 from mathcore.model.fields import Fields
+
+# The loader wants these; no size depends on them.
+_BETA = 1.0
+
+
+def attends_of(f: Fields, layers: int) -> list[bool]:
+    """Listed by kind, or by place counted from 1."""
+    if not f.has("linear_attn_config"):
+        names = f.texts("layer_types", layers)
+        for name in names:
+            if name not in ("linear_attention", "full_attention"):
+                raise f.fault("layer_types", f"'{name}' is not supported yet")
+        return [name == "full_attention" for name in names]
+    inside = f.nested("linear_attn_config")
+    listed = places(inside, "full_attn_layers", 1, layers)
+    return [i + 1 in listed for i in range(layers)]
+
+
+def delta_of(f: Fields) -> tuple[int, int]:
+    """Head size and kernel; llama.cpp takes as many heads as the attention has."""
+    if f.has("linear_attn_config"):
+        inside = f.nested("linear_attn_config")
+        names = ("num_heads", "head_dim", "short_conv_kernel_size")
+    else:
+        inside, names = f, ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
+    if inside.whole(names[0]) != f.whole("num_attention_heads"):
+        raise inside.fault(names[0], "other than num_attention_heads is not supported yet")
+    return inside.whole(names[1]), inside.whole(names[2])
+
+
+def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int) -> None:
+    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    size, kernel = delta_of(f)
+    absorbed_keys(b, lat)
+    b.key("attention.head_count_kv", [1 if here else 0 for here in attends])
+    b.key("ssm.conv_kernel", kernel)
+    b.key("kda.head_dim", size)
+    b.moe_keys(count, experts_used(f, "num_experts_per_token", count), width)
+    b.key("expert_shared_count", f.whole("num_shared_experts"))
+    b.key("leading_dense_block_count", dense)
+    b.key("expert_gating_func", GATING["sigmoid"])
+
+
+def _k3_mixer(b: Build, i: int, size: int, kernel: int) -> None:
+    """Delta attention whose gate has full rank."""
+    hidden, inner = b.s.hidden, b.s.heads * size
+    for name in ("q", "k", "v"):
+        b.matrix(i, f"attn_{name}", hidden, inner)
+        planes(b, i, f"ssm_conv1d_{name}", kernel, 1, inner)
+    b.matrix(i, "ssm_f_a", hidden, size)
+    b.matrix(i, "ssm_f_b", size, inner)
+    b.matrix(i, "ssm_beta", hidden, b.s.heads)
+    b.vector(i, "ssm_a", b.s.heads)
+    b.vector(i, "ssm_dt.bias", inner)
+    b.matrix(i, "ssm_g", hidden, inner)
+    b.norm(i, "ssm_norm", size=size)
+    b.matrix(i, "attn_output", inner, hidden)
+
+
+def _k3_mixture(b: Build, i: int, f: Fields) -> None:
+    """The routed experts work in a latent; the shared ones at full width."""
+    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    hidden, inside = b.s.hidden, f.whole("routed_expert_hidden_size")
+    b.matrix(i, "ffn_gate_inp", hidden, count)
+    b.vector(i, "exp_probs_b.bias", count)
+    for name in ("ffn_gate_exps", "ffn_up_exps"):
+        b.tensors.append(stacked(f"blk.{i}.{name}.weight", inside, width, count, i))
+    b.tensors.append(stacked(f"blk.{i}.ffn_down_exps.weight", width, inside, count, i))
+    b.matrix(i, "ffn_routed_down", hidden, inside)
+    b.matrix(i, "ffn_routed_up", inside, hidden)
+    b.norm(i, "ffn_routed_norm", size=inside)
+    b.shared(i, width * f.whole("num_shared_experts"))
+
+
+def kimi_k3(f: Fields) -> Conversion:
+    refuse_bias(f)
+    need(f, "tie_word_embeddings", False, False)
+    lat = latent_of(f, q_rank_of(f, 0), 0)
+    s = latent_decoder(f, lat, f.whole("intermediate_size"))
+    b = Build("kimi-k3", s)
+    if s.context == 0:
+        b.key("context_length", f.whole_or("model_max_length", 0))
+    attends, dense = attends_of(f, s.layers), leading_dense(f, s.layers)
+    kimi_keys(b, f, lat, attends, dense)
+    b.key("expert_latent_length", f.whole("routed_expert_hidden_size"))
+    b.key("attn_res.block_size", f.whole("attn_res_block_size"))
+    for name in ("situ_beta", "situ_linear_beta"):
+        given = f.has("activation_" + name)
+        b.key("activation." + name, f.number("activation_" + name) if given else _BETA)
+    size, kernel = delta_of(f)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.norm(i, "attn_res_score")
+        b.norm(i, "ffn_res_score")
+        if attends[i]:
+            absorbed_attention(b, i, lat)
+            b.matrix(i, "attn_gate", s.hidden, s.heads * lat.value)
+        else:
+            _k3_mixer(b, i, size, kernel)
+        b.norm(i, "ffn_norm")
+        if i < dense:
+            b.gated(i)
+        else:
+            _k3_mixture(b, i, f)
+    b.tensors.append(vector("output_res_score.weight", s.hidden))
+    return b.done(False)
 
 
 def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
