@@ -10,8 +10,9 @@ from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
 from mathcore.convert.encoder import bert, t5
 from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
-from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hyper_connections
+from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hunyuan
 from mathcore.convert.recurrent import (
+    glm5next,
     hybrid,
     kimi,
     lfm2,
@@ -42,7 +43,8 @@ _CONVERTERS: dict[str, Converter] = {
     **deepseek.CONVERTERS,
     **deepseek_v32.CONVERTERS,
     **deepseek_v4.CONVERTERS,
-    **hyper_connections.CONVERTERS,
+    **hunyuan.CONVERTERS,
+    **glm5next.CONVERTERS,
     **hybrid.CONVERTERS,
     **kimi.CONVERTERS,
     **lfm2.CONVERTERS,

@@ -1,0 +1,75 @@
+"""GLM-5.3: Kimi delta attention, latent attention with a pooled indexer, and several residual streams."""
+
+from collections.abc import Callable
+
+from mathcore.convert.build import Build
+from mathcore.convert.conversion import Conversion
+from mathcore.convert.experts.moe import feed_forward
+from mathcore.convert.latent.deepseek_v32 import indexer
+from mathcore.convert.latent.hyper_connections import own_indexer, start, stream_tensors
+from mathcore.convert.latent.mla import absorbed_attention, latent_of, planes
+from mathcore.convert.recurrent.kimi import delta_of
+from mathcore.model.fields import Fields
+
+
+def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
+    hidden, inner = b.s.hidden, b.s.heads * size
+    for name in ("q", "k", "v"):
+        b.matrix(i, f"attn_{name}", hidden, inner)
+        planes(b, i, f"ssm_conv1d_{name}", kernel, 1, inner)
+    for name in ("f", "g"):
+        b.matrix(i, f"ssm_{name}_a", hidden, size)
+        b.matrix(i, f"ssm_{name}_b", size, inner)
+    b.matrix(i, "ssm_beta", hidden, b.s.heads)
+    b.vector(i, "ssm_a", b.s.heads)
+    b.vector(i, "ssm_dt.bias", inner)
+    b.norm(i, "ssm_norm", size=size)
+    b.matrix(i, "attn_output", inner, hidden)
+
+
+def _linear(f: Fields, layers: int) -> list[bool]:
+    names = f.texts("layer_types", layers)
+    for name in names:
+        if name not in ("linear_attention", "indexed_attention"):
+            raise f.fault("layer_types", f"'{name}' is not supported yet")
+    return [name == "linear_attention" for name in names]
+
+
+def _pooled_indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
+    """Its keys are pooled with a gate before they are scored."""
+    size = f.whole("index_head_dim")
+    indexer(b, i, f, q_rank)
+    b.matrix(i, "indexer_compressor_gate", b.s.hidden, size)
+    b.matrix(i, "indexer_compressor_ape", size, f.whole("index_kpool", 2))
+
+
+def _glm5_next(f: Fields) -> Conversion:
+    b, dense, streams = start(f, "glm5-next")
+    if streams != 4:
+        raise f.fault("hc_mult", "other than 4 is not supported yet")
+    lat = latent_of(f, f.whole("q_lora_rank"), 0)
+    size, kernel = delta_of(f)
+    linear, own = _linear(f, b.s.layers), own_indexer(f, b.s.layers, True)
+    b.key("attention.head_count_kv", [0 if here else 1 for here in linear])
+    b.key("ssm.conv_kernel", kernel)
+    b.key("kda.head_dim", size)
+    b.key("attention.indexer.kpool", f.whole("index_kpool", 2))
+    b.key("attention.indexer.types", own)
+    b.key("hyper_connection.sinkhorn_iterations", f.whole("hc_sinkhorn_iters"))
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        if linear[i]:
+            _mixer(b, i, size, kernel)
+        else:
+            absorbed_attention(b, i, lat)
+            if own[i]:
+                _pooled_indexer(b, i, f, lat.q_rank)
+        stream_tensors(b, i, streams, (2 + streams) * streams, 3)
+        feed_forward(b, i, f, dense)
+    return b.done(False)
+
+
+CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
+    "glm5_next": _glm5_next,
+    "glm5_next_text": _glm5_next,
+}
