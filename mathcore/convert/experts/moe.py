@@ -164,22 +164,6 @@ def _granite_moe(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
-def _minimax_m2(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True, need_head_dim=True)
-    b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
-    e = find_experts(f, "num_local_experts", "intermediate_size")
-    moe_keys(b, e)
-    b.key("expert_gating_func", SIGMOID)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.head_norms(i, s.q, s.kv)
-        b.norm(i, "ffn_norm")
-        b.experts(i, e.count, e.width)
-        b.vector(i, "exp_probs_b.bias", e.count)
-    return b.done(tied(f, False))
-
-
 def _gpt_oss(f: Fields) -> Conversion:
     """Attention sinks, biases everywhere, every second layer sliding."""
     s = sizes(f, need_kv=True, need_head_dim=True)
@@ -211,6 +195,5 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "phimoe": _phimoe,
     "granitemoe": _granite_moe,
     "granitemoeshared": _granite_moe,
-    "minimax_m2": _minimax_m2,
     "gpt_oss": _gpt_oss,
 }

@@ -1,8 +1,8 @@
-"""Attention that an indexer makes sparse: DeepSeek V3.2, GLM-5 and MiniMax-M3."""
+"""DeepSeek V3.2 and GLM-5: latent attention that an indexer makes sparse."""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes, tied
+from mathcore.convert.build import Build, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.deepseek import moe_keys, moe_layer
 from mathcore.convert.latent.mla import (
@@ -91,105 +91,9 @@ def _glm_dsa_draft(f: Fields) -> Conversion:
     return _decoder(f, "glm-dsa", _drafts(f))
 
 
-# Index heads, their size, blocks chosen, tokens of a block, blocks always read.
-_RELEASED: tuple[str, ...] = (
-    "sparse_num_index_heads",
-    "sparse_index_dim",
-    "sparse_topk_blocks",
-    "sparse_block_size",
-    "sparse_local_block",
-)
-_NEWER: tuple[str, ...] = (
-    "index_n_heads",
-    "index_head_dim",
-    "index_topk_blocks",
-    "index_block_size",
-    "index_local_blocks",
-)
-
-
-def _minimax_index(b: Build, i: int, heads: int, size: int) -> None:
-    b.matrix(i, "indexer.q_proj", b.s.hidden, heads * size)
-    b.matrix(i, "indexer.k_proj", b.s.hidden, size)
-    b.norm(i, "indexer.q_norm", size=size)
-    b.norm(i, "indexer.k_norm", size=size)
-
-
-def _minimax_dense(f: Fields, layers: int) -> int:
-    """The leading layers with neither experts nor indexer; llama.cpp takes one for the other."""
-    if not f.has("moe_layer_freq") and f.has("mlp_layer_types"):
-        return leading_dense(f, layers)
-    kinds = f.wholes("moe_layer_freq", layers, 0, 1)
-    dense = kinds.index(1) if 1 in kinds else layers
-    if 0 in kinds[dense:]:
-        raise f.fault("moe_layer_freq", "has a dense layer after one with experts")
-    sparse = f.nested("sparse_attention_config")
-    if sparse.wholes("sparse_attention_freq", layers, 0, 1) != kinds:
-        raise sparse.fault("sparse_attention_freq", "differs from moe_layer_freq")
-    return dense
-
-
-def _minimax_shared(f: Fields, width: int) -> int:
-    """How many shared experts: counted, or as the width of all of them."""
-    if f.has("n_shared_experts") or not f.has("shared_intermediate_size"):
-        return f.whole("n_shared_experts")
-    wide = f.whole("shared_intermediate_size")
-    if wide % width != 0:
-        raise f.fault("shared_intermediate_size", f"{wide} is no multiple of {width}")
-    return wide // width
-
-
-def _minimax_indexer(b: Build, f: Fields) -> tuple[int, int]:
-    """Index heads and their size, under the names of the release or of transformers 5."""
-    if f.has("sparse_attention_config"):
-        sparse = f.nested("sparse_attention_config")
-        names = _RELEASED
-    else:
-        sparse, names = f, _NEWER
-    heads, size = sparse.whole(names[0]), sparse.whole(names[1])
-    b.key("attention.indexer.head_count", heads)
-    b.key("attention.indexer.key_length", size)
-    b.key("attention.indexer.top_k", sparse.whole(names[2]))
-    b.key("attention.indexer.block_size", sparse.whole(names[3]))
-    b.key("attention.indexer.local_blocks", sparse.whole(names[4], 0))
-    return heads, size
-
-
-def _minimax_m3(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="dense_intermediate_size")
-    b = Build("minimax-m3", s, f.whole("rotary_dim"))
-    dense = _minimax_dense(f, s.layers)
-    heads, size = _minimax_indexer(b, f)
-    count, width = f.whole("num_local_experts"), f.whole("intermediate_size")
-    shared = _minimax_shared(f, width)
-    b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
-    b.key("expert_shared_count", shared)
-    b.key("leading_dense_block_count", dense)
-    gating(b, f, "sigmoid")
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.head_norms(i)
-        b.norm(i, "ffn_norm")
-        if i < dense:
-            b.gated(i)
-            continue
-        b.experts(i, count, width)
-        b.vector(i, "exp_probs_b.bias", count)
-        b.shared(i, width * shared)
-        _minimax_index(b, i, heads, size)
-    if tied(f, False):
-        raise f.fault("tie_word_embeddings", "true is not supported yet for minimax_m3")
-    return b.done(False)
-
-
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek_v32": _deepseek_v32,
     "glm_moe_dsa": _glm_dsa,
-    "minimax_m3": _minimax_m3,
-    "minimax_m3_text": _minimax_m3,
-    "minimax_m3_vl": _minimax_m3,
-    "minimax_m3_vl_text": _minimax_m3,
 }
 DRAFT_CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek_v32": _deepseek_v32_draft,
