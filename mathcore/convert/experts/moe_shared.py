@@ -17,7 +17,7 @@ from mathcore.convert.rope import rotated
 from mathcore.model.fields import Fields
 
 
-def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
+def with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
     """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
     e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
@@ -45,7 +45,7 @@ def _glm4_family(f: Fields, draft: int) -> Conversion:
     b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
     f.whole("first_k_dense_replace", 0, s.layers)
     shared = f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     moe_keys(b, e)
     b.key("expert_shared_count", shared)
     draft_keys(b, draft)
@@ -74,22 +74,9 @@ def _dots1(f: Fields) -> Conversion:
         raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
     f.whole("first_k_dense_replace", 0)
     f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     bias = f.flag_or("attention_bias", False)
     plain_layers(b, e, bias, False, True)
-    return b.done(tied(f, False))
-
-
-def _deepseek(f: Fields) -> Conversion:
-    """The first DeepSeek MoE, with plain attention."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
-        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
-    b = Build("deepseek", sizes(f))
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
-    e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
-    bias = f.flag_or("attention_bias", False)
-    plain_layers(b, e, bias)
     return b.done(tied(f, False))
 
 
@@ -104,7 +91,7 @@ def _bailing_moe(f: Fields) -> Conversion:
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
     f.whole("num_shared_experts", 0)
-    e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
+    e = with_shared(f, "num_experts", "num_shared_experts", "", False)
     plain_layers(b, e, f.flag_or("use_qkv_bias", False))
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     return b.done(tied(f, False))
@@ -138,7 +125,6 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "glm4_moe": _glm4_moe,
     "glm4v_moe_text": _glm4_moe,
     "dots1": _dots1,
-    "deepseek": _deepseek,
     "bailing_moe": _bailing_moe,
     "bailing_moe_v2": _bailing_moe_v2,
 }

@@ -1,9 +1,11 @@
-"""DeepSeek V2 and V3, and those that took their attention: Kimi K2, GLM-4.7 Flash, Mistral 4."""
+"""DeepSeek 1 to 3, and those that took the attention of V2: Kimi K2, GLM-4.7 Flash, Mistral 4."""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, tied
+from mathcore.convert.build import Build, experts_used, sizes, tied
 from mathcore.convert.conversion import Conversion, stacked
+from mathcore.convert.experts.moe import plain_layers
+from mathcore.convert.experts.moe_shared import with_shared
 from mathcore.convert.latent.mla import (
     Latent,
     absorbed_attention,
@@ -148,6 +150,19 @@ def _plm(f: Fields) -> Conversion:
     return _expanded(f, "plm", latent_of(f, 0), False, False)
 
 
+def _deepseek_v1(f: Fields) -> Conversion:
+    """The first DeepSeek MoE, with plain attention."""
+    if f.whole_or("moe_layer_freq", 1) != 1:
+        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
+    b = Build("deepseek", sizes(f))
+    f.whole("first_k_dense_replace", 0)
+    f.whole("n_shared_experts", 0)
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
+    bias = f.flag_or("attention_bias", False)
+    plain_layers(b, e, bias)
+    return b.done(tied(f, False))
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "deepseek_v2": _deepseek_v2,
     "deepseek_v3": _deepseek_v3,
@@ -157,5 +172,6 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "mistral4": _mistral4,
     "minicpm3": _minicpm3,
     "plm": _plm,
+    "deepseek": _deepseek_v1,
 }
 DRAFT_CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"glm4_moe_lite": _glm4_lite_draft}
