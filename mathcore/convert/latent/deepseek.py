@@ -39,7 +39,7 @@ def moe_layer(b: Build, i: int, f: Fields, bias: bool, fused: bool = False) -> N
     b.shared(i, width * f.whole("n_shared_experts"))
 
 
-def moe_keys(b: Build, f: Fields, dense: int) -> None:
+def mixture_keys(b: Build, f: Fields, dense: int) -> None:
     """The keys of a mixture after `dense` layers."""
     count = f.whole("n_routed_experts")
     b.moe_keys(
@@ -65,7 +65,7 @@ def _decoder(
     draft_keys(b, draft)
     dense = b.s.layers if dense_only else leading_dense(f, b.s.layers)
     if not dense_only:
-        moe_keys(b, f, dense)
+        mixture_keys(b, f, dense)
     else:
         b.key("leading_dense_block_count", dense)
         b.key("expert_feed_forward_length", b.s.feed_forward)

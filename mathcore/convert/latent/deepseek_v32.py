@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mathcore.convert.build import Build, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.latent.deepseek import moe_keys, moe_layer
+from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.mla import (
     absorbed_attention,
     absorbed_keys,
@@ -56,7 +56,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
     if arch == "glm-dsa":
         _index_types(b, f)
     dense = leading_dense(f, b.s.layers)
-    moe_keys(b, f, dense)
+    mixture_keys(b, f, dense)
     for i in range(b.s.layers + draft):
         b.norm(i, "attn_norm")
         absorbed_attention(b, i, lat)

@@ -1,17 +1,21 @@
-"""Tencent's Hunyuan with experts, and version 4 with latent attention on several residual streams."""
+"""Tencent's Hunyuan: versions 1 and 3 with experts, 4 with latent attention on several streams."""
 
 from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion, matrix, vector
-from mathcore.convert.experts.moe import feed_forward
 from mathcore.convert.latent.deepseek_v32 import indexer
-from mathcore.convert.latent.hyper_connections import own_indexer, start, stream_tensors
+from mathcore.convert.latent.hyper_connections import (
+    hyper_decoder,
+    hyper_feed_forward,
+    own_indexer,
+    stream_tensors,
+)
 from mathcore.convert.latent.mla import absorbed_attention, latent_of
 from mathcore.model.fields import Fields
 
 
 def _hy_v4(f: Fields) -> Conversion:
-    b, dense, streams = start(f, "hy_v4")
+    b, dense, streams = hyper_decoder(f, "hy_v4")
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
     own = own_indexer(f, b.s.layers, False)
     if not own[0]:
@@ -26,7 +30,7 @@ def _hy_v4(f: Fields) -> Conversion:
         if own[i]:
             indexer(b, i, f, lat.q_rank)
         stream_tensors(b, i, streams, 2 * streams, 2)
-        feed_forward(b, i, f, dense)
+        hyper_feed_forward(b, i, f, dense)
     b.tensors.append(matrix("output_hc_fn.weight", streams * b.s.hidden, streams))
     b.tensors.append(vector("output_hc_base.weight", streams))
     b.tensors.append(vector("output_hc_scale.weight", 1))

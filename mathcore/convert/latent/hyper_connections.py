@@ -1,7 +1,7 @@
 """Hyper-connections: several residual streams, mixed before and after each half of a layer."""
 
 from mathcore.convert.build import Build
-from mathcore.convert.latent.deepseek import moe_keys, moe_layer
+from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.deepseek_v32 import index_keys
 from mathcore.convert.latent.mla import (
     GATING,
@@ -34,7 +34,7 @@ def own_indexer(f: Fields, layers: int, default: bool) -> list[bool]:
     return [name == "full" for name in names]
 
 
-def start(f: Fields, arch: str) -> tuple[Build, int, int]:
+def hyper_decoder(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
@@ -42,7 +42,7 @@ def start(f: Fields, arch: str) -> tuple[Build, int, int]:
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     dense, streams = leading_dense(f, b.s.layers), f.whole("hc_mult", 1, 64)
     absorbed_keys(b, lat)
-    moe_keys(b, f, dense)
+    mixture_keys(b, f, dense)
     index_keys(b, f)
     b.key("expert_gating_func", GATING["sigmoid"])
     b.key("hyper_connection.count", streams)
@@ -50,7 +50,7 @@ def start(f: Fields, arch: str) -> tuple[Build, int, int]:
     return b, dense, streams
 
 
-def feed_forward(b: Build, i: int, f: Fields, dense: int) -> None:
+def hyper_feed_forward(b: Build, i: int, f: Fields, dense: int) -> None:
     b.norm(i, "ffn_norm")
     if i < dense:
         b.gated(i)

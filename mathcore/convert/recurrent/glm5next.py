@@ -1,12 +1,16 @@
-"""GLM-5.3: Kimi delta attention, latent attention with a pooled indexer, and several residual streams."""
+"""GLM-5.3: Kimi delta attention, latent attention with a pooled indexer, several streams."""
 
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import feed_forward
 from mathcore.convert.latent.deepseek_v32 import indexer
-from mathcore.convert.latent.hyper_connections import own_indexer, start, stream_tensors
+from mathcore.convert.latent.hyper_connections import (
+    hyper_decoder,
+    hyper_feed_forward,
+    own_indexer,
+    stream_tensors,
+)
 from mathcore.convert.latent.mla import absorbed_attention, latent_of, planes
 from mathcore.convert.recurrent.kimi import delta_of
 from mathcore.model.fields import Fields
@@ -44,7 +48,7 @@ def _pooled_indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
 
 
 def _glm5_next(f: Fields) -> Conversion:
-    b, dense, streams = start(f, "glm5-next")
+    b, dense, streams = hyper_decoder(f, "glm5-next")
     if streams != 4:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
@@ -65,7 +69,7 @@ def _glm5_next(f: Fields) -> Conversion:
             if own[i]:
                 _pooled_indexer(b, i, f, lat.q_rank)
         stream_tensors(b, i, streams, (2 + streams) * streams, 3)
-        feed_forward(b, i, f, dense)
+        hyper_feed_forward(b, i, f, dense)
     return b.done(False)
 
 
