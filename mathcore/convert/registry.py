@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
 from mathcore.convert.encoder import bert, t5
-from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
+from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared, step3
 from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hunyuan
 from mathcore.convert.recurrent import (
     glm5next,
@@ -40,6 +40,7 @@ _CONVERTERS: dict[str, Converter] = {
     **mimo.CONVERTERS,
     **moe.CONVERTERS,
     **moe_shared.CONVERTERS,
+    **step3.CONVERTERS,
     **deepseek.CONVERTERS,
     **deepseek_v32.CONVERTERS,
     **deepseek_v4.CONVERTERS,

@@ -185,6 +185,16 @@ def _gpt_oss(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
+def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> None:
+    """Projections of a layer with heads of its own; V heads of `value` numbers."""
+    s = b.s
+    b.norm(i, "attn_norm")
+    b.matrix(i, "attn_q", s.hidden, heads * s.head_dim)
+    b.matrix(i, "attn_k", s.hidden, kv * s.head_dim)
+    b.matrix(i, "attn_v", s.hidden, kv * value)
+    b.matrix(i, "attn_output", heads * value, s.hidden)
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "mixtral": _mixtral,
     "qwen2_moe": _qwen2_moe,
