@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from mathcore.convert.build import Build, sizes, tied
 from mathcore.convert.conversion import Conversion, matrix, vector
+from mathcore.convert.experts.moe import Experts, feed_forward, moe_keys
 from mathcore.convert.latent.deepseek_v32 import indexer
 from mathcore.convert.latent.hyper_connections import (
     hyper_decoder,
@@ -37,6 +39,45 @@ def _hy_v4(f: Fields) -> Conversion:
     return b.done(False)
 
 
+def _same(f: Fields, field: str, layers: int) -> int:
+    """One number, or a list with the same one for every layer."""
+    if not isinstance(f.values.get(field), list):
+        return f.whole(field)
+    found = f.wholes(field, layers, 1)
+    if min(found) != max(found):
+        raise f.fault(field, "differs between layers: no model llama.cpp loads")
+    return found[0]
+
+
+def _hunyuan_moe(f: Fields) -> Conversion:
+    if f.flag_or("use_cla", False):
+        raise f.fault("use_cla", "true (layers that share a cache) is not supported yet")
+    s = sizes(f, need_kv=True)
+    b = Build("hunyuan-moe", s)
+    count = _same(f, "num_experts", s.layers)
+    if _same(f, "moe_intermediate_size", s.layers) != s.feed_forward:
+        raise f.fault("moe_intermediate_size", "other than intermediate_size is not loaded")
+    if _same(f, "num_shared_expert", s.layers) != 1:
+        raise f.fault("num_shared_expert", "other than 1 is no model llama.cpp loads")
+    e = Experts(
+        count=count,
+        used=min(_same(f, "moe_topk", s.layers), count),
+        width=s.feed_forward,
+        shared=s.feed_forward,
+    )
+    moe_keys(b, e)
+    bias = f.flag_or("attention_bias", False)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i, bias, bias)
+        b.head_norms(i)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+    return b.done(tied(f, False))
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "hy_v4": _hy_v4,
+    "hunyuan_v1_moe": _hunyuan_moe,
+    "hunyuan": _hunyuan_moe,
 }
