@@ -9,7 +9,20 @@ from collections.abc import Callable
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
 from mathcore.convert.encoder import bert, t5
-from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared, step3
+from mathcore.convert.experts import (
+    afmoe,
+    arctic,
+    dbrx,
+    ernie,
+    exaone,
+    laguna,
+    llama4,
+    mimo,
+    moe,
+    moe_shared,
+    smallthinker,
+    step3,
+)
 from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hunyuan
 from mathcore.convert.recurrent import (
     glm5next,
@@ -35,11 +48,17 @@ _CONVERTERS: dict[str, Converter] = {
     **llama.CONVERTERS,
     **bert.CONVERTERS,
     **t5.CONVERTERS,
+    **afmoe.CONVERTERS,
+    **arctic.CONVERTERS,
+    **dbrx.CONVERTERS,
+    **ernie.CONVERTERS,
+    **exaone.CONVERTERS,
     **laguna.CONVERTERS,
     **llama4.CONVERTERS,
     **mimo.CONVERTERS,
     **moe.CONVERTERS,
     **moe_shared.CONVERTERS,
+    **smallthinker.CONVERTERS,
     **step3.CONVERTERS,
     **deepseek.CONVERTERS,
     **deepseek_v32.CONVERTERS,

@@ -259,20 +259,6 @@ def _seed_oss(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
-def _exaone(f: Fields) -> Conversion:
-    """EXAONE 3: its layers are counted in num_layers."""
-    dense_only(f)
-    inner = Fields({**f.values, "num_hidden_layers": f.whole("num_layers")}, f.prefix)
-    b = Build("exaone", sizes(inner))
-    for i in range(b.s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.norm(i, "ffn_norm")
-        b.gated(i)
-    add_llama3(b, f)
-    return b.done(tied(f, True))
-
-
 def _plamo(f: Fields) -> Conversion:
     """One norm; every KV head serves `n_shared_head` query heads."""
     dense_only(f)
@@ -318,7 +304,6 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "olmo2": _olmo2,
     "olmo3": _olmo2,
     "seed_oss": _seed_oss,
-    "exaone": _exaone,
     "minicpm": _minicpm,
     "plamo": _plamo,
 }

@@ -1,15 +1,15 @@
-"""Decoders whose layers differ: by list, by period, or by what a search over blocks left."""
+"""Meta's Llama 4: experts by period, and three chunked layers of four."""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, every, head_size, sizes, sliding_layers, tied
+from mathcore.convert.build import Build, sizes, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
+from mathcore.convert.experts.moe import find_experts
 from mathcore.convert.rope import add_llama3
-from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import Fields
 
 
-def _llama4_sparse(f: Fields, layers: int) -> list[bool]:
+def _sparse(f: Fields, layers: int) -> list[bool]:
     """Which layers have experts: each `interleave_moe_layer_step`-th."""
     step = f.whole("interleave_moe_layer_step", 1, layers)
     out = [(i + 1) % step == 0 for i in range(layers)]
@@ -20,7 +20,7 @@ def _llama4_sparse(f: Fields, layers: int) -> list[bool]:
     return out
 
 
-def _llama4_window(b: Build, f: Fields) -> None:
+def _window(b: Build, f: Fields) -> None:
     """llama.cpp always chunks three layers of four, by 8192, unless no layer is chunked."""
     layers = b.s.layers
     if f.has("layer_types"):
@@ -35,11 +35,11 @@ def _llama4_window(b: Build, f: Fields) -> None:
 def _llama4(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, feed_forward="intermediate_size_mlp")
     b = Build("llama4", s)
-    sparse = _llama4_sparse(f, s.layers)
+    sparse = _sparse(f, s.layers)
     e = find_experts(f, "num_local_experts", "intermediate_size")
     b.moe_keys(e.count, e.used, e.width)
     b.key("interleave_moe_layer_step", f.whole("interleave_moe_layer_step"))
-    _llama4_window(b, f)
+    _window(b, f)
     bias = f.flag_or("attention_bias", False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
@@ -54,168 +54,7 @@ def _llama4(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
-def _ernie_moe(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True)
-    b = Build("ernie4_5-moe", s)
-    if f.whole_or("moe_layer_interval", 1) != 1:
-        raise f.fault("moe_layer_interval", "other than 1 is not supported yet")
-    e = find_experts(f, "moe_num_experts", "moe_intermediate_size", "moe_k")
-    e = Experts(
-        count=e.count,
-        used=e.used,
-        width=e.width,
-        shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("moe_layer_start_index", 0, s.layers),
-        bias=f.flag_or("moe_use_aux_free", True),
-    )
-    moe_keys(b, e)
-    b.key("interleave_moe_layer_step", 1)
-    bias = f.flag_or("use_bias", False)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
-    return b.done(tied(f, True))
-
-
-def _dense_start(f: Fields, layers: int) -> int:
-    """Layers without experts at the start; transformers 5 lists kinds instead of counting."""
-    if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
-        return f.whole("first_k_dense_replace", 0, layers)
-    kinds = f.texts("mlp_layer_types", layers)
-    dense = kinds.index("sparse") if "sparse" in kinds else layers
-    if kinds != ["dense"] * dense + ["sparse"] * (layers - dense):
-        raise f.fault("mlp_layer_types", "has dense layers after sparse ones")
-    return dense
-
-
-def _exaone_moe(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True)
-    b = Build("exaone-moe", s)
-    e = find_experts(f, "num_experts", "moe_intermediate_size")
-    shared = f.whole("num_shared_experts", 1) * e.width
-    e = Experts(
-        count=e.count,
-        used=e.used,
-        width=e.width,
-        shared=shared,
-        dense=_dense_start(f, s.layers),
-        bias=True,
-    )
-    moe_keys(b, e)
-    b.key("expert_gating_func", 2)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, s.layers, every(s.layers, 4))
-    b.key("attention.sliding_window_pattern", near)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.head_norms(i)
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
-    return b.done(tied(f, False))
-
-
-def _afmoe(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True, need_head_dim=True)
-    b = Build("afmoe", s)
-    e = find_experts(f, "num_experts", "moe_intermediate_size")
-    e = Experts(
-        count=e.count,
-        used=e.used,
-        width=e.width,
-        shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("num_dense_layers", 0, s.layers),
-        bias=True,
-    )
-    moe_keys(b, e)
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
-    period = f.whole_or("global_attn_every_n_layers", 4)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, s.layers, every(s.layers, period))
-    b.key("attention.sliding_window_pattern", near)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.head_norms(i)
-        b.matrix(i, "attn_gate", s.hidden, s.q)
-        b.norm(i, "post_attention_norm")
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
-        b.norm(i, "post_ffw_norm")
-    return b.done(tied(f, False))
-
-
-def _smallthinker(f: Fields) -> Conversion:
-    s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="moe_ffn_hidden_size")
-    b = Build("smallthinker", s)
-    used = "moe_num_active_primary_experts"
-    e = find_experts(f, "moe_num_primary_experts", "moe_ffn_hidden_size", used)
-    moe_keys(b, e)
-    b.key("expert_gating_func", 2)
-    layout = f.wholes("sliding_window_layout", s.layers, 0, 1)
-    if 1 in layout:
-        if layout != [0 if i % 4 == 0 else 1 for i in range(s.layers)]:
-            raise f.fault("sliding_window_layout", "is not the one llama.cpp assumes")
-        b.key("attention.sliding_window", f.whole("sliding_window_size"))
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
-    return b.done(tied(f, False))
-
-
-def _dbrx(f: Fields) -> Conversion:
-    attention, wide = f.nested("attn_config"), f.nested("ffn_config")
-    hidden, heads = f.whole("d_model"), f.whole("n_heads")
-    s = Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=hidden,
-        layers=f.whole("n_layers", 1, MAX_LAYERS),
-        heads=heads,
-        kv_heads=attention.whole("kv_n_heads", 1, heads),
-        head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=wide.whole("ffn_hidden_size"),
-        context=f.whole_or("max_seq_len", 0),
-    )
-    b = Build("dbrx", s)
-    e = find_experts(wide, "moe_num_experts", "ffn_hidden_size", "moe_top_k")
-    moe_keys(b, e)
-    b.key("attention.clamp_kqv", 8.0)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.fused_attention(i)
-        b.norm(i, "attn_output_norm")
-        feed_forward(b, i, e)
-    return b.done(tied(f, False))
-
-
-def _arctic(f: Fields) -> Conversion:
-    """A dense feed-forward as wide as the model beside the experts."""
-    if f.whole_or("moe_layer_frequency", 1) != 1:
-        raise f.fault("moe_layer_frequency", "other than 1 is no model llama.cpp loads")
-    b = Build("arctic", sizes(f, need_kv=True))
-    e = find_experts(f, "num_local_experts", "intermediate_size")
-    moe_keys(b, e)
-    for i in range(b.s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.norm(i, "ffn_norm")
-        b.gated(i, b.s.hidden)
-        b.norm(i, "ffn_norm_exps")
-        feed_forward(b, i, e)
-    return b.done(tied(f, False))
-
-
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "llama4": _llama4,
     "llama4_text": _llama4,
-    "ernie4_5_moe": _ernie_moe,
-    "exaone_moe": _exaone_moe,
-    "afmoe": _afmoe,
-    "smallthinker": _smallthinker,
-    "dbrx": _dbrx,
-    "arctic": _arctic,
 }
