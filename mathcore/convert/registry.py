@@ -7,16 +7,19 @@ draft with. llama.cpp skips their tensors unless asked to, so the usual converte
 from collections.abc import Callable
 
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
+from mathcore.convert.dense import bitnet, deci, fused, gemma, glm, legacy, llama, openelm
 from mathcore.convert.encoder import bert, t5
 from mathcore.convert.experts import (
     afmoe,
     arctic,
+    command_r,
     dbrx,
     ernie,
     exaone,
+    grovemoe,
     laguna,
     llama4,
+    mellum,
     mimo,
     moe,
     moe_shared,
@@ -40,21 +43,26 @@ from mathcore.model.fields import Fields
 Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
+    **bitnet.CONVERTERS,
     **deci.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
     **glm.CONVERTERS,
     **legacy.CONVERTERS,
     **llama.CONVERTERS,
+    **openelm.CONVERTERS,
     **bert.CONVERTERS,
     **t5.CONVERTERS,
     **afmoe.CONVERTERS,
     **arctic.CONVERTERS,
+    **command_r.CONVERTERS,
     **dbrx.CONVERTERS,
     **ernie.CONVERTERS,
     **exaone.CONVERTERS,
+    **grovemoe.CONVERTERS,
     **laguna.CONVERTERS,
     **llama4.CONVERTERS,
+    **mellum.CONVERTERS,
     **mimo.CONVERTERS,
     **moe.CONVERTERS,
     **moe_shared.CONVERTERS,

@@ -6,11 +6,9 @@ from mathcore.convert.build import (
     Build,
     Sizes,
     dense_only,
-    every,
     head_size,
     legacy_sizes,
     sizes,
-    sliding_layers,
     tied,
 )
 from mathcore.convert.conversion import Conversion
@@ -109,41 +107,6 @@ def _nemotron(f: Fields) -> Conversion:
     return b.done(tied(f, False), norm_bias=True)
 
 
-def _cohere(f: Fields) -> Conversion:
-    """Command-R: one norm, attention and feed-forward side by side, always tied."""
-    dense_only(f)
-    b = Build("command-r", sizes(f))
-    normed = f.flag_or("use_qk_norm", False)
-    # llama.cpp tells the two kinds apart by their depth.
-    if normed != (b.s.layers >= 64):
-        raise f.fault("use_qk_norm", f"with {b.s.layers} layers is no model llama.cpp loads")
-    bias = f.flag_or("attention_bias", False)
-    for i in range(b.s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
-        if normed:
-            b.matrix(i, "attn_q_norm", b.s.head_dim, b.s.heads)
-            b.matrix(i, "attn_k_norm", b.s.head_dim, b.s.kv_heads)
-        b.gated(i)
-    b.key("logit_scale", 1.0)
-    return b.done(True)
-
-
-def _cohere2(f: Fields) -> Conversion:
-    dense_only(f)
-    b = Build("cohere2", sizes(f))
-    period = f.whole_or("sliding_window_pattern", 4)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, b.s.layers, every(b.s.layers, period))
-    b.key("attention.sliding_window_pattern", near)
-    b.key("logit_scale", 1.0)
-    for i in range(b.s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i)
-        b.gated(i)
-    return b.done(True)
-
-
 def _falcon_kv(f: Fields, heads: int) -> int:
     if f.flag_or("new_decoder_architecture", False):
         return f.whole("num_kv_heads", 1, heads)
@@ -189,7 +152,5 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "stablelm_epoch": _stablelm,
     "orion": _orion,
     "nemotron": _nemotron,
-    "cohere": _cohere,
-    "cohere2": _cohere2,
     "falcon": _falcon,
 }

@@ -16,6 +16,8 @@ from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.rope import rotated
 from mathcore.model.fields import MAX_LAYERS, Fields
 
+_REFACT_STEP = 256  # its widths are rounded up to this
+
 
 def _add_positions(b: Build) -> None:
     b.tensors.append(matrix("position_embd.weight", b.s.hidden, b.s.context))
@@ -155,6 +157,41 @@ def _jais(f: Fields) -> Conversion:
     return b.done(False, norm_bias=True)
 
 
+def _refact(f: Fields) -> Conversion:
+    """Two thirds of four times the hidden size, rounded up."""
+    f.whole("n_positions")
+    wide = -(-int(2 * 4 * f.whole("n_embd") / 3) // _REFACT_STEP) * _REFACT_STEP
+    b = Build("refact", legacy_sizes(f, wide, 1, "n_positions"))
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i)
+        b.norm(i, "ffn_norm")
+        b.gated(i)
+    return b.done(tied(f, False))
+
+
+def _codeshell(f: Fields) -> Conversion:
+    f.whole("n_positions")
+    kv = f.whole("num_query_groups", 1, f.whole("n_head"))
+    b = Build("codeshell", legacy_sizes(f, 4 * f.whole("n_embd"), kv, "n_positions"))
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm", bias=True)
+        b.attention(i, True, True)
+        b.norm(i, "ffn_norm", bias=True)
+        b.plain(i, bias=True)
+    return b.done(False, norm_bias=True)
+
+
+def _jais2(f: Fields) -> Conversion:
+    b = Build("jais2", sizes(f))
+    for i in range(b.s.layers):
+        b.norm(i, "attn_norm", bias=True)
+        b.attention(i, f.flag_or("attention_bias", True), True)
+        b.norm(i, "ffn_norm", bias=True)
+        b.plain(i, bias=True)
+    return b.done(tied(f, False), norm_bias=True)
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "gpt2": _gpt2,
     "gptj": _gptj,
@@ -164,4 +201,7 @@ CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "mpt": _mpt,
     "qwen": _qwen,
     "jais": _jais,
+    "gpt_refact": _refact,
+    "codeshell": _codeshell,
+    "jais2": _jais2,
 }

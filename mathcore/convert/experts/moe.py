@@ -195,6 +195,15 @@ def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> Non
     b.matrix(i, "attn_output", heads * value, s.hidden)
 
 
+def window_keys(b: Build, f: Fields) -> None:
+    """A window and the layers that keep it, or neither."""
+    layers = b.s.layers
+    near = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
+    if any(near):
+        b.key("attention.sliding_window", f.whole("sliding_window"))
+        b.key("attention.sliding_window_pattern", near)
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "mixtral": _mixtral,
     "qwen2_moe": _qwen2_moe,

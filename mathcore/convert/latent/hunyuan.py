@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mathcore.convert.build import Build, sizes, tied
 from mathcore.convert.conversion import Conversion, matrix, vector
-from mathcore.convert.experts.moe import Experts, feed_forward, moe_keys
+from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.latent.deepseek_v32 import indexer
 from mathcore.convert.latent.hyper_connections import (
     hyper_decoder,
@@ -76,8 +76,34 @@ def _hunyuan_moe(f: Fields) -> Conversion:
     return b.done(tied(f, False))
 
 
+def _hy_v3(f: Fields) -> Conversion:
+    """Hunyuan 3, without its draft layers."""
+    s = sizes(f, need_kv=True, need_head_dim=True)
+    b = Build("hy_v3", s)
+    e = find_experts(f, "num_experts", "moe_intermediate_size")
+    e = Experts(
+        count=e.count,
+        used=e.used,
+        width=e.width,
+        sigmoid=True,
+        shared=f.whole("num_shared_experts", 0) * e.width,
+        dense=f.whole("first_k_dense_replace", 0, s.layers),
+    )
+    moe_keys(b, e)
+    for i in range(s.layers):
+        b.norm(i, "attn_norm")
+        b.attention(i)
+        b.head_norms(i)
+        b.norm(i, "ffn_norm")
+        feed_forward(b, i, e)
+        if i >= e.dense:
+            b.vector(i, "exp_probs_b", e.count)  # no ".bias" here
+    return b.done(tied(f, False))
+
+
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
     "hy_v4": _hy_v4,
     "hunyuan_v1_moe": _hunyuan_moe,
     "hunyuan": _hunyuan_moe,
+    "hy_v3": _hy_v3,
 }
