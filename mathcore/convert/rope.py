@@ -46,3 +46,13 @@ def add_long(b: Build, f: Fields, turned: int) -> None:
     b.key("rope.scaling.type", "longrope")
     for name in ("long", "short"):
         b.top(f"rope_factors_{name}.weight", turned // 2)
+
+
+def add_sections(b: Build, f: Fields) -> None:
+    """How rope shares a head between time, height and width: no size depends on it."""
+    half = b.s.head_dim // 2
+    b.key("rope.dimension_sections", [half - 2 * (half // 3), half // 3, half // 3, 0])
+    if f.has("vision_config"):
+        found = f.nested("vision_config").values.get("deepstack_visual_indexes")
+        if isinstance(found, list):
+            b.key("n_deepstack_layers", len(found))

@@ -2,15 +2,7 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import (
-    Build,
-    Sizes,
-    dense_only,
-    head_size,
-    legacy_sizes,
-    sizes,
-    tied,
-)
+from mathcore.convert.build import Build, Sizes, dense_only, head_size, legacy_sizes, sizes, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_long, rotated
 from mathcore.model.fields import MAX_LAYERS, Fields

@@ -10,7 +10,7 @@ from typing import final
 
 from mathcore.convert.build import Build, dense_only, every, no_window, sizes, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.rope import add_llama3, add_long
+from mathcore.convert.rope import add_llama3, add_long, add_sections
 from mathcore.model.fields import Fields
 
 
@@ -191,16 +191,6 @@ def _exaone_pattern(f: Fields, layers: int) -> list[bool]:
     if isinstance(value, str) and value and not value.strip("LG"):
         return [value[i % len(value)] == "L" for i in range(layers)]
     return every(layers, f.whole("sliding_window_pattern"))
-
-
-def add_sections(b: Build, f: Fields) -> None:
-    """How rope shares a head between time, height and width: no size depends on it."""
-    half = b.s.head_dim // 2
-    b.key("rope.dimension_sections", [half - 2 * (half // 3), half // 3, half // 3, 0])
-    if f.has("vision_config"):
-        found = f.nested("vision_config").values.get("deepstack_visual_indexes")
-        if isinstance(found, list):
-            b.key("n_deepstack_layers", len(found))
 
 
 def _qwen2_vl(f: Fields) -> Conversion:

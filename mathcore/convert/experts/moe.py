@@ -9,8 +9,7 @@ from typing import final
 
 from mathcore.convert.build import Build, every, no_window, sizes, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.dense.llama import add_sections
-from mathcore.convert.rope import add_long
+from mathcore.convert.rope import add_long, add_sections
 from mathcore.model.fields import Fields
 
 SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPESIGMOID
