@@ -1,118 +1,16 @@
-"""What every converter is made of: the sizes of a config and the blocks of a decoder layer.
+"""A conversion in the making: the tensors of a decoder layer, block by block.
 
 Tensor names and shapes are those llama.cpp's loader asks for (src/models), keys those of gguf-py.
 """
 
-from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.conversion import Conversion, matrix, stacked, vector
-from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.convert.sizes import Sizes
 from mathcore.model.spec import Tensor
 
 # The loader wants one; no size depends on it.
 _EPSILON = 1e-5
-# Fields that mean another kind of layer than a dense decoder's.
-_FOREIGN: tuple[str, ...] = (
-    "kv_lora_rank",
-    "num_experts",
-    "num_local_experts",
-    "n_routed_experts",
-    "state_size",
-    "ssm_state_size",
-    "mamba_d_state",
-    "linear_num_value_heads",
-    "linear_attn_config",
-    "attention_chunk_size",
-    "block_configs",
-    "num_kv_shared_layers",
-)
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """The sizes of a decoder. `feed_forward` 0 where the family has no dense one."""
-
-    vocab: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    feed_forward: int
-    context: int
-
-    @property
-    def q(self) -> int:
-        return self.heads * self.head_dim
-
-    @property
-    def kv(self) -> int:
-        return self.kv_heads * self.head_dim
-
-
-def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_heads") -> int:
-    """hidden / heads, which must divide."""
-    if hidden % heads != 0:
-        raise f.fault(field, f"{heads} does not divide the hidden size {hidden}")
-    return hidden // heads
-
-
-def kv_heads_of(f: Fields, heads: int, required: bool) -> int:
-    """KV heads: as many as heads when absent and not `required`."""
-    kv = f.whole("num_key_value_heads") if required else f.whole_or("num_key_value_heads", heads)
-    if heads % kv != 0:
-        raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
-    return kv
-
-
-def sizes(
-    f: Fields,
-    need_kv: bool = False,
-    need_head_dim: bool = False,
-    feed_forward: str = "intermediate_size",
-) -> Sizes:
-    """The usual field names. `need_*`: the library's own default is no function of other fields.
-
-    `feed_forward` names the dense width's field, "" for none.
-    """
-    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
-    kv = kv_heads_of(f, heads, need_kv)
-    given = need_head_dim or f.has("head_dim")
-    return Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
-        heads=heads,
-        kv_heads=kv,
-        head_dim=f.whole("head_dim") if given else head_size(f, hidden, heads),
-        feed_forward=f.whole(feed_forward) if feed_forward else 0,
-        context=trained_context(f),
-    )
-
-
-def trained_context(f: Fields) -> int:
-    """The length it was trained for, under any of its names; 0 when the card does not say."""
-    for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
-        if f.has(name):
-            return f.whole(name)
-    return 0
-
-
-def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> Sizes:
-    """The field names of GPT-2's time: n_embd, n_head, n_layer. Width and KV heads are given."""
-    hidden, heads = f.whole("n_embd"), f.whole("n_head")
-    return Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=hidden,
-        layers=f.whole("n_layer", 1, MAX_LAYERS),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_size(f, hidden, heads, "n_head"),
-        feed_forward=feed_forward,
-        context=f.whole_or(context, 0),
-    )
 
 
 @final
@@ -254,51 +152,3 @@ class Build:
         if bias:
             self.top("output.bias", self.s.vocab)
         return Conversion(metadata=self.metadata, tensors=tuple(self.tensors))
-
-
-def dense_only(f: Fields) -> None:
-    """Refuses a config that also asks for experts, latent attention or a state."""
-    for field in _FOREIGN:
-        if f.values.get(field):
-            raise f.fault(field, "is not supported for this model_type")
-
-
-def tied(f: Fields, default: bool) -> bool:
-    """tie_word_embeddings, or what the library assumes."""
-    return f.flag_or("tie_word_embeddings", default)
-
-
-def experts_used(f: Fields, field: str, count: int) -> int:
-    """How many of `count` experts a token goes through."""
-    return f.whole(field, 1, count)
-
-
-def no_window(f: Fields) -> None:
-    """llama.cpp keeps every token of these families: one with its window on is another model.
-
-    On, the window is for the layers from `max_window_layers` up; usually there are none.
-    """
-    if not f.flag_or("use_sliding_window", False) or not f.has("sliding_window"):
-        return
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
-    if f.whole_or("max_window_layers", 0, 0) < layers:
-        raise f.fault("use_sliding_window", "true is not supported yet")
-
-
-def sliding_layers(f: Fields, layers: int, default: list[bool] | None) -> list[bool]:
-    """Which layers slide, from `layer_types`; `default` (None: none is known) when absent."""
-    if not f.has("layer_types"):
-        if default is None:
-            raise f.fault("layer_types", "is missing")
-        return default
-    out: list[bool] = []
-    for name in f.texts("layer_types", layers):
-        if name not in ("sliding_attention", "full_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
-        out.append(name == "sliding_attention")
-    return out
-
-
-def every(layers: int, period: int) -> list[bool]:
-    """True for all but each `period`-th layer."""
-    return [(i + 1) % period != 0 for i in range(layers)]

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, sizes
+from mathcore.convert.build import Build
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_llama3
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 _STEP = 256  # widths are rounded up to this

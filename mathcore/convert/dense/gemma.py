@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, dense_only, every, sizes, sliding_layers
+from mathcore.convert.build import Build
+from mathcore.convert.checks import dense_only, every, sliding_layers
 from mathcore.convert.conversion import Conversion, matrix, stacked, vector
+from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 from mathcore.model.spec import Tensor
 

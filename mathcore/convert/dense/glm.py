@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, dense_only, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import dense_only, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import rotated
+from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 

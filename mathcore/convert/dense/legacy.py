@@ -2,18 +2,11 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import (
-    Build,
-    Sizes,
-    dense_only,
-    head_size,
-    kv_heads_of,
-    legacy_sizes,
-    sizes,
-    tied,
-)
+from mathcore.convert.build import Build
+from mathcore.convert.checks import dense_only, tied
 from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.rope import rotated
+from mathcore.convert.sizes import Sizes, head_size, kv_heads_of, legacy_sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 _REFACT_STEP = 256  # its widths are rounded up to this

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes
+from mathcore.convert.build import Build
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion, matrix, vector
+from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 # The library's when a config names none: llama.cpp's converter takes it too.

@@ -1,10 +1,12 @@
-"""Cohere's Command-R: one norm a layer, attention and feed-forward side by side, tied embeddings."""
+"""Cohere's Command-R: one norm, attention and feed-forward side by side, tied embeddings."""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, dense_only, every, sizes, sliding_layers
+from mathcore.convert.build import Build
+from mathcore.convert.checks import dense_only, every, sliding_layers
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, dense_only, every, sizes, sliding_layers, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import dense_only, every, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.rope import add_llama3
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

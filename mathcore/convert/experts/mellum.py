@@ -1,10 +1,11 @@
-"""JetBrains' Mellum 2: experts in every layer, some of which slide."""
+"""JetBrains' Mellum with experts: some layers slide."""
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, sizes
+from mathcore.convert.build import Build
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import feed_forward, find_experts, moe_keys, window_keys
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

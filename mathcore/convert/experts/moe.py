@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.convert.build import Build, every, no_window, sizes, sliding_layers, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import every, no_window, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_long, add_sections
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPESIGMOID

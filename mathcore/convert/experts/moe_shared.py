@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import (
     SIGMOID,
@@ -14,6 +15,7 @@ from mathcore.convert.experts.moe import (
 )
 from mathcore.convert.latent.mla import draft_keys, draft_tensors
 from mathcore.convert.rope import rotated
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, sizes, sliding_layers, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import (
     Experts,
@@ -11,6 +12,7 @@ from mathcore.convert.experts.moe import (
     find_experts,
     moe_keys,
 )
+from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 

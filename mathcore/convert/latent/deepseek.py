@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion, stacked
 from mathcore.convert.experts.moe import plain_layers
 from mathcore.convert.experts.moe_shared import with_shared
@@ -15,11 +16,12 @@ from mathcore.convert.latent.mla import (
     expanded_attention,
     latent_decoder,
     latent_of,
-    leading_dense,
     q_rank_of,
     refuse_bias,
 )
 from mathcore.convert.rope import add_long
+from mathcore.convert.routing import experts_used, leading_dense
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.mla import (
@@ -10,12 +11,11 @@ from mathcore.convert.latent.mla import (
     absorbed_keys,
     draft_keys,
     draft_tensors,
-    gating,
     latent_decoder,
     latent_of,
-    leading_dense,
     refuse_bias,
 )
+from mathcore.convert.routing import gating, leading_dense
 from mathcore.model.fields import Fields
 
 

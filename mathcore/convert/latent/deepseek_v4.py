@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion, matrix, vector
 from mathcore.convert.latent.deepseek_v32 import index_keys
-from mathcore.convert.latent.mla import gating
+from mathcore.convert.routing import experts_used, gating
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 from mathcore.model.spec import Tensor
 

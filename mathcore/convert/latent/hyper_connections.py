@@ -1,17 +1,11 @@
 """Hyper-connections: several residual streams, mixed before and after each half of a layer."""
 
 from mathcore.convert.build import Build
+from mathcore.convert.checks import need
 from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.deepseek_v32 import index_keys
-from mathcore.convert.latent.mla import (
-    GATING,
-    absorbed_keys,
-    latent_decoder,
-    latent_of,
-    leading_dense,
-    refuse_bias,
-)
-from mathcore.convert.recurrent.ssm import need
+from mathcore.convert.latent.mla import absorbed_keys, latent_decoder, latent_of, refuse_bias
+from mathcore.convert.routing import GATING, leading_dense
 from mathcore.model.fields import Fields
 
 

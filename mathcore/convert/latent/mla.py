@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.convert.build import Build, Sizes
+from mathcore.convert.build import Build
+from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 from mathcore.model.spec import Tensor
 
-# llama.cpp's numbers for how a router scores (llama-hparams.h).
-GATING: dict[str, int] = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 # Loaded with this many layers, a deepseek2 file has no rank for Q (llama.cpp's is_lite).
 _LITE_LAYERS: tuple[int, ...] = (26, 27)
 
@@ -117,30 +116,6 @@ def expanded_attention(b: Build, i: int, lat: Latent) -> None:
     queries(b, i, lat)
     b.matrix(i, "attn_kv_b", lat.kv_rank, b.s.heads * (lat.nope + lat.value))
     b.matrix(i, "attn_output", b.s.heads * lat.value, b.s.hidden)
-
-
-def leading_dense(f: Fields, layers: int) -> int:
-    """How many layers at the start have no experts; those of transformers 5 are listed."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
-        raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
-    if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
-        return f.whole("first_k_dense_replace", 0, layers)
-    names = f.texts("mlp_layer_types", layers)
-    dense = 0
-    while dense < layers and names[dense] == "dense":
-        dense += 1
-    for name in names[dense:]:
-        if name != "sparse":
-            raise f.fault("mlp_layer_types", f"'{name}' after the leading dense layers")
-    return dense
-
-
-def gating(b: Build, f: Fields, default: str = "") -> None:
-    """How the router scores; the default is the family's own library's."""
-    name = f.text("scoring_func") if f.has("scoring_func") or not default else default
-    if name not in GATING:
-        raise f.fault("scoring_func", f"'{name}' is not supported yet")
-    b.key("expert_gating_func", GATING[name])
 
 
 def draft_tensors(b: Build, i: int) -> None:

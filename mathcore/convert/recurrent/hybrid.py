@@ -2,18 +2,12 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, head_size, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import need, places, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.recurrent.ssm import (
-    Ssm,
-    grouped_ssm,
-    mamba1,
-    mamba2,
-    need,
-    places,
-    rank_of,
-    ssm_keys,
-)
+from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba1, mamba2, rank_of, ssm_keys
+from mathcore.convert.routing import experts_used
+from mathcore.convert.sizes import head_size, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 

@@ -5,21 +5,21 @@ K3 adds gates, residuals of earlier layers, and experts in a latent.
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import need, places, tied
 from mathcore.convert.conversion import Conversion, stacked, vector
 from mathcore.convert.latent.mla import (
-    GATING,
     Latent,
     absorbed_attention,
     absorbed_keys,
     latent_decoder,
     latent_of,
-    leading_dense,
     planes,
     q_rank_of,
     refuse_bias,
 )
-from mathcore.convert.recurrent.ssm import bare, need, places
+from mathcore.convert.recurrent.ssm import bare
+from mathcore.convert.routing import GATING, experts_used, leading_dense
 from mathcore.model.fields import Fields
 
 # The loader wants these; no size depends on them.

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes
+from mathcore.convert.build import Build
+from mathcore.convert.checks import places
 from mathcore.convert.conversion import Conversion, matrix, vector
-from mathcore.convert.latent.mla import GATING
 from mathcore.convert.recurrent.hybrid import kv_list
-from mathcore.convert.recurrent.ssm import places
+from mathcore.convert.routing import GATING, experts_used
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 MAX_FACTOR = 64  # far above any released feed-forward

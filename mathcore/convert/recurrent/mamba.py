@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.recurrent.ssm import (
     Ssm,
@@ -11,7 +12,6 @@ from mathcore.convert.recurrent.ssm import (
     headless,
     mamba1,
     mamba2,
-    need,
     rank_of,
     ssm_keys,
 )

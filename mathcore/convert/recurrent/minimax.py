@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import SIGMOID, find_experts, moe_keys
-from mathcore.convert.latent.mla import gating, leading_dense
+from mathcore.convert.routing import experts_used, gating, leading_dense
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 # The engine's loader takes every 8th layer for full attention; no key of its file says otherwise.

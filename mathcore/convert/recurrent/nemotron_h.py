@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, Sizes, experts_used, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion, stacked
 from mathcore.convert.latent.mla import draft_keys, draft_tensors
-from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba2, need, ssm_keys
+from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba2, ssm_keys
+from mathcore.convert.routing import experts_used
+from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 # What each layer is, by the letters of hybrid_override_pattern.

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from mathcore.convert.build import Build, experts_used, sizes, tied
+from mathcore.convert.build import Build
+from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.mla import draft_keys, draft_tensors
-from mathcore.convert.recurrent.ssm import Ssm, need, ssm_keys
+from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
 from mathcore.convert.rope import rotated, scaling
+from mathcore.convert.routing import experts_used
+from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 # What the library turns of each head when the config does not say.

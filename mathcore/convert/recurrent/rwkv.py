@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
+from mathcore.convert.checks import need
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.recurrent.ssm import drop_head_keys, headless, need
+from mathcore.convert.recurrent.ssm import drop_head_keys, headless
 from mathcore.model.fields import Fields
 from mathcore.model.spec import Tensor
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.convert.build import Build, Sizes
+from mathcore.convert.build import Build
+from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 from mathcore.model.spec import Tensor
 
@@ -75,13 +76,6 @@ def rank_of(f: Fields, field: str, hidden: int) -> int:
     return f.whole(field)
 
 
-def need(f: Fields, field: str, wanted: bool, default: bool) -> None:
-    """A flag only one value of which the engine can load."""
-    if f.flag_or(field, default) != wanted:
-        word = "false" if wanted else "true"
-        raise f.fault(field, f"{word} is not supported yet")
-
-
 def mamba1(b: Build, i: int, m: Ssm, norms: bool = False) -> None:
     """One Mamba mixer; `norms`: Jamba's norms of dt, B and C."""
     b.matrix(i, "ssm_in", b.s.hidden, 2 * m.inner)
@@ -122,11 +116,3 @@ def grouped_ssm(
     return Ssm(
         kernel=f.whole(kernel), inner=count * wide, size=f.whole(size), rank=count, groups=split
     )
-
-
-def places(f: Fields, field: str, least: int, most: int) -> list[int]:
-    """A list of layers, of any length but none."""
-    value = f.values.get(field)
-    if not isinstance(value, list) or not value:
-        raise f.fault(field, "is not a list of layers")
-    return f.wholes(field, len(value), least, most)
