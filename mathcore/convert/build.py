@@ -47,6 +47,25 @@ class Build:
         """blk.i.name, whose ending the caller gives."""
         self.tensors.append(vector(f"blk.{i}.{name}", size, i))
 
+    def planes(self, i: int, name: str, columns: int, rows: int, count: int) -> None:
+        """`count` matrices in one tensor that every token goes through."""
+        self.tensors.append(
+            Tensor(
+                name=f"blk.{i}.{name}.weight",
+                columns=columns,
+                rows=rows * count,
+                dims=3,
+                layer=i,
+                planes=count,
+            )
+        )
+
+    def unsuffixed(self, i: int, name: str, columns: int, rows: int) -> None:
+        """A matrix whose name has no ending."""
+        self.tensors.append(
+            Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i)
+        )
+
     def norm(self, i: int, name: str, bias: bool = False, size: int = 0) -> None:
         """A norm over the hidden size, or `size`."""
         wide = size if size else self.s.hidden
@@ -134,6 +153,19 @@ class Build:
         self.key("expert_count", count)
         self.key("expert_used_count", used)
         self.key("expert_feed_forward_length", width)
+
+    def draft_keys(self, draft: int) -> None:
+        """Draft layers are counted among the blocks."""
+        if draft > 0:
+            self.key("block_count", self.s.layers + draft)
+            self.key("nextn_predict_layers", draft)
+
+    def draft_tensors(self, i: int) -> None:
+        """What joins the trunk's last state and the token of a multi-token-prediction layer."""
+        hidden = self.s.hidden
+        self.matrix(i, "nextn.eh_proj", 2 * hidden, hidden)
+        for name in ("nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"):
+            self.norm(i, name)
 
     def top(self, name: str, size: int) -> None:
         """A vector of no layer under its whole name."""

@@ -13,7 +13,6 @@ from mathcore.convert.experts.moe import (
     moe_keys,
     plain_layers,
 )
-from mathcore.convert.latent.mla import draft_keys, draft_tensors
 from mathcore.convert.rope import rotated
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
@@ -50,11 +49,11 @@ def _glm4_family(f: Fields, draft: int) -> Conversion:
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     moe_keys(b, e)
     b.key("expert_shared_count", shared)
-    draft_keys(b, draft)
+    b.draft_keys(draft)
     for i in range(s.layers + draft):
         _glm4_layer(b, f, i, e)
         if i >= s.layers:
-            draft_tensors(b, i)
+            b.draft_tensors(i)
             # Its own copies of the embedding and the output layer.
             b.matrix(i, "nextn.embed_tokens", s.hidden, s.vocab)
             b.matrix(i, "nextn.shared_head_head", s.hidden, s.vocab)

@@ -11,8 +11,6 @@ from mathcore.convert.latent.mla import (
     Latent,
     absorbed_attention,
     absorbed_keys,
-    draft_keys,
-    draft_tensors,
     expanded_attention,
     latent_decoder,
     latent_of,
@@ -64,7 +62,7 @@ def _decoder(
     lat = latent_of(f, q_rank_of(f, f.whole("num_hidden_layers")))
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     absorbed_keys(b, lat)
-    draft_keys(b, draft)
+    b.draft_keys(draft)
     dense = b.s.layers if dense_only else leading_dense(f, b.s.layers)
     if not dense_only:
         mixture_keys(b, f, dense)
@@ -81,7 +79,7 @@ def _decoder(
         else:
             moe_layer(b, i, f, bias, fused)
         if i >= b.s.layers:
-            draft_tensors(b, i)
+            b.draft_tensors(i)
     return b.done(tied(f, False))
 
 

@@ -9,8 +9,6 @@ from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.mla import (
     absorbed_attention,
     absorbed_keys,
-    draft_keys,
-    draft_tensors,
     latent_decoder,
     latent_of,
     refuse_bias,
@@ -50,7 +48,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
     lat = latent_of(f, f.whole("q_lora_rank"))
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     absorbed_keys(b, lat)
-    draft_keys(b, draft)
+    b.draft_keys(draft)
     index_keys(b, f)
     gating(b, f, "sigmoid")
     if arch == "glm-dsa":
@@ -67,7 +65,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
         else:
             moe_layer(b, i, f, True)
         if i >= b.s.layers:
-            draft_tensors(b, i)
+            b.draft_tensors(i)
     return b.done(tied(f, False))
 
 

@@ -6,7 +6,6 @@ from typing import final
 from mathcore.convert.build import Build
 from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
-from mathcore.model.spec import Tensor
 
 # Loaded with this many layers, a deepseek2 file has no rank for Q (llama.cpp's is_lite).
 _LITE_LAYERS: tuple[int, ...] = (26, 27)
@@ -76,20 +75,6 @@ def absorbed_keys(b: Build, lat: Latent) -> None:
     b.key("rope.dimension_count", lat.rope)
 
 
-def planes(b: Build, i: int, name: str, columns: int, rows: int, count: int) -> None:
-    """`count` matrices in one tensor that every token goes through."""
-    b.tensors.append(
-        Tensor(
-            name=f"blk.{i}.{name}.weight",
-            columns=columns,
-            rows=rows * count,
-            dims=3,
-            layer=i,
-            planes=count,
-        )
-    )
-
-
 def queries(b: Build, i: int, lat: Latent) -> None:
     """Q, through its own latent where there is one."""
     hidden, width = b.s.hidden, b.s.heads * (lat.nope + lat.rope)
@@ -106,8 +91,8 @@ def queries(b: Build, i: int, lat: Latent) -> None:
 def absorbed_attention(b: Build, i: int, lat: Latent) -> None:
     """K and V decompressed per head by tensors of their own."""
     queries(b, i, lat)
-    planes(b, i, "attn_k_b", lat.nope, lat.kv_rank, b.s.heads)
-    planes(b, i, "attn_v_b", lat.kv_rank, lat.value, b.s.heads)
+    b.planes(i, "attn_k_b", lat.nope, lat.kv_rank, b.s.heads)
+    b.planes(i, "attn_v_b", lat.kv_rank, lat.value, b.s.heads)
     b.matrix(i, "attn_output", b.s.heads * lat.value, b.s.hidden)
 
 
@@ -116,18 +101,3 @@ def expanded_attention(b: Build, i: int, lat: Latent) -> None:
     queries(b, i, lat)
     b.matrix(i, "attn_kv_b", lat.kv_rank, b.s.heads * (lat.nope + lat.value))
     b.matrix(i, "attn_output", b.s.heads * lat.value, b.s.hidden)
-
-
-def draft_tensors(b: Build, i: int) -> None:
-    """What joins the trunk's last state and the token of a multi-token-prediction layer."""
-    hidden = b.s.hidden
-    b.matrix(i, "nextn.eh_proj", 2 * hidden, hidden)
-    for name in ("nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"):
-        b.norm(i, name)
-
-
-def draft_keys(b: Build, draft: int) -> None:
-    """Draft layers are counted among the blocks."""
-    if draft > 0:
-        b.key("block_count", b.s.layers + draft)
-        b.key("nextn_predict_layers", draft)

@@ -11,7 +11,7 @@ from mathcore.convert.latent.hyper_connections import (
     own_indexer,
     stream_tensors,
 )
-from mathcore.convert.latent.mla import absorbed_attention, latent_of, planes
+from mathcore.convert.latent.mla import absorbed_attention, latent_of
 from mathcore.convert.recurrent.kimi import delta_of
 from mathcore.model.fields import Fields
 
@@ -20,7 +20,7 @@ def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
     hidden, inner = b.s.hidden, b.s.heads * size
     for name in ("q", "k", "v"):
         b.matrix(i, f"attn_{name}", hidden, inner)
-        planes(b, i, f"ssm_conv1d_{name}", kernel, 1, inner)
+        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
     for name in ("f", "g"):
         b.matrix(i, f"ssm_{name}_a", hidden, size)
         b.matrix(i, f"ssm_{name}_b", size, inner)

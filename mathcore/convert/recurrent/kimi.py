@@ -14,11 +14,9 @@ from mathcore.convert.latent.mla import (
     absorbed_keys,
     latent_decoder,
     latent_of,
-    planes,
     q_rank_of,
     refuse_bias,
 )
-from mathcore.convert.recurrent.ssm import bare
 from mathcore.convert.routing import GATING, experts_used, leading_dense
 from mathcore.model.fields import Fields
 
@@ -69,7 +67,7 @@ def _k3_mixer(b: Build, i: int, size: int, kernel: int) -> None:
     hidden, inner = b.s.hidden, b.s.heads * size
     for name in ("q", "k", "v"):
         b.matrix(i, f"attn_{name}", hidden, inner)
-        planes(b, i, f"ssm_conv1d_{name}", kernel, 1, inner)
+        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
     b.matrix(i, "ssm_f_a", hidden, size)
     b.matrix(i, "ssm_f_b", size, inner)
     b.matrix(i, "ssm_beta", hidden, b.s.heads)
@@ -133,12 +131,12 @@ def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
     hidden, inner = b.s.hidden, b.s.heads * size
     for name in ("q", "k", "v"):
         b.matrix(i, f"attn_{name}", hidden, inner)
-        planes(b, i, f"ssm_conv1d_{name}", kernel, 1, inner)
+        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
     for name in ("f", "g"):
         b.matrix(i, f"ssm_{name}_a", hidden, size)
         b.matrix(i, f"ssm_{name}_b", size, inner)
     b.matrix(i, "ssm_beta", hidden, b.s.heads)
-    bare(b, i, "ssm_a", 1, b.s.heads)
+    b.unsuffixed(i, "ssm_a", 1, b.s.heads)
     b.vector(i, "ssm_dt.bias", inner)
     b.norm(i, "ssm_norm", size=size)
     b.matrix(i, "attn_output", inner, hidden)

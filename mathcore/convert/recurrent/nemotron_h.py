@@ -5,7 +5,6 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion, stacked
-from mathcore.convert.latent.mla import draft_keys, draft_tensors
 from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba2, ssm_keys
 from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import Sizes
@@ -104,7 +103,7 @@ def _layer(b: Build, i: int, kind: str, f: Fields, m: Ssm, conv_bias: bool) -> N
 
 def _draft(b: Build, i: int, f: Fields) -> None:
     """Attention and experts in one layer."""
-    draft_tensors(b, i)
+    b.draft_tensors(i)
     b.norm(i, "attn_norm")
     b.attention(i)
     b.norm(i, "post_attention_norm")
@@ -123,7 +122,7 @@ def _nemotron_h(f: Fields, draft: int) -> Conversion:
         f, "conv_kernel", "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", 0
     )
     ssm_keys(b, m, True)
-    draft_keys(b, draft)
+    b.draft_keys(draft)
     ends = [b.s.kv_heads] * draft
     attends = [b.s.kv_heads if kind == "attention" else 0 for kind in kinds]
     b.key("attention.head_count_kv", attends + ends)

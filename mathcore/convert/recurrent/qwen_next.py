@@ -5,7 +5,6 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.latent.mla import draft_keys, draft_tensors
 from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
 from mathcore.convert.rope import rotated, scaling
 from mathcore.convert.routing import experts_used
@@ -123,7 +122,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
     ssm_keys(b, m, True)
     recurrent = _recurrent(f, s.layers) + [False] * draft
     b.key("attention.recurrent_layers", recurrent)
-    draft_keys(b, draft)
+    b.draft_keys(draft)
     if arch != "qwen3next":
         _sections(b, f)
     if mixture:
@@ -140,7 +139,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
         else:
             b.gated(i)
         if i >= s.layers:
-            draft_tensors(b, i)
+            b.draft_tensors(i)
     return b.done(tied(f, False))
 
 

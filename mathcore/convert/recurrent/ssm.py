@@ -6,7 +6,6 @@ from typing import final
 from mathcore.convert.build import Build
 from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
-from mathcore.model.spec import Tensor
 
 # Keys of heads a model without attention has no use for.
 _HEAD_KEYS: tuple[str, ...] = (
@@ -55,11 +54,6 @@ def drop_head_keys(b: Build) -> None:
         b.metadata.pop(f"{b.arch}.{name}", None)
 
 
-def bare(b: Build, i: int, name: str, columns: int, rows: int) -> None:
-    """A matrix whose name has no ending."""
-    b.tensors.append(Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i))
-
-
 def ssm_keys(b: Build, m: Ssm, grouped: bool) -> None:
     b.key("ssm.conv_kernel", m.kernel)
     b.key("ssm.inner_size", m.inner)
@@ -86,7 +80,7 @@ def mamba1(b: Build, i: int, m: Ssm, norms: bool = False) -> None:
         b.norm(i, "ssm_b_norm", size=m.size)
         b.norm(i, "ssm_c_norm", size=m.size)
     b.line(i, "ssm_dt", m.rank, m.inner, True)
-    bare(b, i, "ssm_a", m.size, m.inner)
+    b.unsuffixed(i, "ssm_a", m.size, m.inner)
     b.vector(i, "ssm_d", m.inner)
     b.matrix(i, "ssm_out", m.inner, b.s.hidden)
 
@@ -96,8 +90,8 @@ def mamba2(b: Build, i: int, m: Ssm, conv_bias: bool = True, norm: bool = True) 
     b.matrix(i, "ssm_in", b.s.hidden, m.inner + m.mixed + m.rank)
     b.line(i, "ssm_conv1d", m.kernel, m.mixed, conv_bias)
     b.vector(i, "ssm_dt.bias", m.rank)
-    bare(b, i, "ssm_a", 1, m.rank)
-    bare(b, i, "ssm_d", 1, m.rank)
+    b.unsuffixed(i, "ssm_a", 1, m.rank)
+    b.unsuffixed(i, "ssm_d", 1, m.rank)
     if norm:
         b.matrix(i, "ssm_norm", m.inner // m.groups, m.groups)
     b.matrix(i, "ssm_out", m.inner, b.s.hidden)
