@@ -12,23 +12,8 @@ from mathcore.convert.latent.hyper_connections import (
     stream_tensors,
 )
 from mathcore.convert.latent.mla import absorbed_attention, latent_of
-from mathcore.convert.recurrent.kimi import delta_of
+from mathcore.convert.recurrent.kda import kda_mixer, kda_sizes
 from mathcore.model.fields import Fields
-
-
-def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
-    hidden, inner = b.s.hidden, b.s.heads * size
-    for name in ("q", "k", "v"):
-        b.matrix(i, f"attn_{name}", hidden, inner)
-        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
-    for name in ("f", "g"):
-        b.matrix(i, f"ssm_{name}_a", hidden, size)
-        b.matrix(i, f"ssm_{name}_b", size, inner)
-    b.matrix(i, "ssm_beta", hidden, b.s.heads)
-    b.vector(i, "ssm_a", b.s.heads)
-    b.vector(i, "ssm_dt.bias", inner)
-    b.norm(i, "ssm_norm", size=size)
-    b.matrix(i, "attn_output", inner, hidden)
 
 
 def _linear(f: Fields, layers: int) -> list[bool]:
@@ -52,7 +37,7 @@ def _glm5_next(f: Fields) -> Conversion:
     if streams != 4:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
-    size, kernel = delta_of(f)
+    size, kernel = kda_sizes(f)
     linear, own = _linear(f, b.s.layers), own_indexer(f, b.s.layers, True)
     b.key("attention.head_count_kv", [0 if here else 1 for here in linear])
     b.key("ssm.conv_kernel", kernel)
@@ -63,7 +48,7 @@ def _glm5_next(f: Fields) -> Conversion:
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         if linear[i]:
-            _mixer(b, i, size, kernel)
+            kda_mixer(b, i, size, kernel)
         else:
             absorbed_attention(b, i, lat)
             if own[i]:

@@ -17,6 +17,7 @@ from mathcore.convert.latent.mla import (
     q_rank_of,
     refuse_bias,
 )
+from mathcore.convert.recurrent.kda import kda_mixer, kda_sizes
 from mathcore.convert.routing import GATING, experts_used, leading_dense
 from mathcore.model.fields import Fields
 
@@ -37,21 +38,9 @@ def attends_of(f: Fields, layers: int) -> list[bool]:
     return [i + 1 in listed for i in range(layers)]
 
 
-def delta_of(f: Fields) -> tuple[int, int]:
-    """Head size and kernel; llama.cpp takes as many heads as the attention has."""
-    if f.has("linear_attn_config"):
-        inside = f.nested("linear_attn_config")
-        names = ("num_heads", "head_dim", "short_conv_kernel_size")
-    else:
-        inside, names = f, ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
-    if inside.whole(names[0]) != f.whole("num_attention_heads"):
-        raise inside.fault(names[0], "other than num_attention_heads is not supported yet")
-    return inside.whole(names[1]), inside.whole(names[2])
-
-
 def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int) -> None:
     count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
-    size, kernel = delta_of(f)
+    size, kernel = kda_sizes(f)
     absorbed_keys(b, lat)
     b.key("attention.head_count_kv", [1 if here else 0 for here in attends])
     b.key("ssm.conv_kernel", kernel)
@@ -60,22 +49,6 @@ def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int)
     b.key("expert_shared_count", f.whole("num_shared_experts"))
     b.key("leading_dense_block_count", dense)
     b.key("expert_gating_func", GATING["sigmoid"])
-
-
-def _k3_mixer(b: Build, i: int, size: int, kernel: int) -> None:
-    """Delta attention whose gate has full rank."""
-    hidden, inner = b.s.hidden, b.s.heads * size
-    for name in ("q", "k", "v"):
-        b.matrix(i, f"attn_{name}", hidden, inner)
-        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
-    b.matrix(i, "ssm_f_a", hidden, size)
-    b.matrix(i, "ssm_f_b", size, inner)
-    b.matrix(i, "ssm_beta", hidden, b.s.heads)
-    b.vector(i, "ssm_a", b.s.heads)
-    b.vector(i, "ssm_dt.bias", inner)
-    b.matrix(i, "ssm_g", hidden, inner)
-    b.norm(i, "ssm_norm", size=size)
-    b.matrix(i, "attn_output", inner, hidden)
 
 
 def _k3_mixture(b: Build, i: int, f: Fields) -> None:
@@ -108,7 +81,7 @@ def kimi_k3(f: Fields) -> Conversion:
     for name in ("situ_beta", "situ_linear_beta"):
         given = f.has("activation_" + name)
         b.key("activation." + name, f.number("activation_" + name) if given else _BETA)
-    size, kernel = delta_of(f)
+    size, kernel = kda_sizes(f)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.norm(i, "attn_res_score")
@@ -117,7 +90,7 @@ def kimi_k3(f: Fields) -> Conversion:
             absorbed_attention(b, i, lat)
             b.matrix(i, "attn_gate", s.hidden, s.heads * lat.value)
         else:
-            _k3_mixer(b, i, size, kernel)
+            kda_mixer(b, i, size, kernel, full_gate=True)
         b.norm(i, "ffn_norm")
         if i < dense:
             b.gated(i)
@@ -125,21 +98,6 @@ def kimi_k3(f: Fields) -> Conversion:
             _k3_mixture(b, i, f)
     b.tensors.append(vector("output_res_score.weight", s.hidden))
     return b.done(False)
-
-
-def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
-    hidden, inner = b.s.hidden, b.s.heads * size
-    for name in ("q", "k", "v"):
-        b.matrix(i, f"attn_{name}", hidden, inner)
-        b.planes(i, f"ssm_conv1d_{name}", kernel, 1, inner)
-    for name in ("f", "g"):
-        b.matrix(i, f"ssm_{name}_a", hidden, size)
-        b.matrix(i, f"ssm_{name}_b", size, inner)
-    b.matrix(i, "ssm_beta", hidden, b.s.heads)
-    b.unsuffixed(i, "ssm_a", 1, b.s.heads)
-    b.vector(i, "ssm_dt.bias", inner)
-    b.norm(i, "ssm_norm", size=size)
-    b.matrix(i, "attn_output", inner, hidden)
 
 
 def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
@@ -167,13 +125,13 @@ def _kimi_linear(f: Fields) -> Conversion:
     attends = attends_of(f, s.layers)
     dense = leading_dense(f, s.layers)
     kimi_keys(b, f, lat, attends, dense)
-    size, kernel = delta_of(f)
+    size, kernel = kda_sizes(f)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         if attends[i]:
             absorbed_attention(b, i, lat)
         else:
-            _mixer(b, i, size, kernel)
+            kda_mixer(b, i, size, kernel, decay_rows=True)
         _feed(b, i, f, dense)
     return b.done(tied(f, False))
 
