@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
-from mathcore.convert.conversion import Conversion, matrix, vector
+from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.deepseek_v32 import index_keys
+from mathcore.convert.latent.hyper_connections import join_streams, stream_tensors
 from mathcore.convert.routing import experts_used, gating
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
@@ -69,15 +70,6 @@ def _attention(b: Build, i: int, f: Fields, ratio: int) -> None:
         b.matrix(i, "indexer.proj", s.hidden, heads)
         b.matrix(i, "indexer.attn_q_b", rank, heads * size)
         _compressor(b, i, "indexer_compressor_", size, ratio)
-
-
-def _streams(b: Build, i: int, count: int) -> None:
-    """Hyper-connections: `count` residual streams mixed before and after each half."""
-    wide, mixed = count * b.s.hidden, (2 + count) * count
-    for half in ("hc_attn", "hc_ffn"):
-        b.matrix(i, half + "_fn", wide, mixed)
-        b.vector(i, half + "_base.weight", mixed)
-        b.vector(i, half + "_scale.weight", 3)
 
 
 def _hash_layers(f: Fields, layers: int) -> int:
@@ -151,11 +143,9 @@ def _deepseek_v4(f: Fields) -> Conversion:
     streams = f.whole("hc_mult", 1, 64)
     for i in range(s.layers):
         _attention(b, i, f, ratios[i])
-        _streams(b, i, streams)
+        stream_tensors(b, i, streams, (2 + streams) * streams, 3)
         _mixture(b, i, f, hashed)
-    b.tensors.append(matrix("output_hc_fn.weight", streams * s.hidden, streams))
-    b.tensors.append(vector("output_hc_base.weight", streams))
-    b.tensors.append(vector("output_hc_scale.weight", 1))
+    join_streams(b, streams)
     if tied(f, False):
         raise f.fault("tie_word_embeddings", "true is not supported yet for deepseek_v4")
     return b.done(False)

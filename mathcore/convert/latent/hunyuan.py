@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
-from mathcore.convert.conversion import Conversion, matrix, vector
+from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.latent.deepseek_v32 import indexer
 from mathcore.convert.latent.hyper_connections import (
     hyper_decoder,
     hyper_feed_forward,
+    join_streams,
     own_indexer,
     stream_tensors,
 )
@@ -35,9 +36,7 @@ def _hy_v4(f: Fields) -> Conversion:
             indexer(b, i, f, lat.q_rank)
         stream_tensors(b, i, streams, 2 * streams, 2)
         hyper_feed_forward(b, i, f, dense)
-    b.tensors.append(matrix("output_hc_fn.weight", streams * b.s.hidden, streams))
-    b.tensors.append(vector("output_hc_base.weight", streams))
-    b.tensors.append(vector("output_hc_scale.weight", 1))
+    join_streams(b, streams)
     return b.done(False)
 
 

@@ -2,6 +2,7 @@
 
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need
+from mathcore.convert.conversion import matrix
 from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.deepseek_v32 import index_keys
 from mathcore.convert.latent.mla import absorbed_keys, latent_decoder, latent_of, refuse_bias
@@ -15,6 +16,13 @@ def stream_tensors(b: Build, i: int, count: int, mixed: int, scales: int) -> Non
         b.matrix(i, half + "_fn", count * b.s.hidden, mixed)
         b.vector(i, half + "_base.weight", mixed)
         b.vector(i, half + "_scale.weight", scales)
+
+
+def join_streams(b: Build, count: int) -> None:
+    """What joins the residual streams behind the last layer."""
+    b.tensors.append(matrix("output_hc_fn.weight", count * b.s.hidden, count))
+    b.top("output_hc_base.weight", count)
+    b.top("output_hc_scale.weight", 1)
 
 
 def own_indexer(f: Fields, layers: int, default: bool) -> list[bool]:
