@@ -40,32 +40,34 @@ def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
     return s, rotated(f, s.head_dim, 0.5)
 
 
-def _glm(f: Fields) -> Conversion:
-    dense_only(f)
-    s, turned = _glm_sizes(f)
-    b = Build("chatglm", s, turned)
+def _layers(b: Build, f: Fields, *, post_norms: bool) -> None:
     bias = f.flag_or("attention_bias", True)
-    for i in range(s.layers):
+    for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias)
+        if post_norms:
+            b.norm(i, "post_attention_norm")
         b.norm(i, "ffn_norm")
         b.fused_gated(i)
+        if post_norms:
+            b.norm(i, "post_ffw_norm")
+
+
+def _decoder(f: Fields, arch: str, *, post_norms: bool) -> Conversion:
+    """GLM 4 and its vision models' text; GLM 4-0414 adds a norm after each half of a layer."""
+    dense_only(f)
+    s, rotary_dim = _glm_sizes(f)
+    b = Build(arch, s, rotary_dim)
+    _layers(b, f, post_norms=post_norms)
     return b.done(tied(f, False))
+
+
+def _glm(f: Fields) -> Conversion:
+    return _decoder(f, "chatglm", post_norms=False)
 
 
 def _glm4(f: Fields) -> Conversion:
-    dense_only(f)
-    s, turned = _glm_sizes(f)
-    b = Build("glm4", s, turned)
-    bias = f.flag_or("attention_bias", True)
-    for i in range(s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias)
-        b.norm(i, "post_attention_norm")
-        b.norm(i, "ffn_norm")
-        b.fused_gated(i)
-        b.norm(i, "post_ffw_norm")
-    return b.done(tied(f, False))
+    return _decoder(f, "glm4", post_norms=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {
