@@ -5,15 +5,18 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, places, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba1, mamba2, rank_of, ssm_keys
+from mathcore.convert.recurrent.ssm import (
+    Ssm,
+    grouped_ssm,
+    kv_list,
+    mamba1,
+    mamba2,
+    rank_of,
+    ssm_keys,
+)
 from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import head_size, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
-
-
-def kv_list(b: Build, attends: list[bool]) -> None:
-    """KV heads per layer; 0 makes a layer recurrent."""
-    b.key("attention.head_count_kv", [b.s.kv_heads if here else 0 for here in attends])
 
 
 def _periodic(f: Fields, layers: int, kind: str) -> list[bool]:

@@ -110,3 +110,8 @@ def grouped_ssm(
     return Ssm(
         kernel=f.whole(kernel), inner=count * wide, size=f.whole(size), rank=count, groups=split
     )
+
+
+def kv_list(b: Build, attends: list[bool]) -> None:
+    """KV heads per layer; 0 makes a layer recurrent."""
+    b.key("attention.head_count_kv", [b.s.kv_heads if here else 0 for here in attends])
