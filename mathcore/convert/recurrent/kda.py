@@ -1,4 +1,4 @@
-"""Kimi delta attention (KDA): a matrix per head instead of a row per token. Kimi and GLM-5.3 use it."""
+"""Kimi delta attention (KDA): a matrix per head instead of a row per token."""
 
 from mathcore.convert.build import Build
 from mathcore.model.fields import Fields
