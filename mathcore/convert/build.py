@@ -73,7 +73,7 @@ class Build:
         if bias:
             self.vector(i, name + ".bias", wide)
 
-    def line(self, i: int, name: str, columns: int, rows: int, bias: bool) -> None:
+    def linear(self, i: int, name: str, columns: int, rows: int, bias: bool) -> None:
         """A projection, with or without bias."""
         self.matrix(i, name, columns, rows)
         if bias:
@@ -85,35 +85,37 @@ class Build:
         """Q, K, V and output projections; widths other than the model's when given."""
         s = self.s
         wide = q if q else s.q
-        self.line(i, "attn_q", s.hidden, wide, bias)
-        self.line(i, "attn_k", s.hidden, k if k else s.kv, bias)
-        self.line(i, "attn_v", s.hidden, v if v else s.kv, bias)
-        self.line(i, "attn_output", s.heads * (v // s.kv_heads) if v else wide, s.hidden, out_bias)
+        self.linear(i, "attn_q", s.hidden, wide, bias)
+        self.linear(i, "attn_k", s.hidden, k if k else s.kv, bias)
+        self.linear(i, "attn_v", s.hidden, v if v else s.kv, bias)
+        self.linear(
+            i, "attn_output", s.heads * (v // s.kv_heads) if v else wide, s.hidden, out_bias
+        )
 
     def fused_attention(self, i: int, bias: bool = False, out_bias: bool = False) -> None:
         """One tensor for Q, K and V."""
         s = self.s
-        self.line(i, "attn_qkv", s.hidden, s.q + 2 * s.kv, bias)
-        self.line(i, "attn_output", s.q, s.hidden, out_bias)
+        self.linear(i, "attn_qkv", s.hidden, s.q + 2 * s.kv, bias)
+        self.linear(i, "attn_output", s.q, s.hidden, out_bias)
 
     def head_norms(self, i: int, q: int = 0, k: int = 0) -> None:
         """Norms of Q and K: per head unless widths are given."""
         self.norm(i, "attn_q_norm", size=q if q else self.s.head_dim)
         self.norm(i, "attn_k_norm", size=k if k else self.s.head_dim)
 
-    def gated(self, i: int, width: int = 0, bias: bool = False) -> None:
+    def gated_mlp(self, i: int, width: int = 0, bias: bool = False) -> None:
         """Gate, up and down."""
         wide = width if width else self.s.feed_forward
-        self.line(i, "ffn_gate", self.s.hidden, wide, bias)
-        self.plain(i, wide, bias)
+        self.linear(i, "ffn_gate", self.s.hidden, wide, bias)
+        self.mlp(i, wide, bias)
 
-    def plain(self, i: int, width: int = 0, bias: bool = False) -> None:
+    def mlp(self, i: int, width: int = 0, bias: bool = False) -> None:
         """Up and down."""
         wide = width if width else self.s.feed_forward
-        self.line(i, "ffn_up", self.s.hidden, wide, bias)
-        self.line(i, "ffn_down", wide, self.s.hidden, bias)
+        self.linear(i, "ffn_up", self.s.hidden, wide, bias)
+        self.linear(i, "ffn_down", wide, self.s.hidden, bias)
 
-    def fused_gated(self, i: int, width: int = 0) -> None:
+    def fused_gated_mlp(self, i: int, width: int = 0) -> None:
         """Gate and up in one tensor, and down."""
         wide = width if width else self.s.feed_forward
         self.matrix(i, "ffn_up", self.s.hidden, 2 * wide)

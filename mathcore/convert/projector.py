@@ -44,7 +44,7 @@ class _Tower:
             raise v.fault(heads, f"{count} does not divide {self.hidden}")
         self.tensors: list[Tensor] = []
 
-    def line(self, name: str, columns: int, rows: int, bias: bool) -> None:
+    def linear(self, name: str, columns: int, rows: int, bias: bool) -> None:
         self.tensors.append(matrix(name + ".weight", columns, rows))
         if bias:
             self.tensors.append(vector(name + ".bias", rows))
@@ -66,16 +66,16 @@ class _Tower:
     def block(self, i: int, width: int, gated: bool, biases: bool, norm_bias: bool) -> None:
         at = f"v.blk.{i}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            self.line(at + name, self.hidden, self.hidden, biases)
+            self.linear(at + name, self.hidden, self.hidden, biases)
         for name in ("ln1", "ln2"):
             self.norm(at + name, self.hidden, norm_bias)
         for name in ("ffn_gate", "ffn_up") if gated else ("ffn_up",):
-            self.line(at + name, self.hidden, width, biases)
-        self.line(at + "ffn_down", width, self.hidden, biases)
+            self.linear(at + name, self.hidden, width, biases)
+        self.linear(at + "ffn_down", width, self.hidden, biases)
 
     def merger(self, joined: int, out: int) -> None:
-        self.line("mm.0", joined, joined, True)
-        self.line("mm.2", joined, out, True)
+        self.linear("mm.0", joined, joined, True)
+        self.linear("mm.2", joined, out, True)
 
     def done(self, kind: str, merge: int) -> Projector:
         tensors = tuple(self.tensors)
@@ -147,8 +147,8 @@ def _qwen3_vl(v: Fields, text: Fields) -> Projector:
         t.block(i, v.whole("intermediate_size"), False, True, True)
     for i in _deep_places(v, t.layers):
         t.norm(f"v.deepstack.{i}.norm", joined, True)
-        t.line(f"v.deepstack.{i}.fc1", joined, joined, True)
-        t.line(f"v.deepstack.{i}.fc2", joined, out, True)
+        t.linear(f"v.deepstack.{i}.fc1", joined, joined, True)
+        t.linear(f"v.deepstack.{i}.fc2", joined, out, True)
     t.norm("v.post_ln", t.hidden, True)
     t.merger(joined, out)
     return t.done("qwen3vl_merger", merge)
@@ -180,9 +180,9 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
     for i in range(t.layers):
         t.block(i, v.whole("intermediate_size"), True, False, False)
     t.norm("mm.input_norm", t.hidden, False)
-    t.line("mm.patch_merger", t.hidden * merge * merge, t.hidden, False)
-    t.line("mm.1", t.hidden, out, bias)
-    t.line("mm.2", out, out, bias)
+    t.linear("mm.patch_merger", t.hidden * merge * merge, t.hidden, False)
+    t.linear("mm.1", t.hidden, out, bias)
+    t.linear("mm.2", out, out, bias)
     return t.done("pixtral", merge)
 
 

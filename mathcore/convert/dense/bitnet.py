@@ -16,7 +16,7 @@ def _bitnet(f: Fields) -> Conversion:
         b.attention(i)
         b.norm(i, "ffn_norm")
         b.norm(i, "ffn_sub_norm", size=b.s.feed_forward)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(True)
 
 

@@ -64,7 +64,7 @@ def _layer(b: Build, i: int, heads: int, kv: int, wide: int) -> None:
         b.matrix(i, "attn_output", s.hidden, s.hidden)
     if wide > 0:
         b.norm(i, "ffn_norm")
-        b.gated(i, wide)
+        b.gated_mlp(i, wide)
 
 
 def _decilm(f: Fields) -> Conversion:

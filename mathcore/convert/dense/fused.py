@@ -19,7 +19,7 @@ def _phi3(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.fused_attention(i)
         b.norm(i, "ffn_norm")
-        b.fused_gated(i)
+        b.fused_gated_mlp(i)
     add_long(b, f, turned)
     return b.done(tied(f, False))
 
@@ -28,7 +28,7 @@ def _phi_layers(b: Build) -> Conversion:
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, True, True)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
     return b.done(False, norm_bias=True, bias=True)
 
 
@@ -55,7 +55,7 @@ def _starcoder2(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, True, True)
         b.norm(i, "ffn_norm", bias=True)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
     return b.done(tied(f, True), norm_bias=True)
 
 
@@ -73,7 +73,7 @@ def _stablelm(f: Fields) -> Conversion:
             b.matrix(i, "attn_k_norm", s.head_dim, s.kv_heads)
         if not parallel:
             b.norm(i, "ffn_norm", bias=True)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False), norm_bias=True)
 
 
@@ -84,7 +84,7 @@ def _orion(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i)
         b.norm(i, "ffn_norm", bias=True)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False), norm_bias=True)
 
 
@@ -97,7 +97,7 @@ def _nemotron(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, bias, bias)
         b.norm(i, "ffn_norm", bias=True)
-        b.plain(i, bias=wide)
+        b.mlp(i, bias=wide)
     return b.done(tied(f, False), norm_bias=True)
 
 
@@ -130,7 +130,7 @@ def _falcon(f: Fields) -> Conversion:
         if two:
             b.norm(i, "attn_norm_2", bias=True)
         b.fused_attention(i)
-        b.plain(i)
+        b.mlp(i)
     # Published files carry both tables even where the library ties them.
     return b.done(tied(f, False), norm_bias=True)
 

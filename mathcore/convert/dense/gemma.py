@@ -17,7 +17,7 @@ def _gemma(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(True)
 
 
@@ -29,7 +29,7 @@ def _sandwich(b: Build, i: int, head_norms: bool) -> None:
         b.head_norms(i)
     b.norm(i, "post_attention_norm")
     b.norm(i, "ffn_norm")
-    b.gated(i)
+    b.gated_mlp(i)
     b.norm(i, "post_ffw_norm")
 
 
@@ -204,7 +204,7 @@ def _gemma4_layer(b: Build, f: Fields, i: int, near: bool, own: bool, wide: int)
     _gemma4_attention(b, f, i, near, own)
     b.norm(i, "post_attention_norm")
     b.norm(i, "ffn_norm")
-    b.gated(i, wide)
+    b.gated_mlp(i, wide)
     b.norm(i, "post_ffw_norm")
     b.vector(i, "layer_output_scale.weight", 1)
 

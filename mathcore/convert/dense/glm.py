@@ -30,7 +30,7 @@ def _chatglm(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.fused_attention(i, bias)
         b.norm(i, "ffn_norm")
-        b.fused_gated(i)
+        b.fused_gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -48,7 +48,7 @@ def _layers(b: Build, f: Fields, *, post_norms: bool) -> None:
         if post_norms:
             b.norm(i, "post_attention_norm")
         b.norm(i, "ffn_norm")
-        b.fused_gated(i)
+        b.fused_gated_mlp(i)
         if post_norms:
             b.norm(i, "post_ffw_norm")
 

@@ -21,7 +21,7 @@ def _gpt2_layers(b: Build, norm_bias: bool = True, bias: bool = True) -> None:
         b.norm(i, "attn_norm", norm_bias)
         b.fused_attention(i, bias, bias)
         b.norm(i, "ffn_norm", norm_bias)
-        b.plain(i, bias=bias)
+        b.mlp(i, bias=bias)
 
 
 def _gpt2(f: Fields) -> Conversion:
@@ -53,7 +53,7 @@ def _gptj(f: Fields) -> Conversion:
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
     return b.done(tied(f, False), norm_bias=True, bias=True)
 
 
@@ -134,7 +134,7 @@ def _qwen(f: Fields) -> Conversion:
         b.fused_attention(i)
         b.vector(i, "attn_qkv.bias", 3 * hidden)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -146,7 +146,7 @@ def _jais(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.fused_attention(i, True, True)
         b.norm(i, "ffn_norm", bias=True)
-        b.gated(i, bias=True)
+        b.gated_mlp(i, bias=True)
     return b.done(False, norm_bias=True)
 
 
@@ -159,7 +159,7 @@ def _refact(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -171,7 +171,7 @@ def _codeshell(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, True, True)
         b.norm(i, "ffn_norm", bias=True)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
     return b.done(False, norm_bias=True)
 
 
@@ -181,7 +181,7 @@ def _jais2(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, f.flag_or("attention_bias", True), True)
         b.norm(i, "ffn_norm", bias=True)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
     return b.done(tied(f, False), norm_bias=True)
 
 

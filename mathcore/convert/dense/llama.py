@@ -152,9 +152,9 @@ def _layers(b: Build, f: Fields, shape: Shape, model_type: str) -> None:
         if shape.head_norms:
             b.head_norms(i)
         if shape.gate:
-            b.gated(i, bias=wide_bias)
+            b.gated_mlp(i, bias=wide_bias)
         else:
-            b.plain(i, bias=wide_bias)
+            b.mlp(i, bias=wide_bias)
         _norms(b, i, model_type, False)
 
 
@@ -203,7 +203,7 @@ def _qwen2_vl(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i, bias=True)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     add_sections(b, f)
     return b.done(tied(f, False))
 
@@ -217,7 +217,7 @@ def _qwen3_vl(f: Fields) -> Conversion:
         b.attention(i, bias, bias)
         b.head_norms(i)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     add_sections(b, f)
     return b.done(tied(f, False))
 
@@ -230,7 +230,7 @@ def _olmo2(f: Fields) -> Conversion:
         b.attention(i, bias, bias)
         b.norm(i, "post_attention_norm")
         b.head_norms(i, b.s.q, b.s.kv)
-        b.gated(i)
+        b.gated_mlp(i)
         b.norm(i, "post_ffw_norm")
     if f.text("model_type") == "olmo3":
         b.key("attention.sliding_window", f.whole("sliding_window"))
@@ -247,7 +247,7 @@ def _seed_oss(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i, bias, out)
         b.norm(i, "post_attention_norm")
-        b.gated(i, bias=f.flag_or("mlp_bias", False))
+        b.gated_mlp(i, bias=f.flag_or("mlp_bias", False))
     return b.done(tied(f, False))
 
 
@@ -264,7 +264,7 @@ def _plamo(f: Fields) -> Conversion:
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -281,7 +281,7 @@ def _minicpm(f: Fields) -> Conversion:
         if count > 0:
             b.experts(i, count, b.s.feed_forward)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
     add_long(b, f, b.s.head_dim)
     return b.done(tied(f, True))
 

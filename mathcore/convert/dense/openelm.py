@@ -55,7 +55,7 @@ def _openelm(f: Fields) -> Conversion:
         b.head_norms(i)
         b.matrix(i, "attn_output", heads[i] * s.head_dim, s.hidden)
         b.norm(i, "ffn_norm")
-        b.gated(i, widths[i])
+        b.gated_mlp(i, widths[i])
     return b.done(True)
 
 

@@ -40,7 +40,7 @@ def _positions(f: Fields) -> int:
 def _bert_layer(b: Build, i: int) -> None:
     b.attention(i, True, True)
     b.norm(i, "attn_output_norm", bias=True)
-    b.plain(i, bias=True)
+    b.mlp(i, bias=True)
     b.norm(i, "layer_output_norm", bias=True)
 
 
@@ -57,7 +57,7 @@ def _jina_v2(f: Fields) -> Conversion:
         b.attention(i, True, True)
         b.norm(i, "attn_output_norm", bias=True)
         b.matrix(i, "ffn_up", s.hidden, 2 * s.feed_forward)
-        b.line(i, "ffn_down", s.feed_forward, s.hidden, True)
+        b.linear(i, "ffn_down", s.feed_forward, s.hidden, True)
         b.norm(i, "layer_output_norm", bias=True)
     return _done(b)
 
@@ -70,7 +70,7 @@ def _jina_v3(f: Fields) -> Conversion:
     for i in range(s.layers):
         b.fused_attention(i, True, True)
         b.norm(i, "attn_output_norm", bias=True)
-        b.plain(i, bias=True)
+        b.mlp(i, bias=True)
         b.norm(i, "layer_output_norm", bias=True)
     return _done(b)
 
@@ -137,9 +137,9 @@ def _nomic(f: Fields) -> Conversion:
         if mixed and i % every == 1:
             b.experts(i, count, width, gate=False)
         elif mixed:
-            b.plain(i, bias=True)
+            b.mlp(i, bias=True)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
         b.norm(i, "layer_output_norm", bias=True)
     return _done(b)
 
@@ -170,7 +170,7 @@ def _modern_bert(f: Fields) -> Conversion:
             b.norm(i, "attn_norm")
         b.fused_attention(i)
         b.norm(i, "ffn_norm")
-        b.fused_gated(i)
+        b.fused_gated_mlp(i)
     b.top("output_norm.weight", s.hidden)
     return _done(b)
 
@@ -185,7 +185,7 @@ def _eurobert(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     b.top("output_norm.weight", s.hidden)
     return _done(b)
 

@@ -21,7 +21,7 @@ def _arctic(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.norm(i, "ffn_norm")
-        b.gated(i, b.s.hidden)
+        b.gated_mlp(i, b.s.hidden)
         b.norm(i, "ffn_norm_exps")
         feed_forward(b, i, e)
     return b.done(tied(f, False))

@@ -25,7 +25,7 @@ def _cohere(f: Fields) -> Conversion:
         if normed:
             b.matrix(i, "attn_q_norm", b.s.head_dim, b.s.heads)
             b.matrix(i, "attn_k_norm", b.s.head_dim, b.s.kv_heads)
-        b.gated(i)
+        b.gated_mlp(i)
     b.key("logit_scale", 1.0)
     return b.done(True)
 
@@ -41,7 +41,7 @@ def _cohere2(f: Fields) -> Conversion:
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(True)
 
 

@@ -20,7 +20,7 @@ def _exaone(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     add_llama3(b, f)
     return b.done(tied(f, True))
 

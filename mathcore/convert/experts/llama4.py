@@ -51,7 +51,7 @@ def _llama4(f: Fields) -> Conversion:
             b.experts(i, e.count, e.width)
             b.shared(i, e.width)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
     add_llama3(b, f)
     return b.done(tied(f, False))
 

@@ -58,7 +58,7 @@ def _mimo_v2(f: Fields) -> Conversion:
             b.experts(i, e.count, e.width)
             b.vector(i, "exp_probs_b.bias", e.count)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
     return b.done(tied(f, False))
 
 

@@ -49,7 +49,7 @@ def moe_keys(b: Build, e: Experts) -> None:
 def feed_forward(b: Build, i: int, e: Experts) -> None:
     """Experts, or a dense layer among the leading ones."""
     if i < e.dense:
-        b.gated(i)
+        b.gated_mlp(i)
         return
     b.experts(i, e.count, e.width)
     if e.bias:
@@ -58,7 +58,7 @@ def feed_forward(b: Build, i: int, e: Experts) -> None:
         b.shared(i, e.shared)
 
 
-def plain_layers(
+def pre_norm_layers(
     b: Build, e: Experts, bias: bool = False, out: bool = False, heads: bool = False
 ) -> None:
     """Layers with a norm before each half."""
@@ -74,7 +74,7 @@ def plain_layers(
 
 def _mixtral(f: Fields) -> Conversion:
     b = Build("llama", sizes(f, need_kv=True))
-    plain_layers(b, find_experts(f, "num_local_experts", "intermediate_size"))
+    pre_norm_layers(b, find_experts(f, "num_local_experts", "intermediate_size"))
     return b.done(tied(f, False))
 
 
@@ -109,7 +109,7 @@ def _qwen3_like(f: Fields, arch: str) -> Build:
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
     bias = f.flag_or("attention_bias", False)
-    plain_layers(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
+    pre_norm_layers(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
     return b
 
 
@@ -160,7 +160,7 @@ def _granite_moe(f: Fields) -> Conversion:
             count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
         )
     bias = f.flag_or("attention_bias", False)
-    plain_layers(b, e, bias, bias)
+    pre_norm_layers(b, e, bias, bias)
     b.key("logit_scale", 1.0)
     return b.done(tied(f, False))
 

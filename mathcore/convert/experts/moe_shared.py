@@ -11,7 +11,7 @@ from mathcore.convert.experts.moe import (
     feed_forward,
     find_experts,
     moe_keys,
-    plain_layers,
+    pre_norm_layers,
 )
 from mathcore.convert.rope import rotated
 from mathcore.convert.sizes import sizes
@@ -77,7 +77,7 @@ def _dots1(f: Fields) -> Conversion:
     f.whole("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     bias = f.flag_or("attention_bias", False)
-    plain_layers(b, e, bias, False, True)
+    pre_norm_layers(b, e, bias, False, True)
     return b.done(tied(f, False))
 
 
@@ -93,7 +93,7 @@ def _bailing_moe(f: Fields) -> Conversion:
     b = Build("bailingmoe", sizes(f))
     f.whole("num_shared_experts", 0)
     e = with_shared(f, "num_experts", "num_shared_experts", "", False)
-    plain_layers(b, e, f.flag_or("use_qkv_bias", False))
+    pre_norm_layers(b, e, f.flag_or("use_qkv_bias", False))
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     return b.done(tied(f, False))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion, stacked
-from mathcore.convert.experts.moe import plain_layers
+from mathcore.convert.experts.moe import pre_norm_layers
 from mathcore.convert.experts.moe_shared import with_shared
 from mathcore.convert.latent.mla import (
     Latent,
@@ -75,7 +75,7 @@ def _decoder(
         absorbed_attention(b, i, lat)
         b.norm(i, "ffn_norm")
         if i < dense:
-            b.gated(i)
+            b.gated_mlp(i)
         else:
             moe_layer(b, i, f, bias, fused)
         if i >= b.s.layers:
@@ -119,9 +119,9 @@ def _expanded(f: Fields, arch: str, lat: Latent, gate: bool, output: bool) -> Co
         expanded_attention(b, i, lat)
         b.norm(i, "ffn_norm")
         if gate:
-            b.gated(i)
+            b.gated_mlp(i)
         else:
-            b.plain(i)
+            b.mlp(i)
     if arch == "minicpm3":
         add_long(b, f, lat.rope)
     return b.done(not output)
@@ -159,7 +159,7 @@ def _deepseek_v1(f: Fields) -> Conversion:
     f.whole("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
     bias = f.flag_or("attention_bias", False)
-    plain_layers(b, e, bias)
+    pre_norm_layers(b, e, bias)
     return b.done(tied(f, False))
 
 

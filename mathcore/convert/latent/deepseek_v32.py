@@ -61,7 +61,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
         b.norm(i, "ffn_norm")
         indexer(b, i, f, lat.q_rank)
         if i < dense:
-            b.gated(i)
+            b.gated_mlp(i)
         else:
             moe_layer(b, i, f, True)
         if i >= b.s.layers:

@@ -55,6 +55,6 @@ def hyper_decoder(f: Fields, arch: str) -> tuple[Build, int, int]:
 def hyper_feed_forward(b: Build, i: int, f: Fields, dense: int) -> None:
     b.norm(i, "ffn_norm")
     if i < dense:
-        b.gated(i)
+        b.gated_mlp(i)
     else:
         moe_layer(b, i, f, True)

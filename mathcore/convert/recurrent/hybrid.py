@@ -54,7 +54,7 @@ def _jamba(f: Fields) -> Conversion:
         if mixes[i] and count > 1:
             b.experts(i, count, s.feed_forward)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -95,7 +95,7 @@ def _granite_feed(b: Build, i: int, count: int, width: int) -> None:
         b.experts(i, count, width)
         b.shared(i, b.s.feed_forward)
     else:
-        b.gated(i)
+        b.gated_mlp(i)
 
 
 def _granite_arch(attends: list[bool], count: int) -> str:
@@ -158,7 +158,7 @@ def _falcon_h1(f: Fields) -> Conversion:
         mamba2(b, i, m, bias, norm)
         b.attention(i)
         b.vector(i, "ffn_norm", s.hidden)
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(tied(f, False))
 
 
@@ -175,7 +175,7 @@ def _plamo2_mixer(b: Build, i: int, m: Ssm, dt: int) -> None:
     b.matrix(i, "ssm_in", b.s.hidden, 2 * m.inner)
     b.matrix(i, "ssm_conv1d", m.kernel, m.inner)
     b.matrix(i, "ssm_x", m.inner, dt + 2 * m.size)
-    b.line(i, "ssm_dt", dt, m.rank, True)
+    b.linear(i, "ssm_dt", dt, m.rank, True)
     for name, size in (
         ("ssm_a", m.rank),
         ("ssm_d", m.rank),
@@ -219,7 +219,7 @@ def _plamo2(f: Fields) -> Conversion:
             _plamo2_mixer(b, i, m, max(64, s.hidden // 16))
         b.vector(i, "post_attention_norm", s.hidden)
         b.norm(i, "ffn_norm")
-        b.fused_gated(i)
+        b.fused_gated_mlp(i)
         b.vector(i, "post_ffw_norm", s.hidden)
     return b.done(tied(f, True))
 

@@ -93,7 +93,7 @@ def kimi_k3(f: Fields) -> Conversion:
             kda_mixer(b, i, size, kernel, full_gate=True)
         b.norm(i, "ffn_norm")
         if i < dense:
-            b.gated(i)
+            b.gated_mlp(i)
         else:
             _k3_mixture(b, i, f)
     b.tensors.append(vector("output_res_score.weight", s.hidden))
@@ -103,7 +103,7 @@ def kimi_k3(f: Fields) -> Conversion:
 def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
     b.norm(i, "ffn_norm")
     if i < dense:
-        b.gated(i)
+        b.gated_mlp(i)
         return
     count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
     b.experts(i, count, width)

@@ -91,7 +91,7 @@ def _lfm2(f: Fields) -> Conversion:
     for i in range(b.s.layers):
         _mixer(b, i, attends[i], kernel)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return _done(b, _tied(f))
 
 
@@ -108,7 +108,7 @@ def _lfm2_moe(f: Fields) -> Conversion:
         _mixer(b, i, attends[i], kernel)
         b.norm(i, "ffn_norm")
         if i < dense:
-            b.gated(i)
+            b.gated_mlp(i)
         else:
             b.experts(i, count, width)
             b.vector(i, "exp_probs_b.bias", count)

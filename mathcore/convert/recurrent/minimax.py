@@ -151,7 +151,7 @@ def _minimax_m3(f: Fields) -> Conversion:
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         if i < dense:
-            b.gated(i)
+            b.gated_mlp(i)
             continue
         b.experts(i, count, width)
         b.vector(i, "exp_probs_b.bias", count)

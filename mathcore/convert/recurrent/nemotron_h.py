@@ -96,7 +96,7 @@ def _layer(b: Build, i: int, kind: str, f: Fields, m: Ssm, conv_bias: bool) -> N
     elif kind == "attention":
         b.attention(i)
     elif kind == "mlp":
-        b.plain(i)
+        b.mlp(i)
     else:
         _experts(b, i, f)
 

@@ -137,7 +137,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
         if mixture:
             _mixture(b, i, f)
         else:
-            b.gated(i)
+            b.gated_mlp(i)
         if i >= s.layers:
             b.draft_tensors(i)
     return b.done(tied(f, False))

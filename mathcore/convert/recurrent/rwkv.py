@@ -121,11 +121,11 @@ def _rwkv6_qwen2(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         _mix6(b, i, size, extra, decay)
         for name in ("time_mix_key", "time_mix_value"):
-            b.line(i, name, hidden, kv * size, bias)
+            b.linear(i, name, hidden, kv * size, bias)
         if bias:
             b.vector(i, "time_mix_receptance.bias", hidden)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(False)
 
 
@@ -199,7 +199,7 @@ def _arwkv7(f: Fields) -> Conversion:
         if norm:
             b.norm(i, "time_mix_ln", bias=True)
         b.norm(i, "ffn_norm")
-        b.gated(i)
+        b.gated_mlp(i)
     return b.done(False)
 
 

@@ -73,13 +73,13 @@ def rank_of(f: Fields, field: str, hidden: int) -> int:
 def mamba1(b: Build, i: int, m: Ssm, norms: bool = False) -> None:
     """One Mamba mixer; `norms`: Jamba's norms of dt, B and C."""
     b.matrix(i, "ssm_in", b.s.hidden, 2 * m.inner)
-    b.line(i, "ssm_conv1d", m.kernel, m.inner, True)
+    b.linear(i, "ssm_conv1d", m.kernel, m.inner, True)
     b.matrix(i, "ssm_x", m.inner, m.rank + 2 * m.size)
     if norms:
         b.norm(i, "ssm_dt_norm", size=m.rank)
         b.norm(i, "ssm_b_norm", size=m.size)
         b.norm(i, "ssm_c_norm", size=m.size)
-    b.line(i, "ssm_dt", m.rank, m.inner, True)
+    b.linear(i, "ssm_dt", m.rank, m.inner, True)
     b.unsuffixed(i, "ssm_a", m.size, m.inner)
     b.vector(i, "ssm_d", m.inner)
     b.matrix(i, "ssm_out", m.inner, b.s.hidden)
@@ -88,7 +88,7 @@ def mamba1(b: Build, i: int, m: Ssm, norms: bool = False) -> None:
 def mamba2(b: Build, i: int, m: Ssm, conv_bias: bool = True, norm: bool = True) -> None:
     """One Mamba 2 mixer: gate, channels, B, C and dt come out of one projection."""
     b.matrix(i, "ssm_in", b.s.hidden, m.inner + m.mixed + m.rank)
-    b.line(i, "ssm_conv1d", m.kernel, m.mixed, conv_bias)
+    b.linear(i, "ssm_conv1d", m.kernel, m.mixed, conv_bias)
     b.vector(i, "ssm_dt.bias", m.rank)
     b.unsuffixed(i, "ssm_a", 1, m.rank)
     b.unsuffixed(i, "ssm_d", 1, m.rank)
