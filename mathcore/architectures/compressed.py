@@ -44,12 +44,12 @@ def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
     for i in range(h.count):
         ratio = ratios[i]
         row = h.kv_heads[i] * h.k_dim
-        plain = build(h, i, "sliding", row, k_dim=h.k_dim, v_dim=h.v_dim)
+        base = build(h, i, "sliding", row, k_dim=h.k_dim, v_dim=h.v_dim)
         out.append(
             Layer(
                 kind="sliding",
-                heads=plain.heads,
-                kv_heads=plain.kv_heads,
+                heads=base.heads,
+                kv_heads=base.kv_heads,
                 head_dim=h.k_dim,
                 v_head_dim=h.v_dim,
                 k_elements=row,
@@ -58,11 +58,11 @@ def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
                 compressed_elements=row if ratio > 0 else 0,
                 index_elements=index if ratio == CSA_RATIO else 0,
                 state=_waiting(ratio, h.k_dim, index),
-                feed_forward=plain.feed_forward,
-                experts=plain.experts,
-                experts_used=plain.experts_used,
-                expert_feed_forward=plain.expert_feed_forward,
-                shared_feed_forward=plain.shared_feed_forward,
+                feed_forward=base.feed_forward,
+                experts=base.experts,
+                experts_used=base.experts_used,
+                expert_feed_forward=base.expert_feed_forward,
+                shared_feed_forward=base.shared_feed_forward,
             )
         )
     return tuple(out)

@@ -6,7 +6,7 @@ a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
-from mathcore.architectures.parts import Reader, attention, build, plain
+from mathcore.architectures.parts import Reader, attention, build, uncached
 from mathcore.model.spec import Layer, State
 
 
@@ -30,14 +30,14 @@ def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
 
 
 def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
-    return tuple([plain(h, i, state) for i in range(h.count)])
+    return tuple([uncached(h, i, state) for i in range(h.count)])
 
 
 def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
     """A layer without KV heads is recurrent."""
     h.per_layer("attention.head_count_kv")
     return tuple(
-        [attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+        [attention(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state) for i in range(h.count)]
     )
 
 
@@ -73,9 +73,9 @@ def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
         if i >= h.count - h.draft:
             out.append(attention(h, i))
         elif wide[i] > 0:
-            out.append(plain(h, i))
+            out.append(uncached(h, i))
         else:
-            out.append(attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state))
+            out.append(attention(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state))
     return tuple(out)
 
 
@@ -92,7 +92,9 @@ def _recurrent_list(h: Hparams, every: int) -> list[bool]:
 def _delta(h: Hparams) -> tuple[Layer, ...]:
     state = _ssm(h, "delta", True)
     recurrent = _recurrent_list(h, 4)
-    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+    return tuple(
+        [uncached(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)]
+    )
 
 
 def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
@@ -113,7 +115,7 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     if not is_latent(h):
         raise h.fields.fault("attention.key_length_mla", "is missing")
     return tuple(
-        [latent_layer(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+        [latent_layer(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state) for i in range(h.count)]
     )
 
 
@@ -146,7 +148,9 @@ def _lightning(h: Hparams) -> tuple[Layer, ...]:
         state_size=size,
     )
     recurrent = _recurrent_list(h, 8)
-    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+    return tuple(
+        [uncached(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)]
+    )
 
 
 def _lfm2(h: Hparams) -> tuple[Layer, ...]:
