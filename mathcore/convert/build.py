@@ -17,8 +17,8 @@ _EPSILON = 1e-5
 class Build:
     """A conversion in the making: tensors in order, and the keys every family writes."""
 
-    def __init__(self, arch: str, s: Sizes, rotated: int = -1) -> None:
-        """`rotated`: numbers of a head that rope turns, all of them when -1."""
+    def __init__(self, arch: str, s: Sizes, rotary_dim: int = -1) -> None:
+        """`rotary_dim`: numbers of a head that rope rotates; -1 = all of them."""
         self.arch = arch
         self.s = s
         self.tensors: list[Tensor] = [matrix("token_embd.weight", s.hidden, s.vocab)]
@@ -32,7 +32,7 @@ class Build:
         self.key("attention.head_count_kv", s.kv_heads)
         self.key("attention.key_length", s.head_dim)
         self.key("attention.value_length", s.head_dim)
-        self.key("rope.dimension_count", s.head_dim if rotated < 0 else rotated)
+        self.key("rope.dimension_count", s.head_dim if rotary_dim < 0 else rotary_dim)
         self.key("attention.layer_norm_epsilon", _EPSILON)
         self.key("attention.layer_norm_rms_epsilon", _EPSILON)
 

@@ -27,8 +27,10 @@ def add_llama3(b: Build, f: Fields) -> None:
         b.top("rope_freqs.weight", b.s.head_dim // 2)
 
 
-def rotated(f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor") -> int:
-    """How many numbers of a head rope turns; newer cards say it beside the frequencies."""
+def rotary_dim_of(
+    f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor"
+) -> int:
+    """How many numbers of a head rope rotates; newer cards say it beside the frequencies."""
     place = f
     if not f.has(field) and f.has("rope_parameters"):
         place = f.nested("rope_parameters")
@@ -38,14 +40,14 @@ def rotated(f: Fields, head_dim: int, default: float, field: str = "partial_rota
     return int(head_dim * share)
 
 
-def add_long(b: Build, f: Fields, turned: int) -> None:
+def add_long(b: Build, f: Fields, rotary_dim: int) -> None:
     """Long and short factors, for longrope only."""
     table = scaling(f)
     if table is None or not table.has("long_factor"):
         return
     b.key("rope.scaling.type", "longrope")
     for name in ("long", "short"):
-        b.top(f"rope_factors_{name}.weight", turned // 2)
+        b.top(f"rope_factors_{name}.weight", rotary_dim // 2)
 
 
 def add_sections(b: Build, f: Fields) -> None:

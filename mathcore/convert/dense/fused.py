@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import dense_only, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.rope import add_long, rotated
+from mathcore.convert.rope import add_long, rotary_dim_of
 from mathcore.convert.sizes import Sizes, head_size, legacy_sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
@@ -13,14 +13,14 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 def _phi3(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
-    turned = rotated(f, s.head_dim, 1.0)
-    b = Build("phi3", s, turned)
+    rotary_dim = rotary_dim_of(f, s.head_dim, 1.0)
+    b = Build("phi3", s, rotary_dim)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.fused_attention(i)
         b.norm(i, "ffn_norm")
         b.fused_gated_mlp(i)
-    add_long(b, f, turned)
+    add_long(b, f, rotary_dim)
     return b.done(tied(f, False))
 
 
@@ -35,7 +35,7 @@ def _phi_layers(b: Build) -> Conversion:
 def _phi(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
-    return _phi_layers(Build("phi2", s, rotated(f, s.head_dim, 0.5)))
+    return _phi_layers(Build("phi2", s, rotary_dim_of(f, s.head_dim, 0.5)))
 
 
 def _phi_msft(f: Fields) -> Conversion:
@@ -62,7 +62,7 @@ def _starcoder2(f: Fields) -> Conversion:
 def _stablelm(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f, need_kv=True)
-    b = Build("stablelm", s, rotated(f, s.head_dim, 0.25))
+    b = Build("stablelm", s, rotary_dim_of(f, s.head_dim, 0.25))
     b.key("use_parallel_residual", f.flag_or("use_parallel_residual", False))
     parallel = f.flag_or("use_parallel_residual", False)
     for i in range(s.layers):
@@ -91,7 +91,7 @@ def _orion(f: Fields) -> Conversion:
 def _nemotron(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
-    b = Build("nemotron", s, rotated(f, s.head_dim, 0.5))
+    b = Build("nemotron", s, rotary_dim_of(f, s.head_dim, 0.5))
     bias, wide = f.flag_or("attention_bias", False), f.flag_or("mlp_bias", False)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)

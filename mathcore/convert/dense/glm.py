@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import dense_only, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.rope import rotated
+from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
@@ -37,7 +37,7 @@ def _chatglm(f: Fields) -> Conversion:
 def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
     # The vision models' text class has no head size of its own.
     s = sizes(f, need_kv=True, need_head_dim=f.text("model_type") != "glm4v_text")
-    return s, rotated(f, s.head_dim, 0.5)
+    return s, rotary_dim_of(f, s.head_dim, 0.5)
 
 
 def _layers(b: Build, f: Fields, *, post_norms: bool) -> None:

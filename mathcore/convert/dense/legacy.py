@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import dense_only, tied
 from mathcore.convert.conversion import Conversion, matrix
-from mathcore.convert.rope import rotated
+from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import Sizes, head_size, kv_heads_of, legacy_sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
@@ -60,7 +60,7 @@ def _gptj(f: Fields) -> Conversion:
 def _gpt_neox(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
-    b = Build("gptneox", s, rotated(f, s.head_dim, 0.25, "rotary_pct"))
+    b = Build("gptneox", s, rotary_dim_of(f, s.head_dim, 0.25, "rotary_pct"))
     b.key("use_parallel_residual", f.flag_or("use_parallel_residual", True))
     if not f.flag_or("attention_bias", True):
         raise f.fault("attention_bias", "false is not supported")

@@ -63,7 +63,7 @@ def _jina_v2(f: Fields) -> Conversion:
 
 
 def _jina_v3(f: Fields) -> Conversion:
-    """XLM-RoBERTa with turned heads; its adapters are files of their own in llama.cpp."""
+    """XLM-RoBERTa with rotary positions; its adapters are files of their own in llama.cpp."""
     s = sizes(f)
     b = _start(f, "jina-bert-v3", s)
     _embedding_norm(b)

@@ -6,7 +6,7 @@ from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import attention_of_heads, find_experts, moe_keys
-from mathcore.convert.rope import rotated
+from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import Fields
 
@@ -40,7 +40,7 @@ def _keys(b: Build, f: Fields, near: list[bool], kv: list[int], value: int) -> N
 def _mimo_v2(f: Fields) -> Conversion:
     """Sliding layers with more KV heads than full ones, sinks on some; without draft layers."""
     s = _sizes(f)
-    b = Build("mimo2", s, rotated(f, s.head_dim, 1.0))
+    b = Build("mimo2", s, rotary_dim_of(f, s.head_dim, 1.0))
     near = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]
     sparse = f.wholes("moe_layer_freq", s.layers, 0, 1)
     value, near_kv = f.whole("v_head_dim"), f.whole("swa_num_key_value_heads")

@@ -13,7 +13,7 @@ from mathcore.convert.experts.moe import (
     moe_keys,
     pre_norm_layers,
 )
-from mathcore.convert.rope import rotated
+from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
@@ -43,7 +43,7 @@ def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
 
 def _glm4_family(f: Fields, draft: int) -> Conversion:
     s = sizes(f, need_kv=True)
-    b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
+    b = Build("glm4moe", s, rotary_dim_of(f, s.head_dim, 0.5))
     f.whole("first_k_dense_replace", 0, s.layers)
     shared = f.whole("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
@@ -102,7 +102,7 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     s = sizes(f)
     if f.flag_or("use_qkv_bias", False):
         raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
-    b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
+    b = Build("bailingmoe2", s, rotary_dim_of(f, s.head_dim, 0.5))
     shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     width = f.whole_or("moe_shared_expert_intermediate_size", e.width)

@@ -31,7 +31,7 @@ def q_rank_of(f: Fields, layers: int) -> int:
 
 
 def latent_of(f: Fields, q_rank: int, least_rope: int = 1) -> Latent:
-    """`least_rope` 0 for the families whose heads may have no turned part."""
+    """`least_rope` 0 for the families whose heads may have no rotary part."""
     return Latent(
         q_rank=q_rank,
         kv_rank=f.whole("kv_lora_rank"),

@@ -6,12 +6,12 @@ from mathcore.convert.build import Build
 from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
-from mathcore.convert.rope import rotated, scaling
+from mathcore.convert.rope import rotary_dim_of, scaling
 from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
-# What the library turns of each head when the config does not say.
+# What the library rotates of each head when the config does not say.
 _PARTIAL = 0.25
 # How llama.cpp's converter splits rope by axis for a text-only config (its qwen.py).
 _SECTIONS: tuple[int, ...] = (11, 11, 10)
@@ -93,7 +93,7 @@ def _moe_keys(b: Build, f: Fields) -> None:
 
 
 def _sections(b: Build, f: Fields) -> None:
-    """How many pairs of a head each axis of a picture turns; four numbers in the file."""
+    """How many pairs of a head each axis of a picture rotates; four numbers in the file."""
     table = scaling(f)
     given = list(_SECTIONS)
     if table is not None and table.has("mrope_section"):
@@ -101,11 +101,11 @@ def _sections(b: Build, f: Fields) -> None:
     b.key("rope.dimension_sections", [*given, 0])
 
 
-def _turned(f: Fields, head_dim: int) -> int:
+def _rotary_dim(f: Fields, head_dim: int) -> int:
     table = scaling(f)
     if table is not None and table.has("partial_rotary_factor"):
-        return rotated(table, head_dim, _PARTIAL)
-    return rotated(f, head_dim, _PARTIAL)
+        return rotary_dim_of(table, head_dim, _PARTIAL)
+    return rotary_dim_of(f, head_dim, _PARTIAL)
 
 
 def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
@@ -117,7 +117,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
         need_head_dim=True,
         feed_forward="moe_intermediate_size" if mixture else "intermediate_size",
     )
-    b = Build(arch, s, _turned(f, s.head_dim))
+    b = Build(arch, s, _rotary_dim(f, s.head_dim))
     m = _delta_net(f)
     ssm_keys(b, m, True)
     recurrent = _recurrent(f, s.layers) + [False] * draft
