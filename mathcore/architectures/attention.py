@@ -25,9 +25,11 @@ def full(h: Hparams) -> tuple[Layer, ...]:
     return tuple([make_layer(h, i, "full") for i in range(h.count)])
 
 
-def windowed(h: Hparams, near: list[bool], window: int, kind: str = "sliding") -> tuple[Layer, ...]:
-    """Layers of `near` keep a window, the others everything."""
-    return tuple([make_layer(h, i, kind if near[i] else "full", window) for i in range(h.count)])
+def windowed(
+    h: Hparams, sliding: list[bool], window: int, kind: str = "sliding"
+) -> tuple[Layer, ...]:
+    """Layers of `sliding` keep a window, the others everything."""
+    return tuple([make_layer(h, i, kind if sliding[i] else "full", window) for i in range(h.count)])
 
 
 def _optional(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer, ...]:
@@ -45,10 +47,10 @@ def _required(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer
 
 def _listed(h: Hparams) -> list[bool]:
     """The file's own list of sliding layers, which must be there."""
-    near = h.pattern(_PATTERN)
-    if near is None:
+    sliding = h.pattern(_PATTERN)
+    if sliding is None:
         raise h.fields.fault(_PATTERN, "is not a list")
-    return near
+    return sliding
 
 
 def _by_list(h: Hparams) -> tuple[Layer, ...]:
@@ -107,12 +109,12 @@ def _smallthinker(h: Hparams) -> tuple[Layer, ...]:
     return windowed(h, h.sliding(4, True), SMALLTHINKER_WINDOW)
 
 
-def _shared(h: Hparams, near: list[bool], window: int, own: int) -> tuple[Layer, ...]:
+def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Layer, ...]:
     """The first `own` layers keep a cache; later ones read the last of their kind."""
     out: list[Layer] = []
     for i in range(h.count):
-        reads = -1 if i < own else own - (2 if near[i] else 1)
-        kind = "sliding" if near[i] else "full"
+        reads = -1 if i < own else own - (2 if sliding[i] else 1)
+        kind = "sliding" if sliding[i] else "full"
         out.append(make_layer(h, i, kind, window, reads, i < own))
     return tuple(out)
 

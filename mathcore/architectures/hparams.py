@@ -85,8 +85,8 @@ class Hparams:
         full = 0 if dense_first else step - 1
         out: list[bool] = []
         for i in range(self.count):
-            near = step == 0 or i % step != full
-            out.append(near and i < self.count - self.draft)
+            sliding = step == 0 or i % step != full
+            out.append(sliding and i < self.count - self.draft)
         return out
 
     def shape(self, i: int, name: str) -> Tensor | None:
@@ -113,8 +113,8 @@ def make_layer(
     `kind` as in Layer. A layer without KV heads still counts as attention: llama.cpp pads its V
     when that is transposed. `caches` false: it keeps nothing of its own (it reads layer `reads`).
     """
-    near = kind in ("sliding", "chunked")
-    k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if near else (h.k_dim, h.v_dim)
+    sliding = kind in ("sliding", "chunked")
+    k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if sliding else (h.k_dim, h.v_dim)
     kv_heads = h.kv_heads[i]
     kept = kv_heads if caches else 0
     wide = width_of(h, i, "ffn_down_exps")
@@ -126,7 +126,7 @@ def make_layer(
         v_head_dim=v_dim,
         k_elements=kept * k_dim,
         v_elements=kept * v_dim,
-        window=window if near else 0,
+        window=window if sliding else 0,
         reads=reads,
         feed_forward=width_of(h, i, "ffn_down"),
         experts=h.experts if wide > 0 else 0,

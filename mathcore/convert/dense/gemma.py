@@ -37,8 +37,8 @@ def _gemma2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("gemma2", sizes(f, need_kv=True, need_head_dim=True))
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, b.s.layers, every(b.s.layers, 2))
-    if near != every(b.s.layers, 2):
+    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, 2))
+    if sliding != every(b.s.layers, 2):
         raise f.fault("layer_types", "is not the alternation llama.cpp assumes")
     for i in range(b.s.layers):
         _sandwich(b, i, False)
@@ -50,9 +50,9 @@ def _gemma3(f: Fields) -> Conversion:
     b = Build("gemma3", sizes(f, need_kv=True, need_head_dim=True))
     period = f.whole_or("_sliding_window_pattern", 6)
     period = f.whole_or("sliding_window_pattern", period)
-    near = sliding_layers(f, b.s.layers, every(b.s.layers, period))
+    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, period))
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", near)
+    b.key("attention.sliding_window_pattern", sliding)
     for i in range(b.s.layers):
         _sandwich(b, i, True)
     return b.done(True)
@@ -137,11 +137,11 @@ def _gemma4_sizes(f: Fields) -> Sizes:
     return s
 
 
-def _gemma4_keys(b: Build, f: Fields, near: list[bool], shared: int) -> None:
+def _gemma4_keys(b: Build, f: Fields, sliding: list[bool], shared: int) -> None:
     s = b.s
     wide, kv = f.whole("global_head_dim"), f.whole_or("num_global_key_value_heads", s.kv_heads)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", near)
+    b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.shared_kv_layers", shared)
     b.key("attention.key_length", wide)
     b.key("attention.value_length", wide)
@@ -149,23 +149,23 @@ def _gemma4_keys(b: Build, f: Fields, near: list[bool], shared: int) -> None:
     b.key("attention.value_length_swa", s.head_dim)
     b.key("rope.dimension_count", wide)
     b.key("rope.dimension_count_swa", s.head_dim)
-    b.key("attention.head_count_kv", [s.kv_heads if n else kv for n in near])
+    b.key("attention.head_count_kv", [s.kv_heads if here else kv for here in sliding])
     b.key("embedding_length_per_layer_input", f.whole_or("hidden_size_per_layer_input", 0, 0))
     b.top("rope_freqs.weight", wide // 2)
 
 
-def _gemma4_attention(b: Build, f: Fields, i: int, near: bool, own: bool) -> None:
+def _gemma4_attention(b: Build, f: Fields, i: int, sliding: bool, own: bool) -> None:
     """Full layers may use K as V; layers without a cache of their own have neither."""
     s = b.s
-    head = s.head_dim if near else f.whole("global_head_dim")
-    kv = s.kv_heads if near else f.whole_or("num_global_key_value_heads", s.kv_heads)
+    head = s.head_dim if sliding else f.whole("global_head_dim")
+    kv = s.kv_heads if sliding else f.whole_or("num_global_key_value_heads", s.kv_heads)
     b.matrix(i, "attn_q", s.hidden, s.heads * head)
     b.matrix(i, "attn_output", s.heads * head, s.hidden)
     b.norm(i, "attn_q_norm", size=head)
     if own:
         b.matrix(i, "attn_k", s.hidden, kv * head)
         b.norm(i, "attn_k_norm", size=head)
-        if near or not f.flag_or("attention_k_eq_v", False):
+        if sliding or not f.flag_or("attention_k_eq_v", False):
             b.matrix(i, "attn_v", s.hidden, kv * head)
 
 
@@ -199,9 +199,9 @@ def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
     return count, width
 
 
-def _gemma4_layer(b: Build, f: Fields, i: int, near: bool, own: bool, wide: int) -> None:
+def _gemma4_layer(b: Build, f: Fields, i: int, sliding: bool, own: bool, wide: int) -> None:
     b.norm(i, "attn_norm")
-    _gemma4_attention(b, f, i, near, own)
+    _gemma4_attention(b, f, i, sliding, own)
     b.norm(i, "post_attention_norm")
     b.norm(i, "ffn_norm")
     b.gated_mlp(i, wide)
@@ -212,17 +212,17 @@ def _gemma4_layer(b: Build, f: Fields, i: int, near: bool, own: bool, wide: int)
 def _gemma4(f: Fields) -> Conversion:
     b = Build("gemma4", _gemma4_sizes(f))
     layers = b.s.layers
-    near = sliding_layers(f, layers, None)
+    sliding = sliding_layers(f, layers, None)
     own = layers - f.whole("num_kv_shared_layers", 0, layers)
     widths = _gemma4_widths(f, layers, own)
-    _gemma4_keys(b, f, near, layers - own)
+    _gemma4_keys(b, f, sliding, layers - own)
     b.key("feed_forward_length", widths)
     count, width = _gemma4_counts(b, f)
     side = f.whole_or("hidden_size_per_layer_input", 0, 0)
     if side > 0:
         _per_layer_top(b, side)
     for i in range(layers):
-        _gemma4_layer(b, f, i, near[i], i < own, widths[i])
+        _gemma4_layer(b, f, i, sliding[i], i < own, widths[i])
         if count > 0:
             _gemma4_experts(b, i, count, width)
         if side > 0:

@@ -234,8 +234,8 @@ def _olmo2(f: Fields) -> Conversion:
         b.norm(i, "post_ffw_norm")
     if f.text("model_type") == "olmo3":
         b.key("attention.sliding_window", f.whole("sliding_window"))
-        near = sliding_layers(f, b.s.layers, every(b.s.layers, 4))
-        b.key("attention.sliding_window_pattern", near)
+        sliding = sliding_layers(f, b.s.layers, every(b.s.layers, 4))
+        b.key("attention.sliding_window_pattern", sliding)
     return b.done(tied(f, False))
 
 

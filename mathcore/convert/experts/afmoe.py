@@ -26,8 +26,8 @@ def _afmoe(f: Fields) -> Conversion:
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     period = f.whole_or("global_attn_every_n_layers", 4)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, s.layers, every(s.layers, period))
-    b.key("attention.sliding_window_pattern", near)
+    sliding = sliding_layers(f, s.layers, every(s.layers, period))
+    b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)

@@ -35,8 +35,8 @@ def _cohere2(f: Fields) -> Conversion:
     b = Build("cohere2", sizes(f))
     period = f.whole_or("sliding_window_pattern", 4)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, b.s.layers, every(b.s.layers, period))
-    b.key("attention.sliding_window_pattern", near)
+    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, period))
+    b.key("attention.sliding_window_pattern", sliding)
     b.key("logit_scale", 1.0)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")

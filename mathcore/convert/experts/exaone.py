@@ -52,8 +52,8 @@ def _exaone_moe(f: Fields) -> Conversion:
     moe_keys(b, e)
     b.key("expert_gating_func", 2)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, s.layers, every(s.layers, 4))
-    b.key("attention.sliding_window_pattern", near)
+    sliding = sliding_layers(f, s.layers, every(s.layers, 4))
+    b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)

@@ -23,16 +23,16 @@ def _sizes(f: Fields) -> Sizes:
     return s
 
 
-def _sinks(f: Fields, near: list[bool]) -> list[bool]:
+def _sinks(f: Fields, sliding: list[bool]) -> list[bool]:
     """Layers whose attention has a sink: full or sliding ones, each by its own flag."""
-    full = f.flag_or("add_full_attention_sink_bias", False)
-    slid = f.flag_or("add_swa_attention_sink_bias", False)
-    return [slid if n else full for n in near]
+    on_full = f.flag_or("add_full_attention_sink_bias", False)
+    on_sliding = f.flag_or("add_swa_attention_sink_bias", False)
+    return [on_sliding if here else on_full for here in sliding]
 
 
-def _keys(b: Build, f: Fields, near: list[bool], kv: list[int], value: int) -> None:
+def _keys(b: Build, f: Fields, sliding: list[bool], kv: list[int], value: int) -> None:
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", near)
+    b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.head_count_kv", kv)
     b.key("attention.value_length", value)
 
@@ -41,14 +41,14 @@ def _mimo_v2(f: Fields) -> Conversion:
     """Sliding layers with more KV heads than full ones, sinks on some; without draft layers."""
     s = _sizes(f)
     b = Build("mimo2", s, rotary_dim_of(f, s.head_dim, 1.0))
-    near = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]
+    sliding = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]
     sparse = f.wholes("moe_layer_freq", s.layers, 0, 1)
-    value, near_kv = f.whole("v_head_dim"), f.whole("swa_num_key_value_heads")
-    kv = [near_kv if n else s.kv_heads for n in near]
+    value, swa_kv = f.whole("v_head_dim"), f.whole("swa_num_key_value_heads")
+    kv = [swa_kv if here else s.kv_heads for here in sliding]
     e = find_experts(f, "n_routed_experts", "moe_intermediate_size")
     moe_keys(b, e)
-    _keys(b, f, near, kv, value)
-    sinks = _sinks(f, near)
+    _keys(b, f, sliding, kv, value)
+    sinks = _sinks(f, sliding)
     for i in range(s.layers):
         attention_of_heads(b, i, s.heads, kv[i], value)
         if sinks[i]:

@@ -172,8 +172,8 @@ def _gpt_oss(f: Fields) -> Conversion:
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    near = sliding_layers(f, s.layers, every(s.layers, 2))
-    b.key("attention.sliding_window_pattern", near)
+    sliding = sliding_layers(f, s.layers, every(s.layers, 2))
+    b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, True, True)
@@ -199,10 +199,10 @@ def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> Non
 def window_keys(b: Build, f: Fields) -> None:
     """A window and the layers that keep it, or neither."""
     layers = b.s.layers
-    near = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
-    if any(near):
+    sliding = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
+    if any(sliding):
         b.key("attention.sliding_window", f.whole("sliding_window"))
-        b.key("attention.sliding_window_pattern", near)
+        b.key("attention.sliding_window_pattern", sliding)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -16,13 +16,15 @@ from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 
 
-def _heads(f: Fields, near: list[bool], s: Sizes) -> tuple[list[int], list[int]]:
+def _heads(f: Fields, sliding: list[bool], s: Sizes) -> tuple[list[int], list[int]]:
     """Query and KV heads per layer: sliding ones may have their own."""
     other = f.nested("attention_other_setting") if f.has("attention_other_setting") else f
     heads = other.whole("num_attention_heads")
     kv_field = "num_attention_groups" if f.has("num_attention_groups") else "num_key_value_heads"
     kv = other.whole_or(kv_field, s.kv_heads)
-    return [heads if n else s.heads for n in near], [kv if n else s.kv_heads for n in near]
+    return [heads if here else s.heads for here in sliding], [
+        kv if here else s.kv_heads for here in sliding
+    ]
 
 
 def _dense(f: Fields, layers: int) -> int:
@@ -80,12 +82,12 @@ def _step3(f: Fields) -> Conversion:
     inner = _inner(f)
     s = sizes(inner, need_head_dim=True)
     b = Build("step35", s)
-    near = sliding_layers(inner, s.layers, None)
-    heads, kv = _heads(f, near, s)
+    sliding = sliding_layers(inner, s.layers, None)
+    heads, kv = _heads(f, sliding, s)
     e = _experts(f, s.layers)
     moe_keys(b, e)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", near)
+    b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)
     gated = f.flag_or("use_head_wise_attn_gate", False)
