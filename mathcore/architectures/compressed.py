@@ -1,7 +1,8 @@
-"""Layers of DeepSeek V4: a window of raw rows, and beside it rows that fold many tokens into one.
+"""Layers of DeepSeek V4: a window of raw rows, and beside it rows that compress many tokens.
 
 Mirrors src/llama-kv-cache-dsv4.cpp of llama.cpp. Ratio 4 (CSA) also keeps an indexer's row per
-folded row; ratio 128 (HCA) does not. Tokens not folded yet wait in f32, a value and a score each.
+compressed row; ratio 128 (HCA) does not. Tokens not compressed yet wait in f32, a value and a score
+each.
 """
 
 from mathcore.architectures.hparams import Hparams
@@ -27,7 +28,7 @@ def _ratios(h: Hparams) -> list[int]:
 
 
 def _waiting(ratio: int, row: int, index: int) -> State | None:
-    """Values and scores of what is not folded; overlapping windows of 4 are twice as big."""
+    """Values and scores of tokens not compressed yet; overlapping windows of 4 are twice as big."""
     if ratio == CSA_RATIO:
         numbers = 2 * (2 * CSA_RATIO) * (2 * row + 2 * index)
         return State(kind="compressor", conv_elements=0, state_elements=numbers)

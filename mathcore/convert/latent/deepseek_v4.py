@@ -1,4 +1,4 @@
-"""DeepSeek V4: a window of raw rows, rows folded 4 or 128 to one, and hyper-connections."""
+"""DeepSeek V4: a window of raw rows, rows that compress 4 or 128 tokens, and hyper-connections."""
 
 from collections.abc import Callable
 
