@@ -1,7 +1,7 @@
 """What transformers assumes for a field that a *nested* config leaves out.
 
 It saves a nested config as its difference from the class's defaults, so `text_config` of a
-multimodal card may hold three fields only; of a card of its own every field is written, and one
+multimodal config may hold three fields only; of a config of its own every field is written, and one
 that is missing there is refused. From configuration_*.py of transformers 4.57.
 """
 

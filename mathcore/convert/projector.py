@@ -1,4 +1,4 @@
-"""The picture tower and projector of a multimodal card: what llama.cpp keeps in its mmproj file.
+"""The picture tower and projector of a multimodal config: what llama.cpp keeps in its mmproj file.
 
 A term of its own beside the language model: it is a second file, loaded whole on one device, and
 keeps nothing between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
@@ -186,7 +186,7 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
     return t.done("pixtral", merge)
 
 
-# By the model_type of the whole card.
+# By the model_type of the whole config.
 _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
     "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen25_vl,
@@ -199,9 +199,9 @@ _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
 }
 
 
-def projector_from_config(card: dict[str, object]) -> Projector | None:
-    """The projector of a card, None when it has none; SpecError for one we cannot describe."""
-    fields = Fields(card)
+def projector_from_config(config: dict[str, object]) -> Projector | None:
+    """The projector of a config, None when it has none; SpecError for one we cannot describe."""
+    fields = Fields(config)
     if not fields.has("vision_config"):
         return None
     v = fields.nested("vision_config")
@@ -209,7 +209,7 @@ def projector_from_config(card: dict[str, object]) -> Projector | None:
     kind = _KINDS.get(model_type)
     if kind is None:
         raise v.fault("model_type", f"the projector of '{model_type}' is not supported yet")
-    merged: dict[str, object] = dict(card)
+    merged: dict[str, object] = dict(config)
     if fields.has("text_config"):
         merged.update(fields.nested("text_config").values)
     return kind(v, Fields(merged))

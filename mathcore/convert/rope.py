@@ -30,7 +30,7 @@ def add_llama3(b: Build, f: Fields) -> None:
 def rotary_dim_of(
     f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor"
 ) -> int:
-    """How many numbers of a head rope rotates; newer cards say it beside the frequencies."""
+    """How many numbers of a head rope rotates; newer configs say it beside the frequencies."""
     place = f
     if not f.has(field) and f.has("rope_parameters"):
         place = f.nested("rope_parameters")

@@ -70,7 +70,7 @@ def sizes(
 
 
 def trained_context(f: Fields) -> int:
-    """The length it was trained for, under any of its names; 0 when the card does not say."""
+    """The length it was trained for, under any of its names; 0 when the config does not say."""
     for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
         if f.has(name):
             return f.whole(name)

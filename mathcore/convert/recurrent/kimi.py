@@ -112,7 +112,7 @@ def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
 
 
 def _kimi_linear(f: Fields) -> Conversion:
-    """A card of Kimi K3 calls its language model kimi_linear as well."""
+    """A config of Kimi K3 calls its language model kimi_linear as well."""
     if f.has("attn_res_block_size") or f.has("routed_expert_hidden_size"):
         return kimi_k3(f)
     refuse_bias(f)
