@@ -57,7 +57,7 @@ def sliding_layers(f: Fields, layers: int, default: list[bool] | None) -> list[b
     return out
 
 
-def every(layers: int, period: int) -> list[bool]:
+def all_but_every(layers: int, period: int) -> list[bool]:
     """True for all but each `period`-th layer."""
     return [(i + 1) % period != 0 for i in range(layers)]
 

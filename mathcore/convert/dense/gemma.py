@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import dense_only, every, sliding_layers
+from mathcore.convert.checks import all_but_every, dense_only, sliding_layers
 from mathcore.convert.conversion import Conversion, matrix, stacked, vector
 from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
@@ -37,8 +37,8 @@ def _gemma2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("gemma2", sizes(f, need_kv=True, need_head_dim=True))
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, 2))
-    if sliding != every(b.s.layers, 2):
+    sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, 2))
+    if sliding != all_but_every(b.s.layers, 2):
         raise f.fault("layer_types", "is not the alternation llama.cpp assumes")
     for i in range(b.s.layers):
         _sandwich(b, i, False)
@@ -50,7 +50,7 @@ def _gemma3(f: Fields) -> Conversion:
     b = Build("gemma3", sizes(f, need_kv=True, need_head_dim=True))
     period = f.whole_or("_sliding_window_pattern", 6)
     period = f.whole_or("sliding_window_pattern", period)
-    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, period))
+    sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, period))
     b.key("attention.sliding_window", f.whole("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(b.s.layers):
@@ -79,7 +79,7 @@ def _gemma3n(f: Fields) -> Conversion:
         raise f.fault("num_kv_shared_layers", "leaves other than the 20 layers llama.cpp caches")
     rank = f.whole("laurel_rank")
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.sliding_window_pattern", sliding_layers(f, layers, every(layers, 5)))
+    b.key("attention.sliding_window_pattern", sliding_layers(f, layers, all_but_every(layers, 5)))
     b.key("altup.num_inputs", inputs)
     b.key("embedding_length_per_layer_input", side)
     _gemma3n_top(b, inputs, side)

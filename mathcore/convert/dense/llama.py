@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import dense_only, every, no_window, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, dense_only, no_window, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_llama3, add_long, add_sections
 from mathcore.convert.sizes import sizes
@@ -192,7 +192,7 @@ def _exaone_pattern(f: Fields, layers: int) -> list[bool]:
     value = f.values.get("sliding_window_pattern")
     if isinstance(value, str) and value and not value.strip("LG"):
         return [value[i % len(value)] == "L" for i in range(layers)]
-    return every(layers, f.whole("sliding_window_pattern"))
+    return all_but_every(layers, f.whole("sliding_window_pattern"))
 
 
 def _qwen2_vl(f: Fields) -> Conversion:
@@ -234,7 +234,7 @@ def _olmo2(f: Fields) -> Conversion:
         b.norm(i, "post_ffw_norm")
     if f.text("model_type") == "olmo3":
         b.key("attention.sliding_window", f.whole("sliding_window"))
-        sliding = sliding_layers(f, b.s.layers, every(b.s.layers, 4))
+        sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, 4))
         b.key("attention.sliding_window_pattern", sliding)
     return b.done(tied(f, False))
 

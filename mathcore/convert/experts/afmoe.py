@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import every, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.sizes import sizes
@@ -26,7 +26,7 @@ def _afmoe(f: Fields) -> Conversion:
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
     period = f.whole_or("global_attn_every_n_layers", 4)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    sliding = sliding_layers(f, s.layers, every(s.layers, period))
+    sliding = sliding_layers(f, s.layers, all_but_every(s.layers, period))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")

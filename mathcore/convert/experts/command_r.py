@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import dense_only, every, sliding_layers
+from mathcore.convert.checks import all_but_every, dense_only, sliding_layers
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.sizes import sizes
@@ -35,7 +35,7 @@ def _cohere2(f: Fields) -> Conversion:
     b = Build("cohere2", sizes(f))
     period = f.whole_or("sliding_window_pattern", 4)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    sliding = sliding_layers(f, b.s.layers, every(b.s.layers, period))
+    sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, period))
     b.key("attention.sliding_window_pattern", sliding)
     b.key("logit_scale", 1.0)
     for i in range(b.s.layers):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import dense_only, every, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, dense_only, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.rope import add_llama3
@@ -52,7 +52,7 @@ def _exaone_moe(f: Fields) -> Conversion:
     moe_keys(b, e)
     b.key("expert_gating_func", 2)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    sliding = sliding_layers(f, s.layers, every(s.layers, 4))
+    sliding = sliding_layers(f, s.layers, all_but_every(s.layers, 4))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import every, no_window, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, no_window, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_long, add_sections
 from mathcore.convert.sizes import sizes
@@ -172,7 +172,7 @@ def _gpt_oss(f: Fields) -> Conversion:
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
     b.key("attention.sliding_window", f.whole("sliding_window"))
-    sliding = sliding_layers(f, s.layers, every(s.layers, 2))
+    sliding = sliding_layers(f, s.layers, all_but_every(s.layers, 2))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
