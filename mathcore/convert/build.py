@@ -79,18 +79,13 @@ class Build:
         if bias:
             self.vector(i, name + ".bias", rows)
 
-    def attention(
-        self, i: int, bias: bool = False, out_bias: bool = False, q: int = 0, k: int = 0, v: int = 0
-    ) -> None:
-        """Q, K, V and output projections; widths other than the model's when given."""
+    def attention(self, i: int, bias: bool = False, out_bias: bool = False) -> None:
+        """Q, K, V and output projections."""
         s = self.s
-        wide = q if q else s.q
-        self.linear(i, "attn_q", s.hidden, wide, bias)
-        self.linear(i, "attn_k", s.hidden, k if k else s.kv, bias)
-        self.linear(i, "attn_v", s.hidden, v if v else s.kv, bias)
-        self.linear(
-            i, "attn_output", s.heads * (v // s.kv_heads) if v else wide, s.hidden, out_bias
-        )
+        self.linear(i, "attn_q", s.hidden, s.q, bias)
+        self.linear(i, "attn_k", s.hidden, s.kv, bias)
+        self.linear(i, "attn_v", s.hidden, s.kv, bias)
+        self.linear(i, "attn_output", s.q, s.hidden, out_bias)
 
     def fused_attention(self, i: int, bias: bool = False, out_bias: bool = False) -> None:
         """One tensor for Q, K and V."""
