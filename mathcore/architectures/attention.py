@@ -32,17 +32,17 @@ def windowed(
     return tuple([make_layer(h, i, kind if sliding[i] else "full", window) for i in range(h.count)])
 
 
-def _optional(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer, ...]:
+def _optional(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
     """A window only where the file gives one above 0."""
     window = h.fields.whole_or(_WINDOW, 0, 0)
     if window == 0:
         return full(h)
-    return windowed(h, h.sliding(period, dense_first), window)
+    return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
-def _required(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer, ...]:
+def _required(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
     window = h.fields.whole(_WINDOW)
-    return windowed(h, h.sliding(period, dense_first), window)
+    return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
 def _listed(h: Hparams) -> list[bool]:
@@ -63,7 +63,7 @@ def _optional_4(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _optional_4_dense(h: Hparams) -> tuple[Layer, ...]:
-    return _optional(h, 4, True)
+    return _optional(h, 4, dense_first=True)
 
 
 def _optional_6(h: Hparams) -> tuple[Layer, ...]:
@@ -83,7 +83,7 @@ def _required_4(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _required_4_dense(h: Hparams) -> tuple[Layer, ...]:
-    return _required(h, 4, True)
+    return _required(h, 4, dense_first=True)
 
 
 def _gemma2(h: Hparams) -> tuple[Layer, ...]:
@@ -106,7 +106,7 @@ def _llama4(h: Hparams) -> tuple[Layer, ...]:
 def _smallthinker(h: Hparams) -> tuple[Layer, ...]:
     if h.fields.whole_or(_WINDOW, 0, 0) == 0:
         return full(h)
-    return windowed(h, h.sliding(4, True), SMALLTHINKER_WINDOW)
+    return windowed(h, h.sliding(4, dense_first=True), SMALLTHINKER_WINDOW)
 
 
 def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Layer, ...]:
@@ -115,7 +115,7 @@ def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Lay
     for i in range(h.count):
         reads = -1 if i < own else own - (2 if sliding[i] else 1)
         kind = "sliding" if sliding[i] else "full"
-        out.append(make_layer(h, i, kind, window, reads, i < own))
+        out.append(make_layer(h, i, kind, window, reads, caches=i < own))
     return tuple(out)
 
 

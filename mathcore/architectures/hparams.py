@@ -72,7 +72,7 @@ class Hparams:
             raise self.fields.fault(key, f"has {len(value)} entries for {self.count} layers")
         return [bool(item) for item in value[: self.count]]
 
-    def sliding(self, period: int, dense_first: bool = False) -> list[bool]:
+    def sliding(self, period: int, *, dense_first: bool = False) -> list[bool]:
         """Which layers keep a window: the file's own list, else one full layer in `period`.
 
         A period of 0 means all of them; draft layers never.
@@ -106,6 +106,7 @@ def make_layer(
     kind: str,
     window: int = 0,
     reads: int = -1,
+    *,
     caches: bool = True,
 ) -> Layer:
     """Layer i with plain K and V and the feed-forward its tensors show.

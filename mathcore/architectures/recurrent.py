@@ -10,7 +10,7 @@ from mathcore.architectures.parts import Reader, attention, build, uncached
 from mathcore.model.spec import Layer, State
 
 
-def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
+def _ssm(h: Hparams, kind: str, *, grouped: bool) -> State:
     """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
     f = h.fields
     kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
@@ -42,30 +42,30 @@ def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
 
 
 def _mamba(h: Hparams) -> tuple[Layer, ...]:
-    return _all(h, _ssm(h, "mamba1", False))
+    return _all(h, _ssm(h, "mamba1", grouped=False))
 
 
 def _mamba2(h: Hparams) -> tuple[Layer, ...]:
-    return _all(h, _ssm(h, "mamba2", True))
+    return _all(h, _ssm(h, "mamba2", grouped=True))
 
 
 def _jamba(h: Hparams) -> tuple[Layer, ...]:
-    return _by_kv_heads(h, _ssm(h, "mamba1", False))
+    return _by_kv_heads(h, _ssm(h, "mamba1", grouped=False))
 
 
 def _granite(h: Hparams) -> tuple[Layer, ...]:
-    return _by_kv_heads(h, _ssm(h, "mamba2", True))
+    return _by_kv_heads(h, _ssm(h, "mamba2", grouped=True))
 
 
 def _falcon_h1(h: Hparams) -> tuple[Layer, ...]:
     """Attention and a state in every layer."""
-    state = _ssm(h, "mamba2", True)
+    state = _ssm(h, "mamba2", grouped=True)
     return tuple([attention(h, i, state) for i in range(h.count)])
 
 
 def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
     """Each layer is one of a state, attention or a feed-forward; the draft has the last two."""
-    state = _ssm(h, "mamba2", True)
+    state = _ssm(h, "mamba2", grouped=True)
     wide = h.per_layer("feed_forward_length")
     h.per_layer("attention.head_count_kv")
     out: list[Layer] = []
@@ -90,7 +90,7 @@ def _recurrent_list(h: Hparams, every: int) -> list[bool]:
 
 
 def _delta(h: Hparams) -> tuple[Layer, ...]:
-    state = _ssm(h, "delta", True)
+    state = _ssm(h, "delta", grouped=True)
     recurrent = _recurrent_list(h, 4)
     return tuple(
         [uncached(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)]

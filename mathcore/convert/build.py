@@ -66,49 +66,49 @@ class Build:
             Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i)
         )
 
-    def norm(self, i: int, name: str, bias: bool = False, size: int = 0) -> None:
+    def norm(self, i: int, name: str, *, bias: bool = False, size: int = 0) -> None:
         """A norm over the hidden size, or `size`."""
         wide = size if size else self.s.hidden
         self.vector(i, name + ".weight", wide)
         if bias:
             self.vector(i, name + ".bias", wide)
 
-    def linear(self, i: int, name: str, columns: int, rows: int, bias: bool) -> None:
+    def linear(self, i: int, name: str, columns: int, rows: int, *, bias: bool) -> None:
         """A projection, with or without bias."""
         self.matrix(i, name, columns, rows)
         if bias:
             self.vector(i, name + ".bias", rows)
 
-    def attention(self, i: int, bias: bool = False, out_bias: bool = False) -> None:
+    def attention(self, i: int, *, bias: bool = False, out_bias: bool = False) -> None:
         """Q, K, V and output projections."""
         s = self.s
-        self.linear(i, "attn_q", s.hidden, s.q, bias)
-        self.linear(i, "attn_k", s.hidden, s.kv, bias)
-        self.linear(i, "attn_v", s.hidden, s.kv, bias)
-        self.linear(i, "attn_output", s.q, s.hidden, out_bias)
+        self.linear(i, "attn_q", s.hidden, s.q, bias=bias)
+        self.linear(i, "attn_k", s.hidden, s.kv, bias=bias)
+        self.linear(i, "attn_v", s.hidden, s.kv, bias=bias)
+        self.linear(i, "attn_output", s.q, s.hidden, bias=out_bias)
 
-    def fused_attention(self, i: int, bias: bool = False, out_bias: bool = False) -> None:
+    def fused_attention(self, i: int, *, bias: bool = False, out_bias: bool = False) -> None:
         """One tensor for Q, K and V."""
         s = self.s
-        self.linear(i, "attn_qkv", s.hidden, s.q + 2 * s.kv, bias)
-        self.linear(i, "attn_output", s.q, s.hidden, out_bias)
+        self.linear(i, "attn_qkv", s.hidden, s.q + 2 * s.kv, bias=bias)
+        self.linear(i, "attn_output", s.q, s.hidden, bias=out_bias)
 
     def head_norms(self, i: int, q: int = 0, k: int = 0) -> None:
         """Norms of Q and K: per head unless widths are given."""
         self.norm(i, "attn_q_norm", size=q if q else self.s.head_dim)
         self.norm(i, "attn_k_norm", size=k if k else self.s.head_dim)
 
-    def gated_mlp(self, i: int, width: int = 0, bias: bool = False) -> None:
+    def gated_mlp(self, i: int, width: int = 0, *, bias: bool = False) -> None:
         """Gate, up and down."""
         wide = width if width else self.s.feed_forward
-        self.linear(i, "ffn_gate", self.s.hidden, wide, bias)
-        self.mlp(i, wide, bias)
+        self.linear(i, "ffn_gate", self.s.hidden, wide, bias=bias)
+        self.mlp(i, wide, bias=bias)
 
-    def mlp(self, i: int, width: int = 0, bias: bool = False) -> None:
+    def mlp(self, i: int, width: int = 0, *, bias: bool = False) -> None:
         """Up and down."""
         wide = width if width else self.s.feed_forward
-        self.linear(i, "ffn_up", self.s.hidden, wide, bias)
-        self.linear(i, "ffn_down", wide, self.s.hidden, bias)
+        self.linear(i, "ffn_up", self.s.hidden, wide, bias=bias)
+        self.linear(i, "ffn_down", wide, self.s.hidden, bias=bias)
 
     def fused_gated_mlp(self, i: int, width: int = 0) -> None:
         """Gate and up in one tensor, and down."""
@@ -116,7 +116,7 @@ class Build:
         self.matrix(i, "ffn_up", self.s.hidden, 2 * wide)
         self.matrix(i, "ffn_down", wide, self.s.hidden)
 
-    def experts(self, i: int, count: int, width: int, gate: bool = True) -> None:
+    def experts(self, i: int, count: int, width: int, *, gate: bool = True) -> None:
         """A router and `count` stacked experts."""
         hidden = self.s.hidden
         self.matrix(i, "ffn_gate_inp", hidden, count)
@@ -169,7 +169,7 @@ class Build:
         self.tensors.append(vector(name, size))
 
     def done(
-        self, tied: bool, norm_bias: bool = False, bias: bool = False, norm: bool = True
+        self, *, tied: bool, norm_bias: bool = False, bias: bool = False, norm: bool = True
     ) -> Conversion:
         """The final norm, and an output layer unless it is the embedding."""
         if norm:

@@ -26,9 +26,9 @@ def dense_only(f: Fields) -> None:
             raise f.fault(field, "is not supported for this model_type")
 
 
-def tied(f: Fields, default: bool) -> bool:
+def tied(f: Fields, *, default: bool) -> bool:
     """tie_word_embeddings, or what the library assumes."""
-    return f.flag_or("tie_word_embeddings", default)
+    return f.flag_or("tie_word_embeddings", default=default)
 
 
 def no_window(f: Fields) -> None:
@@ -36,7 +36,7 @@ def no_window(f: Fields) -> None:
 
     On, the window is for the layers from `max_window_layers` up; usually there are none.
     """
-    if not f.flag_or("use_sliding_window", False) or not f.has("sliding_window"):
+    if not f.flag_or("use_sliding_window", default=False) or not f.has("sliding_window"):
         return
     layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
     if f.whole_or("max_window_layers", 0, 0) < layers:
@@ -62,9 +62,9 @@ def all_but_every(layers: int, period: int) -> list[bool]:
     return [(i + 1) % period != 0 for i in range(layers)]
 
 
-def need(f: Fields, field: str, wanted: bool, default: bool) -> None:
+def need(f: Fields, field: str, *, wanted: bool, default: bool) -> None:
     """A flag only one value of which the engine can load."""
-    if f.flag_or(field, default) != wanted:
+    if f.flag_or(field, default=default) != wanted:
         word = "false" if wanted else "true"
         raise f.fault(field, f"{word} is not supported yet")
 

@@ -36,7 +36,7 @@ def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_he
     return hidden // heads
 
 
-def kv_heads_of(f: Fields, heads: int, required: bool) -> int:
+def kv_heads_of(f: Fields, heads: int, *, required: bool) -> int:
     """KV heads: as many as heads when absent and not `required`."""
     kv = f.whole("num_key_value_heads") if required else f.whole_or("num_key_value_heads", heads)
     if heads % kv != 0:
@@ -46,6 +46,7 @@ def kv_heads_of(f: Fields, heads: int, required: bool) -> int:
 
 def sizes(
     f: Fields,
+    *,
     need_kv: bool = False,
     need_head_dim: bool = False,
     feed_forward: str = "intermediate_size",
@@ -55,7 +56,7 @@ def sizes(
     `feed_forward` names the dense width's field, "" for none.
     """
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
-    kv = kv_heads_of(f, heads, need_kv)
+    kv = kv_heads_of(f, heads, required=need_kv)
     given = need_head_dim or f.has("head_dim")
     return Sizes(
         vocab=f.whole("vocab_size"),

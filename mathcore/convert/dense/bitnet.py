@@ -17,7 +17,7 @@ def _bitnet(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.norm(i, "ffn_sub_norm", size=b.s.feed_forward)
         b.gated_mlp(i)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -21,15 +21,15 @@ def _phi3(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.fused_gated_mlp(i)
     add_long(b, f, rotary_dim)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _phi_layers(b: Build) -> Conversion:
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, True, True)
+        b.attention(i, bias=True, out_bias=True)
         b.mlp(i, bias=True)
-    return b.done(False, norm_bias=True, bias=True)
+    return b.done(tied=False, norm_bias=True, bias=True)
 
 
 def _phi(f: Fields) -> Conversion:
@@ -48,33 +48,33 @@ def _phi_msft(f: Fields) -> Conversion:
 
 def _starcoder2(f: Fields) -> Conversion:
     dense_only(f)
-    if not f.flag_or("use_bias", True):
+    if not f.flag_or("use_bias", default=True):
         raise f.fault("use_bias", "false is not supported")
     b = Build("starcoder2", sizes(f, need_kv=True))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, True, True)
+        b.attention(i, bias=True, out_bias=True)
         b.norm(i, "ffn_norm", bias=True)
         b.mlp(i, bias=True)
-    return b.done(tied(f, True), norm_bias=True)
+    return b.done(tied=tied(f, default=True), norm_bias=True)
 
 
 def _stablelm(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f, need_kv=True)
     b = Build("stablelm", s, rotary_dim_of(f, s.head_dim, 0.25))
-    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", False))
-    parallel = f.flag_or("use_parallel_residual", False)
+    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", default=False))
+    parallel = f.flag_or("use_parallel_residual", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, f.flag_or("use_qkv_bias", False))
-        if f.flag_or("qk_layernorm", False):
+        b.attention(i, bias=f.flag_or("use_qkv_bias", default=False))
+        if f.flag_or("qk_layernorm", default=False):
             b.matrix(i, "attn_q_norm", s.head_dim, s.heads)
             b.matrix(i, "attn_k_norm", s.head_dim, s.kv_heads)
         if not parallel:
             b.norm(i, "ffn_norm", bias=True)
         b.gated_mlp(i)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _orion(f: Fields) -> Conversion:
@@ -85,33 +85,33 @@ def _orion(f: Fields) -> Conversion:
         b.attention(i)
         b.norm(i, "ffn_norm", bias=True)
         b.gated_mlp(i)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _nemotron(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
     b = Build("nemotron", s, rotary_dim_of(f, s.head_dim, 0.5))
-    bias, wide = f.flag_or("attention_bias", False), f.flag_or("mlp_bias", False)
+    bias, wide = f.flag_or("attention_bias", default=False), f.flag_or("mlp_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.norm(i, "ffn_norm", bias=True)
         b.mlp(i, bias=wide)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _falcon_kv(f: Fields, heads: int) -> int:
-    if f.flag_or("new_decoder_architecture", False):
+    if f.flag_or("new_decoder_architecture", default=False):
         return f.whole("num_kv_heads", 1, heads)
-    return 1 if f.flag_or("multi_query", True) else heads
+    return 1 if f.flag_or("multi_query", default=True) else heads
 
 
 def _falcon(f: Fields) -> Conversion:
     dense_only(f)
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
-    new = f.flag_or("new_decoder_architecture", False)
-    if not new and not f.flag_or("parallel_attn", True):
+    new = f.flag_or("new_decoder_architecture", default=False)
+    if not new and not f.flag_or("parallel_attn", default=True):
         raise f.fault("parallel_attn", "false is no model llama.cpp loads")
     s = Sizes(
         vocab=f.whole("vocab_size"),
@@ -132,7 +132,7 @@ def _falcon(f: Fields) -> Conversion:
         b.fused_attention(i)
         b.mlp(i)
     # Published files carry both tables even where the library ties them.
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

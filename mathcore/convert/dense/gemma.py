@@ -18,10 +18,10 @@ def _gemma(f: Fields) -> Conversion:
         b.attention(i)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return b.done(True)
+    return b.done(tied=True)
 
 
-def _sandwich(b: Build, i: int, head_norms: bool) -> None:
+def _sandwich(b: Build, i: int, *, head_norms: bool) -> None:
     """A norm before and after each half."""
     b.norm(i, "attn_norm")
     b.attention(i)
@@ -41,8 +41,8 @@ def _gemma2(f: Fields) -> Conversion:
     if sliding != all_but_every(b.s.layers, 2):
         raise f.fault("layer_types", "is not the alternation llama.cpp assumes")
     for i in range(b.s.layers):
-        _sandwich(b, i, False)
-    return b.done(True)
+        _sandwich(b, i, head_norms=False)
+    return b.done(tied=True)
 
 
 def _gemma3(f: Fields) -> Conversion:
@@ -54,8 +54,8 @@ def _gemma3(f: Fields) -> Conversion:
     b.key("attention.sliding_window", f.whole("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(b.s.layers):
-        _sandwich(b, i, True)
-    return b.done(True)
+        _sandwich(b, i, head_norms=True)
+    return b.done(tied=True)
 
 
 def _first_width(f: Fields, layers: int) -> int:
@@ -84,9 +84,9 @@ def _gemma3n(f: Fields) -> Conversion:
     b.key("embedding_length_per_layer_input", side)
     _gemma3n_top(b, inputs, side)
     for i in range(layers):
-        _sandwich(b, i, True)
+        _sandwich(b, i, head_norms=True)
         _gemma3n_extras(b, i, inputs, side, rank)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 def _gemma3n_top(b: Build, inputs: int, side: int) -> None:
@@ -154,7 +154,7 @@ def _gemma4_keys(b: Build, f: Fields, sliding: list[bool], shared: int) -> None:
     b.top("rope_freqs.weight", wide // 2)
 
 
-def _gemma4_attention(b: Build, f: Fields, i: int, sliding: bool, own: bool) -> None:
+def _gemma4_attention(b: Build, f: Fields, i: int, *, sliding: bool, own: bool) -> None:
     """Full layers may use K as V; layers without a cache of their own have neither."""
     s = b.s
     head = s.head_dim if sliding else f.whole("global_head_dim")
@@ -165,7 +165,7 @@ def _gemma4_attention(b: Build, f: Fields, i: int, sliding: bool, own: bool) -> 
     if own:
         b.matrix(i, "attn_k", s.hidden, kv * head)
         b.norm(i, "attn_k_norm", size=head)
-        if sliding or not f.flag_or("attention_k_eq_v", False):
+        if sliding or not f.flag_or("attention_k_eq_v", default=False):
             b.matrix(i, "attn_v", s.hidden, kv * head)
 
 
@@ -184,13 +184,13 @@ def _gemma4_experts(b: Build, i: int, count: int, width: int) -> None:
 def _gemma4_widths(f: Fields, layers: int, own: int) -> list[int]:
     """Layers that share a cache are twice as wide in the small models."""
     wide = f.whole("intermediate_size")
-    twice = f.flag_or("use_double_wide_mlp", False)
+    twice = f.flag_or("use_double_wide_mlp", default=False)
     return [2 * wide if twice and i >= own else wide for i in range(layers)]
 
 
 def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
     """How many experts and how wide; (0, 0) for the dense models."""
-    if not f.flag_or("enable_moe_block", False):
+    if not f.flag_or("enable_moe_block", default=False):
         return 0, 0
     count = f.whole("num_experts", 2)
     old = "expert_intermediate_size"
@@ -199,9 +199,9 @@ def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
     return count, width
 
 
-def _gemma4_layer(b: Build, f: Fields, i: int, sliding: bool, own: bool, wide: int) -> None:
+def _gemma4_layer(b: Build, f: Fields, i: int, *, sliding: bool, own: bool, wide: int) -> None:
     b.norm(i, "attn_norm")
-    _gemma4_attention(b, f, i, sliding, own)
+    _gemma4_attention(b, f, i, sliding=sliding, own=own)
     b.norm(i, "post_attention_norm")
     b.norm(i, "ffn_norm")
     b.gated_mlp(i, wide)
@@ -222,12 +222,12 @@ def _gemma4(f: Fields) -> Conversion:
     if side > 0:
         _per_layer_top(b, side)
     for i in range(layers):
-        _gemma4_layer(b, f, i, sliding[i], i < own, widths[i])
+        _gemma4_layer(b, f, i, sliding=sliding[i], own=i < own, wide=widths[i])
         if count > 0:
             _gemma4_experts(b, i, count, width)
         if side > 0:
             _per_layer(b, i, side)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

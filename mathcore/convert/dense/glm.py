@@ -13,7 +13,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 def _chatglm(f: Fields) -> Conversion:
     """ChatGLM 2 to 4 under the names of their own code."""
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
-    grouped = f.flag_or("multi_query_attention", False)
+    grouped = f.flag_or("multi_query_attention", default=False)
     s = Sizes(
         vocab=f.whole("padded_vocab_size"),
         hidden=hidden,
@@ -25,13 +25,13 @@ def _chatglm(f: Fields) -> Conversion:
         context=f.whole_or("seq_length", 0),
     )
     b = Build("chatglm", s, s.head_dim // 2)
-    bias = f.flag_or("add_qkv_bias", False) or f.flag_or("add_bias_linear", False)
+    bias = f.flag_or("add_qkv_bias", default=False) or f.flag_or("add_bias_linear", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        b.fused_attention(i, bias)
+        b.fused_attention(i, bias=bias)
         b.norm(i, "ffn_norm")
         b.fused_gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
@@ -41,10 +41,10 @@ def _glm_sizes(f: Fields) -> tuple[Sizes, int]:
 
 
 def _layers(b: Build, f: Fields, *, post_norms: bool) -> None:
-    bias = f.flag_or("attention_bias", True)
+    bias = f.flag_or("attention_bias", default=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias)
+        b.attention(i, bias=bias)
         if post_norms:
             b.norm(i, "post_attention_norm")
         b.norm(i, "ffn_norm")
@@ -59,7 +59,7 @@ def _decoder(f: Fields, arch: str, *, post_norms: bool) -> Conversion:
     s, rotary_dim = _glm_sizes(f)
     b = Build(arch, s, rotary_dim)
     _layers(b, f, post_norms=post_norms)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _glm(f: Fields) -> Conversion:

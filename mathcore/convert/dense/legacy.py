@@ -16,11 +16,11 @@ def _add_positions(b: Build) -> None:
     b.tensors.append(matrix("position_embd.weight", b.s.hidden, b.s.context))
 
 
-def _gpt2_layers(b: Build, norm_bias: bool = True, bias: bool = True) -> None:
+def _gpt2_layers(b: Build, *, norm_bias: bool = True, bias: bool = True) -> None:
     for i in range(b.s.layers):
-        b.norm(i, "attn_norm", norm_bias)
-        b.fused_attention(i, bias, bias)
-        b.norm(i, "ffn_norm", norm_bias)
+        b.norm(i, "attn_norm", bias=norm_bias)
+        b.fused_attention(i, bias=bias, out_bias=bias)
+        b.norm(i, "ffn_norm", bias=norm_bias)
         b.mlp(i, bias=bias)
 
 
@@ -32,17 +32,17 @@ def _gpt2(f: Fields) -> Conversion:
     _add_positions(b)
     _gpt2_layers(b)
     # A silent config counts as untied: llama.cpp keeps an output layer of its own there.
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _gpt_bigcode(f: Fields) -> Conversion:
     f.whole("n_positions")
-    kv = 1 if f.flag_or("multi_query", True) else f.whole("n_head")
+    kv = 1 if f.flag_or("multi_query", default=True) else f.whole("n_head")
     s = legacy_sizes(f, f.whole_or("n_inner", 4 * f.whole("n_embd")), kv, "n_positions")
     b = Build("starcoder", s)
     _add_positions(b)
     _gpt2_layers(b)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _gptj(f: Fields) -> Conversion:
@@ -54,18 +54,18 @@ def _gptj(f: Fields) -> Conversion:
         b.norm(i, "attn_norm", bias=True)
         b.attention(i)
         b.mlp(i, bias=True)
-    return b.done(tied(f, False), norm_bias=True, bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True, bias=True)
 
 
 def _gpt_neox(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
     b = Build("gptneox", s, rotary_dim_of(f, s.head_dim, 0.25, "rotary_pct"))
-    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", True))
-    if not f.flag_or("attention_bias", True):
+    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", default=True))
+    if not f.flag_or("attention_bias", default=True):
         raise f.fault("attention_bias", "false is not supported")
     _gpt2_layers(b)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 def _bloom(f: Fields) -> Conversion:
@@ -87,13 +87,13 @@ def _bloom(f: Fields) -> Conversion:
     b.top("token_embd_norm.weight", hidden)
     b.top("token_embd_norm.bias", hidden)
     _gpt2_layers(b)
-    return b.done(tied(f, True), norm_bias=True)
+    return b.done(tied=tied(f, default=True), norm_bias=True)
 
 
 def _mpt(f: Fields) -> Conversion:
     hidden, heads = f.whole("d_model"), f.whole("n_heads")
     attention = f.nested("attn_config") if f.has("attn_config") else Fields({}, "attn_config.")
-    if attention.flag_or("qk_ln", False):
+    if attention.flag_or("qk_ln", default=False):
         raise attention.fault("qk_ln", "true is not supported yet")
     s = Sizes(
         vocab=f.whole("vocab_size"),
@@ -106,17 +106,17 @@ def _mpt(f: Fields) -> Conversion:
         context=f.whole("max_seq_len"),
     )
     b = Build("mpt", s)
-    if not attention.flag_or("alibi", True):
+    if not attention.flag_or("alibi", default=True):
         _add_positions(b)
-    bias = not f.flag_or("no_bias", True)
-    _gpt2_layers(b, bias, bias)
-    return b.done(tied(f, True), norm_bias=bias)
+    bias = not f.flag_or("no_bias", default=True)
+    _gpt2_layers(b, norm_bias=bias, bias=bias)
+    return b.done(tied=tied(f, default=True), norm_bias=bias)
 
 
 def _qwen(f: Fields) -> Conversion:
     """The first Qwen: its intermediate_size counts gate and up together."""
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
-    kv = kv_heads_of(f, heads, False)
+    kv = kv_heads_of(f, heads, required=False)
     s = Sizes(
         vocab=f.whole("vocab_size"),
         hidden=hidden,
@@ -135,7 +135,7 @@ def _qwen(f: Fields) -> Conversion:
         b.vector(i, "attn_qkv.bias", 3 * hidden)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _jais(f: Fields) -> Conversion:
@@ -144,10 +144,10 @@ def _jais(f: Fields) -> Conversion:
     b = Build("jais", s)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.fused_attention(i, True, True)
+        b.fused_attention(i, bias=True, out_bias=True)
         b.norm(i, "ffn_norm", bias=True)
         b.gated_mlp(i, bias=True)
-    return b.done(False, norm_bias=True)
+    return b.done(tied=False, norm_bias=True)
 
 
 def _refact(f: Fields) -> Conversion:
@@ -160,7 +160,7 @@ def _refact(f: Fields) -> Conversion:
         b.attention(i)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _codeshell(f: Fields) -> Conversion:
@@ -169,20 +169,20 @@ def _codeshell(f: Fields) -> Conversion:
     b = Build("codeshell", legacy_sizes(f, 4 * f.whole("n_embd"), kv, "n_positions"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, True, True)
+        b.attention(i, bias=True, out_bias=True)
         b.norm(i, "ffn_norm", bias=True)
         b.mlp(i, bias=True)
-    return b.done(False, norm_bias=True)
+    return b.done(tied=False, norm_bias=True)
 
 
 def _jais2(f: Fields) -> Conversion:
     b = Build("jais2", sizes(f))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, f.flag_or("attention_bias", True), True)
+        b.attention(i, bias=f.flag_or("attention_bias", default=True), out_bias=True)
         b.norm(i, "ffn_norm", bias=True)
         b.mlp(i, bias=True)
-    return b.done(tied(f, False), norm_bias=True)
+    return b.done(tied=tied(f, default=False), norm_bias=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

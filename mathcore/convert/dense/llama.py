@@ -127,13 +127,13 @@ _POST_NORM: tuple[str, ...] = ("exaone4",)
 _NO_NORM: tuple[str, ...] = ("olmo",)
 
 
-def _flag(f: Fields, field: str, default: bool) -> bool:
+def _flag(f: Fields, field: str, *, default: bool) -> bool:
     if field in ("", "1"):
         return field == "1"
-    return f.flag_or(field, default)
+    return f.flag_or(field, default=default)
 
 
-def _norms(b: Build, i: int, model_type: str, before: bool) -> None:
+def _norms(b: Build, i: int, model_type: str, *, before: bool) -> None:
     """The norm before (or after) a layer's attention and feed-forward."""
     if model_type in _NO_NORM or (model_type in _POST_NORM) == before:
         return
@@ -143,19 +143,19 @@ def _norms(b: Build, i: int, model_type: str, before: bool) -> None:
 
 
 def _layers(b: Build, f: Fields, shape: Shape, model_type: str) -> None:
-    bias = _flag(f, shape.qkv_bias, shape.qkv_default)
-    out_bias = _flag(f, shape.out_bias, shape.out_default)
-    wide_bias = _flag(f, shape.mlp_bias, False)
+    bias = _flag(f, shape.qkv_bias, default=shape.qkv_default)
+    out_bias = _flag(f, shape.out_bias, default=shape.out_default)
+    wide_bias = _flag(f, shape.mlp_bias, default=False)
     for i in range(b.s.layers):
-        _norms(b, i, model_type, True)
-        b.attention(i, bias, out_bias)
+        _norms(b, i, model_type, before=True)
+        b.attention(i, bias=bias, out_bias=out_bias)
         if shape.head_norms:
             b.head_norms(i)
         if shape.gate:
             b.gated_mlp(i, bias=wide_bias)
         else:
             b.mlp(i, bias=wide_bias)
-        _norms(b, i, model_type, False)
+        _norms(b, i, model_type, before=False)
 
 
 def _shaped(f: Fields) -> Conversion:
@@ -165,12 +165,12 @@ def _shaped(f: Fields) -> Conversion:
     dense_only(f)
     if shape.window_flag:
         no_window(f)
-    b = Build(shape.arch, sizes(f, shape.need_kv, shape.need_head_dim))
+    b = Build(shape.arch, sizes(f, need_kv=shape.need_kv, need_head_dim=shape.need_head_dim))
     _layers(b, f, shape, model_type)
     if shape.llama3:
         add_llama3(b, f)
     _extra_keys(b, f)
-    return b.done(tied(f, shape.tied_default), norm=model_type not in _NO_NORM)
+    return b.done(tied=tied(f, default=shape.tied_default), norm=model_type not in _NO_NORM)
 
 
 def _extra_keys(b: Build, f: Fields) -> None:
@@ -205,29 +205,29 @@ def _qwen2_vl(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
     add_sections(b, f)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _qwen3_vl(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("qwen3vl", sizes(f, need_kv=True, need_head_dim=True))
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
     add_sections(b, f)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _olmo2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("olmo2", sizes(f))
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.norm(i, "post_attention_norm")
         b.head_norms(i, b.s.q, b.s.kv)
         b.gated_mlp(i)
@@ -236,19 +236,22 @@ def _olmo2(f: Fields) -> Conversion:
         b.key("attention.sliding_window", f.whole("sliding_window"))
         sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, 4))
         b.key("attention.sliding_window_pattern", sliding)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _seed_oss(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("seed_oss", sizes(f, need_kv=True, need_head_dim=True))
-    bias, out = f.flag_or("attention_bias", True), f.flag_or("attention_out_bias", False)
+    bias, out = (
+        f.flag_or("attention_bias", default=True),
+        f.flag_or("attention_out_bias", default=False),
+    )
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, out)
+        b.attention(i, bias=bias, out_bias=out)
         b.norm(i, "post_attention_norm")
-        b.gated_mlp(i, bias=f.flag_or("mlp_bias", False))
-    return b.done(tied(f, False))
+        b.gated_mlp(i, bias=f.flag_or("mlp_bias", default=False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _plamo(f: Fields) -> Conversion:
@@ -265,7 +268,7 @@ def _plamo(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _minicpm(f: Fields) -> Conversion:
@@ -283,7 +286,7 @@ def _minicpm(f: Fields) -> Conversion:
         else:
             b.gated_mlp(i)
     add_long(b, f, b.s.head_dim)
-    return b.done(tied(f, True))
+    return b.done(tied=tied(f, default=True))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

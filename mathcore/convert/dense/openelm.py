@@ -56,7 +56,7 @@ def _openelm(f: Fields) -> Conversion:
         b.matrix(i, "attn_output", heads[i] * s.head_dim, s.hidden)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i, widths[i])
-    return b.done(True)
+    return b.done(tied=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -12,7 +12,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 def _start(f: Fields, arch: str, s: Sizes) -> Build:
     b = Build(arch, s)
-    b.key("attention.causal", False)
+    b.key("attention.causal", value=False)
     types = f.whole_or("type_vocab_size", 1)
     b.metadata["tokenizer.ggml.token_type_count"] = types
     b.tensors.append(matrix("token_types.weight", s.hidden, types))
@@ -38,7 +38,7 @@ def _positions(f: Fields) -> int:
 
 
 def _bert_layer(b: Build, i: int) -> None:
-    b.attention(i, True, True)
+    b.attention(i, bias=True, out_bias=True)
     b.norm(i, "attn_output_norm", bias=True)
     b.mlp(i, bias=True)
     b.norm(i, "layer_output_norm", bias=True)
@@ -54,10 +54,10 @@ def _jina_v2(f: Fields) -> Conversion:
     b = _start(f, "jina-bert-v2", s)
     _embedding_norm(b)
     for i in range(s.layers):
-        b.attention(i, True, True)
+        b.attention(i, bias=True, out_bias=True)
         b.norm(i, "attn_output_norm", bias=True)
         b.matrix(i, "ffn_up", s.hidden, 2 * s.feed_forward)
-        b.linear(i, "ffn_down", s.feed_forward, s.hidden, True)
+        b.linear(i, "ffn_down", s.feed_forward, s.hidden, bias=True)
         b.norm(i, "layer_output_norm", bias=True)
     return _done(b)
 
@@ -68,7 +68,7 @@ def _jina_v3(f: Fields) -> Conversion:
     b = _start(f, "jina-bert-v3", s)
     _embedding_norm(b)
     for i in range(s.layers):
-        b.fused_attention(i, True, True)
+        b.fused_attention(i, bias=True, out_bias=True)
         b.norm(i, "attn_output_norm", bias=True)
         b.mlp(i, bias=True)
         b.norm(i, "layer_output_norm", bias=True)
@@ -120,8 +120,8 @@ def _nomic(f: Fields) -> Conversion:
     mixed = f.whole_or("num_experts", 0, 0) > 0 or f.whole_or("moe_every_n_layers", 0, 0) > 0
     every = f.whole("moe_every_n_layers") if mixed else 0
     for field in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
-        need(f, field, mixed, not mixed)
-    need(f, "prenorm", False, False)
+        need(f, field, wanted=mixed, default=not mixed)
+    need(f, "prenorm", wanted=False, default=False)
     width = f.whole("n_inner")
     s = _nomic_sizes(f, width)
     b = _start(f, "nomic-bert-moe" if mixed else "nomic-bert", s)
@@ -132,7 +132,7 @@ def _nomic(f: Fields) -> Conversion:
         b.key("expert_count", count)
         b.key("expert_used_count", experts_used(f, "moe_top_k", count))
     for i in range(s.layers):
-        b.fused_attention(i, mixed, mixed)
+        b.fused_attention(i, bias=mixed, out_bias=mixed)
         b.norm(i, "attn_output_norm", bias=True)
         if mixed and i % every == 1:
             b.experts(i, count, width, gate=False)
@@ -158,10 +158,10 @@ def _global_every(f: Fields, layers: int) -> int:
 
 def _modern_bert(f: Fields) -> Conversion:
     for field in ("attention_bias", "mlp_bias", "norm_bias"):
-        need(f, field, False, False)
+        need(f, field, wanted=False, default=False)
     s = sizes(f)
     b = Build("modern-bert", s)
-    b.key("attention.causal", False)
+    b.key("attention.causal", value=False)
     b.key("attention.sliding_window", f.whole("local_attention"))
     b.key("attention.sliding_window_pattern", _global_every(f, s.layers))
     b.top("token_embd_norm.weight", s.hidden)
@@ -177,10 +177,10 @@ def _modern_bert(f: Fields) -> Conversion:
 
 def _eurobert(f: Fields) -> Conversion:
     for field in ("attention_bias", "mlp_bias"):
-        need(f, field, False, False)
+        need(f, field, wanted=False, default=False)
     s = sizes(f, need_kv=True)
     b = Build("eurobert", s)
-    b.key("attention.causal", False)
+    b.key("attention.causal", value=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -192,7 +192,7 @@ def _eurobert(f: Fields) -> Conversion:
 
 def _distilbert(f: Fields) -> Conversion:
     """BERT without token types, under names of its own."""
-    need(f, "sinusoidal_pos_embds", False, False)
+    need(f, "sinusoidal_pos_embds", wanted=False, default=False)
     hidden, heads = f.whole("dim"), f.whole("n_heads")
     s = Sizes(
         vocab=f.whole("vocab_size"),
@@ -205,7 +205,7 @@ def _distilbert(f: Fields) -> Conversion:
         context=f.whole("max_position_embeddings"),
     )
     b = Build("bert", s)
-    b.key("attention.causal", False)
+    b.key("attention.causal", value=False)
     b.metadata["tokenizer.ggml.token_type_count"] = 1
     b.tensors.append(matrix("position_embd.weight", s.hidden, s.context))
     _embedding_norm(b)

@@ -34,7 +34,7 @@ def _gated(f: Fields) -> bool:
         if len(words) > 2 or words[-1] not in _ACTIVATIONS or words[:-1] not in ([], ["gated"]):
             raise f.fault("feed_forward_proj", f"'{'-'.join(words)}' is not supported yet")
         return len(words) == 2
-    return f.flag_or("is_gated_act", False)
+    return f.flag_or("is_gated_act", default=False)
 
 
 def _attention(b: Build, place: str, i: int, name: str, table: int) -> None:
@@ -49,7 +49,7 @@ def _attention(b: Build, place: str, i: int, name: str, table: int) -> None:
     b.tensors.append(matrix(f"{at}{name}_o.weight", s.q, s.hidden, i))
 
 
-def _feed(b: Build, place: str, i: int, gated: bool) -> None:
+def _feed(b: Build, place: str, i: int, *, gated: bool) -> None:
     s = b.s
     at = f"{place}.blk.{i}."
     b.tensors.append(vector(f"{at}ffn_norm.weight", s.hidden, i))
@@ -70,14 +70,14 @@ def _t5(f: Fields) -> Conversion:
     every = f.text("model_type") == "umt5"
     for i in range(s.layers):
         _attention(b, "enc", i, "attn", buckets if i == 0 or every else 0)
-        _feed(b, "enc", i, gated)
+        _feed(b, "enc", i, gated=gated)
     for i in range(decoder):
         _attention(b, "dec", i, "attn", buckets if i == 0 or every else 0)
         _attention(b, "dec", i, "cross_attn", 0)
-        _feed(b, "dec", i, gated)
+        _feed(b, "dec", i, gated=gated)
     for place in ("enc", "dec"):
         b.tensors.append(vector(f"{place}.output_norm.weight", s.hidden))
-    if not tied(f, True):
+    if not tied(f, default=True):
         b.tensors.append(matrix("output.weight", s.hidden, s.vocab))
     return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
 

@@ -37,7 +37,7 @@ def _afmoe(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
         b.norm(i, "post_ffw_norm")
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -24,7 +24,7 @@ def _arctic(f: Fields) -> Conversion:
         b.gated_mlp(i, b.s.hidden)
         b.norm(i, "ffn_norm_exps")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

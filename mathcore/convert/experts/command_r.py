@@ -14,20 +14,20 @@ def _cohere(f: Fields) -> Conversion:
     """Command-R: one norm, attention and feed-forward side by side, always tied."""
     dense_only(f)
     b = Build("command-r", sizes(f))
-    normed = f.flag_or("use_qk_norm", False)
+    normed = f.flag_or("use_qk_norm", default=False)
     # llama.cpp tells the two kinds apart by their depth.
     if normed != (b.s.layers >= 64):
         raise f.fault("use_qk_norm", f"with {b.s.layers} layers is no model llama.cpp loads")
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         if normed:
             b.matrix(i, "attn_q_norm", b.s.head_dim, b.s.heads)
             b.matrix(i, "attn_k_norm", b.s.head_dim, b.s.kv_heads)
         b.gated_mlp(i)
     b.key("logit_scale", 1.0)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 def _cohere2(f: Fields) -> Conversion:
@@ -42,7 +42,7 @@ def _cohere2(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         b.gated_mlp(i)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 def _cohere2_moe(f: Fields) -> Conversion:
@@ -65,7 +65,7 @@ def _cohere2_moe(f: Fields) -> Conversion:
         b.norm(i, "attn_norm")
         b.attention(i)
         feed_forward(b, i, e)
-    return b.done(True)
+    return b.done(tied=True)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -32,7 +32,7 @@ def _dbrx(f: Fields) -> Conversion:
         b.fused_attention(i)
         b.norm(i, "attn_output_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

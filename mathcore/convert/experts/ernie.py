@@ -22,17 +22,17 @@ def _ernie_moe(f: Fields) -> Conversion:
         width=e.width,
         shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
         dense=f.whole("moe_layer_start_index", 0, s.layers),
-        bias=f.flag_or("moe_use_aux_free", True),
+        bias=f.flag_or("moe_use_aux_free", default=True),
     )
     moe_keys(b, e)
     b.key("interleave_moe_layer_step", 1)
-    bias = f.flag_or("use_bias", False)
+    bias = f.flag_or("use_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, True))
+    return b.done(tied=tied(f, default=True))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

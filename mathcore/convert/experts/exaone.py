@@ -22,7 +22,7 @@ def _exaone(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
     add_llama3(b, f)
-    return b.done(tied(f, True))
+    return b.done(tied=tied(f, default=True))
 
 
 def _dense_start(f: Fields, layers: int) -> int:
@@ -60,7 +60,7 @@ def _exaone_moe(f: Fields) -> Conversion:
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -29,7 +29,7 @@ def _grove_moe(f: Fields) -> Conversion:
         for name in ("gate", "up"):
             b.tensors.append(stacked(f"blk.{i}.ffn_{name}_chexps.weight", s.hidden, wide, half, i))
         b.tensors.append(stacked(f"blk.{i}.ffn_down_chexps.weight", wide, s.hidden, half, i))
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -17,7 +17,7 @@ def _gates(f: Fields, layers: int) -> list[bool]:
     elif isinstance(f.values.get("gating"), str):
         names = [f.text("gating")] * layers
     else:
-        f.flag_or("gating", True)
+        f.flag_or("gating", default=True)
         names = ["per_head"] * layers
     out: list[bool] = []
     for name in names:
@@ -41,7 +41,7 @@ def _experts(f: Fields, layers: int) -> Experts:
     )
 
 
-def _layer(b: Build, i: int, heads: int, wide: bool) -> None:
+def _layer(b: Build, i: int, heads: int, *, wide: bool) -> None:
     """Attention whose output is gated by head, or by number when `wide`."""
     s, q = b.s, heads * b.s.head_dim
     b.norm(i, "attn_norm")
@@ -67,9 +67,9 @@ def _laguna(f: Fields) -> Conversion:
     window_keys(b, f)
     wide = _gates(f, s.layers)
     for i in range(s.layers):
-        _layer(b, i, heads[i], wide[i])
+        _layer(b, i, heads[i], wide=wide[i])
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -42,10 +42,10 @@ def _llama4(f: Fields) -> Conversion:
     b.moe_keys(e.count, e.used, e.width)
     b.key("interleave_moe_layer_step", f.whole("interleave_moe_layer_step"))
     _window(b, f)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.norm(i, "ffn_norm")
         if sparse[i]:
             b.experts(i, e.count, e.width)
@@ -53,7 +53,7 @@ def _llama4(f: Fields) -> Conversion:
         else:
             b.gated_mlp(i)
     add_llama3(b, f)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

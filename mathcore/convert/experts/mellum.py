@@ -14,7 +14,7 @@ def _mellum(f: Fields) -> Conversion:
     b = Build("mellum", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     moe_keys(b, e)
-    if f.flag_or("use_sliding_window", True):
+    if f.flag_or("use_sliding_window", default=True):
         window_keys(b, f)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
@@ -22,7 +22,7 @@ def _mellum(f: Fields) -> Conversion:
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(False)
+    return b.done(tied=False)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

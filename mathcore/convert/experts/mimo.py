@@ -25,8 +25,8 @@ def _sizes(f: Fields) -> Sizes:
 
 def _sinks(f: Fields, sliding: list[bool]) -> list[bool]:
     """Layers whose attention has a sink: full or sliding ones, each by its own flag."""
-    on_full = f.flag_or("add_full_attention_sink_bias", False)
-    on_sliding = f.flag_or("add_swa_attention_sink_bias", False)
+    on_full = f.flag_or("add_full_attention_sink_bias", default=False)
+    on_sliding = f.flag_or("add_swa_attention_sink_bias", default=False)
     return [on_sliding if here else on_full for here in sliding]
 
 
@@ -59,7 +59,7 @@ def _mimo_v2(f: Fields) -> Conversion:
             b.vector(i, "exp_probs_b.bias", e.count)
         else:
             b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -59,13 +59,13 @@ def feed_forward(b: Build, i: int, e: Experts) -> None:
 
 
 def pre_norm_layers(
-    b: Build, e: Experts, bias: bool = False, out: bool = False, heads: bool = False
+    b: Build, e: Experts, *, bias: bool = False, out: bool = False, heads: bool = False
 ) -> None:
     """Layers with a norm before each half."""
     moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, out)
+        b.attention(i, bias=bias, out_bias=out)
         if heads:
             b.head_norms(i)
         b.norm(i, "ffn_norm")
@@ -75,7 +75,7 @@ def pre_norm_layers(
 def _mixtral(f: Fields) -> Conversion:
     b = Build("llama", sizes(f, need_kv=True))
     pre_norm_layers(b, find_experts(f, "num_local_experts", "intermediate_size"))
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _sparse_everywhere(f: Fields) -> None:
@@ -96,31 +96,33 @@ def _qwen2_moe(f: Fields) -> Conversion:
     b.key("expert_shared_feed_forward_length", shared)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("qkv_bias", True))
+        b.attention(i, bias=f.flag_or("qkv_bias", default=True))
         b.norm(i, "ffn_norm")
         b.experts(i, e.count, e.width)
         b.vector(i, "ffn_gate_inp_shexp.weight", b.s.hidden)
         b.shared(i, shared)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _qwen3_like(f: Fields, arch: str) -> Build:
     no_window(f)
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
-    bias = f.flag_or("attention_bias", False)
-    pre_norm_layers(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
+    bias = f.flag_or("attention_bias", default=False)
+    pre_norm_layers(
+        b, find_experts(f, "num_experts", "moe_intermediate_size"), bias=bias, out=bias, heads=True
+    )
     return b
 
 
 def _qwen3_moe(f: Fields) -> Conversion:
-    return _qwen3_like(f, "qwen3moe").done(tied(f, False))
+    return _qwen3_like(f, "qwen3moe").done(tied=tied(f, default=False))
 
 
 def _qwen3_vl_moe(f: Fields) -> Conversion:
     b = _qwen3_like(f, "qwen3vlmoe")
     add_sections(b, f)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _olmoe(f: Fields) -> Conversion:
@@ -129,27 +131,27 @@ def _olmoe(f: Fields) -> Conversion:
     moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("attention_bias", False))
+        b.attention(i, bias=f.flag_or("attention_bias", default=False))
         b.head_norms(i, b.s.q, b.s.kv)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _phimoe(f: Fields) -> Conversion:
     b = Build("phimoe", sizes(f, need_kv=True))
     e = find_experts(f, "num_local_experts", "intermediate_size")
-    bias = f.flag_or("attention_bias", False)
-    if not f.flag_or("lm_head_bias", False):
+    bias = f.flag_or("attention_bias", default=False)
+    if not f.flag_or("lm_head_bias", default=False):
         raise f.fault("lm_head_bias", "false is no model llama.cpp loads")
     moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.norm(i, "ffn_norm", bias=True)
         feed_forward(b, i, e)
     add_long(b, f, b.s.head_dim)
-    return b.done(False, norm_bias=True, bias=True)
+    return b.done(tied=False, norm_bias=True, bias=True)
 
 
 def _granite_moe(f: Fields) -> Conversion:
@@ -159,10 +161,10 @@ def _granite_moe(f: Fields) -> Conversion:
         e = Experts(
             count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
         )
-    bias = f.flag_or("attention_bias", False)
-    pre_norm_layers(b, e, bias, bias)
+    bias = f.flag_or("attention_bias", default=False)
+    pre_norm_layers(b, e, bias=bias, out=bias)
     b.key("logit_scale", 1.0)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _gpt_oss(f: Fields) -> Conversion:
@@ -176,14 +178,14 @@ def _gpt_oss(f: Fields) -> Conversion:
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, True, True)
+        b.attention(i, bias=True, out_bias=True)
         b.vector(i, "attn_sinks.weight", s.heads)
         b.norm(i, "post_attention_norm")
         b.experts(i, e.count, e.width)
         b.vector(i, "ffn_gate_inp.bias", e.count)
         for name, wide in (("gate", e.width), ("up", e.width), ("down", s.hidden)):
             b.stacked_bias(i, f"ffn_{name}_exps", wide, e.count)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> None:

@@ -18,7 +18,7 @@ from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 
-def with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> Experts:
+def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -> Experts:
     """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
     e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
@@ -34,8 +34,8 @@ def with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> E
 
 def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
     b.norm(i, "attn_norm")
-    b.attention(i, f.flag_or("attention_bias", False))
-    if f.flag_or("use_qk_norm", False):
+    b.attention(i, bias=f.flag_or("attention_bias", default=False))
+    if f.flag_or("use_qk_norm", default=False):
         b.head_norms(i)
     b.norm(i, "post_attention_norm")
     feed_forward(b, i, e)
@@ -46,7 +46,7 @@ def _glm4_family(f: Fields, draft: int) -> Conversion:
     b = Build("glm4moe", s, rotary_dim_of(f, s.head_dim, 0.5))
     f.whole("first_k_dense_replace", 0, s.layers)
     shared = f.whole("n_shared_experts", 0)
-    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=True)
     moe_keys(b, e)
     b.key("expert_shared_count", shared)
     b.draft_keys(draft)
@@ -57,7 +57,7 @@ def _glm4_family(f: Fields, draft: int) -> Conversion:
             # Its own copies of the embedding and the output layer.
             b.matrix(i, "nextn.embed_tokens", s.hidden, s.vocab)
             b.matrix(i, "nextn.shared_head_head", s.hidden, s.vocab)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _glm4_moe(f: Fields) -> Conversion:
@@ -75,10 +75,10 @@ def _dots1(f: Fields) -> Conversion:
         raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
     f.whole("first_k_dense_replace", 0)
     f.whole("n_shared_experts", 0)
-    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
-    bias = f.flag_or("attention_bias", False)
-    pre_norm_layers(b, e, bias, False, True)
-    return b.done(tied(f, False))
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=True)
+    bias = f.flag_or("attention_bias", default=False)
+    pre_norm_layers(b, e, bias=bias, out=False, heads=True)
+    return b.done(tied=tied(f, default=False))
 
 
 def _bailing_moe(f: Fields) -> Conversion:
@@ -88,19 +88,19 @@ def _bailing_moe(f: Fields) -> Conversion:
         return _bailing_moe_v2(f)
     if f.whole_or("first_k_dense_replace", 0, 0) > 0:
         raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
-    if f.flag_or("use_bias", False):
+    if f.flag_or("use_bias", default=False):
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
     f.whole("num_shared_experts", 0)
-    e = with_shared(f, "num_experts", "num_shared_experts", "", False)
-    pre_norm_layers(b, e, f.flag_or("use_qkv_bias", False))
+    e = with_shared(f, "num_experts", "num_shared_experts", "", bias=False)
+    pre_norm_layers(b, e, bias=f.flag_or("use_qkv_bias", default=False))
     b.key("expert_shared_count", f.whole("num_shared_experts", 0))
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _bailing_moe_v2(f: Fields) -> Conversion:
     s = sizes(f)
-    if f.flag_or("use_qkv_bias", False):
+    if f.flag_or("use_qkv_bias", default=False):
         raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe2", s, rotary_dim_of(f, s.head_dim, 0.5))
     shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
@@ -119,7 +119,7 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -27,7 +27,7 @@ def _smallthinker(f: Fields) -> Conversion:
         b.attention(i)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

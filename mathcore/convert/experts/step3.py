@@ -73,7 +73,7 @@ def _experts(f: Fields, layers: int) -> Experts:
         width=e.width,
         dense=_dense(f, layers),
         shared=f.whole("share_expert_dim"),
-        bias=f.flag_or("use_moe_router_bias", False),
+        bias=f.flag_or("use_moe_router_bias", default=False),
     )
 
 
@@ -90,7 +90,7 @@ def _step3(f: Fields) -> Conversion:
     b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)
-    gated = f.flag_or("use_head_wise_attn_gate", False)
+    gated = f.flag_or("use_head_wise_attn_gate", default=False)
     for i in range(s.layers):
         attention_of_heads(b, i, heads[i], kv[i], s.head_dim)
         b.head_norms(i)
@@ -98,7 +98,7 @@ def _step3(f: Fields) -> Conversion:
             b.matrix(i, "attn_gate", s.hidden, heads[i])
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -23,7 +23,7 @@ from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
 
-def moe_layer(b: Build, i: int, f: Fields, bias: bool, fused: bool = False) -> None:
+def moe_layer(b: Build, i: int, f: Fields, *, bias: bool, fused: bool = False) -> None:
     """Router, routed experts and the shared ones, which are widths of the same expert."""
     count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
     hidden = b.s.hidden
@@ -52,6 +52,7 @@ def mixture_keys(b: Build, f: Fields, dense: int) -> None:
 def _decoder(
     f: Fields,
     arch: str,
+    *,
     bias: bool,
     draft: int = 0,
     fused: bool = False,
@@ -77,37 +78,39 @@ def _decoder(
         if i < dense:
             b.gated_mlp(i)
         else:
-            moe_layer(b, i, f, bias, fused)
+            moe_layer(b, i, f, bias=bias, fused=fused)
         if i >= b.s.layers:
             b.draft_tensors(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _deepseek_v2(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", f.has("topk_method") and f.text("topk_method") == "noaux_tc")
+    return _decoder(
+        f, "deepseek2", bias=f.has("topk_method") and f.text("topk_method") == "noaux_tc"
+    )
 
 
 def _deepseek_v3(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", True)
+    return _decoder(f, "deepseek2", bias=True)
 
 
 def _youtu(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", True, dense_only=True)
+    return _decoder(f, "deepseek2", bias=True, dense_only=True)
 
 
 def _glm4_lite(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", True)
+    return _decoder(f, "deepseek2", bias=True)
 
 
 def _glm4_lite_draft(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", True, f.whole("num_nextn_predict_layers", 0, 8))
+    return _decoder(f, "deepseek2", bias=True, draft=f.whole("num_nextn_predict_layers", 0, 8))
 
 
 def _mistral4(f: Fields) -> Conversion:
-    return _decoder(f, "mistral4", False, 0, True)
+    return _decoder(f, "mistral4", bias=False, draft=0, fused=True)
 
 
-def _expanded(f: Fields, arch: str, lat: Latent, gate: bool, output: bool) -> Conversion:
+def _expanded(f: Fields, arch: str, lat: Latent, *, gate: bool, output: bool) -> Conversion:
     """Latent attention whose engine keeps K and V of every head."""
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")), lat.rope)
     if lat.q_rank > 0:
@@ -124,7 +127,7 @@ def _expanded(f: Fields, arch: str, lat: Latent, gate: bool, output: bool) -> Co
             b.mlp(i)
     if arch == "minicpm3":
         add_long(b, f, lat.rope)
-    return b.done(not output)
+    return b.done(tied=not output)
 
 
 def _minicpm3(f: Fields) -> Conversion:
@@ -140,14 +143,14 @@ def _minicpm3(f: Fields) -> Conversion:
         rope=f.whole("qk_rope_head_dim"),
         value=value,
     )
-    return _expanded(f, "minicpm3", lat, True, not tied(f, True))
+    return _expanded(f, "minicpm3", lat, gate=True, output=not tied(f, default=True))
 
 
 def _plm(f: Fields) -> Conversion:
     refuse_bias(f)
     if f.has("q_lora_rank"):
         raise f.fault("q_lora_rank", "is not supported yet for plm")
-    return _expanded(f, "plm", latent_of(f, 0), False, False)
+    return _expanded(f, "plm", latent_of(f, 0), gate=False, output=False)
 
 
 def _deepseek_v1(f: Fields) -> Conversion:
@@ -157,10 +160,10 @@ def _deepseek_v1(f: Fields) -> Conversion:
     b = Build("deepseek", sizes(f))
     f.whole("first_k_dense_replace", 0)
     f.whole("n_shared_experts", 0)
-    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
-    bias = f.flag_or("attention_bias", False)
-    pre_norm_layers(b, e, bias)
-    return b.done(tied(f, False))
+    e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=False)
+    bias = f.flag_or("attention_bias", default=False)
+    pre_norm_layers(b, e, bias=bias)
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

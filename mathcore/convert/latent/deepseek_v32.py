@@ -63,10 +63,10 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
         if i < dense:
             b.gated_mlp(i)
         else:
-            moe_layer(b, i, f, True)
+            moe_layer(b, i, f, bias=True)
         if i >= b.s.layers:
             b.draft_tensors(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _drafts(f: Fields) -> int:

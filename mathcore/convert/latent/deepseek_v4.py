@@ -115,7 +115,7 @@ def _keys(b: Build, f: Fields, ratios: list[int], hashed: int) -> None:
     b.moe_keys(count, used, f.whole("moe_intermediate_size"))
     b.key("expert_shared_count", f.whole("n_shared_experts"))
     b.key("expert_weights_scale", f.number("routed_scaling_factor"))
-    b.key("expert_weights_norm", f.flag_or("norm_topk_prob", True))
+    b.key("expert_weights_norm", f.flag_or("norm_topk_prob", default=True))
     b.key("swiglu_clamp_exp", [f.number("swiglu_limit")] * b.s.layers)
     gating(b, f)
     index_keys(b, f)
@@ -146,9 +146,9 @@ def _deepseek_v4(f: Fields) -> Conversion:
         stream_tensors(b, i, streams, (2 + streams) * streams, 3)
         _mixture(b, i, f, hashed)
     join_streams(b, streams)
-    if tied(f, False):
+    if tied(f, default=False):
         raise f.fault("tie_word_embeddings", "true is not supported yet for deepseek_v4")
-    return b.done(False)
+    return b.done(tied=False)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"deepseek_v4": _deepseek_v4}

@@ -22,7 +22,7 @@ from mathcore.model.fields import Fields
 def _hy_v4(f: Fields) -> Conversion:
     b, dense, streams = hyper_decoder(f, "hy_v4")
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
-    own = own_indexer(f, b.s.layers, False)
+    own = own_indexer(f, b.s.layers, default=False)
     if not own[0]:
         raise f.fault("indexer_types", "the first layer has no indexer to share")
     b.key("attention.indexer.types", own)
@@ -37,7 +37,7 @@ def _hy_v4(f: Fields) -> Conversion:
         stream_tensors(b, i, streams, 2 * streams, 2)
         hyper_feed_forward(b, i, f, dense)
     join_streams(b, streams)
-    return b.done(False)
+    return b.done(tied=False)
 
 
 def _same(f: Fields, field: str, layers: int) -> int:
@@ -51,7 +51,7 @@ def _same(f: Fields, field: str, layers: int) -> int:
 
 
 def _hunyuan_moe(f: Fields) -> Conversion:
-    if f.flag_or("use_cla", False):
+    if f.flag_or("use_cla", default=False):
         raise f.fault("use_cla", "true (layers that share a cache) is not supported yet")
     s = sizes(f, need_kv=True)
     b = Build("hunyuan-moe", s)
@@ -67,14 +67,14 @@ def _hunyuan_moe(f: Fields) -> Conversion:
         shared=s.feed_forward,
     )
     moe_keys(b, e)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, bias, bias)
+        b.attention(i, bias=bias, out_bias=bias)
         b.head_norms(i)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _hy_v3(f: Fields) -> Conversion:
@@ -99,7 +99,7 @@ def _hy_v3(f: Fields) -> Conversion:
         feed_forward(b, i, e)
         if i >= e.dense:
             b.vector(i, "exp_probs_b", e.count)  # no ".bias" here
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -25,7 +25,7 @@ def join_streams(b: Build, count: int) -> None:
     b.top("output_hc_scale.weight", 1)
 
 
-def own_indexer(f: Fields, layers: int, default: bool) -> list[bool]:
+def own_indexer(f: Fields, layers: int, *, default: bool) -> list[bool]:
     """Which layers run an indexer of their own."""
     if not f.has("indexer_types") and default:
         return [True] * layers
@@ -39,7 +39,7 @@ def own_indexer(f: Fields, layers: int, default: bool) -> list[bool]:
 def hyper_decoder(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
-    need(f, "tie_word_embeddings", False, False)
+    need(f, "tie_word_embeddings", wanted=False, default=False)
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
     dense, streams = leading_dense(f, b.s.layers), f.whole("hc_mult", 1, 64)
@@ -57,4 +57,4 @@ def hyper_feed_forward(b: Build, i: int, f: Fields, dense: int) -> None:
     if i < dense:
         b.gated_mlp(i)
     else:
-        moe_layer(b, i, f, True)
+        moe_layer(b, i, f, bias=True)

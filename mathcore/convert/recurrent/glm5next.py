@@ -38,7 +38,7 @@ def _glm5_next(f: Fields) -> Conversion:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
     lat = latent_of(f, f.whole("q_lora_rank"), 0)
     size, kernel = kda_sizes(f)
-    linear, own = _linear(f, b.s.layers), own_indexer(f, b.s.layers, True)
+    linear, own = _linear(f, b.s.layers), own_indexer(f, b.s.layers, default=True)
     b.key("attention.head_count_kv", [0 if here else 1 for here in linear])
     b.key("ssm.conv_kernel", kernel)
     b.key("kda.head_dim", size)
@@ -55,7 +55,7 @@ def _glm5_next(f: Fields) -> Conversion:
                 _pooled_indexer(b, i, f, lat.q_rank)
         stream_tensors(b, i, streams, (2 + streams) * streams, 3)
         hyper_feed_forward(b, i, f, dense)
-    return b.done(False)
+    return b.done(tied=False)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -25,8 +25,8 @@ def _periodic(f: Fields, layers: int, kind: str) -> list[bool]:
 
 
 def _jamba(f: Fields) -> Conversion:
-    need(f, "mamba_conv_bias", True, True)
-    need(f, "mamba_proj_bias", False, False)
+    need(f, "mamba_conv_bias", wanted=True, default=True)
+    need(f, "mamba_proj_bias", wanted=False, default=False)
     s = sizes(f, need_kv=True)
     inner = f.whole("mamba_expand") * s.hidden
     if inner != 2 * s.hidden:
@@ -41,7 +41,7 @@ def _jamba(f: Fields) -> Conversion:
     attends, mixes = _periodic(f, s.layers, "attn"), _periodic(f, s.layers, "expert")
     count = f.whole("num_experts")
     kv_list(b, attends)
-    ssm_keys(b, m, False)
+    ssm_keys(b, m, grouped=False)
     b.key("expert_count", count)
     b.key("expert_used_count", experts_used(f, "num_experts_per_tok", count))
     for i in range(s.layers):
@@ -49,13 +49,13 @@ def _jamba(f: Fields) -> Conversion:
         if attends[i]:
             b.attention(i)
         else:
-            mamba1(b, i, m, True)
+            mamba1(b, i, m, norms=True)
         b.norm(i, "ffn_norm")
         if mixes[i] and count > 1:
             b.experts(i, count, s.feed_forward)
         else:
             b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 # Kinds of layers, those of the release and those of transformers 5.
@@ -83,7 +83,7 @@ def _granite_ssm(f: Fields, hidden: int) -> Ssm:
     inner = f.whole("mamba_expand") * hidden
     if inner != 2 * hidden:
         raise f.fault("mamba_expand", "other than 2 is not supported yet")
-    need(f, "mamba_proj_bias", False, False)
+    need(f, "mamba_proj_bias", wanted=False, default=False)
     return grouped_ssm(
         f, "mamba_d_conv", "mamba_d_state", "mamba_n_heads", "mamba_d_head", "mamba_n_groups", inner
     )
@@ -111,7 +111,7 @@ def _granite(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, feed_forward=shared)
     if s.head_dim != head_size(f, s.hidden, s.heads):
         raise f.fault("head_dim", "other than hidden_size / heads is not supported yet")
-    if f.flag_or("attention_bias", False):
+    if f.flag_or("attention_bias", default=False):
         raise f.fault("attention_bias", "true is not supported yet")
     attends = _granite_attends(f, s.layers)
     count = f.whole("num_local_experts", 0) if shared == "shared_intermediate_size" else 0
@@ -125,21 +125,21 @@ def _granite(f: Fields) -> Conversion:
     if False in attends:
         kv_list(b, attends)
         m = _granite_ssm(f, s.hidden)
-        ssm_keys(b, m, True)
-        bias = f.flag_or("mamba_conv_bias", True)
+        ssm_keys(b, m, grouped=True)
+        bias = f.flag_or("mamba_conv_bias", default=True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         if attends[i]:
             b.attention(i)
         else:
-            mamba2(b, i, m, bias)
+            mamba2(b, i, m, conv_bias=bias)
         _granite_feed(b, i, count, width)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _falcon_h1(f: Fields) -> Conversion:
     for field in ("attention_bias", "mlp_bias", "projectors_bias", "mamba_proj_bias"):
-        need(f, field, False, False)
+        need(f, field, wanted=False, default=False)
     s = sizes(f, need_kv=True, need_head_dim=True)
     m = grouped_ssm(
         f,
@@ -151,19 +151,22 @@ def _falcon_h1(f: Fields) -> Conversion:
         f.whole("mamba_d_ssm"),
     )
     b = Build("falcon-h1", s)
-    ssm_keys(b, m, True)
-    bias, norm = f.flag_or("mamba_conv_bias", True), f.flag_or("mamba_rms_norm", False)
+    ssm_keys(b, m, grouped=True)
+    bias, norm = (
+        f.flag_or("mamba_conv_bias", default=True),
+        f.flag_or("mamba_rms_norm", default=False),
+    )
     for i in range(s.layers):
         b.norm(i, "attn_norm")
-        mamba2(b, i, m, bias, norm)
+        mamba2(b, i, m, conv_bias=bias, norm=norm)
         b.attention(i)
         b.vector(i, "ffn_norm", s.hidden)
         b.gated_mlp(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _plamo2_attends(f: Fields, layers: int) -> list[bool]:
-    need(f, "mamba_enabled", True, True)
+    need(f, "mamba_enabled", wanted=True, default=True)
     step = f.whole("mamba_step")
     if layers <= step // 2:
         return [i == layers - 1 for i in range(layers)]
@@ -175,7 +178,7 @@ def _plamo2_mixer(b: Build, i: int, m: Ssm, dt: int) -> None:
     b.matrix(i, "ssm_in", b.s.hidden, 2 * m.inner)
     b.matrix(i, "ssm_conv1d", m.kernel, m.inner)
     b.matrix(i, "ssm_x", m.inner, dt + 2 * m.size)
-    b.linear(i, "ssm_dt", dt, m.rank, True)
+    b.linear(i, "ssm_dt", dt, m.rank, bias=True)
     for name, size in (
         ("ssm_a", m.rank),
         ("ssm_d", m.rank),
@@ -210,7 +213,7 @@ def _plamo2(f: Fields) -> Conversion:
     b = Build("plamo2", s)
     kv_list(b, attends)
     b.key("attention.head_count", [s.heads if here else 0 for here in attends])
-    ssm_keys(b, m, True)
+    ssm_keys(b, m, grouped=True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         if attends[i]:
@@ -221,7 +224,7 @@ def _plamo2(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.fused_gated_mlp(i)
         b.vector(i, "post_ffw_norm", s.hidden)
-    return b.done(tied(f, True))
+    return b.done(tied=tied(f, default=True))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

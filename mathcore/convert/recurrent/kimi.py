@@ -68,7 +68,7 @@ def _k3_mixture(b: Build, i: int, f: Fields) -> None:
 
 def kimi_k3(f: Fields) -> Conversion:
     refuse_bias(f)
-    need(f, "tie_word_embeddings", False, False)
+    need(f, "tie_word_embeddings", wanted=False, default=False)
     lat = latent_of(f, q_rank_of(f, 0), 0)
     s = latent_decoder(f, lat, f.whole("intermediate_size"))
     b = Build("kimi-k3", s)
@@ -97,7 +97,7 @@ def kimi_k3(f: Fields) -> Conversion:
         else:
             _k3_mixture(b, i, f)
     b.tensors.append(vector("output_res_score.weight", s.hidden))
-    return b.done(False)
+    return b.done(tied=False)
 
 
 def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
@@ -116,7 +116,7 @@ def _kimi_linear(f: Fields) -> Conversion:
     if f.has("attn_res_block_size") or f.has("routed_expert_hidden_size"):
         return kimi_k3(f)
     refuse_bias(f)
-    need(f, "tie_word_embeddings", False, False)
+    need(f, "tie_word_embeddings", wanted=False, default=False)
     lat = latent_of(f, f.whole_or("q_lora_rank", 0))
     s = latent_decoder(f, lat, f.whole("intermediate_size"))
     b = Build("kimi-linear", s)
@@ -133,7 +133,7 @@ def _kimi_linear(f: Fields) -> Conversion:
         else:
             kda_mixer(b, i, size, kernel, decay_rows=True)
         _feed(b, i, f, dense)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -27,7 +27,7 @@ def _attends(f: Fields, layers: int) -> list[bool]:
 
 def _adjusted(f: Fields, width: int) -> int:
     """Two thirds, times a factor, up to a multiple: the library's own rounding."""
-    if not f.flag_or("block_auto_adjust_ff_dim", True):
+    if not f.flag_or("block_auto_adjust_ff_dim", default=True):
         return width
     wide = int(2 * width / 3)
     if f.has("block_ffn_dim_multiplier"):
@@ -50,10 +50,10 @@ def _dense_width(f: Fields) -> Fields:
 def _tied(f: Fields) -> bool:
     """Under either name; the library ties by default."""
     name = "tie_embedding" if f.has("tie_embedding") else "tie_word_embeddings"
-    return f.flag_or(name, True)
+    return f.flag_or(name, default=True)
 
 
-def _mixer(b: Build, i: int, here: bool, kernel: int) -> None:
+def _mixer(b: Build, i: int, *, here: bool, kernel: int) -> None:
     hidden = b.s.hidden
     b.norm(i, "attn_norm")
     if here:
@@ -65,7 +65,7 @@ def _mixer(b: Build, i: int, here: bool, kernel: int) -> None:
     b.matrix(i, "shortconv.out_proj", hidden, hidden)
 
 
-def _done(b: Build, tied: bool) -> Conversion:
+def _done(b: Build, *, tied: bool) -> Conversion:
     """Its final norm bears the name of the embedding's."""
     b.tensors.append(vector("token_embd_norm.weight", b.s.hidden))
     if not tied:
@@ -77,7 +77,7 @@ def _start(f: Fields, arch: str) -> tuple[Build, list[bool], int]:
     s = sizes(f, need_kv=True)
     if s.q != s.hidden:
         raise f.fault("head_dim", "other than hidden_size / heads is not supported yet")
-    if f.flag_or("conv_bias", False):
+    if f.flag_or("conv_bias", default=False):
         raise f.fault("conv_bias", "true is not supported yet")
     b = Build(arch, s)
     attends, kernel = _attends(f, s.layers), f.whole("conv_L_cache")
@@ -89,30 +89,30 @@ def _start(f: Fields, arch: str) -> tuple[Build, list[bool], int]:
 def _lfm2(f: Fields) -> Conversion:
     b, attends, kernel = _start(_dense_width(f), "lfm2")
     for i in range(b.s.layers):
-        _mixer(b, i, attends[i], kernel)
+        _mixer(b, i, here=attends[i], kernel=kernel)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return _done(b, _tied(f))
+    return _done(b, tied=_tied(f))
 
 
 def _lfm2_moe(f: Fields) -> Conversion:
     b, attends, kernel = _start(f, "lfm2moe")
     dense = f.whole("num_dense_layers", 0, b.s.layers)
     count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
-    if not f.flag_or("use_expert_bias", True):
+    if not f.flag_or("use_expert_bias", default=True):
         raise f.fault("use_expert_bias", "false is not supported yet")
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
     b.key("leading_dense_block_count", dense)
     b.key("expert_gating_func", GATING["sigmoid"])
     for i in range(b.s.layers):
-        _mixer(b, i, attends[i], kernel)
+        _mixer(b, i, here=attends[i], kernel=kernel)
         b.norm(i, "ffn_norm")
         if i < dense:
             b.gated_mlp(i)
         else:
             b.experts(i, count, width)
             b.vector(i, "exp_probs_b.bias", count)
-    return _done(b, _tied(f))
+    return _done(b, tied=_tied(f))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

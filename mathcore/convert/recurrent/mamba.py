@@ -20,8 +20,8 @@ from mathcore.model.fields import Fields
 
 def _biases(f: Fields) -> None:
     """The loader wants the convolution's bias and knows no other."""
-    need(f, "use_conv_bias", True, True)
-    need(f, "use_bias", False, False)
+    need(f, "use_conv_bias", wanted=True, default=True)
+    need(f, "use_bias", wanted=False, default=False)
 
 
 def _inner(f: Fields, hidden: int) -> int:
@@ -47,12 +47,12 @@ def _mamba(f: Fields) -> Conversion:
     )
     b = Build("mamba", headless(f, hidden))
     drop_head_keys(b)
-    ssm_keys(b, m, False)
+    ssm_keys(b, m, grouped=False)
     b.key("ssm.dt_b_c_rms", f.text("model_type") == "falcon_mamba")
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         mamba1(b, i, m)
-    return b.done(tied(f, True))
+    return b.done(tied=tied(f, default=True))
 
 
 def _mamba2(f: Fields) -> Conversion:
@@ -62,11 +62,11 @@ def _mamba2(f: Fields) -> Conversion:
     m = grouped_ssm(f, "conv_kernel", "state_size", "num_heads", "head_dim", "n_groups", inner)
     b = Build("mamba2", headless(f, hidden))
     drop_head_keys(b)
-    ssm_keys(b, m, True)
+    ssm_keys(b, m, grouped=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         mamba2(b, i, m)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

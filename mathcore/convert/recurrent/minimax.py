@@ -49,7 +49,7 @@ def _minimax_01(f: Fields) -> Conversion:
             _mixer(b, i)
         b.norm(i, "ffn_norm")
         b.experts(i, count, s.feed_forward)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _minimax_m2(f: Fields) -> Conversion:
@@ -65,7 +65,7 @@ def _minimax_m2(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.experts(i, e.count, e.width)
         b.vector(i, "exp_probs_b.bias", e.count)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 # Index heads, their size, blocks chosen, tokens of a block, blocks always read.
@@ -157,9 +157,9 @@ def _minimax_m3(f: Fields) -> Conversion:
         b.vector(i, "exp_probs_b.bias", count)
         b.shared(i, width * shared)
         _minimax_index(b, i, heads, size)
-    if tied(f, False):
+    if tied(f, default=False):
         raise f.fault("tie_word_embeddings", "true is not supported yet for minimax_m3")
-    return b.done(False)
+    return b.done(tied=False)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

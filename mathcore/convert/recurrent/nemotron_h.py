@@ -89,10 +89,10 @@ def _moe_keys(b: Build, f: Fields) -> None:
         b.key("moe_latent_size", f.whole("moe_latent_size"))
 
 
-def _layer(b: Build, i: int, kind: str, f: Fields, m: Ssm, conv_bias: bool) -> None:
+def _layer(b: Build, i: int, kind: str, f: Fields, m: Ssm, *, conv_bias: bool) -> None:
     b.norm(i, "attn_norm")
     if kind == "mamba":
-        mamba2(b, i, m, conv_bias)
+        mamba2(b, i, m, conv_bias=conv_bias)
     elif kind == "attention":
         b.attention(i)
     elif kind == "mlp":
@@ -112,7 +112,7 @@ def _draft(b: Build, i: int, f: Fields) -> None:
 
 def _nemotron_h(f: Fields, draft: int) -> Conversion:
     for field in ("attention_bias", "mlp_bias", "use_bias", "mamba_proj_bias"):
-        need(f, field, False, False)
+        need(f, field, wanted=False, default=False)
     kinds = _pattern(f)
     mixture = "moe" in kinds
     field = "moe_intermediate_size" if mixture else "intermediate_size"
@@ -121,7 +121,7 @@ def _nemotron_h(f: Fields, draft: int) -> Conversion:
     m = grouped_ssm(
         f, "conv_kernel", "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", 0
     )
-    ssm_keys(b, m, True)
+    ssm_keys(b, m, grouped=True)
     b.draft_keys(draft)
     ends = [b.s.kv_heads] * draft
     attends = [b.s.kv_heads if kind == "attention" else 0 for kind in kinds]
@@ -130,12 +130,12 @@ def _nemotron_h(f: Fields, draft: int) -> Conversion:
     b.key("feed_forward_length", feeds + [width] * draft)
     if mixture:
         _moe_keys(b, f)
-    conv_bias = f.flag_or("use_conv_bias", True)
+    conv_bias = f.flag_or("use_conv_bias", default=True)
     for i in range(len(kinds)):
-        _layer(b, i, kinds[i], f, m, conv_bias)
+        _layer(b, i, kinds[i], f, m, conv_bias=conv_bias)
     for i in range(len(kinds), len(kinds) + draft):
         _draft(b, i, f)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _trunk(f: Fields) -> Conversion:

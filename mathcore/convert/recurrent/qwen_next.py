@@ -47,7 +47,7 @@ def _recurrent(f: Fields, layers: int) -> list[bool]:
     return [name == "linear_attention" for name in names]
 
 
-def _mixer(b: Build, i: int, m: Ssm, joined: bool) -> None:
+def _mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
     """Q, K and V together, and a gate; `joined`: beta and alpha come out of one projection."""
     hidden = b.s.hidden
     b.matrix(i, "attn_qkv", hidden, m.mixed)
@@ -108,9 +108,9 @@ def _rotary_dim(f: Fields, head_dim: int) -> int:
     return rotary_dim_of(f, head_dim, _PARTIAL)
 
 
-def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
-    need(f, "attention_bias", False, False)
-    need(f, "attn_output_gate", True, True)
+def _decoder(f: Fields, arch: str, *, mixture: bool, draft: int) -> Conversion:
+    need(f, "attention_bias", wanted=False, default=False)
+    need(f, "attn_output_gate", wanted=True, default=True)
     s = sizes(
         f,
         need_kv=True,
@@ -119,7 +119,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
     )
     b = Build(arch, s, _rotary_dim(f, s.head_dim))
     m = _delta_net(f)
-    ssm_keys(b, m, True)
+    ssm_keys(b, m, grouped=True)
     recurrent = _recurrent(f, s.layers) + [False] * draft
     b.key("attention.recurrent_layers", recurrent)
     b.draft_keys(draft)
@@ -130,7 +130,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
     for i in range(s.layers + draft):
         b.norm(i, "attn_norm")
         if recurrent[i]:
-            _mixer(b, i, m, arch == "qwen3next")
+            _mixer(b, i, m, joined=arch == "qwen3next")
         else:
             _attention(b, i)
         b.norm(i, "post_attention_norm")
@@ -140,7 +140,7 @@ def _decoder(f: Fields, arch: str, mixture: bool, draft: int) -> Conversion:
             b.gated_mlp(i)
         if i >= s.layers:
             b.draft_tensors(i)
-    return b.done(tied(f, False))
+    return b.done(tied=tied(f, default=False))
 
 
 def _drafts(f: Fields) -> int:
@@ -148,23 +148,23 @@ def _drafts(f: Fields) -> int:
 
 
 def _qwen3_next(f: Fields) -> Conversion:
-    return _decoder(f, "qwen3next", True, 0)
+    return _decoder(f, "qwen3next", mixture=True, draft=0)
 
 
 def _qwen35(f: Fields) -> Conversion:
-    return _decoder(f, "qwen35", False, 0)
+    return _decoder(f, "qwen35", mixture=False, draft=0)
 
 
 def _qwen35_moe(f: Fields) -> Conversion:
-    return _decoder(f, "qwen35moe", True, 0)
+    return _decoder(f, "qwen35moe", mixture=True, draft=0)
 
 
 def _qwen35_draft(f: Fields) -> Conversion:
-    return _decoder(f, "qwen35", False, _drafts(f))
+    return _decoder(f, "qwen35", mixture=False, draft=_drafts(f))
 
 
 def _qwen35_moe_draft(f: Fields) -> Conversion:
-    return _decoder(f, "qwen35moe", True, _drafts(f))
+    return _decoder(f, "qwen35moe", mixture=True, draft=_drafts(f))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

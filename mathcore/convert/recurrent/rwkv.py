@@ -81,7 +81,7 @@ def _rwkv6(f: Fields) -> Conversion:
     hidden, size = f.whole("hidden_size"), f.whole("head_size")
     if f.whole_or("attention_hidden_size", hidden) != hidden:
         raise f.fault("attention_hidden_size", "other than hidden_size is not supported yet")
-    need(f, "tie_word_embeddings", False, False)
+    need(f, "tie_word_embeddings", wanted=False, default=False)
     wide = _width(f, int(hidden * 3.5 // 32 * 32))
     big = hidden == 4096
     extra, decay = (64, 128) if big else (32, 64)
@@ -98,7 +98,7 @@ def _rwkv6(f: Fields) -> Conversion:
         _vectors(b, i, ("channel_mix_lerp_k", "channel_mix_lerp_r"))
         b.matrix(i, "channel_mix_key", hidden, wide)
         b.matrix(i, "channel_mix_value", wide, hidden)
-    return b.done(False, norm_bias=True)
+    return b.done(tied=False, norm_bias=True)
 
 
 def _rwkv6_qwen2(f: Fields) -> Conversion:
@@ -116,17 +116,17 @@ def _rwkv6_qwen2(f: Fields) -> Conversion:
     _extra_keys(b, extra, decay)
     b.key("token_shift_count", 1)
     b.key("attention.head_count_kv", kv)
-    bias = f.flag_or("attention_bias", True)
+    bias = f.flag_or("attention_bias", default=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         _mix6(b, i, size, extra, decay)
         for name in ("time_mix_key", "time_mix_value"):
-            b.linear(i, name, hidden, kv * size, bias)
+            b.linear(i, name, hidden, kv * size, bias=bias)
         if bias:
             b.vector(i, "time_mix_receptance.bias", hidden)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return b.done(False)
+    return b.done(tied=False)
 
 
 def _rank(f: Fields, names: tuple[str, ...], hidden: int, power: float, factor: float) -> int:
@@ -163,7 +163,7 @@ def _rank_keys(b: Build, ranks: tuple[int, int, int, int]) -> None:
 def _rwkv7(f: Fields) -> Conversion:
     hidden = f.whole("hidden_size")
     size = f.whole("head_size" if f.has("head_size") else "head_dim")
-    need(f, "tie_word_embeddings", False, False)
+    need(f, "tie_word_embeddings", wanted=False, default=False)
     wide = _width(f, 4 * hidden)
     ranks = (
         _rank(f, ("lora_rank_decay", "decay_low_rank_dim"), hidden, 0.5, 1.8),
@@ -181,18 +181,18 @@ def _rwkv7(f: Fields) -> Conversion:
         b.norm(i, "channel_mix_lerp_k")
         b.matrix(i, "channel_mix_key", hidden, wide)
         b.matrix(i, "channel_mix_value", wide, hidden)
-    return b.done(False, norm_bias=True)
+    return b.done(tied=False, norm_bias=True)
 
 
 def _arwkv7(f: Fields) -> Conversion:
     if f.whole("wkv_version") != 7:
         raise f.fault("wkv_version", "other than 7 is not supported yet")
-    gated = f.flag_or("wkv_has_gate", True)
+    gated = f.flag_or("wkv_has_gate", default=True)
     ranks = (_ARWKV_DECAY, _ARWKV_RATE, _ARWKV_VALUE, _ARWKV_GATE if gated else 0)
     b = _start(f, "arwkv7", f.whole("intermediate_size"), f.whole("head_size"))
     _rank_keys(b, ranks)
     b.key("token_shift_count", 1)
-    norm = f.flag_or("wkv_has_group_norm", True)
+    norm = f.flag_or("wkv_has_group_norm", default=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         _mix7(b, i, ranks, 6 if gated else 5)
@@ -200,7 +200,7 @@ def _arwkv7(f: Fields) -> Conversion:
             b.norm(i, "time_mix_ln", bias=True)
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
-    return b.done(False)
+    return b.done(tied=False)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

@@ -54,7 +54,7 @@ def drop_head_keys(b: Build) -> None:
         b.metadata.pop(f"{b.arch}.{name}", None)
 
 
-def ssm_keys(b: Build, m: Ssm, grouped: bool) -> None:
+def ssm_keys(b: Build, m: Ssm, *, grouped: bool) -> None:
     b.key("ssm.conv_kernel", m.kernel)
     b.key("ssm.inner_size", m.inner)
     b.key("ssm.state_size", m.size)
@@ -70,25 +70,25 @@ def rank_of(f: Fields, field: str, hidden: int) -> int:
     return f.whole(field)
 
 
-def mamba1(b: Build, i: int, m: Ssm, norms: bool = False) -> None:
+def mamba1(b: Build, i: int, m: Ssm, *, norms: bool = False) -> None:
     """One Mamba mixer; `norms`: Jamba's norms of dt, B and C."""
     b.matrix(i, "ssm_in", b.s.hidden, 2 * m.inner)
-    b.linear(i, "ssm_conv1d", m.kernel, m.inner, True)
+    b.linear(i, "ssm_conv1d", m.kernel, m.inner, bias=True)
     b.matrix(i, "ssm_x", m.inner, m.rank + 2 * m.size)
     if norms:
         b.norm(i, "ssm_dt_norm", size=m.rank)
         b.norm(i, "ssm_b_norm", size=m.size)
         b.norm(i, "ssm_c_norm", size=m.size)
-    b.linear(i, "ssm_dt", m.rank, m.inner, True)
+    b.linear(i, "ssm_dt", m.rank, m.inner, bias=True)
     b.unsuffixed(i, "ssm_a", m.size, m.inner)
     b.vector(i, "ssm_d", m.inner)
     b.matrix(i, "ssm_out", m.inner, b.s.hidden)
 
 
-def mamba2(b: Build, i: int, m: Ssm, conv_bias: bool = True, norm: bool = True) -> None:
+def mamba2(b: Build, i: int, m: Ssm, *, conv_bias: bool = True, norm: bool = True) -> None:
     """One Mamba 2 mixer: gate, channels, B, C and dt come out of one projection."""
     b.matrix(i, "ssm_in", b.s.hidden, m.inner + m.mixed + m.rank)
-    b.linear(i, "ssm_conv1d", m.kernel, m.mixed, conv_bias)
+    b.linear(i, "ssm_conv1d", m.kernel, m.mixed, bias=conv_bias)
     b.vector(i, "ssm_dt.bias", m.rank)
     b.unsuffixed(i, "ssm_a", 1, m.rank)
     b.unsuffixed(i, "ssm_d", 1, m.rank)
