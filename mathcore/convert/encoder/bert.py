@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need
 from mathcore.convert.conversion import Conversion, matrix
-from mathcore.convert.routing import experts_used
+from mathcore.convert.mixture import experts_used
 from mathcore.convert.sizes import Sizes, head_size, legacy_sizes, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 

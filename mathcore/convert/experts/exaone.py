@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import all_but_every, dense_only, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
+from mathcore.convert.mixture import GATING, Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.rope import add_llama3
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
@@ -50,7 +50,7 @@ def _exaone_moe(f: Fields) -> Conversion:
         bias=True,
     )
     moe_keys(b, e)
-    b.key("expert_gating_func", 2)
+    b.key("expert_gating_func", GATING["sigmoid"])
     b.key("attention.sliding_window", f.whole("sliding_window"))
     sliding = sliding_layers(f, s.layers, all_but_every(s.layers, 4))
     b.key("attention.sliding_window_pattern", sliding)

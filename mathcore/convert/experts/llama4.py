@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import find_experts
+from mathcore.convert.mixture import find_experts
 from mathcore.convert.rope import add_llama3
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields

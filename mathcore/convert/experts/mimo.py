@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import attention_of_heads, find_experts, moe_keys
+from mathcore.convert.mixture import attention_of_heads, find_experts, moe_keys
 from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import Sizes, sizes
 from mathcore.model.fields import Fields

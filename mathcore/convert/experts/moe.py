@@ -1,75 +1,14 @@
-"""Decoders with experts in every layer, or in all but the first few.
-
-`Experts` says where a config keeps their numbers; the attention around them is each family's own.
-"""
+"""Decoders with experts in every layer: Mixtral, Qwen, OLMoE, Phi, Granite and gpt-oss."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import final
 
 from mathcore.convert.build import Build
 from mathcore.convert.checks import all_but_every, no_window, sliding_layers, tied
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.mixture import Experts, feed_forward, find_experts, moe_keys, pre_norm_layers
 from mathcore.convert.rope import add_long, add_sections
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
-
-SIGMOID = 2  # LLAMA_EXPERT_GATING_FUNC_TYPESIGMOID
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experts:
-    """How many, how many a token uses, how wide; `shared` is the width every token goes through."""
-
-    count: int
-    used: int
-    width: int
-    shared: int = 0
-    dense: int = 0  # leading layers without experts
-    bias: bool = False  # a trained correction of the router's choice
-    sigmoid: bool = False  # llama.cpp wants to be told how the router scores
-
-
-def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
-    found = f.whole(count, 2)
-    return Experts(count=found, used=f.whole(used, 1, found), width=f.whole(width))
-
-
-def moe_keys(b: Build, e: Experts) -> None:
-    b.moe_keys(e.count, e.used, e.width)
-    b.key("leading_dense_block_count", e.dense)
-    if e.sigmoid:
-        b.key("expert_gating_func", SIGMOID)
-    if e.shared > 0:
-        b.key("expert_shared_feed_forward_length", e.shared)
-        b.key("expert_shared_count", e.shared // e.width if e.shared % e.width == 0 else 1)
-
-
-def feed_forward(b: Build, i: int, e: Experts) -> None:
-    """Experts, or a dense layer among the leading ones."""
-    if i < e.dense:
-        b.gated_mlp(i)
-        return
-    b.experts(i, e.count, e.width)
-    if e.bias:
-        b.vector(i, "exp_probs_b.bias", e.count)
-    if e.shared > 0:
-        b.shared(i, e.shared)
-
-
-def pre_norm_layers(
-    b: Build, e: Experts, *, bias: bool = False, out: bool = False, heads: bool = False
-) -> None:
-    """Layers with a norm before each half."""
-    moe_keys(b, e)
-    for i in range(b.s.layers):
-        b.norm(i, "attn_norm")
-        b.attention(i, bias=bias, out_bias=out)
-        if heads:
-            b.head_norms(i)
-        b.norm(i, "ffn_norm")
-        feed_forward(b, i, e)
 
 
 def _mixtral(f: Fields) -> Conversion:
@@ -186,25 +125,6 @@ def _gpt_oss(f: Fields) -> Conversion:
         for name, wide in (("gate", e.width), ("up", e.width), ("down", s.hidden)):
             b.stacked_bias(i, f"ffn_{name}_exps", wide, e.count)
     return b.done(tied=tied(f, default=False))
-
-
-def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> None:
-    """Projections of a layer with heads of its own; V heads of `value` numbers."""
-    s = b.s
-    b.norm(i, "attn_norm")
-    b.matrix(i, "attn_q", s.hidden, heads * s.head_dim)
-    b.matrix(i, "attn_k", s.hidden, kv * s.head_dim)
-    b.matrix(i, "attn_v", s.hidden, kv * value)
-    b.matrix(i, "attn_output", heads * value, s.hidden)
-
-
-def window_keys(b: Build, f: Fields) -> None:
-    """A window and the layers that keep it, or neither."""
-    layers = b.s.layers
-    sliding = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
-    if any(sliding):
-        b.key("attention.sliding_window", f.whole("sliding_window"))
-        b.key("attention.sliding_window_pattern", sliding)
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

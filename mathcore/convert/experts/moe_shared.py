@@ -5,31 +5,18 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import (
-    SIGMOID,
+from mathcore.convert.mixture import (
+    GATING,
     Experts,
     feed_forward,
     find_experts,
     moe_keys,
     pre_norm_layers,
+    with_shared,
 )
 from mathcore.convert.rope import rotary_dim_of
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
-
-
-def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -> Experts:
-    """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
-    e = find_experts(f, count, "moe_intermediate_size")
-    return Experts(
-        count=e.count,
-        used=e.used,
-        width=e.width,
-        shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0),
-        bias=bias,
-        sigmoid=bias,
-    )
 
 
 def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
@@ -112,7 +99,7 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", width)
     b.key("expert_shared_count", shared)
-    b.key("expert_gating_func", SIGMOID)
+    b.key("expert_gating_func", GATING["sigmoid"])
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.fused_attention(i)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import feed_forward, find_experts, moe_keys
+from mathcore.convert.mixture import GATING, feed_forward, find_experts, moe_keys
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
@@ -16,7 +16,7 @@ def _smallthinker(f: Fields) -> Conversion:
     used = "moe_num_active_primary_experts"
     e = find_experts(f, "moe_num_primary_experts", "moe_ffn_hidden_size", used)
     moe_keys(b, e)
-    b.key("expert_gating_func", 2)
+    b.key("expert_gating_func", GATING["sigmoid"])
     layout = f.wholes("sliding_window_layout", s.layers, 0, 1)
     if 1 in layout:
         if layout != [0 if i % 4 == 0 else 1 for i in range(s.layers)]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import sliding_layers, tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import (
+from mathcore.convert.mixture import (
     Experts,
     attention_of_heads,
     feed_forward,

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion, stacked
-from mathcore.convert.experts.moe import pre_norm_layers
-from mathcore.convert.experts.moe_shared import with_shared
 from mathcore.convert.latent.mla import (
     Latent,
     absorbed_attention,
@@ -17,8 +15,8 @@ from mathcore.convert.latent.mla import (
     q_rank_of,
     refuse_bias,
 )
+from mathcore.convert.mixture import experts_used, leading_dense, pre_norm_layers, with_shared
 from mathcore.convert.rope import add_long
-from mathcore.convert.routing import experts_used, leading_dense
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 

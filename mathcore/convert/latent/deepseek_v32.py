@@ -13,7 +13,7 @@ from mathcore.convert.latent.mla import (
     latent_of,
     refuse_bias,
 )
-from mathcore.convert.routing import gating, leading_dense
+from mathcore.convert.mixture import gating, leading_dense
 from mathcore.model.fields import Fields
 
 

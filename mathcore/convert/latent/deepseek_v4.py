@@ -7,7 +7,7 @@ from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.deepseek_v32 import index_keys
 from mathcore.convert.latent.hyper_connections import join_streams, stream_tensors
-from mathcore.convert.routing import experts_used, gating
+from mathcore.convert.mixture import experts_used, gating
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 from mathcore.model.spec import Tensor

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.latent.deepseek_v32 import indexer
 from mathcore.convert.latent.hyper_connections import (
     hyper_decoder,
@@ -15,6 +14,7 @@ from mathcore.convert.latent.hyper_connections import (
     stream_tensors,
 )
 from mathcore.convert.latent.mla import absorbed_attention, latent_of
+from mathcore.convert.mixture import Experts, feed_forward, find_experts, moe_keys
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 

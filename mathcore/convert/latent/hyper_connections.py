@@ -6,7 +6,7 @@ from mathcore.convert.conversion import matrix
 from mathcore.convert.latent.deepseek import mixture_keys, moe_layer
 from mathcore.convert.latent.deepseek_v32 import index_keys
 from mathcore.convert.latent.mla import absorbed_keys, latent_decoder, latent_of, refuse_bias
-from mathcore.convert.routing import GATING, leading_dense
+from mathcore.convert.mixture import GATING, leading_dense
 from mathcore.model.fields import Fields
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, places, tied
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import (
     Ssm,
     grouped_ssm,
@@ -14,7 +15,6 @@ from mathcore.convert.recurrent.ssm import (
     rank_of,
     ssm_keys,
 )
-from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import head_size, sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 

@@ -17,8 +17,8 @@ from mathcore.convert.latent.mla import (
     q_rank_of,
     refuse_bias,
 )
+from mathcore.convert.mixture import GATING, experts_used, leading_dense
 from mathcore.convert.recurrent.kda import kda_mixer, kda_sizes
-from mathcore.convert.routing import GATING, experts_used, leading_dense
 from mathcore.model.fields import Fields
 
 # The loader wants these; no size depends on them.

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import places
 from mathcore.convert.conversion import Conversion, matrix, vector
+from mathcore.convert.mixture import GATING, experts_used
 from mathcore.convert.recurrent.ssm import kv_list
-from mathcore.convert.routing import GATING, experts_used
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 

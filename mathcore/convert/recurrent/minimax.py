@@ -5,8 +5,14 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.experts.moe import SIGMOID, find_experts, moe_keys
-from mathcore.convert.routing import experts_used, gating, leading_dense
+from mathcore.convert.mixture import (
+    GATING,
+    experts_used,
+    find_experts,
+    gating,
+    leading_dense,
+    moe_keys,
+)
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
@@ -57,7 +63,7 @@ def _minimax_m2(f: Fields) -> Conversion:
     b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
-    b.key("expert_gating_func", SIGMOID)
+    b.key("expert_gating_func", GATING["sigmoid"])
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)

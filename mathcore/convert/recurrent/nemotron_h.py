@@ -5,8 +5,8 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion, stacked
+from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import Ssm, grouped_ssm, mamba2, ssm_keys
-from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import Sizes
 from mathcore.model.fields import MAX_LAYERS, Fields
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import need, tied
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
 from mathcore.convert.rope import rotary_dim_of, scaling
-from mathcore.convert.routing import experts_used
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
