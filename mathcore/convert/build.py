@@ -168,6 +168,11 @@ class Build:
         """A vector of no layer under its whole name."""
         self.tensors.append(vector(name, size))
 
+    def embedding_norm(self) -> None:
+        """A norm with bias right after the embedding."""
+        self.top("token_embd_norm.weight", self.s.hidden)
+        self.top("token_embd_norm.bias", self.s.hidden)
+
     def done(
         self, *, tied: bool, norm_bias: bool = False, bias: bool = False, norm: bool = True
     ) -> Conversion:
@@ -180,4 +185,8 @@ class Build:
             self.tensors.append(matrix("output.weight", self.s.hidden, self.s.vocab))
         if bias:
             self.top("output.bias", self.s.vocab)
+        return self.conversion()
+
+    def conversion(self) -> Conversion:
+        """What was built, for families whose end is none of `done`'s."""
         return Conversion(metadata=self.metadata, tensors=tuple(self.tensors))

@@ -5,8 +5,7 @@ An absent field is filled only where the library itself defines its value; never
 
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
-from mathcore.convert.registry import find_converter
-from mathcore.convert.registry import find_draft_converter
+from mathcore.convert.registry import find_converter, find_draft_converter
 from mathcore.formats.gguf import spec_from_parts
 from mathcore.model.fields import Fields
 from mathcore.model.spec import ModelSpec, SpecError

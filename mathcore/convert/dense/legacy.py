@@ -84,8 +84,7 @@ def _bloom(f: Fields) -> Conversion:
         context=f.whole_or("seq_length", 0),
     )
     b = Build("bloom", s)
-    b.top("token_embd_norm.weight", hidden)
-    b.top("token_embd_norm.bias", hidden)
+    b.embedding_norm()
     _gpt2_layers(b)
     return b.done(tied=tied(f, default=True), norm_bias=True)
 

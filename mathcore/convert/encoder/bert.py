@@ -19,16 +19,6 @@ def _start(f: Fields, arch: str, s: Sizes) -> Build:
     return b
 
 
-def _embedding_norm(b: Build) -> None:
-    for end in ("weight", "bias"):
-        b.top(f"token_embd_norm.{end}", b.s.hidden)
-
-
-def _done(b: Build) -> Conversion:
-    """Neither final norm nor output layer."""
-    return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
-
-
 def _positions(f: Fields) -> int:
     """Rows of the table of positions; RoBERTa's first ones are for padding and are cut."""
     count = f.whole("max_position_embeddings")
@@ -52,27 +42,27 @@ def _jina_v2(f: Fields) -> Conversion:
         raise f.fault("auto_map", "norms of Q and K are not supported yet")
     s = sizes(f)
     b = _start(f, "jina-bert-v2", s)
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(s.layers):
         b.attention(i, bias=True, out_bias=True)
         b.norm(i, "attn_output_norm", bias=True)
         b.matrix(i, "ffn_up", s.hidden, 2 * s.feed_forward)
         b.linear(i, "ffn_down", s.feed_forward, s.hidden, bias=True)
         b.norm(i, "layer_output_norm", bias=True)
-    return _done(b)
+    return b.conversion()
 
 
 def _jina_v3(f: Fields) -> Conversion:
     """XLM-RoBERTa with rotary positions; its adapters are files of their own in llama.cpp."""
     s = sizes(f)
     b = _start(f, "jina-bert-v3", s)
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(s.layers):
         b.fused_attention(i, bias=True, out_bias=True)
         b.norm(i, "attn_output_norm", bias=True)
         b.mlp(i, bias=True)
         b.norm(i, "layer_output_norm", bias=True)
-    return _done(b)
+    return b.conversion()
 
 
 def _positions_kind(f: Fields, wanted: str) -> None:
@@ -98,10 +88,10 @@ def _bert(f: Fields) -> Conversion:
     s = sizes(Fields(values))
     b = _start(f, "bert", s)
     b.tensors.append(matrix("position_embd.weight", s.hidden, s.context))
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(s.layers):
         _bert_layer(b, i)
-    return _done(b)
+    return b.conversion()
 
 
 def _nomic_sizes(f: Fields, width: int) -> Sizes:
@@ -125,7 +115,7 @@ def _nomic(f: Fields) -> Conversion:
     width = f.whole("n_inner")
     s = _nomic_sizes(f, width)
     b = _start(f, "nomic-bert-moe" if mixed else "nomic-bert", s)
-    _embedding_norm(b)
+    b.embedding_norm()
     count = f.whole("num_experts") if mixed else 0
     if mixed:
         b.key("moe_every_n_layers", every)
@@ -141,7 +131,7 @@ def _nomic(f: Fields) -> Conversion:
         else:
             b.gated_mlp(i)
         b.norm(i, "layer_output_norm", bias=True)
-    return _done(b)
+    return b.conversion()
 
 
 def _global_every(f: Fields, layers: int) -> int:
@@ -172,7 +162,7 @@ def _modern_bert(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.fused_gated_mlp(i)
     b.top("output_norm.weight", s.hidden)
-    return _done(b)
+    return b.conversion()
 
 
 def _eurobert(f: Fields) -> Conversion:
@@ -187,7 +177,7 @@ def _eurobert(f: Fields) -> Conversion:
         b.norm(i, "ffn_norm")
         b.gated_mlp(i)
     b.top("output_norm.weight", s.hidden)
-    return _done(b)
+    return b.conversion()
 
 
 def _distilbert(f: Fields) -> Conversion:
@@ -208,10 +198,10 @@ def _distilbert(f: Fields) -> Conversion:
     b.key("attention.causal", value=False)
     b.metadata["tokenizer.ggml.token_type_count"] = 1
     b.tensors.append(matrix("position_embd.weight", s.hidden, s.context))
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(s.layers):
         _bert_layer(b, i)
-    return _done(b)
+    return b.conversion()
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {

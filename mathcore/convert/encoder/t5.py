@@ -79,7 +79,7 @@ def _t5(f: Fields) -> Conversion:
         b.tensors.append(vector(f"{place}.output_norm.weight", s.hidden))
     if not tied(f, default=True):
         b.tensors.append(matrix("output.weight", s.hidden, s.vocab))
-    return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
+    return b.conversion()
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"t5": _t5, "mt5": _t5, "umt5": _t5}

@@ -5,7 +5,14 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.mixture import Experts, feed_forward, find_experts, moe_keys, window_keys
+from mathcore.convert.mixture import (
+    Experts,
+    attention_of_heads,
+    feed_forward,
+    find_experts,
+    moe_keys,
+    window_keys,
+)
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
@@ -43,14 +50,10 @@ def _experts(f: Fields, layers: int) -> Experts:
 
 def _layer(b: Build, i: int, heads: int, *, wide: bool) -> None:
     """Attention whose output is gated by head, or by number when `wide`."""
-    s, q = b.s, heads * b.s.head_dim
-    b.norm(i, "attn_norm")
-    b.matrix(i, "attn_q", s.hidden, q)
-    b.matrix(i, "attn_k", s.hidden, s.kv)
-    b.matrix(i, "attn_v", s.hidden, s.kv)
-    b.matrix(i, "attn_output", q, s.hidden)
+    s = b.s
+    attention_of_heads(b, i, heads, s.kv_heads, s.head_dim)
     b.head_norms(i)
-    b.matrix(i, "attn_gate", s.hidden, q if wide else heads)
+    b.matrix(i, "attn_gate", s.hidden, heads * s.head_dim if wide else heads)
     b.norm(i, "ffn_norm")
 
 

@@ -70,7 +70,7 @@ def _done(b: Build, *, tied: bool) -> Conversion:
     b.tensors.append(vector("token_embd_norm.weight", b.s.hidden))
     if not tied:
         b.tensors.append(matrix("output.weight", b.s.hidden, b.s.vocab))
-    return Conversion(metadata=b.metadata, tensors=tuple(b.tensors))
+    return b.conversion()
 
 
 def _start(f: Fields, arch: str) -> tuple[Build, list[bool], int]:

@@ -55,11 +55,6 @@ def _width(f: Fields, rule: int) -> int:
     return f.whole_or("intermediate_size", rule)
 
 
-def _embedding_norm(b: Build) -> None:
-    for end in ("weight", "bias"):
-        b.top(f"token_embd_norm.{end}", b.s.hidden)
-
-
 def _mix6(b: Build, i: int, size: int, extra: int, decay: int) -> None:
     """What both kinds of RWKV 6 have of the time mix."""
     hidden = b.s.hidden
@@ -88,7 +83,7 @@ def _rwkv6(f: Fields) -> Conversion:
     b = _start(f, "rwkv6", wide, size)
     _extra_keys(b, extra, decay)
     b.key("rescale_every_n_layers", f.whole("rescale_every", 0))
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(b.s.layers):
         for name in ("attn_norm", "attn_norm_2", "time_mix_ln"):
             b.norm(i, name, bias=True)
@@ -173,7 +168,7 @@ def _rwkv7(f: Fields) -> Conversion:
     )
     b = _start(f, "rwkv7", wide, size)
     _rank_keys(b, ranks)
-    _embedding_norm(b)
+    b.embedding_norm()
     for i in range(b.s.layers):
         for name in ("attn_norm", "attn_norm_2", "time_mix_ln"):
             b.norm(i, name, bias=True)
