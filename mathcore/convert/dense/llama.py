@@ -19,7 +19,7 @@ from mathcore.model.fields import Fields
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a model_type's layer looks like. `norms`: "pre", "post", "both" or "none"."""
+    """What a model_type's layer looks like. `norms`: before ("pre") or after ("post") each half."""
 
     arch: str
     need_kv: bool = False  # no default that follows from other fields
@@ -29,6 +29,7 @@ class Shape:
     out_bias: str = ""
     out_default: bool = False
     mlp_bias: str = ""
+    norms: str = "pre"  # "none": the model has no norm at all
     head_norms: bool = False
     gate: bool = True
     llama3: bool = False  # writes rope frequencies
@@ -120,11 +121,9 @@ _SHAPES: dict[str, Shape] = {
         out_bias="attention_bias",
         llama3=True,
     ),
-    "exaone4": Shape(arch="exaone4", head_norms=True, need_kv=True, llama3=True),
-    "olmo": Shape(arch="olmo", qkv_bias="attention_bias", out_bias="attention_bias"),
+    "exaone4": Shape(arch="exaone4", norms="post", head_norms=True, need_kv=True, llama3=True),
+    "olmo": Shape(arch="olmo", norms="none", qkv_bias="attention_bias", out_bias="attention_bias"),
 }
-_POST_NORM: tuple[str, ...] = ("exaone4",)
-_NO_NORM: tuple[str, ...] = ("olmo",)
 
 
 def _flag(f: Fields, field: str, *, default: bool) -> bool:
@@ -133,44 +132,38 @@ def _flag(f: Fields, field: str, *, default: bool) -> bool:
     return f.flag_or(field, default=default)
 
 
-def _norms(b: Build, i: int, model_type: str, *, before: bool) -> None:
-    """The norm before (or after) a layer's attention and feed-forward."""
-    if model_type in _NO_NORM or (model_type in _POST_NORM) == before:
-        return
-    names = ("attn_norm", "ffn_norm") if before else ("post_attention_norm", "post_ffw_norm")
-    b.norm(i, names[0])
-    b.norm(i, names[1])
-
-
-def _layers(b: Build, f: Fields, shape: Shape, model_type: str) -> None:
+def _layers(b: Build, f: Fields, shape: Shape) -> None:
     bias = _flag(f, shape.qkv_bias, default=shape.qkv_default)
     out_bias = _flag(f, shape.out_bias, default=shape.out_default)
-    wide_bias = _flag(f, shape.mlp_bias, default=False)
+    mlp_bias = _flag(f, shape.mlp_bias, default=False)
     for i in range(b.s.layers):
-        _norms(b, i, model_type, before=True)
+        if shape.norms == "pre":
+            b.norm(i, "attn_norm")
+            b.norm(i, "ffn_norm")
         b.attention(i, bias=bias, out_bias=out_bias)
         if shape.head_norms:
             b.head_norms(i)
         if shape.gate:
-            b.gated_mlp(i, bias=wide_bias)
+            b.gated_mlp(i, bias=mlp_bias)
         else:
-            b.mlp(i, bias=wide_bias)
-        _norms(b, i, model_type, before=False)
+            b.mlp(i, bias=mlp_bias)
+        if shape.norms == "post":
+            b.norm(i, "post_attention_norm")
+            b.norm(i, "post_ffw_norm")
 
 
 def _shaped(f: Fields) -> Conversion:
     """Any family of `_SHAPES`."""
-    model_type = f.text("model_type")
-    shape = _SHAPES[model_type]
+    shape = _SHAPES[f.text("model_type")]
     dense_only(f)
     if shape.window_flag:
         no_window(f)
     b = Build(shape.arch, sizes(f, need_kv=shape.need_kv, need_head_dim=shape.need_head_dim))
-    _layers(b, f, shape, model_type)
+    _layers(b, f, shape)
     if shape.llama3:
         add_llama3(b, f)
     _extra_keys(b, f)
-    return b.done(tied=tied(f, default=shape.tied_default), norm=model_type not in _NO_NORM)
+    return b.done(tied=tied(f, default=shape.tied_default), norm=shape.norms != "none")
 
 
 def _extra_keys(b: Build, f: Fields) -> None:
