@@ -1,4 +1,4 @@
-"""Layers of architectures that only have plain attention: full, sliding, chunked, shared.
+"""Layers of architectures with plain attention only: full, sliding, chunked or shared.
 
 Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>.cpp.
 """
@@ -28,7 +28,7 @@ def full(h: Hparams) -> tuple[Layer, ...]:
 def windowed(
     h: Hparams, sliding: list[bool], window: int, kind: str = "sliding"
 ) -> tuple[Layer, ...]:
-    """Layers of `sliding` keep a window, the others everything."""
+    """Layers where `sliding` is true keep a window, the others every token."""
     return tuple([make_layer(h, i, kind if sliding[i] else "full", window) for i in range(h.count)])
 
 
@@ -110,7 +110,7 @@ def _smallthinker(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Layer, ...]:
-    """The first `own` layers keep a cache; later ones read the last of their kind."""
+    """The first `own` layers keep a cache; a later one reads the last of its kind."""
     out: list[Layer] = []
     for i in range(h.count):
         reads = -1 if i < own else own - (2 if sliding[i] else 1)

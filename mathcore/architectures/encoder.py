@@ -42,7 +42,7 @@ def _t5(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _t5_encoder(h: Hparams) -> tuple[Layer, ...]:
-    """llama.cpp makes a cache for it although its graph stores nothing there."""
+    """llama.cpp allocates a cache, although its graph stores nothing there."""
     out: list[Layer] = []
     for i in range(h.count):
         k, v = h.kv_heads[i] * h.k_dim, h.kv_heads[i] * h.v_dim

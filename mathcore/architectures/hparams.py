@@ -43,7 +43,7 @@ class Hparams:
         self.experts_used = self.per_layer_or("expert_used_count", [0] * self.count)
 
     def _kept(self, key: str) -> None:
-        """A list the header reader stepped over is no list of layers."""
+        """Refuses a list that the header reader skipped: it is longer than any list of layers."""
         if key in self.fields.values and self.fields.values[key] is None:
             raise self.fields.fault(key, "is longer than any model has layers")
 
@@ -57,7 +57,7 @@ class Hparams:
         return [self.fields.whole(key, 0)] * self.count
 
     def per_layer(self, key: str) -> list[int]:
-        """As above for a key that must be there."""
+        """As `per_layer_or`, for a key that must be there."""
         if not self.fields.has(key):
             raise self.fields.fault(key, "is missing")
         return self.per_layer_or(key, [])

@@ -1,4 +1,4 @@
-"""What the readers of latent and recurrent architectures build a layer of."""
+"""How the readers of latent and recurrent architectures build a layer."""
 
 from collections.abc import Callable
 

@@ -11,7 +11,7 @@ from mathcore.model.spec import Layer, State
 
 
 def _ssm(h: Hparams, kind: str, *, grouped: bool) -> State:
-    """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
+    """Mamba's state. llama.cpp writes a delta net's state under the same keys."""
     f = h.fields
     kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
     size = f.whole("ssm.state_size")
@@ -64,7 +64,7 @@ def _falcon_h1(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
-    """Each layer is one of a state, attention or a feed-forward; the draft has the last two."""
+    """A layer is a state, attention or a feed-forward; a draft layer has the last two."""
     state = _ssm(h, "mamba2", grouped=True)
     wide = h.per_layer("feed_forward_length")
     h.per_layer("attention.head_count_kv")
@@ -120,7 +120,7 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
-    """As Kimi's, with an indexer that caches key, gate and pooled key where it is its own."""
+    """As Kimi's. A layer with an indexer of its own also caches key, gate and pooled key."""
     out: list[Layer] = []
     index = 3 * h.fields.whole("attention.indexer.key_length")
     given = h.fields.values.get("attention.indexer.types")
@@ -164,7 +164,7 @@ def _lfm2(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _rwkv(h: Hparams) -> tuple[Layer, ...]:
-    """The last tokens of each mix, and a matrix per head."""
+    """The state holds the last token of each mix and a matrix per head."""
     size = h.fields.whole("wkv.head_size")
     shifts = h.fields.whole_or("token_shift_count", 2)
     state = State(

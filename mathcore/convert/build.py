@@ -44,11 +44,11 @@ class Build:
         self.tensors.append(matrix(f"blk.{i}.{name}.weight", columns, rows, i))
 
     def vector(self, i: int, name: str, size: int) -> None:
-        """blk.i.name, whose ending the caller gives."""
+        """blk.i.name; the caller's `name` has its ending."""
         self.tensors.append(vector(f"blk.{i}.{name}", size, i))
 
     def planes(self, i: int, name: str, columns: int, rows: int, count: int) -> None:
-        """`count` matrices in one tensor that every token goes through."""
+        """`count` matrices in one tensor; every token goes through all of them."""
         self.tensors.append(
             Tensor(
                 name=f"blk.{i}.{name}.weight",
@@ -61,7 +61,7 @@ class Build:
         )
 
     def unsuffixed(self, i: int, name: str, columns: int, rows: int) -> None:
-        """A matrix whose name has no ending."""
+        """A matrix named blk.i.name, without ".weight"."""
         self.tensors.append(
             Tensor(name=f"blk.{i}.{name}", columns=columns, rows=rows, dims=2, layer=i)
         )
@@ -152,20 +152,20 @@ class Build:
         self.key("expert_feed_forward_length", width)
 
     def draft_keys(self, draft: int) -> None:
-        """Draft layers are counted among the blocks."""
+        """Counts `draft` multi-token-prediction layers among the blocks."""
         if draft > 0:
             self.key("block_count", self.s.layers + draft)
             self.key("nextn_predict_layers", draft)
 
     def draft_tensors(self, i: int) -> None:
-        """What joins the trunk's last state and the token of a multi-token-prediction layer."""
+        """What joins the trunk's last state and the next token in a draft layer."""
         hidden = self.s.hidden
         self.matrix(i, "nextn.eh_proj", 2 * hidden, hidden)
         for name in ("nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm"):
             self.norm(i, name)
 
     def top(self, name: str, size: int) -> None:
-        """A vector of no layer under its whole name."""
+        """A vector that belongs to no layer, under its full name."""
         self.tensors.append(vector(name, size))
 
     def embedding_norm(self) -> None:

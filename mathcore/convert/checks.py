@@ -32,9 +32,9 @@ def tied(f: Fields, *, default: bool) -> bool:
 
 
 def no_window(f: Fields) -> None:
-    """llama.cpp keeps every token of these families: one with its window on is another model.
+    """Refuses a config whose window is on: llama.cpp keeps every token of these families.
 
-    On, the window is for the layers from `max_window_layers` up; usually there are none.
+    The window is for the layers from `max_window_layers` up; usually there are none.
     """
     if not f.flag_or("use_sliding_window", default=False) or not f.has("sliding_window"):
         return
@@ -44,7 +44,7 @@ def no_window(f: Fields) -> None:
 
 
 def sliding_layers(f: Fields, layers: int, default: list[bool] | None) -> list[bool]:
-    """Which layers slide, from `layer_types`; `default` (None: none is known) when absent."""
+    """Which layers slide, from `layer_types`; `default` when absent, None = the field is needed."""
     if not f.has("layer_types"):
         if default is None:
             raise f.fault("layer_types", "is missing")
@@ -63,14 +63,14 @@ def all_but_every(layers: int, period: int) -> list[bool]:
 
 
 def need(f: Fields, field: str, *, wanted: bool, default: bool) -> None:
-    """A flag only one value of which the engine can load."""
+    """Refuses any value of a flag but `wanted`, the only one llama.cpp loads."""
     if f.flag_or(field, default=default) != wanted:
         word = "false" if wanted else "true"
         raise f.fault(field, f"{word} is not supported yet")
 
 
 def places(f: Fields, field: str, least: int, most: int) -> list[int]:
-    """A list of layers, of any length but none."""
+    """A list of layers; it must not be empty."""
     value = f.values.get(field)
     if not isinstance(value, list) or not value:
         raise f.fault(field, "is not a list of layers")

@@ -83,7 +83,7 @@ _ROWS: dict[str, dict[str, object]] = {
 
 
 def with_defaults(nested: dict[str, object]) -> dict[str, object]:
-    """The fields of a nested config, those it leaves out from its class."""
+    """The fields of a nested config; those it leaves out come from its class's defaults."""
     model_type = nested.get("model_type")
     base = _ROWS.get(model_type) if isinstance(model_type, str) else None
     return {**base, **nested} if base is not None else nested

@@ -14,12 +14,12 @@ GATING: dict[str, int] = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experts:
-    """How many, how many a token uses, how wide; `shared` is the width every token goes through."""
+    """Experts of a layer. A token uses `used` of `count`, each `width` wide, and shared ones."""
 
     count: int
     used: int
     width: int
-    shared: int = 0
+    shared: int = 0  # width of all shared experts together
     dense: int = 0  # leading layers without experts
     bias: bool = False  # a trained correction of the router's choice
     sigmoid: bool = False  # llama.cpp wants to be told how the router scores
@@ -67,7 +67,7 @@ def pre_norm_layers(
 
 
 def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> None:
-    """Projections of a layer with heads of its own; V heads of `value` numbers."""
+    """Attention of a layer that has other heads than the model; V heads of `value` numbers."""
     s = b.s
     b.norm(i, "attn_norm")
     b.matrix(i, "attn_q", s.hidden, heads * s.head_dim)
@@ -77,7 +77,7 @@ def attention_of_heads(b: Build, i: int, heads: int, kv: int, value: int) -> Non
 
 
 def window_keys(b: Build, f: Fields) -> None:
-    """A window and the layers that keep it, or neither."""
+    """Writes the window and which layers keep it, if any layer does."""
     layers = b.s.layers
     sliding = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
     if any(sliding):
@@ -86,7 +86,7 @@ def window_keys(b: Build, f: Fields) -> None:
 
 
 def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -> Experts:
-    """DeepSeek's way: shared experts as wide as the others, some dense layers first."""
+    """Experts as DeepSeek names them: shared ones as wide as the others, dense layers first."""
     e = find_experts(f, count, "moe_intermediate_size")
     return Experts(
         count=e.count,
@@ -100,7 +100,7 @@ def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -
 
 
 def leading_dense(f: Fields, layers: int) -> int:
-    """How many layers at the start have no experts; those of transformers 5 are listed."""
+    """How many layers at the start have no experts. Configs of transformers 5 list each layer."""
     if f.whole_or("moe_layer_freq", 1) != 1:
         raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
     if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
@@ -116,7 +116,7 @@ def leading_dense(f: Fields, layers: int) -> int:
 
 
 def gating(b: Build, f: Fields, default: str = "") -> None:
-    """How the router scores; the default is the family's own library's."""
+    """How the router scores; `default` is what the family's own library assumes."""
     name = f.text("scoring_func") if f.has("scoring_func") or not default else default
     if name not in GATING:
         raise f.fault("scoring_func", f"'{name}' is not supported yet")

@@ -1,7 +1,7 @@
 """The picture tower and projector of a multimodal config: what llama.cpp keeps in its mmproj file.
 
-A term of its own beside the language model: it is a second file, loaded whole on one device, and
-keeps nothing between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
+It is a second file beside the language model's, loaded whole on one device, and it keeps nothing
+between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
 published model minus its language part (docs/accuracy.md).
 """
 
@@ -19,7 +19,7 @@ MAX_RATIO = 64  # far above any released feed-forward
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projector:
-    """A tower of `layers` over patches, and what brings its rows to the language model's width."""
+    """A tower of `layers` over patches, and the projection to the language model's width."""
 
     kind: str  # llama.cpp's projector type
     layers: int
@@ -55,7 +55,7 @@ class _Tower:
             self.tensors.append(vector(name + ".bias", size))
 
     def patches(self, frames: int, *, bias: bool) -> None:
-        """The convolution that cuts a picture up; a pair of frames has a kernel each."""
+        """The convolution that cuts a picture into patches, with a kernel for each frame."""
         numbers = 3 * self.patch * self.patch
         for i in range(frames):
             end = "" if i == 0 else f".{i}"

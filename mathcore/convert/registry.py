@@ -102,5 +102,5 @@ def find_converter(model_type: str) -> Converter | None:
 
 
 def find_draft_converter(model_type: str) -> Converter | None:
-    """As above with the draft layers of a family that has some."""
+    """The converter that also writes draft layers; None for a family without them."""
     return _DRAFTS.get(model_type)

@@ -1,11 +1,11 @@
-"""Tables a converter writes for scaled rope."""
+"""Rotary positions: what part of a head they rotate, and the tables of their scaling."""
 
 from mathcore.convert.build import Build
 from mathcore.model.fields import Fields
 
 
 def scaling(f: Fields) -> Fields | None:
-    """The rope scaling of either name, None when there is none."""
+    """The rope scaling under either name; None when the config has none."""
     for name in ("rope_scaling", "rope_parameters"):
         if f.has(name):
             return f.nested(name)
@@ -30,7 +30,7 @@ def add_llama3(b: Build, f: Fields) -> None:
 def rotary_dim_of(
     f: Fields, head_dim: int, default: float, field: str = "partial_rotary_factor"
 ) -> int:
-    """How many numbers of a head rope rotates; newer configs say it beside the frequencies."""
+    """How many numbers of a head rope rotates. Newer configs say it in rope_parameters."""
     place = f
     if not f.has(field) and f.has("rope_parameters"):
         place = f.nested("rope_parameters")

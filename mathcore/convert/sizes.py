@@ -9,7 +9,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The sizes of a decoder. `feed_forward` 0 where the family has no dense one."""
+    """The sizes of a decoder. `feed_forward` is 0 where the family has no dense feed-forward."""
 
     vocab: int
     hidden: int
@@ -51,7 +51,7 @@ def sizes(
     need_head_dim: bool = False,
     feed_forward: str = "intermediate_size",
 ) -> Sizes:
-    """The usual field names. `need_*`: the library's own default is no function of other fields.
+    """Sizes under the usual field names. `need_*`: no other field gives this one a default.
 
     `feed_forward` names the dense width's field, "" for none.
     """
@@ -71,7 +71,7 @@ def sizes(
 
 
 def trained_context(f: Fields) -> int:
-    """The length it was trained for, under any of its names; 0 when the config does not say."""
+    """The trained length, under any of its names; 0 when the config does not say."""
     for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
         if f.has(name):
             return f.whole(name)
@@ -79,7 +79,7 @@ def trained_context(f: Fields) -> int:
 
 
 def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> Sizes:
-    """The field names of GPT-2's time: n_embd, n_head, n_layer. Width and KV heads are given."""
+    """Sizes under GPT-2's names: n_embd, n_head, n_layer. The caller gives width and KV heads."""
     hidden, heads = f.whole("n_embd"), f.whole("n_head")
     return Sizes(
         vocab=f.whole("vocab_size"),

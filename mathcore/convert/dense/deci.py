@@ -1,4 +1,4 @@
-"""Deci's and NVIDIA's models: a search left each block its own KV heads and width, or nothing."""
+"""Deci's and NVIDIA's pruned models: each block has its own KV heads and width, or none."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def _blocks(f: Fields, layers: int) -> list[Fields]:
 
 
 def _heads(block: Fields, heads: int) -> tuple[int, int]:
-    """Query and KV heads; (heads, 0) for a linear layer, (0, 0) for none."""
+    """Query and KV heads; (heads, 0) = a linear layer, (0, 0) = no attention."""
     attention = block.nested("attention")
     if attention.has("window_length"):
         raise attention.fault("window_length", "is no model llama.cpp loads")
@@ -42,7 +42,7 @@ def _heads(block: Fields, heads: int) -> tuple[int, int]:
 
 
 def _width(block: Fields, hidden: int) -> int:
-    """2/3 of the multiple of the hidden size, rounded up; 0 for none."""
+    """2/3 of `ffn_mult` times the hidden size, rounded up; 0 = the block has no feed-forward."""
     wide = block.nested("ffn")
     if wide.flag_or("replace_with_linear", default=False):
         raise wide.fault("replace_with_linear", "true is no model llama.cpp loads")

@@ -97,12 +97,12 @@ def _gemma3n_top(b: Build, inputs: int, side: int) -> None:
 
 
 def _deep(name: str, columns: int, rows: int, deep: int) -> Tensor:
-    """Three dimensions, none of them experts."""
+    """A tensor of three dimensions, `deep` matrices that are no experts."""
     return Tensor(name=name, columns=columns, rows=rows * deep, dims=3, planes=deep)
 
 
 def _per_layer_top(b: Build, side: int) -> None:
-    """The embedding each layer adds of its own."""
+    """The embedding that each layer adds."""
     wide = side * b.s.layers
     b.tensors.append(matrix("per_layer_token_embd.weight", wide, b.s.vocab))
     b.tensors.append(matrix("per_layer_model_proj.weight", b.s.hidden, wide))
@@ -130,7 +130,7 @@ def _gemma3n_extras(b: Build, i: int, inputs: int, side: int, rank: int) -> None
 
 
 def _gemma4_sizes(f: Fields) -> Sizes:
-    """`head_dim` and `kv_heads` are the sliding layers'; full ones have their own."""
+    """`head_dim` and `kv_heads` are those of sliding layers; full layers have others."""
     s = sizes(f, need_kv=True, need_head_dim=True)
     if s.heads % f.whole_or("num_global_key_value_heads", s.kv_heads) != 0:
         raise f.fault("num_global_key_value_heads", f"does not divide {s.heads} heads")

@@ -11,7 +11,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _chatglm(f: Fields) -> Conversion:
-    """ChatGLM 2 to 4 under the names of their own code."""
+    """ChatGLM 2 to 4, whose configs have field names of their own."""
     hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
     grouped = f.flag_or("multi_query_attention", default=False)
     s = Sizes(

@@ -1,4 +1,4 @@
-"""Decoders of the first years: learned positions or ALiBi, biases everywhere, fused projections."""
+"""GPT-2 and its kin: learned positions or ALiBi, biases everywhere, fused projections."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def _gpt_bigcode(f: Fields) -> Conversion:
 
 
 def _gptj(f: Fields) -> Conversion:
-    """llama.cpp names this architecture but loads none: for the other engines' sake."""
+    """llama.cpp names this architecture but does not load it; other engines do."""
     heads = f.whole("n_head")
     s = legacy_sizes(f, f.whole_or("n_inner", 4 * f.whole("n_embd")), heads, "n_positions")
     b = Build("gptj", s, f.whole_or("rotary_dim", 64))

@@ -1,7 +1,7 @@
 """Dense decoders of the Llama shape: separate Q, K and V, one gated feed-forward, RMS norms.
 
-A family is a row of `_SHAPES`: what its layer has beyond that. Bias flags are named by the config
-field that sets them, with the library's default.
+A family is a row of `_SHAPES`, which says how its layer differs. A bias is given as the name of the
+config field that turns it on, with the library's default.
 """
 
 from collections.abc import Callable
@@ -167,7 +167,7 @@ def _shaped(f: Fields) -> Conversion:
 
 
 def _extra_keys(b: Build, f: Fields) -> None:
-    """What one architecture's loader also wants."""
+    """Keys that the loader of one architecture wants beside the usual ones."""
     if b.arch == "apertus":
         for name in ("alpha_n", "alpha_p", "beta", "eps"):
             b.metadata["xielu." + name] = [1.0] * b.s.layers

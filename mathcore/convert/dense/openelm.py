@@ -22,7 +22,7 @@ def _numbers(f: Fields, field: str, count: int) -> list[float]:
 
 
 def _divisible(wide: float, step: int) -> int:
-    """Rounded to a multiple of `step`, never down by more than a tenth."""
+    """`wide` rounded to a multiple of `step`, but never down by more than a tenth."""
     out = max(step, int(wide + step / 2) // step * step)
     return out + step if out < 0.9 * wide else out
 

@@ -1,1 +1,1 @@
-"""The whole text in one pass: BERT and its kin keep nothing, T5's decoder reads one."""
+"""Encoders read a text in one pass and keep nothing; T5's decoder attends to one."""

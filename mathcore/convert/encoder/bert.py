@@ -20,7 +20,7 @@ def _start(f: Fields, arch: str, s: Sizes) -> Build:
 
 
 def _positions(f: Fields) -> int:
-    """Rows of the table of positions; RoBERTa's first ones are for padding and are cut."""
+    """Rows of the table of positions. RoBERTa's first rows are padding; llama.cpp cuts them."""
     count = f.whole("max_position_embeddings")
     if f.text("model_type") in ("roberta", "xlm-roberta", "camembert"):
         count -= 1 + f.whole("pad_token_id", 0, count - 2)
@@ -66,7 +66,7 @@ def _jina_v3(f: Fields) -> Conversion:
 
 
 def _positions_kind(f: Fields, wanted: str) -> None:
-    """Where a model knows positions from, when another field already says which family it is."""
+    """Refuses positions of another kind than the family that another field names."""
     if not f.has("position_embedding_type") or f.text("position_embedding_type") != wanted:
         raise f.fault("position_embedding_type", f"is not '{wanted}', as the rest of the card is")
 
@@ -95,7 +95,7 @@ def _bert(f: Fields) -> Conversion:
 
 
 def _nomic_sizes(f: Fields, width: int) -> Sizes:
-    """Its context is what the model was trained for, not what its table allows (llama.cpp)."""
+    """The context is the trained length, not the size of the table, as llama.cpp has it."""
     trained = {8192: 2048, 2048: 512}
     positions = f.whole("n_positions")
     if positions not in trained:
@@ -106,7 +106,7 @@ def _nomic_sizes(f: Fields, width: int) -> Sizes:
 
 
 def _nomic(f: Fields) -> Conversion:
-    """Fused Q, K and V; the mixed one has experts in every second layer and biases."""
+    """Fused Q, K and V. The model with experts has them in every second layer, and biases."""
     mixed = f.whole_or("num_experts", 0, 0) > 0 or f.whole_or("moe_every_n_layers", 0, 0) > 0
     every = f.whole("moe_every_n_layers") if mixed else 0
     for field in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
@@ -135,7 +135,7 @@ def _nomic(f: Fields) -> Conversion:
 
 
 def _global_every(f: Fields, layers: int) -> int:
-    """The first layer and every n-th from there see everything."""
+    """The period of full layers, counted from the first; the layers between slide."""
     if f.has("global_attn_every_n_layers") or not f.has("layer_types"):
         return f.whole("global_attn_every_n_layers", 1, layers)
     names = f.texts("layer_types", layers)

@@ -28,7 +28,7 @@ def _sizes(f: Fields) -> Sizes:
 
 
 def _gated(f: Fields) -> bool:
-    """feed_forward_proj says so in front of the activation's name."""
+    """Whether the feed-forward has a gate: feed_forward_proj starts with "gated-" then."""
     if f.has("feed_forward_proj") or not f.has("is_gated_act"):
         words = f.text("feed_forward_proj").split("-")
         if len(words) > 2 or words[-1] not in _ACTIVATIONS or words[:-1] not in ([], ["gated"]):
@@ -38,7 +38,7 @@ def _gated(f: Fields) -> bool:
 
 
 def _attention(b: Build, place: str, i: int, name: str, table: int) -> None:
-    """Norm, a table of distances (in T5 the first layer's alone) and four projections."""
+    """Norm, a table of distances (T5 has it in its first layer only) and four projections."""
     s = b.s
     at = f"{place}.blk.{i}."
     b.tensors.append(vector(f"{at}{name}_norm.weight", s.hidden, i))

@@ -26,7 +26,7 @@ def _exaone(f: Fields) -> Conversion:
 
 
 def _dense_start(f: Fields, layers: int) -> int:
-    """Layers without experts at the start; transformers 5 lists kinds instead of counting."""
+    """How many layers at the start have no experts. Configs of transformers 5 list each layer."""
     if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
         return f.whole("first_k_dense_replace", 0, layers)
     kinds = f.texts("mlp_layer_types", layers)

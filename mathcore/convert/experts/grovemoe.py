@@ -11,7 +11,7 @@ from mathcore.model.fields import Fields
 
 
 def _grove_moe(f: Fields) -> Conversion:
-    """Every two experts share a small one of their own."""
+    """The small expert of each pair is as wide as a head."""
     s = sizes(f, need_kv=True, need_head_dim=True)
     b = Build("grovemoe", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")

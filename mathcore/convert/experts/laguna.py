@@ -18,7 +18,7 @@ from mathcore.model.fields import Fields
 
 
 def _gates(f: Fields, layers: int) -> list[bool]:
-    """Which layers gate every number of attention's output, not every head."""
+    """Which layers gate each number of attention's output; the others gate each head."""
     if f.has("gating_types"):
         names = f.texts("gating_types", layers)
     elif isinstance(f.values.get("gating"), str):
@@ -49,7 +49,7 @@ def _experts(f: Fields, layers: int) -> Experts:
 
 
 def _layer(b: Build, i: int, heads: int, *, wide: bool) -> None:
-    """Attention whose output is gated by head, or by number when `wide`."""
+    """Attention with one output gate for each head, or for each number when `wide`."""
     s = b.s
     attention_of_heads(b, i, heads, s.kv_heads, s.head_dim)
     b.head_norms(i)

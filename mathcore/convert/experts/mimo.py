@@ -24,7 +24,7 @@ def _sizes(f: Fields) -> Sizes:
 
 
 def _sinks(f: Fields, sliding: list[bool]) -> list[bool]:
-    """Layers whose attention has a sink: full or sliding ones, each by its own flag."""
+    """Which layers have attention sinks: one flag for full layers, one for sliding ones."""
     on_full = f.flag_or("add_full_attention_sink_bias", default=False)
     on_sliding = f.flag_or("add_swa_attention_sink_bias", default=False)
     return [on_sliding if here else on_full for here in sliding]
@@ -38,7 +38,7 @@ def _keys(b: Build, f: Fields, sliding: list[bool], kv: list[int], value: int) -
 
 
 def _mimo_v2(f: Fields) -> Conversion:
-    """Sliding layers with more KV heads than full ones, sinks on some; without draft layers."""
+    """Sliding layers have more KV heads than full ones. Draft layers are left out."""
     s = _sizes(f)
     b = Build("mimo2", s, rotary_dim_of(f, s.head_dim, 1.0))
     sliding = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]

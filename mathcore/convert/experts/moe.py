@@ -18,7 +18,7 @@ def _mixtral(f: Fields) -> Conversion:
 
 
 def _sparse_everywhere(f: Fields) -> None:
-    """Experts in every layer: what llama.cpp assumes of Qwen's."""
+    """Refuses a Qwen with dense layers: llama.cpp assumes experts in every one."""
     if f.whole_or("decoder_sparse_step", 1) != 1:
         raise f.fault("decoder_sparse_step", "other than 1 is no model llama.cpp loads")
     if f.values.get("mlp_only_layers"):

@@ -1,4 +1,4 @@
-"""DeepSeek's way with experts: some every token goes through, some dense layers first."""
+"""Experts as DeepSeek has them, around plain attention: GLM-4.5, dots, Ling and Ring."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def _glm4_family(f: Fields, draft: int) -> Conversion:
 
 
 def _glm4_moe(f: Fields) -> Conversion:
-    """Without its draft layers: they are no part of what a context keeps."""
+    """Without its draft layers: a context keeps nothing for them."""
     return _glm4_family(f, 0)
 
 
@@ -69,7 +69,7 @@ def _dots1(f: Fields) -> Conversion:
 
 
 def _bailing_moe(f: Fields) -> Conversion:
-    """Ling and Ring, first generation: experts in every layer. The second took over its name."""
+    """Ling and Ring 1: experts in every layer. Some of version 2 bear the same model_type."""
     classes = f.values.get("architectures")
     if isinstance(classes, list) and "BailingMoeV2ForCausalLM" in classes:
         return _bailing_moe_v2(f)

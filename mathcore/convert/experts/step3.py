@@ -28,7 +28,7 @@ def _heads(f: Fields, sliding: list[bool], s: Sizes) -> tuple[list[int], list[in
 
 
 def _dense(f: Fields, layers: int) -> int:
-    """Layers before the first with experts."""
+    """How many layers stand before the first with experts."""
     if f.has("first_k_dense_replace"):
         return f.whole("first_k_dense_replace", 0, layers)
     listed = f.text("moe_layers_enum").split(",")
@@ -41,7 +41,7 @@ def _dense(f: Fields, layers: int) -> int:
 
 
 def _first(f: Fields, names: tuple[str, ...]) -> str:
-    """The name that is there, or the first, for its fault."""
+    """The first of `names` that the config has; names[0] when it has none."""
     for name in names:
         if f.has(name):
             return name
@@ -49,7 +49,7 @@ def _first(f: Fields, names: tuple[str, ...]) -> str:
 
 
 def _inner(f: Fields) -> Fields:
-    """KV heads under their usual name, and no kinds for the draft layers behind the last."""
+    """The config with KV heads under their usual name and without the kinds of draft layers."""
     values = dict(f.values)
     kv = _first(f, ("num_attention_groups", "num_key_value_heads"))
     values["num_key_value_heads"] = f.whole(kv)

@@ -1,1 +1,1 @@
-"""Some layer keeps a latent row instead of keys and values."""
+"""Some layers keep a latent row for each token instead of keys and values."""

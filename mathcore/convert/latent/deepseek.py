@@ -22,7 +22,7 @@ from mathcore.model.fields import Fields
 
 
 def moe_layer(b: Build, i: int, f: Fields, *, bias: bool, fused: bool = False) -> None:
-    """Router, routed experts and the shared ones, which are widths of the same expert."""
+    """Router, routed experts and shared ones. `bias`: the router's choice has a correction."""
     count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
     hidden = b.s.hidden
     if fused:
@@ -38,7 +38,7 @@ def moe_layer(b: Build, i: int, f: Fields, *, bias: bool, fused: bool = False) -
 
 
 def mixture_keys(b: Build, f: Fields, dense: int) -> None:
-    """The keys of a mixture after `dense` layers."""
+    """The keys of experts that start after `dense` layers."""
     count = f.whole("n_routed_experts")
     b.moe_keys(
         count, experts_used(f, "num_experts_per_tok", count), f.whole("moe_intermediate_size")
@@ -56,7 +56,7 @@ def _decoder(
     fused: bool = False,
     dense_only: bool = False,
 ) -> Conversion:
-    """`bias`: of the router's choice. `dense_only`: the family has no experts to name."""
+    """`bias`: the router's choice has a correction. `dense_only`: the family has no experts."""
     refuse_bias(f)
     lat = latent_of(f, q_rank_of(f, f.whole("num_hidden_layers")))
     b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
@@ -129,7 +129,7 @@ def _expanded(f: Fields, arch: str, lat: Latent, *, gate: bool, output: bool) ->
 
 
 def _minicpm3(f: Fields) -> Conversion:
-    """Its V heads are hidden / heads wide: llama.cpp's converter writes no length for them."""
+    """V heads of no stated width are hidden / heads wide, as llama.cpp's converter assumes."""
     refuse_bias(f)
     rank = f.whole("q_lora_rank")
     heads = f.whole("num_attention_heads")

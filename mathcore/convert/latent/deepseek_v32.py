@@ -18,7 +18,7 @@ from mathcore.model.fields import Fields
 
 
 def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
-    """Keys of the hidden state, queries of Q's latent, a weight per index head."""
+    """Keys from the hidden state, queries from Q's latent, a weight for each index head."""
     heads, size = f.whole("index_n_heads"), f.whole("index_head_dim")
     b.norm(i, "indexer.k_norm", bias=True, size=size)
     b.matrix(i, "indexer.proj", b.s.hidden, heads)

@@ -23,7 +23,7 @@ _KINDS: dict[str, int] = {
 
 
 def _ratios(f: Fields, layers: int) -> list[int]:
-    """One per layer; a list with the draft's at its end is cut."""
+    """Tokens a row compresses, per layer, 0 = none. A list may go on with the draft's layers."""
     if not f.has("compress_ratios") and f.has("layer_types"):
         out: list[int] = []
         for name in f.texts("layer_types", layers):
@@ -41,7 +41,7 @@ def _ratios(f: Fields, layers: int) -> list[int]:
 
 
 def _compressor(b: Build, i: int, prefix: str, row: int, ratio: int) -> None:
-    """Windows of 4 overlap, so they are twice as wide."""
+    """Compresses `ratio` tokens into a row. Windows of 4 overlap, so they are twice as wide."""
     wide = 2 * row if ratio == CSA_RATIO else row
     b.matrix(i, prefix + "kv", b.s.hidden, wide)
     b.matrix(i, prefix + "gate", b.s.hidden, wide)
@@ -73,7 +73,7 @@ def _attention(b: Build, i: int, f: Fields, ratio: int) -> None:
 
 
 def _hash_layers(f: Fields, layers: int) -> int:
-    """How many layers at the start route by table; transformers 5 lists kinds."""
+    """How many layers at the start route by table. Configs of transformers 5 list each layer."""
     if f.has("num_hash_layers") or not f.has("mlp_layer_types"):
         return f.whole("num_hash_layers", 0, layers)
     names = f.texts("mlp_layer_types", layers)
@@ -84,7 +84,7 @@ def _hash_layers(f: Fields, layers: int) -> int:
 
 
 def _table(b: Build, i: int, used: int) -> None:
-    """Experts of every token, as whole numbers whatever the file's type."""
+    """A table from token to experts: whole numbers whatever the file's type."""
     b.tensors.append(
         Tensor(
             name=f"blk.{i}.ffn_gate_tid2eid.weight",
@@ -98,7 +98,7 @@ def _table(b: Build, i: int, used: int) -> None:
 
 
 def _mixture(b: Build, i: int, f: Fields, hashed: int) -> None:
-    """The first layers route by a table of the token; the others by score and bias."""
+    """The first layers look the token's experts up in a table; the others score, with a bias."""
     count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
     b.norm(i, "ffn_norm")
     b.experts(i, count, width)

@@ -41,7 +41,7 @@ def _hy_v4(f: Fields) -> Conversion:
 
 
 def _same(f: Fields, field: str, layers: int) -> int:
-    """One number, or a list with the same one for every layer."""
+    """One number, or a list that repeats it for every layer."""
     if not isinstance(f.values.get(field), list):
         return f.whole(field)
     found = f.wholes(field, layers, 1)

@@ -1,4 +1,4 @@
-"""Multi-head latent attention: what the converters of its families share."""
+"""Multi-head latent attention (MLA): what its families share."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,7 +14,7 @@ _LITE_LAYERS: tuple[int, ...] = (26, 27)
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latent:
-    """Ranks and head parts: `nope` numbers of a query head without position, `rope` with."""
+    """Ranks, and the parts of a query head: `nope` numbers without position, `rope` with."""
 
     q_rank: int  # 0 = Q is not compressed
     kv_rank: int
@@ -24,7 +24,7 @@ class Latent:
 
 
 def q_rank_of(f: Fields, layers: int) -> int:
-    """0 when null; absent only in the small ones, where the engine knows none either."""
+    """Rank of Q's latent, 0 when null. Only a config of few layers may leave it out."""
     if "q_lora_rank" not in f.values and layers not in _LITE_LAYERS:
         raise f.fault("q_lora_rank", "is missing")
     return f.whole_or("q_lora_rank", 0)
@@ -57,13 +57,13 @@ def latent_decoder(f: Fields, l: Latent, feed_forward: int) -> Sizes:  # noqa: E
 
 
 def refuse_bias(f: Fields) -> None:
-    """No engine file has a place for these biases."""
+    """Refuses attention biases: GGUF has no tensor for them."""
     if f.flag_or("attention_bias", default=False):
         raise f.fault("attention_bias", "true is not supported yet with latent attention")
 
 
 def absorbed_keys(b: Build, lat: Latent) -> None:
-    """One head of compressed K, and the head sizes it stands for."""
+    """One head of compressed K, and the sizes of the heads it decompresses to."""
     if lat.q_rank > 0:
         b.key("attention.q_lora_rank", lat.q_rank)
     b.key("attention.kv_lora_rank", lat.kv_rank)
@@ -76,7 +76,7 @@ def absorbed_keys(b: Build, lat: Latent) -> None:
 
 
 def queries(b: Build, i: int, lat: Latent) -> None:
-    """Q, through its own latent where there is one."""
+    """Q, through a latent where it has one, and the compressed K and V."""
     hidden, width = b.s.hidden, b.s.heads * (lat.nope + lat.rope)
     if lat.q_rank > 0:
         b.matrix(i, "attn_q_a", hidden, lat.q_rank)

@@ -1,1 +1,1 @@
-"""Some layer keeps a state of fixed size instead of a row per token."""
+"""Some layers keep a state of fixed size instead of a row for each token."""

@@ -25,7 +25,7 @@ def _linear(f: Fields, layers: int) -> list[bool]:
 
 
 def _pooled_indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
-    """Its keys are pooled with a gate before they are scored."""
+    """An indexer that pools its keys with a gate before it scores them."""
     size = f.whole("index_head_dim")
     indexer(b, i, f, q_rank)
     b.matrix(i, "indexer_compressor_gate", b.s.hidden, size)

@@ -68,7 +68,7 @@ _ATTENDS: dict[str, bool] = {
 
 
 def _granite_attends(f: Fields, layers: int) -> list[bool]:
-    """Attention layers, listed by kind or by index."""
+    """Which layers attend: the config lists kinds or indexes."""
     if f.has("layer_types") or not f.has("attn_layer_indices"):
         names = f.texts("layer_types", layers)
         for name in names:
@@ -99,14 +99,14 @@ def _granite_feed(b: Build, i: int, count: int, width: int) -> None:
 
 
 def _granite_arch(attends: list[bool], count: int) -> str:
-    """A model without states is written as the architecture that never had any."""
+    """A model without states is written as the older architecture, which has none."""
     if False in attends:
         return "granitehybrid"
     return "granitemoe" if count > 0 else "granite"
 
 
 def _granite(f: Fields) -> Conversion:
-    """Dense ones are as wide as what the others call their shared expert."""
+    """A dense model's width stands in the field of the others' shared expert."""
     shared = "intermediate_size" if f.text("model_type") == "bamba" else "shared_intermediate_size"
     s = sizes(f, need_kv=True, feed_forward=shared)
     if s.head_dim != head_size(f, s.hidden, s.heads):

@@ -26,7 +26,7 @@ _BETA = 1.0
 
 
 def attends_of(f: Fields, layers: int) -> list[bool]:
-    """Listed by kind, or by place counted from 1."""
+    """Which layers attend: the config lists kinds, or places counted from 1."""
     if not f.has("linear_attn_config"):
         names = f.texts("layer_types", layers)
         for name in names:
@@ -52,7 +52,7 @@ def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int)
 
 
 def _k3_mixture(b: Build, i: int, f: Fields) -> None:
-    """The routed experts work in a latent; the shared ones at full width."""
+    """The routed experts work in a latent, the shared ones at full width."""
     count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
     hidden, inside = b.s.hidden, f.whole("routed_expert_hidden_size")
     b.matrix(i, "ffn_gate_inp", hidden, count)

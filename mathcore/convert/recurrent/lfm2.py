@@ -14,7 +14,7 @@ MAX_FACTOR = 64  # far above any released feed-forward
 
 
 def _attends(f: Fields, layers: int) -> list[bool]:
-    """Listed by kind, or by index in the first configs."""
+    """Which layers attend: the config lists kinds, the first configs indexes."""
     if not f.has("layer_types") and f.has("full_attn_idxs"):
         listed = places(f, "full_attn_idxs", 0, layers - 1)
         return [i in listed for i in range(layers)]
@@ -26,7 +26,7 @@ def _attends(f: Fields, layers: int) -> list[bool]:
 
 
 def _adjusted(f: Fields, width: int) -> int:
-    """Two thirds, times a factor, up to a multiple: the library's own rounding."""
+    """The library takes two thirds, times a factor, and rounds up to a multiple."""
     if not f.flag_or("block_auto_adjust_ff_dim", default=True):
         return width
     wide = int(2 * width / 3)
@@ -48,7 +48,7 @@ def _dense_width(f: Fields) -> Fields:
 
 
 def _tied(f: Fields) -> bool:
-    """Under either name; the library ties by default."""
+    """Whether the output layer is the embedding, under either name; the default is yes."""
     name = "tie_embedding" if f.has("tie_embedding") else "tie_word_embeddings"
     return f.flag_or(name, default=True)
 
@@ -66,7 +66,7 @@ def _mixer(b: Build, i: int, *, here: bool, kernel: int) -> None:
 
 
 def _done(b: Build, *, tied: bool) -> Conversion:
-    """Its final norm bears the name of the embedding's."""
+    """The final norm is stored under the name of the embedding's norm."""
     b.tensors.append(vector("token_embd_norm.weight", b.s.hidden))
     if not tied:
         b.tensors.append(matrix("output.weight", b.s.hidden, b.s.vocab))

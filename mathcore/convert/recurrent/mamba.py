@@ -19,13 +19,13 @@ from mathcore.model.fields import Fields
 
 
 def _biases(f: Fields) -> None:
-    """The loader wants the convolution's bias and knows no other."""
+    """The loader wants a bias on the convolution and nowhere else."""
     need(f, "use_conv_bias", wanted=True, default=True)
     need(f, "use_bias", wanted=False, default=False)
 
 
 def _inner(f: Fields, hidden: int) -> int:
-    """Channels of a mixer; llama.cpp loads twice the hidden size only."""
+    """Channels of a mixer; llama.cpp loads no other count than twice the hidden size."""
     if f.has("intermediate_size") or not f.has("expand"):
         inner = f.whole("intermediate_size")
         field = "intermediate_size"

@@ -22,7 +22,7 @@ _ALPHA = 1.0  # the loader wants one; no size depends on it
 
 
 def _check_pattern(f: Fields, layers: int) -> None:
-    """The config's own list, 1 = full attention."""
+    """The config lists each layer, 1 = full attention."""
     kinds = f.wholes("attn_type_list", layers, 0, 1)
     if kinds != [int((i + 1) % _EVERY == 0) for i in range(layers)]:
         raise f.fault("attn_type_list", f"is not full attention in every {_EVERY}th layer")
@@ -101,7 +101,7 @@ def _minimax_index(b: Build, i: int, heads: int, size: int) -> None:
 
 
 def _minimax_dense(f: Fields, layers: int) -> int:
-    """The leading layers with neither experts nor indexer; llama.cpp takes one for the other."""
+    """How many layers at the start have neither experts nor indexer: one count in llama.cpp."""
     if not f.has("moe_layer_freq") and f.has("mlp_layer_types"):
         return leading_dense(f, layers)
     kinds = f.wholes("moe_layer_freq", layers, 0, 1)

@@ -63,7 +63,7 @@ def _sizes(f: Fields, layers: int, feed_forward: int) -> Sizes:
 
 
 def _experts(b: Build, i: int, f: Fields) -> None:
-    """Experts without gate, that may work in a narrower latent; the shared one never does."""
+    """Experts without gate. Routed ones may work in a narrower latent; the shared one doesn't."""
     count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
     hidden = b.s.hidden
     inside = f.whole_or("moe_latent_size", hidden)

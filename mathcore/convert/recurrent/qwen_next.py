@@ -1,4 +1,4 @@
-"""Gated delta nets among gated attention: Qwen3-Next and Qwen3.5 and 3.6, dense and mixed."""
+"""Qwen3-Next, Qwen3.5 and 3.6: three gated delta nets to one gated attention."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from mathcore.convert.rope import rotary_dim_of, scaling
 from mathcore.convert.sizes import sizes
 from mathcore.model.fields import Fields
 
-# What the library rotates of each head when the config does not say.
+# Share of each head that rope rotates when the config does not say.
 _PARTIAL = 0.25
 # How llama.cpp's converter splits rope by axis for a text-only config (its qwen.py).
 _SECTIONS: tuple[int, ...] = (11, 11, 10)
@@ -19,7 +19,7 @@ _INTERVAL = 4
 
 
 def _delta_net(f: Fields) -> Ssm:
-    """A delta net under Mamba's names: groups are key heads, `rank` value heads."""
+    """A delta net in Mamba's words: `groups` counts key heads, `rank` value heads."""
     size = f.whole("linear_key_head_dim")
     if f.whole("linear_value_head_dim") != size:
         raise f.fault("linear_value_head_dim", "other than linear_key_head_dim is not supported")
@@ -36,7 +36,7 @@ def _delta_net(f: Fields) -> Ssm:
 
 
 def _recurrent(f: Fields, layers: int) -> list[bool]:
-    """Listed, or all but every 4th, as the library has it."""
+    """Which layers are recurrent: as the config lists them, else all but every 4th."""
     if not f.has("layer_types"):
         step = f.whole_or("full_attention_interval", _INTERVAL)
         return [(i + 1) % step != 0 for i in range(layers)]
@@ -48,7 +48,7 @@ def _recurrent(f: Fields, layers: int) -> list[bool]:
 
 
 def _mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
-    """Q, K and V together, and a gate; `joined`: beta and alpha come out of one projection."""
+    """Q, K and V in one projection, and a gate. `joined`: beta and alpha are one projection too."""
     hidden = b.s.hidden
     b.matrix(i, "attn_qkv", hidden, m.mixed)
     b.matrix(i, "attn_gate", hidden, m.inner)
@@ -65,7 +65,7 @@ def _mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
 
 
 def _attention(b: Build, i: int) -> None:
-    """A gate comes out of the query projection."""
+    """The query projection also gives the gate, so it is twice as wide."""
     s = b.s
     b.matrix(i, "attn_q", s.hidden, 2 * s.q)
     b.matrix(i, "attn_k", s.hidden, s.kv)
@@ -93,7 +93,7 @@ def _moe_keys(b: Build, f: Fields) -> None:
 
 
 def _sections(b: Build, f: Fields) -> None:
-    """How many pairs of a head each axis of a picture rotates; four numbers in the file."""
+    """How many pairs of a head rope rotates for each axis; the file has four numbers."""
     table = scaling(f)
     given = list(_SECTIONS)
     if table is not None and table.has("mrope_section"):

@@ -1,4 +1,4 @@
-"""RWKV 6 and 7, and Qwen models whose attention was replaced by theirs."""
+"""RWKV 6 and 7, and Qwen models with RWKV in place of attention."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def _start(f: Fields, arch: str, feed_forward: int, size: int) -> Build:
 
 
 def _mixed(b: Build, i: int, name: str, count: int, rows: int = 1, columns: int = 0) -> None:
-    """`count` blocks in a tensor of four dimensions, or of three when a block has rows."""
+    """`count` blocks in one tensor: four dimensions, or three when a block has rows."""
     wide = columns if columns else b.s.hidden
     b.tensors.append(
         Tensor(
@@ -49,14 +49,14 @@ def _squares(b: Build, i: int, names: tuple[str, ...]) -> None:
 
 
 def _width(f: Fields, rule: int) -> int:
-    """The feed-forward's; null means the library's rule of the hidden size."""
+    """Width of the feed-forward; null means `rule`, what the library derives."""
     if "intermediate_size" not in f.values:
         raise f.fault("intermediate_size", "is missing")
     return f.whole_or("intermediate_size", rule)
 
 
 def _mix6(b: Build, i: int, size: int, extra: int, decay: int) -> None:
-    """What both kinds of RWKV 6 have of the time mix."""
+    """The tensors of the time mix that both kinds of RWKV 6 have."""
     hidden = b.s.hidden
     b.matrix(i, "time_mix_w1", hidden, 5 * extra)
     _mixed(b, i, "time_mix_w2", 5, hidden, extra)
@@ -97,7 +97,7 @@ def _rwkv6(f: Fields) -> Conversion:
 
 
 def _rwkv6_qwen2(f: Fields) -> Conversion:
-    """Keys and values may have fewer heads, and biases as Qwen 2's have."""
+    """Keys and values may have fewer heads, and have biases as in Qwen 2."""
     hidden, heads, kv = (
         f.whole("hidden_size"),
         f.whole("num_attention_heads"),
@@ -125,7 +125,7 @@ def _rwkv6_qwen2(f: Fields) -> Conversion:
 
 
 def _rank(f: Fields, names: tuple[str, ...], hidden: int, power: float, factor: float) -> int:
-    """A low rank under either name; null means the library's rule of the hidden size."""
+    """A low rank under either name; null means what the library derives from the hidden size."""
     for name in names:
         if name in f.values:
             rule = max(1, round(hidden**power * factor / 32)) * 32

@@ -20,7 +20,7 @@ _HEAD_KEYS: tuple[str, ...] = (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ssm:
-    """A state space: `inner` channels; `rank` is the heads of Mamba 2, the dt rank of Mamba 1."""
+    """A state space of `inner` channels. `rank` counts Mamba 2's heads, or is Mamba 1's dt rank."""
 
     kernel: int
     inner: int
@@ -49,7 +49,7 @@ def headless(f: Fields, hidden: int, feed_forward: int = 0, context: int = 1 << 
 
 
 def drop_head_keys(b: Build) -> None:
-    """As a file without attention has none."""
+    """Removes the keys of heads, which a file without attention does not have."""
     for name in _HEAD_KEYS[:-1]:
         b.metadata.pop(f"{b.arch}.{name}", None)
 
@@ -100,7 +100,7 @@ def mamba2(b: Build, i: int, m: Ssm, *, conv_bias: bool = True, norm: bool = Tru
 def grouped_ssm(
     f: Fields, kernel: str, size: str, heads: str, head: str, groups: str, inner: int
 ) -> Ssm:
-    """A Mamba 2 from its field names; `inner` 0: heads times head size."""
+    """A Mamba 2 from the names of its fields. `inner`: the channels to expect, 0 = any."""
     count, wide = f.whole(heads), f.whole(head)
     if inner not in (0, count * wide):
         raise f.fault(heads, f"{count} heads of {wide} are not {inner} channels")
@@ -113,5 +113,5 @@ def grouped_ssm(
 
 
 def kv_list(b: Build, attends: list[bool]) -> None:
-    """KV heads per layer; 0 makes a layer recurrent."""
+    """Writes the KV heads of each layer; 0 makes a layer recurrent."""
     b.key("attention.head_count_kv", [b.s.kv_heads if here else 0 for here in attends])
