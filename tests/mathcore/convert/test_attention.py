@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 
 from mathcore.api import MIB, ModelSpec, SpecError, spec_from_config
-from mathcore.convert.dense import deci, fused, gemma, glm, legacy, llama
-from mathcore.convert.experts import laguna, llama4, mimo, moe, moe_shared
-from mathcore.convert.registry import model_types
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_gguf
 from providers.sources.gguf import read_header
@@ -20,15 +17,6 @@ from tests.support.llamacpp_oracle import Breakdown, ask
 from tests.support.sparse_gguf import write_gguf
 
 CONTEXT, MICRO_BATCH, PAD = 8192, 512, 256
-# Architectures llama.cpp names but does not load.
-UNLOADED = ("gptj",)
-
-# Other names of a family that has a config.
-ALIASES = set(
-    "gemma4_unified_text hunyuan llama4 mimo_v2 phi3_v phi4mm qwen2_5_vl qwen2_vl_text "
-    "qwen3_omni_moe_text stablelm_epoch step3p7".split()
-)
-
 # Fields the model's own library (or llama.cpp's converter) fills when they are absent.
 DEFAULTED = frozenset(
     "add_qkv_bias add_swa_attention_sink_bias attention_bias attention_k_eq_v attn_config bias "
@@ -125,14 +113,6 @@ def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> 
     read = spec_from_gguf(read_header(path), "x")
     assert read.layers == spec.layers
     assert read.active_parameters == spec.active_parameters
-
-
-def test_every_family_has_a_config() -> None:
-    modules = (deci, llama, fused, gemma, glm, legacy, moe, mimo, llama4, moe_shared, laguna)
-    ours = {name for module in modules for name in module.CONVERTERS}
-    proven = {str(config["model_type"]) for config in CONFIGS.values()}
-    assert ours == proven | ALIASES | set(UNLOADED)
-    assert ours <= set(model_types())
 
 
 def test_draft_layers_are_counted_when_asked_for_and_keep_nothing(tmp_path: Path) -> None:
