@@ -61,9 +61,7 @@ def unread(name: str, field: str) -> bool:
     return field in UNREAD.get(str(CONFIGS[name].get("model_type")), ())
 
 
-pytest.mark.parametrize("name", list(CONFIGS))
-
-
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_a_missing_field_is_named_unless_the_library_fills_it(name: str) -> None:
     for field in CONFIGS[name]:
         config = {key: value for key, value in CONFIGS[name].items() if key != field}
@@ -72,9 +70,7 @@ def test_a_missing_field_is_named_unless_the_library_fills_it(name: str) -> None
             assert found == field or (not found and field in DEFAULTED), field
 
 
-pytest.mark.parametrize("name", list(CONFIGS))
-
-
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_a_field_of_the_wrong_type_is_named(name: str) -> None:
     for field in CONFIGS[name]:
         found = refusal({**CONFIGS[name], field: {"no": "such type"}})
@@ -98,9 +94,7 @@ def loaded(name: str, folder: Path) -> tuple[Path, Breakdown]:
     return path, found
 
 
-pytest.mark.parametrize("name", list(CONFIGS))
-
-
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> None:
     path, found = loaded(name, tmp_path)
     spec = spec_from_config(CONFIGS[name], "x")
