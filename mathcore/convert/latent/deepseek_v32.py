@@ -32,15 +32,15 @@ def index_keys(b: Build, f: Fields) -> None:
     b.key("attention.indexer.top_k", f.whole("index_topk"))
 
 
-def _index_types(b: Build, f: Fields) -> None:
-    """Which layers run their own indexer; the others still hold tensors for one."""
-    if not f.has("indexer_types"):
-        return
-    names = f.texts("indexer_types", b.s.layers)
+def own_indexer(f: Fields, layers: int, *, default: bool) -> list[bool]:
+    """Which layers run an indexer of their own."""
+    if not f.has("indexer_types") and default:
+        return [True] * layers
+    names = f.texts("indexer_types", layers)
     for name in names:
         if name not in ("full", "shared"):
             raise f.fault("indexer_types", f"'{name}' is not supported yet")
-    b.key("attention.indexer.types", [name == "full" for name in names])
+    return [name == "full" for name in names]
 
 
 def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
@@ -51,8 +51,9 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
     b.draft_keys(draft)
     index_keys(b, f)
     gating(b, f, "sigmoid")
-    if arch == "glm-dsa":
-        _index_types(b, f)
+    if arch == "glm-dsa" and f.has("indexer_types"):
+        # Layers without an indexer of their own still hold tensors for one.
+        b.key("attention.indexer.types", own_indexer(f, b.s.layers, default=True))
     dense = leading_dense(f, b.s.layers)
     mixture_keys(b, f, dense)
     for i in range(b.s.layers + draft):

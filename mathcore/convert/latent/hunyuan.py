@@ -5,12 +5,11 @@ from collections.abc import Callable
 from mathcore.convert.build import Build
 from mathcore.convert.checks import tied
 from mathcore.convert.conversion import Conversion
-from mathcore.convert.latent.deepseek_v32 import indexer
+from mathcore.convert.latent.deepseek_v32 import indexer, own_indexer
 from mathcore.convert.latent.hyper_connections import (
     hyper_decoder,
     hyper_feed_forward,
     join_streams,
-    own_indexer,
     stream_tensors,
 )
 from mathcore.convert.latent.mla import absorbed_attention, latent_of

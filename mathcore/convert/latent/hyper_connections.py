@@ -25,17 +25,6 @@ def join_streams(b: Build, count: int) -> None:
     b.top("output_hc_scale.weight", 1)
 
 
-def own_indexer(f: Fields, layers: int, *, default: bool) -> list[bool]:
-    """Which layers run an indexer of their own."""
-    if not f.has("indexer_types") and default:
-        return [True] * layers
-    names = f.texts("indexer_types", layers)
-    for name in names:
-        if name not in ("full", "shared"):
-            raise f.fault("indexer_types", f"'{name}' is not supported yet")
-    return [name == "full" for name in names]
-
-
 def hyper_decoder(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
