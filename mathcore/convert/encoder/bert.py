@@ -68,7 +68,7 @@ def _jina_v3(f: Fields) -> Conversion:
 def _positions_kind(f: Fields, wanted: str) -> None:
     """Refuses positions of another kind than the family that another field names."""
     if not f.has("position_embedding_type") or f.text("position_embedding_type") != wanted:
-        raise f.fault("position_embedding_type", f"is not '{wanted}', as the rest of the card is")
+        raise f.fault("position_embedding_type", f"is not '{wanted}', as the rest of the config is")
 
 
 def _bert(f: Fields) -> Conversion:

@@ -103,6 +103,8 @@ def _rwkv6_qwen2(f: Fields) -> Conversion:
         f.whole("num_attention_heads"),
         f.whole("num_key_value_heads"),
     )
+    if heads > hidden:
+        raise f.fault("num_attention_heads", f"{heads} heads share {hidden} numbers")
     size = hidden // heads
     big = hidden >= 4096
     extra = f.whole_or("lora_rank_tokenshift", 64 if big else 32)
