@@ -20,7 +20,7 @@ from mesh.errors import RequestError
 from mesh.hardware_requests import parse_fleet, parse_what_ifs
 from mesh.requests import PlanRequest, limits_of, parse_plan
 from mesh.state.checkpoint import unpack
-from mesh.state.fleet import AUTHOR_HEX, DeviceView, spec, whole
+from mesh.state.fleet import AUTHOR_HEX, DeviceView, spec
 from mesh.state.fold import KEEP_ENDED, State, apply, bills, fold_ordered, job_counts
 from mesh.state.jobs import ENDED, JobView
 from mesh.state.learned import learned_from
@@ -95,20 +95,21 @@ def peer_name(state: State, author: str) -> str:
 
 
 def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
+    facts = device.facts
     state = "described" if device.hand_described else "busy" if job_id else "idle"
     return {
         "device_id": device.device_id,
         "name": device.name,
-        "kind": device.kind,
-        "model": device.model,
-        "count": device.count,
-        "memory_bytes": device.memory_bytes,
-        "free_bytes": device.free_bytes,
-        "free_basis": device.free_basis,
-        "engines": list(device.engines),
-        "location": device.location,
-        "transport": device.transport,
-        "provider": device.provider,
+        "kind": facts.kind,
+        "model": facts.model,
+        "count": facts.count or 1,
+        "memory_bytes": facts.memory_bytes,
+        "free_bytes": facts.free_bytes,
+        "free_basis": facts.free_basis,
+        "engines": list(facts.engines),
+        "location": facts.location,
+        "transport": facts.transport,
+        "provider": facts.provider,
         "owner": device.owner,
         "described_by": str(device.payload.get("described_by", "")),
         "state": state,
@@ -193,9 +194,7 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
         device = out.get(job.device_id)
         since = job.started_ms or job.dispatched_ms
         if now and device is not None and since and not job.ended:
-            expected = (job.plan or {}).get("duration_ms")
-            total = whole(expected, "p50") if isinstance(expected, dict) else 0
-            left = max(0, since + total - now)
+            left = max(0, since + job.predicted.duration_ms.p50 - now)
             out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out
 

@@ -27,7 +27,7 @@ class DeviceRegistered(Fact, frozen=True, kw_only=True):
     kind: Annotated[str, said('"gpu", "cpu" or "apple"')]
     model: Annotated[str, said("The maker's name for it, as catalogued where it is")]
     count: Annotated[int, said("Identical accelerators in the host; 0 counts as 1")]
-    memory_bytes: Annotated[int, said("Memory, nominal", "B")]
+    memory_bytes: Annotated[int, said("Memory: as reported, or nominal where described", "B")]
     free_bytes: Annotated[int, said("Memory that was free", "B", reading=True)]
     free_basis: Annotated[str, said('"measured", or "estimated" from what drivers leave')]
     bandwidth_bytes_per_s: Annotated[int, said("Memory bandwidth", "B/s", reading=True)]

@@ -77,6 +77,12 @@ def text(payload: Payload, key: str) -> str:
     return _text(payload.get(key))
 
 
+def readings(kind: type[Fact]) -> frozenset[str]:
+    """Signed names of the fields that change without the thing having changed."""
+    fields = structs.fields(kind)
+    return frozenset(one.encode_name for one in fields if marks(one.type)["reading"])
+
+
 def marks(of: Any) -> dict[str, Any]:
     """What `said` noted on a field's type."""
     found: dict[str, Any] = {}

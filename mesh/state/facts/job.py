@@ -8,9 +8,9 @@ JobId = Annotated[str, said("Which job")]
 Attempt = Annotated[int, said("Which attempt, from 1; a retry is a new job")]
 Model = Annotated[str, said("The model as it was asked for; missing = a command")]
 Milliseconds = Annotated[int, said("How long it ran; 0 = it never did", "ms")]
-Seconds = Annotated[str, said("The same as decimal text", "s")]
-Cost = Annotated[int, said("What that cost at the device's hourly rate", "nano-USD")]
-Dollars = Annotated[str, said("The same as decimal text", "USD")]
+Seconds = Annotated[str, said("actual_duration_ms as decimal text", "s")]
+Cost = Annotated[int, said("What it cost at the device's hourly rate", "nano-USD")]
+Dollars = Annotated[str, said("actual_cost_nusd as decimal text", "USD")]
 CostBasis = Annotated[str, said('"estimated": from prices and watts as registered')]
 Peak = Annotated[int, said("The most memory the attempt was seen to take; 0 = unknown", "B")]
 ExitCode = Annotated[int, said("Of the attempt; -N = signal N")]
@@ -18,11 +18,11 @@ Reason = Annotated[
     str,
     said('"exit", "signal", "oom", "setup", "lost", "internal", or a code that a plan refuses by'),
 ]
-Text = Annotated[str, said("The same for people, with what to do next")]
+Text = Annotated[str, said("What happened, for people, and what to do next")]
 Generated = Annotated[int, said("Generated, all sequences together", "tokens")]
 Prompted = Annotated[int, said("Prompt, all sequences together", "tokens")]
 DecodeRate = Annotated[int, said("Generation, all sequences together; 0 = unknown", "mtokens/s")]
-DecodeText = Annotated[str, said("The same as decimal text", "tokens/s")]
+DecodeText = Annotated[str, said("throughput_mtps as decimal text", "tokens/s")]
 PromptRate = Annotated[int, said("Reading prompts; 0 = unknown", "mtokens/s")]
 MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
 
@@ -36,7 +36,7 @@ class JobFact(Fact, frozen=True, kw_only=True):
 class JobSubmitted(Fact, frozen=True, kw_only=True):
     """Somebody wants a model asked or a command run. Counts are per sequence, `batch` at once.
 
-    Signed bytes hold no floats, so numbers with a fraction are text. A limit left out binds nobody.
+    Signed bytes hold no floats, so numbers with a fraction are text. A missing limit does not bind.
     """
 
     job_id: JobId
@@ -54,10 +54,10 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     quant: Annotated[str | None, said("The only weight format allowed")] = None
     kv_type: Annotated[str | None, said("Type of the cache")] = None
     on: Annotated[str | None, said("The only device allowed, by id or name")] = None
-    max_latency: Annotated[str | None, said('Longest duration, as text: "30s"')] = None
-    max_latency_ms: Annotated[int | None, said("The same as a number", "ms")] = None
-    ttft: Annotated[str | None, said("Longest time to the first token, as text")] = None
-    deadline: Annotated[str | None, said("Longest time to the end, waiting included")] = None
+    max_latency: Annotated[str | None, said('Longest answer, once loaded, as text: "30s"')] = None
+    max_latency_ms: Annotated[int | None, said("max_latency as a number", "ms")] = None
+    ttft: Annotated[str | None, said("Longest time from loaded to the first token, as text")] = None
+    deadline: Annotated[str | None, said("Longest time to the end, waiting included, as text")] = None
     min_tps: Annotated[str | None, said("Slowest generation, as text", "tokens/s")] = None
     max_price: Annotated[str | None, said("Highest hourly price, as text", "USD/h")] = None
     max_cost: Annotated[str | None, said("Highest cost of the job, as text", "USD")] = None
@@ -80,10 +80,10 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
     attempt: Attempt
     considered: Annotated[int, said("Devices that were looked at")]
     model: Model = ""
-    plan: Annotated[Payload | None, said("What was predicted there, a `plan`; of model jobs")] = (
+    plan: Annotated[Payload | None, said("What was predicted, a [plan](#plan); of model jobs")] = (
         None
     )
-    config: Annotated[JobConfig | None, said("The same in brief; of model jobs")] = None
+    config: Annotated[JobConfig | None, said("The plan in brief; of model jobs")] = None
     owner: Annotated[str, said("Key of another peer that may end the job; nobody writes it")] = ""
 
 

@@ -19,11 +19,11 @@ Version = Annotated[
 
 
 class Percentiles(Fact, frozen=True, kw_only=True):
-    """A prediction with its error bar: one in ten lies below p10, one in ten above p90."""
+    """A prediction with its error bar."""
 
-    p10: int
-    p50: int
-    p90: int
+    p10: Annotated[int, said("Nine in ten lie above", "as its field")]
+    p50: Annotated[int, said("The median", "as its field")]
+    p90: Annotated[int, said("Nine in ten lie below", "as its field")]
 
 
 class MemoryFact(Fact, frozen=True, kw_only=True):
@@ -66,8 +66,8 @@ class PlanFact(Fact, frozen=True, kw_only=True):
         Payload, said("Median time by cause: load, prompt, and a step's terms", "ms")
     ]
     pareto: Annotated[bool, said("Nothing else was at once cheaper, faster and better")]
-    run: Annotated[Payload, said("How it would run, as the speed model was asked: a `run`")]
-    work: Annotated[Payload, said("What a token costs on any device: a `work`")]
+    run: Annotated[Payload, said("What the speed model was asked, a [run](#run)")]
+    work: Annotated[Payload, said("What a token costs on any device, a [work](#work)")]
     model: Annotated[str, said("What the model calls itself", as_text=True)]
 
 
@@ -111,10 +111,10 @@ class WorkFact(Fact, frozen=True, kw_only=True, omit_defaults=False):
     sparse_layers: Annotated[int, said("Layers that route")] = 0
     latent_layers: Annotated[int, said("Layers of latent attention")] = 0
     kv_width: Annotated[int, said("K and V numbers per token of context")] = 0
-    window_width: Annotated[int, said("The same of layers with a sliding window")] = 0
+    window_width: Annotated[int, said("kv_width of layers with a sliding window")] = 0
     window: Annotated[int, said("The longest sliding window; 0 = none", "tokens")] = 0
     state_bytes: Annotated[int, said("Read and written per token and sequence", "B")] = 0
     query_width: Annotated[int, said("Heads times the sizes of K and V")] = 0
-    window_query_width: Annotated[int, said("The same of layers with a sliding window")] = 0
+    window_query_width: Annotated[int, said("query_width of layers with a window")] = 0
     basis: Annotated[str, said('How the model is known: "tensors", "config" or "size"')] = "tensors"
     v: Version = msgspec.UNSET

@@ -74,22 +74,23 @@ def digest(value: object) -> str:
 
 def device(view: DeviceView) -> Terms:
     """A device by the facts of its registration, and what the planner makes of them."""
+    facts = view.facts
     return {
         "device_id": view.device_id,
         "name": view.name,
         "owner": view.owner,
         "seen_ms": view.seen_ms,
         "described by hand": view.hand_described,
-        "count": view.count,
-        "kind": view.kind,
-        "model": view.model,
-        "memory_bytes": view.memory_bytes,
-        "free_bytes": view.free_bytes,
-        "free_basis": view.free_basis,
-        "location": view.location,
-        "transport": view.transport,
-        "provider": view.provider,
-        "engines": list(view.engines),
+        "count": facts.count or 1,
+        "kind": facts.kind,
+        "model": facts.model,
+        "memory_bytes": facts.memory_bytes,
+        "free_bytes": facts.free_bytes,
+        "free_basis": facts.free_basis,
+        "location": facts.location,
+        "transport": facts.transport,
+        "provider": facts.provider,
+        "engines": list(facts.engines),
         "host": host(view),
         "hour": price(rate(view)),
         "planned": planned(spec(view)),
