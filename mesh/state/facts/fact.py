@@ -1,6 +1,7 @@
 """How a struct of facts becomes a signed payload, and how any peer's payload becomes one again.
 
 A field without a default is always written; one with a default is left out while it is unknown.
+A field added later has a default and its `since`: older ledgers lack it.
 Reading never fails: peers may sign anything, and what is missing or of another type is unknown
 (0, "", (), None). Fields nobody here knows are a newer peer's and are passed over.
 """
