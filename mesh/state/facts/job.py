@@ -57,7 +57,7 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     max_latency: Annotated[str | None, said('Longest answer, once loaded, as text: "30s"')] = None
     max_latency_ms: Annotated[int | None, said("max_latency as a number", "ms")] = None
     ttft: Annotated[str | None, said("Longest time from loaded to the first token, as text")] = None
-    deadline: Annotated[str | None, said("Longest time to the end, waiting included, as text")] = None
+    deadline: Annotated[str | None, said("Longest time to the end, with waiting, as text")] = None
     min_tps: Annotated[str | None, said("Slowest generation, as text", "tokens/s")] = None
     max_price: Annotated[str | None, said("Highest hourly price, as text", "USD/h")] = None
     max_cost: Annotated[str | None, said("Highest cost of the job, as text", "USD")] = None
