@@ -11,6 +11,8 @@ from mathcore.hardware.names import lookup_gpu
 from mathcore.units import parse_bytes, parse_link_bps, parse_nusd
 from mesh.api.errors import RequestError
 from mesh.api.requests import Name, convert
+from mesh.state.facts.device import DescribedDevice
+from mesh.state.facts.fact import encode
 
 ENGINES = ("llama.cpp", "mlx", "ollama", "tgi", "vllm")
 # 24 GiB cards were seen to report 0.48 GiB less than their name says, 48 GiB ones 0.60.
@@ -61,31 +63,32 @@ def parse_device(given: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     memory = _read("memory", parse_bytes, asked.memory) if asked.memory else 0
     memory = memory or (known.memory_bytes if known else 0)
     lifetime = _read("lifetime", _months, asked.lifetime) if asked.lifetime else 60
-    return f"dev-{asked.name.lower()}", {
-        "name": asked.name,
-        "kind": known.kind if known else "gpu",
-        "model": known.name if known else asked.gpu,
-        "count": asked.count,
-        "memory_bytes": memory,
-        "free_bytes": usable_bytes(memory, known),
-        "free_basis": "estimated",
-        "bandwidth_bytes_per_s": known.bandwidth_bytes_per_s if known else PRIOR_BANDWIDTH,
-        "bandwidth_basis": "catalogue" if known else "prior",
-        "flops": known.flops if known else 0,
-        "watts": asked.watts or (known.watts if known else 0),
-        "engines": _engines(asked.backends),
-        "location": asked.location,
-        "transport": asked.transport,
-        "provider": asked.transport,
-        "cores": asked.cores or 0,
-        "network": asked.network or "",
-        "network_bps": _read("network", parse_link_bps, asked.network) if asked.network else 0,
-        "host": asked.host or "",
-        "price_nusd": _read("price", parse_nusd, asked.price) if asked.price else 0,
-        "lifetime_months": lifetime,
-        "tariff_nusd_per_kwh": DEFAULT_TARIFF_NUSD_PER_KWH,
-        "described_by": "hand",
-    }
+    fact = DescribedDevice(
+        name=asked.name,
+        kind=known.kind if known else "gpu",
+        model=known.name if known else asked.gpu,
+        count=asked.count,
+        memory_bytes=memory,
+        free_bytes=usable_bytes(memory, known),
+        free_basis="estimated",
+        bandwidth_bytes_per_s=known.bandwidth_bytes_per_s if known else PRIOR_BANDWIDTH,
+        bandwidth_basis="catalogue" if known else "prior",
+        flops=known.flops if known else 0,
+        watts=asked.watts or (known.watts if known else 0),
+        engines=_engines(asked.backends),
+        location=asked.location,
+        transport=asked.transport,
+        provider=asked.transport,
+        cores=asked.cores or 0,
+        network=asked.network or "",
+        network_bps=_read("network", parse_link_bps, asked.network) if asked.network else 0,
+        host=asked.host or "",
+        price_nusd=_read("price", parse_nusd, asked.price) if asked.price else 0,
+        lifetime_months=lifetime,
+        tariff_nusd_per_kwh=DEFAULT_TARIFF_NUSD_PER_KWH,
+        described_by="hand",
+    )
+    return f"dev-{asked.name.lower()}", encode(fact)
 
 
 def usable_bytes(memory_bytes: int, known: GpuFacts | None) -> int:
@@ -95,14 +98,14 @@ def usable_bytes(memory_bytes: int, known: GpuFacts | None) -> int:
     return max(0, memory_bytes - DRIVER_RESERVE_BYTES)
 
 
-def _engines(backends: str | None) -> list[str]:
+def _engines(backends: str | None) -> tuple[str, ...]:
     chosen = [word.strip().lower() for word in (backends or "llama.cpp").split(",")]
     unknown = [word for word in chosen if word not in ENGINES]
     if unknown:
         raise RequestError(
             "BadRequest", f"unknown backend {unknown[0]!r}", f"one of {', '.join(ENGINES)}"
         )
-    return sorted(set(chosen))
+    return tuple(sorted(set(chosen)))
 
 
 def _months(text: str) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from mathcore.planner.query import Limits
 from mathcore.units import parse_duration_ms, parse_nusd
 from mesh.api.errors import RequestError
+from mesh.state.facts.job import JobSubmitted
 
 # Ceilings no real request comes near; they keep byte arithmetic far below 2**62 and payloads small.
 MAX_BATCH = 65_536
@@ -110,6 +111,35 @@ def parse_note(text: str) -> str:
     return note
 
 
+def job_fact(job_id: str, request: JobRequest) -> JobSubmitted:
+    """The job as it is signed: signed bytes hold no floats, so numbers travel as text."""
+    return JobSubmitted(
+        job_id=job_id,
+        kind="command" if request.command else "model",
+        prompt=request.prompt,
+        batch=request.batch,
+        objective=request.objective,
+        model=request.model,
+        command=None if request.command is None else tuple(request.command),
+        cwd=request.cwd,
+        context=request.context,
+        tokens=request.tokens,
+        prompt_tokens=request.prompt_tokens,
+        engine=request.engine,
+        quant=request.quant,
+        kv_type=request.kv_type,
+        on=request.on,
+        max_latency=request.max_latency,
+        max_latency_ms=request.max_latency_ms,
+        ttft=request.ttft,
+        deadline=request.deadline,
+        min_tps=_as_text(request.min_tps),
+        max_price=request.max_price,
+        max_cost=request.max_cost,
+        min_quality=_as_text(request.min_quality),
+    )
+
+
 def limits_of(request: Ask) -> Limits:
     """The request's limits in the planner's units; RequestError for one that can't be read."""
     latency = request.max_latency_ms
@@ -131,6 +161,10 @@ def convert(given: Mapping[str, object], kind: type[Request]) -> Request:
     except msgspec.ValidationError as error:
         fields = ", ".join(kind.__struct_fields__)
         raise RequestError("BadRequest", _sentence(str(error)), f"fields: {fields}") from error
+
+
+def _as_text(given: float | str | None) -> str | None:
+    return None if given is None else str(given)
 
 
 def _ms(field: str, text: str | None) -> int | None:

@@ -13,7 +13,7 @@ from mesh.api.errors import RequestError
 from mesh.api.hardware import parse_fleet, parse_what_ifs
 from mesh.api.requests import PlanRequest, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
-from mesh.state.fleet import DeviceView, spec, whole
+from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
 from mesh.state.learned import learned_from
 from mesh.state.leases import with_leases
@@ -61,9 +61,7 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
         device = out.get(job.device_id)
         since = job.started_ms or job.dispatched_ms
         if now and device is not None and since and not job.ended:
-            expected = (job.plan or {}).get("duration_ms")
-            total = whole(expected, "p50") if isinstance(expected, dict) else 0
-            left = max(0, since + total - now)
+            left = max(0, since + job.predicted.duration_ms.p50 - now)
             out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out
 
