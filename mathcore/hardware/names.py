@@ -141,7 +141,7 @@ def _is_size(word: str) -> bool:
     return word.endswith("gb") and word[:-2].replace(".", "").isdigit()
 
 
-def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
+def _left_over(wanted: list[str], known: list[str], *, apple: bool) -> bool:
     """Whether a word remains that might mean another device."""
     for word in wanted:
         if word in known or _is_size(word) or word in _LOOSE:
@@ -181,7 +181,7 @@ def _size_fits(wanted: list[str], fact: GpuFacts) -> bool:
     return True
 
 
-def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _best(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     best: GpuFacts | None = None
     best_length = 0
     for fact, known in _known_gpus():
@@ -191,7 +191,7 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
             continue
         if ("laptop" in wanted) != ("laptop" in known):
             continue  # a mobile chip shares the name, not the speed
-        if strict and _left_over(wanted, known, fact.kind == "apple"):
+        if strict and _left_over(wanted, known, apple=fact.kind == "apple"):
             continue
         if not _size_fits(wanted, fact) and not (fact.kind == "apple" or not strict):
             continue
@@ -199,12 +199,12 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
     return best
 
 
-def _find(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _find(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     """The row; an A100 or A800 of unstated size is the 80 GB one, of which far more were sold."""
-    found = _best(wanted, strict)
+    found = _best(wanted, strict=strict)
     unstated = not any([_is_size(word) for word in wanted])
     if found is None and unstated and ("a100" in wanted or "a800" in wanted):
-        return _best([*wanted, "80gb"], strict)
+        return _best([*wanted, "80gb"], strict=strict)
     return found
 
 

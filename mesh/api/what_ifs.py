@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mathcore.hardware.described import describe, ram_bandwidth, read_text
+from mathcore.units import parse_memory
 from mesh.api.errors import RequestError
 from mesh.api.fields import refuse
 from mesh.api.hardware import described_hardware, label_of, notes_of, parse_device
@@ -136,5 +137,9 @@ def _with_defaults(
 
 def _asked_about(name: str, given: Mapping[str, object]) -> dict[str, object]:
     """What a payload says of hardware that stands in no ledger."""
-    notes = notes_of(described_hardware(given))
+    what = described_hardware(given)
+    notes = notes_of(what)
+    ram = given.get("ram")
+    if isinstance(ram, str) and what.shares_ram and parse_memory(ram) != what.memory_bytes:
+        notes.append(f"{what.name} computes in its host's own RAM: {ram} more are not counted")
     return {"name": name, "described_by": "what-if"} | ({"notes": notes} if notes else {})

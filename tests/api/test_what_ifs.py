@@ -84,6 +84,12 @@ def test_what_a_person_should_know_goes_with_the_device() -> None:
     assert "72.0 GiB of 96.0 GiB" in str(listed["notes"])
 
 
+def test_ram_beside_a_chip_that_shares_its_own_is_said_not_to_count() -> None:
+    (note,) = only("Strix Halo 128GB", ram="64GB")["notes"]  # type: ignore[misc]
+    assert "64GB more are not counted" in note
+    assert "notes" not in only("EPYC 9654", ram="768GB")
+
+
 def test_a_card_count_beyond_any_host_is_refused_wherever_it_stands() -> None:
     for text in ("RTX 4090 x1000", "1000x RTX 4090"):
         with pytest.raises(RequestError, match="1000 cards"):
