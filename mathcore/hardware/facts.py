@@ -30,6 +30,7 @@ SOURCES: dict[str, str] = {
     "spec": "the maker's published specification, entered by hand",
     "wiki": "Wikipedia tables via voidful/gpu-info-api",
 }
+KINDS: tuple[Kind, ...] = ("gpu", "apple", "cpu")
 MEMORY_KINDS: tuple[MemoryKind, ...] = ("gddr", "hbm", "apple", "unified", "ddr")
 
 
@@ -97,6 +98,54 @@ def _fact(row: dict[str, str]) -> GpuFacts:
         source=row["source"],
         note=row["note"],
     )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What a word says of hardware no row describes: the middle of the known rows of its class."""
+
+    word: str
+    kind: Kind
+    device_class: str  # the speed model's class
+    bandwidth_bytes_per_s: int
+    flops: int  # dense fp16
+
+
+def _kind_of(text: str) -> Kind:
+    for kind in KINDS:
+        if text == kind:
+            return kind
+    raise ValueError(f"{text!r} is no kind of device")
+
+
+def _family(row: dict[str, str]) -> Family:
+    return Family(
+        word=row["word"],
+        kind=_kind_of(row["kind"]),
+        device_class=row["class"],
+        bandwidth_bytes_per_s=_rate(row["bandwidth_gb_s"], GIGA),
+        flops=_rate(row["fp16_tflops"], TERA),
+    )
+
+
+_FAMILIES: list[tuple[Family, ...]] = []
+
+
+def families() -> tuple[Family, ...]:
+    """Makers' and families' words, the more telling first; read when first asked for."""
+    if not _FAMILIES:
+        _FAMILIES.append(tuple([_family(row) for row in read_rows("hardware", "families.csv")]))
+    return _FAMILIES[0]
+
+
+def family_of(text: str) -> Family | None:
+    """The family a name's words hint at; None where they hint at nothing."""
+    words = text[:200].lower().replace("-", " ").replace("(", " ").replace(")", " ").split()
+    for family in families():
+        if family.word in words:
+            return family
+    return None
 
 
 _READ: dict[tuple[str, ...], tuple[GpuFacts, ...]] = {}

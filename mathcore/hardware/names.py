@@ -14,7 +14,7 @@ _NOISE: frozenset[str] = frozenset(
     " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam"
     " unified memory aws google habana accelerator cpu processor ws series the core cores jetson"
     " agx data center raspberry"
-    " sambanova mobile max-q".split()
+    " sambanova mobile max-q inch".split()
 )  # fmt: skip
 # Words that may be left over: a socket, a size, a count of processor cores.
 _LOOSE: frozenset[str] = frozenset(("pcie", "sxm", "quadro", "blackwell", "server", "per", "soc"))
@@ -28,16 +28,33 @@ _SPELLED: dict[str, str] = {
 }  # fmt: skip
 
 
+# Names of several words, after punctuation is gone: a code name or a machine for its chip, and
+# Apple's machines for nothing, since the chip is told beside them.
+_PHRASES: tuple[tuple[str, str], ...] = (
+    ("strix halo", "395"), ("framework desktop", "395"), ("strix point", "890m"),
+    ("krackan point", "860m"), ("hawk point", "780m"), ("lunar lake", "140v"),
+    ("dgx spark", "gb10"), ("graviton 3", "graviton3"), ("graviton 4", "graviton4"),
+    ("macbook pro", "mac"), ("macbook air", "mac"), ("macbook", "mac"), ("mac mini", "mac"),
+    ("mac studio", "mac"), ("mac pro", "mac"), ("imac pro", "mac"), ("imac", "mac"),
+)  # fmt: skip
+
+
 def _parts(name: str) -> list[str]:
     """Lower-case words; letters that end a card's number are words of their own ("3080ti")."""
     text = name[:MAX_NAME].lower()
     for mark in "-_,()[]/+@:;|*":
         text = text.replace(mark, " ")
+    text = f" {' '.join(text.split())} "
+    for phrase, meaning in _PHRASES:
+        text = text.replace(f" {phrase} ", f" {meaning} ")
     text = text.replace("ryzen ai max ", "ryzen ai max+ ").replace("rtx", " rtx ")
     text = text.replace("gtx", " gtx ").replace("gib", "gb").replace(" gb ", "gb ")
     out: list[str] = []
     for raw in text.split():
         word = "gb10" if raw == "gb10" else raw
+        if word.startswith("rx") and word[2:3].isdigit():
+            out.append("rx")
+            word = word[2:]
         if word.endswith("g") and word[:-1].isdigit():
             word += "b"
         if len(word) == 2 and word[0] == "m" and word[1].isdigit():
@@ -69,20 +86,24 @@ def _split_ending(word: str) -> list[str]:
 _TIERS: tuple[str, ...] = ("pro", "max", "ultra")
 
 
-def _words(name: str) -> list[str]:
-    """The words that tell devices apart."""
+def name_words(name: str) -> list[str]:
+    """The words of a name that tell devices apart, in their order."""
     out: list[str] = []
     for word in _parts(name):
         if word not in _NOISE and word not in out:
             out.append(word)
+    if "rtx" in out and "mobile" in name.lower() and "laptop" not in out:
+        out.append("laptop")
     if "395" in out or "390" in out or "385" in out:
-        out = [word for word in out if word not in ("ryzen", "ai", "max+")]
+        out = [word for word in out if word not in ("ryzen", "ai", "max+", "max", "pro")]
     if "pro" in out and "rtx" in out and "blackwell" not in out:
         out.append("blackwell")  # marketplaces' "RTX PRO 6000 WS": no other RTX is a PRO
         if "s" in out:
             out[out.index("s")] = "server"
     if "apple" not in out and _names_apple(out):
         out.append("apple")
+    if "mac" in out and "apple" in out:
+        out.remove("mac")
     return out
 
 
@@ -106,13 +127,13 @@ _known: dict[str, list[tuple[GpuFacts, list[str]]]] = {}
 
 def _known_gpus() -> list[tuple[GpuFacts, list[str]]]:
     if "gpus" not in _known:
-        _known["gpus"] = [(fact, _words(fact.name)) for fact in gpus()]
+        _known["gpus"] = [(fact, name_words(fact.name)) for fact in gpus()]
     return _known["gpus"]
 
 
 def _known_cpus() -> list[tuple[GpuFacts, list[str]]]:
     if "cpus" not in _known:
-        _known["cpus"] = [(fact, _words(fact.name)) for fact in cpus()]
+        _known["cpus"] = [(fact, name_words(fact.name)) for fact in cpus()]
     return _known["cpus"]
 
 
@@ -120,7 +141,7 @@ def _is_size(word: str) -> bool:
     return word.endswith("gb") and word[:-2].replace(".", "").isdigit()
 
 
-def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
+def _left_over(wanted: list[str], known: list[str], *, apple: bool) -> bool:
     """Whether a word remains that might mean another device."""
     for word in wanted:
         if word in known or _is_size(word) or word in _LOOSE:
@@ -139,8 +160,9 @@ def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
 
 def _holds(wanted: list[str], known: list[str]) -> bool:
     for word in known:
-        dropped = word in ("rtx", "gtx", "apple")  # words people leave out
-        old_rx = word == "rx" and len(known[-1]) != 3 and len(known[1]) != 3
+        dropped = word in ("rtx", "gtx", "apple", "arc")  # words people leave out
+        dropped = dropped or (word == "pro" and known[-1][0] == "w")  # "W7900"
+        old_rx = word == "rx" and len(known[1]) == 4  # "580" alone might be anything
         if word not in wanted and not dropped and not old_rx:
             return False
     return True
@@ -159,7 +181,7 @@ def _size_fits(wanted: list[str], fact: GpuFacts) -> bool:
     return True
 
 
-def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _best(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     best: GpuFacts | None = None
     best_length = 0
     for fact, known in _known_gpus():
@@ -169,7 +191,7 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
             continue
         if ("laptop" in wanted) != ("laptop" in known):
             continue  # a mobile chip shares the name, not the speed
-        if strict and _left_over(wanted, known, fact.kind == "apple"):
+        if strict and _left_over(wanted, known, apple=fact.kind == "apple"):
             continue
         if not _size_fits(wanted, fact) and not (fact.kind == "apple" or not strict):
             continue
@@ -177,12 +199,12 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
     return best
 
 
-def _find(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _find(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     """The row; an A100 or A800 of unstated size is the 80 GB one, of which far more were sold."""
-    found = _best(wanted, strict)
+    found = _best(wanted, strict=strict)
     unstated = not any([_is_size(word) for word in wanted])
     if found is None and unstated and ("a100" in wanted or "a800" in wanted):
-        return _best([*wanted, "80gb"], strict)
+        return _best([*wanted, "80gb"], strict=strict)
     return found
 
 
@@ -195,7 +217,7 @@ def lookup_gpu(name: str) -> GpuFacts | None:
     """The accelerator a name means ("NVIDIA GeForce RTX 4090", "A100 80GB"), or None."""
     if name in _memo:
         return _memo[name]
-    found = _find(_words(name), strict=True)
+    found = _find(name_words(name), strict=True)
     if len(_memo) < MAX_MEMO:
         _memo[name] = found
     return found
@@ -206,7 +228,7 @@ def find_in(text: str) -> GpuFacts | None:
 
     "Intel 265K Custom PC (Nvidia RTX 4090)" means the RTX 4090.
     """
-    wanted = _words(text)
+    wanted = name_words(text)
     found = _find(wanted, strict=True)
     if found is None:
         found = _find(wanted, strict=False)
@@ -215,7 +237,7 @@ def find_in(text: str) -> GpuFacts | None:
 
 def lookup_cpu(name: str) -> GpuFacts | None:
     """The processor a name mentions ("AMD Ryzen 9 7950X 16-Core Processor"), or None."""
-    wanted = _words(name)
+    wanted = name_words(name)
     for fact, known in _known_cpus():
         own = [word for word in known if word not in _CPU_NOISE]
         if all([word in wanted for word in own]):

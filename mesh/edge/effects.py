@@ -10,9 +10,9 @@ from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
-from mesh.api.requests import ASKED, PlanRequest, parse_plan
+from mesh.api.requests import ASKED, DEFAULT_TOKENS, PlanRequest, parse_plan
 from mesh.edge.outcomes import ended_fact, plan_fact
-from mesh.edge.planning import DEFAULT_TOKENS, make_plan
+from mesh.edge.planning import make_plan
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
 from mesh.state.facts.fact import encode

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
+from mathcore.hardware.described import PRIOR_BANDWIDTH, usable_bytes
 from mathcore.hardware.names import lookup_gpu
-from mesh.api.hardware import PRIOR_BANDWIDTH, usable_bytes
 from mesh.config import Config
 from mesh.edge.planning import with_free
 from mesh.state.facts.device import ProbedDevice

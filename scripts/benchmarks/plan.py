@@ -45,7 +45,8 @@ def _card(name: str, model: str, dollars: float, count: int = 1, **changes: obje
     from mesh.edge.planning import what_ifs
 
     made = what_ifs([f"{model} x{count}"])
-    device = next(iter(made.values()))
+    # One engine, as a described device had when the first figures were taken.
+    device = replace(next(iter(made.values())), engines=("llama.cpp",))
     rate = Rate(hourly_nusd=int(dollars * 1e9)) if dollars else device.rate
     return replace(device, device_id=name, name=name, rate=rate, **changes)  # type: ignore[arg-type]
 
