@@ -9,7 +9,8 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape, Footprint
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.formats.config import spec_from_config
-from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import Layer, ModelSpec, SpecError, Tensor
 from mathcore.planner.answer import Placement, Plan, Refusal
 from mathcore.planner.plan import plan

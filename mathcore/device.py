@@ -1,12 +1,9 @@
 """A device as the planner sees it: memory, speed, engines, what it costs."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from mathcore.price import Rate
-
-# What a host keeps its models on; "" = nobody said.
-Disk = Literal["", "nvme", "ssd", "hdd", "network"]
 
 
 @final
@@ -34,14 +31,5 @@ class DeviceSpec:
     rate: Rate
     host: str = ""  # devices of one host share its RAM and its links; "" = a host of its own
     network_bps: int = 0  # the host's link to others, nominal bits; 0 = unknown
-    disk: Disk = ""
     disk_read_bytes_per_s: int = 0  # measured, a large file not in the page cache; 0 = never
     wait_ms: int = 0  # until the job that holds it is expected to end
-
-
-_DISKS: dict[str, Disk] = {"nvme": "nvme", "ssd": "ssd", "hdd": "hdd", "network": "network"}
-
-
-def disk_of(text: str) -> Disk:
-    """The kind of storage a word names; "" for one nobody knows."""
-    return _DISKS.get(text, "")

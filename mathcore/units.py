@@ -15,6 +15,7 @@ DAY_MS = 24 * HOUR_MS
 # 4 EiB: one bit less than a signed 64-bit integer, far above any machine.
 MAX_BYTES = 1 << 62
 MAX_LINK_BPS = 100_000_000_000_000  # a hundred times what any host has
+MAX_HOURLY_NUSD = 1_000_000 * NUSD  # a million dollars an hour: no machine costs that
 # A number longer than this is a mistake or an attack, never a size or a price.
 MAX_DIGITS = 30
 
@@ -29,6 +30,25 @@ _BYTE_UNITS: dict[str, int] = {
     "GIB": GIB,
     "TIB": TIB,
 }
+# Makers count device memory in powers of two and write GB.
+_MEMORY_UNITS: dict[str, int] = {
+    "B": 1,
+    "K": KIB,
+    "KB": KIB,
+    "KIB": KIB,
+    "M": MIB,
+    "MB": MIB,
+    "MIB": MIB,
+    "G": GIB,
+    "GB": GIB,
+    "GIB": GIB,
+    "T": TIB,
+    "TB": TIB,
+    "TIB": TIB,
+}
+# Engines' own notation: a context of 128k is 131,072 tokens.
+_COUNT_UNITS: dict[str, int] = {"": 1, "K": KIB, "M": MIB}
+MAX_COUNT = 1 << 40
 _LINK_UNITS: dict[str, int] = {"kbit": 1000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _TIME_UNITS: dict[str, int] = {
     "ms": 1,
@@ -73,6 +93,40 @@ def parse_bytes(text: str) -> int:
     return size
 
 
+def parse_memory(text: str) -> int:
+    """Bytes of a device's memory in "24GB", "24 GiB", "80G": all mean GiB; ValueError otherwise."""
+    number, unit = _split(text)
+    if number and not unit:
+        raise ValueError(f"'{text}' has no unit: say for example {number}GB")
+    scale = _MEMORY_UNITS.get(unit.upper(), 0)
+    if not number or scale == 0:
+        raise ValueError(f"'{text}' is not a size of memory: say for example 24GB")
+    size = _scaled(number, scale, text)
+    if not 0 < size <= MAX_BYTES:
+        raise ValueError(f"'{text}' is not a size of memory that any machine has")
+    return size
+
+
+def parse_count(text: str) -> int:
+    """A number of tokens or sequences in "4096", "8k", "1M" (k = 1024); ValueError otherwise."""
+    number, unit = _split(text)
+    scale = _COUNT_UNITS.get(unit.upper(), 0)
+    if not number or scale == 0 or (unit == "" and "." in number):
+        raise ValueError(f"'{text}' is not a whole number: say for example 4096, 8k or 1M")
+    count = _scaled(number, scale, text)
+    if count > MAX_COUNT:
+        raise ValueError(f"'{text}' is more than anything holds")
+    return count
+
+
+def show_count(n: int) -> str:
+    """ "8k", "1M" where that is exact, else the digits: what `parse_count` reads back."""
+    for scale, unit in ((MIB, "M"), (KIB, "k")):
+        if n >= scale and n % scale == 0:
+            return f"{n // scale}{unit}"
+    return str(n)
+
+
 def parse_duration_ms(text: str) -> int:
     """Milliseconds in "30s", "5m", "2h", "1d", "250ms"; ValueError otherwise."""
     number, unit = _split(text)
@@ -100,6 +154,25 @@ def parse_nusd(text: str) -> int:
     if not number or rest:
         raise ValueError(f"'{text}' is not an amount of dollars: say for example 0.28")
     return _scaled(number, NUSD, text)
+
+
+_HOURLY: tuple[str, ...] = ("/h", "/hr", "/hour", "perhour", "anhour", "hourly")
+
+
+def parse_hourly_nusd(text: str) -> int:
+    """Nano-dollars an hour in "0.45/h", "$0.45", "0.45 USD/h"; ValueError otherwise."""
+    amount = "".join(text.lower().split())
+    for ending in _HOURLY:
+        amount = amount.removesuffix(ending)
+    for currency in ("$", "usd"):
+        amount = amount.removesuffix(currency).removeprefix(currency)
+    try:
+        nusd = parse_nusd(amount)
+    except ValueError:
+        nusd = 0
+    if not 0 < nusd <= MAX_HOURLY_NUSD:
+        raise ValueError(f"'{text}' is not a price of an hour: say for example 0.45/h")
+    return nusd
 
 
 def show_bytes(n: int) -> str:

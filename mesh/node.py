@@ -17,7 +17,7 @@ from pathlib import Path
 from mathcore.device import DeviceSpec
 from mesh.api.errors import RequestError
 from mesh.api.hardware import parse_device
-from mesh.api.requests import ASKED, JobRequest, parse_job, parse_note
+from mesh.api.requests import job_fact, parse_job, parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config, load_config, slug
 from mesh.edge.disk import write_private
@@ -34,6 +34,10 @@ from mesh.ledger.event import Event
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
 from mesh.state.checkpoint import pack
+from mesh.state.facts.device import DeviceRemoved
+from mesh.state.facts.events import NoteAdded
+from mesh.state.facts.fact import encode
+from mesh.state.facts.job import JobCancelRequested
 from mesh.state.fold import KEEP_ENDED, State, apply
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
@@ -133,7 +137,7 @@ class Node:
     async def _replicate(self, link: Link) -> None:
         """Keep this ledger and a neighbour's equal until the link ends."""
         try:
-            await self._replication.run(link, link.outbound)
+            await self._replication.run(link, outbound=link.outbound)
         except ProtocolError as error:
             print(f"fleet: {link.address} broke the sync: {error}", file=sys.stderr, flush=True)
             raise Misbehaved(str(error)) from error
@@ -206,7 +210,8 @@ class Node:
         known_device(self.state, request.on)
         if request.model is not None:
             await asyncio.to_thread(_resolvable, request.model)
-        await self.emit("job_submitted", self._local.primary_id, _submission(job_id, request))
+        fact = job_fact(job_id, request)
+        await self.emit("job_submitted", self._local.primary_id, encode(fact))
         return job_id
 
     async def cancel(self, job_id: str) -> None:
@@ -216,12 +221,13 @@ class Node:
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
         if not job.ended and job.status != "cancelling":
-            await self.emit(
-                "job_cancel_requested", job.device_id or self._local.primary_id, {"job_id": job_id}
-            )
+            fact = JobCancelRequested(job_id=job_id)
+            device_id = job.device_id or self._local.primary_id
+            await self.emit("job_cancel_requested", device_id, encode(fact))
 
     async def note(self, text: str) -> Event:
-        return await self.emit("note_added", self._local.primary_id, {"text": parse_note(text)})
+        fact = NoteAdded(text=parse_note(text))
+        return await self.emit("note_added", self._local.primary_id, encode(fact))
 
     async def add_device(self, payload: Mapping[str, object]) -> Event:
         device_id, fact = parse_device(payload)
@@ -231,11 +237,12 @@ class Node:
         found = [d for d in self.state.devices.values() if device in (d.device_id, d.name)]
         if not found:
             raise RequestError("NotFound", f"no device {device!r}", "fleet devices", 404)
-        return await self.emit("device_removed", found[0].device_id, {"reason": reason})
+        fact = DeviceRemoved(reason=reason)
+        return await self.emit("device_removed", found[0].device_id, encode(fact))
 
     async def calibrate(self) -> list[Event]:
         """Measure this machine's devices anew and register what was found."""
-        found = await asyncio.to_thread(self._local.registrations, self.state, True)
+        found = await asyncio.to_thread(self._local.registrations, self.state, every=True)
         return [await self.emit("device_registered", key, fact) for key, fact in found]
 
     async def verify(self) -> VerifyReport:
@@ -316,20 +323,6 @@ def _resolvable(model: str) -> None:
             f"{model} names a model's shape, not a file with weights",
             "give a GGUF file: fleet run ./model.gguf --prompt TEXT",
         )
-
-
-def _submission(job_id: str, request: JobRequest) -> dict[str, object]:
-    fact: dict[str, object] = {
-        "job_id": job_id,
-        "kind": "command" if request.command else "model",
-        "prompt": request.prompt,
-    }
-    for name in (*ASKED, "model", "command", "context", "cwd"):
-        value = getattr(request, name)
-        if value is not None:
-            # Signed bytes hold no floats; the same fields read them back from text.
-            fact[name] = str(value) if isinstance(value, float) else value
-    return fact
 
 
 def serve(home: Path, name: str | None, port: int) -> None:

@@ -14,10 +14,11 @@ PACKAGES = ("mathcore", "providers", "mesh")
 # Each room and the rooms it may import, besides itself. Every module belongs to the longest name
 # here that is a prefix of its own, and a module that belongs to none fails.
 UNITS = ("mathcore.units",)
+DATA = ("mathcore.data",)
 MODEL = ("mathcore.model",)
 QUANT = ("mathcore.quant", *MODEL)
 NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.price", *UNITS)
-SPEED = ("mathcore.speed", "mathcore.hardware", *QUANT, *NUMBERS)
+SPEED = ("mathcore.speed", "mathcore.hardware", *DATA, *QUANT, *NUMBERS)
 ENGINES = ("mathcore.engines", *QUANT, *UNITS)
 PLANNER = ("mathcore.planner", *ENGINES, *SPEED)
 FORMATS = (
@@ -40,6 +41,7 @@ EDGE = ("mesh.edge", "providers", *PEERING)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore": (),
     "mathcore.units": (),
+    "mathcore.data": (),
     "mathcore.band": (),
     "mathcore.price": UNITS,
     "mathcore.device": ("mathcore.price", *UNITS),
@@ -47,10 +49,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.quant": MODEL,
     "mathcore.architectures": MODEL,
     "mathcore.convert": MODEL,
-    "mathcore.hardware": UNITS,
+    "mathcore.hardware": (*DATA, *UNITS),
     "mathcore.gguf": QUANT,
     "mathcore.formats": FORMATS,
-    "mathcore.catalogue": FORMATS,
+    "mathcore.catalogue": (*DATA, *FORMATS),
     "mathcore.engines": ENGINES,
     "mathcore.speed": SPEED,
     "mathcore.planner": PLANNER,

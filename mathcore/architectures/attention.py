@@ -1,4 +1,4 @@
-"""Layers of architectures that only have plain attention: full, sliding, chunked, shared.
+"""Layers of architectures with plain attention only: full, sliding, chunked or shared.
 
 Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>.cpp.
 """
@@ -25,30 +25,32 @@ def full(h: Hparams) -> tuple[Layer, ...]:
     return tuple([make_layer(h, i, "full") for i in range(h.count)])
 
 
-def windowed(h: Hparams, near: list[bool], window: int, kind: str = "sliding") -> tuple[Layer, ...]:
-    """Layers of `near` keep a window, the others everything."""
-    return tuple([make_layer(h, i, kind if near[i] else "full", window) for i in range(h.count)])
+def windowed(
+    h: Hparams, sliding: list[bool], window: int, kind: str = "sliding"
+) -> tuple[Layer, ...]:
+    """Layers where `sliding` is true keep a window, the others every token."""
+    return tuple([make_layer(h, i, kind if sliding[i] else "full", window) for i in range(h.count)])
 
 
-def _optional(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer, ...]:
+def _optional(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
     """A window only where the file gives one above 0."""
     window = h.fields.whole_or(_WINDOW, 0, 0)
     if window == 0:
         return full(h)
-    return windowed(h, h.sliding(period, dense_first), window)
+    return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
-def _required(h: Hparams, period: int, dense_first: bool = False) -> tuple[Layer, ...]:
+def _required(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
     window = h.fields.whole(_WINDOW)
-    return windowed(h, h.sliding(period, dense_first), window)
+    return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
 def _listed(h: Hparams) -> list[bool]:
     """The file's own list of sliding layers, which must be there."""
-    near = h.pattern(_PATTERN)
-    if near is None:
+    sliding = h.pattern(_PATTERN)
+    if sliding is None:
         raise h.fields.fault(_PATTERN, "is not a list")
-    return near
+    return sliding
 
 
 def _by_list(h: Hparams) -> tuple[Layer, ...]:
@@ -61,7 +63,7 @@ def _optional_4(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _optional_4_dense(h: Hparams) -> tuple[Layer, ...]:
-    return _optional(h, 4, True)
+    return _optional(h, 4, dense_first=True)
 
 
 def _optional_6(h: Hparams) -> tuple[Layer, ...]:
@@ -81,7 +83,7 @@ def _required_4(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _required_4_dense(h: Hparams) -> tuple[Layer, ...]:
-    return _required(h, 4, True)
+    return _required(h, 4, dense_first=True)
 
 
 def _gemma2(h: Hparams) -> tuple[Layer, ...]:
@@ -104,16 +106,16 @@ def _llama4(h: Hparams) -> tuple[Layer, ...]:
 def _smallthinker(h: Hparams) -> tuple[Layer, ...]:
     if h.fields.whole_or(_WINDOW, 0, 0) == 0:
         return full(h)
-    return windowed(h, h.sliding(4, True), SMALLTHINKER_WINDOW)
+    return windowed(h, h.sliding(4, dense_first=True), SMALLTHINKER_WINDOW)
 
 
-def _shared(h: Hparams, near: list[bool], window: int, own: int) -> tuple[Layer, ...]:
-    """The first `own` layers keep a cache; later ones read the last of their kind."""
+def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Layer, ...]:
+    """The first `own` layers keep a cache; a later one reads the last of its kind."""
     out: list[Layer] = []
     for i in range(h.count):
-        reads = -1 if i < own else own - (2 if near[i] else 1)
-        kind = "sliding" if near[i] else "full"
-        out.append(make_layer(h, i, kind, window, reads, i < own))
+        reads = -1 if i < own else own - (2 if sliding[i] else 1)
+        kind = "sliding" if sliding[i] else "full"
+        out.append(make_layer(h, i, kind, window, reads, caches=i < own))
     return tuple(out)
 
 

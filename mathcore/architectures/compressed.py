@@ -1,7 +1,8 @@
-"""Layers of DeepSeek V4: a window of raw rows, and beside it rows that fold many tokens into one.
+"""Layers of DeepSeek V4: a window of raw rows, and beside it rows that compress many tokens.
 
 Mirrors src/llama-kv-cache-dsv4.cpp of llama.cpp. Ratio 4 (CSA) also keeps an indexer's row per
-folded row; ratio 128 (HCA) does not. Tokens not folded yet wait in f32, a value and a score each.
+compressed row; ratio 128 (HCA) does not. Tokens not compressed yet wait in f32, a value and a score
+each.
 """
 
 from mathcore.architectures.hparams import Hparams
@@ -27,7 +28,7 @@ def _ratios(h: Hparams) -> list[int]:
 
 
 def _waiting(ratio: int, row: int, index: int) -> State | None:
-    """Values and scores of what is not folded; overlapping windows of 4 are twice as big."""
+    """Values and scores of tokens not compressed yet; overlapping windows of 4 are twice as big."""
     if ratio == CSA_RATIO:
         numbers = 2 * (2 * CSA_RATIO) * (2 * row + 2 * index)
         return State(kind="compressor", conv_elements=0, state_elements=numbers)
@@ -44,12 +45,12 @@ def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
     for i in range(h.count):
         ratio = ratios[i]
         row = h.kv_heads[i] * h.k_dim
-        plain = build(h, i, "sliding", row, k_dim=h.k_dim, v_dim=h.v_dim)
+        base = build(h, i, "sliding", row, k_dim=h.k_dim, v_dim=h.v_dim)
         out.append(
             Layer(
                 kind="sliding",
-                heads=plain.heads,
-                kv_heads=plain.kv_heads,
+                heads=base.heads,
+                kv_heads=base.kv_heads,
                 head_dim=h.k_dim,
                 v_head_dim=h.v_dim,
                 k_elements=row,
@@ -58,11 +59,11 @@ def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
                 compressed_elements=row if ratio > 0 else 0,
                 index_elements=index if ratio == CSA_RATIO else 0,
                 state=_waiting(ratio, h.k_dim, index),
-                feed_forward=plain.feed_forward,
-                experts=plain.experts,
-                experts_used=plain.experts_used,
-                expert_feed_forward=plain.expert_feed_forward,
-                shared_feed_forward=plain.shared_feed_forward,
+                feed_forward=base.feed_forward,
+                experts=base.experts,
+                experts_used=base.experts_used,
+                expert_feed_forward=base.expert_feed_forward,
+                shared_feed_forward=base.shared_feed_forward,
             )
         )
     return tuple(out)

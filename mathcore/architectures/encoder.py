@@ -4,13 +4,13 @@ Mirrors which architectures llama.cpp's `create_memory` (src/llama-model.cpp) gi
 """
 
 from mathcore.architectures.hparams import Hparams
-from mathcore.architectures.parts import Reader, build, plain
+from mathcore.architectures.parts import Reader, build, uncached
 from mathcore.model.spec import Layer
 
 
 def _none(h: Hparams) -> tuple[Layer, ...]:
     """Embedding models: one pass, no cache."""
-    return tuple([plain(h, i) for i in range(h.count)])
+    return tuple([uncached(h, i) for i in range(h.count)])
 
 
 def _decoder_width(h: Hparams, i: int) -> int:
@@ -42,7 +42,7 @@ def _t5(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _t5_encoder(h: Hparams) -> tuple[Layer, ...]:
-    """llama.cpp makes a cache for it although its graph stores nothing there."""
+    """llama.cpp allocates a cache, although its graph stores nothing there."""
     out: list[Layer] = []
     for i in range(h.count):
         k, v = h.kv_heads[i] * h.k_dim, h.kv_heads[i] * h.v_dim

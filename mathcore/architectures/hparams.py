@@ -43,7 +43,7 @@ class Hparams:
         self.experts_used = self.per_layer_or("expert_used_count", [0] * self.count)
 
     def _kept(self, key: str) -> None:
-        """A list the header reader stepped over is no list of layers."""
+        """Refuses a list that the header reader skipped: it is longer than any list of layers."""
         if key in self.fields.values and self.fields.values[key] is None:
             raise self.fields.fault(key, "is longer than any model has layers")
 
@@ -57,7 +57,7 @@ class Hparams:
         return [self.fields.whole(key, 0)] * self.count
 
     def per_layer(self, key: str) -> list[int]:
-        """As above for a key that must be there."""
+        """As `per_layer_or`, for a key that must be there."""
         if not self.fields.has(key):
             raise self.fields.fault(key, "is missing")
         return self.per_layer_or(key, [])
@@ -72,7 +72,7 @@ class Hparams:
             raise self.fields.fault(key, f"has {len(value)} entries for {self.count} layers")
         return [bool(item) for item in value[: self.count]]
 
-    def sliding(self, period: int, dense_first: bool = False) -> list[bool]:
+    def sliding(self, period: int, *, dense_first: bool = False) -> list[bool]:
         """Which layers keep a window: the file's own list, else one full layer in `period`.
 
         A period of 0 means all of them; draft layers never.
@@ -85,8 +85,8 @@ class Hparams:
         full = 0 if dense_first else step - 1
         out: list[bool] = []
         for i in range(self.count):
-            near = step == 0 or i % step != full
-            out.append(near and i < self.count - self.draft)
+            sliding = step == 0 or i % step != full
+            out.append(sliding and i < self.count - self.draft)
         return out
 
     def shape(self, i: int, name: str) -> Tensor | None:
@@ -106,6 +106,7 @@ def make_layer(
     kind: str,
     window: int = 0,
     reads: int = -1,
+    *,
     caches: bool = True,
 ) -> Layer:
     """Layer i with plain K and V and the feed-forward its tensors show.
@@ -113,8 +114,8 @@ def make_layer(
     `kind` as in Layer. A layer without KV heads still counts as attention: llama.cpp pads its V
     when that is transposed. `caches` false: it keeps nothing of its own (it reads layer `reads`).
     """
-    near = kind in ("sliding", "chunked")
-    k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if near else (h.k_dim, h.v_dim)
+    sliding = kind in ("sliding", "chunked")
+    k_dim, v_dim = (h.k_dim_swa, h.v_dim_swa) if sliding else (h.k_dim, h.v_dim)
     kv_heads = h.kv_heads[i]
     kept = kv_heads if caches else 0
     wide = width_of(h, i, "ffn_down_exps")
@@ -126,7 +127,7 @@ def make_layer(
         v_head_dim=v_dim,
         k_elements=kept * k_dim,
         v_elements=kept * v_dim,
-        window=window if near else 0,
+        window=window if sliding else 0,
         reads=reads,
         feed_forward=width_of(h, i, "ffn_down"),
         experts=h.experts if wide > 0 else 0,

@@ -1,8 +1,8 @@
 """Layers of multi-head latent attention (MLA), and of sparse attention with an indexer.
 
 Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>.cpp and the cache
-`create_memory` of its src/llama-model.cpp makes for it. Layers of the draft at the end keep plain
-rows and have no indexer: the trunk never reads them.
+`create_memory` of its src/llama-model.cpp makes for it. Draft layers at the end keep plain
+rows and have no indexer, because the trunk never reads them.
 """
 
 from mathcore.architectures.compressed import READERS as COMPRESSED
@@ -10,13 +10,13 @@ from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.parts import Reader, attention, build
 from mathcore.model.spec import Layer
 
-# llama.cpp takes a GLM of this context for 5.2, whose first files lacked the list of indexers.
+# llama.cpp takes a GLM with this context for 5.2, whose first files had no list of indexers.
 _SHARED_INDEX_CONTEXT = 1048576
 _INDEX_TYPES = "attention.indexer.types"
 
 
 def is_latent(h: Hparams) -> bool:
-    """Both keys of an absorbed file are there; older ones cache expanded K and V."""
+    """Whether the file has both keys of absorbed attention; older files cache expanded K and V."""
     k, v = h.fields.has("attention.key_length_mla"), h.fields.has("attention.value_length_mla")
     if k != v:
         name = "attention.value_length_mla" if k else "attention.key_length_mla"
@@ -80,7 +80,7 @@ def _glm_dsa(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _hy_v4(h: Hparams) -> tuple[Layer, ...]:
-    """A file without an indexer's choice has none; else the list says which layers own one."""
+    """A file without top_k has no indexer; else a list says which layers have their own."""
     trunk = h.count - h.draft
     if h.fields.whole_or("attention.indexer.top_k", 0, 0) == 0:
         return _latent_or_full(h)
@@ -91,7 +91,7 @@ def _hy_v4(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
-    """Plain attention; after the dense layers an indexer, for which llama.cpp keeps V as well."""
+    """Plain attention. Layers after the dense ones have an indexer; llama.cpp keeps its V too."""
     index = h.fields.whole("attention.indexer.key_length")
     dense = h.fields.whole_or("leading_dense_block_count", 0, 0)
     out: list[Layer] = []
@@ -114,7 +114,7 @@ def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _expanded(h: Hparams) -> tuple[Layer, ...]:
-    """MLA llama.cpp computes expanded: K and V of every head."""
+    """MLA that llama.cpp computes expanded: it caches K and V of every head."""
     h.fields.whole("attention.kv_lora_rank")
     return tuple([attention(h, i) for i in range(h.count)])
 

@@ -1,4 +1,4 @@
-"""What the readers of latent and recurrent architectures build a layer of."""
+"""How the readers of latent and recurrent architectures build a layer."""
 
 from collections.abc import Callable
 
@@ -49,6 +49,6 @@ def attention(h: Hparams, i: int, state: State | None = None) -> Layer:
     return build(h, i, "full" if k > 0 else "none", k, v, state=state, k_dim=k_dim, v_dim=v_dim)
 
 
-def plain(h: Hparams, i: int, state: State | None = None) -> Layer:
+def uncached(h: Hparams, i: int, state: State | None = None) -> Layer:
     """No cache per token."""
     return build(h, i, "none", state=state)

@@ -6,12 +6,12 @@ a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
-from mathcore.architectures.parts import Reader, attention, build, plain
+from mathcore.architectures.parts import Reader, attention, build, uncached
 from mathcore.model.spec import Layer, State
 
 
-def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
-    """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
+def _ssm(h: Hparams, kind: str, *, grouped: bool) -> State:
+    """Mamba's state. llama.cpp writes a delta net's state under the same keys."""
     f = h.fields
     kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
     size = f.whole("ssm.state_size")
@@ -30,42 +30,42 @@ def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
 
 
 def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
-    return tuple([plain(h, i, state) for i in range(h.count)])
+    return tuple([uncached(h, i, state) for i in range(h.count)])
 
 
 def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
     """A layer without KV heads is recurrent."""
     h.per_layer("attention.head_count_kv")
     return tuple(
-        [attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+        [attention(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state) for i in range(h.count)]
     )
 
 
 def _mamba(h: Hparams) -> tuple[Layer, ...]:
-    return _all(h, _ssm(h, "mamba1", False))
+    return _all(h, _ssm(h, "mamba1", grouped=False))
 
 
 def _mamba2(h: Hparams) -> tuple[Layer, ...]:
-    return _all(h, _ssm(h, "mamba2", True))
+    return _all(h, _ssm(h, "mamba2", grouped=True))
 
 
 def _jamba(h: Hparams) -> tuple[Layer, ...]:
-    return _by_kv_heads(h, _ssm(h, "mamba1", False))
+    return _by_kv_heads(h, _ssm(h, "mamba1", grouped=False))
 
 
 def _granite(h: Hparams) -> tuple[Layer, ...]:
-    return _by_kv_heads(h, _ssm(h, "mamba2", True))
+    return _by_kv_heads(h, _ssm(h, "mamba2", grouped=True))
 
 
 def _falcon_h1(h: Hparams) -> tuple[Layer, ...]:
     """Attention and a state in every layer."""
-    state = _ssm(h, "mamba2", True)
+    state = _ssm(h, "mamba2", grouped=True)
     return tuple([attention(h, i, state) for i in range(h.count)])
 
 
 def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
-    """Each layer is one of a state, attention or a feed-forward; the draft has the last two."""
-    state = _ssm(h, "mamba2", True)
+    """A layer is a state, attention or a feed-forward; a draft layer has the last two."""
+    state = _ssm(h, "mamba2", grouped=True)
     wide = h.per_layer("feed_forward_length")
     h.per_layer("attention.head_count_kv")
     out: list[Layer] = []
@@ -73,9 +73,9 @@ def _nemotron_h(h: Hparams) -> tuple[Layer, ...]:
         if i >= h.count - h.draft:
             out.append(attention(h, i))
         elif wide[i] > 0:
-            out.append(plain(h, i))
+            out.append(uncached(h, i))
         else:
-            out.append(attention(h, i) if h.kv_heads[i] > 0 else plain(h, i, state))
+            out.append(attention(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state))
     return tuple(out)
 
 
@@ -90,9 +90,11 @@ def _recurrent_list(h: Hparams, every: int) -> list[bool]:
 
 
 def _delta(h: Hparams) -> tuple[Layer, ...]:
-    state = _ssm(h, "delta", True)
+    state = _ssm(h, "delta", grouped=True)
     recurrent = _recurrent_list(h, 4)
-    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+    return tuple(
+        [uncached(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)]
+    )
 
 
 def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
@@ -113,12 +115,12 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     if not is_latent(h):
         raise h.fields.fault("attention.key_length_mla", "is missing")
     return tuple(
-        [latent_layer(h, i) if h.kv_heads[i] > 0 else plain(h, i, state) for i in range(h.count)]
+        [latent_layer(h, i) if h.kv_heads[i] > 0 else uncached(h, i, state) for i in range(h.count)]
     )
 
 
 def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
-    """As Kimi's, with an indexer that caches key, gate and pooled key where it is its own."""
+    """As Kimi's. A layer with an indexer of its own also caches key, gate and pooled key."""
     out: list[Layer] = []
     index = 3 * h.fields.whole("attention.indexer.key_length")
     given = h.fields.values.get("attention.indexer.types")
@@ -146,7 +148,9 @@ def _lightning(h: Hparams) -> tuple[Layer, ...]:
         state_size=size,
     )
     recurrent = _recurrent_list(h, 8)
-    return tuple([plain(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)])
+    return tuple(
+        [uncached(h, i, state) if recurrent[i] else attention(h, i) for i in range(h.count)]
+    )
 
 
 def _lfm2(h: Hparams) -> tuple[Layer, ...]:
@@ -160,7 +164,7 @@ def _lfm2(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _rwkv(h: Hparams) -> tuple[Layer, ...]:
-    """The last tokens of each mix, and a matrix per head."""
+    """The state holds the last token of each mix and a matrix per head."""
     size = h.fields.whole("wkv.head_size")
     shifts = h.fields.whole_or("token_shift_count", 2)
     state = State(

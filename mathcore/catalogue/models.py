@@ -1,21 +1,19 @@
 """Models known by name: the sizes their publishers' config.json files give.
 
-Each row names the repository whose config it states, and a published parameter count with where
-it was published; the tensors follow from the config. Fine-tunes share their base's row.
+Each row of data/*.json names the repository whose config it states, where that stands (`source`),
+and a published parameter count with where it was published; the tensors follow from the config.
+Fine-tunes share their base's row.
 """
 
 import json
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.catalogue.gemma import ROWS as GEMMA
-from mathcore.catalogue.hybrid import ROWS as HYBRID
-from mathcore.catalogue.llama import ROWS as LLAMA
-from mathcore.catalogue.moe import ROWS as MOE
-from mathcore.catalogue.other import ROWS as OTHER
-from mathcore.catalogue.qwen import ROWS as QWEN
+from mathcore.data import read_text
 from mathcore.formats.config import spec_from_config
 from mathcore.model.spec import ModelSpec
+
+FAMILIES: tuple[str, ...] = ("llama", "qwen", "gemma", "moe", "hybrid", "other")
 
 # Where a published count is from, by the word the rows use.
 PUBLISHED: dict[str, str] = {
@@ -37,71 +35,48 @@ class Row:
 
     name: str
     repo: str
+    source: str  # where the config stands
     parameters: int  # published; text only where there is more
     published: str  # a key of PUBLISHED
     aliases: tuple[str, ...]
     native: str  # how its publisher ships it, a name of QUANTS; "" where we have no such format
-    card: dict[str, object]
+    config: dict[str, object]
 
 
-_ROWS: list[Row] = []  # filled when first asked for, so that importing stays quick
-_KEYS: dict[str, Row] = {}
-
-
-def expand(value: object) -> object:
-    """{"repeat": 2, "of": [1, 2]} as [1, 2, 1, 2], {"join": ["a", "b"]} as "ab", at any depth."""
-    if isinstance(value, list):
-        return [expand(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    times, pattern = value.get("repeat"), value.get("of")
-    if isinstance(times, int) and isinstance(pattern, list):
-        return [expand(item) for item in pattern] * times
-    if "join" in value:
-        return "".join(_texts(value["join"]))
-    out: dict[str, object] = {}
-    for key, item in value.items():
-        out[str(key)] = expand(item)
-    return out
+# Filled when first asked for, so that importing stays quick; each set whole, for any thread.
+_READ: dict[str, tuple[Row, ...]] = {}
+_KEYS: dict[str, dict[str, Row]] = {}
 
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple([str(item) for item in value]) if isinstance(value, list) else ()
 
 
-def _row(given: dict[str, object], known: dict[str, Row]) -> Row:
-    """A row; one that is "like" another takes its config but for the fields it states."""
-    card: dict[str, object] = {}
-    like = given.get("like")
-    if isinstance(like, str):
-        card.update(known[like].card)
-    own = expand(given["card"])
-    assert isinstance(own, dict)
-    card.update(own)
-    parameters = given["parameters"]
+def _row(given: dict[str, object]) -> Row:
+    config, parameters = given["config"], given["parameters"]
+    assert isinstance(config, dict)
     assert isinstance(parameters, int)
     return Row(
         name=str(given["name"]),
         repo=str(given["repo"]),
+        source=str(given["source"]),
         parameters=parameters,
         published=str(given["published"]),
         aliases=_texts(given.get("aliases")),
         native=str(given.get("native", NATIVE)),
-        card=card,
+        config=config,
     )
 
 
-def rows() -> list[Row]:
+def rows() -> tuple[Row, ...]:
     """Every model, family by family."""
-    if _ROWS:
-        return _ROWS
-    known: dict[str, Row] = {}
-    for text in (LLAMA, QWEN, GEMMA, MOE, HYBRID, OTHER):
-        for given in json.loads(text):
-            row = _row(given, known)
-            known[row.name] = row
-    _ROWS.extend(known.values())
-    return _ROWS
+    if "all" not in _READ:
+        found: list[Row] = []
+        for family in FAMILIES:
+            models = json.loads(read_text("catalogue", f"{family}.json"))
+            found.extend([_row(given) for given in models])
+        _READ["all"] = tuple(found)
+    return _READ["all"]
 
 
 def canonical(name: str) -> str:
@@ -119,11 +94,13 @@ def canonical(name: str) -> str:
 
 def keys() -> dict[str, Row]:
     """Every canonical name, alias and repository, and the row it means."""
-    if not _KEYS:
+    if "all" not in _KEYS:
+        found: dict[str, Row] = {}
         for row in rows():
             for name in (row.name, row.repo, *row.aliases):
-                _KEYS.setdefault(canonical(name), row)
-    return _KEYS
+                found.setdefault(canonical(name), row)
+        _KEYS["all"] = found
+    return _KEYS["all"]
 
 
 def model_names() -> list[str]:
@@ -142,7 +119,7 @@ def find_row(name: str) -> Row | None:
 
 def row_spec(row: Row) -> ModelSpec:
     """The model a row describes."""
-    return spec_from_config(row.card, row.name, f"config.json of {row.repo}")
+    return spec_from_config(row.config, row.name, f"config.json of {row.repo}")
 
 
 def find_model(name: str) -> ModelSpec | None:

@@ -9,7 +9,7 @@ from mathcore.model.spec import Tensor
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """A model as its GGUF would say it: enough for `layers_from` and for a file llama.cpp loads.
+    """What a model's GGUF would hold: enough for `layers_from` and for a file llama.cpp loads.
 
     `metadata` has the format's own keys ("general.architecture", "llama.block_count", …) with whole
     numbers, floats, flags, texts and lists of them; no tokenizer. `tensors` carry no block type.

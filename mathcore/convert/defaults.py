@@ -1,7 +1,7 @@
 """What transformers assumes for a field that a *nested* config leaves out.
 
 It saves a nested config as its difference from the class's defaults, so `text_config` of a
-multimodal card may hold three fields only; of a card of its own every field is written, and one
+multimodal config may hold three fields only; of a config of its own every field is written, and one
 that is missing there is refused. From configuration_*.py of transformers 4.57.
 """
 
@@ -83,7 +83,7 @@ _ROWS: dict[str, dict[str, object]] = {
 
 
 def with_defaults(nested: dict[str, object]) -> dict[str, object]:
-    """The fields of a nested config, those it leaves out from its class."""
+    """The fields of a nested config; those it leaves out come from its class's defaults."""
     model_type = nested.get("model_type")
     base = _ROWS.get(model_type) if isinstance(model_type, str) else None
     return {**base, **nested} if base is not None else nested

@@ -1,7 +1,7 @@
-"""The picture tower and projector of a multimodal card: what llama.cpp keeps in its mmproj file.
+"""The picture tower and projector of a multimodal config: what llama.cpp keeps in its mmproj file.
 
-A term of its own beside the language model: it is a second file, loaded whole on one device, and
-keeps nothing between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
+It is a second file beside the language model's, loaded whole on one device, and it keeps nothing
+between requests. Tensor names are those of llama.cpp's tools/mtmd; counts equal the
 published model minus its language part (docs/accuracy.md).
 """
 
@@ -19,7 +19,7 @@ MAX_RATIO = 64  # far above any released feed-forward
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projector:
-    """A tower of `layers` over patches, and what brings its rows to the language model's width."""
+    """A tower of `layers` over patches, and the projection to the language model's width."""
 
     kind: str  # llama.cpp's projector type
     layers: int
@@ -44,18 +44,18 @@ class _Tower:
             raise v.fault(heads, f"{count} does not divide {self.hidden}")
         self.tensors: list[Tensor] = []
 
-    def line(self, name: str, columns: int, rows: int, bias: bool) -> None:
+    def linear(self, name: str, columns: int, rows: int, *, bias: bool) -> None:
         self.tensors.append(matrix(name + ".weight", columns, rows))
         if bias:
             self.tensors.append(vector(name + ".bias", rows))
 
-    def norm(self, name: str, size: int, bias: bool) -> None:
+    def norm(self, name: str, size: int, *, bias: bool) -> None:
         self.tensors.append(vector(name + ".weight", size))
         if bias:
             self.tensors.append(vector(name + ".bias", size))
 
-    def patches(self, frames: int, bias: bool) -> None:
-        """The convolution that cuts a picture up; a pair of frames has a kernel each."""
+    def patches(self, frames: int, *, bias: bool) -> None:
+        """The convolution that cuts a picture into patches, with a kernel for each frame."""
         numbers = 3 * self.patch * self.patch
         for i in range(frames):
             end = "" if i == 0 else f".{i}"
@@ -63,19 +63,19 @@ class _Tower:
         if bias:
             self.tensors.append(vector("v.patch_embd.bias", self.hidden))
 
-    def block(self, i: int, width: int, gated: bool, biases: bool, norm_bias: bool) -> None:
+    def block(self, i: int, width: int, *, gated: bool, biases: bool, norm_bias: bool) -> None:
         at = f"v.blk.{i}."
         for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            self.line(at + name, self.hidden, self.hidden, biases)
+            self.linear(at + name, self.hidden, self.hidden, bias=biases)
         for name in ("ln1", "ln2"):
-            self.norm(at + name, self.hidden, norm_bias)
+            self.norm(at + name, self.hidden, bias=norm_bias)
         for name in ("ffn_gate", "ffn_up") if gated else ("ffn_up",):
-            self.line(at + name, self.hidden, width, biases)
-        self.line(at + "ffn_down", width, self.hidden, biases)
+            self.linear(at + name, self.hidden, width, bias=biases)
+        self.linear(at + "ffn_down", width, self.hidden, bias=biases)
 
     def merger(self, joined: int, out: int) -> None:
-        self.line("mm.0", joined, joined, True)
-        self.line("mm.2", joined, out, True)
+        self.linear("mm.0", joined, joined, bias=True)
+        self.linear("mm.2", joined, out, bias=True)
 
     def done(self, kind: str, merge: int) -> Projector:
         tensors = tuple(self.tensors)
@@ -108,10 +108,10 @@ def _qwen2_vl(v: Fields, text: Fields) -> Projector:
     _two_frames(v)
     t = _Tower(v, "depth", "embed_dim", "num_heads")
     merge, width = v.whole("spatial_merge_size", 1, 16), _times_wider(v, t.hidden)
-    t.patches(2, False)
+    t.patches(2, bias=False)
     for i in range(t.layers):
-        t.block(i, width, False, True, True)
-    t.norm("v.post_ln", t.hidden, True)
+        t.block(i, width, gated=False, biases=True, norm_bias=True)
+    t.norm("v.post_ln", t.hidden, bias=True)
     t.merger(t.hidden * merge * merge, v.whole("hidden_size"))
     return t.done("qwen2vl_merger", merge)
 
@@ -120,10 +120,10 @@ def _qwen25_vl(v: Fields, text: Fields) -> Projector:
     _two_frames(v)
     t = _Tower(v, "depth", "hidden_size", "num_heads")
     merge = v.whole("spatial_merge_size", 1, 16)
-    t.patches(2, False)
+    t.patches(2, bias=False)
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), True, True, False)
-    t.norm("v.post_ln", t.hidden, False)
+        t.block(i, v.whole("intermediate_size"), gated=True, biases=True, norm_bias=False)
+    t.norm("v.post_ln", t.hidden, bias=False)
     t.merger(t.hidden * merge * merge, v.whole("out_hidden_size"))
     return t.done("qwen2.5vl_merger", merge)
 
@@ -141,15 +141,15 @@ def _qwen3_vl(v: Fields, text: Fields) -> Projector:
     t = _Tower(v, "depth", "hidden_size", "num_heads")
     merge, out = v.whole("spatial_merge_size", 1, 16), v.whole("out_hidden_size")
     joined = t.hidden * merge * merge
-    t.patches(2, True)
+    t.patches(2, bias=True)
     t.tensors.append(matrix("v.position_embd.weight", t.hidden, v.whole("num_position_embeddings")))
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), False, True, True)
+        t.block(i, v.whole("intermediate_size"), gated=False, biases=True, norm_bias=True)
     for i in _deep_places(v, t.layers):
-        t.norm(f"v.deepstack.{i}.norm", joined, True)
-        t.line(f"v.deepstack.{i}.fc1", joined, joined, True)
-        t.line(f"v.deepstack.{i}.fc2", joined, out, True)
-    t.norm("v.post_ln", t.hidden, True)
+        t.norm(f"v.deepstack.{i}.norm", joined, bias=True)
+        t.linear(f"v.deepstack.{i}.fc1", joined, joined, bias=True)
+        t.linear(f"v.deepstack.{i}.fc2", joined, out, bias=True)
+    t.norm("v.post_ln", t.hidden, bias=True)
     t.merger(joined, out)
     return t.done("qwen3vl_merger", merge)
 
@@ -158,13 +158,13 @@ def _gemma3(v: Fields, text: Fields) -> Projector:
     """SigLIP; pictures are always 256 tokens, so patches are pooled, not merged."""
     t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
     side = v.whole("image_size") // t.patch
-    t.patches(1, True)
+    t.patches(1, bias=True)
     t.tensors.append(matrix("v.position_embd.weight", t.hidden, side * side))
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), False, True, True)
-    t.norm("v.post_ln", t.hidden, True)
+        t.block(i, v.whole("intermediate_size"), gated=False, biases=True, norm_bias=True)
+    t.norm("v.post_ln", t.hidden, bias=True)
     t.tensors.append(matrix("mm.input_projection.weight", t.hidden, text.whole("hidden_size")))
-    t.norm("mm.soft_emb_norm", t.hidden, False)
+    t.norm("mm.soft_emb_norm", t.hidden, bias=False)
     return t.done("gemma3", max(1, side // 16))
 
 
@@ -174,19 +174,19 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
         raise v.fault("model_type", f"'{v.text('model_type')}' is not supported yet")
     t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
     merge, out = text.whole("spatial_merge_size", 1, 16), text.whole("hidden_size")
-    bias = text.flag_or("multimodal_projector_bias", False)
-    t.patches(1, False)
-    t.norm("v.pre_ln", t.hidden, False)
+    bias = text.flag_or("multimodal_projector_bias", default=False)
+    t.patches(1, bias=False)
+    t.norm("v.pre_ln", t.hidden, bias=False)
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), True, False, False)
-    t.norm("mm.input_norm", t.hidden, False)
-    t.line("mm.patch_merger", t.hidden * merge * merge, t.hidden, False)
-    t.line("mm.1", t.hidden, out, bias)
-    t.line("mm.2", out, out, bias)
+        t.block(i, v.whole("intermediate_size"), gated=True, biases=False, norm_bias=False)
+    t.norm("mm.input_norm", t.hidden, bias=False)
+    t.linear("mm.patch_merger", t.hidden * merge * merge, t.hidden, bias=False)
+    t.linear("mm.1", t.hidden, out, bias=bias)
+    t.linear("mm.2", out, out, bias=bias)
     return t.done("pixtral", merge)
 
 
-# By the model_type of the whole card.
+# By the model_type of the whole config.
 _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
     "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen25_vl,
@@ -199,9 +199,9 @@ _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
 }
 
 
-def projector_from_config(card: dict[str, object]) -> Projector | None:
-    """The projector of a card, None when it has none; SpecError for one we cannot describe."""
-    fields = Fields(card)
+def projector_from_config(config: dict[str, object]) -> Projector | None:
+    """The projector of a config, None when it has none; SpecError for one we cannot describe."""
+    fields = Fields(config)
     if not fields.has("vision_config"):
         return None
     v = fields.nested("vision_config")
@@ -209,7 +209,7 @@ def projector_from_config(card: dict[str, object]) -> Projector | None:
     kind = _KINDS.get(model_type)
     if kind is None:
         raise v.fault("model_type", f"the projector of '{model_type}' is not supported yet")
-    merged: dict[str, object] = dict(card)
+    merged: dict[str, object] = dict(config)
     if fields.has("text_config"):
         merged.update(fields.nested("text_config").values)
     return kind(v, Fields(merged))

@@ -1,43 +1,95 @@
-"""model_type -> the converter of its family, from all family modules."""
+"""model_type -> the converter of its family, from all family modules.
+
+`find_draft_converter` gives one that also writes the multi-token-prediction layers llama.cpp can
+draft with. llama.cpp skips their tensors unless asked to, so the usual converters leave them out.
+"""
 
 from collections.abc import Callable
 
-from mathcore.convert import (
-    deci,
-    dense,
-    fused,
-    gemma,
-    glm,
-    legacy,
-    memories,
-    moe,
-    moe_heads,
-    moe_mixed,
-    moe_shared,
-    rare,
-)
 from mathcore.convert.conversion import Conversion
+from mathcore.convert.dense import bitnet, deci, fused, gemma, glm, legacy, llama, openelm
+from mathcore.convert.encoder import bert, t5
+from mathcore.convert.experts import (
+    afmoe,
+    arctic,
+    command_r,
+    dbrx,
+    ernie,
+    exaone,
+    grovemoe,
+    laguna,
+    llama4,
+    mellum,
+    mimo,
+    moe,
+    moe_shared,
+    smallthinker,
+    step3,
+)
+from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hunyuan
+from mathcore.convert.recurrent import (
+    glm5next,
+    hybrid,
+    kimi,
+    lfm2,
+    mamba,
+    minimax,
+    nemotron_h,
+    qwen_next,
+    rwkv,
+)
 from mathcore.model.fields import Fields
 
 Converter = Callable[[Fields], Conversion]
 
 _CONVERTERS: dict[str, Converter] = {
+    **bitnet.CONVERTERS,
     **deci.CONVERTERS,
-    **dense.CONVERTERS,
     **fused.CONVERTERS,
     **gemma.CONVERTERS,
     **glm.CONVERTERS,
     **legacy.CONVERTERS,
+    **llama.CONVERTERS,
+    **openelm.CONVERTERS,
+    **bert.CONVERTERS,
+    **t5.CONVERTERS,
+    **afmoe.CONVERTERS,
+    **arctic.CONVERTERS,
+    **command_r.CONVERTERS,
+    **dbrx.CONVERTERS,
+    **ernie.CONVERTERS,
+    **exaone.CONVERTERS,
+    **grovemoe.CONVERTERS,
+    **laguna.CONVERTERS,
+    **llama4.CONVERTERS,
+    **mellum.CONVERTERS,
+    **mimo.CONVERTERS,
     **moe.CONVERTERS,
-    **moe_heads.CONVERTERS,
-    **moe_mixed.CONVERTERS,
     **moe_shared.CONVERTERS,
-    **rare.CONVERTERS,
-    **memories.CONVERTERS,
+    **smallthinker.CONVERTERS,
+    **step3.CONVERTERS,
+    **deepseek.CONVERTERS,
+    **deepseek_v32.CONVERTERS,
+    **deepseek_v4.CONVERTERS,
+    **hunyuan.CONVERTERS,
+    **glm5next.CONVERTERS,
+    **hybrid.CONVERTERS,
+    **kimi.CONVERTERS,
+    **lfm2.CONVERTERS,
+    **mamba.CONVERTERS,
+    **minimax.CONVERTERS,
+    **nemotron_h.CONVERTERS,
+    **qwen_next.CONVERTERS,
+    **rwkv.CONVERTERS,
 }
 
-
-_DRAFTS: dict[str, Converter] = {**memories.DRAFT_CONVERTERS, **moe_shared.DRAFT_CONVERTERS}
+_DRAFTS: dict[str, Converter] = {
+    **moe_shared.DRAFT_CONVERTERS,
+    **deepseek.DRAFT_CONVERTERS,
+    **deepseek_v32.DRAFT_CONVERTERS,
+    **nemotron_h.DRAFT_CONVERTERS,
+    **qwen_next.DRAFT_CONVERTERS,
+}
 
 
 def model_types() -> list[str]:
@@ -50,5 +102,5 @@ def find_converter(model_type: str) -> Converter | None:
 
 
 def find_draft_converter(model_type: str) -> Converter | None:
-    """As above with the draft layers of a family that has some."""
+    """The converter that also writes draft layers; None for a family without them."""
     return _DRAFTS.get(model_type)

@@ -1,93 +1,12 @@
-"""Known accelerators and processors: what their makers say, what drivers leave usable, and names.
+"""Names of accelerators and processors, matched forgivingly to rows of the tables.
 
-Names match forgivingly: a driver's, a cloud's and a person's spelling mean the same row. A fact
-nobody published is 0, never guessed.
+A driver's, a cloud's and a person's spelling mean the same row.
 """
 
-from dataclasses import dataclass
-from typing import final
-
-from mathcore.hardware.nvidia import ROWS as NVIDIA
-from mathcore.hardware.other import ACCELERATORS, AMD, APPLE, PROCESSORS
-from mathcore.units import GIB
-
-# name | memory kind | architecture | GiB it is sold with | GB/s | shader fp32 TFLOPS | dense fp16 |
-# dense fp8 | dense fp4 | dense int8 | watts | GB/s to the next card, per direction | (unused) |
-# sources. Sources:
-# aic: ai-dynamo/aiconfigurator systems/*.yaml; llmfit: AlexsJones/llmfit hardware.rs;
-# wiki: Wikipedia tables via voidful/gpu-info-api; hf: huggingface.js tasks/src/hardware.ts;
-# la: cli99/llm-analysis gpu_configs; lv: hahnyuan/LLM-Viewer; genz: GenZ-LLM-Analyzer;
-# spec: the maker's published specification, entered by hand and not compared with a stored copy.
-TERA = 1_000_000_000_000
-GIGA = 1_000_000_000
-
-# Bytes drivers were seen to report as total. apron: detected on rented pods,
-# kv-budget-residuals.md; metal: recorded recommendedMaxWorkingSetSize.
-_USABLE: dict[str, int] = {
-    "RTX 4090": 25_250_627_584, "RTX A6000": 50_899_648_512, "L4": 23_659_151_360,
-    "A100 80GB": 85_093_777_408, "A100 PCIe 80GB": 85_093_777_408,
-    "A100 SXM 80GB": 85_093_777_408, "H100": 85_017_493_504, "H100 SXM": 85_017_493_504,
-    "Apple M1 Max": 51_539_607_552, "Apple M2 Ultra": 154_618_822_656,
-}  # fmt: skip
+from mathcore.hardware.facts import GpuFacts, cpus, gpus
 
 # A model name longer than this is no model name.
 MAX_NAME = 120
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuFacts:
-    """One device. Rates are dense, per second; `usable_bytes` is what a driver was seen to report.
-
-    `flops` is fp16 with fp32 accumulation, `shader_flops` fp32 without matrix units.
-    """
-
-    name: str
-    kind: str  # "gpu" | "apple" | "cpu"
-    memory_kind: str  # "gddr" | "hbm" | "apple" | "unified" | "ddr"
-    arch: str
-    memory_bytes: int  # of the largest version sold
-    memory_options: tuple[int, ...]  # GiB
-    bandwidth_bytes_per_s: int
-    shader_flops: int
-    flops: int
-    fp8_flops: int
-    fp4_flops: int
-    int8_ops: int
-    watts: int
-    link_bytes_per_s: int  # to the next card, one direction; 0 = over PCIe
-    usable_bytes: int
-    source: str
-
-
-def _rate(text: str, unit: int) -> int:
-    return int(float(text) * 1000.0 + 0.5) * (unit // 1000) if text else 0
-
-
-def _fact(row: str) -> GpuFacts:
-    part = row.split("|")
-    memory_kind = part[1]
-    sizes = [int(size) for size in part[3].split(",")]
-    kind = {"apple": "apple", "ddr": "cpu"}.get(memory_kind, "gpu")
-    return GpuFacts(
-        name=part[0], kind=kind, memory_kind=memory_kind, arch=part[2],
-        memory_bytes=sizes[-1] * GIB, memory_options=tuple(sizes),
-        bandwidth_bytes_per_s=_rate(part[4], GIGA), shader_flops=_rate(part[5], TERA),
-        flops=_rate(part[6], TERA), fp8_flops=_rate(part[7], TERA),
-        fp4_flops=_rate(part[8], TERA), int8_ops=_rate(part[9], TERA), watts=int(part[10]),
-        link_bytes_per_s=_rate(part[11], GIGA), usable_bytes=_USABLE.get(part[0], 0),
-        source=part[12],
-    )  # fmt: skip
-
-
-def _facts(text: str) -> list[GpuFacts]:
-    return [_fact(row) for row in text.strip().splitlines()]
-
-
-GPUS: tuple[GpuFacts, ...] = tuple(
-    _facts(NVIDIA) + _facts(AMD) + _facts(APPLE) + _facts(ACCELERATORS)
-)
-CPUS: tuple[GpuFacts, ...] = tuple(_facts(PROCESSORS))
 
 # Words that say who made or packaged a device, not which one it is.
 _NOISE: frozenset[str] = frozenset(
@@ -95,7 +14,7 @@ _NOISE: frozenset[str] = frozenset(
     " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam"
     " unified memory aws google habana accelerator cpu processor ws series the core cores jetson"
     " agx data center raspberry"
-    " sambanova mobile max-q".split()
+    " sambanova mobile max-q inch".split()
 )  # fmt: skip
 # Words that may be left over: a socket, a size, a count of processor cores.
 _LOOSE: frozenset[str] = frozenset(("pcie", "sxm", "quadro", "blackwell", "server", "per", "soc"))
@@ -105,8 +24,19 @@ _SPELLED: dict[str, str] = {
     "q": "quadro", "spark": "gb10", "dgx": "gb10", "gaudi3": "gaudi 3", "8060s": "395",
     "8050s": "390", "a100x": "a100", "max1550": "max 1550", "pvc": "max 1550", "pci": "pcie",
     "6000ada": "6000 ada", "5000ada": "5000 ada", "4000ada": "4000 ada", "rtx6000ada": "6000 ada",
-    "super": "super", "mi300": "mi300x", "h200nvl": "h200 nvl", "maxq": "max q",
+    "mi300": "mi300x", "h200nvl": "h200 nvl", "maxq": "max q",
 }  # fmt: skip
+
+
+# Names of several words, after punctuation is gone: a code name or a machine for its chip, and
+# Apple's machines for nothing, since the chip is told beside them.
+_PHRASES: tuple[tuple[str, str], ...] = (
+    ("strix halo", "395"), ("framework desktop", "395"), ("strix point", "890m"),
+    ("krackan point", "860m"), ("hawk point", "780m"), ("lunar lake", "140v"),
+    ("dgx spark", "gb10"), ("graviton 3", "graviton3"), ("graviton 4", "graviton4"),
+    ("macbook pro", "mac"), ("macbook air", "mac"), ("macbook", "mac"), ("mac mini", "mac"),
+    ("mac studio", "mac"), ("mac pro", "mac"), ("imac pro", "mac"), ("imac", "mac"),
+)  # fmt: skip
 
 
 def _parts(name: str) -> list[str]:
@@ -114,11 +44,17 @@ def _parts(name: str) -> list[str]:
     text = name[:MAX_NAME].lower()
     for mark in "-_,()[]/+@:;|*":
         text = text.replace(mark, " ")
+    text = f" {' '.join(text.split())} "
+    for phrase, meaning in _PHRASES:
+        text = text.replace(f" {phrase} ", f" {meaning} ")
     text = text.replace("ryzen ai max ", "ryzen ai max+ ").replace("rtx", " rtx ")
     text = text.replace("gtx", " gtx ").replace("gib", "gb").replace(" gb ", "gb ")
     out: list[str] = []
     for raw in text.split():
         word = "gb10" if raw == "gb10" else raw
+        if word.startswith("rx") and word[2:3].isdigit():
+            out.append("rx")
+            word = word[2:]
         if word.endswith("g") and word[:-1].isdigit():
             word += "b"
         if len(word) == 2 and word[0] == "m" and word[1].isdigit():
@@ -150,20 +86,24 @@ def _split_ending(word: str) -> list[str]:
 _TIERS: tuple[str, ...] = ("pro", "max", "ultra")
 
 
-def _words(name: str) -> list[str]:
-    """The words that tell devices apart."""
+def name_words(name: str) -> list[str]:
+    """The words of a name that tell devices apart, in their order."""
     out: list[str] = []
     for word in _parts(name):
         if word not in _NOISE and word not in out:
             out.append(word)
+    if "rtx" in out and "mobile" in name.lower() and "laptop" not in out:
+        out.append("laptop")
     if "395" in out or "390" in out or "385" in out:
-        out = [word for word in out if word not in ("ryzen", "ai", "max+")]
+        out = [word for word in out if word not in ("ryzen", "ai", "max+", "max", "pro")]
     if "pro" in out and "rtx" in out and "blackwell" not in out:
         out.append("blackwell")  # marketplaces' "RTX PRO 6000 WS": no other RTX is a PRO
         if "s" in out:
             out[out.index("s")] = "server"
     if "apple" not in out and _names_apple(out):
         out.append("apple")
+    if "mac" in out and "apple" in out:
+        out.remove("mac")
     return out
 
 
@@ -181,20 +121,32 @@ _CPU_NOISE: tuple[str, ...] = (
     "ryzen", "epyc", "xeon", "platinum", "threadripper", "2", "quad", "5", "7", "9", "i7", "i9",
     "ultra", "pro", "max",
 )  # fmt: skip
-_KNOWN: list[tuple[GpuFacts, list[str]]] = [(fact, _words(fact.name)) for fact in GPUS]
-_KNOWN_CPUS: list[tuple[GpuFacts, list[str]]] = [(fact, _words(fact.name)) for fact in CPUS]
+# The rows with the words of their names, once somebody asks.
+_known: dict[str, list[tuple[GpuFacts, list[str]]]] = {}
+
+
+def _known_gpus() -> list[tuple[GpuFacts, list[str]]]:
+    if "gpus" not in _known:
+        _known["gpus"] = [(fact, name_words(fact.name)) for fact in gpus()]
+    return _known["gpus"]
+
+
+def _known_cpus() -> list[tuple[GpuFacts, list[str]]]:
+    if "cpus" not in _known:
+        _known["cpus"] = [(fact, name_words(fact.name)) for fact in cpus()]
+    return _known["cpus"]
 
 
 def _is_size(word: str) -> bool:
     return word.endswith("gb") and word[:-2].replace(".", "").isdigit()
 
 
-def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
+def _left_over(wanted: list[str], known: list[str], *, apple: bool) -> bool:
     """Whether a word remains that might mean another device."""
     for word in wanted:
         if word in known or _is_size(word) or word in _LOOSE:
             continue
-        if apple and (word[0].isdigit() or word in _TIERS[3:]):
+        if apple and word[0].isdigit():
             continue  # "40", "12p": how many cores of which kind
         if word == "rtx" and "laptop" not in wanted:
             if not any([part[0].isdigit() or part[0] in "abp" for part in known]):
@@ -208,8 +160,9 @@ def _left_over(wanted: list[str], known: list[str], apple: bool) -> bool:
 
 def _holds(wanted: list[str], known: list[str]) -> bool:
     for word in known:
-        dropped = word in ("rtx", "gtx", "apple")  # words people leave out
-        old_rx = word == "rx" and len(known[-1]) != 3 and len(known[1]) != 3
+        dropped = word in ("rtx", "gtx", "apple", "arc")  # words people leave out
+        dropped = dropped or (word == "pro" and known[-1][0] == "w")  # "W7900"
+        old_rx = word == "rx" and len(known[1]) == 4  # "580" alone might be anything
         if word not in wanted and not dropped and not old_rx:
             return False
     return True
@@ -223,22 +176,22 @@ def _size_fits(wanted: list[str], fact: GpuFacts) -> bool:
             if asked == 480 and fact.name == "GH200":
                 continue  # the processor's memory, which is part of the driver's name
             near = [abs(asked - size) <= 0.08 * size + 0.5 for size in fact.memory_options]
-            if fact.memory_options != (0,) and not any(near):
+            if fact.memory_options and not any(near):
                 return False
     return True
 
 
-def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _best(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     best: GpuFacts | None = None
     best_length = 0
-    for fact, known in _KNOWN:
+    for fact, known in _known_gpus():
         if len(known) <= best_length or not _holds(wanted, known):
             continue
         if fact.kind == "apple" and "apple" not in wanted:
             continue
         if ("laptop" in wanted) != ("laptop" in known):
             continue  # a mobile chip shares the name, not the speed
-        if strict and _left_over(wanted, known, fact.kind == "apple"):
+        if strict and _left_over(wanted, known, apple=fact.kind == "apple"):
             continue
         if not _size_fits(wanted, fact) and not (fact.kind == "apple" or not strict):
             continue
@@ -246,17 +199,17 @@ def _best(wanted: list[str], strict: bool) -> GpuFacts | None:
     return best
 
 
-def _find(wanted: list[str], strict: bool) -> GpuFacts | None:
+def _find(wanted: list[str], *, strict: bool) -> GpuFacts | None:
     """The row; an A100 or A800 of unstated size is the 80 GB one, of which far more were sold."""
-    found = _best(wanted, strict)
+    found = _best(wanted, strict=strict)
     unstated = not any([_is_size(word) for word in wanted])
     if found is None and unstated and ("a100" in wanted or "a800" in wanted):
-        return _best([*wanted, "80gb"], strict)
+        return _best([*wanted, "80gb"], strict=strict)
     return found
 
 
 # Offers repeat the same few names ten thousand times; the bound is far above any market's.
-_MEMO_MOST = 4096
+MAX_MEMO = 4096
 _memo: dict[str, GpuFacts | None] = {}
 
 
@@ -264,8 +217,8 @@ def lookup_gpu(name: str) -> GpuFacts | None:
     """The accelerator a name means ("NVIDIA GeForce RTX 4090", "A100 80GB"), or None."""
     if name in _memo:
         return _memo[name]
-    found = _find(_words(name), strict=True)
-    if len(_memo) < _MEMO_MOST:
+    found = _find(name_words(name), strict=True)
+    if len(_memo) < MAX_MEMO:
         _memo[name] = found
     return found
 
@@ -275,7 +228,7 @@ def find_in(text: str) -> GpuFacts | None:
 
     "Intel 265K Custom PC (Nvidia RTX 4090)" means the RTX 4090.
     """
-    wanted = _words(text)
+    wanted = name_words(text)
     found = _find(wanted, strict=True)
     if found is None:
         found = _find(wanted, strict=False)
@@ -284,8 +237,8 @@ def find_in(text: str) -> GpuFacts | None:
 
 def lookup_cpu(name: str) -> GpuFacts | None:
     """The processor a name mentions ("AMD Ryzen 9 7950X 16-Core Processor"), or None."""
-    wanted = _words(name)
-    for fact, known in _KNOWN_CPUS:
+    wanted = name_words(name)
+    for fact, known in _known_cpus():
         own = [word for word in known if word not in _CPU_NOISE]
         if all([word in wanted for word in own]):
             return fact

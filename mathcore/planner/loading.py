@@ -1,13 +1,13 @@
 """How long until an engine can answer: its own start, then the weights out of storage.
 
-Storage rates: what the device's last job took, else what was measured there, else what its kind of
-storage usually does. A job that found its file in the page cache counts like any other.
+Storage rates: what the device's last job took, else what was measured there, else what an NVMe
+drive does. A job that found its file in the page cache counts like any other.
 """
 
 from typing import final
 
 from mathcore.band import Band, time_band
-from mathcore.device import DeviceSpec, Disk
+from mathcore.device import DeviceSpec
 from mathcore.speed.learning import Observation
 
 # Seconds from the command to an engine that could read weights, and after them to one that answers.
@@ -21,14 +21,9 @@ START_S: dict[str, float] = {
     "tgi": 25.0,  # launcher, shards importing torch, warm-up with CUDA graphs; assumed
 }
 USUAL_START_S = 1.0  # of an engine not listed
-# Bytes per second of a large file read once, front to back.
-DISK_BYTES_PER_S: dict[Disk, int] = {
-    "nvme": 2_000_000_000,  # PCIe 3.0 drives state 3.5; a mapped file arrives a fault at a time
-    "ssd": 500_000_000,  # SATA 3 carries 600 less its encoding
-    "hdd": 150_000_000,  # 7,200 turns a minute, between the outer and the inner tracks
-    "network": 110_000_000,  # Gigabit Ethernet's payload
-}
-USUAL_DISK: Disk = "nvme"
+# Of a large file read once, front to back, where nobody measured: PCIe 3.0 drives state 3.5 GB/s,
+# and a mapped file arrives a fault at a time.
+NVME_BYTES_PER_S = 2_000_000_000
 # How far a load may be off, as a share of it both ways: what else reads, what is cached.
 PRIOR_SPREAD, MEASURED_SPREAD, LEARNED_SPREAD = 1.0, 0.5, 0.3
 # Of a smaller file the engine's own start decides how long the job took.
@@ -62,8 +57,7 @@ def storage_of(device: DeviceSpec, seen: list[Observation]) -> Storage:
             return Storage(rate, "learned from a job on this device", LEARNED_SPREAD)
     if device.disk_read_bytes_per_s > 0:
         return Storage(float(device.disk_read_bytes_per_s), "disk measured", MEASURED_SPREAD)
-    kind: Disk = device.disk if device.disk else USUAL_DISK
-    return Storage(float(DISK_BYTES_PER_S[kind]), f"prior: {kind}", PRIOR_SPREAD)
+    return Storage(float(NVME_BYTES_PER_S), "prior: NVMe", PRIOR_SPREAD)
 
 
 def _learned(job: Observation) -> float:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.hardware.names import GpuFacts, lookup_cpu, lookup_gpu
+from mathcore.hardware.facts import GpuFacts, family_of
+from mathcore.hardware.names import lookup_cpu, lookup_gpu
 
 # HBM begins where no GDDR card reaches; the fastest GDDR7 card has 1,792 GB/s.
 HBM_BYTES_PER_S = 1_850_000_000_000
@@ -27,7 +28,7 @@ _IGPU_BYTES_PER_S = 200_000_000_000
 class Chip:
     """Rates per accelerator and second. `known` = a row of the catalogue states them."""
 
-    klass: str
+    device_class: str
     arch: str
     bandwidth: float
     flops: float  # dense fp16
@@ -113,11 +114,11 @@ def data_share(facts: GpuFacts | None) -> float:
 
 def chip_of_facts(facts: GpuFacts) -> Chip:
     """The chip of a catalogue row."""
-    klass = class_of_facts(facts)
+    device_class = class_of_facts(facts)
     bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
-    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    ratio = CPU_FLOPS_PER_BYTE if device_class == "cpu" else GPU_FLOPS_PER_BYTE
     return Chip(
-        klass=klass,
+        device_class=device_class,
         arch=facts.arch,
         bandwidth=bandwidth,
         flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
@@ -140,15 +141,15 @@ def _class_of(device: DeviceSpec) -> str:
 def chip_of(device: DeviceSpec) -> Chip:
     """The chip of a device: its measured bandwidth and flops before the catalogue's."""
     facts = lookup_cpu(device.model) if device.kind == "cpu" else lookup_gpu(device.model)
-    klass = class_of_facts(facts) if facts is not None else _class_of(device)
+    device_class = class_of_facts(facts) if facts is not None else _class_of(device)
     share = 1.0 if device.bandwidth_basis == "measured" else data_share(facts)
     bandwidth = share * device.bandwidth_bytes_per_s
-    ratio = CPU_FLOPS_PER_BYTE if klass == "cpu" else GPU_FLOPS_PER_BYTE
+    ratio = CPU_FLOPS_PER_BYTE if device_class == "cpu" else GPU_FLOPS_PER_BYTE
     flops = float(device.flops)
     if flops <= 0.0 and facts is not None:
         flops = float(facts.flops)
     return Chip(
-        klass=klass,
+        device_class=device_class,
         arch=facts.arch if facts is not None else "",
         bandwidth=bandwidth,
         flops=flops if flops > 0.0 else bandwidth * ratio,
@@ -162,38 +163,10 @@ def chip_of(device: DeviceSpec) -> Chip:
     )
 
 
-# The middle of the catalogue's rows of a class, for a device only its maker is known of:
-# (word, class, bytes per second, dense fp16).
-_GUESSES: tuple[tuple[str, str, float, float], ...] = (
-    ("apple", "apple", 273e9, 9.2e12),
-    ("mac", "apple", 273e9, 9.2e12),
-    ("instinct", "instinct", 3277e9, 362e12),
-    ("radeon", "radeon", 512e9, 46e12),
-    ("rx", "radeon", 512e9, 46e12),
-    ("arc", "arc", 456e9, 100e12),
-    ("geforce", "gddr", 448e9, 60e12),
-    ("rtx", "gddr", 448e9, 60e12),
-    ("gtx", "gddr", 256e9, 6.5e12),
-    ("quadro", "gddr", 416e9, 60e12),
-    ("tesla", "hbm", 900e9, 112e12),
-    ("nvidia", "gddr", 448e9, 60e12),
-    ("epyc", "cpu", 205e9, 1.6e12),
-    ("xeon", "cpu", 205e9, 1.6e12),
-    ("ryzen", "cpu", 77e9, 0.6e12),
-    ("core", "cpu", 77e9, 0.6e12),
-    ("cpu", "cpu", 51e9, 0.4e12),
-    ("snapdragon", "cpu", 51e9, 0.4e12),
-    ("risc", "cpu", 17e9, 0.1e12),
-    ("arm", "cpu", 40e9, 0.3e12),
-    ("amd", "radeon", 512e9, 46e12),
-    ("intel", "cpu", 77e9, 0.6e12),
-)
-
-
 def guessed_chip(text: str) -> Chip | None:
     """A chip of the class a name's words hint at; None where they hint at nothing."""
-    words = text[:200].lower().replace("-", " ").replace("(", " ").replace(")", " ").split()
-    for word, klass, bandwidth, flops in _GUESSES:
-        if word in words:
-            return Chip(klass=klass, arch="", bandwidth=bandwidth, flops=flops)
-    return None
+    family = family_of(text)
+    if family is None:
+        return None
+    bandwidth, flops = float(family.bandwidth_bytes_per_s), float(family.flops)
+    return Chip(device_class=family.device_class, arch="", bandwidth=bandwidth, flops=flops)

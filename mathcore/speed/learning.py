@@ -13,17 +13,10 @@ from math import exp, fsum, log, sqrt
 from typing import final
 
 from mathcore.band import Band
+from mathcore.speed.bars import spread_of
 from mathcore.speed.chip import Chip
-from mathcore.speed.predict import (
-    NAMES,
-    Rates,
-    Speed,
-    prior_speed,
-    prompt_parts,
-    rates_of,
-    spread_of,
-    step_parts,
-)
+from mathcore.speed.constants import NAMES, Rates, prompt_parts, rates_of, step_parts
+from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.terms import Run, decode_terms, prefill_terms
 from mathcore.speed.work import Work
 
@@ -249,13 +242,13 @@ def class_variance(low: float, high: float) -> float:
 
 def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observation]) -> Lesson:
     """What `seen` teaches about an engine on this chip, worked out once for all questions."""
-    low, high = spread_of(what, chip, run, work, False)
+    low, high = spread_of(what, chip, run, work, offloaded=False)
     key = (
         id(seen),
         len(seen),
         what,
         chip.name,
-        chip.klass,
+        chip.device_class,
         chip.bandwidth,
         chip.flops,
         run.engine,
@@ -282,7 +275,7 @@ def _scaled(band: Band, factor: float, share: float) -> Band:
     )
 
 
-def basis_of(same: bool, jobs: int, prior: str) -> str:
+def basis_of(jobs: int, prior: str, *, same: bool) -> str:
     """Where a figure comes from, in the words people are shown."""
     if jobs == 0:
         return prior
@@ -313,5 +306,5 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
         prefill_tps=_scaled(cold.prefill_tps, 1.0 / later, part),
         total_tps=_scaled(cold.total_tps, before / after, share),
         terms=tuple([(cause, seconds * slower) for cause, seconds in cold.terms]),
-        basis=basis_of(same, jobs, cold.basis),
+        basis=basis_of(jobs, cold.basis, same=same),
     )

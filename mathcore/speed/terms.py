@@ -83,7 +83,11 @@ def spilled(chip: Chip, run: Run, work: Work) -> float:
     """Share of the weights that does not fit the devices and stays in the host's RAM."""
     if run.away >= 0.0:
         return run.away
-    if chip.memory_bytes <= 0 or chip.klass in ("cpu", "apple", "unified", "igpu") or run.servers:
+    if (
+        chip.memory_bytes <= 0
+        or chip.device_class in ("cpu", "apple", "unified", "igpu")
+        or run.servers
+    ):
         return 0.0
     cache = work.cache_bytes(float(run.prompt + run.generated), run.kv_scale) * run.batch
     room = 0.94 * chip.memory_bytes * run.devices - cache

@@ -1,17 +1,33 @@
 """What a person or a program may ask: JSON or options in, checked values out."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from mathcore.planner.query import Limits
-from mathcore.units import parse_duration_ms, parse_nusd
+from mathcore.quant.families import ENGINES
+from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api.errors import RequestError
+from mesh.api.fields import MAX_BATCH as MAX_BATCH
+from mesh.api.fields import MAX_CONTEXT as MAX_CONTEXT
+from mesh.api.fields import (
+    counts,
+    missing_field,
+    read,
+    refuse,
+    unknown_field,
+    unknown_name,
+    wrong_value,
+)
+from mesh.state.facts.job import JobSubmitted
 
-# Ceilings no real request comes near; they keep byte arithmetic far below 2**62 and payloads small.
-MAX_BATCH = 65_536
-MAX_CONTEXT = 100_000_000
+# What a plan, a run, a sweep and a capacity take where nobody says: an ordinary chat turn.
+DEFAULT_CONTEXT = 4096
+DEFAULT_PROMPT_TOKENS = 512
+DEFAULT_TOKENS = 256
+# Ceilings no real request comes near; they keep payloads small.
 MAX_PROMPT_CHARS = 32_768  # a prompt travels in the ledger, whose events hold 64 KiB
 MAX_NOTE_CHARS = 8_192
 MAX_COMMAND_WORDS = 256
@@ -54,15 +70,18 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True)
 class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A planning question; `what_if` names hardware to plan for instead of the fleet's.
 
-    `fleet` describes such hardware in the words of `fleet devices add`. `sets`: whether devices
-    are planned together, too.
+    `fleet` describes such hardware in the words of `fleet devices add`. `ram` and `rate` hold for
+    each of either that says nothing of its own: "128GB" of host RAM, "0.45/h" for the machine.
+    `sets`: whether devices are planned together, too.
     """
 
     model: Name
-    context: Count = 4096
+    context: Count = DEFAULT_CONTEXT
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
     sets: bool = True
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
+    ram: str | None = None
+    rate: str | None = None
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -85,7 +104,14 @@ Asked = TypeVar("Asked", PlanRequest, JobRequest)
 
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
     """A planning question, or RequestError naming the field that is wrong."""
-    return _bounded(convert(given, PlanRequest))
+    asked = _bounded(convert(given, PlanRequest))
+    for field, parse in (("ram", parse_memory), ("rate", parse_hourly_nusd)):
+        value = getattr(asked, field)
+        if value is not None:
+            read(field, parse, value)
+            if not asked.what_if and not asked.fleet:
+                refuse(f"{field}: says something of hardware that is described", "add what_if")
+    return asked
 
 
 def parse_job(given: Mapping[str, object]) -> JobRequest:
@@ -110,6 +136,35 @@ def parse_note(text: str) -> str:
     return note
 
 
+def job_fact(job_id: str, request: JobRequest) -> JobSubmitted:
+    """The job as it is signed: signed bytes hold no floats, so numbers travel as text."""
+    return JobSubmitted(
+        job_id=job_id,
+        kind="command" if request.command else "model",
+        prompt=request.prompt,
+        batch=request.batch,
+        objective=request.objective,
+        model=request.model,
+        command=None if request.command is None else tuple(request.command),
+        cwd=request.cwd,
+        context=request.context,
+        tokens=request.tokens,
+        prompt_tokens=request.prompt_tokens,
+        engine=request.engine,
+        quant=request.quant,
+        kv_type=request.kv_type,
+        on=request.on,
+        max_latency=request.max_latency,
+        max_latency_ms=request.max_latency_ms,
+        ttft=request.ttft,
+        deadline=request.deadline,
+        min_tps=_as_text(request.min_tps),
+        max_price=request.max_price,
+        max_cost=request.max_cost,
+        min_quality=_as_text(request.min_quality),
+    )
+
+
 def limits_of(request: Ask) -> Limits:
     """The request's limits in the planner's units; RequestError for one that can't be read."""
     latency = request.max_latency_ms
@@ -124,21 +179,53 @@ def limits_of(request: Ask) -> Limits:
     )
 
 
+def lengths(prompt: int | None, tokens: int | None, context: int) -> tuple[int, int]:
+    """(prompt, answer) in tokens: what was asked for, else the usual as far as there is room.
+
+    RequestError where what was asked for does not fit.
+    """
+    _fits(prompt, tokens, context)
+    answer = tokens or min(DEFAULT_TOKENS, max(1, context - (prompt or 1)))
+    return prompt or min(DEFAULT_PROMPT_TOKENS, max(1, context - answer)), answer
+
+
+PAGES = {"PlanRequest": "fleet plan --help", "JobRequest": "fleet run --help"}
+_FIELD = re.compile(r"`\$\.(\w+)")
+_QUOTED = re.compile(r"field `(.*?)`", re.S)
+
+
 def convert(given: Mapping[str, object], kind: type[Request]) -> Request:
     """The struct of these fields; RequestError names the one that is wrong."""
+    fields = counts(given)
     try:
-        return msgspec.convert(dict(given), kind, strict=True)
+        return msgspec.convert(fields, kind, strict=True)
     except msgspec.ValidationError as error:
-        fields = ", ".join(kind.__struct_fields__)
-        raise RequestError("BadRequest", _sentence(str(error)), f"fields: {fields}") from error
+        _explain(str(error), fields, kind)
+        raise RequestError("BadRequest", str(error)) from error
+
+
+def _explain(message: str, given: Mapping[str, object], kind: type[Request]) -> None:
+    """Raises what msgspec found wrong as a person reads it, where its words say which field."""
+    place, quoted = _FIELD.search(message), _QUOTED.search(message)
+    if place is not None:
+        wrong_value(place[1], given.get(place[1]))
+    page = PAGES.get(kind.__name__, "fleet devices add --help")
+    if quoted is not None and "unknown" in message:
+        unknown_field(quoted[1], kind.__struct_fields__, page)
+    if quoted is not None:
+        missing_field(quoted[1])
+
+
+def _as_text(given: float | str | None) -> str | None:
+    return None if given is None else str(given)
 
 
 def _ms(field: str, text: str | None) -> int | None:
-    return None if text is None else _read(field, parse_duration_ms, text, "say 30s, 5m or 2h")
+    return None if text is None else read(field, parse_duration_ms, text)
 
 
 def _nusd(field: str, text: str | None) -> int | None:
-    return None if text is None else _read(field, parse_nusd, text, "say 0.50")
+    return None if text is None else read(field, parse_nusd, text)
 
 
 def _number(field: str, value: float | str | None, most: float) -> float | None:
@@ -149,36 +236,46 @@ def _number(field: str, value: float | str | None, most: float) -> float | None:
     except ValueError:
         number = -1.0
     if not 0 <= number <= most:
-        raise RequestError("BadRequest", f"{field}: {value!r}", f"a number from 0 to {most:g}")
+        wrong_value(field, value)
     return number
-
-
-def _read(field: str, parse: Callable[[str], int], text: str, hint: str) -> int:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise RequestError("BadRequest", f"{field}: {error}", hint) from error
-
-
-def _sentence(message: str) -> str:
-    """msgspec's "Expected … - at `$.batch`" with the field first, as a person reads it."""
-    what, _, where = message.partition(" - at `$.")
-    if "matching regex" in what:  # the one pattern there is: of names
-        what = "takes letters, digits, dots, dashes and underscores, a letter or digit first"
-    return f"{where.rstrip('`')}: {what[:1].lower()}{what[1:]}" if where else what
 
 
 def _bounded(request: Asked) -> Asked:
     limits_of(request)
+    _fits(request.prompt_tokens, request.tokens, request.context)
     if request.kv_type is not None and request.kv_type not in KV_TYPES:
-        raise RequestError(
-            "BadRequest", f"unknown KV type {request.kv_type!r}", f"one of {', '.join(KV_TYPES)}"
+        unknown_name("kv_type", request.kv_type, KV_TYPES)
+    if request.engine is not None and request.engine not in ENGINES:
+        unknown_name("engine", request.engine, ENGINES)
+    if request.quant is None:
+        return request
+    return msgspec.structs.replace(request, quant=_quant(request.quant))
+
+
+def _quant(name: str) -> str:
+    """The quantisation as we spell it, whatever its case."""
+    from mathcore.quant.formats import QUANTS
+
+    spelled = {known.lower(): known for known in QUANTS}
+    if name.lower() not in spelled:
+        unknown_name("quant", name, QUANTS)
+    return spelled[name.lower()]
+
+
+def _fits(prompt: int | None, tokens: int | None, context: int | None) -> None:
+    """RequestError where prompt and answer, of at least a token each, exceed the context."""
+    if context is None or (prompt is None and tokens is None):
+        return
+    need = (prompt or 1) + (tokens or 1)
+    if need > context:
+        asked = " and ".join(
+            [
+                f"{count} {what} tokens"
+                for count, what in ((prompt, "prompt"), (tokens, "answer"))
+                if count
+            ]
         )
-    tokens, context = request.tokens, request.context
-    if tokens is not None and context is not None and tokens > context:
-        raise RequestError(
-            "BadRequest",
-            f"{tokens} tokens do not fit a context of {context}",
-            "raise context or lower tokens",
+        refuse(
+            f"{'prompt_tokens' if prompt else 'tokens'}: {asked} do not fit a context of {context}",
+            f"say --context {need}, or ask for fewer tokens",
         )
-    return request

@@ -34,20 +34,21 @@ def peer_name(state: State, author: str) -> str:
 
 
 def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
+    facts = device.facts
     state = "described" if device.hand_described else "busy" if job_id else "idle"
     return {
         "device_id": device.device_id,
         "name": device.name,
-        "kind": device.kind,
-        "model": device.model,
-        "count": device.count,
-        "memory_bytes": device.memory_bytes,
-        "free_bytes": device.free_bytes,
-        "free_basis": device.free_basis,
-        "engines": list(device.engines),
-        "location": device.location,
-        "transport": device.transport,
-        "provider": device.provider,
+        "kind": facts.kind,
+        "model": facts.model,
+        "count": facts.count or 1,
+        "memory_bytes": facts.memory_bytes,
+        "free_bytes": facts.free_bytes,
+        "free_basis": facts.free_basis,
+        "engines": list(facts.engines),
+        "location": facts.location,
+        "transport": facts.transport,
+        "provider": facts.provider,
         "owner": device.owner,
         "described_by": str(device.payload.get("described_by", "")),
         "state": state,

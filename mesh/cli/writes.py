@@ -11,12 +11,14 @@ def write_note(text: str) -> Mapping[str, Any]:
     """Annotate the ledger; returns the event."""
     from mesh.api.requests import parse_note
     from mesh.config import fleet_home
+    from mesh.state.facts.events import NoteAdded
+    from mesh.state.facts.fact import encode
 
     note = parse_note(text)
     daemon = find_daemon(fleet_home())
     if daemon is not None:
         return dict(daemon.post("/v1/notes", {"text": note}))
-    return append("note_added", "", {"text": note})
+    return append("note_added", "", encode(NoteAdded(text=note)))
 
 
 def write_device(given: Mapping[str, object]) -> Mapping[str, Any]:
@@ -36,11 +38,13 @@ def write_removal(device_id: str) -> Mapping[str, Any]:
     from urllib.parse import quote
 
     from mesh.config import fleet_home
+    from mesh.state.facts.device import DeviceRemoved
+    from mesh.state.facts.fact import encode
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:
         return dict(daemon.post(f"/v1/devices/{quote(device_id, safe='')}/remove"))
-    return append("device_removed", device_id, {"reason": "removed by hand"})
+    return append("device_removed", device_id, encode(DeviceRemoved(reason="removed by hand")))
 
 
 def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Mapping[str, Any]:

@@ -10,12 +10,14 @@ from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
-from mesh.api.requests import ASKED, PlanRequest, parse_plan
+from mesh.api.requests import ASKED, DEFAULT_TOKENS, PlanRequest, parse_plan
 from mesh.edge.outcomes import ended_fact, plan_fact
-from mesh.edge.planning import DEFAULT_TOKENS, make_plan
+from mesh.edge.planning import make_plan
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
-from mesh.state.fleet import rate, whole
+from mesh.state.facts.fact import encode
+from mesh.state.facts.job import JobCancelled, JobConfig, JobDispatched, JobFailed, JobStarted
+from mesh.state.fleet import rate
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.learned import knowledge
@@ -36,7 +38,7 @@ def plan_request(job: JobView) -> PlanRequest:
     keys = (*ASKED, "model", "context")
     given = {key: job.request[key] for key in keys if key in job.request}
     given["sets"] = False
-    given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (whole(job.request, "tokens") or 1)))
+    given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (job.asked.tokens or 1)))
     return parse_plan(given)
 
 
@@ -89,8 +91,8 @@ class Effects:
         if not fitting:
             return
         chosen = min(fitting, key=lambda d: (devices[d].kind != "cpu", d))
-        fact: dict[str, object] = {"job_id": job.job_id, "attempt": ATTEMPT, "considered": 1}
-        await self._emit("job_dispatched", chosen, fact)
+        fact = JobDispatched(job_id=job.job_id, attempt=ATTEMPT, considered=1)
+        await self._emit("job_dispatched", chosen, encode(fact))
 
     async def _place_model(self, job: JobView, free: set[str], mine: set[str]) -> None:
         try:
@@ -107,24 +109,25 @@ class Effects:
             return
         chosen = next((p for p in runnable if p.device_id in free), None)
         if chosen is not None:
-            await self._emit("job_dispatched", chosen.device_id, _dispatched(job, made, chosen))
+            fact = _dispatched(job, made, chosen)
+            await self._emit("job_dispatched", chosen.device_id, encode(fact))
 
     async def fail(self, job_id: str, reason: str, text: str) -> None:
         """End a job that could not be carried out; it cost nothing."""
         await self._fail(self._state().jobs[job_id], reason, text)
 
     async def _fail(self, job: JobView, reason: str, text: str) -> None:
-        fact: dict[str, object] = {
-            "job_id": job.job_id,
-            "attempt": ATTEMPT,
-            "reason": reason,
-            "text": text[:2000],
-            "exit_code": 0,
-            "actual_duration_ms": 0,
-            "actual_cost_nusd": 0,
-            "peak_memory_bytes": 0,
-        }
-        await self._emit("job_failed", job.device_id or "none", fact)
+        fact = JobFailed(
+            job_id=job.job_id,
+            attempt=ATTEMPT,
+            reason=reason,
+            text=text[:2000],
+            exit_code=0,
+            actual_duration_ms=0,
+            actual_cost_nusd=0,
+            peak_memory_bytes=0,
+        )
+        await self._emit("job_failed", job.device_id or "none", encode(fact))
 
     async def _start(self, job: JobView) -> None:
         try:
@@ -133,18 +136,15 @@ class Effects:
         except (ProviderError, RequestError) as error:
             await self._fail(job, "setup", f"{error.text}; {error.hint}")
             return
-        plan = job.plan or {}
-        duration = plan.get("duration_ms")
-        estimated = whole(duration, "p50") // 1000 if isinstance(duration, dict) else 0
-        fact: dict[str, object] = {
-            "job_id": job.job_id,
-            "attempt": ATTEMPT,
-            "pid": handle.pid,
-            "model": job.model,
-            "batch_size": job.batch,
-            "estimated_duration_s": estimated,
-        }
-        await self._emit("job_started", job.device_id, fact)
+        fact = JobStarted(
+            job_id=job.job_id,
+            attempt=ATTEMPT,
+            pid=handle.pid,
+            model=job.model,
+            batch_size=job.batch,
+            estimated_duration_s=job.predicted.duration_ms.p50 // 1000,
+        )
+        await self._emit("job_started", job.device_id, encode(fact))
 
     def _launch(self, job: JobView) -> Launch:
         env = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
@@ -175,7 +175,7 @@ class Effects:
             batch=request.batch,
             prompt=str(job.request.get("prompt", "")),
             prompt_tokens=request.prompt_tokens or 0,
-            kv_type=str((job.plan or {}).get("kv_type") or request.kv_type or "f16"),
+            kv_type=job.predicted.kv_type or request.kv_type or "f16",
             ignore_eos=request.tokens is not None,
         )
 
@@ -193,9 +193,10 @@ class Effects:
         if handle is not None:
             await local.cancel(handle)
         if not (self.job_dir(job.job_id) / "runner.json").exists():
-            fact: dict[str, object] = {"job_id": job.job_id, "attempt": ATTEMPT}
-            fact |= {"actual_duration_ms": 0, "actual_cost_nusd": 0}
-            await self._emit("job_cancelled", "none", fact)
+            fact = JobCancelled(
+                job_id=job.job_id, attempt=ATTEMPT, actual_duration_ms=0, actual_cost_nusd=0
+            )
+            await self._emit("job_cancelled", "none", encode(fact))
             return
         await self._watch(job)
 
@@ -209,24 +210,24 @@ def _why_nowhere(plan: Plan) -> tuple[str, str]:
     return best.code, every
 
 
-def _dispatched(job: JobView, plan: Plan, chosen: Placement) -> dict[str, object]:
+def _dispatched(job: JobView, plan: Plan, chosen: Placement) -> JobDispatched:
     rows = plan_dict(plan)["placements"]
     assert isinstance(rows, list)
     row = next(r for r in rows if r["device_id"] == chosen.device_id)
-    return {
-        "job_id": job.job_id,
-        "model": job.model,
-        "attempt": ATTEMPT,
-        "plan": {
+    return JobDispatched(
+        job_id=job.job_id,
+        model=job.model,
+        attempt=ATTEMPT,
+        plan={
             **plan_fact(row),
             **knowledge(chosen.run, chosen.work),
             "model": plan.query.model.name,
         },
-        "considered": len(plan.placements) + len(plan.refusals),
-        "config": {
-            "batch_size": plan.query.batch,
-            "seq_length": plan.query.context,
-            "estimated_cost": f"{chosen.cost_nusd.p50 / 1e9:.9f}",
-            "estimated_duration_s": int(chosen.duration_ms.p50) // 1000,
-        },
-    }
+        considered=len(plan.placements) + len(plan.refusals),
+        config=JobConfig(
+            batch_size=plan.query.batch,
+            seq_length=plan.query.context,
+            estimated_cost=f"{chosen.cost_nusd.p50 / 1e9:.9f}",
+            estimated_duration_s=int(chosen.duration_ms.p50) // 1000,
+        ),
+    )

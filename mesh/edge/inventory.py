@@ -1,39 +1,33 @@
 """This machine's own devices: what the probes found, as registrations and as live readings."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
+from mathcore.hardware.described import PRIOR_BANDWIDTH, usable_bytes
 from mathcore.hardware.names import lookup_gpu
-from mesh.api.hardware import PRIOR_BANDWIDTH, usable_bytes
 from mesh.config import Config
 from mesh.edge.planning import with_free
-from mesh.state.fleet import spec, whole
+from mesh.state.facts.device import ProbedDevice
+from mesh.state.facts.fact import encode, readings
+from mesh.state.fleet import spec
 from mesh.state.fold import State
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import measure_flops
 from providers.probe.disk import measure_disk_read
 
 # What changes from one start to the next without the device having changed.
-READINGS = frozenset(
-    {
-        "free_bytes",
-        "ram_free_bytes",
-        "ram_bandwidth_bytes_per_s",
-        "bandwidth_bytes_per_s",
-        "disk_free_bytes",
-        "disk_read_bytes_per_s",
-    }
-)
+READINGS = readings(ProbedDevice)
 # llama.cpp's wheel from the package index computes on the CPU (Metal on a Mac); a card needs a
 # CUDA or ROCm build, found as an executable.
 CPU_ENGINES = ("llama.cpp",)
 
 
-COMPUTE = ("flops", "flops_basis")
+Compute = tuple[int, str]  # operations per second, and how that is known
 
 
-def measured_compute() -> dict[str, object]:
-    return {"flops": measure_flops(), "flops_basis": "measured"}
+def measured_compute() -> Compute:
+    return measure_flops(), "measured"
 
 
 class LocalDevices:
@@ -50,7 +44,7 @@ class LocalDevices:
         return f"{self._prefix}-cpu"
 
     def registrations(
-        self, state: State, every: bool = False
+        self, state: State, *, every: bool = False
     ) -> list[tuple[str, dict[str, object]]]:
         """(device_id, payload) of each device that is new or is not what the ledger says.
 
@@ -58,29 +52,30 @@ class LocalDevices:
         unchanged devices go in, too. What was measured once stands until it is measured again.
         """
         machine = probe_machine(disk=self._home)
-        disk = {"disk_read_bytes_per_s": self._disk_rate(state, every)}
+        disk = self._disk_rate(state, every=every)
         compute = measured_compute() if every else self._known_compute(state, machine)
-        found = [(self.primary_id, self._cpu(machine) | disk | compute)]
+        found = [(self.primary_id, encode(self._cpu(machine, compute, disk)))]
         found += [
-            (f"{self._prefix}-gpu{i}", self._gpu(machine, i) | disk)
+            (f"{self._prefix}-gpu{i}", encode(self._gpu(machine, i, disk)))
             for i in range(len(machine.gpus))
         ]
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
 
-    def _known_compute(self, state: State, machine: Machine) -> dict[str, object]:
-        """The processor's rate as the ledger has it, where that was measured on this very one."""
+    def _known_compute(self, state: State, machine: Machine) -> Compute:
+        """The processor's rate: as the ledger has it, where that was measured on this very one."""
         view = state.devices.get(self.primary_id)
-        if view is None or view.model != machine.host.cpu_model:
-            return {}
-        kept = {key: view.payload[key] for key in COMPUTE if key in view.payload}
-        return kept if kept.get("flops_basis") == "measured" else {}
+        if view is not None and view.model == machine.host.cpu_model:
+            known = view.facts
+            if known.flops_basis == "measured":
+                return known.flops, known.flops_basis
+        return machine.host.flops, "estimated"
 
-    def _disk_rate(self, state: State, every: bool) -> int:
+    def _disk_rate(self, state: State, *, every: bool) -> int:
         """What reading under our home was measured at: once, and again when asked; 0 = never."""
         view = state.devices.get(self.primary_id)
         if view is None or every:
             return measure_disk_read(self._home)
-        return whole(view.payload, "disk_read_bytes_per_s")
+        return view.facts.disk_read_bytes_per_s
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
@@ -94,59 +89,88 @@ class LocalDevices:
             if key in free
         ]
 
-    def _common(self, machine: Machine) -> dict[str, object]:
-        config = self._config
-        return {
-            "count": 1,
-            "free_basis": "measured",
-            "location": "local",
-            "transport": "agent",
-            "provider": "local",
-            "cores": machine.host.cores,
-            "disk_free_bytes": machine.host.disk_free_bytes,
-            "network_bps": max((nic.bits_per_s for nic in machine.host.nics), default=0),
-            "ram_bytes": machine.host.ram_bytes,
-            "ram_free_bytes": machine.host.ram_free_bytes,
-            "ram_bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
-            "tariff_nusd_per_kwh": config.tariff_nusd_per_kwh,
-            "price_nusd": config.host_price_nusd,
-            "lifetime_months": config.host_lifetime_months,
-            "described_by": "probe",
-            "os": machine.host.os,
-            "hostname": machine.host.hostname,
-        }
-
-    def _cpu(self, machine: Machine) -> dict[str, object]:
+    def _cpu(self, machine: Machine, compute: Compute, disk: int) -> ProbedDevice:
         found = {one.engine for one in machine.engines if one.runs}
-        return self._common(machine) | {
-            "name": self._config.name,
-            "kind": "cpu",
-            "model": machine.host.cpu_model,
-            "memory_bytes": machine.host.ram_bytes,
-            "free_bytes": machine.host.ram_free_bytes,
-            "bandwidth_bytes_per_s": machine.host.ram_bandwidth_bytes_per_s,
-            "bandwidth_basis": "measured",
-            "flops": machine.host.flops,
-            "flops_basis": "estimated",
-            "watts": self._config.host_watts,
-            "engines": sorted(found.intersection(CPU_ENGINES)),
-        }
+        return self._probed(
+            machine,
+            disk=disk,
+            name=self._config.name,
+            kind="cpu",
+            model=machine.host.cpu_model,
+            memory_bytes=machine.host.ram_bytes,
+            free_bytes=machine.host.ram_free_bytes,
+            bandwidth=(machine.host.ram_bandwidth_bytes_per_s, "measured"),
+            compute=compute,
+            watts=self._config.host_watts,
+            engines=found.intersection(CPU_ENGINES),
+        )
 
-    def _gpu(self, machine: Machine, index: int) -> dict[str, object]:
+    def _gpu(self, machine: Machine, index: int, disk: int) -> ProbedDevice:
         gpu = machine.gpus[index]
         known = lookup_gpu(gpu.name)
-        return self._common(machine) | {
-            "name": f"{self._config.name}-gpu{index}",
-            "kind": "gpu",
-            "model": known.name if known else gpu.name,
-            "memory_bytes": gpu.memory_bytes or usable_bytes(0, known),
-            "free_bytes": gpu.free_bytes,
-            "bandwidth_bytes_per_s": known.bandwidth_bytes_per_s if known else PRIOR_BANDWIDTH,
-            "bandwidth_basis": "catalogue" if known else "prior",
-            "flops": known.flops if known else 0,
-            "watts": gpu.watts_limit or (known.watts if known else 0),
-            "engines": sorted({one.engine for one in machine.engines if not one.runs}),
-        }
+        catalogued = (known.bandwidth_bytes_per_s, "catalogue") if known else None
+        return self._probed(
+            machine,
+            disk=disk,
+            name=f"{self._config.name}-gpu{index}",
+            kind="gpu",
+            model=known.name if known else gpu.name,
+            memory_bytes=gpu.memory_bytes or usable_bytes(0, known),
+            free_bytes=gpu.free_bytes,
+            bandwidth=catalogued or (PRIOR_BANDWIDTH, "prior"),
+            compute=(known.flops if known else 0, ""),
+            watts=gpu.watts_limit or (known.watts if known else 0),
+            engines={one.engine for one in machine.engines if not one.runs},
+        )
+
+    def _probed(
+        self,
+        machine: Machine,
+        *,
+        disk: int,
+        name: str,
+        kind: str,
+        model: str,
+        memory_bytes: int,
+        free_bytes: int,
+        bandwidth: tuple[int, str],
+        compute: Compute,
+        watts: int,
+        engines: Iterable[str],
+    ) -> ProbedDevice:
+        """One device's facts with those of its host; `bandwidth` and `compute` with their basis."""
+        host, config = machine.host, self._config
+        return ProbedDevice(
+            name=name,
+            kind=kind,
+            model=model,
+            count=1,
+            memory_bytes=memory_bytes,
+            free_bytes=free_bytes,
+            free_basis="measured",
+            bandwidth_bytes_per_s=bandwidth[0],
+            bandwidth_basis=bandwidth[1],
+            flops=compute[0],
+            flops_basis=compute[1],
+            watts=watts,
+            engines=tuple(sorted(engines)),
+            location="local",
+            transport="agent",
+            provider="local",
+            cores=host.cores,
+            disk_free_bytes=host.disk_free_bytes,
+            disk_read_bytes_per_s=disk,
+            network_bps=max((nic.bits_per_s for nic in host.nics), default=0),
+            ram_bytes=host.ram_bytes,
+            ram_free_bytes=host.ram_free_bytes,
+            ram_bandwidth_bytes_per_s=host.ram_bandwidth_bytes_per_s,
+            tariff_nusd_per_kwh=config.tariff_nusd_per_kwh,
+            price_nusd=config.host_price_nusd,
+            lifetime_months=config.host_lifetime_months,
+            described_by="probe",
+            os=host.os,
+            hostname=host.hostname,
+        )
 
 
 def _differs(state: State, device_id: str, fact: dict[str, object]) -> bool:

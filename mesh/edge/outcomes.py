@@ -1,5 +1,9 @@
 """Outcomes as event payloads: integers and decimal text only, since signed bytes hold no floats."""
 
+from msgspec.structs import asdict
+
+from mesh.state.facts.fact import encode
+from mesh.state.facts.job import JobCompleted, RunFailed, RunStopped
 from mesh.state.jobs import CANCELLING, JobView
 from providers.base import Outcome
 
@@ -27,26 +31,29 @@ def plan_fact(placement: Fact) -> Fact:
 
 def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> tuple[str, Fact]:
     """The event type and payload that end this job."""
-    common: Fact = {
-        "job_id": job.job_id,
-        "attempt": attempt,
-        "actual_duration_ms": outcome.duration_ms,
-        "actual_duration_s": decimal(outcome.duration_ms, 3),
-        "actual_cost_nusd": cost_nusd,
-        "actual_cost": decimal(cost_nusd, 9),
-        "cost_basis": "estimated",
-        "peak_memory_bytes": outcome.peak_memory_bytes,
-        "exit_code": outcome.exit_code,
-    }
+    run = RunStopped(
+        job_id=job.job_id,
+        attempt=attempt,
+        actual_duration_ms=outcome.duration_ms,
+        actual_duration_s=decimal(outcome.duration_ms, 3),
+        actual_cost_nusd=cost_nusd,
+        actual_cost=decimal(cost_nusd, 9),
+        cost_basis="estimated",
+        peak_memory_bytes=outcome.peak_memory_bytes,
+        exit_code=outcome.exit_code,
+    )
     if job.status == CANCELLING and outcome.reason != "ok":
-        return "job_cancelled", common
+        return "job_cancelled", encode(run)
     if outcome.reason != "ok":
-        return "job_failed", common | {"reason": outcome.reason, "text": outcome.text[:2000]}
-    return "job_completed", common | {
-        "tokens_generated": outcome.tokens_generated,
-        "prompt_tokens": outcome.prompt_tokens,
-        "throughput_mtps": outcome.decode_mtps,
-        "throughput": decimal(outcome.decode_mtps, 3),
-        "prefill_mtps": outcome.prefill_mtps,
-        "engine_memory": dict(outcome.engine_memory),
-    }
+        failed = RunFailed(**asdict(run), reason=outcome.reason, text=outcome.text[:2000])
+        return "job_failed", encode(failed)
+    completed = JobCompleted(
+        **asdict(run),
+        tokens_generated=outcome.tokens_generated,
+        prompt_tokens=outcome.prompt_tokens,
+        throughput_mtps=outcome.decode_mtps,
+        throughput=decimal(outcome.decode_mtps, 3),
+        prefill_mtps=outcome.prefill_mtps,
+        engine_memory=dict(outcome.engine_memory),
+    )
+    return "job_completed", encode(completed)

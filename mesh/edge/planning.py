@@ -10,21 +10,17 @@ from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
 from mesh.api.errors import RequestError
-from mesh.api.hardware import parse_fleet, parse_what_ifs
 from mesh.api.requests import PlanRequest, limits_of, parse_plan
+from mesh.api.requests import lengths as lengths
 from mesh.api.rows import Row, is_ours
-from mesh.state.fleet import DeviceView, spec, whole
+from mesh.api.what_ifs import parse_fleet, parse_what_ifs
+from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
 from mesh.state.learned import learned_from
 from mesh.state.leases import with_leases
 
 if TYPE_CHECKING:
     from providers.sources.resolve import Source
-
-
-# Generating this many tokens answers an ordinary chat turn; used when --tokens is not given.
-DEFAULT_TOKENS = 256
-DEFAULT_PROMPT_TOKENS = 512
 
 
 def plan_query(
@@ -41,7 +37,8 @@ def make_plan(
 
     What jobs were promised and had not taken when memory was read is not free.
     """
-    devices = what_ifs(request.what_if) | described(request.fleet)
+    ram, rate = request.ram, request.rate
+    devices = what_ifs(request.what_if, ram, rate) | described(request.fleet, ram, rate)
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
@@ -61,21 +58,23 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
         device = out.get(job.device_id)
         since = job.started_ms or job.dispatched_ms
         if now and device is not None and since and not job.ended:
-            expected = (job.plan or {}).get("duration_ms")
-            total = whole(expected, "p50") if isinstance(expected, dict) else 0
-            left = max(0, since + total - now)
+            left = max(0, since + job.predicted.duration_ms.p50 - now)
             out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out
 
 
-def what_ifs(names: Sequence[str]) -> dict[str, DeviceSpec]:
+def what_ifs(
+    names: Sequence[str], ram: str | None = None, rate: str | None = None
+) -> dict[str, DeviceSpec]:
     """The devices a what-if names, as if they stood here empty."""
-    return _as_devices(parse_what_ifs(names))
+    return _as_devices(parse_what_ifs(names, ram, rate))
 
 
-def described(entries: Sequence[Mapping[str, object]]) -> dict[str, DeviceSpec]:
+def described(
+    entries: Sequence[Mapping[str, object]], ram: str | None = None, rate: str | None = None
+) -> dict[str, DeviceSpec]:
     """The devices a question brings along, as if they stood here empty."""
-    return _as_devices(parse_fleet(entries))
+    return _as_devices(parse_fleet(entries, ram, rate))
 
 
 def _as_devices(payloads: Mapping[str, Mapping[str, object]]) -> dict[str, DeviceSpec]:
@@ -106,12 +105,6 @@ def query_of(request: PlanRequest) -> Query:
         on=request.on,
         sets=request.sets,
     )
-
-
-def lengths(prompt: int | None, tokens: int | None, context: int) -> tuple[int, int]:
-    """(prompt, answer) in tokens: what was asked for, else the usual as far as there is room."""
-    answer = tokens or min(DEFAULT_TOKENS, max(1, context - 1))
-    return min(prompt or DEFAULT_PROMPT_TOKENS, max(1, context - answer)), answer
 
 
 def known_device(state: State, wanted: str | None) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar, final
 
 from mesh.edge.disk import StoreError
@@ -85,12 +86,12 @@ class Replication:
         self._runs: Final[dict[int, _Run]] = {}
         self._relayed: dict[str, bool] = {}  # authors with events to pass on
 
-    async def run(self, link: Link, outbound: bool) -> None:
+    async def run(self, link: Link, *, outbound: bool) -> None:
         """Replicate over a link until it ends; ProtocolError says what a bad neighbour did.
 
         The link is closed in any case.
         """
-        run = _Run(link, outbound, Session(self._archive, self._admits, self._desk))
+        run = _Run(link, Session(self._archive, self._admits, self._desk), outbound=outbound)
         self._runs[id(run)] = run
         halves = [asyncio.create_task(self._listen(run)), asyncio.create_task(self._speak(run))]
         try:
@@ -153,7 +154,7 @@ class Replication:
             data = await run.link.receive()
             idle, run.idle = run.idle, False
             try:
-                events, reply = await self._call(run.hear, data, idle)
+                events, reply = await self._call(partial(run.hear, data, idle=idle))
             except Rejected as error:
                 await self._share(error.events)
                 raise
@@ -178,7 +179,7 @@ class Replication:
             if _now() >= refresh_at:
                 run.again = True
                 refresh_at = _now() + REFRESH_S * 1000
-            while (data := run.take_reply() or await self._call(*run.turn())) is not None:
+            while (data := run.take_reply() or await self._call(run.turn())) is not None:
                 await run.link.send(data)
             wait_ms = PATIENCE_MS if run.session.waiting else REFRESH_S * 1000
             run.idle = not run.wake.is_set()
@@ -198,7 +199,7 @@ class _Run:
     with taking it, which saves most of the trips to the writer's thread.
     """
 
-    def __init__(self, link: Link, outbound: bool, session: Session) -> None:
+    def __init__(self, link: Link, session: Session, *, outbound: bool) -> None:
         self.link: Final = link
         self.session: Final = session
         self.wake: Final = asyncio.Event()
@@ -215,7 +216,7 @@ class _Run:
         for author, eager in authors.items():
             self.fresh[author] = eager or self.fresh.get(author, False)
 
-    def hear(self, data: bytes, idle: bool) -> tuple[tuple[Event, ...], bytes | None]:
+    def hear(self, data: bytes, *, idle: bool) -> tuple[tuple[Event, ...], bytes | None]:
         """In the writer's thread: take a message, and find the first answer to it."""
         events = self.session.receive(data, _now())
         return events, self.session.outgoing(_now()) if idle else None
@@ -225,15 +226,15 @@ class _Run:
         reply, self.reply = self.reply, None
         return reply
 
-    def turn(self) -> tuple[Callable[..., bytes | None], dict[str, bool], bool]:
+    def turn(self) -> Callable[[], bytes | None]:
         """What to call in the writer's thread for the next message, with what is new by now."""
         fresh, again = self.fresh, self.again
         self.fresh, self.again = {}, False
-        return self._say, fresh, again
+        return partial(self._say, fresh, again=again)
 
-    def _say(self, fresh: dict[str, bool], again: bool) -> bytes | None:
+    def _say(self, fresh: dict[str, bool], *, again: bool) -> bytes | None:
         for author, eager in fresh.items():
-            self.session.poke([author], eager)
+            self.session.poke([author], eager=eager)
         if again:
             self.session.refresh()
         return self.session.outgoing(_now())

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from mathcore.device import DeviceSpec, disk_of
+from mathcore.device import DeviceSpec
 from mathcore.price import Rate
+from mesh.state.facts.device import DeviceRegistered
+from mesh.state.facts.fact import Payload, decode
 from mesh.state.peer_id import peer_id
 
-Payload = dict[str, object]
 AUTHOR_HEX = 64  # an author is an ed25519 public key in hexadecimal
 
 
@@ -21,62 +22,21 @@ class DeviceView:
     payload: Payload
 
     @property
+    def facts(self) -> DeviceRegistered:
+        return decode(DeviceRegistered, self.payload)
+
+    @property
     def hand_described(self) -> bool:
         """True when a person typed the hardware in; nobody can start a job there yet."""
-        return text(self.payload, "described_by") == "hand"
+        return self.facts.described_by == "hand"
 
     @property
     def kind(self) -> str:
-        return text(self.payload, "kind")
+        return self.facts.kind
 
     @property
     def model(self) -> str:
-        return text(self.payload, "model")
-
-    @property
-    def count(self) -> int:
-        return whole(self.payload, "count") or 1
-
-    @property
-    def memory_bytes(self) -> int:
-        return whole(self.payload, "memory_bytes")
-
-    @property
-    def free_bytes(self) -> int:
-        return whole(self.payload, "free_bytes")
-
-    @property
-    def free_basis(self) -> str:
-        return text(self.payload, "free_basis")
-
-    @property
-    def location(self) -> str:
-        return text(self.payload, "location")
-
-    @property
-    def transport(self) -> str:
-        return text(self.payload, "transport")
-
-    @property
-    def provider(self) -> str:
-        return text(self.payload, "provider")
-
-    @property
-    def engines(self) -> tuple[str, ...]:
-        found = self.payload.get("engines")
-        return tuple(str(name) for name in found) if isinstance(found, list) else ()
-
-
-def whole(payload: Payload, key: str) -> int:
-    """The integer at `key`, 0 where a peer left it out or wrote something else."""
-    value = payload.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def text(payload: Payload, key: str) -> str:
-    """The text at `key`, "" where a peer left it out or wrote something else."""
-    value = payload.get(key)
-    return value if isinstance(value, str) else ""
+        return self.facts.model
 
 
 def rate(device: DeviceView) -> Rate:
@@ -84,51 +44,57 @@ def rate(device: DeviceView) -> Rate:
 
     A price or a draw of 0 was never stated.
     """
-    payload = device.payload
+    return _rate(device.facts)
+
+
+def _rate(facts: DeviceRegistered) -> Rate:
     return Rate(
-        price_nusd=whole(payload, "price_nusd") or None,
-        resale_nusd=whole(payload, "resale_nusd"),
-        lifetime_months=whole(payload, "lifetime_months") or 60,
-        tariff_nusd_per_kwh=whole(payload, "tariff_nusd_per_kwh"),
-        watts=whole(payload, "watts") * device.count or None,
-        hourly_nusd=whole(payload, "hourly_nusd"),
+        price_nusd=facts.price_nusd or None,
+        resale_nusd=facts.resale_nusd,
+        lifetime_months=facts.lifetime_months or 60,
+        tariff_nusd_per_kwh=facts.tariff_nusd_per_kwh,
+        watts=facts.watts * (facts.count or 1) or None,
+        hourly_nusd=facts.hourly_nusd,
         basis="estimated",
-        source=text(payload, "described_by") or "unknown",
+        source=facts.described_by or "unknown",
     )
 
 
 def host(device: DeviceView) -> str:
     """What devices of one host share: the owning peer's id, or the name a person gave it; "" for
     hardware described alone."""
-    if text(device.payload, "described_by") == "probe" and len(device.owner) == AUTHOR_HEX:
-        return peer_id(device.owner)
-    return text(device.payload, "host")
+    return _host(device.facts, device.owner)
+
+
+def _host(facts: DeviceRegistered, owner: str) -> str:
+    if facts.described_by == "probe" and len(owner) == AUTHOR_HEX:
+        return peer_id(owner)
+    return facts.host
 
 
 def spec(device: DeviceView) -> DeviceSpec:
     """The device as the planner sees it."""
-    payload = device.payload
+    facts = device.facts
     return DeviceSpec(
         device_id=device.device_id,
         name=device.name,
-        kind=device.kind,
-        model=device.model,
-        count=device.count,
-        memory_bytes=device.memory_bytes,
-        free_bytes=device.free_bytes,
-        free_basis=device.free_basis,
-        bandwidth_bytes_per_s=whole(payload, "bandwidth_bytes_per_s"),
-        bandwidth_basis=text(payload, "bandwidth_basis"),
-        flops=whole(payload, "flops"),
-        watts=whole(payload, "watts"),
-        engines=device.engines,
-        location=device.location,
-        provider=device.provider,
-        ram_free_bytes=whole(payload, "ram_free_bytes"),
-        ram_bandwidth_bytes_per_s=whole(payload, "ram_bandwidth_bytes_per_s"),
-        rate=rate(device),
-        host=host(device),
-        network_bps=whole(payload, "network_bps"),
-        disk=disk_of(text(payload, "disk")),
-        disk_read_bytes_per_s=whole(payload, "disk_read_bytes_per_s"),
+        kind=facts.kind,
+        model=facts.model,
+        count=facts.count or 1,
+        memory_bytes=facts.memory_bytes,
+        free_bytes=facts.free_bytes,
+        free_basis=facts.free_basis,
+        bandwidth_bytes_per_s=facts.bandwidth_bytes_per_s,
+        bandwidth_basis=facts.bandwidth_basis,
+        flops=facts.flops,
+        watts=facts.watts,
+        engines=facts.engines,
+        location=facts.location,
+        provider=facts.provider,
+        ram_free_bytes=facts.ram_free_bytes,
+        ram_bandwidth_bytes_per_s=facts.ram_bandwidth_bytes_per_s,
+        rate=_rate(facts),
+        host=_host(facts, device.owner),
+        network_bps=facts.network_bps,
+        disk_read_bytes_per_s=facts.disk_read_bytes_per_s,
     )

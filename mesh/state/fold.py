@@ -12,7 +12,10 @@ from mathcore.units import DAY_MS
 from mesh.ledger.event import Event, order_key
 from mesh.state import jobs
 from mesh.state.billing import Bill, Totals, bill, totals_bill
-from mesh.state.fleet import DeviceView, text
+from mesh.state.facts.device import DeviceRegistered
+from mesh.state.facts.fact import decode
+from mesh.state.facts.job import JobFact
+from mesh.state.fleet import DeviceView
 from mesh.state.jobs import JobView
 from mesh.state.members import ADMIN, Members
 from mesh.state.members import TYPES as MEMBERSHIP
@@ -109,30 +112,31 @@ def job_counts(state: State) -> dict[str, int]:
 def _device(state: State, event: Event) -> None:
     """The latest fact in total order wins, whichever arrives first."""
     key, removes = order_key(event), event.event_type == "device_removed"
-    if not _owns(state, event, key, removes):
+    if not _owns(state, event, key, removes=removes):
         state.untrusted_count += 1
         refused = state.device_refused.get(event.device_id, key)
         state.device_refused[event.device_id] = max(refused, key)
         return
-    if not removes and key > state.device_model_keys.get(event.device_id, NEVER):
+    facts = decode(DeviceRegistered, event.payload) if not removes else None
+    if facts is not None and key > state.device_model_keys.get(event.device_id, NEVER):
         state.device_model_keys[event.device_id] = key
-        state.device_models[event.device_id] = text(event.payload, "model")
+        state.device_models[event.device_id] = facts.model
     if key <= state.device_keys.get(event.device_id, NEVER):
         return
     state.device_keys[event.device_id] = key
-    if removes:
+    if facts is None:
         state.devices.pop(event.device_id, None)
         return
     state.devices[event.device_id] = DeviceView(
         device_id=event.device_id,
-        name=text(event.payload, "name") or event.device_id,
+        name=facts.name or event.device_id,
         owner=event.author,
         seen_ms=key[0],
         payload=event.payload,
     )
 
 
-def _owns(state: State, event: Event, key: Key, removes: bool) -> bool:
+def _owns(state: State, event: Event, key: Key, *, removes: bool) -> bool:
     """Whether this author may speak of the device: its owner is whoever named it first, for good.
 
     An admin may remove it, too. A first word that arrives late changes what was refused before.
@@ -152,7 +156,7 @@ def _owns(state: State, event: Event, key: Key, removes: bool) -> bool:
 
 
 def _job(state: State, event: Event) -> None:
-    job_id = text(event.payload, "job_id")
+    job_id = decode(JobFact, event.payload).job_id
     if job_id in state.retired:
         # After its end every event is an echo; before it, the end itself may change.
         state.stale = state.stale or order_key(event) <= state.retired_until

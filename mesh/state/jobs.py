@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from mesh.state.fleet import Payload, text, whole
+from mesh.state.facts.fact import Payload, decode
+from mesh.state.facts.job import JobDispatched, JobEnded, JobSubmitted
+from mesh.state.facts.plan import PlanFact
 
 PENDING, STARTING, RUNNING, CANCELLING = "pending", "starting", "running", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
@@ -49,17 +51,25 @@ class JobView:
     engine_memory: Payload | None = None
 
     @property
+    def asked(self) -> JobSubmitted:
+        return decode(JobSubmitted, self.request)
+
+    @property
+    def predicted(self) -> PlanFact:
+        """The plan it was dispatched with; all unknown where there is none."""
+        return decode(PlanFact, self.plan or {})
+
+    @property
     def model(self) -> str:
-        return text(self.request, "model")
+        return self.asked.model or ""
 
     @property
     def command(self) -> tuple[str, ...]:
-        found = self.request.get("command")
-        return tuple(str(word) for word in found) if isinstance(found, list) else ()
+        return self.asked.command or ()
 
     @property
     def batch(self) -> int:
-        return whole(self.request, "batch") or 1
+        return self.asked.batch or 1
 
     @property
     def ended(self) -> bool:
@@ -68,9 +78,10 @@ class JobView:
 
 def submitted(payload: Payload, home: str, at_ms: int) -> JobView:
     """The job that a `job_submitted` event brings into the world."""
+    asked = decode(JobSubmitted, payload)
     return JobView(
-        job_id=text(payload, "job_id"),
-        kind=text(payload, "kind") or "model",
+        job_id=asked.job_id,
+        kind=asked.kind or "model",
         home=home,
         request=payload,
         submitted_ms=at_ms,
@@ -91,13 +102,13 @@ def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms
         return replace(job, started_ms=at_ms)
     job = replace(job, status=to)
     if event_type == "job_dispatched":
-        plan = payload.get("plan")
+        placed = decode(JobDispatched, payload)
         return replace(
             job,
             device_id=device_id,
-            owner=text(payload, "owner"),
+            owner=placed.owner,
             dispatched_ms=at_ms,
-            plan=plan if isinstance(plan, dict) else None,
+            plan=placed.plan,
         )
     if event_type == "job_started":
         return replace(job, started_ms=at_ms)
@@ -105,19 +116,19 @@ def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms
 
 
 def _ended(job: JobView, payload: Payload, at_ms: int) -> JobView:
-    memory = payload.get("engine_memory")
+    end = decode(JobEnded, payload)
     return replace(
         job,
         ended_ms=at_ms,
-        reason=text(payload, "reason"),
-        text=text(payload, "text"),
-        tokens_generated=whole(payload, "tokens_generated"),
-        prompt_tokens=whole(payload, "prompt_tokens"),
-        throughput_mtps=whole(payload, "throughput_mtps"),
-        prefill_mtps=whole(payload, "prefill_mtps"),
-        duration_ms=whole(payload, "actual_duration_ms"),
-        cost_nusd=whole(payload, "actual_cost_nusd"),
-        peak_memory_bytes=whole(payload, "peak_memory_bytes"),
-        exit_code=whole(payload, "exit_code"),
-        engine_memory=memory if isinstance(memory, dict) else None,
+        reason=end.reason,
+        text=end.text,
+        tokens_generated=end.tokens_generated,
+        prompt_tokens=end.prompt_tokens,
+        throughput_mtps=end.throughput_mtps,
+        prefill_mtps=end.prefill_mtps,
+        duration_ms=end.actual_duration_ms,
+        cost_nusd=end.actual_cost_nusd,
+        peak_memory_bytes=end.peak_memory_bytes,
+        exit_code=end.exit_code,
+        engine_memory=end.engine_memory,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mathcore.device import DeviceSpec
-from mesh.state.fleet import Payload, whole
+from mesh.state.facts.fact import whole
 from mesh.state.jobs import JobView
 
 # Loading from disk is assumed, not measured, and its bar reaches twice the middle
@@ -17,18 +17,15 @@ LOAD_TIMES = 2
 
 def loaded_ms(job: JobView) -> int:
     """When a job's memory is surely taken; 0 while nobody knows, since it has not started."""
-    terms = (job.plan or {}).get("terms_ms")
-    load = whole(terms, "load") if isinstance(terms, dict) else 0
+    load = whole(job.predicted.terms_ms, "load")
     return job.started_ms + LOAD_TIMES * load if job.started_ms else 0
 
 
 def promised(job: JobView) -> tuple[int, int]:
     """Bytes of (each card it was given, host memory), by the plan it was dispatched with."""
-    plan = job.plan or {}
-    found = plan.get("footprint")
-    need: Payload = found if isinstance(found, dict) else {}
-    cards = max(1, whole(plan, "cards"))
-    return max(0, -(-whole(need, "total_bytes") // cards)), max(0, whole(need, "host_bytes"))
+    plan = job.predicted
+    need, cards = plan.footprint, max(1, plan.cards)
+    return max(0, -(-need.total_bytes // cards)), max(0, need.host_bytes)
 
 
 def with_leases(

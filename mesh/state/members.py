@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fleet import Payload, text, whole
+from mesh.state.facts.fact import decode
+from mesh.state.facts.member import Membership, PeerReachable
 from mesh.state.timeline import Key
 
 VIEWER, MEMBER, RUNNER, ADMIN = "viewer", "member", "runner", "admin"
@@ -199,11 +200,11 @@ class Members:
         return max([1, *given, *(epoch + 1 for epoch in ended)])
 
     def _reachable(self, event: Event) -> None:
-        found = event.payload.get("addresses")
+        found = decode(PeerReachable, event.payload).addresses
         key = order_key(event)
         known = self.reach.get(event.author)
-        if isinstance(found, list) and (known is None or known[0] < key):
-            texts = tuple(str(one)[:100] for one in found[:MAX_ADDRESSES])
+        if found is not None and (known is None or known[0] < key):
+            texts = tuple(one[:100] for one in found[:MAX_ADDRESSES])
             self.reach[event.author] = (key, texts)
 
 
@@ -219,28 +220,25 @@ def allowed(role: str, needed: str) -> bool:
 
 def _record(event: Event) -> Record | None:
     """The record of a well-formed membership event; None for anything else."""
-    payload = event.payload
-    subject, role = text(payload, "key"), text(payload, "role")
-    if len(subject) != 64 or (event.event_type == ADDED and role not in ROLES):
+    fact = decode(Membership, event.payload)
+    if len(fact.key) != 64 or (event.event_type == ADDED and fact.role not in ROLES):
         return None
     return Record(
         key=order_key(event),
         kind=event.event_type,
         author=event.author,
         seq=event.seq,
-        subject=subject,
-        role=role,
-        name=text(payload, "name")[:MAX_NAME_CHARACTERS],
-        epoch=max(0, whole(payload, "epoch")),
-        place=_place(event.event_type, payload),
-        tls=text(payload, "tls")[:TLS_HEX],
+        subject=fact.key,
+        role=fact.role,
+        name=fact.name[:MAX_NAME_CHARACTERS],
+        epoch=max(0, fact.epoch),
+        place=_place(event.event_type, fact),
+        tls=fact.tls[:TLS_HEX],
     )
 
 
-def _place(kind: str, payload: Payload) -> int:
-    if kind == REMOVED:
-        return max(0, whole(payload, "until"))
-    return max(1, whole(payload, "since"))
+def _place(kind: str, fact: Membership) -> int:
+    return max(0, fact.until) if kind == REMOVED else max(1, fact.since)
 
 
 def _role(given: Iterable[Grant], seq: int) -> str:

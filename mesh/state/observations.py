@@ -6,7 +6,8 @@ Signed facts hold whole numbers only, so rates are in thousandths of a token per
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mesh.state.fleet import Payload, whole
+from mesh.state.facts.fact import Payload
+from mesh.state.facts.plan import Percentiles
 from mesh.state.fold import State
 from mesh.state.jobs import SUCCEEDED, JobView
 
@@ -39,7 +40,7 @@ class Observed:
     predicted_cost_nusd: tuple[int, int, int]
     predicted_bytes: int
     basis: str
-    run: Payload  # mathcore.speed.terms.Run and mathcore.speed.work.Work, field by field
+    run: Payload  # as it was signed: RunFact and WorkFact, if a peer of ours wrote it
     work: Payload
     model_name: str  # as the model calls itself
 
@@ -61,44 +62,40 @@ def observations(state: State) -> list[Observed]:
 
 def observed(job: JobView, device_model: str) -> Observed | None:
     """The measurement in one job; None when it made none or nothing had been predicted."""
-    plan = job.plan
-    if job.status != SUCCEEDED or plan is None or job.throughput_mtps <= 0:
+    if job.status != SUCCEEDED or job.plan is None or job.throughput_mtps <= 0:
         return None
-    footprint = plan.get("footprint")
-    run, work = plan.get("run"), plan.get("work")
+    plan, asked = job.predicted, job.asked
+    batch = asked.batch or 1
     return Observed(
         job_id=job.job_id,
         device_id=job.device_id,
         device_model=device_model,
-        engine=str(plan.get("engine", "")),
-        quant=str(plan.get("quant", "")),
-        model=job.model,
-        batch=job.batch,
-        prompt_tokens=job.prompt_tokens // job.batch,
-        tokens=job.tokens_generated // job.batch,
+        engine=plan.engine,
+        quant=plan.quant,
+        model=asked.model or "",
+        batch=batch,
+        prompt_tokens=job.prompt_tokens // batch,
+        tokens=job.tokens_generated // batch,
         ended_ms=job.ended_ms,
         decode_mtps=job.throughput_mtps,
         prefill_mtps=job.prefill_mtps,
         duration_ms=job.duration_ms,
         cost_nusd=job.cost_nusd,
         peak_memory_bytes=job.peak_memory_bytes,
-        predicted_decode_mtps=_band(plan, "tokens_per_s_milli"),
-        predicted_prefill_mtps=_band(plan, "prefill_tokens_per_s_milli"),
-        predicted_duration_ms=_band(plan, "duration_ms"),
-        predicted_cost_nusd=_band(plan, "cost_nusd"),
-        predicted_bytes=whole(footprint, "total_bytes") if isinstance(footprint, dict) else 0,
-        basis=str(plan.get("basis", "")),
-        run=run if isinstance(run, dict) else {},
-        work=work if isinstance(work, dict) else {},
-        model_name=str(plan.get("model", "")),
+        predicted_decode_mtps=_band(plan.tokens_per_s_milli),
+        predicted_prefill_mtps=_band(plan.prefill_tokens_per_s_milli),
+        predicted_duration_ms=_band(plan.duration_ms),
+        predicted_cost_nusd=_band(plan.cost_nusd),
+        predicted_bytes=plan.footprint.total_bytes,
+        basis=plan.basis,
+        run=plan.run,
+        work=plan.work,
+        model_name=plan.model,
     )
 
 
-def _band(plan: Payload, key: str) -> tuple[int, int, int]:
-    found = plan.get(key)
-    if not isinstance(found, dict):
-        return (0, 0, 0)
-    return (whole(found, "p10"), whole(found, "p50"), whole(found, "p90"))
+def _band(found: Percentiles) -> tuple[int, int, int]:
+    return (found.p10, found.p50, found.p90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

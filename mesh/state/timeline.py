@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mesh.ledger.event import Event, order_key
 from mesh.state import jobs
-from mesh.state.fleet import Payload
+from mesh.state.facts.fact import Payload
 from mesh.state.jobs import JobView
 
 Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one

@@ -92,7 +92,7 @@ class Session:
         self.tally.bytes_out += len(data)
         return data
 
-    def poke(self, authors: Iterable[str], eager: bool) -> None:
+    def poke(self, authors: Iterable[str], *, eager: bool) -> None:
         """Events of these authors are new here; the neighbour may want them.
 
         Eager, they are sent; else only their tips are, for it may have them from another.

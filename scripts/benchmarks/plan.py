@@ -20,7 +20,7 @@ COMPILED = ROOT / "build" / "compiled"
 Figure = tuple[str, str, float, float]  # (what, unit, median, worst)
 
 
-def measure(what: str, unit: str, run: Callable[[], object], repeats: int, warm: bool) -> Figure:
+def measure(what: str, unit: str, run: Callable[[], object], repeats: int, *, warm: bool) -> Figure:
     """Median and worst of `repeats` runs; `warm` runs once before, unmeasured."""
     if warm:
         run()
@@ -45,7 +45,8 @@ def _card(name: str, model: str, dollars: float, count: int = 1, **changes: obje
     from mesh.edge.planning import what_ifs
 
     made = what_ifs([f"{model} x{count}"])
-    device = next(iter(made.values()))
+    # One engine, as a described device had when the first figures were taken.
+    device = replace(next(iter(made.values())), engines=("llama.cpp",))
     rate = Rate(hourly_nusd=int(dollars * 1e9)) if dollars else device.rate
     return replace(device, device_id=name, name=name, rate=rate, **changes)  # type: ignore[arg-type]
 
@@ -109,10 +110,10 @@ def _plans() -> list[Figure]:
         return lambda: plan(query, devices)  # type: ignore[arg-type]
 
     return [
-        measure("plan, 5 devices", "ms", ask(few), 15, True),
-        measure("plan, 5 devices, no sets", "ms", ask(few, sets=False), 15, True),
-        measure("plan, 5 devices, Q4_K_M", "ms", ask(few, quant="Q4_K_M"), 15, True),
-        measure("plan, 200 owned + 10,000 offers", "ms", ask(many), 5, True),
+        measure("plan, 5 devices", "ms", ask(few), 15, warm=True),
+        measure("plan, 5 devices, no sets", "ms", ask(few, sets=False), 15, warm=True),
+        measure("plan, 5 devices, Q4_K_M", "ms", ask(few, quant="Q4_K_M"), 15, warm=True),
+        measure("plan, 200 owned + 10,000 offers", "ms", ask(many), 5, warm=True),
     ]
 
 
@@ -133,7 +134,7 @@ def _sweeps() -> list[Figure]:
         def run(base: Query = base, device: object = device) -> object:
             return sweep(base, [device], ["Q4_K_M"], list(range(1, 65)), lengths)  # type: ignore[list-item]  # noqa: B023
 
-        out.append(measure(f"sweep, 1,000,000 cells, {name}", "s", run, 3, False))
+        out.append(measure(f"sweep, 1,000,000 cells, {name}", "s", run, 3, warm=False))
     return out
 
 
@@ -157,7 +158,7 @@ def _footprints() -> list[Figure]:
         scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
 
     def grouped(run: Callable[[], None], what: str, times: int) -> Figure:
-        name, unit, median, worst = measure(what, "us", run, 15, True)
+        name, unit, median, worst = measure(what, "us", run, 15, warm=True)
         return name, unit, median / times, worst / times
 
     return [
@@ -172,9 +173,9 @@ def _headers() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as folder:
         path = Path(folder) / "70b.gguf"
         write_70b(path)
-        out = [measure("header of a 70B GGUF", "ms", reader(path), 15, True)]
+        out = [measure("header of a 70B GGUF", "ms", reader(path), 15, warm=True)]
         hostile = [
-            measure(f"hostile header: {path.name}", "ms", reader(path), 5, True)
+            measure(f"hostile header: {path.name}", "ms", reader(path), 5, warm=True)
             for path in write_hostile(Path(folder))
         ]
         worst = max(hostile, key=lambda figure: figure[2])

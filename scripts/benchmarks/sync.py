@@ -204,8 +204,8 @@ def link(one: Peer, two: Peer) -> list[asyncio.Task[None]]:
     a, b = Pipe(bytes.fromhex(two.ledger.author)), Pipe(bytes.fromhex(one.ledger.author))
     a.other, b.other = b, a
     return [
-        asyncio.create_task(one.replication.run(a, True)),
-        asyncio.create_task(two.replication.run(b, False)),
+        asyncio.create_task(one.replication.run(a, outbound=True)),
+        asyncio.create_task(two.replication.run(b, outbound=False)),
     ]
 
 

@@ -119,7 +119,7 @@ def write_rows(path: Path, rows: list[Row], found: list[Row], columns: tuple[str
         writer.writerows({**r, **blank, **f} for r, f in zip(rows, found, strict=True))
 
 
-def run(table: str, file: Path, configs: Path, out: Path | None, as_json: bool) -> None:
+def run(table: str, file: Path, configs: Path, out: Path | None, *, as_json: bool) -> None:
     predict, columns = TABLES[table]
     rows = read_rows(file)
     found = [predicted(row, configs, predict) for row in rows]
@@ -148,8 +148,8 @@ def _command(table: str) -> None:
     @click.option("--configs", type=FOLDER, required=True)
     @click.option("--out", type=click.Path(path_type=Path), help="write the rows with predictions")
     @click.option("--json", "as_json", is_flag=True)
-    def command(file: Path, configs: Path, out: Path | None, as_json: bool) -> None:
-        run(table, file, configs, out, as_json)
+    def command(file: Path, configs: Path, out: Path | None, *, as_json: bool) -> None:
+        run(table, file, configs, out, as_json=as_json)
 
 
 for _table in TABLES:

@@ -5,10 +5,10 @@ import statistics
 from collections import defaultdict
 from math import log
 
+from mathcore.speed.bars import spread_key
 from mathcore.speed.learning import DECODE, Evidence, Lesson, class_variance
-from mathcore.speed.predict import spread_key
 from mathcore.speed.priors import SPREADS
-from scripts.lab.accuracy_speed_report import Held, percent, relative
+from scripts.lab.held_out import Held, percent, relative
 from scripts.lab.speed_rows import chip_of_case, run_of
 
 SEED = 7  # of the draw of observed jobs; any other gives the same to a percent
@@ -23,7 +23,7 @@ def _variance(one: Held) -> float:
     """Of a device of its class that nobody measured."""
     chip, run = chip_of_case(one.case), run_of(one.case)
     assert chip is not None
-    for key in spread_key(DECODE, chip, run, one.case.work, False, False):
+    for key in spread_key(DECODE, chip, run, one.case.work, offloaded=False, seen=False):
         if key in SPREADS:
             return class_variance(*SPREADS[key])
     return 1.0
@@ -46,7 +46,7 @@ def _jobs(held: list[Held]) -> dict[tuple[str, str], list[Job]]:
         if one.what == DECODE and not one.case.speculative:
             served = ", server" if run_of(one.case).servers else ""
             place = f"{one.device} x{one.case.devices} {one.case.engine}"
-            out[one.klass + served, place].append((one, _evidence(one)))
+            out[one.device_class + served, place].append((one, _evidence(one)))
     return {place: jobs for place, jobs in out.items() if len(jobs) >= LEAST_JOBS}
 
 
@@ -74,9 +74,9 @@ def learning_table(held: list[Held]) -> list[str]:
     draw = random.Random(SEED)
     for count in (1, 2, 4):
         groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for (klass, _), jobs in sorted(_jobs(held).items()):
+        for (device_class, _), jobs in sorted(_jobs(held).items()):
             found = learned_errors(jobs, count, draw)
-            for name in (klass, "all", "" if klass == "cpu" else "all but cpu"):
+            for name in (device_class, "all", "" if device_class == "cpu" else "all but cpu"):
                 groups[name].append(found)
         groups.pop("", None)
         lines += [_line(name, count, groups[name]) for name in sorted(groups)]

@@ -118,7 +118,7 @@ def _truth(row: Row, name: str) -> float:
 
 def _class_of(row: Row, configs: Path) -> str:
     try:
-        return chip_for(case_of(0, row, configs)).klass
+        return chip_for(case_of(0, row, configs)).device_class
     except (Unreadable, Refused):
         return "unknown"
 
@@ -142,11 +142,11 @@ def summary(rows: list[Row], found: list[Row], configs: Path) -> dict[str, objec
     classes = [_class_of(row, configs) for row in rows]
     for name in QUANTITIES:
         groups: dict[str, list[tuple[float, Row]]] = defaultdict(list)
-        for row, answer, klass in zip(rows, found, classes, strict=True):
+        for row, answer, device_class in zip(rows, found, classes, strict=True):
             truth = _truth(row, name)
             if truth > 0 and "refused" not in answer:
                 groups["all"].append((truth, answer))
-                groups[klass].append((truth, answer))
+                groups[device_class].append((truth, answer))
         said[name] = {key: _figures(groups[key], name) for key in sorted(groups)}
     said["refused"] = dict(Counter(one["refused"] for one in found if "refused" in one))
     return said
@@ -173,7 +173,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--out", type=click.Path(path_type=Path), help="write the rows with predictions")
 @click.option("--json", "as_json", is_flag=True)
 def command(
-    file: Path, configs: Path, observe: Path | None, out: Path | None, as_json: bool
+    file: Path, configs: Path, observe: Path | None, out: Path | None, *, as_json: bool
 ) -> None:
     """Tokens per second of every row of FILE, with p10 and p90."""
     try:

@@ -50,8 +50,8 @@ def _sized(words: list[str]) -> bool:
 
 def _copied(row: Row) -> int:
     """Numbers of a tied table, which some tools count twice."""
-    vocab, hidden = row.card.get("vocab_size"), row.card.get("hidden_size")
-    if row.card.get("tie_word_embeddings") is True and isinstance(vocab, int):
+    vocab, hidden = row.config.get("vocab_size"), row.config.get("hidden_size")
+    if row.config.get("tie_word_embeddings") is True and isinstance(vocab, int):
         return vocab * hidden if isinstance(hidden, int) else 0
     return 0
 

@@ -1,10 +1,12 @@
-"""Fits the speed model's constants to measured speeds and writes mathcore/speed/priors.py.
+"""Fits the speed model's constants to measured speeds and writes mathcore/speed/data/priors.json.
 
 Errors are of logarithms, with large ones counted linearly. What the error bars hold is the error on
 devices, and on models of known devices, that were left out of the fit.
 """
 
+import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from scripts.lab.fit_model import Array, Fact, Model, facts_of, solve
 from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices, spreads_of
 from scripts.lab.speed_rows import broken, cases_of, read_rows
 
+PRIORS = Path("mathcore/speed/data/priors.json")
 USER_WEIGHT = 0.1  # of a user-submitted row
 DEVICE_WEIGHT = 20.0  # rows one device and source may count for
 # What one source cannot have measured: a desktop card at 1,000 tokens/s of an 8B model.
@@ -108,47 +111,32 @@ def effects_of(model: Model, theta: Array) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in pairs if abs(value) >= 0.002}
 
 
-HEAD = '''"""Constants of the speed model, written by scripts/fit; not to be edited by hand.
-
-EFFECTS are logarithms that add up to one constant (`speed.effect_names`); SPREADS the logarithms of
-measured over predicted time at the 10th and 90th percentile, on devices left out of the fit, or
-on models left out for devices SEEN by it.
-"""
-
-'''
-
-
 def write_priors(
     out: Path,
     effects: dict[str, float],
     spreads: dict[str, tuple[float, float]],
     seen: set[str],
 ) -> None:
-    """The constants as a Python module."""
-    pairs = [f'"{name}": {value}' for name, value in sorted(effects.items())]
-    bars = [f'"{name}": ({low}, {high})' for name, (low, high) in sorted(spreads.items())]
-    lines = [HEAD + "EFFECTS: dict[str, float] = {", *_packed(pairs), "}  # fmt: skip"]
-    lines += ["SPREADS: dict[str, tuple[float, float]] = {", *_packed(bars), "}  # fmt: skip"]
-    names = [f'"{name}"' for name in sorted(seen)]
-    lines += ["SEEN: frozenset[str] = frozenset((  # group and device", *_packed(names)]
-    out.write_text("\n".join(lines) + "\n))  # fmt: skip\n")
+    """The constants as JSON, one a line."""
+    bars = {name: [low, high] for name, (low, high) in sorted(spreads.items())}
+    parts = (
+        f'  "effects": {{\n{_lines(dict(sorted(effects.items())))}\n  }}',
+        f'  "spreads": {{\n{_lines(bars)}\n  }}',
+        '  "seen": [\n' + ",\n".join(f"    {json.dumps(name)}" for name in sorted(seen)) + "\n  ]",
+    )
+    out.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 
-def _packed(items: list[str]) -> list[str]:
-    """Items as lines of at most 100 columns."""
-    lines: list[str] = []
-    for item in items:
-        if lines and len(lines[-1]) + len(item) + 2 <= 100:
-            lines[-1] += f" {item},"
-        else:
-            lines.append(f"    {item},")
-    return lines
+def _lines(values: Mapping[str, object]) -> str:
+    return ",\n".join(
+        f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in values.items()
+    )
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--configs", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("mathcore/speed/priors.py"))
+@click.option("--out", type=click.Path(path_type=Path), default=PRIORS)
 @click.option("--errors", type=click.Path(path_type=Path), help="also write each row's error")
 def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     """Fits FILE (a table of measured speeds) and writes the constants."""

@@ -7,7 +7,7 @@ models out, and are coarse on purpose.
 
 from math import log
 
-from mathcore.speed.predict import NAMES, effect_names
+from mathcore.speed.constants import NAMES, effect_names
 from scripts.lab.fit_model import Fact
 
 # Where each constant starts, per group of engines: (natural units, how far it may go, in logs).

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathcore.speed.chip import Chip
-from mathcore.speed.predict import BEND as SHARP
-from mathcore.speed.predict import MOST, NAMES, effect_names
+from mathcore.speed.constants import BEND as SHARP
+from mathcore.speed.constants import NAMES, UPPER_BOUNDS, effect_names
 from mathcore.speed.terms import Run, Terms, decode_terms, prefill_terms
 from scripts.lab.speed_rows import Case, chip_of_case, run_of
 
@@ -39,7 +39,7 @@ FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}
 TYPICAL = 0.08  # the error of a good row; beyond twice it counts linearly
 BEND = 2 * TYPICAL
-CAPS = np.array([MOST.get(name, np.inf) for name in NAMES])
+CAPS = np.array([UPPER_BOUNDS.get(name, np.inf) for name in NAMES])
 ENOUGH = 1e-5  # share of the loss below which another round is not worth it
 
 
@@ -193,7 +193,7 @@ class Model:
 def _mark(fact: Fact) -> tuple[object, ...]:
     """Facts alike in this are made of the same effects."""
     chip, run = fact.chip, fact.run
-    return (chip.klass, chip.arch, chip.name, run.engine, run.flags)
+    return (chip.device_class, chip.arch, chip.name, run.engine, run.flags)
 
 
 def loss(model: Model, weights: Array, error: Array, theta: Array) -> float:

@@ -8,7 +8,8 @@ from math import sqrt
 
 import numpy as np
 
-from mathcore.speed.predict import group_of, spread_key
+from mathcore.speed.bars import spread_key
+from mathcore.speed.constants import group_of
 from scripts.lab.fit_model import Array, Fact, Model, solve
 from scripts.lab.speed_rows import broken
 
@@ -74,9 +75,11 @@ def seen_devices(facts: list[Fact]) -> set[str]:
     return {name for name, count in counts.items() if count >= SEEN_ROWS}
 
 
-def keys_of(fact: Fact, seen: bool) -> list[str]:
+def keys_of(fact: Fact, *, seen: bool) -> list[str]:
     """Where a row's error bar is looked up."""
-    return spread_key(fact.what, fact.chip, fact.run, fact.case.work, fact.step.host > 0, seen)
+    offloaded = fact.step.host > 0
+    work = fact.case.work
+    return spread_key(fact.what, fact.chip, fact.run, work, offloaded=offloaded, seen=seen)
 
 
 Errors = dict[str, list[tuple[str, float]]]  # by key: (device or models, log of the error)
@@ -94,10 +97,10 @@ def spreads_of(
         if broken(fact.case, fact.what):
             continue
         device = device_key(fact)
-        general = keys_of(fact, False)
+        general = keys_of(fact, seen=False)
         for name in general:
             strange[name].append((device, float(away)))
-        first = keys_of(fact, True)[0]
+        first = keys_of(fact, seen=True)[0]
         if first not in general and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
             known[first].append((model_key(fact), float(near)))
     found = [*strange.items(), *known.items()]

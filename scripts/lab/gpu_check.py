@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mathcore.hardware.names import GpuFacts, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
-from mathcore.speed.predict import Rates, rates_of, step_s
+from mathcore.speed.constants import Rates, rates_of, step_s
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work
 
@@ -250,9 +251,13 @@ def chip_named(name: str, total: int, measured: float) -> tuple[Chip, GpuFacts |
     facts = lookup_gpu(name)
     if facts is not None:
         return chip_of_facts(facts), facts
-    klass = "hbm" if measured > 1.85e12 else "gddr"
+    device_class = "hbm" if measured > 1.85e12 else "gddr"
     return Chip(
-        klass=klass, arch="", bandwidth=measured, flops=measured * 60, memory_bytes=total
+        device_class=device_class,
+        arch="",
+        bandwidth=measured,
+        flops=measured * 60,
+        memory_bytes=total,
     ), None
 
 

@@ -282,7 +282,7 @@ def known_model(name: str, params_b: float, configs: Path) -> tuple[ModelSpec | 
     if path is None:
         row = find_row(match_model(name, params_b) or name)
         if row is not None:
-            return _read(row.card, name)
+            return _read(row.config, name)
         path = _near_config(name, configs)
     return _read(json.loads(path.read_text()), name) if path is not None else (None, None)
 

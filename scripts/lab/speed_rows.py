@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from mathcore.hardware.names import GpuFacts, find_in, lookup_cpu, lookup_gpu
+from mathcore.hardware.facts import GpuFacts
+from mathcore.hardware.names import find_in, lookup_cpu, lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work

@@ -15,8 +15,8 @@ from mesh.cli.planning.plan import plan
 from mesh.cli.planning.plan_view import aligned, brief_ms, money, runs_as, table
 
 FLEET = [
-    {"name": "rig", "gpu": "RTX 4090", "price": "1600"},
-    {"name": "duo", "gpu": "RTX 3090", "count": 2, "price": "700"},
+    {"name": "rig", "gpu": "RTX 4090", "price": "1600", "backends": "llama.cpp"},
+    {"name": "duo", "gpu": "RTX 3090", "count": 2, "price": "700", "backends": "llama.cpp"},
     {"name": "lab", "gpu": "A100 80GB", "price": "12000", "backends": "llama.cpp,vllm"},
 ]
 

@@ -46,7 +46,7 @@ async def test_a_long_plan_holds_up_nobody() -> None:
 def test_hardware_in_the_question_is_planned_for_instead_of_the_fleet_s() -> None:
     found = plan_query(State(), {"model": "llama-3-8b", "fleet": [RIG], "what_if": ["RTX 5090"]})
     placements = cast(list[dict[str, object]], found["placements"])
-    assert {row["device"] for row in placements} == {"rig", "RTX 5090"}
+    assert {row["device"] for row in placements} >= {"rig", "RTX 5090"}
 
 
 @pytest.mark.parametrize(

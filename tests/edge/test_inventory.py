@@ -27,7 +27,7 @@ def after(found: list[tuple[str, dict[str, object]]]) -> State:
 def test_compute_is_estimated_until_somebody_asks_to_measure_it(tmp_path: Path) -> None:
     here = local(tmp_path)
     first = dict(here.registrations(State()))[here.primary_id]
-    asked = dict(here.registrations(State(), True))[here.primary_id]
+    asked = dict(here.registrations(State(), every=True))[here.primary_id]
     assert (first["flops_basis"], asked["flops_basis"]) == ("estimated", "measured")
     assert isinstance(asked["flops"], int)
     assert asked["flops"] > 10**8
@@ -35,7 +35,7 @@ def test_compute_is_estimated_until_somebody_asks_to_measure_it(tmp_path: Path) 
 
 def test_what_was_measured_stands_at_the_next_start(tmp_path: Path) -> None:
     here = local(tmp_path)
-    state = after(here.registrations(State(), True))
+    state = after(here.registrations(State(), every=True))
     assert here.primary_id not in dict(here.registrations(state))
 
 

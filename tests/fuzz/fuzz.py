@@ -52,7 +52,7 @@ def corpus() -> list[bytes]:
         Hello(messages.PROTOCOL, key),
         Pull(key, 5),
         Heads(tuple(Row(key, i, key, 0) for i in range(9))),
-        Batch(key, 0, 19, True, batch),
+        Batch(author=key, after=0, last=19, more=True, events=batch),
         *(Tail(key, 0, data) for data in said),
     ]
     return [*(messages.encode(one) for one in found), *said, batch, body(3), events[2][0] + body(3)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mathcore.speed.predict import NAMES, Rates, constant, prompt_parts, step_parts
+from mathcore.speed.constants import NAMES, Rates, constant, prompt_parts, step_parts
 from scripts.lab.fit_effects import effects_for
 from scripts.lab.fit_model import Fact, Model, facts_of
 from scripts.lab.speed_rows import Row, case_of

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.lab.accuracy_speed import COLUMNS, command, observations, predicted, predictions
-from scripts.lab.accuracy_speed_report import llmfit_tps, whichllm_tps
+from scripts.lab.other_planners import llmfit_tps, whichllm_tps
 from scripts.lab.speed_models import bits_of, named_size, rule_quant
 from scripts.lab.speed_rows import case_of, engine_of
 from scripts.lab.speed_served import served

@@ -101,7 +101,7 @@ class Host:
     def states(self) -> dict[str, str]:
         return {row["name"]: row["state"] for row in self.json("peers")}
 
-    def plug(self, up: bool) -> None:
+    def plug(self, *, up: bool) -> None:
         """The cable: pulled at the bridge's side, so the host itself sees no change."""
         sh("ip", "-n", self.bridge, "link", "set", self.port, "up" if up else "down")
 

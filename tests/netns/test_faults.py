@@ -24,7 +24,7 @@ def test_hosts_find_each_other_and_share_what_they_write(fleet: Lab) -> None:
 @pytest.mark.slow
 def test_a_cut_cable_is_noticed_both_sides_go_on_and_agree_again(fleet: Lab) -> None:
     one, two, three = fleet.hosts
-    three.plug(False)
+    three.plug(up=False)
     try:
         wait_until(lambda: one.states()["h3"] == "offline", "the dead link noticed")
         one.ok("note", "on the mainland")
@@ -33,7 +33,7 @@ def test_a_cut_cable_is_noticed_both_sides_go_on_and_agree_again(fleet: Lab) -> 
         assert not three.has("on the mainland")()
         assert three.json("devices"), "an island still answers"
     finally:
-        three.plug(True)
+        three.plug(up=True)
     for host in fleet.hosts:
         wait_until(host.has("on the mainland", "on the island"), f"both at {host.name}")
 

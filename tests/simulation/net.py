@@ -153,7 +153,9 @@ class Net:
         if events:
             if node.take(events):
                 self._members_changed(node)
-            self._at(self.now + 50, lambda: self._tell(node, {e.author for e in events}, False))
+            self._at(
+                self.now + 50, lambda: self._tell(node, {e.author for e in events}, eager=False)
+            )
         self._flush(wire)
 
     def _blame(self, wire: Wire, node: Node, fault: str) -> None:
@@ -166,10 +168,10 @@ class Net:
             self.now + BAN_MS
         )
 
-    def _tell(self, node: Node, authors: set[str], eager: bool) -> None:
+    def _tell(self, node: Node, authors: set[str], *, eager: bool) -> None:
         for wire in self.wires.copy():
             if node in wire.ends and node.up:
-                wire.sessions[node.number].poke(authors, eager)
+                wire.sessions[node.number].poke(authors, eager=eager)
                 self._flush(wire)
 
     def _broken(self, text: str) -> Broken:

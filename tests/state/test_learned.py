@@ -14,7 +14,7 @@ from tests.state.test_fold import event
 
 WORK = Work(layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9)
 RUN = Run(engine="llama.cpp", batch=1, prompt=512, generated=128, depth=576.0, bits=4.9)
-CARD = Chip(klass="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
+CARD = Chip(device_class="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
 
 
 MEASURED = ("actual_duration_ms", "prefill_mtps")  # of the job's end, not of its plan

@@ -26,7 +26,7 @@ PLAN = {
 }
 
 
-def after(started: bool = False, ended: bool = False, device: str = "card") -> State:
+def after(*, started: bool = False, ended: bool = False, device: str = "card") -> State:
     """Two devices of one host, one of which was given a job."""
     story = [
         event("device_registered", 0, device="card", **CARD),
@@ -62,7 +62,9 @@ def test_a_job_on_the_processor_takes_from_the_cards_host_memory() -> None:
 
 @pytest.mark.parametrize(("later", "counted"), [(9_999, True), (10_000, False)])
 def test_a_started_job_is_part_of_readings_made_once_it_surely_loaded(
-    later: int, counted: bool
+    later: int,
+    *,
+    counted: bool,
 ) -> None:
     """Loading is planned at 5 s, ten at the worst."""
     state = after(started=True)

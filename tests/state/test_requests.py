@@ -3,8 +3,9 @@
 import pytest
 
 from mesh.api.errors import RequestError
-from mesh.api.hardware import parse_device, parse_what_if
+from mesh.api.hardware import parse_device
 from mesh.api.requests import limits_of, parse_plan
+from mesh.api.what_ifs import parse_what_if
 
 
 def test_limits_are_read_in_the_words_people_use() -> None:

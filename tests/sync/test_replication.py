@@ -63,8 +63,8 @@ class Peer:
 
 def connect(one: Peer, two: Peer) -> tuple[MemoryLink, MemoryLink]:
     a, b = pair(one.key, two.key)
-    one.tasks.append(asyncio.create_task(one.replication.run(a, True)))
-    two.tasks.append(asyncio.create_task(two.replication.run(b, False)))
+    one.tasks.append(asyncio.create_task(one.replication.run(a, outbound=True)))
+    two.tasks.append(asyncio.create_task(two.replication.run(b, outbound=False)))
     return a, b
 
 
@@ -119,7 +119,7 @@ async def test_thirty_peers_ten_links_each_two_hundred_inputs_and_no_gap(tmp_pat
 async def test_a_neighbour_that_talks_garbage_is_left_by_name_of_its_fault(tmp_path: Path) -> None:
     async with peers(tmp_path, 1) as (ana,):
         a, b = pair(ana.key, bytes(32))
-        run = asyncio.create_task(ana.replication.run(a, True))
+        run = asyncio.create_task(ana.replication.run(a, outbound=True))
         await b.receive()
         await b.send(b"\xff garbage")
         with pytest.raises(ProtocolError, match="not a message"):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger import document
@@ -61,7 +62,7 @@ def test_a_few_new_events_go_as_an_automerge_tail_and_many_as_a_batch(
     for count, kind in ((1, "Tail"), (1, "Tail"), (500, "Batch")):
         before = len(ana.said)
         notes(ana.ledger, count)
-        ana.session.poke([ana.ledger.author], True)
+        ana.session.poke([ana.ledger.author], eager=True)
         talk(ana, ben)
         assert kind in ana.kinds()[before:]
     assert ben.ledger.count() == 512
@@ -74,7 +75,7 @@ def test_once_they_talk_a_new_event_needs_one_message(ledgers: list[Ledger]) -> 
     talk(ana, ben)
     for _ in range(2):
         (event,) = notes(ana.ledger, 1)
-        ana.session.poke([ana.ledger.author], True)
+        ana.session.poke([ana.ledger.author], eager=True)
         before = len(ana.said)
         talk(ana, ben)
     assert ana.kinds()[before:] == ["Tail"]
@@ -87,7 +88,7 @@ def test_a_tail_crosses_into_the_next_segment(ledgers: list[Ledger]) -> None:
     talk(ana, ben)
     for _ in range(5):
         notes(ana.ledger, 1)
-        ana.session.poke([ana.ledger.author], True)
+        ana.session.poke([ana.ledger.author], eager=True)
         talk(ana, ben)
     assert ben.ledger.count() == document.SEGMENT_EVENTS + 3
     assert ben.ledger.verify().findings == ()
@@ -261,7 +262,7 @@ def test_a_forged_signature_ends_the_conversation_and_keeps_what_was_sound(
     events[6] = (bytes(64), events[6][1])
     with pytest.raises(Rejected, match="signature is not by author") as error:
         ben.session.receive(
-            messages.encode(Batch(batch.author, 0, batch.last, False, messages.pack(events))),
+            messages.encode(replace(batch, events=messages.pack(events))),
             0,
         )
     assert [event.seq for event in error.value.events] == [1, 2, 3, 4, 5, 6]
@@ -282,7 +283,7 @@ def test_a_batch_with_events_that_were_not_asked_for_is_refused(
         events.reverse()
     else:
         last = 5
-    lying = Batch(batch.author, 0, last, False, messages.pack(events))
+    lying = replace(batch, last=last, events=messages.pack(events))
     with pytest.raises(ProtocolError, match="not asked for"):
         ben.session.receive(messages.encode(lying), 0)
     assert ledgers[1].count() == 0
@@ -290,7 +291,7 @@ def test_a_batch_with_events_that_were_not_asked_for_is_refused(
 
 def test_a_batch_that_was_not_asked_for_is_ignored(ledgers: list[Ledger]) -> None:
     ben, _, batch = asked(ledgers)
-    stray = Batch(batch.author, 3, batch.last, False, batch.events)
+    stray = replace(batch, after=3)
     assert ben.session.receive(messages.encode(stray), 0) == ()
     assert ledgers[1].count() == 0
 
@@ -312,7 +313,7 @@ def test_a_tail_about_another_segment_than_ours_is_no_harm(ledgers: list[Ledger]
     ana, ben = End(ledgers[0]), End(ledgers[1])
     talk(ana, ben)
     notes(ledgers[0], 1)
-    ana.session.poke([ledgers[0].author], True)
+    ana.session.poke([ledgers[0].author], eager=True)
     talk(ana, ben)
     tail = next(message for message in ana.said if isinstance(message, Tail))
     moved = Tail(tail.author, 77, tail.data)
@@ -331,7 +332,7 @@ def test_empty_batches_do_not_keep_an_author_from_other_neighbours(
     ledgers: list[Ledger],
 ) -> None:
     ben, _, batch = asked(ledgers)
-    empty = Batch(batch.author, 0, 5, True, messages.pack([]))
+    empty = replace(batch, last=5, more=True, events=messages.pack([]))
     ben.session.receive(messages.encode(empty), 0)
     assert ben.session._desk.claim(batch.author.hex(), "another", 0)
     assert not any(isinstance(messages.decode(said), Pull) for said in iter(ben.say, None))

@@ -13,7 +13,7 @@ EXAMPLE: Final = '[{"name": "rig", "gpu": "RTX 5090", "count": 2}]'
 def read_fleet(name: str) -> list[dict[str, object]]:
     """The devices a file lists, each checked; Stop names the file, the entry and the field."""
     from mesh.api.errors import RequestError
-    from mesh.api.hardware import parse_fleet
+    from mesh.api.what_ifs import parse_fleet
 
     entries = _entries(name, _text(name))
     try:

@@ -213,7 +213,8 @@ def hardware(
     for name in request.what_if:
         if " + " in name:
             stop(USAGE, f"what-if {name!r}: only one kind of card here", "fleet plan takes several")
-    instead = what_ifs(request.what_if) | described(request.fleet)
+    ram, rate = request.ram, request.rate
+    instead = what_ifs(request.what_if, ram, rate) | described(request.fleet, ram, rate)
     views = [] if instead and not named else list(load_state(fleet_home()).devices.values())
     for name in named:
         if not any(name in (view.name, view.device_id) for view in views):

@@ -72,7 +72,7 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     except LinkClosed:
         return socket
     address = plain_address(request.remote or "")
-    await mesh.hold(Link(socket, request[PEER], False, address, skew_ms))
+    await mesh.hold(Link(socket, request[PEER], address, skew_ms, outbound=False))
     return socket
 
 

@@ -17,6 +17,14 @@ from mesh.edge.transport.link import own_anchor
 from mesh.ledger.event import Event
 from mesh.policy import pairing
 from mesh.state.address import parse_address
+from mesh.state.facts.fact import encode
+from mesh.state.facts.member import (
+    HistoryAdopted,
+    HistoryEnded,
+    PeerAdded,
+    PeerRemoved,
+    PeerRenamed,
+)
 from mesh.state.fold import State
 from mesh.state.members import ADDED, ADMIN, REMOVED, RENAMED, RUNNER, PeerView, allowed
 from mesh.state.peer_id import peer_id
@@ -137,15 +145,15 @@ class Desk:
         await self._found()
         members = self._keeper.state.members
         since = members.seen.get(key, 0) + 1 if key in members.grants else 1
-        fact: dict[str, object] = {
-            "key": key,
-            "name": self._free_name(name, key),
-            "role": role,
-            "tls": tls,
-            "epoch": members.next_epoch(key),
-            "since": since,
-        }
-        await self._keeper.emit(ADDED, self._who.peer_id, fact)
+        fact = PeerAdded(
+            key=key,
+            name=self._free_name(name, key),
+            role=role,
+            tls=tls,
+            epoch=members.next_epoch(key),
+            since=since,
+        )
+        await self._keeper.emit(ADDED, self._who.peer_id, encode(fact))
         if port:
             self._sightings.see(
                 Sighting(
@@ -183,16 +191,16 @@ class Desk:
             await self._keeper.belong(Fleet(root=self._who.author))
         members = self._keeper.state.members
         if members.alone and members.root == self._who.author:
-            fact: dict[str, object] = {
-                "key": self._who.author,
-                "name": self._name,
-                "role": ADMIN,
-                "tls": self._tls,
-                "epoch": 1,
-                "since": 1,
-            }
+            fact = PeerAdded(
+                key=self._who.author,
+                name=self._name,
+                role=ADMIN,
+                tls=self._tls,
+                epoch=1,
+                since=1,
+            )
             await self._adopt_history()
-            await self._keeper.emit(ADDED, self._who.peer_id, fact)
+            await self._keeper.emit(ADDED, self._who.peer_id, encode(fact))
 
     async def _adopt_history(self) -> None:
         """What others wrote into this ledger before there was a fleet goes on counting.
@@ -202,15 +210,10 @@ class Desk:
         others = sorted(set(self._keeper.state.members.seen) - {self._who.author})
         for author in others[:MAX_ADOPTED]:
             seen = self._keeper.state.members.seen[author]
-            added: dict[str, object] = {"key": author, "role": RUNNER, "epoch": 1, "since": 1}
-            ended: dict[str, object] = {
-                "key": author,
-                "epoch": 1,
-                "until": seen,
-                "reason": "kept as history",
-            }
-            await self._keeper.emit(ADDED, self._who.peer_id, added)
-            await self._keeper.emit(REMOVED, self._who.peer_id, ended)
+            added = HistoryAdopted(key=author, role=RUNNER, epoch=1, since=1)
+            ended = HistoryEnded(key=author, epoch=1, until=seen, reason="kept as history")
+            await self._keeper.emit(ADDED, self._who.peer_id, encode(added))
+            await self._keeper.emit(REMOVED, self._who.peer_id, encode(ended))
 
     def _free_name(self, name: str, key: str) -> str:
         """The name, with a number where another peer has it: names are how people point."""
@@ -276,15 +279,15 @@ class Desk:
                 "Self", "a peer cannot remove itself", "ask another admin of the fleet", 409
             )
         tip = self._keeper.tips().get(one.author)
-        fact: dict[str, object] = {
-            "key": one.author,
-            "epoch": one.epoch,
-            "until": tip.seq if tip else 0,
-            "until_hash": tip.hash if tip else "",
-            "reason": reason,
-        }
-        await self._keeper.emit(REMOVED, self._who.peer_id, fact)
-        return {"peer_id": peer_id(one.author), "name": one.name, "until": fact["until"]}
+        fact = PeerRemoved(
+            key=one.author,
+            epoch=one.epoch,
+            until=tip.seq if tip else 0,
+            until_hash=tip.hash if tip else "",
+            reason=reason,
+        )
+        await self._keeper.emit(REMOVED, self._who.peer_id, encode(fact))
+        return {"peer_id": peer_id(one.author), "name": one.name, "until": fact.until}
 
     async def rename(self, text: str, name: str) -> dict[str, object]:
         """Call a peer something else; only an admin may name another."""
@@ -293,7 +296,8 @@ class Desk:
         if one.author != self._who.author and not allowed(mine, ADMIN):
             raise RequestError("WrongRole", "only an admin names other peers", "", 403)
         new = self._free_name(slug(name), one.author)
-        await self._keeper.emit(RENAMED, self._who.peer_id, {"key": one.author, "name": new})
+        fact = PeerRenamed(key=one.author, name=new)
+        await self._keeper.emit(RENAMED, self._who.peer_id, encode(fact))
         return {"peer_id": peer_id(one.author), "name": new}
 
 

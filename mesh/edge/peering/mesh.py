@@ -31,6 +31,8 @@ from mesh.edge.transport.links import Links
 from mesh.edge.transport.listen import Limiter, Listener, listen
 from mesh.policy.neighbours import OUTBOUND
 from mesh.state.address import parse_address
+from mesh.state.facts.fact import encode
+from mesh.state.facts.member import PeerReachable
 from mesh.state.members import REACHABLE
 
 # A member reconnects a few times a minute at worst; strangers end in the handshake.
@@ -249,10 +251,10 @@ class Mesh:
         mine = interfaces.show_all(self._where.addresses, self._where.port)
         known = members.reach.get(self._who.author)
         if known is None or list(known[1]) != mine:
-            fact: dict[str, object] = {"addresses": list(mine)}
+            fact = PeerReachable(addresses=tuple(mine))
             # A copied key or a full disk: others still find us by mDNS, and doctor says which.
             with contextlib.suppress(StoreError):
-                await self._keeper.emit(REACHABLE, self._who.peer_id, fact)
+                await self._keeper.emit(REACHABLE, self._who.peer_id, encode(fact))
 
     async def hold(self, link: Link) -> bool:
         """Run an incoming link until it ends."""

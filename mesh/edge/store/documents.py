@@ -41,7 +41,7 @@ class Documents:
                 if part[-1][0] % document.SEGMENT_EVENTS:
                     self._grow(author, number, part)
                 else:
-                    self._seal(author, number, part, author in forked)
+                    self._seal(author, number, part, forked=author in forked)
         self._pending.clear()
 
     def segment(self, author: str, number: int) -> document.Segment:
@@ -70,15 +70,15 @@ class Documents:
             [(author, entry[0], change) for entry, change in zip(part, changes, strict=True)],
         )
 
-    def _seal(self, author: str, number: int, part: list[_Entry], forked: bool) -> None:
+    def _seal(self, author: str, number: int, part: list[_Entry], *, forked: bool) -> None:
         if len(part) < document.SEGMENT_EVENTS:
-            part = self._main_line(author, number * document.SEGMENT_EVENTS + 1, forked)
+            part = self._main_line(author, number * document.SEGMENT_EVENTS + 1, forked=forked)
         blob = document.sealed(author, part)
         self._db.execute("INSERT INTO segments VALUES (?, ?, ?)", (author, number, blob))
         self._db.execute("DELETE FROM increments WHERE author = ?", (author,))
         self._live.pop(author, None)
 
-    def _main_line(self, author: str, first: int, forked: bool) -> list[_Entry]:
+    def _main_line(self, author: str, first: int, *, forked: bool) -> list[_Entry]:
         """A whole segment's events from their table, branches left out."""
         query = "SELECT seq, sig, body FROM events WHERE author = ? AND seq BETWEEN ? AND ?"
         if forked:

@@ -12,7 +12,7 @@ from mesh.state.fold import KEEP_ENDED, State, apply, fold_ordered
 from mesh.state.members import Members
 
 
-def load_state(home: Path, every_job: bool = False) -> State:
+def load_state(home: Path, *, every_job: bool = False) -> State:
     """The folded ledger of `home`, read without a daemon; StoreError where there is none.
 
     `every_job` keeps the oldest ended jobs whole too, which takes as long as the ledger is.

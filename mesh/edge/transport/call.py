@@ -26,7 +26,7 @@ class Unanswered(RequestError):
     An unanswered claim is unknown: ask the same peer again, never another.
     """
 
-    def __init__(self, text: str, sent: bool) -> None:
+    def __init__(self, text: str, *, sent: bool) -> None:
         hint = "ask it again" if sent else "see fleet doctor"
         super().__init__("Unanswered", text, hint, 504 if sent else 503)
         self.sent: Final = sent

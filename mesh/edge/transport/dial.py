@@ -233,7 +233,7 @@ class Dialler:
         except LinkClosed as error:
             await socket.close()
             raise DialError(f"it closed the link: {error}") from error
-        return Link(socket, key, True, show_address(address), skew_ms)
+        return Link(socket, key, show_address(address), skew_ms, outbound=True)
 
 
 def _why(error: BaseException) -> str:

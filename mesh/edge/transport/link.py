@@ -61,7 +61,7 @@ class Link:
     """One authenticated connection to a peer: whole messages, in order, both ways."""
 
     def __init__(
-        self, socket: _Socket, peer_key: bytes, outbound: bool, address: str, skew_ms: int
+        self, socket: _Socket, peer_key: bytes, address: str, skew_ms: int, *, outbound: bool
     ) -> None:
         self._socket = socket
         self.peer_key: Final = peer_key

@@ -92,7 +92,7 @@ class Listener:
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        listening.setblocking(False)
+        listening.setblocking(False)  # noqa: FBT003  its only argument, by position
         while True:
             try:
                 connection, address = await loop.sock_accept(listening)

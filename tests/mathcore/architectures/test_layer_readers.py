@@ -9,13 +9,13 @@ from mathcore.architectures.registry import architectures, layers_from
 from mathcore.convert.conversion import Conversion
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_parts
-from tests.mathcore.convert.attention_configs import CARDS, LAYERS
+from tests.mathcore.convert.attention_configs import CONFIGS, LAYERS
 
-FOUND: dict[str, Conversion] = {name: convert(card) for name, card in CARDS.items()}
+FOUND: dict[str, Conversion] = {name: convert(config) for name, config in CONFIGS.items()}
 
 
 def kinds(name: str, **changes: object) -> list[str]:
-    """The kinds of a card's layers once some metadata is changed; None removes a key."""
+    """The kinds of a config's layers once some metadata is changed; None removes a key."""
     found = FOUND[name]
     arch = found.metadata["general.architecture"]
     metadata = dict(found.metadata)
@@ -67,7 +67,7 @@ def test_an_architecture_nobody_knows_is_refused() -> None:
         layers_from({**found.metadata, "general.architecture": "llama9"}, found.tensors)
 
 
-def test_every_cards_architecture_is_read() -> None:
+def test_every_configs_architecture_is_read() -> None:
     assert {str(f.metadata["general.architecture"]) for f in FOUND.values()} <= set(architectures())
 
 

@@ -9,7 +9,6 @@ from mathcore.catalogue.models import (
     PUBLISHED,
     Row,
     canonical,
-    expand,
     find_row,
     row_spec,
     rows,
@@ -112,11 +111,6 @@ def test_a_search_holds_every_word() -> None:
     assert {found.name for found in search("qwen2.5 coder 14b")} == {"qwen2.5-14b"}
     assert search("llama zebra") == []
     assert len(search("")) == len(NAMES)
-
-
-def test_a_compact_card_is_written_out() -> None:
-    card = {"a": {"repeat": 2, "of": [1, {"b": {"join": ["x", "y"]}}]}}
-    assert expand(card) == {"a": [1, {"b": "xy"}, 1, {"b": "xy"}]}
 
 
 @pytest.mark.parametrize(

@@ -4,27 +4,27 @@ Fields a family needs are those a test may remove one by one (`NEEDED`).
 """
 
 LAYERS = 8
-Card = dict[str, object]
+Config = dict[str, object]
 
 
-def base(model_type: str, **changes: object) -> Card:
-    card: Card = {
+def base(model_type: str, **changes: object) -> Config:
+    config: Config = {
         "model_type": model_type, "vocab_size": 32000, "hidden_size": 2048,
         "num_hidden_layers": LAYERS, "num_attention_heads": 16, "num_key_value_heads": 4,
         "head_dim": 128, "intermediate_size": 5632, "max_position_embeddings": 8192,
     }  # fmt: skip
-    card.update(changes)
-    return {key: value for key, value in card.items() if value is not None}
+    config.update(changes)
+    return {key: value for key, value in config.items() if value is not None}
 
 
-def legacy(model_type: str, **changes: object) -> Card:
-    card: Card = {"model_type": model_type, "vocab_size": 50257, "n_embd": 768, "n_head": 12,
+def legacy(model_type: str, **changes: object) -> Config:
+    config: Config = {"model_type": model_type, "vocab_size": 50257, "n_embd": 768, "n_head": 12,
                   "n_layer": LAYERS, "n_positions": 1024}  # fmt: skip
-    card.update(changes)
-    return card
+    config.update(changes)
+    return config
 
 
-def experts(model_type: str, count: str = "num_experts", **changes: object) -> Card:
+def experts(model_type: str, count: str = "num_experts", **changes: object) -> Config:
     return base(
         model_type, **{count: 16}, num_experts_per_tok=2, moe_intermediate_size=1024, **changes
     )
@@ -46,7 +46,7 @@ _DECI = [
      "ffn": {"ffn_mult": 0.5}},
 ]  # fmt: skip
 
-CARDS: dict[str, Card] = {
+CONFIGS: dict[str, Config] = {
     "llama": base("llama", rope_scaling=LLAMA3),
     "llama-biased": base("llama", attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
     "mistral": base("mistral", sliding_window=4096),

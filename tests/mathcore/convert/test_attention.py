@@ -9,37 +9,14 @@ from pathlib import Path
 import pytest
 
 from mathcore.api import MIB, ModelSpec, SpecError, spec_from_config
-from mathcore.convert import (
-    deci,
-    dense,
-    fused,
-    gemma,
-    glm,
-    legacy,
-    moe,
-    moe_heads,
-    moe_mixed,
-    moe_shared,
-    rare,
-)
-from mathcore.convert.registry import model_types
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_gguf
 from providers.sources.gguf import read_header
-from tests.mathcore.convert.attention_configs import CARDS
+from tests.mathcore.convert.attention_configs import CONFIGS
 from tests.support.llamacpp_oracle import Breakdown, ask
 from tests.support.sparse_gguf import write_gguf
 
 CONTEXT, MICRO_BATCH, PAD = 8192, 512, 256
-# Architectures llama.cpp names but does not load.
-UNLOADED = ("gptj",)
-
-# Other names of a family that has a card.
-ALIASES = set(
-    "gemma4_unified_text hunyuan llama4 mimo_v2 phi3_v phi4mm qwen2_5_vl qwen2_vl_text "
-    "qwen3_omni_moe_text stablelm_epoch step3p7".split()
-)
-
 # Fields the model's own library (or llama.cpp's converter) fills when they are absent.
 DEFAULTED = frozenset(
     "add_qkv_bias add_swa_attention_sink_bias attention_bias attention_k_eq_v attn_config bias "
@@ -52,7 +29,7 @@ DEFAULTED = frozenset(
     "sliding_window_pattern tie_word_embeddings use_double_wide_mlp use_head_wise_attn_gate "
     "use_moe_router_bias use_parallel_residual use_qk_norm use_sliding_window".split()
 )
-# Fields of our cards their family does not have or llama.cpp does not look at.
+# Fields of our configs their family does not have or llama.cpp does not look at.
 UNREAD = {
     "bailing_moe": ("architectures",),  # tells two generations apart
     "cohere2_moe": ("moe_intermediate_size",),
@@ -71,32 +48,32 @@ UNREAD = {
 OBJECTS = ("rope_scaling", "attention_other_setting", "attn_config")  # an empty one says nothing
 
 
-def refusal(card: dict[str, object]) -> str:
-    """The field a card is refused for, "" when it is read."""
+def refusal(config: dict[str, object]) -> str:
+    """The field a config is refused for, "" when it is read."""
     try:
-        spec_from_config(card, "x")
+        spec_from_config(config, "x")
     except SpecError as error:
         return error.field
     return ""
 
 
 def unread(name: str, field: str) -> bool:
-    return field in UNREAD.get(str(CARDS[name].get("model_type")), ())
+    return field in UNREAD.get(str(CONFIGS[name].get("model_type")), ())
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_a_missing_field_is_named_unless_the_library_fills_it(name: str) -> None:
-    for field in CARDS[name]:
-        card = {key: value for key, value in CARDS[name].items() if key != field}
-        found = refusal(card)
+    for field in CONFIGS[name]:
+        config = {key: value for key, value in CONFIGS[name].items() if key != field}
+        found = refusal(config)
         if not unread(name, field):
             assert found == field or (not found and field in DEFAULTED), field
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_a_field_of_the_wrong_type_is_named(name: str) -> None:
-    for field in CARDS[name]:
-        found = refusal({**CARDS[name], field: {"no": "such type"}})
+    for field in CONFIGS[name]:
+        found = refusal({**CONFIGS[name], field: {"no": "such type"}})
         assert found.startswith(field) or unread(name, field) or field in OBJECTS, field
 
 
@@ -111,16 +88,16 @@ def cells(spec: ModelSpec) -> list[int]:
 
 def loaded(name: str, folder: Path) -> tuple[Path, Breakdown]:
     path = folder / "model.gguf"
-    size = write_gguf(path, convert(CARDS[name]))
+    size = write_gguf(path, convert(CONFIGS[name]))
     found = ask(path, context=CONTEXT, ubatch=MICRO_BATCH)
     assert found.model_bytes == size
     return path, found
 
 
-@pytest.mark.parametrize("name", list(CARDS))
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> None:
     path, found = loaded(name, tmp_path)
-    spec = spec_from_config(CARDS[name], "x")
+    spec = spec_from_config(CONFIGS[name], "x")
     assert found.parameters == sum([t.columns * t.rows for t in spec.tensors])
     kept = [
         2 * n * (layer.k_elements + layer.v_elements)
@@ -132,21 +109,13 @@ def test_llama_cpp_loads_it_and_keeps_what_we_say(name: str, tmp_path: Path) -> 
     assert read.active_parameters == spec.active_parameters
 
 
-def test_every_family_has_a_card() -> None:
-    modules = (deci, dense, fused, gemma, glm, legacy, moe, moe_heads, moe_mixed, moe_shared, rare)
-    ours = {name for module in modules for name in module.CONVERTERS}
-    proven = {str(card["model_type"]) for card in CARDS.values()}
-    assert ours == proven | ALIASES | set(UNLOADED)
-    assert ours <= set(model_types())
-
-
 def test_draft_layers_are_counted_when_asked_for_and_keep_nothing(tmp_path: Path) -> None:
-    card = {**CARDS["glm4_moe"], "num_nextn_predict_layers": 1}
-    spec = spec_from_config(card, "x", draft=True)
+    config = {**CONFIGS["glm4_moe"], "num_nextn_predict_layers": 1}
+    spec = spec_from_config(config, "x", draft=True)
     assert spec.draft_layers == 1
-    assert spec_from_config(card, "x").draft_layers == 0
+    assert spec_from_config(config, "x").draft_layers == 0
     path = tmp_path / "draft.gguf"
-    size = write_gguf(path, convert(card, draft=True))
+    size = write_gguf(path, convert(config, draft=True))
     assert spec_from_gguf(read_header(path), "x").layers == spec.layers
     found = ask(path, context=CONTEXT)
     # The engine leaves the draft layers out of a plain context.

@@ -95,7 +95,7 @@ def test_minimax_keeps_values_for_its_indexer_too() -> None:
     assert {layer.index_v_elements for layer in own} == {128}
 
 
-def test_deepseek_v4_folds_4_or_128_tokens_into_a_row() -> None:
+def test_deepseek_v4_compresses_4_or_128_tokens_into_a_row() -> None:
     layers = spec_of("deepseek_v4").layers
     assert [layers[i].ratio for i in range(5)] == [0, 0, 4, 128, 4]
     assert {(layer.kind, layer.window, layer.k_elements) for layer in layers} == {

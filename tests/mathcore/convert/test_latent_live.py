@@ -26,7 +26,7 @@ SEQUENCES = 2
 TOKENS = 1024  # of each sequence
 
 
-def folded_states_mib(log: str) -> float:
+def compressed_states_mib(log: str) -> float:
     """DeepSeek V4's, which llama.cpp logs apart."""
     return sum(float(found) for found in re.findall(r"state buffer size =\s*([\d.]+)", log))
 
@@ -41,7 +41,7 @@ def check(spec: ModelSpec, said: Breakdown, sequences: int) -> None:
     plan = plan_of(spec)
     assert said.parameters == spec.parameters
     assert said.cache_mib == pytest.approx(kv_bytes(plan, shape) / MIB, abs=0.03)
-    states = sum(said.recurrent) + folded_states_mib(said.log)
+    states = sum(said.recurrent) + compressed_states_mib(said.log)
     assert states == pytest.approx(state_bytes(plan, shape) / MIB, abs=0.03)
 
 

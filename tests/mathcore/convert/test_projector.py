@@ -53,7 +53,7 @@ PIXTRAL: dict[str, object] = {
     "intermediate_size": 4096,
     "patch_size": 14,
 }
-CARDS: dict[str, dict[str, object]] = {
+CONFIGS: dict[str, dict[str, object]] = {
     "qwen2_vl": {"vision_config": QWEN2_VL},
     "qwen2_5_vl": {"vision_config": QWEN25_VL},
     "qwen3_vl": {"vision_config": QWEN3_VL},
@@ -75,8 +75,8 @@ TOWERS = {
 FIELDS = [(kind, field) for kind, tower in TOWERS.items() for field in tower]
 
 
-def projector(model_type: str, card: dict[str, object]) -> Projector:
-    found = projector_from_config({**card, "model_type": model_type})
+def projector(model_type: str, config: dict[str, object]) -> Projector:
+    found = projector_from_config({**config, "model_type": model_type})
     assert found is not None
     return found
 
@@ -97,10 +97,10 @@ def projector(model_type: str, card: dict[str, object]) -> Projector:
     ],
 )
 def test_a_tower_has_what_its_model_has_beyond_its_text(model_type: str, parameters: int) -> None:
-    assert projector(model_type, CARDS[model_type]).parameters == parameters
+    assert projector(model_type, CONFIGS[model_type]).parameters == parameters
 
 
-def test_a_card_without_a_tower_has_no_projector() -> None:
+def test_a_config_without_a_tower_has_no_projector() -> None:
     assert projector_from_config({"model_type": "llama"}) is None
 
 
@@ -114,5 +114,5 @@ def test_an_unknown_tower_is_refused_by_name() -> None:
 def test_a_field_of_the_tower_is_needed(model_type: str, field: str, junk: object) -> None:
     changed = {**TOWERS[model_type], field: junk}
     with pytest.raises(SpecError) as caught:
-        projector(model_type, {**CARDS[model_type], "vision_config": changed})
+        projector(model_type, {**CONFIGS[model_type], "vision_config": changed})
     assert caught.value.field == f"vision_config.{field}"

@@ -41,7 +41,7 @@ CONTEXT, SEQUENCES = 4096, 2
 
 def card_of(name: str) -> dict[str, object]:
     row = find_row(name)
-    return dict(row.card) if row is not None else CONFIGS[name]
+    return dict(row.config) if row is not None else CONFIGS[name]
 
 
 @pytest.mark.parametrize("name", [*NAMED, *LATENT, *RECURRENT])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mathcore.hardware.names import CPUS, GPUS, find_in, lookup_cpu, lookup_gpu
+from mathcore.hardware.facts import cpus, gpus
+from mathcore.hardware.names import find_in, lookup_cpu, lookup_gpu
 from mathcore.speed.chip import chip_of_facts, class_of_facts, guessed_chip
 
 DRIVER_NAMES = [
@@ -64,7 +65,7 @@ def test_a_name_nobody_sells_means_no_device(name: str) -> None:
 
 
 def test_every_row_is_found_by_its_own_name() -> None:
-    for fact in GPUS:
+    for fact in gpus():
         found = lookup_gpu(fact.name)
         assert found is not None
         assert (found.bandwidth_bytes_per_s, found.flops) == (
@@ -74,10 +75,10 @@ def test_every_row_is_found_by_its_own_name() -> None:
 
 
 def test_the_catalogue_is_wide_and_every_row_names_its_source() -> None:
-    assert len(GPUS) + len(CPUS) >= 120
-    names = [fact.name for fact in GPUS + CPUS]
+    assert len(gpus() + cpus()) >= 120
+    names = [fact.name for fact in gpus() + cpus()]
     assert len(set(names)) == len(names)
-    for fact in GPUS + CPUS:
+    for fact in gpus() + cpus():
         assert fact.source
         assert fact.bandwidth_bytes_per_s >= 10**9
         if fact.kind != "cpu":
@@ -104,13 +105,13 @@ def test_processors_are_found_by_what_the_kernel_calls_them() -> None:
 def test_an_unknown_device_takes_the_class_its_maker_hints_at() -> None:
     chip = guessed_chip("NVIDIA GeForce RTX 7090")
     assert chip is not None
-    assert chip.klass == "gddr"
+    assert chip.device_class == "gddr"
     assert not chip.known
     assert guessed_chip("abacus") is None
 
 
 def test_classes_follow_memory_and_maker() -> None:
-    for name, klass in (
+    for name, device_class in (
         ("RTX 4090", "gddr"),
         ("H100", "hbm"),
         ("MI300X", "instinct"),
@@ -122,5 +123,5 @@ def test_classes_follow_memory_and_maker() -> None:
     ):
         fact = lookup_gpu(name)
         assert fact is not None
-        assert class_of_facts(fact) == klass
+        assert class_of_facts(fact) == device_class
         assert chip_of_facts(fact).known

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mathcore.catalogue.models import find_model
 from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.constants import rates_of, step_s
 from mathcore.speed.learning import (
     DECODE,
     PREFILL,
@@ -19,7 +20,7 @@ from mathcore.speed.learning import (
     covariance,
     learned_speed,
 )
-from mathcore.speed.predict import prior_speed, rates_of, step_s
+from mathcore.speed.predict import prior_speed
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work, work_of
 
@@ -177,7 +178,7 @@ def test_jobs_far_from_their_class_are_believed_and_the_next_is_less_sure() -> N
 
 
 def test_a_model_that_ran_here_is_expected_as_it_ran_however_far_from_its_class() -> None:
-    card = Chip(klass="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
+    card = Chip(device_class="gddr", arch="ada", bandwidth=1e12, flops=165e12, known=True)
     run = Run(prompt=512, generated=128, depth=576.0, bits=4.9)
     work = Work(
         layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathcore.catalogue.models import find_model
-from mathcore.hardware.names import CPUS, GPUS, lookup_gpu
+from mathcore.hardware.facts import cpus, gpus
+from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts, guessed_chip
-from mathcore.speed.predict import Speed, prior_speed, rates_of, step_s
+from mathcore.speed.constants import rates_of, step_s
+from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.priors import EFFECTS, SPREADS
 from mathcore.speed.terms import Run, decode_terms, prefill_terms, spilled
 from mathcore.speed.work import Work, scaled, work_of, work_of_size
@@ -141,7 +143,7 @@ def test_the_terms_of_a_step_add_up_to_it() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_is_read_faster_than_the_memory_it_lies_in(engine: str) -> None:
-    for facts in GPUS + CPUS:
+    for facts in gpus() + cpus():
         card = chip_of_facts(facts)
         rates = rates_of(card, Run(engine=engine))
         assert 0.0 < rates.eta < 1.0

@@ -1,0 +1,1 @@
+"""Plain attention and one feed-forward in every layer."""

@@ -1,0 +1,1 @@
+"""Plain attention, and experts in some layers."""

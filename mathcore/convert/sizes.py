@@ -1,0 +1,93 @@
+"""The sizes of a decoder, from the names configs give them."""
+
+from dataclasses import dataclass
+from typing import final
+
+from mathcore.model.fields import MAX_LAYERS, Fields
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The sizes of a decoder. `feed_forward` is 0 where the family has no dense feed-forward."""
+
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    feed_forward: int
+    context: int
+
+    @property
+    def q(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def kv(self) -> int:
+        return self.kv_heads * self.head_dim
+
+
+def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_heads") -> int:
+    """hidden / heads, which must divide."""
+    if hidden % heads != 0:
+        raise f.fault(field, f"{heads} does not divide the hidden size {hidden}")
+    return hidden // heads
+
+
+def kv_heads_of(f: Fields, heads: int, *, required: bool) -> int:
+    """KV heads: as many as heads when absent and not `required`."""
+    kv = f.whole("num_key_value_heads") if required else f.whole_or("num_key_value_heads", heads)
+    if heads % kv != 0:
+        raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
+    return kv
+
+
+def sizes(
+    f: Fields,
+    *,
+    need_kv: bool = False,
+    need_head_dim: bool = False,
+    feed_forward: str = "intermediate_size",
+) -> Sizes:
+    """Sizes under the usual field names. `need_*`: no other field gives this one a default.
+
+    `feed_forward` names the dense width's field, "" for none.
+    """
+    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    kv = kv_heads_of(f, heads, required=need_kv)
+    given = need_head_dim or f.has("head_dim")
+    return Sizes(
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=kv,
+        head_dim=f.whole("head_dim") if given else head_size(f, hidden, heads),
+        feed_forward=f.whole(feed_forward) if feed_forward else 0,
+        context=trained_context(f),
+    )
+
+
+def trained_context(f: Fields) -> int:
+    """The trained length, under any of its names; 0 when the config does not say."""
+    for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
+        if f.has(name):
+            return f.whole(name)
+    return 0
+
+
+def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> Sizes:
+    """Sizes under GPT-2's names: n_embd, n_head, n_layer. The caller gives width and KV heads."""
+    hidden, heads = f.whole("n_embd"), f.whole("n_head")
+    return Sizes(
+        vocab=f.whole("vocab_size"),
+        hidden=hidden,
+        layers=f.whole("n_layer", 1, MAX_LAYERS),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_size(f, hidden, heads, "n_head"),
+        feed_forward=feed_forward,
+        context=f.whole_or(context, 0),
+    )

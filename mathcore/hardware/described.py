@@ -1,0 +1,239 @@
+"""Hardware as a person writes it, "2x A100 40GB", "M3 Max 36GB", "EPYC 9654 768GB": what it is.
+
+The row of the tables that has this name and this size; a size stated always counts. Without a row
+the words tell the class ("EPYC" is a processor), and the rates are that class's: basis "prior".
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, final
+
+from mathcore.hardware.facts import GpuFacts, Kind, family_of, gpus
+from mathcore.hardware.names import lookup_cpu, lookup_gpu, name_words
+from mathcore.units import GIB, TIB, show_bytes
+
+# 24 GiB cards were seen to report 0.48 GiB less than their name says, 48 GiB ones 0.60.
+DRIVER_RESERVE_BYTES = 512 * 1024 * 1024
+# A card nobody catalogued: the median of the desktop cards that are. Its basis says "prior".
+PRIOR_BANDWIDTH = 500_000_000_000
+# macOS lets the GPU have 2/3 of a small Mac's memory, 3/4 of a larger one's, as Metal reports it
+# (recommendedMaxWorkingSetSize: 8, 16, 32 GiB; 48, 64, 192 GiB); iogpu.wired_limit_mb raises it.
+SMALL_MAC_BYTES = 32 * GIB
+# Programs reach 40 of the 51.2 GB/s of dual-channel DDR4-3200.
+RAM_REACH_PERCENT = 78
+# A size in a name this much above the one on sale is the maker's rounding: "B200 192GB" has 180.
+ROUNDING = 1.08
+
+# "2 x RTX 5090", "2x3090"; not "7900 XTX".
+_COUNT_BEFORE = re.compile(r"(\d{1,4})\s*[x×*]\s+(.+)|(\d{1,2})[x×*](\S.*)", re.I | re.A)
+_COUNT_BEHIND = re.compile(r"(.+?)(?:\s+|(?<=\d)|(?<=\)))[x×*]\s*(\d{1,4})", re.I | re.A)
+_SIZE = re.compile(
+    r"(?<![\w.])(\d{1,6}(?:\.\d{1,3})?)(?:\s*(gib|gb|tib|tb)|(g|t))(?![\w])(\s+(?:of\s+)?ram\b)?",
+    re.I | re.A,
+)
+_BARE_SIZE = re.compile(r"(.+\D)\s(\d{1,4})", re.A)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A text taken apart: how many, of what, with how much memory each; 0 = not stated."""
+
+    count: int
+    name: str
+    memory_bytes: int
+    ram_bytes: int  # the host's, where the text tells it apart
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a description means. Bytes and rates are of one accelerator."""
+
+    name: str  # the row's, else as written without count and size
+    kind: Kind
+    facts: GpuFacts | None  # None: no row has this name
+    count: int
+    memory_bytes: int  # as sold or as stated; of a processor its RAM; 0 = unknown
+    free_bytes: int  # what a driver or the system leaves of it
+    bandwidth_bytes_per_s: int
+    bandwidth_basis: Literal["catalogue", "prior"]
+    ram_bytes: int  # the host's, beside the accelerator's memory; 0 = not told
+    notes: tuple[str, ...]  # what a person should know of this reading, a sentence each
+
+    @property
+    def shares_ram(self) -> bool:
+        """Whether its memory is the host's RAM: processors, Macs, and chips with both."""
+        return self.kind != "gpu" or (
+            self.facts is not None and self.facts.memory_kind == "unified"
+        )
+
+
+def _counted(text: str) -> tuple[int, str]:
+    """(2, "RTX 3090") of "2x RTX 3090", "RTX 3090 x2" or "dual RTX 3090"."""
+    if text[:5].lower() == "dual ":
+        return 2, text[5:]
+    found = _COUNT_BEFORE.fullmatch(text)
+    if found is not None:
+        return int(found[1] or found[3]), found[2] or found[4]
+    found = _COUNT_BEHIND.fullmatch(text)
+    return (1, text) if found is None else (int(found[2]), found[1])
+
+
+def read_text(text: str) -> Written:
+    """Count, name and sizes of a text; whatever is neither is the name."""
+    count, name = _counted(text.strip().replace("_", " "))
+    memory, ram = 0, 0
+    for size in list(_SIZE.finditer(name)):
+        unit = (size[2] or size[3]).lower()
+        stated = int(float(size[1]) * (TIB if unit.startswith("t") else GIB))
+        if size[4] and ram == 0:
+            ram = stated
+        elif memory == 0:
+            memory = stated
+        else:
+            continue
+        name = name.replace(size[0], " ", 1)
+    name = " ".join(name.split()).strip(" -,").removesuffix(" with")
+    return Written(count=count, name=name, memory_bytes=memory, ram_bytes=ram)
+
+
+def usable_bytes(memory_bytes: int, known: GpuFacts | None, kind: Kind = "gpu") -> int:
+    """What a driver or macOS leaves of `memory_bytes`, as seen on such hardware."""
+    if kind == "apple" or (known is not None and known.kind == "apple"):
+        small = memory_bytes <= SMALL_MAC_BYTES
+        return memory_bytes * 2 // 3 if small else memory_bytes * 3 // 4
+    if known is not None and known.usable_bytes and memory_bytes == known.memory_bytes:
+        return known.usable_bytes
+    return max(0, memory_bytes - DRIVER_RESERVE_BYTES)
+
+
+def ram_bandwidth(text: str) -> int:
+    """Bytes a second programs reach in the RAM of a named processor; 0 = its name says nothing."""
+    facts = lookup_cpu(text)
+    return 0 if facts is None else facts.bandwidth_bytes_per_s * RAM_REACH_PERCENT // 100
+
+
+def describe(text: str, memory_bytes: int = 0) -> Described:
+    """What a text means; `memory_bytes` is a size stated beside it and goes before one inside.
+
+    `memory_bytes` of the answer is 0 where nobody said and no row does.
+    """
+    written = read_text(text)
+    name, memory, ram = written.name, memory_bytes or written.memory_bytes, written.ram_bytes
+    if memory == 0:
+        name, memory = _bare_size(name)
+    facts = _row(name, memory)
+    if facts is None:
+        return _without_row(name, written.count, memory, ram)
+    if facts.kind == "cpu":
+        return _known(facts, written.count, memory or ram, 0, ())
+    if facts.name == "GH200" and memory == 480 * GIB:  # drivers name it by its processor's RAM
+        memory, ram = 0, memory
+    size = _as_sold(facts, memory)
+    return _known(facts, written.count, size, ram, _size_notes(facts, size))
+
+
+def _bare_size(name: str) -> tuple[str, int]:
+    """ "M2 Ultra 192": a number that is a size the chip is sold with."""
+    found = _BARE_SIZE.fullmatch(name)
+    facts = lookup_gpu(found[1]) if found is not None else None
+    if found is None or facts is None or facts.memory_kind not in ("apple", "unified"):
+        return name, 0
+    size = int(found[2])
+    sold = [facts, *_variants(facts)]
+    return (
+        (found[1], size * GIB) if any([size in one.memory_options for one in sold]) else (name, 0)
+    )
+
+
+def _row(name: str, memory: int) -> GpuFacts | None:
+    """The row of this name, of this size where the maker sells several chips under one name."""
+    sized = f"{name} {memory // GIB}gb" if memory else name
+    facts = lookup_gpu(sized) or lookup_gpu(name) or lookup_cpu(name)
+    if facts is None or facts.kind != "apple" or memory == 0 or _sells(facts, memory):
+        return facts
+    for other in _variants(facts):
+        if _sells(other, memory):
+            return other
+    return facts
+
+
+def _variants(facts: GpuFacts) -> list[GpuFacts]:
+    """Rows of the same name with fewer cores: "Apple M3 Max 30-core" of "Apple M3 Max"."""
+    return [row for row in gpus() if row.name.startswith(f"{facts.name} ")]
+
+
+def _sells(facts: GpuFacts, memory: int) -> bool:
+    return any([memory == size * GIB for size in facts.memory_options])
+
+
+def _as_sold(facts: GpuFacts, memory: int) -> int:
+    """The stated size, or the row's where the stated one is its rounding or there is none."""
+    if memory == 0:
+        return facts.memory_bytes
+    if _sells(facts, memory):
+        return memory
+    for size in reversed(facts.memory_options):
+        if size * GIB < memory <= ROUNDING * size * GIB:
+            return size * GIB
+    return memory
+
+
+def _size_notes(facts: GpuFacts, size: int) -> tuple[str, ...]:
+    notes: list[str] = []
+    near = [abs(size / GIB - sold) <= 0.08 * sold + 0.5 for sold in facts.memory_options]
+    if facts.memory_options and not any(near):
+        sold_with = " or ".join([str(sold) for sold in facts.memory_options])
+        notes.append(
+            f"{show_bytes(size)} is not a size the {facts.name} is sold with ({sold_with} GiB)"
+        )
+    if facts.kind == "apple":
+        notes.append(
+            f"macOS lets the GPU use {show_bytes(usable_bytes(size, facts))} of "
+            f"{show_bytes(size)}; sysctl iogpu.wired_limit_mb raises it"
+        )
+    return tuple(notes)
+
+
+def _known(facts: GpuFacts, count: int, memory: int, ram: int, notes: tuple[str, ...]) -> Described:
+    sockets, count = (count, 1) if facts.kind == "cpu" else (1, count)
+    return Described(
+        name=facts.name,
+        kind=facts.kind,
+        facts=facts,
+        count=count,
+        memory_bytes=memory,
+        free_bytes=usable_bytes(memory, facts),
+        bandwidth_bytes_per_s=facts.bandwidth_bytes_per_s,
+        bandwidth_basis="catalogue",
+        ram_bytes=ram,
+        notes=notes + _socket_notes(sockets),
+    )
+
+
+def _socket_notes(sockets: int) -> tuple[str, ...]:
+    if sockets == 1:
+        return ()
+    return (f"{sockets} sockets: planned at the memory bandwidth of one",)
+
+
+def _without_row(name: str, count: int, memory: int, ram: int) -> Described:
+    """Class and rates from the words alone; a card where they say nothing."""
+    family = family_of(f"{name} {' '.join(name_words(name))}")  # "M6 Max" is Apple's
+    kind: Kind = "gpu" if family is None else family.kind
+    if kind != "gpu":
+        memory, ram = memory or ram, 0
+    sockets, count = (count, 1) if kind == "cpu" else (1, count)
+    return Described(
+        name=name,
+        kind=kind,
+        facts=None,
+        count=count,
+        memory_bytes=memory,
+        free_bytes=usable_bytes(memory, None, kind),
+        bandwidth_bytes_per_s=(PRIOR_BANDWIDTH if family is None else family.bandwidth_bytes_per_s),
+        bandwidth_basis="prior",
+        ram_bytes=ram,
+        notes=_socket_notes(sockets),
+    )

@@ -1,0 +1,138 @@
+"""What a field of a request takes, and the one line said when a value will not do.
+
+Every line names the field and the value, says what the field takes, and hints at one that works.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import NoReturn
+
+from mathcore.units import parse_count, show_count
+from mesh.api.errors import RequestError
+
+MAX_SHOWN = 40  # characters of a wrong value that are repeated
+
+# Ceilings no real request comes near; they keep byte arithmetic far below 2**62.
+MAX_BATCH = 65_536
+MAX_CONTEXT = 100 << 20
+# Fields that count something, which may be written "8k": (most, what is counted).
+COUNTS: dict[str, tuple[int, str]] = {
+    "batch": (MAX_BATCH, "sequences at once"),
+    "context": (MAX_CONTEXT, "tokens of context"),
+    "tokens": (MAX_CONTEXT, "tokens to generate"),
+    "prompt_tokens": (MAX_CONTEXT, "tokens of prompt"),
+}
+NAME = "letters, digits, dots, dashes and underscores, a letter or digit first"
+# What a field takes, and an example of it.
+TAKES: dict[str, tuple[str, str]] = {
+    "batch": (f"a whole number from 1 to {show_count(MAX_BATCH)}", "4"),
+    "context": (f"a whole number from 1 to {show_count(MAX_CONTEXT)}", "8k"),
+    "tokens": (f"a whole number from 1 to {show_count(MAX_CONTEXT)}", "256"),
+    "prompt_tokens": (f"a whole number from 1 to {show_count(MAX_CONTEXT)}", "512"),
+    "model": ("a model's name, file or URL", "llama3.1:8b"),
+    "engine": ("the name of an engine", "llama.cpp"),
+    "quant": ("a type of weights", "Q4_K_M"),
+    "kv_type": ("a type of cache", "q8_0"),
+    "max_latency": ("a time", "30s"),
+    "max_latency_ms": ("a whole number of milliseconds", "30000"),
+    "ttft": ("a time", "500ms"),
+    "deadline": ("a time", "5m"),
+    "min_tps": ("a number of tokens a second", "20"),
+    "max_price": ("dollars an hour", "0.50"),
+    "max_cost": ("dollars", "0.02"),
+    "min_quality": ("a number from 0 to 1", "0.97"),
+    "objective": ("cheapest, fastest or balanced", "balanced"),
+    "on": ("a device's name", "rig"),
+    "what_if": ("a list of at most 64 texts that name hardware", '["RTX 4090 x2"]'),
+    "fleet": ("a list of at most 4096 devices", '[{"name": "rig", "gpu": "RTX 4090"}]'),
+    "sets": ("true or false", "false"),
+    "ram": ("a size of memory", "128GB"),
+    "rate": ("a price of an hour", "0.45/h"),
+    "command": ("a list of at most 256 words", '["python", "train.py"]'),
+    "prompt": ("at most 32768 characters", '"Why is the sky blue?"'),
+    "cwd": ("a folder", "/home/me/work"),
+    "name": (NAME, "rig"),
+    "host": (NAME, "cellar"),
+    "job_id": (NAME, "job-1"),
+    "gpu": ("the name of hardware", '"RTX 4090 x2"'),
+    "memory": ("a size of memory", "24GB"),
+    "count": ("a whole number from 1 to 1024", "2"),
+    "cores": ("a whole number from 1 to 4096", "16"),
+    "network": ("the speed of a link", "10Gbit/s"),
+    "disk": ("a size", "2TB"),
+    "engines": ("names of engines", "llama.cpp,vllm"),
+    "backends": ("names of engines", "llama.cpp,vllm"),
+    "location": ("lan, tailnet or cloud", "lan"),
+    "transport": ("agent, ssh or api", "ssh"),
+    "price": ("dollars it cost", "1600"),
+    "lifetime": ("a number of months from 1 to 1200", "36"),
+    "watts": ("a whole number of watts from 1 to 100000", "450"),
+}
+NAMES = frozenset({"name", "host", "job_id"})
+
+
+def refuse(text: str, hint: str = "") -> NoReturn:
+    """Raise the error for input that is wrong."""
+    raise RequestError("BadRequest", text, hint)
+
+
+def read(field: str, parse: Callable[[str], int], text: str) -> int:
+    """What `parse` makes of a field's text; RequestError says what it takes."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        why, _, example = str(error).partition(": say ")
+        refuse(f"{field}: {why}", f"say {example}" if example else _example(field))
+
+
+def counts(given: Mapping[str, object]) -> dict[str, object]:
+    """The fields with counts as integers, whether given so or as "8k"."""
+    out = dict(given)
+    for field, (most, what) in COUNTS.items():
+        value = out.get(field)
+        if isinstance(value, str):
+            value = out[field] = read(field, parse_count, value)
+        if isinstance(value, int) and value > most:
+            refuse(f"{field}: {value} {what}: at most {show_count(most)}", _example(field))
+    return out
+
+
+def wrong_value(field: str, value: object) -> NoReturn:
+    """Raise the error for a value a field does not take."""
+    takes, _ = TAKES.get(field, ("", ""))
+    if field in NAMES and isinstance(value, str):
+        refuse(f"{field}: takes {takes}: {_shown(value)} is none", _example(field))
+    what = f"{_shown(value)} is not {takes}" if takes else f"{_shown(value)} will not do"
+    refuse(f"{field}: {what}", _example(field))
+
+
+def unknown_field(field: str, known: Iterable[str], page: str) -> NoReturn:
+    """Raise the error for a field there is none of, with the name it may mean."""
+    near = get_close_matches(field, list(known), 1)
+    refuse(f"{field[:MAX_SHOWN]}: no such field", f"{near[0]}" if near else page)
+
+
+def missing_field(field: str) -> NoReturn:
+    """Raise the error for a field that must be there."""
+    refuse(f"{field}: missing", _example(field))
+
+
+def unknown_name(field: str, value: str, known: Iterable[str]) -> NoReturn:
+    """Raise the error for a name that is none of `known`, with the nearest of them."""
+    names = list(known)
+    plain = {name.lower(): name for name in names}
+    near = get_close_matches(value.lower(), list(plain), 3, 0.5)
+    hint = ", ".join(plain[name] for name in near) if len(names) > 12 else ", ".join(names)
+    refuse(f"{field}: unknown {_shown(value)}", f"one of {hint}" if hint else _example(field))
+
+
+def _example(field: str) -> str:
+    _, example = TAKES.get(field, ("", ""))
+    return f"say for example {example}" if example else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

@@ -1,0 +1,30 @@
+"""Every event type this program writes, with the forms its payload has, the fullest first."""
+
+from typing import Annotated, Final
+
+from mesh.state.facts import device, job, member
+from mesh.state.facts.fact import Fact, said
+
+
+class NoteAdded(Fact, frozen=True, kw_only=True):
+    """An annotation; it changes nothing."""
+
+    text: Annotated[str, said("What somebody wants remembered")]
+
+
+EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
+    "device_registered": (device.ProbedDevice, device.DescribedDevice),
+    "device_removed": (device.DeviceRemoved,),
+    "note_added": (NoteAdded,),
+    "job_submitted": (job.JobSubmitted,),
+    "job_dispatched": (job.JobDispatched,),
+    "job_started": (job.JobStarted,),
+    "job_cancel_requested": (job.JobCancelRequested,),
+    "job_completed": (job.JobCompleted,),
+    "job_failed": (job.RunFailed, job.JobFailed),
+    "job_cancelled": (job.RunStopped, job.JobCancelled),
+    "peer_added": (member.PeerAdded, member.HistoryAdopted),
+    "peer_removed": (member.PeerRemoved, member.HistoryEnded),
+    "peer_renamed": (member.PeerRenamed,),
+    "peer_reachable": (member.PeerReachable,),
+}

@@ -1,0 +1,174 @@
+"""Facts about jobs: asked for, placed, started, ended. One job_id names one job."""
+
+from typing import Annotated
+
+from mesh.state.facts.fact import Fact, Payload, said
+
+JobId = Annotated[str, said("Which job")]
+Attempt = Annotated[int, said("Which attempt, from 1; a retry is a new job")]
+Model = Annotated[str, said("The model as it was asked for; missing = a command")]
+Milliseconds = Annotated[int, said("How long it ran; 0 = it never did", "ms")]
+Seconds = Annotated[str, said("actual_duration_ms as decimal text", "s")]
+Cost = Annotated[int, said("What it cost at the device's hourly rate", "nano-USD")]
+Dollars = Annotated[str, said("actual_cost_nusd as decimal text", "USD")]
+CostBasis = Annotated[str, said('"estimated": from prices and watts as registered')]
+Peak = Annotated[int, said("The most memory the attempt was seen to take; 0 = unknown", "B")]
+ExitCode = Annotated[int, said("Of the attempt; -N = signal N")]
+Reason = Annotated[
+    str,
+    said('"exit", "signal", "oom", "setup", "lost", "internal", or a code that a plan refuses by'),
+]
+Text = Annotated[str, said("What happened, for people, and what to do next")]
+Generated = Annotated[int, said("Generated, all sequences together", "tokens")]
+Prompted = Annotated[int, said("Prompt, all sequences together", "tokens")]
+DecodeRate = Annotated[int, said("Generation, all sequences together; 0 = unknown", "mtokens/s")]
+DecodeText = Annotated[str, said("throughput_mtps as decimal text", "tokens/s")]
+PromptRate = Annotated[int, said("Reading prompts; 0 = unknown", "mtokens/s")]
+MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
+
+
+class JobFact(Fact, frozen=True, kw_only=True):
+    """What every event of a job says."""
+
+    job_id: JobId
+
+
+class JobSubmitted(Fact, frozen=True, kw_only=True):
+    """Somebody wants a model asked or a command run. Counts are per sequence, `batch` at once.
+
+    Signed bytes hold no floats, so numbers with a fraction are text. A missing limit does not bind.
+    """
+
+    job_id: JobId
+    kind: Annotated[str, said('"model" or "command"; missing = "model"')]
+    prompt: Annotated[str, said("What the model is asked")]
+    batch: Annotated[int, said("Sequences at once; 0 counts as 1")]
+    objective: Annotated[str, said('"cheapest", "fastest" or "balanced"')]
+    model: Annotated[str | None, said("A file or a catalogued name; missing = a command")] = None
+    command: Annotated[tuple[str, ...] | None, said("Program and arguments")] = None
+    cwd: Annotated[str | None, said("Where a command runs; missing = the home directory")] = None
+    context: Annotated[int | None, said("Longest sequence", "tokens")] = None
+    tokens: Annotated[int | None, said("To generate", "tokens")] = None
+    prompt_tokens: Annotated[int | None, said("Length of the prompt", "tokens")] = None
+    engine: Annotated[str | None, said("The only engine allowed")] = None
+    quant: Annotated[str | None, said("The only weight format allowed")] = None
+    kv_type: Annotated[str | None, said("Type of the cache")] = None
+    on: Annotated[str | None, said("The only device allowed, by id or name")] = None
+    max_latency: Annotated[str | None, said('Longest answer, once loaded, as text: "30s"')] = None
+    max_latency_ms: Annotated[int | None, said("max_latency as a number", "ms")] = None
+    ttft: Annotated[str | None, said("Longest time from loaded to the first token, as text")] = None
+    deadline: Annotated[str | None, said("Longest time to the end, with waiting, as text")] = None
+    min_tps: Annotated[str | None, said("Slowest generation, as text", "tokens/s")] = None
+    max_price: Annotated[str | None, said("Highest hourly price, as text", "USD/h")] = None
+    max_cost: Annotated[str | None, said("Highest cost of the job, as text", "USD")] = None
+    min_quality: Annotated[str | None, said("Least quality, as text from 0 to 1")] = None
+
+
+class JobConfig(Fact, frozen=True, kw_only=True):
+    """What was asked and predicted, in the words of the first sketch of this format."""
+
+    batch_size: Annotated[int, said("Sequences at once")]
+    seq_length: Annotated[int, said("Longest sequence", "tokens")]
+    estimated_cost: Annotated[str, said("The plan's median as decimal text", "USD")]
+    estimated_duration_s: Annotated[int, said("The plan's median", "s")]
+
+
+class JobDispatched(Fact, frozen=True, kw_only=True):
+    """The job's home has chosen the event's device for it; its memory is promised from now on."""
+
+    job_id: JobId
+    attempt: Attempt
+    considered: Annotated[int, said("Devices that were looked at")]
+    model: Model = ""
+    plan: Annotated[Payload | None, said("What was predicted, a [plan](#plan); of model jobs")] = (
+        None
+    )
+    config: Annotated[JobConfig | None, said("The plan in brief; of model jobs")] = None
+    owner: Annotated[str, said("Key of another peer that may end the job; nobody writes it")] = ""
+
+
+class JobStarted(Fact, frozen=True, kw_only=True):
+    """The attempt runs."""
+
+    job_id: JobId
+    attempt: Attempt
+    pid: Annotated[int, said("Of the supervisor, on the device's host")]
+    model: Annotated[str, said('The model as it was asked for; "" = a command')]
+    batch_size: Annotated[int, said("Sequences at once")]
+    estimated_duration_s: Annotated[int, said("The plan's median; 0 = unknown", "s")]
+
+
+class JobCancelRequested(Fact, frozen=True, kw_only=True):
+    """Somebody wants the job stopped; any peer may say so of any job."""
+
+    job_id: JobId
+
+
+class JobCancelled(Fact, frozen=True, kw_only=True):
+    """It was stopped before it started."""
+
+    job_id: JobId
+    attempt: Attempt
+    actual_duration_ms: Milliseconds
+    actual_cost_nusd: Cost
+
+
+class RunStopped(Fact, frozen=True, kw_only=True):
+    """It was stopped while it ran."""
+
+    job_id: JobId
+    attempt: Attempt
+    actual_duration_ms: Milliseconds
+    actual_duration_s: Seconds
+    actual_cost_nusd: Cost
+    actual_cost: Dollars
+    cost_basis: CostBasis
+    peak_memory_bytes: Peak
+    exit_code: ExitCode
+
+
+class JobFailed(Fact, frozen=True, kw_only=True):
+    """It could not be placed or started."""
+
+    job_id: JobId
+    attempt: Attempt
+    reason: Reason
+    text: Text
+    exit_code: ExitCode
+    actual_duration_ms: Milliseconds
+    actual_cost_nusd: Cost
+    peak_memory_bytes: Peak
+
+
+class RunFailed(RunStopped, frozen=True, kw_only=True):
+    """It ran and did not end well."""
+
+    reason: Reason
+    text: Text
+
+
+class JobCompleted(RunStopped, frozen=True, kw_only=True):
+    """It ran and ended well; with the plan it is a measurement that every peer learns from."""
+
+    tokens_generated: Generated
+    prompt_tokens: Prompted
+    throughput_mtps: DecodeRate
+    throughput: DecodeText
+    prefill_mtps: PromptRate
+    engine_memory: Annotated[Payload, MEMORY]
+
+
+class JobEnded(Fact, frozen=True, kw_only=True):
+    """What any of the three ends may say; read the same way whichever it is."""
+
+    reason: Reason = ""
+    text: Text = ""
+    tokens_generated: Generated = 0
+    prompt_tokens: Prompted = 0
+    throughput_mtps: DecodeRate = 0
+    prefill_mtps: PromptRate = 0
+    actual_duration_ms: Milliseconds = 0
+    actual_cost_nusd: Cost = 0
+    peak_memory_bytes: Peak = 0
+    exit_code: ExitCode = 0
+    engine_memory: Annotated[Payload | None, MEMORY] = None

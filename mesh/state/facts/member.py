@@ -1,0 +1,83 @@
+"""Facts about peers: who was let in, put out, named, and where each says it can be reached.
+
+They are judged, not believed: mesh/state/members.py says whose word counts.
+"""
+
+from typing import Annotated
+
+from mesh.state.facts.fact import Fact, said
+
+Key = Annotated[str, said("The peer: its ed25519 public key, 64 hex digits")]
+Name = Annotated[str, said("What people call it, at most 40 characters")]
+Role = Annotated[str, said('"viewer", "member", "runner" or "admin"')]
+Tls = Annotated[str, said("Signature of its certificate by its key, 128 hex digits")]
+Epoch = Annotated[int, said("Counts its grants; a removal ends all up to its own epoch")]
+Since = Annotated[int, said("First event (seq) of its chain that counts; below 1 counts as 1")]
+Until = Annotated[int, said("Last event (seq) of its chain that counts; 0 = none")]
+Why = Annotated[str, said("Why, for people")]
+
+
+class PeerAdded(Fact, frozen=True, kw_only=True):
+    """An admin lets a key in, or founds the fleet with its own."""
+
+    key: Key
+    name: Name
+    role: Role
+    tls: Tls
+    epoch: Epoch
+    since: Since
+
+
+class HistoryAdopted(Fact, frozen=True, kw_only=True):
+    """What a key wrote into this ledger before there was a fleet goes on counting."""
+
+    key: Key
+    role: Role
+    epoch: Epoch
+    since: Since
+
+
+class PeerRemoved(Fact, frozen=True, kw_only=True):
+    """An admin puts a peer out, from a place in that peer's own chain onwards."""
+
+    key: Key
+    epoch: Epoch
+    until: Until
+    until_hash: Annotated[str, said('Hash of that event, hex; "" = none was held')]
+    reason: Why
+
+
+class HistoryEnded(Fact, frozen=True, kw_only=True):
+    """Of an adopted history nothing later counts."""
+
+    key: Key
+    epoch: Epoch
+    until: Until
+    reason: Why
+
+
+class PeerRenamed(Fact, frozen=True, kw_only=True):
+    """A peer names itself, or an admin any peer."""
+
+    key: Key
+    name: Name
+
+
+class PeerReachable(Fact, frozen=True, kw_only=True):
+    """Where the author can be reached: its last event counts, and of that 32 addresses."""
+
+    addresses: Annotated[
+        tuple[str, ...] | None, said("HOST:PORT, the likeliest first; none = nowhere")
+    ]
+
+
+class Membership(Fact, frozen=True, kw_only=True):
+    """What any event about a member may say; read the same way whichever it is."""
+
+    key: Key = ""
+    name: Name = ""
+    role: Role = ""
+    tls: Tls = ""
+    epoch: Epoch = 0
+    since: Since = 0
+    until: Until = 0

@@ -1,0 +1,106 @@
+"""README as a newcomer types it: each of its commands and every row of its table, run for real."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Fleet
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+# What README writes in capitals or leaves open, and what stands for it here.
+OPTION_ROWS = re.compile(r"^--")
+NOT_HERE = {
+    "fleet join CODE",  # a second machine: tests/mesh runs it
+    "fleet peers remove NAME",
+}
+
+
+def block_commands() -> list[str]:
+    """Commands of the fenced blocks, without their comments."""
+    blocks = re.findall(r"```\n(.*?)```", README, re.S)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("fleet ")]
+
+
+def table_commands() -> list[str]:
+    """Commands of the table's second column; bare options continue the command before them."""
+    found: list[str] = []
+    for row in re.findall(r"^\| [a-z].*? \| (.*) \|$", README, re.M):
+        words = re.findall(r"`([^`]+)`", row)
+        for word in words:
+            if word.startswith("fleet"):
+                found.append(word)
+            elif OPTION_ROWS.match(word):
+                found.append(with_options(found[-1], word))
+    return found
+
+
+def with_options(command: str, options: str) -> str:
+    """The row's command with another option: a `--what-if` replaces the one there."""
+    name = shlex.split(options)[0]
+    kept = re.sub(rf" {name} (?:\"[^\"]*\"|\S+)", "", command) if name == "--what-if" else command
+    kept = re.sub(r" --what-if \"[^\"]*\"", "", kept) if name == "--fleet" else kept
+    return f"{kept} {options}"
+
+
+def test_readme_has_the_commands_this_test_expects() -> None:
+    rows = table_commands()
+    assert len(block_commands()) >= 6
+    assert len(rows) >= 30
+    assert {"fleet", "fleet status", "fleet verify", "fleet doctor"} <= set(rows)
+
+
+@pytest.fixture
+def here(fleet: Fleet, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what README's commands name, and a daemon that has run one job."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_model, tmp_path / "model.gguf")
+    (tmp_path / "fleet.json").write_text('[{"name": "lab", "gpu": "RTX 4090", "ram": "64GB"}]')
+    fleet.up()
+    fleet.ok("run", "model.gguf", "--prompt", "hello", "--tokens", 8)
+    return tmp_path
+
+
+def filled(command: str, fleet: Fleet) -> list[str]:
+    """The command's words with something real in the places README leaves open."""
+    job = fleet.newest_job()
+    places = {
+        "MODEL": "model.gguf",
+        "[MODEL]": "model.gguf",
+        "./model.gguf": "model.gguf",
+        "TEXT": "hello",
+        "COMMAND": "true",
+        "…": "",
+        "ID": job,
+        "A": "RTX 4090",
+        "B": "RTX 3090",
+        "--detach": "--detach",
+    }
+    words = [places.get(word, word) for word in shlex.split(command)[1:]]
+    if "FILE" in words:
+        name = "fleet.json" if "--fleet" in words else "ledger.jsonl"
+        words = [name if word == "FILE" else word for word in words]
+    if words[:1] in (["events"], ["logs"]) and "-f" in words:
+        words.remove("-f")  # it follows until Ctrl-C
+    return [word for word in words if word]
+
+
+# A finished job is not cancelled; a described device has nothing to be fitted into.
+ORDINARY_NO = {"fleet cancel ID": 3}
+
+
+def test_every_command_of_the_readme_runs(fleet: Fleet, here: Path) -> None:
+    failed: list[str] = []
+    for command in dict.fromkeys([*block_commands(), *table_commands()]):
+        if command in NOT_HERE:
+            continue
+        words = filled(command, fleet)
+        if words[:1] in (["run"], ["bench"], ["calibrate"]):
+            words[1:1] = [] if "--" in words else ["--tokens", "8"] if words[0] == "run" else []
+        done = fleet.run(*words)
+        if done.code != ORDINARY_NO.get(command, 0):
+            failed.append(f"{command} -> fleet {words}: {done.code} {done.err.strip()[-300:]}")
+    assert failed == []

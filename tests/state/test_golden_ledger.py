@@ -1,0 +1,143 @@
+"""A ledger that an earlier program wrote reads, verifies and folds as it did then.
+
+tests/golden/ledger/README.md says how the kept files were made.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mesh.cli.jobs.cost import cost
+from mesh.cli.ledger import verify
+from mesh.edge.discovery.sightings import Sightings
+from mesh.edge.identity import fleet_of, fleet_root
+from mesh.edge.pairing.book import PairingBook
+from mesh.edge.store.ledger import Ledger, Reader
+from mesh.edge.store.state import load_state, whole_fold
+from mesh.ledger.event import order_key
+from mesh.state.billing import GROUPINGS
+from mesh.state.checkpoint import unpack
+from mesh.state.fold import fold_ordered
+from tests.golden.ledger.describe import canonical, costs, described, digest, learned
+
+KEPT = Path(__file__).parent.parent / "golden" / "ledger"
+NOW = 1_791_300_000_000
+
+
+def kept(name: str) -> Any:
+    return json.loads((KEPT / name).read_text())
+
+
+def plain(value: object) -> Any:
+    """As JSON gives it back."""
+    return json.loads(canonical(value))
+
+
+@pytest.fixture(scope="module")
+def then() -> Any:
+    return kept("expected.json")
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Iterator[Ledger]:
+    """A new peer of that fleet, which was handed the exported file."""
+    shutil.copy(KEPT / "home" / "fleet.json", tmp_path)
+    with Ledger.open(tmp_path) as ledger:
+        ledger.import_(KEPT / "ledger.jsonl")
+        yield ledger
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The state directory as the earlier program left it."""
+    return Path(shutil.copytree(KEPT / "home", tmp_path / "home"))
+
+
+def command(home: Path, verb: Any, *words: str) -> Any:
+    done = CliRunner().invoke(verb, [*words, "-o", "json"], env={"FLEET_HOME": str(home)})
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_every_event_is_taken_in_and_verifies(imported: Ledger, then: Any) -> None:
+    assert imported.verify().ok
+    assert imported.count() == then["events"]
+    assert sorted({e.event_type for _, e in imported.events()}) == then["types"]
+
+
+def test_what_was_taken_in_is_exported_byte_for_byte(imported: Ledger, tmp_path: Path) -> None:
+    imported.export(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (KEPT / "ledger.jsonl").read_bytes()
+
+
+def test_it_folds_to_the_same_state(imported: Ledger, then: Any) -> None:
+    says = plain(described(whole_fold(imported)))
+    assert says == then["state"]
+    assert digest(says) == then["sha256"]
+
+
+def test_older_jobs_add_up_to_the_same_totals(imported: Ledger, then: Any) -> None:
+    members = whole_fold(imported).members.anew()
+    events = sorted((event for _, event in imported.events()), key=order_key)
+    few = fold_ordered(events, keep_ended=3, members=members)
+    assert plain(described(few)) == then["with three ended jobs kept"]
+
+
+def test_the_planner_learns_the_same_from_it(imported: Ledger, then: Any) -> None:
+    found = plain(learned(whole_fold(imported)))
+    assert sum(map(len, found.values())) == 5
+    assert found == then["state"]["learned"]
+
+
+def test_the_bill_is_the_same(imported: Ledger, then: Any) -> None:
+    assert plain(costs(load_state(imported.home, every_job=True))) == then["cost"]
+    for by in GROUPINGS:
+        assert command(imported.home, cost, "--by", by) == then["cost"][by]
+
+
+def test_a_home_of_then_opens_verifies_and_folds_the_same(home: Path, then: Any) -> None:
+    assert command(home, verify) == then["verify"]
+    assert plain(described(load_state(home))) == then["state"]
+    assert plain(described(load_state(home, every_job=True))) == then["state"]
+
+
+def test_a_snapshot_of_then_is_read_as_it_was_meant_or_not_at_all(home: Path, then: Any) -> None:
+    """A renamed field with a default would come back empty; FOLD_VERSION must say so."""
+    reader = Reader.open(home)
+    found = reader.get_checkpoint()
+    reader.close()
+    assert found is not None
+    state = unpack(found[1])
+    assert state is None or plain(described(state)) == then["state"]
+
+
+def test_a_home_of_then_can_be_written_on(home: Path, then: Any) -> None:
+    with Ledger.open(home) as ledger:
+        ledger.append("note_added", "", {"text": "still here"}, NOW)
+        assert ledger.verify().ok
+        assert ledger.count() == then["events"] + 1
+
+
+def test_the_files_beside_a_ledger_of_then_are_read(home: Path, then: Any) -> None:
+    fleet = fleet_of(home)
+    assert fleet is not None
+    assert fleet.root == fleet_root(home) == then["state"]["members"]["root"]
+    (invite,) = PairingBook(home).open_invites(1_791_127_000_000)
+    assert (invite.role, invite.uses, invite.used_by) == ("runner", 2, [])
+    assert Sightings(home).given() == [("10.9.8.7", 7433)]
+
+
+def test_a_copied_key_is_found_out_as_it_was(tmp_path: Path) -> None:
+    then = kept("fork.json")
+    with Ledger.open(tmp_path) as ledger:
+        report = ledger.import_(KEPT / "fork.jsonl")
+        assert report.admitted == then["admitted"]
+        assert [one.text for one in report.rejected] == then["rejected"]
+        found = [[one.author, one.seq, one.text] for one in ledger.verify().findings]
+        assert found == then["findings"]
+        assert plain(described(whole_fold(ledger))) == then["state"]
