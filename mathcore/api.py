@@ -12,9 +12,10 @@ from mathcore.formats.config import spec_from_config
 from mathcore.hardware.facts import GpuFacts
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import Layer, ModelSpec, SpecError, Tensor
-from mathcore.planner.answer import Placement, Plan, Refusal
+from mathcore.planner.answer import Placement, Plan, WayOut
 from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import Refusal
 from mathcore.planner.render import placement_dict, plan_dict
 from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd
 from mathcore.quant.weights import LADDER, QUANTS, weigh
@@ -54,6 +55,7 @@ __all__ = [
     "Rate",
     "Refusal",
     "Tensor",
+    "WayOut",
     "cost_nusd",
     "depreciation_nusd",
     "energy_nusd",

@@ -1,9 +1,25 @@
 """A device as the planner sees it: memory, speed, engines, what it costs."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 from mathcore.price import Rate
+
+
+class Hardware(NamedTuple):
+    """What a device is, whoever owns it: devices of equal hardware and equally free memory have
+    the same layouts and speeds. The memory free now, names, places and prices are no part of it."""
+
+    kind: str
+    model: str
+    accelerators: int  # `DeviceSpec.count`, a name tuples have taken
+    memory_bytes: int
+    bandwidth_bytes_per_s: int
+    bandwidth_basis: str
+    flops: int
+    engines: tuple[str, ...]
+    ram_bandwidth_bytes_per_s: int
+    disk_read_bytes_per_s: int
 
 
 @final
@@ -33,3 +49,18 @@ class DeviceSpec:
     network_bps: int = 0  # the host's link to others, nominal bits; 0 = unknown
     disk_read_bytes_per_s: int = 0  # measured, a large file not in the page cache; 0 = never
     wait_ms: int = 0  # until the job that holds it is expected to end
+
+    @property
+    def hardware(self) -> Hardware:
+        return Hardware(
+            self.kind,
+            self.model,
+            self.count,
+            self.memory_bytes,
+            self.bandwidth_bytes_per_s,
+            self.bandwidth_basis,
+            self.flops,
+            self.engines,
+            self.ram_bandwidth_bytes_per_s,
+            self.disk_read_bytes_per_s,
+        )

@@ -1,11 +1,12 @@
 """What a plan answers with: placements, refusals, and the terms behind them."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from mathcore.band import Band
 from mathcore.engines.footprint import Footprint
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import Refusal
 from mathcore.price import RatePart
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
@@ -45,6 +46,10 @@ class Member:
     terms: tuple[tuple[str, float], ...]  # seconds of all generated tokens, by cause
 
 
+# "tight": it fits, within the margin that should stay free.
+Fit = Literal["fit", "tight"]
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
@@ -57,7 +62,7 @@ class Placement:
     name: str
     provider: str
     layout: Layout
-    fit: str  # "fit" | "tight"
+    fit: Fit
     free_bytes: int
     tokens_per_s: Band
     prefill_tokens_per_s: Band
@@ -92,25 +97,27 @@ class Placement:
         return self.layout.footprint
 
 
+WayKind = Literal["device", "engine", "quant", "offload", "context", "batch"]
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One device that cannot, and why; what is missing where that can be counted."""
+class WayOut:
+    """One change to a question nothing answers that makes something answer it; it was planned."""
 
-    device_id: str
-    name: str
-    code: str
-    text: str
-    missing_bytes: int = 0
-    missing_ms: int = 0
+    kind: WayKind
+    text: str  # one sentence, with the bytes
+    options: tuple[str, ...]  # of the command line, to be added: ("--quant", "IQ4_XS")
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The answer: placements best first, refusals by device."""
+    """The answer: placements best first, refusals by device; where nothing fits, what would do."""
 
     query: Query
     placements: tuple[Placement, ...]
     refusals: tuple[Refusal, ...]
     more: int = 0  # placements found and not given
+    not_asked: int = 0  # devices `query.on` left out
+    ways_out: tuple[WayOut, ...] = ()

@@ -3,16 +3,10 @@
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.planner.answer import Refusal
-from mathcore.planner.limits import (
-    cost_refusal,
-    late_refusal,
-    quality_refusal,
-    rate_refusal,
-    refuse,
-)
+from mathcore.planner.limits import cost_refusal, late_refusal, quality_refusal, rate_refusal
 from mathcore.planner.prices import Price
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import NO_ENGINE, Refusal, refuse
 from mathcore.planner.search import Option
 from mathcore.price import cost_nusd
 from mathcore.units import HOUR_MS, NUSD
@@ -70,7 +64,7 @@ def choose(query: Query, device: DeviceSpec, options: list[Option]) -> Option | 
             best, least = option, own
     if best is not None:
         return best
-    return refusal if refusal is not None else refuse(device, "NoFit(backend)", "nothing to try")
+    return refusal if refusal is not None else refuse(device, NO_ENGINE, "nothing to try")
 
 
 @final

@@ -1,11 +1,22 @@
-"""Whether an option keeps to a query's limits, and by how much the first broken one is missed."""
+"""Whether an option keeps to memory and a query's limits, and by how much the first broken one is
+missed."""
 
 from mathcore.band import Band
 from mathcore.device import DeviceSpec
-from mathcore.planner.answer import Refusal
+from mathcore.planner.answer import Layout
 from mathcore.planner.query import Limits, Query
+from mathcore.planner.refusals import (
+    COST_ABOVE_CAP,
+    LOW_QUALITY,
+    NO_ENGINE,
+    NO_MEMORY,
+    PRICE_ABOVE_CAP,
+    TOO_SLOW,
+    Refusal,
+    refuse,
+)
 from mathcore.price import hourly_nusd
-from mathcore.units import GIB, show_ms, show_nusd
+from mathcore.units import GIB, show_bytes, show_ms, show_nusd
 
 # llama.cpp's own --fit-target leaves 1 GiB; on a small device that would call everything tight,
 # and what grows beside us (graphs, a desktop) grows with the device, so at most 5 % of it.
@@ -18,17 +29,24 @@ def margin_bytes(free_bytes: int) -> int:
     return min(MARGIN_BYTES, free_bytes // MARGIN_SHARE)
 
 
-def refuse(
-    device: DeviceSpec, code: str, text: str, missing_bytes: int = 0, missing_ms: int = 0
-) -> Refusal:
-    return Refusal(
-        device_id=device.device_id,
-        name=device.name,
-        code=code,
-        text=text,
-        missing_bytes=missing_bytes,
-        missing_ms=missing_ms,
+def memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
+    """What the layout that misses by least lacks."""
+    if nearest is None:
+        return refuse(device, NO_ENGINE, "no engine here can load these weights")
+    need = nearest.footprint
+    each = " per card" if nearest.cards > 1 else ""
+    if nearest.spare_bytes < 0:
+        text = (
+            f"{nearest.quant} needs {show_bytes(need.card_bytes)}{each}, "
+            f"{show_bytes(device.free_bytes)} free: {show_bytes(-nearest.spare_bytes)} missing"
+        )
+        return refuse(device, NO_MEMORY, text, -nearest.spare_bytes * nearest.cards)
+    text = (
+        f"{nearest.quant} needs {show_bytes(need.host_bytes)} of host memory, "
+        f"{show_bytes(device.ram_free_bytes)} free: "
+        f"{show_bytes(-nearest.host_spare_bytes)} missing"
     )
+    return refuse(device, NO_MEMORY, text, -nearest.host_spare_bytes)
 
 
 def price_refusal(query: Query, device: DeviceSpec) -> Refusal | None:
@@ -38,7 +56,7 @@ def price_refusal(query: Query, device: DeviceSpec) -> Refusal | None:
     if most is None or hourly <= most:
         return None
     text = f"costs {show_nusd(hourly)} an hour, {show_nusd(most)} allowed"
-    return refuse(device, "PriceAboveCap", text)
+    return refuse(device, PRICE_ABOVE_CAP, text)
 
 
 def _late(device: DeviceSpec, what: str, took: float, allowed: int | None) -> Refusal | None:
@@ -46,7 +64,7 @@ def _late(device: DeviceSpec, what: str, took: float, allowed: int | None) -> Re
     if allowed is None or took <= allowed:
         return None
     text = f"{what} up to {show_ms(int(took))} (p90), {show_ms(allowed)} allowed"
-    return refuse(device, "TooSlow", text, 0, int(took) - allowed)
+    return refuse(device, TOO_SLOW, text, 0, int(took) - allowed)
 
 
 def late_refusal(
@@ -67,7 +85,7 @@ def rate_refusal(limits: Limits, device: DeviceSpec, each_p10: float) -> Refusal
     if least is None or each_p10 >= least:
         return None
     text = f"{each_p10:.1f} tokens/s per sequence (p10), {least:g} wanted"
-    return refuse(device, "TooSlow", text)
+    return refuse(device, TOO_SLOW, text)
 
 
 def cost_refusal(limits: Limits, device: DeviceSpec, cost_p90: float) -> Refusal | None:
@@ -76,7 +94,7 @@ def cost_refusal(limits: Limits, device: DeviceSpec, cost_p90: float) -> Refusal
     if most is None or cost_p90 <= most:
         return None
     text = f"costs up to {show_nusd(int(cost_p90))} (p90), {show_nusd(most)} allowed"
-    return refuse(device, "CostAboveCap", text)
+    return refuse(device, COST_ABOVE_CAP, text)
 
 
 def quality_refusal(
@@ -86,4 +104,4 @@ def quality_refusal(
     least = limits.min_quality
     if least is None or quality >= least:
         return None
-    return refuse(device, "LowQuality", f"{quant} keeps {quality:.3f}, {least:g} wanted")
+    return refuse(device, LOW_QUALITY, f"{quant} keeps {quality:.3f}, {least:g} wanted")

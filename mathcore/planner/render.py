@@ -1,8 +1,9 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
 from mathcore.band import Band
-from mathcore.planner.answer import Member, Placement, Plan, Refusal
+from mathcore.planner.answer import Member, Placement, Plan, WayOut
 from mathcore.planner.query import Limits, Query
+from mathcore.planner.refusals import Refusal
 
 
 def _whole(band: Band) -> dict[str, object]:
@@ -117,11 +118,34 @@ def _refusal(refusal: Refusal) -> dict[str, object]:
     }
 
 
-def plan_dict(plan: Plan) -> dict[str, object]:
-    """The whole plan: {query, placements, refusals}."""
+def _way_out(way: WayOut) -> dict[str, object]:
+    return {"kind": way.kind, "text": way.text, "options": list(way.options)}
+
+
+def _question(query: Query) -> dict[str, object]:
+    """What a table's head says: the model meant, and how it would run."""
     return {
+        "model": query.model.name,
+        "model_ref": query.model_ref,
+        "batch": query.batch,
+        "context": query.context,
+        "prompt_tokens": query.prompt_tokens,
+        "tokens": query.tokens,
+        "objective": query.objective,
+        "engine": query.engine,
+        "quant": query.quant,
+        "kv_type": query.kv_type,
+    }
+
+
+def plan_dict(plan: Plan) -> dict[str, object]:
+    """The whole plan: the question in short and in full, what answers it and what does not."""
+    return {
+        "question": _question(plan.query),
         "query": _query(plan.query),
         "placements": [placement_dict(placed) for placed in plan.placements],
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "more": plan.more,
+        "not_asked": plan.not_asked,
+        "ways_out": [_way_out(way) for way in plan.ways_out],
     }

@@ -9,10 +9,11 @@ from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import Column
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.planner.answer import Layout, Member, Refusal
+from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
 from mathcore.planner.layouts import Room
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import Refusal
 from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.quant.quality import USUAL_QUALITY, quality_of, sorting_nats
 from mathcore.quant.weights import Weights, weigh
@@ -201,17 +202,9 @@ class Search:
         """Options on this hardware, from memory where its like was asked before."""
         key: tuple[object, ...] = (
             device.device_id if device.device_id in self.seen else "",
-            device.kind,
-            device.model,
-            device.count,
-            device.memory_bytes,
+            device.hardware,
             device.free_bytes,
-            device.bandwidth_bytes_per_s,
-            device.bandwidth_basis,
-            device.flops,
-            device.engines,
             device.ram_free_bytes,
-            device.ram_bandwidth_bytes_per_s,
         )
         found = self.known.get(key)
         if found is None:
@@ -250,12 +243,7 @@ class Search:
         if seen:
             return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
         key: tuple[object, ...] = (
-            device.kind,
-            device.model,
-            device.bandwidth_bytes_per_s,
-            device.bandwidth_basis,
-            device.flops,
-            device.ram_bandwidth_bytes_per_s,
+            device.hardware,
             layout.engine,
             layout.quant,
             layout.kv_type,

@@ -21,15 +21,26 @@ from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Placement
 from mathcore.planner.limits import margin_bytes
-from mathcore.planner.plan import device_refusal, plan, query_refusal
+from mathcore.planner.placing import place
 from mathcore.planner.query import NO_LIMITS, Query
+from mathcore.planner.refusals import (
+    NO_CONTEXT as CONTEXT_CODE,
+)
+from mathcore.planner.refusals import (
+    NO_MEMORY as MEMORY_CODE,
+)
+from mathcore.planner.refusals import (
+    NO_QUANT,
+    device_refusal,
+    query_refusal,
+)
 from mathcore.quant.weights import Weights, weigh
 from mathcore.units import MAX_BYTES
 
 Cells = npt.NDArray[np.int64]
 
 FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
-VERDICTS: tuple[str, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
+VERDICTS: tuple[str, ...] = ("fit", "tight", MEMORY_CODE, CONTEXT_CODE)
 ENGINE = "llama.cpp"
 # A million cells are what a second's work covers; each takes some 60 bytes while it is worked on.
 CELLS_MOST = 2_000_000
@@ -235,7 +246,7 @@ class Timing:
         query = cell_query(
             self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
         )
-        return plan(query, [self.device]).placements[0]
+        return place(query, [self.device], {}).placements[0]
 
     def run(self) -> None:
         classes: dict[tuple[int, int], int] = {}
@@ -293,11 +304,10 @@ def sweep(
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
     for quant in quants:
-        code, text = query_refusal(
-            cell_query(base, quant, kv_type, 1, Length(context=2, prompt_tokens=1, tokens=1))
-        )
-        if code:
-            raise SpecError("quant" if code == "NoFit(quant)" else "kv_type", text)
+        shortest = Length(context=2, prompt_tokens=1, tokens=1)
+        no = query_refusal(cell_query(base, quant, kv_type, 1, shortest))
+        if no is not None:
+            raise SpecError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
     sizes = Sizes(base.model, kv_type, batches, lengths)
     out: list[Grid] = []
     for quant in quants:
@@ -312,9 +322,9 @@ def sweep(
 
 def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: Weights) -> Grid:
     shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
-    code, text = device_refusal(shortest, device)
-    if code:
-        raise SpecError(device.name, text)
+    no = device_refusal(shortest, device)
+    if no is not None:
+        raise SpecError(device.name, no[1])
     grid = _laid_out(sizes, weights, device, quant)
     trained = base.model.context_length
     for j, length in enumerate(sizes.lengths):

@@ -173,3 +173,28 @@ def test_a_name_cannot_smuggle_control_characters(listed: Path) -> None:
     found = answer(listed)
     row = {**found["placements"][0], "device": "rig\x1b[31m"}
     assert not any("\x1b" in line for line in table([row], {"layers": 80}, 120))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("glm-4.6", "--what-if", "MI300X"),
+        ("llama-3-70b", "--what-if", "RTX 4090", "--quant", "Q8_0"),
+        ("llama3.1:8b", "--what-if", "RTX 3060", "--quant", "Q8_0", "--context", "131072"),
+        ("llama3.1:8b", "--what-if", "RTX 3060", "--quant", "Q8_0", "--batch", "64"),
+        ("llama3.1:8b", "--what-if", "RTX 4090", "--engine", "mlx"),
+    ],
+)
+def test_what_is_named_where_nothing_fits_can_be_typed(
+    args: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
+    found = CliRunner().invoke(fleet, ["plan", *args, "-o", "json"])
+    assert isinstance(found.exception, Stop)
+    shown = json.loads(found.stdout)
+    assert shown["question"]["model_ref"] == args[0]
+    typable = [way for way in shown["ways_out"] if way["kind"] != "offload"]
+    assert typable
+    for way in typable:
+        again = CliRunner().invoke(fleet, ["plan", *args, *way["options"], "-o", "json"])
+        assert again.exit_code == 0, way

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from mathcore.api import GIB, NUSD, DeviceSpec, Query, Rate, find_model, parse_bytes, plan, weigh
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.answer import Placement, Plan, Refusal
+from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.query import Limits
+from mathcore.planner.refusals import Refusal
 from mathcore.price import cost_nusd
 from tests.mathcore.fixtures import device
 

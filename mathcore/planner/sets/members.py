@@ -6,7 +6,7 @@ is of use, and how it is laid out, is for `set_layouts` and `set_search`.
 
 from typing import final
 
-from mathcore.device import DeviceSpec
+from mathcore.device import DeviceSpec, Hardware
 from mathcore.price import Rate, hourly_nusd
 
 # Devices of one set. llama.cpp itself takes 16 (GGML_SCHED_MAX_BACKENDS, the CPU among them).
@@ -128,18 +128,9 @@ class Group:
 
 
 def _groups(devices: list[DeviceSpec]) -> list[Group]:
-    by_kind: dict[tuple[object, ...], list[DeviceSpec]] = {}
+    by_kind: dict[tuple[str, Hardware, Rate], list[DeviceSpec]] = {}
     for device in devices:
-        key: tuple[object, ...] = (
-            host_of(device),
-            device.model,
-            device.count,
-            device.memory_bytes,
-            device.bandwidth_bytes_per_s,
-            device.flops,
-            device.engines,
-            device.rate,
-        )
+        key = (host_of(device), device.hardware, device.rate)
         by_kind.setdefault(key, []).append(device)
     return sorted([Group(found) for found in by_kind.values()], key=_order)
 

@@ -5,9 +5,8 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.layer_sums import Column
-from mathcore.planner.answer import Refusal
-from mathcore.planner.limits import refuse
 from mathcore.planner.query import NO_LIMITS
+from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
 from mathcore.planner.sets.layouts import (
     CARDS_MOST,
@@ -83,7 +82,7 @@ class SetSearch:
         shared = _shared(combined, self.query.engine)
         whole = as_device(combined)
         if shared == ["mlx"]:
-            return refuse(whole, "NoFit(backend)", NO_MLX)
+            return refuse(whole, NO_ENGINE, NO_MLX)
         local = [engine for engine in shared if FAMILIES[engine] == "gguf"]
         quants = self.search.quants(local[0]) if local else []
         weights = self.search.weights(quants[len(quants) - 1]) if quants else None
@@ -97,8 +96,8 @@ class SetSearch:
         text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
         text += f"{show_bytes(combined.free_bytes)} free"
         if missing > 0:
-            return refuse(whole, "NoFit(mem)", f"{text}: {show_bytes(missing)} missing", missing)
-        return refuse(whole, "NoFit(mem)", f"{text}, but not in shares of whole layers", 1)
+            return refuse(whole, NO_MEMORY, f"{text}: {show_bytes(missing)} missing", missing)
+        return refuse(whole, NO_MEMORY, f"{text}, but not in shares of whole layers", 1)
 
     def options(self, devices: list[DeviceSpec]) -> list[SetOptions]:
         """Every set that does something none of its members does, in a fixed order."""

@@ -132,10 +132,11 @@ def test_the_cheapest_comes_first() -> None:
     assert [placed.device_id for placed in answer.placements] == ["cheap", "dear"]
 
 
-def test_every_other_device_says_it_was_not_chosen() -> None:
-    answer = plan(query("llama-3-8b", on="b"), [device("a"), device("b")])
+def test_devices_a_question_leaves_out_are_counted_and_not_refused() -> None:
+    answer = plan(query("llama-3-8b", on="b"), [device("a"), device("b"), device("c")])
     assert only(answer).device_id == "b"
-    assert answer.refusals[0].code == "NotChosen"
+    assert (answer.refusals, answer.not_asked) == ((), 2)
+    assert plan_dict(answer)["not_asked"] == 2
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_a_strictly_better_device_never_ranks_lower(
         free_bytes=card.free_bytes + gib * GIB,
         memory_bytes=card.memory_bytes + gib * GIB,
         bandwidth_bytes_per_s=card.bandwidth_bytes_per_s + speed * 10**9,
-        rate=Rate(hourly_nusd=card.rate.hourly_nusd - saved),
+        rate=Rate(hourly_nusd=max(1, card.rate.hourly_nusd - saved)),  # 0 would be unknown
     )
     ranked = plan(query("llama-3-8b", objective=objective), [card, better]).placements
     assert not ranked or ranked[0].device_id == "0-better"

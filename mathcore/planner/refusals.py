@@ -1,0 +1,124 @@
+"""Why a question, or a device, is out whatever the layout: the codes, and the rules behind them.
+
+What depends on the layout, and on the limits of the question, has its rules in `limits`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from mathcore.device import DeviceSpec
+from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.planner.query import Query
+from mathcore.quant.families import AUTO, ENGINES, FAMILIES, family_of
+from mathcore.quant.weights import quant_fault
+
+RefusalCode = Literal[
+    "NoFit(mem)",
+    "NoFit(ctx)",
+    "NoFit(quant)",
+    "NoFit(backend)",
+    "TooSlow",
+    "PriceAboveCap",
+    "CostAboveCap",
+    "LowQuality",
+]
+NO_MEMORY: RefusalCode = "NoFit(mem)"
+NO_CONTEXT: RefusalCode = "NoFit(ctx)"
+NO_QUANT: RefusalCode = "NoFit(quant)"
+NO_ENGINE: RefusalCode = "NoFit(backend)"
+TOO_SLOW: RefusalCode = "TooSlow"
+PRICE_ABOVE_CAP: RefusalCode = "PriceAboveCap"
+COST_ABOVE_CAP: RefusalCode = "CostAboveCap"
+LOW_QUALITY: RefusalCode = "LowQuality"
+
+MEANINGS: dict[RefusalCode, str] = {
+    NO_MEMORY: "the model needs more memory than is free",
+    NO_CONTEXT: "prompt and answer do not fit the context, or the model was trained for less",
+    NO_QUANT: "the model cannot be had as the type asked for",
+    NO_ENGINE: "no engine there can run it as asked",
+    TOO_SLOW: "a time or a rate asked for is missed in one case of ten or more",
+    PRICE_ABOVE_CAP: "an hour there costs more than allowed",
+    COST_ABOVE_CAP: "the run may cost more than allowed",
+    LOW_QUALITY: "more of the 16-bit model is lost than allowed",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One device that cannot, and why; what is missing where that can be counted."""
+
+    device_id: str
+    name: str
+    code: RefusalCode
+    text: str
+    missing_bytes: int = 0
+    missing_ms: int = 0
+
+
+def refuse(
+    device: DeviceSpec, code: RefusalCode, text: str, missing_bytes: int = 0, missing_ms: int = 0
+) -> Refusal:
+    """This device's refusal; what is missing where that can be counted."""
+    return Refusal(
+        device_id=device.device_id,
+        name=device.name,
+        code=code,
+        text=text,
+        missing_bytes=missing_bytes,
+        missing_ms=missing_ms,
+    )
+
+
+def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
+    """(code, text) when no device at all could run the query."""
+    engine, spec = query.engine, query.model
+    if query.batch < 1 or query.context < 1 or query.tokens < 1 or query.prompt_tokens < 0:
+        return NO_CONTEXT, "batch, context and tokens must be at least 1"
+    if engine is not None and engine not in FAMILIES:
+        return NO_ENGINE, f"unknown engine {engine}: known are {', '.join(ENGINES)}"
+    if query.prompt_tokens + query.tokens > query.context:
+        need = query.prompt_tokens + query.tokens
+        return NO_CONTEXT, f"{need} tokens do not fit a context of {query.context}"
+    if 0 < spec.context_length < query.context:
+        return NO_CONTEXT, f"{spec.name} was trained for {spec.context_length} tokens at most"
+    if spec.quant and query.quant not in (None, spec.quant):
+        return NO_QUANT, f"the file holds {spec.quant}, not {query.quant}"
+    if query.quant is not None and not spec.quant:
+        fault = quant_fault(spec, query.quant, FAMILIES[engine] if engine else "")
+        if fault:
+            return NO_QUANT, fault
+    named = query.kv_type not in (None, AUTO) and engine in (None, "llama.cpp", "ollama")
+    fault = cache_refusal(spec, query.kv_type or "") if named else ""
+    return (NO_ENGINE, fault) if fault else None
+
+
+def wanted_engines(query: Query) -> tuple[str, ...]:
+    """The engines that could answer a query that is not refused as a whole."""
+    wanted: tuple[str, ...] = ENGINES if query.engine is None else (query.engine,)
+    if query.quant is not None and not query.model.quant:
+        wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
+    return wanted
+
+
+def _runs_any(device: DeviceSpec, engines: tuple[str, ...]) -> bool:
+    return any(engine in device.engines for engine in engines)
+
+
+def is_able(device: DeviceSpec, wanted: tuple[str, ...]) -> bool:
+    """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
+    return device.bandwidth_bytes_per_s > 0 and device.count > 0 and _runs_any(device, wanted)
+
+
+def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] | None:
+    """(code, text) when this device is out whatever the layout."""
+    wanted = wanted_engines(query)
+    if not _runs_any(device, wanted):
+        have = f"(engines: {', '.join(device.engines) if device.engines else 'none'})"
+        names = " or ".join(wanted)
+        if query.engine is None and query.quant is not None:
+            return NO_ENGINE, f"{query.quant} needs {names}, which it lacks {have}"
+        return NO_ENGINE, f"{names} is not available here {have}"
+    if device.bandwidth_bytes_per_s < 1 or device.count < 1:
+        return NO_ENGINE, "its memory bandwidth is unknown, so its speed cannot be planned"
+    return None
