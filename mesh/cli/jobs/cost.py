@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from mesh.cli.output import emit_json, emit_table, json_option
+from mesh.cli.output import emit_json, json_option
+from mesh.cli.table import Column, emit
 
 
 @click.command()
@@ -47,5 +48,15 @@ def _show(report: Mapping[str, Any]) -> None:
     ]
     if rows:
         rows.append(["total", "", "", "", show_nusd(report["total_cost_nusd"])])
-    heads = (str(key).upper(), "DEVICE", "MODEL", "HOURS", "COST")
-    emit_table(heads, rows, "nothing was spent yet")
+    fits: list[dict[str, Any]] = [
+        {"title": str(key).upper(), "least": 10},
+        {"title": "DEVICE", "rank": 20, "least": 10},
+        {"title": "MODEL", "rank": 30, "least": 12},
+        {"title": "HOURS", "rank": 10, "right": True},
+        {"title": "COST", "right": True},
+    ]
+    emit([_column(at, fit) for at, fit in enumerate(fits)], rows, "nothing was spent yet")
+
+
+def _column(at: int, fit: Mapping[str, Any]) -> Column[list[object]]:
+    return Column(value=lambda row: row[at], **fit)

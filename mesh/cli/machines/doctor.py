@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
-from mesh.cli.output import NONE, emit_json, emit_table, json_option, show_age, show_at
+from mesh.cli.output import NONE, emit_json, json_option, show_age, show_at
+from mesh.cli.table import Column, emit
 
 Check = tuple[str, str, str]  # what, state, what to do
+
+COLUMNS: Final[tuple[Column[Check], ...]] = (
+    Column(title="CHECK", value=lambda check: check[0], least=10),
+    Column(title="STATE", value=lambda check: check[1], least=16, wrap=True),
+    Column(title="FIX", value=lambda check: check[2], least=16, wrap=True),
+)
 
 
 @click.command()
@@ -24,7 +31,7 @@ def doctor(output: str) -> None:
     if output == "json":
         emit_json([dict(zip(("check", "state", "fix"), check, strict=True)) for check in checks])
         return
-    emit_table(("CHECK", "STATE", "FIX"), checks, "")
+    emit(COLUMNS, checks)
 
 
 def _checks(home: Path) -> Iterator[Check]:

@@ -1,14 +1,18 @@
 """`fleet peers`: who belongs to the fleet, who wants to, and who no longer does."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
 from mesh.cli.client import find_daemon, need_daemon
-from mesh.cli.output import NONE, emit_json, emit_table, json_option, now_ms, show_age
+from mesh.cli.output import emit_json, json_option, now_ms, show_age
+from mesh.cli.table import Column, emit
 
+Row = Mapping[str, Any]
+
+ALONE: Final = "this peer is alone. try: fleet invite here, fleet join CODE there"
 ROLES = ("viewer", "member", "runner", "admin")
 yes_option = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
@@ -24,12 +28,7 @@ def peers(ctx: click.Context, output: str) -> None:
     if output == "json":
         emit_json(rows)
     else:
-        heads = ("PEER", "ID", "ROLE", "STATE", "ADDRESS", "LAST SEEN", "BY", "LEDGER")
-        emit_table(
-            heads,
-            [_row(row) for row in rows],
-            "this peer is alone. try: fleet invite here, fleet join CODE there",
-        )
+        emit(COLUMNS, rows, ALONE)
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -44,21 +43,19 @@ def _rows() -> list[dict[str, Any]]:
     return list(at_rest(home, now_ms()))
 
 
-def _row(row: Mapping[str, Any]) -> list[object]:
-    state = "this peer" if row["you"] else row["state"]
+def _state(row: Row) -> str:
+    return "this peer" if row["you"] and row["state"] != "removed" else str(row["state"])
+
+
+def _seen(row: Row) -> str:
+    if row["state"] == "removed":
+        return ""
     age = row["age_ms"]
-    seen = "now" if row["state"] == "online" else f"{show_age(age)} ago" if age else NONE
-    by = ", ".join(sorted(row["sources"], key=lambda name: row["sources"][name]))
-    return [
-        row["name"],
-        row["peer_id"][:7],
-        row["role"] or NONE,
-        state,
-        row["address"],
-        seen,
-        by,
-        show_sync(row["sync"]),
-    ]
+    return "now" if row["state"] == "online" else f"{show_age(age)} ago" if age else ""
+
+
+def _by(row: Row) -> str:
+    return ", ".join(sorted(row["sources"], key=lambda name: row["sources"][name]))
 
 
 def show_sync(sync: Mapping[str, Any] | None) -> str:
@@ -68,7 +65,25 @@ def show_sync(sync: Mapping[str, Any] | None) -> str:
     behind = sync["behind"]
     if not behind:
         return "in sync"
-    return f"{behind} events to come ({100 - 100 * behind // max(1, sync['expected'])} %)"
+    return f"{behind} to come ({100 - 100 * behind // max(1, sync['expected'])} %)"
+
+
+COLUMNS: Final[tuple[Column[Row], ...]] = (
+    Column(title="PEER", value=lambda row: row["name"], least=10),
+    Column(title="ID", value=lambda row: row["peer_id"][:7], rank=40),
+    Column(title="ROLE", value=lambda row: row["role"], rank=20),
+    Column(title="STATE", value=_state),
+    Column(title="ADDRESS", value=lambda row: row["address"], rank=50, least=15),
+    Column(title="LAST SEEN", value=_seen, rank=30),
+    Column(title="BY", value=_by, rank=60, least=8),
+    Column(title="LEDGER", value=lambda row: show_sync(row["sync"]), rank=10, least=10),
+)
+WAITING: Final[tuple[Column[Row], ...]] = (
+    Column(title="NAME", value=lambda row: row["name"], least=10),
+    Column(title="ID", value=lambda row: row["peer_id"]),
+    Column(title="ADDRESS", value=lambda row: row["address"], rank=20, least=15),
+    Column(title="ASKED", value=lambda row: f"{show_age(row['age_ms'])} ago", rank=10),
+)
 
 
 @peers.command()
@@ -81,8 +96,7 @@ def pending(output: str) -> None:
     if output == "json":
         emit_json(rows)
         return
-    lines = [[r["name"], r["peer_id"], r["address"], f"{show_age(r['age_ms'])} ago"] for r in rows]
-    emit_table(("NAME", "ID", "ADDRESS", "ASKED"), lines, "nobody asks to be let in")
+    emit(WAITING, rows, "nobody asks to be let in")
 
 
 @peers.command()
@@ -153,13 +167,21 @@ def _tell(said: Mapping[str, Any], output: str, line: str) -> None:
         click.echo(line)
 
 
-def emit_neighbours(rows: Sequence[Mapping[str, Any]]) -> None:
+def _count(key: str) -> Any:
+    return lambda row: (row["sync"] or {}).get(key, "")
+
+
+NEIGHBOURS: Final[tuple[Column[Row], ...]] = (
+    Column(title="PEER", value=lambda row: row["name"], least=10),
+    Column(title="LINK", value=lambda row: "up" if row["linked"] else "down"),
+    Column(title="LEDGER", value=lambda row: show_sync(row["sync"]), least=10),
+    Column(title="EVENTS IN", value=_count("events_in"), rank=10, right=True),
+    Column(title="EVENTS OUT", value=_count("events_out"), rank=20, right=True),
+    Column(title="BYTES IN", value=_count("bytes_in"), rank=30, right=True),
+    Column(title="BYTES OUT", value=_count("bytes_out"), rank=40, right=True),
+)
+
+
+def emit_neighbours(rows: Sequence[Row]) -> None:
     """Neighbours and their ledgers, as a table."""
-    heads = ("PEER", "LINK", "LEDGER", "EVENTS IN", "OUT", "BYTES IN", "OUT")
-    emit_table(heads, [_neighbour(row) for row in rows], "no other peer in this fleet")
-
-
-def _neighbour(row: Mapping[str, Any]) -> list[object]:
-    sync = row["sync"] or {}
-    counts = [sync.get(key, "") for key in ("events_in", "events_out", "bytes_in", "bytes_out")]
-    return [row["name"], "up" if row["linked"] else "down", show_sync(row["sync"]), *counts]
+    emit(NEIGHBOURS, rows, "no other peer in this fleet")
