@@ -29,9 +29,9 @@ class Column(Generic[Row]):
     """A title and how to read its cell from a row.
 
     `rank` 0 stays; of the others the highest leaves first. `brief` is the cell's short form, taken
-    at `brief_rank` on the same scale. `least` > 0: a text that may be shortened, or with `wrap`
-    continued on the next line, down to that many characters. `optional`: not shown where no row
-    says anything.
+    at `brief_rank` on the same scale, then under `brief_title`. `least` > 0: a text that may be
+    shortened, or with `wrap` continued on the next line, down to that many characters. `optional`:
+    not shown where no row says anything.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Column(Generic[Row]):
     rank: int = 0
     brief: Value[Row] | None = None
     brief_rank: int = 0
+    brief_title: str = ""
     right: bool = False
     least: int = 0
     wrap: bool = False
@@ -53,6 +54,16 @@ class Shown(Generic[Row]):
     column: Column[Row]
     value: Value[Row]
     width: int
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it is the short form."""
+        return self.value is self.column.brief
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return (self.is_brief and self.column.brief_title) or self.column.title
 
     def lines(self, row: Row) -> list[str]:
         """The cell, cut or continued to the width."""
@@ -73,13 +84,21 @@ class Table(Generic[Row]):
 
     def head(self) -> str:
         """The titles."""
-        return self._joined([shortened(one.column.title, one.width) for one in self.shown])
+        return self._joined([shortened(one.title, one.width) for one in self.shown])
 
     def lines(self, row: Row) -> Iterator[str]:
         """The lines of one row."""
         cells = [one.lines(row) for one in self.shown]
         for n in range(max(map(len, cells), default=0)):
             yield self._joined([lines[n] if n < len(lines) else "" for lines in cells])
+
+    def all_lines(self, rows: Sequence[Row], more: str) -> Iterator[str]:
+        """Titles, rows, and what was left out."""
+        yield self.head()
+        for row in rows:
+            yield from self.lines(row)
+        if footer := self.footer(more):
+            yield footer
 
     def footer(self, more: str) -> str:
         """What was left out and where it is, on one line; "" where nothing was."""
@@ -134,19 +153,15 @@ def table_lines(
     columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | None, more: str
 ) -> Iterator[str]:
     """Titles, rows and what was left out, each line at most `width` wide."""
-    table = fitted(columns, rows, width)
-    yield table.head()
-    for row in rows:
-        yield from table.lines(row)
-    if footer := table.footer(more):
-        yield footer
+    return fitted(columns, rows, width).all_lines(rows, more)
 
 
-def emit_text(text: str, indent: str = "") -> None:
-    """A paragraph, continued below `indent` where the terminal ends."""
+def emit_text(text: str, below: str = "", first: str = "") -> None:
+    """A paragraph after `first`, continued after `below` where the terminal ends."""
     width = terminal_width()
-    for n, line in enumerate([text] if width is None else wrapped(text, width - len(indent))):
-        say(f"{indent if n else ''}{line}")
+    room = 0 if width is None else max(NARROWEST, width) - max(len(below), wide(first))
+    for n, line in enumerate([text] if width is None else wrapped(text, max(8, room))):
+        say(f"{below if n else first}{line}")
 
 
 def emit_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
@@ -166,37 +181,82 @@ def _item(at: int) -> Value[Sequence[object]]:
 def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int | None) -> Table[Row]:
     """The table with as much in it as `width` holds."""
     told = [one for one in columns if not one.optional or _says(one, rows)]
-    steps = _steps(told) if width is not None else []
-    for count in range(len(steps) + 1):
-        taken = steps[:count]
-        left = {id(one) for one, drops in taken if drops}
-        briefed = {id(one) for one, drops in taken if not drops}
-        kept = [one for one in told if id(one) not in left]
-        values = [one.brief if one.brief and id(one) in briefed else one.value for one in kept]
-        natural = [_natural(o, v, rows) for o, v in zip(kept, values, strict=True)]
-        if width is None or _taken(_floors(kept, natural, ROOMY)) <= width or count == len(steps):
-            break
-    widths = natural if width is None else _narrowed(kept, natural, width)
+    plan = _Fit(told, rows)
+    if width is not None:
+        plan.make_room(width)
+    widths = plan.natural() if width is None else _narrowed(plan.kept(), plan.natural(), width)
     shown = [
-        Shown(column=o, value=v, width=w) for o, v, w in zip(kept, values, widths, strict=True)
+        Shown(column=one, value=value, width=wide_)
+        for one, value, wide_ in zip(plan.kept(), plan.values(), widths, strict=True)
     ]
-    hidden = tuple([one.title for one in told if id(one) in left])
+    hidden = tuple([one.title for one in told if one not in plan.kept()])
     return Table(shown=tuple(shown), hidden=hidden, width=width)
 
 
-def _steps(columns: Sequence[Column[Row]]) -> list[tuple[Column[Row], bool]]:
+@final
+class _Fit(Generic[Row]):
+    """Which columns stay, and in which form."""
+
+    def __init__(self, columns: Sequence[Column[Row]], rows: Sequence[Row]) -> None:
+        self.columns = columns
+        self.taken: list[tuple[int, bool]] = []  # (column, whether it leaves)
+        self._full = [_natural(one.title, one.value, rows) for one in columns]
+        self._brief = [
+            _natural(one.brief_title or one.title, one.brief or one.value, rows) for one in columns
+        ]
+
+    def make_room(self, width: int) -> None:
+        """Take steps until the rest fits; then give back the full forms there is still room for."""
+        for step in _steps(self.columns):
+            if self._fits(width):
+                break
+            self.taken.append(step)
+        for step in reversed(self.taken[:]):
+            if not step[1]:
+                at = self.taken.index(step)
+                self.taken.remove(step)
+                if _taken(self.natural()) > width:
+                    self.taken.insert(at, step)
+
+    def _fits(self, width: int) -> bool:
+        return _taken(_floors(self.kept(), self.natural(), ROOMY)) <= width
+
+    def _indices(self) -> list[int]:
+        return [i for i in range(len(self.columns)) if (i, True) not in self.taken]
+
+    def kept(self) -> list[Column[Row]]:
+        """The columns that stay."""
+        return [self.columns[i] for i in self._indices()]
+
+    def values(self) -> list[Value[Row]]:
+        """How each of them reads its cell."""
+        return [
+            self.columns[i].brief or self.columns[i].value
+            if (i, False) in self.taken
+            else self.columns[i].value
+            for i in self._indices()
+        ]
+
+    def natural(self) -> list[int]:
+        """How wide each of them is by itself."""
+        return [
+            self._brief[i] if (i, False) in self.taken else self._full[i] for i in self._indices()
+        ]
+
+
+def _steps(columns: Sequence[Column[Row]]) -> list[tuple[int, bool]]:
     """(column, whether it leaves) in the order in which room is made."""
-    found = [(one.rank, n, one, True) for n, one in enumerate(columns) if one.rank]
-    found += [(one.brief_rank, n, one, False) for n, one in enumerate(columns) if one.brief]
-    return [(one, leaves) for _, _, one, leaves in sorted(found, key=lambda s: (-s[0], -s[1]))]
+    found = [(one.rank, i, True) for i, one in enumerate(columns) if one.rank]
+    found += [(one.brief_rank, i, False) for i, one in enumerate(columns) if one.brief]
+    return [(i, leaves) for _, i, leaves in sorted(found, key=lambda s: (-s[0], -s[1]))]
 
 
 def _says(column: Column[Row], rows: Sequence[Row]) -> bool:
     return any(cell(column.value, row) != NONE for row in rows)
 
 
-def _natural(column: Column[Row], value: Value[Row], rows: Sequence[Row]) -> int:
-    return max([wide(column.title), *(wide(cell(value, row)) for row in rows)])
+def _natural(title: str, value: Value[Row], rows: Sequence[Row]) -> int:
+    return max([wide(title), *(wide(cell(value, row)) for row in rows)])
 
 
 def _taken(widths: Sequence[int]) -> int:

@@ -1,7 +1,7 @@
 """Every command's table at 60, 80 and 120 columns, kept as text and compared letter by letter."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,11 @@ from mesh.cli import client
 from mesh.cli.app import fleet
 from mesh.cli.machines import doctor, peers, status
 from mesh.cli.output import wide
+from mesh.cli.planning.capacity import columns
+from mesh.cli.planning.plan_view import show_plan
+from mesh.cli.planning.sweep_view import show_grids
+from mesh.cli.table import emit
+from tests.cli.fixed_answers import BATCHES, CAPACITIES, GRIDS, LENGTHS, NOWHERE, ONLY, PLAN
 from tests.cli.fixed_fleet import NOW, FixedDaemon, write_ledger
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
@@ -68,5 +73,33 @@ def test_a_command_looks_as_it_did(
     home: Path, name: str, width: int, *, updates_golden: bool
 ) -> None:
     text = said(home, COMMANDS[name], width)
+    assert max(map(wide, text.splitlines())) <= width
+    compare(f"{name}-{width}", text, update=updates_golden)
+
+
+TYPED = "fleet plan llama3:70b"
+VIEWS: dict[str, Callable[[], None]] = {
+    "plan": lambda: show_plan(PLAN, explain=False, command=TYPED),
+    "plan-explain": lambda: show_plan(PLAN, explain=True, command=TYPED),
+    "plan-nowhere": lambda: show_plan(NOWHERE, explain=False, command=TYPED),
+    "plan-on": lambda: show_plan(ONLY, explain=False, command=TYPED),
+    "capacity": lambda: emit(columns(CAPACITIES, 1, 4096), CAPACITIES),
+    "sweep": lambda: show_grids(GRIDS, BATCHES, LENGTHS),
+}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_an_answer_of_the_planner_looks_as_it_did(
+    name: str,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    updates_golden: bool,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    VIEWS[name]()
+    text = capsys.readouterr().out
     assert max(map(wide, text.splitlines())) <= width
     compare(f"{name}-{width}", text, update=updates_golden)

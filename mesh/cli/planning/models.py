@@ -255,7 +255,7 @@ def _print(found: Mapping[str, Any]) -> None:
         ("vocabulary", found["vocabulary"]),
     )
     for name, value in facts:
-        emit_text(f"{name:13} {clean(value)}", " " * 14)
+        emit_text(clean(value), " " * 14, f"{name:13} ")
     say()
     weights: Mapping[str, int] = found["weights_bytes"]
     shown = [quant for quant in COMMON if quant in weights] if len(weights) > 1 else list(weights)
