@@ -22,7 +22,7 @@ json_option: Final = click.option(
     show_default=True,
     help="how to print",
 )
-csv_option: Final = click.option(
+csv_json_option: Final = click.option(
     "-o",
     "--output",
     type=click.Choice(["text", "json", "csv"]),

@@ -10,6 +10,8 @@ import click
 
 from mesh.cli.client import Daemon, job_url, need_daemon
 from mesh.cli.exits import JOB_EXIT, stop
+from mesh.cli.options import SEQUENCES, on_option
+from mesh.cli.options import TOKENS as TOKEN_COUNT
 from mesh.cli.output import NONE, emit_json, json_option
 from mesh.cli.planning.plan import model_ref
 from mesh.cli.table import Column, emit, emit_table
@@ -22,11 +24,27 @@ REPEATS_MOST: Final = 100
 
 @click.command()
 @click.argument("model")
-@click.option("--device", "on", metavar="DEVICE", help="only this device")
-@click.option("--batch", type=click.IntRange(1, 65_536), default=1, help="sequences at once")
-@click.option("--prompt-tokens", type=click.IntRange(1), default=PROMPT_TOKENS, show_default=True)
-@click.option("--tokens", type=click.IntRange(1), default=TOKENS, show_default=True)
-@click.option("--repeat", type=click.IntRange(1, REPEATS_MOST), default=2, show_default=True)
+@on_option()
+@click.option(
+    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
+)
+@click.option(
+    "--prompt-tokens",
+    type=TOKEN_COUNT,
+    default=PROMPT_TOKENS,
+    show_default=True,
+    help="tokens in the prompt",
+)
+@click.option(
+    "--tokens", type=TOKEN_COUNT, default=TOKENS, show_default=True, help="tokens to generate"
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, REPEATS_MOST),
+    default=2,
+    show_default=True,
+    help="how many runs",
+)
 @json_option
 def bench(
     model: str,

@@ -6,14 +6,23 @@ from urllib.parse import quote
 
 import click
 
-from mesh.cli.client import find_daemon, need_daemon
+from mesh.api.errors import RequestError
+from mesh.cli.client import Daemon, find_daemon, need_daemon
+from mesh.cli.exits import NOT_FOUND, USAGE, Stop, stop
+from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_age
-from mesh.cli.table import Column, emit
+from mesh.cli.table import Column, emit, emit_text
 
 Row = Mapping[str, Any]
 
 ALONE: Final = "this peer is alone. try: fleet invite here, fleet join CODE there"
+REMOVED: Final = (
+    "the fleet does not let this peer in any more; it was removed. To come back: fleet invite on "
+    "one of its admins, fleet join CODE here"
+)
 ROLES = ("viewer", "member", "runner", "admin")
+# How a dial says that the member there closed the connection (mesh.edge.transport.dial).
+NOT_KNOWN: Final = "does not know our key"
 yes_option = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 
@@ -27,8 +36,10 @@ def peers(ctx: click.Context, output: str) -> None:
     rows = _rows()
     if output == "json":
         emit_json(rows)
-    else:
-        emit(COLUMNS, rows, ALONE)
+        return
+    emit(COLUMNS, rows, ALONE)
+    if any(row["state"] == "removed by others" for row in rows):
+        emit_text(REMOVED, "  ")
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -37,14 +48,43 @@ def _rows() -> list[dict[str, Any]]:
     home = fleet_home()
     daemon = find_daemon(home)
     if daemon is not None:
-        return list(daemon.get("/v1/peers")["peers"])
+        rows = list(daemon.get("/v1/peers")["peers"])
+        return [*marked(rows, _refusing(daemon, rows))]
     from mesh.edge.peering.offline import peers as at_rest
 
     return list(at_rest(home, now_ms()))
 
 
+def _refusing(daemon: Daemon, rows: Sequence[Row]) -> set[str]:
+    """Members that close the door when we knock; asked only where nobody is linked."""
+    others = [row for row in rows if not row["you"] and row["state"] != "removed"]
+    if not others or any(row["state"] == "online" for row in others):
+        return set()
+    try:
+        dials = daemon.get("/v1/doctor")["dials"]
+    except (RequestError, Stop):
+        return set()
+    return {one["peer_id"] for one in dials if NOT_KNOWN in one["text"]}
+
+
+def marked(rows: Sequence[Row], refusing: set[str]) -> list[dict[str, Any]]:
+    """The rows, with "refuses us" for members that do not know our key any more.
+
+    A peer is never told that it was removed: it finds every door closed. Where all do so, its own
+    row says what that means.
+    """
+    if not refusing:
+        return [dict(row) for row in rows]
+    return [
+        {**row, "state": "removed by others" if row["you"] else "refuses us"}
+        if row["you"] or row["peer_id"] in refusing
+        else dict(row)
+        for row in rows
+    ]
+
+
 def _state(row: Row) -> str:
-    return "this peer" if row["you"] and row["state"] != "removed" else str(row["state"])
+    return "this peer" if row["you"] and "removed" not in row["state"] else str(row["state"])
 
 
 def _seen(row: Row) -> str:
@@ -101,7 +141,9 @@ def pending(output: str) -> None:
 
 @peers.command()
 @click.argument("peer")
-@click.option("--role", type=click.Choice(ROLES), default="runner", show_default=True)
+@click.option(
+    "--role", type=click.Choice(ROLES), default="runner", show_default=True, help="what it may do"
+)
 @json_option
 def accept(peer: str, role: str, output: str) -> None:
     """Let in a PEER that asks; compare its id with what `fleet id` says there."""
@@ -120,13 +162,16 @@ def ignore(peer: str, output: str) -> None:
 
 @peers.command()
 @click.argument("peer")
-@click.option("--reason", default="removed by hand", show_default=True)
+@click.option(
+    "--reason", default="removed by hand", show_default=True, help="kept with the removal"
+)
 @yes_option
 @json_option
-def remove(peer: str, reason: str, yes: bool, output: str) -> None:
+def remove(*, peer: str, reason: str, yes: bool, output: str) -> None:
     """Put PEER out of the fleet, on every peer; what it writes from now on does not count."""
+    name = known(peer)
     if not yes:
-        click.confirm(f"remove {peer} from the fleet?", abort=True, err=True)
+        confirm(f"remove {name} from the fleet?")
     said = _post(f"/v1/peers/{_part(peer)}/remove", {"reason": reason})
     _tell(said, output, f"{said['name']} is out; of its events the first {said['until']} count")
 
@@ -148,6 +193,23 @@ def add(address: str, output: str) -> None:
     """Try ADDRESS (HOST or HOST:PORT) for members from now on."""
     said = _post("/v1/peers/addresses", {"address": address})
     _tell(said, output, f"{address} will be tried" if said["new"] else f"{address} is known")
+
+
+def known(text: str) -> str:
+    """What the one member of that name, or start of an id, is called; Stop where none is."""
+    plain = text.replace("-", "").replace(" ", "").upper()
+    found = [
+        row["name"]
+        for row in _rows()
+        if row["state"] != "removed"
+        if text == row["name"]
+        or (len(plain) >= 4 and row["peer_id"].replace("-", "").startswith(plain))
+    ]
+    if not found:
+        stop(NOT_FOUND, f"nobody called {text[:80]!r} is in this fleet", "fleet peers lists them")
+    if len(found) > 1:
+        stop(USAGE, f"{text[:80]!r} fits {len(found)} peers", "give more of the id: fleet peers")
+    return str(found[0])
 
 
 def _post(path: str, body: Mapping[str, object]) -> dict[str, Any]:

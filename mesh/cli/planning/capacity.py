@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import hardware_options
+from mesh.cli.options import SEQUENCES, TOKENS, hardware_options, on_option
 from mesh.cli.output import emit_json, gib, json_option
 from mesh.cli.planning.plan import model_ref
 from mesh.cli.table import Column, emit
@@ -17,24 +17,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option(
-    "-b",
-    "--batch",
-    type=click.IntRange(1, 65_536),
-    default=1,
-    show_default=True,
-    help="sequences at once",
+    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
 )
 @click.option(
     "-c",
     "--context",
-    type=click.IntRange(1, 100_000_000),
+    type=TOKENS,
     default=4096,
-    show_default=True,
-    help="tokens per sequence",
+    show_default="4k",
+    help="tokens per sequence: 8192 or 8k",
 )
 @click.option("--quant", metavar="TYPE", help="weights as  [default: the best that fits]")
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
-@click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
+@on_option(several=True)
 @hardware_options
 @json_option
 def capacity(

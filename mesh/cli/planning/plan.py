@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mesh.cli.client import find_daemon
-from mesh.cli.exits import NOTHING_FITS, stop
+from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import given, hardware_options, plan_options
 from mesh.cli.output import emit_json, json_option, now_ms
 
@@ -87,6 +87,8 @@ def model_ref(text: str) -> str:
     """A file's path made absolute, for the daemon runs in another folder; other references stay."""
     from pathlib import Path
 
+    if not text.strip():
+        stop(USAGE, "no model was named", "fleet models lists those known by name")
     if text.lower().startswith(("http://", "https://", "ollama:")):
         return text
     path = Path(text).expanduser()
