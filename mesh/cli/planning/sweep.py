@@ -117,7 +117,7 @@ def sweep(
     if plot is not None:
         from mesh.cli.planning.sweep_plot import draw
 
-        draw(plot, model, grids, batches, contexts)
+        draw(plot, model, grids, batches, lengths)
     _emit(output, grids, batches, lengths)
     if not any(bool((grid.verdicts <= 1).any()) for grid in grids):
         stop(NOTHING_FITS)

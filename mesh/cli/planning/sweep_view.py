@@ -76,13 +76,18 @@ def nothing(grid: "Grid") -> str:
 
 def legend(lengths: "list[Length]") -> str:
     """What rows, columns, signs and speeds stand for."""
-    prompts = {length.prompt_tokens for length in lengths}
-    answers = " to ".join(short(n) for n in _ends([length.tokens for length in lengths]))
-    prompt = f"a prompt of {short(min(prompts))}" if len(prompts) == 1 else "the prompt above them"
     return (
         "Rows: sequences at once. Columns: context of each in tokens. "
-        f"Speeds: after {prompt}, answering {answers}. ! tight, {NONE} does not fit."
+        f"{speed_note(lengths, 'the prompt above them')} ! tight, {NONE} does not fit."
     )
+
+
+def speed_note(lengths: "list[Length]", varied: str = "a prompt that fills the context") -> str:
+    """The prompt and answer that speeds are of."""
+    prompts = {length.prompt_tokens for length in lengths}
+    answers = " to ".join(short(n) for n in _ends([length.tokens for length in lengths]))
+    prompt = f"a prompt of {short(min(prompts))}" if len(prompts) == 1 else varied
+    return f"Speeds: after {prompt}, answering {answers} tokens."
 
 
 def _ends(numbers: Sequence[int]) -> list[int]:
