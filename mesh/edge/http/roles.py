@@ -40,7 +40,7 @@ def _needs(role: str, handler: Handler) -> Handler:
                 403,
                 "WrongRole",
                 f"this needs the role {role}, not {has or 'none'}",
-                "an admin of the fleet removes this peer and invites it anew: "
+                "an admin lets this peer in anew: "
                 f"fleet peers remove NAME, then fleet invite --role {role}",
             )
         return await handler(request)
