@@ -144,10 +144,3 @@ def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
     done = fleet(tmp_path, "cancel", "j1")
     assert "does not answer" in one_line(done)
     assert done.returncode == 105
-
-
-def test_a_terminal_that_knows_only_latin_1_shows_events_and_tables(tmp_path: Path) -> None:
-    fleet(tmp_path, "note", "naïve – 设 …")
-    for args in (("events",), ("status",), ("devices",), ("models", "llama-3")):
-        done = fleet(tmp_path, *args, PYTHONIOENCODING="latin-1", COLUMNS="60")
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +23,7 @@ from mesh.cli.table import (
     wrapped,
 )
 
+ROOT = Path(__file__).parents[2]
 Row = tuple[str, str, str]
 COLUMNS: list[Column[Row]] = [
     Column(title="NAME", value=lambda row: row[0], least=6),
@@ -150,3 +154,19 @@ def test_a_cost_that_lacks_a_part_is_a_lower_bound_or_unknown() -> None:
     assert said == ["$0.0012", "≥$0.0012", "unknown"]
     assert show_cost(0, ("price",)) == "unknown"
     assert show_cost(0) == "$0"
+
+
+@pytest.mark.parametrize("args", [("events",), ("status",), ("models", "llama-3")])
+def test_a_terminal_that_knows_only_latin_1_is_shown_every_command(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    env = {**os.environ, "FLEET_HOME": str(tmp_path), "PYTHONIOENCODING": "latin-1"}
+
+    def fleet(*words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "mesh", *words]
+        return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=False)
+
+    fleet("note", "naïve – 设 …")
+    done = fleet(*args)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "–" not in done.stdout.decode("latin-1")
