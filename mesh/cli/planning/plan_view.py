@@ -206,7 +206,12 @@ def quality_decided(placements: Sequence[Row]) -> bool:
 
 def _beats(one: Row, other: Row) -> bool:
     sooner = answer_ms(one)["p50"] <= answer_ms(other)["p50"]
-    return bool(sooner and one["cost_nusd"]["p50"] <= other["cost_nusd"]["p50"])
+    return bool(sooner and _ranked_cost(one) <= _ranked_cost(other))
+
+
+def _ranked_cost(row: Row) -> Any:
+    """What the answer alone costs, loading aside: placements are ranked by it."""
+    return (row.get("answer_cost_nusd") or row["cost_nusd"])["p50"]  # until merged
 
 
 def runs_as(row: Row, layers: int) -> str:
