@@ -16,7 +16,7 @@ from mesh.cli.table import Column, emit
 Check = tuple[str, str, str]  # what, state, what to do
 
 COLUMNS: Final[tuple[Column[Check], ...]] = (
-    Column(title="CHECK", value=lambda check: check[0], least=10),
+    Column(title="CHECK", value=lambda check: check[0], least=10, wrap=True),
     Column(title="STATE", value=lambda check: check[1], least=22, wrap=True),
     Column(title="FIX", value=lambda check: check[2], least=22, wrap=True),
 )
