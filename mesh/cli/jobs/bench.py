@@ -10,8 +10,11 @@ import click
 
 from mesh.cli.client import Daemon, job_url, need_daemon
 from mesh.cli.exits import JOB_EXIT, stop
-from mesh.cli.output import NONE, emit_json, emit_table, json_option
+from mesh.cli.options import SEQUENCES, on_option
+from mesh.cli.options import TOKENS as TOKEN_COUNT
+from mesh.cli.output import NONE, emit_json, json_option
 from mesh.cli.planning.plan import model_ref
+from mesh.cli.table import Column, emit, emit_table
 
 # llama-bench's usual pair: long enough to settle, short enough to repeat.
 PROMPT_TOKENS: Final = 512
@@ -21,11 +24,27 @@ REPEATS_MOST: Final = 100
 
 @click.command()
 @click.argument("model")
-@click.option("--device", "on", metavar="DEVICE", help="only this device")
-@click.option("--batch", type=click.IntRange(1, 65_536), default=1, help="sequences at once")
-@click.option("--prompt-tokens", type=click.IntRange(1), default=PROMPT_TOKENS, show_default=True)
-@click.option("--tokens", type=click.IntRange(1), default=TOKENS, show_default=True)
-@click.option("--repeat", type=click.IntRange(1, REPEATS_MOST), default=2, show_default=True)
+@on_option()
+@click.option(
+    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
+)
+@click.option(
+    "--prompt-tokens",
+    type=TOKEN_COUNT,
+    default=PROMPT_TOKENS,
+    show_default=True,
+    help="tokens in the prompt",
+)
+@click.option(
+    "--tokens", type=TOKEN_COUNT, default=TOKENS, show_default=True, help="tokens to generate"
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, REPEATS_MOST),
+    default=2,
+    show_default=True,
+    help="how many runs",
+)
 @json_option
 def bench(
     model: str,
@@ -177,21 +196,7 @@ def accuracy(each: bool, output: str) -> None:
         found = {"jobs": seen, "scores": list(scores(seen))}
         emit_json(msgspec.to_builtins(found))
     elif each:
-        emit_table(
-            (
-                "JOB",
-                "DEVICE",
-                "ENGINE",
-                "QUANT",
-                "DECODE TOK/S",
-                "PREDICTED",
-                "PREFILL TOK/S",
-                "PREDICTED",
-                "BASIS",
-            ),
-            [_observed(one) for one in seen],
-            NOTHING,
-        )
+        emit(OBSERVED, seen, NOTHING)
     else:
         emit_table(
             ("PREDICTED", "JOBS", "MEDIAN ERROR", "P90 ERROR", "INSIDE P10–P90"),
@@ -212,19 +217,35 @@ def accuracy(each: bool, output: str) -> None:
 NOTHING: Final = "no job has measured a speed yet (fleet bench MODEL)"
 
 
-def _observed(one: Any) -> list[object]:
-    return [
-        one.job_id,
-        one.device_id,
-        one.engine,
-        one.quant,
-        _rate(one.decode_mtps),
-        _tuple(one.predicted_decode_mtps),
-        _rate(one.prefill_mtps),
-        _tuple(one.predicted_prefill_mtps),
-        one.basis,
-    ]
-
-
 def _tuple(milli: tuple[int, int, int]) -> str:
     return _band({"p10": milli[0], "p50": milli[1], "p90": milli[2]})
+
+
+def _median(milli: tuple[int, int, int]) -> str:
+    return _rate(milli[1])
+
+
+OBSERVED: Final[tuple[Column[Any], ...]] = (
+    Column(title="JOB", value=lambda one: one.job_id, rank=30),
+    Column(title="DEVICE", value=lambda one: one.device_id, least=8),
+    Column(title="ENGINE", value=lambda one: one.engine, rank=70),
+    Column(title="QUANT", value=lambda one: one.quant, rank=40),
+    Column(title="DECODE TOK/S", value=lambda one: _rate(one.decode_mtps), right=True),
+    Column(
+        title="PREDICTED",
+        value=lambda one: _tuple(one.predicted_decode_mtps),
+        brief=lambda one: _median(one.predicted_decode_mtps),
+        brief_rank=25,
+        right=True,
+    ),
+    Column(title="PREFILL TOK/S", value=lambda one: _rate(one.prefill_mtps), right=True, rank=45),
+    Column(
+        title="PREFILL PREDICTED",
+        value=lambda one: _tuple(one.predicted_prefill_mtps),
+        brief=lambda one: _median(one.predicted_prefill_mtps),
+        brief_rank=80,
+        right=True,
+        rank=50,
+    ),
+    Column(title="BASIS", value=lambda one: one.basis, rank=60, least=12),
+)

@@ -9,8 +9,9 @@ import click
 from mesh.cli.client import Daemon, find_daemon, job_url, need_daemon
 from mesh.cli.exits import INTERNAL, JOB_EXIT, NOT_FOUND, stop
 from mesh.cli.options import given, plan_options
-from mesh.cli.output import clean, emit_json, emit_table, json_option, now_ms, number, show_at
+from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.planning.plan import model_ref
+from mesh.cli.table import Column, emit
 
 
 class RunCommand(click.Command):
@@ -105,12 +106,28 @@ def ps(every: bool, output: str) -> None:
     if output == "json":
         emit_json(rows)
         return
-    heads = ("JOB", "STATUS", "WHAT", "PEER", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S", "COST")
-    emit_table(
-        heads,
+    emit(
+        COLUMNS,
         [_row(row) for row in rows],
         "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
     )
+
+
+def _column(at: int, title: str, **fit: Any) -> Column[list[object]]:
+    return Column(title=title, value=lambda row: row[at], **fit)
+
+
+COLUMNS = (
+    _column(0, "JOB"),
+    _column(1, "STATUS"),
+    _column(2, "WHAT", least=12),
+    _column(3, "PEER", rank=50, least=8),
+    _column(4, "DEVICE", rank=20, least=8),
+    _column(5, "SUBMITTED (UTC)", rank=60),
+    _column(6, "TIME", rank=10, right=True),
+    _column(7, "TOK/S", rank=30, right=True),
+    _column(8, "COST", rank=40, right=True),
+)
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:

@@ -24,7 +24,7 @@ POLL_S: Final = 0.05
 @click.option("--detach", is_flag=True, help="start it in the background and wait until ready")
 @click.option("--name", help="what this peer is called")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one")
-def up(detach: bool, name: str | None, port: int) -> None:
+def up(*, detach: bool, name: str | None, port: int) -> None:
     """Start this peer's daemon, on loopback."""
     from mesh.config import fleet_home
 
