@@ -17,7 +17,7 @@ from mathcore.engines.llamacpp.graph import (
     feed_forward,
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
-from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_near
+from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_sliding
 from mathcore.engines.llamacpp.graph_latent import Folded, folded_attention, latent_attention
 from mathcore.engines.llamacpp.graph_recurrent import remember
 from mathcore.engines.llamacpp.graph_sparse import BlockInputs, block_attention
@@ -54,7 +54,7 @@ NO_ROPE = (
     "nemotron_h_moe",
     "starcoder",
 )
-NEAR_ROPE = ("cohere2",)  # only their sliding layers turn Q and K
+SWA_ROPE = ("cohere2",)  # only their sliding layers rotate Q and K
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
 # Sums whose first term is the residual: an operation takes the place of its first free source.
 RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
@@ -161,7 +161,7 @@ class Assembly:
         "index",
         "late",
         "mixed",
-        "near",
+        "swa",
         "plan",
         "rows",
         "separate",
@@ -186,7 +186,7 @@ class Assembly:
         b.value_bytes = batch.value_bytes
         self.mixed = batch.mixed and plan.architecture not in NOT_MIXED
         b.fused = batch.from_file
-        b.value_first = not any(is_near(block.layer) for block in plan.blocks)
+        b.value_first = not any(is_sliding(block.layer) for block in plan.blocks)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
@@ -195,7 +195,7 @@ class Assembly:
         mask_number = 2 if batch.flash else F32
         self.cross_mask = b.graph.leaf(plan.trained * batch.tokens * mask_number)
         self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
-        self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
+        self.swa = _given(b, plan, batch, batch.swa_cells, plan.swa_head_dim)
         self.index = _index_inputs(b, plan, batch)
 
     def folded_by(self, layer: Layer) -> Folded:
@@ -215,7 +215,7 @@ class Assembly:
         if layer.kind == "none":
             return remember(b, block, x)
         if layer.ratio > 0:
-            return folded_attention(b, block, x, self.near, self.folded_by(layer))
+            return folded_attention(b, block, x, self.swa, self.folded_by(layer))
         if layer.cross:
             return biased_attention(b, block, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.
@@ -223,9 +223,9 @@ class Assembly:
             if self.blocks is None:
                 self.blocks = BlockInputs(b, self.full)
             return block_attention(b, block, x, self.full, self.blocks)
-        if self.plan.architecture in NEAR_ROPE:
-            b.rope = is_near(layer)
-        return attention(b, block, x, self.near if is_near(layer) else self.full)
+        if self.plan.architecture in SWA_ROPE:
+            b.rope = is_sliding(layer)
+        return attention(b, block, x, self.swa if is_sliding(layer) else self.full)
 
     def narrow(self, x: int) -> int:
         """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""

@@ -265,9 +265,9 @@ class Scratch:
         constant), so equal growth at both ends is equal growth between.
         """
         growth = Growth(first, self._graph(first), self._graph(first + 1))
-        near = [bend for bend in self._bends() if first < bend < last]
+        bends = [bend for bend in self._bends() if first < bend < last]
         while last > first + 1 and not growth.reaches(last, self._graph(last)):
-            last = near.pop() if near else first + (last - first) // 2
+            last = bends.pop() if bends else first + (last - first) // 2
         return growth, max(last, first + 1)
 
     def table(self, steps: list[int]) -> list[int]:

@@ -25,7 +25,7 @@ class ComputePlan:
         "kinds",
         "layer_norm",
         "names",
-        "near_dim",
+        "swa_head_dim",
         "streams",
         "trained",
         "value_most",
@@ -42,8 +42,8 @@ class ComputePlan:
         count = len(spec.layers) - spec.draft_layers
         blocks = blocks_of(spec, count)
         self.value_most = max((block.layer.v_elements for block in blocks), default=0)
-        self.head_dim = _head_dim(blocks, False)
-        self.near_dim = _head_dim(blocks, True)
+        self.head_dim = _head_dim(blocks, sliding=False)
+        self.swa_head_dim = _head_dim(blocks, sliding=True)
         self.blocks = shortened(blocks)
         self.trained = spec.context_length
         self.streams = _streams(blocks, spec.hidden)
@@ -51,10 +51,10 @@ class ComputePlan:
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
 
 
-def _head_dim(blocks: list[Block], near: bool) -> int:
+def _head_dim(blocks: list[Block], *, sliding: bool) -> int:
     """Head size of the layers of one cache; 0 when it has none."""
     for block in blocks:
-        if block.layer.k_elements > 0 and is_near(block.layer) == near:
+        if block.layer.k_elements > 0 and is_sliding(block.layer) == sliding:
             return block.layer.head_dim
     return 0
 
@@ -122,7 +122,7 @@ class Batch:
         "flash",
         "from_file",
         "mixed",
-        "near_cells",
+        "swa_cells",
         "rows",
         "sequences",
         "streams",
@@ -132,11 +132,11 @@ class Batch:
         "value_bytes",
     )
 
-    def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
+    def __init__(self, tokens: int, rows: int, cells: int, swa_cells: int) -> None:
         self.tokens = tokens  # of one micro batch
         self.rows = rows  # whose logits are wanted
         self.cells = cells  # readable by one token
-        self.near_cells = near_cells  # of the sliding layers
+        self.swa_cells = swa_cells  # of the sliding layers
         self.sequences = 1
         self.streams = 1
         self.flash = True
@@ -147,6 +147,6 @@ class Batch:
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
 
 
-def is_near(layer: Layer) -> bool:
-    """A layer of the cache for windows."""
+def is_sliding(layer: Layer) -> bool:
+    """Whether a layer lies in the sliding-window cache (llama.cpp: swa)."""
     return layer.kind in ("sliding", "chunked")

@@ -84,7 +84,7 @@ def test_a_quantised_cache_has_a_scale_and_a_bias_for_64_numbers() -> None:
 
 
 def test_a_rotating_cache_peaks_at_its_window_and_one_chunk() -> None:
-    near = Layer(
+    sliding = Layer(
         kind="sliding",
         heads=8,
         kv_heads=8,
@@ -94,7 +94,7 @@ def test_a_rotating_cache_peaks_at_its_window_and_one_chunk() -> None:
         v_elements=512,
         window=1024,
     )
-    assert layer_bytes(near, MlxShape(context=100_000)) == (1024 + 2048 - 1) * 1024 * 2
+    assert layer_bytes(sliding, MlxShape(context=100_000)) == (1024 + 2048 - 1) * 1024 * 2
 
 
 def test_the_limit_is_the_devices_own() -> None:
