@@ -72,10 +72,10 @@ def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: in
         side = 64
         while head_dim % (2 * side) == 0:
             side *= 2
-        if batch.turned_k:
-            given.turn_k = graph.leaf(side * side * F32)
-        if batch.turned_v:
-            given.turn_v = graph.leaf(64 * 64 * F32)
+        if batch.hadamard_k:
+            given.hadamard_k = graph.leaf(side * side * F32)
+        if batch.hadamard_v:
+            given.hadamard_v = graph.leaf(64 * 64 * F32)
     return given
 
 
@@ -86,7 +86,7 @@ def _index_inputs(b: Builder, plan: ComputePlan, batch: Batch) -> Inputs:
         return Inputs(0, -1, -1, -1)
     mask = graph.leaf(batch.cells * b.tokens * 2)
     index = Inputs(batch.cells, mask, graph.leaf(8 * b.tokens), -1)
-    index.turn_k = graph.leaf(side * side * F32)
+    index.hadamard_k = graph.leaf(side * side * F32)
     return index
 
 

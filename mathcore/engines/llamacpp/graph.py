@@ -33,15 +33,15 @@ class Block:
 class Inputs:
     """What one kind of cache is given with each batch: where to write, what may be read."""
 
-    __slots__ = ("cells", "key_index", "mask", "turn_k", "turn_v", "value_index")
+    __slots__ = ("cells", "hadamard_k", "hadamard_v", "key_index", "mask", "value_index")
 
     def __init__(self, cells: int, mask: int, key_index: int, value_index: int) -> None:
         self.cells = cells
         self.mask = mask
         self.key_index = key_index
         self.value_index = value_index
-        self.turn_k = -1  # Hadamard matrices of a quantised cache
-        self.turn_v = -1
+        self.hadamard_k = -1  # Hadamard matrices of a quantised cache
+        self.hadamard_v = -1
 
 
 @final
@@ -111,8 +111,8 @@ class Builder:
         done = self.same(first)
         return self.same(done) if bias else done
 
-    def turned(self, source: int, matrix: int) -> int:
-        """Keys, values or queries turned by a quantised cache's matrix."""
+    def hadamard(self, source: int, matrix: int) -> int:
+        """Q, K or V rotated by a quantised cache's Hadamard matrix; -1 = as they are."""
         if matrix < 0:
             return source
         graph = self.graph
@@ -163,7 +163,7 @@ def rope(b: Builder, source: int) -> int:
     return b.graph.over(b.graph.size[source], [source, b.positions])
 
 
-def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
+def projected_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
     """Q, K and V as attention reads and stores them, and a gate for its output or -1."""
     graph, layer = b.graph, block.layer
     wide_q = layer.heads * layer.head_dim
@@ -188,8 +188,8 @@ def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, 
         q, k = rope(b, q), rope(b, k)
     if b.scale_q:
         q = b.same(q)
-    q = b.turned(q, given.turn_k)
-    return q, b.turned(k, given.turn_k), b.turned(v, given.turn_v), gate
+    q = b.hadamard(q, given.hadamard_k)
+    return q, b.hadamard(k, given.hadamard_k), b.hadamard(v, given.hadamard_v), gate
 
 
 def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
@@ -204,7 +204,7 @@ def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
 def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
     """Projections, norms and rope, the cache, attention, the output projection."""
     graph, layer = b.graph, block.layer
-    q, k, v, gate = turned_heads(b, block, x, given)
+    q, k, v, gate = projected_heads(b, block, x, given)
     if layer.reads < 0:
         keep(b, q, k, v, given)
     graph.expand(q)
@@ -213,7 +213,7 @@ def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
         out = b.copy(graph.view(out, graph.size[out]))
     out = graph.view(out)
     graph.expand(out)
-    out = b.turned(out, given.turn_v)
+    out = b.hadamard(out, given.hadamard_v)
     if gate >= 0:
         out = b.add(out, b.same(gate))
     out = b.f32(b.hidden, [out])

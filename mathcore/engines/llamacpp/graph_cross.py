@@ -1,6 +1,14 @@
 """Graph blocks of T5's decoder: attention with a position bias, and attention to an encoder."""
 
-from mathcore.engines.llamacpp.graph import F32, Block, Builder, Inputs, attend, keep, turned_heads
+from mathcore.engines.llamacpp.graph import (
+    F32,
+    Block,
+    Builder,
+    Inputs,
+    attend,
+    keep,
+    projected_heads,
+)
 
 F16 = 2
 
@@ -8,7 +16,7 @@ F16 = 2
 def biased_attention(b: Builder, block: Block, x: int, given: Inputs, buckets: int) -> int:
     """Scores are laid out in full, whatever flash attention says: a bias is added to them."""
     graph, layer = b.graph, block.layer
-    q, k, v, _ = turned_heads(b, block, x, given)
+    q, k, v, _ = projected_heads(b, block, x, given)
     bias = b.f32(layer.heads * given.cells, [buckets])
     bias = b.copy(graph.view(bias, graph.size[bias]))
     keep(b, q, k, v, given)

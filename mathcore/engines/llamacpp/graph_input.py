@@ -127,8 +127,8 @@ class Batch:
         "sequences",
         "streams",
         "tokens",
-        "turned_k",
-        "turned_v",
+        "hadamard_k",
+        "hadamard_v",
         "value_bytes",
     )
 
@@ -140,8 +140,8 @@ class Batch:
         self.sequences = 1
         self.streams = 1
         self.flash = True
-        self.turned_k = False  # quantised keys, values
-        self.turned_v = False
+        self.hadamard_k = False  # quantised keys, values are rotated first
+        self.hadamard_v = False
         self.value_bytes = 2
         self.from_file = True  # else made by the library itself: Q, K and V never fused
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow

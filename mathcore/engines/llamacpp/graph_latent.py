@@ -16,8 +16,8 @@ def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inpu
     k = b.f32(side, [x])
     k = b.same(b.same(b.copy(k)))  # layer norm with a bias
     k = rope(b, graph.view(k))
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [index.turn_k, q])
-    k = b.f32(side, [index.turn_k, k])
+    q = b.f32(block.width("indexer.attn_q_b.weight"), [index.hadamard_k, q])
+    k = b.f32(side, [index.hadamard_k, k])
     store(b, k, index.key_index)
     weights = b.f32(block.width("indexer.proj.weight"), [x])
     weights = b.same(b.part(weights, block.width("indexer.proj.weight")))
@@ -45,7 +45,7 @@ def latent_attention(
     """One latent layer; also the tokens its indexer chose, which layers without one reuse."""
     graph, heads = b.graph, block.layer.heads
     latent = block.width("attn_kv_a_norm.weight")
-    turned = block.width("attn_kv_a_mqa.weight") - latent  # the part rope turns
+    rotary = block.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
     values = block.width("attn_output.columns")
     lite = block.has("attn_q.weight")
     compressed = x
@@ -55,21 +55,21 @@ def latent_attention(
         chosen = _index_scores(b, block, x, compressed, index)
     q = b.f32(block.width("attn_q.weight" if lite else "attn_q_b.weight"), [compressed])
     q = graph.view(q)
-    both = b.f32(latent + turned, [x])
-    k_rope = b.part(both, turned)
-    q_rope = b.part(q, heads * turned)
+    both = b.f32(latent + rotary, [x])
+    k_rope = b.part(both, rotary)
+    q_rope = b.part(q, heads * rotary)
     if b.rope:
         k_rope, q_rope = rope(b, k_rope), rope(b, q_rope)
     saved_norm = b.layer_norm
     b.layer_norm = False
     kv = b.norm(b.part(both, latent))
     b.layer_norm = saved_norm
-    plain = b.part(q, graph.size[q] // (b.tokens * F32) - heads * turned)
+    plain = b.part(q, graph.size[q] // (b.tokens * F32) - heads * rotary)
     absorbed = b.f32(heads * latent, [plain])
     absorbed = graph.view(absorbed, graph.size[absorbed])
-    query = b.f32(heads * (latent + turned), [absorbed, q_rope])
+    query = b.f32(heads * (latent + rotary), [absorbed, q_rope])
     kv = graph.view(kv)
-    key = b.f32(latent + turned, [kv, k_rope])
+    key = b.f32(latent + rotary, [kv, k_rope])
     graph.expand(query)
     graph.expand(kv)
     graph.expand(key)
@@ -105,7 +105,7 @@ class Folded:
         if side > 0:
             mask = b.graph.leaf(self.rows * b.tokens * 2)
             self.index = Inputs(self.rows, mask, b.graph.leaf(8 * b.tokens), -1)
-            self.index.turn_k = b.graph.leaf(side * side * F32)
+            self.index.hadamard_k = b.graph.leaf(side * side * F32)
 
 
 def folded_attention(b: Builder, block: Block, x: int, given: Inputs, folded: Folded) -> int:

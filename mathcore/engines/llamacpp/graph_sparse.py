@@ -8,9 +8,9 @@ from mathcore.engines.llamacpp.graph import (
     Builder,
     Inputs,
     keep,
+    projected_heads,
     rope,
     store,
-    turned_heads,
 )
 
 BLOCK = 128  # tokens of one block; of a batch's buffers it decides only small ones
@@ -76,7 +76,7 @@ def _one_stream(
 def block_attention(b: Builder, block: Block, x: int, given: Inputs, shared: BlockInputs) -> int:
     """One sparse layer, stream by stream."""
     graph, layer = b.graph, block.layer
-    q, k, v, _ = turned_heads(b, block, x, given)
+    q, k, v, _ = projected_heads(b, block, x, given)
     iq = graph.view(b.f32(block.width("indexer.q_proj.weight"), [x]))
     ik = graph.view(b.f32(layer.index_elements, [x]))
     iq, ik = rope(b, b.norm(iq)), rope(b, b.norm(ik))
@@ -86,4 +86,4 @@ def block_attention(b: Builder, block: Block, x: int, given: Inputs, shared: Blo
     for _ in range(1, b.streams):
         more = _one_stream(b, block, q, iq, given, shared)
         out = graph.node(graph.size[out] + graph.size[more], [out, more])
-    return b.f32(b.hidden, [b.turned(out, given.turn_v)])
+    return b.f32(b.hidden, [b.hadamard(out, given.hadamard_v)])

@@ -62,9 +62,9 @@ def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
     batch.sequences = shape.sequences
     batch.streams = 1 if shape.unified else shape.sequences
     batch.flash = shape.flash
-    batch.turned_k = BLOCKS[shape.kv_type.upper()][0] > 1
-    batch.turned_v = BLOCKS[v_type_of(shape).upper()][0] > 1
-    batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.turned_v else 2
+    batch.hadamard_k = BLOCKS[shape.kv_type.upper()][0] > 1
+    batch.hadamard_v = BLOCKS[v_type_of(shape).upper()][0] > 1
+    batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.hadamard_v else 2
     batch.from_file = build == SERVER
     batch.mixed = build == SERVER
     return batch
