@@ -22,8 +22,8 @@ class State:
     """What a layer remembers whatever the length, in numbers per sequence.
 
     `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution),
-    "rwkv", "linear" (lightning attention) or "compressor" (rows a compressed cache has not folded
-    yet). The two element counts are llama.cpp's (R and S); the shape lets other engines round
+    "rwkv", "linear" (lightning attention) or "compressor" (tokens not yet in a compressed row).
+    The two element counts are llama.cpp's (R and S); the shape lets other engines round
     their own way.
     """
 
@@ -57,7 +57,7 @@ class Layer:
     window: int = 0
     index_elements: int = 0  # keys of a sparse-attention indexer, per token
     index_v_elements: int = 0
-    ratio: int = 0  # tokens folded into one row of a compressed cache kept beside; 0 = none
+    ratio: int = 0  # tokens in one row of a compressed cache kept beside the window; 0 = none
     compressed_elements: int = 0  # numbers of such a row; its indexer has a row each too
     reads: int = -1  # layer whose cache this one reads instead of its own
     cross: bool = False  # also attends to an encoder

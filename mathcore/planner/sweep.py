@@ -1,9 +1,9 @@
 """Whole grids of questions at once: batch x context on one device, equal to the planner's answers.
 
-Bytes are worked out over arrays: cells and cache in closed form, scratch from `sweep_scratch`.
-Times come from the planner itself, once per number of sequences and cards, for it takes no notice
-of how long a context may become (checked at both ends of every grid). Models lie wholly on the
-accelerators here; what a plan would keep in RAM counts as not fitting.
+Bytes are worked out over arrays: cells and cache in closed form, compute buffers from
+`compute_by_length`. Times come from the planner itself, once per number of sequences and cards,
+for it takes no notice of how long a context may become (checked at both ends of every grid).
+Models lie wholly on the accelerators here; what a plan would keep in RAM counts as not fitting.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
-from mathcore.engines.llamacpp.compute_by_length import Scratch
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec, SpecError
@@ -70,7 +70,7 @@ class Grid:
 
 @final
 class Sizes:
-    """What does not depend on device or quantisation: cache, states, scratch and logits."""
+    """What does not depend on device or quantisation: cache, states, compute buffer and logits."""
 
     __slots__ = (
         "batches",
@@ -110,7 +110,7 @@ class Sizes:
         self.compute: Cells = np.zeros(steps.shape, np.int64)
         for i, count in enumerate(batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            table = Scratch(spec, count, kv_type).table([int(step) for step in own])
+            table = ComputeByLength(spec, count, kv_type).table([int(step) for step in own])
             self.compute[i] = np.array(table, np.int64)[where]
 
     def shape(self, context: int, sequences: int = 1) -> ContextShape:

@@ -22,7 +22,7 @@ class Group:
 
     __slots__ = (
         "count",
-        "folded",
+        "compressed",
         "index",
         "index_v",
         "k",
@@ -41,7 +41,7 @@ class Group:
         self.index_v = layer.index_v_elements
         self.window = layer.window if layer.kind in ("sliding", "chunked") else 0
         self.ratio = layer.ratio
-        self.folded = layer.compressed_elements
+        self.compressed = layer.compressed_elements
         # Layers without attention, in a model that is not hybrid, still get rows of transposed V.
         self.padded = layer.k_elements == 0 and layer.state is None and layer.reads < 0
         state = layer.state
@@ -56,7 +56,7 @@ class Group:
             and self.window == other.window
             and self.state == other.state
             and self.ratio == other.ratio
-            and self.folded == other.folded
+            and self.compressed == other.compressed
             and self.padded == other.padded
         )
 
@@ -88,7 +88,7 @@ class CachePlan:
         for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
             self._count(layer)
         self.compute = ComputePlan(spec)
-        self.known: dict[tuple[int, int, int, int, int], int] = {}  # scratch sizes worked out
+        self.known: dict[tuple[int, int, int, int, int], int] = {}  # compute buffers worked out
 
     def _count(self, layer: Layer) -> None:
         made = Group(layer)
@@ -155,7 +155,7 @@ def _group_bytes(plan: CachePlan, group: Group, shape: ContextShape, cells: int)
     beside = group.index // k_block * k_size + group.index_v // v_block * v_size
     if group.ratio > 0:
         # One row for `ratio` tokens, an indexer's beside it (llama-kv-cache-dsv4.cpp).
-        beside += group.folded // k_block * k_size
+        beside += group.compressed // k_block * k_size
         kept = pad(max(1, (cells + group.ratio - 1) // group.ratio), CELL_PAD)
     shared = shape.unified and not plan.apart
     return (total + kept * beside) * (1 if shared else shape.sequences)

@@ -1,4 +1,4 @@
-"""Scratch memory of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
+"""The compute buffer of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
 
 Layers are told apart by the tensors they have. Equal to the byte on recorded contexts of dense,
 expert, latent and hybrid models (docs/accuracy.md); what a tensor name cannot tell is listed here.
@@ -18,7 +18,11 @@ from mathcore.engines.llamacpp.graph import (
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
 from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_sliding
-from mathcore.engines.llamacpp.graph_latent import Folded, folded_attention, latent_attention
+from mathcore.engines.llamacpp.graph_latent import (
+    CompressedRows,
+    compressed_attention,
+    latent_attention,
+)
 from mathcore.engines.llamacpp.graph_recurrent import remember
 from mathcore.engines.llamacpp.graph_sparse import BlockInputs, block_attention
 from mathcore.model.spec import Layer
@@ -156,7 +160,7 @@ class Assembly:
         "chosen",
         "cross_mask",
         "encoded",
-        "folds",
+        "compressed",
         "full",
         "index",
         "late",
@@ -173,7 +177,7 @@ class Assembly:
         self.plan = plan
         self.rows = batch.rows
         self.chosen = -1
-        self.folds: dict[int, Folded] = {}
+        self.compressed: dict[int, CompressedRows] = {}
         self.blocks: BlockInputs | None = None
         self.separate = batch.flash and batch.streams == batch.sequences
         self.late = plan.architecture in LATE_ROWS and not batch.mixed
@@ -198,12 +202,12 @@ class Assembly:
         self.swa = _given(b, plan, batch, batch.swa_cells, plan.swa_head_dim)
         self.index = _index_inputs(b, plan, batch)
 
-    def folded_by(self, layer: Layer) -> Folded:
-        """What all layers that fold as many tokens share."""
-        found = self.folds.get(layer.ratio)
+    def compressed_rows(self, layer: Layer) -> CompressedRows:
+        """What all layers of one compression ratio share."""
+        found = self.compressed.get(layer.ratio)
         if found is None:
-            found = Folded(self.b, self.full.cells, layer.ratio, layer.index_elements)
-            self.folds[layer.ratio] = found
+            found = CompressedRows(self.b, self.full.cells, layer.ratio, layer.index_elements)
+            self.compressed[layer.ratio] = found
         return found
 
     def attend(self, block: Block, x: int) -> int:
@@ -215,7 +219,7 @@ class Assembly:
         if layer.kind == "none":
             return remember(b, block, x)
         if layer.ratio > 0:
-            return folded_attention(b, block, x, self.swa, self.folded_by(layer))
+            return compressed_attention(b, block, x, self.swa, self.compressed_rows(layer))
         if layer.cross:
             return biased_attention(b, block, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.
@@ -342,7 +346,7 @@ class Assembly:
         return b.graph
 
 
-def scratch_graph(plan: ComputePlan, batch: Batch) -> Graph:
+def compute_graph(plan: ComputePlan, batch: Batch) -> Graph:
     """The whole graph, ready to be laid out."""
     made = Assembly(plan, batch)
     x = made.start()
@@ -357,6 +361,6 @@ def scratch_graph(plan: ComputePlan, batch: Batch) -> Graph:
     return made.finish(x)
 
 
-def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
+def buffer_bytes(plan: ComputePlan, batch: Batch) -> int:
     """Bytes of the compute buffer, all layers on one backend."""
-    return scratch_graph(plan, batch).peak_bytes()
+    return compute_graph(plan, batch).peak_bytes()

@@ -1,4 +1,4 @@
-"""llama.cpp's scratch buffer for every length of context, exact, from a few layouts.
+"""llama.cpp's compute buffer for every length of context, exact, from a few layouts.
 
 Its size is no convex function of the cells: best fit jumps where a tensor starts or stops fitting
 a gap. But every size in the graph is affine in the cells between a few known bends, and so is what
@@ -12,7 +12,7 @@ from typing import final
 from mathcore.engines.footprint import MICRO_BATCH, ContextShape
 from mathcore.engines.llamacpp.allocator import ALIGN, WHOLE, Graph
 from mathcore.engines.llamacpp.cache import CELL_PAD, CachePlan
-from mathcore.engines.llamacpp.compute_buffer import scratch_graph
+from mathcore.engines.llamacpp.compute_buffer import compute_graph
 from mathcore.engines.llamacpp.memory import SERVER, batch_of, compute_bytes, plan_of
 from mathcore.model.spec import ModelSpec
 
@@ -231,8 +231,8 @@ class GrowingLayout:
 
 
 @final
-class Scratch:
-    """Scratch bytes of one model for `sequences` sequences, by cells per stream."""
+class ComputeByLength:
+    """Compute buffer of one model with `sequences` sequences, by cells per stream."""
 
     __slots__ = ("evaluated", "kv_type", "plan", "sequences", "spec")
 
@@ -245,7 +245,7 @@ class Scratch:
 
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
-        return scratch_graph(self.plan.compute, batch_of(self.plan, self._shape(step), SERVER))
+        return compute_graph(self.plan.compute, batch_of(self.plan, self._shape(step), SERVER))
 
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
@@ -271,7 +271,7 @@ class Scratch:
         return growth, max(last, first + 1)
 
     def table(self, steps: list[int]) -> list[int]:
-        """Scratch bytes at these many times 256 cells, ascending."""
+        """Its bytes at these many times 256 cells, ascending."""
         out: list[int] = []
         while len(out) < len(steps):
             at, left = steps[len(out)], len(steps) - len(out)

@@ -5,13 +5,13 @@ from typing import final
 from mathcore.engines.llamacpp.graph import F32, Block, Builder, Inputs, attend, rope, store
 
 TOP_K = 2048  # tokens an indexer keeps: DeepSeek V3.2, GLM-5
-FOLDED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
+COMPRESSED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
 
 
-def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inputs) -> int:
+def _index_scores(b: Builder, block: Block, x: int, low_rank: int, index: Inputs) -> int:
     """Which cached tokens each query may read: DSA's lightning indexer, fused."""
     graph, side = b.graph, block.layer.index_elements
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [compressed])
+    q = b.f32(block.width("indexer.attn_q_b.weight"), [low_rank])
     q = rope(b, graph.view(q))
     k = b.f32(side, [x])
     k = b.same(b.same(b.copy(k)))  # layer norm with a bias
@@ -23,7 +23,7 @@ def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inpu
     weights = b.same(b.part(weights, block.width("indexer.proj.weight")))
     q = graph.view(q, graph.size[q])
     scores = b.f32(index.cells, [q, weights, index.mask])
-    kept = min(index.cells, FOLDED_TOP_K if block.layer.ratio > 0 else TOP_K)
+    kept = min(index.cells, COMPRESSED_TOP_K if block.layer.ratio > 0 else TOP_K)
     return b.copy(b.f32(kept, [scores]))
 
 
@@ -48,12 +48,12 @@ def latent_attention(
     rotary = block.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
     values = block.width("attn_output.columns")
     lite = block.has("attn_q.weight")
-    compressed = x
+    low_rank = x
     if not lite:
-        compressed = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
+        low_rank = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
     if index.cells and block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, compressed, index)
-    q = b.f32(block.width("attn_q.weight" if lite else "attn_q_b.weight"), [compressed])
+        chosen = _index_scores(b, block, x, low_rank, index)
+    q = b.f32(block.width("attn_q.weight" if lite else "attn_q_b.weight"), [low_rank])
     q = graph.view(q)
     both = b.f32(latent + rotary, [x])
     k_rope = b.part(both, rotary)
@@ -93,7 +93,7 @@ def latent_attention(
 
 
 @final
-class Folded:
+class CompressedRows:
     """Masks of the rows a compressed cache keeps, and what its indexer is given."""
 
     __slots__ = ("index", "mask", "rows")
@@ -108,22 +108,24 @@ class Folded:
             self.index.hadamard_k = b.graph.leaf(side * side * F32)
 
 
-def folded_attention(b: Builder, block: Block, x: int, given: Inputs, folded: Folded) -> int:
-    """DeepSeek V4: queries of a low rank over a window of rows and the folded ones."""
+def compressed_attention(
+    b: Builder, block: Block, x: int, given: Inputs, compressed: CompressedRows
+) -> int:
+    """DeepSeek V4: queries of a low rank over a window of rows and the compressed ones."""
     graph, layer = b.graph, block.layer
-    compressed = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
-    mask = folded.mask
+    low_rank = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
+    mask = compressed.mask
     if block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, compressed, folded.index)
-        mask = _sparse_mask(b, Inputs(folded.rows, folded.mask, -1, -1), chosen)
-    q = graph.view(b.f32(block.width("attn_q_b.weight"), [compressed]))
+        chosen = _index_scores(b, block, x, low_rank, compressed.index)
+        mask = _sparse_mask(b, Inputs(compressed.rows, compressed.mask, -1, -1), chosen)
+    q = graph.view(b.f32(block.width("attn_q_b.weight"), [low_rank]))
     q = rope(b, b.same(q))
     kv = rope(b, graph.view(b.norm(b.f32(layer.k_elements, [x]))))
     graph.expand(q)
     graph.expand(kv)
     store(b, kv, given.key_index)
-    both = graph.node((given.cells + folded.rows) * b.tokens * 2, [given.mask, mask])
-    use = Inputs(given.cells + folded.rows, both, -1, -1)
+    both = graph.node((given.cells + compressed.rows) * b.tokens * 2, [given.mask, mask])
+    use = Inputs(given.cells + compressed.rows, both, -1, -1)
     out = attend(b, q, layer.heads, layer.head_dim, use, [])
     out = rope(b, graph.view(out))
     low = b.f32(block.width("attn_output_a.weight"), [graph.view(out)])

@@ -22,7 +22,7 @@ class Column:
         self.kv_type = shape.kv_type
         self.shape = shape
         self.sums = sums
-        self.beside = sums.scratch + GPU_OVERHEAD_BYTES  # of a card, besides its layers
+        self.beside = sums.compute + GPU_OVERHEAD_BYTES  # of a card, besides its layers
         self.upto = [sums.weights_sum[i] + sums.caches[i] for i in range(sums.layers + 1)]
         self.upto.append(self.upto[sums.layers] + sums.outside(True))
         self.whole: dict[str, Footprint] = {}

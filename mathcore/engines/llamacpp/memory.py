@@ -1,6 +1,6 @@
 """Memory one llama.cpp run needs, term by term, as llama.cpp itself allocates it.
 
-Cache, weights and scratch are its own arithmetic; overhead is a constant per backend.
+Cache, weights and compute buffer are its own arithmetic; overhead is a constant per backend.
 """
 
 from mathcore.engines.footprint import (
@@ -18,15 +18,15 @@ from mathcore.engines.llamacpp.cache import (
     v_type_of,
     window_cells,
 )
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.graph_input import Batch
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.weights import Weights
 
-# Two builds of llama.cpp whose scratch differs: the library of 0.5, its contexts recorded with
-# every row's logits wanted, and the server of late 2026, which wants one row per sequence and lays
-# every graph out for batches of tokens and embeddings mixed.
+# Two builds of llama.cpp whose compute buffers differ: the library of 0.5, its contexts recorded
+# with every row's logits wanted, and the server of late 2026, which wants one row per sequence and
+# lays every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
 _PLANS: dict[int, CachePlan] = {}  # by id of the spec they hold
@@ -71,7 +71,7 @@ def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
 
 
 def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> int:
-    """The scratch buffer of a context with every layer on one backend; worked out once a shape."""
+    """The compute buffer of a context with every layer on one backend; worked out once a shape."""
     plan = plan_of(spec)
     modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
     modes += 8 * int(build == SERVER)
@@ -84,7 +84,7 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
     if found is None:
         if len(plan.known) >= PLANS_MOST:
             plan.known.clear()
-        found = scratch_bytes(plan.compute, batch_of(plan, shape, build))
+        found = buffer_bytes(plan.compute, batch_of(plan, shape, build))
         plan.known[key] = found
     return found
 
@@ -100,7 +100,7 @@ def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     return spec.vocab * shape.sequences * 4
 
 
-def host_scratch_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+def host_compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Inputs prepared in host memory for a GPU: two embeddings per token and the mask."""
     tokens = min(shape.micro_batch, shape.context * shape.sequences)
     mask = cells_per_stream(shape) * tokens * (2 if shape.flash else 4)
@@ -155,7 +155,7 @@ def footprint(
             sizes[i] += caches[i] if i < len(caches) else 0
         # The last card also holds the output layer; which one is fullest depends on rounding.
         card = _card_share(sizes, count) + (held - inside) + each
-    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_scratch_bytes(spec, shape)
+    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
     return Footprint(
         weights_bytes=held,
         kv_bytes=kv,

@@ -1,4 +1,4 @@
-"""llama.cpp's scratch and caches against rows it was recorded allocating (library build 0.5)."""
+"""llama.cpp's buffers and caches against rows it was recorded allocating (library build 0.5)."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mathcore.api import ContextShape, ModelSpec, find_model, spec_from_config
 from mathcore.engines.llamacpp.allocator import ALIGN, Graph
 from mathcore.engines.llamacpp.cache import cache_refusal
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.graph_input import ComputePlan, blocks_of, shortened
 from mathcore.engines.llamacpp.memory import (
     LIBRARY,
@@ -116,7 +116,7 @@ def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
     for build in (SERVER, LIBRARY):
         for asked in (shape(4096), shape(32_768, 2), shape(8192, flash=False)):
             batch = batch_of(short, asked, build)
-            assert scratch_bytes(whole, batch) == scratch_bytes(short.compute, batch)
+            assert buffer_bytes(whole, batch) == buffer_bytes(short.compute, batch)
 
 
 def test_a_tensor_lives_until_its_last_reader() -> None:

@@ -45,7 +45,7 @@ def card_of(name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", [*NAMED, *LATENT, *RECURRENT])
-def test_cache_states_scratch_and_output_are_llama_cpps(name: str, tmp_path: Path) -> None:
+def test_cache_states_compute_buffer_and_output_are_llama_cpps(name: str, tmp_path: Path) -> None:
     found = convert(card_of(name))
     path = tmp_path / "model.gguf"
     write_gguf(path, found)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mathcore.api import GIB, DeviceSpec, Query, SpecError, find_model, plan
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
-from mathcore.engines.llamacpp.compute_by_length import Scratch
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import SERVER, batch_of, plan_of
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
@@ -93,33 +93,33 @@ def test_a_cell_is_what_the_planner_answers(
     kv_type=st.sampled_from(["f16", "q8_0"]),
     steps=st.lists(st.integers(1, 600), min_size=12, max_size=60, unique=True),
 )
-def test_scratch_of_many_lengths_is_scratch_of_each(
+def test_the_compute_buffer_of_many_lengths_is_that_of_each(
     spec: ModelSpec, sequences: int, kv_type: str, steps: list[int]
 ) -> None:
     """Best fit jumps: qwen3's and nemotron's buffers even shrink on the way."""
-    table = Scratch(spec, sequences, kv_type).table(sorted(steps))
+    table = ComputeByLength(spec, sequences, kv_type).table(sorted(steps))
     layers = plan_of(spec)
     for at in (0, len(steps) // 3, len(steps) - 1):
         shape = ContextShape(context=sorted(steps)[at] * 256, sequences=sequences, kv_type=kv_type)
-        assert table[at] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        assert table[at] == buffer_bytes(layers.compute, batch_of(layers, shape, SERVER))
 
 
 def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
     """Qwen3-0.6B, 64 sequences: past some length the logits fit the gap the mask leaves."""
     spec = model("qwen3-0.6b")
     steps = list(range(100, 160))
-    table = Scratch(spec, 64, "f16").table(steps)
+    table = ComputeByLength(spec, 64, "f16").table(steps)
     assert table != sorted(table)
     layers = plan_of(spec)
     for i in range(0, len(steps), 7):
         shape = ContextShape(context=steps[i] * 256, sequences=64)
-        assert table[i] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        assert table[i] == buffer_bytes(layers.compute, batch_of(layers, shape, SERVER))
 
 
 def test_few_layouts_serve_many_lengths() -> None:
-    scratch = Scratch(model("llama-2-70b"), 8, "f16")
-    scratch.table(list(range(1, 513)))
-    assert scratch.evaluated < 30
+    buffer = ComputeByLength(model("llama-2-70b"), 8, "f16")
+    buffer.table(list(range(1, 513)))
+    assert buffer.evaluated < 30
 
 
 def test_needs_never_shrink_by_adding_sequences() -> None:
