@@ -16,7 +16,7 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
-from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
+from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Placement
@@ -100,12 +100,12 @@ class Sizes:
         steps = self.cells // CELL_PAD
         self.distinct: Cells = np.unique(steps)
         self.index: Cells = np.asarray(np.searchsorted(self.distinct, steps), np.int64)
-        layers = plan_of(spec)
-        each = [kv_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
+        cache = cache_groups(spec)
+        each = [kv_bytes(cache, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
         if max(each) * max(batches) > MAX_BYTES:
             raise SpecError("context", "this many sequences this long need more than any machine")
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
-        self.state: Cells = sequences * state_bytes(layers, self.shape(1))
+        self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
         self.compute: Cells = np.zeros(steps.shape, np.int64)
         for i, count in enumerate(batches):
@@ -118,9 +118,9 @@ class Sizes:
 
     def layer_caches(self) -> Cells:
         """Bytes of [distinct cells, layer] for one sequence, its state included."""
-        layers = plan_of(self.spec)
+        cache = cache_groups(self.spec)
         rows = [
-            layer_cache_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct
+            layer_cache_bytes(cache, self.shape(int(step) * CELL_PAD)) for step in self.distinct
         ]
         found: Cells = np.array(rows, np.int64)
         return found
@@ -148,7 +148,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
     where = [card_of(i, count, placing) for i in range(count + 1)]
     shape = sizes.shape(1)
     sample = placed_footprint(spec, weights, shape, placing).cards
-    known = layer_cache_bytes(plan_of(spec), shape)
+    known = layer_cache_bytes(cache_groups(spec), shape)
     beside = compute_bytes(spec, shape) + GPU_OVERHEAD_BYTES
     caches = sizes.layer_caches()
     sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)

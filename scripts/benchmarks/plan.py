@@ -141,12 +141,12 @@ def _footprints() -> list[Figure]:
     from mathcore.api import find_model
     from mathcore.engines.footprint import ContextShape
     from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-    from mathcore.engines.llamacpp.memory import SERVER, batch_of, footprint, plan_of
+    from mathcore.engines.llamacpp.memory import SERVER, batch_of, cache_groups, footprint
     from mathcore.quant.weights import weigh
 
     spec = find_model("llama-3-70b")
     assert spec is not None
-    weights, layers = weigh(spec, "Q4_K_M"), plan_of(spec)
+    weights, cache = weigh(spec, "Q4_K_M"), cache_groups(spec)
     shape = ContextShape(context=8192, sequences=4)
 
     def known() -> None:
@@ -154,7 +154,7 @@ def _footprints() -> list[Figure]:
             footprint(spec, weights, shape, "gpu")
 
     def new() -> None:
-        buffer_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        buffer_bytes(cache.graph_model, batch_of(cache, shape, SERVER))
 
     def grouped(run: Callable[[], None], what: str, times: int) -> Figure:
         name, unit, median, worst = measure(what, "us", run, 15, True)

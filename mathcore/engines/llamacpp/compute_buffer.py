@@ -17,7 +17,7 @@ from mathcore.engines.llamacpp.graph import (
     feed_forward,
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
-from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_sliding
+from mathcore.engines.llamacpp.graph_input import Batch, GraphModel, is_sliding
 from mathcore.engines.llamacpp.graph_latent import (
     CompressedRows,
     compressed_attention,
@@ -67,10 +67,10 @@ INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
 SIDES_FIRST = ("gptj", "gptneox", "phi2")
 
 
-def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: int) -> Inputs:
+def _given(b: Builder, model: GraphModel, batch: Batch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
     mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
-    values = graph.leaf(8 * tokens * (1 if batch.flash else plan.value_most))
+    values = graph.leaf(8 * tokens * (1 if batch.flash else model.value_most))
     given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
     if head_dim > 0 and head_dim % 64 == 0:
         side = 64
@@ -83,9 +83,9 @@ def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: in
     return given
 
 
-def _index_inputs(b: Builder, plan: ComputePlan, batch: Batch) -> Inputs:
+def _index_inputs(b: Builder, model: GraphModel, batch: Batch) -> Inputs:
     graph = b.graph
-    side = max(block.layer.index_elements for block in plan.blocks)
+    side = max(block.layer.index_elements for block in model.blocks)
     if side == 0:
         return Inputs(0, -1, -1, -1)
     mask = graph.leaf(batch.cells * b.tokens * 2)
@@ -166,41 +166,41 @@ class Assembly:
         "late",
         "mixed",
         "swa",
-        "plan",
+        "model",
         "rows",
         "separate",
     )
 
-    def __init__(self, plan: ComputePlan, batch: Batch) -> None:
-        b = Builder(batch.tokens, plan.hidden)
+    def __init__(self, model: GraphModel, batch: Batch) -> None:
+        b = Builder(batch.tokens, model.hidden)
         self.b = b
-        self.plan = plan
+        self.model = model
         self.rows = batch.rows
         self.chosen = -1
         self.compressed: dict[int, CompressedRows] = {}
         self.blocks: BlockInputs | None = None
         self.separate = batch.flash and batch.streams == batch.sequences
-        self.late = plan.architecture in LATE_ROWS and not batch.mixed
-        b.layer_norm = plan.layer_norm
-        b.rope = plan.architecture not in NO_ROPE
-        b.scale_q = plan.architecture in SCALED_QUERY
+        self.late = model.architecture in LATE_ROWS and not batch.mixed
+        b.layer_norm = model.layer_norm
+        b.rope = model.architecture not in NO_ROPE
+        b.scale_q = model.architecture in SCALED_QUERY
         b.flash = batch.flash
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
-        self.mixed = batch.mixed and plan.architecture not in NOT_MIXED
+        self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
-        b.value_first = not any(is_sliding(block.layer) for block in plan.blocks)
+        b.value_first = not any(is_sliding(block.layer) for block in model.blocks)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
         self.buckets = b.graph.leaf(batch.cells * batch.tokens * F32)
-        self.encoded = b.graph.leaf(plan.trained * plan.hidden * F32)
+        self.encoded = b.graph.leaf(model.trained * model.hidden * F32)
         mask_number = 2 if batch.flash else F32
-        self.cross_mask = b.graph.leaf(plan.trained * batch.tokens * mask_number)
-        self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
-        self.swa = _given(b, plan, batch, batch.swa_cells, plan.swa_head_dim)
-        self.index = _index_inputs(b, plan, batch)
+        self.cross_mask = b.graph.leaf(model.trained * batch.tokens * mask_number)
+        self.full = _given(b, model, batch, batch.cells, model.head_dim)
+        self.swa = _given(b, model, batch, batch.swa_cells, model.swa_head_dim)
+        self.index = _index_inputs(b, model, batch)
 
     def compressed_rows(self, layer: Layer) -> CompressedRows:
         """What all layers of one compression ratio share."""
@@ -227,14 +227,14 @@ class Assembly:
             if self.blocks is None:
                 self.blocks = BlockInputs(b, self.full)
             return block_attention(b, block, x, self.full, self.blocks)
-        if self.plan.architecture in SWA_ROPE:
+        if self.model.architecture in SWA_ROPE:
             b.rope = is_sliding(layer)
         return attention(b, block, x, self.swa if is_sliding(layer) else self.full)
 
     def narrow(self, x: int) -> int:
         """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""
-        mixes = self.b.f32(self.plan.streams, [self.b.same(self.b.graph.view(x))])
-        return self.b.f32(self.plan.hidden, [x, mixes])
+        mixes = self.b.f32(self.model.streams, [self.b.same(self.b.graph.view(x))])
+        return self.b.f32(self.model.hidden, [x, mixes])
 
     def widen(self, out: int, x: int) -> int:
         """A sub-layer's result spread over all streams again."""
@@ -251,7 +251,7 @@ class Assembly:
 
     def layer(self, block: Block, x: int, last: bool) -> int:
         b, residual = self.b, x
-        if self.plan.streams > 1:
+        if self.model.streams > 1:
             return self.streamed(block, x, last)
         normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
         lone = block.layer.kind == "none" and block.layer.state is None
@@ -268,7 +268,7 @@ class Assembly:
         if block.layer.cross:
             residual = b.add(cur, residual)
             cur = cross_attention(
-                b, block, b.norm(residual), self.encoded, self.cross_mask, self.plan.trained
+                b, block, b.norm(residual), self.encoded, self.cross_mask, self.model.trained
             )
         parallel = _parallel(block)
         if block.layer.kind != "none" and block.layer.state is not None:
@@ -288,32 +288,32 @@ class Assembly:
         if parallel:
             mixed = block.has("ffn_gate_inp.weight")
             out = _mixture(b, block, normed) if mixed else feed_forward(b, block, normed)
-            if self.plan.architecture in SIDES_FIRST:
+            if self.model.architecture in SIDES_FIRST:
                 return b.add(b.add(cur, out), residual)
             return b.add(b.add(out, residual), cur)
         if block.has("post_attention_norm.weight") and (
             block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
         ):
             cur = b.norm(cur)
-        first = self.plan.architecture in RESIDUAL_FIRST
+        first = self.model.architecture in RESIDUAL_FIRST
         inside = b.add(residual, cur) if first else b.add(cur, residual)
         out = _inner(b, block, inside)
-        first = self.plan.architecture in INNER_RESIDUAL_FIRST
+        first = self.model.architecture in INNER_RESIDUAL_FIRST
         return b.add(inside, out) if first else b.add(out, inside)
 
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""
-        b, plan, graph = self.b, self.plan, self.b.graph
-        x = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+        b, model, graph = self.b, self.model, self.b.graph
+        x = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
         graph.expand(x)
         mixed = -1
         if self.mixed:
-            mixed = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+            mixed = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
             graph.expand(mixed)
-        wide = plan.inputs_width * b.tokens * F32
-        if plan.inputs_width != plan.hidden:
-            x = b.f32(plan.inputs_width, [x])
-            mixed = b.f32(plan.inputs_width, [mixed]) if self.mixed else mixed
+        wide = model.inputs_width * b.tokens * F32
+        if model.inputs_width != model.hidden:
+            x = b.f32(model.inputs_width, [x])
+            mixed = b.f32(model.inputs_width, [mixed]) if self.mixed else mixed
         graph.expand(x)
         graph.expand(graph.leaf(wide, kept=True))
         if self.mixed:
@@ -321,17 +321,17 @@ class Assembly:
             slots, given = graph.leaf(8 * b.tokens), graph.leaf(wide)
             copy = graph.node(wide, [given])
             graph.expand(graph.view_of(copy, [mixed, slots, copy]))
-        if plan.inputs_width != plan.hidden:
-            x = b.part(x, plan.hidden)
-        if "position_embd.weight" in plan.names:
-            x = b.add(x, b.f32(plan.hidden, [b.positions]))
+        if model.inputs_width != model.hidden:
+            x = b.part(x, model.hidden)
+        if "position_embd.weight" in model.names:
+            x = b.add(x, b.f32(model.hidden, [b.positions]))
         return x
 
     def finish(self, x: int) -> Graph:
-        b, bias = self.b, "output_norm.bias" in self.plan.names
-        if self.plan.streams > 1:
+        b, bias = self.b, "output_norm.bias" in self.model.names
+        if self.model.streams > 1:
             x = self.narrow(x)
-        first = self.plan.architecture == "gpt-oss"  # picks, then norms
+        first = self.model.architecture == "gpt-oss"  # picks, then norms
         if self.late and first:
             b.graph.kept[x] = True  # for a draft model that may read it
             x = b.pick(x, self.rows)
@@ -340,27 +340,27 @@ class Assembly:
             b.graph.kept[x] = True
             x = b.pick(x, self.rows)
         b.tokens = self.rows
-        logits = b.f32(self.plan.vocab, [x])
+        logits = b.f32(self.model.vocab, [x])
         b.graph.kept[logits] = True
         b.graph.expand(logits)
         return b.graph
 
 
-def compute_graph(plan: ComputePlan, batch: Batch) -> Graph:
+def compute_graph(model: GraphModel, batch: Batch) -> Graph:
     """The whole graph, ready to be laid out."""
-    made = Assembly(plan, batch)
+    made = Assembly(model, batch)
     x = made.start()
-    deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
+    deep, last = model.inputs_width // model.hidden - 1, len(model.blocks) - 1
     embedded = x
-    if plan.streams > 1:
-        x = made.b.f32(plan.streams * plan.hidden, [x])
-    for i, block in enumerate(plan.blocks):
+    if model.streams > 1:
+        x = made.b.f32(model.streams * model.hidden, [x])
+    for i, block in enumerate(model.blocks):
         x = made.layer(block, x, i == last)
         if i < deep:
-            x = made.b.add(x, made.b.part(embedded, plan.hidden))
+            x = made.b.add(x, made.b.part(embedded, model.hidden))
     return made.finish(x)
 
 
-def buffer_bytes(plan: ComputePlan, batch: Batch) -> int:
+def buffer_bytes(model: GraphModel, batch: Batch) -> int:
     """Bytes of the compute buffer, all layers on one backend."""
-    return compute_graph(plan, batch).peak_bytes()
+    return compute_graph(model, batch).peak_bytes()

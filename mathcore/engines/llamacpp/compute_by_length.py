@@ -11,9 +11,9 @@ from typing import final
 
 from mathcore.engines.footprint import MICRO_BATCH, ContextShape
 from mathcore.engines.llamacpp.allocator import ALIGN, WHOLE, Graph
-from mathcore.engines.llamacpp.cache import CELL_PAD, CachePlan
+from mathcore.engines.llamacpp.cache import CELL_PAD, CacheGroups
 from mathcore.engines.llamacpp.compute_buffer import compute_graph
-from mathcore.engines.llamacpp.memory import SERVER, batch_of, compute_bytes, plan_of
+from mathcore.engines.llamacpp.memory import SERVER, batch_of, cache_groups, compute_bytes
 from mathcore.model.spec import ModelSpec
 
 FOREVER = 1 << 40
@@ -234,25 +234,27 @@ class GrowingLayout:
 class ComputeByLength:
     """Compute buffer of one model with `sequences` sequences, by cells per stream."""
 
-    __slots__ = ("evaluated", "kv_type", "plan", "sequences", "spec")
+    __slots__ = ("evaluated", "kv_type", "cache", "sequences", "spec")
 
     def __init__(self, spec: ModelSpec, sequences: int, kv_type: str) -> None:
         self.spec = spec
         self.sequences = sequences
         self.kv_type = kv_type
-        self.plan: CachePlan = plan_of(spec)
+        self.cache: CacheGroups = cache_groups(spec)
         self.evaluated = 0
 
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
-        return compute_graph(self.plan.compute, batch_of(self.plan, self._shape(step), SERVER))
+        return compute_graph(
+            self.cache.graph_model, batch_of(self.cache, self._shape(step), SERVER)
+        )
 
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
 
     def _bends(self) -> list[int]:
         """Steps at which a window stops growing, longest first; other bends are searched for."""
-        windows = {group.window for group in self.plan.groups if group.window > 0}
+        windows = {group.window for group in self.cache.groups if group.window > 0}
         return [
             (window + MICRO_BATCH + CELL_PAD - 1) // CELL_PAD
             for window in sorted(windows, reverse=True)

@@ -13,7 +13,7 @@ LONGEST_PERIOD = 12
 
 
 @final
-class ComputePlan:
+class GraphModel:
     """A model's graph in the making: what does not depend on the context's shape."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ from mathcore.engines.footprint import (
     Footprint,
 )
 from mathcore.engines.llamacpp.cache import (
-    CachePlan,
+    CacheGroups,
     cells_per_stream,
     kv_bytes,
     layer_cache_bytes,
@@ -29,35 +29,35 @@ from mathcore.quant.weights import Weights
 # lays every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
-_PLANS: dict[int, CachePlan] = {}  # by id of the spec they hold
-PLANS_MOST = 256  # a catalogue's worth
+_GROUPS: dict[int, CacheGroups] = {}  # by id of the spec they hold
+MAX_GROUPS = 256  # a catalogue's worth
 
 
-def plan_of(spec: ModelSpec) -> CachePlan:
-    """The spec's plan, made once: it depends on nothing else."""
-    plan = _PLANS.get(id(spec))
-    if plan is not None and plan.spec is spec:
-        return plan
-    if len(_PLANS) >= PLANS_MOST:
-        _PLANS.clear()
-    plan = CachePlan(spec)
-    _PLANS[id(spec)] = plan
-    return plan
+def cache_groups(spec: ModelSpec) -> CacheGroups:
+    """The spec's layers, counted once: they depend on nothing else."""
+    cache = _GROUPS.get(id(spec))
+    if cache is not None and cache.spec is spec:
+        return cache
+    if len(_GROUPS) >= MAX_GROUPS:
+        _GROUPS.clear()
+    cache = CacheGroups(spec)
+    _GROUPS[id(spec)] = cache
+    return cache
 
 
-def _window(plan: CachePlan) -> int:
+def _window(cache: CacheGroups) -> int:
     most = 0
-    for group in plan.groups:
+    for group in cache.groups:
         most = max(most, group.window)
     return most
 
 
-def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
+def batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> Batch:
     """The micro batch llama.cpp reserves for."""
     cells = cells_per_stream(shape)
     tokens = min(shape.micro_batch, cells * (1 if shape.unified else shape.sequences))
     rows = tokens if build == LIBRARY else min(tokens, shape.sequences)
-    window = _window(plan)
+    window = _window(cache)
     batch = Batch(tokens, rows, cells, window_cells(shape, window, cells) if window else 0)
     batch.sequences = shape.sequences
     batch.streams = 1 if shape.unified else shape.sequences
@@ -72,7 +72,7 @@ def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
 
 def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> int:
     """The compute buffer of a context with every layer on one backend; worked out once a shape."""
-    plan = plan_of(spec)
+    cache = cache_groups(spec)
     modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
     modes += 8 * int(build == SERVER)
     types = int(BLOCKS[shape.kv_type.upper()][0] > 1) + 2 * int(
@@ -80,19 +80,19 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
     )
     cells = cells_per_stream(shape)
     key = (cells, shape.sequences, shape.micro_batch, modes, types)
-    found = plan.known.get(key)
+    found = cache.known.get(key)
     if found is None:
-        if len(plan.known) >= PLANS_MOST:
-            plan.known.clear()
-        found = buffer_bytes(plan.compute, batch_of(plan, shape, build))
-        plan.known[key] = found
+        if len(cache.known) >= MAX_GROUPS:
+            cache.known.clear()
+        found = buffer_bytes(cache.graph_model, batch_of(cache, shape, build))
+        cache.known[key] = found
     return found
 
 
 def context_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Cache and states: what llama.cpp's log calls context."""
-    plan = plan_of(spec)
-    return kv_bytes(plan, shape) + state_bytes(plan, shape)
+    cache = cache_groups(spec)
+    return kv_bytes(cache, shape) + state_bytes(cache, shape)
 
 
 def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
@@ -137,8 +137,8 @@ def footprint(
     spec: ModelSpec, weights: Weights, shape: ContextShape, kind: str, count: int = 1
 ) -> Footprint:
     """What `count` cards of `kind` ("gpu", "apple", "cpu") need for every layer on the device."""
-    plan = plan_of(spec)
-    kv, state = kv_bytes(plan, shape), state_bytes(plan, shape)
+    cache = cache_groups(spec)
+    kv, state = kv_bytes(cache, shape), state_bytes(cache, shape)
     compute = compute_bytes(spec, shape)
     logits = output_bytes(spec, shape)
     if kind == "cpu":
@@ -147,7 +147,7 @@ def footprint(
     held = weights.device_bytes
     card = held + kv + state + each
     if count > 1:
-        caches = layer_cache_bytes(plan, shape)
+        caches = layer_cache_bytes(cache, shape)
         sizes = list(weights.layer_bytes)
         inside = 0
         for i in range(len(sizes)):

@@ -15,10 +15,10 @@ from mathcore.engines.footprint import (
 )
 from mathcore.engines.llamacpp.cache import kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.memory import (
+    cache_groups,
     compute_bytes,
     host_compute_bytes,
     output_bytes,
-    plan_of,
 )
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.weights import Weights
@@ -88,8 +88,8 @@ class Sums:
     )
 
     def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
-        plan = plan_of(spec)
-        caches = layer_cache_bytes(plan, shape)
+        cache = cache_groups(spec)
+        caches = layer_cache_bytes(cache, shape)
         self.spec = spec
         self.weights = weights
         self.layers = len(spec.layers)
@@ -104,8 +104,8 @@ class Sums:
         self.compute = compute_bytes(spec, shape)
         self.host_compute = host_compute_bytes(spec, shape)
         self.logits = output_bytes(spec, shape)
-        self.states = state_bytes(plan, shape)
-        self.kept = kv_bytes(plan, shape) + self.states
+        self.states = state_bytes(cache, shape)
+        self.kept = kv_bytes(cache, shape) + self.states
 
     def outside(self, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mathcore.api import ContextShape, ModelSpec, find_model, footprint, weigh
 from mathcore.engines.footprint import with_beside
 from mathcore.engines.llamacpp.cache import draft_cache_bytes, kv_bytes
-from mathcore.engines.llamacpp.memory import plan_of
+from mathcore.engines.llamacpp.memory import cache_groups
 
 
 def need(name: str, context: int, sequences: int = 1, kv: str = "f16", kind: str = "gpu") -> int:
@@ -90,6 +90,6 @@ def test_draft_layers_cache_apart_from_the_models_own() -> None:
     spec = model("llama-3.2-1b")
     drafted = replace(spec, draft_layers=1)
     shape = ContextShape(context=4096)
-    whole = kv_bytes(plan_of(spec), shape)
-    assert kv_bytes(plan_of(drafted), shape) + draft_cache_bytes(drafted, shape) == whole
+    whole = kv_bytes(cache_groups(spec), shape)
+    assert kv_bytes(cache_groups(drafted), shape) + draft_cache_bytes(drafted, shape) == whole
     assert draft_cache_bytes(spec, shape) == 0
