@@ -7,17 +7,17 @@ a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
 from mathcore.architectures.parts import Reader, attention, build, plain
-from mathcore.model.spec import Layer, State
+from mathcore.model.spec import Layer, LayerState
 
 
-def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
+def _ssm(h: Hparams, kind: str, grouped: bool) -> LayerState:
     """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
     f = h.fields
     kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
     size = f.whole("ssm.state_size")
     rank = f.whole("ssm.time_step_rank")
     groups = f.whole("ssm.group_count", 0) if grouped else 0
-    return State(
+    return LayerState(
         kind=kind,
         conv_elements=(kernel - 1) * (inner + 2 * groups * size),
         state_elements=size * inner,
@@ -29,11 +29,11 @@ def _ssm(h: Hparams, kind: str, grouped: bool) -> State:
     )
 
 
-def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
+def _all(h: Hparams, state: LayerState) -> tuple[Layer, ...]:
     return tuple([plain(h, i, state) for i in range(h.count)])
 
 
-def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
+def _by_kv_heads(h: Hparams, state: LayerState) -> tuple[Layer, ...]:
     """A layer without KV heads is recurrent."""
     h.per_layer("attention.head_count_kv")
     return tuple(
@@ -99,7 +99,7 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     """Kimi delta attention, and latent attention where there are KV heads."""
     kernel, size = h.fields.whole("ssm.conv_kernel"), h.fields.whole("kda.head_dim")
     inner = h.heads[0] * size
-    state = State(
+    state = LayerState(
         kind="kda",
         conv_elements=3 * (kernel - 1) * inner,
         state_elements=size * inner,
@@ -136,7 +136,7 @@ def _lightning(h: Hparams) -> tuple[Layer, ...]:
     """MiniMax-01: a matrix per head and no convolution, in all but each 8th layer."""
     size = h.fields.whole("attention.key_length")
     inner = h.heads[0] * size
-    state = State(
+    state = LayerState(
         kind="linear",
         conv_elements=0,
         state_elements=size * inner,
@@ -153,7 +153,7 @@ def _lfm2(h: Hparams) -> tuple[Layer, ...]:
     """Short convolutions; a window, where the file has one, is on the attention layers."""
     kernel = h.fields.whole("shortconv.l_cache", 1)
     numbers = h.hidden * (kernel - 1)
-    state = State(kind="conv", conv_elements=numbers, state_elements=0, conv_width=kernel)
+    state = LayerState(kind="conv", conv_elements=numbers, state_elements=0, conv_width=kernel)
     if h.fields.whole_or("attention.sliding_window", 0, 0) > 0:
         raise h.fields.fault("attention.sliding_window", "is not supported yet for lfm2")
     return _by_kv_heads(h, state)
@@ -163,7 +163,7 @@ def _rwkv(h: Hparams) -> tuple[Layer, ...]:
     """The last tokens of each mix, and a matrix per head."""
     size = h.fields.whole("wkv.head_size")
     shifts = h.fields.whole_or("token_shift_count", 2)
-    state = State(
+    state = LayerState(
         kind="rwkv",
         conv_elements=shifts * h.hidden,
         state_elements=h.hidden * size,

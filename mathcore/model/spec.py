@@ -18,7 +18,7 @@ class SpecError(Exception):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class LayerState:
     """What a layer remembers whatever the length, in numbers per sequence.
 
     `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution),
@@ -61,7 +61,7 @@ class Layer:
     compressed_elements: int = 0  # numbers of such a row; its indexer has a row each too
     reads: int = -1  # layer whose cache this one reads instead of its own
     cross: bool = False  # also attends to an encoder
-    state: State | None = None
+    state: LayerState | None = None
     feed_forward: int = 0  # dense width; 0 = none
     experts: int = 0  # 0 = dense
     experts_used: int = 0
