@@ -141,7 +141,7 @@ def _footprints() -> list[Figure]:
     from mathcore.api import find_model
     from mathcore.engines.footprint import ContextShape
     from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-    from mathcore.engines.llamacpp.memory import SERVER, batch_of, cache_groups, footprint
+    from mathcore.engines.llamacpp.memory import SERVER, cache_groups, footprint, micro_batch_of
     from mathcore.quant.weights import weigh
 
     spec = find_model("llama-3-70b")
@@ -154,7 +154,7 @@ def _footprints() -> list[Figure]:
             footprint(spec, weights, shape, "gpu")
 
     def new() -> None:
-        buffer_bytes(cache.graph_model, batch_of(cache, shape, SERVER))
+        buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
     def grouped(run: Callable[[], None], what: str, times: int) -> Figure:
         name, unit, median, worst = measure(what, "us", run, 15, True)

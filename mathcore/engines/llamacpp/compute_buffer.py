@@ -17,7 +17,7 @@ from mathcore.engines.llamacpp.graph import (
     feed_forward,
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
-from mathcore.engines.llamacpp.graph_input import Batch, GraphModel, is_sliding
+from mathcore.engines.llamacpp.graph_input import GraphModel, MicroBatch, is_sliding
 from mathcore.engines.llamacpp.graph_latent import (
     CompressedRows,
     compressed_attention,
@@ -67,7 +67,7 @@ INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
 SIDES_FIRST = ("gptj", "gptneox", "phi2")
 
 
-def _given(b: Builder, model: GraphModel, batch: Batch, cells: int, head_dim: int) -> Inputs:
+def _given(b: Builder, model: GraphModel, batch: MicroBatch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
     mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
     values = graph.leaf(8 * tokens * (1 if batch.flash else model.value_most))
@@ -83,7 +83,7 @@ def _given(b: Builder, model: GraphModel, batch: Batch, cells: int, head_dim: in
     return given
 
 
-def _index_inputs(b: Builder, model: GraphModel, batch: Batch) -> Inputs:
+def _index_inputs(b: Builder, model: GraphModel, batch: MicroBatch) -> Inputs:
     graph = b.graph
     side = max(block.layer.index_elements for block in model.blocks)
     if side == 0:
@@ -171,7 +171,7 @@ class Assembly:
         "separate",
     )
 
-    def __init__(self, model: GraphModel, batch: Batch) -> None:
+    def __init__(self, model: GraphModel, batch: MicroBatch) -> None:
         b = Builder(batch.tokens, model.hidden)
         self.b = b
         self.model = model
@@ -346,7 +346,7 @@ class Assembly:
         return b.graph
 
 
-def compute_graph(model: GraphModel, batch: Batch) -> Graph:
+def compute_graph(model: GraphModel, batch: MicroBatch) -> Graph:
     """The whole graph, ready to be laid out."""
     made = Assembly(model, batch)
     x = made.start()
@@ -361,6 +361,6 @@ def compute_graph(model: GraphModel, batch: Batch) -> Graph:
     return made.finish(x)
 
 
-def buffer_bytes(model: GraphModel, batch: Batch) -> int:
+def buffer_bytes(model: GraphModel, batch: MicroBatch) -> int:
     """Bytes of the compute buffer, all layers on one backend."""
     return compute_graph(model, batch).peak_bytes()

@@ -13,7 +13,7 @@ from mathcore.engines.footprint import MICRO_BATCH, ContextShape
 from mathcore.engines.llamacpp.allocator import ALIGN, WHOLE, Graph
 from mathcore.engines.llamacpp.cache import CELL_PAD, CacheGroups
 from mathcore.engines.llamacpp.compute_buffer import compute_graph
-from mathcore.engines.llamacpp.memory import SERVER, batch_of, cache_groups, compute_bytes
+from mathcore.engines.llamacpp.memory import SERVER, cache_groups, compute_bytes, micro_batch_of
 from mathcore.model.spec import ModelSpec
 
 FOREVER = 1 << 40
@@ -246,7 +246,7 @@ class ComputeByLength:
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
         return compute_graph(
-            self.cache.graph_model, batch_of(self.cache, self._shape(step), SERVER)
+            self.cache.graph_model, micro_batch_of(self.cache, self._shape(step), SERVER)
         )
 
     def _shape(self, step: int) -> ContextShape:

@@ -114,7 +114,7 @@ def shortened(blocks: list[Block]) -> list[Block]:
 
 
 @final
-class Batch:
+class MicroBatch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (

@@ -19,7 +19,7 @@ from mathcore.engines.llamacpp.cache import (
     window_cells,
 )
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-from mathcore.engines.llamacpp.graph_input import Batch
+from mathcore.engines.llamacpp.graph_input import MicroBatch
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.weights import Weights
@@ -52,13 +52,13 @@ def _window(cache: CacheGroups) -> int:
     return most
 
 
-def batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> Batch:
+def micro_batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> MicroBatch:
     """The micro batch llama.cpp reserves for."""
     cells = cells_per_stream(shape)
     tokens = min(shape.micro_batch, cells * (1 if shape.unified else shape.sequences))
     rows = tokens if build == LIBRARY else min(tokens, shape.sequences)
     window = _window(cache)
-    batch = Batch(tokens, rows, cells, window_cells(shape, window, cells) if window else 0)
+    batch = MicroBatch(tokens, rows, cells, window_cells(shape, window, cells) if window else 0)
     batch.sequences = shape.sequences
     batch.streams = 1 if shape.unified else shape.sequences
     batch.flash = shape.flash
@@ -84,7 +84,7 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
     if found is None:
         if len(cache.known) >= MAX_GROUPS:
             cache.known.clear()
-        found = buffer_bytes(cache.graph_model, batch_of(cache, shape, build))
+        found = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))
         cache.known[key] = found
     return found
 

@@ -14,10 +14,10 @@ from mathcore.engines.llamacpp.graph_input import GraphModel, blocks_of, shorten
 from mathcore.engines.llamacpp.memory import (
     LIBRARY,
     SERVER,
-    batch_of,
     cache_groups,
     compute_bytes,
     context_bytes,
+    micro_batch_of,
 )
 
 
@@ -115,7 +115,7 @@ def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
     assert shortened(short.graph_model.blocks) == short.graph_model.blocks
     for build in (SERVER, LIBRARY):
         for asked in (shape(4096), shape(32_768, 2), shape(8192, flash=False)):
-            batch = batch_of(short, asked, build)
+            batch = micro_batch_of(short, asked, build)
             assert buffer_bytes(whole, batch) == buffer_bytes(short.graph_model, batch)
 
 

@@ -8,7 +8,7 @@ from mathcore.api import GIB, DeviceSpec, Query, SpecError, find_model, plan
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
-from mathcore.engines.llamacpp.memory import SERVER, batch_of, cache_groups
+from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
 from tests.mathcore.fixtures import device
@@ -101,7 +101,7 @@ def test_the_compute_buffer_of_many_lengths_is_that_of_each(
     cache = cache_groups(spec)
     for at in (0, len(steps) // 3, len(steps) - 1):
         shape = ContextShape(context=sorted(steps)[at] * 256, sequences=sequences, kv_type=kv_type)
-        assert table[at] == buffer_bytes(cache.graph_model, batch_of(cache, shape, SERVER))
+        assert table[at] == buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
 
 def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
@@ -113,7 +113,7 @@ def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
     cache = cache_groups(spec)
     for i in range(0, len(steps), 7):
         shape = ContextShape(context=steps[i] * 256, sequences=64)
-        assert table[i] == buffer_bytes(cache.graph_model, batch_of(cache, shape, SERVER))
+        assert table[i] == buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
 
 def test_few_layouts_serve_many_lengths() -> None:
