@@ -9,8 +9,8 @@ from typing import final
 from mathcore.engines.llamacpp.allocator import Graph
 from mathcore.engines.llamacpp.graph import (
     F32,
-    Block,
     Builder,
+    GraphLayer,
     Inputs,
     attention,
     experts,
@@ -85,7 +85,7 @@ def _given(b: Builder, model: GraphModel, batch: MicroBatch, cells: int, head_di
 
 def _index_inputs(b: Builder, model: GraphModel, batch: MicroBatch) -> Inputs:
     graph = b.graph
-    side = max(block.layer.index_elements for block in model.blocks)
+    side = max(layer.spec.index_elements for layer in model.layers)
     if side == 0:
         return Inputs(0, -1, -1, -1)
     mask = graph.leaf(batch.cells * b.tokens * 2)
@@ -94,58 +94,58 @@ def _index_inputs(b: Builder, model: GraphModel, batch: MicroBatch) -> Inputs:
     return index
 
 
-def _mixture(b: Builder, block: Block, x: int) -> int:
+def _mixture(b: Builder, layer: GraphLayer, x: int) -> int:
     """Experts, with the shared ones beside them."""
     graph = b.graph
-    if block.has("ffn_latent_down.weight"):
-        wide = block.width("ffn_latent_down.weight")
+    if layer.has("ffn_latent_down.weight"):
+        wide = layer.width("ffn_latent_down.weight")
         low = b.f32(wide, [x])
-        out = experts(b, block, low, b.f32(block.layer.experts, [x]), wide)
+        out = experts(b, layer, low, b.f32(layer.spec.experts, [x]), wide)
         out = b.f32(b.hidden, [out])
     else:
-        out = experts(b, block, x)
-    if block.has("ffn_up_shexp.weight"):
-        shared = feed_forward(b, block, x, "_shexp")
-        if block.has("ffn_gate_inp_shexp.weight"):
+        out = experts(b, layer, x)
+    if layer.has("ffn_up_shexp.weight"):
+        shared = feed_forward(b, layer, x, "_shexp")
+        if layer.has("ffn_gate_inp_shexp.weight"):
             shared = graph.over(graph.size[shared], [shared, b.same(b.f32(1, [x]))])
         out = b.add(out, shared)
     return out
 
 
-def _both(b: Builder, block: Block, inside: int) -> int:
+def _both(b: Builder, layer: GraphLayer, inside: int) -> int:
     """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
-    dense = b.norm(feed_forward(b, block, b.norm(inside)))
+    dense = b.norm(feed_forward(b, layer, b.norm(inside)))
     own = b.norm(inside)
-    logits = b.f32(block.layer.experts, [b.same(b.same(b.same(inside)))])
-    mixed = b.norm(experts(b, block, own, logits))
+    logits = b.f32(layer.spec.experts, [b.same(b.same(b.same(inside)))])
+    mixed = b.norm(experts(b, layer, own, logits))
     return b.add(dense, mixed)
 
 
-def _inner(b: Builder, block: Block, inside: int) -> int:
+def _inner(b: Builder, layer: GraphLayer, inside: int) -> int:
     """What follows attention, before its residual."""
-    if block.has("ffn_gate_inp.weight") and block.has("ffn_up.weight"):
-        out = _both(b, block, inside)
+    if layer.has("ffn_gate_inp.weight") and layer.has("ffn_up.weight"):
+        out = _both(b, layer, inside)
     else:
-        named = block.has("ffn_norm.weight") or block.has("attn_output_norm.weight")
-        pre = named or (block.has("post_attention_norm.weight") and block.has("attn_norm.weight"))
-        cur = b.norm(inside, block.has("ffn_norm.bias")) if pre else inside
-        mixed = block.has("ffn_gate_inp.weight")
-        out = _mixture(b, block, cur) if mixed else feed_forward(b, block, cur)
-    return b.norm(out) if block.has("post_ffw_norm.weight") else out
+        named = layer.has("ffn_norm.weight") or layer.has("attn_output_norm.weight")
+        pre = named or (layer.has("post_attention_norm.weight") and layer.has("attn_norm.weight"))
+        cur = b.norm(inside, layer.has("ffn_norm.bias")) if pre else inside
+        mixed = layer.has("ffn_gate_inp.weight")
+        out = _mixture(b, layer, cur) if mixed else feed_forward(b, layer, cur)
+    return b.norm(out) if layer.has("post_ffw_norm.weight") else out
 
 
-def _has_inner(block: Block) -> bool:
-    return block.has("ffn_up.weight") or block.has("ffn_gate_inp.weight")
+def _has_inner(layer: GraphLayer) -> bool:
+    return layer.has("ffn_up.weight") or layer.has("ffn_gate_inp.weight")
 
 
-def _parallel(block: Block) -> bool:
+def _parallel(layer: GraphLayer) -> bool:
     """Attention and feed-forward read the same norm."""
     return (
-        block.has("attn_norm.weight")
-        and _has_inner(block)
-        and not block.has("ffn_norm.weight")
-        and not block.has("post_attention_norm.weight")
-        and not block.has("attn_output_norm.weight")
+        layer.has("attn_norm.weight")
+        and _has_inner(layer)
+        and not layer.has("ffn_norm.weight")
+        and not layer.has("post_attention_norm.weight")
+        and not layer.has("attn_output_norm.weight")
     )
 
 
@@ -155,7 +155,7 @@ class Assembly:
 
     __slots__ = (
         "b",
-        "blocks",
+        "sparse",
         "buckets",
         "chosen",
         "cross_mask",
@@ -178,7 +178,7 @@ class Assembly:
         self.rows = batch.rows
         self.chosen = -1
         self.compressed: dict[int, CompressedRows] = {}
-        self.blocks: BlockInputs | None = None
+        self.sparse: BlockInputs | None = None
         self.separate = batch.flash and batch.streams == batch.sequences
         self.late = model.architecture in LATE_ROWS and not batch.mixed
         b.layer_norm = model.layer_norm
@@ -190,7 +190,7 @@ class Assembly:
         b.value_bytes = batch.value_bytes
         self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
-        b.value_first = not any(is_sliding(block.layer) for block in model.blocks)
+        b.value_first = not any(is_sliding(layer.spec) for layer in model.layers)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
@@ -202,34 +202,34 @@ class Assembly:
         self.swa = _given(b, model, batch, batch.swa_cells, model.swa_head_dim)
         self.index = _index_inputs(b, model, batch)
 
-    def compressed_rows(self, layer: Layer) -> CompressedRows:
+    def compressed_rows(self, spec: Layer) -> CompressedRows:
         """What all layers of one compression ratio share."""
-        found = self.compressed.get(layer.ratio)
+        found = self.compressed.get(spec.ratio)
         if found is None:
-            found = CompressedRows(self.b, self.full.cells, layer.ratio, layer.index_elements)
-            self.compressed[layer.ratio] = found
+            found = CompressedRows(self.b, self.full.cells, spec.ratio, spec.index_elements)
+            self.compressed[spec.ratio] = found
         return found
 
-    def attend(self, block: Block, x: int) -> int:
+    def attend(self, layer: GraphLayer, x: int) -> int:
         """The layer's mixing of tokens: attention, a state, or both."""
-        b, layer = self.b, block.layer
-        if layer.kind == "latent":
-            out, self.chosen = latent_attention(b, block, x, self.full, self.index, self.chosen)
+        b, spec = self.b, layer.spec
+        if spec.kind == "latent":
+            out, self.chosen = latent_attention(b, layer, x, self.full, self.index, self.chosen)
             return out
-        if layer.kind == "none":
-            return remember(b, block, x)
-        if layer.ratio > 0:
-            return compressed_attention(b, block, x, self.swa, self.compressed_rows(layer))
-        if layer.cross:
-            return biased_attention(b, block, x, self.full, self.buckets)
+        if spec.kind == "none":
+            return remember(b, layer, x)
+        if spec.ratio > 0:
+            return compressed_attention(b, layer, x, self.swa, self.compressed_rows(spec))
+        if spec.cross:
+            return biased_attention(b, layer, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.
-        if block.has("indexer.q_proj.weight") and self.separate:
-            if self.blocks is None:
-                self.blocks = BlockInputs(b, self.full)
-            return block_attention(b, block, x, self.full, self.blocks)
+        if layer.has("indexer.q_proj.weight") and self.separate:
+            if self.sparse is None:
+                self.sparse = BlockInputs(b, self.full)
+            return block_attention(b, layer, x, self.full, self.sparse)
         if self.model.architecture in SWA_ROPE:
-            b.rope = is_sliding(layer)
-        return attention(b, block, x, self.swa if is_sliding(layer) else self.full)
+            b.rope = is_sliding(spec)
+        return attention(b, layer, x, self.swa if is_sliding(spec) else self.full)
 
     def narrow(self, x: int) -> int:
         """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""
@@ -240,64 +240,64 @@ class Assembly:
         """A sub-layer's result spread over all streams again."""
         return self.b.graph.node(self.b.graph.size[x], [out, x])
 
-    def streamed(self, block: Block, x: int, last: bool) -> int:
+    def streamed(self, layer: GraphLayer, x: int, last: bool) -> int:
         """A layer of a model whose residual has several streams (DeepSeek V4)."""
         b = self.b
-        x = self.widen(self.attend(block, b.norm(self.narrow(x))), x)
+        x = self.widen(self.attend(layer, b.norm(self.narrow(x))), x)
         if last and not self.late:
             x = b.pick(x, self.rows)
             b.tokens = self.rows
-        return self.widen(_inner(b, block, self.narrow(x)), x)
+        return self.widen(_inner(b, layer, self.narrow(x)), x)
 
-    def layer(self, block: Block, x: int, last: bool) -> int:
+    def add_layer(self, layer: GraphLayer, x: int, last: bool) -> int:
         b, residual = self.b, x
         if self.model.streams > 1:
-            return self.streamed(block, x, last)
-        normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
-        lone = block.layer.kind == "none" and block.layer.state is None
+            return self.streamed(layer, x, last)
+        normed = b.norm(x, layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
+        lone = layer.spec.kind == "none" and layer.spec.state is None
         if lone:
             out = (
-                _mixture(b, block, normed)
-                if block.has("ffn_gate_inp.weight")
-                else (feed_forward(b, block, normed))
+                _mixture(b, layer, normed)
+                if layer.has("ffn_gate_inp.weight")
+                else (feed_forward(b, layer, normed))
             )
             return b.add(out, residual)
-        if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
-            return b.add(_inner(b, block, x), x) if _has_inner(block) else x
-        cur = self.attend(block, normed)
-        if block.layer.cross:
+        if layer.spec.heads == 0 and layer.spec.state is None:  # Nemotron-NAS: no attention here
+            return b.add(_inner(b, layer, x), x) if _has_inner(layer) else x
+        cur = self.attend(layer, normed)
+        if layer.spec.cross:
             residual = b.add(cur, residual)
             cur = cross_attention(
-                b, block, b.norm(residual), self.encoded, self.cross_mask, self.model.trained
+                b, layer, b.norm(residual), self.encoded, self.cross_mask, self.model.trained
             )
-        parallel = _parallel(block)
-        if block.layer.kind != "none" and block.layer.state is not None:
+        parallel = _parallel(layer)
+        if layer.spec.kind != "none" and layer.spec.state is not None:
             # Falcon-H1: attention and state side by side, summed before rows are picked.
-            inside = b.add(b.add(cur, remember(b, block, b.norm(x))), residual)
+            inside = b.add(b.add(cur, remember(b, layer, b.norm(x))), residual)
             if last:
                 inside = b.pick(inside, self.rows)
                 b.tokens = self.rows
-            return b.add(_inner(b, block, inside), inside)
+            return b.add(_inner(b, layer, inside), inside)
         if last and not self.late:
             cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
             if parallel:
                 normed = b.pick(normed, self.rows)
             b.tokens = self.rows
-        if not _has_inner(block):
+        if not _has_inner(layer):
             return b.add(cur, residual)
         if parallel:
-            mixed = block.has("ffn_gate_inp.weight")
-            out = _mixture(b, block, normed) if mixed else feed_forward(b, block, normed)
+            mixed = layer.has("ffn_gate_inp.weight")
+            out = _mixture(b, layer, normed) if mixed else feed_forward(b, layer, normed)
             if self.model.architecture in SIDES_FIRST:
                 return b.add(b.add(cur, out), residual)
             return b.add(b.add(out, residual), cur)
-        if block.has("post_attention_norm.weight") and (
-            block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
+        if layer.has("post_attention_norm.weight") and (
+            layer.has("ffn_norm.weight") or not layer.has("attn_norm.weight")
         ):
             cur = b.norm(cur)
         first = self.model.architecture in RESIDUAL_FIRST
         inside = b.add(residual, cur) if first else b.add(cur, residual)
-        out = _inner(b, block, inside)
+        out = _inner(b, layer, inside)
         first = self.model.architecture in INNER_RESIDUAL_FIRST
         return b.add(inside, out) if first else b.add(out, inside)
 
@@ -350,12 +350,12 @@ def compute_graph(model: GraphModel, batch: MicroBatch) -> Graph:
     """The whole graph, ready to be laid out."""
     made = Assembly(model, batch)
     x = made.start()
-    deep, last = model.inputs_width // model.hidden - 1, len(model.blocks) - 1
+    deep, last = model.inputs_width // model.hidden - 1, len(model.layers) - 1
     embedded = x
     if model.streams > 1:
         x = made.b.f32(model.streams * model.hidden, [x])
-    for i, block in enumerate(model.blocks):
-        x = made.layer(block, x, i == last)
+    for i, layer in enumerate(model.layers):
+        x = made.add_layer(layer, x, i == last)
         if i < deep:
             x = made.b.add(x, made.b.part(embedded, model.hidden))
     return made.finish(x)

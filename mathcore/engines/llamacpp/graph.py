@@ -1,6 +1,6 @@
-"""The blocks llama.cpp's graphs are made of, as tensors of a `Graph`: sizes and order, no numbers.
+"""Parts of llama.cpp's graphs as tensors of a `Graph`: their sizes and order, no numbers.
 
-What a block is made of, and in which order, follows llama-graph.cpp (llama.cpp 0.5).
+What a part consists of, and in which order, follows llama-graph.cpp (llama.cpp 0.5).
 """
 
 from typing import final
@@ -12,13 +12,13 @@ F32 = 4
 
 
 @final
-class Block:
+class GraphLayer:
     """One layer as its graph sees it: the layer, and rows of its tensors named without "blk.N."."""
 
-    __slots__ = ("layer", "rows")
+    __slots__ = ("rows", "spec")
 
-    def __init__(self, layer: Layer, rows: dict[str, int]) -> None:
-        self.layer = layer
+    def __init__(self, spec: Layer, rows: dict[str, int]) -> None:
+        self.spec = spec
         self.rows = rows
 
     def has(self, name: str) -> bool:
@@ -46,7 +46,7 @@ class Inputs:
 
 @final
 class Builder:
-    """A graph under construction, and the sizes all its blocks share."""
+    """A graph under construction, and the sizes all its layers share."""
 
     __slots__ = (
         "copies",
@@ -83,8 +83,8 @@ class Builder:
         self.wanted = -1  # numbers of the rows whose logits are wanted
         self.copies = -1  # which recurrent state each sequence reads
 
-    def is_fused(self, block: Block) -> bool:
-        return self.fused and block.has("attn_qkv.weight")
+    def is_fused(self, layer: GraphLayer) -> bool:
+        return self.fused and layer.has("attn_qkv.weight")
 
     def f32(self, width: int, sources: list[int]) -> int:
         """`width` numbers per token."""
@@ -140,21 +140,21 @@ def attend(b: Builder, q: int, heads: int, v_dim: int, given: Inputs, values: li
     return b.f32(heads * v_dim, [*values, scores])
 
 
-def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
+def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
     """Query, key and value as projected: three tensors, or three views of a fused one."""
-    layer = block.layer
-    q_width = layer.heads * layer.head_dim
-    if b.is_fused(block):
-        fused = b.f32(block.width("attn_qkv.weight"), [x])
-        if block.has("attn_qkv.bias"):
+    spec = layer.spec
+    q_width = spec.heads * spec.head_dim
+    if b.is_fused(layer):
+        fused = b.f32(layer.width("attn_qkv.weight"), [x])
+        if layer.has("attn_qkv.bias"):
             fused = b.same(fused)
         return (
             b.part(fused, q_width),
-            b.part(fused, layer.k_elements),
-            b.part(fused, layer.v_elements),
+            b.part(fused, spec.k_elements),
+            b.part(fused, spec.v_elements),
         )
-    q, k, v = b.f32(q_width, [x]), b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
-    if block.has("attn_q.bias") or block.has("attn_qkv.bias"):
+    q, k, v = b.f32(q_width, [x]), b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
+    if layer.has("attn_q.bias") or layer.has("attn_qkv.bias"):
         q, k, v = b.same(q), b.same(k), b.same(v)
     return q, k, v
 
@@ -163,23 +163,25 @@ def rope(b: Builder, source: int) -> int:
     return b.graph.over(b.graph.size[source], [source, b.positions])
 
 
-def projected_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
+def projected_heads(
+    b: Builder, layer: GraphLayer, x: int, given: Inputs
+) -> tuple[int, int, int, int]:
     """Q, K and V as attention reads and stores them, and a gate for its output or -1."""
-    graph, layer = b.graph, block.layer
-    wide_q = layer.heads * layer.head_dim
+    graph, spec = b.graph, layer.spec
+    wide_q = spec.heads * spec.head_dim
     gate = -1
-    if block.width("attn_q.weight") == 2 * wide_q:
+    if layer.width("attn_q.weight") == 2 * wide_q:
         full = b.f32(2 * wide_q, [x])
         q, gate = b.part(full, wide_q), b.copy(b.part(full, wide_q))
-        k, v = b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
+        k, v = b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
     else:
-        q, k, v = queries(b, block, x)
-    normed = block.has("attn_q_norm.weight")
+        q, k, v = queries(b, layer, x)
+    normed = layer.has("attn_q_norm.weight")
     # Heads are a reshape; a norm over the whole width comes before it, one over each head after.
-    wide = block.width("attn_q_norm.weight") > layer.head_dim
+    wide = layer.width("attn_q_norm.weight") > spec.head_dim
     if normed and wide:
         q, k = b.norm(q), b.norm(k)
-    if not b.is_fused(block):
+    if not b.is_fused(layer):
         q = graph.view(q) if gate < 0 else q
         k, v = graph.view(k), graph.view(v)
     if normed and not wide:
@@ -201,14 +203,14 @@ def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
     store(b, v, given.value_index)
 
 
-def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
+def attention(b: Builder, layer: GraphLayer, x: int, given: Inputs) -> int:
     """Projections, norms and rope, the cache, attention, the output projection."""
-    graph, layer = b.graph, block.layer
-    q, k, v, gate = projected_heads(b, block, x, given)
-    if layer.reads < 0:
+    graph, spec = b.graph, layer.spec
+    q, k, v, gate = projected_heads(b, layer, x, given)
+    if spec.reads < 0:
         keep(b, q, k, v, given)
     graph.expand(q)
-    out = attend(b, q, layer.heads, layer.v_head_dim, given, [])
+    out = attend(b, q, spec.heads, spec.v_head_dim, given, [])
     if not b.flash:
         out = b.copy(graph.view(out, graph.size[out]))
     out = graph.view(out)
@@ -217,38 +219,38 @@ def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
     if gate >= 0:
         out = b.add(out, b.same(gate))
     out = b.f32(b.hidden, [out])
-    return b.same(out) if block.has("attn_output.bias") else out
+    return b.same(out) if layer.has("attn_output.bias") else out
 
 
-def feed_forward(b: Builder, block: Block, x: int, kind: str = "") -> int:
+def feed_forward(b: Builder, layer: GraphLayer, x: int, kind: str = "") -> int:
     """The dense layer, or with `kind` "_shexp" the shared experts."""
-    up_width = block.width(f"ffn_up{kind}.weight")
+    up_width = layer.width(f"ffn_up{kind}.weight")
     up = b.f32(up_width, [x])
-    if block.has(f"ffn_up{kind}.bias"):
+    if layer.has(f"ffn_up{kind}.bias"):
         up = b.same(up)
-    if block.has(f"ffn_gate{kind}.weight"):
+    if layer.has(f"ffn_gate{kind}.weight"):
         gate = b.f32(up_width, [x])
-        if block.has(f"ffn_gate{kind}.bias"):
+        if layer.has(f"ffn_gate{kind}.bias"):
             gate = b.same(gate)
         inside = b.f32(up_width, [gate, up])
-    elif up_width == 2 * block.layer.feed_forward and not kind:
-        inside = b.f32(block.layer.feed_forward, [up])  # gate and up in one matrix
+    elif up_width == 2 * layer.spec.feed_forward and not kind:
+        inside = b.f32(layer.spec.feed_forward, [up])  # gate and up in one matrix
     else:
         inside = b.same(up)
     out = b.f32(b.hidden, [inside])
-    return b.same(out) if block.has(f"ffn_down{kind}.bias") else out
+    return b.same(out) if layer.has(f"ffn_down{kind}.bias") else out
 
 
-def routing(b: Builder, block: Block, logits: int) -> tuple[int, int]:
+def routing(b: Builder, layer: GraphLayer, logits: int) -> tuple[int, int]:
     """Which experts each token goes to, and their weights."""
-    graph, used = b.graph, block.layer.experts_used
-    if block.has("ffn_gate_inp.bias"):
+    graph, used = b.graph, layer.spec.experts_used
+    if layer.has("ffn_gate_inp.bias"):
         logits = b.same(logits)
     probs = b.same(logits)
     chosen_by = probs
-    if block.has("exp_probs_b.bias"):
+    if layer.has("exp_probs_b.bias"):
         chosen_by = b.same(probs)
-    chosen = b.part(b.f32(block.layer.experts, [chosen_by]), used)
+    chosen = b.part(b.f32(layer.spec.experts, [chosen_by]), used)
     weights = b.f32(used, [graph.view(probs), chosen])
     weights = graph.view(weights)
     total = b.same(b.f32(1, [weights]))
@@ -257,32 +259,32 @@ def routing(b: Builder, block: Block, logits: int) -> tuple[int, int]:
     return chosen, weights
 
 
-def experts(b: Builder, block: Block, x: int, logits: int = -1, wide: int = 0) -> int:
+def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int = 0) -> int:
     """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
-    graph, layer = b.graph, block.layer
+    graph, spec = b.graph, layer.spec
     wide = wide if wide else b.hidden
-    used, inner = layer.experts_used, layer.expert_feed_forward
+    used, inner = spec.experts_used, spec.expert_feed_forward
     if logits < 0:
-        logits = b.f32(layer.experts, [x])
-    chosen, weights = routing(b, block, logits)
+        logits = b.f32(spec.experts, [x])
+    chosen, weights = routing(b, layer, logits)
     x = graph.view(x)
-    if block.has("ffn_gate_up_exps.weight"):
+    if layer.has("ffn_gate_up_exps.weight"):
         both = b.f32(2 * inner * used, [x, chosen])
         gate, up = b.part(both, inner * used), b.part(both, inner * used)
         inside = b.f32(inner * used, [gate, up])
     else:
         up = b.f32(inner * used, [x, chosen])
-        if block.has("ffn_up_exps.bias"):
+        if layer.has("ffn_up_exps.bias"):
             up = b.same(up)
-        if block.has("ffn_gate_exps.weight"):
+        if layer.has("ffn_gate_exps.weight"):
             gate = b.f32(inner * used, [x, chosen])
-            if block.has("ffn_gate_exps.bias"):
+            if layer.has("ffn_gate_exps.bias"):
                 gate = b.same(gate)
             inside = b.f32(inner * used, [gate, up])
         else:
             inside = b.same(b.same(up))
     out = b.f32(wide * used, [inside, chosen])
-    if block.has("ffn_down_exps.bias"):
+    if layer.has("ffn_down_exps.bias"):
         out = b.same(out)
     out = graph.over(graph.size[out], [out, weights])
     graph.expand(out)

@@ -1,29 +1,29 @@
-"""Graph blocks of latent attention (MLA), plain or with a sparse-attention indexer (DSA)."""
+"""Latent attention (MLA) in the graph, plain or with a sparse-attention indexer (DSA)."""
 
 from typing import final
 
-from mathcore.engines.llamacpp.graph import F32, Block, Builder, Inputs, attend, rope, store
+from mathcore.engines.llamacpp.graph import F32, Builder, GraphLayer, Inputs, attend, rope, store
 
 TOP_K = 2048  # tokens an indexer keeps: DeepSeek V3.2, GLM-5
 COMPRESSED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
 
 
-def _index_scores(b: Builder, block: Block, x: int, low_rank: int, index: Inputs) -> int:
+def _index_scores(b: Builder, layer: GraphLayer, x: int, low_rank: int, index: Inputs) -> int:
     """Which cached tokens each query may read: DSA's lightning indexer, fused."""
-    graph, side = b.graph, block.layer.index_elements
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [low_rank])
+    graph, side = b.graph, layer.spec.index_elements
+    q = b.f32(layer.width("indexer.attn_q_b.weight"), [low_rank])
     q = rope(b, graph.view(q))
     k = b.f32(side, [x])
     k = b.same(b.same(b.copy(k)))  # layer norm with a bias
     k = rope(b, graph.view(k))
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [index.hadamard_k, q])
+    q = b.f32(layer.width("indexer.attn_q_b.weight"), [index.hadamard_k, q])
     k = b.f32(side, [index.hadamard_k, k])
     store(b, k, index.key_index)
-    weights = b.f32(block.width("indexer.proj.weight"), [x])
-    weights = b.same(b.part(weights, block.width("indexer.proj.weight")))
+    weights = b.f32(layer.width("indexer.proj.weight"), [x])
+    weights = b.same(b.part(weights, layer.width("indexer.proj.weight")))
     q = graph.view(q, graph.size[q])
     scores = b.f32(index.cells, [q, weights, index.mask])
-    kept = min(index.cells, COMPRESSED_TOP_K if block.layer.ratio > 0 else TOP_K)
+    kept = min(index.cells, COMPRESSED_TOP_K if layer.spec.ratio > 0 else TOP_K)
     return b.copy(b.f32(kept, [scores]))
 
 
@@ -40,20 +40,20 @@ def _sparse_mask(b: Builder, given: Inputs, chosen: int) -> int:
 
 
 def latent_attention(
-    b: Builder, block: Block, x: int, given: Inputs, index: Inputs, chosen: int
+    b: Builder, layer: GraphLayer, x: int, given: Inputs, index: Inputs, chosen: int
 ) -> tuple[int, int]:
     """One latent layer; also the tokens its indexer chose, which layers without one reuse."""
-    graph, heads = b.graph, block.layer.heads
-    latent = block.width("attn_kv_a_norm.weight")
-    rotary = block.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
-    values = block.width("attn_output.columns")
-    lite = block.has("attn_q.weight")
+    graph, heads = b.graph, layer.spec.heads
+    latent = layer.width("attn_kv_a_norm.weight")
+    rotary = layer.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
+    values = layer.width("attn_output.columns")
+    lite = layer.has("attn_q.weight")
     low_rank = x
     if not lite:
-        low_rank = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
-    if index.cells and block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, low_rank, index)
-    q = b.f32(block.width("attn_q.weight" if lite else "attn_q_b.weight"), [low_rank])
+        low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
+    if index.cells and layer.has("indexer.attn_q_b.weight"):
+        chosen = _index_scores(b, layer, x, low_rank, index)
+    q = b.f32(layer.width("attn_q.weight" if lite else "attn_q_b.weight"), [low_rank])
     q = graph.view(q)
     both = b.f32(latent + rotary, [x])
     k_rope = b.part(both, rotary)
@@ -109,24 +109,24 @@ class CompressedRows:
 
 
 def compressed_attention(
-    b: Builder, block: Block, x: int, given: Inputs, compressed: CompressedRows
+    b: Builder, layer: GraphLayer, x: int, given: Inputs, compressed: CompressedRows
 ) -> int:
     """DeepSeek V4: queries of a low rank over a window of rows and the compressed ones."""
-    graph, layer = b.graph, block.layer
-    low_rank = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
+    graph, spec = b.graph, layer.spec
+    low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
     mask = compressed.mask
-    if block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, low_rank, compressed.index)
+    if layer.has("indexer.attn_q_b.weight"):
+        chosen = _index_scores(b, layer, x, low_rank, compressed.index)
         mask = _sparse_mask(b, Inputs(compressed.rows, compressed.mask, -1, -1), chosen)
-    q = graph.view(b.f32(block.width("attn_q_b.weight"), [low_rank]))
+    q = graph.view(b.f32(layer.width("attn_q_b.weight"), [low_rank]))
     q = rope(b, b.same(q))
-    kv = rope(b, graph.view(b.norm(b.f32(layer.k_elements, [x]))))
+    kv = rope(b, graph.view(b.norm(b.f32(spec.k_elements, [x]))))
     graph.expand(q)
     graph.expand(kv)
     store(b, kv, given.key_index)
     both = graph.node((given.cells + compressed.rows) * b.tokens * 2, [given.mask, mask])
     use = Inputs(given.cells + compressed.rows, both, -1, -1)
-    out = attend(b, q, layer.heads, layer.head_dim, use, [])
+    out = attend(b, q, spec.heads, spec.head_dim, use, [])
     out = rope(b, graph.view(out))
-    low = b.f32(block.width("attn_output_a.weight"), [graph.view(out)])
+    low = b.f32(layer.width("attn_output_a.weight"), [graph.view(out)])
     return b.f32(b.hidden, [low])

@@ -10,7 +10,7 @@ from mathcore.api import ContextShape, ModelSpec, find_model, spec_from_config
 from mathcore.engines.llamacpp.allocator import ALIGN, Graph
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-from mathcore.engines.llamacpp.graph_input import GraphModel, blocks_of, shortened
+from mathcore.engines.llamacpp.graph_input import GraphModel, graph_layers, shortened
 from mathcore.engines.llamacpp.memory import (
     LIBRARY,
     SERVER,
@@ -109,10 +109,10 @@ def test_a_server_keeps_one_row_of_logits_per_sequence() -> None:
 def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
     spec = model(name)
     whole = GraphModel(spec)
-    whole.blocks = blocks_of(spec, len(spec.layers))
+    whole.layers = graph_layers(spec, len(spec.layers))
     short = cache_groups(spec)
-    assert len(short.graph_model.blocks) < len(whole.blocks) == len(spec.layers)
-    assert shortened(short.graph_model.blocks) == short.graph_model.blocks
+    assert len(short.graph_model.layers) < len(whole.layers) == len(spec.layers)
+    assert shortened(short.graph_model.layers) == short.graph_model.layers
     for build in (SERVER, LIBRARY):
         for asked in (shape(4096), shape(32_768, 2), shape(8192, flash=False)):
             batch = micro_batch_of(short, asked, build)
