@@ -37,8 +37,8 @@ def _waiting(ratio: int, row: int, index: int) -> LayerState | None:
 
 
 def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
-    window = h.fields.whole("attention.sliding_window")
-    index = h.fields.whole("attention.indexer.key_length")
+    window = h.fields.integer("attention.sliding_window")
+    index = h.fields.integer("attention.indexer.key_length")
     ratios = _ratios(h)
     out: list[Layer] = []
     for i in range(h.count):

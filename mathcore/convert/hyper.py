@@ -44,9 +44,9 @@ def _common(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
-    dense, streams = leading_dense(f, b.s.layers), f.whole("hc_mult", 1, 64)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")))
+    dense, streams = leading_dense(f, b.s.layers), f.integer("hc_mult", 1, 64)
     absorbed_keys(b, lat)
     moe_keys(b, f, dense)
     index_keys(b, f)
@@ -66,7 +66,7 @@ def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
 
 def _hy_v4(f: Fields) -> Conversion:
     b, dense, streams = _common(f, "hy_v4")
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
     own = _own_indexer(f, b.s.layers, False)
     if not own[0]:
         raise f.fault("indexer_types", "the first layer has no indexer to share")
@@ -112,25 +112,25 @@ def _linear(f: Fields, layers: int) -> list[bool]:
 
 def _pooled_indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
     """Its keys are pooled with a gate before they are scored."""
-    size = f.whole("index_head_dim")
+    size = f.integer("index_head_dim")
     indexer(b, i, f, q_rank)
     b.matrix(i, "indexer_compressor_gate", b.s.hidden, size)
-    b.matrix(i, "indexer_compressor_ape", size, f.whole("index_kpool", 2))
+    b.matrix(i, "indexer_compressor_ape", size, f.integer("index_kpool", 2))
 
 
 def _glm5_next(f: Fields) -> Conversion:
     b, dense, streams = _common(f, "glm5-next")
     if streams != 4:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
     size, kernel = delta_of(f)
     linear, own = _linear(f, b.s.layers), _own_indexer(f, b.s.layers, True)
     b.key("attention.head_count_kv", [0 if here else 1 for here in linear])
     b.key("ssm.conv_kernel", kernel)
     b.key("kda.head_dim", size)
-    b.key("attention.indexer.kpool", f.whole("index_kpool", 2))
+    b.key("attention.indexer.kpool", f.integer("index_kpool", 2))
     b.key("attention.indexer.types", own)
-    b.key("hyper_connection.sinkhorn_iterations", f.whole("hc_sinkhorn_iters"))
+    b.key("hyper_connection.sinkhorn_iterations", f.integer("hc_sinkhorn_iters"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         if linear[i]:

@@ -37,8 +37,8 @@ def _mixer(b: Build, i: int, size: int, kernel: int) -> None:
 
 def _mixture(b: Build, i: int, f: Fields) -> None:
     """The routed experts work in a latent; the shared ones at full width."""
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
-    hidden, inside = b.s.hidden, f.whole("routed_expert_hidden_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
+    hidden, inside = b.s.hidden, f.integer("routed_expert_hidden_size")
     b.matrix(i, "ffn_gate_inp", hidden, count)
     b.vector(i, "exp_probs_b.bias", count)
     for name in ("ffn_gate_exps", "ffn_up_exps"):
@@ -47,21 +47,21 @@ def _mixture(b: Build, i: int, f: Fields) -> None:
     b.matrix(i, "ffn_routed_down", hidden, inside)
     b.matrix(i, "ffn_routed_up", inside, hidden)
     b.norm(i, "ffn_routed_norm", size=inside)
-    b.shared(i, width * f.whole("num_shared_experts"))
+    b.shared(i, width * f.integer("num_shared_experts"))
 
 
 def kimi_k3(f: Fields) -> Conversion:
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
     lat = latent_of(f, q_rank_of(f, 0), 0)
-    s = latent_decoder(f, lat, f.whole("intermediate_size"))
+    s = latent_decoder(f, lat, f.integer("intermediate_size"))
     b = Build("kimi-k3", s)
     if s.context == 0:
-        b.key("context_length", f.whole_or("model_max_length", 0))
+        b.key("context_length", f.integer_or("model_max_length", 0))
     attends, dense = attends_of(f, s.layers), leading_dense(f, s.layers)
     kimi_keys(b, f, lat, attends, dense)
-    b.key("expert_latent_length", f.whole("routed_expert_hidden_size"))
-    b.key("attn_res.block_size", f.whole("attn_res_block_size"))
+    b.key("expert_latent_length", f.integer("routed_expert_hidden_size"))
+    b.key("attn_res.block_size", f.integer("attn_res_block_size"))
     for name in ("situ_beta", "situ_linear_beta"):
         given = f.has("activation_" + name)
         b.key("activation." + name, f.number("activation_" + name) if given else _BETA)

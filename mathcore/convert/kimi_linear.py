@@ -38,10 +38,10 @@ def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
     if i < dense:
         b.gated(i)
         return
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     b.experts(i, count, width)
     b.vector(i, "exp_probs_b.bias", count)
-    b.shared(i, width * f.whole("num_shared_experts"))
+    b.shared(i, width * f.integer("num_shared_experts"))
 
 
 def _kimi_linear(f: Fields) -> Conversion:
@@ -50,11 +50,11 @@ def _kimi_linear(f: Fields) -> Conversion:
         return kimi_k3(f)
     refuse_bias(f)
     need(f, "tie_word_embeddings", False, False)
-    lat = latent_of(f, f.whole_or("q_lora_rank", 0))
-    s = latent_decoder(f, lat, f.whole("intermediate_size"))
+    lat = latent_of(f, f.integer_or("q_lora_rank", 0))
+    s = latent_decoder(f, lat, f.integer("intermediate_size"))
     b = Build("kimi-linear", s)
     if s.context == 0:
-        b.key("context_length", f.whole_or("model_max_length", 0))
+        b.key("context_length", f.integer_or("model_max_length", 0))
     attends = attends_of(f, s.layers)
     dense = leading_dense(f, s.layers)
     kimi_keys(b, f, lat, attends, dense)

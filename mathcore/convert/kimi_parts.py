@@ -26,19 +26,19 @@ def delta_of(f: Fields) -> tuple[int, int]:
         names = ("num_heads", "head_dim", "short_conv_kernel_size")
     else:
         inside, names = f, ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
-    if inside.whole(names[0]) != f.whole("num_attention_heads"):
+    if inside.integer(names[0]) != f.integer("num_attention_heads"):
         raise inside.fault(names[0], "other than num_attention_heads is not supported yet")
-    return inside.whole(names[1]), inside.whole(names[2])
+    return inside.integer(names[1]), inside.integer(names[2])
 
 
 def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int) -> None:
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     size, kernel = delta_of(f)
     absorbed_keys(b, lat)
     b.key("attention.head_count_kv", [1 if here else 0 for here in attends])
     b.key("ssm.conv_kernel", kernel)
     b.key("kda.head_dim", size)
     b.moe_keys(count, experts_used(f, "num_experts_per_token", count), width)
-    b.key("expert_shared_count", f.whole("num_shared_experts"))
+    b.key("expert_shared_count", f.integer("num_shared_experts"))
     b.key("leading_dense_block_count", dense)
     b.key("expert_gating_func", GATING["sigmoid"])

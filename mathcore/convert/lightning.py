@@ -13,7 +13,7 @@ _ALPHA = 1.0  # the loader wants one; no size depends on it
 
 def _check_pattern(f: Fields, layers: int) -> None:
     """The config's own list, 1 = full attention."""
-    kinds = f.wholes("attn_type_list", layers, 0, 1)
+    kinds = f.integers("attn_type_list", layers, 0, 1)
     if kinds != [int((i + 1) % _EVERY == 0) for i in range(layers)]:
         raise f.fault("attn_type_list", f"is not full attention in every {_EVERY}th layer")
 
@@ -28,11 +28,11 @@ def _mixer(b: Build, i: int) -> None:
 
 def _minimax(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True)
-    if f.whole_or("shared_intermediate_size", 0, 0) > 0:
+    if f.integer_or("shared_intermediate_size", 0, 0) > 0:
         raise f.fault("shared_intermediate_size", "above 0 is not supported yet")
     _check_pattern(f, s.layers)
-    b = Build("minimax-01", s, f.whole("rotary_dim"))
-    count = f.whole("num_local_experts")
+    b = Build("minimax-01", s, f.integer("rotary_dim"))
+    count = f.integer("num_local_experts")
     b.key("expert_count", count)
     b.key("expert_used_count", experts_used(f, "num_experts_per_tok", count))
     alpha = "layernorm_full_attention_alpha"

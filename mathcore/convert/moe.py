@@ -31,8 +31,8 @@ class Experts:
 
 
 def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
-    found = f.whole(count, 2)
-    return Experts(count=found, used=f.whole(used, 1, found), width=f.whole(width))
+    found = f.integer(count, 2)
+    return Experts(count=found, used=f.integer(used, 1, found), width=f.integer(width))
 
 
 def moe_keys(b: Build, e: Experts) -> None:
@@ -79,7 +79,7 @@ def _mixtral(f: Fields) -> Conversion:
 
 def _sparse_everywhere(f: Fields) -> None:
     """Experts in every layer: what llama.cpp assumes of Qwen's."""
-    if f.whole_or("decoder_sparse_step", 1) != 1:
+    if f.integer_or("decoder_sparse_step", 1) != 1:
         raise f.fault("decoder_sparse_step", "other than 1 is no model llama.cpp loads")
     if f.values.get("mlp_only_layers"):
         raise f.fault("mlp_only_layers", "is no model llama.cpp loads")
@@ -90,7 +90,7 @@ def _qwen2_moe(f: Fields) -> Conversion:
     _sparse_everywhere(f)
     b = Build("qwen2moe", sizes(f, need_kv=True))
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    shared = f.whole("shared_expert_intermediate_size")
+    shared = f.integer("shared_expert_intermediate_size")
     moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", shared)
     for i in range(b.s.layers):
@@ -156,7 +156,7 @@ def _granite_moe(f: Fields) -> Conversion:
     e = find_experts(f, "num_local_experts", "intermediate_size")
     if f.text("model_type") == "granitemoeshared":
         e = Experts(
-            count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
+            count=e.count, used=e.used, width=e.width, shared=f.integer("shared_intermediate_size")
         )
     bias = f.flag_or("attention_bias", False)
     plain_layers(b, e, bias, bias)
@@ -166,7 +166,7 @@ def _granite_moe(f: Fields) -> Conversion:
 
 def _minimax_m2(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True)
-    b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
+    b = Build("minimax-m2", s, f.integer_or("rotary_dim", s.head_dim, 1, s.head_dim))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
     b.key("expert_gating_func", SIGMOID)
@@ -186,7 +186,7 @@ def _gpt_oss(f: Fields) -> Conversion:
     b = Build("gpt-oss", s)
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     near = sliding_layers(f, s.layers, every(s.layers, 2))
     b.key("attention.sliding_window_pattern", near)
     for i in range(s.layers):

@@ -13,10 +13,10 @@ def _mimo_sizes(f: Fields) -> Sizes:
     s = sizes(f, need_kv=True, need_head_dim=True)
     for field, value in (
         ("head_dim", s.head_dim),
-        ("v_head_dim", f.whole("v_head_dim")),
+        ("v_head_dim", f.integer("v_head_dim")),
         ("num_attention_heads", s.heads),
     ):
-        if f.whole("swa_" + field) != value:
+        if f.integer("swa_" + field) != value:
             raise f.fault("swa_" + field, f"differs from {field}: no model llama.cpp loads")
     return s
 
@@ -39,7 +39,7 @@ def _mimo_sinks(f: Fields, near: list[bool]) -> list[bool]:
 
 
 def _mimo_keys(b: Build, f: Fields, near: list[bool], kv: list[int], value: int) -> None:
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", near)
     b.key("attention.head_count_kv", kv)
     b.key("attention.value_length", value)
@@ -49,9 +49,9 @@ def _mimo_v2(f: Fields) -> Conversion:
     """Sliding layers with more KV heads than full ones, sinks on some; without draft layers."""
     s = _mimo_sizes(f)
     b = Build("mimo2", s, rotated(f, s.head_dim, 1.0))
-    near = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]
-    sparse = f.wholes("moe_layer_freq", s.layers, 0, 1)
-    value, near_kv = f.whole("v_head_dim"), f.whole("swa_num_key_value_heads")
+    near = [n == 1 for n in f.integers("hybrid_layer_pattern", s.layers, 0, 1)]
+    sparse = f.integers("moe_layer_freq", s.layers, 0, 1)
+    value, near_kv = f.integer("v_head_dim"), f.integer("swa_num_key_value_heads")
     kv = [near_kv if n else s.kv_heads for n in near]
     e = find_experts(f, "n_routed_experts", "moe_intermediate_size")
     moe_keys(b, e)
@@ -73,16 +73,16 @@ def _mimo_v2(f: Fields) -> Conversion:
 def _step_heads(f: Fields, near: list[bool], s: Sizes) -> tuple[list[int], list[int]]:
     """Query and KV heads per layer: sliding ones may have their own."""
     other = f.nested("attention_other_setting") if f.has("attention_other_setting") else f
-    heads = other.whole("num_attention_heads")
+    heads = other.integer("num_attention_heads")
     kv_field = "num_attention_groups" if f.has("num_attention_groups") else "num_key_value_heads"
-    kv = other.whole_or(kv_field, s.kv_heads)
+    kv = other.integer_or(kv_field, s.kv_heads)
     return [heads if n else s.heads for n in near], [kv if n else s.kv_heads for n in near]
 
 
 def _step_dense(f: Fields, layers: int) -> int:
     """Layers before the first with experts."""
     if f.has("first_k_dense_replace"):
-        return f.whole("first_k_dense_replace", 0, layers)
+        return f.integer("first_k_dense_replace", 0, layers)
     listed = f.text("moe_layers_enum").split(",")
     if not all(part.strip().isdecimal() for part in listed):
         raise f.fault("moe_layers_enum", "is not a list of layers")
@@ -104,8 +104,8 @@ def _step_inner(f: Fields) -> Fields:
     """KV heads under their usual name, and no kinds for the draft layers behind the last."""
     values = dict(f.values)
     kv = _first(f, ("num_attention_groups", "num_key_value_heads"))
-    values["num_key_value_heads"] = f.whole(kv)
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
+    values["num_key_value_heads"] = f.integer(kv)
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
     kinds = values.get("layer_types")
     if isinstance(kinds, list):
         values["layer_types"] = kinds[:layers]
@@ -124,7 +124,7 @@ def _step_experts(f: Fields, layers: int) -> Experts:
         used=e.used,
         width=e.width,
         dense=_step_dense(f, layers),
-        shared=f.whole("share_expert_dim"),
+        shared=f.integer("share_expert_dim"),
         bias=f.flag_or("use_moe_router_bias", False),
     )
 
@@ -138,7 +138,7 @@ def _step3(f: Fields) -> Conversion:
     heads, kv = _step_heads(f, near, s)
     e = _step_experts(f, s.layers)
     moe_keys(b, e)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", near)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)

@@ -11,10 +11,10 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 def _llama4_sparse(f: Fields, layers: int) -> list[bool]:
     """Which layers have experts: each `interleave_moe_layer_step`-th."""
-    step = f.whole("interleave_moe_layer_step", 1, layers)
+    step = f.integer("interleave_moe_layer_step", 1, layers)
     out = [(i + 1) % step == 0 for i in range(layers)]
     if isinstance(f.values.get("moe_layers"), list):
-        listed = f.wholes("moe_layers", sum(out), 0, layers)
+        listed = f.integers("moe_layers", sum(out), 0, layers)
         if listed != [i for i in range(layers) if out[i]]:
             raise f.fault("moe_layers", "is not the interleaving llama.cpp assumes")
     return out
@@ -28,7 +28,7 @@ def _llama4_window(b: Build, f: Fields) -> None:
         if all(kind == "full_attention" for kind in kinds):
             b.key("attention.sliding_window", 0)
             return
-    if f.whole("attention_chunk_size") != 8192:
+    if f.integer("attention_chunk_size") != 8192:
         raise f.fault("attention_chunk_size", "is not the 8192 llama.cpp assumes")
 
 
@@ -38,7 +38,7 @@ def _llama4(f: Fields) -> Conversion:
     sparse = _llama4_sparse(f, s.layers)
     e = find_experts(f, "num_local_experts", "intermediate_size")
     b.moe_keys(e.count, e.used, e.width)
-    b.key("interleave_moe_layer_step", f.whole("interleave_moe_layer_step"))
+    b.key("interleave_moe_layer_step", f.integer("interleave_moe_layer_step"))
     _llama4_window(b, f)
     bias = f.flag_or("attention_bias", False)
     for i in range(s.layers):
@@ -57,8 +57,8 @@ def _llama4(f: Fields) -> Conversion:
 def _same(f: Fields, field: str, layers: int) -> int:
     """One number, or a list with the same one for every layer."""
     if not isinstance(f.values.get(field), list):
-        return f.whole(field)
-    found = f.wholes(field, layers, 1)
+        return f.integer(field)
+    found = f.integers(field, layers, 1)
     if min(found) != max(found):
         raise f.fault(field, "differs between layers: no model llama.cpp loads")
     return found[0]
@@ -94,15 +94,15 @@ def _hunyuan_moe(f: Fields) -> Conversion:
 def _ernie_moe(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("ernie4_5-moe", s)
-    if f.whole_or("moe_layer_interval", 1) != 1:
+    if f.integer_or("moe_layer_interval", 1) != 1:
         raise f.fault("moe_layer_interval", "other than 1 is not supported yet")
     e = find_experts(f, "moe_num_experts", "moe_intermediate_size", "moe_k")
     e = Experts(
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("moe_layer_start_index", 0, s.layers),
+        shared=f.integer_or("moe_num_shared_experts", 0, 0) * e.width,
+        dense=f.integer("moe_layer_start_index", 0, s.layers),
         bias=f.flag_or("moe_use_aux_free", True),
     )
     moe_keys(b, e)
@@ -119,7 +119,7 @@ def _ernie_moe(f: Fields) -> Conversion:
 def _dense_start(f: Fields, layers: int) -> int:
     """Layers without experts at the start; transformers 5 lists kinds instead of counting."""
     if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
-        return f.whole("first_k_dense_replace", 0, layers)
+        return f.integer("first_k_dense_replace", 0, layers)
     kinds = f.texts("mlp_layer_types", layers)
     dense = kinds.index("sparse") if "sparse" in kinds else layers
     if kinds != ["dense"] * dense + ["sparse"] * (layers - dense):
@@ -131,7 +131,7 @@ def _exaone_moe(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("exaone-moe", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    shared = f.whole("num_shared_experts", 1) * e.width
+    shared = f.integer("num_shared_experts", 1) * e.width
     e = Experts(
         count=e.count,
         used=e.used,
@@ -142,7 +142,7 @@ def _exaone_moe(f: Fields) -> Conversion:
     )
     moe_keys(b, e)
     b.key("expert_gating_func", 2)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     near = sliding_layers(f, s.layers, every(s.layers, 4))
     b.key("attention.sliding_window_pattern", near)
     for i in range(s.layers):
@@ -162,14 +162,14 @@ def _afmoe(f: Fields) -> Conversion:
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("num_dense_layers", 0, s.layers),
+        shared=f.integer("num_shared_experts", 0) * e.width,
+        dense=f.integer("num_dense_layers", 0, s.layers),
         bias=True,
     )
     moe_keys(b, e)
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
-    period = f.whole_or("global_attn_every_n_layers", 4)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("expert_shared_count", f.integer("num_shared_experts", 0))
+    period = f.integer_or("global_attn_every_n_layers", 4)
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     near = sliding_layers(f, s.layers, every(s.layers, period))
     b.key("attention.sliding_window_pattern", near)
     for i in range(s.layers):
@@ -191,11 +191,11 @@ def _smallthinker(f: Fields) -> Conversion:
     e = find_experts(f, "moe_num_primary_experts", "moe_ffn_hidden_size", used)
     moe_keys(b, e)
     b.key("expert_gating_func", 2)
-    layout = f.wholes("sliding_window_layout", s.layers, 0, 1)
+    layout = f.integers("sliding_window_layout", s.layers, 0, 1)
     if 1 in layout:
         if layout != [0 if i % 4 == 0 else 1 for i in range(s.layers)]:
             raise f.fault("sliding_window_layout", "is not the one llama.cpp assumes")
-        b.key("attention.sliding_window", f.whole("sliding_window_size"))
+        b.key("attention.sliding_window", f.integer("sliding_window_size"))
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)
@@ -206,16 +206,16 @@ def _smallthinker(f: Fields) -> Conversion:
 
 def _dbrx(f: Fields) -> Conversion:
     attention, wide = f.nested("attn_config"), f.nested("ffn_config")
-    hidden, heads = f.whole("d_model"), f.whole("n_heads")
+    hidden, heads = f.integer("d_model"), f.integer("n_heads")
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        layers=f.integer("n_layers", 1, MAX_LAYERS),
         heads=heads,
-        kv_heads=attention.whole("kv_n_heads", 1, heads),
+        kv_heads=attention.integer("kv_n_heads", 1, heads),
         head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=wide.whole("ffn_hidden_size"),
-        context=f.whole_or("max_seq_len", 0),
+        feed_forward=wide.integer("ffn_hidden_size"),
+        context=f.integer_or("max_seq_len", 0),
     )
     b = Build("dbrx", s)
     e = find_experts(wide, "moe_num_experts", "ffn_hidden_size", "moe_top_k")
@@ -231,7 +231,7 @@ def _dbrx(f: Fields) -> Conversion:
 
 def _arctic(f: Fields) -> Conversion:
     """A dense feed-forward as wide as the model beside the experts."""
-    if f.whole_or("moe_layer_frequency", 1) != 1:
+    if f.integer_or("moe_layer_frequency", 1) != 1:
         raise f.fault("moe_layer_frequency", "other than 1 is no model llama.cpp loads")
     b = Build("arctic", sizes(f, need_kv=True))
     e = find_experts(f, "num_local_experts", "intermediate_size")

@@ -24,8 +24,8 @@ def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> 
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0),
+        shared=f.integer_or(shared, 0, 0) * e.width,
+        dense=f.integer_or(dense, 0, 0),
         bias=bias,
         sigmoid=bias,
     )
@@ -43,8 +43,8 @@ def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
 def _glm4_family(f: Fields, draft: int) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("glm4moe", s, rotated(f, s.head_dim, 0.5))
-    f.whole("first_k_dense_replace", 0, s.layers)
-    shared = f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0, s.layers)
+    shared = f.integer("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     moe_keys(b, e)
     b.key("expert_shared_count", shared)
@@ -65,15 +65,15 @@ def _glm4_moe(f: Fields) -> Conversion:
 
 
 def _glm4_moe_draft(f: Fields) -> Conversion:
-    return _glm4_family(f, f.whole("num_nextn_predict_layers", 0, 8))
+    return _glm4_family(f, f.integer("num_nextn_predict_layers", 0, 8))
 
 
 def _dots1(f: Fields) -> Conversion:
     b = Build("dots1", sizes(f))
     if b.s.kv_heads != b.s.heads:
         raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0)
+    f.integer("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
     bias = f.flag_or("attention_bias", False)
     plain_layers(b, e, bias, False, True)
@@ -82,11 +82,11 @@ def _dots1(f: Fields) -> Conversion:
 
 def _deepseek(f: Fields) -> Conversion:
     """The first DeepSeek MoE, with plain attention."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
+    if f.integer_or("moe_layer_freq", 1) != 1:
         raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
     b = Build("deepseek", sizes(f))
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0)
+    f.integer("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
     bias = f.flag_or("attention_bias", False)
     plain_layers(b, e, bias)
@@ -98,15 +98,15 @@ def _bailing_moe(f: Fields) -> Conversion:
     classes = f.values.get("architectures")
     if isinstance(classes, list) and "BailingMoeV2ForCausalLM" in classes:
         return _bailing_moe_v2(f)
-    if f.whole_or("first_k_dense_replace", 0, 0) > 0:
+    if f.integer_or("first_k_dense_replace", 0, 0) > 0:
         raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
     if f.flag_or("use_bias", False):
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
-    f.whole("num_shared_experts", 0)
+    f.integer("num_shared_experts", 0)
     e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
     plain_layers(b, e, f.flag_or("use_qkv_bias", False))
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
+    b.key("expert_shared_count", f.integer("num_shared_experts", 0))
     return b.done(tied(f, False))
 
 
@@ -115,9 +115,9 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     if f.flag_or("use_qkv_bias", False):
         raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
-    shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
+    shared, dense = f.integer("num_shared_experts", 1), f.integer("first_k_dense_replace", 0)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
+    width = f.integer_or("moe_shared_expert_intermediate_size", e.width)
     e = Experts(
         count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
     )

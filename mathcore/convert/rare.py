@@ -12,8 +12,8 @@ _REFACT_STEP = 256  # its widths are rounded up to this
 
 def _refact(f: Fields) -> Conversion:
     """Two thirds of four times the hidden size, rounded up."""
-    f.whole("n_positions")
-    wide = -(-int(2 * 4 * f.whole("n_embd") / 3) // _REFACT_STEP) * _REFACT_STEP
+    f.integer("n_positions")
+    wide = -(-int(2 * 4 * f.integer("n_embd") / 3) // _REFACT_STEP) * _REFACT_STEP
     b = Build("refact", legacy_sizes(f, wide, 1, "n_positions"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
@@ -24,9 +24,9 @@ def _refact(f: Fields) -> Conversion:
 
 
 def _codeshell(f: Fields) -> Conversion:
-    f.whole("n_positions")
-    kv = f.whole("num_query_groups", 1, f.whole("n_head"))
-    b = Build("codeshell", legacy_sizes(f, 4 * f.whole("n_embd"), kv, "n_positions"))
+    f.integer("n_positions")
+    kv = f.integer("num_query_groups", 1, f.integer("n_head"))
+    b = Build("codeshell", legacy_sizes(f, 4 * f.integer("n_embd"), kv, "n_positions"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, True, True)
@@ -55,22 +55,22 @@ def _divisible(wide: float, step: int) -> int:
 
 
 def _openelm(f: Fields) -> Conversion:
-    layers = f.whole("num_transformer_layers", 1, MAX_LAYERS)
-    heads = f.wholes("num_query_heads", layers, 1)
-    kv = f.wholes("num_kv_heads", layers, 1)
+    layers = f.integer("num_transformer_layers", 1, MAX_LAYERS)
+    heads = f.integers("num_query_heads", layers, 1)
+    kv = f.integers("num_kv_heads", layers, 1)
     widths = [
-        _divisible(times * f.whole("model_dim"), f.whole("ffn_dim_divisor"))
+        _divisible(times * f.integer("model_dim"), f.integer("ffn_dim_divisor"))
         for times in _numbers(f, "ffn_multipliers", layers)
     ]
     s = Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=f.whole("model_dim"),
+        vocab=f.integer("vocab_size"),
+        hidden=f.integer("model_dim"),
         layers=layers,
         heads=heads[0],
         kv_heads=kv[0],
-        head_dim=f.whole("head_dim"),
+        head_dim=f.integer("head_dim"),
         feed_forward=widths[0],
-        context=f.whole_or("max_context_length", 0),
+        context=f.integer_or("max_context_length", 0),
     )
     b = Build("openelm", s)
     b.key("attention.head_count", heads)
@@ -117,12 +117,12 @@ def _cohere2_moe(f: Fields) -> Conversion:
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or("num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("first_k_dense_replace", 0, s.layers),
+        shared=f.integer_or("num_shared_experts", 0, 0) * e.width,
+        dense=f.integer("first_k_dense_replace", 0, s.layers),
     )
     moe_keys(b, e)
     b.key("logit_scale", 1.0)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding_layers(f, s.layers, None))
     for i in range(s.layers):
         b.norm(i, "attn_norm")
@@ -136,7 +136,7 @@ def _window(b: Build, f: Fields) -> None:
     layers = b.s.layers
     near = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
     if any(near):
-        b.key("attention.sliding_window", f.whole("sliding_window"))
+        b.key("attention.sliding_window", f.integer("sliding_window"))
         b.key("attention.sliding_window_pattern", near)
 
 
@@ -166,8 +166,8 @@ def _hy_v3(f: Fields) -> Conversion:
         used=e.used,
         width=e.width,
         sigmoid=True,
-        shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("first_k_dense_replace", 0, s.layers),
+        shared=f.integer("num_shared_experts", 0) * e.width,
+        dense=f.integer("first_k_dense_replace", 0, s.layers),
     )
     moe_keys(b, e)
     for i in range(s.layers):
@@ -229,7 +229,7 @@ def _laguna_experts(f: Fields, layers: int) -> Experts:
         width=e.width,
         bias=True,
         sigmoid=True,
-        shared=f.whole("shared_expert_intermediate_size"),
+        shared=f.integer("shared_expert_intermediate_size"),
         dense=next((i for i in range(layers) if kinds[i] != "dense"), layers),
     )
 
@@ -253,7 +253,7 @@ def _laguna(f: Fields) -> Conversion:
     b = Build("laguna", s)
     heads = [s.heads] * s.layers
     if f.has("num_attention_heads_per_layer"):
-        heads = f.wholes("num_attention_heads_per_layer", s.layers, 1)
+        heads = f.integers("num_attention_heads_per_layer", s.layers, 1)
     e = _laguna_experts(f, s.layers)
     moe_keys(b, e)
     b.key("attention.head_count", heads)

@@ -21,7 +21,7 @@ from mathcore.model.fields import Fields
 
 def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
     """Keys of the hidden state, queries of Q's latent, a weight per index head."""
-    heads, size = f.whole("index_n_heads"), f.whole("index_head_dim")
+    heads, size = f.integer("index_n_heads"), f.integer("index_head_dim")
     b.norm(i, "indexer.k_norm", bias=True, size=size)
     b.matrix(i, "indexer.proj", b.s.hidden, heads)
     b.matrix(i, "indexer.attn_k", b.s.hidden, size)
@@ -29,9 +29,9 @@ def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
 
 
 def index_keys(b: Build, f: Fields) -> None:
-    b.key("attention.indexer.head_count", f.whole("index_n_heads"))
-    b.key("attention.indexer.key_length", f.whole("index_head_dim"))
-    b.key("attention.indexer.top_k", f.whole("index_topk"))
+    b.key("attention.indexer.head_count", f.integer("index_n_heads"))
+    b.key("attention.indexer.key_length", f.integer("index_head_dim"))
+    b.key("attention.indexer.top_k", f.integer("index_topk"))
 
 
 def _index_types(b: Build, f: Fields) -> None:
@@ -47,8 +47,8 @@ def _index_types(b: Build, f: Fields) -> None:
 
 def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
     refuse_bias(f)
-    lat = latent_of(f, f.whole("q_lora_rank"))
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
+    lat = latent_of(f, f.integer("q_lora_rank"))
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")))
     absorbed_keys(b, lat)
     draft_keys(b, draft)
     index_keys(b, f)
@@ -72,7 +72,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
 
 
 def _drafts(f: Fields) -> int:
-    return f.whole("num_nextn_predict_layers", 0, 8)
+    return f.integer("num_nextn_predict_layers", 0, 8)
 
 
 def _deepseek_v32(f: Fields) -> Conversion:
@@ -119,12 +119,12 @@ def _minimax_dense(f: Fields, layers: int) -> int:
     """The leading layers with neither experts nor indexer; llama.cpp takes one for the other."""
     if not f.has("moe_layer_freq") and f.has("mlp_layer_types"):
         return leading_dense(f, layers)
-    kinds = f.wholes("moe_layer_freq", layers, 0, 1)
+    kinds = f.integers("moe_layer_freq", layers, 0, 1)
     dense = kinds.index(1) if 1 in kinds else layers
     if 0 in kinds[dense:]:
         raise f.fault("moe_layer_freq", "has a dense layer after one with experts")
     sparse = f.nested("sparse_attention_config")
-    if sparse.wholes("sparse_attention_freq", layers, 0, 1) != kinds:
+    if sparse.integers("sparse_attention_freq", layers, 0, 1) != kinds:
         raise sparse.fault("sparse_attention_freq", "differs from moe_layer_freq")
     return dense
 
@@ -132,8 +132,8 @@ def _minimax_dense(f: Fields, layers: int) -> int:
 def _minimax_shared(f: Fields, width: int) -> int:
     """How many shared experts: counted, or as the width of all of them."""
     if f.has("n_shared_experts") or not f.has("shared_intermediate_size"):
-        return f.whole("n_shared_experts")
-    wide = f.whole("shared_intermediate_size")
+        return f.integer("n_shared_experts")
+    wide = f.integer("shared_intermediate_size")
     if wide % width != 0:
         raise f.fault("shared_intermediate_size", f"{wide} is no multiple of {width}")
     return wide // width
@@ -146,21 +146,21 @@ def _minimax_indexer(b: Build, f: Fields) -> tuple[int, int]:
         names = _RELEASED
     else:
         sparse, names = f, _NEWER
-    heads, size = sparse.whole(names[0]), sparse.whole(names[1])
+    heads, size = sparse.integer(names[0]), sparse.integer(names[1])
     b.key("attention.indexer.head_count", heads)
     b.key("attention.indexer.key_length", size)
-    b.key("attention.indexer.top_k", sparse.whole(names[2]))
-    b.key("attention.indexer.block_size", sparse.whole(names[3]))
-    b.key("attention.indexer.local_blocks", sparse.whole(names[4], 0))
+    b.key("attention.indexer.top_k", sparse.integer(names[2]))
+    b.key("attention.indexer.block_size", sparse.integer(names[3]))
+    b.key("attention.indexer.local_blocks", sparse.integer(names[4], 0))
     return heads, size
 
 
 def _minimax_m3(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="dense_intermediate_size")
-    b = Build("minimax-m3", s, f.whole("rotary_dim"))
+    b = Build("minimax-m3", s, f.integer("rotary_dim"))
     dense = _minimax_dense(f, s.layers)
     heads, size = _minimax_indexer(b, f)
-    count, width = f.whole("num_local_experts"), f.whole("intermediate_size")
+    count, width = f.integer("num_local_experts"), f.integer("intermediate_size")
     shared = _minimax_shared(f, width)
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
     b.key("expert_shared_count", shared)

@@ -75,7 +75,7 @@ def _digest(layer: dict[str, object]) -> str:
     raise SpecError("layers.digest", f"'{str(value)[:80]}' is not a sha256 digest")
 
 
-def _whole(values: dict[str, object], field: str, most: int) -> int:
+def _integer(values: dict[str, object], field: str, most: int) -> int:
     value = values.get(field)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise SpecError(field, f"'{str(value)[:40]}' is not a whole number up to {most}")
@@ -98,7 +98,7 @@ def parse_manifest(manifest: dict[str, object]) -> OllamaManifest:
         if kind == f"{_IMAGE}tensor":
             raise SpecError("layers", "a model stored tensor by tensor is not supported yet")
         digests[kind] = _digest(layer)
-        sizes[kind] = _whole(layer, "size", MAX_BYTES)
+        sizes[kind] = _integer(layer, "size", MAX_BYTES)
     model, projector = f"{_IMAGE}model", f"{_IMAGE}projector"
     if model not in digests:
         raise SpecError("layers", "no weights: does the model run in Ollama's cloud?")

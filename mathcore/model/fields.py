@@ -27,7 +27,7 @@ class Fields:
         """Present and not null."""
         return self.values.get(field) is not None
 
-    def whole(self, field: str, least: int = 1, most: int = MAX_SIZE) -> int:
+    def integer(self, field: str, least: int = 1, most: int = MAX_SIZE) -> int:
         """A whole number within bounds."""
         value = self.values.get(field)
         if value is None:
@@ -38,8 +38,8 @@ class Fields:
             raise self.fault(field, f"must be between {least} and {most}")
         return value
 
-    def whole_or(self, field: str, default: int, least: int = 1, most: int = MAX_SIZE) -> int:
-        return self.whole(field, least, most) if self.has(field) else default
+    def integer_or(self, field: str, default: int, least: int = 1, most: int = MAX_SIZE) -> int:
+        return self.integer(field, least, most) if self.has(field) else default
 
     def number(self, field: str) -> float:
         value = self.values.get(field)
@@ -77,7 +77,7 @@ class Fields:
             out.append(item)
         return out
 
-    def wholes(self, field: str, count: int, least: int = 0, most: int = MAX_SIZE) -> list[int]:
+    def integers(self, field: str, count: int, least: int = 0, most: int = MAX_SIZE) -> list[int]:
         """Exactly `count` whole numbers."""
         value = self.values.get(field)
         if not isinstance(value, list) or len(value) != count:

@@ -7,7 +7,7 @@ blocks, an operation that can works in its source's place, and a tensor dies wit
 from typing import final
 
 ALIGN = 64  # of a CPU buffer; every tensor starts on it
-WHOLE = 1 << 62  # what is left behind the last tensor
+UNBOUNDED = 1 << 62  # what is left behind the last tensor
 
 
 def _aligned(size: int) -> int:
@@ -22,14 +22,14 @@ class Arena:
 
     def __init__(self) -> None:
         self.starts: list[int] = [0]
-        self.sizes: list[int] = [WHOLE]
+        self.sizes: list[int] = [UNBOUNDED]
         self.most = 0
 
     def take(self, size: int) -> int:
         """Where a tensor of `size` goes: the tightest gap, else behind everything."""
         size = _aligned(size)
         last = len(self.starts) - 1
-        best, best_size = last, WHOLE
+        best, best_size = last, UNBOUNDED
         for i in range(last):
             if size <= self.sizes[i] <= best_size:
                 best, best_size = i, self.sizes[i]

@@ -10,7 +10,7 @@ to which length they hold.
 from typing import final
 
 from mathcore.engines.footprint import MICRO_BATCH, ContextShape
-from mathcore.engines.llamacpp.allocator import ALIGN, WHOLE, Graph
+from mathcore.engines.llamacpp.allocator import ALIGN, UNBOUNDED, Graph
 from mathcore.engines.llamacpp.cache import CELL_PAD, CacheGroups
 from mathcore.engines.llamacpp.compute_buffer import compute_graph
 from mathcore.engines.llamacpp.memory import SERVER, cache_groups, compute_bytes, micro_batch_of
@@ -61,7 +61,7 @@ class GrowingArena:
         self.reach = reach
         self.starts: list[int] = [0]
         self.start_grow: list[int] = [0]
-        self.sizes: list[int] = [WHOLE]
+        self.sizes: list[int] = [UNBOUNDED]
         self.grow: list[int] = [0]
         self.most = 0
         self.most_grows = 0
