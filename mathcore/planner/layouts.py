@@ -5,7 +5,7 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS
 from mathcore.engines.mlx import MlxShape, mlx_footprint
 from mathcore.engines.vllm.cache import VllmShape
@@ -44,7 +44,7 @@ class Room:
         quant: str,
         kv_type: str,
         weights: Weights,
-        column: Column | None = None,
+        column: LayerSums | None = None,
     ) -> None:
         self.column = column  # of engines that read GGUF
         self.query = query
@@ -112,7 +112,7 @@ class Room:
         counted = device.kind == "gpu" and device.ram_free_bytes > 0
         return not counted or need.host_bytes <= device.ram_free_bytes
 
-    def _offloaded(self, column: Column) -> list[Layout]:
+    def _offloaded(self, column: LayerSums) -> list[Layout]:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
         device, weights = self.device, self.weights
         free = (device.free_bytes,) * device.count

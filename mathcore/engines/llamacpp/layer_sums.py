@@ -10,7 +10,7 @@ from mathcore.quant.weights import Weights
 
 
 @final
-class Column:
+class LayerSums:
     """Layers added up once for every device and set of a question."""
 
     __slots__ = ("beside", "dealt", "kv_type", "quant", "shape", "spec", "sums", "upto", "whole")
@@ -24,7 +24,7 @@ class Column:
         self.sums = sums
         self.beside = sums.compute + GPU_OVERHEAD_BYTES  # of a card, besides its layers
         self.upto = [sums.weights_sum[i] + sums.caches[i] for i in range(sums.layers + 1)]
-        self.upto.append(self.upto[sums.layers] + sums.outside(True))
+        self.upto.append(self.upto[sums.layers] + sums.bytes_outside_layers(on_card=True))
         self.whole: dict[str, Footprint] = {}
         self.dealt: dict[int, Footprint] = {}
 

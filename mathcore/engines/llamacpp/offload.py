@@ -107,7 +107,7 @@ class Sums:
         self.states = state_bytes(cache, shape)
         self.kept = kv_bytes(cache, shape) + self.states
 
-    def outside(self, on_card: bool) -> int:
+    def bytes_outside_layers(self, *, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
@@ -124,7 +124,7 @@ class Sums:
         size = self.weights_sum[b] - self.weights_sum[a] + self.caches[b] - self.caches[a]
         size -= self.experts[moved] - self.experts[a]
         if high > self.layers:
-            size += self.outside(True)
+            size += self.bytes_outside_layers(on_card=True)
         return size + self.compute + GPU_OVERHEAD_BYTES
 
     def on_host(self, gpu_layers: int, off: int) -> int:
@@ -135,7 +135,7 @@ class Sums:
         moved = max(below, min(self.layers, off))
         weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
         if first > self.layers:
-            weights += self.outside(False)
+            weights += self.bytes_outside_layers(on_card=False)
         caches = self.caches[below]
         # States of layers in host memory are few; they are counted with its caches.
         compute = self.compute if weights + caches > 0 else self.host_compute
