@@ -11,8 +11,8 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import (
-    CONTEXT_MOST,
-    SEQUENCES_MOST,
+    MAX_CONTEXT,
+    MAX_SEQUENCES,
     Split,
     cpu_experts,
     gpu_layers,
@@ -116,7 +116,7 @@ def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
 
 def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
     """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
-    trained = model.spec.context_length or CONTEXT_MOST
+    trained = model.spec.context_length or MAX_CONTEXT
 
     def fits(steps: int) -> bool:
         context = min(trained, steps * CELL_PAD)
@@ -131,7 +131,7 @@ def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
     def fits(sequences: int) -> bool:
         return model.fits(quant, _shape(shape, shape.context, sequences))
 
-    return most(fits, SEQUENCES_MOST)
+    return most(fits, MAX_SEQUENCES)
 
 
 def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "") -> Capacity:

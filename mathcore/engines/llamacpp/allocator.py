@@ -16,14 +16,14 @@ def _aligned(size: int) -> int:
 
 @final
 class Arena:
-    """Free blocks by address; `most` is the highest byte ever used."""
+    """Free blocks by address; `peak` is the highest byte ever used."""
 
-    __slots__ = ("most", "sizes", "starts")
+    __slots__ = ("peak", "sizes", "starts")
 
     def __init__(self) -> None:
         self.starts: list[int] = [0]
         self.sizes: list[int] = [UNBOUNDED]
-        self.most = 0
+        self.peak = 0
 
     def take(self, size: int) -> int:
         """Where a tensor of `size` goes: the tightest gap, else behind everything."""
@@ -39,7 +39,7 @@ class Arena:
         if self.sizes[best] == 0:
             del self.starts[best]
             del self.sizes[best]
-        self.most = max(self.most, start + size)
+        self.peak = max(self.peak, start + size)
         return start
 
     def give(self, start: int, size: int) -> None:
@@ -210,4 +210,4 @@ class Graph:
             self._own(t, arena)
             for source in self.sources[t]:
                 self._release(source, arena)
-        return arena.most
+        return arena.peak

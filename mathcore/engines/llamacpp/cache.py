@@ -74,7 +74,7 @@ class CacheGroups:
         "of_layer",
         "spec",
         "state",
-        "v_most",
+        "max_v",
     )
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -83,7 +83,7 @@ class CacheGroups:
         self.of_layer: list[int] = []  # each layer's group
         self.state = 0  # numbers per sequence, all layers
         self.apart = False  # sequences never share a pool, even when told to (DeepSeek V4)
-        self.v_most = 0
+        self.max_v = 0
         self.heads: list[int] = []  # head sizes a quantised cache must divide
         for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
             self._count(layer)
@@ -94,7 +94,7 @@ class CacheGroups:
         made = CacheGroup(layer)
         self.state += made.state
         self.apart = self.apart or made.ratio > 0
-        self.v_most = max(self.v_most, made.v)
+        self.max_v = max(self.max_v, made.v)
         if made.k > 0 and layer.head_dim > 0 and layer.head_dim not in self.heads:
             self.heads.append(layer.head_dim)
         for i, group in enumerate(self.groups):
@@ -150,7 +150,7 @@ def _group_bytes(cache: CacheGroups, group: CacheGroup, shape: ContextShape, cel
     kept = cells if group.window == 0 else window_cells(shape, group.window, cells, cache.apart)
     # Without flash attention V is stored transposed, and every layer's row is the widest one's.
     padded = group.v > 0 or (group.padded and cache.state == 0)
-    v = cache.v_most if padded and not shape.flash else group.v
+    v = cache.max_v if padded and not shape.flash else group.v
     total = kept * (group.k // k_block * k_size + v // v_block * v_size)
     beside = group.index // k_block * k_size + group.index_v // v_block * v_size
     if group.ratio > 0:

@@ -70,7 +70,7 @@ SIDES_FIRST = ("gptj", "gptneox", "phi2")
 def _given(b: Builder, model: GraphModel, batch: MicroBatch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
     mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
-    values = graph.leaf(8 * tokens * (1 if batch.flash else model.value_most))
+    values = graph.leaf(8 * tokens * (1 if batch.flash else model.max_value_width))
     given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
     if head_dim > 0 and head_dim % 64 == 0:
         side = 64

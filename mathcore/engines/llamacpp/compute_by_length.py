@@ -55,7 +55,7 @@ class Reach:
 class GrowingArena:
     """ggml_alloc.Arena on affine sizes: the same choices, each noted."""
 
-    __slots__ = ("grow", "most", "most_grows", "reach", "sizes", "start_grow", "starts")
+    __slots__ = ("grow", "peak", "peak_grows", "reach", "sizes", "start_grow", "starts")
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
@@ -63,8 +63,8 @@ class GrowingArena:
         self.start_grow: list[int] = [0]
         self.sizes: list[int] = [UNBOUNDED]
         self.grow: list[int] = [0]
-        self.most = 0
-        self.most_grows = 0
+        self.peak = 0
+        self.peak_grows = 0
 
     def take(self, size: int, grows: int) -> tuple[int, int]:
         """Start of a tensor: the tightest gap, else behind everything."""
@@ -84,8 +84,8 @@ class GrowingArena:
         self.grow[best] -= grows
         if best != last and reach.equal(self.sizes[best], self.grow[best], 0, 0):
             self._drop(best)
-        if not reach.not_above(start + size, start_grows + grows, self.most, self.most_grows):
-            self.most, self.most_grows = start + size, start_grows + grows
+        if not reach.not_above(start + size, start_grows + grows, self.peak, self.peak_grows):
+            self.peak, self.peak_grows = start + size, start_grows + grows
         return start, start_grows
 
     def give(self, start: int, start_grows: int, size: int, grows: int) -> None:
@@ -227,7 +227,7 @@ class GrowingLayout:
             self._own(t)
             for source in graph.sources[t]:
                 self._release(source)
-        return self.arena.most, self.arena.most_grows, self.reach.steps
+        return self.arena.peak, self.arena.peak_grows, self.reach.steps
 
 
 @final

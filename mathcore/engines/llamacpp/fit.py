@@ -20,8 +20,8 @@ from mathcore.engines.vllm.cache import VllmShape, block_count, pages
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.weights import Weights, weigh
 
-CONTEXT_MOST = 1 << 24  # tokens; no model is trained for more
-SEQUENCES_MOST = 1 << 16
+MAX_CONTEXT = 1 << 24  # tokens; no model is trained for more
+MAX_SEQUENCES = 1 << 16
 LLAMACPP = "llama.cpp"
 MLX = "mlx"
 
@@ -73,7 +73,7 @@ class Room:
 def largest_context(room: Room, shape: ContextShape) -> int:
     """The most tokens per sequence, in the engine's own steps, at most what the model knows."""
     trained = room.spec.context_length
-    most = trained if trained > 0 else CONTEXT_MOST
+    most = trained if trained > 0 else MAX_CONTEXT
     if room.fits(with_context(shape, most, shape.sequences)):
         return most
     low, high = 0, (most + CELL_PAD - 1) // CELL_PAD
@@ -89,7 +89,7 @@ def largest_context(room: Room, shape: ContextShape) -> int:
 def largest_sequences(room: Room, shape: ContextShape) -> int:
     """The most sequences of `shape.context` tokens at once."""
     low, high = 0, 1
-    while high <= SEQUENCES_MOST and room.fits(with_context(shape, shape.context, high)):
+    while high <= MAX_SEQUENCES and room.fits(with_context(shape, shape.context, high)):
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2

@@ -9,7 +9,7 @@ from mathcore.model.spec import Layer, ModelSpec
 LAYER_NORM = ("command-r", "cohere2", "dbrx", "mpt", "olmo", "gptj")
 # Equal layers in a row reach a steady state; of longer runs this many are placed.
 REPEATS = 4
-LONGEST_PERIOD = 12
+MAX_PERIOD = 12
 
 
 @final
@@ -28,7 +28,7 @@ class GraphModel:
         "swa_head_dim",
         "streams",
         "trained",
-        "value_most",
+        "max_value_width",
         "vocab",
     )
 
@@ -41,7 +41,7 @@ class GraphModel:
         self.layer_norm = bias or spec.architecture in LAYER_NORM
         count = len(spec.layers) - spec.draft_layers
         layers = graph_layers(spec, count)
-        self.value_most = max((layer.spec.v_elements for layer in layers), default=0)
+        self.max_value_width = max((layer.spec.v_elements for layer in layers), default=0)
         self.head_dim = _head_dim(layers, sliding=False)
         self.swa_head_dim = _head_dim(layers, sliding=True)
         self.layers = shortened(layers)
@@ -99,7 +99,7 @@ def shortened(layers: list[GraphLayer]) -> list[GraphLayer]:
     if any("indexer.attn_q_b.weight" in layer.rows for layer in layers):
         return layers  # each of them keeps an input of its own
     out = layers
-    for period in range(1, LONGEST_PERIOD + 1):
+    for period in range(1, MAX_PERIOD + 1):
         kept: list[GraphLayer] = []
         run = 0
         for i, layer in enumerate(out):

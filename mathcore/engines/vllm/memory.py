@@ -22,7 +22,7 @@ from mathcore.units import KIB, MIB
 
 UTILISATION_PERMILLE = 920  # vLLM's default share of the card's memory
 ACTIVATION_BYTES = 2  # per number, 16-bit models
-GRAPH_LARGEST = 512  # batch sizes a graph is captured for end here
+MAX_GRAPH_BATCH = 512  # batch sizes a graph is captured for end here
 MIB_PER_LATENT_GRAPH = 1  # 0.63 to 1.39 MiB measured, per layer and graph
 NCCL_BYTES = 342 * MIB  # aiconfigurator's table, two ranks; 392 MiB at eight
 # TGI 3 takes this share of what is free after its warm-up, and keeps every token of a window.
@@ -61,7 +61,7 @@ class VllmBudget:
 
 def graph_count(sequences: int) -> int:
     """Batch sizes captured: 1, 2, 4, every 8 up to 256, every 16 above, at most 512."""
-    most = min(sequences, GRAPH_LARGEST)
+    most = min(sequences, MAX_GRAPH_BATCH)
     count = 0
     for size in (1, 2, 4):
         count += int(size <= most)
