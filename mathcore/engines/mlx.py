@@ -97,8 +97,3 @@ def mlx_footprint(spec: ModelSpec, weights_bytes: int, shape: MlxShape) -> Footp
         host_bytes=0,
         card_bytes=total,
     )
-
-
-def mlx_missing_bytes(need: Footprint, working_set_bytes: int) -> int:
-    """What is missing below Metal's recommendedMaxWorkingSetSize; 0 when it fits."""
-    return max(0, need.total_bytes - working_set_bytes)

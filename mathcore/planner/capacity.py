@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import ContextShape
+from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD
-from mathcore.engines.llamacpp.fit import (
-    MAX_CONTEXT,
-    MAX_SEQUENCES,
-    Split,
-    cpu_experts,
-    gpu_layers,
-)
+from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
 from mathcore.engines.mlx import MlxShape, mlx_footprint

@@ -133,7 +133,6 @@ QUANTS: dict[str, str] = {
     **dict.fromkeys(MIXES, "gguf"),
     **{name: form.family for name, form in FORMATS.items()},
 }
-GGUF_QUANTS: tuple[str, ...] = tuple(MIXES)
 
 
 def matrix_bytes(tensor: Tensor, form: Format) -> int:

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.model.spec import ModelSpec, SpecError, Tensor
-from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, format_sizes
+from mathcore.quant.formats import FORMATS, QUANTS, format_sizes
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.gguf_rules import block_types, roles_of
 
-__all__ = ["GGUF_QUANTS", "LADDER", "QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
-
-# Best first; what a plan tries when nobody names a type. Below Q4_K_M answers degrade visibly.
-LADDER: tuple[str, ...] = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+__all__ = ["QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
 
 # Tables looked up a row at a time, which llama.cpp keeps in RAM with every layer on a GPU
 # (LLM_TENSOR_LAYER_INPUT).

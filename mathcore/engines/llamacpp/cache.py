@@ -4,7 +4,6 @@ Equal to the byte to its own allocation on every recorded context (docs/accuracy
 layers are counted once into a `CacheGroups`; a question then costs one step per distinct layer.
 """
 
-from dataclasses import replace
 from typing import final
 
 from mathcore.engines.footprint import ContextShape, pad
@@ -181,11 +180,3 @@ def layer_cache_bytes(cache: CacheGroups, shape: ContextShape) -> list[int]:
     held = STATE_BYTES * shape.sequences
     each = [_group_bytes(cache, g, shape, cells) + g.state * held for g in cache.groups]
     return [each[i] for i in cache.of_layer]
-
-
-def draft_cache_bytes(spec: ModelSpec, shape: ContextShape) -> int:
-    """Cache of the draft layers, which llama.cpp keeps in a context of their own."""
-    if spec.draft_layers == 0:
-        return 0
-    first = len(spec.layers) - spec.draft_layers
-    return kv_bytes(CacheGroups(replace(spec, layers=spec.layers[first:], draft_layers=0)), shape)

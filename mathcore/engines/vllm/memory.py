@@ -1,4 +1,4 @@
-"""What vLLM and TGI hold besides the cache, and the cache that is left on a card.
+"""What vLLM holds besides the cache, and the cache that is left on a card.
 
 Constants are Apron's, fitted on 28 boots of vLLM 0.29/0.30 (4090, L4, A6000, A100, H100): its
 budgets were within 0.5 GiB on 27 of them. Bytes of one card; tensor parallel ranks are alike.
@@ -25,8 +25,6 @@ ACTIVATION_BYTES = 2  # per number, 16-bit models
 MAX_GRAPH_BATCH = 512  # batch sizes a graph is captured for end here
 MIB_PER_LATENT_GRAPH = 1  # 0.63 to 1.39 MiB measured, per layer and graph
 NCCL_BYTES = 342 * MIB  # aiconfigurator's table, two ranks; 392 MiB at eight
-# TGI 3 takes this share of what is free after its warm-up, and keeps every token of a window.
-TGI_SHARE_PERMILLE = 900
 
 
 @final
@@ -150,18 +148,3 @@ def vllm_footprint(
         card_bytes=each + kv + active + beside,
         cards=(each + kv + active + beside,) * ranks if ranks > 1 else (),
     )
-
-
-def tgi_tokens(spec: ModelSpec, shape: VllmShape, free_bytes: int) -> int:
-    """Tokens TGI's pool holds on a card with `free_bytes` left after weights and warm-up.
-
-    Pages of full attention only: TGI serves neither recurrent nor latent layers with paged caches,
-    and does not shorten sliding ones.
-    """
-    token = 0
-    for layer in spec.layers:
-        heads = max(1, layer.kv_heads // shape.tensor_parallel)
-        token += heads * (layer.head_dim + layer.v_head_dim) * ACTIVATION_BYTES
-    if token == 0:
-        return 0
-    return free_bytes * TGI_SHARE_PERMILLE // 1000 // (token * 16) * 16

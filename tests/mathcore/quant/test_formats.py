@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from mathcore.api import SpecError, find_model, weigh
 from mathcore.model.spec import Tensor
-from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, matrix_bytes
+from mathcore.quant.formats import FORMATS, QUANTS, matrix_bytes
+from mathcore.quant.gguf_tables import MIXES
 from mathcore.quant.weights import tensor_sizes
 from tests.mathcore.quant.test_weights import dense, sparse
 
@@ -129,4 +130,4 @@ def test_rows_that_are_no_whole_groups_are_refused_by_name_or_left_alone() -> No
 
 def test_every_name_has_one_family() -> None:
     assert set(QUANTS.values()) == {"gguf", "safetensors", "mlx"}
-    assert len(QUANTS) == len(FORMATS) + len(GGUF_QUANTS)
+    assert len(QUANTS) == len(FORMATS) + len(MIXES)
