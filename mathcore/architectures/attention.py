@@ -6,7 +6,7 @@ Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>
 from collections.abc import Callable
 
 from mathcore.architectures.hparams import Hparams, make_layer
-from mathcore.model.spec import Layer
+from mathcore.model.spec import AttentionKind, Layer
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
 
@@ -25,7 +25,9 @@ def full(h: Hparams) -> tuple[Layer, ...]:
     return tuple([make_layer(h, i, "full") for i in range(h.count)])
 
 
-def windowed(h: Hparams, near: list[bool], window: int, kind: str = "sliding") -> tuple[Layer, ...]:
+def windowed(
+    h: Hparams, near: list[bool], window: int, kind: AttentionKind = "sliding"
+) -> tuple[Layer, ...]:
     """Layers of `near` keep a window, the others everything."""
     return tuple([make_layer(h, i, kind if near[i] else "full", window) for i in range(h.count)])
 
@@ -112,7 +114,7 @@ def _shared(h: Hparams, near: list[bool], window: int, own: int) -> tuple[Layer,
     out: list[Layer] = []
     for i in range(h.count):
         reads = -1 if i < own else own - (2 if near[i] else 1)
-        kind = "sliding" if near[i] else "full"
+        kind: AttentionKind = "sliding" if near[i] else "full"
         out.append(make_layer(h, i, kind, window, reads, i < own))
     return tuple(out)
 

@@ -3,7 +3,7 @@
 from typing import final
 
 from mathcore.model.fields import MAX_LAYERS, MAX_SIZE, Fields
-from mathcore.model.spec import Layer, SpecError, Tensor
+from mathcore.model.spec import AttentionKind, Layer, SpecError, Tensor
 
 
 def metadata_fields(metadata: dict[str, object]) -> Fields:
@@ -103,7 +103,7 @@ def width_of(h: Hparams, i: int, name: str) -> int:
 def make_layer(
     h: Hparams,
     i: int,
-    kind: str,
+    kind: AttentionKind,
     window: int = 0,
     reads: int = -1,
     caches: bool = True,

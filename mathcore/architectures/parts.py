@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.architectures.hparams import Hparams, width_of
-from mathcore.model.spec import Layer, LayerState
+from mathcore.model.spec import AttentionKind, Layer, LayerState
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
 
@@ -11,7 +11,7 @@ Reader = Callable[[Hparams], tuple[Layer, ...]]
 def build(
     h: Hparams,
     i: int,
-    kind: str,
+    kind: AttentionKind,
     k: int = 0,
     v: int = 0,
     index: int = 0,

@@ -7,10 +7,10 @@ a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
 from mathcore.architectures.parts import Reader, attention, build, plain
-from mathcore.model.spec import Layer, LayerState
+from mathcore.model.spec import Layer, LayerState, StateKind
 
 
-def _ssm(h: Hparams, kind: str, grouped: bool) -> LayerState:
+def _ssm(h: Hparams, kind: StateKind, grouped: bool) -> LayerState:
     """Mamba's state; llama.cpp keeps a delta net's under the same keys."""
     f = h.fields
     kernel, inner = f.integer("ssm.conv_kernel"), f.integer("ssm.inner_size")

@@ -4,7 +4,10 @@ Knows no file format (`card`, `gguf`) and no engine (`footprint`).
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
+
+AttentionKind = Literal["full", "sliding", "chunked", "latent", "none"]
+StateKind = Literal["mamba1", "mamba2", "delta", "kda", "conv", "rwkv", "linear", "compressor"]
 
 
 class SpecError(Exception):
@@ -27,7 +30,7 @@ class LayerState:
     their own way.
     """
 
-    kind: str
+    kind: StateKind
     conv_elements: int
     state_elements: int
     conv_width: int = 0  # the kernel; it keeps one less
@@ -47,7 +50,7 @@ class Layer:
     has attention and a `state`. `k_elements` and `v_elements` are numbers cached per token.
     """
 
-    kind: str
+    kind: AttentionKind
     heads: int = 0  # query heads
     kv_heads: int = 0
     head_dim: int = 0  # of K; a quantised cache needs whole blocks per head

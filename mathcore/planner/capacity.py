@@ -13,7 +13,7 @@ from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
-from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh
@@ -21,7 +21,6 @@ from mathcore.quant.weights import Weights, quant_fault, weigh
 LLAMACPP, MLX = "llama.cpp", "mlx"
 ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
 LADDER: dict[str, tuple[str, ...]] = {LLAMACPP: LADDERS["gguf"], MLX: LADDERS["mlx"]}
-MLX_BITS: dict[str, int] = {"f16": 0, "bf16": 0, "q8_0": 8, "q4_0": 4}
 
 
 @final
@@ -66,7 +65,7 @@ class Model:
         device, weights = self.device, self.weights(quant)
         if self.engine == MLX:
             asked = MlxShape(
-                context=shape.context, sequences=shape.sequences, kv_bits=MLX_BITS[shape.kv_type]
+                context=shape.context, sequences=shape.sequences, kv_bits=KV_BITS[shape.kv_type]
             )
             need = mlx_footprint(self.spec, weights.total_bytes, asked)
             return need.card_bytes <= device.free_bytes
@@ -134,7 +133,7 @@ def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: st
     SpecError where it runs neither, or the model cannot be stored as `quant`.
     """
     engine = next((name for name in ENGINES if name in device.engines), "")
-    if not engine or (engine == MLX and shape.kv_type not in MLX_BITS):
+    if not engine or (engine == MLX and shape.kv_type not in KV_BITS):
         raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
     model = Model(spec, device, engine)
     best = model.best(shape)

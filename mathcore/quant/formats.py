@@ -6,10 +6,13 @@ embeddings and output layer too.
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, Literal, final
 
 from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.gguf_tables import MIXES
+
+# Weights by who reads them: llama.cpp and Ollama, vLLM and TGI, MLX.
+Family = Literal["gguf", "safetensors", "mlx"]
 
 
 @final
@@ -21,7 +24,7 @@ class Format:
     whole tiles, else the format cannot hold it.
     """
 
-    family: str  # "safetensors" | "mlx"
+    family: Family
     bits: int
     tile_columns: int = 0
     tile_rows: int = 1
@@ -63,7 +66,7 @@ def _packed(bits: int, group: int) -> Format:
     )
 
 
-_PLAIN = "safetensors"
+_PLAIN: Final = "safetensors"
 FORMATS: dict[str, Format] = {
     "HF-F32": Format(family=_PLAIN, bits=32),
     "HF-BF16": Format(family=_PLAIN, bits=16),
@@ -128,9 +131,9 @@ _MLX_BARE: tuple[str, ...] = (
     "mimo2",
 )
 
-# Name -> who serves it: "gguf" (llama.cpp, Ollama), "safetensors" (vLLM, TGI), "mlx".
-QUANTS: dict[str, str] = {
-    **dict.fromkeys(MIXES, "gguf"),
+# Every quantisation by name, and the family of its weights.
+QUANTS: dict[str, Family] = {
+    **{name: "gguf" for name in MIXES},
     **{name: form.family for name, form in FORMATS.items()},
 }
 
