@@ -18,7 +18,7 @@ MODEL = ("mathcore.model",)
 QUANT = ("mathcore.quant", *MODEL)
 NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.price", *UNITS)
 SPEED = ("mathcore.speed", "mathcore.hardware", *QUANT, *NUMBERS)
-ENGINES = ("mathcore.engines", *QUANT, *UNITS)
+ENGINES = ("mathcore.engines", "mathcore.device", *QUANT, *UNITS)
 PLANNER = ("mathcore.planner", *ENGINES, *SPEED)
 FORMATS = (
     "mathcore.formats",

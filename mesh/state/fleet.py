@@ -1,8 +1,9 @@
 """Devices as the ledger knows them: the last registration of each, as the planner sees it."""
 
 from dataclasses import dataclass
+from typing import cast
 
-from mathcore.device import DeviceSpec
+from mathcore.device import DeviceKind, DeviceSpec
 from mathcore.price import Rate
 from mesh.state.peer_id import peer_id
 
@@ -108,7 +109,7 @@ def spec(device: DeviceView) -> DeviceSpec:
     return DeviceSpec(
         device_id=device.device_id,
         name=device.name,
-        kind=device.kind,
+        kind=cast(DeviceKind, device.kind),  # as its peer says it
         model=device.model,
         count=device.count,
         memory_bytes=device.memory_bytes,

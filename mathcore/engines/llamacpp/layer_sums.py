@@ -2,6 +2,7 @@
 
 from typing import final
 
+from mathcore.device import DeviceKind
 from mathcore.engines.footprint import GPU_OVERHEAD_BYTES, ContextShape, Footprint
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, Sums, placed_footprint
@@ -28,7 +29,7 @@ class LayerSums:
         self.whole: dict[str, Footprint] = {}
         self.dealt: dict[int, Footprint] = {}
 
-    def on_one(self, kind: str) -> Footprint:
+    def on_one(self, kind: DeviceKind) -> Footprint:
         """Everything on one device of a kind."""
         found = self.whole.get(kind)
         if found is None:

@@ -3,6 +3,7 @@
 Cache, weights and compute buffer are its own arithmetic; overhead is a constant per backend.
 """
 
+from mathcore.device import DeviceKind
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
@@ -134,9 +135,9 @@ def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) ->
 
 
 def footprint(
-    spec: ModelSpec, weights: Weights, shape: ContextShape, kind: str, count: int = 1
+    spec: ModelSpec, weights: Weights, shape: ContextShape, kind: DeviceKind, count: int = 1
 ) -> Footprint:
-    """What `count` cards of `kind` ("gpu", "apple", "cpu") need for every layer on the device."""
+    """What `count` cards of `kind` need for every layer on the device."""
     cache = cache_groups(spec)
     kv, state = kv_bytes(cache, shape), state_bytes(cache, shape)
     compute = compute_bytes(spec, shape)
