@@ -16,9 +16,9 @@ PACKAGES = ("mathcore", "providers", "mesh")
 UNITS = ("mathcore.units",)
 MODEL = ("mathcore.model",)
 QUANT = ("mathcore.quant", *MODEL)
-NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.price", *UNITS)
+NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.memo", "mathcore.price", *UNITS)
 SPEED = ("mathcore.speed", "mathcore.hardware", *QUANT, *NUMBERS)
-ENGINES = ("mathcore.engines", "mathcore.device", *QUANT, *UNITS)
+ENGINES = ("mathcore.engines", "mathcore.device", "mathcore.memo", *QUANT, *UNITS)
 PLANNER = ("mathcore.planner", *ENGINES, *SPEED)
 FORMATS = (
     "mathcore.formats",
@@ -41,13 +41,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore": (),
     "mathcore.units": (),
     "mathcore.band": (),
+    "mathcore.memo": (),
     "mathcore.price": UNITS,
     "mathcore.device": ("mathcore.price", *UNITS),
     "mathcore.model": (),
     "mathcore.quant": MODEL,
     "mathcore.architectures": MODEL,
     "mathcore.convert": MODEL,
-    "mathcore.hardware": UNITS,
+    "mathcore.hardware": ("mathcore.memo", *UNITS),
     "mathcore.gguf": QUANT,
     "mathcore.formats": FORMATS,
     "mathcore.catalogue": FORMATS,

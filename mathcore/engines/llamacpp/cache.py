@@ -8,10 +8,12 @@ from typing import final
 
 from mathcore.engines.footprint import ContextShape, pad
 from mathcore.engines.llamacpp.graph_input import GraphModel
+from mathcore.memo import Memo
 from mathcore.model.spec import Layer, ModelSpec
 from mathcore.quant.ggml import BLOCKS, CACHE_TYPES
 
 CELL_PAD = 256  # llama.cpp rounds cells up to this
+MAX_BUFFERS = 256  # shapes whose compute buffer is remembered, per model
 STATE_BYTES = 4  # recurrent states are F32 whatever the cache type
 
 
@@ -66,36 +68,30 @@ class CacheGroups:
 
     __slots__ = (
         "apart",
+        "buffers",
         "graph_model",
         "groups",
-        "heads",
-        "known",
-        "of_layer",
-        "spec",
-        "state",
         "max_v",
+        "of_layer",
+        "state",
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
         self.groups: list[CacheGroup] = []
         self.of_layer: list[int] = []  # each layer's group
         self.state = 0  # numbers per sequence, all layers
         self.apart = False  # sequences never share a pool, even when told to (DeepSeek V4)
         self.max_v = 0
-        self.heads: list[int] = []  # head sizes a quantised cache must divide
         for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
             self._count(layer)
         self.graph_model = GraphModel(spec)
-        self.known: dict[tuple[int, int, int, int, int], int] = {}  # compute buffers worked out
+        self.buffers: Memo[int] = Memo(MAX_BUFFERS)  # bytes of compute buffers worked out
 
     def _count(self, layer: Layer) -> None:
         made = CacheGroup(layer)
         self.state += made.state
         self.apart = self.apart or made.ratio > 0
         self.max_v = max(self.max_v, made.v)
-        if made.k > 0 and layer.head_dim > 0 and layer.head_dim not in self.heads:
-            self.heads.append(layer.head_dim)
         for i, group in enumerate(self.groups):
             if group.alike(made):
                 group.count += 1

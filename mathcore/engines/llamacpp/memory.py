@@ -21,6 +21,7 @@ from mathcore.engines.llamacpp.cache import (
 )
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.graph_input import MicroBatch
+from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.weights import Weights
@@ -30,20 +31,14 @@ from mathcore.quant.weights import Weights
 # lays every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
-_GROUPS: dict[int, CacheGroups] = {}  # by id of the spec they hold
-MAX_GROUPS = 256  # a catalogue's worth
+MAX_GROUPS = 256  # models held: a catalogue's worth
+_GROUPS: Memo[CacheGroups] = Memo(MAX_GROUPS)
 
 
 def cache_groups(spec: ModelSpec) -> CacheGroups:
     """The spec's layers, counted once: they depend on nothing else."""
-    cache = _GROUPS.get(id(spec))
-    if cache is not None and cache.spec is spec:
-        return cache
-    if len(_GROUPS) >= MAX_GROUPS:
-        _GROUPS.clear()
-    cache = CacheGroups(spec)
-    _GROUPS[id(spec)] = cache
-    return cache
+    found = _GROUPS.get(id(spec), spec)
+    return _GROUPS.put(id(spec), CacheGroups(spec), spec) if found is None else found
 
 
 def _window(cache: CacheGroups) -> int:
@@ -81,12 +76,10 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
     )
     cells = cells_per_stream(shape)
     key = (cells, shape.sequences, shape.micro_batch, modes, types)
-    found = cache.known.get(key)
+    found = cache.buffers.get(key)
     if found is None:
-        if len(cache.known) >= MAX_GROUPS:
-            cache.known.clear()
-        found = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))
-        cache.known[key] = found
+        made = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))
+        found = cache.buffers.put(key, made)
     return found
 
 
