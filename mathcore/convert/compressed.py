@@ -121,7 +121,7 @@ def _keys(b: Build, f: Fields, ratios: list[int], hashed: int) -> None:
     b.moe_keys(count, used, f.integer("moe_intermediate_size"))
     b.key("expert_shared_count", f.integer("n_shared_experts"))
     b.key("expert_weights_scale", f.number("routed_scaling_factor"))
-    b.key("expert_weights_norm", f.flag_or("norm_topk_prob", True))
+    b.key("expert_weights_norm", f.flag_or("norm_topk_prob", default=True))
     b.key("swiglu_clamp_exp", [f.number("swiglu_limit")] * b.s.layers)
     gating(b, f)
     index_keys(b, f)

@@ -32,9 +32,9 @@ def _heads(block: Fields, heads: int) -> tuple[int, int]:
         raise attention.fault("window_length", "is no model llama.cpp loads")
     if attention.has("n_heads_in_group"):
         return heads, heads // attention.integer("n_heads_in_group", 1, heads)
-    if attention.flag_or("replace_with_linear", False):
+    if attention.flag_or("replace_with_linear", default=False):
         return heads, 0
-    if not attention.flag_or("no_op", False):
+    if not attention.flag_or("no_op", default=False):
         raise attention.fault("n_heads_in_group", "is missing")
     return 0, 0
 
@@ -42,9 +42,9 @@ def _heads(block: Fields, heads: int) -> tuple[int, int]:
 def _width(block: Fields, hidden: int) -> int:
     """2/3 of the multiple of the hidden size, rounded up; 0 for none."""
     wide = block.nested("ffn")
-    if wide.flag_or("replace_with_linear", False):
+    if wide.flag_or("replace_with_linear", default=False):
         raise wide.fault("replace_with_linear", "true is no model llama.cpp loads")
-    if wide.flag_or("no_op", False):
+    if wide.flag_or("no_op", default=False):
         return 0
     return -(-int(2 * wide.number("ffn_mult") * hidden / 3) // _STEP) * _STEP
 

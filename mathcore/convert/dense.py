@@ -136,7 +136,7 @@ _NO_NORM: tuple[str, ...] = ("olmo",)
 def _flag(f: Fields, field: str, default: bool) -> bool:
     if field in ("", "1"):
         return field == "1"
-    return f.flag_or(field, default)
+    return f.flag_or(field, default=default)
 
 
 def _norms(b: Build, i: int, model_type: str, before: bool) -> None:
@@ -227,7 +227,7 @@ def _qwen2_vl(f: Fields) -> Conversion:
 def _qwen3_vl(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("qwen3vl", sizes(f, need_kv=True, need_head_dim=True))
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, bias)
@@ -241,7 +241,7 @@ def _qwen3_vl(f: Fields) -> Conversion:
 def _olmo2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("olmo2", sizes(f))
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
         b.attention(i, bias, bias)
         b.norm(i, "post_attention_norm")
@@ -258,12 +258,15 @@ def _olmo2(f: Fields) -> Conversion:
 def _seed_oss(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("seed_oss", sizes(f, need_kv=True, need_head_dim=True))
-    bias, out = f.flag_or("attention_bias", True), f.flag_or("attention_out_bias", False)
+    bias, out = (
+        f.flag_or("attention_bias", default=True),
+        f.flag_or("attention_out_bias", default=False),
+    )
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, out)
         b.norm(i, "post_attention_norm")
-        b.gated(i, bias=f.flag_or("mlp_bias", False))
+        b.gated(i, bias=f.flag_or("mlp_bias", default=False))
     return b.done(tied(f, False))
 
 

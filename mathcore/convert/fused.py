@@ -56,7 +56,7 @@ def _phi_msft(f: Fields) -> Conversion:
 
 def _starcoder2(f: Fields) -> Conversion:
     dense_only(f)
-    if not f.flag_or("use_bias", True):
+    if not f.flag_or("use_bias", default=True):
         raise f.fault("use_bias", "false is not supported")
     b = Build("starcoder2", sizes(f, need_kv=True))
     for i in range(b.s.layers):
@@ -71,12 +71,12 @@ def _stablelm(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f, need_kv=True)
     b = Build("stablelm", s, rotated(f, s.head_dim, 0.25))
-    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", False))
-    parallel = f.flag_or("use_parallel_residual", False)
+    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", default=False))
+    parallel = f.flag_or("use_parallel_residual", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, f.flag_or("use_qkv_bias", False))
-        if f.flag_or("qk_layernorm", False):
+        b.attention(i, f.flag_or("use_qkv_bias", default=False))
+        if f.flag_or("qk_layernorm", default=False):
             b.matrix(i, "attn_q_norm", s.head_dim, s.heads)
             b.matrix(i, "attn_k_norm", s.head_dim, s.kv_heads)
         if not parallel:
@@ -100,7 +100,7 @@ def _nemotron(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
     b = Build("nemotron", s, rotated(f, s.head_dim, 0.5))
-    bias, wide = f.flag_or("attention_bias", False), f.flag_or("mlp_bias", False)
+    bias, wide = f.flag_or("attention_bias", default=False), f.flag_or("mlp_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, bias, bias)
@@ -113,11 +113,11 @@ def _cohere(f: Fields) -> Conversion:
     """Command-R: one norm, attention and feed-forward side by side, always tied."""
     dense_only(f)
     b = Build("command-r", sizes(f))
-    normed = f.flag_or("use_qk_norm", False)
+    normed = f.flag_or("use_qk_norm", default=False)
     # llama.cpp tells the two kinds apart by their depth.
     if normed != (b.s.layers >= 64):
         raise f.fault("use_qk_norm", f"with {b.s.layers} layers is no model llama.cpp loads")
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, bias)
@@ -145,16 +145,16 @@ def _cohere2(f: Fields) -> Conversion:
 
 
 def _falcon_kv(f: Fields, heads: int) -> int:
-    if f.flag_or("new_decoder_architecture", False):
+    if f.flag_or("new_decoder_architecture", default=False):
         return f.integer("num_kv_heads", 1, heads)
-    return 1 if f.flag_or("multi_query", True) else heads
+    return 1 if f.flag_or("multi_query", default=True) else heads
 
 
 def _falcon(f: Fields) -> Conversion:
     dense_only(f)
     hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
-    new = f.flag_or("new_decoder_architecture", False)
-    if not new and not f.flag_or("parallel_attn", True):
+    new = f.flag_or("new_decoder_architecture", default=False)
+    if not new and not f.flag_or("parallel_attn", default=True):
         raise f.fault("parallel_attn", "false is no model llama.cpp loads")
     s = Sizes(
         vocab=f.integer("vocab_size"),

@@ -163,7 +163,7 @@ def _gemma4_attention(b: Build, f: Fields, i: int, near: bool, own: bool) -> Non
     if own:
         b.matrix(i, "attn_k", s.hidden, kv * head)
         b.norm(i, "attn_k_norm", size=head)
-        if near or not f.flag_or("attention_k_eq_v", False):
+        if near or not f.flag_or("attention_k_eq_v", default=False):
             b.matrix(i, "attn_v", s.hidden, kv * head)
 
 
@@ -182,13 +182,13 @@ def _gemma4_experts(b: Build, i: int, count: int, width: int) -> None:
 def _gemma4_widths(f: Fields, layers: int, own: int) -> list[int]:
     """Layers that share a cache are twice as wide in the small models."""
     wide = f.integer("intermediate_size")
-    twice = f.flag_or("use_double_wide_mlp", False)
+    twice = f.flag_or("use_double_wide_mlp", default=False)
     return [2 * wide if twice and i >= own else wide for i in range(layers)]
 
 
 def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
     """How many experts and how wide; (0, 0) for the dense models."""
-    if not f.flag_or("enable_moe_block", False):
+    if not f.flag_or("enable_moe_block", default=False):
         return 0, 0
     count = f.integer("num_experts", 2)
     old = "expert_intermediate_size"

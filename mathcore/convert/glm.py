@@ -17,7 +17,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 def _chatglm(f: Fields) -> Conversion:
     """ChatGLM 2 to 4 under the names of their own code."""
     hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
-    grouped = f.flag_or("multi_query_attention", False)
+    grouped = f.flag_or("multi_query_attention", default=False)
     s = Sizes(
         vocab=f.integer("padded_vocab_size"),
         hidden=hidden,
@@ -29,7 +29,7 @@ def _chatglm(f: Fields) -> Conversion:
         context=f.integer_or("seq_length", 0),
     )
     b = Build("chatglm", s, s.head_dim // 2)
-    bias = f.flag_or("add_qkv_bias", False) or f.flag_or("add_bias_linear", False)
+    bias = f.flag_or("add_qkv_bias", default=False) or f.flag_or("add_bias_linear", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.fused_attention(i, bias)
@@ -48,7 +48,7 @@ def _glm(f: Fields) -> Conversion:
     dense_only(f)
     s, turned = _glm_sizes(f)
     b = Build("chatglm", s, turned)
-    bias = f.flag_or("attention_bias", True)
+    bias = f.flag_or("attention_bias", default=True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias)
@@ -61,7 +61,7 @@ def _glm4(f: Fields) -> Conversion:
     dense_only(f)
     s, turned = _glm_sizes(f)
     b = Build("glm4", s, turned)
-    bias = f.flag_or("attention_bias", True)
+    bias = f.flag_or("attention_bias", default=True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias)

@@ -114,7 +114,7 @@ def _granite(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, feed_forward=shared)
     if s.head_dim != head_size(f, s.hidden, s.heads):
         raise f.fault("head_dim", "other than hidden_size / heads is not supported yet")
-    if f.flag_or("attention_bias", False):
+    if f.flag_or("attention_bias", default=False):
         raise f.fault("attention_bias", "true is not supported yet")
     attends = _granite_attends(f, s.layers)
     count = f.integer("num_local_experts", 0) if shared == "shared_intermediate_size" else 0
@@ -129,7 +129,7 @@ def _granite(f: Fields) -> Conversion:
         kv_list(b, attends)
         m = _granite_ssm(f, s.hidden)
         ssm_keys(b, m, True)
-        bias = f.flag_or("mamba_conv_bias", True)
+        bias = f.flag_or("mamba_conv_bias", default=True)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         if attends[i]:
@@ -155,7 +155,10 @@ def _falcon_h1(f: Fields) -> Conversion:
     )
     b = Build("falcon-h1", s)
     ssm_keys(b, m, True)
-    bias, norm = f.flag_or("mamba_conv_bias", True), f.flag_or("mamba_rms_norm", False)
+    bias, norm = (
+        f.flag_or("mamba_conv_bias", default=True),
+        f.flag_or("mamba_rms_norm", default=False),
+    )
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         mamba2(b, i, m, bias, norm)

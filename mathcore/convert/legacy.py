@@ -42,7 +42,7 @@ def _gpt2(f: Fields) -> Conversion:
 
 def _gpt_bigcode(f: Fields) -> Conversion:
     f.integer("n_positions")
-    kv = 1 if f.flag_or("multi_query", True) else f.integer("n_head")
+    kv = 1 if f.flag_or("multi_query", default=True) else f.integer("n_head")
     s = legacy_sizes(f, f.integer_or("n_inner", 4 * f.integer("n_embd")), kv, "n_positions")
     b = Build("starcoder", s)
     _add_positions(b)
@@ -66,8 +66,8 @@ def _gpt_neox(f: Fields) -> Conversion:
     dense_only(f)
     s = sizes(f)
     b = Build("gptneox", s, rotated(f, s.head_dim, 0.25, "rotary_pct"))
-    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", True))
-    if not f.flag_or("attention_bias", True):
+    b.key("use_parallel_residual", f.flag_or("use_parallel_residual", default=True))
+    if not f.flag_or("attention_bias", default=True):
         raise f.fault("attention_bias", "false is not supported")
     _gpt2_layers(b)
     return b.done(tied(f, False), norm_bias=True)
@@ -98,7 +98,7 @@ def _bloom(f: Fields) -> Conversion:
 def _mpt(f: Fields) -> Conversion:
     hidden, heads = f.integer("d_model"), f.integer("n_heads")
     attention = f.nested("attn_config") if f.has("attn_config") else Fields({}, "attn_config.")
-    if attention.flag_or("qk_ln", False):
+    if attention.flag_or("qk_ln", default=False):
         raise attention.fault("qk_ln", "true is not supported yet")
     s = Sizes(
         vocab=f.integer("vocab_size"),
@@ -111,9 +111,9 @@ def _mpt(f: Fields) -> Conversion:
         context=f.integer("max_seq_len"),
     )
     b = Build("mpt", s)
-    if not attention.flag_or("alibi", True):
+    if not attention.flag_or("alibi", default=True):
         _add_positions(b)
-    bias = not f.flag_or("no_bias", True)
+    bias = not f.flag_or("no_bias", default=True)
     _gpt2_layers(b, bias, bias)
     return b.done(tied(f, True), norm_bias=bias)
 

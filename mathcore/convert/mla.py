@@ -60,7 +60,7 @@ def latent_decoder(f: Fields, l: Latent, feed_forward: int) -> Sizes:  # noqa: E
 
 def refuse_bias(f: Fields) -> None:
     """No engine file has a place for these biases."""
-    if f.flag_or("attention_bias", False):
+    if f.flag_or("attention_bias", default=False):
         raise f.fault("attention_bias", "true is not supported yet with latent attention")
 
 

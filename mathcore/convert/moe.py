@@ -95,7 +95,7 @@ def _qwen2_moe(f: Fields) -> Conversion:
     b.key("expert_shared_feed_forward_length", shared)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("qkv_bias", True))
+        b.attention(i, f.flag_or("qkv_bias", default=True))
         b.norm(i, "ffn_norm")
         b.experts(i, e.count, e.width)
         b.vector(i, "ffn_gate_inp_shexp.weight", b.s.hidden)
@@ -107,7 +107,7 @@ def _qwen3_like(f: Fields, arch: str) -> Build:
     no_window(f)
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     plain_layers(b, find_experts(f, "num_experts", "moe_intermediate_size"), bias, bias, True)
     return b
 
@@ -128,7 +128,7 @@ def _olmoe(f: Fields) -> Conversion:
     moe_keys(b, e)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
-        b.attention(i, f.flag_or("attention_bias", False))
+        b.attention(i, f.flag_or("attention_bias", default=False))
         b.head_norms(i, b.s.q, b.s.kv)
         b.norm(i, "ffn_norm")
         feed_forward(b, i, e)
@@ -138,8 +138,8 @@ def _olmoe(f: Fields) -> Conversion:
 def _phimoe(f: Fields) -> Conversion:
     b = Build("phimoe", sizes(f, need_kv=True))
     e = find_experts(f, "num_local_experts", "intermediate_size")
-    bias = f.flag_or("attention_bias", False)
-    if not f.flag_or("lm_head_bias", False):
+    bias = f.flag_or("attention_bias", default=False)
+    if not f.flag_or("lm_head_bias", default=False):
         raise f.fault("lm_head_bias", "false is no model llama.cpp loads")
     moe_keys(b, e)
     for i in range(b.s.layers):
@@ -158,7 +158,7 @@ def _granite_moe(f: Fields) -> Conversion:
         e = Experts(
             count=e.count, used=e.used, width=e.width, shared=f.integer("shared_intermediate_size")
         )
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     plain_layers(b, e, bias, bias)
     b.key("logit_scale", 1.0)
     return b.done(tied(f, False))

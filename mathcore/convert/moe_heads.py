@@ -33,8 +33,8 @@ def _attention(b: Build, i: int, heads: int, kv: int, value: int) -> None:
 
 def _mimo_sinks(f: Fields, near: list[bool]) -> list[bool]:
     """Layers whose attention has a sink: full or sliding ones, each by its own flag."""
-    full = f.flag_or("add_full_attention_sink_bias", False)
-    slid = f.flag_or("add_swa_attention_sink_bias", False)
+    full = f.flag_or("add_full_attention_sink_bias", default=False)
+    slid = f.flag_or("add_swa_attention_sink_bias", default=False)
     return [slid if n else full for n in near]
 
 
@@ -125,7 +125,7 @@ def _step_experts(f: Fields, layers: int) -> Experts:
         width=e.width,
         dense=_step_dense(f, layers),
         shared=f.integer("share_expert_dim"),
-        bias=f.flag_or("use_moe_router_bias", False),
+        bias=f.flag_or("use_moe_router_bias", default=False),
     )
 
 
@@ -142,7 +142,7 @@ def _step3(f: Fields) -> Conversion:
     b.key("attention.sliding_window_pattern", near)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)
-    gated = f.flag_or("use_head_wise_attn_gate", False)
+    gated = f.flag_or("use_head_wise_attn_gate", default=False)
     for i in range(s.layers):
         _attention(b, i, heads[i], kv[i], s.head_dim)
         b.head_norms(i)

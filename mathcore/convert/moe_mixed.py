@@ -40,7 +40,7 @@ def _llama4(f: Fields) -> Conversion:
     b.moe_keys(e.count, e.used, e.width)
     b.key("interleave_moe_layer_step", f.integer("interleave_moe_layer_step"))
     _llama4_window(b, f)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, bias)
@@ -65,7 +65,7 @@ def _same(f: Fields, field: str, layers: int) -> int:
 
 
 def _hunyuan_moe(f: Fields) -> Conversion:
-    if f.flag_or("use_cla", False):
+    if f.flag_or("use_cla", default=False):
         raise f.fault("use_cla", "true (layers that share a cache) is not supported yet")
     s = sizes(f, need_kv=True)
     b = Build("hunyuan-moe", s)
@@ -81,7 +81,7 @@ def _hunyuan_moe(f: Fields) -> Conversion:
         shared=s.feed_forward,
     )
     moe_keys(b, e)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, bias)
@@ -103,11 +103,11 @@ def _ernie_moe(f: Fields) -> Conversion:
         width=e.width,
         shared=f.integer_or("moe_num_shared_experts", 0, 0) * e.width,
         dense=f.integer("moe_layer_start_index", 0, s.layers),
-        bias=f.flag_or("moe_use_aux_free", True),
+        bias=f.flag_or("moe_use_aux_free", default=True),
     )
     moe_keys(b, e)
     b.key("interleave_moe_layer_step", 1)
-    bias = f.flag_or("use_bias", False)
+    bias = f.flag_or("use_bias", default=False)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i, bias, bias)

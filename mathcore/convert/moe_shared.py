@@ -33,8 +33,8 @@ def _with_shared(f: Fields, count: str, shared: str, dense: str, bias: bool) -> 
 
 def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
     b.norm(i, "attn_norm")
-    b.attention(i, f.flag_or("attention_bias", False))
-    if f.flag_or("use_qk_norm", False):
+    b.attention(i, f.flag_or("attention_bias", default=False))
+    if f.flag_or("use_qk_norm", default=False):
         b.head_norms(i)
     b.norm(i, "post_attention_norm")
     feed_forward(b, i, e)
@@ -75,7 +75,7 @@ def _dots1(f: Fields) -> Conversion:
     f.integer("first_k_dense_replace", 0)
     f.integer("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", True)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     plain_layers(b, e, bias, False, True)
     return b.done(tied(f, False))
 
@@ -88,7 +88,7 @@ def _deepseek(f: Fields) -> Conversion:
     f.integer("first_k_dense_replace", 0)
     f.integer("n_shared_experts", 0)
     e = _with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", False)
-    bias = f.flag_or("attention_bias", False)
+    bias = f.flag_or("attention_bias", default=False)
     plain_layers(b, e, bias)
     return b.done(tied(f, False))
 
@@ -100,19 +100,19 @@ def _bailing_moe(f: Fields) -> Conversion:
         return _bailing_moe_v2(f)
     if f.integer_or("first_k_dense_replace", 0, 0) > 0:
         raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
-    if f.flag_or("use_bias", False):
+    if f.flag_or("use_bias", default=False):
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
     f.integer("num_shared_experts", 0)
     e = _with_shared(f, "num_experts", "num_shared_experts", "", False)
-    plain_layers(b, e, f.flag_or("use_qkv_bias", False))
+    plain_layers(b, e, f.flag_or("use_qkv_bias", default=False))
     b.key("expert_shared_count", f.integer("num_shared_experts", 0))
     return b.done(tied(f, False))
 
 
 def _bailing_moe_v2(f: Fields) -> Conversion:
     s = sizes(f)
-    if f.flag_or("use_qkv_bias", False):
+    if f.flag_or("use_qkv_bias", default=False):
         raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe2", s, rotated(f, s.head_dim, 0.5))
     shared, dense = f.integer("num_shared_experts", 1), f.integer("first_k_dense_replace", 0)

@@ -128,7 +128,7 @@ def _nemotron_h(f: Fields, draft: int) -> Conversion:
     b.key("feed_forward_length", feeds + [width] * draft)
     if mixture:
         _moe_keys(b, f)
-    conv_bias = f.flag_or("use_conv_bias", True)
+    conv_bias = f.flag_or("use_conv_bias", default=True)
     for i in range(len(kinds)):
         _layer(b, i, kinds[i], f, m, conv_bias)
     for i in range(len(kinds), len(kinds) + draft):

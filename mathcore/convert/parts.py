@@ -267,7 +267,7 @@ def dense_only(f: Fields) -> None:
 
 def tied(f: Fields, default: bool) -> bool:
     """tie_word_embeddings, or what the library assumes."""
-    return f.flag_or("tie_word_embeddings", default)
+    return f.flag_or("tie_word_embeddings", default=default)
 
 
 def experts_used(f: Fields, field: str, count: int) -> int:
@@ -280,7 +280,7 @@ def no_window(f: Fields) -> None:
 
     On, the window is for the layers from `max_window_layers` up; usually there are none.
     """
-    if not f.flag_or("use_sliding_window", False) or not f.has("sliding_window"):
+    if not f.flag_or("use_sliding_window", default=False) or not f.has("sliding_window"):
         return
     layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
     if f.integer_or("max_window_layers", 0, 0) < layers:

@@ -176,7 +176,7 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
         raise v.fault("model_type", f"'{v.text('model_type')}' is not supported yet")
     t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
     merge, out = text.integer("spatial_merge_size", 1, 16), text.integer("hidden_size")
-    bias = text.flag_or("multimodal_projector_bias", False)
+    bias = text.flag_or("multimodal_projector_bias", default=False)
     t.patches(1, False)
     t.norm("v.pre_ln", t.hidden, False)
     for i in range(t.layers):

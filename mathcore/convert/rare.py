@@ -102,7 +102,7 @@ def _jais2(f: Fields) -> Conversion:
     b = Build("jais2", sizes(f))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
-        b.attention(i, f.flag_or("attention_bias", True), True)
+        b.attention(i, f.flag_or("attention_bias", default=True), True)
         b.norm(i, "ffn_norm", bias=True)
         b.plain(i, bias=True)
     return b.done(tied(f, False), norm_bias=True)
@@ -145,7 +145,7 @@ def _mellum(f: Fields) -> Conversion:
     b = Build("mellum", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
     moe_keys(b, e)
-    if f.flag_or("use_sliding_window", True):
+    if f.flag_or("use_sliding_window", default=True):
         _window(b, f)
     for i in range(s.layers):
         b.norm(i, "attn_norm")
@@ -210,7 +210,7 @@ def _laguna_gates(f: Fields, layers: int) -> list[bool]:
     elif isinstance(f.values.get("gating"), str):
         names = [f.text("gating")] * layers
     else:
-        f.flag_or("gating", True)
+        f.flag_or("gating", default=True)
         names = ["per_head"] * layers
     out: list[bool] = []
     for name in names:

@@ -115,7 +115,7 @@ def _rwkv6_qwen2(f: Fields) -> Conversion:
     _extra_keys(b, extra, decay)
     b.key("token_shift_count", 1)
     b.key("attention.head_count_kv", kv)
-    bias = f.flag_or("attention_bias", True)
+    bias = f.flag_or("attention_bias", default=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         _mix6(b, i, size, extra, decay)
@@ -186,12 +186,12 @@ def _rwkv7(f: Fields) -> Conversion:
 def _arwkv7(f: Fields) -> Conversion:
     if f.integer("wkv_version") != 7:
         raise f.fault("wkv_version", "other than 7 is not supported yet")
-    gated = f.flag_or("wkv_has_gate", True)
+    gated = f.flag_or("wkv_has_gate", default=True)
     ranks = (_ARWKV_DECAY, _ARWKV_RATE, _ARWKV_VALUE, _ARWKV_GATE if gated else 0)
     b = _start(f, "arwkv7", f.integer("intermediate_size"), f.integer("head_size"))
     _rank_keys(b, ranks)
     b.key("token_shift_count", 1)
-    norm = f.flag_or("wkv_has_group_norm", True)
+    norm = f.flag_or("wkv_has_group_norm", default=True)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         _mix7(b, i, ranks, 6 if gated else 5)

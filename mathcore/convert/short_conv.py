@@ -26,7 +26,7 @@ def _attends(f: Fields, layers: int) -> list[bool]:
 
 def _adjusted(f: Fields, width: int) -> int:
     """Two thirds, times a factor, up to a multiple: the library's own rounding."""
-    if not f.flag_or("block_auto_adjust_ff_dim", True):
+    if not f.flag_or("block_auto_adjust_ff_dim", default=True):
         return width
     wide = int(2 * width / 3)
     if f.has("block_ffn_dim_multiplier"):
@@ -49,7 +49,7 @@ def _dense_width(f: Fields) -> Fields:
 def _tied(f: Fields) -> bool:
     """Under either name; the library ties by default."""
     name = "tie_embedding" if f.has("tie_embedding") else "tie_word_embeddings"
-    return f.flag_or(name, True)
+    return f.flag_or(name, default=True)
 
 
 def _mixer(b: Build, i: int, here: bool, kernel: int) -> None:
@@ -76,7 +76,7 @@ def _start(f: Fields, arch: str) -> tuple[Build, list[bool], int]:
     s = sizes(f, need_kv=True)
     if s.q != s.hidden:
         raise f.fault("head_dim", "other than hidden_size / heads is not supported yet")
-    if f.flag_or("conv_bias", False):
+    if f.flag_or("conv_bias", default=False):
         raise f.fault("conv_bias", "true is not supported yet")
     b = Build(arch, s)
     attends, kernel = _attends(f, s.layers), f.integer("conv_L_cache")
@@ -98,7 +98,7 @@ def _lfm2_moe(f: Fields) -> Conversion:
     b, attends, kernel = _start(f, "lfm2moe")
     dense = f.integer("num_dense_layers", 0, b.s.layers)
     count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
-    if not f.flag_or("use_expert_bias", True):
+    if not f.flag_or("use_expert_bias", default=True):
         raise f.fault("use_expert_bias", "false is not supported yet")
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
     b.key("leading_dense_block_count", dense)

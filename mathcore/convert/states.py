@@ -77,7 +77,7 @@ def rank_of(f: Fields, field: str, hidden: int) -> int:
 
 def need(f: Fields, field: str, wanted: bool, default: bool) -> None:
     """A flag only one value of which the engine can load."""
-    if f.flag_or(field, default) != wanted:
+    if f.flag_or(field, default=default) != wanted:
         word = "false" if wanted else "true"
         raise f.fault(field, f"{word} is not supported yet")
 

@@ -32,7 +32,7 @@ def _gated(f: Fields) -> bool:
         if len(words) > 2 or words[-1] not in _ACTIVATIONS or words[:-1] not in ([], ["gated"]):
             raise f.fault("feed_forward_proj", f"'{'-'.join(words)}' is not supported yet")
         return len(words) == 2
-    return f.flag_or("is_gated_act", False)
+    return f.flag_or("is_gated_act", default=False)
 
 
 def _attention(b: Build, place: str, i: int, name: str, table: int) -> None:

@@ -40,7 +40,7 @@ def flatten(card: dict[str, object]) -> dict[str, object]:
     raise SpecError("text_config", f"is nested more than {MAX_DEPTH} deep")
 
 
-def convert(card: dict[str, object], draft: bool = False) -> Conversion:
+def convert(card: dict[str, object], *, draft: bool = False) -> Conversion:
     """What llama.cpp's converter would write for this config; SpecError names the field.
 
     `draft`: with the layers it can draft with, which a context without drafting does not use.
@@ -56,8 +56,8 @@ def convert(card: dict[str, object], draft: bool = False) -> Conversion:
 
 
 def spec_from_config(
-    card: dict[str, object], name: str, source: str = "", draft: bool = False
+    card: dict[str, object], name: str, source: str = "", *, draft: bool = False
 ) -> ModelSpec:
     """A model from its config.json; SpecError names the field that stops us."""
-    found = convert(card, draft)
+    found = convert(card, draft=draft)
     return spec_from_parts(found.metadata, found.tensors, name, source)

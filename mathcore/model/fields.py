@@ -49,7 +49,7 @@ class Fields:
             raise self.fault(field, "is not a number")
         return float(value)
 
-    def flag_or(self, field: str, default: bool) -> bool:
+    def flag_or(self, field: str, *, default: bool) -> bool:
         value = self.values.get(field)
         if value is None:
             return default

@@ -47,11 +47,11 @@ def _four_or_eight(q: Fields, method: str) -> str:
 
 
 def _bitsandbytes(q: Fields) -> str:
-    if q.flag_or("load_in_8bit", False):
+    if q.flag_or("load_in_8bit", default=False):
         return "INT8"
-    if not q.flag_or("load_in_4bit", False):
+    if not q.flag_or("load_in_4bit", default=False):
         raise q.fault("load_in_4bit", "and load_in_8bit are both off")
-    return "NF4-DQ" if q.flag_or("bnb_4bit_use_double_quant", False) else "NF4"
+    return "NF4-DQ" if q.flag_or("bnb_4bit_use_double_quant", default=False) else "NF4"
 
 
 def _group_of(q: Fields, place: str) -> str:

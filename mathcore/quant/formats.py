@@ -154,7 +154,7 @@ def matrix_bytes(tensor: Tensor, form: Format) -> int:
     return tensor.experts * (size + form.column_bytes * tensor.columns + form.matrix_bytes)
 
 
-def _in_mlx(tensor: Tensor, role: str, form: Format, routed: bool, arch: str) -> Format | None:
+def _in_mlx(tensor: Tensor, role: str, form: Format, arch: str, *, routed: bool) -> Format | None:
     """As `_stored`, of an MLX model."""
     name = tensor.name
     if name.endswith(_SHARED_GATE) or (name.endswith(_ROUTER) and arch not in _MLX_BARE):
@@ -167,7 +167,7 @@ def _in_mlx(tensor: Tensor, role: str, form: Format, routed: bool, arch: str) ->
     return form if tensor.columns % form.tile_columns == 0 else None
 
 
-def _stored(tensor: Tensor, role: str, form: Format, routed: bool) -> Format | None:
+def _stored(tensor: Tensor, role: str, form: Format, *, routed: bool) -> Format | None:
     """The format a tensor is in; None = 16 bits. `role` as in quant_rules."""
     if role in ("kept", "output", "embedding"):
         return None
@@ -200,8 +200,8 @@ def format_sizes(spec: ModelSpec, roles: list[str], quant: str) -> list[int]:
             out.append(tensor.columns * tensor.rows * form.bits // 8)
         else:
             if form.family == "mlx":
-                stored = _in_mlx(tensor, roles[i], form, routed, spec.architecture)
+                stored = _in_mlx(tensor, roles[i], form, spec.architecture, routed=routed)
             else:
-                stored = _stored(tensor, roles[i], form, routed)
+                stored = _stored(tensor, roles[i], form, routed=routed)
             out.append(_sixteen(tensor) if stored is None else matrix_bytes(tensor, stored))
     return out

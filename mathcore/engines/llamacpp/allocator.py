@@ -103,7 +103,9 @@ class Graph:
         self.children: list[int] = []
         self.views: list[int] = []
 
-    def _new(self, size: int, sources: list[int], layout: int, owner: int, reuses: bool) -> int:
+    def _new(
+        self, size: int, sources: list[int], layout: int, owner: int, *, reuses: bool = False
+    ) -> int:
         self.size.append(size)
         self.layout.append(layout)
         self.owner.append(owner)
@@ -118,37 +120,36 @@ class Graph:
         self.views.append(0)
         return len(self.size) - 1
 
-    def leaf(self, size: int, kept: bool = False) -> int:
+    def leaf(self, size: int, *, kept: bool = False) -> int:
         """An input the program fills in before the graph runs."""
-        t = self._new(size, [], size, -1, False)
+        t = self._new(size, [], size, -1)
         self.kept[t] = kept
         self.is_leaf[t] = True
         return t
 
     def node(self, size: int, sources: list[int]) -> int:
         """A result in memory of its own."""
-        return self._new(size, sources, size, -1, False)
+        return self._new(size, sources, size, -1)
 
     def over(self, size: int, sources: list[int]) -> int:
         """A result that takes a source's place when nobody else needs it."""
-        return self._new(size, sources, size, -1, True)
+        return self._new(size, sources, size, -1, reuses=True)
 
     def view(self, of: int, size: int = 0) -> int:
         """A reshape of the whole tensor, or with `size` a part or another order of it."""
         owner = self.owner[of] if self.owner[of] != -1 else of
-        whole = size == 0
-        return self._new(
-            self.size[of] if whole else size, [of], self.layout[of] if whole else 0, owner, False
-        )
+        if size == 0:
+            return self._new(self.size[of], [of], self.layout[of], owner)
+        return self._new(size, [of], 0, owner)
 
     def view_of(self, of: int, sources: list[int]) -> int:
         """A write into `of` that yields it again, after `sources`."""
         owner = self.owner[of] if self.owner[of] != -1 else of
-        return self._new(self.size[of], sources, 0, owner, False)
+        return self._new(self.size[of], sources, 0, owner)
 
     def sink(self, sources: list[int]) -> int:
         """Writes into a weight or a cache; no memory."""
-        return self._new(0, sources, 0, -2, False)
+        return self._new(0, sources, 0, -2)
 
     def expand(self, t: int) -> None:
         """Puts a tensor into the order of use, after what it reads."""

@@ -105,7 +105,7 @@ def v_type_of(shape: ContextShape) -> str:
     return shape.v_type if shape.v_type else shape.kv_type
 
 
-def cache_refusal(spec: ModelSpec, kv_type: str, v_type: str = "", flash: bool = True) -> str:
+def cache_refusal(spec: ModelSpec, kv_type: str, v_type: str = "", *, flash: bool = True) -> str:
     """Why llama.cpp would refuse these cache types, or "" if it would not."""
     v_type = v_type if v_type else kv_type
     for name in (kv_type, v_type):
@@ -130,7 +130,7 @@ def cells_per_stream(shape: ContextShape) -> int:
     return whole if shape.unified else pad(whole // shape.sequences, CELL_PAD)
 
 
-def window_cells(shape: ContextShape, window: int, cells: int, apart: bool = False) -> int:
+def window_cells(shape: ContextShape, window: int, cells: int, *, apart: bool = False) -> int:
     """Cells a sliding layer keeps: its window and one micro batch, of all who share the pool."""
     if shape.full_window:
         return cells
@@ -142,7 +142,9 @@ def _group_bytes(cache: CacheGroups, group: CacheGroup, shape: ContextShape, cel
     """Cache bytes of one layer of a group, all streams."""
     k_block, k_size = BLOCKS[shape.kv_type.upper()]
     v_block, v_size = BLOCKS[v_type_of(shape).upper()]
-    kept = cells if group.window == 0 else window_cells(shape, group.window, cells, cache.apart)
+    kept = (
+        cells if group.window == 0 else window_cells(shape, group.window, cells, apart=cache.apart)
+    )
     # Without flash attention V is stored transposed, and every layer's row is the widest one's.
     padded = group.v > 0 or (group.padded and cache.state == 0)
     v = cache.max_v if padded and not shape.flash else group.v

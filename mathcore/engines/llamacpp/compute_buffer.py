@@ -128,7 +128,7 @@ def _inner(b: Builder, layer: GraphLayer, inside: int) -> int:
     else:
         named = layer.has("ffn_norm.weight") or layer.has("attn_output_norm.weight")
         pre = named or (layer.has("post_attention_norm.weight") and layer.has("attn_norm.weight"))
-        cur = b.norm(inside, layer.has("ffn_norm.bias")) if pre else inside
+        cur = b.norm(inside, bias=layer.has("ffn_norm.bias")) if pre else inside
         mixed = layer.has("ffn_gate_inp.weight")
         out = _mixture(b, layer, cur) if mixed else feed_forward(b, layer, cur)
     return b.norm(out) if layer.has("post_ffw_norm.weight") else out
@@ -240,7 +240,7 @@ class Assembly:
         """A sub-layer's result spread over all streams again."""
         return self.b.graph.node(self.b.graph.size[x], [out, x])
 
-    def streamed(self, layer: GraphLayer, x: int, last: bool) -> int:
+    def streamed(self, layer: GraphLayer, x: int, *, last: bool) -> int:
         """A layer of a model whose residual has several streams (DeepSeek V4)."""
         b = self.b
         x = self.widen(self.attend(layer, b.norm(self.narrow(x))), x)
@@ -249,11 +249,11 @@ class Assembly:
             b.tokens = self.rows
         return self.widen(_inner(b, layer, self.narrow(x)), x)
 
-    def add_layer(self, layer: GraphLayer, x: int, last: bool) -> int:
+    def add_layer(self, layer: GraphLayer, x: int, *, last: bool) -> int:
         b, residual = self.b, x
         if self.model.streams > 1:
-            return self.streamed(layer, x, last)
-        normed = b.norm(x, layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
+            return self.streamed(layer, x, last=last)
+        normed = b.norm(x, bias=layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
         lone = layer.spec.kind == "none" and layer.spec.state is None
         if lone:
             out = (
@@ -335,7 +335,7 @@ class Assembly:
         if self.late and first:
             b.graph.kept[x] = True  # for a draft model that may read it
             x = b.pick(x, self.rows)
-        x = b.norm(x, bias)
+        x = b.norm(x, bias=bias)
         if self.late and not first:
             b.graph.kept[x] = True
             x = b.pick(x, self.rows)
@@ -355,7 +355,7 @@ def compute_graph(model: GraphModel, batch: MicroBatch) -> Graph:
     if model.streams > 1:
         x = made.b.f32(model.streams * model.hidden, [x])
     for i, layer in enumerate(model.layers):
-        x = made.add_layer(layer, x, i == last)
+        x = made.add_layer(layer, x, last=i == last)
         if i < deep:
             x = made.b.add(x, made.b.part(embedded, model.hidden))
     return made.finish(x)

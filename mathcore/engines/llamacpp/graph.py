@@ -105,7 +105,7 @@ class Builder:
         """A view written out in a row."""
         return self.graph.node(self.graph.size[of], [of])
 
-    def norm(self, source: int, bias: bool = False) -> int:
+    def norm(self, source: int, *, bias: bool = False) -> int:
         """RMS norm works in place, layer norm does not; then the weight, then the bias."""
         first = self.copy(source) if self.layer_norm else self.same(source)
         done = self.same(first)

@@ -163,7 +163,7 @@ def parts(weights: Weights) -> int:
     heads=st.sampled_from([2, 4, 8]),
 )
 def test_parts_sum_to_the_total_whatever_the_quantisation(
-    quant: str, tied: bool, experts: bool, layers: int, heads: int
+    *, quant: str, tied: bool, experts: bool, layers: int, heads: int
 ) -> None:
     make = sparse if experts else dense
     spec = make(tie_word_embeddings=tied, num_hidden_layers=layers, num_key_value_heads=heads)
@@ -200,7 +200,9 @@ OF_WHOLE_BLOCKS = (
     layers=st.integers(1, 20),
     hidden=st.sampled_from([512, 576, 768, 1056]),
 )
-def test_more_bits_are_never_smaller(tied: bool, experts: bool, layers: int, hidden: int) -> None:
+def test_more_bits_are_never_smaller(
+    *, tied: bool, experts: bool, layers: int, hidden: int
+) -> None:
     make = sparse if experts else dense
     spec = make(tie_word_embeddings=tied, num_hidden_layers=layers, hidden_size=hidden)
     for ladder in (*ALWAYS, *(OF_WHOLE_BLOCKS if hidden % 256 == 0 else ())):
