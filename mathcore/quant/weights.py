@@ -11,6 +11,7 @@ from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.formats import FORMATS, QUANTS, format_sizes
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.gguf_rules import block_types, roles_of
+from mathcore.quant.names import MAX_SHOWN, family_advice
 
 __all__ = ["QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
 
@@ -77,7 +78,7 @@ def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
     if tensors and tensors[0].type_name:
         return [_own_size(tensor) for tensor in tensors]
     if quant not in QUANTS:
-        raise SpecError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
+        raise SpecError("quant", _unknown(quant))
     roles = roles_of(tensors)
     if quant in FORMATS:
         return format_sizes(spec, roles, quant)
@@ -90,11 +91,19 @@ def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
     return out
 
 
+def _unknown(quant: str, family: str = "") -> str:
+    """What is wrong with a name that is no type, or none of the family's; and what to write."""
+    advice = family_advice(quant, family)
+    if quant in QUANTS:
+        return advice
+    known = [name for name, served in QUANTS.items() if family in ("", served)]
+    return f"unknown quantisation {quant[:MAX_SHOWN]}: {advice or 'known are ' + ', '.join(known)}"
+
+
 def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
     """Why `spec` cannot be weighed at `quant` (served by `family`, when given); "" when it can."""
-    known = [name for name, served in QUANTS.items() if family in ("", served)]
-    if quant not in known:
-        return f"unknown quantisation {quant[:32]}: known are {', '.join(known)}"
+    if quant not in QUANTS or family not in ("", QUANTS[quant]):
+        return _unknown(quant, family)
     try:
         tensor_sizes(spec, quant)
     except SpecError as error:

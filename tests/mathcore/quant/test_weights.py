@@ -243,7 +243,7 @@ def test_an_encoder_without_an_output_layer_leaves_its_embedding_on_the_host() -
 
 
 def test_an_unknown_quantisation_is_refused_by_name() -> None:
-    with pytest.raises(SpecError, match=r"quant: 'Q9_K' is unknown"):
+    with pytest.raises(SpecError, match="quant: unknown quantisation Q9_K: did you mean Q6_K"):
         weigh(dense(), "Q9_K")
     assert "Q9_K" in quant_fault(dense(), "Q9_K")
     assert "AWQ" in quant_fault(dense(), "AWQ", "gguf")
