@@ -1,4 +1,4 @@
-"""Names of quantisations as people write them: in any case, misspelt, or meant for another engine."""
+"""Names of quantisations as people write them: in any case, misspelt, or of another engine."""
 
 import difflib
 
