@@ -18,7 +18,7 @@ from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_byte
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
-from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Placement
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.plan import device_refusal, plan, query_refusal
@@ -35,6 +35,15 @@ ENGINE = "llama.cpp"
 CELLS_MOST = 2_000_000
 # Answers asked of the planner one by one, at about a millisecond each, before we call it a fault.
 PLANS_MOST = 20_000
+
+
+class SweepError(Exception):
+    """A grid that cannot be filled: `field` names what was asked for, `text` says why not."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+        self.text = text
 
 
 @final
@@ -103,7 +112,7 @@ class Sizes:
         cache = cache_groups(spec)
         each = [kv_bytes(cache, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
         if max(each) * max(batches) > MAX_BYTES:
-            raise SpecError("context", "this many sequences this long need more than any machine")
+            raise SweepError("context", "this many sequences this long need more than any machine")
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
         self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
@@ -230,7 +239,7 @@ class Timing:
     def ask(self, i: int, j: int) -> Placement:
         self.asked += 1
         if self.asked > PLANS_MOST:
-            raise SpecError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
+            raise SweepError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
         sizes = self.sizes
         query = cell_query(
             self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
@@ -270,12 +279,12 @@ class Timing:
 
 
 def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
-    """Cells of a sweep; SpecError when they are too many, too few or do not ascend."""
+    """Cells of a sweep; SweepError when they are too many, too few or do not ascend."""
     count = len(batches) * len(lengths) * grids
     if not 0 < count <= CELLS_MOST:
-        raise SpecError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
+        raise SweepError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
     if min(batches) < 1 or min([length.context for length in lengths]) < 1:
-        raise SpecError("cells", "batch and context must be at least 1")
+        raise SweepError("cells", "batch and context must be at least 1")
     return count
 
 
@@ -288,7 +297,7 @@ def sweep(
 ) -> list[Grid]:
     """A grid for each device and quantisation, in their order; the base's shape is ignored.
 
-    SpecError for what no device could do: an unknown quantisation or cache type, too many cells.
+    SweepError for what no device could do: an unknown quantisation or cache type, too many cells.
     """
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
@@ -297,7 +306,7 @@ def sweep(
             cell_query(base, quant, kv_type, 1, Length(context=2, prompt_tokens=1, tokens=1))
         )
         if code:
-            raise SpecError("quant" if code == "NoFit(quant)" else "kv_type", text)
+            raise SweepError("quant" if code == "NoFit(quant)" else "kv_type", text)
     sizes = Sizes(base.model, kv_type, batches, lengths)
     out: list[Grid] = []
     for quant in quants:
@@ -314,7 +323,7 @@ def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: We
     shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
     code, text = device_refusal(shortest, device)
     if code:
-        raise SpecError(device.name, text)
+        raise SweepError(device.name, text)
     grid = _laid_out(sizes, weights, device, quant)
     trained = base.model.context_length
     for j, length in enumerate(sizes.lengths):

@@ -4,13 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, DeviceSpec, Query, SpecError, find_model, plan
+from mathcore.api import GIB, DeviceSpec, Query, find_model, plan
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
+from mathcore.planner.sweep import (
+    CELLS_MOST,
+    VERDICTS,
+    Grid,
+    Length,
+    SweepError,
+    cell_count,
+    cell_query,
+    sweep,
+)
 from tests.mathcore.fixtures import device
 
 
@@ -140,17 +149,17 @@ def test_a_device_s_ram_is_left_out() -> None:
 )
 def test_what_no_device_could_do_is_refused_by_name(kv_type: str, quant: str, field: str) -> None:
     query = Query(model=MODELS[0], model_ref="m", kv_type=kv_type)
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(SweepError) as error:
         sweep(query, [device()], [quant], [1], [length(4096)])
     assert error.value.field == field
 
 
 def test_a_device_without_the_engine_is_refused_by_its_name() -> None:
-    with pytest.raises(SpecError, match=r"tpu: llama\.cpp is not available"):
+    with pytest.raises(SweepError, match=r"tpu: llama\.cpp is not available"):
         sweep(base(MODELS[0]), [device("tpu", engines=("vllm",))], ["Q8_0"], [1], [length(512)])
 
 
 def test_too_many_cells_are_refused_before_any_work() -> None:
     many = [length(256 + n) for n in range(1 + CELLS_MOST // 64)]
-    with pytest.raises(SpecError, match="cells"):
+    with pytest.raises(SweepError, match="cells"):
         cell_count(list(range(1, 65)), many, 1)
