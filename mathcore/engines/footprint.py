@@ -54,6 +54,7 @@ class Footprint:
 
     @property
     def total_bytes(self) -> int:
+        """Bytes of all terms on all cards; what lies in host memory is beside them."""
         return (
             self.weights_bytes
             + self.kv_bytes

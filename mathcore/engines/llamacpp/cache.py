@@ -49,6 +49,7 @@ class CacheGroup:
         self.state = 0 if state is None else state.conv_elements + state.state_elements
 
     def alike(self, other: "CacheGroup") -> bool:
+        """Whether layers of both keep the same."""
         return (
             self.k == other.k
             and self.v == other.v
@@ -102,6 +103,7 @@ class CacheGroups:
 
 
 def v_type_of(shape: ContextShape) -> str:
+    """The cache type of V: its own, else that of K."""
     return shape.v_type if shape.v_type else shape.kv_type
 
 

@@ -112,6 +112,11 @@ def _mixture(b: Builder, layer: GraphLayer, x: int) -> int:
     return out
 
 
+def _experts_or_dense(b: Builder, layer: GraphLayer, x: int) -> int:
+    routed = layer.has("ffn_gate_inp.weight")
+    return _mixture(b, layer, x) if routed else feed_forward(b, layer, x)
+
+
 def _both(b: Builder, layer: GraphLayer, inside: int) -> int:
     """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
     dense = b.norm(feed_forward(b, layer, b.norm(inside)))
@@ -129,8 +134,7 @@ def _inner(b: Builder, layer: GraphLayer, inside: int) -> int:
         named = layer.has("ffn_norm.weight") or layer.has("attn_output_norm.weight")
         pre = named or (layer.has("post_attention_norm.weight") and layer.has("attn_norm.weight"))
         cur = b.norm(inside, bias=layer.has("ffn_norm.bias")) if pre else inside
-        mixed = layer.has("ffn_gate_inp.weight")
-        out = _mixture(b, layer, cur) if mixed else feed_forward(b, layer, cur)
+        out = _experts_or_dense(b, layer, cur)
     return b.norm(out) if layer.has("post_ffw_norm.weight") else out
 
 
@@ -250,47 +254,58 @@ class Assembly:
         return self.widen(_inner(b, layer, self.narrow(x)), x)
 
     def add_layer(self, layer: GraphLayer, x: int, *, last: bool) -> int:
-        b, residual = self.b, x
+        """One layer: what mixes tokens and its residual, the feed-forward and its residual."""
+        b, spec = self.b, layer.spec
         if self.model.streams > 1:
             return self.streamed(layer, x, last=last)
         normed = b.norm(x, bias=layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
-        lone = layer.spec.kind == "none" and layer.spec.state is None
-        if lone:
-            out = (
-                _mixture(b, layer, normed)
-                if layer.has("ffn_gate_inp.weight")
-                else (feed_forward(b, layer, normed))
-            )
-            return b.add(out, residual)
-        if layer.spec.heads == 0 and layer.spec.state is None:  # Nemotron-NAS: no attention here
+        if spec.kind == "none" and spec.state is None:  # nothing mixes tokens here
+            return b.add(_experts_or_dense(b, layer, normed), x)
+        if spec.heads == 0 and spec.state is None:  # Nemotron-NAS: no attention here
             return b.add(_inner(b, layer, x), x) if _has_inner(layer) else x
-        cur = self.attend(layer, normed)
-        if layer.spec.cross:
+        cur, residual = self.attend(layer, normed), x
+        if spec.cross:
             residual = b.add(cur, residual)
-            cur = cross_attention(
-                b, layer, b.norm(residual), self.encoded, self.cross_mask, self.model.trained
-            )
-        parallel = _parallel(layer)
-        if layer.spec.kind != "none" and layer.spec.state is not None:
-            # Falcon-H1: attention and state side by side, summed before rows are picked.
-            inside = b.add(b.add(cur, remember(b, layer, b.norm(x))), residual)
-            if last:
-                inside = b.pick(inside, self.rows)
-                b.tokens = self.rows
-            return b.add(_inner(b, layer, inside), inside)
+            cur = self.attend_encoder(layer, residual)
+        if spec.kind != "none" and spec.state is not None:
+            return self.hybrid(layer, cur, x, last=last)
         if last and not self.late:
             cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
-            if parallel:
+            if _parallel(layer):
                 normed = b.pick(normed, self.rows)
             b.tokens = self.rows
         if not _has_inner(layer):
             return b.add(cur, residual)
-        if parallel:
-            mixed = layer.has("ffn_gate_inp.weight")
-            out = _mixture(b, layer, normed) if mixed else feed_forward(b, layer, normed)
-            if self.model.architecture in SIDES_FIRST:
-                return b.add(b.add(cur, out), residual)
-            return b.add(b.add(out, residual), cur)
+        if _parallel(layer):
+            return self.parallel(layer, normed, cur, residual)
+        return self.sequential(layer, cur, residual)
+
+    def attend_encoder(self, layer: GraphLayer, x: int) -> int:
+        """Attention to what T5's encoder said."""
+        b, model = self.b, self.model
+        normed = b.norm(x)
+        return cross_attention(b, layer, normed, self.encoded, self.cross_mask, model.trained)
+
+    def hybrid(self, layer: GraphLayer, cur: int, x: int, *, last: bool) -> int:
+        """Falcon-H1: attention and state side by side, summed before rows are picked."""
+        b = self.b
+        inside = b.add(b.add(cur, remember(b, layer, b.norm(x))), x)
+        if last:
+            inside = b.pick(inside, self.rows)
+            b.tokens = self.rows
+        return b.add(_inner(b, layer, inside), inside)
+
+    def parallel(self, layer: GraphLayer, normed: int, cur: int, residual: int) -> int:
+        """Attention and feed-forward of one norm, and the residual."""
+        b = self.b
+        out = _experts_or_dense(b, layer, normed)
+        if self.model.architecture in SIDES_FIRST:
+            return b.add(b.add(cur, out), residual)
+        return b.add(b.add(out, residual), cur)
+
+    def sequential(self, layer: GraphLayer, cur: int, residual: int) -> int:
+        """Attention's residual, then the feed-forward and its own."""
+        b = self.b
         if layer.has("post_attention_norm.weight") and (
             layer.has("ffn_norm.weight") or not layer.has("attn_norm.weight")
         ):
@@ -328,6 +343,7 @@ class Assembly:
         return x
 
     def finish(self, x: int) -> Graph:
+        """The final norm, the wanted rows and their logits."""
         b, bias = self.b, "output_norm.bias" in self.model.names
         if self.model.streams > 1:
             x = self.narrow(x)

@@ -42,6 +42,7 @@ class Reach:
         return False
 
     def equal(self, a: int, a_grows: int, b: int, b_grows: int) -> bool:
+        """Whether a == b, noting when that would change."""
         gap, grows = b - a, b_grows - a_grows
         if grows != 0:
             if gap == 0:

@@ -40,6 +40,7 @@ class Split:
         self.sums = Sums(spec, weights, shape) if sums is None else sums
 
     def need(self, on_gpu: int, off_experts: int) -> Footprint:
+        """The whole footprint with these layers and experts placed so."""
         placing = Placing(gpu_layers=on_gpu, cpu_experts=off_experts, split=self.free_bytes)
         return placed_footprint(self.spec, self.weights, self.shape, placing, self.sums)
 
@@ -48,6 +49,7 @@ class Split:
         return lacking_bytes(self.sums, self.free_bytes, on_gpu, off_experts)
 
     def host_fits(self, on_gpu: int, off_experts: int) -> bool:
+        """Whether host memory holds what the cards do not."""
         need = self.sums.on_host(on_gpu, off_experts) + CPU_OVERHEAD_BYTES
         return need <= self.host_free_bytes
 

@@ -22,6 +22,7 @@ class GraphLayer:
         self.rows = rows
 
     def has(self, name: str) -> bool:
+        """Whether the layer has a tensor of this name, "blk.N." left out."""
         return name in self.rows
 
     def width(self, name: str) -> int:
@@ -84,6 +85,7 @@ class Builder:
         self.copies = -1  # which recurrent state each sequence reads
 
     def is_fused(self, layer: GraphLayer) -> bool:
+        """Whether Q, K and V come from one matrix."""
         return self.fused and layer.has("attn_qkv.weight")
 
     def f32(self, width: int, sources: list[int]) -> int:
@@ -95,6 +97,7 @@ class Builder:
         return self.graph.over(self.graph.size[source], [source])
 
     def add(self, first: int, second: int) -> int:
+        """A sum in the place of its first free term."""
         return self.graph.over(self.graph.size[first], [first, second])
 
     def part(self, of: int, width: int) -> int:
@@ -160,6 +163,7 @@ def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
 
 
 def rope(b: Builder, source: int) -> int:
+    """Rotary positions, in place where possible."""
     return b.graph.over(b.graph.size[source], [source, b.positions])
 
 
@@ -259,35 +263,27 @@ def routing(b: Builder, layer: GraphLayer, logits: int) -> tuple[int, int]:
     return chosen, weights
 
 
-def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int = 0) -> int:
-    """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
-    graph, spec = b.graph, layer.spec
-    wide = wide if wide else b.hidden
-    used, inner = spec.experts_used, spec.expert_feed_forward
-    if logits < 0:
-        logits = b.f32(spec.experts, [x])
-    chosen, weights = routing(b, layer, logits)
-    x = graph.view(x)
+def _expert_inner(b: Builder, layer: GraphLayer, x: int, chosen: int) -> int:
+    """Up and gate of the chosen experts, activated."""
+    used, inner = layer.spec.experts_used, layer.spec.expert_feed_forward
     if layer.has("ffn_gate_up_exps.weight"):
         both = b.f32(2 * inner * used, [x, chosen])
         gate, up = b.part(both, inner * used), b.part(both, inner * used)
-        inside = b.f32(inner * used, [gate, up])
-    else:
-        up = b.f32(inner * used, [x, chosen])
-        if layer.has("ffn_up_exps.bias"):
-            up = b.same(up)
-        if layer.has("ffn_gate_exps.weight"):
-            gate = b.f32(inner * used, [x, chosen])
-            if layer.has("ffn_gate_exps.bias"):
-                gate = b.same(gate)
-            inside = b.f32(inner * used, [gate, up])
-        else:
-            inside = b.same(b.same(up))
-    out = b.f32(wide * used, [inside, chosen])
-    if layer.has("ffn_down_exps.bias"):
-        out = b.same(out)
-    out = graph.over(graph.size[out], [out, weights])
-    graph.expand(out)
+        return b.f32(inner * used, [gate, up])
+    up = b.f32(inner * used, [x, chosen])
+    if layer.has("ffn_up_exps.bias"):
+        up = b.same(up)
+    if not layer.has("ffn_gate_exps.weight"):
+        return b.same(b.same(up))
+    gate = b.f32(inner * used, [x, chosen])
+    if layer.has("ffn_gate_exps.bias"):
+        gate = b.same(gate)
+    return b.f32(inner * used, [gate, up])
+
+
+def _sum_of_experts(b: Builder, out: int, wide: int, used: int) -> int:
+    """Each expert's part of `out`, added up one after another."""
+    graph = b.graph
     parts: list[int] = []
     for _ in range(used):
         parts.append(b.part(out, wide))
@@ -297,3 +293,19 @@ def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int =
         total = graph.over(wide * b.tokens * F32, [total, one])
         graph.expand(total)
     return b.copy(total) if used == 1 else total
+
+
+def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int = 0) -> int:
+    """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
+    graph, used = b.graph, layer.spec.experts_used
+    wide = wide if wide else b.hidden
+    if logits < 0:
+        logits = b.f32(layer.spec.experts, [x])
+    chosen, weights = routing(b, layer, logits)
+    inside = _expert_inner(b, layer, graph.view(x), chosen)
+    out = b.f32(wide * used, [inside, chosen])
+    if layer.has("ffn_down_exps.bias"):
+        out = b.same(out)
+    out = graph.over(graph.size[out], [out, weights])
+    graph.expand(out)
+    return _sum_of_experts(b, out, wide, used)

@@ -39,6 +39,24 @@ def _sparse_mask(b: Builder, given: Inputs, chosen: int) -> int:
     return graph.over(graph.size[given.mask], [opened, given.mask])
 
 
+def _latent_values(b: Builder, layer: GraphLayer, query: int, given: Inputs) -> int:
+    """Attention over the compressed rows, its result spread to each head's values."""
+    graph, heads = b.graph, layer.spec.heads
+    latent = layer.width("attn_kv_a_norm.weight")
+    values = layer.width("attn_output.columns")
+    if b.flash:
+        out = attend(b, query, heads, latent, given, [])
+        out = b.f32(values, [graph.view(out, graph.size[out])])
+        out = graph.view(b.copy(graph.view(out, graph.size[out])))
+    else:
+        # The values are the first part of the keys; unfused attention wants them transposed.
+        transposed = graph.node(given.cells * latent * b.value_bytes * b.streams, [])
+        out = b.f32(values, [attend(b, query, heads, latent, given, [transposed])])
+        out = b.copy(graph.view(out, graph.size[out]))
+    graph.expand(out)
+    return out
+
+
 def latent_attention(
     b: Builder, layer: GraphLayer, x: int, given: Inputs, index: Inputs, chosen: int
 ) -> tuple[int, int]:
@@ -46,7 +64,6 @@ def latent_attention(
     graph, heads = b.graph, layer.spec.heads
     latent = layer.width("attn_kv_a_norm.weight")
     rotary = layer.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
-    values = layer.width("attn_output.columns")
     lite = layer.has("attn_q.weight")
     low_rank = x
     if not lite:
@@ -77,19 +94,7 @@ def latent_attention(
     use = given
     if chosen >= 0:
         use = Inputs(given.cells, _sparse_mask(b, given, chosen), -1, -1)
-    extra: list[int] = []
-    if not b.flash:
-        # The values are the first part of the keys; unfused attention wants them transposed.
-        extra = [graph.node(given.cells * latent * b.value_bytes * b.streams, [])]
-    out = attend(b, query, heads, latent, use, extra)
-    if b.flash:
-        out = b.f32(values, [graph.view(out, graph.size[out])])
-        out = graph.view(b.copy(graph.view(out, graph.size[out])))
-    else:
-        out = b.f32(values, [out])
-        out = b.copy(graph.view(out, graph.size[out]))
-    graph.expand(out)
-    return b.f32(b.hidden, [out]), chosen
+    return b.f32(b.hidden, [_latent_values(b, layer, query, use)]), chosen
 
 
 @final

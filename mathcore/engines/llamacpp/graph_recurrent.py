@@ -28,6 +28,7 @@ def _convolve(b: Builder, layer: GraphLayer, width: int, state: int, source: int
 
 
 def mamba1(b: Builder, layer: GraphLayer, x: int) -> int:
+    """Mamba: the state update reads a low-rank step, B and C made from its input."""
     graph, state = b.graph, layer.spec.state
     assert state is not None
     inner = state.inner
@@ -59,6 +60,7 @@ def mamba1(b: Builder, layer: GraphLayer, x: int) -> int:
 
 
 def mamba2(b: Builder, layer: GraphLayer, x: int) -> int:
+    """Mamba 2: one projection makes gate, input, B, C and step."""
     graph, state = b.graph, layer.spec.state
     assert state is not None
     inner = state.inner
@@ -148,6 +150,7 @@ def kimi_delta(b: Builder, layer: GraphLayer, x: int) -> int:
 
 
 def short_convolution(b: Builder, layer: GraphLayer, x: int) -> int:
+    """LFM2: a gated convolution over the last few tokens."""
     graph, state = b.graph, layer.spec.state
     assert state is not None
     both = b.f32(3 * b.hidden, [graph.view(x)])

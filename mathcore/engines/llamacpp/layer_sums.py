@@ -1,4 +1,4 @@
-"""A model at one quantisation and cache type as llama.cpp holds it: what all devices share."""
+"""llama.cpp's bytes of one model, quantisation and cache type, summed once for all devices."""
 
 from typing import final
 
@@ -12,7 +12,7 @@ from mathcore.quant.weights import Weights
 
 @final
 class LayerSums:
-    """Layers added up once for every device and set of a question."""
+    """Running sums over the layers, and the footprints already asked for."""
 
     __slots__ = ("beside", "dealt", "kv_type", "quant", "shape", "spec", "sums", "upto", "whole")
 
@@ -46,6 +46,7 @@ class LayerSums:
         return found
 
     def placed(self, placing: Placing) -> Footprint:
+        """The footprint of any other placing."""
         return placed_footprint(self.spec, self.sums.weights, self.shape, placing, self.sums)
 
     def first_that_fits(self, high: int, room: int) -> int:

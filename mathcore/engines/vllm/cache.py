@@ -60,10 +60,12 @@ class Pages:
 
     @property
     def block_bytes(self) -> int:
+        """Bytes of one block in all layers of a group."""
         return self.page_bytes * self.group_layers
 
     @property
     def request_bytes(self) -> int:
+        """Bytes one sequence of the full context takes on one rank."""
         return self.blocks_per_request * self.block_bytes
 
 
@@ -82,6 +84,7 @@ class LayerKind:
 
 
 def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up."""
     return -(-a // b)
 
 
@@ -256,6 +259,7 @@ def largest_context(spec: ModelSpec, shape: VllmShape, cache_bytes: int) -> int:
 
 
 def with_context(shape: VllmShape, context: int) -> VllmShape:
+    """The same start with another max_model_len."""
     return VllmShape(
         context=context,
         sequences=shape.sequences,

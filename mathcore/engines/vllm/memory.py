@@ -92,6 +92,7 @@ def activation_bytes(spec: ModelSpec, shape: VllmShape) -> int:
 
 
 def non_torch_bytes(shape: VllmShape, card: CardKind) -> int:
+    """Driver, kernels and, between ranks, NCCL's buffers."""
     return card.non_torch_bytes + (NCCL_BYTES if shape.tensor_parallel > 1 else 0)
 
 
