@@ -1,6 +1,6 @@
 """What Ollama says of a model: its name's parts, its manifest, its /api/show reply.
 
-Pure translation; `providers/model_ollama` reads the store and asks the server. `model_info` holds
+Pure translation; `providers/sources/ollama` reads the store and asks the server. `model_info` holds
 the GGUF's own keys, and shapes are in GGUF's order (a row's length first).
 """
 
@@ -52,7 +52,7 @@ class OllamaManifest:
 
 
 def parse_name(text: str) -> OllamaName:
-    """ "llama3.2", "llama3.2:1b", "hf.co/owner/repo:Q4_K_M"."""
+    """The parts of "llama3.2", "llama3.2:1b" or "hf.co/owner/repo:Q4_K_M"."""
     parts = text.strip().split("/")
     model, _, tag = parts[-1].partition(":")
     host = parts[-3] if len(parts) == 3 else "registry.ollama.ai"

@@ -191,7 +191,7 @@ def placed_name(name: str) -> str:
 
 
 def _stack_key(name: str) -> str:
-    """ "….experts.*.up_proj.weight" for one expert's matrix, "" for anything else."""
+    """One name for all experts of a matrix, "….experts.*.up_proj.weight"; "" for anything else."""
     parts = name.split(".")
     for i in range(1, len(parts) - 1):
         if parts[i - 1] == "experts" and parts[i].isascii() and parts[i].isdecimal():

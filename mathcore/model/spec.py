@@ -1,6 +1,6 @@
 """A model as the planner sees it: one layer list, and every weight tensor by shape.
 
-Knows no file format (`card`, `gguf`) and no engine (`footprint`).
+Knows no file format (`formats`) and no engine (`engines`).
 """
 
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class ModelSpec:
     hidden: int
     heads: int
     feed_forward: int  # the widest dense one
-    context_length: int  # trained for; 0 = the card does not say
+    context_length: int  # trained for; 0 = nobody says
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
     tied: bool  # the output layer is the embedding table

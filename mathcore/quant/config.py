@@ -1,4 +1,4 @@
-"""The format a config says its weights are in: a name of `quant_formats`, or a SpecError.
+"""The format a config says its weights are in: a name of `quant.formats`, or a SpecError.
 
 Reads `quantization_config` of transformers (compressed-tensors, modelopt, awq, gptq, fp8,
 fbgemm_fp8, bitsandbytes, mxfp4), MLX's `quantization`, and without either the dtype. A format in
@@ -110,23 +110,23 @@ def _mlx(q: Fields) -> str:
     return _known(name if group == 64 else f"{name}-g{group}", "quantization.group_size")
 
 
-def _plain(card: Fields) -> str:
+def _plain(config: Fields) -> str:
     for field in ("dtype", "torch_dtype"):
-        if card.has(field):
-            name = _DTYPES.get(card.text(field), "")
+        if config.has(field):
+            name = _DTYPES.get(config.text(field), "")
             if not name:
-                raise card.fault(field, f"'{card.text(field)[:32]}' is not supported yet")
+                raise config.fault(field, f"'{config.text(field)[:32]}' is not supported yet")
             return name
-    raise card.fault("dtype", "is missing")
+    raise config.fault("dtype", "is missing")
 
 
-def quant_of_config(card: Fields) -> str:
-    """The name in FORMATS of the weights `card` describes; SpecError names the field."""
-    if card.has("quantization"):
-        return _mlx(card.nested("quantization"))
-    if not card.has(_PLACE):
-        return _plain(card)
-    q = card.nested(_PLACE)
+def quant_of_config(config: Fields) -> str:
+    """The name in FORMATS of the weights `config` describes; SpecError names the field."""
+    if config.has("quantization"):
+        return _mlx(config.nested("quantization"))
+    if not config.has(_PLACE):
+        return _plain(config)
+    q = config.nested(_PLACE)
     method = q.text("quant_method")
     if method in ("awq", "gptq"):
         return _four_or_eight(q, method.upper())

@@ -168,7 +168,7 @@ def _in_mlx(tensor: Tensor, role: str, form: Format, arch: str, *, routed: bool)
 
 
 def _stored(tensor: Tensor, role: str, form: Format, *, routed: bool) -> Format | None:
-    """The format a tensor is in; None = 16 bits. `role` as in quant_rules."""
+    """The format a tensor is in; None = 16 bits. `role` as in gguf_rules."""
     if role in ("kept", "output", "embedding"):
         return None
     return None if form.experts_only and routed and tensor.experts == 1 else form

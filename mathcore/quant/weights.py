@@ -1,7 +1,7 @@
 """Weight bytes: exact from a file's own tensors, or by a quantisation's rules for one not yet made.
 
-`weigh` serves every name of QUANTS; what each stands for is in `quant_tables` (file types of
-llama.cpp) and `quant_formats` (safetensors engines and MLX).
+`weigh` serves every name of QUANTS; what each stands for is in `gguf_tables` (file types of
+llama.cpp) and `formats` (safetensors engines and MLX).
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Its size is no convex function of the cells: best fit jumps where a tensor starts or stops fitting
 a gap. But every size in the graph is affine in the cells between a few known bends, and so is what
 the allocator compares; as long as each comparison comes out the same, so does the buffer's layout.
-So one run of the allocator (ggml_alloc) on affine sizes tells the buffer's size and slope, and up
+So one run of the `allocator` on affine sizes tells the buffer's size and slope, and up
 to which length they hold.
 """
 
@@ -54,7 +54,7 @@ class Reach:
 
 @final
 class GrowingArena:
-    """ggml_alloc.Arena on affine sizes: the same choices, each noted."""
+    """allocator.Arena on affine sizes: the same choices, each noted."""
 
     __slots__ = ("grow", "peak", "peak_grows", "reach", "sizes", "start_grow", "starts")
 
@@ -148,7 +148,7 @@ class Growth:
 
 @final
 class GrowingLayout:
-    """ggml_alloc.Graph.peak_bytes at the step `at` of a growing graph."""
+    """allocator.Graph.peak_bytes at the step `at` of a growing graph."""
 
     __slots__ = (
         "arena",

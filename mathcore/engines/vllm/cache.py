@@ -1,7 +1,7 @@
 """vLLM's KV cache: pages, groups of layers that share them, and what a request takes of them.
 
 Follows vllm/v1/core/kv_cache_utils.py and kv_cache_interface.py (0.29 to 0.33): every figure a boot
-prints about its cache comes out of this arithmetic. What surrounds the cache is in `vllm_memory`.
+prints about its cache comes out of this arithmetic. What surrounds the cache is in `memory`.
 """
 
 from dataclasses import dataclass
