@@ -1,9 +1,11 @@
 """A device as the planner sees it: memory, speed, engines, what it costs."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from mathcore.price import Rate
+
+DeviceKind = Literal["gpu", "cpu", "apple"]
 
 
 @final
@@ -13,7 +15,7 @@ class DeviceSpec:
 
     device_id: str
     name: str
-    kind: str  # "gpu" | "cpu" | "apple"
+    kind: DeviceKind
     model: str
     count: int
     memory_bytes: int

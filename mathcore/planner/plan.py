@@ -45,7 +45,7 @@ def query_refusal(query: Query) -> tuple[str, str]:
 
 def wanted_engines(query: Query) -> tuple[str, ...]:
     """The engines that could answer a query that is not refused as a whole."""
-    wanted = ENGINES if query.engine is None else (query.engine,)
+    wanted: tuple[str, ...] = ENGINES if query.engine is None else (query.engine,)
     if query.quant is not None and not query.model.quant:
         wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
     return wanted

@@ -5,11 +5,10 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from mathcore.planner.query import OBJECTIVES
 from mathcore.units import parse_count
 
 Command = Callable[..., Any]
-
-OBJECTIVES: Final = ("cheapest", "fastest", "balanced")
 
 
 class Count(click.ParamType[int]):

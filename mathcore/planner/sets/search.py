@@ -3,7 +3,7 @@
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.planner.answer import Refusal
 from mathcore.planner.limits import refuse
 from mathcore.planner.query import NO_LIMITS
@@ -162,7 +162,7 @@ class SetSearch:
         return out
 
     def _dealt(
-        self, engine: str, column: Column, combined: DeviceSet, lines: list[Line]
+        self, engine: str, column: LayerSums, combined: DeviceSet, lines: list[Line]
     ) -> list[SetLayout]:
         """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
@@ -184,7 +184,7 @@ class SetSearch:
     def _promising(
         self,
         engine: str,
-        column: Column,
+        column: LayerSums,
         combined: DeviceSet,
         tried: list[tuple[Line, list[int]]],
     ) -> list[tuple[Line, list[int]]]:
@@ -219,7 +219,7 @@ class SetSearch:
                     return True
         return False
 
-    def _total_s(self, device: DeviceSpec, engine: str, column: Column) -> float:
+    def _total_s(self, device: DeviceSpec, engine: str, column: LayerSums) -> float:
         """Seconds from loaded to the last token, were everything on one card of the device."""
         key = (device.device_id, engine, column.quant)
         found = self.totals.get(key)

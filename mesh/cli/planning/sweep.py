@@ -197,7 +197,7 @@ def _grids(
     from mesh.edge.planning import lengths
 
     try:
-        from mathcore.planner.sweep import Length, sweep
+        from mathcore.planner.sweep import Length, SweepError, sweep
     except ImportError:
         stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
     devices = hardware(options)
@@ -211,7 +211,7 @@ def _grids(
     base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
     try:
         return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
-    except SpecError as error:
+    except (SpecError, SweepError) as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 
 
