@@ -17,15 +17,16 @@ from pathlib import Path
 from mathcore.device import DeviceSpec
 from mesh.api.errors import RequestError
 from mesh.api.hardware import parse_device
-from mesh.api.requests import ASKED, JobRequest, parse_job, parse_note
+from mesh.api.requests import parse_job, parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config, load_config, slug
+from mesh.edge.admission import admit, submission
 from mesh.edge.disk import write_private
 from mesh.edge.effects import Effects
 from mesh.edge.identity import Fleet, join_fleet, load_or_create
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.peering.mesh import Mesh
-from mesh.edge.planning import known_device, plan_query, source_of
+from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import current_state, load_state, whole_fold
@@ -39,6 +40,7 @@ from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
 from mesh.sync.session import ProtocolError
+from providers.engine.llamacpp import ANSWER_FILE
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -203,19 +205,20 @@ class Node:
         job_id = request.job_id or f"j-{secrets.token_hex(5)}"
         if job_id in self.state.jobs or job_id in self.state.retired:
             return job_id
-        known_device(self.state, request.on)
-        if request.model is not None:
-            await asyncio.to_thread(_resolvable, request.model)
-        await self.emit("job_submitted", self._local.primary_id, _submission(job_id, request))
+        request = await asyncio.to_thread(admit, self.state, self._ledger.author, request)
+        await self.emit("job_submitted", self._local.primary_id, submission(job_id, request))
         return job_id
 
     async def cancel(self, job_id: str) -> None:
+        """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
         job = self.state.jobs.get(job_id)
-        if job_id in self.state.retired:
-            return
+        ended = self.state.retired.get(job_id, job.status if job and job.ended else "")
+        if ended:
+            text = f"job {job_id} has already ended: {ended}"
+            raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
-        if not job.ended and job.status != "cancelling":
+        if job.status != "cancelling":
             await self.emit(
                 "job_cancel_requested", job.device_id or self._local.primary_id, {"job_id": job_id}
             )
@@ -244,6 +247,9 @@ class Node:
 
     def log_path(self, job_id: str) -> Path:
         return self._effects.job_dir(job_id) / "log.txt"
+
+    def answer_path(self, job_id: str) -> Path:
+        return self._effects.job_dir(job_id) / ANSWER_FILE
 
     def shutdown(self) -> None:
         """Begin to stop; running jobs keep running and are adopted by the next daemon."""
@@ -305,31 +311,6 @@ class Node:
         if self._since_snapshot and not self.state.stale:
             self._snapshot()
         self._ledger.close()
-
-
-def _resolvable(model: str) -> None:
-    """RequestError unless the model is a file an engine here can load."""
-    path = source_of(model).path
-    if path is None or not path.endswith(".gguf"):
-        raise RequestError(
-            "NoWeights",
-            f"{model} names a model's shape, not a file with weights",
-            "give a GGUF file: fleet run ./model.gguf --prompt TEXT",
-        )
-
-
-def _submission(job_id: str, request: JobRequest) -> dict[str, object]:
-    fact: dict[str, object] = {
-        "job_id": job_id,
-        "kind": "command" if request.command else "model",
-        "prompt": request.prompt,
-    }
-    for name in (*ASKED, "model", "command", "context", "cwd"):
-        value = getattr(request, name)
-        if value is not None:
-            # Signed bytes hold no floats; the same fields read them back from text.
-            fact[name] = str(value) if isinstance(value, float) else value
-    return fact
 
 
 def serve(home: Path, name: str | None, port: int) -> None:

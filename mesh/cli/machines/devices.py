@@ -7,9 +7,10 @@ import click
 
 from mesh.cli.exits import NOT_FOUND, stop
 from mesh.cli.output import emit_json, emit_table, json_option, now_ms, number, show_age
+from mesh.cli.verbs import Verbs
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @json_option
 @click.pass_context
 def devices(ctx: click.Context, output: str) -> None:

@@ -8,12 +8,13 @@ import click
 
 from mesh.cli.client import find_daemon, need_daemon
 from mesh.cli.output import NONE, emit_json, emit_table, json_option, now_ms, show_age
+from mesh.cli.verbs import Verbs
 
 ROLES = ("viewer", "member", "runner", "admin")
 yes_option = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @json_option
 @click.pass_context
 def peers(ctx: click.Context, output: str) -> None:

@@ -64,7 +64,10 @@ class ServedNode(Protocol):
         """Every event admitted from now on."""
 
     def log_path(self, job_id: str) -> Path:
-        """Where a job's output is kept; the file may not exist yet."""
+        """Where a job's output is kept, an engine's log included; it may not exist yet."""
+
+    def answer_path(self, job_id: str) -> Path:
+        """Where a model's answer is kept; the file may not exist yet."""
 
     def shutdown(self) -> None:
         """Begin to stop the daemon; running jobs keep running."""

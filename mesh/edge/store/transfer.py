@@ -32,10 +32,10 @@ _Envelope = tuple[bytes, bytes]
 
 def export(db: sqlite3.Connection, path: Path) -> int:
     """Write every event in total order; the file appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with explained(f"cannot export to {path}"):
         if path.is_dir():
             raise StoreError(f"cannot export to {path}: it is a folder", "name a file")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with draft.open("xb") as file:
                 db.execute("BEGIN")  # one snapshot

@@ -20,6 +20,7 @@ from mesh.edge.http.roles import PEER
 from mesh.edge.store.ledger import VerifyReport
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold
+from mesh.state.peer_id import peer_id
 
 TOKEN = "a-token-of-this-test"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -117,6 +118,9 @@ class FakeNode:
 
     def log_path(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.txt"
+
+    def answer_path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.answer.txt"
 
     def shutdown(self) -> None:
         self.stopped = True
@@ -268,6 +272,31 @@ async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
         assert await response.content.read() == b""
     async with client.get("/v1/jobs/j1/logs?history=0") as response:
         assert (await message(response))["event"] == "end"
+
+
+async def test_an_answer_streams_apart_from_the_log(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    node.log_path("j1").write_text("llama.cpp says much\n")
+    async with client.get("/v1/jobs/j1/answer") as response:
+        node.answer_path("j1").write_text("42")
+        assert json.loads((await message(response))["data"]) == {"text": "42"}
+        node.record("job_failed", "d1", {"job_id": "j1", "reason": "exit", "text": "exit code 7"})
+        end = json.loads((await message(response))["data"])
+        assert end == {"status": "failed", "reason": "exit", "text": "exit code 7"}
+    await refused(client, "GET", "/v1/jobs/nope/answer", 404)
+
+
+async def test_a_job_has_one_shape_in_a_list_and_alone(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    (listed,) = (await (await client.get("/v1/jobs")).json())["jobs"]
+    alone = await (await client.get("/v1/jobs/j1")).json()
+    assert listed == alone
+    assert alone["peer"] == peer_id("ab" * 32)[:7]
+    assert "no device" in alone["waiting"]
 
 
 async def test_streams_are_bounded_and_a_closed_one_makes_room(
