@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,10 +28,12 @@ from mesh.edge.inventory import LocalDevices
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
-from mesh.edge.store.ledger import Ledger, StoreError, VerifyReport
+from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import current_state, load_state, whole_fold
+from mesh.edge.store.transfer import import_ as import_file
 from mesh.edge.transport.link import Link, Misbehaved
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
 from mesh.state.checkpoint import pack
@@ -240,6 +242,25 @@ class Node:
         """Measure this machine's devices anew and register what was found."""
         found = await asyncio.to_thread(self._local.registrations, self.state, True)
         return [await self.emit("device_registered", key, fact) for key, fact in found]
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        """Admit a file's events through the gate, some hundred at a time; errors call it `name`."""
+        loop = asyncio.get_running_loop()
+
+        def admit(envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
+            taken = self._take_in(list(envelopes))
+            return asyncio.run_coroutine_threadsafe(taken, loop).result()
+
+        return await asyncio.to_thread(import_file, admit, path, name)
+
+    async def _take_in(self, envelopes: list[tuple[bytes, bytes]]) -> list[Admission]:
+        loop = asyncio.get_running_loop()
+        async with self._order:
+            taken = await loop.run_in_executor(self._writer, self._ledger.take_in, envelopes)
+            await self._fold_in(taken.events)
+        self._tell(taken.events)
+        self._replication.notify({event.author for event in taken.events})
+        return list(taken.outcomes)
 
     async def verify(self) -> VerifyReport:
         loop = asyncio.get_running_loop()

@@ -38,6 +38,7 @@ from mesh.edge.http.stream import (
     stream_events,
     stream_logs,
 )
+from mesh.edge.http.transfer import post_import
 from mesh.state.billing import GROUPINGS, cost_report
 from mesh.state.fold import bills
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
@@ -115,6 +116,7 @@ def _writes() -> list[Route]:
         Route("POST", "/v1/notes", MEMBER, post_note),
         Route("POST", "/v1/devices", RUNNER, post_device),
         Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
+        Route("POST", "/v1/import", "", post_import),
         Route("POST", "/v1/calibrate", "", post_calibrate),
         Route("POST", "/v1/shutdown", "", post_shutdown),
         Route("POST", "/dispatch", MEMBER, post_dispatch),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from mesh.edge.store.ledger import VerifyReport
+from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
 from mesh.state.fold import State
@@ -15,6 +15,10 @@ from mesh.state.fold import State
 
 class ServedNode(Protocol):
     """A running peer as its HTTP server sees it."""
+
+    @property
+    def home(self) -> Path:
+        """The state directory."""
 
     @property
     def state(self) -> State:
@@ -56,6 +60,9 @@ class ServedNode(Protocol):
 
     async def verify(self) -> VerifyReport:
         """Check every hash, link and signature."""
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        """Admit a file's events; errors call it `name`."""
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         """Events in arrival order, each with its local cursor."""

@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
-from mesh.edge.http import stream
+from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
 from mesh.edge.http.roles import PEER
-from mesh.edge.store.ledger import VerifyReport
+from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold
 from mesh.state.peer_id import peer_id
@@ -31,7 +31,7 @@ class FakeNode:
     """A test double: a node whose ledger is a list, unsigned, and whose jobs never start."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.home = folder
         self.state = State()
         self.ready = True
         self.stopped = False
@@ -102,6 +102,12 @@ class FakeNode:
 
     async def verify(self) -> VerifyReport:
         return VerifyReport(ok=True, count=len(self.ledger), findings=())
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        lines = len((await asyncio.to_thread(path.read_bytes)).splitlines())
+        return ImportReport(
+            lines=lines, admitted=lines, known=0, held=0, rejected=(), rejected_count=0
+        )
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         end = None if limit is None else after + limit
@@ -297,6 +303,17 @@ async def test_a_job_has_one_shape_in_a_list_and_alone(
     assert listed == alone
     assert alone["peer"] == peer_id("ab" * 32)[:7]
     assert "no device" in alone["waiting"]
+
+
+async def test_an_upload_may_be_longer_than_any_other_body_up_to_its_own_limit(
+    client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = b"x" * 99 + b"\n"
+    said = await (await client.post("/v1/import", data=BytesIO(lines * 30_000))).json()
+    assert (said["lines"], said["rejected"]) == (30_000, [])
+    monkeypatch.setattr(transfer, "MAX_IMPORT_BYTES", 1000)
+    await refused(client, "POST", "/v1/import", 413, data=lines * 11)
+    assert list(node.home.iterdir()) == []
 
 
 async def test_streams_are_bounded_and_a_closed_one_makes_room(
