@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -21,8 +20,9 @@ from mesh.api.requests import parse_job, parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config, load_config, slug
 from mesh.edge.admission import admit, submission
-from mesh.edge.disk import write_private
+from mesh.edge.announcement import announce, listens, token, withdraw
 from mesh.edge.effects import Effects
+from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, join_fleet, load_or_create
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.peering.mesh import Mesh
@@ -238,10 +238,12 @@ class Node:
             raise RequestError("NotFound", f"no device {device!r}", "fleet devices", 404)
         return await self.emit("device_removed", found[0].device_id, {"reason": reason})
 
-    async def calibrate(self) -> list[Event]:
+    async def calibrate(self) -> Calibration:
         """Measure this machine's devices anew and register what was found."""
-        found = await asyncio.to_thread(self._local.registrations, self.state, True)
-        return [await self.emit("device_registered", key, fact) for key, fact in found]
+        found = await asyncio.to_thread(self._local.registrations, self.state, every=True)
+        events = [await self.emit("device_registered", key, fact) for key, fact in found]
+        measured = self._local.measured
+        return Calibration(events=events, busy=measured.busy if measured else "")
 
     async def import_(self, path: Path, name: str) -> ImportReport:
         """Admit a file's events through the gate, some hundred at a time; errors call it `name`."""
@@ -351,8 +353,7 @@ async def _serve(home: Path, config: Config) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
-    token = _token(home)
-    app = make_app(node, token, node.mesh)
+    app = make_app(node, token(home), node.mesh)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
     try:
@@ -362,16 +363,19 @@ async def _serve(home: Path, config: Config) -> None:
             around.add_done_callback(lambda _: node.shutdown())
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", config.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            text = f"port {config.port} on this machine cannot be had: {os.strerror(error.errno)}"
+            raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        announcement = {"pid": os.getpid(), "url": url, "started_ms": now_ms()}
-        write_private(home / "daemon.json", json.dumps(announcement))
-        print(f"fleet: {config.name} listens on {url}", flush=True)
+        announce(home, url, _ports(node), now_ms())
+        print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
         await node.run()
         if around is not None and around.done():
             around.result()  # the mesh broke: say why
     finally:
-        (home / "daemon.json").unlink(missing_ok=True)
+        withdraw(home)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
@@ -380,9 +384,9 @@ async def _serve(home: Path, config: Config) -> None:
         node.close()
 
 
-def _token(home: Path) -> str:
-    """The loopback token, made once; whoever reads the file may command this peer."""
-    path = home / "token"
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+def _ports(node: Node) -> dict[str, str]:
+    """Where other machines reach this one, "*" for every interface; nothing where they cannot."""
+    if node.mesh is None:
+        return {}
+    host, where = node.config.listen or "*", node.mesh.where()
+    return {"peers": f"{host}:{where.port}", "pairing": f"{host}:{where.pairing_port}"}

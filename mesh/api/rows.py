@@ -1,6 +1,7 @@
 """Answers as rows: devices, jobs and the fleet at a glance, JSON-ready."""
 
 from mathcore.units import DAY_MS
+from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView, text
 from mesh.state.fold import State, bills, job_counts
 from mesh.state.jobs import ENDED, PENDING, JobView
@@ -57,7 +58,7 @@ def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
     }
 
 
-def job_rows(state: State, now: int, every: bool = True) -> list[Row]:
+def job_rows(state: State, now: int, *, every: bool = True) -> list[Row]:
     """One row per job, newest first; only the unended ones unless `every`."""
     jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
     return [job_row(state, job, now) for job in jobs if every or job.status not in ENDED]
@@ -102,18 +103,23 @@ def _job_fields(job: JobView, now: int) -> Row:
     return row
 
 
-def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False) -> Row:
+def billed(state: State) -> list[Bill]:
+    """The bills of jobs that reached a device; the others cost nothing, and nobody."""
+    return [one for one in bills(state) if one.device_id or one.cost_nusd]
+
+
+def status_dict(state: State, now: int, peer_id: str = "", *, daemon: bool = False) -> Row:
     """The fleet at a glance."""
     today = now // DAY_MS
-    billed = list(bills(state))
+    spent = billed(state)
     return {
         "peer_id": peer_id,
         "daemon": daemon,
         "devices": device_rows(state, now),
         "jobs": job_counts(state),
         "running": [job_row(state, job, now) for job in state.jobs.values() if not job.ended],
-        "cost_today_nusd": sum(b.cost_nusd for b in billed if b.ended_ms // DAY_MS == today),
-        "cost_total_nusd": sum(b.cost_nusd for b in billed),
+        "cost_today_nusd": sum(b.cost_nusd for b in spent if b.ended_ms // DAY_MS == today),
+        "cost_total_nusd": sum(b.cost_nusd for b in spent),
         "events": state.event_count,
         "last_event_ms": state.last_ms,
     }

@@ -75,6 +75,7 @@ SYSTEM: Final = {
     errno.EPERM: "check that you own it and may write to it",
     errno.EROFS: "choose a folder that can be written",
 }
+SOCKETS: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
 class Stop(Exception):
@@ -128,11 +129,11 @@ def line_of(error: Exception) -> str:
 def system_text(error: OSError) -> str:
     """ "cannot use /x/y: Permission denied": the system's own word, with the name where it has one.
 
-    Only the output has none: the files we open by ourselves all have.
+    Of what has none, sockets say where they are, and the rest is our output.
     """
     what = f"use {error.filename}" if error.filename else "write the output"
     reason = error.strerror or str(error)
-    return reason if error.errno == errno.EADDRINUSE else f"cannot {what}: {reason}"
+    return reason if error.errno in SOCKETS else f"cannot {what}: {reason}"
 
 
 def shown(text: str, hint: str) -> str:

@@ -10,7 +10,7 @@ from mesh.edge.planning import with_free
 from mesh.state.fleet import spec
 from mesh.state.fold import State
 from providers.probe import Machine, probe_machine
-from providers.probe.compute import measure_flops
+from providers.probe.compute import Compute, measure_compute
 
 # What changes from one start to the next without the device having changed.
 READINGS = frozenset(
@@ -30,16 +30,13 @@ CPU_ENGINES = ("llama.cpp",)
 COMPUTE = ("flops", "flops_basis")
 
 
-def measured_compute() -> dict[str, object]:
-    return {"flops": measure_flops(), "flops_basis": "measured"}
-
-
 class LocalDevices:
     """The devices this peer owns, named after the machine and this peer's id."""
 
     def __init__(self, config: Config, peer_id: str, home: Path) -> None:
         self._config = config
         self._home = home
+        self.measured: Compute | None = None  # the last measurement of this process
         self._prefix = f"dev-{peer_id.replace('-', '').lower()[:8]}"
 
     @property
@@ -56,12 +53,17 @@ class LocalDevices:
         go in, too. What was measured once stands until it is measured again.
         """
         machine = probe_machine(disk=self._home)
-        compute = measured_compute() if every else self._known_compute(state, machine)
+        compute = self._measure() if every else self._known_compute(state, machine)
         found = [(self.primary_id, self._cpu(machine) | compute)]
         found += [
             (f"{self._prefix}-gpu{i}", self._gpu(machine, i)) for i in range(len(machine.gpus))
         ]
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
+
+    def _measure(self) -> dict[str, object]:
+        """The processor's rate, measured now."""
+        self.measured = measure_compute()
+        return {"flops": self.measured.flops, "flops_basis": "measured"}
 
     def _known_compute(self, state: State, machine: Machine) -> dict[str, object]:
         """The processor's rate as the ledger has it, where that was measured on this very one."""

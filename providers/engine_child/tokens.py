@@ -80,7 +80,7 @@ def count(model: str, prompt: bytes) -> int:
         sys.exit(f"{model} has no vocabulary llama.cpp can load")
     vocabulary = llama.llama_model_get_vocab(loaded)
     # With no room for them it answers minus their number.
-    return -int(llama.llama_tokenize(vocabulary, prompt, len(prompt), None, 0, True, True))
+    return -int(llama.llama_tokenize(vocabulary, prompt, len(prompt), None, 0, 1, 1))
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_an_export_imports_into_another_home_as_the_same_events(tmp_path: Path) 
     for text in ("one", "two"):
         fleet(here, "note", text)
     assert fleet(here, "export", "out.jsonl").returncode == 0
-    assert "admitted 2" in fleet(there, "import", str(here / "out.jsonl")).stdout
+    assert "2 lines: 2 admitted" in fleet(there, "import", str(here / "out.jsonl")).stdout
     wanted = fleet(here, "events", "-o", "json").stdout
     assert fleet(there, "events", "-o", "json").stdout == wanted
 
@@ -218,6 +218,7 @@ SITUATIONS = {
     "an export's folder is missing": ("export nowhere/out.jsonl", 3, "cannot export"),
     "the ledger is in use": ("note busy", 3, "in use"),
     "the API's port is taken": ("up --port {port}", 3, "in use"),
+    "the API's port is taken, in the background": ("up --detach --port {port}", 3, "in use"),
     "the output can't be written": ("status > /dev/full", 3, "No space left"),
     "an import of a folder": ("import .", 2, "directory"),
 }

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.end_to_end.conftest import Fleet, wait_until
@@ -139,6 +140,49 @@ def test_what_waits_says_for_what_and_what_has_ended_is_not_cancelled(fleet: Fle
     assert done.code == 3
     assert f"job {first} has already ended: succeeded" in done.err
     assert fleet.run("cancel", "j-nosuch").code == 102
+
+
+def test_a_job_that_never_reached_a_device_is_no_row_of_the_bill(
+    fleet: Fleet, tiny_model: Path
+) -> None:
+    fleet.up()
+    assert fleet.run("run", tiny_model, "--context", 8192, "--prompt", "x").code == 104
+    assert "nothing was spent yet" in fleet.ok("cost")
+    assert fleet.json("cost", "--by", "job")["groups"] == []
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_measured(fleet: Fleet) -> None:
+    fleet.up()
+    events = fleet.json("status")["events"]
+    for name, code in (("nosuch.gguf", 102), ("llama-2-7b", 2)):
+        done = fleet.run("calibrate", name)
+        assert (done.code, done.out) == (code, "")
+        assert name in done.err
+    assert fleet.json("status")["events"] == events
+
+
+def test_a_bench_runs_the_lengths_a_plan_assumes(fleet: Fleet, tiny_model: Path) -> None:
+    fleet.up()
+    query = fleet.json("plan", tiny_model)["query"]
+    (job,) = fleet.json("bench", tiny_model, "--repeat", 1)
+    assert (job["prompt_tokens"], job["tokens_generated"]) == (
+        query["prompt_tokens"],
+        query["tokens"],
+    )
+    shown = fleet.run("bench", tiny_model, "--repeat", 1, "--tokens", 8, "--prompt-tokens", 16)
+    assert "DECODE TOK/S" in shown.out
+
+
+def test_up_says_every_address_it_listens_on(fleet: Fleet) -> None:
+    said = fleet.ok("up", "--detach")
+    ports = {int(port) for port in re.findall(r":(\d+)", said)}
+    open_ports = {
+        one.laddr.port
+        for one in psutil.Process(fleet.pid).net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN
+    }
+    assert ports == open_ports
+    assert len(ports) == 3
 
 
 @pytest.mark.parametrize("what", ["command", "model", "dispatch"])

@@ -12,16 +12,16 @@ from mesh.cli.output import emit_json, emit_table, json_option
 @click.option("--by", type=click.Choice(["day", "month", "device", "job", "model"]), default="day")
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated rows with a header")
-def cost(by: str, output: str, as_csv: bool) -> None:
+def cost(*, by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
+    from mesh.api.rows import billed
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
     from mesh.state.billing import cost_csv, cost_report
-    from mesh.state.fold import bills
 
     if as_csv and output == "json":
         raise click.UsageError("--csv and -o json are two formats; choose one")
-    report = cost_report(bills(load_state(fleet_home(), every_job=by == "job")), by)
+    report = cost_report(billed(load_state(fleet_home(), every_job=by == "job")), by)
     if as_csv:
         click.echo(cost_csv(report), nl=False)
     elif output == "json":

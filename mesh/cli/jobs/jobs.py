@@ -30,14 +30,14 @@ LOG_FILE, ANSWER_FILE = "log.txt", "answer.txt"
 @click.command()
 @click.option("-a", "--all", "every", is_flag=True, help="ended ones too")
 @json_option
-def ps(every: bool, output: str) -> None:
+def ps(*, every: bool, output: str) -> None:
     """Jobs, newest first: those not yet ended, or all."""
     from mesh.api.rows import job_rows
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
 
     home = fleet_home()
-    found = job_rows(load_state(home, every_job=every), now_ms(), every)
+    found = job_rows(load_state(home, every_job=every), now_ms(), every=every)
     rows = [with_daemon(row, home) for row in found]
     if output == "json":
         emit_json(rows)
@@ -141,7 +141,7 @@ def find_job(job_id: str) -> Mapping[str, Any]:
 @click.option("-f", "--follow", "live", is_flag=True, help="until the job ends")
 @click.option("--answer", is_flag=True, help="a model's answer instead of its engine's log")
 @json_option
-def logs(job_id: str, live: bool, answer: bool, output: str) -> None:
+def logs(*, job_id: str, live: bool, answer: bool, output: str) -> None:
     """What a job wrote: a command's output, an engine's log, or a model's answer."""
     from mesh.config import fleet_home
 

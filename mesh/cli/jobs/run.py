@@ -48,6 +48,7 @@ class RunCommand(click.Command):
 def run(
     ctx: click.Context,
     /,
+    *,
     model: str | None,
     prompt: str | None,
     input_file: Path | None,

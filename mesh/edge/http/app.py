@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from mathcore.catalogue.models import find_model
-from mesh.api.rows import device_rows, job_row, job_rows
+from mesh.api.rows import billed, device_rows, job_row, job_rows
 from mesh.edge.http.guard import (
     MAX_BODY_BYTES,
     HttpRefusal,
@@ -40,7 +40,6 @@ from mesh.edge.http.stream import (
 )
 from mesh.edge.http.transfer import post_import
 from mesh.state.billing import GROUPINGS, cost_report
-from mesh.state.fold import bills
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
 
@@ -179,7 +178,7 @@ async def get_cost(request: web.Request) -> web.Response:
         raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(GROUPINGS)}")
     node = request.app[NODE]
     state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
-    return answer(cost_report(bills(state), by))
+    return answer(cost_report(billed(state), by))
 
 
 async def post_plan(request: web.Request) -> web.Response:
@@ -257,9 +256,9 @@ async def post_dispatch(request: web.Request) -> web.Response:
 
 
 async def post_calibrate(request: web.Request) -> web.Response:
-    """Measure this machine anew."""
-    events = await request.app[NODE].calibrate()
-    return answer({"events": [event_dict(event) for event in events]})
+    """Measure this machine anew; `busy` says why the figures may be too low, "" for no reason."""
+    made = await request.app[NODE].calibrate()
+    return answer({"events": [event_dict(event) for event in made.events], "busy": made.busy})
 
 
 async def post_shutdown(request: web.Request) -> web.Response:

@@ -72,7 +72,8 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     except LinkClosed:
         return socket
     address = plain_address(request.remote or "")
-    await mesh.hold(Link(socket, request[PEER], False, address, skew_ms))
+    link = Link(socket, request[PEER], outbound=False, address=address, skew_ms=skew_ms)
+    await mesh.hold(link)
     return socket
 
 

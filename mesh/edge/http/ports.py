@@ -3,14 +3,24 @@
 Values only: a route turns JSON into a dict, asks one of these, and turns the answer into JSON.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, final
 
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
 from mesh.state.fold import State
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The new registrations of this machine's devices; `busy` says why they may be too low."""
+
+    events: Sequence[Event]
+    busy: str
 
 
 class ServedNode(Protocol):
@@ -55,8 +65,8 @@ class ServedNode(Protocol):
     async def remove_device(self, device: str, reason: str) -> Event:
         """Take a hand-described device out of planning."""
 
-    async def calibrate(self) -> list[Event]:
-        """Measure this machine's devices anew; their registrations."""
+    async def calibrate(self) -> Calibration:
+        """Measure this machine's devices anew."""
 
     async def verify(self) -> VerifyReport:
         """Check every hash, link and signature."""

@@ -16,6 +16,7 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
+from mesh.edge.http.ports import Calibration
 from mesh.edge.http.roles import PEER
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.ledger.event import Event
@@ -97,8 +98,9 @@ class FakeNode:
             raise RequestError("NotFound", f"no device {device!r}", "", 404)
         return self.record("device_removed", device, {"reason": reason})
 
-    async def calibrate(self) -> list[Event]:
-        return [self.record("device_registered", "d", {"name": "d"})]
+    async def calibrate(self) -> Calibration:
+        event = self.record("device_registered", "d", {"name": "d"})
+        return Calibration(events=[event], busy="1 of 2 cores idle")
 
     async def verify(self) -> VerifyReport:
         return VerifyReport(ok=True, count=len(self.ledger), findings=())
