@@ -59,7 +59,10 @@ def now_ms() -> int:
 
 
 class Node:
-    """One running peer. All state changes pass through `emit`; one loop owns them."""
+    """One running peer. All state changes pass through `emit`; one loop owns them.
+
+    What it does for the HTTP server is described in `http.ports.ServedNode`.
+    """
 
     def __init__(self, home: Path, config: Config, ledger: Ledger) -> None:
         self.home = home
@@ -366,7 +369,7 @@ async def _serve(home: Path, config: Config) -> None:
         try:
             await site.start()
         except OSError as error:
-            text = f"port {config.port} on this machine cannot be had: {os.strerror(error.errno)}"
+            text = f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
             raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         announce(home, url, _ports(node), now_ms())

@@ -1,6 +1,5 @@
 """Groups of commands as people type them: aliases, `-o json` before the verb, a near miss named."""
 
-from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -15,6 +14,7 @@ class Verbs(click.Group):
     """A click group whose output format goes on to the command that follows it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`devices ls` is `devices`."""
         at = _past_output(args)
         listed = self.invoke_without_command and args[at : at + 1]
         if listed and listed[0] in LISTS and listed[0] not in self.commands:
@@ -22,13 +22,17 @@ class Verbs(click.Group):
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, also by another tool's word for it."""
         found = super().get_command(ctx, cmd_name)
         return found or super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that follows, told the format; a mistyped one with the nearest name."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
             near = get_close_matches(args[0], self.commands, 1)
             guess = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)

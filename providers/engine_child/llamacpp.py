@@ -61,7 +61,7 @@ def load(spec: dict[str, object], job_dir: Path):  # type: ignore[no-untyped-def
     try:
         import xllamacpp
     except ImportError as error:
-        refuse(f"xllamacpp isn't installed ({error}); run: pip install 'fleet-ledger[llamacpp]'")
+        refuse(f"no llama.cpp here ({error}); run: {sys.executable} -m pip install xllamacpp")
     kinds = {name[10:].lower(): name for name in dir(xllamacpp.ggml_type)}
     kind = kinds.get(str(spec["kv_type"]))
     if kind is None:

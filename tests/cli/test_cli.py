@@ -248,6 +248,16 @@ def test_an_ordinary_situation_is_one_line_and_its_code_never_an_internal_error(
     assert "Errno" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("up",), ("up", "--detach"), ("note", "x")])
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a folder nobody may write to")
+def test_a_home_that_cannot_be_written_is_no_internal_error(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = fleet(tmp_path, *words, FLEET_HOME="/sys/fleet")
+    assert "may write to it" in one_line(done)
+    assert done.returncode == 3
+
+
 @contextmanager
 def prepared(folder: Path, situation: str) -> Iterator[tuple[Path, int]]:
     """The world as the situation says: a home and a port."""

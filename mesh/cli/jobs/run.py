@@ -31,6 +31,7 @@ class RunCommand(click.Command):
     """`run MODEL [flags]`, or `run [flags] -- COMMAND…`: what follows `--` is never parsed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows `--` for the job."""
         if "--" in args:
             at = args.index("--")
             ctx.meta["fleet.command"], args = args[at + 1 :], args[:at]

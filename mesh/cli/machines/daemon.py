@@ -11,7 +11,7 @@ import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon, is_alive
-from mesh.cli.exits import INTERNAL, UNREACHABLE, Stop, stop
+from mesh.cli.exits import CANNOT, INTERNAL, UNREACHABLE, Stop, stop
 
 # Probing the machine's memory bandwidth and a large ledger's fold fit well within this.
 READY_DEADLINE_S: Final = 30.0
@@ -31,7 +31,7 @@ def up(*, detach: bool, name: str | None, port: int) -> None:
     home = fleet_home()
     running = find_daemon(home)
     if running is not None:
-        stop(2, f"the daemon already runs as process {running.pid}", "fleet down")
+        stop(CANNOT, f"the daemon already runs as process {running.pid}", "fleet status")
     if detach:
         _start(home, name, port)
         return

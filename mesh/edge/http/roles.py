@@ -40,7 +40,7 @@ def _needs(role: str, handler: Handler) -> Handler:
                 403,
                 "WrongRole",
                 f"this needs the role {role}, not {has or 'none'}",
-                "an admin of the fleet can grant it",
+                f"an admin removes this peer and lets it in anew: fleet invite --role {role}",
             )
         return await handler(request)
 
