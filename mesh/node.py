@@ -369,7 +369,9 @@ async def _serve(home: Path, config: Config) -> None:
         try:
             await site.start()
         except OSError as error:
-            text = f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
+            text = (
+                f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
+            )
             raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         announce(home, url, _ports(node), now_ms())
