@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mesh.cli.exits import BROKEN_LEDGER, NOT_FOUND, stop
+from mesh.cli.exits import BROKEN_LEDGER, CANNOT, NOT_FOUND, stop
 from mesh.cli.output import clean, emit_json, json_option, say
 from mesh.cli.table import Column, Table, fitted, terminal_width
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # `events -f` reads the store, so it works with any writer; the eye sees no difference.
 POLL_S: Final = 0.2
+SHOWN_REJECTED: Final = 10  # lines of a bad import named on the terminal
 
 
 @click.command()
@@ -184,40 +185,48 @@ def export(file: Path) -> None:
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def import_(file: Path) -> None:
-    """Admit the events of FILE whose signatures and links hold."""
-    from mesh.config import fleet_home
-    from mesh.edge.store.ledger import Ledger
+@json_option
+def import_(file: Path, output: str) -> None:
+    """Admit the events of FILE whose signatures and links hold; the daemon may run."""
+    from mesh.cli.writes import write_import
 
     if not file.is_file():
         stop(NOT_FOUND, f"no file {file}", "check the path")
-    ledger = Ledger.open(fleet_home())
-    try:
-        report = ledger.import_(file)
-    finally:
-        ledger.close()
-    click.echo(
-        f"admitted {report.admitted}, already known {report.known}, rejected {len(report.rejected)}"
-    )
-    for rejected in report.rejected[:10]:
-        click.echo(f"  {clean(rejected)}", err=True)
-    if report.rejected:
+    report = write_import(file)
+    if output == "json":
+        emit_json(report)
+    else:
+        click.echo(
+            f"{report['lines']} lines: {report['admitted']} admitted, {report['known']} already "
+            f"known, {report['held']} wait for an event before them, "
+            f"{report['rejected_count']} rejected"
+        )
+    _stop_where_rejected(file, report)
+
+
+def _stop_where_rejected(file: Path, report: Mapping[str, Any]) -> None:
+    shown, count = report["rejected"][:SHOWN_REJECTED], report["rejected_count"]
+    for one in shown:
+        click.echo(f"line {one['line']}: {clean(one['text'])}", err=True)
+    if count > len(shown):
+        click.echo(f"and {count - len(shown)} more", err=True)
+    if count:
         stop(
             BROKEN_LEDGER,
-            f"{len(report.rejected)} events of {file} were refused",
-            "export the file anew",
+            f"{count} of the {report['lines']} lines of {file} were refused",
+            "fleet export it anew, where it came from",
         )
 
 
 @click.command("id")
-def id_() -> None:
+@json_option
+def id_(output: str) -> None:
     """This peer's id."""
     from mesh.config import fleet_home
-    from mesh.edge.identity import load_or_create
+    from mesh.edge.identity import KEY_FILE, load_or_create, peer_id
 
     home = fleet_home()
-    if not (home / "identity.key").exists():
-        stop(NOT_FOUND, f"no identity in {home}", "fleet up --detach")
-    from mesh.edge.identity import peer_id
-
-    click.echo(peer_id(load_or_create(home).author))
+    if not (home / KEY_FILE).exists():
+        stop(CANNOT, f"no identity in {home}", "fleet up --detach")
+    found = peer_id(load_or_create(home).author)
+    emit_json({"peer_id": found}) if output == "json" else click.echo(found)

@@ -10,7 +10,7 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import Ask
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
-from mesh.cli.jobs.jobs import run
+from mesh.cli.jobs.run import run
 from mesh.cli.output import brief_ms, money
 from mesh.cli.planning.plan import plan
 from mesh.cli.planning.plan_view import (

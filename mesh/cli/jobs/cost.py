@@ -22,13 +22,13 @@ from mesh.cli.table import Column, emit
 @csv_option
 def cost(*, by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
+    from mesh.api.rows import billed
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
     from mesh.state.billing import cost_csv, cost_report
-    from mesh.state.fold import bills
 
     output = output_of(output, as_csv=as_csv)
-    report = cost_report(bills(load_state(fleet_home(), every_job=by == "job")), by)
+    report = cost_report(billed(load_state(fleet_home(), every_job=by == "job")), by)
     if output == "csv":
         click.echo(cost_csv(report), nl=False)
     elif output == "json":

@@ -8,6 +8,7 @@ import click
 from mesh.cli.machines.describe import add, remove, set_
 from mesh.cli.output import emit_json, now_ms, number, show_age
 from mesh.cli.table import Column, emit, emit_wide
+from mesh.cli.verbs import Verbs
 
 Row = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ def columns() -> tuple[Column[Row], ...]:
 ID: Final[Column[Row]] = Column(title="ID", value=lambda row: row["device_id"])
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @click.option(
     "-o",
     "--output",

@@ -12,6 +12,7 @@ from mesh.cli.exits import NOT_FOUND, USAGE, Stop, stop
 from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_age
 from mesh.cli.table import Column, emit, emit_text
+from mesh.cli.verbs import Verbs
 
 Row = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ NOT_KNOWN: Final = "does not know our key"
 yes_option = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @json_option
 @click.pass_context
 def peers(ctx: click.Context, output: str) -> None:
