@@ -18,7 +18,7 @@ from mathcore.planner.query import Query
 from mathcore.planner.refusals import Refusal
 from mathcore.planner.render import placement_dict, plan_dict
 from mathcore.price import Rate, cost_nusd, depreciation_nusd, energy_nusd
-from mathcore.quant.weights import LADDER, QUANTS, weigh
+from mathcore.quant.weights import QUANTS, weigh
 from mathcore.units import (
     GB,
     GIB,
@@ -37,7 +37,6 @@ __all__ = [
     "GB",
     "GIB",
     "KIB",
-    "LADDER",
     "MIB",
     "NUSD",
     "QUANTS",

@@ -1,16 +1,18 @@
 """A device as the planner sees it: memory, speed, engines, what it costs."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 from mathcore.price import Rate
+
+DeviceKind = Literal["gpu", "cpu", "apple"]
 
 
 class Hardware(NamedTuple):
     """What a device is, whoever owns it: devices of equal hardware and equally free memory have
     the same layouts and speeds. The memory free now, names, places and prices are no part of it."""
 
-    kind: str
+    kind: DeviceKind
     model: str
     accelerators: int  # `DeviceSpec.count`, a name tuples have taken
     memory_bytes: int
@@ -29,7 +31,7 @@ class DeviceSpec:
 
     device_id: str
     name: str
-    kind: str  # "gpu" | "cpu" | "apple"
+    kind: DeviceKind
     model: str
     count: int
     memory_bytes: int

@@ -1,19 +1,24 @@
-"""Where this peer keeps its state, and its settings from fleet.toml and FLEET_* variables."""
+"""Where this peer keeps its state, and its settings from fleet.toml and FLEET_* variables.
+
+A setting is written in units people use ("0.30 USD/kWh", "5y"); inside it is an integer of the unit
+its field says. docs/settings.md is made from SETTINGS.
+"""
 
 import os
 import platform
 import re
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mesh.api.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Settings of one peer; money in nano-dollars, time in ms."""
+    """Settings of one peer; money in nano-dollars, 0 where nobody said what the machine cost."""
 
     name: str
     port: int = 0
@@ -33,7 +38,14 @@ class Config:
     tailnet: str = "-"  # the key's own
 
 
-SOURCES = ("mdns", "tailnet")
+SOURCES: Final = ("mdns", "tailnet")
+NUSD: Final = 1_000_000_000  # nano-dollars in a dollar
+MAX_PORT: Final = 65_535
+MAX_MONTHS: Final = 1200
+# Money or power above this is a typing error, and would not fit a ledger's integers.
+MAX_AMOUNT: Final = 1_000_000_000
+_YEARS: Final = ("y", "year", "years")
+_MONTHS: Final = ("mo", "month", "months")
 
 
 def fleet_home() -> Path:
@@ -51,71 +63,222 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "peer"
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value.strip()
+
+
+def _whole(value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if number < 0 or isinstance(value, bool):
+        raise ValueError("must be a whole number >= 0")
+    return number
+
+
+def _port(value: object) -> int:
+    number = _whole(value)
+    if number > MAX_PORT:
+        raise ValueError(f"must be a port, 0 to {MAX_PORT}")
+    return number
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """A list of texts, or one text with commas, as variables have it."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("must be a list of texts")
+    return tuple(word.strip() for word in words if word.strip())
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    from mesh.state.address import parse_address
+
+    found = _words(value)
+    for text in found:
+        parse_address(text, 1)
+    return found
+
+
+def _sources(value: object) -> tuple[str, ...]:
+    found = _words(value)
+    unknown = [word for word in found if word not in SOURCES]
+    if unknown:
+        raise ValueError(f"unknown source {unknown[0]!r}; known: {', '.join(SOURCES)}")
+    return found
+
+
+def _amount(value: object, says: str) -> tuple[str, str]:
+    """(number, what follows it) of "0.30 USD/kWh" or a bare number; ValueError saying `says`."""
+    text = "" if isinstance(value, bool) else str(value).strip().removeprefix("$").strip()
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*(.*)", text, re.ASCII)
+    if found is None or float(found[1]) > MAX_AMOUNT:
+        raise ValueError(f"must be {says}")
+    return found[1], found[2].strip().lower()
+
+
+def _scaled(number: str, scale: int) -> int:
+    """The number times a power of ten, rounded half up, without floats."""
+    whole, _, part = number.partition(".")
+    bottom = int("1" + "0" * len(part))
+    return (2 * int(whole + part) * scale + bottom) // (2 * bottom)
+
+
+def _tariff(value: object) -> int:
+    """Nano-dollars of a kilowatt-hour."""
+    number, unit = _amount(value, "dollars a kWh")
+    if unit.replace(" ", "") not in ("", "usd/kwh", "/kwh", "usd", "$/kwh"):
+        raise ValueError(f"must be dollars a kWh, not {unit!r}")
+    return _scaled(number, NUSD)
+
+
+def _price(value: object) -> int:
+    """Nano-dollars."""
+    number, unit = _amount(value, "dollars")
+    if unit not in ("", "usd", "$"):
+        raise ValueError(f"must be dollars, not {unit!r}")
+    return _scaled(number, NUSD)
+
+
+def _lifetime(value: object) -> int:
+    """Months."""
+    number, unit = _amount(value, "years or months")
+    scale = 12 if unit in _YEARS else 1 if unit in _MONTHS else 0
+    months = _scaled(number, scale)
+    if not 1 <= months <= MAX_MONTHS:
+        raise ValueError("must be years or months, up to 100 years")
+    return months
+
+
+def _power(value: object) -> int:
+    """Watts."""
+    number, unit = _amount(value, "watts")
+    scale = {"": 1, "w": 1, "watts": 1, "kw": 1000}.get(unit, 0)
+    if not scale:
+        raise ValueError(f"must be watts, not {unit!r}")
+    return _scaled(number, scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One line of fleet.toml: the field it fills, how it is read, an example, what it means."""
+
+    field: str
+    read: Callable[[object], Any]
+    example: str  # as TOML has it
+    default: str  # in words
+    what: str
+
+
+def _own(
+    read: Callable[[object], Any], field: str, example: str, default: str, what: str
+) -> Setting:
+    return Setting(read=read, field=field, example=example, default=default, what=what)
+
+
+SETTINGS: Final[dict[str, Setting]] = {
+    "name": _own(_text, "name", '"rig"', "the host's name", "what this peer is called"),
+    "port": _own(_port, "port", "7420", "a free one", "the HTTP API's port on loopback"),
+    "tariff": _own(
+        _tariff, "tariff_nusd_per_kwh", '"0.30 USD/kWh"', "0.15 USD/kWh", "what electricity costs"
+    ),
+    "price": _own(
+        _price, "host_price_nusd", '"1600 USD"', "unknown", "what this machine cost to buy"
+    ),
+    "lifetime": _own(
+        _lifetime, "host_lifetime_months", '"5y"', "5y", "how long it is written off over"
+    ),
+    "power": _own(_power, "host_watts", '"65 W"', "65 W", "what its processor draws under load"),
+    "listen": _own(
+        _text,
+        "listen",
+        '"192.168.1.20"',
+        "every interface",
+        'where other peers reach this one; "none": nobody does',
+    ),
+    "mesh_port": _own(_port, "mesh_port", "7433", "7433", "the port for the fleet's members"),
+    "pairing_port": _own(_port, "pairing_port", "7434", "7434", "the port for newcomers"),
+    "peers": _own(
+        _addresses, "peers", '["nas.lan:7433"]', "none", "addresses to try, HOST or HOST:PORT"
+    ),
+    "discovery": _own(
+        _sources, "discovery", '["mdns", "tailnet"]', "both", "how peers are looked for"
+    ),
+    "interfaces": _own(
+        _words, "interfaces", '["eth0"]', "every real one", "network interfaces for mDNS"
+    ),
+    "tailscale_socket": _own(
+        _text,
+        "tailscale_socket",
+        '"/run/tailscale/tailscaled.sock"',
+        "where it usually is",
+        "where tailscaled listens",
+    ),
+    "tailscale_api_key": _own(
+        _text, "tailscale_api_key", '"tskey-api-…"', "none", "for the admin API of the tailnet"
+    ),
+    "tailnet": _own(_text, "tailnet", '"example.com"', "the key's own", "which tailnet to ask for"),
+}
+# Names of earlier versions, in the units they had; a new name beside them wins.
+OLD: Final[dict[str, tuple[str, str]]] = {
+    "tariff_nusd_per_kwh": ("tariff_nusd_per_kwh", "tariff"),
+    "host_price_nusd": ("host_price_nusd", "price"),
+    "host_lifetime_months": ("host_lifetime_months", "lifetime"),
+    "host_watts": ("host_watts", "power"),
+}
+
+
 def load_config(home: Path) -> Config:
     """fleet.toml in `home`, overridden by FLEET_*; RequestError names the first wrong setting."""
     path = home / "fleet.toml"
     try:
         table = tomllib.loads(path.read_text()) if path.exists() else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _wrong(f"{path} cannot be read: {error}") from error
-    known = set(Config.__slots__)
+        raise _wrong(f"{path} cannot be read: {error}", "correct it, or move it away") from error
     for key in table:
-        if key not in known:
-            raise _wrong(f"unknown setting {key!r} in {path}; known: {', '.join(sorted(known))}")
-    values: dict[str, object] = dict(table)
-    for key in known:
-        given = os.environ.get(f"FLEET_{key.upper()}")
-        if given is not None:
-            values[key] = given
+        if key not in SETTINGS and key not in OLD:
+            raise _unknown(key, path)
+    said = {key: os.environ.get(f"FLEET_{key.upper()}") for key in (*OLD, *SETTINGS)}
+    given = {key: value for key, value in said.items() if value is not None}
+    values = _fields(table) | _fields(given)
     name = str(values.pop("name", "") or platform.node().split(".")[0] or "peer")
-    return Config(name=slug(name), **{key: _read(key, value) for key, value in values.items()})
+    return Config(name=slug(name), **values)
 
 
-def _read(key: str, value: object) -> Any:
-    """A setting in the type of its default."""
-    default = Config.__dataclass_fields__[key].default
-    if isinstance(default, int):
-        return _whole(key, value)
-    if isinstance(default, tuple):
-        return _words(key, value)
-    if not isinstance(value, str):
-        raise _wrong(f"setting {key} must be a text, not {value!r}")
-    return value.strip()
-
-
-def _words(key: str, value: object) -> tuple[str, ...]:
-    """A list of texts, or one text with commas, as variables have it."""
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise _wrong(f"setting {key} must be a list of texts, not {value!r}")
-    found = tuple(word.strip() for word in words if word.strip())
-    if key == "peers":
-        _check_addresses(found)
-    unknown = [word for word in found if key == "discovery" and word not in SOURCES]
-    if unknown:
-        raise _wrong(f"unknown source {unknown[0]!r} in discovery; known: {', '.join(SOURCES)}")
+def _fields(given: Mapping[str, object]) -> dict[str, Any]:
+    """The fields that these settings fill, old names first."""
+    found = {OLD[key][0]: _read(key, _whole, given[key]) for key in OLD if key in given}
+    for key, setting in SETTINGS.items():
+        if key in given:
+            found[setting.field] = _read(key, setting.read, given[key])
     return found
 
 
-def _check_addresses(texts: tuple[str, ...]) -> None:
-    from mesh.state.address import parse_address
-
-    for text in texts:
-        try:
-            parse_address(text, 1)
-        except ValueError as error:
-            raise _wrong(f"setting peers: {error}") from error
-
-
-def _whole(key: str, value: object) -> int:
+def _read(key: str, read: Callable[[object], Any], value: object) -> Any:
     try:
-        number = int(str(value))
-    except ValueError:
-        number = -1
-    if number < 0 or isinstance(value, bool):
-        raise _wrong(f"setting {key} must be a whole number >= 0, not {value!r}")
-    return number
+        return read(value)
+    except ValueError as error:
+        new = OLD[key][1] if key in OLD else key
+        raise _wrong(f"setting {key} = {value!r}: {error}", example(new)) from error
 
 
-def _wrong(text: str) -> RequestError:
-    return RequestError("BadSetting", text, "correct fleet.toml or the FLEET_* variable")
+def example(name: str) -> str:
+    """A line of fleet.toml that sets it."""
+    return f"{name} = {SETTINGS[name].example}"
+
+
+def _unknown(key: str, path: Path) -> RequestError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key.lower(), list(SETTINGS), 1, 0.6)
+    text = f"unknown setting {key!r} in {path}"
+    if near:
+        return _wrong(f"{text}; did you mean {near[0]}?", example(near[0]))
+    return _wrong(f"{text}; known: {', '.join(SETTINGS)}", example("tariff"))
+
+
+def _wrong(text: str, hint: str) -> RequestError:
+    return RequestError("BadSetting", text, hint)

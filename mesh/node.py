@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,17 +19,21 @@ from mesh.api.hardware import parse_device
 from mesh.api.requests import job_fact, parse_job, parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config, load_config, slug
-from mesh.edge.disk import write_private
+from mesh.edge.admission import admit
+from mesh.edge.announcement import announce, listens, token, withdraw
 from mesh.edge.effects import Effects
+from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, join_fleet, load_or_create
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.peering.mesh import Mesh
-from mesh.edge.planning import known_device, plan_query, source_of
+from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
-from mesh.edge.store.ledger import Ledger, StoreError, VerifyReport
+from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import current_state, load_state, whole_fold
+from mesh.edge.store.transfer import import_ as import_file
 from mesh.edge.transport.link import Link, Misbehaved
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
 from mesh.state.checkpoint import pack
@@ -43,6 +46,7 @@ from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
 from mesh.sync.session import ProtocolError
+from providers.engine.llamacpp import ANSWER_FILE
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -59,7 +63,10 @@ def now_ms() -> int:
 
 
 class Node:
-    """One running peer. All state changes pass through `emit`; one loop owns them."""
+    """One running peer. All state changes pass through `emit`; one loop owns them.
+
+    What it does for the HTTP server is described in `http.ports.ServedNode`.
+    """
 
     def __init__(self, home: Path, config: Config, ledger: Ledger) -> None:
         self.home = home
@@ -207,20 +214,21 @@ class Node:
         job_id = request.job_id or f"j-{secrets.token_hex(5)}"
         if job_id in self.state.jobs or job_id in self.state.retired:
             return job_id
-        known_device(self.state, request.on)
-        if request.model is not None:
-            await asyncio.to_thread(_resolvable, request.model)
+        request = await asyncio.to_thread(admit, self.state, self._ledger.author, request)
         fact = job_fact(job_id, request)
         await self.emit("job_submitted", self._local.primary_id, encode(fact))
         return job_id
 
     async def cancel(self, job_id: str) -> None:
+        """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
         job = self.state.jobs.get(job_id)
-        if job_id in self.state.retired:
-            return
+        ended = self.state.retired.get(job_id, job.status if job and job.ended else "")
+        if ended:
+            text = f"job {job_id} has already ended: {ended}"
+            raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
-        if not job.ended and job.status != "cancelling":
+        if job.status != "cancelling":
             fact = JobCancelRequested(job_id=job_id)
             device_id = job.device_id or self._local.primary_id
             await self.emit("job_cancel_requested", device_id, encode(fact))
@@ -240,10 +248,31 @@ class Node:
         fact = DeviceRemoved(reason=reason)
         return await self.emit("device_removed", found[0].device_id, encode(fact))
 
-    async def calibrate(self) -> list[Event]:
+    async def calibrate(self) -> Calibration:
         """Measure this machine's devices anew and register what was found."""
         found = await asyncio.to_thread(self._local.registrations, self.state, every=True)
-        return [await self.emit("device_registered", key, fact) for key, fact in found]
+        events = [await self.emit("device_registered", key, fact) for key, fact in found]
+        measured = self._local.measured
+        return Calibration(events=events, busy=measured.busy if measured else "")
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        """Admit a file's events through the gate, some hundred at a time; errors call it `name`."""
+        loop = asyncio.get_running_loop()
+
+        def admit(envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
+            taken = self._take_in(list(envelopes))
+            return asyncio.run_coroutine_threadsafe(taken, loop).result()
+
+        return await asyncio.to_thread(import_file, admit, path, name)
+
+    async def _take_in(self, envelopes: list[tuple[bytes, bytes]]) -> list[Admission]:
+        loop = asyncio.get_running_loop()
+        async with self._order:
+            taken = await loop.run_in_executor(self._writer, self._ledger.take_in, envelopes)
+            await self._fold_in(taken.events)
+        self._tell(taken.events)
+        self._replication.notify({event.author for event in taken.events})
+        return list(taken.outcomes)
 
     async def verify(self) -> VerifyReport:
         loop = asyncio.get_running_loop()
@@ -251,6 +280,9 @@ class Node:
 
     def log_path(self, job_id: str) -> Path:
         return self._effects.job_dir(job_id) / "log.txt"
+
+    def answer_path(self, job_id: str) -> Path:
+        return self._effects.job_dir(job_id) / ANSWER_FILE
 
     def shutdown(self) -> None:
         """Begin to stop; running jobs keep running and are adopted by the next daemon."""
@@ -314,17 +346,6 @@ class Node:
         self._ledger.close()
 
 
-def _resolvable(model: str) -> None:
-    """RequestError unless the model is a file an engine here can load."""
-    path = source_of(model).path
-    if path is None or not path.endswith(".gguf"):
-        raise RequestError(
-            "NoWeights",
-            f"{model} names a model's shape, not a file with weights",
-            "give a GGUF file: fleet run ./model.gguf --prompt TEXT",
-        )
-
-
 def serve(home: Path, name: str | None, port: int) -> None:
     """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken."""
     config = load_config(home)
@@ -342,8 +363,7 @@ async def _serve(home: Path, config: Config) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
-    token = _token(home)
-    app = make_app(node, token, node.mesh)
+    app = make_app(node, token(home), node.mesh)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
     try:
@@ -353,16 +373,21 @@ async def _serve(home: Path, config: Config) -> None:
             around.add_done_callback(lambda _: node.shutdown())
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", config.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            text = (
+                f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
+            )
+            raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        announcement = {"pid": os.getpid(), "url": url, "started_ms": now_ms()}
-        write_private(home / "daemon.json", json.dumps(announcement))
-        print(f"fleet: {config.name} listens on {url}", flush=True)
+        announce(home, url, _ports(node), now_ms())
+        print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
         await node.run()
         if around is not None and around.done():
             around.result()  # the mesh broke: say why
     finally:
-        (home / "daemon.json").unlink(missing_ok=True)
+        withdraw(home)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
@@ -371,9 +396,9 @@ async def _serve(home: Path, config: Config) -> None:
         node.close()
 
 
-def _token(home: Path) -> str:
-    """The loopback token, made once; whoever reads the file may command this peer."""
-    path = home / "token"
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+def _ports(node: Node) -> dict[str, str]:
+    """Where other machines reach this one, "*" for every interface; nothing where they cannot."""
+    if node.mesh is None:
+        return {}
+    host, where = node.config.listen or "*", node.mesh.where()
+    return {"peers": f"{host}:{where.port}", "pairing": f"{host}:{where.pairing_port}"}

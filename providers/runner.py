@@ -76,7 +76,7 @@ class Runner:
         duration_ms = int((time.monotonic() - begun) * 1000)
         code = os.waitstatus_to_exitcode(status)
         tail = self.log.last()
-        reason = self.reason(code, tail, str(launch["kind"]), oom_kills() > kills)
+        reason = self.reason(code, tail, str(launch["kind"]), oom=oom_kills() > kills)
         text = explain(reason, code, last_words(tail))
         return result(code, started_ms, duration_ms, peak, reason, text)
 
@@ -123,7 +123,7 @@ class Runner:
             time.sleep(0.02)  # closed early by a child that lives on: don't spin on end-of-file
         return bool(data)
 
-    def reason(self, code: int, tail: str, kind: str, oom: bool) -> str:
+    def reason(self, code: int, tail: str, kind: str, *, oom: bool) -> str:
         """One of the reason codes of `providers.base.Outcome`."""
         if self.cancel_at is not None:
             return "cancelled"

@@ -17,9 +17,9 @@ UNITS = ("mathcore.units",)
 DATA = ("mathcore.data",)
 MODEL = ("mathcore.model",)
 QUANT = ("mathcore.quant", *MODEL)
-NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.price", *UNITS)
+NUMBERS = ("mathcore.band", "mathcore.device", "mathcore.memo", "mathcore.price", *UNITS)
 SPEED = ("mathcore.speed", "mathcore.hardware", *DATA, *QUANT, *NUMBERS)
-ENGINES = ("mathcore.engines", *QUANT, *UNITS)
+ENGINES = ("mathcore.engines", "mathcore.device", "mathcore.memo", *QUANT, *UNITS)
 PLANNER = ("mathcore.planner", *ENGINES, *SPEED)
 FORMATS = (
     "mathcore.formats",
@@ -43,13 +43,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.units": (),
     "mathcore.data": (),
     "mathcore.band": (),
+    "mathcore.memo": (),
     "mathcore.price": UNITS,
     "mathcore.device": ("mathcore.price", *UNITS),
     "mathcore.model": (),
     "mathcore.quant": MODEL,
     "mathcore.architectures": MODEL,
     "mathcore.convert": MODEL,
-    "mathcore.hardware": (*DATA, *UNITS),
+    "mathcore.hardware": ("mathcore.memo", *DATA, *UNITS),
     "mathcore.gguf": QUANT,
     "mathcore.formats": FORMATS,
     "mathcore.catalogue": (*DATA, *FORMATS),

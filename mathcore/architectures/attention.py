@@ -6,7 +6,7 @@ Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>
 from collections.abc import Callable
 
 from mathcore.architectures.hparams import Hparams, make_layer
-from mathcore.model.spec import Layer
+from mathcore.model.spec import AttentionKind, Layer
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
 
@@ -26,7 +26,7 @@ def full(h: Hparams) -> tuple[Layer, ...]:
 
 
 def windowed(
-    h: Hparams, sliding: list[bool], window: int, kind: str = "sliding"
+    h: Hparams, sliding: list[bool], window: int, kind: AttentionKind = "sliding"
 ) -> tuple[Layer, ...]:
     """Layers where `sliding` is true keep a window, the others every token."""
     return tuple([make_layer(h, i, kind if sliding[i] else "full", window) for i in range(h.count)])
@@ -34,14 +34,14 @@ def windowed(
 
 def _optional(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
     """A window only where the file gives one above 0."""
-    window = h.fields.whole_or(_WINDOW, 0, 0)
+    window = h.fields.integer_or(_WINDOW, 0, 0)
     if window == 0:
         return full(h)
     return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
 def _required(h: Hparams, period: int, *, dense_first: bool = False) -> tuple[Layer, ...]:
-    window = h.fields.whole(_WINDOW)
+    window = h.fields.integer(_WINDOW)
     return windowed(h, h.sliding(period, dense_first=dense_first), window)
 
 
@@ -54,7 +54,7 @@ def _listed(h: Hparams) -> list[bool]:
 
 
 def _by_list(h: Hparams) -> tuple[Layer, ...]:
-    window = h.fields.whole(_WINDOW)
+    window = h.fields.integer(_WINDOW)
     return windowed(h, _listed(h), window)
 
 
@@ -87,24 +87,24 @@ def _required_4_dense(h: Hparams) -> tuple[Layer, ...]:
 
 
 def _gemma2(h: Hparams) -> tuple[Layer, ...]:
-    return windowed(h, h.sliding(2), h.fields.whole_or(_WINDOW, GEMMA2_WINDOW))
+    return windowed(h, h.sliding(2), h.fields.integer_or(_WINDOW, GEMMA2_WINDOW))
 
 
 def _exaone4(h: Hparams) -> tuple[Layer, ...]:
     if h.count - h.draft != EXAONE4_SLIDING_LAYERS:
         return full(h)
-    return windowed(h, h.sliding(4), h.fields.whole_or(_WINDOW, 4096))
+    return windowed(h, h.sliding(4), h.fields.integer_or(_WINDOW, 4096))
 
 
 def _llama4(h: Hparams) -> tuple[Layer, ...]:
     """Three chunked layers, one full; a window of 0 in the file makes all of them full."""
-    if h.fields.has(_WINDOW) and h.fields.whole(_WINDOW, 0) == 0:
+    if h.fields.has(_WINDOW) and h.fields.integer(_WINDOW, 0) == 0:
         return full(h)
     return windowed(h, h.sliding(4), LLAMA4_CHUNK, "chunked")
 
 
 def _smallthinker(h: Hparams) -> tuple[Layer, ...]:
-    if h.fields.whole_or(_WINDOW, 0, 0) == 0:
+    if h.fields.integer_or(_WINDOW, 0, 0) == 0:
         return full(h)
     return windowed(h, h.sliding(4, dense_first=True), SMALLTHINKER_WINDOW)
 
@@ -114,18 +114,18 @@ def _shared(h: Hparams, sliding: list[bool], window: int, own: int) -> tuple[Lay
     out: list[Layer] = []
     for i in range(h.count):
         reads = -1 if i < own else own - (2 if sliding[i] else 1)
-        kind = "sliding" if sliding[i] else "full"
+        kind: AttentionKind = "sliding" if sliding[i] else "full"
         out.append(make_layer(h, i, kind, window, reads, caches=i < own))
     return tuple(out)
 
 
 def _gemma3n(h: Hparams) -> tuple[Layer, ...]:
-    return _shared(h, h.sliding(5), h.fields.whole(_WINDOW), min(GEMMA3N_OWN, h.count))
+    return _shared(h, h.sliding(5), h.fields.integer(_WINDOW), min(GEMMA3N_OWN, h.count))
 
 
 def _gemma4(h: Hparams) -> tuple[Layer, ...]:
-    shared = h.fields.whole_or("attention.shared_kv_layers", 0, 0, h.count)
-    return _shared(h, _listed(h), h.fields.whole(_WINDOW), h.count - shared)
+    shared = h.fields.integer_or("attention.shared_kv_layers", 0, 0, h.count)
+    return _shared(h, _listed(h), h.fields.integer(_WINDOW), h.count - shared)
 
 
 def _nothing(h: Hparams) -> tuple[Layer, ...]:

@@ -7,7 +7,7 @@ each.
 
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.parts import Reader, build
-from mathcore.model.spec import Layer, State
+from mathcore.model.spec import Layer, LayerState
 
 _RATIOS = "attention.compress_ratios"
 CSA_RATIO = 4
@@ -27,19 +27,19 @@ def _ratios(h: Hparams) -> list[int]:
     return out
 
 
-def _waiting(ratio: int, row: int, index: int) -> State | None:
+def _waiting(ratio: int, row: int, index: int) -> LayerState | None:
     """Values and scores of tokens not compressed yet; overlapping windows of 4 are twice as big."""
     if ratio == CSA_RATIO:
         numbers = 2 * (2 * CSA_RATIO) * (2 * row + 2 * index)
-        return State(kind="compressor", conv_elements=0, state_elements=numbers)
+        return LayerState(kind="compressor", conv_elements=0, state_elements=numbers)
     if ratio == HCA_RATIO:
-        return State(kind="compressor", conv_elements=0, state_elements=2 * HCA_RATIO * row)
+        return LayerState(kind="compressor", conv_elements=0, state_elements=2 * HCA_RATIO * row)
     return None
 
 
 def _deepseek4(h: Hparams) -> tuple[Layer, ...]:
-    window = h.fields.whole("attention.sliding_window")
-    index = h.fields.whole("attention.indexer.key_length")
+    window = h.fields.integer("attention.sliding_window")
+    index = h.fields.integer("attention.indexer.key_length")
     ratios = _ratios(h)
     out: list[Layer] = []
     for i in range(h.count):

@@ -20,7 +20,7 @@ def _decoder_width(h: Hparams, i: int) -> int:
 
 def _t5(h: Hparams) -> tuple[Layer, ...]:
     """The decoder's layers; K and V of the encoder's output are computed anew, not cached."""
-    if h.fields.whole_or("decoder_block_count", h.count) != h.count:
+    if h.fields.integer_or("decoder_block_count", h.count) != h.count:
         raise h.fields.fault("decoder_block_count", "other than block_count is not supported yet")
     out: list[Layer] = []
     for i in range(h.count):

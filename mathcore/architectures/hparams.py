@@ -3,7 +3,7 @@
 from typing import final
 
 from mathcore.model.fields import MAX_LAYERS, MAX_SIZE, Fields
-from mathcore.model.spec import Layer, SpecError, Tensor
+from mathcore.model.spec import AttentionKind, Layer, SpecError, Tensor
 
 
 def metadata_fields(metadata: dict[str, object]) -> Fields:
@@ -29,17 +29,17 @@ class Hparams:
         self.tensors: dict[str, Tensor] = {}
         for tensor in tensors:
             self.tensors[tensor.name] = tensor
-        self.count = self.fields.whole("block_count", 1, MAX_LAYERS)
-        self.draft = self.fields.whole_or("nextn_predict_layers", 0, 0, self.count)
-        self.hidden = self.fields.whole("embedding_length")
+        self.count = self.fields.integer("block_count", 1, MAX_LAYERS)
+        self.draft = self.fields.integer_or("nextn_predict_layers", 0, 0, self.count)
+        self.hidden = self.fields.integer("embedding_length")
         self.heads = self.per_layer_or("attention.head_count", [0] * self.count)
         self.kv_heads = self.per_layer_or("attention.head_count_kv", self.heads)
         usual = self.hidden // self.heads[0] if self.heads[0] > 0 else 0
-        self.k_dim = self.fields.whole_or("attention.key_length", usual)
-        self.v_dim = self.fields.whole_or("attention.value_length", usual)
-        self.k_dim_swa = self.fields.whole_or("attention.key_length_swa", self.k_dim)
-        self.v_dim_swa = self.fields.whole_or("attention.value_length_swa", self.v_dim)
-        self.experts = self.fields.whole_or("expert_count", 0, 0)
+        self.k_dim = self.fields.integer_or("attention.key_length", usual)
+        self.v_dim = self.fields.integer_or("attention.value_length", usual)
+        self.k_dim_swa = self.fields.integer_or("attention.key_length_swa", self.k_dim)
+        self.v_dim_swa = self.fields.integer_or("attention.value_length_swa", self.v_dim)
+        self.experts = self.fields.integer_or("expert_count", 0, 0)
         self.experts_used = self.per_layer_or("expert_used_count", [0] * self.count)
 
     def _kept(self, key: str) -> None:
@@ -53,8 +53,8 @@ class Hparams:
         if not self.fields.has(key):
             return default
         if isinstance(self.fields.values[key], list):
-            return self.fields.wholes(key, self.count, 0, MAX_SIZE)
-        return [self.fields.whole(key, 0)] * self.count
+            return self.fields.integers(key, self.count, 0, MAX_SIZE)
+        return [self.fields.integer(key, 0)] * self.count
 
     def per_layer(self, key: str) -> list[int]:
         """As `per_layer_or`, for a key that must be there."""
@@ -81,7 +81,7 @@ class Hparams:
         given = self.pattern(key)
         if given is not None:
             return given
-        step = self.fields.whole_or(key, period, 0)
+        step = self.fields.integer_or(key, period, 0)
         full = 0 if dense_first else step - 1
         out: list[bool] = []
         for i in range(self.count):
@@ -103,7 +103,7 @@ def width_of(h: Hparams, i: int, name: str) -> int:
 def make_layer(
     h: Hparams,
     i: int,
-    kind: str,
+    kind: AttentionKind,
     window: int = 0,
     reads: int = -1,
     *,

@@ -26,7 +26,7 @@ def is_latent(h: Hparams) -> bool:
 
 def latent_layer(h: Hparams, i: int, index: int = 0) -> Layer:
     """One row per token: compressed K, from which V is a view."""
-    width = h.fields.whole("attention.key_length") * h.kv_heads[i]
+    width = h.fields.integer("attention.key_length") * h.kv_heads[i]
     return build(
         h,
         i,
@@ -35,12 +35,12 @@ def latent_layer(h: Hparams, i: int, index: int = 0) -> Layer:
         0,
         index,
         k_dim=h.k_dim,
-        v_dim=h.fields.whole_or("attention.value_length", h.v_dim),
+        v_dim=h.fields.integer_or("attention.value_length", h.v_dim),
     )
 
 
 def _latent_or_full(h: Hparams) -> tuple[Layer, ...]:
-    h.fields.whole("attention.kv_lora_rank")
+    h.fields.integer("attention.kv_lora_rank")
     latent = is_latent(h)
     out = [latent_layer(h, i) if latent else attention(h, i) for i in range(h.count)]
     return tuple(out)
@@ -54,7 +54,7 @@ def _full_index(h: Hparams) -> list[bool]:
         if len(given) < trunk:
             raise h.fields.fault(_INDEX_TYPES, f"has {len(given)} entries for {trunk} layers")
         return [bool(item) for item in given[:trunk]]
-    if h.fields.whole("context_length", 0) < _SHARED_INDEX_CONTEXT:
+    if h.fields.integer("context_length", 0) < _SHARED_INDEX_CONTEXT:
         return [True] * trunk
     return [i < 3 or (i - 2) % 4 == 0 for i in range(trunk)]
 
@@ -63,7 +63,7 @@ def _sparse(h: Hparams, own: list[bool]) -> tuple[Layer, ...]:
     """MLA with an indexer's keys in the layers of `own`."""
     if not is_latent(h):
         raise h.fields.fault("attention.key_length_mla", "is missing")
-    index = h.fields.whole("attention.indexer.key_length")
+    index = h.fields.integer("attention.indexer.key_length")
     out: list[Layer] = []
     for i in range(h.count):
         has = i < len(own) and own[i]
@@ -82,7 +82,7 @@ def _glm_dsa(h: Hparams) -> tuple[Layer, ...]:
 def _hy_v4(h: Hparams) -> tuple[Layer, ...]:
     """A file without top_k has no indexer; else a list says which layers have their own."""
     trunk = h.count - h.draft
-    if h.fields.whole_or("attention.indexer.top_k", 0, 0) == 0:
+    if h.fields.integer_or("attention.indexer.top_k", 0, 0) == 0:
         return _latent_or_full(h)
     given = h.fields.values.get(_INDEX_TYPES)
     if not isinstance(given, list) or len(given) < trunk:
@@ -92,8 +92,8 @@ def _hy_v4(h: Hparams) -> tuple[Layer, ...]:
 
 def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
     """Plain attention. Layers after the dense ones have an indexer; llama.cpp keeps its V too."""
-    index = h.fields.whole("attention.indexer.key_length")
-    dense = h.fields.whole_or("leading_dense_block_count", 0, 0)
+    index = h.fields.integer("attention.indexer.key_length")
+    dense = h.fields.integer_or("leading_dense_block_count", 0, 0)
     out: list[Layer] = []
     for i in range(h.count):
         own = i >= dense
@@ -115,7 +115,7 @@ def _minimax_m3(h: Hparams) -> tuple[Layer, ...]:
 
 def _expanded(h: Hparams) -> tuple[Layer, ...]:
     """MLA that llama.cpp computes expanded: it caches K and V of every head."""
-    h.fields.whole("attention.kv_lora_rank")
+    h.fields.integer("attention.kv_lora_rank")
     return tuple([attention(h, i) for i in range(h.count)])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.architectures.hparams import Hparams, width_of
-from mathcore.model.spec import Layer, State
+from mathcore.model.spec import AttentionKind, Layer, LayerState
 
 Reader = Callable[[Hparams], tuple[Layer, ...]]
 
@@ -11,12 +11,12 @@ Reader = Callable[[Hparams], tuple[Layer, ...]]
 def build(
     h: Hparams,
     i: int,
-    kind: str,
+    kind: AttentionKind,
     k: int = 0,
     v: int = 0,
     index: int = 0,
     index_v: int = 0,
-    state: State | None = None,
+    state: LayerState | None = None,
     k_dim: int = 0,
     v_dim: int = 0,
 ) -> Layer:
@@ -42,13 +42,13 @@ def build(
     )
 
 
-def attention(h: Hparams, i: int, state: State | None = None) -> Layer:
+def attention(h: Hparams, i: int, state: LayerState | None = None) -> Layer:
     """Plain K and V of every token, with a state beside it in some hybrids."""
     k_dim, v_dim = h.k_dim, h.v_dim
     k, v = h.kv_heads[i] * k_dim, h.kv_heads[i] * v_dim
     return build(h, i, "full" if k > 0 else "none", k, v, state=state, k_dim=k_dim, v_dim=v_dim)
 
 
-def uncached(h: Hparams, i: int, state: State | None = None) -> Layer:
+def uncached(h: Hparams, i: int, state: LayerState | None = None) -> Layer:
     """No cache per token."""
     return build(h, i, "none", state=state)

@@ -7,17 +7,17 @@ a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
 from mathcore.architectures.parts import Reader, attention, build, uncached
-from mathcore.model.spec import Layer, State
+from mathcore.model.spec import Layer, LayerState, StateKind
 
 
-def _ssm(h: Hparams, kind: str, *, grouped: bool) -> State:
+def _ssm(h: Hparams, kind: StateKind, *, grouped: bool) -> LayerState:
     """Mamba's state. llama.cpp writes a delta net's state under the same keys."""
     f = h.fields
-    kernel, inner = f.whole("ssm.conv_kernel"), f.whole("ssm.inner_size")
-    size = f.whole("ssm.state_size")
-    rank = f.whole("ssm.time_step_rank")
-    groups = f.whole("ssm.group_count", 0) if grouped else 0
-    return State(
+    kernel, inner = f.integer("ssm.conv_kernel"), f.integer("ssm.inner_size")
+    size = f.integer("ssm.state_size")
+    rank = f.integer("ssm.time_step_rank")
+    groups = f.integer("ssm.group_count", 0) if grouped else 0
+    return LayerState(
         kind=kind,
         conv_elements=(kernel - 1) * (inner + 2 * groups * size),
         state_elements=size * inner,
@@ -29,11 +29,11 @@ def _ssm(h: Hparams, kind: str, *, grouped: bool) -> State:
     )
 
 
-def _all(h: Hparams, state: State) -> tuple[Layer, ...]:
+def _all(h: Hparams, state: LayerState) -> tuple[Layer, ...]:
     return tuple([uncached(h, i, state) for i in range(h.count)])
 
 
-def _by_kv_heads(h: Hparams, state: State) -> tuple[Layer, ...]:
+def _by_kv_heads(h: Hparams, state: LayerState) -> tuple[Layer, ...]:
     """A layer without KV heads is recurrent."""
     h.per_layer("attention.head_count_kv")
     return tuple(
@@ -85,7 +85,7 @@ def _recurrent_list(h: Hparams, every: int) -> list[bool]:
     given = h.pattern("attention.recurrent_layers")
     if given is not None:
         return given
-    step = h.fields.whole_or("full_attention_interval", every)
+    step = h.fields.integer_or("full_attention_interval", every)
     return [i < trunk and (i + 1) % step != 0 for i in range(h.count)]
 
 
@@ -99,9 +99,9 @@ def _delta(h: Hparams) -> tuple[Layer, ...]:
 
 def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
     """Kimi delta attention, and latent attention where there are KV heads."""
-    kernel, size = h.fields.whole("ssm.conv_kernel"), h.fields.whole("kda.head_dim")
+    kernel, size = h.fields.integer("ssm.conv_kernel"), h.fields.integer("kda.head_dim")
     inner = h.heads[0] * size
-    state = State(
+    state = LayerState(
         kind="kda",
         conv_elements=3 * (kernel - 1) * inner,
         state_elements=size * inner,
@@ -122,7 +122,7 @@ def _kimi_linear(h: Hparams) -> tuple[Layer, ...]:
 def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
     """As Kimi's. A layer with an indexer of its own also caches key, gate and pooled key."""
     out: list[Layer] = []
-    index = 3 * h.fields.whole("attention.indexer.key_length")
+    index = 3 * h.fields.integer("attention.indexer.key_length")
     given = h.fields.values.get("attention.indexer.types")
     trunk = h.count - h.draft
     if isinstance(given, list) and len(given) < trunk:
@@ -136,9 +136,9 @@ def _glm5_next(h: Hparams) -> tuple[Layer, ...]:
 
 def _lightning(h: Hparams) -> tuple[Layer, ...]:
     """MiniMax-01: a matrix per head and no convolution, in all but each 8th layer."""
-    size = h.fields.whole("attention.key_length")
+    size = h.fields.integer("attention.key_length")
     inner = h.heads[0] * size
-    state = State(
+    state = LayerState(
         kind="linear",
         conv_elements=0,
         state_elements=size * inner,
@@ -155,19 +155,19 @@ def _lightning(h: Hparams) -> tuple[Layer, ...]:
 
 def _lfm2(h: Hparams) -> tuple[Layer, ...]:
     """Short convolutions; a window, where the file has one, is on the attention layers."""
-    kernel = h.fields.whole("shortconv.l_cache", 1)
+    kernel = h.fields.integer("shortconv.l_cache", 1)
     numbers = h.hidden * (kernel - 1)
-    state = State(kind="conv", conv_elements=numbers, state_elements=0, conv_width=kernel)
-    if h.fields.whole_or("attention.sliding_window", 0, 0) > 0:
+    state = LayerState(kind="conv", conv_elements=numbers, state_elements=0, conv_width=kernel)
+    if h.fields.integer_or("attention.sliding_window", 0, 0) > 0:
         raise h.fields.fault("attention.sliding_window", "is not supported yet for lfm2")
     return _by_kv_heads(h, state)
 
 
 def _rwkv(h: Hparams) -> tuple[Layer, ...]:
     """The state holds the last token of each mix and a matrix per head."""
-    size = h.fields.whole("wkv.head_size")
-    shifts = h.fields.whole_or("token_shift_count", 2)
-    state = State(
+    size = h.fields.integer("wkv.head_size")
+    shifts = h.fields.integer_or("token_shift_count", 2)
+    state = LayerState(
         kind="rwkv",
         conv_elements=shifts * h.hidden,
         state_elements=h.hidden * size,

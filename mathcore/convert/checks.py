@@ -38,8 +38,8 @@ def no_window(f: Fields) -> None:
     """
     if not f.flag_or("use_sliding_window", default=False) or not f.has("sliding_window"):
         return
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
-    if f.whole_or("max_window_layers", 0, 0) < layers:
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
+    if f.integer_or("max_window_layers", 0, 0) < layers:
         raise f.fault("use_sliding_window", "true is not supported yet")
 
 
@@ -74,4 +74,4 @@ def places(f: Fields, field: str, least: int, most: int) -> list[int]:
     value = f.values.get(field)
     if not isinstance(value, list) or not value:
         raise f.fault(field, "is not a list of layers")
-    return f.wholes(field, len(value), least, most)
+    return f.integers(field, len(value), least, most)

@@ -26,8 +26,8 @@ class Experts:
 
 
 def find_experts(f: Fields, count: str, width: str, used: str = "num_experts_per_tok") -> Experts:
-    found = f.whole(count, 2)
-    return Experts(count=found, used=f.whole(used, 1, found), width=f.whole(width))
+    found = f.integer(count, 2)
+    return Experts(count=found, used=f.integer(used, 1, found), width=f.integer(width))
 
 
 def moe_keys(b: Build, e: Experts) -> None:
@@ -81,7 +81,7 @@ def window_keys(b: Build, f: Fields) -> None:
     layers = b.s.layers
     sliding = sliding_layers(f, layers, None if f.has("sliding_window") else [False] * layers)
     if any(sliding):
-        b.key("attention.sliding_window", f.whole("sliding_window"))
+        b.key("attention.sliding_window", f.integer("sliding_window"))
         b.key("attention.sliding_window_pattern", sliding)
 
 
@@ -92,8 +92,8 @@ def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or(shared, 0, 0) * e.width,
-        dense=f.whole_or(dense, 0, 0),
+        shared=f.integer_or(shared, 0, 0) * e.width,
+        dense=f.integer_or(dense, 0, 0),
         bias=bias,
         sigmoid=bias,
     )
@@ -101,10 +101,10 @@ def with_shared(f: Fields, count: str, shared: str, dense: str, *, bias: bool) -
 
 def leading_dense(f: Fields, layers: int) -> int:
     """How many layers at the start have no experts. Configs of transformers 5 list each layer."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
+    if f.integer_or("moe_layer_freq", 1) != 1:
         raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
     if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
-        return f.whole("first_k_dense_replace", 0, layers)
+        return f.integer("first_k_dense_replace", 0, layers)
     names = f.texts("mlp_layer_types", layers)
     dense = 0
     while dense < layers and names[dense] == "dense":
@@ -125,4 +125,4 @@ def gating(b: Build, f: Fields, default: str = "") -> None:
 
 def experts_used(f: Fields, field: str, count: int) -> int:
     """How many of `count` experts a token goes through."""
-    return f.whole(field, 1, count)
+    return f.integer(field, 1, count)

@@ -36,10 +36,10 @@ class _Tower:
 
     def __init__(self, v: Fields, layers: str, hidden: str, heads: str) -> None:
         self.v = v
-        self.layers = v.whole(layers, 1, MAX_LAYERS)
-        self.hidden = v.whole(hidden)
-        self.patch = v.whole("patch_size", 1, 256)
-        count = v.whole(heads)
+        self.layers = v.integer(layers, 1, MAX_LAYERS)
+        self.hidden = v.integer(hidden)
+        self.patch = v.integer("patch_size", 1, 256)
+        count = v.integer(heads)
         if self.hidden % count != 0:
             raise v.fault(heads, f"{count} does not divide {self.hidden}")
         self.tensors: list[Tensor] = []
@@ -91,7 +91,7 @@ class _Tower:
 
 
 def _two_frames(v: Fields) -> None:
-    if v.whole("temporal_patch_size", 1, 16) != 2:
+    if v.integer("temporal_patch_size", 1, 16) != 2:
         raise v.fault("temporal_patch_size", "other than 2 is not supported yet")
 
 
@@ -107,31 +107,31 @@ def _qwen2_vl(v: Fields, text: Fields) -> Projector:
     """Its `hidden_size` is the width it projects to."""
     _two_frames(v)
     t = _Tower(v, "depth", "embed_dim", "num_heads")
-    merge, width = v.whole("spatial_merge_size", 1, 16), _times_wider(v, t.hidden)
+    merge, width = v.integer("spatial_merge_size", 1, 16), _times_wider(v, t.hidden)
     t.patches(2, bias=False)
     for i in range(t.layers):
         t.block(i, width, gated=False, biases=True, norm_bias=True)
     t.norm("v.post_ln", t.hidden, bias=True)
-    t.merger(t.hidden * merge * merge, v.whole("hidden_size"))
+    t.merger(t.hidden * merge * merge, v.integer("hidden_size"))
     return t.done("qwen2vl_merger", merge)
 
 
 def _qwen25_vl(v: Fields, text: Fields) -> Projector:
     _two_frames(v)
     t = _Tower(v, "depth", "hidden_size", "num_heads")
-    merge = v.whole("spatial_merge_size", 1, 16)
+    merge = v.integer("spatial_merge_size", 1, 16)
     t.patches(2, bias=False)
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), gated=True, biases=True, norm_bias=False)
+        t.block(i, v.integer("intermediate_size"), gated=True, biases=True, norm_bias=False)
     t.norm("v.post_ln", t.hidden, bias=False)
-    t.merger(t.hidden * merge * merge, v.whole("out_hidden_size"))
+    t.merger(t.hidden * merge * merge, v.integer("out_hidden_size"))
     return t.done("qwen2.5vl_merger", merge)
 
 
 def _deep_places(v: Fields, layers: int) -> list[int]:
     """Layers whose output joins the language model below its first layers."""
     value = v.values.get("deepstack_visual_indexes")
-    return v.wholes(
+    return v.integers(
         "deepstack_visual_indexes", len(value) if isinstance(value, list) else -1, 0, layers - 1
     )
 
@@ -139,12 +139,14 @@ def _deep_places(v: Fields, layers: int) -> list[int]:
 def _qwen3_vl(v: Fields, text: Fields) -> Projector:
     _two_frames(v)
     t = _Tower(v, "depth", "hidden_size", "num_heads")
-    merge, out = v.whole("spatial_merge_size", 1, 16), v.whole("out_hidden_size")
+    merge, out = v.integer("spatial_merge_size", 1, 16), v.integer("out_hidden_size")
     joined = t.hidden * merge * merge
     t.patches(2, bias=True)
-    t.tensors.append(matrix("v.position_embd.weight", t.hidden, v.whole("num_position_embeddings")))
+    t.tensors.append(
+        matrix("v.position_embd.weight", t.hidden, v.integer("num_position_embeddings"))
+    )
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), gated=False, biases=True, norm_bias=True)
+        t.block(i, v.integer("intermediate_size"), gated=False, biases=True, norm_bias=True)
     for i in _deep_places(v, t.layers):
         t.norm(f"v.deepstack.{i}.norm", joined, bias=True)
         t.linear(f"v.deepstack.{i}.fc1", joined, joined, bias=True)
@@ -157,13 +159,13 @@ def _qwen3_vl(v: Fields, text: Fields) -> Projector:
 def _gemma3(v: Fields, text: Fields) -> Projector:
     """SigLIP; pictures are always 256 tokens, so patches are pooled, not merged."""
     t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
-    side = v.whole("image_size") // t.patch
+    side = v.integer("image_size") // t.patch
     t.patches(1, bias=True)
     t.tensors.append(matrix("v.position_embd.weight", t.hidden, side * side))
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), gated=False, biases=True, norm_bias=True)
+        t.block(i, v.integer("intermediate_size"), gated=False, biases=True, norm_bias=True)
     t.norm("v.post_ln", t.hidden, bias=True)
-    t.tensors.append(matrix("mm.input_projection.weight", t.hidden, text.whole("hidden_size")))
+    t.tensors.append(matrix("mm.input_projection.weight", t.hidden, text.integer("hidden_size")))
     t.norm("mm.soft_emb_norm", t.hidden, bias=False)
     return t.done("gemma3", max(1, side // 16))
 
@@ -173,12 +175,12 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
     if v.text("model_type") != "pixtral":
         raise v.fault("model_type", f"'{v.text('model_type')}' is not supported yet")
     t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
-    merge, out = text.whole("spatial_merge_size", 1, 16), text.whole("hidden_size")
+    merge, out = text.integer("spatial_merge_size", 1, 16), text.integer("hidden_size")
     bias = text.flag_or("multimodal_projector_bias", default=False)
     t.patches(1, bias=False)
     t.norm("v.pre_ln", t.hidden, bias=False)
     for i in range(t.layers):
-        t.block(i, v.whole("intermediate_size"), gated=True, biases=False, norm_bias=False)
+        t.block(i, v.integer("intermediate_size"), gated=True, biases=False, norm_bias=False)
     t.norm("mm.input_norm", t.hidden, bias=False)
     t.linear("mm.patch_merger", t.hidden * merge * merge, t.hidden, bias=False)
     t.linear("mm.1", t.hidden, out, bias=bias)

@@ -38,7 +38,9 @@ def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_he
 
 def kv_heads_of(f: Fields, heads: int, *, required: bool) -> int:
     """KV heads: as many as heads when absent and not `required`."""
-    kv = f.whole("num_key_value_heads") if required else f.whole_or("num_key_value_heads", heads)
+    kv = (
+        f.integer("num_key_value_heads") if required else f.integer_or("num_key_value_heads", heads)
+    )
     if heads % kv != 0:
         raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
     return kv
@@ -55,17 +57,17 @@ def sizes(
 
     `feed_forward` names the dense width's field, "" for none.
     """
-    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
     kv = kv_heads_of(f, heads, required=need_kv)
     given = need_head_dim or f.has("head_dim")
     return Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        layers=f.integer("num_hidden_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=kv,
-        head_dim=f.whole("head_dim") if given else head_size(f, hidden, heads),
-        feed_forward=f.whole(feed_forward) if feed_forward else 0,
+        head_dim=f.integer("head_dim") if given else head_size(f, hidden, heads),
+        feed_forward=f.integer(feed_forward) if feed_forward else 0,
         context=trained_context(f),
     )
 
@@ -74,20 +76,20 @@ def trained_context(f: Fields) -> int:
     """The trained length, under any of its names; 0 when the config does not say."""
     for name in ("max_position_embeddings", "model_max_length", "max_sequence_length"):
         if f.has(name):
-            return f.whole(name)
+            return f.integer(name)
     return 0
 
 
 def legacy_sizes(f: Fields, feed_forward: int, kv_heads: int, context: str) -> Sizes:
     """Sizes under GPT-2's names: n_embd, n_head, n_layer. The caller gives width and KV heads."""
-    hidden, heads = f.whole("n_embd"), f.whole("n_head")
+    hidden, heads = f.integer("n_embd"), f.integer("n_head")
     return Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("n_layer", 1, MAX_LAYERS),
+        layers=f.integer("n_layer", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_size(f, hidden, heads, "n_head"),
         feed_forward=feed_forward,
-        context=f.whole_or(context, 0),
+        context=f.integer_or(context, 0),
     )

@@ -3,12 +3,14 @@
 Shared by the allocators of all engines: `llamacpp`, `vllm`, `mlx`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 from mathcore.units import MIB
 
 MICRO_BATCH = 512  # llama.cpp --ubatch-size default
+MAX_CONTEXT = 1 << 24  # tokens; no model is trained for more
+MAX_SEQUENCES = 1 << 16
 # gguf-parser-go's platform footprint: 250 MiB on the card (driver context, kernels),
 # 150 MiB of RAM for the process. Peaks measured on ROCm agree (0.13 GiB median, short run).
 GPU_OVERHEAD_BYTES = 250 * MIB
@@ -48,11 +50,11 @@ class Footprint:
     card_bytes: int  # the fullest card; equals the total for one card
     output_bytes: int = 0  # logits handed to the program
     projector_bytes: int = 0  # a vision or audio encoder
-    draft_bytes: int = 0  # a draft model, or draft layers with their cache
     cards: tuple[int, ...] = ()  # bytes of each card, in order; empty for one
 
     @property
     def total_bytes(self) -> int:
+        """Bytes of all terms on all cards; what lies in host memory is beside them."""
         return (
             self.weights_bytes
             + self.kv_bytes
@@ -61,25 +63,9 @@ class Footprint:
             + self.overhead_bytes
             + self.output_bytes
             + self.projector_bytes
-            + self.draft_bytes
         )
 
 
 def pad(n: int, step: int) -> int:
     """n rounded up to a multiple of step."""
     return (n + step - 1) // step * step
-
-
-def with_beside(need: Footprint, projector_bytes: int, draft_bytes: int) -> Footprint:
-    """The same run with a projector and a draft model on its first card."""
-    extra = projector_bytes + draft_bytes
-    cards = need.cards
-    if cards:
-        cards = (cards[0] + extra, *cards[1:])
-    return replace(
-        need,
-        projector_bytes=need.projector_bytes + projector_bytes,
-        draft_bytes=need.draft_bytes + draft_bytes,
-        cards=cards,
-        card_bytes=max(cards) if cards else need.card_bytes + extra,
-    )

@@ -13,6 +13,8 @@ from mathcore.model.spec import Layer, ModelSpec, SpecError
 STEP = 256  # tokens a KV cache grows by
 PREFILL_CHUNK = 2048  # tokens of one prefill step
 ELEMENT = 2  # bytes of a 16-bit number
+# Bits of a quantised cache by our names of it; 0 = the model's own 16.
+KV_BITS: dict[str, int] = {"f16": 0, "bf16": 0, "q8": 8, "q8_0": 8, "q4": 4, "q4_0": 4}
 KV_GROUP = 64  # numbers of a quantised cache that share a scale and a bias
 STATE_ELEMENT = 4  # recurrent states are 32-bit, convolutions the model's own 16
 
@@ -97,8 +99,3 @@ def mlx_footprint(spec: ModelSpec, weights_bytes: int, shape: MlxShape) -> Footp
         host_bytes=0,
         card_bytes=total,
     )
-
-
-def mlx_missing_bytes(need: Footprint, working_set_bytes: int) -> int:
-    """What is missing below Metal's recommendedMaxWorkingSetSize; 0 when it fits."""
-    return max(0, need.total_bytes - working_set_bytes)

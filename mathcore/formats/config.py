@@ -10,15 +10,15 @@ from mathcore.formats.gguf import spec_from_parts
 from mathcore.model.fields import Fields
 from mathcore.model.spec import ModelSpec, SpecError
 
-# Where multimodal cards keep their language model; a speaking one keeps it in its thinker.
+# Where multimodal configs keep their language model; a speaking one keeps it in its thinker.
 _NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
 MAX_DEPTH = 4  # of configs in configs; real ones have two
 
 
-def _inner(card: dict[str, object]) -> dict[str, object] | None:
+def _inner(config: dict[str, object]) -> dict[str, object] | None:
     """The config inside this one, if there is one."""
     for place in _NESTED:
-        nested = card.get(place)
+        nested = config.get(place)
         if nested is None:
             continue
         if not isinstance(nested, dict):
@@ -27,9 +27,9 @@ def _inner(card: dict[str, object]) -> dict[str, object] | None:
     return None
 
 
-def flatten(card: dict[str, object]) -> dict[str, object]:
+def flatten(config: dict[str, object]) -> dict[str, object]:
     """The language model of a nested config, its own fields and its class's defaults first."""
-    found = dict(card)
+    found = dict(config)
     for _ in range(MAX_DEPTH):
         nested = _inner(found)
         if nested is None:
@@ -40,12 +40,12 @@ def flatten(card: dict[str, object]) -> dict[str, object]:
     raise SpecError("text_config", f"is nested more than {MAX_DEPTH} deep")
 
 
-def convert(card: dict[str, object], draft: bool = False) -> Conversion:
+def convert(config: dict[str, object], *, draft: bool = False) -> Conversion:
     """What llama.cpp's converter would write for this config; SpecError names the field.
 
     `draft`: with the layers it can draft with, which a context without drafting does not use.
     """
-    fields = Fields(flatten(card))
+    fields = Fields(flatten(config))
     model_type = fields.text("model_type")
     converter = find_draft_converter(model_type) if draft else None
     if converter is None:
@@ -56,8 +56,8 @@ def convert(card: dict[str, object], draft: bool = False) -> Conversion:
 
 
 def spec_from_config(
-    card: dict[str, object], name: str, source: str = "", draft: bool = False
+    config: dict[str, object], name: str, source: str = "", *, draft: bool = False
 ) -> ModelSpec:
     """A model from its config.json; SpecError names the field that stops us."""
-    found = convert(card, draft)
+    found = convert(config, draft=draft)
     return spec_from_parts(found.metadata, found.tensors, name, source)

@@ -41,9 +41,9 @@ def _vocabulary(tensors: tuple[Tensor, ...], hidden: int) -> int:
 
 def _stacked(name: str, fields: Fields) -> int:
     """How many experts a tensor of this name stacks; 1 for those that are none."""
-    count = fields.whole_or("expert_count", 0, 0)
+    count = fields.integer_or("expert_count", 0, 0)
     if "_chexps." in name:  # one small expert for a group
-        return count // fields.whole_or("experts_per_group", 1)
+        return count // fields.integer_or("experts_per_group", 1)
     return count if "_exps." in name else 1
 
 
@@ -99,7 +99,7 @@ def spec_from_parts(
     """
     layers = layers_from(metadata, tensors)
     fields = metadata_fields(metadata)
-    hidden = fields.whole("embedding_length")
+    hidden = fields.integer("embedding_length")
     heads, feed_forward, used = _widest(layers)
     return ModelSpec(
         name=name,
@@ -108,14 +108,14 @@ def spec_from_parts(
         hidden=hidden,
         heads=heads,
         feed_forward=feed_forward,
-        context_length=fields.whole_or("context_length", 0, 0),
+        context_length=fields.integer_or("context_length", 0, 0),
         layers=layers,
         tensors=tensors,
         tied="output.weight" not in [tensor.name for tensor in tensors],
         parameters=parameter_count(tensors),
         active_parameters=active_parameter_count(tensors, used),
         encoder_layers=_encoder_layers(tensors),
-        draft_layers=fields.whole_or("nextn_predict_layers", 0, 0, len(layers)),
+        draft_layers=fields.integer_or("nextn_predict_layers", 0, 0, len(layers)),
         quant=quant,
         source=source,
     )
@@ -124,7 +124,7 @@ def spec_from_parts(
 def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec:
     """The model of one file, or of all parts of a split one put together."""
     fields = metadata_fields(header.metadata)
-    if Fields(header.metadata).whole_or("split.count", 1, 0) > 1:
+    if Fields(header.metadata).integer_or("split.count", 1, 0) > 1:
         raise SpecError("split.count", "one part of several: all of them are needed")
     given = header.metadata.get("general.name")
     return spec_from_parts(

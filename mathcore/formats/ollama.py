@@ -1,6 +1,6 @@
 """What Ollama says of a model: its name's parts, its manifest, its /api/show reply.
 
-Pure translation; `providers/model_ollama` reads the store and asks the server. `model_info` holds
+Pure translation; `providers/sources/ollama` reads the store and asks the server. `model_info` holds
 the GGUF's own keys, and shapes are in GGUF's order (a row's length first).
 """
 
@@ -52,7 +52,7 @@ class OllamaManifest:
 
 
 def parse_name(text: str) -> OllamaName:
-    """ "llama3.2", "llama3.2:1b", "hf.co/owner/repo:Q4_K_M"."""
+    """The parts of "llama3.2", "llama3.2:1b" or "hf.co/owner/repo:Q4_K_M"."""
     parts = text.strip().split("/")
     model, _, tag = parts[-1].partition(":")
     host = parts[-3] if len(parts) == 3 else "registry.ollama.ai"
@@ -75,7 +75,7 @@ def _digest(layer: dict[str, object]) -> str:
     raise SpecError("layers.digest", f"'{str(value)[:80]}' is not a sha256 digest")
 
 
-def _whole(values: dict[str, object], field: str, most: int) -> int:
+def _integer(values: dict[str, object], field: str, most: int) -> int:
     value = values.get(field)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise SpecError(field, f"'{str(value)[:40]}' is not a whole number up to {most}")
@@ -98,7 +98,7 @@ def parse_manifest(manifest: dict[str, object]) -> OllamaManifest:
         if kind == f"{_IMAGE}tensor":
             raise SpecError("layers", "a model stored tensor by tensor is not supported yet")
         digests[kind] = _digest(layer)
-        sizes[kind] = _whole(layer, "size", MAX_BYTES)
+        sizes[kind] = _integer(layer, "size", MAX_BYTES)
     model, projector = f"{_IMAGE}model", f"{_IMAGE}projector"
     if model not in digests:
         raise SpecError("layers", "no weights: does the model run in Ollama's cloud?")

@@ -17,13 +17,13 @@ _USUAL_GROUP: dict[str, int] = {"AWQ": 128, "GPTQ-INT4": 128, "MLX": 64}  # left
 
 
 def spec_from_safetensors(
-    card: dict[str, object], tensors: list[Tensor], name: str, source: str = ""
+    config: dict[str, object], tensors: list[Tensor], name: str, source: str = ""
 ) -> ModelSpec:
     """The model of a folder: its config.json, and all its files' tensors under their own names.
 
     Parameters are the config's: a packed tensor's numbers are not the model's.
     """
-    spec = spec_from_config(card, name, source)
+    spec = spec_from_config(config, name, source)
     found = placed(tensors)
     _complete(found, len(spec.layers) - spec.draft_layers)
     return ModelSpec(
@@ -41,7 +41,7 @@ def spec_from_safetensors(
         active_parameters=spec.active_parameters,
         encoder_layers=spec.encoder_layers,
         draft_layers=spec.draft_layers,
-        quant=quant_name(card, found),
+        quant=quant_name(config, found),
         source=source,
     )
 
@@ -58,22 +58,22 @@ def _complete(tensors: tuple[Tensor, ...], layers: int) -> None:
             raise SpecError(f"layers.{i}", "has no tensors: are all files there?")
 
 
-def quant_name(card: dict[str, object], tensors: tuple[Tensor, ...]) -> str:
-    """ "AWQ", "FP8-BLOCK", "MLX-4bit"; unquantised "HF-BF16"; an unknown method's own name."""
-    mlx = card.get("quantization")
+def quant_name(config: dict[str, object], tensors: tuple[Tensor, ...]) -> str:
+    """Our name ("AWQ", "FP8-BLOCK", "MLX-4bit", "HF-BF16"), or an unknown method's own."""
+    mlx = config.get("quantization")
     if isinstance(mlx, dict) and isinstance(mlx.get("bits"), int):
         mode = mlx.get("mode", "affine")
         if mode != "affine":
             return f"MLX-{str(mode)[:16]}"
         return f"MLX-{mlx['bits']}bit" + _group(mlx, "MLX", "-g")
-    given = card.get("quantization_config")
+    given = config.get("quantization_config")
     if isinstance(given, dict):
         return _method(given)
     return _plain(tensors)
 
 
 def _group(values: dict[str, object], usual: str, mark: str) -> str:
-    """ "-G64" where the group is not the usual one."""
+    """The group's part of the name, "-G64"; "" where it is the usual one."""
     size = values.get("group_size")
     return "" if size in (None, _USUAL_GROUP[usual]) else f"{mark}{str(size)[:8]}"
 

@@ -105,7 +105,7 @@ def _entries(text: bytes) -> dict[str, object]:
     return found
 
 
-def _wholes(entry: dict[str, object], field: str, name: str, most: int) -> list[int]:
+def _integers(entry: dict[str, object], field: str, name: str, most: int) -> list[int]:
     value = entry.get(field)
     if not isinstance(value, list) or len(value) > MAX_DIMS:
         raise SpecError(name, f"its {field} is not a short list")
@@ -122,8 +122,8 @@ def _tensor(name: str, entry: dict[str, object]) -> tuple[Tensor, int, int]:
     kind = entry.get("dtype")
     if not isinstance(kind, str) or kind not in SAFETENSORS_TYPES:
         raise SpecError(name, f"dtype '{str(kind)[:40]}' is not supported yet")
-    shape = _wholes(entry, "shape", name, MAX_ELEMENTS)
-    span = _wholes(entry, "data_offsets", name, MAX_ELEMENTS * 8)
+    shape = _integers(entry, "shape", name, MAX_ELEMENTS)
+    span = _integers(entry, "data_offsets", name, MAX_ELEMENTS * 8)
     columns = shape[-1] if shape else 1
     rows = 1
     for size in shape[:-1]:
@@ -191,7 +191,7 @@ def placed_name(name: str) -> str:
 
 
 def _stack_key(name: str) -> str:
-    """ "….experts.*.up_proj.weight" for one expert's matrix, "" for anything else."""
+    """One name for all experts of a matrix, "….experts.*.up_proj.weight"; "" for anything else."""
     parts = name.split(".")
     for i in range(1, len(parts) - 1):
         if parts[i - 1] == "experts" and parts[i].isascii() and parts[i].isdecimal():

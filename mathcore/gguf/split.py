@@ -26,7 +26,7 @@ def shard_names(name: str) -> list[str]:
     return [f"{head}-{i:05d}-of-{total:05d}.gguf" for i in range(1, total + 1)]
 
 
-def _whole(header: GgufHeader, key: str) -> int:
+def _integer(header: GgufHeader, key: str) -> int:
     value = header.metadata.get(key)
     if value is None:
         raise SpecError(key, "is missing from a file of a split model")
@@ -42,7 +42,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
     tensors: list[Tensor] = []
     names: set[str] = set()
     for i, header in enumerate(headers):
-        count, number = _whole(header, "split.count"), _whole(header, "split.no")
+        count, number = _integer(header, "split.count"), _integer(header, "split.no")
         if count != len(headers):
             raise SpecError("split.count", f"says {count} files, there are {len(headers)}")
         if number != i:
@@ -54,7 +54,7 @@ def join_headers(headers: list[GgufHeader]) -> GgufHeader:
         tensors.extend(header.tensors)
         if len(tensors) > MAX_TENSORS:
             raise SpecError("split.tensors.count", f"more than the {MAX_TENSORS} allowed")
-    promised = _whole(headers[0], "split.tensors.count")
+    promised = _integer(headers[0], "split.tensors.count")
     if promised != len(tensors):
         raise SpecError("split.tensors.count", f"says {promised} tensors, there are {len(tensors)}")
     return _joined(headers, tuple(tensors))

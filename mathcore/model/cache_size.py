@@ -22,9 +22,9 @@ def cache_bytes(spec: ModelSpec, tokens: int) -> int:
             continue
         kept = tokens if layer.kind in _GROWING else min(tokens, layer.window)
         width, index = layer.k_elements + layer.v_elements, _index(layer)
-        if layer.ratio > 0:  # beside its window, one folded row for `ratio` tokens
-            folded = -(-tokens // layer.ratio)
-            total += folded * (layer.compressed_elements + index) * F16_BYTES
+        if layer.ratio > 0:  # beside its window, one compressed row for `ratio` tokens
+            rows = -(-tokens // layer.ratio)
+            total += rows * (layer.compressed_elements + index) * F16_BYTES
         else:
             width += index
         total += kept * width * F16_BYTES

@@ -1,4 +1,4 @@
-"""Typed reads of a config: every fault is a SpecError that names the field.
+"""Typed reads of a config; any fault is a SpecError that names the field.
 
 An absent field is filled only where the model's own library defines its value; never guessed.
 """
@@ -21,14 +21,15 @@ class Fields:
         self.prefix = prefix
 
     def fault(self, field: str, text: str) -> SpecError:
+        """The error that names `field` with its prefix; for the caller to raise."""
         return SpecError(self.prefix + field, text)
 
     def has(self, field: str) -> bool:
         """Present and not null."""
         return self.values.get(field) is not None
 
-    def whole(self, field: str, least: int = 1, most: int = MAX_SIZE) -> int:
-        """A whole number within bounds."""
+    def integer(self, field: str, least: int = 1, most: int = MAX_SIZE) -> int:
+        """An int from `least` to `most`."""
         value = self.values.get(field)
         if value is None:
             raise self.fault(field, "is missing")
@@ -38,10 +39,12 @@ class Fields:
             raise self.fault(field, f"must be between {least} and {most}")
         return value
 
-    def whole_or(self, field: str, default: int, least: int = 1, most: int = MAX_SIZE) -> int:
-        return self.whole(field, least, most) if self.has(field) else default
+    def integer_or(self, field: str, default: int, least: int = 1, most: int = MAX_SIZE) -> int:
+        """As `integer`; `default` where the field is absent or null."""
+        return self.integer(field, least, most) if self.has(field) else default
 
     def number(self, field: str) -> float:
+        """An int or float."""
         value = self.values.get(field)
         if value is None:
             raise self.fault(field, "is missing")
@@ -49,7 +52,8 @@ class Fields:
             raise self.fault(field, "is not a number")
         return float(value)
 
-    def flag_or(self, field: str, default: bool) -> bool:
+    def flag_or(self, field: str, *, default: bool) -> bool:
+        """true or false; `default` where the field is absent or null."""
         value = self.values.get(field)
         if value is None:
             return default
@@ -58,6 +62,7 @@ class Fields:
         return value
 
     def text(self, field: str) -> str:
+        """A string."""
         value = self.values.get(field)
         if value is None:
             raise self.fault(field, "is missing")
@@ -77,8 +82,8 @@ class Fields:
             out.append(item)
         return out
 
-    def wholes(self, field: str, count: int, least: int = 0, most: int = MAX_SIZE) -> list[int]:
-        """Exactly `count` whole numbers."""
+    def integers(self, field: str, count: int, least: int = 0, most: int = MAX_SIZE) -> list[int]:
+        """Exactly `count` ints from `least` to `most`."""
         value = self.values.get(field)
         if not isinstance(value, list) or len(value) != count:
             raise self.fault(field, f"is not a list of {count} whole numbers")

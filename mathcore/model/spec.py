@@ -1,10 +1,13 @@
 """A model as the planner sees it: one layer list, and every weight tensor by shape.
 
-Knows no file format (`card`, `gguf`) and no engine (`footprint`).
+Knows no file format (`formats`) and no engine (`engines`).
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
+
+AttentionKind = Literal["full", "sliding", "chunked", "latent", "none"]
+StateKind = Literal["mamba1", "mamba2", "delta", "kda", "conv", "rwkv", "linear", "compressor"]
 
 
 class SpecError(Exception):
@@ -18,16 +21,16 @@ class SpecError(Exception):
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class LayerState:
     """What a layer remembers whatever the length, in numbers per sequence.
 
     `kind`: "mamba1", "mamba2", "delta" (gated delta net), "kda", "conv" (short convolution),
-    "rwkv", "linear" (lightning attention) or "compressor" (rows a compressed cache has not folded
-    yet). The two element counts are llama.cpp's (R and S); the shape lets other engines round
+    "rwkv", "linear" (lightning attention) or "compressor" (tokens not yet in a compressed row).
+    The two element counts are llama.cpp's (R and S); the shape lets other engines round
     their own way.
     """
 
-    kind: str
+    kind: StateKind
     conv_elements: int
     state_elements: int
     conv_width: int = 0  # the kernel; it keeps one less
@@ -47,7 +50,7 @@ class Layer:
     has attention and a `state`. `k_elements` and `v_elements` are numbers cached per token.
     """
 
-    kind: str
+    kind: AttentionKind
     heads: int = 0  # query heads
     kv_heads: int = 0
     head_dim: int = 0  # of K; a quantised cache needs whole blocks per head
@@ -57,11 +60,11 @@ class Layer:
     window: int = 0
     index_elements: int = 0  # keys of a sparse-attention indexer, per token
     index_v_elements: int = 0
-    ratio: int = 0  # tokens folded into one row of a compressed cache kept beside; 0 = none
+    ratio: int = 0  # tokens in one row of a compressed cache kept beside the window; 0 = none
     compressed_elements: int = 0  # numbers of such a row; its indexer has a row each too
     reads: int = -1  # layer whose cache this one reads instead of its own
     cross: bool = False  # also attends to an encoder
-    state: State | None = None
+    state: LayerState | None = None
     feed_forward: int = 0  # dense width; 0 = none
     experts: int = 0  # 0 = dense
     experts_used: int = 0
@@ -99,7 +102,7 @@ class ModelSpec:
     hidden: int
     heads: int
     feed_forward: int  # the widest dense one
-    context_length: int  # trained for; 0 = the card does not say
+    context_length: int  # trained for; 0 = nobody says
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
     tied: bool  # the output layer is the embedding table

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import ContextShape
+from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD
-from mathcore.engines.llamacpp.fit import (
-    CONTEXT_MOST,
-    SEQUENCES_MOST,
-    Split,
-    cpu_experts,
-    gpu_layers,
-)
+from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
-from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh
@@ -27,7 +21,6 @@ from mathcore.quant.weights import Weights, quant_fault, weigh
 LLAMACPP, MLX = "llama.cpp", "mlx"
 ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
 LADDER: dict[str, tuple[str, ...]] = {LLAMACPP: LADDERS["gguf"], MLX: LADDERS["mlx"]}
-MLX_BITS: dict[str, int] = {"f16": 0, "bf16": 0, "q8_0": 8, "q4_0": 4}
 
 
 @final
@@ -72,7 +65,7 @@ class Model:
         device, weights = self.device, self.weights(quant)
         if self.engine == MLX:
             asked = MlxShape(
-                context=shape.context, sequences=shape.sequences, kv_bits=MLX_BITS[shape.kv_type]
+                context=shape.context, sequences=shape.sequences, kv_bits=KV_BITS[shape.kv_type]
             )
             need = mlx_footprint(self.spec, weights.total_bytes, asked)
             return need.card_bytes <= device.free_bytes
@@ -116,7 +109,7 @@ def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
 
 def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
     """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
-    trained = model.spec.context_length or CONTEXT_MOST
+    trained = model.spec.context_length or MAX_CONTEXT
 
     def fits(steps: int) -> bool:
         context = min(trained, steps * CELL_PAD)
@@ -131,7 +124,7 @@ def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
     def fits(sequences: int) -> bool:
         return model.fits(quant, _shape(shape, shape.context, sequences))
 
-    return most(fits, SEQUENCES_MOST)
+    return most(fits, MAX_SEQUENCES)
 
 
 def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "") -> Capacity:
@@ -140,7 +133,7 @@ def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: st
     SpecError where it runs neither, or the model cannot be stored as `quant`.
     """
     engine = next((name for name in ENGINES if name in device.engines), "")
-    if not engine or (engine == MLX and shape.kv_type not in MLX_BITS):
+    if not engine or (engine == MLX and shape.kv_type not in KV_BITS):
         raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
     model = Model(spec, device, engine)
     best = model.best(shape)

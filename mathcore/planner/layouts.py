@@ -5,9 +5,9 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS
-from mathcore.engines.mlx import MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import (
     AMPERE,
@@ -23,8 +23,6 @@ from mathcore.planner.query import Query
 from mathcore.quant.families import FAMILIES
 from mathcore.quant.weights import Weights
 
-# Bits of mlx-lm's quantised cache by our name of it; the plain one has none.
-_MLX_CACHE: dict[str, int] = {"f16": 0, "bf16": 0, "q8": 8, "q8_0": 8, "q4": 4, "q4_0": 4}
 _VLLM_CACHE: dict[str, str] = {"f16": "auto", "q8_0": "fp8"}
 # vLLM splits a model over 1, 2, 4 … cards of a host, at most the eight of a large one.
 RANKS_MOST = 8
@@ -44,7 +42,7 @@ class Room:
         quant: str,
         kv_type: str,
         weights: Weights,
-        column: Column | None = None,
+        column: LayerSums | None = None,
     ) -> None:
         self.column = column  # of engines that read GGUF
         self.query = query
@@ -112,7 +110,7 @@ class Room:
         counted = device.kind == "gpu" and device.ram_free_bytes > 0
         return not counted or need.host_bytes <= device.ram_free_bytes
 
-    def _offloaded(self, column: Column) -> list[Layout]:
+    def _offloaded(self, column: LayerSums) -> list[Layout]:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
         device, weights = self.device, self.weights
         free = (device.free_bytes,) * device.count
@@ -131,9 +129,9 @@ class Room:
 
     def _mlx(self) -> list[Layout]:
         """Unified memory; the device says how much of it Metal lets one process have."""
-        if self.device.kind != "apple" or self.kv_type not in _MLX_CACHE:
+        if self.device.kind != "apple" or self.kv_type not in KV_BITS:
             return []
-        bits = _MLX_CACHE[self.kv_type]
+        bits = KV_BITS[self.kv_type]
         shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
         try:
             need = mlx_footprint(self.spec, self.weights.total_bytes, shape)

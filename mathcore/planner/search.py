@@ -7,7 +7,7 @@ from mathcore.band import Band
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
@@ -169,7 +169,7 @@ class Search:
         self.works: dict[str, Work] = {}
         self.timings: dict[tuple[object, ...], Option] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
-        self.columns: dict[tuple[str, str], Column] = {}
+        self.columns: dict[tuple[str, str], LayerSums] = {}
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
@@ -212,13 +212,13 @@ class Search:
             self.known[key] = found
         return found
 
-    def column(self, quant: str, kv_type: str, weights: Weights) -> Column:
+    def column(self, quant: str, kv_type: str, weights: Weights) -> LayerSums:
         """The model at a quantisation and cache type, for every device that reads GGUF."""
         found = self.columns.get((quant, kv_type))
         if found is None:
             query = self.query
             shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
-            found = Column(query.model, weights, shape, quant)
+            found = LayerSums(query.model, weights, shape, quant)
             self.columns[(quant, kv_type)] = found
         return found
 

@@ -1,9 +1,9 @@
 """Whole grids of questions at once: batch x context on one device, equal to the planner's answers.
 
-Bytes are worked out over arrays: cells and cache in closed form, scratch from `sweep_scratch`.
-Times come from the planner itself, once per number of sequences and cards, for it takes no notice
-of how long a context may become (checked at both ends of every grid). Models lie wholly on the
-accelerators here; what a plan would keep in RAM counts as not fitting.
+Bytes are worked out over arrays: cells and cache in closed form, compute buffers from
+`compute_by_length`. Times come from the planner itself, once per number of sequences and cards,
+for it takes no notice of how long a context may become (checked at both ends of every grid).
+Models lie wholly on the accelerators here; what a plan would keep in RAM counts as not fitting.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ import numpy.typing as npt
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
-from mathcore.engines.llamacpp.compute_by_length import Scratch
-from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
+from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
-from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Placement
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.placing import place
@@ -46,6 +46,15 @@ ENGINE = "llama.cpp"
 CELLS_MOST = 2_000_000
 # Answers asked of the planner one by one, at about a millisecond each, before we call it a fault.
 PLANS_MOST = 20_000
+
+
+class SweepError(Exception):
+    """A grid that cannot be filled: `field` names what was asked for, `text` says why not."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field = field
+        self.text = text
 
 
 @final
@@ -81,7 +90,7 @@ class Grid:
 
 @final
 class Sizes:
-    """What does not depend on device or quantisation: cache, states, scratch and logits."""
+    """What does not depend on device or quantisation: cache, states, compute buffer and logits."""
 
     __slots__ = (
         "batches",
@@ -111,17 +120,17 @@ class Sizes:
         steps = self.cells // CELL_PAD
         self.distinct: Cells = np.unique(steps)
         self.index: Cells = np.asarray(np.searchsorted(self.distinct, steps), np.int64)
-        layers = plan_of(spec)
-        each = [kv_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
+        cache = cache_groups(spec)
+        each = [kv_bytes(cache, self.shape(int(step) * CELL_PAD)) for step in self.distinct]
         if max(each) * max(batches) > MAX_BYTES:
-            raise SpecError("context", "this many sequences this long need more than any machine")
+            raise SweepError("context", "this many sequences this long need more than any machine")
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
-        self.state: Cells = sequences * state_bytes(layers, self.shape(1))
+        self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
         self.compute: Cells = np.zeros(steps.shape, np.int64)
         for i, count in enumerate(batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            table = Scratch(spec, count, kv_type).table([int(step) for step in own])
+            table = ComputeByLength(spec, count, kv_type).table([int(step) for step in own])
             self.compute[i] = np.array(table, np.int64)[where]
 
     def shape(self, context: int, sequences: int = 1) -> ContextShape:
@@ -129,9 +138,9 @@ class Sizes:
 
     def layer_caches(self) -> Cells:
         """Bytes of [distinct cells, layer] for one sequence, its state included."""
-        layers = plan_of(self.spec)
+        cache = cache_groups(self.spec)
         rows = [
-            layer_cache_bytes(layers, self.shape(int(step) * CELL_PAD)) for step in self.distinct
+            layer_cache_bytes(cache, self.shape(int(step) * CELL_PAD)) for step in self.distinct
         ]
         found: Cells = np.array(rows, np.int64)
         return found
@@ -159,7 +168,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
     where = [card_of(i, count, placing) for i in range(count + 1)]
     shape = sizes.shape(1)
     sample = placed_footprint(spec, weights, shape, placing).cards
-    known = layer_cache_bytes(plan_of(spec), shape)
+    known = layer_cache_bytes(cache_groups(spec), shape)
     beside = compute_bytes(spec, shape) + GPU_OVERHEAD_BYTES
     caches = sizes.layer_caches()
     sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)
@@ -241,7 +250,7 @@ class Timing:
     def ask(self, i: int, j: int) -> Placement:
         self.asked += 1
         if self.asked > PLANS_MOST:
-            raise SpecError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
+            raise SweepError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
         sizes = self.sizes
         query = cell_query(
             self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
@@ -281,12 +290,12 @@ class Timing:
 
 
 def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
-    """Cells of a sweep; SpecError when they are too many, too few or do not ascend."""
+    """Cells of a sweep; SweepError when they are too many, too few or do not ascend."""
     count = len(batches) * len(lengths) * grids
     if not 0 < count <= CELLS_MOST:
-        raise SpecError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
+        raise SweepError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
     if min(batches) < 1 or min([length.context for length in lengths]) < 1:
-        raise SpecError("cells", "batch and context must be at least 1")
+        raise SweepError("cells", "batch and context must be at least 1")
     return count
 
 
@@ -299,7 +308,7 @@ def sweep(
 ) -> list[Grid]:
     """A grid for each device and quantisation, in their order; the base's shape is ignored.
 
-    SpecError for what no device could do: an unknown quantisation or cache type, too many cells.
+    SweepError for what no device could do: an unknown quantisation or cache type, too many cells.
     """
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
@@ -307,7 +316,7 @@ def sweep(
         shortest = Length(context=2, prompt_tokens=1, tokens=1)
         no = query_refusal(cell_query(base, quant, kv_type, 1, shortest))
         if no is not None:
-            raise SpecError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
+            raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
     sizes = Sizes(base.model, kv_type, batches, lengths)
     out: list[Grid] = []
     for quant in quants:
@@ -324,7 +333,7 @@ def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: We
     shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
     no = device_refusal(shortest, device)
     if no is not None:
-        raise SpecError(device.name, no[1])
+        raise SweepError(device.name, no[1])
     grid = _laid_out(sizes, weights, device, quant)
     trained = base.model.context_length
     for j, length in enumerate(sizes.lengths):

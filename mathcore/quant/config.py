@@ -1,4 +1,4 @@
-"""The format a config says its weights are in: a name of `quant_formats`, or a SpecError.
+"""The format a config says its weights are in: a name of `quant.formats`, or a SpecError.
 
 Reads `quantization_config` of transformers (compressed-tensors, modelopt, awq, gptq, fp8,
 fbgemm_fp8, bitsandbytes, mxfp4), MLX's `quantization`, and without either the dtype. A format in
@@ -13,7 +13,7 @@ _PLACE = "quantization_config"
 _DTYPES: dict[str, str] = {"bfloat16": "HF-BF16", "float16": "HF-F16", "float32": "HF-F32"}
 _MODELOPT: dict[str, str] = {"NVFP4": "NVFP4", "FP8": "FP8", "MXFP8": "MXFP8"}
 # (type, bits, strategy) of compressed-tensors weights without groups.
-_WHOLE: dict[tuple[str, int, str], str] = {
+_UNGROUPED: dict[tuple[str, int, str], str] = {
     ("float", 8, "tensor"): "FP8",
     ("float", 8, "channel"): "FP8-ROW",
     ("float", 8, "block"): "FP8-BLOCK",
@@ -40,32 +40,32 @@ def _known(name: str, field: str) -> str:
 
 def _four_or_eight(q: Fields, method: str) -> str:
     """AWQ or GPTQ by bits and group, as AutoAWQ and AutoGPTQ write them."""
-    bits = q.whole("bits")
-    group = q.whole("group_size", -1)
+    bits = q.integer("bits")
+    group = q.integer("group_size", -1)
     base = method if method == "AWQ" and bits == 4 else f"{method}-INT{bits}"
     return _known(base if group == 128 else f"{base}-G{group}", _PLACE)
 
 
 def _bitsandbytes(q: Fields) -> str:
-    if q.flag_or("load_in_8bit", False):
+    if q.flag_or("load_in_8bit", default=False):
         return "INT8"
-    if not q.flag_or("load_in_4bit", False):
+    if not q.flag_or("load_in_4bit", default=False):
         raise q.fault("load_in_4bit", "and load_in_8bit are both off")
-    return "NF4-DQ" if q.flag_or("bnb_4bit_use_double_quant", False) else "NF4"
+    return "NF4-DQ" if q.flag_or("bnb_4bit_use_double_quant", default=False) else "NF4"
 
 
 def _group_of(q: Fields, place: str) -> str:
     """One config group of compressed-tensors by its weights."""
     groups = q.nested("config_groups")
     weights = groups.nested(place).nested("weights")
-    kind, bits = weights.text("type"), weights.whole("num_bits", 1, 32)
-    size = weights.whole_or("group_size", -1, -1)
+    kind, bits = weights.text("type"), weights.integer("num_bits", 1, 32)
+    size = weights.integer_or("group_size", -1, -1)
     if size > 0:
         name = _GROUPED.get((kind, bits, size), "")
         text = f"{kind} of {bits} bits in groups of {size}"
     else:
         strategy = weights.text("strategy")
-        name = _WHOLE.get((kind, bits, strategy), "")
+        name = _UNGROUPED.get((kind, bits, strategy), "")
         text = f"{kind} of {bits} bits by {strategy}"
     if not name:
         raise weights.fault("num_bits", f"{text[:80]} is not supported yet")
@@ -96,7 +96,7 @@ def _fp8(q: Fields) -> str:
         raise q.fault("quant_algo", "parts of the model are in other formats")
     if not q.has("weight_block_size"):
         return "FP8"
-    if q.wholes("weight_block_size", 2) != [128, 128]:
+    if q.integers("weight_block_size", 2) != [128, 128]:
         raise q.fault("weight_block_size", "is not [128, 128]")
     return "FP8-BLOCK"
 
@@ -105,28 +105,28 @@ def _mlx(q: Fields) -> str:
     mode = q.text("mode") if q.has("mode") else "affine"
     if mode != "affine":
         return _known(f"MLX-{mode}", "quantization.mode")
-    name = f"MLX-{q.whole('bits')}bit"
-    group = q.whole("group_size")
+    name = f"MLX-{q.integer('bits')}bit"
+    group = q.integer("group_size")
     return _known(name if group == 64 else f"{name}-g{group}", "quantization.group_size")
 
 
-def _plain(card: Fields) -> str:
+def _plain(config: Fields) -> str:
     for field in ("dtype", "torch_dtype"):
-        if card.has(field):
-            name = _DTYPES.get(card.text(field), "")
+        if config.has(field):
+            name = _DTYPES.get(config.text(field), "")
             if not name:
-                raise card.fault(field, f"'{card.text(field)[:32]}' is not supported yet")
+                raise config.fault(field, f"'{config.text(field)[:32]}' is not supported yet")
             return name
-    raise card.fault("dtype", "is missing")
+    raise config.fault("dtype", "is missing")
 
 
-def quant_of_config(card: Fields) -> str:
-    """The name in FORMATS of the weights `card` describes; SpecError names the field."""
-    if card.has("quantization"):
-        return _mlx(card.nested("quantization"))
-    if not card.has(_PLACE):
-        return _plain(card)
-    q = card.nested(_PLACE)
+def quant_of_config(config: Fields) -> str:
+    """The name in FORMATS of the weights `config` describes; SpecError names the field."""
+    if config.has("quantization"):
+        return _mlx(config.nested("quantization"))
+    if not config.has(_PLACE):
+        return _plain(config)
+    q = config.nested(_PLACE)
     method = q.text("quant_method")
     if method in ("awq", "gptq"):
         return _four_or_eight(q, method.upper())

@@ -1,16 +1,24 @@
-"""Engines a plan can choose from: whose weights each reads, and the quantisations worth trying."""
+"""Engines a plan can choose from: the weights and cache types each reads, and what is worth trying.
 
-from mathcore.quant.formats import FORMATS, QUANTS
+The one owner of these lists: whoever needs engines, ladders or cache types asks here.
+"""
 
+from typing import Literal
+
+from mathcore.quant.formats import FORMATS, QUANTS, Family
+from mathcore.quant.ggml import CACHE_TYPES as GGML_CACHE_TYPES
+
+Engine = Literal["llama.cpp", "ollama", "vllm", "tgi", "mlx"]
+
+ENGINES: tuple[Engine, ...] = ("llama.cpp", "ollama", "vllm", "tgi", "mlx")
 # Engine -> the family of weights it loads.
-FAMILIES: dict[str, str] = {
+FAMILIES: dict[str, Family] = {
     "llama.cpp": "gguf",
     "ollama": "gguf",
     "vllm": "safetensors",
     "tgi": "safetensors",
     "mlx": "mlx",
 }
-ENGINES: tuple[str, ...] = tuple(FAMILIES)
 
 # What a plan tries when nobody names a type, best first. Between two neighbours nothing is both
 # smaller and better (mathcore.quant.quality).
@@ -30,17 +38,25 @@ LADDERS: dict[str, tuple[str, ...]] = {
     "safetensors": ("HF-BF16", "FP8", "AWQ"),
     "mlx": ("MLX-16bit", "MLX-8bit", "MLX-6bit", "MLX-4bit"),
 }
-# Cache types: the model's own 16 bits unless "auto" asks for a look at 8, too.
+# What a cache may be kept as, by the family of weights; vLLM's and TGI's q8_0 is their fp8.
+CACHE_TYPES: dict[str, tuple[str, ...]] = {
+    "gguf": GGML_CACHE_TYPES,
+    "safetensors": ("f16", "bf16", "q8_0", "fp8"),
+    "mlx": ("f16", "bf16", "q8", "q8_0", "q4", "q4_0"),
+}
+# Of these a plan tries the model's own 16 bits, and 8 where "auto" asks for a look at them.
 AUTO = "auto"
 CACHES: dict[str, tuple[str, ...]] = {
     "gguf": ("f16", "q8_0"),
     "safetensors": ("bf16", "fp8"),
     "mlx": ("f16", "q8"),
 }
+# Every name a question may use.
+KV_TYPES: tuple[str, ...] = (*dict.fromkeys([t for ts in CACHE_TYPES.values() for t in ts]), AUTO)
 
 
 def family_of(quant: str) -> str:
-    """Whose weights a quantisation makes; "" for one nobody knows."""
+    """The family a quantisation's weights belong to; "" for one nobody knows."""
     return QUANTS.get(quant, "")
 
 

@@ -6,10 +6,13 @@ embeddings and output layer too.
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, Literal, final
 
 from mathcore.model.spec import ModelSpec, SpecError, Tensor
 from mathcore.quant.gguf_tables import MIXES
+
+# Weights by who reads them: llama.cpp and Ollama, vLLM and TGI, MLX.
+Family = Literal["gguf", "safetensors", "mlx"]
 
 
 @final
@@ -21,7 +24,7 @@ class Format:
     whole tiles, else the format cannot hold it.
     """
 
-    family: str  # "safetensors" | "mlx"
+    family: Family
     bits: int
     tile_columns: int = 0
     tile_rows: int = 1
@@ -63,7 +66,7 @@ def _packed(bits: int, group: int) -> Format:
     )
 
 
-_PLAIN = "safetensors"
+_PLAIN: Final = "safetensors"
 FORMATS: dict[str, Format] = {
     "HF-F32": Format(family=_PLAIN, bits=32),
     "HF-BF16": Format(family=_PLAIN, bits=16),
@@ -128,12 +131,11 @@ _MLX_BARE: tuple[str, ...] = (
     "mimo2",
 )
 
-# Name -> who serves it: "gguf" (llama.cpp, Ollama), "safetensors" (vLLM, TGI), "mlx".
-QUANTS: dict[str, str] = {
-    **dict.fromkeys(MIXES, "gguf"),
+# Every quantisation by name, and the family of its weights.
+QUANTS: dict[str, Family] = {
+    **{name: "gguf" for name in MIXES},
     **{name: form.family for name, form in FORMATS.items()},
 }
-GGUF_QUANTS: tuple[str, ...] = tuple(MIXES)
 
 
 def matrix_bytes(tensor: Tensor, form: Format) -> int:
@@ -152,7 +154,7 @@ def matrix_bytes(tensor: Tensor, form: Format) -> int:
     return tensor.experts * (size + form.column_bytes * tensor.columns + form.matrix_bytes)
 
 
-def _in_mlx(tensor: Tensor, role: str, form: Format, routed: bool, arch: str) -> Format | None:
+def _in_mlx(tensor: Tensor, role: str, form: Format, arch: str, *, routed: bool) -> Format | None:
     """As `_stored`, of an MLX model."""
     name = tensor.name
     if name.endswith(_SHARED_GATE) or (name.endswith(_ROUTER) and arch not in _MLX_BARE):
@@ -165,8 +167,8 @@ def _in_mlx(tensor: Tensor, role: str, form: Format, routed: bool, arch: str) ->
     return form if tensor.columns % form.tile_columns == 0 else None
 
 
-def _stored(tensor: Tensor, role: str, form: Format, routed: bool) -> Format | None:
-    """The format a tensor is in; None = 16 bits. `role` as in quant_rules."""
+def _stored(tensor: Tensor, role: str, form: Format, *, routed: bool) -> Format | None:
+    """The format a tensor is in; None = 16 bits. `role` as in gguf_rules."""
     if role in ("kept", "output", "embedding"):
         return None
     return None if form.experts_only and routed and tensor.experts == 1 else form
@@ -198,8 +200,8 @@ def format_sizes(spec: ModelSpec, roles: list[str], quant: str) -> list[int]:
             out.append(tensor.columns * tensor.rows * form.bits // 8)
         else:
             if form.family == "mlx":
-                stored = _in_mlx(tensor, roles[i], form, routed, spec.architecture)
+                stored = _in_mlx(tensor, roles[i], form, spec.architecture, routed=routed)
             else:
-                stored = _stored(tensor, roles[i], form, routed)
+                stored = _stored(tensor, roles[i], form, routed=routed)
             out.append(_sixteen(tensor) if stored is None else matrix_bytes(tensor, stored))
     return out

@@ -102,12 +102,14 @@ class Chooser:
         return rule.rest if rule.rest else self.mix.base
 
     def output(self, tensor: Tensor) -> str:
+        """Type of the output layer, or of an embedding that serves as one."""
         base = self.mix.base
         if self.quant == "MXFP4_MOE" or self.arch == "falcon":
             return "Q8_0"
         return "Q8_0" if tensor.columns % BLOCKS[base][0] != 0 else self.mix.output
 
     def v(self, tensor: Tensor) -> str:
+        """Type of a value projection."""
         base = self.mix.base
         if self.quant in LOWEST:
             kept = self.sharing >= 4 or self.experts >= 4
@@ -122,11 +124,13 @@ class Chooser:
         return "Q8_0" if self.experts == 8 else chosen
 
     def k(self) -> str:
+        """Type of a key projection."""
         if self.experts == 8:
             return "Q4_K" if self.quant in LOWEST else "Q8_0"
         return QK.get(self.quant, self.mix.base)
 
     def out(self) -> str:
+        """Type of attention's output projection."""
         base = self.mix.base
         if self.arch == "falcon" and self.quant not in LOWEST:
             return "Q4_K" if self.quant == "Q3_K_L" else base
@@ -138,6 +142,7 @@ class Chooser:
         return OUT.get(self.quant, base)
 
     def down(self, tensor: Tensor) -> str:
+        """Type of a down projection, by where it stands."""
         place = self.down_places.get(tensor.name, 0)
         if self.quant in LOWEST:  # these count tensors, also where experts come in several
             return LOWEST[self.quant] if place < self.count // 8 else self.mix.base
@@ -151,6 +156,7 @@ class Chooser:
         return self.mix.base if rule is None else self.placed(rule, place, self.count)
 
     def wide(self, tensor: Tensor) -> str:
+        """Type of a gate or up projection."""
         if self.quant != "IQ3_XS":
             return self.mix.base
         i = tensor.layer if self.experts > 1 else self.wide_places.get(tensor.name, 0)

@@ -20,11 +20,6 @@ class QualityLoss:
     nats: float  # per token; 0 = the 16-bit model
     source: str
 
-    @property
-    def quality(self) -> float:
-        """1 for the 16-bit model, falling towards 0."""
-        return math.exp(-self.nats)
-
 
 _SCOREBOARD = "llama.cpp tools/perplexity README, Llama 3 8B scoreboard: KLD, Wikitext-2"
 _IMATRIX = f"{_SCOREBOARD}, with importance matrix"
@@ -65,7 +60,7 @@ _WITH_IMATRIX: dict[str, float] = {
 _EXACT: tuple[str, ...] = ("F32", "F16", "BF16", "HF-F32", "HF-BF16", "HF-F16", "MLX-16bit")
 
 # What a plan sorts by where nobody measured: about the loss of the ggml types of those bits.
-# A judgement, shown as such; `loss_of` stays None.
+# A judgement, shown as such; LOSSES has only what was published.
 _ASSUMED: dict[int, float] = {2: 0.5, 3: 0.12, 4: 0.035, 5: 0.015, 6: 0.008, 8: 0.003}
 UNKNOWN_NATS = 0.5
 
@@ -90,11 +85,6 @@ def _table() -> dict[str, QualityLoss]:
 LOSSES: dict[str, QualityLoss] = _table()
 # Just below Q4_K_M (0.969): under it answers degrade visibly, so a plan goes there only by name.
 USUAL_QUALITY = 0.965
-
-
-def loss_of(quant: str) -> QualityLoss | None:
-    """The published loss of a quantisation; None when we know of no measurement."""
-    return LOSSES.get(quant)
 
 
 def sorting_nats(quant: str) -> float:

@@ -1,21 +1,19 @@
 """Weight bytes: exact from a file's own tensors, or by a quantisation's rules for one not yet made.
 
-`weigh` serves every name of QUANTS; what each stands for is in `quant_tables` (file types of
-llama.cpp) and `quant_formats` (safetensors engines and MLX).
+`weigh` serves every name of QUANTS; what each stands for is in `gguf_tables` (file types of
+llama.cpp) and `formats` (safetensors engines and MLX).
 """
 
 from dataclasses import dataclass
 from typing import final
 
 from mathcore.model.spec import ModelSpec, SpecError, Tensor
-from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, format_sizes
+from mathcore.quant.formats import FORMATS, QUANTS, format_sizes
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.gguf_rules import block_types, roles_of
+from mathcore.quant.names import MAX_SHOWN, family_advice
 
-__all__ = ["GGUF_QUANTS", "LADDER", "QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
-
-# Best first; what a plan tries when nobody names a type. Below Q4_K_M answers degrade visibly.
-LADDER: tuple[str, ...] = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M")
+__all__ = ["QUANTS", "Weights", "quant_fault", "tensor_sizes", "weigh"]
 
 # Tables looked up a row at a time, which llama.cpp keeps in RAM with every layer on a GPU
 # (LLM_TENSOR_LAYER_INPUT).
@@ -80,7 +78,7 @@ def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
     if tensors and tensors[0].type_name:
         return [_own_size(tensor) for tensor in tensors]
     if quant not in QUANTS:
-        raise SpecError("quant", f"'{quant[:32]}' is unknown: known are {', '.join(QUANTS)}")
+        raise SpecError("quant", _unknown(quant))
     roles = roles_of(tensors)
     if quant in FORMATS:
         return format_sizes(spec, roles, quant)
@@ -93,11 +91,19 @@ def tensor_sizes(spec: ModelSpec, quant: str) -> list[int]:
     return out
 
 
+def _unknown(quant: str, family: str = "") -> str:
+    """What is wrong with a name that is no type, or none of the family's; and what to write."""
+    advice = family_advice(quant, family)
+    if quant in QUANTS:
+        return advice
+    known = [name for name, served in QUANTS.items() if family in ("", served)]
+    return f"unknown quantisation {quant[:MAX_SHOWN]}: {advice or 'known are ' + ', '.join(known)}"
+
+
 def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
     """Why `spec` cannot be weighed at `quant` (served by `family`, when given); "" when it can."""
-    known = [name for name, served in QUANTS.items() if family in ("", served)]
-    if quant not in known:
-        return f"unknown quantisation {quant[:32]}: known are {', '.join(known)}"
+    if quant not in QUANTS or family not in ("", QUANTS[quant]):
+        return _unknown(quant, family)
     try:
         tensor_sizes(spec, quant)
     except SpecError as error:

@@ -29,29 +29,6 @@ DEFAULT_LIFETIME_MONTHS = 60
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Label = Annotated[str, msgspec.Meta(pattern=LABEL)]
 Dollars = str | int | float
-# The payload's keys a field of a description decides.
-DECIDES: dict[str, tuple[str, ...]] = {
-    "gpu": (
-        "kind", "model", "count", "memory_bytes", "free_bytes", "free_basis",
-        "bandwidth_bytes_per_s", "bandwidth_basis", "flops", "watts", "engines", "ram_bytes",
-        "ram_free_bytes", "ram_bandwidth_bytes_per_s",
-    ),
-    "memory": ("memory_bytes", "free_bytes", "free_basis"),
-    "count": ("count",),
-    "ram": ("ram_bytes", "ram_free_bytes", "ram_bandwidth_bytes_per_s"),
-    "rate": ("hourly_nusd", "location"),
-    "price": ("price_nusd",),
-    "lifetime": ("lifetime_months",),
-    "watts": ("watts",),
-    "engines": ("engines",),
-    "backends": ("engines",),
-    "cores": ("cores",),
-    "disk": ("disk_free_bytes",),
-    "network": ("network", "network_bps"),
-    "host": ("host",),
-    "location": ("location",),
-    "transport": ("transport", "provider"),
-}  # fmt: skip
 
 
 class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -108,16 +85,6 @@ def described_hardware(given: Mapping[str, object]) -> Described:
     if asked.count is not None and what.count not in (1, asked.count):
         refuse(f"count: {asked.count}, but {text!r} is {what.count}", "say it once")
     return what
-
-
-def merge_described(
-    old: Mapping[str, object], given: Mapping[str, object]
-) -> tuple[str, dict[str, object]]:
-    """A described device with some fields told anew; what is not given stays as it was."""
-    same = {} if "gpu" in given else {"gpu": old["model"], "memory": f"{old['memory_bytes']}B"}
-    device_id, fresh = parse_device(same | dict(given))
-    told = {key for field in given for key in DECIDES.get(field, ())}
-    return device_id, fresh | {key: value for key, value in old.items() if key not in told}
 
 
 def _refuse_unsized(what: Described) -> None:

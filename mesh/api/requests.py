@@ -7,7 +7,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from mathcore.planner.query import Limits
-from mathcore.quant.families import ENGINES
+from mathcore.quant.families import ENGINES, KV_TYPES
+from mathcore.quant.formats import QUANTS
+from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api.errors import RequestError
 from mesh.api.fields import MAX_BATCH as MAX_BATCH
@@ -39,7 +41,6 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
 Number = float | Annotated[str, msgspec.Meta(max_length=40)]
-KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "fp8", "auto")
 
 
 class Ask(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -252,14 +253,12 @@ def _bounded(request: Asked) -> Asked:
     return msgspec.structs.replace(request, quant=_quant(request.quant))
 
 
-def _quant(name: str) -> str:
-    """The quantisation as we spell it, whatever its case."""
-    from mathcore.quant.formats import QUANTS
-
-    spelled = {known.lower(): known for known in QUANTS}
-    if name.lower() not in spelled:
-        unknown_name("quant", name, QUANTS)
-    return spelled[name.lower()]
+def _quant(text: str) -> str:
+    """The quantisation as we spell it, whatever its case and separators."""
+    name = canonical_quant(text)
+    if name is None:
+        unknown_name("quant", text, QUANTS)
+    return name
 
 
 def _fits(prompt: int | None, tokens: int | None, context: int | None) -> None:

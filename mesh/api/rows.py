@@ -1,9 +1,10 @@
 """Answers as rows: devices, jobs and the fleet at a glance, JSON-ready."""
 
 from mathcore.units import DAY_MS
+from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
 from mesh.state.fold import State, bills, job_counts
-from mesh.state.jobs import ENDED, JobView
+from mesh.state.jobs import ENDED, PENDING, JobView
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import peer_id
 
@@ -58,18 +59,39 @@ def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
     }
 
 
-def job_rows(state: State, now: int, every: bool = True) -> list[Row]:
+def job_rows(state: State, now: int, *, every: bool = True) -> list[Row]:
     """One row per job, newest first; only the unended ones unless `every`."""
     jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
-    return [
-        job_dict(job, now) | {"peer": peer_name(state, job.home)}
-        for job in jobs
-        if every or job.status not in ENDED
+    return [job_row(state, job, now) for job in jobs if every or job.status not in ENDED]
+
+
+def job_row(state: State, job: JobView, now: int = 0) -> Row:
+    """Everything known of one job, JSON-ready; `waiting` says why it is still pending."""
+    return _job_fields(job, now) | {
+        "peer": peer_name(state, job.home),
+        "waiting": why_waiting(state, job),
+    }
+
+
+def why_waiting(state: State, job: JobView) -> str:
+    """What a pending job waits for; "" for every other job."""
+    if job.status != PENDING:
+        return ""
+    wanted = job.asked.on or ""
+    own = [
+        device
+        for device in state.devices.values()
+        if device.owner == job.home and not device.hand_described
+        if wanted in ("", device.device_id, device.name)
     ]
+    held = {one.device_id: one.job_id for one in state.jobs.values() if not one.ended}
+    busy = [f"{one.name}, held by {held[one.device_id]}" for one in own if one.device_id in held]
+    if not own:
+        return f"no device of {peer_name(state, job.home) or 'its peer'} can take it"
+    return f"waiting for {' or '.join(busy)}" if busy else "about to be placed"
 
 
-def job_dict(job: JobView, now: int = 0) -> Row:
-    """Everything known of one job, JSON-ready."""
+def _job_fields(job: JobView, now: int) -> Row:
     fields = (
         "job_id kind status device_id model submitted_ms dispatched_ms started_ms ended_ms plan "
         "reason text tokens_generated prompt_tokens throughput_mtps prefill_mtps duration_ms "
@@ -82,18 +104,23 @@ def job_dict(job: JobView, now: int = 0) -> Row:
     return row
 
 
-def status_dict(state: State, now: int, peer_id: str = "", daemon: bool = False) -> Row:
+def billed(state: State) -> list[Bill]:
+    """The bills of jobs that reached a device; the others cost nothing, and nobody."""
+    return [one for one in bills(state) if one.device_id or one.cost_nusd]
+
+
+def status_dict(state: State, now: int, peer_id: str = "", *, daemon: bool = False) -> Row:
     """The fleet at a glance."""
     today = now // DAY_MS
-    billed = list(bills(state))
+    spent = billed(state)
     return {
         "peer_id": peer_id,
         "daemon": daemon,
         "devices": device_rows(state, now),
         "jobs": job_counts(state),
-        "running": [job_dict(job, now) for job in state.jobs.values() if not job.ended],
-        "cost_today_nusd": sum(b.cost_nusd for b in billed if b.ended_ms // DAY_MS == today),
-        "cost_total_nusd": sum(b.cost_nusd for b in billed),
+        "running": [job_row(state, job, now) for job in state.jobs.values() if not job.ended],
+        "cost_today_nusd": sum(b.cost_nusd for b in spent if b.ended_ms // DAY_MS == today),
+        "cost_total_nusd": sum(b.cost_nusd for b in spent),
         "events": state.event_count,
         "last_event_ms": state.last_ms,
     }

@@ -1,18 +1,24 @@
 """The command tree and the boundary where every error becomes one line and an exit code."""
 
+import contextlib
+import io
 import os
 import sys
 
 import click
 
 from mesh.cli import ledger
-from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of
+from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of, shown
 from mesh.cli.jobs import bench, cost, jobs
+from mesh.cli.jobs.run import run as run_command
 from mesh.cli.machines import daemon, devices, doctor, pairing, peers, status, sync
+from mesh.cli.output import json_option
 from mesh.cli.planning import capacity, models, plan, sweep
+from mesh.cli.verbs import Verbs
+from mesh.cli.welcome import welcome
 
 
-def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: object) -> None:
     if not wanted or ctx.resilient_parsing:
         return
     from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +30,13 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     ctx.exit()
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    epilog=EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@json_option
 @click.option(
     "--version",
     is_flag=True,
@@ -33,17 +45,21 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     callback=_show_version,
     help="Show the version and exit.",
 )
-def fleet() -> None:
+@click.pass_context
+def fleet(ctx: click.Context, output: str) -> None:
     """Which model fits where, how fast, and what it costs; then run it and keep the bill.
 
-    State lives in FLEET_HOME. Reads answer with the daemon up or down.
+    State lives in FLEET_HOME. Reads answer with the daemon up or down. `fleet` alone shows the
+    fleet and what to do next; `-o json` may stand before the command or after it.
     """
+    if ctx.invoked_subcommand is None:
+        welcome(ctx, output)
 
 
 COMMANDS = (
     *(daemon.up, daemon.down, status.status, doctor.doctor),
     *(devices.devices, plan.plan, sweep.sweep, capacity.capacity, models.models),
-    *(jobs.run, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
+    *(run_command, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
     *(bench.bench, bench.calibrate, bench.accuracy),
     *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),
     *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
@@ -54,6 +70,18 @@ for command in COMMANDS:
 
 def run(args: list[str]) -> int:
     """Run one command line; returns its exit code and never lets a traceback out."""
+    _write_anything()
+    code = _ended(args)
+    try:
+        sys.stdout.flush()  # here and not at the interpreter's exit, where nobody can explain it
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as error:
+        return _explain(error)
+    return code
+
+
+def _ended(args: list[str]) -> int:
     try:
         done = fleet.main(args, prog_name="fleet", standalone_mode=False)
         return done if isinstance(done, int) else 0
@@ -62,22 +90,35 @@ def run(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our pipe had enough; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:
         return _explain(error)
 
 
+def _write_anything() -> None:
+    """A character the terminal's encoding lacks is shown as "?"; it is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Nobody takes our output any more; keep the interpreter from complaining at exit."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stream has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _usage(error: click.ClickException) -> int:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     path = ctx.command_path if ctx else "fleet"
-    message = " ".join(error.format_message().split()).rstrip(".")
-    click.echo(f"fleet: {message}. try: {path} --help", err=True)
+    click.echo(shown(error.format_message(), f"{path} --help"), err=True)
     return USAGE
 
 
 def _explain(error: Exception) -> int:
+    if isinstance(error, OSError):
+        _drop_output()  # what is still to be written would fail once more
     if isinstance(error, Stop) and not error.text:
         return error.exit_code
     click.echo(line_of(error), err=True)

@@ -6,10 +6,11 @@ Knows no command. A daemon that is not there is a value (None); one that fails i
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 from mesh.api.errors import RequestError
@@ -19,6 +20,8 @@ NO_DAEMON: Final = "no daemon is running"
 START_IT: Final = "fleet up --detach"
 # Longer than any answer takes, including a verify of a large ledger.
 ANSWER_TIMEOUT_S: Final = 120.0
+# The largest upload takes minutes on a slow disk.
+IMPORT_TIMEOUT_S: Final = 3600.0
 # Streams send a comment every 15 s; twice that without a byte means the daemon is gone.
 STREAM_TIMEOUT_S: Final = 40.0
 # The file names the instant the daemon announced itself, which is after its process began.
@@ -41,6 +44,12 @@ class Daemon:
         """The JSON answer to a JSON body."""
         return self._ask("POST", path, json.dumps(body or {}).encode())
 
+    def post_file(self, path: str, file: BinaryIO) -> Any:
+        """The JSON answer to a file, sent as it is read."""
+        connection, response = self._open("POST", path, file, IMPORT_TIMEOUT_S)
+        with closing(connection):
+            return _json(response)
+
     def stream(self, path: str) -> Iterator[tuple[str, Any]]:
         """(kind, value) of each server-sent event until the server ends the stream."""
         connection, response = self._open("GET", path, None, STREAM_TIMEOUT_S)
@@ -53,22 +62,20 @@ class Daemon:
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         connection, response = self._open(method, path, body, ANSWER_TIMEOUT_S)
-        try:
-            return json.loads(response.read())
-        except (OSError, HTTPException, ValueError) as error:
-            raise _gone(error) from error
-        finally:
-            connection.close()
+        with closing(connection):
+            return _json(response)
 
     def _open(
-        self, method: str, path: str, body: bytes | None, timeout_s: float
+        self, method: str, path: str, body: bytes | BinaryIO | None, timeout_s: float
     ) -> tuple[HTTPConnection, HTTPResponse]:
         """A connection and its answer, or RequestError with the daemon's own words."""
         where = urlsplit(self.url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=timeout_s)
         try:
             headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-            connection.request(method, path, body, headers)
+            # Who refuses a long body closes before it is sent; the answer is there all the same.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body, headers)
             response = connection.getresponse()
             if response.status < 400:
                 return connection, response
@@ -78,6 +85,13 @@ class Daemon:
             raise _gone(cause) from cause
         connection.close()
         raise error
+
+
+def _json(response: HTTPResponse) -> Any:
+    try:
+        return json.loads(response.read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise _gone(error) from error
 
 
 def _refused(response: HTTPResponse) -> RequestError:

@@ -1,23 +1,81 @@
-"""What a command's end means: stable exit codes, and one line for every error."""
+"""What a command's end means: one table from kinds of trouble to exit codes, one line for each."""
 
+import errno
 from typing import Final, NoReturn
 
 OK: Final = 0
 INTERNAL: Final = 1
 USAGE: Final = 2
+CANNOT: Final = 3
 BROKEN_LEDGER: Final = 4
 JOB_FAILED: Final = 100
 NOT_FOUND: Final = 102
 CANCELLED: Final = 103
 NOTHING_FITS: Final = 104
 UNREACHABLE: Final = 105
+NOT_ALLOWED: Final = 106
 INTERRUPTED: Final = 130  # what shells report for Ctrl-C: 128 + SIGINT
 
-EPILOG: Final = (
-    "Exit codes: 0 ok, 1 internal error, 2 bad input, 4 the ledger does not verify, "
-    "100 job failed, 102 not found, 103 job cancelled, 104 nothing fits, 105 daemon unreachable."
-)
+# \b keeps click from flowing the lines into one.
+EPILOG: Final = """\b
+Exit codes:
+  0    ok
+  1    internal error: a bug of ours
+  2    bad input
+  3    cannot now: no ledger yet, ledger in use, port taken, folder not
+       writable, file unreadable, disk full, a job that has ended already
+  4    the ledger does not verify
+  100  job failed, whatever its own exit code was (the message names it)
+  102  not found
+  103  job cancelled
+  104  nothing fits
+  105  daemon or peer unreachable
+  106  not allowed: role, token, expired or used-up code
+  130  Ctrl-C
+"""
 JOB_EXIT: Final = {"succeeded": OK, "failed": JOB_FAILED, "cancelled": CANCELLED}
+
+# An error's kind is its `code`, its class where it has none, or the HTTP status it came with.
+BY_KIND: Final = {
+    "Ambiguous": USAGE,
+    "Impostor": NOT_ALLOWED,
+    "JobExists": USAGE,
+    "LedgerBusy": CANNOT,
+    "ModelError": NOT_FOUND,
+    "NoDaemon": UNREACHABLE,
+    "ProviderError": CANNOT,
+    "SpecError": USAGE,
+    "StoreError": CANNOT,
+}
+BY_STATUS: Final = {
+    401: NOT_ALLOWED,
+    403: NOT_ALLOWED,
+    404: NOT_FOUND,
+    409: CANNOT,
+    429: CANNOT,
+    500: INTERNAL,
+    502: UNREACHABLE,
+    503: CANNOT,
+    504: UNREACHABLE,
+}
+# Why a job that was never placed failed: the planner's refusals, and a peer without devices.
+NOWHERE: Final = ("CostAboveCap", "LowQuality", "NoFit", "NotChosen", "PriceAboveCap", "TooSlow")
+NO_DEVICE: Final = "no_resource"
+# What the system says no to in ordinary life, and what a person may do about it.
+SYSTEM: Final = {
+    errno.EACCES: "check that you own it and may write to it",
+    errno.EADDRINUSE: "fleet up --port 0 takes a free one",
+    errno.EADDRNOTAVAIL: "name an address of this machine",
+    errno.EDQUOT: "free some disk space",
+    errno.EEXIST: "name a folder there, not a file",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOENT: "check the path",
+    errno.ENOSPC: "free some disk space",
+    errno.ENOTDIR: "name a folder there, not a file",
+    errno.EPERM: "check that you own it and may write to it",
+    errno.EROFS: "choose a folder that can be written",
+}
+SOCKETS: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 
 
 class Stop(Exception):
@@ -36,23 +94,51 @@ def stop(code: int, text: str = "", hint: str = "") -> NoReturn:
 
 
 def code_of(error: Exception) -> int:
-    """The exit code of one of our errors, from its HTTP status where it has one."""
+    """The exit code of an error's kind; 1, a bug, for what no table knows."""
     if isinstance(error, Stop):
         return error.exit_code
-    status = getattr(error, "status", None)
-    if status == 404:
-        return NOT_FOUND
-    if isinstance(status, int) and 400 <= status < 500:
-        return UNREACHABLE if status in (401, 403) else USAGE
-    return INTERNAL
+    if not isinstance(getattr(error, "text", None), str):
+        return CANNOT if is_ordinary(error) else INTERNAL
+    for kind in (getattr(error, "code", ""), *(one.__name__ for one in type(error).__mro__)):
+        if kind in BY_KIND:
+            return BY_KIND[kind]
+    status = getattr(error, "status", 500)
+    return BY_STATUS.get(status, USAGE if 400 <= status < 500 else INTERNAL)
+
+
+def nowhere(reason: str) -> bool:
+    """Whether a job ended for this reason because nothing could hold it."""
+    return reason.startswith(NOWHERE) or reason == NO_DEVICE
+
+
+def is_ordinary(error: Exception) -> bool:
+    """Whether the system refused something that is nobody's bug."""
+    return isinstance(error, OSError) and error.errno in SYSTEM
 
 
 def line_of(error: Exception) -> str:
     """ "fleet: what. try: hint", on one line whatever the error holds."""
-    text = getattr(error, "text", None) or f"internal error: {type(error).__name__}: {error}"
-    hint = getattr(error, "hint", "")
-    if not isinstance(getattr(error, "text", None), str):
-        hint = "FLEET_DEBUG=1 shows where"
-    line = " ".join(f"{text}".split()).rstrip(".")
-    advice = " ".join(str(hint).split()).removeprefix("run: ")
-    return f"fleet: {line}. try: {advice}" if advice else f"fleet: {line}"
+    text = getattr(error, "text", None)
+    if isinstance(text, str):
+        return shown(text, str(getattr(error, "hint", "") or ""))
+    if isinstance(error, OSError) and is_ordinary(error):
+        return shown(system_text(error), SYSTEM[error.errno or 0])
+    return shown(f"internal error: {type(error).__name__}: {error}", "FLEET_DEBUG=1 shows where")
+
+
+def system_text(error: OSError) -> str:
+    """ "cannot use /x/y: Permission denied": the system's own word, with the name where it has one.
+
+    Of what has none, sockets say where they are, and the rest is our output.
+    """
+    what = f"use {error.filename}" if error.filename else "write the output"
+    reason = error.strerror or str(error)
+    return reason if error.errno in SOCKETS else f"cannot {what}: {reason}"
+
+
+def shown(text: str, hint: str) -> str:
+    """The one line of an error."""
+    line = " ".join(text.split()).rstrip(".")
+    advice = " ".join(hint.split()).removeprefix("run: ")
+    mark = "" if line.endswith(("?", "!")) else "."
+    return f"fleet: {line}{mark} try: {advice}" if advice else f"fleet: {line}"

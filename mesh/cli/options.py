@@ -1,22 +1,97 @@
 """The options commands share, written once: how a model runs, within what, and on what."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
 
 import click
 
+from mathcore.planner.query import OBJECTIVES
+from mathcore.units import parse_count
+
 Command = Callable[..., Any]
 
-OBJECTIVES: Final = ("cheapest", "fastest", "balanced")
 
+class Count(click.ParamType[int]):
+    """A number of sequences or tokens, written 8192 or 8k; at least 1, at most the API's most."""
+
+    name = "count"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        from mesh.api.requests import MAX_BATCH, MAX_CONTEXT
+
+        try:
+            count = parse_count(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        most = MAX_BATCH if self.kind == "sequences" else MAX_CONTEXT
+        if not 1 <= count <= most:
+            self.fail(f"{value} is not between 1 and {most}", param, ctx)
+        return count
+
+
+SEQUENCES: Final = Count("sequences")
+TOKENS: Final = Count("tokens")
+
+
+class Renamed(click.Option):
+    """An option that still answers to its old names, which help and errors do not mention."""
+
+    def __init__(self, names: Sequence[str], old: Sequence[str] = (), **attrs: Any) -> None:
+        super().__init__([*names, *old], **attrs)
+        self.old = frozenset(old)
+
+    def known_as(self) -> list[str]:
+        """Its names of today."""
+        return [name for name in self.opts if name not in self.old]
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        opts, self.opts = self.opts, self.known_as()
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = opts
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        return " / ".join(f"'{name}'" for name in self.known_as())
+
+
+def on_option(*, several: bool = False, **attrs: Any) -> Callable[[Command], Command]:
+    """--on DEVICE; --device is what half of the commands called it."""
+    said = "only on this device; repeatable" if several else "only on this device"
+    fit: dict[str, Any] = {"metavar": "DEVICE", "help": said, "multiple": several, **attrs}
+    return click.option("--on", "on", cls=Renamed, old=["--device"], **fit)
+
+
+batch_option: Final = click.option(
+    "-b", "--batch", type=SEQUENCES, help="sequences at once  [default: 1]"
+)
+context_option: Final = click.option(
+    "-c", "--context", type=TOKENS, help="tokens per sequence: 8192 or 8k  [default: 4k]"
+)
+tokens_option: Final = click.option(
+    "--tokens", type=TOKENS, help="tokens to generate per sequence  [default: 256]"
+)
+prompt_tokens_option: Final = click.option(
+    "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: 512]"
+)
 _SHAPE: Final = (
-    click.option("-b", "--batch", type=click.IntRange(min=1), help="sequences at once"),
-    click.option("-c", "--context", type=click.IntRange(min=1), help="tokens per sequence"),
-    click.option("--tokens", type=click.IntRange(min=1), help="tokens to generate per sequence"),
-    click.option("--prompt-tokens", type=click.IntRange(min=1), help="tokens in the prompt"),
-    click.option("--engine", metavar="NAME", help="only this engine: llama.cpp, vllm …"),
-    click.option("--quant", metavar="TYPE", help="weights as Q4_K_M, Q8_0, F16 …"),
-    click.option("--kv-type", metavar="TYPE", help="cache as f16, q8_0 …; auto tries 8 bits too"),
+    batch_option,
+    context_option,
+    tokens_option,
+    prompt_tokens_option,
+    click.option("--engine", metavar="NAME", help="llama.cpp, vllm …  [default: any]"),
+    click.option("--quant", metavar="TYPE", help="weights as Q4_K_M, F16 …  [default: best]"),
+    click.option(
+        "--kv-type", metavar="TYPE", help="cache as q8_0 …; auto tries 8 bits  [default: f16]"
+    ),
 )
 _LIMITS: Final = (
     click.option("--max-latency", metavar="TIME", help="answers within, loading aside: 30s, 5m"),
@@ -26,8 +101,16 @@ _LIMITS: Final = (
     click.option("--max-price", metavar="$", help="dollars an hour, at most: 0.50"),
     click.option("--max-cost", metavar="$", help="dollars altogether, at most: 0.01"),
     click.option("--min-quality", metavar="Q", help="0 to 1, where 1 is the 16-bit model: 0.97"),
-    click.option("--objective", type=click.Choice(OBJECTIVES), help="what the best one is"),
-    click.option("--on", metavar="DEVICE", help="only on this device"),
+    click.option(
+        "--objective",
+        type=click.Choice(OBJECTIVES),
+        help="what the best one is  [default: balanced]",
+    ),
+    on_option(),
+)
+ram_option: Final = click.option("--ram", metavar="SIZE", help="memory of its host: 128GB")
+rate_option: Final = click.option(
+    "--rate", metavar="$/h", help="what an hour of it is rented for: 0.45/h"
 )
 _INSTEAD: Final = (
     click.option(
@@ -42,7 +125,20 @@ _INSTEAD: Final = (
         metavar="FILE",
         help="plan for the devices a JSON or TOML file lists, instead of the fleet's",
     ),
+    ram_option,
+    rate_option,
 )
+
+csv_option: Final = click.option(
+    "--csv", "as_csv", is_flag=True, hidden=True, help="the same as -o csv"
+)
+
+
+def output_of(output: str, *, as_csv: bool) -> str:
+    """How to print, where --csv is another way to say -o csv."""
+    if as_csv and output == "json":
+        raise click.UsageError("--csv and -o json are two formats; choose one")
+    return "csv" if as_csv else output
 
 
 def _with(command: Command, *groups: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -58,7 +154,7 @@ def plan_options(command: Command) -> Command:
 
 
 def hardware_options(command: Command) -> Command:
-    """Hardware to ask about instead of the fleet's."""
+    """Hardware to ask about instead of the fleet's, and what its hosts have and cost."""
     return _with(command, _INSTEAD)
 
 
@@ -75,4 +171,26 @@ def given(options: dict[str, object]) -> dict[str, object]:
         from mesh.cli.planning.fleet_file import read_fleet
 
         asked["fleet"] = read_fleet(str(path))
+    elif "what_if" not in asked and (beside := {"ram", "rate"} & asked.keys()):
+        _nothing_described(sorted(beside)[0])
     return asked
+
+
+def _nothing_described(name: str) -> NoReturn:
+    from mesh.cli.exits import USAGE, stop
+
+    text = f"--{name} says something of hardware that is described, and none is"
+    stop(USAGE, text, f'add --what-if "RTX 4090" --{name} {"128GB" if name == "ram" else "0.45/h"}')
+
+
+def confirm(question: str) -> None:
+    """Go on if a person says yes; one line where nobody can answer."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):
+            from mesh.cli.exits import USAGE, stop
+
+            click.echo(err=True)
+            stop(USAGE, "nobody is there to answer the question", "the same command with -y")
+        raise

@@ -1,43 +1,80 @@
-"""How answers look: aligned plain columns for people, one JSON document for programs.
+"""How answers look: plain text for people, one JSON document for programs.
 
-No colour and no boxes anywhere, so a pipe, a terminal and NO_COLOR all see the same bytes.
+No colour and no boxes anywhere, so a pipe, a terminal and NO_COLOR all see the same bytes. What the
+terminal's character set lacks is shown by its nearest ASCII.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import click
 
 NONE: Final = "–"
+# Our own signs in ASCII, for terminals that have no other.
+PLAIN: Final = {"–": "-", "…": "~", "≥": ">=", "×": "x", "·": "-"}
 
 json_option: Final = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="text or json"
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="how to print",
+)
+csv_json_option: Final = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "csv"]),
+    default="text",
+    show_default=True,
+    help="how to print",
 )
 
 
 def emit_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """One JSON document on stdout; escapes where the stream has no room for a character."""
     import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text if is_encodable(text) else json.dumps(value, indent=2))
 
 
-def emit_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
-    """Columns as wide as their widest cell; `empty` where there is no row."""
-    if not rows:
-        click.echo(empty)
-        return
-    lines = [list(heads), *([clean(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+def is_encodable(text: str) -> bool:
+    """Whether standard output can carry every character of `text`."""
+    if text.isascii():
+        return True
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def clean(cell: object) -> str:
     """A cell's text on one line, without control characters another peer could smuggle in."""
     text = "" if cell is None else str(cell)
-    return "".join(c if c.isprintable() else " " for c in text) or NONE
+    text = "".join(c if c.isprintable() else " " for c in text) or NONE
+    return text if is_encodable(text) else plain(text)
+
+
+def plain(text: str) -> str:
+    """The text in the characters standard output has: our signs in ASCII, others as "?"."""
+    return "".join(c if is_encodable(c) else PLAIN.get(c, "?") for c in text)
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """One line for a person, in the characters the terminal has."""
+    click.echo(text if is_encodable(text) else plain(text), err=err)
+
+
+def wide(text: str) -> int:
+    """Columns a text takes in a terminal: ideographs two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def number(row: Mapping[str, Any], key: str) -> int:
@@ -47,8 +84,57 @@ def number(row: Mapping[str, Any], key: str) -> int:
 
 
 def band(value: Mapping[str, Any], show: Callable[[Any], str]) -> str:
-    """ "21.3 (18.0–24.1)": the middle, and the p10–p90 band it lies in."""
+    """ "21.3 (18.0–24.1)": the median, and the p10–p90 band it lies in."""
     return f"{show(value['p50'])} ({show(value['p10'])}–{show(value['p90'])})"
+
+
+def gib(n: int) -> str:
+    """GiB to a tenth, without the unit."""
+    tenths = (n * 10 + (1 << 29)) >> 30
+    return f"{tenths // 10}.{tenths % 10}"
+
+
+def rate(value: float) -> str:
+    """Tokens a second to three digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def brief_ms(ms: float) -> str:
+    """ "250ms", "2.5s", "12s", "3m20s", "2h05m"."""
+    ms = round(ms)
+    if ms < 1000:
+        return f"{ms}ms"
+    if ms < 10_000:
+        return f"{ms // 100 / 10}s"
+    if ms < 60_000:
+        return f"{ms // 1000}s"
+    seconds = ms // 1000
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    return f"{seconds // 3600}h{seconds // 60 % 60:02}m"
+
+
+def money(nusd: int) -> str:
+    """Cents in full, two digits of less."""
+    dollars = nusd / 1e9
+    if dollars >= 0.995:
+        return f"${dollars:.2f}"
+    if nusd == 0:
+        return "$0"
+    decimals = 2
+    while decimals < 9 and dollars * 10**decimals < 9.95:
+        decimals += 1
+    return f"${dollars:.{decimals}f}"
+
+
+def show_cost(nusd: int, lacks: Collection[str] = (), show: Callable[[int], str] = money) -> str:
+    """A cost of which the parts in `lacks` ("price", "power") are not known.
+
+    "unknown" where nothing of it is known; else at least what is known, as "≥$0.0012".
+    """
+    if not lacks:
+        return show(nusd)
+    return f"≥{show(nusd)}" if nusd > 0 and len(lacks) < 2 else "unknown"
 
 
 def show_age(age_ms: int) -> str:

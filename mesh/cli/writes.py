@@ -1,6 +1,7 @@
 """Writes: through the daemon when one lives, else straight into the ledger."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mesh.cli.client import find_daemon
@@ -45,6 +46,25 @@ def write_removal(device_id: str) -> Mapping[str, Any]:
     if daemon is not None:
         return dict(daemon.post(f"/v1/devices/{quote(device_id, safe='')}/remove"))
     return append("device_removed", device_id, encode(DeviceRemoved(reason="removed by hand")))
+
+
+def write_import(file: Path) -> Mapping[str, Any]:
+    """Take in an export; the report, each line of it accounted for."""
+    from urllib.parse import quote
+
+    from mesh.config import fleet_home
+
+    home = fleet_home()
+    daemon = find_daemon(home)
+    if daemon is not None:
+        with file.open("rb") as body:
+            return dict(daemon.post_file(f"/v1/import?name={quote(str(file), safe='')}", body))
+    import msgspec
+
+    from mesh.edge.store.ledger import Ledger
+
+    with Ledger.open(home) as ledger:
+        return dict(msgspec.to_builtins(ledger.import_(file)))
 
 
 def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Mapping[str, Any]:

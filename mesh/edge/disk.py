@@ -61,6 +61,10 @@ def _system_hint(error: OSError) -> str:
         return "free some disk space; nothing was lost and nothing half written"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "check that you own the ledger's folder and may write to it"
+    if error.errno == errno.ENOENT:
+        return "check the path"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "name a folder there, not a file"
     return ""
 
 

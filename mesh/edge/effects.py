@@ -10,7 +10,8 @@ from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
-from mesh.api.requests import ASKED, DEFAULT_TOKENS, PlanRequest, parse_plan
+from mesh.api.requests import ASKED, PlanRequest, lengths, parse_plan
+from mesh.edge.admission import own_devices, own_state, weights_path
 from mesh.edge.outcomes import ended_fact, plan_fact
 from mesh.edge.planning import make_plan
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
@@ -24,13 +25,11 @@ from mesh.state.learned import knowledge
 from providers import local
 from providers.base import Launch, ProviderError
 from providers.engine import llamacpp
-from providers.sources.resolve import resolve
 
 Live = Callable[[], list[DeviceSpec]]
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 
 ATTEMPT = 1  # one attempt per job: a retry is a new job until several peers can take one over
-DEFAULT_CONTEXT = 2048  # of a `fleet run` without --context, per sequence
 
 
 def plan_request(job: JobView) -> PlanRequest:
@@ -38,7 +37,6 @@ def plan_request(job: JobView) -> PlanRequest:
     keys = (*ASKED, "model", "context")
     given = {key: job.request[key] for key in keys if key in job.request}
     given["sets"] = False
-    given.setdefault("context", max(DEFAULT_CONTEXT, 2 * (job.asked.tokens or 1)))
     return parse_plan(given)
 
 
@@ -72,24 +70,24 @@ class Effects:
                 await self._stop(job)
 
     async def _place(self, job: JobView) -> None:
-        mine = {d.device_id for d in self._state().devices.values() if d.owner == self._author}
-        free = mine - busy_devices(self._state()) - self._hand_described()
-        if not free:
-            return
-        if job.kind == "command":
-            await self._place_command(job, free)
-        else:
+        mine = set(own_devices(self._state(), self._author))
+        free = mine - busy_devices(self._state())
+        if not mine:
+            await self._fail(job, "no_resource", "this peer has no device that runs jobs")
+        elif free and job.kind == "command":
+            await self._place_command(job, free, mine)
+        elif free:
             await self._place_model(job, free, mine)
 
-    def _hand_described(self) -> set[str]:
-        return {d.device_id for d in self._state().devices.values() if d.hand_described}
-
-    async def _place_command(self, job: JobView, free: set[str]) -> None:
+    async def _place_command(self, job: JobView, free: set[str], mine: set[str]) -> None:
         wanted = str(job.request.get("on") or "")
         devices = self._state().devices
-        fitting = [d for d in free if not wanted or wanted in (d, devices[d].name)]
+        named = {d for d in mine if not wanted or wanted in (d, devices[d].name)}
+        fitting = named & free
+        if not named:
+            await self._fail(job, "no_resource", f"{wanted} is no device of this peer")
         if not fitting:
-            return
+            return  # what is busy will be free
         chosen = min(fitting, key=lambda d: (devices[d].kind != "cpu", d))
         fact = JobDispatched(job_id=job.job_id, attempt=ATTEMPT, considered=1)
         await self._emit("job_dispatched", chosen, encode(fact))
@@ -97,12 +95,13 @@ class Effects:
     async def _place_model(self, job: JobView, free: set[str], mine: set[str]) -> None:
         try:
             live = await asyncio.to_thread(self._live)
-            made = await asyncio.to_thread(make_plan, self._state(), plan_request(job), live)
+            own = own_state(self._state(), self._author)
+            made = await asyncio.to_thread(make_plan, own, plan_request(job), live)
         except RequestError as error:
             await self._fail(job, error.code, f"{error.text}; {error.hint}")
             return
-        runnable = [p for p in made.placements if p.device_id in mine - self._hand_described()]
-        if not runnable and len(free) < len(mine - self._hand_described()):
+        runnable = [p for p in made.placements if p.device_id in mine]
+        if not runnable and len(free) < len(mine):
             return  # a device that is busy now may be the one
         if not runnable:
             await self._fail(job, *_why_nowhere(made))
@@ -159,22 +158,17 @@ class Effects:
                 spec=spec,
             )
         request = plan_request(job)
-        source = resolve(request.model)
-        if source.path is None or not source.path.endswith(".gguf"):
-            raise ProviderError(
-                f"{request.model} names a shape, not a file llama.cpp can load",
-                "give the path of a GGUF file: fleet run ./model.gguf --prompt TEXT",
-            )
+        prompt_tokens, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
         return llamacpp.launch(
             job_id=job.job_id,
             attempt=ATTEMPT,
             python=sys.executable,
-            model_path=source.path,
-            tokens=request.tokens or min(DEFAULT_TOKENS, request.context),
+            model_path=weights_path(request.model),
+            tokens=tokens,
             context=request.context,
             batch=request.batch,
             prompt=str(job.request.get("prompt", "")),
-            prompt_tokens=request.prompt_tokens or 0,
+            prompt_tokens=prompt_tokens,
             kv_type=job.predicted.kv_type or request.kv_type or "f16",
             ignore_eos=request.tokens is not None,
         )

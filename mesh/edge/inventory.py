@@ -13,7 +13,7 @@ from mesh.state.facts.fact import encode, readings
 from mesh.state.fleet import spec
 from mesh.state.fold import State
 from providers.probe import Machine, probe_machine
-from providers.probe.compute import measure_flops
+from providers.probe.compute import Compute, measure_compute
 from providers.probe.disk import measure_disk_read
 
 # What changes from one start to the next without the device having changed.
@@ -23,11 +23,7 @@ READINGS = readings(ProbedDevice)
 CPU_ENGINES = ("llama.cpp",)
 
 
-Compute = tuple[int, str]  # operations per second, and how that is known
-
-
-def measured_compute() -> Compute:
-    return measure_flops(), "measured"
+Rate = tuple[int, str]  # operations per second, and how that is known
 
 
 class LocalDevices:
@@ -36,6 +32,7 @@ class LocalDevices:
     def __init__(self, config: Config, peer_id: str, home: Path) -> None:
         self._config = config
         self._home = home
+        self.measured: Compute | None = None  # the last measurement of this process
         self._prefix = f"dev-{peer_id.replace('-', '').lower()[:8]}"
 
     @property
@@ -53,7 +50,7 @@ class LocalDevices:
         """
         machine = probe_machine(disk=self._home)
         disk = self._disk_rate(state, every=every)
-        compute = measured_compute() if every else self._known_compute(state, machine)
+        compute = self._measure() if every else self._known_compute(state, machine)
         found = [(self.primary_id, encode(self._cpu(machine, compute, disk)))]
         found += [
             (f"{self._prefix}-gpu{i}", encode(self._gpu(machine, i, disk)))
@@ -61,7 +58,12 @@ class LocalDevices:
         ]
         return [(key, fact) for key, fact in found if every or _differs(state, key, fact)]
 
-    def _known_compute(self, state: State, machine: Machine) -> Compute:
+    def _measure(self) -> Rate:
+        """The processor's rate, measured now."""
+        self.measured = measure_compute()
+        return self.measured.flops, "measured"
+
+    def _known_compute(self, state: State, machine: Machine) -> Rate:
         """The processor's rate: as the ledger has it, where that was measured on this very one."""
         view = state.devices.get(self.primary_id)
         if view is not None and view.model == machine.host.cpu_model:
@@ -89,7 +91,7 @@ class LocalDevices:
             if key in free
         ]
 
-    def _cpu(self, machine: Machine, compute: Compute, disk: int) -> ProbedDevice:
+    def _cpu(self, machine: Machine, compute: Rate, disk: int) -> ProbedDevice:
         found = {one.engine for one in machine.engines if one.runs}
         return self._probed(
             machine,
@@ -134,7 +136,7 @@ class LocalDevices:
         memory_bytes: int,
         free_bytes: int,
         bandwidth: tuple[int, str],
-        compute: Compute,
+        compute: Rate,
         watts: int,
         engines: Iterable[str],
     ) -> ProbedDevice:

@@ -1,8 +1,9 @@
 """Devices as the ledger knows them: the last registration of each, as the planner sees it."""
 
 from dataclasses import dataclass
+from typing import cast
 
-from mathcore.device import DeviceSpec
+from mathcore.device import DeviceKind, DeviceSpec
 from mathcore.price import Rate
 from mesh.state.facts.device import DeviceRegistered
 from mesh.state.facts.fact import Payload, decode
@@ -78,7 +79,7 @@ def spec(device: DeviceView) -> DeviceSpec:
     return DeviceSpec(
         device_id=device.device_id,
         name=device.name,
-        kind=facts.kind,
+        kind=cast(DeviceKind, facts.kind),  # as its peer says it
         model=facts.model,
         count=facts.count or 1,
         memory_bytes=facts.memory_bytes,

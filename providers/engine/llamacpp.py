@@ -10,6 +10,7 @@ from typing import final
 from providers.base import Launch
 
 MIB = 1024 * 1024
+ANSWER_FILE = "answer.txt"  # beside log.txt: the model's words alone
 # "load_tensors:   CUDA0 model buffer size =  1.63 MiB". llama.cpp prints two decimals,
 # so a parsed size is right to 0.005 MiB (5,243 bytes).
 BUFFER = re.compile(r"(\S+)\s+(model|KV|compute|output|RS) buffer size =\s*(\d+(?:\.\d+)?) MiB")

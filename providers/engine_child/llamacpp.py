@@ -1,7 +1,8 @@
 """Run one llama.cpp job in this process: load, complete `parallel` prompts at once, measure.
 
-`FLEET_JOB_DIR=… python -m providers.engine_child.llamacpp`. The text goes to stdout, llama.cpp's
-log to stderr, the numbers to JOB_DIR/engine.json. Exit 78: this model can't run here.
+`FLEET_JOB_DIR=… python -m providers.engine_child.llamacpp`. The answer goes to JOB_DIR/answer.txt
+token by token, llama.cpp's log to stderr, the numbers to JOB_DIR/engine.json. Exit 78: this model
+can't run here.
 """
 
 import http.client
@@ -10,14 +11,16 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from providers import durable
-from providers.engine.llamacpp import parse_memory
+from providers.engine.llamacpp import ANSWER_FILE, parse_memory
 from providers.log import SPEAKER
-from providers.probe.host import idle_cores
+from providers.probe.host import idle_cores, physical_cores
 from providers.runner import JOB_DIR, SETUP_EXIT
 
 Reply = dict[str, object]
@@ -38,15 +41,15 @@ def main() -> int:
     spec = (durable.read_json(job_dir / "launch.json") or {}).get("spec")
     if not isinstance(spec, dict):
         refuse(f"no spec in {job_dir / 'launch.json'}")
-    server = load(spec, job_dir)
+    cores: dict[str, object] = {"threads": threads(spec), "cores": physical_cores()}
+    server = load(spec | cores, job_dir)
     print(LOADED, file=sys.stderr, flush=True)
     begun = time.monotonic()
-    replies = complete(server.listening_address, spec)
+    with Answer(job_dir / ANSWER_FILE) as answer:
+        replies = complete(server.listening_address, spec, answer)
     wall_ms = int((time.monotonic() - begun) * 1000)
-    for reply in replies:
-        print(reply["content"], flush=True)
     log = log_until(LOADED, job_dir / "log.txt")
-    durable.write_json(job_dir / "engine.json", report(replies, wall_ms, log))
+    durable.write_json(job_dir / "engine.json", report(replies, wall_ms, log) | cores)
     return 0
 
 
@@ -58,7 +61,7 @@ def load(spec: dict[str, object], job_dir: Path):  # type: ignore[no-untyped-def
     try:
         import xllamacpp
     except ImportError as error:
-        refuse(f"xllamacpp isn't installed ({error}); run: pip install 'fleet-ledger[llamacpp]'")
+        refuse(f"no llama.cpp here ({error}); run: {sys.executable} -m pip install xllamacpp")
     kinds = {name[10:].lower(): name for name in dir(xllamacpp.ggml_type)}
     kind = kinds.get(str(spec["kv_type"]))
     if kind is None:
@@ -70,7 +73,7 @@ def load(spec: dict[str, object], job_dir: Path):  # type: ignore[no-untyped-def
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, kind)
     params.cache_ram_mib = 0  # a finished job's prompt is never asked for again
     params.verbosity = 4  # the level at which buffer sizes are logged
-    params.cpuparams.n_threads = spec.get("threads") or idle_cores()
+    params.cpuparams.n_threads = spec["threads"]
     try:
         return xllamacpp.Server(params)
     except RuntimeError:
@@ -83,8 +86,34 @@ def refuse(text: str) -> NoReturn:
     sys.exit(SETUP_EXIT)
 
 
-def complete(address: str, spec: dict[str, object]) -> list[Reply]:
-    """Every sequence at once, in order."""
+def threads(spec: dict[str, object]) -> int:
+    """What the job asks for, else as many as cores are idle; a busy machine is said in the log."""
+    asked = int(str(spec.get("threads") or 0))
+    idle = idle_cores()
+    if idle < physical_cores() and not asked:
+        print(f"this machine is busy: {idle} of {physical_cores()} cores idle", file=sys.stderr)
+    return asked or idle
+
+
+class Answer:
+    """answer.txt: the first sequence as it comes, the others whole when all have ended."""
+
+    def __init__(self, path: Path) -> None:
+        self.out = path.open("wb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.out.close()
+
+    def write(self, text: str) -> None:
+        """Text for people: what is no character becomes one that is."""
+        self.out.write(text.encode(errors="replace"))
+
+
+def complete(address: str, spec: dict[str, object], answer: Answer) -> list[Reply]:
+    """Every sequence at once, in order: each reply its last message, `content` its whole text."""
     host = address.removeprefix("http://")
     count = int(str(spec["parallel"]))
     body = {
@@ -92,9 +121,32 @@ def complete(address: str, spec: dict[str, object]) -> list[Reply]:
         "n_predict": spec["tokens"],
         "ignore_eos": bool(spec.get("ignore_eos", True)),
         "cache_prompt": False,  # equal prompts would share a prefill and flatter the number
+        "stream": True,
     }
+    heard: list[Callable[[str], None]] = [answer.write, *[lambda _: None] * (count - 1)]
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda _: post(host, "/completion", body), range(count)))
+        replies = list(pool.map(lambda hear: stream(host, body, hear), heard))
+    for reply in replies[1:]:
+        answer.write(f"\n{reply['content']}")
+    answer.write("\n")
+    return replies
+
+
+def stream(host: str, body: dict[str, object], hear: Callable[[str], None]) -> Reply:
+    """One completion, its text handed to `hear` as it is made; its last message has the timings."""
+    words: list[str] = []
+    last: Reply = {}
+    with asked(host, "/completion", body) as response:
+        for raw in response:
+            kind, _, value = raw.partition(b": ")
+            if kind == b"error" or value.startswith(b'{"error"'):
+                refused(value)
+            if kind != b"data":
+                continue
+            last = json.loads(value)
+            words.append(str(last.get("content", "")))
+            hear(words[-1])
+    return {**last, "content": "".join(words)}
 
 
 def prompt(host: str, spec: dict[str, object]) -> str | list[int]:
@@ -108,18 +160,35 @@ def prompt(host: str, spec: dict[str, object]) -> str | list[int]:
 
 
 def post(host: str, path: str, body: dict[str, object]) -> Reply:
-    """One question to the engine's own server; it answers when the text is whole."""
-    link = http.client.HTTPConnection(host)
-    link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-    response = link.getresponse()
-    data = response.read()
-    link.close()
-    if response.status != 200:
-        print(f"{SPEAKER}llama.cpp refused: {data.decode(errors='replace')}", file=sys.stderr)
-        os._exit(1)  # other sequences still hold their threads
-    reply = json.loads(data)
+    """One question to the engine's own server and its whole answer."""
+    with asked(host, path, body) as response:
+        reply = json.loads(response.read())
     assert isinstance(reply, dict)
     return reply
+
+
+@contextmanager
+def asked(host: str, path: str, body: dict[str, object]) -> Iterator[http.client.HTTPResponse]:
+    """The engine's answer to one question; where it says no, this program ends with its words."""
+    link = http.client.HTTPConnection(host)
+    try:
+        link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        response = link.getresponse()
+        if response.status != 200:
+            refused(response.read())
+        yield response
+    finally:
+        link.close()
+
+
+def refused(data: bytes) -> NoReturn:
+    """llama.cpp's own sentence, out of its JSON; the other sequences still hold their threads."""
+    try:
+        words = str(json.loads(data)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        words = data.decode(errors="replace")
+    print(f"{SPEAKER}llama.cpp refused: {words}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def own_reason(job_dir: Path) -> str:

@@ -59,7 +59,7 @@ class Host:
     nics: tuple[Nic, ...]
 
 
-def probe_host(measure: bool = True, disk: Path | None = None) -> Host:
+def probe_host(*, measure: bool = True, disk: Path | None = None) -> Host:
     """Look around; `measure` adds about 0.3 s for the memory bandwidth."""
     memory = psutil.virtual_memory()
     cores = physical_cores()

@@ -22,11 +22,11 @@ class Machine:
     notes: tuple[str, ...]
 
 
-def probe_machine(measure: bool = True, disk: Path | None = None) -> Machine:
+def probe_machine(*, measure: bool = True, disk: Path | None = None) -> Machine:
     """Look at everything; blocking, about 0.4 s with `measure`, so call it off the event loop."""
     nvidia, amd = probe_nvidia(), probe_amd()
     return Machine(
-        host=probe_host(measure, disk),
+        host=probe_host(measure=measure, disk=disk),
         gpus=nvidia.found + amd.found,
         engines=probe_engines(),
         notes=tuple(reason for reason in (nvidia.reason, amd.reason) if reason),

@@ -1,17 +1,17 @@
 """What a model reference means: a file, a folder, a URL, Ollama's model, or a known name."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from mathcore.catalogue.models import find_model, model_names
+from mathcore.catalogue.models import find_model
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.model.spec import ModelSpec, SpecError
 from providers.base import ModelError
 from providers.sources.folder import read_card, read_folder
 from providers.sources.gguf import read_headers
+from providers.sources.unknown import unknown
 
 URLS = ("http://", "https://")
 OLLAMA = "ollama:"
@@ -32,7 +32,7 @@ def resolve(ref: str) -> Source:
     an http(s) URL of a .gguf, or ollama:NAME. ModelError says what, why, what next.
     """
     if not ref.strip() or "\0" in ref:
-        raise ModelError("no model was named", "say a name such as llama-3.1-8b, or a file")
+        raise ModelError("no model was named", "fleet models lists those known by name")
     try:
         return _read(ref.strip())
     except SpecError as error:
@@ -109,6 +109,4 @@ def _named(ref: str) -> Source:
         return Source(spec=spec, path=None)
     if ref.lower().endswith(_FILES) or ref.startswith((".", "/", "~")):
         raise ModelError(f"no such file: {ref}", "check the path; it is read on this machine")
-    close = difflib.get_close_matches(ref.lower(), model_names(), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(close)}?" if close else "fleet models lists the known ones"
-    raise ModelError(f"unknown model: {ref}", f"{hint}; a file, a URL or ollama:NAME works too")
+    raise unknown(ref)

@@ -141,13 +141,13 @@ def _sweeps() -> list[Figure]:
 def _footprints() -> list[Figure]:
     from mathcore.api import find_model
     from mathcore.engines.footprint import ContextShape
-    from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
-    from mathcore.engines.llamacpp.memory import SERVER, batch_of, footprint, plan_of
+    from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+    from mathcore.engines.llamacpp.memory import SERVER, cache_groups, footprint, micro_batch_of
     from mathcore.quant.weights import weigh
 
     spec = find_model("llama-3-70b")
     assert spec is not None
-    weights, layers = weigh(spec, "Q4_K_M"), plan_of(spec)
+    weights, cache = weigh(spec, "Q4_K_M"), cache_groups(spec)
     shape = ContextShape(context=8192, sequences=4)
 
     def known() -> None:
@@ -155,15 +155,15 @@ def _footprints() -> list[Figure]:
             footprint(spec, weights, shape, "gpu")
 
     def new() -> None:
-        scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
     def grouped(run: Callable[[], None], what: str, times: int) -> Figure:
         name, unit, median, worst = measure(what, "us", run, 15, warm=True)
         return name, unit, median / times, worst / times
 
     return [
-        grouped(known, "footprint of 80 layers, scratch known", 100),
-        grouped(new, "scratch of 80 layers, a new shape", 1),
+        grouped(known, "footprint of 80 layers, compute buffer known", 100),
+        grouped(new, "compute buffer of 80 layers, a new shape", 1),
     ]
 
 

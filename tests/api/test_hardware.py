@@ -4,7 +4,7 @@ import pytest
 
 from mathcore.units import GIB
 from mesh.api.errors import RequestError
-from mesh.api.hardware import described_hardware, merge_described, notes_of, parse_device
+from mesh.api.hardware import described_hardware, notes_of, parse_device
 
 
 def payload(**given: object) -> dict[str, object]:
@@ -143,19 +143,3 @@ def test_a_wrong_field_is_one_line_with_a_way_out(field: str, value: object, say
 def test_the_name_a_wrong_field_may_mean_is_said() -> None:
     assert refusal(gpu="RTX 4090", engine="vllm").hint == "engines"
     assert refusal(gpu="RTX 4090", foo=1).hint == "fleet devices add --help"
-
-
-def test_a_device_told_anew_keeps_what_was_not_said() -> None:
-    _, old = parse_device(
-        {"name": "rig", "gpu": "RTX 4090", "host": "cellar", "network": "10Gbit/s", "price": "1600"}
-    )
-    _, new = merge_described(old, {"name": "rig", "gpu": "RTX 5090"})
-    assert (new["model"], new["memory_bytes"]) == ("RTX 5090", 32 * GIB)
-    assert (new["host"], new["network_bps"], new["price_nusd"]) == (
-        "cellar",
-        10_000_000_000,
-        1_600_000_000_000,
-    )
-    _, more = merge_described(old, {"name": "rig", "ram": "64GB"})
-    assert (more["model"], more["ram_bytes"]) == ("RTX 4090", 64 * GIB)
-    assert {key: more[key] for key in old} == old

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mesh.api.errors import RequestError
 from mesh.api.fields import COUNTS, TAKES
-from mesh.api.hardware import DECIDES, DeviceRequest
+from mesh.api.hardware import DeviceRequest
 from mesh.api.requests import (
     DEFAULT_CONTEXT,
     DEFAULT_PROMPT_TOKENS,
@@ -84,7 +84,6 @@ def test_every_field_has_its_words() -> None:
     for kind in (PlanRequest, JobRequest, DeviceRequest):
         assert set(kind.__struct_fields__) <= set(TAKES)
     assert set(COUNTS) <= set(TAKES)
-    assert set(DeviceRequest.__struct_fields__) - {"name"} == set(DECIDES)
 
 
 def test_the_name_a_wrong_one_may_mean_is_said() -> None:

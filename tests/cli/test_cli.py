@@ -2,29 +2,40 @@
 
 import json
 import os
+import shlex
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from mesh.edge.store.ledger import Ledger
+
 ROOT = Path(__file__).parents[2]
 
 
-def fleet(home: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """One command in a process of its own, with FLEET_HOME at `home`."""
-    settings = {
+def environment(home: Path) -> dict[str, str]:
+    """What a command needs of this process's surroundings, and its home."""
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "FLEET_HOME": str(home),
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": str(ROOT),
-        **env,
     }
+
+
+def fleet(home: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own, with FLEET_HOME at `home`."""
+    settings = environment(home) | env
     return subprocess.run(
         [sys.executable, "-m", "mesh", *args],
         env=settings,
         cwd=home,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -43,14 +54,21 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_help_names_every_exit_code(tmp_path: Path) -> None:
     done = fleet(tmp_path, "--help")
     assert done.returncode == 0
-    for code in ("0 ok", "100 job failed", "102 not found", "104 nothing fits"):
+    for code in ("0 ok", "3 cannot now", "100 job failed", "102 not found", "106 not allowed"):
         assert code in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("plna",), 2, "plna"),
+        (("plna",), 2, "did you mean 'plan'? try: fleet --help"),
+        (("run", "m", "--prompt", ""), 2, "the prompt is empty"),
+        (("run", "m", "--prompt", "  \n"), 2, "the prompt is empty"),
+        (("run", "m", "--prompt", "-"), 2, "the prompt is empty"),
+        (("run", "m", "--prompt", "hi", "--prompt-tokens", "9"), 2, "--prompt-tokens"),
+        (("run", "--prompt", "hi", "--", "echo"), 2, "takes no --prompt"),
+        (("-o", "json", "up"), 2, "fleet up has no -o"),
+        (("-o", "yaml", "status"), 2, "yaml"),
         (("plan", "llama-2-70b", "--quantum"), 2, "--quantum"),
         (("plan", "llama-2-70b", "--batch", "-3"), 2, "-3"),
         (("plan", "llama-2-70b", "-c", "many"), 2, "many"),
@@ -100,7 +118,7 @@ def test_an_export_imports_into_another_home_as_the_same_events(tmp_path: Path) 
     for text in ("one", "two"):
         fleet(here, "note", text)
     assert fleet(here, "export", "out.jsonl").returncode == 0
-    assert "admitted 2" in fleet(there, "import", str(here / "out.jsonl")).stdout
+    assert "2 lines: 2 admitted" in fleet(there, "import", str(here / "out.jsonl")).stdout
     wanted = fleet(here, "events", "-o", "json").stdout
     assert fleet(there, "events", "-o", "json").stdout == wanted
 
@@ -144,3 +162,113 @@ def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
     done = fleet(tmp_path, "cancel", "j1")
     assert "does not answer" in one_line(done)
     assert done.returncode == 105
+
+
+def test_fleet_alone_shows_what_to_do_next_and_is_no_error(tmp_path: Path) -> None:
+    empty = fleet(tmp_path)
+    assert (empty.returncode, empty.stderr) == (0, "")
+    assert "no fleet here yet" in empty.stdout
+    assert "fleet up --detach" in empty.stdout
+    assert list(tmp_path.iterdir()) == []
+    fleet(tmp_path, "note", "opens the ledger")
+    known = fleet(tmp_path)
+    assert (known.returncode, known.stderr) == (0, "")
+    assert "ledger: 1 events" in known.stdout
+    assert "fleet up --detach" in known.stdout
+
+
+def test_the_output_format_may_stand_before_the_command_or_after_it(tmp_path: Path) -> None:
+    assert json.loads(fleet(tmp_path, "-o", "json").stdout)["daemon"] is False
+    fleet(tmp_path, "note", "opens the ledger")
+    for words in (("status",), ("devices",), ("devices", "ls"), ("ps", "-a"), ("peers", "list")):
+        before = json.loads(fleet(tmp_path, "-o", "json", *words).stdout)
+        after = json.loads(fleet(tmp_path, *words, "-o", "json").stdout)
+        assert type(before) is type(after)
+    assert json.loads(fleet(tmp_path, "-ojson", "events").stdout)[0]["event_type"] == "note_added"
+    text = fleet(tmp_path, "-o", "json", "status", "-o", "text").stdout
+    assert text.startswith("daemon down")
+
+
+def test_other_tools_words_for_a_list_and_a_removal_are_understood(tmp_path: Path) -> None:
+    fleet(tmp_path, "devices", "add", "rig", "--gpu", "RTX 4090")
+    assert "rig" in fleet(tmp_path, "devices", "ls").stdout
+    assert (
+        fleet(tmp_path, "devices", "list").stdout.split("AGE")[0]
+        == (fleet(tmp_path, "devices").stdout.split("AGE")[0])
+    )
+    assert "removed rig" in fleet(tmp_path, "devices", "rm", "rig").stdout
+    shown = fleet(tmp_path, "devices", "--help").stdout
+    assert "rm" not in shown.split()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_without_our_characters_still_gets_an_answer(
+    tmp_path: Path, encoding: str
+) -> None:
+    fleet(tmp_path, "note", "x" * 200 + " 日本")
+    done = fleet(tmp_path, "events", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+SITUATIONS = {
+    "no ledger yet": ("status", 3, "no ledger"),
+    "the home is a file": ("up", 3, "a folder there, not a file"),
+    "the home is a file, in the background": ("up --detach", 3, "a folder there, not a file"),
+    "nowhere to export to": ("export ''", 3, "it is a folder"),
+    "an export's folder is missing": ("export nowhere/out.jsonl", 3, "cannot export"),
+    "the ledger is in use": ("note busy", 3, "in use"),
+    "the API's port is taken": ("up --port {port}", 3, "in use"),
+    "the API's port is taken, in the background": ("up --detach --port {port}", 3, "in use"),
+    "the output can't be written": ("status > /dev/full", 3, "No space left"),
+    "an import of a folder": ("import .", 2, "directory"),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_an_ordinary_situation_is_one_line_and_its_code_never_an_internal_error(
+    tmp_path: Path, situation: str
+) -> None:
+    words, code, says = SITUATIONS[situation]
+    with prepared(tmp_path, situation) as (home, port):
+        words, _, target = words.format(port=port).partition(" > ")
+        with Path(target or os.devnull).open("w") as out:
+            done = subprocess.run(
+                [sys.executable, "-m", "mesh", *shlex.split(words)],
+                env=environment(home) | {"FLEET_LISTEN": "none", "COLUMNS": "200"},
+                cwd=tmp_path,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+    assert done.returncode == code, done.stderr
+    assert says in one_line(done)
+    assert "internal error" not in done.stderr
+    assert "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("up",), ("up", "--detach"), ("note", "x")])
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a folder nobody may write to")
+def test_a_home_that_cannot_be_written_is_no_internal_error(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = fleet(tmp_path, *words, FLEET_HOME="/sys/fleet")
+    assert "may write to it" in one_line(done)
+    assert done.returncode == 3
+
+
+@contextmanager
+def prepared(folder: Path, situation: str) -> Iterator[tuple[Path, int]]:
+    """The world as the situation says: a home and a port."""
+    home = folder / "home"
+    if "home is a file" in situation:
+        home.write_text("a file")
+    elif situation != "no ledger yet":
+        fleet(folder, "note", "opens the ledger", FLEET_HOME=str(home))
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        if situation != "the ledger is in use":
+            yield home, taken.getsockname()[1]
+            return
+        with Ledger.open(home):
+            yield home, 0

@@ -70,9 +70,9 @@ def test_a_new_key_reads_the_old_keys_ledger(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
-        ("peers = 3", "peers must be a list"),
+        ("peers = 3", "setting peers = 3: must be a list"),
         ('discovery = ["dns"]', "unknown source 'dns'"),
-        ("listen = 7", "listen must be a text"),
+        ("listen = 7", "setting listen = 7: must be a text"),
         ('peers = ["nas:x"]', "'x' is no port"),
     ],
 )

@@ -10,9 +10,21 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import Ask
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
-from mesh.cli.jobs.jobs import run
+from mesh.cli.jobs.run import run
+from mesh.cli.output import brief_ms, money
 from mesh.cli.planning.plan import plan
-from mesh.cli.planning.plan_view import aligned, brief_ms, money, runs_as, table
+from mesh.cli.planning.plan_view import (
+    brief_runs_as,
+    columns,
+    headline,
+    quality_decided,
+    runs_as,
+    show_plan,
+    speed_from,
+    verdict,
+)
+from mesh.cli.table import table_lines
+from tests.cli.fixed_answers import ASKED, NOWHERE, ONLY, PLAN, placement
 
 FLEET = [
     {"name": "rig", "gpu": "RTX 4090", "price": "1600", "backends": "llama.cpp"},
@@ -105,8 +117,9 @@ def test_a_limit_nothing_keeps_to_refuses_by_its_code(
     found = ask(listed, *args)
     assert isinstance(found.exception, Stop)
     assert found.exception.exit_code == 104
-    assert "It fits nowhere." in found.stdout
-    assert code in found.stdout
+    assert "Nothing keeps to the limits." in found.stdout
+    assert code not in found.stdout
+    assert code in ask(listed, *args, "--explain").stdout
 
 
 def test_a_short_context_leaves_room_for_a_prompt(listed: Path) -> None:
@@ -127,11 +140,12 @@ def test_what_ifs_and_a_file_are_planned_for_together(listed: Path) -> None:
     assert {row["device"] for row in found["placements"]} >= {"RTX 5090 x2", "2x A100 80GB"}
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_table_keeps_to_the_terminal(listed: Path, width: int) -> None:
     lines = ask(listed, width=width).stdout.splitlines()
-    assert lines[0].split()[0] == "DEVICE"
     assert max(map(len, lines)) <= width
+    heads = next(line.split() for line in lines if "DEVICE" in line)
+    assert {"FIT", "TOK/S", "TIME"} <= set(heads)
 
 
 def test_the_explanation_adds_up(listed: Path) -> None:
@@ -143,17 +157,92 @@ def test_the_explanation_adds_up(listed: Path) -> None:
     assert sum(parts) == need["total_bytes"]
     said = ask(listed, "--on", "duo", "--quant", "Q4_K_M", "--explain").stdout
     assert "Q4_K_M, 2 cards" in said
-    for word in ("weights", "cache", "scratch", "load", "tokens", "basis", "pareto     duo"):
+    for word in ("weights", "cache", "compute", "load", "tokens", "speed from", "pareto     duo"):
         assert word in said
 
 
 def test_what_is_unusual_about_a_layout_is_said() -> None:
-    query = {"layers": 80}
     row = {"quant": "Q6_K", "kv_type": "f16", "cards": 1, "gpu_layers": -1, "cpu_experts": 0}
-    assert runs_as(row, query) == "Q6_K"
-    assert runs_as({**row, "gpu_layers": 41}, query) == "Q6_K, 41/81 layers on GPU"
+    assert runs_as(row, 80) == brief_runs_as(row) == "Q6_K"
+    assert runs_as({**row, "gpu_layers": 41}, 80) == "Q6_K, 41/81 layers on GPU"
+    assert brief_runs_as({**row, "gpu_layers": 41}) == "Q6_K +RAM"
     odd = {**row, "kv_type": "q8_0", "cards": 2, "cpu_experts": 20}
-    assert runs_as(odd, query) == "Q6_K, q8_0 cache, 2 cards, experts of 20 layers in RAM"
+    assert runs_as(odd, 80) == "Q6_K, q8_0 cache, 2 cards, experts of 20 layers in RAM"
+    assert brief_runs_as(odd) == "Q6_K x2 +RAM"
+
+
+def test_the_headline_says_what_was_typed_where_it_is_not_the_model() -> None:
+    asked = {**ASKED, "model": "qwen3-8b", "model_ref": "deepseek-r1:8b", "quant": "Q8_0"}
+    assert headline(asked) == (
+        "qwen3-8b (for deepseek-r1:8b): batch 1, context 4k, prompt 512, answer 256 tokens, "
+        "balanced, weights Q8_0"
+    )
+    assert headline({**asked, "model_ref": "qwen3-8b"}).startswith("qwen3-8b: batch 1")
+
+
+def test_quality_is_a_column_only_where_nothing_else_explains_the_order() -> None:
+    first, second = placement("two hosts", quality=0.9986), placement("one", quality=0.9946)
+    assert quality_decided([first, second])
+    assert not quality_decided([second, first])
+    slower = {**second, "answer_ms": {"p10": 1, "p50": 99_000, "p90": 1}}
+    assert not quality_decided([first, slower])
+
+
+@pytest.mark.parametrize(
+    ("basis", "said"),
+    [
+        ("prior: hbm, bandwidth catalogue", "class prior (HBM cards), bandwidth catalogue"),
+        ("2 hosts, prior: RTX 3090 and hbm", "2 hosts, prior of RTX 3090 and HBM cards"),
+        ("learned from 2 jobs on this device", "learned from 2 jobs on this device"),
+    ],
+)
+def test_what_a_speed_rests_on_is_said_in_words(basis: str, said: str) -> None:
+    assert speed_from(basis) == said
+
+
+def shown(found: dict[str, object], capsys: pytest.CaptureFixture[str]) -> str:
+    show_plan(found, explain=False, command="fleet plan llama3:70b")
+    return capsys.readouterr().out
+
+
+def test_an_unknown_cost_is_no_zero_and_a_part_of_one_a_lower_bound(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = shown(PLAN, capsys).splitlines()
+    assert "unknown" in next(line for line in lines if "strix-halo" in line)
+    assert "≥$0.00080" in next(line for line in lines if "duo" in line)
+    assert not any("$0 " in line for line in lines)
+
+
+def test_devices_refused_for_one_reason_stand_on_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = shown(PLAN, capsys)
+    assert "  gaming-pc, attic, laptop and 2 more: Q4_K_M needs 40.8 GiB" in said
+    assert "NoFit" not in said
+
+
+def test_devices_nobody_asked_about_are_counted_not_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = shown(ONLY, capsys)
+    assert "5 other devices not asked about: --on lab." in said
+    assert "Refused" not in said
+
+
+def test_a_way_out_is_a_command_that_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(NOWHERE, capsys)
+    assert "try: fleet plan llama3:70b --quant IQ2_XXS" in said
+    assert verdict(NOWHERE["refusals"]) == "It fits nowhere."
+
+
+def test_the_command_of_a_way_out_keeps_what_was_typed(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.cli.planning.plan.ask_plan", lambda _: NOWHERE)
+    found = ask(listed, "--quant", "F16", "-b", "2", "--what-if", "RTX 4090", "--no-sets")
+    kept = f"fleet plan llama-3-70b --batch 2 --what-if 'RTX 4090' --fleet {listed} --no-sets"
+    assert f"try: {kept} --quant IQ2_XXS\n" in found.stdout
 
 
 def test_numbers_are_short_and_keep_what_matters() -> None:
@@ -166,13 +255,13 @@ def test_numbers_are_short_and_keep_what_matters() -> None:
     ]
     shown = [brief_ms(n) for n in (250, 2_500, 12_900, 200_000, 7_500_000)]
     assert shown == ["250ms", "2.5s", "12s", "3m20s", "2h05m"]
-    assert aligned([["A", "N"], ["bb", "10"]], [False, True]) == ["A    N", "bb  10"]
 
 
 def test_a_name_cannot_smuggle_control_characters(listed: Path) -> None:
     found = answer(listed)
     row = {**found["placements"][0], "device": "rig\x1b[31m"}
-    assert not any("\x1b" in line for line in table([row], {"layers": 80}, 120))
+    lines = table_lines(columns([row], {"query": {"layers": 80}}), [row], 120, "")
+    assert not any("\x1b" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_the_table_and_the_document_say_the_same(tmp_path: Path) -> None:
     assert rows[0]["best_quant"] == rows[0]["quant"] == "Q6_K"
     assert rows[0]["largest_context"] == 8192  # as trained
     assert str(rows[0]["most_sequences"]) in lines[1].split()
+    assert lines[1].endswith("all")
     assert rows[1]["gpu_layers"] is None
     assert lines[2].endswith("does not fit")
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from math import log2
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,18 @@ from hypothesis import strategies as st
 
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
+from mesh.cli.planning.svg import (
+    HEIGHT,
+    SHADES,
+    WIDTH,
+    Label,
+    Line,
+    Panel,
+    clipped,
+    drawn,
+    shade,
+    ticks,
+)
 from mesh.cli.planning.sweep import FIELDS, parse_numbers
 from mesh.cli.planning.sweep_view import picked
 
@@ -104,6 +117,10 @@ def test_rows_say_what_a_plan_of_the_same_question_says() -> None:
                     "llama.cpp",
                     "--what-if",
                     row["device"],
+                    "--prompt-tokens",
+                    str(row["prompt_tokens"]),
+                    "--tokens",
+                    str(row["tokens"]),
                     "-o",
                     "json",
                 ],
@@ -135,7 +152,7 @@ def test_the_table_keeps_to_the_terminal_and_says_what_it_leaves_out() -> None:
     done = ask("llama-3.1-8b", "-b", "1..64/1", "-c", "2k..128k/1k", *CARD)
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[-1].startswith("8128 cells a device")
+    assert lines[-1] == "8128 cells a device; -o csv has them all."
     assert lines[1].split()[-1] == "128k"
 
 
@@ -172,10 +189,80 @@ def test_the_picture_is_well_formed_and_shows_every_panel(tmp_path: Path) -> Non
     root = ElementTree.parse(path).getroot()
     space = "{http://www.w3.org/2000/svg}"
     said = {node.text for node in root.iter(f"{space}text")}
-    assert {"RTX 5090, Q8_0", "RTX 4090, Q8_0", "x 64"} <= said
+    assert {"RTX 5090, Q8_0: memory", "RTX 4090, Q8_0: speed", "batch 64", "23.5 GiB free"} <= said
     for line in root.iter(f"{space}polyline"):
         points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
         assert points == sorted(points)
+
+
+@given(
+    st.lists(st.integers(1, 3), min_size=2, max_size=8),
+    st.floats(1.0, 40.0),
+    st.sampled_from([[2048], [2048 << n for n in range(7)], [512, 1 << 20]]),
+)
+def test_names_of_lines_do_not_cover_each_other(
+    steps: list[int], limit: float, contexts: list[int]
+) -> None:
+    slopes = [sum(steps[: n + 1]) for n in range(len(steps))]
+    lines = [
+        Line(name=f"batch {s}", points=[(log2(c), 8 + s * c / 65_536) for c in contexts])
+        for s in slopes
+    ]
+    panel = Panel(
+        title="t",
+        unit="GiB",
+        lines=lines,
+        contexts=contexts,
+        top=40.0,
+        limit=limit,
+        limit_name=f"{limit:.1f} GiB free",
+    )
+    root = ElementTree.fromstring(f"<g>{''.join(drawn(panel))}</g>")
+    names = [
+        Label(str(node.text), float(node.attrib["x"]), float(node.attrib["y"]), "")
+        for node in root.iter("text")
+        if node.attrib.get("fill", "").startswith("#") and "anchor" not in str(node.attrib)
+    ]
+    assert len(names) == len(lines) + 1
+    for n, one in enumerate(names):
+        assert 0 <= one.x <= WIDTH
+        assert 0 <= one.y <= HEIGHT
+        assert not any(one.overlaps(other) for other in names[n + 1 :])
+
+
+def test_one_sequence_is_the_darkest_line() -> None:
+    brightness = [int(shade(n, 8)[1:3], 16) for n in range(8)]
+    assert brightness == sorted(brightness)
+    assert shade(0, 1) == SHADES[0]
+
+
+def test_a_line_that_leaves_the_panel_ends_at_its_edge() -> None:
+    assert clipped([(1.0, 2.0), (2.0, 6.0), (3.0, 9.0)], 4.0) == [(1.0, 2.0), (1.5, 4.0)]
+    assert clipped([(1.0, 5.0)], 4.0) == []
+
+
+@pytest.mark.parametrize(("top", "binary"), [(1024.0, True), (0.3, True), (733.0, False)])
+def test_ticks_are_few_and_inside(top: float, *, binary: bool) -> None:
+    found = ticks(top, binary=binary)
+    assert 4 <= len(found) <= 9
+    assert found[0] == 0
+    assert found[-1] <= top
+
+
+def test_speeds_follow_the_context_they_stand_under() -> None:
+    """A prompt that fills the context is what its column's speed is after; as `plan` has it."""
+    args = ("llama-3.1-8b", "-b", "1", "-c", "4k,64k", "--quant", "Q4_K_M", *CARD)
+    rows = json.loads(ask(*args, "-o", "json").stdout)
+    assert [row["prompt_tokens"] for row in rows] == [4096 - 256, 65_536 - 256]
+    assert rows[1]["tokens_per_s_p50"] < 0.9 * rows[0]["tokens_per_s_p50"]
+    fixed = json.loads(ask(*args, "--prompt-tokens", "512", "-o", "json").stdout)
+    assert [row["prompt_tokens"] for row in fixed] == [512, 512]
+
+
+def test_hardware_where_nothing_fits_takes_one_line() -> None:
+    done = ask("llama-3-70b", "-b", "1", "-c", "2k", "--what-if", "RTX 3060")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("RTX 3060, Q4_K_M: nothing fits: at least 40.2 GiB needed")
 
 
 def test_a_png_without_matplotlib_says_what_is_missing(

@@ -10,8 +10,8 @@ from mesh.edge.effects import Effects, plan_request
 from mesh.edge.planning import make_plan
 from mesh.policy.commands import PlaceJob
 from mesh.state.fleet import spec
-from mesh.state.fold import State, fold
-from tests.state.test_fold import ANA, event
+from mesh.state.fold import State, apply, fold
+from tests.state.test_fold import ANA, BEN, event
 
 GIB = 1 << 30
 
@@ -58,7 +58,7 @@ def fleet(*sizes: int, busy: str = "") -> State:
     return fold(story)
 
 
-async def placed(state: State, tmp_path: Path) -> list[tuple[str, str]]:
+async def placed(state: State, tmp_path: Path, job_id: str = "j") -> list[tuple[str, str]]:
     """(event type, device) of what placing the job made known."""
     said: list[tuple[str, str]] = []
 
@@ -69,7 +69,7 @@ async def placed(state: State, tmp_path: Path) -> list[tuple[str, str]]:
         return [spec(view) for view in state.devices.values()]
 
     effects = Effects(tmp_path, ANA, lambda: state, live, emit)
-    await effects.run(PlaceJob("j"))
+    await effects.run(PlaceJob(job_id))
     return said
 
 
@@ -87,6 +87,33 @@ async def test_a_job_goes_to_the_one_device_that_holds_it(tmp_path: Path) -> Non
 async def test_a_job_waits_for_a_busy_device_that_may_hold_it(tmp_path: Path) -> None:
     """Its memory is another job's now; to fail would be to oversell the other way round."""
     assert await placed(fleet(12, 12, busy="gpu1"), tmp_path) == []
+
+
+async def test_a_job_is_planned_on_this_peers_own_devices_only(tmp_path: Path) -> None:
+    """Another peer's better card is neither taken nor a reason to wait."""
+    state = fleet(24)
+    other = event("device_registered", 1, author=BEN, device="big", **card("big", 80))
+    apply(state, other)
+    assert await placed(state, tmp_path) == [("job_dispatched", "gpu0")]
+    alone = fleet(12)
+    apply(alone, other)
+    assert await placed(alone, tmp_path) == [("job_failed", "none")]
+
+
+async def test_a_peer_without_devices_fails_its_jobs_instead_of_keeping_them(
+    tmp_path: Path,
+) -> None:
+    assert await placed(fleet(), tmp_path) == [("job_failed", "none")]
+
+
+async def test_a_command_for_a_device_that_is_gone_fails_and_one_for_a_busy_device_waits(
+    tmp_path: Path,
+) -> None:
+    for busy, said in (("", [("job_failed", "none")]), ("gpu0", [])):
+        state = fleet(24, 24, busy=busy)
+        wanted = "gpu0" if busy else "gone"
+        apply(state, event("job_submitted", 40, job_id="c", kind="command", on=wanted))
+        assert await placed(state, tmp_path, "c") == said
 
 
 def test_a_job_cannot_ask_for_a_set() -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -43,10 +45,12 @@ class Fleet:
             "FLEET_DISCOVERY": "",
         }
 
-    def run(self, *words: object, **extra: str) -> SimpleNamespace:
+    def run(self, *words: object, said: str = "", **extra: str) -> SimpleNamespace:
+        """One command, `said` on its standard input."""
         done = subprocess.run(
             [sys.executable, "-m", "mesh", *map(str, words)],
             env=self.env | extra,
+            input=said,
             capture_output=True,
             text=True,
             timeout=120,
@@ -86,6 +90,19 @@ class Fleet:
             return job if job["status"] in ends else None
 
         return wait_until(look, f"the end of {job_id}")
+
+    def dispatch(self, body: dict[str, str]) -> str:
+        """The words with which the daemon refuses the seed's call, or ""."""
+        url = json.loads((self.home / "daemon.json").read_text())["url"]
+        token = (self.home / "token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        request = Request(f"{url}/dispatch", json.dumps(body).encode(), headers)
+        try:
+            urlopen(request).close()
+        except HTTPError as error:
+            with error:
+                return str(json.loads(error.read())["text"]) if error.code < 500 else ""
+        return ""
 
     def newest_job(self) -> str:
         rows = self.json("ps", "-a")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from providers.probe import probe_machine
 from providers.probe.amd import probe_amd
+from providers.probe.compute import compute_of, measure_compute
 from providers.probe.engines import probe_engines
 from providers.probe.host import (
     cpu_flags,
@@ -194,3 +195,25 @@ def test_an_engine_takes_the_idle_cores_and_never_none(
     assert 1 <= threads_for(cores, busy) <= threads_for(cores, calm) <= cores
     assert threads_for(cores, 0.0) == cores
     assert threads_for(cores, 1.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("rates", "idle", "says"),
+    [
+        ([100, 98, 99], 4, ""),
+        ([100, 40, 30], 4, "repeats differ by 60 %"),
+        ([100, 99, 98], 1, "1 of 4 cores idle"),
+        ([100, 50, 50], 1, "1 of 4 cores idle; repeats differ by 50 %"),
+    ],
+)
+def test_the_best_repeat_counts_and_a_busy_machine_is_said(
+    rates: list[int], idle: int, says: str
+) -> None:
+    found = compute_of(rates, idle, 4)
+    assert (found.flops, found.busy) == (100, says)
+
+
+def test_cores_that_multiply_are_measured() -> None:
+    found = measure_compute(repeats=2, seconds=0.01)
+    assert found.flops > 1_000_000
+    assert 0 <= found.spread_percent < 100

@@ -33,7 +33,7 @@ def _heads(block: Fields, heads: int) -> tuple[int, int]:
     if attention.has("window_length"):
         raise attention.fault("window_length", "is no model llama.cpp loads")
     if attention.has("n_heads_in_group"):
-        return heads, heads // attention.whole("n_heads_in_group", 1, heads)
+        return heads, heads // attention.integer("n_heads_in_group", 1, heads)
     if attention.flag_or("replace_with_linear", default=False):
         return heads, 0
     if not attention.flag_or("no_op", default=False):
@@ -69,8 +69,8 @@ def _layer(b: Build, i: int, heads: int, kv: int, wide: int) -> None:
 
 def _decilm(f: Fields) -> Conversion:
     """DeciLM-7B: only the KV heads differ between layers."""
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
-    kv = f.wholes("num_key_value_heads_per_layer", layers, 1)
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
+    kv = f.integers("num_key_value_heads_per_layer", layers, 1)
     b = Build("deci", sizes(Fields({**f.values, "num_key_value_heads": kv[0]}, f.prefix)))
     b.key("attention.head_count_kv", kv)
     for i in range(layers):

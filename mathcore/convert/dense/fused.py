@@ -40,10 +40,10 @@ def _phi(f: Fields) -> Conversion:
 
 def _phi_msft(f: Fields) -> Conversion:
     """Phi-1 and 2 under the names of their first release."""
-    heads = f.whole("n_head")
-    wide = f.whole_or("n_inner", 4 * f.whole("n_embd"))
-    s = legacy_sizes(f, wide, f.whole_or("n_head_kv", heads), "n_positions")
-    return _phi_layers(Build("phi2", s, f.whole_or("rotary_dim", 32)))
+    heads = f.integer("n_head")
+    wide = f.integer_or("n_inner", 4 * f.integer("n_embd"))
+    s = legacy_sizes(f, wide, f.integer_or("n_head_kv", heads), "n_positions")
+    return _phi_layers(Build("phi2", s, f.integer_or("rotary_dim", 32)))
 
 
 def _starcoder2(f: Fields) -> Conversion:
@@ -103,28 +103,28 @@ def _nemotron(f: Fields) -> Conversion:
 
 def _falcon_kv(f: Fields, heads: int) -> int:
     if f.flag_or("new_decoder_architecture", default=False):
-        return f.whole("num_kv_heads", 1, heads)
+        return f.integer("num_kv_heads", 1, heads)
     return 1 if f.flag_or("multi_query", default=True) else heads
 
 
 def _falcon(f: Fields) -> Conversion:
     dense_only(f)
-    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
     new = f.flag_or("new_decoder_architecture", default=False)
     if not new and not f.flag_or("parallel_attn", default=True):
         raise f.fault("parallel_attn", "false is no model llama.cpp loads")
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        layers=f.integer("num_hidden_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=_falcon_kv(f, heads),
         head_dim=head_size(f, hidden, heads),
-        feed_forward=f.whole_or("ffn_hidden_size", 4 * hidden),
-        context=f.whole_or("max_position_embeddings", 2048),
+        feed_forward=f.integer_or("ffn_hidden_size", 4 * hidden),
+        context=f.integer_or("max_position_embeddings", 2048),
     )
     b = Build("falcon", s)
-    two = new and f.whole_or("num_ln_in_parallel_attn", 2) == 2
+    two = new and f.integer_or("num_ln_in_parallel_attn", 2) == 2
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
         if two:

@@ -36,7 +36,7 @@ def _sandwich(b: Build, i: int, *, head_norms: bool) -> None:
 def _gemma2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("gemma2", sizes(f, need_kv=True, need_head_dim=True))
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, 2))
     if sliding != all_but_every(b.s.layers, 2):
         raise f.fault("layer_types", "is not the alternation llama.cpp assumes")
@@ -48,10 +48,10 @@ def _gemma2(f: Fields) -> Conversion:
 def _gemma3(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("gemma3", sizes(f, need_kv=True, need_head_dim=True))
-    period = f.whole_or("_sliding_window_pattern", 6)
-    period = f.whole_or("sliding_window_pattern", period)
+    period = f.integer_or("_sliding_window_pattern", 6)
+    period = f.integer_or("sliding_window_pattern", period)
     sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, period))
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(b.s.layers):
         _sandwich(b, i, head_norms=True)
@@ -61,24 +61,24 @@ def _gemma3(f: Fields) -> Conversion:
 def _first_width(f: Fields, layers: int) -> int:
     """Gemma 3n lists one width per layer; they must agree, as llama.cpp's converter assumes."""
     if not isinstance(f.values.get("intermediate_size"), list):
-        return f.whole("intermediate_size")
-    widths = f.wholes("intermediate_size", layers, 1)
+        return f.integer("intermediate_size")
+    widths = f.integers("intermediate_size", layers, 1)
     if min(widths) != max(widths):
         raise f.fault("intermediate_size", "differs between layers: not supported yet")
     return widths[0]
 
 
 def _gemma3n(f: Fields) -> Conversion:
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
     inner = Fields({**f.values, "intermediate_size": _first_width(f, layers)}, f.prefix)
     b = Build("gemma3n", sizes(inner, need_kv=True, need_head_dim=True))
-    inputs, side = f.whole("altup_num_inputs", 2, 16), f.whole("hidden_size_per_layer_input")
+    inputs, side = f.integer("altup_num_inputs", 2, 16), f.integer("hidden_size_per_layer_input")
     if inputs != 4:
         raise f.fault("altup_num_inputs", f"{inputs} is not the 4 llama.cpp converts")
-    if layers - f.whole("num_kv_shared_layers", 0, layers) != min(20, layers):
+    if layers - f.integer("num_kv_shared_layers", 0, layers) != min(20, layers):
         raise f.fault("num_kv_shared_layers", "leaves other than the 20 layers llama.cpp caches")
-    rank = f.whole("laurel_rank")
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    rank = f.integer("laurel_rank")
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding_layers(f, layers, all_but_every(layers, 5)))
     b.key("altup.num_inputs", inputs)
     b.key("embedding_length_per_layer_input", side)
@@ -132,15 +132,15 @@ def _gemma3n_extras(b: Build, i: int, inputs: int, side: int, rank: int) -> None
 def _gemma4_sizes(f: Fields) -> Sizes:
     """`head_dim` and `kv_heads` are those of sliding layers; full layers have others."""
     s = sizes(f, need_kv=True, need_head_dim=True)
-    if s.heads % f.whole_or("num_global_key_value_heads", s.kv_heads) != 0:
+    if s.heads % f.integer_or("num_global_key_value_heads", s.kv_heads) != 0:
         raise f.fault("num_global_key_value_heads", f"does not divide {s.heads} heads")
     return s
 
 
 def _gemma4_keys(b: Build, f: Fields, sliding: list[bool], shared: int) -> None:
     s = b.s
-    wide, kv = f.whole("global_head_dim"), f.whole_or("num_global_key_value_heads", s.kv_heads)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    wide, kv = f.integer("global_head_dim"), f.integer_or("num_global_key_value_heads", s.kv_heads)
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.shared_kv_layers", shared)
     b.key("attention.key_length", wide)
@@ -150,15 +150,15 @@ def _gemma4_keys(b: Build, f: Fields, sliding: list[bool], shared: int) -> None:
     b.key("rope.dimension_count", wide)
     b.key("rope.dimension_count_swa", s.head_dim)
     b.key("attention.head_count_kv", [s.kv_heads if here else kv for here in sliding])
-    b.key("embedding_length_per_layer_input", f.whole_or("hidden_size_per_layer_input", 0, 0))
+    b.key("embedding_length_per_layer_input", f.integer_or("hidden_size_per_layer_input", 0, 0))
     b.top("rope_freqs.weight", wide // 2)
 
 
 def _gemma4_attention(b: Build, f: Fields, i: int, *, sliding: bool, own: bool) -> None:
     """Full layers may use K as V; layers without a cache of their own have neither."""
     s = b.s
-    head = s.head_dim if sliding else f.whole("global_head_dim")
-    kv = s.kv_heads if sliding else f.whole_or("num_global_key_value_heads", s.kv_heads)
+    head = s.head_dim if sliding else f.integer("global_head_dim")
+    kv = s.kv_heads if sliding else f.integer_or("num_global_key_value_heads", s.kv_heads)
     b.matrix(i, "attn_q", s.hidden, s.heads * head)
     b.matrix(i, "attn_output", s.heads * head, s.hidden)
     b.norm(i, "attn_q_norm", size=head)
@@ -183,7 +183,7 @@ def _gemma4_experts(b: Build, i: int, count: int, width: int) -> None:
 
 def _gemma4_widths(f: Fields, layers: int, own: int) -> list[int]:
     """Layers that share a cache are twice as wide in the small models."""
-    wide = f.whole("intermediate_size")
+    wide = f.integer("intermediate_size")
     twice = f.flag_or("use_double_wide_mlp", default=False)
     return [2 * wide if twice and i >= own else wide for i in range(layers)]
 
@@ -192,10 +192,10 @@ def _gemma4_counts(b: Build, f: Fields) -> tuple[int, int]:
     """How many experts and how wide; (0, 0) for the dense models."""
     if not f.flag_or("enable_moe_block", default=False):
         return 0, 0
-    count = f.whole("num_experts", 2)
+    count = f.integer("num_experts", 2)
     old = "expert_intermediate_size"
-    width = f.whole(old if f.has(old) else "moe_intermediate_size")
-    b.moe_keys(count, f.whole("top_k_experts", 1, count), width)
+    width = f.integer(old if f.has(old) else "moe_intermediate_size")
+    b.moe_keys(count, f.integer("top_k_experts", 1, count), width)
     return count, width
 
 
@@ -213,12 +213,12 @@ def _gemma4(f: Fields) -> Conversion:
     b = Build("gemma4", _gemma4_sizes(f))
     layers = b.s.layers
     sliding = sliding_layers(f, layers, None)
-    own = layers - f.whole("num_kv_shared_layers", 0, layers)
+    own = layers - f.integer("num_kv_shared_layers", 0, layers)
     widths = _gemma4_widths(f, layers, own)
     _gemma4_keys(b, f, sliding, layers - own)
     b.key("feed_forward_length", widths)
     count, width = _gemma4_counts(b, f)
-    side = f.whole_or("hidden_size_per_layer_input", 0, 0)
+    side = f.integer_or("hidden_size_per_layer_input", 0, 0)
     if side > 0:
         _per_layer_top(b, side)
     for i in range(layers):

@@ -12,17 +12,17 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 def _chatglm(f: Fields) -> Conversion:
     """ChatGLM 2 to 4, whose configs have field names of their own."""
-    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
     grouped = f.flag_or("multi_query_attention", default=False)
     s = Sizes(
-        vocab=f.whole("padded_vocab_size"),
+        vocab=f.integer("padded_vocab_size"),
         hidden=hidden,
-        layers=f.whole("num_layers", 1, MAX_LAYERS),
+        layers=f.integer("num_layers", 1, MAX_LAYERS),
         heads=heads,
-        kv_heads=f.whole("multi_query_group_num", 1, heads) if grouped else heads,
-        head_dim=f.whole("kv_channels"),
-        feed_forward=f.whole("ffn_hidden_size"),
-        context=f.whole_or("seq_length", 0),
+        kv_heads=f.integer("multi_query_group_num", 1, heads) if grouped else heads,
+        head_dim=f.integer("kv_channels"),
+        feed_forward=f.integer("ffn_hidden_size"),
+        context=f.integer_or("seq_length", 0),
     )
     b = Build("chatglm", s, s.head_dim // 2)
     bias = f.flag_or("add_qkv_bias", default=False) or f.flag_or("add_bias_linear", default=False)

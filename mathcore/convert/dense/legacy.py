@@ -25,9 +25,9 @@ def _gpt2_layers(b: Build, *, norm_bias: bool = True, bias: bool = True) -> None
 
 
 def _gpt2(f: Fields) -> Conversion:
-    f.whole("n_positions")
-    heads = f.whole("n_head")
-    s = legacy_sizes(f, f.whole_or("n_inner", 4 * f.whole("n_embd")), heads, "n_positions")
+    f.integer("n_positions")
+    heads = f.integer("n_head")
+    s = legacy_sizes(f, f.integer_or("n_inner", 4 * f.integer("n_embd")), heads, "n_positions")
     b = Build("gpt2", s)
     _add_positions(b)
     _gpt2_layers(b)
@@ -36,9 +36,9 @@ def _gpt2(f: Fields) -> Conversion:
 
 
 def _gpt_bigcode(f: Fields) -> Conversion:
-    f.whole("n_positions")
-    kv = 1 if f.flag_or("multi_query", default=True) else f.whole("n_head")
-    s = legacy_sizes(f, f.whole_or("n_inner", 4 * f.whole("n_embd")), kv, "n_positions")
+    f.integer("n_positions")
+    kv = 1 if f.flag_or("multi_query", default=True) else f.integer("n_head")
+    s = legacy_sizes(f, f.integer_or("n_inner", 4 * f.integer("n_embd")), kv, "n_positions")
     b = Build("starcoder", s)
     _add_positions(b)
     _gpt2_layers(b)
@@ -47,9 +47,9 @@ def _gpt_bigcode(f: Fields) -> Conversion:
 
 def _gptj(f: Fields) -> Conversion:
     """llama.cpp names this architecture but does not load it; other engines do."""
-    heads = f.whole("n_head")
-    s = legacy_sizes(f, f.whole_or("n_inner", 4 * f.whole("n_embd")), heads, "n_positions")
-    b = Build("gptj", s, f.whole_or("rotary_dim", 64))
+    heads = f.integer("n_head")
+    s = legacy_sizes(f, f.integer_or("n_inner", 4 * f.integer("n_embd")), heads, "n_positions")
+    b = Build("gptj", s, f.integer_or("rotary_dim", 64))
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i)
@@ -69,19 +69,19 @@ def _gpt_neox(f: Fields) -> Conversion:
 
 
 def _bloom(f: Fields) -> Conversion:
-    hidden = f.whole("hidden_size") if f.has("hidden_size") else f.whole("n_embed")
+    hidden = f.integer("hidden_size") if f.has("hidden_size") else f.integer("n_embed")
     layers = "num_hidden_layers" if f.has("num_hidden_layers") else "n_layer"
     head_field = "num_attention_heads" if f.has("num_attention_heads") else "n_head"
-    heads = f.whole(head_field)
+    heads = f.integer(head_field)
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole(layers, 1, MAX_LAYERS),
+        layers=f.integer(layers, 1, MAX_LAYERS),
         heads=heads,
         kv_heads=heads,
         head_dim=head_size(f, hidden, heads, head_field),
         feed_forward=4 * hidden,
-        context=f.whole_or("seq_length", 0),
+        context=f.integer_or("seq_length", 0),
     )
     b = Build("bloom", s)
     b.embedding_norm()
@@ -90,19 +90,19 @@ def _bloom(f: Fields) -> Conversion:
 
 
 def _mpt(f: Fields) -> Conversion:
-    hidden, heads = f.whole("d_model"), f.whole("n_heads")
+    hidden, heads = f.integer("d_model"), f.integer("n_heads")
     attention = f.nested("attn_config") if f.has("attn_config") else Fields({}, "attn_config.")
     if attention.flag_or("qk_ln", default=False):
         raise attention.fault("qk_ln", "true is not supported yet")
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        layers=f.integer("n_layers", 1, MAX_LAYERS),
         heads=heads,
-        kv_heads=attention.whole_or("kv_n_heads", heads),
+        kv_heads=attention.integer_or("kv_n_heads", heads),
         head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=f.whole_or("expansion_ratio", 4) * hidden,
-        context=f.whole("max_seq_len"),
+        feed_forward=f.integer_or("expansion_ratio", 4) * hidden,
+        context=f.integer("max_seq_len"),
     )
     b = Build("mpt", s)
     if not attention.flag_or("alibi", default=True):
@@ -114,17 +114,17 @@ def _mpt(f: Fields) -> Conversion:
 
 def _qwen(f: Fields) -> Conversion:
     """The first Qwen: its intermediate_size counts gate and up together."""
-    hidden, heads = f.whole("hidden_size"), f.whole("num_attention_heads")
+    hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
     kv = kv_heads_of(f, heads, required=False)
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        layers=f.integer("num_hidden_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=kv,
         head_dim=head_size(f, hidden, heads),
-        feed_forward=f.whole("intermediate_size") // 2,
-        context=f.whole_or("seq_length", 0),
+        feed_forward=f.integer("intermediate_size") // 2,
+        context=f.integer_or("seq_length", 0),
     )
     b = Build("qwen", s)
     b.key("feed_forward_length", 2 * s.feed_forward)
@@ -138,8 +138,8 @@ def _qwen(f: Fields) -> Conversion:
 
 
 def _jais(f: Fields) -> Conversion:
-    f.whole("n_positions")
-    s = legacy_sizes(f, f.whole("n_inner"), f.whole("n_head"), "n_positions")
+    f.integer("n_positions")
+    s = legacy_sizes(f, f.integer("n_inner"), f.integer("n_head"), "n_positions")
     b = Build("jais", s)
     for i in range(s.layers):
         b.norm(i, "attn_norm", bias=True)
@@ -151,8 +151,8 @@ def _jais(f: Fields) -> Conversion:
 
 def _refact(f: Fields) -> Conversion:
     """Two thirds of four times the hidden size, rounded up."""
-    f.whole("n_positions")
-    wide = -(-int(2 * 4 * f.whole("n_embd") / 3) // _REFACT_STEP) * _REFACT_STEP
+    f.integer("n_positions")
+    wide = -(-int(2 * 4 * f.integer("n_embd") / 3) // _REFACT_STEP) * _REFACT_STEP
     b = Build("refact", legacy_sizes(f, wide, 1, "n_positions"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
@@ -163,9 +163,9 @@ def _refact(f: Fields) -> Conversion:
 
 
 def _codeshell(f: Fields) -> Conversion:
-    f.whole("n_positions")
-    kv = f.whole("num_query_groups", 1, f.whole("n_head"))
-    b = Build("codeshell", legacy_sizes(f, 4 * f.whole("n_embd"), kv, "n_positions"))
+    f.integer("n_positions")
+    kv = f.integer("num_query_groups", 1, f.integer("n_head"))
+    b = Build("codeshell", legacy_sizes(f, 4 * f.integer("n_embd"), kv, "n_positions"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm", bias=True)
         b.attention(i, bias=True, out_bias=True)

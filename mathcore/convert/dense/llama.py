@@ -174,7 +174,7 @@ def _extra_keys(b: Build, f: Fields) -> None:
     elif b.arch == "granite":
         b.key("logit_scale", 1.0)
     elif b.arch == "exaone4" and f.has("sliding_window"):
-        b.key("attention.sliding_window", f.whole("sliding_window"))
+        b.key("attention.sliding_window", f.integer("sliding_window"))
         b.key("attention.sliding_window_pattern", _exaone_pattern(f, b.s.layers))
 
 
@@ -185,7 +185,7 @@ def _exaone_pattern(f: Fields, layers: int) -> list[bool]:
     value = f.values.get("sliding_window_pattern")
     if isinstance(value, str) and value and not value.strip("LG"):
         return [value[i % len(value)] == "L" for i in range(layers)]
-    return all_but_every(layers, f.whole("sliding_window_pattern"))
+    return all_but_every(layers, f.integer("sliding_window_pattern"))
 
 
 def _qwen2_vl(f: Fields) -> Conversion:
@@ -226,7 +226,7 @@ def _olmo2(f: Fields) -> Conversion:
         b.gated_mlp(i)
         b.norm(i, "post_ffw_norm")
     if f.text("model_type") == "olmo3":
-        b.key("attention.sliding_window", f.whole("sliding_window"))
+        b.key("attention.sliding_window", f.integer("sliding_window"))
         sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, 4))
         b.key("attention.sliding_window_pattern", sliding)
     return b.done(tied=tied(f, default=False))
@@ -250,8 +250,8 @@ def _seed_oss(f: Fields) -> Conversion:
 def _plamo(f: Fields) -> Conversion:
     """One norm; every KV head serves `n_shared_head` query heads."""
     dense_only(f)
-    heads = f.whole("num_attention_heads")
-    shared = f.whole("n_shared_head", 1, heads)
+    heads = f.integer("num_attention_heads")
+    shared = f.integer("n_shared_head", 1, heads)
     if heads % shared != 0:
         raise f.fault("n_shared_head", f"{shared} does not divide {heads} heads")
     b = Build(
@@ -267,9 +267,9 @@ def _plamo(f: Fields) -> Conversion:
 def _minicpm(f: Fields) -> Conversion:
     """Dense, or with experts in every layer."""
     b = Build("minicpm", sizes(f))
-    count = f.whole("num_experts", 0) if f.has("num_experts_per_tok") else 0
+    count = f.integer("num_experts", 0) if f.has("num_experts_per_tok") else 0
     if count > 0:
-        b.moe_keys(count, f.whole("num_experts_per_tok", 1, count), b.s.feed_forward)
+        b.moe_keys(count, f.integer("num_experts_per_tok", 1, count), b.s.feed_forward)
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)

@@ -28,22 +28,22 @@ def _divisible(wide: float, step: int) -> int:
 
 
 def _openelm(f: Fields) -> Conversion:
-    layers = f.whole("num_transformer_layers", 1, MAX_LAYERS)
-    heads = f.wholes("num_query_heads", layers, 1)
-    kv = f.wholes("num_kv_heads", layers, 1)
+    layers = f.integer("num_transformer_layers", 1, MAX_LAYERS)
+    heads = f.integers("num_query_heads", layers, 1)
+    kv = f.integers("num_kv_heads", layers, 1)
     widths = [
-        _divisible(times * f.whole("model_dim"), f.whole("ffn_dim_divisor"))
+        _divisible(times * f.integer("model_dim"), f.integer("ffn_dim_divisor"))
         for times in _numbers(f, "ffn_multipliers", layers)
     ]
     s = Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=f.whole("model_dim"),
+        vocab=f.integer("vocab_size"),
+        hidden=f.integer("model_dim"),
         layers=layers,
         heads=heads[0],
         kv_heads=kv[0],
-        head_dim=f.whole("head_dim"),
+        head_dim=f.integer("head_dim"),
         feed_forward=widths[0],
-        context=f.whole_or("max_context_length", 0),
+        context=f.integer_or("max_context_length", 0),
     )
     b = Build("openelm", s)
     b.key("attention.head_count", heads)

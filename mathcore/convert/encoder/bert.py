@@ -13,7 +13,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 def _start(f: Fields, arch: str, s: Sizes) -> Build:
     b = Build(arch, s)
     b.key("attention.causal", value=False)
-    types = f.whole_or("type_vocab_size", 1)
+    types = f.integer_or("type_vocab_size", 1)
     b.metadata["tokenizer.ggml.token_type_count"] = types
     b.tensors.append(matrix("token_types.weight", s.hidden, types))
     return b
@@ -21,9 +21,9 @@ def _start(f: Fields, arch: str, s: Sizes) -> Build:
 
 def _positions(f: Fields) -> int:
     """Rows of the table of positions. RoBERTa's first rows are padding; llama.cpp cuts them."""
-    count = f.whole("max_position_embeddings")
+    count = f.integer("max_position_embeddings")
     if f.text("model_type") in ("roberta", "xlm-roberta", "camembert"):
-        count -= 1 + f.whole("pad_token_id", 0, count - 2)
+        count -= 1 + f.integer("pad_token_id", 0, count - 2)
     return count
 
 
@@ -97,26 +97,26 @@ def _bert(f: Fields) -> Conversion:
 def _nomic_sizes(f: Fields, width: int) -> Sizes:
     """The context is the trained length, not the size of the table, as llama.cpp has it."""
     trained = {8192: 2048, 2048: 512}
-    positions = f.whole("n_positions")
+    positions = f.integer("n_positions")
     if positions not in trained:
         raise f.fault("n_positions", f"{positions} is not supported yet")
     values = dict(f.values)
     values["n_positions"] = trained[positions]
-    return legacy_sizes(Fields(values), width, f.whole("n_head"), "n_positions")
+    return legacy_sizes(Fields(values), width, f.integer("n_head"), "n_positions")
 
 
 def _nomic(f: Fields) -> Conversion:
     """Fused Q, K and V. The model with experts has them in every second layer, and biases."""
-    mixed = f.whole_or("num_experts", 0, 0) > 0 or f.whole_or("moe_every_n_layers", 0, 0) > 0
-    every = f.whole("moe_every_n_layers") if mixed else 0
+    mixed = f.integer_or("num_experts", 0, 0) > 0 or f.integer_or("moe_every_n_layers", 0, 0) > 0
+    every = f.integer("moe_every_n_layers") if mixed else 0
     for field in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
         need(f, field, wanted=mixed, default=not mixed)
     need(f, "prenorm", wanted=False, default=False)
-    width = f.whole("n_inner")
+    width = f.integer("n_inner")
     s = _nomic_sizes(f, width)
     b = _start(f, "nomic-bert-moe" if mixed else "nomic-bert", s)
     b.embedding_norm()
-    count = f.whole("num_experts") if mixed else 0
+    count = f.integer("num_experts") if mixed else 0
     if mixed:
         b.key("moe_every_n_layers", every)
         b.key("expert_count", count)
@@ -137,7 +137,7 @@ def _nomic(f: Fields) -> Conversion:
 def _global_every(f: Fields, layers: int) -> int:
     """The period of full layers, counted from the first; the layers between slide."""
     if f.has("global_attn_every_n_layers") or not f.has("layer_types"):
-        return f.whole("global_attn_every_n_layers", 1, layers)
+        return f.integer("global_attn_every_n_layers", 1, layers)
     names = f.texts("layer_types", layers)
     step = names.index("full_attention", 1) if "full_attention" in names[1:] else layers
     for i, name in enumerate(names):
@@ -152,7 +152,7 @@ def _modern_bert(f: Fields) -> Conversion:
     s = sizes(f)
     b = Build("modern-bert", s)
     b.key("attention.causal", value=False)
-    b.key("attention.sliding_window", f.whole("local_attention"))
+    b.key("attention.sliding_window", f.integer("local_attention"))
     b.key("attention.sliding_window_pattern", _global_every(f, s.layers))
     b.top("token_embd_norm.weight", s.hidden)
     for i in range(s.layers):
@@ -183,16 +183,16 @@ def _eurobert(f: Fields) -> Conversion:
 def _distilbert(f: Fields) -> Conversion:
     """BERT without token types, under names of its own."""
     need(f, "sinusoidal_pos_embds", wanted=False, default=False)
-    hidden, heads = f.whole("dim"), f.whole("n_heads")
+    hidden, heads = f.integer("dim"), f.integer("n_heads")
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        layers=f.integer("n_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=heads,
         head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=f.whole("hidden_dim"),
-        context=f.whole("max_position_embeddings"),
+        feed_forward=f.integer("hidden_dim"),
+        context=f.integer("max_position_embeddings"),
     )
     b = Build("bert", s)
     b.key("attention.causal", value=False)

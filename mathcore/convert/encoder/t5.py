@@ -14,16 +14,16 @@ _ACTIVATIONS: tuple[str, ...] = ("relu", "gelu", "silu", "gelu_new")
 
 
 def _sizes(f: Fields) -> Sizes:
-    heads, size = f.whole("num_heads"), f.whole("d_kv")
+    heads, size = f.integer("num_heads"), f.integer("d_kv")
     return Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=f.whole("d_model"),
-        layers=f.whole("num_layers", 1, MAX_LAYERS),
+        vocab=f.integer("vocab_size"),
+        hidden=f.integer("d_model"),
+        layers=f.integer("num_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=heads,
         head_dim=size,
-        feed_forward=f.whole("d_ff"),
-        context=f.whole_or("n_positions", _POSITIONS),
+        feed_forward=f.integer("d_ff"),
+        context=f.integer_or("n_positions", _POSITIONS),
     )
 
 
@@ -60,10 +60,10 @@ def _feed(b: Build, place: str, i: int, *, gated: bool) -> None:
 
 def _t5(f: Fields) -> Conversion:
     s = _sizes(f)
-    decoder = f.whole_or("num_decoder_layers", s.layers, 1, MAX_LAYERS)
+    decoder = f.integer_or("num_decoder_layers", s.layers, 1, MAX_LAYERS)
     if decoder != s.layers:
         raise f.fault("num_decoder_layers", "other than num_layers is not supported yet")
-    buckets, gated = f.whole("relative_attention_num_buckets"), _gated(f)
+    buckets, gated = f.integer("relative_attention_num_buckets"), _gated(f)
     b = Build("t5", s)
     b.key("attention.relative_buckets_count", buckets)
     b.key("decoder_block_count", decoder)

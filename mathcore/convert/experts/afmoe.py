@@ -18,14 +18,14 @@ def _afmoe(f: Fields) -> Conversion:
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("num_dense_layers", 0, s.layers),
+        shared=f.integer("num_shared_experts", 0) * e.width,
+        dense=f.integer("num_dense_layers", 0, s.layers),
         bias=True,
     )
     moe_keys(b, e)
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
-    period = f.whole_or("global_attn_every_n_layers", 4)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("expert_shared_count", f.integer("num_shared_experts", 0))
+    period = f.integer_or("global_attn_every_n_layers", 4)
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     sliding = sliding_layers(f, s.layers, all_but_every(s.layers, period))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):

@@ -12,7 +12,7 @@ from mathcore.model.fields import Fields
 
 def _arctic(f: Fields) -> Conversion:
     """A dense feed-forward as wide as the model beside the experts."""
-    if f.whole_or("moe_layer_frequency", 1) != 1:
+    if f.integer_or("moe_layer_frequency", 1) != 1:
         raise f.fault("moe_layer_frequency", "other than 1 is no model llama.cpp loads")
     b = Build("arctic", sizes(f, need_kv=True))
     e = find_experts(f, "num_local_experts", "intermediate_size")

@@ -33,8 +33,8 @@ def _cohere(f: Fields) -> Conversion:
 def _cohere2(f: Fields) -> Conversion:
     dense_only(f)
     b = Build("cohere2", sizes(f))
-    period = f.whole_or("sliding_window_pattern", 4)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    period = f.integer_or("sliding_window_pattern", 4)
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     sliding = sliding_layers(f, b.s.layers, all_but_every(b.s.layers, period))
     b.key("attention.sliding_window_pattern", sliding)
     b.key("logit_scale", 1.0)
@@ -54,12 +54,12 @@ def _cohere2_moe(f: Fields) -> Conversion:
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or("num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("first_k_dense_replace", 0, s.layers),
+        shared=f.integer_or("num_shared_experts", 0, 0) * e.width,
+        dense=f.integer("first_k_dense_replace", 0, s.layers),
     )
     moe_keys(b, e)
     b.key("logit_scale", 1.0)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding_layers(f, s.layers, None))
     for i in range(s.layers):
         b.norm(i, "attn_norm")

@@ -12,16 +12,16 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 def _dbrx(f: Fields) -> Conversion:
     attention, wide = f.nested("attn_config"), f.nested("ffn_config")
-    hidden, heads = f.whole("d_model"), f.whole("n_heads")
+    hidden, heads = f.integer("d_model"), f.integer("n_heads")
     s = Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("n_layers", 1, MAX_LAYERS),
+        layers=f.integer("n_layers", 1, MAX_LAYERS),
         heads=heads,
-        kv_heads=attention.whole("kv_n_heads", 1, heads),
+        kv_heads=attention.integer("kv_n_heads", 1, heads),
         head_dim=head_size(f, hidden, heads, "n_heads"),
-        feed_forward=wide.whole("ffn_hidden_size"),
-        context=f.whole_or("max_seq_len", 0),
+        feed_forward=wide.integer("ffn_hidden_size"),
+        context=f.integer_or("max_seq_len", 0),
     )
     b = Build("dbrx", s)
     e = find_experts(wide, "moe_num_experts", "ffn_hidden_size", "moe_top_k")

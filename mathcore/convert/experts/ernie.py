@@ -13,15 +13,15 @@ from mathcore.model.fields import Fields
 def _ernie_moe(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("ernie4_5-moe", s)
-    if f.whole_or("moe_layer_interval", 1) != 1:
+    if f.integer_or("moe_layer_interval", 1) != 1:
         raise f.fault("moe_layer_interval", "other than 1 is not supported yet")
     e = find_experts(f, "moe_num_experts", "moe_intermediate_size", "moe_k")
     e = Experts(
         count=e.count,
         used=e.used,
         width=e.width,
-        shared=f.whole_or("moe_num_shared_experts", 0, 0) * e.width,
-        dense=f.whole("moe_layer_start_index", 0, s.layers),
+        shared=f.integer_or("moe_num_shared_experts", 0, 0) * e.width,
+        dense=f.integer("moe_layer_start_index", 0, s.layers),
         bias=f.flag_or("moe_use_aux_free", default=True),
     )
     moe_keys(b, e)

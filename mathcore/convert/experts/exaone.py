@@ -14,7 +14,7 @@ from mathcore.model.fields import Fields
 def _exaone(f: Fields) -> Conversion:
     """EXAONE 3: its layers are counted in num_layers."""
     dense_only(f)
-    inner = Fields({**f.values, "num_hidden_layers": f.whole("num_layers")}, f.prefix)
+    inner = Fields({**f.values, "num_hidden_layers": f.integer("num_layers")}, f.prefix)
     b = Build("exaone", sizes(inner))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
@@ -28,7 +28,7 @@ def _exaone(f: Fields) -> Conversion:
 def _dense_start(f: Fields, layers: int) -> int:
     """How many layers at the start have no experts. Configs of transformers 5 list each layer."""
     if f.has("first_k_dense_replace") or not f.has("mlp_layer_types"):
-        return f.whole("first_k_dense_replace", 0, layers)
+        return f.integer("first_k_dense_replace", 0, layers)
     kinds = f.texts("mlp_layer_types", layers)
     dense = kinds.index("sparse") if "sparse" in kinds else layers
     if kinds != ["dense"] * dense + ["sparse"] * (layers - dense):
@@ -40,7 +40,7 @@ def _exaone_moe(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("exaone-moe", s)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    shared = f.whole("num_shared_experts", 1) * e.width
+    shared = f.integer("num_shared_experts", 1) * e.width
     e = Experts(
         count=e.count,
         used=e.used,
@@ -51,7 +51,7 @@ def _exaone_moe(f: Fields) -> Conversion:
     )
     moe_keys(b, e)
     b.key("expert_gating_func", GATING["sigmoid"])
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     sliding = sliding_layers(f, s.layers, all_but_every(s.layers, 4))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):

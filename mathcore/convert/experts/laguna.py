@@ -43,7 +43,7 @@ def _experts(f: Fields, layers: int) -> Experts:
         width=e.width,
         bias=True,
         sigmoid=True,
-        shared=f.whole("shared_expert_intermediate_size"),
+        shared=f.integer("shared_expert_intermediate_size"),
         dense=next((i for i in range(layers) if kinds[i] != "dense"), layers),
     )
 
@@ -63,7 +63,7 @@ def _laguna(f: Fields) -> Conversion:
     b = Build("laguna", s)
     heads = [s.heads] * s.layers
     if f.has("num_attention_heads_per_layer"):
-        heads = f.wholes("num_attention_heads_per_layer", s.layers, 1)
+        heads = f.integers("num_attention_heads_per_layer", s.layers, 1)
     e = _experts(f, s.layers)
     moe_keys(b, e)
     b.key("attention.head_count", heads)

@@ -13,10 +13,10 @@ from mathcore.model.fields import Fields
 
 def _sparse(f: Fields, layers: int) -> list[bool]:
     """Which layers have experts: each `interleave_moe_layer_step`-th."""
-    step = f.whole("interleave_moe_layer_step", 1, layers)
+    step = f.integer("interleave_moe_layer_step", 1, layers)
     out = [(i + 1) % step == 0 for i in range(layers)]
     if isinstance(f.values.get("moe_layers"), list):
-        listed = f.wholes("moe_layers", sum(out), 0, layers)
+        listed = f.integers("moe_layers", sum(out), 0, layers)
         if listed != [i for i in range(layers) if out[i]]:
             raise f.fault("moe_layers", "is not the interleaving llama.cpp assumes")
     return out
@@ -30,7 +30,7 @@ def _window(b: Build, f: Fields) -> None:
         if all(kind == "full_attention" for kind in kinds):
             b.key("attention.sliding_window", 0)
             return
-    if f.whole("attention_chunk_size") != 8192:
+    if f.integer("attention_chunk_size") != 8192:
         raise f.fault("attention_chunk_size", "is not the 8192 llama.cpp assumes")
 
 
@@ -40,7 +40,7 @@ def _llama4(f: Fields) -> Conversion:
     sparse = _sparse(f, s.layers)
     e = find_experts(f, "num_local_experts", "intermediate_size")
     b.moe_keys(e.count, e.used, e.width)
-    b.key("interleave_moe_layer_step", f.whole("interleave_moe_layer_step"))
+    b.key("interleave_moe_layer_step", f.integer("interleave_moe_layer_step"))
     _window(b, f)
     bias = f.flag_or("attention_bias", default=False)
     for i in range(s.layers):

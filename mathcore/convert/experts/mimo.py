@@ -15,10 +15,10 @@ def _sizes(f: Fields) -> Sizes:
     s = sizes(f, need_kv=True, need_head_dim=True)
     for field, value in (
         ("head_dim", s.head_dim),
-        ("v_head_dim", f.whole("v_head_dim")),
+        ("v_head_dim", f.integer("v_head_dim")),
         ("num_attention_heads", s.heads),
     ):
-        if f.whole("swa_" + field) != value:
+        if f.integer("swa_" + field) != value:
             raise f.fault("swa_" + field, f"differs from {field}: no model llama.cpp loads")
     return s
 
@@ -31,7 +31,7 @@ def _sinks(f: Fields, sliding: list[bool]) -> list[bool]:
 
 
 def _keys(b: Build, f: Fields, sliding: list[bool], kv: list[int], value: int) -> None:
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.head_count_kv", kv)
     b.key("attention.value_length", value)
@@ -41,9 +41,9 @@ def _mimo_v2(f: Fields) -> Conversion:
     """Sliding layers have more KV heads than full ones. Draft layers are left out."""
     s = _sizes(f)
     b = Build("mimo2", s, rotary_dim_of(f, s.head_dim, 1.0))
-    sliding = [n == 1 for n in f.wholes("hybrid_layer_pattern", s.layers, 0, 1)]
-    sparse = f.wholes("moe_layer_freq", s.layers, 0, 1)
-    value, swa_kv = f.whole("v_head_dim"), f.whole("swa_num_key_value_heads")
+    sliding = [n == 1 for n in f.integers("hybrid_layer_pattern", s.layers, 0, 1)]
+    sparse = f.integers("moe_layer_freq", s.layers, 0, 1)
+    value, swa_kv = f.integer("v_head_dim"), f.integer("swa_num_key_value_heads")
     kv = [swa_kv if here else s.kv_heads for here in sliding]
     e = find_experts(f, "n_routed_experts", "moe_intermediate_size")
     moe_keys(b, e)

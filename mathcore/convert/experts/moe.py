@@ -19,7 +19,7 @@ def _mixtral(f: Fields) -> Conversion:
 
 def _sparse_everywhere(f: Fields) -> None:
     """Refuses a Qwen with dense layers: llama.cpp assumes experts in every one."""
-    if f.whole_or("decoder_sparse_step", 1) != 1:
+    if f.integer_or("decoder_sparse_step", 1) != 1:
         raise f.fault("decoder_sparse_step", "other than 1 is no model llama.cpp loads")
     if f.values.get("mlp_only_layers"):
         raise f.fault("mlp_only_layers", "is no model llama.cpp loads")
@@ -30,7 +30,7 @@ def _qwen2_moe(f: Fields) -> Conversion:
     _sparse_everywhere(f)
     b = Build("qwen2moe", sizes(f, need_kv=True))
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    shared = f.whole("shared_expert_intermediate_size")
+    shared = f.integer("shared_expert_intermediate_size")
     moe_keys(b, e)
     b.key("expert_shared_feed_forward_length", shared)
     for i in range(b.s.layers):
@@ -98,7 +98,7 @@ def _granite_moe(f: Fields) -> Conversion:
     e = find_experts(f, "num_local_experts", "intermediate_size")
     if f.text("model_type") == "granitemoeshared":
         e = Experts(
-            count=e.count, used=e.used, width=e.width, shared=f.whole("shared_intermediate_size")
+            count=e.count, used=e.used, width=e.width, shared=f.integer("shared_intermediate_size")
         )
     bias = f.flag_or("attention_bias", default=False)
     pre_norm_layers(b, e, bias=bias, out=bias)
@@ -112,7 +112,7 @@ def _gpt_oss(f: Fields) -> Conversion:
     b = Build("gpt-oss", s)
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     sliding = sliding_layers(f, s.layers, all_but_every(s.layers, 2))
     b.key("attention.sliding_window_pattern", sliding)
     for i in range(s.layers):

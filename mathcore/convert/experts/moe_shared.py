@@ -31,8 +31,8 @@ def _glm4_layer(b: Build, f: Fields, i: int, e: Experts) -> None:
 def _glm4_family(f: Fields, draft: int) -> Conversion:
     s = sizes(f, need_kv=True)
     b = Build("glm4moe", s, rotary_dim_of(f, s.head_dim, 0.5))
-    f.whole("first_k_dense_replace", 0, s.layers)
-    shared = f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0, s.layers)
+    shared = f.integer("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=True)
     moe_keys(b, e)
     b.key("expert_shared_count", shared)
@@ -53,15 +53,15 @@ def _glm4_moe(f: Fields) -> Conversion:
 
 
 def _glm4_moe_draft(f: Fields) -> Conversion:
-    return _glm4_family(f, f.whole("num_nextn_predict_layers", 0, 8))
+    return _glm4_family(f, f.integer("num_nextn_predict_layers", 0, 8))
 
 
 def _dots1(f: Fields) -> Conversion:
     b = Build("dots1", sizes(f))
     if b.s.kv_heads != b.s.heads:
         raise f.fault("num_key_value_heads", "other than num_attention_heads is not loaded")
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0)
+    f.integer("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=True)
     bias = f.flag_or("attention_bias", default=False)
     pre_norm_layers(b, e, bias=bias, out=False, heads=True)
@@ -73,15 +73,15 @@ def _bailing_moe(f: Fields) -> Conversion:
     classes = f.values.get("architectures")
     if isinstance(classes, list) and "BailingMoeV2ForCausalLM" in classes:
         return _bailing_moe_v2(f)
-    if f.whole_or("first_k_dense_replace", 0, 0) > 0:
+    if f.integer_or("first_k_dense_replace", 0, 0) > 0:
         raise f.fault("first_k_dense_replace", "above 0 is no model llama.cpp loads")
     if f.flag_or("use_bias", default=False):
         raise f.fault("use_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe", sizes(f))
-    f.whole("num_shared_experts", 0)
+    f.integer("num_shared_experts", 0)
     e = with_shared(f, "num_experts", "num_shared_experts", "", bias=False)
     pre_norm_layers(b, e, bias=f.flag_or("use_qkv_bias", default=False))
-    b.key("expert_shared_count", f.whole("num_shared_experts", 0))
+    b.key("expert_shared_count", f.integer("num_shared_experts", 0))
     return b.done(tied=tied(f, default=False))
 
 
@@ -90,9 +90,9 @@ def _bailing_moe_v2(f: Fields) -> Conversion:
     if f.flag_or("use_qkv_bias", default=False):
         raise f.fault("use_qkv_bias", "true is no model llama.cpp loads")
     b = Build("bailingmoe2", s, rotary_dim_of(f, s.head_dim, 0.5))
-    shared, dense = f.whole("num_shared_experts", 1), f.whole("first_k_dense_replace", 0)
+    shared, dense = f.integer("num_shared_experts", 1), f.integer("first_k_dense_replace", 0)
     e = find_experts(f, "num_experts", "moe_intermediate_size")
-    width = f.whole_or("moe_shared_expert_intermediate_size", e.width)
+    width = f.integer_or("moe_shared_expert_intermediate_size", e.width)
     e = Experts(
         count=e.count, used=e.used, width=e.width, shared=width * shared, dense=dense, bias=True
     )

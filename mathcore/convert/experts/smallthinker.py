@@ -17,11 +17,11 @@ def _smallthinker(f: Fields) -> Conversion:
     e = find_experts(f, "moe_num_primary_experts", "moe_ffn_hidden_size", used)
     moe_keys(b, e)
     b.key("expert_gating_func", GATING["sigmoid"])
-    layout = f.wholes("sliding_window_layout", s.layers, 0, 1)
+    layout = f.integers("sliding_window_layout", s.layers, 0, 1)
     if 1 in layout:
         if layout != [0 if i % 4 == 0 else 1 for i in range(s.layers)]:
             raise f.fault("sliding_window_layout", "is not the one llama.cpp assumes")
-        b.key("attention.sliding_window", f.whole("sliding_window_size"))
+        b.key("attention.sliding_window", f.integer("sliding_window_size"))
     for i in range(s.layers):
         b.norm(i, "attn_norm")
         b.attention(i)

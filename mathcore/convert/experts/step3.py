@@ -19,9 +19,9 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 def _heads(f: Fields, sliding: list[bool], s: Sizes) -> tuple[list[int], list[int]]:
     """Query and KV heads per layer: sliding ones may have their own."""
     other = f.nested("attention_other_setting") if f.has("attention_other_setting") else f
-    heads = other.whole("num_attention_heads")
+    heads = other.integer("num_attention_heads")
     kv_field = "num_attention_groups" if f.has("num_attention_groups") else "num_key_value_heads"
-    kv = other.whole_or(kv_field, s.kv_heads)
+    kv = other.integer_or(kv_field, s.kv_heads)
     return [heads if here else s.heads for here in sliding], [
         kv if here else s.kv_heads for here in sliding
     ]
@@ -30,7 +30,7 @@ def _heads(f: Fields, sliding: list[bool], s: Sizes) -> tuple[list[int], list[in
 def _dense(f: Fields, layers: int) -> int:
     """How many layers stand before the first with experts."""
     if f.has("first_k_dense_replace"):
-        return f.whole("first_k_dense_replace", 0, layers)
+        return f.integer("first_k_dense_replace", 0, layers)
     listed = f.text("moe_layers_enum").split(",")
     if not all(part.strip().isdecimal() for part in listed):
         raise f.fault("moe_layers_enum", "is not a list of layers")
@@ -52,8 +52,8 @@ def _inner(f: Fields) -> Fields:
     """The config with KV heads under their usual name and without the kinds of draft layers."""
     values = dict(f.values)
     kv = _first(f, ("num_attention_groups", "num_key_value_heads"))
-    values["num_key_value_heads"] = f.whole(kv)
-    layers = f.whole("num_hidden_layers", 1, MAX_LAYERS)
+    values["num_key_value_heads"] = f.integer(kv)
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
     kinds = values.get("layer_types")
     if isinstance(kinds, list):
         values["layer_types"] = kinds[:layers]
@@ -72,7 +72,7 @@ def _experts(f: Fields, layers: int) -> Experts:
         used=e.used,
         width=e.width,
         dense=_dense(f, layers),
-        shared=f.whole("share_expert_dim"),
+        shared=f.integer("share_expert_dim"),
         bias=f.flag_or("use_moe_router_bias", default=False),
     )
 
@@ -86,7 +86,7 @@ def _step3(f: Fields) -> Conversion:
     heads, kv = _heads(f, sliding, s)
     e = _experts(f, s.layers)
     moe_keys(b, e)
-    b.key("attention.sliding_window", f.whole("sliding_window"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
     b.key("attention.sliding_window_pattern", sliding)
     b.key("attention.head_count", heads)
     b.key("attention.head_count_kv", kv)

@@ -23,7 +23,7 @@ from mathcore.model.fields import Fields
 
 def moe_layer(b: Build, i: int, f: Fields, *, bias: bool, fused: bool = False) -> None:
     """Router, routed experts and shared ones. `bias`: the router's choice has a correction."""
-    count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("n_routed_experts"), f.integer("moe_intermediate_size")
     hidden = b.s.hidden
     if fused:
         b.matrix(i, "ffn_gate_inp", hidden, count)
@@ -34,16 +34,16 @@ def moe_layer(b: Build, i: int, f: Fields, *, bias: bool, fused: bool = False) -
         b.experts(i, count, width)
     if bias:
         b.vector(i, "exp_probs_b.bias", count)
-    b.shared(i, width * f.whole("n_shared_experts"))
+    b.shared(i, width * f.integer("n_shared_experts"))
 
 
 def mixture_keys(b: Build, f: Fields, dense: int) -> None:
     """The keys of experts that start after `dense` layers."""
-    count = f.whole("n_routed_experts")
+    count = f.integer("n_routed_experts")
     b.moe_keys(
-        count, experts_used(f, "num_experts_per_tok", count), f.whole("moe_intermediate_size")
+        count, experts_used(f, "num_experts_per_tok", count), f.integer("moe_intermediate_size")
     )
-    b.key("expert_shared_count", f.whole("n_shared_experts"))
+    b.key("expert_shared_count", f.integer("n_shared_experts"))
     b.key("leading_dense_block_count", dense)
 
 
@@ -58,8 +58,8 @@ def _decoder(
 ) -> Conversion:
     """`bias`: the router's choice has a correction. `dense_only`: the family has no experts."""
     refuse_bias(f)
-    lat = latent_of(f, q_rank_of(f, f.whole("num_hidden_layers")))
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
+    lat = latent_of(f, q_rank_of(f, f.integer("num_hidden_layers")))
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")))
     absorbed_keys(b, lat)
     b.draft_keys(draft)
     dense = b.s.layers if dense_only else leading_dense(f, b.s.layers)
@@ -101,7 +101,7 @@ def _glm4_lite(f: Fields) -> Conversion:
 
 
 def _glm4_lite_draft(f: Fields) -> Conversion:
-    return _decoder(f, "deepseek2", bias=True, draft=f.whole("num_nextn_predict_layers", 0, 8))
+    return _decoder(f, "deepseek2", bias=True, draft=f.integer("num_nextn_predict_layers", 0, 8))
 
 
 def _mistral4(f: Fields) -> Conversion:
@@ -110,7 +110,7 @@ def _mistral4(f: Fields) -> Conversion:
 
 def _expanded(f: Fields, arch: str, lat: Latent, *, gate: bool, output: bool) -> Conversion:
     """Latent attention whose engine keeps K and V of every head."""
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")), lat.rope)
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")), lat.rope)
     if lat.q_rank > 0:
         b.key("attention.q_lora_rank", lat.q_rank)
     b.key("attention.kv_lora_rank", lat.kv_rank)
@@ -131,14 +131,14 @@ def _expanded(f: Fields, arch: str, lat: Latent, *, gate: bool, output: bool) ->
 def _minicpm3(f: Fields) -> Conversion:
     """V heads of no stated width are hidden / heads wide, as llama.cpp's converter assumes."""
     refuse_bias(f)
-    rank = f.whole("q_lora_rank")
-    heads = f.whole("num_attention_heads")
-    value = f.whole_or("v_head_dim", f.whole("hidden_size") // heads)
+    rank = f.integer("q_lora_rank")
+    heads = f.integer("num_attention_heads")
+    value = f.integer_or("v_head_dim", f.integer("hidden_size") // heads)
     lat = Latent(
         q_rank=rank,
-        kv_rank=f.whole("kv_lora_rank"),
-        nope=f.whole("qk_nope_head_dim"),
-        rope=f.whole("qk_rope_head_dim"),
+        kv_rank=f.integer("kv_lora_rank"),
+        nope=f.integer("qk_nope_head_dim"),
+        rope=f.integer("qk_rope_head_dim"),
         value=value,
     )
     return _expanded(f, "minicpm3", lat, gate=True, output=not tied(f, default=True))
@@ -153,11 +153,11 @@ def _plm(f: Fields) -> Conversion:
 
 def _deepseek_v1(f: Fields) -> Conversion:
     """The first DeepSeek MoE, with plain attention."""
-    if f.whole_or("moe_layer_freq", 1) != 1:
+    if f.integer_or("moe_layer_freq", 1) != 1:
         raise f.fault("moe_layer_freq", "other than 1 is not supported yet")
     b = Build("deepseek", sizes(f))
-    f.whole("first_k_dense_replace", 0)
-    f.whole("n_shared_experts", 0)
+    f.integer("first_k_dense_replace", 0)
+    f.integer("n_shared_experts", 0)
     e = with_shared(f, "n_routed_experts", "n_shared_experts", "first_k_dense_replace", bias=False)
     bias = f.flag_or("attention_bias", default=False)
     pre_norm_layers(b, e, bias=bias)

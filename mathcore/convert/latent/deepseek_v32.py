@@ -19,7 +19,7 @@ from mathcore.model.fields import Fields
 
 def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
     """Keys from the hidden state, queries from Q's latent, a weight for each index head."""
-    heads, size = f.whole("index_n_heads"), f.whole("index_head_dim")
+    heads, size = f.integer("index_n_heads"), f.integer("index_head_dim")
     b.norm(i, "indexer.k_norm", bias=True, size=size)
     b.matrix(i, "indexer.proj", b.s.hidden, heads)
     b.matrix(i, "indexer.attn_k", b.s.hidden, size)
@@ -27,9 +27,9 @@ def indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
 
 
 def index_keys(b: Build, f: Fields) -> None:
-    b.key("attention.indexer.head_count", f.whole("index_n_heads"))
-    b.key("attention.indexer.key_length", f.whole("index_head_dim"))
-    b.key("attention.indexer.top_k", f.whole("index_topk"))
+    b.key("attention.indexer.head_count", f.integer("index_n_heads"))
+    b.key("attention.indexer.key_length", f.integer("index_head_dim"))
+    b.key("attention.indexer.top_k", f.integer("index_topk"))
 
 
 def own_indexer(f: Fields, layers: int, *, default: bool) -> list[bool]:
@@ -45,8 +45,8 @@ def own_indexer(f: Fields, layers: int, *, default: bool) -> list[bool]:
 
 def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
     refuse_bias(f)
-    lat = latent_of(f, f.whole("q_lora_rank"))
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
+    lat = latent_of(f, f.integer("q_lora_rank"))
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")))
     absorbed_keys(b, lat)
     b.draft_keys(draft)
     index_keys(b, f)
@@ -71,7 +71,7 @@ def _decoder(f: Fields, arch: str, draft: int) -> Conversion:
 
 
 def _drafts(f: Fields) -> int:
-    return f.whole("num_nextn_predict_layers", 0, 8)
+    return f.integer("num_nextn_predict_layers", 0, 8)
 
 
 def _deepseek_v32(f: Fields) -> Conversion:

@@ -50,8 +50,8 @@ def _compressor(b: Build, i: int, prefix: str, row: int, ratio: int) -> None:
 
 
 def _attention(b: Build, i: int, f: Fields, ratio: int) -> None:
-    s, rank = b.s, f.whole("q_lora_rank")
-    groups, out_rank = f.whole("o_groups"), f.whole("o_lora_rank")
+    s, rank = b.s, f.integer("q_lora_rank")
+    groups, out_rank = f.integer("o_groups"), f.integer("o_lora_rank")
     if s.q % groups != 0:
         raise f.fault("o_groups", f"{groups} does not divide {s.q}")
     b.norm(i, "attn_norm")
@@ -66,7 +66,7 @@ def _attention(b: Build, i: int, f: Fields, ratio: int) -> None:
     if ratio > 0:
         _compressor(b, i, "attn_compressor_", s.head_dim, ratio)
     if ratio == CSA_RATIO:
-        heads, size = f.whole("index_n_heads"), f.whole("index_head_dim")
+        heads, size = f.integer("index_n_heads"), f.integer("index_head_dim")
         b.matrix(i, "indexer.proj", s.hidden, heads)
         b.matrix(i, "indexer.attn_q_b", rank, heads * size)
         _compressor(b, i, "indexer_compressor_", size, ratio)
@@ -75,7 +75,7 @@ def _attention(b: Build, i: int, f: Fields, ratio: int) -> None:
 def _hash_layers(f: Fields, layers: int) -> int:
     """How many layers at the start route by table. Configs of transformers 5 list each layer."""
     if f.has("num_hash_layers") or not f.has("mlp_layer_types"):
-        return f.whole("num_hash_layers", 0, layers)
+        return f.integer("num_hash_layers", 0, layers)
     names = f.texts("mlp_layer_types", layers)
     hashed = names.count("hash_moe")
     if names != ["hash_moe"] * hashed + ["moe"] * (layers - hashed):
@@ -99,34 +99,34 @@ def _table(b: Build, i: int, used: int) -> None:
 
 def _mixture(b: Build, i: int, f: Fields, hashed: int) -> None:
     """The first layers look the token's experts up in a table; the others score, with a bias."""
-    count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("n_routed_experts"), f.integer("moe_intermediate_size")
     b.norm(i, "ffn_norm")
     b.experts(i, count, width)
     if i < hashed:
-        _table(b, i, f.whole("num_experts_per_tok"))
+        _table(b, i, f.integer("num_experts_per_tok"))
     else:
         b.vector(i, "exp_probs_b.bias", count)
-    b.shared(i, width * f.whole("n_shared_experts"))
+    b.shared(i, width * f.integer("n_shared_experts"))
 
 
 def _keys(b: Build, f: Fields, ratios: list[int], hashed: int) -> None:
-    count, streams = f.whole("n_routed_experts"), f.whole("hc_mult", 1, 64)
+    count, streams = f.integer("n_routed_experts"), f.integer("hc_mult", 1, 64)
     used = experts_used(f, "num_experts_per_tok", count)
-    b.moe_keys(count, used, f.whole("moe_intermediate_size"))
-    b.key("expert_shared_count", f.whole("n_shared_experts"))
+    b.moe_keys(count, used, f.integer("moe_intermediate_size"))
+    b.key("expert_shared_count", f.integer("n_shared_experts"))
     b.key("expert_weights_scale", f.number("routed_scaling_factor"))
     b.key("expert_weights_norm", f.flag_or("norm_topk_prob", default=True))
     b.key("swiglu_clamp_exp", [f.number("swiglu_limit")] * b.s.layers)
     gating(b, f)
     index_keys(b, f)
-    b.key("attention.q_lora_rank", f.whole("q_lora_rank"))
-    b.key("attention.sliding_window", f.whole("sliding_window"))
-    b.key("attention.output_group_count", f.whole("o_groups"))
-    b.key("attention.output_lora_rank", f.whole("o_lora_rank"))
+    b.key("attention.q_lora_rank", f.integer("q_lora_rank"))
+    b.key("attention.sliding_window", f.integer("sliding_window"))
+    b.key("attention.output_group_count", f.integer("o_groups"))
+    b.key("attention.output_lora_rank", f.integer("o_lora_rank"))
     b.key("attention.compress_ratios", ratios)
     b.key("attention.compress_rope_freq_base", f.number("compress_rope_theta"))
     b.key("hyper_connection.count", streams)
-    b.key("hyper_connection.sinkhorn_iterations", f.whole("hc_sinkhorn_iters"))
+    b.key("hyper_connection.sinkhorn_iterations", f.integer("hc_sinkhorn_iters"))
     b.key("hyper_connection.epsilon", f.number("hc_eps"))
     b.key("hash_layer_count", hashed)
     b.key("embedding_length_out", b.s.hidden * streams)
@@ -136,11 +136,11 @@ def _deepseek_v4(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="moe_intermediate_size")
     if s.kv_heads != 1:
         raise f.fault("num_key_value_heads", "other than 1 is not supported yet")
-    b = Build("deepseek4", s, f.whole("qk_rope_head_dim"))
+    b = Build("deepseek4", s, f.integer("qk_rope_head_dim"))
     ratios = _ratios(f, s.layers)
     hashed = _hash_layers(f, s.layers)
     _keys(b, f, ratios, hashed)
-    streams = f.whole("hc_mult", 1, 64)
+    streams = f.integer("hc_mult", 1, 64)
     for i in range(s.layers):
         _attention(b, i, f, ratios[i])
         stream_tensors(b, i, streams, (2 + streams) * streams, 3)

@@ -20,7 +20,7 @@ from mathcore.model.fields import Fields
 
 def _hy_v4(f: Fields) -> Conversion:
     b, dense, streams = hyper_decoder(f, "hy_v4")
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
     own = own_indexer(f, b.s.layers, default=False)
     if not own[0]:
         raise f.fault("indexer_types", "the first layer has no indexer to share")
@@ -42,8 +42,8 @@ def _hy_v4(f: Fields) -> Conversion:
 def _same(f: Fields, field: str, layers: int) -> int:
     """One number, or a list that repeats it for every layer."""
     if not isinstance(f.values.get(field), list):
-        return f.whole(field)
-    found = f.wholes(field, layers, 1)
+        return f.integer(field)
+    found = f.integers(field, layers, 1)
     if min(found) != max(found):
         raise f.fault(field, "differs between layers: no model llama.cpp loads")
     return found[0]
@@ -86,8 +86,8 @@ def _hy_v3(f: Fields) -> Conversion:
         used=e.used,
         width=e.width,
         sigmoid=True,
-        shared=f.whole("num_shared_experts", 0) * e.width,
-        dense=f.whole("first_k_dense_replace", 0, s.layers),
+        shared=f.integer("num_shared_experts", 0) * e.width,
+        dense=f.integer("first_k_dense_replace", 0, s.layers),
     )
     moe_keys(b, e)
     for i in range(s.layers):

@@ -29,9 +29,9 @@ def hyper_decoder(f: Fields, arch: str) -> tuple[Build, int, int]:
     """The build, how many layers are dense, and how many streams there are."""
     refuse_bias(f)
     need(f, "tie_word_embeddings", wanted=False, default=False)
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
-    b = Build(arch, latent_decoder(f, lat, f.whole("intermediate_size")))
-    dense, streams = leading_dense(f, b.s.layers), f.whole("hc_mult", 1, 64)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
+    b = Build(arch, latent_decoder(f, lat, f.integer("intermediate_size")))
+    dense, streams = leading_dense(f, b.s.layers), f.integer("hc_mult", 1, 64)
     absorbed_keys(b, lat)
     mixture_keys(b, f, dense)
     index_keys(b, f)

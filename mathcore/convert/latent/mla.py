@@ -27,32 +27,32 @@ def q_rank_of(f: Fields, layers: int) -> int:
     """Rank of Q's latent, 0 when null. Only a config of few layers may leave it out."""
     if "q_lora_rank" not in f.values and layers not in _LITE_LAYERS:
         raise f.fault("q_lora_rank", "is missing")
-    return f.whole_or("q_lora_rank", 0)
+    return f.integer_or("q_lora_rank", 0)
 
 
 def latent_of(f: Fields, q_rank: int, least_rope: int = 1) -> Latent:
     """`least_rope` 0 for the families whose heads may have no rotary part."""
     return Latent(
         q_rank=q_rank,
-        kv_rank=f.whole("kv_lora_rank"),
-        nope=f.whole("qk_nope_head_dim"),
-        rope=f.whole("qk_rope_head_dim", least_rope),
-        value=f.whole("v_head_dim"),
+        kv_rank=f.integer("kv_lora_rank"),
+        nope=f.integer("qk_nope_head_dim"),
+        rope=f.integer("qk_rope_head_dim", least_rope),
+        value=f.integer("v_head_dim"),
     )
 
 
 def latent_decoder(f: Fields, l: Latent, feed_forward: int) -> Sizes:  # noqa: E741
     """The sizes of a decoder whose heads come from a latent."""
-    heads = f.whole("num_attention_heads")
+    heads = f.integer("num_attention_heads")
     return Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=f.whole("hidden_size"),
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        vocab=f.integer("vocab_size"),
+        hidden=f.integer("hidden_size"),
+        layers=f.integer("num_hidden_layers", 1, MAX_LAYERS),
         heads=heads,
         kv_heads=heads,
         head_dim=l.nope + l.rope,
         feed_forward=feed_forward,
-        context=f.whole_or("max_position_embeddings", 0),
+        context=f.integer_or("max_position_embeddings", 0),
     )
 
 

@@ -25,25 +25,25 @@ def _linear(f: Fields, layers: int) -> list[bool]:
 
 def _pooled_indexer(b: Build, i: int, f: Fields, q_rank: int) -> None:
     """An indexer that pools its keys with a gate before it scores them."""
-    size = f.whole("index_head_dim")
+    size = f.integer("index_head_dim")
     indexer(b, i, f, q_rank)
     b.matrix(i, "indexer_compressor_gate", b.s.hidden, size)
-    b.matrix(i, "indexer_compressor_ape", size, f.whole("index_kpool", 2))
+    b.matrix(i, "indexer_compressor_ape", size, f.integer("index_kpool", 2))
 
 
 def _glm5_next(f: Fields) -> Conversion:
     b, dense, streams = hyper_decoder(f, "glm5-next")
     if streams != 4:
         raise f.fault("hc_mult", "other than 4 is not supported yet")
-    lat = latent_of(f, f.whole("q_lora_rank"), 0)
+    lat = latent_of(f, f.integer("q_lora_rank"), 0)
     size, kernel = kda_sizes(f)
     linear, own = _linear(f, b.s.layers), own_indexer(f, b.s.layers, default=True)
     b.key("attention.head_count_kv", [0 if here else 1 for here in linear])
     b.key("ssm.conv_kernel", kernel)
     b.key("kda.head_dim", size)
-    b.key("attention.indexer.kpool", f.whole("index_kpool", 2))
+    b.key("attention.indexer.kpool", f.integer("index_kpool", 2))
     b.key("attention.indexer.types", own)
-    b.key("hyper_connection.sinkhorn_iterations", f.whole("hc_sinkhorn_iters"))
+    b.key("hyper_connection.sinkhorn_iterations", f.integer("hc_sinkhorn_iters"))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")
         if linear[i]:

@@ -20,7 +20,7 @@ from mathcore.model.fields import MAX_LAYERS, Fields
 
 
 def _periodic(f: Fields, layers: int, kind: str) -> list[bool]:
-    period, offset = f.whole(f"{kind}_layer_period"), f.whole(f"{kind}_layer_offset", 0)
+    period, offset = f.integer(f"{kind}_layer_period"), f.integer(f"{kind}_layer_offset", 0)
     return [i >= offset and (i - offset) % period == 0 for i in range(layers)]
 
 
@@ -28,18 +28,18 @@ def _jamba(f: Fields) -> Conversion:
     need(f, "mamba_conv_bias", wanted=True, default=True)
     need(f, "mamba_proj_bias", wanted=False, default=False)
     s = sizes(f, need_kv=True)
-    inner = f.whole("mamba_expand") * s.hidden
+    inner = f.integer("mamba_expand") * s.hidden
     if inner != 2 * s.hidden:
         raise f.fault("mamba_expand", "other than 2 is not supported yet")
     m = Ssm(
-        kernel=f.whole("mamba_d_conv"),
+        kernel=f.integer("mamba_d_conv"),
         inner=inner,
-        size=f.whole("mamba_d_state"),
+        size=f.integer("mamba_d_state"),
         rank=rank_of(f, "mamba_dt_rank", s.hidden),
     )
     b = Build("jamba", s)
     attends, mixes = _periodic(f, s.layers, "attn"), _periodic(f, s.layers, "expert")
-    count = f.whole("num_experts")
+    count = f.integer("num_experts")
     kv_list(b, attends)
     ssm_keys(b, m, grouped=False)
     b.key("expert_count", count)
@@ -80,7 +80,7 @@ def _granite_attends(f: Fields, layers: int) -> list[bool]:
 
 
 def _granite_ssm(f: Fields, hidden: int) -> Ssm:
-    inner = f.whole("mamba_expand") * hidden
+    inner = f.integer("mamba_expand") * hidden
     if inner != 2 * hidden:
         raise f.fault("mamba_expand", "other than 2 is not supported yet")
     need(f, "mamba_proj_bias", wanted=False, default=False)
@@ -114,9 +114,9 @@ def _granite(f: Fields) -> Conversion:
     if f.flag_or("attention_bias", default=False):
         raise f.fault("attention_bias", "true is not supported yet")
     attends = _granite_attends(f, s.layers)
-    count = f.whole("num_local_experts", 0) if shared == "shared_intermediate_size" else 0
+    count = f.integer("num_local_experts", 0) if shared == "shared_intermediate_size" else 0
     b = Build(_granite_arch(attends, count), s)
-    width = f.whole("intermediate_size") if count > 0 else 0
+    width = f.integer("intermediate_size") if count > 0 else 0
     if count > 0:
         b.key("expert_count", count)
         b.key("expert_used_count", experts_used(f, "num_experts_per_tok", count))
@@ -148,7 +148,7 @@ def _falcon_h1(f: Fields) -> Conversion:
         "mamba_n_heads",
         "mamba_d_head",
         "mamba_n_groups",
-        f.whole("mamba_d_ssm"),
+        f.integer("mamba_d_ssm"),
     )
     b = Build("falcon-h1", s)
     ssm_keys(b, m, grouped=True)
@@ -167,7 +167,7 @@ def _falcon_h1(f: Fields) -> Conversion:
 
 def _plamo2_attends(f: Fields, layers: int) -> list[bool]:
     need(f, "mamba_enabled", wanted=True, default=True)
-    step = f.whole("mamba_step")
+    step = f.integer("mamba_step")
     if layers <= step // 2:
         return [i == layers - 1 for i in range(layers)]
     return [i % step == step // 2 for i in range(layers)]
@@ -200,14 +200,14 @@ def _plamo2_attention(b: Build, i: int) -> None:
 
 def _plamo2(f: Fields) -> Conversion:
     fields = dict(f.values)
-    fields["head_dim"] = f.whole("hidden_size_per_head")
+    fields["head_dim"] = f.integer("hidden_size_per_head")
     s = sizes(Fields(fields), need_kv=True, need_head_dim=True)
-    attends = _plamo2_attends(f, f.whole("num_hidden_layers", 1, MAX_LAYERS))
-    heads = f.whole("mamba_num_heads")
+    attends = _plamo2_attends(f, f.integer("num_hidden_layers", 1, MAX_LAYERS))
+    heads = f.integer("mamba_num_heads")
     m = Ssm(
-        kernel=f.whole("mamba_d_conv"),
+        kernel=f.integer("mamba_d_conv"),
         inner=heads * s.head_dim,
-        size=f.whole("mamba_d_state"),
+        size=f.integer("mamba_d_state"),
         rank=heads,
     )
     b = Build("plamo2", s)

@@ -11,9 +11,9 @@ def kda_sizes(f: Fields) -> tuple[int, int]:
         names = ("num_heads", "head_dim", "short_conv_kernel_size")
     else:
         inside, names = f, ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
-    if inside.whole(names[0]) != f.whole("num_attention_heads"):
+    if inside.integer(names[0]) != f.integer("num_attention_heads"):
         raise inside.fault(names[0], "other than num_attention_heads is not supported yet")
-    return inside.whole(names[1]), inside.whole(names[2])
+    return inside.integer(names[1]), inside.integer(names[2])
 
 
 def kda_mixer(

@@ -39,22 +39,22 @@ def attends_of(f: Fields, layers: int) -> list[bool]:
 
 
 def kimi_keys(b: Build, f: Fields, lat: Latent, attends: list[bool], dense: int) -> None:
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     size, kernel = kda_sizes(f)
     absorbed_keys(b, lat)
     b.key("attention.head_count_kv", [1 if here else 0 for here in attends])
     b.key("ssm.conv_kernel", kernel)
     b.key("kda.head_dim", size)
     b.moe_keys(count, experts_used(f, "num_experts_per_token", count), width)
-    b.key("expert_shared_count", f.whole("num_shared_experts"))
+    b.key("expert_shared_count", f.integer("num_shared_experts"))
     b.key("leading_dense_block_count", dense)
     b.key("expert_gating_func", GATING["sigmoid"])
 
 
 def _k3_mixture(b: Build, i: int, f: Fields) -> None:
     """The routed experts work in a latent, the shared ones at full width."""
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
-    hidden, inside = b.s.hidden, f.whole("routed_expert_hidden_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
+    hidden, inside = b.s.hidden, f.integer("routed_expert_hidden_size")
     b.matrix(i, "ffn_gate_inp", hidden, count)
     b.vector(i, "exp_probs_b.bias", count)
     for name in ("ffn_gate_exps", "ffn_up_exps"):
@@ -63,21 +63,21 @@ def _k3_mixture(b: Build, i: int, f: Fields) -> None:
     b.matrix(i, "ffn_routed_down", hidden, inside)
     b.matrix(i, "ffn_routed_up", inside, hidden)
     b.norm(i, "ffn_routed_norm", size=inside)
-    b.shared(i, width * f.whole("num_shared_experts"))
+    b.shared(i, width * f.integer("num_shared_experts"))
 
 
 def kimi_k3(f: Fields) -> Conversion:
     refuse_bias(f)
     need(f, "tie_word_embeddings", wanted=False, default=False)
     lat = latent_of(f, q_rank_of(f, 0), 0)
-    s = latent_decoder(f, lat, f.whole("intermediate_size"))
+    s = latent_decoder(f, lat, f.integer("intermediate_size"))
     b = Build("kimi-k3", s)
     if s.context == 0:
-        b.key("context_length", f.whole_or("model_max_length", 0))
+        b.key("context_length", f.integer_or("model_max_length", 0))
     attends, dense = attends_of(f, s.layers), leading_dense(f, s.layers)
     kimi_keys(b, f, lat, attends, dense)
-    b.key("expert_latent_length", f.whole("routed_expert_hidden_size"))
-    b.key("attn_res.block_size", f.whole("attn_res_block_size"))
+    b.key("expert_latent_length", f.integer("routed_expert_hidden_size"))
+    b.key("attn_res.block_size", f.integer("attn_res_block_size"))
     for name in ("situ_beta", "situ_linear_beta"):
         given = f.has("activation_" + name)
         b.key("activation." + name, f.number("activation_" + name) if given else _BETA)
@@ -105,10 +105,10 @@ def _feed(b: Build, i: int, f: Fields, dense: int) -> None:
     if i < dense:
         b.gated_mlp(i)
         return
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     b.experts(i, count, width)
     b.vector(i, "exp_probs_b.bias", count)
-    b.shared(i, width * f.whole("num_shared_experts"))
+    b.shared(i, width * f.integer("num_shared_experts"))
 
 
 def _kimi_linear(f: Fields) -> Conversion:
@@ -117,11 +117,11 @@ def _kimi_linear(f: Fields) -> Conversion:
         return kimi_k3(f)
     refuse_bias(f)
     need(f, "tie_word_embeddings", wanted=False, default=False)
-    lat = latent_of(f, f.whole_or("q_lora_rank", 0))
-    s = latent_decoder(f, lat, f.whole("intermediate_size"))
+    lat = latent_of(f, f.integer_or("q_lora_rank", 0))
+    s = latent_decoder(f, lat, f.integer("intermediate_size"))
     b = Build("kimi-linear", s)
     if s.context == 0:
-        b.key("context_length", f.whole_or("model_max_length", 0))
+        b.key("context_length", f.integer_or("model_max_length", 0))
     attends = attends_of(f, s.layers)
     dense = leading_dense(f, s.layers)
     kimi_keys(b, f, lat, attends, dense)

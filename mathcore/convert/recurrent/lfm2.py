@@ -35,7 +35,7 @@ def _adjusted(f: Fields, width: int) -> int:
         if not 0.0 < factor <= MAX_FACTOR:
             raise f.fault("block_ffn_dim_multiplier", f"must be above 0 and at most {MAX_FACTOR}")
         wide = int(factor * wide)
-    step = f.whole("block_multiple_of")
+    step = f.integer("block_multiple_of")
     return step * -(-wide // step)
 
 
@@ -43,7 +43,7 @@ def _dense_width(f: Fields) -> Fields:
     """The config with the width its layers really have."""
     field = "block_ff_dim" if f.has("block_ff_dim") else "intermediate_size"
     values = dict(f.values)
-    values["intermediate_size"] = _adjusted(f, f.whole(field))
+    values["intermediate_size"] = _adjusted(f, f.integer(field))
     return Fields(values)
 
 
@@ -80,7 +80,7 @@ def _start(f: Fields, arch: str) -> tuple[Build, list[bool], int]:
     if f.flag_or("conv_bias", default=False):
         raise f.fault("conv_bias", "true is not supported yet")
     b = Build(arch, s)
-    attends, kernel = _attends(f, s.layers), f.whole("conv_L_cache")
+    attends, kernel = _attends(f, s.layers), f.integer("conv_L_cache")
     kv_list(b, attends)
     b.key("shortconv.l_cache", kernel)
     return b, attends, kernel
@@ -97,8 +97,8 @@ def _lfm2(f: Fields) -> Conversion:
 
 def _lfm2_moe(f: Fields) -> Conversion:
     b, attends, kernel = _start(f, "lfm2moe")
-    dense = f.whole("num_dense_layers", 0, b.s.layers)
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    dense = f.integer("num_dense_layers", 0, b.s.layers)
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     if not f.flag_or("use_expert_bias", default=True):
         raise f.fault("use_expert_bias", "false is not supported yet")
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)

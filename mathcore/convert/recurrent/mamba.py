@@ -27,10 +27,10 @@ def _biases(f: Fields) -> None:
 def _inner(f: Fields, hidden: int) -> int:
     """Channels of a mixer; llama.cpp loads no other count than twice the hidden size."""
     if f.has("intermediate_size") or not f.has("expand"):
-        inner = f.whole("intermediate_size")
+        inner = f.integer("intermediate_size")
         field = "intermediate_size"
     else:
-        inner, field = f.whole("expand") * hidden, "expand"
+        inner, field = f.integer("expand") * hidden, "expand"
     if inner != 2 * hidden:
         raise f.fault(field, f"{inner} channels are not twice the hidden size {hidden}")
     return inner
@@ -38,11 +38,11 @@ def _inner(f: Fields, hidden: int) -> int:
 
 def _mamba(f: Fields) -> Conversion:
     _biases(f)
-    hidden = f.whole("hidden_size")
+    hidden = f.integer("hidden_size")
     m = Ssm(
-        kernel=f.whole("conv_kernel"),
+        kernel=f.integer("conv_kernel"),
         inner=_inner(f, hidden),
-        size=f.whole("state_size"),
+        size=f.integer("state_size"),
         rank=rank_of(f, "time_step_rank", hidden),
     )
     b = Build("mamba", headless(f, hidden))
@@ -57,8 +57,8 @@ def _mamba(f: Fields) -> Conversion:
 
 def _mamba2(f: Fields) -> Conversion:
     _biases(f)
-    hidden = f.whole("hidden_size")
-    inner = f.whole("expand") * hidden
+    hidden = f.integer("hidden_size")
+    inner = f.integer("expand") * hidden
     m = grouped_ssm(f, "conv_kernel", "state_size", "num_heads", "head_dim", "n_groups", inner)
     b = Build("mamba2", headless(f, hidden))
     drop_head_keys(b)

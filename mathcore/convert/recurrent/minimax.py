@@ -23,7 +23,7 @@ _ALPHA = 1.0  # the loader wants one; no size depends on it
 
 def _check_pattern(f: Fields, layers: int) -> None:
     """The config lists each layer, 1 = full attention."""
-    kinds = f.wholes("attn_type_list", layers, 0, 1)
+    kinds = f.integers("attn_type_list", layers, 0, 1)
     if kinds != [int((i + 1) % _EVERY == 0) for i in range(layers)]:
         raise f.fault("attn_type_list", f"is not full attention in every {_EVERY}th layer")
 
@@ -38,11 +38,11 @@ def _mixer(b: Build, i: int) -> None:
 
 def _minimax_01(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True)
-    if f.whole_or("shared_intermediate_size", 0, 0) > 0:
+    if f.integer_or("shared_intermediate_size", 0, 0) > 0:
         raise f.fault("shared_intermediate_size", "above 0 is not supported yet")
     _check_pattern(f, s.layers)
-    b = Build("minimax-01", s, f.whole("rotary_dim"))
-    count = f.whole("num_local_experts")
+    b = Build("minimax-01", s, f.integer("rotary_dim"))
+    count = f.integer("num_local_experts")
     b.key("expert_count", count)
     b.key("expert_used_count", experts_used(f, "num_experts_per_tok", count))
     alpha = "layernorm_full_attention_alpha"
@@ -60,7 +60,7 @@ def _minimax_01(f: Fields) -> Conversion:
 
 def _minimax_m2(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True)
-    b = Build("minimax-m2", s, f.whole_or("rotary_dim", s.head_dim, 1, s.head_dim))
+    b = Build("minimax-m2", s, f.integer_or("rotary_dim", s.head_dim, 1, s.head_dim))
     e = find_experts(f, "num_local_experts", "intermediate_size")
     moe_keys(b, e)
     b.key("expert_gating_func", GATING["sigmoid"])
@@ -104,12 +104,12 @@ def _minimax_dense(f: Fields, layers: int) -> int:
     """How many layers at the start have neither experts nor indexer: one count in llama.cpp."""
     if not f.has("moe_layer_freq") and f.has("mlp_layer_types"):
         return leading_dense(f, layers)
-    kinds = f.wholes("moe_layer_freq", layers, 0, 1)
+    kinds = f.integers("moe_layer_freq", layers, 0, 1)
     dense = kinds.index(1) if 1 in kinds else layers
     if 0 in kinds[dense:]:
         raise f.fault("moe_layer_freq", "has a dense layer after one with experts")
     sparse = f.nested("sparse_attention_config")
-    if sparse.wholes("sparse_attention_freq", layers, 0, 1) != kinds:
+    if sparse.integers("sparse_attention_freq", layers, 0, 1) != kinds:
         raise sparse.fault("sparse_attention_freq", "differs from moe_layer_freq")
     return dense
 
@@ -117,8 +117,8 @@ def _minimax_dense(f: Fields, layers: int) -> int:
 def _minimax_shared(f: Fields, width: int) -> int:
     """How many shared experts: counted, or as the width of all of them."""
     if f.has("n_shared_experts") or not f.has("shared_intermediate_size"):
-        return f.whole("n_shared_experts")
-    wide = f.whole("shared_intermediate_size")
+        return f.integer("n_shared_experts")
+    wide = f.integer("shared_intermediate_size")
     if wide % width != 0:
         raise f.fault("shared_intermediate_size", f"{wide} is no multiple of {width}")
     return wide // width
@@ -131,21 +131,21 @@ def _minimax_indexer(b: Build, f: Fields) -> tuple[int, int]:
         names = _RELEASED
     else:
         sparse, names = f, _NEWER
-    heads, size = sparse.whole(names[0]), sparse.whole(names[1])
+    heads, size = sparse.integer(names[0]), sparse.integer(names[1])
     b.key("attention.indexer.head_count", heads)
     b.key("attention.indexer.key_length", size)
-    b.key("attention.indexer.top_k", sparse.whole(names[2]))
-    b.key("attention.indexer.block_size", sparse.whole(names[3]))
-    b.key("attention.indexer.local_blocks", sparse.whole(names[4], 0))
+    b.key("attention.indexer.top_k", sparse.integer(names[2]))
+    b.key("attention.indexer.block_size", sparse.integer(names[3]))
+    b.key("attention.indexer.local_blocks", sparse.integer(names[4], 0))
     return heads, size
 
 
 def _minimax_m3(f: Fields) -> Conversion:
     s = sizes(f, need_kv=True, need_head_dim=True, feed_forward="dense_intermediate_size")
-    b = Build("minimax-m3", s, f.whole("rotary_dim"))
+    b = Build("minimax-m3", s, f.integer("rotary_dim"))
     dense = _minimax_dense(f, s.layers)
     heads, size = _minimax_indexer(b, f)
-    count, width = f.whole("num_local_experts"), f.whole("intermediate_size")
+    count, width = f.integer("num_local_experts"), f.integer("intermediate_size")
     shared = _minimax_shared(f, width)
     b.moe_keys(count, experts_used(f, "num_experts_per_tok", count), width)
     b.key("expert_shared_count", shared)

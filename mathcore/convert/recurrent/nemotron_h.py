@@ -31,7 +31,7 @@ def _pattern(f: Fields) -> list[str]:
     else:
         field, table = "hybrid_override_pattern", _LETTERS
         names = list(f.text(field))
-        if len(names) != f.whole("num_hidden_layers", 1, MAX_LAYERS):
+        if len(names) != f.integer("num_hidden_layers", 1, MAX_LAYERS):
             raise f.fault(field, f"has {len(names)} letters, not one per layer")
     if not 1 <= len(names) <= MAX_LAYERS:
         raise f.fault(field, f"must name between 1 and {MAX_LAYERS} layers")
@@ -45,28 +45,28 @@ def _pattern(f: Fields) -> list[str]:
 
 
 def _sizes(f: Fields, layers: int, feed_forward: int) -> Sizes:
-    heads = f.whole("num_attention_heads")
-    kv = f.whole("num_key_value_heads")
+    heads = f.integer("num_attention_heads")
+    kv = f.integer("num_key_value_heads")
     if heads % kv != 0:
         raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
     size = "attention_head_dim" if not f.has("head_dim") and f.has("attention_head_dim") else ""
     return Sizes(
-        vocab=f.whole("vocab_size"),
-        hidden=f.whole("hidden_size"),
+        vocab=f.integer("vocab_size"),
+        hidden=f.integer("hidden_size"),
         layers=layers,
         heads=heads,
         kv_heads=kv,
-        head_dim=f.whole(size if size else "head_dim"),
+        head_dim=f.integer(size if size else "head_dim"),
         feed_forward=feed_forward,
-        context=f.whole_or("max_position_embeddings", 0),
+        context=f.integer_or("max_position_embeddings", 0),
     )
 
 
 def _experts(b: Build, i: int, f: Fields) -> None:
     """Experts without gate. Routed ones may work in a narrower latent; the shared one doesn't."""
-    count, width = f.whole("n_routed_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("n_routed_experts"), f.integer("moe_intermediate_size")
     hidden = b.s.hidden
-    inside = f.whole_or("moe_latent_size", hidden)
+    inside = f.integer_or("moe_latent_size", hidden)
     b.matrix(i, "ffn_gate_inp", hidden, count)
     b.vector(i, "exp_probs_b.bias", count)
     if inside != hidden:
@@ -74,19 +74,19 @@ def _experts(b: Build, i: int, f: Fields) -> None:
         b.matrix(i, "ffn_latent_up", inside, hidden)
     b.tensors.append(stacked(f"blk.{i}.ffn_up_exps.weight", inside, width, count, i))
     b.tensors.append(stacked(f"blk.{i}.ffn_down_exps.weight", width, inside, count, i))
-    shared = f.whole("moe_shared_expert_intermediate_size")
+    shared = f.integer("moe_shared_expert_intermediate_size")
     b.matrix(i, "ffn_up_shexp", hidden, shared)
     b.matrix(i, "ffn_down_shexp", shared, hidden)
 
 
 def _moe_keys(b: Build, f: Fields) -> None:
-    count = f.whole("n_routed_experts")
+    count = f.integer("n_routed_experts")
     used = experts_used(f, "num_experts_per_tok", count)
-    b.moe_keys(count, used, f.whole("moe_intermediate_size"))
-    b.key("expert_shared_feed_forward_length", f.whole("moe_shared_expert_intermediate_size"))
-    b.key("expert_shared_count", f.whole("n_shared_experts"))
+    b.moe_keys(count, used, f.integer("moe_intermediate_size"))
+    b.key("expert_shared_feed_forward_length", f.integer("moe_shared_expert_intermediate_size"))
+    b.key("expert_shared_count", f.integer("n_shared_experts"))
     if f.has("moe_latent_size"):
-        b.key("moe_latent_size", f.whole("moe_latent_size"))
+        b.key("moe_latent_size", f.integer("moe_latent_size"))
 
 
 def _layer(b: Build, i: int, kind: str, f: Fields, m: Ssm, *, conv_bias: bool) -> None:
@@ -116,7 +116,7 @@ def _nemotron_h(f: Fields, draft: int) -> Conversion:
     kinds = _pattern(f)
     mixture = "moe" in kinds
     field = "moe_intermediate_size" if mixture else "intermediate_size"
-    width = f.whole(field)
+    width = f.integer(field)
     b = Build("nemotron_h_moe" if mixture else "nemotron_h", _sizes(f, len(kinds), width))
     m = grouped_ssm(
         f, "conv_kernel", "ssm_state_size", "mamba_num_heads", "mamba_head_dim", "n_groups", 0
@@ -144,7 +144,7 @@ def _trunk(f: Fields) -> Conversion:
 
 def _with_draft(f: Fields) -> Conversion:
     """llama.cpp's converter writes one draft layer at most."""
-    return _nemotron_h(f, f.whole("num_nextn_predict_layers", 0, 1))
+    return _nemotron_h(f, f.integer("num_nextn_predict_layers", 0, 1))
 
 
 CONVERTERS: dict[str, Callable[[Fields], Conversion]] = {"nemotron_h": _trunk}

@@ -20,14 +20,14 @@ _INTERVAL = 4
 
 def _delta_net(f: Fields) -> Ssm:
     """A delta net in Mamba's words: `groups` counts key heads, `rank` value heads."""
-    size = f.whole("linear_key_head_dim")
-    if f.whole("linear_value_head_dim") != size:
+    size = f.integer("linear_key_head_dim")
+    if f.integer("linear_value_head_dim") != size:
         raise f.fault("linear_value_head_dim", "other than linear_key_head_dim is not supported")
-    heads, groups = f.whole("linear_num_value_heads"), f.whole("linear_num_key_heads")
+    heads, groups = f.integer("linear_num_value_heads"), f.integer("linear_num_key_heads")
     if heads % groups != 0:
         raise f.fault("linear_num_key_heads", f"{groups} does not divide {heads} value heads")
     return Ssm(
-        kernel=f.whole("linear_conv_kernel_dim"),
+        kernel=f.integer("linear_conv_kernel_dim"),
         inner=size * heads,
         size=size,
         rank=heads,
@@ -38,7 +38,7 @@ def _delta_net(f: Fields) -> Ssm:
 def _recurrent(f: Fields, layers: int) -> list[bool]:
     """Which layers are recurrent: as the config lists them, else all but every 4th."""
     if not f.has("layer_types"):
-        step = f.whole_or("full_attention_interval", _INTERVAL)
+        step = f.integer_or("full_attention_interval", _INTERVAL)
         return [(i + 1) % step != 0 for i in range(layers)]
     names = f.texts("layer_types", layers)
     for name in names:
@@ -75,21 +75,21 @@ def _attention(b: Build, i: int) -> None:
 
 
 def _mixture(b: Build, i: int, f: Fields) -> None:
-    count, width = f.whole("num_experts"), f.whole("moe_intermediate_size")
+    count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     b.experts(i, count, width)
     b.vector(i, "ffn_gate_inp_shexp.weight", b.s.hidden)
-    b.shared(i, f.whole("shared_expert_intermediate_size"))
+    b.shared(i, f.integer("shared_expert_intermediate_size"))
 
 
 def _moe_keys(b: Build, f: Fields) -> None:
-    if f.whole_or("decoder_sparse_step", 1) != 1:
+    if f.integer_or("decoder_sparse_step", 1) != 1:
         raise f.fault("decoder_sparse_step", "other than 1 is not supported yet")
     if f.has("mlp_only_layers") and f.values["mlp_only_layers"] != []:
         raise f.fault("mlp_only_layers", "is not supported yet")
-    count = f.whole("num_experts")
+    count = f.integer("num_experts")
     used = experts_used(f, "num_experts_per_tok", count)
-    b.moe_keys(count, used, f.whole("moe_intermediate_size"))
-    b.key("expert_shared_feed_forward_length", f.whole("shared_expert_intermediate_size"))
+    b.moe_keys(count, used, f.integer("moe_intermediate_size"))
+    b.key("expert_shared_feed_forward_length", f.integer("shared_expert_intermediate_size"))
 
 
 def _sections(b: Build, f: Fields) -> None:
@@ -97,7 +97,7 @@ def _sections(b: Build, f: Fields) -> None:
     table = scaling(f)
     given = list(_SECTIONS)
     if table is not None and table.has("mrope_section"):
-        given = table.wholes("mrope_section", 3)
+        given = table.integers("mrope_section", 3)
     b.key("rope.dimension_sections", [*given, 0])
 
 
@@ -144,7 +144,7 @@ def _decoder(f: Fields, arch: str, *, mixture: bool, draft: int) -> Conversion:
 
 
 def _drafts(f: Fields) -> int:
-    return f.whole("mtp_num_hidden_layers", 0, 8)
+    return f.integer("mtp_num_hidden_layers", 0, 8)
 
 
 def _qwen3_next(f: Fields) -> Conversion:

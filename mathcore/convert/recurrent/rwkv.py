@@ -14,7 +14,7 @@ _ARWKV_DECAY, _ARWKV_RATE, _ARWKV_VALUE, _ARWKV_GATE = 64, 64, 32, 128
 
 
 def _start(f: Fields, arch: str, feed_forward: int, size: int) -> Build:
-    hidden = f.whole("hidden_size")
+    hidden = f.integer("hidden_size")
     if hidden % size != 0:
         raise f.fault("head_size", f"{size} does not divide the hidden size {hidden}")
     b = Build(arch, headless(f, hidden, feed_forward))
@@ -52,7 +52,7 @@ def _width(f: Fields, rule: int) -> int:
     """Width of the feed-forward; null means `rule`, what the library derives."""
     if "intermediate_size" not in f.values:
         raise f.fault("intermediate_size", "is missing")
-    return f.whole_or("intermediate_size", rule)
+    return f.integer_or("intermediate_size", rule)
 
 
 def _mix6(b: Build, i: int, size: int, extra: int, decay: int) -> None:
@@ -73,8 +73,8 @@ def _extra_keys(b: Build, extra: int, decay: int) -> None:
 
 
 def _rwkv6(f: Fields) -> Conversion:
-    hidden, size = f.whole("hidden_size"), f.whole("head_size")
-    if f.whole_or("attention_hidden_size", hidden) != hidden:
+    hidden, size = f.integer("hidden_size"), f.integer("head_size")
+    if f.integer_or("attention_hidden_size", hidden) != hidden:
         raise f.fault("attention_hidden_size", "other than hidden_size is not supported yet")
     need(f, "tie_word_embeddings", wanted=False, default=False)
     wide = _width(f, int(hidden * 3.5 // 32 * 32))
@@ -82,7 +82,7 @@ def _rwkv6(f: Fields) -> Conversion:
     extra, decay = (64, 128) if big else (32, 64)
     b = _start(f, "rwkv6", wide, size)
     _extra_keys(b, extra, decay)
-    b.key("rescale_every_n_layers", f.whole("rescale_every", 0))
+    b.key("rescale_every_n_layers", f.integer("rescale_every", 0))
     b.embedding_norm()
     for i in range(b.s.layers):
         for name in ("attn_norm", "attn_norm_2", "time_mix_ln"):
@@ -99,17 +99,17 @@ def _rwkv6(f: Fields) -> Conversion:
 def _rwkv6_qwen2(f: Fields) -> Conversion:
     """Keys and values may have fewer heads, and have biases as in Qwen 2."""
     hidden, heads, kv = (
-        f.whole("hidden_size"),
-        f.whole("num_attention_heads"),
-        f.whole("num_key_value_heads"),
+        f.integer("hidden_size"),
+        f.integer("num_attention_heads"),
+        f.integer("num_key_value_heads"),
     )
     if heads > hidden:
         raise f.fault("num_attention_heads", f"{heads} heads share {hidden} numbers")
     size = hidden // heads
     big = hidden >= 4096
-    extra = f.whole_or("lora_rank_tokenshift", 64 if big else 32)
-    decay = f.whole_or("lora_rank_decay", 128 if big else 64)
-    b = _start(f, "rwkv6qwen2", f.whole("intermediate_size"), size)
+    extra = f.integer_or("lora_rank_tokenshift", 64 if big else 32)
+    decay = f.integer_or("lora_rank_decay", 128 if big else 64)
+    b = _start(f, "rwkv6qwen2", f.integer("intermediate_size"), size)
     _extra_keys(b, extra, decay)
     b.key("token_shift_count", 1)
     b.key("attention.head_count_kv", kv)
@@ -131,7 +131,7 @@ def _rank(f: Fields, names: tuple[str, ...], hidden: int, power: float, factor: 
     for name in names:
         if name in f.values:
             rule = max(1, round(hidden**power * factor / 32)) * 32
-            return f.whole_or(name, rule)
+            return f.integer_or(name, rule)
     raise f.fault(names[-1], "is missing")
 
 
@@ -158,8 +158,8 @@ def _rank_keys(b: Build, ranks: tuple[int, int, int, int]) -> None:
 
 
 def _rwkv7(f: Fields) -> Conversion:
-    hidden = f.whole("hidden_size")
-    size = f.whole("head_size" if f.has("head_size") else "head_dim")
+    hidden = f.integer("hidden_size")
+    size = f.integer("head_size" if f.has("head_size") else "head_dim")
     need(f, "tie_word_embeddings", wanted=False, default=False)
     wide = _width(f, 4 * hidden)
     ranks = (
@@ -182,11 +182,11 @@ def _rwkv7(f: Fields) -> Conversion:
 
 
 def _arwkv7(f: Fields) -> Conversion:
-    if f.whole("wkv_version") != 7:
+    if f.integer("wkv_version") != 7:
         raise f.fault("wkv_version", "other than 7 is not supported yet")
     gated = f.flag_or("wkv_has_gate", default=True)
     ranks = (_ARWKV_DECAY, _ARWKV_RATE, _ARWKV_VALUE, _ARWKV_GATE if gated else 0)
-    b = _start(f, "arwkv7", f.whole("intermediate_size"), f.whole("head_size"))
+    b = _start(f, "arwkv7", f.integer("intermediate_size"), f.integer("head_size"))
     _rank_keys(b, ranks)
     b.key("token_shift_count", 1)
     norm = f.flag_or("wkv_has_group_norm", default=True)

@@ -37,9 +37,9 @@ class Ssm:
 def headless(f: Fields, hidden: int, feed_forward: int = 0, context: int = 1 << 20) -> Sizes:
     """The sizes of a model without attention; its context is what llama.cpp's converter writes."""
     return Sizes(
-        vocab=f.whole("vocab_size"),
+        vocab=f.integer("vocab_size"),
         hidden=hidden,
-        layers=f.whole("num_hidden_layers", 1, MAX_LAYERS),
+        layers=f.integer("num_hidden_layers", 1, MAX_LAYERS),
         heads=0,
         kv_heads=0,
         head_dim=0,
@@ -67,7 +67,7 @@ def rank_of(f: Fields, field: str, hidden: int) -> int:
     """ "auto" is the library's word for hidden / 16, rounded up."""
     if f.values.get(field) == "auto":
         return -(-hidden // 16)
-    return f.whole(field)
+    return f.integer(field)
 
 
 def mamba1(b: Build, i: int, m: Ssm, *, norms: bool = False) -> None:
@@ -101,14 +101,14 @@ def grouped_ssm(
     f: Fields, kernel: str, size: str, heads: str, head: str, groups: str, inner: int
 ) -> Ssm:
     """A Mamba 2 from the names of its fields. `inner`: the channels to expect, 0 = any."""
-    count, wide = f.whole(heads), f.whole(head)
+    count, wide = f.integer(heads), f.integer(head)
     if inner not in (0, count * wide):
         raise f.fault(heads, f"{count} heads of {wide} are not {inner} channels")
-    split = f.whole(groups)
+    split = f.integer(groups)
     if count * wide % split != 0:
         raise f.fault(groups, f"{split} does not divide {count * wide} channels")
     return Ssm(
-        kernel=f.whole(kernel), inner=count * wide, size=f.whole(size), rank=count, groups=split
+        kernel=f.integer(kernel), inner=count * wide, size=f.integer(size), rank=count, groups=split
     )
 
 

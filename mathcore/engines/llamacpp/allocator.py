@@ -7,7 +7,7 @@ blocks, an operation that can works in its source's place, and a tensor dies wit
 from typing import final
 
 ALIGN = 64  # of a CPU buffer; every tensor starts on it
-WHOLE = 1 << 62  # what is left behind the last tensor
+UNBOUNDED = 1 << 62  # what is left behind the last tensor
 
 
 def _aligned(size: int) -> int:
@@ -16,20 +16,20 @@ def _aligned(size: int) -> int:
 
 @final
 class Arena:
-    """Free blocks by address; `most` is the highest byte ever used."""
+    """Free blocks by address; `peak` is the highest byte ever used."""
 
-    __slots__ = ("most", "sizes", "starts")
+    __slots__ = ("peak", "sizes", "starts")
 
     def __init__(self) -> None:
         self.starts: list[int] = [0]
-        self.sizes: list[int] = [WHOLE]
-        self.most = 0
+        self.sizes: list[int] = [UNBOUNDED]
+        self.peak = 0
 
     def take(self, size: int) -> int:
         """Where a tensor of `size` goes: the tightest gap, else behind everything."""
         size = _aligned(size)
         last = len(self.starts) - 1
-        best, best_size = last, WHOLE
+        best, best_size = last, UNBOUNDED
         for i in range(last):
             if size <= self.sizes[i] <= best_size:
                 best, best_size = i, self.sizes[i]
@@ -39,7 +39,7 @@ class Arena:
         if self.sizes[best] == 0:
             del self.starts[best]
             del self.sizes[best]
-        self.most = max(self.most, start + size)
+        self.peak = max(self.peak, start + size)
         return start
 
     def give(self, start: int, size: int) -> None:
@@ -103,7 +103,9 @@ class Graph:
         self.children: list[int] = []
         self.views: list[int] = []
 
-    def _new(self, size: int, sources: list[int], layout: int, owner: int, reuses: bool) -> int:
+    def _new(
+        self, size: int, sources: list[int], layout: int, owner: int, *, reuses: bool = False
+    ) -> int:
         self.size.append(size)
         self.layout.append(layout)
         self.owner.append(owner)
@@ -118,37 +120,36 @@ class Graph:
         self.views.append(0)
         return len(self.size) - 1
 
-    def leaf(self, size: int, kept: bool = False) -> int:
+    def leaf(self, size: int, *, kept: bool = False) -> int:
         """An input the program fills in before the graph runs."""
-        t = self._new(size, [], size, -1, False)
+        t = self._new(size, [], size, -1)
         self.kept[t] = kept
         self.is_leaf[t] = True
         return t
 
     def node(self, size: int, sources: list[int]) -> int:
         """A result in memory of its own."""
-        return self._new(size, sources, size, -1, False)
+        return self._new(size, sources, size, -1)
 
     def over(self, size: int, sources: list[int]) -> int:
         """A result that takes a source's place when nobody else needs it."""
-        return self._new(size, sources, size, -1, True)
+        return self._new(size, sources, size, -1, reuses=True)
 
     def view(self, of: int, size: int = 0) -> int:
         """A reshape of the whole tensor, or with `size` a part or another order of it."""
         owner = self.owner[of] if self.owner[of] != -1 else of
-        whole = size == 0
-        return self._new(
-            self.size[of] if whole else size, [of], self.layout[of] if whole else 0, owner, False
-        )
+        if size == 0:
+            return self._new(self.size[of], [of], self.layout[of], owner)
+        return self._new(size, [of], 0, owner)
 
     def view_of(self, of: int, sources: list[int]) -> int:
         """A write into `of` that yields it again, after `sources`."""
         owner = self.owner[of] if self.owner[of] != -1 else of
-        return self._new(self.size[of], sources, 0, owner, False)
+        return self._new(self.size[of], sources, 0, owner)
 
     def sink(self, sources: list[int]) -> int:
         """Writes into a weight or a cache; no memory."""
-        return self._new(0, sources, 0, -2, False)
+        return self._new(0, sources, 0, -2)
 
     def expand(self, t: int) -> None:
         """Puts a tensor into the order of use, after what it reads."""
@@ -210,4 +211,4 @@ class Graph:
             self._own(t, arena)
             for source in self.sources[t]:
                 self._release(source, arena)
-        return arena.most
+        return arena.peak

@@ -1,28 +1,29 @@
 """What llama.cpp keeps between batches: cells of K and V, states of recurrent layers.
 
 Equal to the byte to its own allocation on every recorded context (docs/accuracy.md). A model's
-layers are counted once into a `CachePlan`; a question then costs one step per distinct layer.
+layers are counted once into a `CacheGroups`; a question then costs one step per distinct layer.
 """
 
-from dataclasses import replace
 from typing import final
 
 from mathcore.engines.footprint import ContextShape, pad
-from mathcore.engines.llamacpp.graph_input import ComputePlan
+from mathcore.engines.llamacpp.graph_input import GraphModel
+from mathcore.memo import Memo
 from mathcore.model.spec import Layer, ModelSpec
 from mathcore.quant.ggml import BLOCKS, CACHE_TYPES
 
 CELL_PAD = 256  # llama.cpp rounds cells up to this
+MAX_BUFFERS = 256  # shapes whose compute buffer is remembered, per model
 STATE_BYTES = 4  # recurrent states are F32 whatever the cache type
 
 
 @final
-class Group:
+class CacheGroup:
     """Layers that keep the same: how many, and numbers per token or per sequence."""
 
     __slots__ = (
         "count",
-        "folded",
+        "compressed",
         "index",
         "index_v",
         "k",
@@ -41,13 +42,14 @@ class Group:
         self.index_v = layer.index_v_elements
         self.window = layer.window if layer.kind in ("sliding", "chunked") else 0
         self.ratio = layer.ratio
-        self.folded = layer.compressed_elements
+        self.compressed = layer.compressed_elements
         # Layers without attention, in a model that is not hybrid, still get rows of transposed V.
         self.padded = layer.k_elements == 0 and layer.state is None and layer.reads < 0
         state = layer.state
         self.state = 0 if state is None else state.conv_elements + state.state_elements
 
-    def alike(self, other: "Group") -> bool:
+    def alike(self, other: "CacheGroup") -> bool:
+        """Whether layers of both keep the same."""
         return (
             self.k == other.k
             and self.v == other.v
@@ -56,47 +58,41 @@ class Group:
             and self.window == other.window
             and self.state == other.state
             and self.ratio == other.ratio
-            and self.folded == other.folded
+            and self.compressed == other.compressed
             and self.padded == other.padded
         )
 
 
 @final
-class CachePlan:
+class CacheGroups:
     """A model's layers counted by what they keep; draft layers belong to another context."""
 
     __slots__ = (
         "apart",
-        "compute",
+        "buffers",
+        "graph_model",
         "groups",
-        "heads",
-        "known",
+        "max_v",
         "of_layer",
-        "spec",
         "state",
-        "v_most",
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-        self.groups: list[Group] = []
+        self.groups: list[CacheGroup] = []
         self.of_layer: list[int] = []  # each layer's group
         self.state = 0  # numbers per sequence, all layers
         self.apart = False  # sequences never share a pool, even when told to (DeepSeek V4)
-        self.v_most = 0
-        self.heads: list[int] = []  # head sizes a quantised cache must divide
+        self.max_v = 0
         for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
             self._count(layer)
-        self.compute = ComputePlan(spec)
-        self.known: dict[tuple[int, int, int, int, int], int] = {}  # scratch sizes worked out
+        self.graph_model = GraphModel(spec)
+        self.buffers: Memo[int] = Memo(MAX_BUFFERS)  # bytes of compute buffers worked out
 
     def _count(self, layer: Layer) -> None:
-        made = Group(layer)
+        made = CacheGroup(layer)
         self.state += made.state
         self.apart = self.apart or made.ratio > 0
-        self.v_most = max(self.v_most, made.v)
-        if made.k > 0 and layer.head_dim > 0 and layer.head_dim not in self.heads:
-            self.heads.append(layer.head_dim)
+        self.max_v = max(self.max_v, made.v)
         for i, group in enumerate(self.groups):
             if group.alike(made):
                 group.count += 1
@@ -107,10 +103,11 @@ class CachePlan:
 
 
 def v_type_of(shape: ContextShape) -> str:
+    """The cache type of V: its own, else that of K."""
     return shape.v_type if shape.v_type else shape.kv_type
 
 
-def cache_refusal(spec: ModelSpec, kv_type: str, v_type: str = "", flash: bool = True) -> str:
+def cache_refusal(spec: ModelSpec, kv_type: str, v_type: str = "", *, flash: bool = True) -> str:
     """Why llama.cpp would refuse these cache types, or "" if it would not."""
     v_type = v_type if v_type else kv_type
     for name in (kv_type, v_type):
@@ -135,7 +132,7 @@ def cells_per_stream(shape: ContextShape) -> int:
     return whole if shape.unified else pad(whole // shape.sequences, CELL_PAD)
 
 
-def window_cells(shape: ContextShape, window: int, cells: int, apart: bool = False) -> int:
+def window_cells(shape: ContextShape, window: int, cells: int, *, apart: bool = False) -> int:
     """Cells a sliding layer keeps: its window and one micro batch, of all who share the pool."""
     if shape.full_window:
         return cells
@@ -143,49 +140,43 @@ def window_cells(shape: ContextShape, window: int, cells: int, apart: bool = Fal
     return pad(min(cells, reach + shape.micro_batch), CELL_PAD)
 
 
-def _group_bytes(plan: CachePlan, group: Group, shape: ContextShape, cells: int) -> int:
+def _group_bytes(cache: CacheGroups, group: CacheGroup, shape: ContextShape, cells: int) -> int:
     """Cache bytes of one layer of a group, all streams."""
     k_block, k_size = BLOCKS[shape.kv_type.upper()]
     v_block, v_size = BLOCKS[v_type_of(shape).upper()]
-    kept = cells if group.window == 0 else window_cells(shape, group.window, cells, plan.apart)
+    kept = (
+        cells if group.window == 0 else window_cells(shape, group.window, cells, apart=cache.apart)
+    )
     # Without flash attention V is stored transposed, and every layer's row is the widest one's.
-    padded = group.v > 0 or (group.padded and plan.state == 0)
-    v = plan.v_most if padded and not shape.flash else group.v
+    padded = group.v > 0 or (group.padded and cache.state == 0)
+    v = cache.max_v if padded and not shape.flash else group.v
     total = kept * (group.k // k_block * k_size + v // v_block * v_size)
     beside = group.index // k_block * k_size + group.index_v // v_block * v_size
     if group.ratio > 0:
         # One row for `ratio` tokens, an indexer's beside it (llama-kv-cache-dsv4.cpp).
-        beside += group.folded // k_block * k_size
+        beside += group.compressed // k_block * k_size
         kept = pad(max(1, (cells + group.ratio - 1) // group.ratio), CELL_PAD)
-    shared = shape.unified and not plan.apart
+    shared = shape.unified and not cache.apart
     return (total + kept * beside) * (1 if shared else shape.sequences)
 
 
-def kv_bytes(plan: CachePlan, shape: ContextShape) -> int:
+def kv_bytes(cache: CacheGroups, shape: ContextShape) -> int:
     """K and V of every layer, all sequences."""
     cells = cells_per_stream(shape)
     total = 0
-    for group in plan.groups:
-        total += group.count * _group_bytes(plan, group, shape, cells)
+    for group in cache.groups:
+        total += group.count * _group_bytes(cache, group, shape, cells)
     return total
 
 
-def state_bytes(plan: CachePlan, shape: ContextShape) -> int:
+def state_bytes(cache: CacheGroups, shape: ContextShape) -> int:
     """States of the recurrent layers, one per sequence."""
-    return plan.state * STATE_BYTES * shape.sequences
+    return cache.state * STATE_BYTES * shape.sequences
 
 
-def layer_cache_bytes(plan: CachePlan, shape: ContextShape) -> list[int]:
+def layer_cache_bytes(cache: CacheGroups, shape: ContextShape) -> list[int]:
     """Cache and state bytes of each layer, all sequences together."""
     cells = cells_per_stream(shape)
     held = STATE_BYTES * shape.sequences
-    each = [_group_bytes(plan, g, shape, cells) + g.state * held for g in plan.groups]
-    return [each[i] for i in plan.of_layer]
-
-
-def draft_cache_bytes(spec: ModelSpec, shape: ContextShape) -> int:
-    """Cache of the draft layers, which llama.cpp keeps in a context of their own."""
-    if spec.draft_layers == 0:
-        return 0
-    first = len(spec.layers) - spec.draft_layers
-    return kv_bytes(CachePlan(replace(spec, layers=spec.layers[first:], draft_layers=0)), shape)
+    each = [_group_bytes(cache, g, shape, cells) + g.state * held for g in cache.groups]
+    return [each[i] for i in cache.of_layer]

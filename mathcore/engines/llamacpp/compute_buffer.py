@@ -1,4 +1,4 @@
-"""Scratch memory of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
+"""The compute buffer of a llama.cpp context: its whole graph, built and placed as llama.cpp does.
 
 Layers are told apart by the tensors they have. Equal to the byte on recorded contexts of dense,
 expert, latent and hybrid models (docs/accuracy.md); what a tensor name cannot tell is listed here.
@@ -9,16 +9,20 @@ from typing import final
 from mathcore.engines.llamacpp.allocator import Graph
 from mathcore.engines.llamacpp.graph import (
     F32,
-    Block,
     Builder,
+    GraphLayer,
     Inputs,
     attention,
     experts,
     feed_forward,
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
-from mathcore.engines.llamacpp.graph_input import Batch, ComputePlan, is_near
-from mathcore.engines.llamacpp.graph_latent import Folded, folded_attention, latent_attention
+from mathcore.engines.llamacpp.graph_input import GraphModel, MicroBatch, is_sliding
+from mathcore.engines.llamacpp.graph_latent import (
+    CompressedRows,
+    compressed_attention,
+    latent_attention,
+)
 from mathcore.engines.llamacpp.graph_recurrent import remember
 from mathcore.engines.llamacpp.graph_sparse import BlockInputs, block_attention
 from mathcore.model.spec import Layer
@@ -54,7 +58,7 @@ NO_ROPE = (
     "nemotron_h_moe",
     "starcoder",
 )
-NEAR_ROPE = ("cohere2",)  # only their sliding layers turn Q and K
+SWA_ROPE = ("cohere2",)  # only their sliding layers rotate Q and K
 SCALED_QUERY = ("gemma2", "gemma3", "gemma3n", "phi3")
 # Sums whose first term is the residual: an operation takes the place of its first free source.
 RESIDUAL_FIRST = ("jamba", "lfm2", "lfm2moe", "openelm")
@@ -63,85 +67,89 @@ INNER_RESIDUAL_FIRST = ("jamba", "phi3", "phimoe")
 SIDES_FIRST = ("gptj", "gptneox", "phi2")
 
 
-def _given(b: Builder, plan: ComputePlan, batch: Batch, cells: int, head_dim: int) -> Inputs:
+def _given(b: Builder, model: GraphModel, batch: MicroBatch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
     mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
-    values = graph.leaf(8 * tokens * (1 if batch.flash else plan.value_most))
+    values = graph.leaf(8 * tokens * (1 if batch.flash else model.max_value_width))
     given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
     if head_dim > 0 and head_dim % 64 == 0:
         side = 64
         while head_dim % (2 * side) == 0:
             side *= 2
-        if batch.turned_k:
-            given.turn_k = graph.leaf(side * side * F32)
-        if batch.turned_v:
-            given.turn_v = graph.leaf(64 * 64 * F32)
+        if batch.hadamard_k:
+            given.hadamard_k = graph.leaf(side * side * F32)
+        if batch.hadamard_v:
+            given.hadamard_v = graph.leaf(64 * 64 * F32)
     return given
 
 
-def _index_inputs(b: Builder, plan: ComputePlan, batch: Batch) -> Inputs:
+def _index_inputs(b: Builder, model: GraphModel, batch: MicroBatch) -> Inputs:
     graph = b.graph
-    side = max(block.layer.index_elements for block in plan.blocks)
+    side = max(layer.spec.index_elements for layer in model.layers)
     if side == 0:
         return Inputs(0, -1, -1, -1)
     mask = graph.leaf(batch.cells * b.tokens * 2)
     index = Inputs(batch.cells, mask, graph.leaf(8 * b.tokens), -1)
-    index.turn_k = graph.leaf(side * side * F32)
+    index.hadamard_k = graph.leaf(side * side * F32)
     return index
 
 
-def _mixture(b: Builder, block: Block, x: int) -> int:
+def _mixture(b: Builder, layer: GraphLayer, x: int) -> int:
     """Experts, with the shared ones beside them."""
     graph = b.graph
-    if block.has("ffn_latent_down.weight"):
-        wide = block.width("ffn_latent_down.weight")
+    if layer.has("ffn_latent_down.weight"):
+        wide = layer.width("ffn_latent_down.weight")
         low = b.f32(wide, [x])
-        out = experts(b, block, low, b.f32(block.layer.experts, [x]), wide)
+        out = experts(b, layer, low, b.f32(layer.spec.experts, [x]), wide)
         out = b.f32(b.hidden, [out])
     else:
-        out = experts(b, block, x)
-    if block.has("ffn_up_shexp.weight"):
-        shared = feed_forward(b, block, x, "_shexp")
-        if block.has("ffn_gate_inp_shexp.weight"):
+        out = experts(b, layer, x)
+    if layer.has("ffn_up_shexp.weight"):
+        shared = feed_forward(b, layer, x, "_shexp")
+        if layer.has("ffn_gate_inp_shexp.weight"):
             shared = graph.over(graph.size[shared], [shared, b.same(b.f32(1, [x]))])
         out = b.add(out, shared)
     return out
 
 
-def _both(b: Builder, block: Block, inside: int) -> int:
+def _experts_or_dense(b: Builder, layer: GraphLayer, x: int) -> int:
+    routed = layer.has("ffn_gate_inp.weight")
+    return _mixture(b, layer, x) if routed else feed_forward(b, layer, x)
+
+
+def _both(b: Builder, layer: GraphLayer, inside: int) -> int:
     """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
-    dense = b.norm(feed_forward(b, block, b.norm(inside)))
+    dense = b.norm(feed_forward(b, layer, b.norm(inside)))
     own = b.norm(inside)
-    logits = b.f32(block.layer.experts, [b.same(b.same(b.same(inside)))])
-    mixed = b.norm(experts(b, block, own, logits))
+    logits = b.f32(layer.spec.experts, [b.same(b.same(b.same(inside)))])
+    mixed = b.norm(experts(b, layer, own, logits))
     return b.add(dense, mixed)
 
 
-def _inner(b: Builder, block: Block, inside: int) -> int:
+def _inner(b: Builder, layer: GraphLayer, inside: int) -> int:
     """What follows attention, before its residual."""
-    if block.has("ffn_gate_inp.weight") and block.has("ffn_up.weight"):
-        out = _both(b, block, inside)
+    if layer.has("ffn_gate_inp.weight") and layer.has("ffn_up.weight"):
+        out = _both(b, layer, inside)
     else:
-        named = block.has("ffn_norm.weight") or block.has("attn_output_norm.weight")
-        pre = named or (block.has("post_attention_norm.weight") and block.has("attn_norm.weight"))
-        cur = b.norm(inside, block.has("ffn_norm.bias")) if pre else inside
-        mixed = block.has("ffn_gate_inp.weight")
-        out = _mixture(b, block, cur) if mixed else feed_forward(b, block, cur)
-    return b.norm(out) if block.has("post_ffw_norm.weight") else out
+        named = layer.has("ffn_norm.weight") or layer.has("attn_output_norm.weight")
+        pre = named or (layer.has("post_attention_norm.weight") and layer.has("attn_norm.weight"))
+        cur = b.norm(inside, bias=layer.has("ffn_norm.bias")) if pre else inside
+        out = _experts_or_dense(b, layer, cur)
+    return b.norm(out) if layer.has("post_ffw_norm.weight") else out
 
 
-def _has_inner(block: Block) -> bool:
-    return block.has("ffn_up.weight") or block.has("ffn_gate_inp.weight")
+def _has_inner(layer: GraphLayer) -> bool:
+    return layer.has("ffn_up.weight") or layer.has("ffn_gate_inp.weight")
 
 
-def _parallel(block: Block) -> bool:
+def _parallel(layer: GraphLayer) -> bool:
     """Attention and feed-forward read the same norm."""
     return (
-        block.has("attn_norm.weight")
-        and _has_inner(block)
-        and not block.has("ffn_norm.weight")
-        and not block.has("post_attention_norm.weight")
-        and not block.has("attn_output_norm.weight")
+        layer.has("attn_norm.weight")
+        and _has_inner(layer)
+        and not layer.has("ffn_norm.weight")
+        and not layer.has("post_attention_norm.weight")
+        and not layer.has("attn_output_norm.weight")
     )
 
 
@@ -151,165 +159,176 @@ class Assembly:
 
     __slots__ = (
         "b",
-        "blocks",
+        "sparse",
         "buckets",
         "chosen",
         "cross_mask",
         "encoded",
-        "folds",
+        "compressed",
         "full",
         "index",
         "late",
         "mixed",
-        "near",
-        "plan",
+        "swa",
+        "model",
         "rows",
         "separate",
     )
 
-    def __init__(self, plan: ComputePlan, batch: Batch) -> None:
-        b = Builder(batch.tokens, plan.hidden)
+    def __init__(self, model: GraphModel, batch: MicroBatch) -> None:
+        b = Builder(batch.tokens, model.hidden)
         self.b = b
-        self.plan = plan
+        self.model = model
         self.rows = batch.rows
         self.chosen = -1
-        self.folds: dict[int, Folded] = {}
-        self.blocks: BlockInputs | None = None
+        self.compressed: dict[int, CompressedRows] = {}
+        self.sparse: BlockInputs | None = None
         self.separate = batch.flash and batch.streams == batch.sequences
-        self.late = plan.architecture in LATE_ROWS and not batch.mixed
-        b.layer_norm = plan.layer_norm
-        b.rope = plan.architecture not in NO_ROPE
-        b.scale_q = plan.architecture in SCALED_QUERY
+        self.late = model.architecture in LATE_ROWS and not batch.mixed
+        b.layer_norm = model.layer_norm
+        b.rope = model.architecture not in NO_ROPE
+        b.scale_q = model.architecture in SCALED_QUERY
         b.flash = batch.flash
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
-        self.mixed = batch.mixed and plan.architecture not in NOT_MIXED
+        self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
-        b.value_first = not any(is_near(block.layer) for block in plan.blocks)
+        b.value_first = not any(is_sliding(layer.spec) for layer in model.layers)
         b.positions = b.graph.leaf(F32 * batch.tokens)
         b.wanted = b.graph.leaf(F32 * batch.rows)
         b.copies = b.graph.leaf(F32 * batch.sequences)
         self.buckets = b.graph.leaf(batch.cells * batch.tokens * F32)
-        self.encoded = b.graph.leaf(plan.trained * plan.hidden * F32)
+        self.encoded = b.graph.leaf(model.trained * model.hidden * F32)
         mask_number = 2 if batch.flash else F32
-        self.cross_mask = b.graph.leaf(plan.trained * batch.tokens * mask_number)
-        self.full = _given(b, plan, batch, batch.cells, plan.head_dim)
-        self.near = _given(b, plan, batch, batch.near_cells, plan.near_dim)
-        self.index = _index_inputs(b, plan, batch)
+        self.cross_mask = b.graph.leaf(model.trained * batch.tokens * mask_number)
+        self.full = _given(b, model, batch, batch.cells, model.head_dim)
+        self.swa = _given(b, model, batch, batch.swa_cells, model.swa_head_dim)
+        self.index = _index_inputs(b, model, batch)
 
-    def folded_by(self, layer: Layer) -> Folded:
-        """What all layers that fold as many tokens share."""
-        found = self.folds.get(layer.ratio)
+    def compressed_rows(self, spec: Layer) -> CompressedRows:
+        """What all layers of one compression ratio share."""
+        found = self.compressed.get(spec.ratio)
         if found is None:
-            found = Folded(self.b, self.full.cells, layer.ratio, layer.index_elements)
-            self.folds[layer.ratio] = found
+            found = CompressedRows(self.b, self.full.cells, spec.ratio, spec.index_elements)
+            self.compressed[spec.ratio] = found
         return found
 
-    def attend(self, block: Block, x: int) -> int:
+    def attend(self, layer: GraphLayer, x: int) -> int:
         """The layer's mixing of tokens: attention, a state, or both."""
-        b, layer = self.b, block.layer
-        if layer.kind == "latent":
-            out, self.chosen = latent_attention(b, block, x, self.full, self.index, self.chosen)
+        b, spec = self.b, layer.spec
+        if spec.kind == "latent":
+            out, self.chosen = latent_attention(b, layer, x, self.full, self.index, self.chosen)
             return out
-        if layer.kind == "none":
-            return remember(b, block, x)
-        if layer.ratio > 0:
-            return folded_attention(b, block, x, self.near, self.folded_by(layer))
-        if layer.cross:
-            return biased_attention(b, block, x, self.full, self.buckets)
+        if spec.kind == "none":
+            return remember(b, layer, x)
+        if spec.ratio > 0:
+            return compressed_attention(b, layer, x, self.swa, self.compressed_rows(spec))
+        if spec.cross:
+            return biased_attention(b, layer, x, self.full, self.buckets)
         # llama.cpp picks blocks only with flash attention and streams of their own.
-        if block.has("indexer.q_proj.weight") and self.separate:
-            if self.blocks is None:
-                self.blocks = BlockInputs(b, self.full)
-            return block_attention(b, block, x, self.full, self.blocks)
-        if self.plan.architecture in NEAR_ROPE:
-            b.rope = is_near(layer)
-        return attention(b, block, x, self.near if is_near(layer) else self.full)
+        if layer.has("indexer.q_proj.weight") and self.separate:
+            if self.sparse is None:
+                self.sparse = BlockInputs(b, self.full)
+            return block_attention(b, layer, x, self.full, self.sparse)
+        if self.model.architecture in SWA_ROPE:
+            b.rope = is_sliding(spec)
+        return attention(b, layer, x, self.swa if is_sliding(spec) else self.full)
 
     def narrow(self, x: int) -> int:
         """Hyper-connections: one stream of the hidden state out of several, by a norm of all."""
-        mixes = self.b.f32(self.plan.streams, [self.b.same(self.b.graph.view(x))])
-        return self.b.f32(self.plan.hidden, [x, mixes])
+        mixes = self.b.f32(self.model.streams, [self.b.same(self.b.graph.view(x))])
+        return self.b.f32(self.model.hidden, [x, mixes])
 
     def widen(self, out: int, x: int) -> int:
         """A sub-layer's result spread over all streams again."""
         return self.b.graph.node(self.b.graph.size[x], [out, x])
 
-    def streamed(self, block: Block, x: int, last: bool) -> int:
+    def streamed(self, layer: GraphLayer, x: int, *, last: bool) -> int:
         """A layer of a model whose residual has several streams (DeepSeek V4)."""
         b = self.b
-        x = self.widen(self.attend(block, b.norm(self.narrow(x))), x)
+        x = self.widen(self.attend(layer, b.norm(self.narrow(x))), x)
         if last and not self.late:
             x = b.pick(x, self.rows)
             b.tokens = self.rows
-        return self.widen(_inner(b, block, self.narrow(x)), x)
+        return self.widen(_inner(b, layer, self.narrow(x)), x)
 
-    def layer(self, block: Block, x: int, last: bool) -> int:
-        b, residual = self.b, x
-        if self.plan.streams > 1:
-            return self.streamed(block, x, last)
-        normed = b.norm(x, block.has("attn_norm.bias")) if block.has("attn_norm.weight") else x
-        lone = block.layer.kind == "none" and block.layer.state is None
-        if lone:
-            out = (
-                _mixture(b, block, normed)
-                if block.has("ffn_gate_inp.weight")
-                else (feed_forward(b, block, normed))
-            )
-            return b.add(out, residual)
-        if block.layer.heads == 0 and block.layer.state is None:  # Nemotron-NAS: no attention here
-            return b.add(_inner(b, block, x), x) if _has_inner(block) else x
-        cur = self.attend(block, normed)
-        if block.layer.cross:
+    def add_layer(self, layer: GraphLayer, x: int, *, last: bool) -> int:
+        """One layer: what mixes tokens and its residual, the feed-forward and its residual."""
+        b, spec = self.b, layer.spec
+        if self.model.streams > 1:
+            return self.streamed(layer, x, last=last)
+        normed = b.norm(x, bias=layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
+        if spec.kind == "none" and spec.state is None:  # nothing mixes tokens here
+            return b.add(_experts_or_dense(b, layer, normed), x)
+        if spec.heads == 0 and spec.state is None:  # Nemotron-NAS: no attention here
+            return b.add(_inner(b, layer, x), x) if _has_inner(layer) else x
+        cur, residual = self.attend(layer, normed), x
+        if spec.cross:
             residual = b.add(cur, residual)
-            cur = cross_attention(
-                b, block, b.norm(residual), self.encoded, self.cross_mask, self.plan.trained
-            )
-        parallel = _parallel(block)
-        if block.layer.kind != "none" and block.layer.state is not None:
-            # Falcon-H1: attention and state side by side, summed before rows are picked.
-            inside = b.add(b.add(cur, remember(b, block, b.norm(x))), residual)
-            if last:
-                inside = b.pick(inside, self.rows)
-                b.tokens = self.rows
-            return b.add(_inner(b, block, inside), inside)
+            cur = self.attend_encoder(layer, residual)
+        if spec.kind != "none" and spec.state is not None:
+            return self.hybrid(layer, cur, x, last=last)
         if last and not self.late:
             cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
-            if parallel:
+            if _parallel(layer):
                 normed = b.pick(normed, self.rows)
             b.tokens = self.rows
-        if not _has_inner(block):
+        if not _has_inner(layer):
             return b.add(cur, residual)
-        if parallel:
-            mixed = block.has("ffn_gate_inp.weight")
-            out = _mixture(b, block, normed) if mixed else feed_forward(b, block, normed)
-            if self.plan.architecture in SIDES_FIRST:
-                return b.add(b.add(cur, out), residual)
-            return b.add(b.add(out, residual), cur)
-        if block.has("post_attention_norm.weight") and (
-            block.has("ffn_norm.weight") or not block.has("attn_norm.weight")
+        if _parallel(layer):
+            return self.parallel(layer, normed, cur, residual)
+        return self.sequential(layer, cur, residual)
+
+    def attend_encoder(self, layer: GraphLayer, x: int) -> int:
+        """Attention to what T5's encoder said."""
+        b, model = self.b, self.model
+        normed = b.norm(x)
+        return cross_attention(b, layer, normed, self.encoded, self.cross_mask, model.trained)
+
+    def hybrid(self, layer: GraphLayer, cur: int, x: int, *, last: bool) -> int:
+        """Falcon-H1: attention and state side by side, summed before rows are picked."""
+        b = self.b
+        inside = b.add(b.add(cur, remember(b, layer, b.norm(x))), x)
+        if last:
+            inside = b.pick(inside, self.rows)
+            b.tokens = self.rows
+        return b.add(_inner(b, layer, inside), inside)
+
+    def parallel(self, layer: GraphLayer, normed: int, cur: int, residual: int) -> int:
+        """Attention and feed-forward of one norm, and the residual."""
+        b = self.b
+        out = _experts_or_dense(b, layer, normed)
+        if self.model.architecture in SIDES_FIRST:
+            return b.add(b.add(cur, out), residual)
+        return b.add(b.add(out, residual), cur)
+
+    def sequential(self, layer: GraphLayer, cur: int, residual: int) -> int:
+        """Attention's residual, then the feed-forward and its own."""
+        b = self.b
+        if layer.has("post_attention_norm.weight") and (
+            layer.has("ffn_norm.weight") or not layer.has("attn_norm.weight")
         ):
             cur = b.norm(cur)
-        first = self.plan.architecture in RESIDUAL_FIRST
+        first = self.model.architecture in RESIDUAL_FIRST
         inside = b.add(residual, cur) if first else b.add(cur, residual)
-        out = _inner(b, block, inside)
-        first = self.plan.architecture in INNER_RESIDUAL_FIRST
+        out = _inner(b, layer, inside)
+        first = self.model.architecture in INNER_RESIDUAL_FIRST
         return b.add(inside, out) if first else b.add(out, inside)
 
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""
-        b, plan, graph = self.b, self.plan, self.b.graph
-        x = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+        b, model, graph = self.b, self.model, self.b.graph
+        x = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
         graph.expand(x)
         mixed = -1
         if self.mixed:
-            mixed = b.f32(plan.hidden, [graph.leaf(F32 * b.tokens)])
+            mixed = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
             graph.expand(mixed)
-        wide = plan.inputs_width * b.tokens * F32
-        if plan.inputs_width != plan.hidden:
-            x = b.f32(plan.inputs_width, [x])
-            mixed = b.f32(plan.inputs_width, [mixed]) if self.mixed else mixed
+        wide = model.inputs_width * b.tokens * F32
+        if model.inputs_width != model.hidden:
+            x = b.f32(model.inputs_width, [x])
+            mixed = b.f32(model.inputs_width, [mixed]) if self.mixed else mixed
         graph.expand(x)
         graph.expand(graph.leaf(wide, kept=True))
         if self.mixed:
@@ -317,46 +336,47 @@ class Assembly:
             slots, given = graph.leaf(8 * b.tokens), graph.leaf(wide)
             copy = graph.node(wide, [given])
             graph.expand(graph.view_of(copy, [mixed, slots, copy]))
-        if plan.inputs_width != plan.hidden:
-            x = b.part(x, plan.hidden)
-        if "position_embd.weight" in plan.names:
-            x = b.add(x, b.f32(plan.hidden, [b.positions]))
+        if model.inputs_width != model.hidden:
+            x = b.part(x, model.hidden)
+        if "position_embd.weight" in model.names:
+            x = b.add(x, b.f32(model.hidden, [b.positions]))
         return x
 
     def finish(self, x: int) -> Graph:
-        b, bias = self.b, "output_norm.bias" in self.plan.names
-        if self.plan.streams > 1:
+        """The final norm, the wanted rows and their logits."""
+        b, bias = self.b, "output_norm.bias" in self.model.names
+        if self.model.streams > 1:
             x = self.narrow(x)
-        first = self.plan.architecture == "gpt-oss"  # picks, then norms
+        first = self.model.architecture == "gpt-oss"  # picks, then norms
         if self.late and first:
             b.graph.kept[x] = True  # for a draft model that may read it
             x = b.pick(x, self.rows)
-        x = b.norm(x, bias)
+        x = b.norm(x, bias=bias)
         if self.late and not first:
             b.graph.kept[x] = True
             x = b.pick(x, self.rows)
         b.tokens = self.rows
-        logits = b.f32(self.plan.vocab, [x])
+        logits = b.f32(self.model.vocab, [x])
         b.graph.kept[logits] = True
         b.graph.expand(logits)
         return b.graph
 
 
-def scratch_graph(plan: ComputePlan, batch: Batch) -> Graph:
+def compute_graph(model: GraphModel, batch: MicroBatch) -> Graph:
     """The whole graph, ready to be laid out."""
-    made = Assembly(plan, batch)
+    made = Assembly(model, batch)
     x = made.start()
-    deep, last = plan.inputs_width // plan.hidden - 1, len(plan.blocks) - 1
+    deep, last = model.inputs_width // model.hidden - 1, len(model.layers) - 1
     embedded = x
-    if plan.streams > 1:
-        x = made.b.f32(plan.streams * plan.hidden, [x])
-    for i, block in enumerate(plan.blocks):
-        x = made.layer(block, x, i == last)
+    if model.streams > 1:
+        x = made.b.f32(model.streams * model.hidden, [x])
+    for i, layer in enumerate(model.layers):
+        x = made.add_layer(layer, x, last=i == last)
         if i < deep:
-            x = made.b.add(x, made.b.part(embedded, plan.hidden))
+            x = made.b.add(x, made.b.part(embedded, model.hidden))
     return made.finish(x)
 
 
-def scratch_bytes(plan: ComputePlan, batch: Batch) -> int:
+def buffer_bytes(model: GraphModel, batch: MicroBatch) -> int:
     """Bytes of the compute buffer, all layers on one backend."""
-    return scratch_graph(plan, batch).peak_bytes()
+    return compute_graph(model, batch).peak_bytes()

@@ -1,19 +1,19 @@
-"""llama.cpp's scratch buffer for every length of context, exact, from a few layouts.
+"""llama.cpp's compute buffer for every length of context, exact, from a few layouts.
 
 Its size is no convex function of the cells: best fit jumps where a tensor starts or stops fitting
 a gap. But every size in the graph is affine in the cells between a few known bends, and so is what
 the allocator compares; as long as each comparison comes out the same, so does the buffer's layout.
-So one run of the allocator (ggml_alloc) on affine sizes tells the buffer's size and slope, and up
+So one run of the `allocator` on affine sizes tells the buffer's size and slope, and up
 to which length they hold.
 """
 
 from typing import final
 
 from mathcore.engines.footprint import MICRO_BATCH, ContextShape
-from mathcore.engines.llamacpp.allocator import ALIGN, WHOLE, Graph
-from mathcore.engines.llamacpp.cache import CELL_PAD, CachePlan
-from mathcore.engines.llamacpp.compute_buffer import scratch_graph
-from mathcore.engines.llamacpp.memory import SERVER, batch_of, compute_bytes, plan_of
+from mathcore.engines.llamacpp.allocator import ALIGN, UNBOUNDED, Graph
+from mathcore.engines.llamacpp.cache import CELL_PAD, CacheGroups
+from mathcore.engines.llamacpp.compute_buffer import compute_graph
+from mathcore.engines.llamacpp.memory import SERVER, cache_groups, compute_bytes, micro_batch_of
 from mathcore.model.spec import ModelSpec
 
 FOREVER = 1 << 40
@@ -42,6 +42,7 @@ class Reach:
         return False
 
     def equal(self, a: int, a_grows: int, b: int, b_grows: int) -> bool:
+        """Whether a == b, noting when that would change."""
         gap, grows = b - a, b_grows - a_grows
         if grows != 0:
             if gap == 0:
@@ -53,18 +54,18 @@ class Reach:
 
 @final
 class GrowingArena:
-    """ggml_alloc.Arena on affine sizes: the same choices, each noted."""
+    """allocator.Arena on affine sizes: the same choices, each noted."""
 
-    __slots__ = ("grow", "most", "most_grows", "reach", "sizes", "start_grow", "starts")
+    __slots__ = ("grow", "peak", "peak_grows", "reach", "sizes", "start_grow", "starts")
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
         self.starts: list[int] = [0]
         self.start_grow: list[int] = [0]
-        self.sizes: list[int] = [WHOLE]
+        self.sizes: list[int] = [UNBOUNDED]
         self.grow: list[int] = [0]
-        self.most = 0
-        self.most_grows = 0
+        self.peak = 0
+        self.peak_grows = 0
 
     def take(self, size: int, grows: int) -> tuple[int, int]:
         """Start of a tensor: the tightest gap, else behind everything."""
@@ -84,8 +85,8 @@ class GrowingArena:
         self.grow[best] -= grows
         if best != last and reach.equal(self.sizes[best], self.grow[best], 0, 0):
             self._drop(best)
-        if not reach.not_above(start + size, start_grows + grows, self.most, self.most_grows):
-            self.most, self.most_grows = start + size, start_grows + grows
+        if not reach.not_above(start + size, start_grows + grows, self.peak, self.peak_grows):
+            self.peak, self.peak_grows = start + size, start_grows + grows
         return start, start_grows
 
     def give(self, start: int, start_grows: int, size: int, grows: int) -> None:
@@ -147,7 +148,7 @@ class Growth:
 
 @final
 class GrowingLayout:
-    """ggml_alloc.Graph.peak_bytes at the step `at` of a growing graph."""
+    """allocator.Graph.peak_bytes at the step `at` of a growing graph."""
 
     __slots__ = (
         "arena",
@@ -227,32 +228,34 @@ class GrowingLayout:
             self._own(t)
             for source in graph.sources[t]:
                 self._release(source)
-        return self.arena.most, self.arena.most_grows, self.reach.steps
+        return self.arena.peak, self.arena.peak_grows, self.reach.steps
 
 
 @final
-class Scratch:
-    """Scratch bytes of one model for `sequences` sequences, by cells per stream."""
+class ComputeByLength:
+    """Compute buffer of one model with `sequences` sequences, by cells per stream."""
 
-    __slots__ = ("evaluated", "kv_type", "plan", "sequences", "spec")
+    __slots__ = ("evaluated", "kv_type", "cache", "sequences", "spec")
 
     def __init__(self, spec: ModelSpec, sequences: int, kv_type: str) -> None:
         self.spec = spec
         self.sequences = sequences
         self.kv_type = kv_type
-        self.plan: CachePlan = plan_of(spec)
+        self.cache: CacheGroups = cache_groups(spec)
         self.evaluated = 0
 
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
-        return scratch_graph(self.plan.compute, batch_of(self.plan, self._shape(step), SERVER))
+        return compute_graph(
+            self.cache.graph_model, micro_batch_of(self.cache, self._shape(step), SERVER)
+        )
 
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
 
     def _bends(self) -> list[int]:
         """Steps at which a window stops growing, longest first; other bends are searched for."""
-        windows = {group.window for group in self.plan.groups if group.window > 0}
+        windows = {group.window for group in self.cache.groups if group.window > 0}
         return [
             (window + MICRO_BATCH + CELL_PAD - 1) // CELL_PAD
             for window in sorted(windows, reverse=True)
@@ -265,13 +268,13 @@ class Scratch:
         constant), so equal growth at both ends is equal growth between.
         """
         growth = Growth(first, self._graph(first), self._graph(first + 1))
-        near = [bend for bend in self._bends() if first < bend < last]
+        bends = [bend for bend in self._bends() if first < bend < last]
         while last > first + 1 and not growth.reaches(last, self._graph(last)):
-            last = near.pop() if near else first + (last - first) // 2
+            last = bends.pop() if bends else first + (last - first) // 2
         return growth, max(last, first + 1)
 
     def table(self, steps: list[int]) -> list[int]:
-        """Scratch bytes at these many times 256 cells, ascending."""
+        """Its bytes at these many times 256 cells, ascending."""
         out: list[int] = []
         while len(out) < len(steps):
             at, left = steps[len(out)], len(steps) - len(out)

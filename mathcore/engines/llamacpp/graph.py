@@ -1,6 +1,6 @@
-"""The blocks llama.cpp's graphs are made of, as tensors of a `Graph`: sizes and order, no numbers.
+"""Parts of llama.cpp's graphs as tensors of a `Graph`: their sizes and order, no numbers.
 
-What a block is made of, and in which order, follows llama-graph.cpp (llama.cpp 0.5).
+What a part consists of, and in which order, follows llama-graph.cpp (llama.cpp 0.5).
 """
 
 from typing import final
@@ -12,16 +12,17 @@ F32 = 4
 
 
 @final
-class Block:
+class GraphLayer:
     """One layer as its graph sees it: the layer, and rows of its tensors named without "blk.N."."""
 
-    __slots__ = ("layer", "rows")
+    __slots__ = ("rows", "spec")
 
-    def __init__(self, layer: Layer, rows: dict[str, int]) -> None:
-        self.layer = layer
+    def __init__(self, spec: Layer, rows: dict[str, int]) -> None:
+        self.spec = spec
         self.rows = rows
 
     def has(self, name: str) -> bool:
+        """Whether the layer has a tensor of this name, "blk.N." left out."""
         return name in self.rows
 
     def width(self, name: str) -> int:
@@ -33,20 +34,20 @@ class Block:
 class Inputs:
     """What one kind of cache is given with each batch: where to write, what may be read."""
 
-    __slots__ = ("cells", "key_index", "mask", "turn_k", "turn_v", "value_index")
+    __slots__ = ("cells", "hadamard_k", "hadamard_v", "key_index", "mask", "value_index")
 
     def __init__(self, cells: int, mask: int, key_index: int, value_index: int) -> None:
         self.cells = cells
         self.mask = mask
         self.key_index = key_index
         self.value_index = value_index
-        self.turn_k = -1  # Hadamard matrices of a quantised cache
-        self.turn_v = -1
+        self.hadamard_k = -1  # Hadamard matrices of a quantised cache
+        self.hadamard_v = -1
 
 
 @final
 class Builder:
-    """A graph under construction, and the sizes all its blocks share."""
+    """A graph under construction, and the sizes all its layers share."""
 
     __slots__ = (
         "copies",
@@ -83,8 +84,9 @@ class Builder:
         self.wanted = -1  # numbers of the rows whose logits are wanted
         self.copies = -1  # which recurrent state each sequence reads
 
-    def is_fused(self, block: Block) -> bool:
-        return self.fused and block.has("attn_qkv.weight")
+    def is_fused(self, layer: GraphLayer) -> bool:
+        """Whether Q, K and V come from one matrix."""
+        return self.fused and layer.has("attn_qkv.weight")
 
     def f32(self, width: int, sources: list[int]) -> int:
         """`width` numbers per token."""
@@ -95,6 +97,7 @@ class Builder:
         return self.graph.over(self.graph.size[source], [source])
 
     def add(self, first: int, second: int) -> int:
+        """A sum in the place of its first free term."""
         return self.graph.over(self.graph.size[first], [first, second])
 
     def part(self, of: int, width: int) -> int:
@@ -105,14 +108,14 @@ class Builder:
         """A view written out in a row."""
         return self.graph.node(self.graph.size[of], [of])
 
-    def norm(self, source: int, bias: bool = False) -> int:
+    def norm(self, source: int, *, bias: bool = False) -> int:
         """RMS norm works in place, layer norm does not; then the weight, then the bias."""
         first = self.copy(source) if self.layer_norm else self.same(source)
         done = self.same(first)
         return self.same(done) if bias else done
 
-    def turned(self, source: int, matrix: int) -> int:
-        """Keys, values or queries turned by a quantised cache's matrix."""
+    def hadamard(self, source: int, matrix: int) -> int:
+        """Q, K or V rotated by a quantised cache's Hadamard matrix; -1 = as they are."""
         if matrix < 0:
             return source
         graph = self.graph
@@ -140,46 +143,49 @@ def attend(b: Builder, q: int, heads: int, v_dim: int, given: Inputs, values: li
     return b.f32(heads * v_dim, [*values, scores])
 
 
-def queries(b: Builder, block: Block, x: int) -> tuple[int, int, int]:
+def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
     """Query, key and value as projected: three tensors, or three views of a fused one."""
-    layer = block.layer
-    q_width = layer.heads * layer.head_dim
-    if b.is_fused(block):
-        fused = b.f32(block.width("attn_qkv.weight"), [x])
-        if block.has("attn_qkv.bias"):
+    spec = layer.spec
+    q_width = spec.heads * spec.head_dim
+    if b.is_fused(layer):
+        fused = b.f32(layer.width("attn_qkv.weight"), [x])
+        if layer.has("attn_qkv.bias"):
             fused = b.same(fused)
         return (
             b.part(fused, q_width),
-            b.part(fused, layer.k_elements),
-            b.part(fused, layer.v_elements),
+            b.part(fused, spec.k_elements),
+            b.part(fused, spec.v_elements),
         )
-    q, k, v = b.f32(q_width, [x]), b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
-    if block.has("attn_q.bias") or block.has("attn_qkv.bias"):
+    q, k, v = b.f32(q_width, [x]), b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
+    if layer.has("attn_q.bias") or layer.has("attn_qkv.bias"):
         q, k, v = b.same(q), b.same(k), b.same(v)
     return q, k, v
 
 
 def rope(b: Builder, source: int) -> int:
+    """Rotary positions, in place where possible."""
     return b.graph.over(b.graph.size[source], [source, b.positions])
 
 
-def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, int, int, int]:
+def projected_heads(
+    b: Builder, layer: GraphLayer, x: int, given: Inputs
+) -> tuple[int, int, int, int]:
     """Q, K and V as attention reads and stores them, and a gate for its output or -1."""
-    graph, layer = b.graph, block.layer
-    wide_q = layer.heads * layer.head_dim
+    graph, spec = b.graph, layer.spec
+    wide_q = spec.heads * spec.head_dim
     gate = -1
-    if block.width("attn_q.weight") == 2 * wide_q:
+    if layer.width("attn_q.weight") == 2 * wide_q:
         full = b.f32(2 * wide_q, [x])
         q, gate = b.part(full, wide_q), b.copy(b.part(full, wide_q))
-        k, v = b.f32(layer.k_elements, [x]), b.f32(layer.v_elements, [x])
+        k, v = b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
     else:
-        q, k, v = queries(b, block, x)
-    normed = block.has("attn_q_norm.weight")
+        q, k, v = queries(b, layer, x)
+    normed = layer.has("attn_q_norm.weight")
     # Heads are a reshape; a norm over the whole width comes before it, one over each head after.
-    wide = block.width("attn_q_norm.weight") > layer.head_dim
+    wide = layer.width("attn_q_norm.weight") > spec.head_dim
     if normed and wide:
         q, k = b.norm(q), b.norm(k)
-    if not b.is_fused(block):
+    if not b.is_fused(layer):
         q = graph.view(q) if gate < 0 else q
         k, v = graph.view(k), graph.view(v)
     if normed and not wide:
@@ -188,8 +194,8 @@ def turned_heads(b: Builder, block: Block, x: int, given: Inputs) -> tuple[int, 
         q, k = rope(b, q), rope(b, k)
     if b.scale_q:
         q = b.same(q)
-    q = b.turned(q, given.turn_k)
-    return q, b.turned(k, given.turn_k), b.turned(v, given.turn_v), gate
+    q = b.hadamard(q, given.hadamard_k)
+    return q, b.hadamard(k, given.hadamard_k), b.hadamard(v, given.hadamard_v), gate
 
 
 def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
@@ -201,54 +207,54 @@ def keep(b: Builder, q: int, k: int, v: int, given: Inputs) -> None:
     store(b, v, given.value_index)
 
 
-def attention(b: Builder, block: Block, x: int, given: Inputs) -> int:
+def attention(b: Builder, layer: GraphLayer, x: int, given: Inputs) -> int:
     """Projections, norms and rope, the cache, attention, the output projection."""
-    graph, layer = b.graph, block.layer
-    q, k, v, gate = turned_heads(b, block, x, given)
-    if layer.reads < 0:
+    graph, spec = b.graph, layer.spec
+    q, k, v, gate = projected_heads(b, layer, x, given)
+    if spec.reads < 0:
         keep(b, q, k, v, given)
     graph.expand(q)
-    out = attend(b, q, layer.heads, layer.v_head_dim, given, [])
+    out = attend(b, q, spec.heads, spec.v_head_dim, given, [])
     if not b.flash:
         out = b.copy(graph.view(out, graph.size[out]))
     out = graph.view(out)
     graph.expand(out)
-    out = b.turned(out, given.turn_v)
+    out = b.hadamard(out, given.hadamard_v)
     if gate >= 0:
         out = b.add(out, b.same(gate))
     out = b.f32(b.hidden, [out])
-    return b.same(out) if block.has("attn_output.bias") else out
+    return b.same(out) if layer.has("attn_output.bias") else out
 
 
-def feed_forward(b: Builder, block: Block, x: int, kind: str = "") -> int:
+def feed_forward(b: Builder, layer: GraphLayer, x: int, kind: str = "") -> int:
     """The dense layer, or with `kind` "_shexp" the shared experts."""
-    up_width = block.width(f"ffn_up{kind}.weight")
+    up_width = layer.width(f"ffn_up{kind}.weight")
     up = b.f32(up_width, [x])
-    if block.has(f"ffn_up{kind}.bias"):
+    if layer.has(f"ffn_up{kind}.bias"):
         up = b.same(up)
-    if block.has(f"ffn_gate{kind}.weight"):
+    if layer.has(f"ffn_gate{kind}.weight"):
         gate = b.f32(up_width, [x])
-        if block.has(f"ffn_gate{kind}.bias"):
+        if layer.has(f"ffn_gate{kind}.bias"):
             gate = b.same(gate)
         inside = b.f32(up_width, [gate, up])
-    elif up_width == 2 * block.layer.feed_forward and not kind:
-        inside = b.f32(block.layer.feed_forward, [up])  # gate and up in one matrix
+    elif up_width == 2 * layer.spec.feed_forward and not kind:
+        inside = b.f32(layer.spec.feed_forward, [up])  # gate and up in one matrix
     else:
         inside = b.same(up)
     out = b.f32(b.hidden, [inside])
-    return b.same(out) if block.has(f"ffn_down{kind}.bias") else out
+    return b.same(out) if layer.has(f"ffn_down{kind}.bias") else out
 
 
-def routing(b: Builder, block: Block, logits: int) -> tuple[int, int]:
+def routing(b: Builder, layer: GraphLayer, logits: int) -> tuple[int, int]:
     """Which experts each token goes to, and their weights."""
-    graph, used = b.graph, block.layer.experts_used
-    if block.has("ffn_gate_inp.bias"):
+    graph, used = b.graph, layer.spec.experts_used
+    if layer.has("ffn_gate_inp.bias"):
         logits = b.same(logits)
     probs = b.same(logits)
     chosen_by = probs
-    if block.has("exp_probs_b.bias"):
+    if layer.has("exp_probs_b.bias"):
         chosen_by = b.same(probs)
-    chosen = b.part(b.f32(block.layer.experts, [chosen_by]), used)
+    chosen = b.part(b.f32(layer.spec.experts, [chosen_by]), used)
     weights = b.f32(used, [graph.view(probs), chosen])
     weights = graph.view(weights)
     total = b.same(b.f32(1, [weights]))
@@ -257,35 +263,27 @@ def routing(b: Builder, block: Block, logits: int) -> tuple[int, int]:
     return chosen, weights
 
 
-def experts(b: Builder, block: Block, x: int, logits: int = -1, wide: int = 0) -> int:
-    """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
-    graph, layer = b.graph, block.layer
-    wide = wide if wide else b.hidden
-    used, inner = layer.experts_used, layer.expert_feed_forward
-    if logits < 0:
-        logits = b.f32(layer.experts, [x])
-    chosen, weights = routing(b, block, logits)
-    x = graph.view(x)
-    if block.has("ffn_gate_up_exps.weight"):
+def _expert_inner(b: Builder, layer: GraphLayer, x: int, chosen: int) -> int:
+    """Up and gate of the chosen experts, activated."""
+    used, inner = layer.spec.experts_used, layer.spec.expert_feed_forward
+    if layer.has("ffn_gate_up_exps.weight"):
         both = b.f32(2 * inner * used, [x, chosen])
         gate, up = b.part(both, inner * used), b.part(both, inner * used)
-        inside = b.f32(inner * used, [gate, up])
-    else:
-        up = b.f32(inner * used, [x, chosen])
-        if block.has("ffn_up_exps.bias"):
-            up = b.same(up)
-        if block.has("ffn_gate_exps.weight"):
-            gate = b.f32(inner * used, [x, chosen])
-            if block.has("ffn_gate_exps.bias"):
-                gate = b.same(gate)
-            inside = b.f32(inner * used, [gate, up])
-        else:
-            inside = b.same(b.same(up))
-    out = b.f32(wide * used, [inside, chosen])
-    if block.has("ffn_down_exps.bias"):
-        out = b.same(out)
-    out = graph.over(graph.size[out], [out, weights])
-    graph.expand(out)
+        return b.f32(inner * used, [gate, up])
+    up = b.f32(inner * used, [x, chosen])
+    if layer.has("ffn_up_exps.bias"):
+        up = b.same(up)
+    if not layer.has("ffn_gate_exps.weight"):
+        return b.same(b.same(up))
+    gate = b.f32(inner * used, [x, chosen])
+    if layer.has("ffn_gate_exps.bias"):
+        gate = b.same(gate)
+    return b.f32(inner * used, [gate, up])
+
+
+def _sum_of_experts(b: Builder, out: int, wide: int, used: int) -> int:
+    """Each expert's part of `out`, added up one after another."""
+    graph = b.graph
     parts: list[int] = []
     for _ in range(used):
         parts.append(b.part(out, wide))
@@ -295,3 +293,19 @@ def experts(b: Builder, block: Block, x: int, logits: int = -1, wide: int = 0) -
         total = graph.over(wide * b.tokens * F32, [total, one])
         graph.expand(total)
     return b.copy(total) if used == 1 else total
+
+
+def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int = 0) -> int:
+    """The chosen experts, weighted and summed; `wide` is their hidden size if not the model's."""
+    graph, used = b.graph, layer.spec.experts_used
+    wide = wide if wide else b.hidden
+    if logits < 0:
+        logits = b.f32(layer.spec.experts, [x])
+    chosen, weights = routing(b, layer, logits)
+    inside = _expert_inner(b, layer, graph.view(x), chosen)
+    out = b.f32(wide * used, [inside, chosen])
+    if layer.has("ffn_down_exps.bias"):
+        out = b.same(out)
+    out = graph.over(graph.size[out], [out, weights])
+    graph.expand(out)
+    return _sum_of_experts(b, out, wide, used)

@@ -2,33 +2,33 @@
 
 from typing import final
 
-from mathcore.engines.llamacpp.graph import Block
+from mathcore.engines.llamacpp.graph import GraphLayer
 from mathcore.model.spec import Layer, ModelSpec
 
 # Layer norm without a bias to show for it; elsewhere output_norm.bias tells.
 LAYER_NORM = ("command-r", "cohere2", "dbrx", "mpt", "olmo", "gptj")
 # Equal layers in a row reach a steady state; of longer runs this many are placed.
 REPEATS = 4
-LONGEST_PERIOD = 12
+MAX_PERIOD = 12
 
 
 @final
-class ComputePlan:
+class GraphModel:
     """A model's graph in the making: what does not depend on the context's shape."""
 
     __slots__ = (
         "architecture",
-        "blocks",
+        "layers",
         "head_dim",
         "hidden",
         "inputs_width",
         "kinds",
         "layer_norm",
         "names",
-        "near_dim",
+        "swa_head_dim",
         "streams",
         "trained",
-        "value_most",
+        "max_value_width",
         "vocab",
     )
 
@@ -40,30 +40,30 @@ class ComputePlan:
         bias = "output_norm.bias" in self.names
         self.layer_norm = bias or spec.architecture in LAYER_NORM
         count = len(spec.layers) - spec.draft_layers
-        blocks = blocks_of(spec, count)
-        self.value_most = max((block.layer.v_elements for block in blocks), default=0)
-        self.head_dim = _head_dim(blocks, False)
-        self.near_dim = _head_dim(blocks, True)
-        self.blocks = shortened(blocks)
+        layers = graph_layers(spec, count)
+        self.max_value_width = max((layer.spec.v_elements for layer in layers), default=0)
+        self.head_dim = _head_dim(layers, sliding=False)
+        self.swa_head_dim = _head_dim(layers, sliding=True)
+        self.layers = shortened(layers)
         self.trained = spec.context_length
-        self.streams = _streams(blocks, spec.hidden)
+        self.streams = _streams(layers, spec.hidden)
         # Vision models with deep stacks hand in their picture beside every embedding.
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
 
 
-def _head_dim(blocks: list[Block], near: bool) -> int:
+def _head_dim(layers: list[GraphLayer], *, sliding: bool) -> int:
     """Head size of the layers of one cache; 0 when it has none."""
-    for block in blocks:
-        if block.layer.k_elements > 0 and is_near(block.layer) == near:
-            return block.layer.head_dim
+    for layer in layers:
+        if layer.spec.k_elements > 0 and is_sliding(layer.spec) == sliding:
+            return layer.spec.head_dim
     return 0
 
 
-def _streams(blocks: list[Block], hidden: int) -> int:
+def _streams(layers: list[GraphLayer], hidden: int) -> int:
     """Streams of the residual: a hyper-connection reads them all at once."""
-    for block in blocks:
-        if block.has("hc_attn_fn.columns"):
-            return block.width("hc_attn_fn.columns") // hidden
+    for layer in layers:
+        if layer.has("hc_attn_fn.columns"):
+            return layer.width("hc_attn_fn.columns") // hidden
     return 1
 
 
@@ -71,7 +71,7 @@ def _deep_stacks(spec: ModelSpec) -> int:
     return 3 if spec.architecture in ("qwen3vl", "qwen3vlmoe") else 0
 
 
-def blocks_of(spec: ModelSpec, count: int) -> list[Block]:
+def graph_layers(spec: ModelSpec, count: int) -> list[GraphLayer]:
     """The first `count` layers with the rows of their tensors."""
     rows: list[dict[str, int]] = [{} for _ in range(count)]
     for tensor in spec.tensors:
@@ -84,28 +84,28 @@ def blocks_of(spec: ModelSpec, count: int) -> list[Block]:
             )
             if base in ("attn_output.weight", "hc_attn_fn.weight"):
                 rows[tensor.layer][base.replace("weight", "columns")] = tensor.columns
-    return [Block(spec.layers[i], rows[i]) for i in range(count)]
+    return [GraphLayer(spec.layers[i], rows[i]) for i in range(count)]
 
 
-def _equal(a: Block, b: Block) -> bool:
-    return a.layer == b.layer and a.rows == b.rows
+def _equal(a: GraphLayer, b: GraphLayer) -> bool:
+    return a.spec == b.spec and a.rows == b.rows
 
 
-def shortened(blocks: list[Block]) -> list[Block]:
+def shortened(layers: list[GraphLayer]) -> list[GraphLayer]:
     """The same layers with long repeats cut, an even number of periods at a time.
 
     Even, because a layer's output may move between two places from one layer to the next.
     """
-    if any("indexer.attn_q_b.weight" in block.rows for block in blocks):
-        return blocks  # each of them keeps an input of its own
-    out = blocks
-    for period in range(1, LONGEST_PERIOD + 1):
-        kept: list[Block] = []
+    if any("indexer.attn_q_b.weight" in layer.rows for layer in layers):
+        return layers  # each of them keeps an input of its own
+    out = layers
+    for period in range(1, MAX_PERIOD + 1):
+        kept: list[GraphLayer] = []
         run = 0
-        for i, block in enumerate(out):
-            same = i >= period and _equal(block, out[i - period])
+        for i, layer in enumerate(out):
+            same = i >= period and _equal(layer, out[i - period])
             run = run + 1 if same else 0
-            kept.append(block)
+            kept.append(layer)
             if run >= (REPEATS + 2) * period:
                 del kept[len(kept) - 2 * period :]
                 run -= 2 * period
@@ -114,7 +114,7 @@ def shortened(blocks: list[Block]) -> list[Block]:
 
 
 @final
-class Batch:
+class MicroBatch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
@@ -122,31 +122,31 @@ class Batch:
         "flash",
         "from_file",
         "mixed",
-        "near_cells",
+        "swa_cells",
         "rows",
         "sequences",
         "streams",
         "tokens",
-        "turned_k",
-        "turned_v",
+        "hadamard_k",
+        "hadamard_v",
         "value_bytes",
     )
 
-    def __init__(self, tokens: int, rows: int, cells: int, near_cells: int) -> None:
+    def __init__(self, tokens: int, rows: int, cells: int, swa_cells: int) -> None:
         self.tokens = tokens  # of one micro batch
         self.rows = rows  # whose logits are wanted
         self.cells = cells  # readable by one token
-        self.near_cells = near_cells  # of the sliding layers
+        self.swa_cells = swa_cells  # of the sliding layers
         self.sequences = 1
         self.streams = 1
         self.flash = True
-        self.turned_k = False  # quantised keys, values
-        self.turned_v = False
+        self.hadamard_k = False  # quantised keys, values are rotated first
+        self.hadamard_v = False
         self.value_bytes = 2
         self.from_file = True  # else made by the library itself: Q, K and V never fused
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
 
 
-def is_near(layer: Layer) -> bool:
-    """A layer of the cache for windows."""
+def is_sliding(layer: Layer) -> bool:
+    """Whether a layer lies in the sliding-window cache (llama.cpp: swa)."""
     return layer.kind in ("sliding", "chunked")

@@ -1,29 +1,29 @@
-"""Graph blocks of latent attention (MLA), plain or with a sparse-attention indexer (DSA)."""
+"""Latent attention (MLA) in the graph, plain or with a sparse-attention indexer (DSA)."""
 
 from typing import final
 
-from mathcore.engines.llamacpp.graph import F32, Block, Builder, Inputs, attend, rope, store
+from mathcore.engines.llamacpp.graph import F32, Builder, GraphLayer, Inputs, attend, rope, store
 
 TOP_K = 2048  # tokens an indexer keeps: DeepSeek V3.2, GLM-5
-FOLDED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
+COMPRESSED_TOP_K = 512  # and rows of a compressed cache: DeepSeek V4 Flash (Pro: 1024)
 
 
-def _index_scores(b: Builder, block: Block, x: int, compressed: int, index: Inputs) -> int:
+def _index_scores(b: Builder, layer: GraphLayer, x: int, low_rank: int, index: Inputs) -> int:
     """Which cached tokens each query may read: DSA's lightning indexer, fused."""
-    graph, side = b.graph, block.layer.index_elements
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [compressed])
+    graph, side = b.graph, layer.spec.index_elements
+    q = b.f32(layer.width("indexer.attn_q_b.weight"), [low_rank])
     q = rope(b, graph.view(q))
     k = b.f32(side, [x])
     k = b.same(b.same(b.copy(k)))  # layer norm with a bias
     k = rope(b, graph.view(k))
-    q = b.f32(block.width("indexer.attn_q_b.weight"), [index.turn_k, q])
-    k = b.f32(side, [index.turn_k, k])
+    q = b.f32(layer.width("indexer.attn_q_b.weight"), [index.hadamard_k, q])
+    k = b.f32(side, [index.hadamard_k, k])
     store(b, k, index.key_index)
-    weights = b.f32(block.width("indexer.proj.weight"), [x])
-    weights = b.same(b.part(weights, block.width("indexer.proj.weight")))
+    weights = b.f32(layer.width("indexer.proj.weight"), [x])
+    weights = b.same(b.part(weights, layer.width("indexer.proj.weight")))
     q = graph.view(q, graph.size[q])
     scores = b.f32(index.cells, [q, weights, index.mask])
-    kept = min(index.cells, FOLDED_TOP_K if block.layer.ratio > 0 else TOP_K)
+    kept = min(index.cells, COMPRESSED_TOP_K if layer.spec.ratio > 0 else TOP_K)
     return b.copy(b.f32(kept, [scores]))
 
 
@@ -39,37 +39,54 @@ def _sparse_mask(b: Builder, given: Inputs, chosen: int) -> int:
     return graph.over(graph.size[given.mask], [opened, given.mask])
 
 
+def _latent_values(b: Builder, layer: GraphLayer, query: int, given: Inputs) -> int:
+    """Attention over the compressed rows, its result spread to each head's values."""
+    graph, heads = b.graph, layer.spec.heads
+    latent = layer.width("attn_kv_a_norm.weight")
+    values = layer.width("attn_output.columns")
+    if b.flash:
+        out = attend(b, query, heads, latent, given, [])
+        out = b.f32(values, [graph.view(out, graph.size[out])])
+        out = graph.view(b.copy(graph.view(out, graph.size[out])))
+    else:
+        # The values are the first part of the keys; unfused attention wants them transposed.
+        transposed = graph.node(given.cells * latent * b.value_bytes * b.streams, [])
+        out = b.f32(values, [attend(b, query, heads, latent, given, [transposed])])
+        out = b.copy(graph.view(out, graph.size[out]))
+    graph.expand(out)
+    return out
+
+
 def latent_attention(
-    b: Builder, block: Block, x: int, given: Inputs, index: Inputs, chosen: int
+    b: Builder, layer: GraphLayer, x: int, given: Inputs, index: Inputs, chosen: int
 ) -> tuple[int, int]:
     """One latent layer; also the tokens its indexer chose, which layers without one reuse."""
-    graph, heads = b.graph, block.layer.heads
-    latent = block.width("attn_kv_a_norm.weight")
-    turned = block.width("attn_kv_a_mqa.weight") - latent  # the part rope turns
-    values = block.width("attn_output.columns")
-    lite = block.has("attn_q.weight")
-    compressed = x
+    graph, heads = b.graph, layer.spec.heads
+    latent = layer.width("attn_kv_a_norm.weight")
+    rotary = layer.width("attn_kv_a_mqa.weight") - latent  # numbers per head that rope rotates
+    lite = layer.has("attn_q.weight")
+    low_rank = x
     if not lite:
-        compressed = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
-    if index.cells and block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, compressed, index)
-    q = b.f32(block.width("attn_q.weight" if lite else "attn_q_b.weight"), [compressed])
+        low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
+    if index.cells and layer.has("indexer.attn_q_b.weight"):
+        chosen = _index_scores(b, layer, x, low_rank, index)
+    q = b.f32(layer.width("attn_q.weight" if lite else "attn_q_b.weight"), [low_rank])
     q = graph.view(q)
-    both = b.f32(latent + turned, [x])
-    k_rope = b.part(both, turned)
-    q_rope = b.part(q, heads * turned)
+    both = b.f32(latent + rotary, [x])
+    k_rope = b.part(both, rotary)
+    q_rope = b.part(q, heads * rotary)
     if b.rope:
         k_rope, q_rope = rope(b, k_rope), rope(b, q_rope)
     saved_norm = b.layer_norm
     b.layer_norm = False
     kv = b.norm(b.part(both, latent))
     b.layer_norm = saved_norm
-    plain = b.part(q, graph.size[q] // (b.tokens * F32) - heads * turned)
+    plain = b.part(q, graph.size[q] // (b.tokens * F32) - heads * rotary)
     absorbed = b.f32(heads * latent, [plain])
     absorbed = graph.view(absorbed, graph.size[absorbed])
-    query = b.f32(heads * (latent + turned), [absorbed, q_rope])
+    query = b.f32(heads * (latent + rotary), [absorbed, q_rope])
     kv = graph.view(kv)
-    key = b.f32(latent + turned, [kv, k_rope])
+    key = b.f32(latent + rotary, [kv, k_rope])
     graph.expand(query)
     graph.expand(kv)
     graph.expand(key)
@@ -77,23 +94,11 @@ def latent_attention(
     use = given
     if chosen >= 0:
         use = Inputs(given.cells, _sparse_mask(b, given, chosen), -1, -1)
-    extra: list[int] = []
-    if not b.flash:
-        # The values are the first part of the keys; unfused attention wants them transposed.
-        extra = [graph.node(given.cells * latent * b.value_bytes * b.streams, [])]
-    out = attend(b, query, heads, latent, use, extra)
-    if b.flash:
-        out = b.f32(values, [graph.view(out, graph.size[out])])
-        out = graph.view(b.copy(graph.view(out, graph.size[out])))
-    else:
-        out = b.f32(values, [out])
-        out = b.copy(graph.view(out, graph.size[out]))
-    graph.expand(out)
-    return b.f32(b.hidden, [out]), chosen
+    return b.f32(b.hidden, [_latent_values(b, layer, query, use)]), chosen
 
 
 @final
-class Folded:
+class CompressedRows:
     """Masks of the rows a compressed cache keeps, and what its indexer is given."""
 
     __slots__ = ("index", "mask", "rows")
@@ -105,26 +110,28 @@ class Folded:
         if side > 0:
             mask = b.graph.leaf(self.rows * b.tokens * 2)
             self.index = Inputs(self.rows, mask, b.graph.leaf(8 * b.tokens), -1)
-            self.index.turn_k = b.graph.leaf(side * side * F32)
+            self.index.hadamard_k = b.graph.leaf(side * side * F32)
 
 
-def folded_attention(b: Builder, block: Block, x: int, given: Inputs, folded: Folded) -> int:
-    """DeepSeek V4: queries of a low rank over a window of rows and the folded ones."""
-    graph, layer = b.graph, block.layer
-    compressed = b.norm(b.f32(block.width("attn_q_a.weight"), [x]))
-    mask = folded.mask
-    if block.has("indexer.attn_q_b.weight"):
-        chosen = _index_scores(b, block, x, compressed, folded.index)
-        mask = _sparse_mask(b, Inputs(folded.rows, folded.mask, -1, -1), chosen)
-    q = graph.view(b.f32(block.width("attn_q_b.weight"), [compressed]))
+def compressed_attention(
+    b: Builder, layer: GraphLayer, x: int, given: Inputs, compressed: CompressedRows
+) -> int:
+    """DeepSeek V4: queries of a low rank over a window of rows and the compressed ones."""
+    graph, spec = b.graph, layer.spec
+    low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
+    mask = compressed.mask
+    if layer.has("indexer.attn_q_b.weight"):
+        chosen = _index_scores(b, layer, x, low_rank, compressed.index)
+        mask = _sparse_mask(b, Inputs(compressed.rows, compressed.mask, -1, -1), chosen)
+    q = graph.view(b.f32(layer.width("attn_q_b.weight"), [low_rank]))
     q = rope(b, b.same(q))
-    kv = rope(b, graph.view(b.norm(b.f32(layer.k_elements, [x]))))
+    kv = rope(b, graph.view(b.norm(b.f32(spec.k_elements, [x]))))
     graph.expand(q)
     graph.expand(kv)
     store(b, kv, given.key_index)
-    both = graph.node((given.cells + folded.rows) * b.tokens * 2, [given.mask, mask])
-    use = Inputs(given.cells + folded.rows, both, -1, -1)
-    out = attend(b, q, layer.heads, layer.head_dim, use, [])
+    both = graph.node((given.cells + compressed.rows) * b.tokens * 2, [given.mask, mask])
+    use = Inputs(given.cells + compressed.rows, both, -1, -1)
+    out = attend(b, q, spec.heads, spec.head_dim, use, [])
     out = rope(b, graph.view(out))
-    low = b.f32(block.width("attn_output_a.weight"), [graph.view(out)])
+    low = b.f32(layer.width("attn_output_a.weight"), [graph.view(out)])
     return b.f32(b.hidden, [low])

@@ -1,9 +1,9 @@
-"""Graph blocks of layers that remember a state: Mamba, gated delta nets, short convolutions, RWKV.
+"""Layers that remember a state, in the graph: Mamba, gated delta nets, short convolutions, RWKV.
 
 A state is read from the cache into the graph, carried through the batch and written back.
 """
 
-from mathcore.engines.llamacpp.graph import F32, Block, Builder
+from mathcore.engines.llamacpp.graph import F32, Builder, GraphLayer
 
 
 def _recall(b: Builder, elements: int) -> int:
@@ -17,32 +17,33 @@ def _write_back(b: Builder, what: int) -> None:
     b.graph.expand(b.graph.sink([b.graph.view(what, b.graph.size[what])]))
 
 
-def _convolve(b: Builder, block: Block, width: int, state: int, source: int) -> int:
+def _convolve(b: Builder, layer: GraphLayer, width: int, state: int, source: int) -> int:
     """The kernel's window over old and new tokens: joined, written back, convolved."""
     graph = b.graph
-    kept = (block.layer.state.conv_width - 1) if block.layer.state is not None else 0
+    kept = (layer.spec.state.conv_width - 1) if layer.spec.state is not None else 0
     source = graph.view(source, graph.size[source])
     joined = graph.node(width * (b.tokens + kept * b.sequences) * F32, [state, source])
     _write_back(b, joined)
     return b.f32(width, [joined])
 
 
-def mamba1(b: Builder, block: Block, x: int) -> int:
-    graph, state = b.graph, block.layer.state
+def mamba1(b: Builder, layer: GraphLayer, x: int) -> int:
+    """Mamba: the state update reads a low-rank step, B and C made from its input."""
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     inner = state.inner
     conv = graph.view(_recall(b, state.conv_elements))
     both = b.f32(2 * inner, [graph.view(x)])
     z = b.part(both, inner)
-    x = b.same(b.same(_convolve(b, block, inner, conv, b.part(both, inner))))
-    mixed = b.f32(block.width("ssm_x.weight"), [x])
-    rank = block.width("ssm_x.weight") - 2 * state.state_size
+    x = b.same(b.same(_convolve(b, layer, inner, conv, b.part(both, inner))))
+    mixed = b.f32(layer.width("ssm_x.weight"), [x])
+    rank = layer.width("ssm_x.weight") - 2 * state.state_size
     dt, bb, cc = (
         b.part(mixed, rank),
         b.part(mixed, state.state_size),
         b.part(mixed, state.state_size),
     )
-    if block.has("ssm_dt_norm.weight"):
+    if layer.has("ssm_dt_norm.weight"):
         dt, bb, cc = b.norm(dt), b.norm(bb), b.norm(cc)
     else:
         dt = b.copy(dt)
@@ -58,15 +59,16 @@ def mamba1(b: Builder, block: Block, x: int) -> int:
     return b.f32(b.hidden, [b.f32(inner, [b.copy(z), y])])
 
 
-def mamba2(b: Builder, block: Block, x: int) -> int:
-    graph, state = b.graph, block.layer.state
+def mamba2(b: Builder, layer: GraphLayer, x: int) -> int:
+    """Mamba 2: one projection makes gate, input, B, C and step."""
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     inner = state.inner
     wide = inner + 2 * state.groups * state.state_size
     conv = graph.view(_recall(b, state.conv_elements))
-    mixed = graph.view(b.f32(block.width("ssm_in.weight"), [x]))
+    mixed = graph.view(b.f32(layer.width("ssm_in.weight"), [x]))
     z, xbc, dt = b.part(mixed, inner), b.part(mixed, wide), b.part(mixed, state.heads)
-    xbc = b.same(b.same(_convolve(b, block, wide, conv, xbc)))
+    xbc = b.same(b.same(_convolve(b, layer, wide, conv, xbc)))
     side = state.groups * state.state_size
     x, bb, cc = b.part(xbc, inner), b.part(xbc, side), b.part(xbc, side)
     dt = b.same(b.copy(dt))
@@ -78,22 +80,22 @@ def mamba2(b: Builder, block: Block, x: int) -> int:
     skip = b.f32(inner, [x])
     y = graph.over(graph.size[skip], [b.part(y, inner), skip])
     y = b.f32(inner, [b.copy(z), y])
-    if block.has("ssm_norm.weight"):
+    if layer.has("ssm_norm.weight"):
         y = b.norm(graph.view(y))
     return b.f32(b.hidden, [graph.view(y)])
 
 
-def delta_net(b: Builder, block: Block, x: int) -> int:
+def delta_net(b: Builder, layer: GraphLayer, x: int) -> int:
     """Qwen's gated delta net, fused: one operation for the whole recurrence."""
-    graph, state = b.graph, block.layer.state
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     keys, values = state.groups * state.state_size, state.inner
     wide = values + 2 * keys
-    fused = block.has("ssm_ba.weight")  # Qwen3-Next: beta and alpha in one matrix
+    fused = layer.has("ssm_ba.weight")  # Qwen3-Next: beta and alpha in one matrix
     mixed = b.f32(wide, [x])
     z = b.f32(values, [x])
     old = graph.view(_recall(b, state.conv_elements))
-    joined = _convolve(b, block, wide, old, graph.view(mixed))
+    joined = _convolve(b, layer, wide, old, graph.view(mixed))
     memory = graph.view(_recall(b, state.state_elements))
     convolved = b.same(joined)
     q, k, v = b.part(convolved, keys), b.part(convolved, keys), b.part(convolved, values)
@@ -119,9 +121,9 @@ def delta_net(b: Builder, block: Block, x: int) -> int:
     return b.f32(b.hidden, [graph.view(graph.over(graph.size[normed], [normed, opened]))])
 
 
-def kimi_delta(b: Builder, block: Block, x: int) -> int:
+def kimi_delta(b: Builder, layer: GraphLayer, x: int) -> int:
     """Kimi's delta attention: three convolutions, a gate per channel."""
-    graph, state = b.graph, block.layer.state
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     inner = state.inner
     old = _recall(b, state.conv_elements)
@@ -129,8 +131,8 @@ def kimi_delta(b: Builder, block: Block, x: int) -> int:
     for _ in range(3):
         source = graph.view(b.f32(inner, [x]))
         part = b.part(old, inner)
-        parts.append(b.same(_convolve(b, block, inner, part, source)))
-    low = b.f32(block.width("ssm_f_a.weight"), [x])
+        parts.append(b.same(_convolve(b, layer, inner, part, source)))
+    low = b.f32(layer.width("ssm_f_a.weight"), [x])
     gate = graph.view(b.same(b.same(b.same(b.f32(inner, [low])))))
     beta = b.same(graph.view(b.f32(state.heads, [x])))
     memory = graph.view(_recall(b, state.state_elements))
@@ -142,25 +144,26 @@ def kimi_delta(b: Builder, block: Block, x: int) -> int:
     _write_back(b, out)
     plain = b.copy(b.part(out, inner))
     normed = b.norm(graph.view(plain))
-    opened = b.f32(inner, [b.f32(block.width("ssm_g_a.weight"), [graph.view(x)])])
+    opened = b.f32(inner, [b.f32(layer.width("ssm_g_a.weight"), [graph.view(x)])])
     opened = b.same(graph.view(opened))
     return b.f32(b.hidden, [b.copy(graph.over(graph.size[normed], [normed, opened]))])
 
 
-def short_convolution(b: Builder, block: Block, x: int) -> int:
-    graph, state = b.graph, block.layer.state
+def short_convolution(b: Builder, layer: GraphLayer, x: int) -> int:
+    """LFM2: a gated convolution over the last few tokens."""
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     both = b.f32(3 * b.hidden, [graph.view(x)])
     first, gate, last = b.part(both, b.hidden), b.part(both, b.hidden), b.part(both, b.hidden)
     inside = b.f32(b.hidden, [first, last])
     old = graph.view(_recall(b, state.conv_elements))
-    convolved = _convolve(b, block, b.hidden, old, inside)
+    convolved = _convolve(b, layer, b.hidden, old, inside)
     return b.f32(b.hidden, [graph.over(graph.size[convolved], [gate, convolved])])
 
 
-def rwkv(b: Builder, block: Block, x: int) -> int:
+def rwkv(b: Builder, layer: GraphLayer, x: int) -> int:
     """RWKV's time mix: five interpolated inputs at once, then the recurrence."""
-    graph, state = b.graph, block.layer.state
+    graph, state = b.graph, layer.spec.state
     assert state is not None
     shift = graph.view(_recall(b, state.conv_elements))
     before = b.f32(b.hidden, [shift, x])
@@ -175,16 +178,16 @@ def rwkv(b: Builder, block: Block, x: int) -> int:
     return b.f32(b.hidden, [b.copy(b.part(out, b.hidden))])
 
 
-def remember(b: Builder, block: Block, x: int) -> int:
-    """The block of whatever state the layer has."""
-    state = block.layer.state
+def remember(b: Builder, layer: GraphLayer, x: int) -> int:
+    """The layer with whatever state it has."""
+    state = layer.spec.state
     assert state is not None
     if state.kind == "mamba1":
-        return mamba1(b, block, x)
+        return mamba1(b, layer, x)
     if state.kind == "mamba2":
-        return mamba2(b, block, x)
+        return mamba2(b, layer, x)
     if state.kind == "delta":
-        return delta_net(b, block, x)
+        return delta_net(b, layer, x)
     if state.kind == "kda":
-        return kimi_delta(b, block, x)
-    return short_convolution(b, block, x) if state.kind == "conv" else rwkv(b, block, x)
+        return kimi_delta(b, layer, x)
+    return short_convolution(b, layer, x) if state.kind == "conv" else rwkv(b, layer, x)

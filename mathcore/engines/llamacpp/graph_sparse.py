@@ -1,16 +1,16 @@
-"""Graph block of block-sparse attention (MiniMax-M3): an indexer picks blocks of the cache."""
+"""Block-sparse attention (MiniMax-M3) in the graph: an indexer picks blocks of the cache."""
 
 from typing import final
 
 from mathcore.engines.llamacpp.graph import (
     F32,
-    Block,
     Builder,
+    GraphLayer,
     Inputs,
     keep,
+    projected_heads,
     rope,
     store,
-    turned_heads,
 )
 
 BLOCK = 128  # tokens of one block; of a batch's buffers it decides only small ones
@@ -39,14 +39,14 @@ def _blocks(cells: int) -> int:
 
 
 def _one_stream(
-    b: Builder, block: Block, q: int, iq: int, given: Inputs, shared: BlockInputs
+    b: Builder, layer: GraphLayer, q: int, iq: int, given: Inputs, shared: BlockInputs
 ) -> int:
     """Scores of blocks, the mask they open, and attention under it."""
     graph, tokens, cells = b.graph, b.tokens // b.streams, given.cells
-    heads = block.width("indexer.q_proj.weight") // block.layer.index_elements
+    heads = layer.width("indexer.q_proj.weight") // layer.spec.index_elements
     rows = heads * tokens
     blocks = _blocks(cells)
-    keys = graph.node(cells * block.layer.index_elements * F32, [graph.view(shared.places, 1)])
+    keys = graph.node(cells * layer.spec.index_elements * F32, [graph.view(shared.places, 1)])
     scores = graph.node(cells * rows * F32, [keys, graph.view(iq, rows)])
     seen = graph.view(scores)
     seen = graph.view_of(seen, [seen, graph.view(shared.positions, 1)])
@@ -67,23 +67,25 @@ def _one_stream(
     wide = graph.node(cells * rows * F32, [graph.view(wide, graph.size[wide])])
     wide = graph.view_of(graph.view(wide), [graph.view(wide), graph.view(shared.mask, 1)])
     mask = graph.node(cells * rows * F16, [graph.view(wide, graph.size[wide])])
-    layer = block.layer
-    part = graph.view(q, layer.heads * layer.head_dim * tokens * F32)
-    out = graph.node(layer.heads * layer.v_head_dim * tokens * F32, [part, mask])
+    spec = layer.spec
+    part = graph.view(q, spec.heads * spec.head_dim * tokens * F32)
+    out = graph.node(spec.heads * spec.v_head_dim * tokens * F32, [part, mask])
     return graph.node(graph.size[out], [graph.view(out, graph.size[out])])
 
 
-def block_attention(b: Builder, block: Block, x: int, given: Inputs, shared: BlockInputs) -> int:
+def block_attention(
+    b: Builder, layer: GraphLayer, x: int, given: Inputs, shared: BlockInputs
+) -> int:
     """One sparse layer, stream by stream."""
-    graph, layer = b.graph, block.layer
-    q, k, v, _ = turned_heads(b, block, x, given)
-    iq = graph.view(b.f32(block.width("indexer.q_proj.weight"), [x]))
-    ik = graph.view(b.f32(layer.index_elements, [x]))
+    graph, spec = b.graph, layer.spec
+    q, k, v, _ = projected_heads(b, layer, x, given)
+    iq = graph.view(b.f32(layer.width("indexer.q_proj.weight"), [x]))
+    ik = graph.view(b.f32(spec.index_elements, [x]))
     iq, ik = rope(b, b.norm(iq)), rope(b, b.norm(ik))
     store(b, ik, shared.key_index)
     keep(b, q, k, v, given)
-    out = _one_stream(b, block, q, iq, given, shared)
+    out = _one_stream(b, layer, q, iq, given, shared)
     for _ in range(1, b.streams):
-        more = _one_stream(b, block, q, iq, given, shared)
+        more = _one_stream(b, layer, q, iq, given, shared)
         out = graph.node(graph.size[out] + graph.size[more], [out, more])
-    return b.f32(b.hidden, [b.turned(out, given.turn_v)])
+    return b.f32(b.hidden, [b.hadamard(out, given.hadamard_v)])

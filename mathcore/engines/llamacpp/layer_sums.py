@@ -1,7 +1,8 @@
-"""A model at one quantisation and cache type as llama.cpp holds it: what all devices share."""
+"""llama.cpp's bytes of one model, quantisation and cache type, summed once for all devices."""
 
 from typing import final
 
+from mathcore.device import DeviceKind
 from mathcore.engines.footprint import GPU_OVERHEAD_BYTES, ContextShape, Footprint
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, Sums, placed_footprint
@@ -10,8 +11,8 @@ from mathcore.quant.weights import Weights
 
 
 @final
-class Column:
-    """Layers added up once for every device and set of a question."""
+class LayerSums:
+    """Running sums over the layers, and the footprints already asked for."""
 
     __slots__ = ("beside", "dealt", "kv_type", "quant", "shape", "spec", "sums", "upto", "whole")
 
@@ -22,13 +23,13 @@ class Column:
         self.kv_type = shape.kv_type
         self.shape = shape
         self.sums = sums
-        self.beside = sums.scratch + GPU_OVERHEAD_BYTES  # of a card, besides its layers
+        self.beside = sums.compute + GPU_OVERHEAD_BYTES  # of a card, besides its layers
         self.upto = [sums.weights_sum[i] + sums.caches[i] for i in range(sums.layers + 1)]
-        self.upto.append(self.upto[sums.layers] + sums.outside(True))
+        self.upto.append(self.upto[sums.layers] + sums.bytes_outside_layers(on_card=True))
         self.whole: dict[str, Footprint] = {}
         self.dealt: dict[int, Footprint] = {}
 
-    def on_one(self, kind: str) -> Footprint:
+    def on_one(self, kind: DeviceKind) -> Footprint:
         """Everything on one device of a kind."""
         found = self.whole.get(kind)
         if found is None:
@@ -45,6 +46,7 @@ class Column:
         return found
 
     def placed(self, placing: Placing) -> Footprint:
+        """The footprint of any other placing."""
         return placed_footprint(self.spec, self.sums.weights, self.shape, placing, self.sums)
 
     def first_that_fits(self, high: int, room: int) -> int:

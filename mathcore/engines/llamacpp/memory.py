@@ -1,8 +1,9 @@
 """Memory one llama.cpp run needs, term by term, as llama.cpp itself allocates it.
 
-Cache, weights and scratch are its own arithmetic; overhead is a constant per backend.
+Cache, weights and compute buffer are its own arithmetic; overhead is a constant per backend.
 """
 
+from mathcore.device import DeviceKind
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
@@ -10,7 +11,7 @@ from mathcore.engines.footprint import (
     Footprint,
 )
 from mathcore.engines.llamacpp.cache import (
-    CachePlan,
+    CacheGroups,
     cells_per_stream,
     kv_bytes,
     layer_cache_bytes,
@@ -18,61 +19,56 @@ from mathcore.engines.llamacpp.cache import (
     v_type_of,
     window_cells,
 )
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
-from mathcore.engines.llamacpp.graph_input import Batch
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+from mathcore.engines.llamacpp.graph_input import MicroBatch
+from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.ggml import BLOCKS
 from mathcore.quant.weights import Weights
 
-# Two builds of llama.cpp whose scratch differs: the library of 0.5, its contexts recorded with
-# every row's logits wanted, and the server of late 2026, which wants one row per sequence and lays
-# every graph out for batches of tokens and embeddings mixed.
+# Two builds of llama.cpp whose compute buffers differ: the library of 0.5, its contexts recorded
+# with every row's logits wanted, and the server of late 2026, which wants one row per sequence and
+# lays every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
-_PLANS: dict[int, CachePlan] = {}  # by id of the spec they hold
-PLANS_MOST = 256  # a catalogue's worth
+MAX_GROUPS = 256  # models held: a catalogue's worth
+_GROUPS: Memo[CacheGroups] = Memo(MAX_GROUPS)
 
 
-def plan_of(spec: ModelSpec) -> CachePlan:
-    """The spec's plan, made once: it depends on nothing else."""
-    plan = _PLANS.get(id(spec))
-    if plan is not None and plan.spec is spec:
-        return plan
-    if len(_PLANS) >= PLANS_MOST:
-        _PLANS.clear()
-    plan = CachePlan(spec)
-    _PLANS[id(spec)] = plan
-    return plan
+def cache_groups(spec: ModelSpec) -> CacheGroups:
+    """The spec's layers, counted once: they depend on nothing else."""
+    found = _GROUPS.get(id(spec), spec)
+    return _GROUPS.put(id(spec), CacheGroups(spec), spec) if found is None else found
 
 
-def _window(plan: CachePlan) -> int:
+def _window(cache: CacheGroups) -> int:
     most = 0
-    for group in plan.groups:
+    for group in cache.groups:
         most = max(most, group.window)
     return most
 
 
-def batch_of(plan: CachePlan, shape: ContextShape, build: str) -> Batch:
+def micro_batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> MicroBatch:
     """The micro batch llama.cpp reserves for."""
     cells = cells_per_stream(shape)
     tokens = min(shape.micro_batch, cells * (1 if shape.unified else shape.sequences))
     rows = tokens if build == LIBRARY else min(tokens, shape.sequences)
-    window = _window(plan)
-    batch = Batch(tokens, rows, cells, window_cells(shape, window, cells) if window else 0)
+    window = _window(cache)
+    batch = MicroBatch(tokens, rows, cells, window_cells(shape, window, cells) if window else 0)
     batch.sequences = shape.sequences
     batch.streams = 1 if shape.unified else shape.sequences
     batch.flash = shape.flash
-    batch.turned_k = BLOCKS[shape.kv_type.upper()][0] > 1
-    batch.turned_v = BLOCKS[v_type_of(shape).upper()][0] > 1
-    batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.turned_v else 2
+    batch.hadamard_k = BLOCKS[shape.kv_type.upper()][0] > 1
+    batch.hadamard_v = BLOCKS[v_type_of(shape).upper()][0] > 1
+    batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.hadamard_v else 2
     batch.from_file = build == SERVER
     batch.mixed = build == SERVER
     return batch
 
 
 def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> int:
-    """The scratch buffer of a context with every layer on one backend; worked out once a shape."""
-    plan = plan_of(spec)
+    """The compute buffer of a context with every layer on one backend; worked out once a shape."""
+    cache = cache_groups(spec)
     modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
     modes += 8 * int(build == SERVER)
     types = int(BLOCKS[shape.kv_type.upper()][0] > 1) + 2 * int(
@@ -80,19 +76,17 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
     )
     cells = cells_per_stream(shape)
     key = (cells, shape.sequences, shape.micro_batch, modes, types)
-    found = plan.known.get(key)
+    found = cache.buffers.get(key)
     if found is None:
-        if len(plan.known) >= PLANS_MOST:
-            plan.known.clear()
-        found = scratch_bytes(plan.compute, batch_of(plan, shape, build))
-        plan.known[key] = found
+        made = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))
+        found = cache.buffers.put(key, made)
     return found
 
 
 def context_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Cache and states: what llama.cpp's log calls context."""
-    plan = plan_of(spec)
-    return kv_bytes(plan, shape) + state_bytes(plan, shape)
+    cache = cache_groups(spec)
+    return kv_bytes(cache, shape) + state_bytes(cache, shape)
 
 
 def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
@@ -100,7 +94,7 @@ def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     return spec.vocab * shape.sequences * 4
 
 
-def host_scratch_bytes(spec: ModelSpec, shape: ContextShape) -> int:
+def host_compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     """Inputs prepared in host memory for a GPU: two embeddings per token and the mask."""
     tokens = min(shape.micro_batch, shape.context * shape.sequences)
     mask = cells_per_stream(shape) * tokens * (2 if shape.flash else 4)
@@ -134,11 +128,11 @@ def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) ->
 
 
 def footprint(
-    spec: ModelSpec, weights: Weights, shape: ContextShape, kind: str, count: int = 1
+    spec: ModelSpec, weights: Weights, shape: ContextShape, kind: DeviceKind, count: int = 1
 ) -> Footprint:
-    """What `count` cards of `kind` ("gpu", "apple", "cpu") need for every layer on the device."""
-    plan = plan_of(spec)
-    kv, state = kv_bytes(plan, shape), state_bytes(plan, shape)
+    """What `count` cards of `kind` need for every layer on the device."""
+    cache = cache_groups(spec)
+    kv, state = kv_bytes(cache, shape), state_bytes(cache, shape)
     compute = compute_bytes(spec, shape)
     logits = output_bytes(spec, shape)
     if kind == "cpu":
@@ -147,7 +141,7 @@ def footprint(
     held = weights.device_bytes
     card = held + kv + state + each
     if count > 1:
-        caches = layer_cache_bytes(plan, shape)
+        caches = layer_cache_bytes(cache, shape)
         sizes = list(weights.layer_bytes)
         inside = 0
         for i in range(len(sizes)):
@@ -155,7 +149,7 @@ def footprint(
             sizes[i] += caches[i] if i < len(caches) else 0
         # The last card also holds the output layer; which one is fullest depends on rounding.
         card = _card_share(sizes, count) + (held - inside) + each
-    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_scratch_bytes(spec, shape)
+    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
     return Footprint(
         weights_bytes=held,
         kv_bytes=kv,

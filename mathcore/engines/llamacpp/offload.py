@@ -15,10 +15,10 @@ from mathcore.engines.footprint import (
 )
 from mathcore.engines.llamacpp.cache import kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.memory import (
+    cache_groups,
     compute_bytes,
-    host_scratch_bytes,
+    host_compute_bytes,
     output_bytes,
-    plan_of,
 )
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.weights import Weights
@@ -75,12 +75,12 @@ class Sums:
     __slots__ = (
         "caches",
         "experts",
-        "host_scratch",
+        "host_compute",
         "inside",
         "kept",
         "layers",
         "logits",
-        "scratch",
+        "compute",
         "spec",
         "states",
         "weights",
@@ -88,8 +88,8 @@ class Sums:
     )
 
     def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
-        plan = plan_of(spec)
-        caches = layer_cache_bytes(plan, shape)
+        cache = cache_groups(spec)
+        caches = layer_cache_bytes(cache, shape)
         self.spec = spec
         self.weights = weights
         self.layers = len(spec.layers)
@@ -101,13 +101,13 @@ class Sums:
             self.experts.append(self.experts[i] + weights.expert_bytes[i])
             self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
         self.inside = self.weights_sum[self.layers]
-        self.scratch = compute_bytes(spec, shape)
-        self.host_scratch = host_scratch_bytes(spec, shape)
+        self.compute = compute_bytes(spec, shape)
+        self.host_compute = host_compute_bytes(spec, shape)
         self.logits = output_bytes(spec, shape)
-        self.states = state_bytes(plan, shape)
-        self.kept = kv_bytes(plan, shape) + self.states
+        self.states = state_bytes(cache, shape)
+        self.kept = kv_bytes(cache, shape) + self.states
 
-    def outside(self, on_card: bool) -> int:
+    def bytes_outside_layers(self, *, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
@@ -124,8 +124,8 @@ class Sums:
         size = self.weights_sum[b] - self.weights_sum[a] + self.caches[b] - self.caches[a]
         size -= self.experts[moved] - self.experts[a]
         if high > self.layers:
-            size += self.outside(True)
-        return size + self.scratch + GPU_OVERHEAD_BYTES
+            size += self.bytes_outside_layers(on_card=True)
+        return size + self.compute + GPU_OVERHEAD_BYTES
 
     def on_host(self, gpu_layers: int, off: int) -> int:
         """Bytes of host memory beside the cards."""
@@ -135,11 +135,11 @@ class Sums:
         moved = max(below, min(self.layers, off))
         weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
         if first > self.layers:
-            weights += self.outside(False)
+            weights += self.bytes_outside_layers(on_card=False)
         caches = self.caches[below]
         # States of layers in host memory are few; they are counted with its caches.
-        scratch = self.scratch if weights + caches > 0 else self.host_scratch
-        return weights + self.weights.host_bytes + caches + self.logits + scratch
+        compute = self.compute if weights + caches > 0 else self.host_compute
+        return weights + self.weights.host_bytes + caches + self.logits + compute
 
 
 def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) -> int:
@@ -190,13 +190,13 @@ def placed_footprint(
         held += size
         used += int(bounds[i] < bounds[i + 1])
     caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
-    held -= used * (sums.scratch + GPU_OVERHEAD_BYTES) + caches
+    held -= used * (sums.compute + GPU_OVERHEAD_BYTES) + caches
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
         weights_bytes=held,
         kv_bytes=caches - state,
         state_bytes=state,
-        compute_bytes=sums.scratch * used,
+        compute_bytes=sums.compute * used,
         overhead_bytes=GPU_OVERHEAD_BYTES * used,
         host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
         card_bytes=max(cards),

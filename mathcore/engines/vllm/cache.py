@@ -1,13 +1,13 @@
 """vLLM's KV cache: pages, groups of layers that share them, and what a request takes of them.
 
 Follows vllm/v1/core/kv_cache_utils.py and kv_cache_interface.py (0.29 to 0.33): every figure a boot
-prints about its cache comes out of this arithmetic. What surrounds the cache is in `vllm_memory`.
+prints about its cache comes out of this arithmetic. What surrounds the cache is in `memory`.
 """
 
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.model.spec import Layer, ModelSpec, SpecError, State
+from mathcore.model.spec import Layer, LayerState, ModelSpec, SpecError
 
 BLOCK = 16  # tokens of an attention page
 # Bytes per number of the cache types it takes; "auto" is the model's own 16 bits.
@@ -60,15 +60,17 @@ class Pages:
 
     @property
     def block_bytes(self) -> int:
+        """Bytes of one block in all layers of a group."""
         return self.page_bytes * self.group_layers
 
     @property
     def request_bytes(self) -> int:
+        """Bytes one sequence of the full context takes on one rank."""
         return self.blocks_per_request * self.block_bytes
 
 
 @final
-class Kind:
+class LayerKind:
     """Layers of one kind: how many, and bytes per token (attention) or per page (state)."""
 
     __slots__ = ("count", "name", "page", "token", "window")
@@ -82,6 +84,7 @@ class Kind:
 
 
 def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up."""
     return -(-a // b)
 
 
@@ -105,7 +108,7 @@ def index_token_bytes(layer: Layer) -> int:
     return layer.index_elements + ceil_div(layer.index_elements, INDEX_SCALE_EVERY) * 4
 
 
-def state_page_bytes(state: State, shape: VllmShape) -> int:
+def state_page_bytes(state: LayerState, shape: VllmShape) -> int:
     """One sequence's state in one recurrent layer on one rank."""
     tp = shape.tensor_parallel
     kept = state.conv_width - 1 + shape.draft_tokens
@@ -133,8 +136,8 @@ def state_page_bytes(state: State, shape: VllmShape) -> int:
     return conv * shape.conv_bytes + memory * shape.state_bytes
 
 
-def _kinds(spec: ModelSpec, shape: VllmShape) -> list[Kind]:
-    out: list[Kind] = []
+def _kinds(spec: ModelSpec, shape: VllmShape) -> list[LayerKind]:
+    out: list[LayerKind] = []
     for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
         if layer.ratio > 0:
             raise SpecError("compress_ratios", "vLLM's compressed caches are not known")
@@ -150,20 +153,20 @@ def _kinds(spec: ModelSpec, shape: VllmShape) -> list[Kind]:
     return out
 
 
-def _add(kinds: list[Kind], name: str, token: int, window: int, page: int) -> None:
+def _add(kinds: list[LayerKind], name: str, token: int, window: int, page: int) -> None:
     for kind in kinds:
         if (kind.name, kind.token, kind.window, kind.page) == (name, token, window, page):
             kind.count += 1
             return
-    kinds.append(Kind(name, token, window, page))
+    kinds.append(LayerKind(name, token, window, page))
 
 
-def _uniform(kinds: list[Kind]) -> bool:
+def _uniform(kinds: list[LayerKind]) -> bool:
     """Nothing but full attention: one group, whatever the layers' sizes."""
     return all(kind.name == "full" for kind in kinds)
 
 
-def _page_bytes(kinds: list[Kind]) -> tuple[int, int]:
+def _page_bytes(kinds: list[LayerKind]) -> tuple[int, int]:
     """(page bytes all kinds share, tokens of the widest attention page)."""
     widest, state = 0, 0
     for kind in kinds:
@@ -179,7 +182,7 @@ def _page_bytes(kinds: list[Kind]) -> tuple[int, int]:
     return page, tokens
 
 
-def _blocks(kind: Kind, page: int, shape: VllmShape) -> int:
+def _blocks(kind: LayerKind, page: int, shape: VllmShape) -> int:
     """Pages one full-length request takes in a group of this kind."""
     if kind.name == "state":
         return (2 if shape.prefix_caching else 1) + shape.draft_tokens
@@ -256,6 +259,7 @@ def largest_context(spec: ModelSpec, shape: VllmShape, cache_bytes: int) -> int:
 
 
 def with_context(shape: VllmShape, context: int) -> VllmShape:
+    """The same start with another max_model_len."""
     return VllmShape(
         context=context,
         sequences=shape.sequences,

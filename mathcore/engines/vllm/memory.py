@@ -1,4 +1,4 @@
-"""What vLLM and TGI hold besides the cache, and the cache that is left on a card.
+"""What vLLM holds besides the cache, and the cache that is left on a card.
 
 Constants are Apron's, fitted on 28 boots of vLLM 0.29/0.30 (4090, L4, A6000, A100, H100): its
 budgets were within 0.5 GiB on 27 of them. Bytes of one card; tensor parallel ranks are alike.
@@ -22,11 +22,9 @@ from mathcore.units import KIB, MIB
 
 UTILISATION_PERMILLE = 920  # vLLM's default share of the card's memory
 ACTIVATION_BYTES = 2  # per number, 16-bit models
-GRAPH_LARGEST = 512  # batch sizes a graph is captured for end here
+MAX_GRAPH_BATCH = 512  # batch sizes a graph is captured for end here
 MIB_PER_LATENT_GRAPH = 1  # 0.63 to 1.39 MiB measured, per layer and graph
 NCCL_BYTES = 342 * MIB  # aiconfigurator's table, two ranks; 392 MiB at eight
-# TGI 3 takes this share of what is free after its warm-up, and keeps every token of a window.
-TGI_SHARE_PERMILLE = 900
 
 
 @final
@@ -61,7 +59,7 @@ class VllmBudget:
 
 def graph_count(sequences: int) -> int:
     """Batch sizes captured: 1, 2, 4, every 8 up to 256, every 16 above, at most 512."""
-    most = min(sequences, GRAPH_LARGEST)
+    most = min(sequences, MAX_GRAPH_BATCH)
     count = 0
     for size in (1, 2, 4):
         count += int(size <= most)
@@ -94,6 +92,7 @@ def activation_bytes(spec: ModelSpec, shape: VllmShape) -> int:
 
 
 def non_torch_bytes(shape: VllmShape, card: CardKind) -> int:
+    """Driver, kernels and, between ranks, NCCL's buffers."""
     return card.non_torch_bytes + (NCCL_BYTES if shape.tensor_parallel > 1 else 0)
 
 
@@ -150,18 +149,3 @@ def vllm_footprint(
         card_bytes=each + kv + active + beside,
         cards=(each + kv + active + beside,) * ranks if ranks > 1 else (),
     )
-
-
-def tgi_tokens(spec: ModelSpec, shape: VllmShape, free_bytes: int) -> int:
-    """Tokens TGI's pool holds on a card with `free_bytes` left after weights and warm-up.
-
-    Pages of full attention only: TGI serves neither recurrent nor latent layers with paged caches,
-    and does not shorten sliding ones.
-    """
-    token = 0
-    for layer in spec.layers:
-        heads = max(1, layer.kv_heads // shape.tensor_parallel)
-        token += heads * (layer.head_dim + layer.v_head_dim) * ACTIVATION_BYTES
-    if token == 0:
-        return 0
-    return free_bytes * TGI_SHARE_PERMILLE // 1000 // (token * 16) * 16

@@ -8,7 +8,7 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import Footprint
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing
 from mathcore.planner.answer import Layout
 from mathcore.planner.limits import margin_bytes
@@ -73,7 +73,7 @@ class Line:
         self.kept = [free - margin_bytes(free) for free in self.free]  # within their margins
 
 
-def _filled(column: Column, rooms: list[int]) -> list[int]:
+def _filled(column: LayerSums, rooms: list[int]) -> list[int]:
     """Layers of each card when the first take all they hold; empty when it does not fit.
 
     From the last layer down: the first card has the output layer, whose logits the program reads.
@@ -102,7 +102,7 @@ def layers_by_memory(layers: int, rooms: list[int]) -> list[int]:
     return out
 
 
-def _balanced(column: Column, line: Line) -> list[int]:
+def _balanced(column: LayerSums, line: Line) -> list[int]:
     """Layers of each card so that all take the same time, as far as their memory goes.
 
     A card whose memory holds fewer layers gives the rest to the others; a layer is taken as the
@@ -133,7 +133,7 @@ def _balanced(column: Column, line: Line) -> list[int]:
     return out if open_cards else []
 
 
-def filled(column: Column, line: Line) -> list[int]:
+def filled(column: LayerSums, line: Line) -> list[int]:
     """The first cards full, within their margins where that is enough; empty when it is not."""
     return _filled(column, line.kept) or _filled(column, line.free)
 
@@ -148,7 +148,7 @@ def is_needless(line: Line, fill: list[int]) -> bool:
     return False
 
 
-def deals(column: Column, line: Line, fill: list[int], overlaps: bool) -> list[list[int]]:
+def deals(column: LayerSums, line: Line, fill: list[int], overlaps: bool) -> list[list[int]]:
     """Layers by card, each way worth timing; none where a device is not needed.
 
     A token passes all cards, so it is soonest done when the fastest hold what they can. Only
@@ -173,7 +173,7 @@ def deals(column: Column, line: Line, fill: list[int], overlaps: bool) -> list[l
     return out
 
 
-def dealt_layout(engine: str, column: Column, line: Line, deal: list[int]) -> SetLayout | None:
+def dealt_layout(engine: str, column: LayerSums, line: Line, deal: list[int]) -> SetLayout | None:
     """llama.cpp's layout of such a deal; None where a card has no room.
 
     The first card comes last: llama.cpp puts its RPC servers before its own cards.

@@ -4,7 +4,7 @@ import math
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.llamacpp.layer_sums import Column
+from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.planner.query import NO_LIMITS
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
@@ -168,7 +168,7 @@ class SetSearch:
         return out
 
     def _dealt(
-        self, engine: str, column: Column, combined: DeviceSet, lines: list[Line]
+        self, engine: str, column: LayerSums, combined: DeviceSet, lines: list[Line]
     ) -> list[SetLayout]:
         """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
@@ -190,7 +190,7 @@ class SetSearch:
     def _promising(
         self,
         engine: str,
-        column: Column,
+        column: LayerSums,
         combined: DeviceSet,
         tried: list[tuple[Line, list[int]]],
     ) -> list[tuple[Line, list[int]]]:
@@ -225,7 +225,7 @@ class SetSearch:
                     least = other.judged_ms
         return least
 
-    def _total_s(self, device: DeviceSpec, engine: str, column: Column) -> float:
+    def _total_s(self, device: DeviceSpec, engine: str, column: LayerSums) -> float:
         """Seconds of the answer in a bad case (p90), were everything on one card of the device."""
         key = (device.device_id, engine, column.quant)
         found = self.totals.get(key)

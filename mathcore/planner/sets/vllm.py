@@ -73,7 +73,7 @@ def even_layers(layers: int, stages: int) -> list[int]:
 class Served:
     """A model at one quantisation and cache type under vLLM, on so many ranks: what sets share."""
 
-    __slots__ = ("beside", "cache_bytes", "quant", "scratch", "shape", "spec", "upto", "weights")
+    __slots__ = ("beside", "cache_bytes", "quant", "compute", "shape", "spec", "upto", "weights")
 
     def __init__(self, spec: ModelSpec, weights: Weights, shape: VllmShape, quant: str) -> None:
         self.spec = spec
@@ -81,7 +81,7 @@ class Served:
         self.shape = shape
         self.quant = quant
         self.cache_bytes = pages(spec, shape).request_bytes * shape.sequences
-        self.scratch = activation_bytes(spec, shape)
+        self.compute = activation_bytes(spec, shape)
         self.beside: dict[str, tuple[int, int]] = {}
         self.upto = [0]
         for size in weights.layer_bytes:
@@ -110,27 +110,27 @@ class Served:
         return size
 
     def rank_bytes(self, device: DeviceSpec, low: int, high: int) -> tuple[int, int, int, int]:
-        """(weights, cache, scratch, driver and graphs) of one card with these layers."""
+        """(weights, cache, compute, driver and graphs) of one card with these layers."""
         count, (fixed, graphs) = len(self.spec.layers), self.beside_on(device)
         return (
             ceil_div(self.weight_bytes(low, high), self.shape.tensor_parallel),
             ceil_div(self.cache_bytes * (high - low), count),
-            self.scratch,
+            self.compute,
             fixed + graphs * (high - low) // count,
         )
 
 
 def _footprint(sizes: list[tuple[int, int, int, int]], ranks: int) -> Footprint:
-    weights, cache, scratch, beside, cards = 0, 0, 0, 0, list[int]()
+    weights, cache, compute, beside, cards = 0, 0, 0, 0, list[int]()
     for size in sizes:
         weights, cache = weights + size[0] * ranks, cache + size[1] * ranks
-        scratch, beside = scratch + size[2] * ranks, beside + size[3] * ranks
+        compute, beside = compute + size[2] * ranks, beside + size[3] * ranks
         cards += [size[0] + size[1] + size[2] + size[3]] * ranks
     return Footprint(
         weights_bytes=weights,
         kv_bytes=cache,
         state_bytes=0,
-        compute_bytes=scratch,
+        compute_bytes=compute,
         overhead_bytes=beside,
         host_bytes=CPU_OVERHEAD_BYTES,
         card_bytes=max(cards),

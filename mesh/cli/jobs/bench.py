@@ -4,71 +4,66 @@ A bench is an ordinary job with a prompt of filler; like every job it teaches th
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from mesh.cli.client import Daemon, job_url, need_daemon
-from mesh.cli.exits import JOB_EXIT, stop
-from mesh.cli.output import NONE, emit_json, emit_table, json_option
+from mesh.cli.jobs.run import busy_note, end, engine_facts, follow
+from mesh.cli.options import SEQUENCES, TOKENS, on_option
+from mesh.cli.output import NONE, emit_json, json_option
 from mesh.cli.planning.plan import model_ref
+from mesh.cli.table import Column, emit, emit_table
 
-# llama-bench's usual pair: long enough to settle, short enough to repeat.
-PROMPT_TOKENS: Final = 512
-TOKENS: Final = 128
-REPEATS_MOST: Final = 100
+MAX_REPEATS: Final = 100
+AGAIN: Final = "measured again when it is idle, it may be faster"
+# The best of two: the first of all runs may find the file on the disk.
+REPEATS: Final = 2
 
 
 @click.command()
 @click.argument("model")
-@click.option("--device", "on", metavar="DEVICE", help="only this device")
-@click.option("--batch", type=click.IntRange(1, 65_536), default=1, help="sequences at once")
-@click.option("--prompt-tokens", type=click.IntRange(1), default=PROMPT_TOKENS, show_default=True)
-@click.option("--tokens", type=click.IntRange(1), default=TOKENS, show_default=True)
-@click.option("--repeat", type=click.IntRange(1, REPEATS_MOST), default=2, show_default=True)
+@on_option()
+@click.option(
+    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
+)
+@click.option("--prompt-tokens", type=TOKENS, help="as for a plan, where not said")
+@click.option("--tokens", type=TOKENS, help="as for a plan, where not said")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, MAX_REPEATS),
+    default=REPEATS,
+    show_default=True,
+    help="how many runs",
+)
 @json_option
-def bench(
-    model: str,
-    on: str | None,
-    batch: int,
-    prompt_tokens: int,
-    tokens: int,
-    repeat: int,
-    output: str,
-) -> None:
+def bench(model: str, repeat: int, output: str, **options: object) -> None:
     """Run MODEL on filler and compare with the plan; later plans have learned from it."""
     from mesh.config import fleet_home
 
-    rows = bench_rows(need_daemon(fleet_home()), model, on, batch, prompt_tokens, tokens, repeat)
+    home = fleet_home()
+    asked = {name: value for name, value in options.items() if value is not None}
+    rows = bench_rows(need_daemon(home), model, asked, repeat)
     if output == "json":
         emit_json(rows)
     else:
-        _show_runs(rows)
+        _show_runs(rows, home)
 
 
 def bench_rows(
-    daemon: Daemon,
-    model: str,
-    on: str | None = None,
-    batch: int = 1,
-    prompt_tokens: int = PROMPT_TOKENS,
-    tokens: int = TOKENS,
-    repeat: int = 2,
+    daemon: Daemon, model: str, asked: Mapping[str, object], repeat: int = REPEATS
 ) -> list[Mapping[str, Any]]:
-    """The finished jobs of so many equal runs, one after the other."""
-    spec: dict[str, object] = {
-        "model": model_ref(model),
-        "batch": batch,
-        "prompt_tokens": prompt_tokens,
-        "tokens": tokens,
-        "context": prompt_tokens + tokens,
-    }
-    if on is not None:
-        spec["on"] = on
+    """The finished jobs of so many equal runs, one after the other; lengths as a plan has them."""
+    from mesh.api.requests import MAX_CONTEXT, lengths
+
+    prompt, tokens = lengths(None, None, MAX_CONTEXT)
+    usual: dict[str, object] = {"prompt_tokens": prompt, "tokens": tokens}
+    spec = {"model": model_ref(model), **usual, **asked}
     return [_run(daemon, spec, n + 1, repeat) for n in range(repeat)]
 
 
-def _show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+def _show_runs(rows: Sequence[Mapping[str, Any]], home: Path) -> None:
     heads = (
         "RUN",
         "DEVICE",
@@ -80,19 +75,19 @@ def _show_runs(rows: Sequence[Mapping[str, Any]]) -> None:
         "BASIS",
     )
     emit_table(heads, [_row(n, row) for n, row in enumerate(rows, 1)], "")
+    for number, row in enumerate(rows, 1):
+        note = busy_note(engine_facts(home, str(row["job_id"])))
+        if note:
+            click.echo(f"run {number}: {note}", err=True)
 
 
 def _run(daemon: Daemon, spec: Mapping[str, object], number: int, of: int) -> Mapping[str, Any]:
     """One job to its end; its row. Stops with the job's exit code when it fails."""
     job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
     click.echo(f"run {number} of {of}: job {job_id}", err=True)
-    for kind, value in daemon.stream(job_url(job_id, "/logs")):
-        if kind == "end" and value["status"] != "succeeded":
-            stop(
-                JOB_EXIT[value["status"]],
-                f"job {job_id} {value['status']}: {value.get('reason', '')}",
-                f"fleet job {job_id}",
-            )
+    said = follow(daemon, job_id, "answer", quiet=True)
+    if said["status"] != "succeeded":
+        end(job_id, said)
     found: Mapping[str, Any] = daemon.get(job_url(job_id))
     return found
 
@@ -129,16 +124,23 @@ def calibrate(model: str | None, output: str) -> None:
     """Measure this machine's memory and compute anew; with MODEL also an engine that runs it."""
     from mesh.config import fleet_home
 
-    daemon = need_daemon(fleet_home())
-    events = daemon.post("/v1/calibrate")["events"]
+    home = fleet_home()
+    daemon = need_daemon(home)
+    if model is not None:
+        from mesh.edge.admission import weights_path
+
+        weights_path(model_ref(model))  # before seconds of measuring, not after them
+    found = daemon.post("/v1/calibrate")
     if output != "json":
-        _show_probes(events)
-    runs = bench_rows(daemon, model) if model is not None else []
+        _show_probes(found["events"])
+        if found["busy"]:
+            click.echo(f"this machine was busy ({found['busy']}): {AGAIN}", err=True)
+    runs = bench_rows(daemon, model, {}) if model is not None else []
     if output == "json":
-        emit_json({"devices": events, "runs": runs})
+        emit_json({"devices": found["events"], "busy": found["busy"], "runs": runs})
     elif runs:
         click.echo()
-        _show_runs(runs)
+        _show_runs(runs, home)
 
 
 def _show_probes(events: Sequence[Mapping[str, Any]]) -> None:
@@ -164,7 +166,7 @@ def _show_probes(events: Sequence[Mapping[str, Any]]) -> None:
 @click.command()
 @click.option("--jobs", "each", is_flag=True, help="every job instead of the summary")
 @json_option
-def accuracy(each: bool, output: str) -> None:
+def accuracy(*, each: bool, output: str) -> None:
     """How predictions did: errors and how often the truth lay between p10 and p90."""
     import msgspec
 
@@ -177,21 +179,7 @@ def accuracy(each: bool, output: str) -> None:
         found = {"jobs": seen, "scores": list(scores(seen))}
         emit_json(msgspec.to_builtins(found))
     elif each:
-        emit_table(
-            (
-                "JOB",
-                "DEVICE",
-                "ENGINE",
-                "QUANT",
-                "DECODE TOK/S",
-                "PREDICTED",
-                "PREFILL TOK/S",
-                "PREDICTED",
-                "BASIS",
-            ),
-            [_observed(one) for one in seen],
-            NOTHING,
-        )
+        emit(OBSERVED, seen, NOTHING)
     else:
         emit_table(
             ("PREDICTED", "JOBS", "MEDIAN ERROR", "P90 ERROR", "INSIDE P10–P90"),
@@ -212,19 +200,35 @@ def accuracy(each: bool, output: str) -> None:
 NOTHING: Final = "no job has measured a speed yet (fleet bench MODEL)"
 
 
-def _observed(one: Any) -> list[object]:
-    return [
-        one.job_id,
-        one.device_id,
-        one.engine,
-        one.quant,
-        _rate(one.decode_mtps),
-        _tuple(one.predicted_decode_mtps),
-        _rate(one.prefill_mtps),
-        _tuple(one.predicted_prefill_mtps),
-        one.basis,
-    ]
-
-
 def _tuple(milli: tuple[int, int, int]) -> str:
     return _band({"p10": milli[0], "p50": milli[1], "p90": milli[2]})
+
+
+def _median(milli: tuple[int, int, int]) -> str:
+    return _rate(milli[1])
+
+
+OBSERVED: Final[tuple[Column[Any], ...]] = (
+    Column(title="JOB", value=lambda one: one.job_id, rank=30),
+    Column(title="DEVICE", value=lambda one: one.device_id, least=8),
+    Column(title="ENGINE", value=lambda one: one.engine, rank=70),
+    Column(title="QUANT", value=lambda one: one.quant, rank=40),
+    Column(title="DECODE TOK/S", value=lambda one: _rate(one.decode_mtps), right=True),
+    Column(
+        title="PREDICTED",
+        value=lambda one: _tuple(one.predicted_decode_mtps),
+        brief=lambda one: _median(one.predicted_decode_mtps),
+        brief_rank=25,
+        right=True,
+    ),
+    Column(title="PREFILL TOK/S", value=lambda one: _rate(one.prefill_mtps), right=True, rank=45),
+    Column(
+        title="PREFILL PREDICTED",
+        value=lambda one: _tuple(one.predicted_prefill_mtps),
+        brief=lambda one: _median(one.predicted_prefill_mtps),
+        brief_rank=80,
+        right=True,
+        rank=50,
+    ),
+    Column(title="BASIS", value=lambda one: one.basis, rank=60, least=12),
+)

@@ -5,24 +5,31 @@ from typing import Any
 
 import click
 
-from mesh.cli.output import emit_json, emit_table, json_option
+from mesh.cli.options import csv_option, output_of
+from mesh.cli.output import csv_json_option, emit_json
+from mesh.cli.table import Column, emit
 
 
 @click.command()
-@click.option("--by", type=click.Choice(["day", "month", "device", "job", "model"]), default="day")
-@json_option
-@click.option("--csv", "as_csv", is_flag=True, help="comma-separated rows with a header")
-def cost(by: str, output: str, as_csv: bool) -> None:
+@click.option(
+    "--by",
+    type=click.Choice(["day", "month", "device", "job", "model"]),
+    default="day",
+    show_default=True,
+    help="what to add up by",
+)
+@csv_json_option
+@csv_option
+def cost(*, by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
+    from mesh.api.rows import billed
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
     from mesh.state.billing import cost_csv, cost_report
-    from mesh.state.fold import bills
 
-    if as_csv and output == "json":
-        raise click.UsageError("--csv and -o json are two formats; choose one")
-    report = cost_report(bills(load_state(fleet_home(), every_job=by == "job")), by)
-    if as_csv:
+    output = output_of(output, as_csv=as_csv)
+    report = cost_report(billed(load_state(fleet_home(), every_job=by == "job")), by)
+    if output == "csv":
         click.echo(cost_csv(report), nl=False)
     elif output == "json":
         emit_json(report)
@@ -47,5 +54,15 @@ def _show(report: Mapping[str, Any]) -> None:
     ]
     if rows:
         rows.append(["total", "", "", "", show_nusd(report["total_cost_nusd"])])
-    heads = (str(key).upper(), "DEVICE", "MODEL", "HOURS", "COST")
-    emit_table(heads, rows, "nothing was spent yet")
+    fits: list[dict[str, Any]] = [
+        {"title": str(key).upper(), "least": 10},
+        {"title": "DEVICE", "rank": 20, "least": 10},
+        {"title": "MODEL", "rank": 30, "least": 12},
+        {"title": "HOURS", "rank": 10, "right": True},
+        {"title": "COST", "right": True},
+    ]
+    emit([_column(at, fit) for at, fit in enumerate(fits)], rows, "nothing was spent yet")
+
+
+def _column(at: int, fit: Mapping[str, Any]) -> Column[list[object]]:
+    return Column(value=lambda row: row[at], **fit)

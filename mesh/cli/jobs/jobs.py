@@ -1,4 +1,4 @@
-"""`fleet run`, `ps`, `job`, `logs`, `cancel`: a job from submission to its bill."""
+"""`fleet ps`, `job`, `logs`, `cancel`: what became of a job, by its id."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,130 +6,102 @@ from typing import Any
 
 import click
 
-from mesh.cli.client import Daemon, find_daemon, job_url, need_daemon
-from mesh.cli.exits import INTERNAL, JOB_EXIT, NOT_FOUND, stop
-from mesh.cli.options import given, plan_options
-from mesh.cli.output import clean, emit_json, emit_table, json_option, now_ms, number, show_at
-from mesh.cli.planning.plan import model_ref
+from mesh.cli.client import find_daemon, job_url, need_daemon
+from mesh.cli.exits import NOT_FOUND, stop
+from mesh.cli.jobs.run import end, follow
+from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
+from mesh.cli.table import Column, emit
 
-
-class RunCommand(click.Command):
-    """`run MODEL [flags]`, or `run [flags] -- COMMAND…`: what follows `--` is never parsed."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            at = args.index("--")
-            ctx.meta["fleet.command"], args = args[at + 1 :], args[:at]
-        return super().parse_args(ctx, args)
-
-
-@click.command(cls=RunCommand)
-@click.argument("model", required=False)
-@plan_options
-@click.option("--prompt", help="what to ask the model")
-@click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
-@click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
-@click.pass_context
-def run(
-    ctx: click.Context,
-    /,
-    model: str | None,
-    prompt: str | None,
-    input_file: Path | None,
-    detach: bool,
-    **options: object,
-) -> None:
-    """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
-
-    Without -d it follows the output and ends with the job's exit code.
-    """
-    from mesh.config import fleet_home
-
-    command: list[str] | None = ctx.meta.get("fleet.command")
-    if (model is None) == (not command):
-        raise click.UsageError("say either a MODEL or -- COMMAND…, not both and not neither", ctx)
-    spec = given(options)
-    if command:
-        spec |= {"command": command, "cwd": str(Path.cwd())}
-    else:
-        spec |= {"model": model_ref(str(model)), "prompt": _prompt(ctx, prompt, input_file)}
-    daemon = need_daemon(fleet_home())
-    job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
-    if detach:
-        click.echo(job_id)
-        return
-    click.echo(f"job {job_id} (Ctrl-C leaves it running)", err=True)
-    follow(daemon, job_id)
-
-
-def _prompt(ctx: click.Context, prompt: str | None, input_file: Path | None) -> str:
-    if (prompt is None) == (input_file is None):
-        raise click.UsageError("a model needs --prompt TEXT or --input FILE, one of them", ctx)
-    if input_file is None:
-        return str(prompt)
-    try:
-        return input_file.read_text()
-    except UnicodeDecodeError:
-        stop(2, f"{input_file} is not UTF-8 text", "convert it, or give --prompt")
-    except OSError as error:
-        stop(NOT_FOUND, f"cannot read {input_file}: {error.strerror}", "check the path")
-
-
-def follow(daemon: Daemon, job_id: str) -> None:
-    """Print the job's output until it ends; then end with its exit code."""
-    for kind, value in daemon.stream(job_url(job_id, "/logs")):
-        if kind == "end":
-            end(job_id, value["status"], value.get("reason", ""))
-        click.echo(value["text"], nl=False)
-    stop(INTERNAL, f"the output of {job_id} broke off", f"fleet logs -f {job_id}")
-
-
-def end(job_id: str, status: str, reason: str) -> None:
-    """Stop with the exit code of an ended job; nothing to say where it succeeded."""
-    code = JOB_EXIT[status]
-    if code == 0:
-        raise click.exceptions.Exit(0)
-    stop(code, f"job {job_id} {status}{f': {reason}' if reason else ''}", f"fleet job {job_id}")
+# Each column once: `ps` shows these, `job` shows them and MORE, both by name.
+COLUMNS = (
+    ("status", "STATUS"),
+    ("what", "WHAT"),
+    ("peer", "PEER"),
+    ("device", "DEVICE"),
+    ("submitted", "SUBMITTED (UTC)"),
+    ("time", "TIME"),
+    ("tokens/s", "TOK/S"),
+    ("cost", "COST"),
+    ("reason", "REASON"),
+)
+MORE = ("started", "ended", "tokens", "prompt", "predicted", "prefill/s", "peak memory", "says")
+LOG_FILE, ANSWER_FILE = "log.txt", "answer.txt"
 
 
 @click.command()
 @click.option("-a", "--all", "every", is_flag=True, help="ended ones too")
 @json_option
-def ps(every: bool, output: str) -> None:
+def ps(*, every: bool, output: str) -> None:
     """Jobs, newest first: those not yet ended, or all."""
     from mesh.api.rows import job_rows
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
 
-    rows = job_rows(load_state(fleet_home(), every_job=every), now_ms(), every)
+    home = fleet_home()
+    found = job_rows(load_state(home, every_job=every), now_ms(), every=every)
+    rows = [with_daemon(row, home) for row in found]
     if output == "json":
         emit_json(rows)
         return
-    heads = ("JOB", "STATUS", "WHAT", "PEER", "DEVICE", "SUBMITTED (UTC)", "TIME", "TOK/S", "COST")
-    emit_table(
-        heads,
-        [_row(row) for row in rows],
+    emit(
+        (JOB, *(_column(name, head, **FITS.get(name, {})) for name, head in COLUMNS)),
+        rows,
         "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
     )
 
 
-def _row(row: Mapping[str, Any]) -> list[object]:
+Row = Mapping[str, Any]
+JOB: Column[Row] = Column(title="JOB", value=lambda row: row["job_id"])
+# How each column fits a narrow terminal: what leaves first has the highest rank.
+FITS: dict[str, dict[str, Any]] = {
+    "what": {"least": 12},
+    "peer": {"rank": 50, "least": 8},
+    "device": {"rank": 20, "least": 8},
+    "submitted": {"rank": 60},
+    "time": {"rank": 10, "right": True},
+    "tokens/s": {"rank": 30, "right": True},
+    "cost": {"rank": 40, "right": True},
+    "reason": {"rank": 45, "least": 12, "optional": True},
+}
+
+
+def _column(name: str, title: str, **fit: Any) -> Column[Row]:
+    return Column(title=title, value=lambda row: columns(row)[name], **fit)
+
+
+def with_daemon(row: Mapping[str, Any], home: Path) -> Mapping[str, Any]:
+    """The row, its `waiting` naming the daemon where that is what this peer's job waits for."""
+    if not row["waiting"] or find_daemon(home) is not None or not _is_ours(row, home):
+        return row
+    return {**row, "waiting": "waiting for the daemon (fleet up --detach)"}
+
+
+def _is_ours(row: Mapping[str, Any], home: Path) -> bool:
+    from mesh.edge.identity import load_or_create
+
+    return bool(row["home"] == load_or_create(home).author)
+
+
+def columns(row: Mapping[str, Any]) -> dict[str, object]:
+    """A job as people read it, by column name; "" where there is nothing to say yet."""
     from mathcore.units import show_ms, show_nusd
 
-    return [
-        row["job_id"],
-        row["status"],
-        _what(row),
-        row["peer"],
-        row["device_id"],
-        show_at(number(row, "submitted_ms")),
-        show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
-        f"{number(row, 'throughput_mtps') / 1000:.1f}" if row["throughput_mtps"] else "",
-        show_nusd(number(row, "cost_nusd")) if row["ended_ms"] else "",
-    ]
+    rate = number(row, "throughput_mtps")
+    return {
+        "status": row["status"],
+        "what": what(row),
+        "peer": row["peer"],
+        "device": row["device_id"],
+        "submitted": show_at(number(row, "submitted_ms")),
+        "time": show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
+        "tokens/s": f"{rate / 1000:.1f}" if rate else "",
+        "cost": show_nusd(number(row, "cost_nusd")) if row["ended_ms"] else "",
+        "reason": row["waiting"] or row["reason"],
+    }
 
 
-def _what(row: Mapping[str, Any]) -> str:
+def what(row: Mapping[str, Any]) -> str:
+    """The model's file or name, or the command."""
     return Path(row["model"]).name if row["model"] else " ".join(row["command"])[:60]
 
 
@@ -142,72 +114,97 @@ def job(job_id: str, output: str) -> None:
     if output == "json":
         emit_json(found)
         return
-    from mathcore.units import show_bytes, show_ms, show_nusd
+    facts = columns(found) | _more(found)
+    click.echo(f"{job_id}  {facts['status']}  {clean(facts['what'])}")
+    for name in (*(name for name, _ in COLUMNS[2:]), *MORE):
+        if facts[name]:
+            click.echo(f"  {name:<12} {clean(facts[name])}")
 
-    rows = _row(found)
-    click.echo(f"{job_id}  {found['status']}  {clean(_what(found))}")
-    for name, value in (
-        ("device", rows[3]),
-        ("submitted", rows[4]),
-        ("ended", show_at(number(found, "ended_ms"))),
-        ("time", show_ms(number(found, "duration_ms"))),
-        ("tokens", found["tokens_generated"]),
-        ("tokens/s", rows[6]),
-        ("cost", show_nusd(number(found, "cost_nusd"))),
-        ("peak memory", show_bytes(number(found, "peak_memory_bytes"))),
-        ("reason", f"{found['reason']} {found['text']}".strip()),
-    ):
-        if value:
-            click.echo(f"  {name:<12} {clean(value)}")
+
+def _more(row: Mapping[str, Any]) -> dict[str, object]:
+    from mathcore.units import show_bytes
+
+    prefill, peak = number(row, "prefill_mtps"), number(row, "peak_memory_bytes")
+    band = (row["plan"] or {}).get("tokens_per_s_milli")
+    return {
+        "started": show_at(number(row, "started_ms")),
+        "ended": show_at(number(row, "ended_ms")),
+        "tokens": row["tokens_generated"],
+        "prompt": f"{row['prompt_tokens']} tokens" if row["prompt_tokens"] else "",
+        "predicted": f"{band['p10'] / 1000:.1f}–{band['p90'] / 1000:.1f} tok/s" if band else "",
+        "prefill/s": f"{prefill / 1000:.1f}" if prefill else "",
+        "peak memory": show_bytes(peak) if peak else "",
+        "says": row["text"],
+    }
 
 
 def find_job(job_id: str) -> Mapping[str, Any]:
-    """The job from the store, or Stop 102."""
-    from mesh.api.rows import job_dict
+    """The job from the store, daemon up or down, or Stop 102."""
+    from mesh.api.rows import job_row
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
 
-    state = load_state(fleet_home())
+    home = fleet_home()
+    state = load_state(home)
     if job_id in state.retired:
-        state = load_state(fleet_home(), every_job=True)
+        state = load_state(home, every_job=True)
     found = state.jobs.get(job_id)
     if found is None:
-        stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a lists them")
-    return job_dict(found, now_ms())
+        stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a")
+    return with_daemon(job_row(state, found, now_ms()), home)
 
 
 @click.command()
 @click.argument("job_id", metavar="ID")
 @click.option("-f", "--follow", "live", is_flag=True, help="until the job ends")
-def logs(job_id: str, live: bool) -> None:
-    """What a job wrote."""
+@click.option("--answer", is_flag=True, help="a model's answer instead of its engine's log")
+@json_option
+def logs(*, job_id: str, live: bool, answer: bool, output: str) -> None:
+    """What a job wrote: a command's output, an engine's log, or a model's answer."""
     from mesh.config import fleet_home
 
     find_job(job_id)
     home = fleet_home()
-    daemon = find_daemon(home)
+    kind = "answer" if answer else "logs"
     if live:
-        follow(daemon or need_daemon(home), job_id)
-    for path in _log_files(home, job_id)[-1:]:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                click.echo(line, nl=False)
+        daemon = find_daemon(home) or need_daemon(home)
+        said = follow(daemon, job_id, kind, quiet=output == "json")
+        if output == "json":
+            emit_json({"job_id": job_id, kind: said["words"]})
+        end(job_id, said)
+    path = _written(home, job_id, ANSWER_FILE if answer else LOG_FILE)
+    if output == "json":
+        text = path.read_text(encoding="utf-8", errors="replace") if path else ""
+        emit_json({"job_id": job_id, kind: text})
+    elif path:
+        _copy(path)
 
 
-def _log_files(home: Path, job_id: str) -> list[Path]:
-    """One per attempt, home/jobs/ID/ATTEMPT/log.txt; an id that names a path has none."""
+def _written(home: Path, job_id: str, name: str) -> Path | None:
+    """The newest attempt's file, home/jobs/ID/ATTEMPT/NAME; an id that names a path has none."""
     from glob import escape
 
     if "/" in job_id:
-        return []
-    return sorted((home / "jobs").glob(f"{escape(job_id)}/*/log.txt"))
+        return None
+    found = sorted((home / "jobs").glob(f"{escape(job_id)}/*/{name}"))
+    return found[-1] if found else None
+
+
+def _copy(path: Path) -> None:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            click.echo(line, nl=False)
 
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-def cancel(job_id: str) -> None:
-    """Ask a job to end."""
+@json_option
+def cancel(job_id: str, output: str) -> None:
+    """Ask a job to end; one that has ended already is said so, with exit code 3."""
     from mesh.config import fleet_home
 
     need_daemon(fleet_home()).post(job_url(job_id, "/cancel"))
-    click.echo(f"asked {job_id} to end")
+    if output == "json":
+        emit_json({"job_id": job_id, "status": "cancelling"})
+    else:
+        click.echo(f"asked {job_id} to end")

@@ -11,7 +11,7 @@ import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon, is_alive
-from mesh.cli.exits import INTERNAL, UNREACHABLE, Stop, stop
+from mesh.cli.exits import CANNOT, INTERNAL, UNREACHABLE, Stop, stop
 
 # Probing the machine's memory bandwidth and a large ledger's fold fit well within this.
 READY_DEADLINE_S: Final = 30.0
@@ -24,14 +24,14 @@ POLL_S: Final = 0.05
 @click.option("--detach", is_flag=True, help="start it in the background and wait until ready")
 @click.option("--name", help="what this peer is called")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one")
-def up(detach: bool, name: str | None, port: int) -> None:
-    """Start this peer's daemon, on loopback."""
+def up(*, detach: bool, name: str | None, port: int) -> None:
+    """Start this peer's daemon: its API on loopback, its peers' ports where `listen` says."""
     from mesh.config import fleet_home
 
     home = fleet_home()
     running = find_daemon(home)
     if running is not None:
-        stop(2, f"the daemon already runs as process {running.pid}", "fleet down")
+        stop(CANNOT, f"the daemon already runs as process {running.pid}", "fleet status")
     if detach:
         _start(home, name, port)
         return
@@ -57,12 +57,23 @@ def _start(home: Path, name: str | None, port: int) -> None:
         daemon = find_daemon(home)
         if daemon is not None and _is_ready(daemon):
             click.echo(f"fleet is up: {daemon.url} (process {daemon.pid})")
+            _show_listening(home)
             return
-        if child.poll() is not None:
-            stop(INTERNAL, f"the daemon ended at once: {_last_line(log)}", f"reading {log}")
+        code = child.poll()
+        if code is not None:  # it ends with the code of its trouble's kind, as any command does
+            why, hint = _last_words(log)
+            stop(code if code > 0 else INTERNAL, f"the daemon ended at once: {why}", hint)
         time.sleep(POLL_S)
-    waited = f"not ready after {READY_DEADLINE_S:.0f} s"
-    stop(UNREACHABLE, f"{waited}: {_last_line(log)}", f"reading {log}")
+    why, hint = _last_words(log)
+    stop(UNREACHABLE, f"not ready after {READY_DEADLINE_S:.0f} s: {why}", hint)
+
+
+def _show_listening(home: Path) -> None:
+    """Every address the daemon listens on: what else reaches this machine is no secret."""
+    from mesh.edge.announcement import listens
+
+    for line in listens(home):
+        click.echo(line)
 
 
 def _is_ready(daemon: Daemon) -> bool:
@@ -73,10 +84,11 @@ def _is_ready(daemon: Daemon) -> bool:
     return True
 
 
-def _last_line(log: Path) -> str:
+def _last_words(log: Path) -> tuple[str, str]:
+    """What the daemon said last, and its own advice."""
     lines = log.read_text(errors="replace").splitlines()
-    said = lines[-1] if lines else "it wrote nothing"
-    return said.removeprefix("fleet: ").partition(". try: ")[0]
+    said, _, hint = (lines[-1] if lines else "it wrote nothing").partition(". try: ")
+    return said.removeprefix("fleet: "), hint or f"reading {log}"
 
 
 @click.command()

@@ -2,16 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
-from mesh.cli.output import NONE, emit_json, emit_table, json_option, show_age, show_at
+from mesh.cli.machines.extras import install_hint
+from mesh.cli.output import NONE, emit_json, json_option, show_age, show_at
+from mesh.cli.table import Column, emit
 
 Check = tuple[str, str, str]  # what, state, what to do
+
+COLUMNS: Final[tuple[Column[Check], ...]] = (
+    Column(title="CHECK", value=lambda check: check[0], least=10, wrap=True),
+    Column(title="STATE", value=lambda check: check[1], least=22, wrap=True),
+    Column(title="FIX", value=lambda check: check[2], least=22, wrap=True),
+)
 
 
 @click.command()
@@ -24,18 +32,30 @@ def doctor(output: str) -> None:
     if output == "json":
         emit_json([dict(zip(("check", "state", "fix"), check, strict=True)) for check in checks])
         return
-    emit_table(("CHECK", "STATE", "FIX"), checks, "")
+    emit(COLUMNS, checks)
+
+
+def check_home(home: Path) -> Check:
+    """Whether the state directory is there, or can be made."""
+    import os
+
+    what = "state directory"
+    if home.is_dir():
+        if os.access(home, os.W_OK):
+            return (what, str(home), "")
+        return (what, f"{home} (not writable)", "set FLEET_HOME to a folder you own")
+    if home.exists():
+        return (what, f"{home} is not a folder", "set FLEET_HOME to a folder")
+    place = home.absolute()
+    above = next(one for one in place.parents if one.exists())
+    if above.is_dir() and os.access(above, os.W_OK):
+        return (what, f"{place} (not there yet)", "fleet up --detach makes it")
+    text = f"{place} is not there, and {above} is not writable"
+    return (what, text, "set FLEET_HOME to a folder you own")
 
 
 def _checks(home: Path) -> Iterator[Check]:
-    import os
-
-    writable = os.access(home if home.exists() else home.parent, os.W_OK)
-    yield (
-        "state directory",
-        f"{home}{'' if writable else ' (not writable)'}",
-        "" if writable else "set FLEET_HOME to a folder you own",
-    )
+    yield check_home(home)
     alive = find_daemon(home)
     yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
     yield _check_ledger(home)
@@ -75,7 +95,7 @@ def _check_mesh(daemon: Daemon) -> Iterator[Check]:
     where = ", ".join(said["addresses"]) or "no network"
     yield ("listens on", f"{where} port {said['port']}, pairing on {said['pairing_port']}", "")
     yield from _check_peers(said, peers)
-    yield from _check_sources(said)
+    yield from _check_sources(said, members_at(said, peers))
     for one in said["invites"]:
         left = f"{one['left']} left" if one["left"] > 1 else "once"
         yield ("open invite", f"as {one['role']}, {left}, until {show_at(one['expires_ms'])}", "")
@@ -102,10 +122,22 @@ def _check_peers(said: Mapping[str, Any], peers: list[dict[str, Any]]) -> Iterat
         yield (f"clock of {who}", f"{skew:+.1f} s from ours", "turn on time synchronisation there")
 
 
-def _check_sources(said: Mapping[str, Any]) -> Iterator[Check]:
+def members_at(said: Mapping[str, Any], peers: list[dict[str, Any]]) -> set[str]:
+    """Where this peer and the fleet's members are: nobody seen there is a stranger.
+
+    A member that was given a new key is announced under the old one for a while.
+    """
+    own = {f"{address}:{said['port']}" for address in said["addresses"]}
+    linked = {row["address"] for row in peers if row["state"] != "removed"}
+    return own | linked | {one["address"] for one in said["dials"] if one["peer_id"]}
+
+
+def _check_sources(said: Mapping[str, Any], known: set[str]) -> Iterator[Check]:
     for one in said["sources"]:
         yield (f"source {one['source']}", one["state"], one["fix"])
     for one in said["strangers"]:
+        if one["address"] in known:
+            continue
         who = one["name"] or one["peer_id"][:7]
         yield (
             f"stranger {who}",
@@ -147,5 +179,5 @@ def _check_engine() -> Check:
     return (
         "llama.cpp",
         "xllamacpp found" if found else "not installed",
-        "" if found else "pip install 'fleet-ledger[llamacpp]'",
+        "" if found else install_hint("llamacpp"),
     )

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -12,16 +12,27 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import find_daemon, need_daemon
 from mesh.cli.exits import UNREACHABLE, USAGE, stop
 from mesh.cli.machines.peers import ROLES, yes_option
+from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_at
 
 # How often a machine that waits for a person's yes asks again.
 ASK_AGAIN_S: Final = 2.0
+# What the daemon allows: an invite in a drawer is a key in a drawer.
+MAX_TTL_MS: Final = 30 * 86_400_000
 
 
 @click.command()
 @click.option("--ttl", default="15m", show_default=True, help="how long the code holds")
-@click.option("--uses", type=click.IntRange(1, 64), default=1, show_default=True)
-@click.option("--role", type=click.Choice(ROLES), default="runner", show_default=True)
+@click.option(
+    "--uses", type=click.IntRange(1, 64), default=1, show_default=True, help="how many may use it"
+)
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    default="runner",
+    show_default=True,
+    help="what who comes in may do",
+)
 @json_option
 def invite(ttl: str, uses: int, role: str, output: str) -> None:
     """Print a code that lets another machine in: fleet join CODE there."""
@@ -32,6 +43,8 @@ def invite(ttl: str, uses: int, role: str, output: str) -> None:
         ttl_ms = parse_duration_ms(ttl)
     except ValueError as error:
         stop(USAGE, f"--ttl: {error}", "fleet invite --ttl 1h")
+    if not 1000 <= ttl_ms <= MAX_TTL_MS:
+        stop(USAGE, f"--ttl {ttl}: a code holds from 1s to 30d", "fleet invite --ttl 1h")
     body = {"ttl_ms": ttl_ms, "uses": uses, "role": role}
     said = need_daemon(fleet_home()).post("/v1/invites", body)
     said["expires"] = show_at(said["expires_ms"])
@@ -88,9 +101,30 @@ def _join(home: Path, text: str, name: str | None) -> dict[str, Any]:
 
         return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
     except RequestError as error:
+        if error.code == "Unreachable" and is_address(text):
+            _not_a_code(home, text)
         if error.code == "Unreachable":
             stop(UNREACHABLE, error.text, error.hint)
         raise
+
+
+def is_address(text: str) -> bool:
+    """Whether it can only be an address: a code has neither dots nor colons."""
+    return any(c in text for c in ".:")
+
+
+def _not_a_code(home: Path, text: str) -> NoReturn:
+    """Stop: nobody lets newcomers in at that address; perhaps it is the port for members."""
+    from mesh.config import load_config
+    from mesh.state.address import parse_address
+
+    config = load_config(home)
+    host, port = parse_address(text, config.pairing_port)
+    said = f"{text} is no code, and as an address it does not answer newcomers"
+    if port == config.pairing_port:
+        stop(UNREACHABLE, said, "is it up, and on this network? fleet invite there makes a code")
+    where = f"fleet join {f'[{host}]' if ':' in host else host}:{config.pairing_port}"
+    stop(UNREACHABLE, said, f"{where} asks where newcomers usually are, or fleet join CODE")
 
 
 def _say_pending(home: Path, said: Mapping[str, Any]) -> None:
@@ -110,7 +144,7 @@ def identity() -> None:
 @click.option("--new-fleet", is_flag=True, help="also leave the fleet; what is known stays")
 @yes_option
 @json_option
-def reset(new_fleet: bool, yes: bool, output: str) -> None:
+def reset(*, new_fleet: bool, yes: bool, output: str) -> None:
     """Make a new key, for a copied disk or a leaked key; the ledger stays readable.
 
     The old key is kept beside it. The fleet must invite the new one, and should remove the old one.
@@ -125,7 +159,7 @@ def reset(new_fleet: bool, yes: bool, output: str) -> None:
     if not (home / keys.KEY_FILE).exists():
         stop(USAGE, f"no identity in {home}", "fleet up --detach makes one")
     if not yes:
-        click.confirm("make a new key? other peers will not know it", abort=True, err=True)
+        confirm("make a new key? other peers will not know it")
     old, new = keys.reset(home)
     if new_fleet:
         keys.leave_fleet(home)

@@ -1,19 +1,33 @@
 """`fleet peers`: who belongs to the fleet, who wants to, and who no longer does."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from mesh.cli.client import find_daemon, need_daemon
-from mesh.cli.output import NONE, emit_json, emit_table, json_option, now_ms, show_age
+from mesh.api.errors import RequestError
+from mesh.cli.client import Daemon, find_daemon, need_daemon
+from mesh.cli.exits import NOT_FOUND, USAGE, Stop, stop
+from mesh.cli.options import confirm
+from mesh.cli.output import emit_json, json_option, now_ms, show_age
+from mesh.cli.table import Column, emit, emit_text
+from mesh.cli.verbs import Verbs
 
+Row = Mapping[str, Any]
+
+ALONE: Final = "this peer is alone. try: fleet invite here, fleet join CODE there"
+REMOVED: Final = (
+    "the fleet does not let this peer in any more; it was removed. To come back: fleet invite on "
+    "one of its admins, fleet join CODE here"
+)
 ROLES = ("viewer", "member", "runner", "admin")
+# How a dial says that the member there closed the connection (mesh.edge.transport.dial).
+NOT_KNOWN: Final = "does not know our key"
 yes_option = click.option("-y", "--yes", is_flag=True, help="do not ask")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @json_option
 @click.pass_context
 def peers(ctx: click.Context, output: str) -> None:
@@ -23,13 +37,10 @@ def peers(ctx: click.Context, output: str) -> None:
     rows = _rows()
     if output == "json":
         emit_json(rows)
-    else:
-        heads = ("PEER", "ID", "ROLE", "STATE", "ADDRESS", "LAST SEEN", "BY", "LEDGER")
-        emit_table(
-            heads,
-            [_row(row) for row in rows],
-            "this peer is alone. try: fleet invite here, fleet join CODE there",
-        )
+        return
+    emit(COLUMNS, rows, ALONE)
+    if any(row["state"] == "removed by others" for row in rows):
+        emit_text(REMOVED, "  ")
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -38,27 +49,54 @@ def _rows() -> list[dict[str, Any]]:
     home = fleet_home()
     daemon = find_daemon(home)
     if daemon is not None:
-        return list(daemon.get("/v1/peers")["peers"])
+        rows = list(daemon.get("/v1/peers")["peers"])
+        return [*marked(rows, _refusing(daemon, rows))]
     from mesh.edge.peering.offline import peers as at_rest
 
     return list(at_rest(home, now_ms()))
 
 
-def _row(row: Mapping[str, Any]) -> list[object]:
-    state = "this peer" if row["you"] else row["state"]
-    age = row["age_ms"]
-    seen = "now" if row["state"] == "online" else f"{show_age(age)} ago" if age else NONE
-    by = ", ".join(sorted(row["sources"], key=lambda name: row["sources"][name]))
+def _refusing(daemon: Daemon, rows: Sequence[Row]) -> set[str]:
+    """Members that close the door when we knock; asked only where nobody is linked."""
+    others = [row for row in rows if not row["you"] and row["state"] != "removed"]
+    if not others or any(row["state"] == "online" for row in others):
+        return set()
+    try:
+        dials = daemon.get("/v1/doctor")["dials"]
+    except (RequestError, Stop):
+        return set()
+    return {one["peer_id"] for one in dials if NOT_KNOWN in one["text"]}
+
+
+def marked(rows: Sequence[Row], refusing: set[str]) -> list[dict[str, Any]]:
+    """The rows, with "refuses us" for members that do not know our key any more.
+
+    A peer is never told that it was removed: it finds every door closed. Where all do so, its own
+    row says what that means.
+    """
+    if not refusing:
+        return [dict(row) for row in rows]
     return [
-        row["name"],
-        row["peer_id"][:7],
-        row["role"] or NONE,
-        state,
-        row["address"],
-        seen,
-        by,
-        show_sync(row["sync"]),
+        {**row, "state": "removed by others" if row["you"] else "refuses us"}
+        if row["you"] or row["peer_id"] in refusing
+        else dict(row)
+        for row in rows
     ]
+
+
+def _state(row: Row) -> str:
+    return "this peer" if row["you"] and "removed" not in row["state"] else str(row["state"])
+
+
+def _seen(row: Row) -> str:
+    if row["state"] == "removed":
+        return ""
+    age = row["age_ms"]
+    return "now" if row["state"] == "online" else f"{show_age(age)} ago" if age else ""
+
+
+def _by(row: Row) -> str:
+    return ", ".join(sorted(row["sources"], key=lambda name: row["sources"][name]))
 
 
 def show_sync(sync: Mapping[str, Any] | None) -> str:
@@ -68,7 +106,25 @@ def show_sync(sync: Mapping[str, Any] | None) -> str:
     behind = sync["behind"]
     if not behind:
         return "in sync"
-    return f"{behind} events to come ({100 - 100 * behind // max(1, sync['expected'])} %)"
+    return f"{behind} to come ({100 - 100 * behind // max(1, sync['expected'])} %)"
+
+
+COLUMNS: Final[tuple[Column[Row], ...]] = (
+    Column(title="PEER", value=lambda row: row["name"], least=10),
+    Column(title="ID", value=lambda row: row["peer_id"][:7], rank=40),
+    Column(title="ROLE", value=lambda row: row["role"], rank=20),
+    Column(title="STATE", value=_state),
+    Column(title="ADDRESS", value=lambda row: row["address"], rank=50, least=15),
+    Column(title="LAST SEEN", value=_seen, rank=30),
+    Column(title="BY", value=_by, rank=60, least=8),
+    Column(title="LEDGER", value=lambda row: show_sync(row["sync"]), rank=10, least=10),
+)
+WAITING: Final[tuple[Column[Row], ...]] = (
+    Column(title="NAME", value=lambda row: row["name"], least=10),
+    Column(title="ID", value=lambda row: row["peer_id"]),
+    Column(title="ADDRESS", value=lambda row: row["address"], rank=20, least=15),
+    Column(title="ASKED", value=lambda row: f"{show_age(row['age_ms'])} ago", rank=10),
+)
 
 
 @peers.command()
@@ -81,13 +137,14 @@ def pending(output: str) -> None:
     if output == "json":
         emit_json(rows)
         return
-    lines = [[r["name"], r["peer_id"], r["address"], f"{show_age(r['age_ms'])} ago"] for r in rows]
-    emit_table(("NAME", "ID", "ADDRESS", "ASKED"), lines, "nobody asks to be let in")
+    emit(WAITING, rows, "nobody asks to be let in")
 
 
 @peers.command()
 @click.argument("peer")
-@click.option("--role", type=click.Choice(ROLES), default="runner", show_default=True)
+@click.option(
+    "--role", type=click.Choice(ROLES), default="runner", show_default=True, help="what it may do"
+)
 @json_option
 def accept(peer: str, role: str, output: str) -> None:
     """Let in a PEER that asks; compare its id with what `fleet id` says there."""
@@ -106,13 +163,16 @@ def ignore(peer: str, output: str) -> None:
 
 @peers.command()
 @click.argument("peer")
-@click.option("--reason", default="removed by hand", show_default=True)
+@click.option(
+    "--reason", default="removed by hand", show_default=True, help="kept with the removal"
+)
 @yes_option
 @json_option
-def remove(peer: str, reason: str, yes: bool, output: str) -> None:
+def remove(*, peer: str, reason: str, yes: bool, output: str) -> None:
     """Put PEER out of the fleet, on every peer; what it writes from now on does not count."""
+    name = known(peer)
     if not yes:
-        click.confirm(f"remove {peer} from the fleet?", abort=True, err=True)
+        confirm(f"remove {name} from the fleet?")
     said = _post(f"/v1/peers/{_part(peer)}/remove", {"reason": reason})
     _tell(said, output, f"{said['name']} is out; of its events the first {said['until']} count")
 
@@ -136,6 +196,23 @@ def add(address: str, output: str) -> None:
     _tell(said, output, f"{address} will be tried" if said["new"] else f"{address} is known")
 
 
+def known(text: str) -> str:
+    """What the one member of that name, or start of an id, is called; Stop where none is."""
+    plain = text.replace("-", "").replace(" ", "").upper()
+    found = [
+        row["name"]
+        for row in _rows()
+        if row["state"] != "removed"
+        if text == row["name"]
+        or (len(plain) >= 4 and row["peer_id"].replace("-", "").startswith(plain))
+    ]
+    if not found:
+        stop(NOT_FOUND, f"nobody called {text[:80]!r} is in this fleet", "fleet peers lists them")
+    if len(found) > 1:
+        stop(USAGE, f"{text[:80]!r} fits {len(found)} peers", "give more of the id: fleet peers")
+    return str(found[0])
+
+
 def _post(path: str, body: Mapping[str, object]) -> dict[str, Any]:
     from mesh.config import fleet_home
 
@@ -153,13 +230,21 @@ def _tell(said: Mapping[str, Any], output: str, line: str) -> None:
         click.echo(line)
 
 
-def emit_neighbours(rows: Sequence[Mapping[str, Any]]) -> None:
+def _count(key: str) -> Any:
+    return lambda row: (row["sync"] or {}).get(key, "")
+
+
+NEIGHBOURS: Final[tuple[Column[Row], ...]] = (
+    Column(title="PEER", value=lambda row: row["name"], least=10),
+    Column(title="LINK", value=lambda row: "up" if row["linked"] else "down"),
+    Column(title="LEDGER", value=lambda row: show_sync(row["sync"]), least=10),
+    Column(title="EVENTS IN", value=_count("events_in"), rank=10, right=True),
+    Column(title="EVENTS OUT", value=_count("events_out"), rank=20, right=True),
+    Column(title="BYTES IN", value=_count("bytes_in"), rank=30, right=True),
+    Column(title="BYTES OUT", value=_count("bytes_out"), rank=40, right=True),
+)
+
+
+def emit_neighbours(rows: Sequence[Row]) -> None:
     """Neighbours and their ledgers, as a table."""
-    heads = ("PEER", "LINK", "LEDGER", "EVENTS IN", "OUT", "BYTES IN", "OUT")
-    emit_table(heads, [_neighbour(row) for row in rows], "no other peer in this fleet")
-
-
-def _neighbour(row: Mapping[str, Any]) -> list[object]:
-    sync = row["sync"] or {}
-    counts = [sync.get(key, "") for key in ("events_in", "events_out", "bytes_in", "bytes_out")]
-    return [row["name"], "up" if row["linked"] else "down", show_sync(row["sync"]), *counts]
+    emit(NEIGHBOURS, rows, "no other peer in this fleet")

@@ -10,7 +10,8 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
 from mesh.cli.machines.devices import emit_devices
-from mesh.cli.output import emit_json, json_option, now_ms, number, show_age
+from mesh.cli.output import emit_json, json_option, money, now_ms, number, say, show_age
+from mesh.cli.table import emit_text
 
 
 @click.command()
@@ -65,20 +66,18 @@ def _peer(row: Mapping[str, Any]) -> str:
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    from mathcore.units import show_nusd
-
-    click.echo("daemon up" if found["daemon"] else "daemon down (start it: fleet up --detach)")
+    say("daemon up" if found["daemon"] else "daemon down (start it: fleet up --detach)")
     if found["peers"]:
-        click.echo(f"peers: {', '.join(_peer(one) for one in found['peers'])}")
+        emit_text(f"peers: {', '.join(_peer(one) for one in found['peers'])}", "  ")
     jobs = ", ".join(f"{count} {name}" for name, count in sorted(found["jobs"].items()))
-    click.echo(f"jobs: {jobs or 'none yet'}")
-    today, total = (show_nusd(number(found, f"cost_{when}_nusd")) for when in ("today", "total"))
-    click.echo(f"cost: {today} today, {total} in all")
+    say(f"jobs: {jobs or 'none yet'}")
+    today, total = (money(number(found, f"cost_{when}_nusd")) for when in ("today", "total"))
+    say(f"cost: {today} today, {total} in all")
     age = show_age(now_ms() - number(found, "last_event_ms"))
-    click.echo(f"ledger: {found['events']} events, the last {age} ago\n")
+    say(f"ledger: {found['events']} events, the last {age} ago")
     for one in found["forks"]:
-        click.echo(
-            f"FORK: the key {one['peer_id'][:7]} signed two histories from its event "
-            f"{one['seq']} on (fleet doctor)\n"
-        )
+        who = one["peer_id"][:7]
+        emit_text(f"FORK: the key {who} signed two histories from its event {one['seq']} on", "  ")
+        say("  (fleet doctor)")
+    say()
     emit_devices(found["devices"])

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import hardware_options
-from mesh.cli.output import NONE, clean, emit_json, json_option
+from mesh.cli.options import SEQUENCES, TOKENS, hardware_options, on_option
+from mesh.cli.output import emit_json, gib, json_option
 from mesh.cli.planning.plan import model_ref
+from mesh.cli.table import Column, emit
 
 if TYPE_CHECKING:
     from mathcore.planner.capacity import Capacity
@@ -16,24 +17,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option(
-    "-b",
-    "--batch",
-    type=click.IntRange(1, 65_536),
-    default=1,
-    show_default=True,
-    help="sequences at once",
+    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
 )
 @click.option(
     "-c",
     "--context",
-    type=click.IntRange(1, 100_000_000),
+    type=TOKENS,
     default=4096,
-    show_default=True,
-    help="tokens per sequence",
+    show_default="4k",
+    help="tokens per sequence: 8192 or 8k",
 )
 @click.option("--quant", metavar="TYPE", help="weights as  [default: the best that fits]")
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
-@click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
+@on_option(several=True)
 @hardware_options
 @json_option
 def capacity(
@@ -101,53 +97,56 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
 
 
 def _show(found: "list[Capacity]", batch: int, context: int) -> None:
+    emit(columns(found, batch, context), found)
+
+
+def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[Capacity], ...]":
+    """What each device can do with the model, the most of each kind."""
     from mathcore.quant.quality import quality_of
     from mesh.cli.planning.models import tokens
-    from mesh.cli.planning.plan_view import aligned, gib
 
-    lines = [
-        [
-            "DEVICE",
-            "FREE",
-            "WEIGHTS",
-            "QUALITY",
-            f"CONTEXT x {batch}",
-            f"SEQUENCES x {tokens(context)}",
-            "BEST",
-            "IN RAM",
-        ]
-    ]
-    for answer in found:
-        device = answer.device
-        cards = f"{device.count} x " if device.count > 1 else ""
-        lines.append(
-            [
-                clean(device.name),
-                f"{cards}{gib(device.free_bytes)} GiB",
-                answer.quant,
-                f"{quality_of(answer.quant):.3f}",
-                str(answer.context or NONE),
-                str(answer.sequences or NONE),
-                answer.best_quant or NONE,
-                _beside(answer),
-            ]
-        )
     named = any(answer.quant != answer.best_quant for answer in found)
-    shown = [i for i, head in enumerate(lines[0]) if named or head != "BEST"]
-    right = [head in ("FREE", "QUALITY") or " x " in head for head in lines[0]]
-    for line in aligned([[line[i] for i in shown] for line in lines], [right[i] for i in shown]):
-        click.echo(line)
+    return (
+        Column(title="DEVICE", value=lambda answer: answer.device.name, least=8),
+        Column(title="FREE", value=_free, right=True, rank=30),
+        Column(title="WEIGHTS", value=lambda answer: answer.quant),
+        Column(
+            title="QUALITY",
+            value=lambda answer: f"{quality_of(answer.quant):.3f}",
+            right=True,
+            rank=40,
+        ),
+        Column(title=f"CONTEXT x {batch}", value=lambda answer: answer.context or "", right=True),
+        Column(
+            title=f"SEQUENCES x {tokens(context)}",
+            value=lambda answer: answer.sequences or "",
+            right=True,
+            rank=20,
+        ),
+        Column(
+            title="BEST",
+            value=lambda answer: answer.best_quant if named else "",
+            rank=10,
+            optional=True,
+        ),
+        Column(title="LAYERS ON IT", value=beside, least=12),
+    )
 
 
-def _beside(answer: "Capacity") -> str:
-    """What must stay in the host's memory for the batch and context asked about."""
+def _free(answer: "Capacity") -> str:
+    device = answer.device
+    return f"{device.count} x {gib(device.free_bytes)} GiB".removeprefix("1 x ")
+
+
+def beside(answer: "Capacity") -> str:
+    """How many layers the device holds at the batch and context asked about, the rest in RAM."""
     if answer.gpu_layers == answer.layers:
-        return "nothing"
+        return "all"
     if answer.device.kind != "gpu" or not answer.device.ram_free_bytes:
         return "does not fit"
     words = []
     if answer.cpu_experts > 0:
-        words.append(f"experts of {answer.cpu_experts} layers")
+        words.append(f"all, experts of {answer.cpu_experts} in RAM")
     if answer.gpu_layers >= 0:
-        words.append(f"all but {answer.gpu_layers} of {answer.layers} layers")
+        words.append(f"{answer.gpu_layers} of {answer.layers}, others in RAM")
     return " or ".join(words) or "does not fit"

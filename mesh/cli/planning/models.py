@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mesh.cli.output import clean, emit_json, emit_table, json_option
+from mesh.cli.output import clean, emit_json, json_option, say
+from mesh.cli.table import Column, emit, emit_table, emit_text
 
 if TYPE_CHECKING:
     from mathcore.catalogue.models import Row
@@ -31,6 +32,7 @@ COMMON: Final = (
 )
 # Contexts people ask for; a model trained for less gets its own length last.
 CONTEXTS: Final = (4096, 32_768, 131_072)
+ELSE: Final = "a .gguf, a folder, a URL or ollama:NAME works too"
 
 
 class Searchable(click.Group):
@@ -78,12 +80,11 @@ def emit_models(words: str, output: str) -> None:
     if output == "json":
         emit_json(found)
         return
-    heads = ("MODEL", "PARAMS", "ACTIVE", "CONTEXT", "KV/1K", "NATIVE", *QUANTS, "ALSO CALLED")
-    emit_table(
-        heads,
-        [_cells(row) for row in found],
-        f"no model here holds {words!r}; a .gguf, a folder, a URL or ollama:NAME works too",
-    )
+    readable = [row for row in found if "refused" not in row]
+    emit(_columns(), readable, f"no model here holds {words!r}; {ELSE}")
+    for row in found:
+        if "refused" in row:
+            emit_text(f"{clean(row['name'])} can't be planned: {clean(row['refused'])}", "  ")
 
 
 def model_row(row: "Row") -> dict[str, Any]:
@@ -121,25 +122,47 @@ def _numbers(spec: "ModelSpec") -> dict[str, Any]:
     }
 
 
-def _cells(row: Mapping[str, Any]) -> list[object]:
+def _columns() -> tuple[Column[Mapping[str, Any]], ...]:
     from mathcore.units import show_bytes
 
-    if "refused" in row:
-        blanks = [""] * (4 + len(QUANTS))
-        return [row["name"], count(row["published_parameters"]), *blanks, row["refused"]]
-    active = row["active_parameters"]
-    weights: Mapping[str, int] = row["weights_bytes"]
-    native = f"{show_bytes(weights[row['native']])} {row['native']}" if row["native"] else ""
-    sizes = [native.removesuffix(" HF-BF16"), *(show_bytes(weights[quant]) for quant in QUANTS)]
-    return [
-        row["name"],
-        count(row["parameters"]),
-        count(active) if active != row["parameters"] else "",
-        tokens(row["context_length"]),
-        show_bytes(row["cache_bytes_per_1k_tokens"]),
-        *sizes,
-        " ".join(row["aliases"][:2]),
-    ]
+    return (
+        Column(title="MODEL", value=lambda row: row["name"], least=16),
+        Column(title="PARAMS", value=lambda row: count(row["parameters"]), right=True),
+        Column(title="ACTIVE", value=_active, right=True, rank=30),
+        Column(title="CONTEXT", value=lambda row: tokens(row["context_length"]), right=True),
+        Column(
+            title="KV/1K",
+            value=lambda row: show_bytes(row["cache_bytes_per_1k_tokens"]),
+            right=True,
+            rank=40,
+        ),
+        Column(title="NATIVE", value=_native, rank=50),
+        *(Column(title=quant, value=_size(quant), right=True, rank=20) for quant in QUANTS[:-1]),
+        Column(title=QUANTS[-1], value=_size(QUANTS[-1]), right=True),
+        Column(title="ALSO CALLED", value=lambda row: " ".join(row["aliases"][:2]), rank=60),
+    )
+
+
+def _active(row: Mapping[str, Any]) -> str:
+    """Parameters of a token's experts, where those are not all."""
+    active: int = row["active_parameters"]
+    return count(active) if active != row["parameters"] else ""
+
+
+def _native(row: Mapping[str, Any]) -> str:
+    """The size and format its publisher gives it out in."""
+    from mathcore.units import show_bytes
+
+    native = row["native"]
+    if not native:
+        return ""
+    return f"{show_bytes(row['weights_bytes'][native])} {native}".removesuffix(" HF-BF16")
+
+
+def _size(quant: str) -> Any:
+    from mathcore.units import show_bytes
+
+    return lambda row: show_bytes(row["weights_bytes"][quant])
 
 
 def count(number: int) -> str:
@@ -232,13 +255,13 @@ def _print(found: Mapping[str, Any]) -> None:
         ("vocabulary", found["vocabulary"]),
     )
     for name, value in facts:
-        click.echo(f"{name:13} {clean(value)}")
-    click.echo()
+        emit_text(clean(value), " " * 14, f"{name:13} ")
+    say()
     weights: Mapping[str, int] = found["weights_bytes"]
     shown = [quant for quant in COMMON if quant in weights] if len(weights) > 1 else list(weights)
     sizes = [[quant, show_bytes(weights[quant])] for quant in shown]
     emit_table(("WEIGHTS", "SIZE"), sizes, "")
-    click.echo()
+    say()
     cached: Mapping[str, int] = found["cache_bytes"]
     caches = [[f"{length} tokens", show_bytes(size)] for length, size in cached.items()]
     emit_table(("CACHE AT F16", "SIZE"), caches, "")

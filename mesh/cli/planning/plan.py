@@ -1,12 +1,12 @@
 """`fleet plan`: where a model fits, how fast, what it costs, why not there."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
 
 from mesh.cli.client import find_daemon
-from mesh.cli.exits import NOTHING_FITS, stop
+from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import given, hardware_options, plan_options
 from mesh.cli.output import emit_json, json_option, now_ms
 
@@ -18,7 +18,10 @@ from mesh.cli.output import emit_json, json_option, now_ms
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")
 @json_option
-def plan(model: str, explain: bool, output: str, **options: object) -> None:
+@click.pass_context
+def plan(
+    ctx: click.Context, /, model: str, *, explain: bool, output: str, **options: object
+) -> None:
     """Where MODEL fits, best first: a .gguf, a config.json, or a catalogue name."""
     found = ask_plan({"model": model_ref(model), **given(options)})
     if output == "json":
@@ -26,9 +29,41 @@ def plan(model: str, explain: bool, output: str, **options: object) -> None:
     else:
         from mesh.cli.planning.plan_view import show_plan
 
-        show_plan(found, explain)
+        show_plan(found, explain=explain, command=typed(ctx, replaced(found)))
     if not found["placements"]:
         stop(NOTHING_FITS)
+
+
+def replaced(found: Mapping[str, Any]) -> set[str]:
+    """The options that the ways out of a plan set anew."""
+    ways = found.get("ways_out", ())  # until merged
+    return {str(word) for way in ways for word in way["options"] if str(word).startswith("--")}
+
+
+def typed(ctx: click.Context, without: Collection[str] = ()) -> str:
+    """The command as it was given, ready to be given again, less the options in `without`."""
+    import shlex
+
+    from click.core import ParameterSource
+
+    words = ctx.command_path.split()
+    for parameter in ctx.command.params:
+        value = ctx.params.get(parameter.name or "")
+        if ctx.get_parameter_source(parameter.name or "") != ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+            continue
+        name = max([*parameter.opts, *parameter.secondary_opts], key=len)
+        if name in without or name == "--output":
+            continue
+        if isinstance(value, bool):
+            off = parameter.secondary_opts and not value
+            words.append(parameter.secondary_opts[0] if off else parameter.opts[0])
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [name, str(one)]
+    return shlex.join(words)
 
 
 def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
@@ -52,6 +87,8 @@ def model_ref(text: str) -> str:
     """A file's path made absolute, for the daemon runs in another folder; other references stay."""
     from pathlib import Path
 
+    if not text.strip():
+        stop(USAGE, "no model was named", "fleet models lists those known by name")
     if text.lower().startswith(("http://", "https://", "ollama:")):
         return text
     path = Path(text).expanduser()

@@ -1,138 +1,220 @@
-"""How a plan looks: one line per placement, one per refusal, and with --explain every term.
+"""How a plan looks: what was asked, a line per placement, one per refusal, and the ways out."""
 
-The table narrows to the terminal: bands lose their middle first, then words their rest, then an
-engine that is the same everywhere goes.
-"""
-
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import click
-
-from mesh.cli.output import clean
+from mesh.cli.output import brief_ms, clean, gib, rate, say, show_cost
+from mesh.cli.planning.models import tokens
+from mesh.cli.table import Column, Table, emit_text, fitted, terminal_width
 
 Row = Mapping[str, Any]
 
-# Where nobody looks at a terminal the columns are as wide as they like.
-PIPED_WIDTH: Final = 1000
-GIB: Final = 1 << 30
-HEADS: Final = (
-    "",
-    "DEVICE",
-    "ENGINE",
-    "WEIGHTS",
-    "FIT",
-    "NEEDS/FREE",
-    "TOK/S",
-    "TIME",
-    "COST",
-    "BASIS",
-)
-RIGHT: Final = ("NEEDS/FREE", "TOK/S", "TIME", "COST")
-TERMS: Final = (
-    ("weights", "weights_bytes"),
-    ("cache", "kv_bytes"),
-    ("states", "state_bytes"),
-    ("scratch", "compute_bytes"),
-    ("logits", "output_bytes"),
-    ("driver", "overhead_bytes"),
-)
-LIMITS: Final = (
-    ("max latency", "max_latency_ms"),
-    ("first token", "max_ttft_ms"),
-    ("deadline", "deadline_ms"),
-    ("tokens/s of a sequence", "min_tokens_per_s"),
-    ("price an hour", "max_nusd_per_hour"),
-    ("cost", "max_cost_nusd"),
-    ("quality", "min_quality"),
-)
+# The classes of hardware whose measurements stand in for a device that nobody measured.
+CLASSES: Final = {
+    "accelerator": "accelerators",
+    "apple": "Apple chips",
+    "arc": "Intel Arc cards",
+    "cpu": "processors",
+    "gddr": "GDDR cards",
+    "hbm": "HBM cards",
+    "igpu": "integrated GPUs",
+    "instinct": "AMD Instinct cards",
+    "radeon": "Radeon cards",
+    "unified": "unified-memory boxes",
+}
+PRIOR: Final = "prior: "
+MORE_NAMES: Final = 3  # devices named beside one reason; the others are counted
 
 
-def terminal_width() -> int:
-    """Columns to fill: the terminal's, or $COLUMNS; no bound in a pipe."""
-    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
+def show_plan(found: Row, *, explain: bool, command: str) -> None:
+    """The question, placements best first, refusals and ways out; with `explain` every term.
 
-
-def show_plan(found: Row, explain: bool) -> None:
-    """Placements best first, refusals with what is missing; the terms behind them on request."""
-    width = terminal_width()
+    `command` is what was typed, without the options a way out replaces.
+    """
     placements: Sequence[Row] = found["placements"]
+    emit_text(headline(question(found)), "  ")
+    say()
     if placements:
-        for line in table(placements, found["query"], width):
-            click.echo(line)
+        table = fitted(columns(placements, found), placements, terminal_width())
+        for line in table.all_lines(placements, "-o json has all"):
+            say(line)
+        if said := legend(table):
+            say()
+            emit_text(said)
     else:
-        click.echo("It fits nowhere.")
-    if len(placements) > 1:
-        click.echo("\n* nothing else is at once cheaper, faster and better. Bands: p10–p90.")
-    _show_refusals(found["refusals"], width)
+        say(verdict(found["refusals"]))
+    show_refusals(found, explain=explain)
+    show_ways_out(found.get("ways_out", ()), command)
     if explain:
-        _show_terms(found)
+        from mesh.cli.planning.plan_terms import show_terms
+
+        show_terms(found)
 
 
-def table(placements: Sequence[Row], query: Row, width: int) -> list[str]:
-    """The placements' lines, at most `width` columns where that can be."""
-    lines: list[str] = []
-    for brief in (0, 1, 2, 3):
-        rows = [_cells(row, query, brief) for row in placements]
-        shown = [i for i, head in enumerate(HEADS) if _wanted(head, placements, brief)]
-        lines = aligned(
-            [[line[i] for i in shown] for line in [list(HEADS), *rows]],
-            [HEADS[i] in RIGHT for i in shown],
-        )
-        if max(map(len, lines)) <= width:
-            return lines
-    return lines
+def question(found: Row) -> Row:
+    """What was planned for, with the model's own name."""
+    asked: Row = found.get("question") or found["query"]  # until merged: "question" alone
+    return asked
 
 
-def _wanted(head: str, placements: Sequence[Row], brief: int) -> bool:
-    if head == "":
-        return len(placements) > 1
-    if head == "FIT" and brief >= 2:
-        return any(row["fit"] != "fit" for row in placements)
-    if head == "ENGINE" and brief == 3:
-        return len({row["engine"] for row in placements}) > 1
-    return head != "BASIS" or brief < 2
-
-
-def aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Columns as wide as their widest cell, two spaces apart, numbers to the right."""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(right))]
-    return [
-        "  ".join(
-            cell.rjust(wide) if to_right else cell.ljust(wide)
-            for cell, wide, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
+def headline(asked: Row) -> str:
+    """ "qwen3-8b (for deepseek-r1:8b): batch 1, context 4k, prompt 512, answer 256, balanced"."""
+    typed = str(asked.get("model_ref") or asked["model"])
+    name = str(asked["model"])
+    model = name if typed in (name, "") else f"{name} (for {typed.rpartition('/')[2] or typed})"
+    words = [
+        f"batch {asked['batch']}",
+        f"context {tokens(asked['context'])}",
+        f"prompt {tokens(asked['prompt_tokens'])}",
+        f"answer {tokens(asked['tokens'])} tokens",
+        str(asked["objective"]),
     ]
+    for key, said in (("engine", "only {}"), ("quant", "weights {}"), ("kv_type", "cache {}")):
+        if asked.get(key):
+            words.append(said.format(asked[key]))
+    return clean(f"{model}: {', '.join(words)}")
 
 
-def _cells(row: Row, query: Row, brief: int) -> list[str]:
-    footprint = row["footprint"]
-    basis = str(row["basis"])
-    return [
-        "*" if row["pareto"] else "",
-        _device(row, brief),
-        row["engine"],
-        runs_as(row, query),
-        row["fit"],
-        f"{gib(footprint['total_bytes'])}/{gib(footprint['free_bytes'])}" + " GiB" * (brief < 2),
-        _band(row["tokens_per_s"], rate, brief),
-        _band(row["duration_ms"], brief_ms, brief),
-        money(row["cost_nusd"]["p50"]),
-        clean(basis if brief < 1 else basis.partition(":")[0]),
-    ]
+def columns(placements: Sequence[Row], found: Row) -> tuple[Column[Row], ...]:
+    """What a plan's table shows; the fit, the median speed and the time to answer always stay."""
+    several = len(placements) > 1
+    one_engine = len({row["engine"] for row in placements}) == 1
+    layers = int(found["query"]["layers"])
+    return (
+        Column(title="", value=_star if several else _nothing, rank=5, optional=True),
+        Column(
+            title="DEVICE",
+            value=lambda row: row["device"],
+            brief=_first_member,
+            brief_rank=72,
+            least=8,
+        ),
+        Column(title="ENGINE", value=lambda row: row["engine"], rank=75 if one_engine else 45),
+        Column(
+            title="WEIGHTS",
+            value=lambda row: runs_as(row, layers),
+            brief=brief_runs_as,
+            brief_rank=85,
+            least=6,
+        ),
+        Column(title="FIT", value=lambda row: row["fit"]),
+        Column(
+            title="NEEDS/FREE",
+            value=_memory,
+            brief=_needs,
+            brief_rank=60,
+            brief_title="NEEDS",
+            rank=15,
+            right=True,
+        ),
+        _banded("TOK/S", lambda row: row["tokens_per_s"], rate, 90),
+        _banded("TIME", answer_ms, brief_ms, 95),
+        Column(title="LOAD", value=_load, rank=50, right=True, optional=True),
+        Column(title="WAIT", value=_wait, rank=40, right=True, optional=True),
+        Column(title="COST", value=cost, rank=20, right=True),
+        Column(
+            title="QUALITY",
+            value=_quality if quality_decided(placements) else _nothing,
+            rank=30,
+            right=True,
+            optional=True,
+        ),
+        Column(
+            title="SPEED FROM",
+            value=lambda row: speed_from(str(row["basis"])),
+            brief=lambda row: speed_from(str(row["basis"])).partition(", bandwidth")[0],
+            brief_rank=100,
+            rank=92,
+            least=12,
+        ),
+    )
 
 
-def _device(row: Row, brief: int) -> str:
-    """ "rig + duo + lab", in brief "rig +2"."""
+def _banded(
+    title: str, value: Callable[[Row], Row], show: Callable[[Any], str], rank: int
+) -> Column[Row]:
+    """The median with its band, in brief the median."""
+
+    def full(row: Row) -> str:
+        found = value(row)
+        return f"{show(found['p50'])} ({show(found['p10'])}–{show(found['p90'])})"
+
+    return Column(
+        title=title,
+        value=full,
+        brief=lambda row: show(value(row)["p50"]),
+        brief_rank=rank,
+        right=True,
+    )
+
+
+def _nothing(_: Row) -> str:
+    return ""
+
+
+def _star(row: Row) -> str:
+    return "*" if row["pareto"] else " "
+
+
+def _first_member(row: Row) -> str:
+    """ "rig + duo + lab" in brief: "rig +2"."""
     members = row.get("members", ())
-    if brief < 2 or not members:
-        return clean(row["device"])
-    return clean(f"{members[0]['device']} +{len(members) - 1}")
+    return f"{members[0]['device']} +{len(members) - 1}" if members else str(row["device"])
 
 
-def runs_as(row: Row, query: Row) -> str:
+def _memory(row: Row) -> str:
+    need = row["footprint"]
+    return f"{gib(need['total_bytes'])}/{gib(need['free_bytes'])} GiB"
+
+
+def _needs(row: Row) -> str:
+    return f"{gib(row['footprint']['total_bytes'])} GiB"
+
+
+def answer_ms(row: Row) -> Row:
+    """From loaded to the last token."""
+    band: Row = row.get("answer_ms") or row["duration_ms"]  # until merged: "answer_ms" alone
+    return band
+
+
+def _load(row: Row) -> str:
+    load = row.get("load_ms")  # until merged: always there
+    return brief_ms(load["p50"]) if load else ""
+
+
+def _wait(row: Row) -> str:
+    return brief_ms(row["wait_ms"]) if row["wait_ms"] else ""
+
+
+def cost(row: Row) -> str:
+    """The median cost; "unknown", or at least as much, where price or power is not known."""
+    return show_cost(row["cost_nusd"]["p50"], row.get("cost_lacks", ()))  # until merged
+
+
+def _quality(row: Row) -> str:
+    return f"{row['quality']:.3f}"
+
+
+def quality_decided(placements: Sequence[Row]) -> bool:
+    """Whether a row stands above one that is no slower and no dearer, so by quality alone."""
+    for n, upper in enumerate(placements):
+        for lower in placements[n + 1 :]:
+            if upper["quality"] > lower["quality"] and _beats(lower, upper):
+                return True
+    return False
+
+
+def _beats(one: Row, other: Row) -> bool:
+    sooner = answer_ms(one)["p50"] <= answer_ms(other)["p50"]
+    return bool(sooner and _ranked_cost(one) <= _ranked_cost(other))
+
+
+def _ranked_cost(row: Row) -> Any:
+    """What the answer alone costs, loading aside: placements are ranked by it."""
+    return (row.get("answer_cost_nusd") or row["cost_nusd"])["p50"]  # until merged
+
+
+def runs_as(row: Row, layers: int) -> str:
     """ "Q4_K_M", with the cache, the cards and what stays in RAM where those are not the usual."""
     words = [str(row["quant"])]
     if row["kv_type"] not in ("f16", "bf16", "auto"):
@@ -140,142 +222,87 @@ def runs_as(row: Row, query: Row) -> str:
     if row["cards"] > 1:
         words.append(f"{row['cards']} cards")
     if row.get("gpu_layers", -1) >= 0:
-        words.append(
-            f"{row['gpu_layers']}/{query['layers'] + 1} layers on GPU"
-        )  # llama.cpp's count
+        # llama.cpp counts the output as a layer
+        words.append(f"{row['gpu_layers']}/{layers + 1} layers on GPU")
     if row.get("cpu_experts", 0) > 0:
         words.append(f"experts of {row['cpu_experts']} layers in RAM")
-    return clean(", ".join(words))
+    return ", ".join(words)
 
 
-def _band(value: Row, show: Any, brief: int) -> str:
-    """ "16.8 (14.4–19.7)", in brief "14.4–19.7"."""
-    ends = f"{show(value['p10'])}–{show(value['p90'])}"
-    return ends if brief else f"{show(value['p50'])} ({ends})"
+def brief_runs_as(row: Row) -> str:
+    """ "Q4_K_M", "Q4_K_M x2", "Q4_K_M +RAM"."""
+    cards = f" x{row['cards']}" if row["cards"] > 1 else ""
+    beside = row.get("gpu_layers", -1) >= 0 or row.get("cpu_experts", 0) > 0
+    return f"{row['quant']}{cards}{' +RAM' if beside else ''}"
 
 
-def gib(size: int) -> str:
-    return f"{size / GIB:.1f}"
+def speed_from(basis: str) -> str:
+    """What a speed rests on, in words: "class prior (HBM cards)", "prior of RTX 3090"."""
+    before, found, after = basis.partition(PRIOR)
+    if not found:
+        return basis
+    name, comma, rest = after.partition(", ")
+    names = name.split(" and ")
+    if all(one in CLASSES for one in names):
+        said = f"class prior ({' and '.join(CLASSES[one] for one in names)})"
+    else:
+        said = f"prior of {' and '.join(CLASSES.get(one, one) for one in names)}"
+    return f"{before}{said}{comma}{rest}"
 
 
-def rate(value: float) -> str:
-    """Three digits are more than any estimate knows."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+def legend(table: Table[Row]) -> str:
+    """What the signs and times that are shown mean."""
+    titles = {one.title for one in table.shown}
+    parts = []
+    if "" in titles:
+        parts.append("* nothing else is at once cheaper, faster and better.")
+    if any(one.title in ("TOK/S", "TIME") and not one.is_brief for one in table.shown):
+        parts.append("(a–b): p10 to p90.")
+    if "LOAD" in titles:
+        parts.append("TIME counts from loaded to the last token; LOAD comes once before it.")
+    return " ".join(parts)
 
 
-def brief_ms(ms: int) -> str:
-    """ "250ms", "2.5s", "12s", "3m20s", "2h05m"."""
-    if ms < 1000:
-        return f"{ms}ms"
-    if ms < 10_000:
-        return f"{ms // 100 / 10}s"
-    if ms < 60_000:
-        return f"{ms // 1000}s"
-    seconds = ms // 1000
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02}s"
-    return f"{seconds // 3600}h{seconds // 60 % 60:02}m"
+def verdict(refusals: Sequence[Row]) -> str:
+    """What no placement means: no memory anywhere, or limits that nothing keeps to."""
+    bound = [row for row in refusals if not row["code"].startswith(("NoFit", "NotChosen"))]
+    return "Nothing keeps to the limits." if bound else "It fits nowhere."
 
 
-def money(nusd: int) -> str:
-    """Cents in full, two digits of less."""
-    dollars = nusd / 1e9
-    if dollars >= 0.995:
-        return f"${dollars:.2f}"
-    if nusd == 0:
-        return "$0"
-    decimals = 2
-    while decimals < 9 and dollars * 10**decimals < 9.95:
-        decimals += 1
-    return f"${dollars:.{decimals}f}"
+def show_refusals(found: Row, *, explain: bool) -> None:
+    """Why not elsewhere: devices with one reason stand on one line, those left out are counted."""
+    refusals: Sequence[Row] = found["refusals"]
+    told = [row for row in refusals if row["code"] != "NotChosen"]
+    reasons: dict[str, list[str]] = {}
+    for row in told:
+        code = f" [{row['code']}]" if explain else ""
+        reasons.setdefault(f"{row['text']}{code}", []).append(str(row["device"]))
+    if reasons:
+        say("\nRefused:")
+    for text, names in reasons.items():
+        emit_text(clean(f"{named(names)}: {text}"), "    ", "  ")
+    left = len(refusals) - len(told)
+    if left:
+        others = "1 other device" if left == 1 else f"{left} other devices"
+        say()
+        emit_text(clean(f"{others} not asked about: --on {found['query']['on']}."))
 
 
-def _show_refusals(refusals: Sequence[Row], width: int) -> None:
-    if not refusals:
-        return
-    import textwrap
-
-    click.echo("\nNot there, because:")
-    wide = max(len(clean(row["device"])) for row in refusals)
-    codes = max(len(row["code"]) for row in refusals)
-    indent = " " * (wide + codes + 6)
-    for row in refusals:
-        head = f"  {clean(row['device']):<{wide}}  {row['code']:<{codes}}  "
-        room = max(30, width - len(indent))
-        lines = textwrap.wrap(clean(row["text"]), room) or [""]
-        click.echo(head + lines[0])
-        for line in lines[1:]:
-            click.echo(indent + line)
+def named(names: Sequence[str]) -> str:
+    """ "a, b, c", or "a, b, c and 4 more"."""
+    more = len(names) - MORE_NAMES
+    said = ", ".join(names[:MORE_NAMES] if more > 0 else names)
+    return f"{said} and {more} more" if more > 0 else said
 
 
-def _show_terms(found: Row) -> None:
-    from mathcore.units import show_bytes
+def show_ways_out(ways: Sequence[Row], command: str) -> None:
+    """What would fit, each with the command that asks for it."""
+    import shlex
 
-    query = found["query"]
-    for row in found["placements"]:
-        need, duration = row["footprint"], row["duration_ms"]
-        spare = need["free_bytes"] - need["total_bytes"]
-        click.echo(f"\n{clean(row['device'])}: {row['engine']}, {runs_as(row, query)}")
-        _line("memory", show_bytes(need["total_bytes"]), f"{show_bytes(spare)} to spare")
-        for name, key in TERMS:
-            if need[key]:
-                _line(f"  {name}", show_bytes(need[key]))
-        if need["host_bytes"]:
-            _line("in RAM", show_bytes(need["host_bytes"]))
-        _line("time", brief_ms(duration["p50"]), _ends(duration, brief_ms))
-        for name, ms in row["terms_ms"].items():
-            if ms > 0:
-                _line(f"  {name}", brief_ms(ms), _share(ms, row["terms_ms"]))
-        for member in row.get("members", ()):
-            _show_member(member)
-        if row["wait_ms"]:
-            _line("busy for", brief_ms(row["wait_ms"]))
-        _line("first token", brief_ms(row["ttft_ms"]["p50"]), _ends(row["ttft_ms"], brief_ms))
-        for name, key in (("tokens/s", "tokens_per_s"), ("prompt/s", "prefill_tokens_per_s")):
-            _line(name, rate(row[key]["p50"]), _ends(row[key], rate))
-        _line("cost", money(row["cost_nusd"]["p50"]), _ends(row["cost_nusd"], money))
-        _line("quality", f"{row['quality']:.4f}", "of the 16-bit model")
-        click.echo(f"  {'basis':<12}  {clean(row['basis'])}")
-    _show_limits(found)
-
-
-def _show_member(member: Row) -> None:
-    from mathcore.units import show_bytes
-
-    cards = f"{member['cards']} cards" if member["cards"] > 1 else "1 card"
-    spare = member["free_bytes"] - member["need_bytes"]
-    click.echo(f"  on {clean(member['device'])}: {member['layers']} layers, {cards}")
-    _line("    memory", show_bytes(member["need_bytes"]), f"{show_bytes(spare)} to spare")
-    for name, ms in member["terms_ms"].items():
-        if ms > 0:
-            _line(f"    {name}", brief_ms(ms), _share(ms, member["terms_ms"]))
-
-
-def _line(name: str, value: str, rest: str = "") -> None:
-    click.echo(f"  {name:<12}  {value:>10}  {rest}".rstrip())
-
-
-def _ends(value: Row, show: Any) -> str:
-    return f"{show(value['p10'])}–{show(value['p90'])}"
-
-
-def _share(ms: int, terms: Row) -> str:
-    total = sum(terms.values())
-    return f"{100 * ms / total:.0f} %" if total else ""
-
-
-def _show_limits(found: Row) -> None:
-    query, refused = found["query"], [row["code"] for row in found["refusals"]]
-    kept = [f"{name} {_limit(key, query[key])}" for name, key in LIMITS if query[key] is not None]
-    click.echo(f"\nobjective  {query['objective']}")
-    click.echo(f"limits     {', '.join(kept) or 'none'}")
-    counts = [f"{code} {refused.count(code)}" for code in sorted(set(refused))]
-    click.echo(f"refused    {', '.join(counts) or 'none'}")
-    best = [clean(row["device"]) for row in found["placements"] if row["pareto"]]
-    click.echo(f"pareto     {', '.join(best) or 'none'}")
-
-
-def _limit(key: str, value: Any) -> str:
-    if key.endswith("_ms"):
-        return brief_ms(value)
-    return money(value) if "nusd" in key else f"{value:g}"
+    if ways:
+        say("\nWays out:")
+    for way in ways:
+        emit_text(clean(way["text"]), "    ", "  ")
+        options = shlex.join([str(word) for word in way["options"]])
+        # Whole, however narrow the terminal: it is there to be copied.
+        say(clean(f"    try: {command} {options}"))

@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mathcore.units import parse_count
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import given, hardware_options
+from mesh.cli.options import (
+    TOKENS,
+    csv_option,
+    given,
+    hardware_options,
+    on_option,
+    output_of,
+    tokens_option,
+)
+from mesh.cli.output import csv_json_option
 from mesh.cli.planning.plan import model_ref
 
 if TYPE_CHECKING:
@@ -19,7 +29,8 @@ DEFAULT_BATCH: Final = "1..64"
 DEFAULT_CONTEXT: Final = "2k..128k"
 # Numbers on one axis; the cells of all axes together are bounded by mathcore.sweep.
 MAX_AXIS: Final = 65_536
-SCALES: Final = {"": 1, "k": 1024, "m": 1024 * 1024}
+# Cells whose speeds are asked for one by one, at about a millisecond each.
+MAX_FILLED: Final = 1024
 FIELDS: Final = (
     "device",
     "quant",
@@ -67,11 +78,14 @@ FIELDS: Final = (
     help="weights as; repeatable  [default: Q4_K_M, or the file's own]",
 )
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
-@click.option("--tokens", type=click.IntRange(min=1), help="tokens to generate per sequence")
-@click.option("--prompt-tokens", type=click.IntRange(min=1), help="tokens in the prompt")
-@click.option("--device", multiple=True, metavar="NAME", help="only this device; repeatable")
+@tokens_option
+@click.option(
+    "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: what the context holds]"
+)
+@on_option(several=True)
 @hardware_options
-@click.option("-o", "--output", type=click.Choice(["text", "json", "csv"]), default="text")
+@csv_json_option
+@csv_option
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
@@ -85,9 +99,12 @@ def sweep(
     quant: tuple[str, ...],
     output: str,
     plot: Path | None,
+    *,
+    as_csv: bool,
     **options: Any,
 ) -> None:
     """What MODEL needs and how fast it is under llama.cpp, for every batch and context."""
+    output = output_of(output, as_csv=as_csv)
     batches = parse_numbers(batch, "--batch")
     contexts = parse_numbers(context or DEFAULT_CONTEXT, "--context")
     if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
@@ -100,7 +117,7 @@ def sweep(
     if plot is not None:
         from mesh.cli.planning.sweep_plot import draw
 
-        draw(plot, model, grids, batches, contexts)
+        draw(plot, model, grids, batches, lengths)
     _emit(output, grids, batches, lengths)
     if not any(bool((grid.verdicts <= 1).any()) for grid in grids):
         stop(NOTHING_FITS)
@@ -152,13 +169,11 @@ def _between(low: int, high: int, by: int) -> Iterator[int]:
 def _number(text: str, what: str) -> int:
     from mesh.api.requests import MAX_BATCH, MAX_CONTEXT
 
-    clean = text.strip().lower()
-    digits = clean.rstrip("km")
-    scale = SCALES.get(clean[len(digits) :], 0)
-    if not scale or not digits.isascii() or not digits.isdigit() or len(digits) > 12:
+    try:
+        number = parse_count(text)
+    except ValueError:
         stop(USAGE, f"{what}: {text.strip()!r} is not a number", "say 1,2,4..64 or 2k..128k")
     most = MAX_BATCH if what == "--batch" else MAX_CONTEXT
-    number = int(digits) * scale
     if not 1 <= number <= most:
         stop(USAGE, f"{what}: {text.strip()} is not between 1 and {most}", "fleet sweep --help")
     return number
@@ -182,18 +197,21 @@ def _grids(
     from mesh.edge.planning import lengths
 
     try:
-        from mathcore.planner.sweep import Length, sweep
+        from mathcore.planner.sweep import Length, SweepError, sweep
     except ImportError:
         stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
     devices = hardware(options)
+    # Every length of prompt is a question of its own, so a large field takes the usual prompt.
+    fills = options["prompt_tokens"] is None and len(contexts) * len(batches) <= MAX_FILLED
     asked = []
     for context in contexts:
         prompt, tokens = lengths(options["prompt_tokens"], options["tokens"], context)
+        prompt = max(1, context - tokens) if fills else prompt
         asked.append(Length(context=context, prompt_tokens=prompt, tokens=tokens))
     base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
     try:
         return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
-    except SpecError as error:
+    except (SpecError, SweepError) as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 
 
@@ -207,8 +225,8 @@ def hardware(
     from mesh.edge.store.state import load_state
     from mesh.state.fleet import spec
 
-    named: tuple[str, ...] = options["device"]
-    brought = given({name: options[name] for name in ("what_if", "fleet_file")})
+    named: tuple[str, ...] = options["on"]
+    brought = given({name: options[name] for name in ("what_if", "fleet_file", "ram", "rate")})
     request = convert({"model": "-", **brought}, PlanRequest)
     for name in request.what_if:
         if " + " in name:

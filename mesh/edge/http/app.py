@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from mathcore.catalogue.models import find_model
-from mesh.api.rows import device_rows, job_dict, job_rows
+from mesh.api.rows import billed, device_rows, job_row, job_rows
 from mesh.edge.http.guard import (
     MAX_BODY_BYTES,
     HttpRefusal,
@@ -34,11 +34,12 @@ from mesh.edge.http.stream import (
     end_streams,
     event_dict,
     known_job,
+    stream_answer,
     stream_events,
     stream_logs,
 )
+from mesh.edge.http.transfer import post_import
 from mesh.state.billing import GROUPINGS, cost_report
-from mesh.state.fold import bills
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
 
@@ -96,6 +97,7 @@ def reads() -> list[Route]:
         Route("GET", "/v1/jobs", VIEWER, get_jobs),
         Route("GET", "/v1/jobs/{id}", VIEWER, get_job),
         Route("GET", "/v1/jobs/{id}/logs", VIEWER, stream_logs),
+        Route("GET", "/v1/jobs/{id}/answer", VIEWER, stream_answer),
         Route("GET", "/v1/events", VIEWER, stream_events),
         Route("GET", "/v1/cost", VIEWER, get_cost),
         Route("POST", "/v1/plan", VIEWER, post_plan),
@@ -113,6 +115,7 @@ def _writes() -> list[Route]:
         Route("POST", "/v1/notes", MEMBER, post_note),
         Route("POST", "/v1/devices", RUNNER, post_device),
         Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
+        Route("POST", "/v1/import", "", post_import),
         Route("POST", "/v1/calibrate", "", post_calibrate),
         Route("POST", "/v1/shutdown", "", post_shutdown),
         Route("POST", "/dispatch", MEMBER, post_dispatch),
@@ -157,8 +160,8 @@ async def get_job(request: web.Request) -> web.Response:
     node, job_id = request.app[NODE], request.match_info["id"]
     if job_id in node.state.retired:
         state = await asyncio.to_thread(node.every_job)
-        return answer(job_dict(state.jobs[job_id], node.now()))
-    return answer(job_dict(node.state.jobs[known_job(request)], node.now()))
+        return answer(job_row(state, state.jobs[job_id], node.now()))
+    return answer(job_row(node.state, node.state.jobs[known_job(request)], node.now()))
 
 
 async def get_verify(request: web.Request) -> web.Response:
@@ -175,7 +178,7 @@ async def get_cost(request: web.Request) -> web.Response:
         raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(GROUPINGS)}")
     node = request.app[NODE]
     state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
-    return answer(cost_report(bills(state), by))
+    return answer(cost_report(billed(state), by))
 
 
 async def post_plan(request: web.Request) -> web.Response:
@@ -206,10 +209,12 @@ async def post_job(request: web.Request) -> web.Response:
 
 
 async def post_cancel(request: web.Request) -> web.Response:
-    """Ask a job to end; 202, for the child needs a moment."""
+    """Ask a job to end; 202, for the child needs a moment; 409 where it has ended already."""
     refuse_unknown(await read_body(request), ())
-    job_id = known_job(request)
-    await request.app[NODE].cancel(job_id)
+    node, job_id = request.app[NODE], request.match_info["id"]
+    if job_id not in node.state.retired:
+        known_job(request)
+    await node.cancel(job_id)
     return answer({"job_id": job_id}, 202)
 
 
@@ -251,9 +256,9 @@ async def post_dispatch(request: web.Request) -> web.Response:
 
 
 async def post_calibrate(request: web.Request) -> web.Response:
-    """Measure this machine anew."""
-    events = await request.app[NODE].calibrate()
-    return answer({"events": [event_dict(event) for event in events]})
+    """Measure this machine anew; `busy` says why the figures may be too low, "" for no reason."""
+    made = await request.app[NODE].calibrate()
+    return answer({"events": [event_dict(event) for event in made.events], "busy": made.busy})
 
 
 async def post_shutdown(request: web.Request) -> web.Response:

@@ -85,7 +85,7 @@ def _too_large() -> web.Response:
         413,
         "TooLarge",
         f"the body is over {MAX_BODY_BYTES} bytes",
-        "send a shorter prompt, or name a file with `fleet run --input`",
+        "send a shorter one",
     )
 
 

@@ -3,18 +3,32 @@
 Values only: a route turns JSON into a dict, asks one of these, and turns the answer into JSON.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, final
 
-from mesh.edge.store.ledger import VerifyReport
+from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
 from mesh.state.fold import State
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The new registrations of this machine's devices; `busy` says why they may be too low."""
+
+    events: Sequence[Event]
+    busy: str
+
+
 class ServedNode(Protocol):
     """A running peer as its HTTP server sees it."""
+
+    @property
+    def home(self) -> Path:
+        """The state directory."""
 
     @property
     def state(self) -> State:
@@ -51,11 +65,14 @@ class ServedNode(Protocol):
     async def remove_device(self, device: str, reason: str) -> Event:
         """Take a hand-described device out of planning."""
 
-    async def calibrate(self) -> list[Event]:
-        """Measure this machine's devices anew; their registrations."""
+    async def calibrate(self) -> Calibration:
+        """Measure this machine's devices anew."""
 
     async def verify(self) -> VerifyReport:
         """Check every hash, link and signature."""
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        """Admit a file's events; errors call it `name`."""
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         """Events in arrival order, each with its local cursor."""
@@ -64,7 +81,10 @@ class ServedNode(Protocol):
         """Every event admitted from now on."""
 
     def log_path(self, job_id: str) -> Path:
-        """Where a job's output is kept; the file may not exist yet."""
+        """Where a job's output is kept, an engine's log included; it may not exist yet."""
+
+    def answer_path(self, job_id: str) -> Path:
+        """Where a model's answer is kept; the file may not exist yet."""
 
     def shutdown(self) -> None:
         """Begin to stop the daemon; running jobs keep running."""

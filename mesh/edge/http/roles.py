@@ -40,7 +40,8 @@ def _needs(role: str, handler: Handler) -> Handler:
                 403,
                 "WrongRole",
                 f"this needs the role {role}, not {has or 'none'}",
-                "an admin of the fleet can grant it",
+                "an admin lets this peer in anew: "
+                f"fleet peers remove NAME, then fleet invite --role {role}",
             )
         return await handler(request)
 

@@ -6,7 +6,7 @@ socket has room, so a slow reader costs one chunk and a stuck one is dropped.
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -162,9 +162,18 @@ def event_dict(event: Event) -> dict[str, object]:
 
 async def stream_logs(request: web.Request) -> web.StreamResponse:
     """GET /v1/jobs/{id}/logs: what the job wrote, then what it writes, until it ends."""
+    return await _stream_file(request, request.app[NODE].log_path)
+
+
+async def stream_answer(request: web.Request) -> web.StreamResponse:
+    """GET /v1/jobs/{id}/answer: the model's words alone, as they come, until the job ends."""
+    return await _stream_file(request, request.app[NODE].answer_path)
+
+
+async def _stream_file(request: web.Request, path_of: Callable[[str], Path]) -> web.StreamResponse:
     refuse_unknown(request.query, ("history", "since"))
     node, job_id = request.app[NODE], known_job(request)
-    path = node.log_path(job_id)
+    path = path_of(job_id)
     offset = read_cursor(request, "since")
     if request.query.get("history") == "0" and not offset:
         offset = await asyncio.to_thread(_size, path)
@@ -202,7 +211,8 @@ async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, off
 
 async def _send_end(node: ServedNode, stream: Stream, job_id: str) -> None:
     job = node.state.jobs[job_id]
-    await stream.send({"status": job.status, "reason": job.reason}, kind="end")
+    said = {"status": job.status, "reason": job.reason, "text": job.text}
+    await stream.send(said, kind="end")
 
 
 def _size(path: Path) -> int:

@@ -38,11 +38,13 @@ class Rejected:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did. `held` events wait for a predecessor and come in by themselves.
+    """What an import did with each of `lines`: admitted + known + held + rejected_count.
 
-    `rejected` names the first ones; `rejected_count` counts them all.
+    `held` events wait for a predecessor and come in by themselves. `rejected` names the first ones.
+    Empty lines are no lines.
     """
 
+    lines: int
     admitted: int
     known: int
     held: int

@@ -32,10 +32,10 @@ _Envelope = tuple[bytes, bytes]
 
 def export(db: sqlite3.Connection, path: Path) -> int:
     """Write every event in total order; the file appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with explained(f"cannot export to {path}"):
         if path.is_dir():
             raise StoreError(f"cannot export to {path}: it is a folder", "name a file")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with draft.open("xb") as file:
                 db.execute("BEGIN")  # one snapshot
@@ -85,6 +85,7 @@ class _Tally:
     known: int = 0
     held: int = 0
     rejected_count: int = 0
+    unreadable: int = 0  # of the rejected, those that hold no event
     rejected: list[Rejected] = field(default_factory=list)
 
     def reject(self, line: int, text: str) -> None:
@@ -105,25 +106,29 @@ class _Tally:
 
 
 def import_(
-    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]], path: Path
+    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]], path: Path, name: str = ""
 ) -> ImportReport:
-    """Pass a file's lines through the gate, each author's in the order of its chain."""
-    tally = _Tally()
-    with explained(f"cannot import {path}"):
+    """Pass a file's lines through the gate, each author's in the order of its chain.
+
+    `name` is what errors call it, where that is not its path.
+    """
+    tally, name = _Tally(), name or str(path)
+    with explained(f"cannot import {name}"):
         if not path.is_file():
             what = "it is a folder" if path.is_dir() else "there is no such file"
-            raise StoreError(f"cannot import {path}: {what}", "name a file that fleet exported")
+            raise StoreError(f"cannot import {name}: {what}", "name a file that fleet exported")
         with path.open("rb") as file:
             index = _index(file, tally)
             if not index and tally.rejected_count:
                 first = tally.rejected[0]
-                text = f"cannot import {path}: no line of it is an event"
+                text = f"cannot import {name}: no line of it is an event"
                 raise StoreError(
                     f"{text} (line {first.line}: {first.text})", "name a file that fleet exported"
                 )
             for start in range(0, len(index), BATCH):
                 _admit_batch(admit, file, index[start : start + BATCH], tally)
     return ImportReport(
+        lines=len(index) + tally.unreadable,
         admitted=tally.admitted,
         known=tally.known,
         held=tally.held,
@@ -143,6 +148,7 @@ def _index(file: IO[bytes], tally: _Tally) -> list[tuple[str, int, int, int]]:
         envelope = parse_line(raw)
         event = envelope if isinstance(envelope, Fault) else parse_record(envelope[1], envelope[0])
         if isinstance(event, Fault):
+            tally.unreadable += 1
             tally.reject(number, event.text)
         else:
             author = authors.setdefault(event.author, event.author)

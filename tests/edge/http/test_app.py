@@ -14,12 +14,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
-from mesh.edge.http import stream
+from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
+from mesh.edge.http.ports import Calibration
 from mesh.edge.http.roles import PEER
-from mesh.edge.store.ledger import VerifyReport
+from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold
+from mesh.state.peer_id import peer_id
 
 TOKEN = "a-token-of-this-test"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -30,7 +32,7 @@ class FakeNode:
     """A test double: a node whose ledger is a list, unsigned, and whose jobs never start."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.home = folder
         self.state = State()
         self.ready = True
         self.stopped = False
@@ -96,11 +98,18 @@ class FakeNode:
             raise RequestError("NotFound", f"no device {device!r}", "", 404)
         return self.record("device_removed", device, {"reason": reason})
 
-    async def calibrate(self) -> list[Event]:
-        return [self.record("device_registered", "d", {"name": "d"})]
+    async def calibrate(self) -> Calibration:
+        event = self.record("device_registered", "d", {"name": "d"})
+        return Calibration(events=[event], busy="1 of 2 cores idle")
 
     async def verify(self) -> VerifyReport:
         return VerifyReport(ok=True, count=len(self.ledger), findings=())
+
+    async def import_(self, path: Path, name: str) -> ImportReport:
+        lines = len((await asyncio.to_thread(path.read_bytes)).splitlines())
+        return ImportReport(
+            lines=lines, admitted=lines, known=0, held=0, rejected=(), rejected_count=0
+        )
 
     def events(self, after: int = 0, limit: int | None = None) -> Iterator[tuple[int, Event]]:
         end = None if limit is None else after + limit
@@ -117,6 +126,9 @@ class FakeNode:
 
     def log_path(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.txt"
+
+    def answer_path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.answer.txt"
 
     def shutdown(self) -> None:
         self.stopped = True
@@ -268,6 +280,42 @@ async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
         assert await response.content.read() == b""
     async with client.get("/v1/jobs/j1/logs?history=0") as response:
         assert (await message(response))["event"] == "end"
+
+
+async def test_an_answer_streams_apart_from_the_log(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    node.log_path("j1").write_text("llama.cpp says much\n")
+    async with client.get("/v1/jobs/j1/answer") as response:
+        node.answer_path("j1").write_text("42")
+        assert json.loads((await message(response))["data"]) == {"text": "42"}
+        node.record("job_failed", "d1", {"job_id": "j1", "reason": "exit", "text": "exit code 7"})
+        end = json.loads((await message(response))["data"])
+        assert end == {"status": "failed", "reason": "exit", "text": "exit code 7"}
+    await refused(client, "GET", "/v1/jobs/nope/answer", 404)
+
+
+async def test_a_job_has_one_shape_in_a_list_and_alone(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    (listed,) = (await (await client.get("/v1/jobs")).json())["jobs"]
+    alone = await (await client.get("/v1/jobs/j1")).json()
+    assert listed == alone
+    assert alone["peer"] == peer_id("ab" * 32)[:7]
+    assert "no device" in alone["waiting"]
+
+
+async def test_an_upload_may_be_longer_than_any_other_body_up_to_its_own_limit(
+    client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = b"x" * 99 + b"\n"
+    said = await (await client.post("/v1/import", data=BytesIO(lines * 30_000))).json()
+    assert (said["lines"], said["rejected"]) == (30_000, [])
+    monkeypatch.setattr(transfer, "MAX_IMPORT_BYTES", 1000)
+    await refused(client, "POST", "/v1/import", 413, data=lines * 11)
+    assert list(node.home.iterdir()) == []
 
 
 async def test_streams_are_bounded_and_a_closed_one_makes_room(

@@ -9,7 +9,7 @@ from mathcore.api import MIB, ContextShape, ModelSpec
 from mathcore.convert.conversion import Conversion, matrix
 from mathcore.convert.registry import find_draft_converter
 from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
-from mathcore.engines.llamacpp.memory import plan_of
+from mathcore.engines.llamacpp.memory import cache_groups
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_gguf, spec_from_parts
 from mathcore.model.fields import Fields
@@ -38,7 +38,7 @@ def sequences_of(name: str) -> int:
 
 def check(spec: ModelSpec, said: Breakdown, sequences: int) -> None:
     shape = ContextShape(context=TOKENS, sequences=sequences)
-    plan = plan_of(spec)
+    plan = cache_groups(spec)
     assert said.parameters == spec.parameters
     assert said.cache_mib == pytest.approx(kv_bytes(plan, shape) / MIB, abs=0.03)
     states = sum(said.recurrent) + compressed_states_mib(said.log)
@@ -87,7 +87,7 @@ def test_deepseek_v4_never_shares_its_cells_between_sequences(tmp_path: Path) ->
     spec = spec_from_parts(found.metadata, found.tensors, "v4")
     shape = ContextShape(context=TOKENS, sequences=SEQUENCES, unified=True)
     said = ask(path, context=TOKENS * SEQUENCES, sequences=SEQUENCES, unified=True)
-    assert said.cache_mib == pytest.approx(kv_bytes(plan_of(spec), shape) / MIB, abs=0.03)
+    assert said.cache_mib == pytest.approx(kv_bytes(cache_groups(spec), shape) / MIB, abs=0.03)
 
 
 def before_absorption(found: Conversion) -> Conversion:

@@ -5,7 +5,7 @@ import pytest
 from mathcore.api import ContextShape
 from mathcore.engines.llamacpp.memory import context_bytes
 from mathcore.formats.config import spec_from_config
-from mathcore.model.spec import ModelSpec, SpecError, State
+from mathcore.model.spec import LayerState, ModelSpec, SpecError
 from tests.mathcore.engines.memory_configs import CONFIGS
 
 MAMBA2_2_7B: dict[str, object] = {
@@ -145,7 +145,7 @@ def test_a_granite_without_states_is_the_older_architecture() -> None:
 def test_lfm2_rounds_its_width_as_the_library_does() -> None:
     spec = spec_of("lfm2")
     assert (spec.feed_forward, spec.parameters) == (8192, 1_170_340_608)
-    assert spec.layers[0].state == State(
+    assert spec.layers[0].state == LayerState(
         kind="conv", conv_elements=2048 * 2, state_elements=0, conv_width=3
     )
 

@@ -1,14 +1,9 @@
 """Memory, term by term."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mathcore.api import ContextShape, ModelSpec, find_model, footprint, weigh
-from mathcore.engines.footprint import with_beside
-from mathcore.engines.llamacpp.cache import draft_cache_bytes, kv_bytes
-from mathcore.engines.llamacpp.memory import plan_of
 
 
 def need(name: str, context: int, sequences: int = 1, kv: str = "f16", kind: str = "gpu") -> int:
@@ -71,25 +66,5 @@ def test_the_terms_sum_to_the_total(count: int, kind: str) -> None:
         + held.overhead_bytes
         + held.output_bytes
         + held.projector_bytes
-        + held.draft_bytes
     )
     assert held.card_bytes <= held.total_bytes <= held.card_bytes * count
-
-
-@given(projector=st.integers(0, 2**34), draft=st.integers(0, 2**34))
-def test_a_projector_and_a_draft_model_are_terms_of_their_own(projector: int, draft: int) -> None:
-    spec = model("llama-3.2-1b")
-    alone = footprint(spec, weigh(spec, "Q8_0"), ContextShape(context=4096), "gpu")
-    both = with_beside(alone, projector, draft)
-    assert both.total_bytes == alone.total_bytes + projector + draft
-    assert both.card_bytes == alone.card_bytes + projector + draft
-    assert (both.projector_bytes, both.draft_bytes) == (projector, draft)
-
-
-def test_draft_layers_cache_apart_from_the_models_own() -> None:
-    spec = model("llama-3.2-1b")
-    drafted = replace(spec, draft_layers=1)
-    shape = ContextShape(context=4096)
-    whole = kv_bytes(plan_of(spec), shape)
-    assert kv_bytes(plan_of(drafted), shape) + draft_cache_bytes(drafted, shape) == whole
-    assert draft_cache_bytes(spec, shape) == 0

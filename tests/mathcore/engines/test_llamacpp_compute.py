@@ -1,4 +1,4 @@
-"""llama.cpp's scratch and caches against rows it was recorded allocating (library build 0.5)."""
+"""llama.cpp's buffers and caches against rows it was recorded allocating (library build 0.5)."""
 
 from dataclasses import replace
 
@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from mathcore.api import ContextShape, ModelSpec, find_model, spec_from_config
 from mathcore.engines.llamacpp.allocator import ALIGN, Graph
 from mathcore.engines.llamacpp.cache import cache_refusal
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
-from mathcore.engines.llamacpp.graph_input import ComputePlan, blocks_of, shortened
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+from mathcore.engines.llamacpp.graph_input import GraphModel, graph_layers, shortened
 from mathcore.engines.llamacpp.memory import (
     LIBRARY,
     SERVER,
-    batch_of,
+    cache_groups,
     compute_bytes,
     context_bytes,
-    plan_of,
+    micro_batch_of,
 )
 
 
@@ -108,15 +108,15 @@ def test_a_server_keeps_one_row_of_logits_per_sequence() -> None:
 @pytest.mark.parametrize("name", ["llama-3-70b", "gemma-3-27b", "qwen3-30b-a3b"])
 def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
     spec = model(name)
-    whole = ComputePlan(spec)
-    whole.blocks = blocks_of(spec, len(spec.layers))
-    short = plan_of(spec)
-    assert len(short.compute.blocks) < len(whole.blocks) == len(spec.layers)
-    assert shortened(short.compute.blocks) == short.compute.blocks
+    whole = GraphModel(spec)
+    whole.layers = graph_layers(spec, len(spec.layers))
+    short = cache_groups(spec)
+    assert len(short.graph_model.layers) < len(whole.layers) == len(spec.layers)
+    assert shortened(short.graph_model.layers) == short.graph_model.layers
     for build in (SERVER, LIBRARY):
         for asked in (shape(4096), shape(32_768, 2), shape(8192, flash=False)):
-            batch = batch_of(short, asked, build)
-            assert scratch_bytes(whole, batch) == scratch_bytes(short.compute, batch)
+            batch = micro_batch_of(short, asked, build)
+            assert buffer_bytes(whole, batch) == buffer_bytes(short.graph_model, batch)
 
 
 def test_a_tensor_lives_until_its_last_reader() -> None:

@@ -7,7 +7,7 @@ import pytest
 from mathcore.api import MIB, ContextShape, find_model
 from mathcore.catalogue.models import find_row
 from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
-from mathcore.engines.llamacpp.memory import compute_bytes, output_bytes, plan_of
+from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.formats.config import convert
 from mathcore.formats.gguf import spec_from_parts
 from tests.mathcore.engines.memory_configs import CONFIGS
@@ -45,17 +45,17 @@ def card_of(name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", [*NAMED, *LATENT, *RECURRENT])
-def test_cache_states_scratch_and_output_are_llama_cpps(name: str, tmp_path: Path) -> None:
+def test_cache_states_compute_buffer_and_output_are_llama_cpps(name: str, tmp_path: Path) -> None:
     found = convert(card_of(name))
     path = tmp_path / "model.gguf"
     write_gguf(path, found)
     said = ask(path, context=CONTEXT * SEQUENCES, sequences=SEQUENCES, outputs=SEQUENCES)
     spec = spec_from_parts(found.metadata, found.tensors, name, "")
     shape = ContextShape(context=CONTEXT, sequences=SEQUENCES)
-    plan = plan_of(spec)
+    cache = cache_groups(spec)
     # Logged to two decimals per buffer.
-    assert said.cache_mib == pytest.approx(kv_bytes(plan, shape) / MIB, abs=0.03)
-    assert sum(said.recurrent) == pytest.approx(state_bytes(plan, shape) / MIB, abs=0.02)
+    assert said.cache_mib == pytest.approx(kv_bytes(cache, shape) / MIB, abs=0.03)
+    assert sum(said.recurrent) == pytest.approx(state_bytes(cache, shape) / MIB, abs=0.02)
     assert said.compute_mib == pytest.approx(compute_bytes(spec, shape) / MIB, abs=0.02)
     assert said.output_mib == pytest.approx(output_bytes(spec, shape) / MIB, abs=0.01)
 
@@ -81,5 +81,5 @@ def test_so_they_are_however_the_context_is_asked_for(
     path = tmp_path / "model.gguf"
     write_gguf(path, convert(card_of("gemma-3-27b")))
     said = ask(path, **{"context": 8192, "outputs": 1, **wanted})
-    assert said.cache_mib == pytest.approx(kv_bytes(plan_of(spec), shape) / MIB, abs=0.03)
+    assert said.cache_mib == pytest.approx(kv_bytes(cache_groups(spec), shape) / MIB, abs=0.03)
     assert said.compute_mib == pytest.approx(compute_bytes(spec, shape) / MIB, abs=0.02)

@@ -64,5 +64,5 @@ def test_memory_is_what_llama_cpp_allocates(model: Path, context: int, sequences
     assert mib(log, "llama_kv_cache:") == pytest.approx(cache / MIB, abs=0.006)
     weights = weigh(spec, spec.quant).total_bytes
     assert mib(log, "model buffer") == pytest.approx(weights / MIB, abs=0.02)
-    scratch = compute_bytes(spec, shape)
-    assert mib(log, "compute buffer") == pytest.approx(scratch / MIB, rel=0.003, abs=0.02)
+    compute = compute_bytes(spec, shape)
+    assert mib(log, "compute buffer") == pytest.approx(compute / MIB, rel=0.003, abs=0.02)

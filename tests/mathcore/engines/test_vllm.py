@@ -19,7 +19,7 @@ from mathcore.engines.vllm.cache import (
     shown_tokens,
     state_page_bytes,
 )
-from mathcore.model.spec import State
+from mathcore.model.spec import LayerState
 
 
 def attention(kv_heads: int, side: int, window: int = 0) -> Layer:
@@ -36,7 +36,7 @@ def attention(kv_heads: int, side: int, window: int = 0) -> Layer:
 
 
 def delta(keys: int, values: int, side: int = 128) -> Layer:
-    state = State(
+    state = LayerState(
         kind="delta",
         conv_elements=0,
         state_elements=0,
@@ -50,7 +50,7 @@ def delta(keys: int, values: int, side: int = 128) -> Layer:
 
 
 def mamba2(heads: int, side: int, groups: int, size: int) -> Layer:
-    state = State(
+    state = LayerState(
         kind="mamba2",
         conv_elements=0,
         state_elements=0,
@@ -225,7 +225,9 @@ def test_what_vllm_does_not_take_is_refused_by_name() -> None:
         pages(QWEN_27B, VllmShape(context=16, kv_type="q4_0"))
     with pytest.raises(SpecError, match="rwkv"):
         pages(
-            model(Layer(kind="none", state=State(kind="rwkv", conv_elements=1, state_elements=1))),
+            model(
+                Layer(kind="none", state=LayerState(kind="rwkv", conv_elements=1, state_elements=1))
+            ),
             VllmShape(context=16),
         )
 

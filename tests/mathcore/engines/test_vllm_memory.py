@@ -1,4 +1,4 @@
-"""What vLLM and TGI hold besides their cache."""
+"""What vLLM holds besides its cache."""
 
 from dataclasses import replace
 
@@ -14,7 +14,6 @@ from mathcore.engines.vllm.memory import (
     budget,
     graph_bytes,
     graph_count,
-    tgi_tokens,
     vllm_footprint,
 )
 
@@ -54,11 +53,6 @@ def test_an_8b_on_a_24_gib_card_has_room_for_some_20_thousand_tokens() -> None:
 def test_a_card_too_small_for_the_weights_has_no_cache() -> None:
     found = budget(LLAMA, WEIGHTS, VllmShape(context=8192), AMPERE, 8 * GIB)
     assert (found.cache_bytes, found.shown_tokens, found.largest_context) == (0, 0, 0)
-
-
-def test_tgi_keeps_every_token_and_a_tenth_of_the_memory_free() -> None:
-    token = 32 * 8 * (128 + 128) * 2
-    assert tgi_tokens(LLAMA, VllmShape(context=1), 16 * token * 10) == 144
 
 
 @given(

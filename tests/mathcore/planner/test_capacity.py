@@ -1,23 +1,12 @@
-"""What is the most that fits, and bytes of every card."""
+"""What a device can do with a model at most: it fits, and one step more does not."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, MIB, ContextShape, ModelSpec, SpecError, find_model, weigh
+from mathcore.api import GIB, ContextShape, DeviceSpec, ModelSpec, Rate, find_model
 from mathcore.engines.llamacpp.cache import CELL_PAD
-from mathcore.engines.llamacpp.fit import (
-    Room,
-    Split,
-    best_quant,
-    cpu_experts,
-    gpu_layers,
-    largest_context,
-    largest_sequences,
-    with_context,
-)
-from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
-from mathcore.engines.ollama import default_context, ollama_shape
+from mathcore.planner.capacity import Model, capacity, largest_context, largest_sequences
 
 
 def model(name: str) -> ModelSpec:
@@ -28,21 +17,47 @@ def model(name: str) -> ModelSpec:
 
 SMALL = model("llama-3.2-1b")
 LARGE = model("llama-3-70b")
-EXPERTS = model("qwen3-30b-a3b")
+
+
+def card(free_bytes: int, engine: str = "llama.cpp") -> DeviceSpec:
+    return DeviceSpec(
+        device_id="d",
+        name="card",
+        kind="apple" if engine == "mlx" else "gpu",
+        model="",
+        count=1,
+        memory_bytes=free_bytes,
+        free_bytes=free_bytes,
+        free_basis="measured",
+        bandwidth_bytes_per_s=10**12,
+        bandwidth_basis="catalogue",
+        flops=10**14,
+        watts=300,
+        engines=(engine,),
+        location="",
+        provider="local",
+        ram_free_bytes=0,
+        ram_bandwidth_bytes_per_s=0,
+        rate=Rate(),
+    )
 
 
 @settings(max_examples=25)
-@given(free=st.integers(GIB, 8 * GIB), sequences=st.integers(1, 4), engine=st.booleans())
+@given(
+    free=st.integers(GIB, 8 * GIB),
+    sequences=st.integers(1, 4),
+    engine=st.sampled_from(["llama.cpp", "mlx"]),
+)
 def test_the_largest_context_fits_and_one_step_more_does_not(
-    free: int, sequences: int, engine: bool
+    free: int, sequences: int, engine: str
 ) -> None:
-    room = Room(SMALL, weigh(SMALL, "Q4_K_M"), "mlx" if engine else "llama.cpp", "gpu", free, 1)
-    shape = ContextShape(context=1, sequences=sequences)
-    found = largest_context(room, shape)
+    quant = "MLX-4bit" if engine == "mlx" else "Q4_K_M"
+    asked = Model(SMALL, card(free, engine), engine)
+    found = largest_context(asked, quant, ContextShape(context=1, sequences=sequences))
     if found:
-        assert room.fits(with_context(shape, found, sequences))
+        assert asked.fits(quant, ContextShape(context=found, sequences=sequences))
     if found < SMALL.context_length:
-        assert not room.fits(with_context(shape, found + CELL_PAD, sequences))
+        assert not asked.fits(quant, ContextShape(context=found + CELL_PAD, sequences=sequences))
 
 
 @settings(max_examples=25)
@@ -50,78 +65,18 @@ def test_the_largest_context_fits_and_one_step_more_does_not(
 def test_the_largest_number_of_sequences_fits_and_one_more_does_not(
     free: int, context: int
 ) -> None:
-    room = Room(SMALL, weigh(SMALL, "Q8_0"), "llama.cpp", "gpu", free, 1)
-    shape = ContextShape(context=context)
-    found = largest_sequences(room, shape)
-    assert found == 0 or room.fits(with_context(shape, context, found))
-    assert not room.fits(with_context(shape, context, found + 1))
+    asked = Model(SMALL, card(free), "llama.cpp")
+    found = largest_sequences(asked, "Q8_0", ContextShape(context=context))
+    assert found == 0 or asked.fits("Q8_0", ContextShape(context=context, sequences=found))
+    assert not asked.fits("Q8_0", ContextShape(context=context, sequences=found + 1))
 
 
-def test_the_best_quantisation_is_the_first_that_fits() -> None:
-    ladder = ("Q8_0", "Q6_K", "Q4_K_M")
-    shape = ContextShape(context=4096)
-    found = [best_quant(LARGE, shape, "gpu", free * GIB, 1, ladder) for free in (80, 60, 44, 20)]
-    assert found == ["Q8_0", "Q6_K", "Q4_K_M", ""]
-
-
-def test_a_70b_on_two_equal_cards_puts_41_and_39_layers_there() -> None:
-    # llama.cpp over two RPC devices, c=8192: KV 1312 and 1248 MiB, 32 MiB a layer.
-    both = Placing(split=(1, 1))
-    cards = [card_of(i, 80, both) for i in range(81)]
-    assert (cards[:80].count(0), cards[:80].count(1), cards[80]) == (41, 39, 1)
-    need = placed_footprint(LARGE, weigh(LARGE, "Q4_K_M"), ContextShape(context=8192), both)
-    assert need.kv_bytes == (1312 + 1248) * MIB
-    assert need.card_bytes == max(need.cards)
-
-
-def test_unequal_cards_take_layers_in_proportion() -> None:
-    cards = [card_of(i, 80, Placing(split=(24, 8))) for i in range(80)]
-    assert cards.count(0) == 61
-    assert cards == sorted(cards)
-
-
-def test_layers_are_offloaded_from_the_last_and_the_rest_stays_in_host_memory() -> None:
-    weights, shape = weigh(LARGE, "Q4_K_M"), ContextShape(context=4096)
-    found = gpu_layers(Split(LARGE, weights, shape, (24 * GIB,), 64 * GIB))
-    assert 0 < found < 81
-    for layers, fits in ((found, True), (found + 1, False)):
-        need = placed_footprint(LARGE, weights, shape, Placing(gpu_layers=layers))
-        assert (need.card_bytes <= 24 * GIB) == fits
-    assert gpu_layers(Split(LARGE, weights, shape, (24 * GIB,), GIB)) == -1
-
-
-def test_experts_go_to_the_host_before_anything_else() -> None:
-    weights, shape = weigh(EXPERTS, "Q4_K_M"), ContextShape(context=8192)
-    found = cpu_experts(Split(EXPERTS, weights, shape, (8 * GIB,), 64 * GIB))
-    assert 0 < found < 48
-    moved = sum(weights.expert_bytes[:found])
-    none = placed_footprint(EXPERTS, weights, shape, Placing())
-    some = placed_footprint(EXPERTS, weights, shape, Placing(cpu_experts=found))
-    assert none.weights_bytes - some.weights_bytes == moved
-
-
-@given(
-    layers=st.integers(-1, 90),
-    experts=st.integers(0, 48),
-    split=st.lists(st.integers(1, 100), min_size=1, max_size=4),
+@pytest.mark.parametrize(
+    ("free_gib", "quant"),
+    [(160, "F16"), (80, "Q8_0"), (60, "Q6_K"), (44, "Q4_K_M"), (24, "IQ2_M"), (16, "")],
 )
-def test_every_byte_is_on_some_card_or_the_host(
-    layers: int, experts: int, split: list[int]
+def test_the_best_quantisation_is_the_first_of_the_ladder_that_fits(
+    free_gib: int, quant: str
 ) -> None:
-    weights, shape = weigh(EXPERTS, "Q8_0"), ContextShape(context=2048, sequences=2)
-    placing = Placing(gpu_layers=layers, cpu_experts=experts, split=tuple(split))
-    need = placed_footprint(EXPERTS, weights, shape, placing)
-    assert sum(need.cards) == need.total_bytes
-    assert need.weights_bytes <= weights.device_bytes
-    assert need.weights_bytes + need.host_bytes >= weights.total_bytes
-
-
-def test_a_split_without_shares_is_refused() -> None:
-    with pytest.raises(SpecError, match="split"):
-        placed_footprint(SMALL, weigh(SMALL, "F16"), ContextShape(context=1), Placing(split=(0,)))
-
-
-def test_ollama_asks_for_its_own_context_by_memory() -> None:
-    assert [default_context(n * GIB) for n in (8, 24, 48)] == [4096, 32_768, 262_144]
-    assert ollama_shape(80 * GIB, 131_072).context == 131_072
-    assert ollama_shape(8 * GIB, 131_072, context=16_384, parallel=4).sequences == 4
+    found = capacity(LARGE, card(free_gib * GIB), ContextShape(context=4096))
+    assert found.best_quant == quant

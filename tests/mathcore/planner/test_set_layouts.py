@@ -41,7 +41,7 @@ LAYER = 2 * (4 * 5120 * 5120 + 3 * 5120 * 13_824) + 4 * 2 * 5120  # matrices, tw
 CACHE = 4096 * 2 * 5120 * 2  # K and V of a layer
 OUTPUT = 2 * 32_000 * 5120
 NORM = 4 * 5120
-SCRATCH = compute_bytes(SPEC, ContextShape(context=4096))  # proven against llama.cpp elsewhere
+COMPUTE = compute_bytes(SPEC, ContextShape(context=4096))  # proven against llama.cpp elsewhere
 DRIVER = 250 * MIB
 RTX_3090 = {"model": "RTX 3090", "bandwidth_bytes_per_s": 936 * 10**9, "flops": 71 * 10**12}
 BIG = device("big", 24 * GIB, location="lan", host="rig")
@@ -62,13 +62,13 @@ def test_the_sums_are_those_of_the_weights() -> None:
 
 
 def test_the_faster_card_of_a_host_takes_what_it_holds_and_the_other_the_rest() -> None:
-    """24 GiB less 1 GiB of margin, scratch, driver and output leave room for 33 layers."""
-    room = 23 * GIB - SCRATCH - DRIVER - OUTPUT - NORM
+    """24 GiB less 1 GiB of margin, compute buffer, driver and output leave room for 33 layers."""
+    room = 23 * GIB - COMPUTE - DRIVER - OUTPUT - NORM
     assert room // (LAYER + CACHE) == 33
     big, small = only([BIG, SMALL]).members
     assert (big.layers, small.layers) == (34, 7)  # the output layer is one more
-    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + SCRATCH + DRIVER
-    assert small.need_bytes == 7 * (LAYER + CACHE) + SCRATCH + DRIVER
+    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + COMPUTE + DRIVER
+    assert small.need_bytes == 7 * (LAYER + CACHE) + COMPUTE + DRIVER
 
 
 def part(layers: int, output: int) -> Work:

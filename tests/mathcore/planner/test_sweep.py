@@ -4,13 +4,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, DeviceSpec, Query, SpecError, find_model, plan
+from mathcore.api import GIB, DeviceSpec, Query, find_model, plan
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.compute_buffer import scratch_bytes
-from mathcore.engines.llamacpp.compute_by_length import Scratch
-from mathcore.engines.llamacpp.memory import SERVER, batch_of, plan_of
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
+from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.sweep import CELLS_MOST, VERDICTS, Grid, Length, cell_count, cell_query, sweep
+from mathcore.planner.sweep import (
+    CELLS_MOST,
+    VERDICTS,
+    Grid,
+    Length,
+    SweepError,
+    cell_count,
+    cell_query,
+    sweep,
+)
 from tests.mathcore.fixtures import device
 
 
@@ -93,33 +102,33 @@ def test_a_cell_is_what_the_planner_answers(
     kv_type=st.sampled_from(["f16", "q8_0"]),
     steps=st.lists(st.integers(1, 600), min_size=12, max_size=60, unique=True),
 )
-def test_scratch_of_many_lengths_is_scratch_of_each(
+def test_the_compute_buffer_of_many_lengths_is_that_of_each(
     spec: ModelSpec, sequences: int, kv_type: str, steps: list[int]
 ) -> None:
     """Best fit jumps: qwen3's and nemotron's buffers even shrink on the way."""
-    table = Scratch(spec, sequences, kv_type).table(sorted(steps))
-    layers = plan_of(spec)
+    table = ComputeByLength(spec, sequences, kv_type).table(sorted(steps))
+    cache = cache_groups(spec)
     for at in (0, len(steps) // 3, len(steps) - 1):
         shape = ContextShape(context=sorted(steps)[at] * 256, sequences=sequences, kv_type=kv_type)
-        assert table[at] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        assert table[at] == buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
 
 def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
     """Qwen3-0.6B, 64 sequences: past some length the logits fit the gap the mask leaves."""
     spec = model("qwen3-0.6b")
     steps = list(range(100, 160))
-    table = Scratch(spec, 64, "f16").table(steps)
+    table = ComputeByLength(spec, 64, "f16").table(steps)
     assert table != sorted(table)
-    layers = plan_of(spec)
+    cache = cache_groups(spec)
     for i in range(0, len(steps), 7):
         shape = ContextShape(context=steps[i] * 256, sequences=64)
-        assert table[i] == scratch_bytes(layers.compute, batch_of(layers, shape, SERVER))
+        assert table[i] == buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
 
 
 def test_few_layouts_serve_many_lengths() -> None:
-    scratch = Scratch(model("llama-2-70b"), 8, "f16")
-    scratch.table(list(range(1, 513)))
-    assert scratch.evaluated < 30
+    buffer = ComputeByLength(model("llama-2-70b"), 8, "f16")
+    buffer.table(list(range(1, 513)))
+    assert buffer.evaluated < 30
 
 
 def test_needs_never_shrink_by_adding_sequences() -> None:
@@ -140,17 +149,17 @@ def test_a_device_s_ram_is_left_out() -> None:
 )
 def test_what_no_device_could_do_is_refused_by_name(kv_type: str, quant: str, field: str) -> None:
     query = Query(model=MODELS[0], model_ref="m", kv_type=kv_type)
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(SweepError) as error:
         sweep(query, [device()], [quant], [1], [length(4096)])
     assert error.value.field == field
 
 
 def test_a_device_without_the_engine_is_refused_by_its_name() -> None:
-    with pytest.raises(SpecError, match=r"tpu: llama\.cpp is not available"):
+    with pytest.raises(SweepError, match=r"tpu: llama\.cpp is not available"):
         sweep(base(MODELS[0]), [device("tpu", engines=("vllm",))], ["Q8_0"], [1], [length(512)])
 
 
 def test_too_many_cells_are_refused_before_any_work() -> None:
     many = [length(256 + n) for n in range(1 + CELLS_MOST // 64)]
-    with pytest.raises(SpecError, match="cells"):
+    with pytest.raises(SweepError, match="cells"):
         cell_count(list(range(1, 65)), many, 1)

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.api import SpecError, find_model, weigh
+from mathcore.api import ModelSpec, SpecError, find_model, weigh
 from mathcore.model.spec import Tensor
-from mathcore.quant.formats import FORMATS, GGUF_QUANTS, QUANTS, matrix_bytes
+from mathcore.quant.formats import FORMATS, QUANTS, matrix_bytes
+from mathcore.quant.gguf_tables import MIXES
 from mathcore.quant.weights import tensor_sizes
 from tests.mathcore.quant.test_weights import dense, sparse
 
@@ -83,8 +84,7 @@ def test_stacked_experts_weigh_as_many_times_one(
     assert matrix_bytes(many, form) == experts * matrix_bytes(one, form)
 
 
-def sizes(spec_of_moe: bool, quant: str) -> dict[str, int]:
-    spec = sparse() if spec_of_moe else dense()
+def sizes(spec: ModelSpec, quant: str) -> dict[str, int]:
     found = tensor_sizes(spec, quant)
     return {tensor.name: size for tensor, size in zip(spec.tensors, found, strict=True)}
 
@@ -92,19 +92,19 @@ def sizes(spec_of_moe: bool, quant: str) -> dict[str, int]:
 def test_embeddings_output_norms_and_routers_stay_in_16_bits_but_not_in_mlx() -> None:
     table = 512 * 512
     for quant in ("AWQ", "FP8", "NF4", "NVFP4"):
-        found = sizes(True, quant)
+        found = sizes(sparse(), quant)
         assert found["token_embd.weight"] == found["output.weight"] == 2 * table
         assert found["blk.0.ffn_gate_inp.weight"] == 2 * 512 * 8
         assert found["output_norm.weight"] == 2 * 512
         assert found["blk.0.attn_q.weight"] < 2 * table
-    found = sizes(True, "MLX-4bit")
+    found = sizes(sparse(), "MLX-4bit")
     assert found["token_embd.weight"] == found["output.weight"] == table * 9 // 16
     assert found["blk.0.ffn_gate_inp.weight"] == 512 * 8 * 17 // 16
     assert found["output_norm.weight"] == 2 * 512
 
 
 def test_mxfp4_holds_experts_only_or_all_of_a_dense_model() -> None:
-    routed, plain = sizes(True, "MXFP4"), sizes(False, "MXFP4")
+    routed, plain = sizes(sparse(), "MXFP4"), sizes(dense(), "MXFP4")
     assert routed["blk.0.attn_q.weight"] == 512 * 512 * 2
     assert plain["blk.0.attn_q.weight"] == 512 * 512 * 17 // 32
     assert routed["blk.0.ffn_up_exps.weight"] == 8 * 512 * 256 * 17 // 32
@@ -129,4 +129,4 @@ def test_rows_that_are_no_whole_groups_are_refused_by_name_or_left_alone() -> No
 
 def test_every_name_has_one_family() -> None:
     assert set(QUANTS.values()) == {"gguf", "safetensors", "mlx"}
-    assert len(QUANTS) == len(FORMATS) + len(GGUF_QUANTS)
+    assert len(QUANTS) == len(FORMATS) + len(MIXES)

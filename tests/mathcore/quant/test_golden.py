@@ -5,7 +5,7 @@ import pytest
 from mathcore.api import find_model, weigh
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import kv_bytes, state_bytes
-from mathcore.engines.llamacpp.memory import plan_of
+from mathcore.engines.llamacpp.memory import cache_groups
 from mathcore.model.spec import ModelSpec
 
 
@@ -52,9 +52,9 @@ def test_parameters_are_those_published(name: str, resident: int, active: int) -
 def test_caches_and_states_are_those_logged(
     name: str, context: int, sequences: int, kv_type: str, cache: int, state: int
 ) -> None:
-    plan = plan_of(model(name))
+    groups = cache_groups(model(name))
     shape = ContextShape(context=context, sequences=sequences, kv_type=kv_type)
-    assert (kv_bytes(plan, shape), state_bytes(plan, shape)) == (cache, state)
+    assert (kv_bytes(groups, shape), state_bytes(groups, shape)) == (cache, state)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,203 @@
+"""`fleet run`: a model's answer or a command's output, from submission to its end."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mesh.cli.client import Daemon, job_url, need_daemon
+from mesh.cli.exits import (
+    CANNOT,
+    JOB_EXIT,
+    NOT_FOUND,
+    NOTHING_FITS,
+    UNREACHABLE,
+    USAGE,
+    Stop,
+    nowhere,
+    stop,
+)
+from mesh.cli.options import given, plan_options
+from mesh.cli.output import emit_json, json_option, number
+from mesh.cli.planning.plan import model_ref
+
+STDIN: Final = "-"
+FIRST: Final = "say either a MODEL or -- COMMAND…, not both and not neither"
+
+
+class RunCommand(click.Command):
+    """`run MODEL [flags]`, or `run [flags] -- COMMAND…`: what follows `--` is never parsed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows `--` for the job."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta["fleet.command"], args = args[at + 1 :], args[:at]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=RunCommand)
+@click.argument("model", required=False)
+@plan_options
+@click.option("--prompt", help="what to ask the model; - reads standard input")
+@click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
+@click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
+@json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    *,
+    model: str | None,
+    prompt: str | None,
+    input_file: Path | None,
+    detach: bool,
+    output: str,
+    **options: object,
+) -> None:
+    """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
+
+    The answer alone goes to standard output, as it comes; the engine's log is in `fleet logs`.
+    It runs on this peer's own devices. A failed job ends with 100 (103 cancelled, 104 nothing
+    fits), whatever its own exit code was.
+    """
+    from mesh.config import fleet_home
+
+    command: list[str] | None = ctx.meta.get("fleet.command")
+    if (model is None) == (not command):
+        raise click.UsageError(FIRST, ctx)
+    spec = given(options)
+    if command:
+        _refuse_prompt(ctx, prompt, input_file)
+        spec |= {"command": command, "cwd": str(Path.cwd())}
+    else:
+        text = _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)
+        spec |= {"model": model_ref(str(model)), "prompt": text}
+    daemon = need_daemon(fleet_home())
+    job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
+    if detach:
+        emit_json({"job_id": job_id}) if output == "json" else click.echo(job_id)
+        return
+    click.echo(f"job {job_id} on this peer's devices (Ctrl-C leaves it running)", err=True)
+    kind = "logs" if command else "answer"
+    said = follow(daemon, job_id, kind, quiet=output == "json")
+    found = daemon.get(job_url(job_id))
+    if output == "json":
+        emit_json({**found, "answer" if model else "output": said["words"]})
+    elif model and said["status"] == "succeeded":
+        click.echo(summary(engine_facts(fleet_home(), job_id) | found), err=True)
+    end(job_id, said)
+
+
+def _refuse_prompt(ctx: click.Context, prompt: str | None, input_file: Path | None) -> None:
+    if prompt is not None or input_file is not None:
+        raise click.UsageError("a command takes no --prompt or --input", ctx)
+
+
+def _prompt(
+    ctx: click.Context, prompt: str | None, input_file: Path | None, *, measured: bool
+) -> str:
+    """The prompt of --prompt, --input or a pipe; "" to be filled up where only its length is said.
+
+    Never empty by accident: a model asked nothing answers noise.
+    """
+    if prompt is not None and input_file is not None:
+        raise click.UsageError("give --prompt TEXT or --input FILE, not both", ctx)
+    if prompt is None and input_file is None and measured:
+        return ""
+    if measured:
+        raise click.UsageError("--prompt-tokens is for runs without a prompt of their own", ctx)
+    text = _given_text(ctx, prompt, input_file)
+    if not text.strip():
+        raise click.UsageError("the prompt is empty; say --prompt TEXT or --input FILE", ctx)
+    return text
+
+
+def _given_text(ctx: click.Context, prompt: str | None, input_file: Path | None) -> str:
+    if input_file is not None:
+        return _decoded(_read(input_file), str(input_file))
+    if prompt is not None and prompt != STDIN:
+        return prompt
+    if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("a model needs --prompt TEXT, --input FILE or a pipe", ctx)
+    return _decoded(sys.stdin.buffer.read(), "standard input")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT
+        stop(code, f"cannot read {path}: {error.strerror}", "check the path")
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        stop(USAGE, f"{name} is not UTF-8 text", "convert it, or give --prompt")
+
+
+def follow(
+    daemon: Daemon, job_id: str, what: str = "logs", *, quiet: bool = False
+) -> dict[str, Any]:
+    """Print the job's `answer` or `logs` until it ends; how it ended, and its words if `quiet`."""
+    words: list[str] = []
+    for kind, value in daemon.stream(job_url(job_id, f"/{what}")):
+        if kind == "end":
+            return {**value, "words": "".join(words)}
+        if quiet:
+            words.append(value["text"])
+        else:
+            click.echo(value["text"], nl=False)
+            sys.stdout.flush()
+    text = f"the daemon stopped; job {job_id} goes on without it"
+    raise Stop(UNREACHABLE, text, f"fleet up --detach, then fleet logs -f {job_id}")
+
+
+def end(job_id: str, said: Mapping[str, Any]) -> None:
+    """Stop with the exit code of an ended job; nothing to say where it succeeded."""
+    status, reason = said["status"], said.get("reason", "")
+    code = NOTHING_FITS if nowhere(reason) else JOB_EXIT[status]
+    if code == 0:
+        raise click.exceptions.Exit(0)
+    why = said.get("text") or reason
+    stop(code, f"job {job_id} {status}{f': {why}' if why else ''}", f"fleet job {job_id}")
+
+
+def summary(job: Mapping[str, Any]) -> str:
+    """ "42 tokens, 31.4 tok/s (predicted 29.8–35.0), 1.3 s, $0.0001 · fleet job j-1"."""
+    from mathcore.units import show_ms, show_nusd
+
+    rate = number(job, "throughput_mtps")
+    parts = [
+        f"{job['tokens_generated']} tokens",
+        f"{rate / 1000:.1f} tok/s{_predicted(job)}" if rate else "",
+        show_ms(number(job, "duration_ms")),
+        show_nusd(number(job, "cost_nusd")),
+        busy_note(job),
+    ]
+    return f"{', '.join(part for part in parts if part)} · fleet job {job['job_id']}"
+
+
+def _predicted(job: Mapping[str, Any]) -> str:
+    band = (job["plan"] or {}).get("tokens_per_s_milli")
+    if not band or not band["p50"]:
+        return ""
+    return f" (predicted {band['p10'] / 1000:.1f}–{band['p90'] / 1000:.1f})"
+
+
+def engine_facts(home: Path, job_id: str) -> dict[str, Any]:
+    """What the engine wrote of itself beside its log: `cores` and `threads` among it."""
+    from providers.durable import read_json
+
+    folders = sorted((home / "jobs" / job_id).glob("*/engine.json"))
+    return dict(read_json(folders[-1]) or {}) if folders else {}
+
+
+def busy_note(job: Mapping[str, Any]) -> str:
+    """What to hold against a measured speed: other programs had some of the cores."""
+    cores, threads = number(job, "cores"), number(job, "threads")
+    return f"the machine was busy: {threads} of {cores} cores idle" if threads < cores else ""

@@ -1,0 +1,62 @@
+"""Groups of commands as people type them: aliases, `-o json` before the verb, a near miss named."""
+
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+# What other tools call the same thing. Only where the group has no command of that name.
+ALIASES: Final = {"rm": "remove", "delete": "remove"}
+LISTS: Final = ("list", "ls")  # the group alone is its list
+
+
+class Verbs(click.Group):
+    """A click group whose output format goes on to the command that follows it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`devices ls` is `devices`."""
+        at = _past_output(args)
+        listed = self.invoke_without_command and args[at : at + 1]
+        if listed and listed[0] in LISTS and listed[0] not in self.commands:
+            args = [*args[:at], *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, also by another tool's word for it."""
+        found = super().get_command(ctx, cmd_name)
+        return found or super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that follows, told the format; a mistyped one with the nearest name."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.commands, 1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and _says_output(ctx):
+            _hand_on(ctx, str(name), command)
+        return name, command, rest
+
+
+def _past_output(args: list[str]) -> int:
+    """Where the words after a leading `-o FORMAT` begin."""
+    if args[:1] and args[0] in ("-o", "--output"):
+        return 2
+    return int(bool(args) and args[0].startswith(("-o", "--output=")))
+
+
+def _says_output(ctx: click.Context) -> bool:
+    given = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    return "output" in ctx.params and ctx.get_parameter_source("output") in given
+
+
+def _hand_on(ctx: click.Context, name: str, command: click.Command) -> None:
+    """The command starts out with the group's format; its own `-o` still wins."""
+    if all(parameter.name != "output" for parameter in command.params):
+        raise click.UsageError(f"{ctx.command_path} {name} has no -o: it prints no table", ctx)
+    defaults: dict[str, Any] = {name: {"output": ctx.params["output"]}}
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}

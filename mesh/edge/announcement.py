@@ -1,0 +1,46 @@
+"""What a daemon leaves in its home for commands to find it: its addresses and its token."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mesh.edge.disk import write_private
+
+DAEMON_FILE: Final = "daemon.json"
+TOKEN_FILE: Final = "token"
+
+
+def announce(home: Path, url: str, ports: Mapping[str, str], now: int) -> dict[str, object]:
+    """Write daemon.json and return it; `ports` is empty where no other machine gets in."""
+    said: dict[str, object] = {"pid": os.getpid(), "url": url, "started_ms": now, **ports}
+    write_private(home / DAEMON_FILE, json.dumps(said))
+    return said
+
+
+def withdraw(home: Path) -> None:
+    """The daemon ends."""
+    (home / DAEMON_FILE).unlink(missing_ok=True)
+
+
+def listens(home: Path) -> list[str]:
+    """Each address of the announced daemon and who gets in there, a line each."""
+    said = json.loads((home / DAEMON_FILE).read_text())
+    lines = [f"  API      {said['url']}  this machine only, by the token"]
+    if "peers" not in said:
+        return [*lines, "  peers    nowhere: listen is none"]
+    return [
+        *lines,
+        f"  peers    {said['peers']}  members of the fleet, by their keys",
+        f"  pairing  {said['pairing']}  who holds an invite's code; others may only ask",
+    ]
+
+
+def token(home: Path) -> str:
+    """The loopback token, made once; whoever reads the file may command this peer."""
+    path = home / TOKEN_FILE
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()

@@ -1,0 +1,225 @@
+"""One fleet that never changes: a ledger written at fixed instants with a fixed key, and what a
+daemon would say of its peers. Golden texts are made from it."""
+
+from pathlib import Path
+from typing import Any
+
+from mathcore.units import GIB, NUSD
+from mesh.edge.identity import load_or_create
+from mesh.edge.store.ledger import Ledger
+
+NOW = 1_750_000_000_000  # 2025-06-15 15:06:40 UTC
+HOUR, DAY = 3_600_000, 86_400_000
+FILE = "/models/qwen3-30b-a3b-instruct-2507-ud-q4_k_xl.gguf"
+
+
+def device(name: str, **changes: object) -> tuple[str, str, dict[str, object]]:
+    """The registration of an RTX 4090 in the room next door, or of what `changes` say."""
+    payload: dict[str, object] = {
+        "name": name,
+        "kind": "gpu",
+        "model": "RTX 4090",
+        "count": 1,
+        "memory_bytes": 24 * GIB,
+        "free_bytes": 25_250_627_584,
+        "free_basis": "estimated",
+        "bandwidth_bytes_per_s": 1_008_000_000_000,
+        "bandwidth_basis": "catalogue",
+        "engines": ["llama.cpp"],
+        "location": "lan",
+        "transport": "ssh",
+        "provider": "ssh",
+        "described_by": "hand",
+        **changes,
+    }
+    return "device_registered", f"dev-{name}", payload
+
+
+CPU = device(
+    "workstation",
+    kind="cpu",
+    model="AMD Ryzen 9 7950X 16-Core Processor",
+    memory_bytes=128 * GIB,
+    free_bytes=97 * GIB,
+    free_basis="measured",
+    location="local",
+    transport="agent",
+    provider="local",
+    described_by="probe",
+)
+CLOUD = device(
+    "rented-a100",
+    model="A100 80GB",
+    count=8,
+    memory_bytes=80 * GIB,
+    free_bytes=79 * GIB,
+    engines=["llama.cpp", "vllm"],
+    location="cloud",
+    provider="api",
+    transport="api",
+    hourly_nusd=9 * NUSD,
+)
+
+
+def job(number: int, **request: object) -> tuple[str, dict[str, object]]:
+    """(id, request) of a job."""
+    return f"job-{number:04d}", {"job_id": f"job-{number:04d}", "kind": "model", **request}
+
+
+PLAN: dict[str, object] = {
+    "engine": "llama.cpp",
+    "quant": "Q4_K_M",
+    "tokens_per_s_milli": {"p10": 118_000, "p50": 139_400, "p90": 161_200},
+    "prefill_tokens_per_s_milli": {"p10": 3_900_000, "p50": 5_100_000, "p90": 6_600_000},
+    "duration_ms": {"p10": 5_000, "p50": 6_000, "p90": 8_000},
+    "cost_nusd": {"p10": 90_000, "p50": 110_000, "p90": 150_000},
+    "footprint": {"total_bytes": 18 * GIB},
+    "basis": "prior: RTX 4090, bandwidth catalogue",
+    "run": {},
+    "work": {},
+}
+DONE: dict[str, object] = {
+    "reason": "ok",
+    "tokens_generated": 256,
+    "prompt_tokens": 512,
+    "throughput_mtps": 143_700,
+    "prefill_mtps": 4_870_000,
+    "actual_duration_ms": 6_250,
+    "actual_cost_nusd": 118_400,
+    "peak_memory_bytes": 18 * GIB,
+}
+
+
+def write_ledger(home: Path) -> str:
+    """The fleet's ledger in `home`; returns the author's key."""
+    home.mkdir(parents=True, exist_ok=True)
+    key = home / "identity.key"
+    key.write_bytes(bytes([7]) * 32)
+    key.chmod(0o600)
+    ledger = Ledger.open(home)
+    try:
+        for at, event_type, device_id, payload in events():
+            ledger.append(event_type, device_id or ledger.peer_id, payload, at)
+    finally:
+        ledger.close()
+    return load_or_create(home).author
+
+
+def events() -> list[tuple[int, str, str, dict[str, object]]]:
+    """(instant, type, device, payload), in order."""
+    found: list[tuple[int, str, str, dict[str, object]]] = []
+
+    def add(at: int, event_type: str, device_id: str, payload: dict[str, object]) -> None:
+        found.append((at, event_type, device_id, payload))
+
+    for registered in (CPU, device("rig"), CLOUD):
+        add(NOW - 3 * DAY, *registered)
+    done, request = job(1, model=FILE, batch=1)
+    add(NOW - DAY, "job_submitted", "", request)
+    add(NOW - DAY + 50, "job_dispatched", "dev-rig", {"job_id": done, "plan": PLAN})
+    add(NOW - DAY + 900, "job_started", "dev-rig", {"job_id": done})
+    add(NOW - DAY + 7_150, "job_completed", "dev-rig", {"job_id": done, **DONE})
+    bad, request = job(2, command=["python3", "train.py", "--epochs", "12"], kind="command")
+    add(NOW - 3 * HOUR, "job_submitted", "", request)
+    add(NOW - 3 * HOUR + 40, "job_dispatched", "dev-workstation", {"job_id": bad})
+    add(NOW - 3 * HOUR + 80, "job_started", "dev-workstation", {"job_id": bad})
+    ended = {"reason": "exit", "text": "exit code 7", "exit_code": 7, "actual_duration_ms": 95_000}
+    add(NOW - 2 * HOUR, "job_failed", "dev-workstation", {"job_id": bad, **ended})
+    now, request = job(3, model=FILE, batch=4)
+    add(NOW - 130_000, "job_submitted", "", request)
+    add(NOW - 129_000, "job_dispatched", "dev-rig", {"job_id": now, "plan": PLAN})
+    add(NOW - 125_000, "job_started", "dev-rig", {"job_id": now})
+    add(NOW - 60_000, "note_added", "", {"text": "cleaned the fans; naïve – but it helped"})
+    return found
+
+
+PEERS: list[dict[str, Any]] = [
+    {
+        "peer_id": "QZ4M2PA-XK7LD3E-AAAAAAA",
+        "key": "07" * 32,
+        "name": "workstation",
+        "role": "admin",
+        "you": True,
+        "state": "online",
+        "address": "",
+        "age_ms": 0,
+        "sources": {},
+        "sync": None,
+    },
+    {
+        "peer_id": "BR5T6YU-JK8WQ2S-AAAAAAA",
+        "key": "08" * 32,
+        "name": "living-room-mac",
+        "role": "runner",
+        "you": False,
+        "state": "online",
+        "address": "192.168.178.24:7433",
+        "age_ms": 0,
+        "sources": {"mdns": 4_000, "remembered": 9_000, "tailnet": 31_000},
+        "sync": {"behind": 120, "expected": 480},
+    },
+    {
+        "peer_id": "C2DF7GH-MN3XZ4V-AAAAAAA",
+        "key": "09" * 32,
+        "name": "laptop",
+        "role": "viewer",
+        "you": False,
+        "state": "offline",
+        "address": "[fd7a:115c:a1e0::c001:2b5]:7433",
+        "age_ms": 2 * DAY,
+        "sources": {"remembered": 2 * DAY},
+        "sync": {"behind": 0, "expected": 0},
+    },
+    {
+        "peer_id": "D9SLW3E-PO2IU4R-AAAAAAA",
+        "key": "0a" * 32,
+        "name": "old-nas",
+        "role": "",
+        "you": False,
+        "state": "removed",
+        "address": "",
+        "age_ms": 9 * DAY,
+        "sources": {},
+        "sync": None,
+    },
+]
+SURROUNDINGS: dict[str, Any] = {
+    "addresses": ["192.168.178.20", "100.101.7.3"],
+    "port": 7433,
+    "pairing_port": 7434,
+    "dials": [
+        {
+            "peer_id": "C2DF7GH-MN3XZ4V-AAAAAAA",
+            "address": "192.168.178.31:7433",
+            "source": "remembered",
+            "text": "no route to host",
+            "age_ms": 70_000,
+        }
+    ],
+    "skews": [{"peer_id": "BR5T6YU-JK8WQ2S-AAAAAAA", "skew_ms": -7_400}],
+    "sources": [
+        {"source": "mdns", "state": "4 interfaces, 1 peer seen", "fix": ""},
+        {"source": "tailnet", "state": "tailscaled is not running", "fix": "tailscale up"},
+    ],
+    "strangers": [
+        {
+            "source": "mdns",
+            "peer_id": "E4RT5YU-AS6DF7G-AAAAAAA",
+            "name": "attic",
+            "address": "192.168.178.77:7433",
+            "age_ms": 3_000,
+        }
+    ],
+    "invites": [{"role": "runner", "expires_ms": NOW + 900_000, "left": 1}],
+}
+
+
+class FixedDaemon:
+    """What the daemon of this fleet answers."""
+
+    pid = 4242
+    url = "http://127.0.0.1:7420"
+
+    def get(self, path: str) -> Any:
+        """The JSON at `path`."""
+        return {"/v1/peers": {"peers": PEERS}, "/v1/doctor": SURROUNDINGS}[path]
