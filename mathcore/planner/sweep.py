@@ -1,9 +1,11 @@
 """Whole grids of questions at once: batch x context on one device, equal to the planner's answers.
 
 Bytes are worked out over arrays: cells and cache in closed form, compute buffers from
-`compute_by_length`. Times come from the planner itself, once per number of sequences and cards,
-for it takes no notice of how long a context may become (checked at both ends of every grid).
-Models lie wholly on the accelerators here; what a plan would keep in RAM counts as not fitting.
+`compute_by_length`. Times come from the planner itself, once per number of sequences, cards, and
+lengths of prompt and answer: it takes no notice of how long a context may become beyond what is
+written into it (checked at both ends of every grid). A speed that belongs to a context is asked
+with a prompt that fills it (`Length`), each such length a plan of its own.
+Models lie wholly on the accelerators; what a plan would keep in RAM counts as not fitting.
 """
 
 from dataclasses import dataclass, replace
@@ -19,28 +21,18 @@ from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.answer import Placement
+from mathcore.planner.answer import Fit, Placement
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.placing import place
 from mathcore.planner.query import NO_LIMITS, Query
-from mathcore.planner.refusals import (
-    NO_CONTEXT as CONTEXT_CODE,
-)
-from mathcore.planner.refusals import (
-    NO_MEMORY as MEMORY_CODE,
-)
-from mathcore.planner.refusals import (
-    NO_QUANT,
-    device_refusal,
-    query_refusal,
-)
+from mathcore.planner.refusals import NO_QUANT, RefusalCode, device_refusal, query_refusal
 from mathcore.quant.weights import Weights, weigh
 from mathcore.units import MAX_BYTES
 
 Cells = npt.NDArray[np.int64]
 
 FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
-VERDICTS: tuple[str, ...] = ("fit", "tight", MEMORY_CODE, CONTEXT_CODE)
+VERDICTS: tuple[Fit | RefusalCode, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
 ENGINE = "llama.cpp"
 # A million cells are what a second's work covers; each takes some 60 bytes while it is worked on.
 CELLS_MOST = 2_000_000
@@ -60,7 +52,7 @@ class SweepError(Exception):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """A context, and how many of its tokens are prompt and answer."""
+    """A context, and how many tokens are prompt and answer: NoFit(ctx) where it holds fewer."""
 
     context: int
     prompt_tokens: int

@@ -1,5 +1,7 @@
 """Every cell of a sweep is the planner's own answer."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +45,12 @@ def length(context: int) -> Length:
     return Length(context=context, prompt_tokens=min(512, max(1, context - tokens)), tokens=tokens)
 
 
+def filled(context: int) -> Length:
+    """A prompt that leaves just room for the answer: what the speed under a context is of."""
+    tokens = min(256, max(1, context // 2))
+    return Length(context=context, prompt_tokens=max(1, context - tokens), tokens=tokens)
+
+
 def check(grid: Grid, query: Query, spec: DeviceSpec, i: int, j: int) -> None:
     """The cell against one plan of its own."""
     answer = plan(query, [spec])
@@ -58,6 +66,7 @@ def check(grid: Grid, query: Query, spec: DeviceSpec, i: int, j: int) -> None:
     assert placed.layout.spare_bytes == grid.spare[i, j]
     timed = grid.placements[int(grid.times[i, j])]
     assert timed.duration_ms == placed.duration_ms
+    assert (timed.load_ms, timed.answer_ms) == (placed.load_ms, placed.answer_ms)
     assert timed.tokens_per_s == placed.tokens_per_s
     assert timed.cost_nusd == placed.cost_nusd
 
@@ -72,6 +81,7 @@ def check(grid: Grid, query: Query, spec: DeviceSpec, i: int, j: int) -> None:
     kind=st.sampled_from(["gpu", "apple", "cpu"]),
     quant=st.sampled_from(["Q4_K_M", "Q8_0", "F16"]),
     kv_type=st.sampled_from(["f16", "q8_0"]),
+    shape=st.sampled_from([length, filled]),
     data=st.data(),
 )
 def test_a_cell_is_what_the_planner_answers(
@@ -83,10 +93,11 @@ def test_a_cell_is_what_the_planner_answers(
     kind: str,
     quant: str,
     kv_type: str,
+    shape: Callable[[int], Length],
     data: st.DataObject,
 ) -> None:
     here = device("d", free * GIB, kind=kind, count=count if kind == "gpu" else 1)
-    lengths = [length(context) for context in sorted(contexts)]
+    lengths = [shape(context) for context in sorted(contexts)]
     query = Query(model=spec, model_ref=spec.name, kv_type=kv_type)
     grid = sweep(query, [here], [quant], sorted(batches), lengths)[0]
     i = data.draw(st.integers(0, len(batches) - 1))
@@ -129,6 +140,29 @@ def test_few_layouts_serve_many_lengths() -> None:
     buffer = ComputeByLength(model("llama-2-70b"), 8, "f16")
     buffer.table(list(range(1, 513)))
     assert buffer.evaluated < 30
+
+
+def test_speed_follows_the_context_that_a_prompt_fills() -> None:
+    """Llama 3.1 8B at Q4_K_M on a 4090: what a plan says of a prompt of 120,000 tokens."""
+    spec = model("llama-3.1-8b")
+    card = device(free=40 * GIB)
+    contexts = [2048, 8192, 32_768, 131_072]
+    (grid,) = sweep(base(spec), [card], ["Q4_K_M"], [1], [filled(n) for n in contexts])
+    rates = [grid.placements[int(at)].tokens_per_s.p50 for at in grid.times[0]]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 2 * rates[-1]
+    asked = Query(
+        model=spec, model_ref="m", quant="Q4_K_M", context=131_072, prompt_tokens=120_000,
+        tokens=256,
+    )  # fmt: skip
+    (placed,) = plan(asked, [card]).placements
+    assert abs(rates[-1] / placed.tokens_per_s.p50 - 1) < 0.1
+
+
+def test_a_prompt_longer_than_a_column_s_context_is_marked_there() -> None:
+    lengths = [Length(context=n, prompt_tokens=4000, tokens=96) for n in (2048, 8192)]
+    (grid,) = sweep(base(MODELS[0]), [device()], ["Q4_K_M"], [1], lengths)
+    assert [VERDICTS[int(at)] for at in grid.verdicts[0]] == ["NoFit(ctx)", "fit"]
 
 
 def test_needs_never_shrink_by_adding_sequences() -> None:
