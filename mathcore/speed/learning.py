@@ -8,7 +8,7 @@ jobs on an 8B model do not decide what a 70B one takes, and the same run again i
 The process is described in Rasmussen and Williams, Gaussian Processes for Machine Learning, ch. 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, fsum, log, sqrt
 from typing import final
 
@@ -18,7 +18,7 @@ from mathcore.speed.chip import Chip
 from mathcore.speed.constants import NAMES, Rates, prompt_parts, rates_of, step_parts
 from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.terms import Run, decode_terms, prefill_terms
-from mathcore.speed.work import Work
+from mathcore.speed.work import Work, scaled
 
 DECODE, PREFILL = "decode", "prefill"
 # Variances, in units of the class's own, of what each constant is off on one device, fitted to
@@ -65,6 +65,8 @@ OTHER_KIND = 0.25
 DOUBT = 2.0
 # Weights of 2 to 5, 6 to 9 and 16 bits run on kernels of their own.
 BITS: tuple[float, ...] = (5.9, 12.0)
+# What a model tells of larger ones, up to so many times its size: beyond, a cache may have held it.
+SIZE_REACH = 16
 # Lengths in the same step of a logarithm (a factor of 1.5) make it the same run.
 LENGTH_STEP = log(1.5)
 # A factor beyond this is a wrong device, a power limit or another process, not a speed.
@@ -101,7 +103,7 @@ class Observation:
 class Evidence:
     """A run as the process compares it, and for a finished one how far off it was."""
 
-    __slots__ = ("backend", "count", "error", "key", "kind", "run", "shares", "twin")
+    __slots__ = ("backend", "bytes", "count", "error", "key", "kind", "run", "shares", "twin")
 
     def __init__(
         self, what: str, chip: Chip, run: Run, work: Work, key: str, seconds: float
@@ -115,6 +117,7 @@ class Evidence:
         self.count = 1  # jobs it stands for
         self.key = key
         self.run = run
+        self.bytes = work.total_bytes
         self.backend = "vulkan" in run.flags
         self.kind = (_step_of(BITS, run.bits), work.experts > 0)
         length = int(log(1.0 + (run.depth if what == DECODE else run.prompt)) / LENGTH_STEP)
@@ -265,6 +268,40 @@ def lesson_of(what: str, chip: Chip, run: Run, work: Work, seen: list[Observatio
     return lesson
 
 
+def is_measured(asked: Evidence, runs: list[Evidence]) -> bool:
+    """Whether weights of its bits and about its size ran there: its kernels, from its memory."""
+    for one in runs:
+        if one.kind[0] == asked.kind[0] and asked.bytes <= SIZE_REACH * one.bytes:
+            return True
+    return False
+
+
+def factor_of(
+    what: str, chip: Chip, run: Run, work: Work, key: str, lesson: Lesson
+) -> tuple[float, float]:
+    """(factor on the predicted time, share of the error bar that is left).
+
+    A type that never ran at about this size is held to the widest one that ran: the same model in
+    fewer bits is corrected by no more than in those, in more bits by no less. So a few jobs of one
+    small 16-bit model, which a processor's cache holds, never say that a large one gets slower by
+    being quantised.
+    """
+    asked = Evidence(what, chip, run, work, key, 0.0)
+    factor, share = lesson.answer(asked)
+    if not lesson.runs or is_measured(asked, lesson.runs):
+        return factor, share
+    widest = lesson.runs[0].run
+    for one in lesson.runs:
+        if one.run.bits > widest.bits:
+            widest = one.run
+    like = replace(run, bits=widest.bits, flags=widest.flags)
+    resized = scaled(work, work.total_bytes * widest.bits / run.bits)
+    held, _ = lesson.answer(Evidence(what, chip, like, resized, "", 0.0))
+    if run.bits < widest.bits:
+        return min(factor, held), share
+    return max(factor, held), share
+
+
 def _scaled(band: Band, factor: float, share: float) -> Band:
     """The band moved, with its relative width to the power of `share`."""
     middle = band.p50 * factor
@@ -294,8 +331,8 @@ def learned_speed(chip: Chip, run: Run, work: Work, key: str, seen: list[Observa
     jobs = max(steps.jobs, firsts.jobs)
     if jobs == 0:
         return cold
-    slower, share = steps.answer(Evidence(DECODE, chip, run, work, key, 0.0))
-    later, part = firsts.answer(Evidence(PREFILL, chip, run, work, key, 0.0))
+    slower, share = factor_of(DECODE, chip, run, work, key, steps)
+    later, part = factor_of(PREFILL, chip, run, work, key, firsts)
     before = cold.first_s.p50 + cold.step_s.p50 * run.generated
     after = cold.first_s.p50 * later + cold.step_s.p50 * slower * run.generated
     same = any([one.key == key for one in steps.runs])

@@ -191,3 +191,79 @@ def test_a_model_that_ran_here_is_expected_as_it_ran_however_far_from_its_class(
         assert warm.basis == "measured"
         assert warm.step_s.p10 < took < warm.step_s.p90
         assert abs(warm.step_s.p50 / took - 1) < 0.15
+
+
+# A processor whose cores `fleet calibrate` found busy, and a toy of 25 million 16-bit weights that
+# its cache holds: read faster than memory, multiplied slower than it should be.
+CPU = Chip(device_class="cpu", arch="", bandwidth=20e9, flops=0.04e12)
+TOY = Work(
+    layers=6, hidden=384, total_bytes=50_000_000, dense_bytes=45_000_000, active=22_000_000,
+    kv_width=6 * 768, query_width=6 * 768,
+)  # fmt: skip
+TOY_RUN = Run(prompt=512, generated=128, depth=576.0, bits=16.0, away=0.0, flags=("wide",))
+TYPES = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M")
+
+
+def toy(batch: int, slower: float) -> Observation:
+    run = replace(TOY_RUN, batch=batch)
+    took = prior_speed(CPU, run, TOY)
+    return Observation(
+        device="d", key="toy F16", run=run, work=TOY, step_s=took.step_s.p50 * slower,
+        first_s=took.first_s.p50 * slower,
+    )  # fmt: skip
+
+
+def of_type(name: str, quant: str, batch: int = 1) -> tuple[Run, Work]:
+    """A run of a model at a type, its answer short of 640 tokens deep."""
+    spec = find_model(name)
+    assert spec is not None
+    model = work_of(spec, quant)
+    bits = 8 * model.total_bytes / spec.parameters
+    flags = ("wide",) if bits >= 12 else ()
+    run = replace(TOY_RUN, batch=batch, generated=256, depth=640.0, bits=bits, flags=flags)
+    return run, model
+
+
+def test_a_toy_s_jobs_do_not_make_quantising_a_large_model_slower() -> None:
+    """A newcomer read 1.0 tokens/s at F16, then 0.85, 0.72 and 0.57 at Q8_0, Q6_K and Q4_K_M."""
+    seen = [toy(1, 0.5), toy(4, 2.0), toy(8, 4.0)]
+    rates = []
+    for quant in ("F16", "Q8_0", "Q6_K", "Q4_K_M"):
+        run, model = of_type("llama-3.1-8b", quant)
+        rates.append(learned_speed(CPU, run, model, f"8b {quant}", seen).decode_tps.p50)
+    assert rates == sorted(rates)
+    assert rates[-1] > 2 * rates[0]  # a third of the bytes
+
+
+@given(
+    st.lists(
+        st.builds(toy, st.sampled_from([1, 2, 4, 8, 16]), st.floats(0.1, 10)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["llama-3.1-8b", "qwen3-4b", "llama-2-13b"]),
+    st.sampled_from([1, 4]),
+)
+def test_fewer_bytes_are_never_slower_than_the_type_that_ran(
+    seen: list[Observation], name: str, batch: int
+) -> None:
+    """Beyond what the prior says of their kernels."""
+
+    def factor(quant: str) -> float:
+        run, model = of_type(name, quant, batch)
+        said = learned_speed(CPU, run, model, f"{name} {quant}", seen).step_s.p50
+        return said / prior_speed(CPU, run, model).step_s.p50
+
+    widest = factor("F16")
+    for quant in TYPES[1:]:
+        assert factor(quant) <= widest * (1 + 1e-9)
+
+
+def test_what_was_measured_at_about_the_size_stands_however_odd() -> None:
+    """A Q4_K_M that really ran four times slower here is not taken for a toy's mistake."""
+    run, model = of_type("llama-3.1-8b", "Q4_K_M")
+    took = prior_speed(CPU, run, model).step_s.p50 * 4
+    slow = Observation(device="d", key="8b Q4_K_M", run=run, work=model, step_s=took)
+    seen = [toy(1, 0.5), slow, slow]
+    said = learned_speed(CPU, run, model, "8b Q4_K_M", seen).step_s.p50
+    assert said == pytest.approx(took, rel=0.2)
