@@ -25,12 +25,12 @@ from mathcore.quant.weights import Weights
 
 _VLLM_CACHE: dict[str, str] = {"f16": "auto", "q8_0": "fp8"}
 # vLLM splits a model over 1, 2, 4 … cards of a host, at most the eight of a large one.
-RANKS_MOST = 8
+MAX_RANKS = 8
 
 
 @final
-class Room:
-    """One device, and the model and quantisation to lay out on it."""
+class DeviceFit:
+    """One device, and the model at a quantisation and cache type to lay out on it."""
 
     __slots__ = ("column", "device", "engine", "kv_type", "quant", "query", "spec", "weights")
 
@@ -147,7 +147,7 @@ class Room:
             return out
         usable = min(device.free_bytes, device.memory_bytes * UTILISATION_PERMILLE // 1000)
         ranks = 1
-        while ranks <= min(device.count, RANKS_MOST):
+        while ranks <= min(device.count, MAX_RANKS):
             if self.spec.heads % ranks == 0:
                 need = self._ranks(ranks)
                 if need is None:

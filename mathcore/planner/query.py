@@ -1,11 +1,12 @@
 """The question a plan answers."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from mathcore.model.spec import ModelSpec
 
-OBJECTIVES: tuple[str, ...] = ("cheapest", "fastest", "balanced")
+Objective = Literal["cheapest", "fastest", "balanced"]
+OBJECTIVES: tuple[Objective, ...] = ("cheapest", "fastest", "balanced")
 
 
 @final
@@ -43,7 +44,7 @@ class Query:
     tokens: int = 128  # generated per sequence
     engine: str | None = None
     limits: Limits = NO_LIMITS
-    objective: str = "balanced"
+    objective: Objective = "balanced"
     on: str | None = None
     sets: bool = True  # several devices together, too; a job runs on one
     most: int = 100  # placements wanted; those on the Pareto front come beside them

@@ -1,4 +1,4 @@
-"""What each kind of hardware can do with a model: layouts sized and timed, the beaten dropped."""
+"""Options per kind of hardware: every layout that fits, with its time; dominated ones removed."""
 
 import math
 from typing import final
@@ -8,10 +8,11 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
+from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
-from mathcore.planner.layouts import Room
+from mathcore.planner.layouts import DeviceFit
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import Refusal
 from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
@@ -92,24 +93,20 @@ def _ms(parts: list[Band]) -> Band:
     return Band(p10=1000.0 * p10, p50=1000.0 * p50, p90=1000.0 * p90)
 
 
-_WEIGHED: dict[tuple[int, str], tuple[ModelSpec, Weights | None]] = {}  # by id of the spec
-WEIGHED_MOST = 1024  # a hundred models at ten quantisations
+_WEIGHED: Memo[tuple[Weights | None]] = Memo(1024)  # a hundred models at ten quantisations
 
 
 def weights_of(spec: ModelSpec, quant: str) -> Weights | None:
     """The weights, added up once; None where the model cannot be stored so."""
     key = (id(spec), quant)
-    found = _WEIGHED.get(key)
-    if found is not None and found[0] is spec:
-        return found[1]
-    if len(_WEIGHED) >= WEIGHED_MOST:
-        _WEIGHED.clear()
+    found = _WEIGHED.get(key, spec)
+    if found is not None:
+        return found[0]
     try:
         made: Weights | None = weigh(spec, quant)
     except SpecError:
         made = None
-    _WEIGHED[key] = (spec, made)
-    return made
+    return _WEIGHED.put(key, (made,), spec)[0]
 
 
 @final
@@ -272,8 +269,8 @@ class Search:
                 work = self.work(quant, weights)
                 for kv_type in self.caches(engine):
                     column = self.column(quant, kv_type, weights) if gguf else None
-                    room = Room(self.query, device, engine, quant, kv_type, weights, column)
-                    for layout in room.layouts():
+                    fit = DeviceFit(self.query, device, engine, quant, kv_type, weights, column)
+                    for layout in fit.layouts():
                         if layout.fits:
                             answers.options.append(
                                 self.option(device, chip, layout, weights, work, seen)

@@ -35,9 +35,9 @@ FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
 VERDICTS: tuple[Fit | RefusalCode, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
 ENGINE = "llama.cpp"
 # A million cells are what a second's work covers; each takes some 60 bytes while it is worked on.
-CELLS_MOST = 2_000_000
+MAX_CELLS = 2_000_000
 # Answers asked of the planner one by one, at about a millisecond each, before we call it a fault.
-PLANS_MOST = 20_000
+MAX_PLANS = 20_000
 
 
 class SweepError(Exception):
@@ -179,7 +179,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
 
 
 def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) -> Grid:
-    """On as few cards as hold it, as `layouts.Room` tries them."""
+    """On as few cards as hold it, as `layouts.DeviceFit` tries them."""
     free = device.free_bytes
     needs = _single(sizes, weights, device.kind)
     grid = Grid(device, quant, needs, free - needs, np.ones(needs.shape, np.int64))
@@ -241,8 +241,8 @@ class Timing:
 
     def ask(self, i: int, j: int) -> Placement:
         self.asked += 1
-        if self.asked > PLANS_MOST:
-            raise SweepError("context", f"needs more than {PLANS_MOST} plans: ask for fewer cells")
+        if self.asked > MAX_PLANS:
+            raise SweepError("context", f"needs more than {MAX_PLANS} plans: ask for fewer cells")
         sizes = self.sizes
         query = cell_query(
             self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
@@ -284,8 +284,8 @@ class Timing:
 def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
     """Cells of a sweep; SweepError when they are too many, too few or do not ascend."""
     count = len(batches) * len(lengths) * grids
-    if not 0 < count <= CELLS_MOST:
-        raise SweepError("cells", f"{count} cells, 1 to {CELLS_MOST} at once")
+    if not 0 < count <= MAX_CELLS:
+        raise SweepError("cells", f"{count} cells, 1 to {MAX_CELLS} at once")
     if min(batches) < 1 or min([length.context for length in lengths]) < 1:
         raise SweepError("cells", "batch and context must be at least 1")
     return count

@@ -122,7 +122,7 @@ def _emptiest(device: DeviceSpec) -> tuple[int, int, str]:
 
 
 def _on(placed: Placement) -> str:
-    """ "RTX 4090: 22.1 GiB of 23.5 GiB, quality 0.964"."""
+    """As in "RTX 4090: 22.1 GiB of 23.5 GiB, quality 0.964"."""
     size = f"{show_bytes(placed.footprint.total_bytes)} of {show_bytes(placed.free_bytes)}"
     text = f"{placed.name}: {size}"
     if placed.footprint.host_bytes > 0 and placed.layout.gpu_layers != ALL_LAYERS:

@@ -14,7 +14,7 @@ from mathcore.planner.answer import Layout
 from mathcore.planner.limits import margin_bytes
 
 # GGML_SCHED_MAX_BACKENDS is 16, the CPU is one of them.
-CARDS_MOST = 15
+MAX_CARDS = 15
 
 
 @final
@@ -53,7 +53,9 @@ class SetLayout:
 
     __slots__ = ("layout", "parts", "roomy", "stages")
 
-    def __init__(self, layout: Layout, stages: list[Stage], parts: list[Part], roomy: bool) -> None:
+    def __init__(
+        self, layout: Layout, stages: list[Stage], parts: list[Part], *, roomy: bool
+    ) -> None:
         self.layout = layout
         self.stages = stages
         self.parts = parts
@@ -148,7 +150,7 @@ def is_needless(line: Line, fill: list[int]) -> bool:
     return False
 
 
-def deals(column: LayerSums, line: Line, fill: list[int], overlaps: bool) -> list[list[int]]:
+def deals(column: LayerSums, line: Line, fill: list[int], *, overlaps: bool) -> list[list[int]]:
     """Layers by card, each way worth timing; none where a device is not needed.
 
     A token passes all cards, so it is soonest done when the fastest hold what they can. Only
@@ -202,7 +204,7 @@ def dealt_layout(engine: str, column: LayerSums, line: Line, deal: list[int]) ->
         return None
     parts.reverse()
     made = set_layout(engine, column.quant, column.kv_type, cards[:used], need, spare)
-    return SetLayout(made, stages, parts, roomy)
+    return SetLayout(made, stages, parts, roomy=roomy)
 
 
 def set_layout(

@@ -10,12 +10,12 @@ from mathcore.device import DeviceSpec, Hardware
 from mathcore.price import Rate, hourly_nusd
 
 # Devices of one set. llama.cpp itself takes 16 (GGML_SCHED_MAX_BACKENDS, the CPU among them).
-MEMBERS_MOST = 15
+MAX_MEMBERS = 15
 # Groups of like devices looked at together: 2^6 choices of single ones, some hundred of pairs.
-GROUPS_MOST = 6
+MAX_GROUPS = 6
 # Sets of one question. Below this number every choice of members is tried, so a device more never
 # costs a good set; a question of five devices has 26.
-SETS_MOST = 128
+MAX_SETS = 128
 
 
 def may_combine(device: DeviceSpec) -> bool:
@@ -145,15 +145,15 @@ def _largest(group: Group) -> tuple[int, tuple[int, int, str]]:
 
 def _chosen(groups: list[Group]) -> list[Group]:
     """The fastest and the largest by turns where there are too many."""
-    if len(groups) <= GROUPS_MOST:
+    if len(groups) <= MAX_GROUPS:
         return groups
     kept: list[Group] = []
     rows = (groups, sorted(groups, key=_largest))
     for i in range(len(groups)):
         for row in rows:
-            if row[i] not in kept and len(kept) < GROUPS_MOST:
+            if row[i] not in kept and len(kept) < MAX_GROUPS:
                 kept.append(row[i])
-        if len(kept) == GROUPS_MOST:
+        if len(kept) == MAX_GROUPS:
             break
     return sorted(kept, key=_order)
 
@@ -165,7 +165,7 @@ def _of_size(
     if size == 0:
         out.append(list(taken))
         return
-    if at == len(groups) or len(out) >= SETS_MOST:
+    if at == len(groups) or len(out) >= MAX_SETS:
         return
     devices = groups[at].devices
     for count in range(min(size, len(devices)), -1, -1):
@@ -178,13 +178,13 @@ def _choices(groups: list[Group]) -> list[list[DeviceSpec]]:
     for group in groups:
         total += len(group.devices)
     out: list[list[DeviceSpec]] = []
-    for size in range(2, min(total, MEMBERS_MOST) + 1):
+    for size in range(2, min(total, MAX_MEMBERS) + 1):
         _of_size(groups, 0, size, [], out)
     for row in (groups, sorted(groups, key=_largest)):
         line: list[DeviceSpec] = []
         for group in row:
             line += group.devices
-        out += [line[:size] for size in range(2, min(total, MEMBERS_MOST) + 1)]
+        out += [line[:size] for size in range(2, min(total, MAX_MEMBERS) + 1)]
     return out
 
 

@@ -9,7 +9,7 @@ from mathcore.planner.query import NO_LIMITS
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
 from mathcore.planner.sets.layouts import (
-    CARDS_MOST,
+    MAX_CARDS,
     Line,
     SetLayout,
     deals,
@@ -63,7 +63,7 @@ class SetSearch:
         self.query = search.query
         self.clock = SetClock(search.query, search.seen)
         self.serving = Serving(search.query)
-        self.overlaps = lanes_of(search.query, False) > 1.0
+        self.overlaps = lanes_of(search.query, servers=False) > 1.0
         self.costs: dict[tuple[str, str], float] = {}
         self.totals: dict[tuple[str, str, str], float] = {}
         self.free = search.query.limits == NO_LIMITS
@@ -173,14 +173,14 @@ class SetSearch:
         """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
         least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
-        if least > combined.free_bytes or len(lines[0].cards) > CARDS_MOST:
+        if least > combined.free_bytes or len(lines[0].cards) > MAX_CARDS:
             return out
         tried: list[tuple[Line, list[int]]] = []
         for i, line in enumerate(lines):
             fill = filled(column, line)
             if i == 0 and fill and is_needless(line, fill):
                 return out
-            tried += [(line, deal) for deal in deals(column, line, fill, self.overlaps)]
+            tried += [(line, deal) for deal in deals(column, line, fill, overlaps=self.overlaps)]
         for line, deal in self._promising(engine, column, combined, tried):
             found = dealt_layout(engine, column, line, deal)
             if found is not None and found.layout.fits:

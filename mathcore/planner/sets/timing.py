@@ -113,16 +113,16 @@ class Chips:
         return found
 
 
-def passes_of(query: Query, servers: bool) -> float:
+def passes_of(query: Query, *, servers: bool) -> float:
     """Passes in which all prompts are read."""
     tokens = max(1, query.prompt_tokens) * max(1, query.batch)
     step = SERVER_BATCH if servers else MICRO_BATCH
     return float((tokens + step - 1) // step)
 
 
-def lanes_of(query: Query, servers: bool) -> float:
+def lanes_of(query: Query, *, servers: bool) -> float:
     """Passes of a prompt that stages work on at once (llama.cpp over RPC: since August 2026)."""
-    return min(passes_of(query, servers), PIPELINE_PASSES)
+    return min(passes_of(query, servers=servers), PIPELINE_PASSES)
 
 
 @final
@@ -142,9 +142,9 @@ class Hops:
         self.first_s += latency * passes + tokens * width / rate
 
 
-def hops_of(query: Query, work: Work, stages: list[Stage], servers: bool, chips: Chips) -> Hops:
+def hops_of(query: Query, work: Work, stages: list[Stage], chips: Chips, *, servers: bool) -> Hops:
     """Every boundary between stages, and over hosts the way back to the first."""
-    out, passes = Hops(), passes_of(query, servers)
+    out, passes = Hops(), passes_of(query, servers=servers)
     width = float(work.hidden * (SERVER_BYTES if servers else RPC_BYTES))
     trips = 1.0 if servers else RPC_ROUND_TRIPS
     for i in range(len(stages)):
@@ -302,8 +302,8 @@ class SetClock:
         query, layout, stages = self.query, found.layout, found.stages
         base = run_of(query, device, layout, weights)
         speeds = [self._speed(stage, base, work, weights, layout.quant) for stage in stages]
-        hops = hops_of(query, work, stages, base.servers, self.chips)
-        tokens, lanes = float(query.tokens), lanes_of(query, base.servers)
+        hops = hops_of(query, work, stages, self.chips, servers=base.servers)
+        tokens, lanes = float(query.tokens), lanes_of(query, servers=base.servers)
         step = _sum([speed.step_s for speed in speeds], time_band(hops.step_s, HOP_SPREAD))
         first = _prompts(
             [speed.first_s for speed in speeds], time_band(hops.first_s, HOP_SPREAD), lanes

@@ -19,7 +19,7 @@ from mathcore.engines.vllm.memory import (
 )
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.planner.layouts import RANKS_MOST, card_kind, vllm_shape
+from mathcore.planner.layouts import MAX_RANKS, card_kind, vllm_shape
 from mathcore.planner.limits import margin_bytes
 from mathcore.planner.query import Query
 from mathcore.planner.sets.layouts import Part, SetLayout, Stage, layers_by_memory, set_layout
@@ -162,13 +162,13 @@ def _lay(
     total = _footprint(sizes, ranks)
     for i, stage in enumerate(stages):
         for j, rank in enumerate(stage):
-            _count(parts, made[i], rank.device, total.cards[i * ranks + j], j == 0)
+            _count(parts, made[i], rank.device, total.cards[i * ranks + j], first=j == 0)
     cards = [rank.device for stage in stages for rank in stage]
     layout = set_layout(engine, served.quant, kv_type, cards, total, spare)
-    return SetLayout(layout, made, parts, roomy)
+    return SetLayout(layout, made, parts, roomy=roomy)
 
 
-def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, first: bool) -> None:
+def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, *, first: bool) -> None:
     """One more card to its member's part; layers count once where cards share them."""
     found: Part | None = None
     for part in parts:
@@ -239,7 +239,7 @@ def _stages(query: Query, engine: str, blocks: list[list[Rank]]) -> list[list[li
     """The cards as stages of 1, 2, 4 … ranks; TGI knows no pipeline."""
     out: list[list[list[Rank]]] = []
     ranks = 1
-    while ranks <= RANKS_MOST:
+    while ranks <= MAX_RANKS:
         if query.model.heads % ranks == 0 and not any(len(b) % ranks for b in blocks):
             stages = [b[i : i + ranks] for b in blocks for i in range(0, len(b), ranks)]
             if engine != "tgi" or len(stages) == 1:

@@ -27,7 +27,7 @@ from mathcore.api import (
 )
 from mathcore.planner.answer import Placement
 from mathcore.planner.query import Limits
-from mathcore.planner.sets.members import SETS_MOST, may_combine, sets_of
+from mathcore.planner.sets.members import MAX_SETS, may_combine, sets_of
 from mathcore.price import cost_nusd, hourly_nusd
 from tests.mathcore.fixtures import device
 
@@ -195,7 +195,7 @@ def test_the_json_of_a_set_names_its_members() -> None:
 
 def test_the_number_of_sets_is_bounded_whatever_the_fleet() -> None:
     many = [device(f"d{i}", (8 + i % 40) * GIB, location="lan") for i in range(300)]
-    assert len(sets_of(many)) < 2 * SETS_MOST
+    assert len(sets_of(many)) < 2 * MAX_SETS
     rigs = [device(f"r{i}-{j}", (8 + i) * GIB, host=f"h{i}") for i in range(8) for j in range(8)]
     assert max(len(one.members) for one in sets_of(rigs)) == 15
 

@@ -13,7 +13,7 @@ from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.sweep import (
-    CELLS_MOST,
+    MAX_CELLS,
     VERDICTS,
     Grid,
     Length,
@@ -194,6 +194,6 @@ def test_a_device_without_the_engine_is_refused_by_its_name() -> None:
 
 
 def test_too_many_cells_are_refused_before_any_work() -> None:
-    many = [length(256 + n) for n in range(1 + CELLS_MOST // 64)]
+    many = [length(256 + n) for n in range(1 + MAX_CELLS // 64)]
     with pytest.raises(SweepError, match="cells"):
         cell_count(list(range(1, 65)), many, 1)
