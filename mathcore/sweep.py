@@ -7,7 +7,7 @@ accelerators here; what a plan would keep in RAM counts as not fitting.
 """
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from mathcore.sweep_scratch import Scratch
 from mathcore.units import MAX_BYTES
 from mathcore.weights import Weights, weigh
 
-Cells = npt.NDArray[np.int64]
+Cells: TypeAlias = npt.NDArray[np.int64]
 
 FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
 VERDICTS: tuple[str, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
