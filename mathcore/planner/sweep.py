@@ -7,7 +7,7 @@ Models lie wholly on the accelerators here; what a plan would keep in RAM counts
 """
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from mathcore.planner.query import NO_LIMITS, Query
 from mathcore.quant.weights import Weights, weigh
 from mathcore.units import MAX_BYTES
 
-Cells = npt.NDArray[np.int64]
+Cells: TypeAlias = npt.NDArray[np.int64]
 
 FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
 VERDICTS: tuple[str, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")
