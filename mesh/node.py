@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
-import signal
 import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
@@ -18,9 +16,8 @@ from mesh.api.errors import RequestError
 from mesh.api.hardware import parse_device
 from mesh.api.requests import job_fact, parse_job, parse_note
 from mesh.api.rows import status_dict
-from mesh.config import Config, load_config, slug
+from mesh.config import Config
 from mesh.edge.admission import admit
-from mesh.edge.announcement import announce, listens, token, withdraw
 from mesh.edge.effects import Effects
 from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, join_fleet, load_or_create
@@ -266,8 +263,8 @@ class Node:
         return await asyncio.to_thread(import_file, admit, path, name)
 
     async def _take_in(self, envelopes: list[tuple[bytes, bytes]]) -> list[Admission]:
-        loop = asyncio.get_running_loop()
         async with self._order:
+            loop = asyncio.get_running_loop()
             taken = await loop.run_in_executor(self._writer, self._ledger.take_in, envelopes)
             await self._fold_in(taken.events)
         self._tell(taken.events)
@@ -344,61 +341,3 @@ class Node:
         if self._since_snapshot and not self.state.stale:
             self._snapshot()
         self._ledger.close()
-
-
-def serve(home: Path, name: str | None, port: int) -> None:
-    """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken."""
-    config = load_config(home)
-    config = replace(config, name=slug(name or config.name), port=port or config.port)
-    asyncio.run(_serve(home, config))
-
-
-async def _serve(home: Path, config: Config) -> None:
-    from aiohttp import web
-
-    from mesh.edge.http.app import make_app, make_mesh_app
-
-    ledger = Ledger.open(home)
-    node = Node(home, config, ledger)
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, node.shutdown)
-    app = make_app(node, token(home), node.mesh)
-    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
-    around: asyncio.Task[None] | None = None
-    try:
-        if node.mesh is not None:
-            await node.mesh.start(make_mesh_app(node, node.mesh))
-            around = asyncio.create_task(node.mesh.run())
-            around.add_done_callback(lambda _: node.shutdown())
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", config.port)
-        try:
-            await site.start()
-        except OSError as error:
-            text = (
-                f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
-            )
-            raise OSError(error.errno, text) from error
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        announce(home, url, _ports(node), now_ms())
-        print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
-        await node.run()
-        if around is not None and around.done():
-            around.result()  # the mesh broke: say why
-    finally:
-        withdraw(home)
-        if node.mesh is not None and around is not None:
-            around.cancel()
-            await asyncio.gather(around, return_exceptions=True)
-            await node.mesh.close()
-        await runner.cleanup()
-        node.close()
-
-
-def _ports(node: Node) -> dict[str, str]:
-    """Where other machines reach this one, "*" for every interface; nothing where they cannot."""
-    if node.mesh is None:
-        return {}
-    host, where = node.config.listen or "*", node.mesh.where()
-    return {"peers": f"{host}:{where.port}", "pairing": f"{host}:{where.pairing_port}"}

@@ -76,7 +76,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mesh.edge.peering": PEERING,
     "mesh.edge": EDGE,
     "mesh.node": EDGE,
-    "mesh.cli": ("mesh.node", *EDGE),
+    "mesh.daemon": ("mesh.node", *EDGE),
+    "mesh.cli": ("mesh.daemon", "mesh.node", *EDGE),
     "mesh.__main__": ("mesh.cli",),
 }
 DOORS = ("mathcore", "mesh")  # hold docstrings; nothing may stand in them but rooms

@@ -9,7 +9,7 @@ Models lie wholly on the accelerators; what a plan would keep in RAM counts as n
 """
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from mathcore.planner.refusals import NO_QUANT, RefusalCode, device_refusal, que
 from mathcore.quant.weights import Weights, weigh
 from mathcore.units import MAX_BYTES
 
-Cells = npt.NDArray[np.int64]
+Cells: TypeAlias = npt.NDArray[np.int64]
 
 FIT, TIGHT, NO_MEMORY, NO_CONTEXT = 0, 1, 2, 3
 VERDICTS: tuple[Fit | RefusalCode, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(ctx)")

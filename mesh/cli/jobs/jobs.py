@@ -96,8 +96,15 @@ def columns(row: Mapping[str, Any]) -> dict[str, object]:
         "time": show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
         "tokens/s": f"{rate / 1000:.1f}" if rate else "",
         "cost": show_nusd(number(row, "cost_nusd")) if row["ended_ms"] else "",
-        "reason": row["waiting"] or row["reason"],
+        "reason": row["waiting"] or why(row),
     }
+
+
+def why(row: Mapping[str, Any]) -> str:
+    """Why a job ended as it did, in its own words where it has some; "" where all went well."""
+    if row["status"] == "succeeded":
+        return ""
+    return str(row["text"] or row["reason"])
 
 
 def what(row: Mapping[str, Any]) -> str:

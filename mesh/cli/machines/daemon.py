@@ -35,7 +35,7 @@ def up(*, detach: bool, name: str | None, port: int) -> None:
     if detach:
         _start(home, name, port)
         return
-    from mesh.node import serve
+    from mesh.daemon import serve
 
     serve(home, name, port)
 

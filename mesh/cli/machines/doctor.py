@@ -164,11 +164,15 @@ def _check_ledger(home: Path) -> Check:
 def _check_compiled() -> Check:
     from mathcore import units
 
-    compiled = not str(units.__file__).endswith(".py")
+    module = Path(str(units.__file__))
+    if module.suffix != ".py":
+        return ("mathcore", "compiled", "")
+    why = module.with_name("_pure.txt")  # setup.py leaves it beside what it could not compile
+    reason = f": {why.read_text(encoding='utf-8').strip()}" if why.exists() else ""
     return (
         "mathcore",
-        "compiled" if compiled else "pure Python (same answers, slower)",
-        "" if compiled else "install with a C compiler: FLEET_COMPILE=require pip install .",
+        f"pure Python (same answers, slower){reason}",
+        "install it again where a C compiler works; FLEET_COMPILE=require says what fails",
     )
 
 

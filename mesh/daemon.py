@@ -1,0 +1,70 @@
+"""The node as a process: its ports, its signals, what it prints, and its orderly end."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from mesh.config import Config, load_config, slug
+from mesh.edge.announcement import announce, listens, token, withdraw
+from mesh.edge.store.ledger import Ledger
+from mesh.node import Node, now_ms
+
+
+def serve(home: Path, name: str | None, port: int) -> None:
+    """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken."""
+    config = load_config(home)
+    config = replace(config, name=slug(name or config.name), port=port or config.port)
+    asyncio.run(_serve(home, config))
+
+
+async def _serve(home: Path, config: Config) -> None:
+    from aiohttp import web
+
+    from mesh.edge.http.app import make_app, make_mesh_app
+
+    ledger = Ledger.open(home)
+    node = Node(home, config, ledger)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, node.shutdown)
+    app = make_app(node, token(home), node.mesh)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
+    around: asyncio.Task[None] | None = None
+    try:
+        if node.mesh is not None:
+            await node.mesh.start(make_mesh_app(node, node.mesh))
+            around = asyncio.create_task(node.mesh.run())
+            around.add_done_callback(lambda _: node.shutdown())
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", config.port)
+        try:
+            await site.start()
+        except OSError as error:
+            text = (
+                f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
+            )
+            raise OSError(error.errno, text) from error
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        announce(home, url, _ports(node), now_ms())
+        print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
+        await node.run()
+        if around is not None and around.done():
+            around.result()  # the mesh broke: say why
+    finally:
+        withdraw(home)
+        if node.mesh is not None and around is not None:
+            around.cancel()
+            await asyncio.gather(around, return_exceptions=True)
+            await node.mesh.close()
+        await runner.cleanup()
+        node.close()
+
+
+def _ports(node: Node) -> dict[str, str]:
+    """Where other machines reach this one, "*" for every interface; nothing where they cannot."""
+    if node.mesh is None:
+        return {}
+    host, where = node.config.listen or "*", node.mesh.where()
+    return {"peers": f"{host}:{where.port}", "pairing": f"{host}:{where.pairing_port}"}
