@@ -36,9 +36,13 @@ def memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
     need = nearest.footprint
     each = " per card" if nearest.cards > 1 else ""
     if nearest.spare_bytes < 0:
+        free = f"{show_bytes(device.free_bytes)} free"
+        usable = need.card_bytes + nearest.spare_bytes
+        if usable < device.free_bytes:  # vLLM and TGI take a share of a card's memory, no more
+            free = f"{nearest.engine} may use {show_bytes(usable)} of {free}"
         text = (
             f"{nearest.quant} needs {show_bytes(need.card_bytes)}{each}, "
-            f"{show_bytes(device.free_bytes)} free: {show_bytes(-nearest.spare_bytes)} missing"
+            f"{free}: {show_bytes(-nearest.spare_bytes)} missing"
         )
         return refuse(device, NO_MEMORY, text, -nearest.spare_bytes * nearest.cards)
     text = (

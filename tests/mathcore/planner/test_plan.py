@@ -51,6 +51,17 @@ def test_q8_0_of_70b_with_batch_8_is_refused_on_80_gb() -> None:
     assert abs(refusal.missing_bytes - (held - 80_000_000_000)) <= 4096
 
 
+def test_what_an_engine_may_not_use_is_not_counted_as_free() -> None:
+    served = device("served", 24 * GIB, engines=("vllm",))
+    refusal = plan(query(quant="AWQ"), [served]).refusals[0]
+    need, usable, free, missing = (
+        float(word) for word in refusal.text.replace(":", "").split() if word[0].isdigit()
+    )
+    assert " GiB, vllm may use " in refusal.text
+    assert usable < free == 24.0
+    assert need - usable == pytest.approx(missing, abs=0.11)
+
+
 def test_q4_k_m_of_70b_with_batch_8_fits_80_gb() -> None:
     placed = only(plan(query(quant="Q4_K_M", batch=8), [A100]))
     assert placed.fit == "fit"
