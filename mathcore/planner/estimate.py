@@ -46,21 +46,21 @@ class Estimate:
     work: Work
 
 
-def host_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
+def offloaded_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
     """Share of the weights a token reads that lies in the host's RAM."""
     if layout.cpu_experts == 0 and layout.gpu_layers == ALL_LAYERS:
         return 0.0
     count = len(spec.layers)
     below = 0 if layout.gpu_layers == ALL_LAYERS else count + 1 - layout.gpu_layers
-    away = 0.0
+    offloaded = 0.0
     for i, layer in enumerate(spec.layers):
         experts = float(weights.expert_bytes[i])
         used = experts * layer.experts_used / layer.experts if layer.experts > 0 else 0.0
         if i < below:
-            away += weights.layer_bytes[i] - experts + used
+            offloaded += weights.layer_bytes[i] - experts + used
         elif i < layout.cpu_experts:
-            away += used
-    return min(1.0, away / max(1, weights.active_bytes))
+            offloaded += used
+    return min(1.0, offloaded / max(1, weights.active_bytes))
 
 
 # 16-bit weights on llama.cpp run on kernels of their own; a file's mean bits tell them apart.
@@ -90,7 +90,7 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
         bits=bits,
         kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
         ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
-        away=host_share(query.model, layout, weights),
+        offloaded_share=offloaded_share(query.model, layout, weights),
         flags=flags_of(layout.engine, layout.quant, bits),
     )
 

@@ -35,7 +35,8 @@ class Run:
     kv_scale: float = 1.0  # 0.5 = an 8-bit cache
     replicas: int = 1  # copies of attention, each with its share of the batch (data parallel)
     mixed: bool = False  # new prompts arrive between the steps of others
-    away: float = -1.0  # share of the weights in the host's memory; below 0 = what does not fit
+    # Share of the weights in the host's memory; None = whatever does not fit the cards.
+    offloaded_share: float | None = None
     ram_bandwidth: float = 0.0  # of the host, measured; 0 = unknown
     flags: tuple[str, ...] = ()  # what else the constants know of: "old", "plain", "vulkan" ...
 
@@ -79,10 +80,10 @@ def flops_of(chip: Chip, run: Run) -> float:
     return chip.flops
 
 
-def spilled(chip: Chip, run: Run, work: Work) -> float:
+def offloaded_share(chip: Chip, run: Run, work: Work) -> float:
     """Share of the weights that does not fit the devices and stays in the host's RAM."""
-    if run.away >= 0.0:
-        return run.away
+    if run.offloaded_share is not None:
+        return run.offloaded_share
     if (
         chip.memory_bytes <= 0
         or chip.device_class in ("cpu", "apple", "unified", "igpu")
@@ -144,7 +145,7 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     shared, hops = _split(run)
     tokens = float(max(1, run.batch))
     flops, rate = flops_of(chip, run) * shared, chip.bandwidth * shared
-    away = spilled(chip, run, work)
+    offloaded = offloaded_share(chip, run, work)
     # Every replica of attention reads its own copy; routed experts are spread over all devices.
     moved = work.weight_bytes(tokens) + work.dense_bytes * (run.replicas - 1.0)
     layers = float(work.layers)
@@ -159,7 +160,7 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
         link /= chip.link
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
     return Terms(
-        weights=moved * (1.0 - away) / rate,
+        weights=moved * (1.0 - offloaded) / rate,
         cache=work.cache_bytes(run.depth, run.kv_scale) * tokens / rate,
         compute=2.0 * work.active * tokens / flops,
         attention=work.attention_flops(run.depth) * tokens / flops,
@@ -170,7 +171,7 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
         link=link,
         sequences=tokens,
         mixed=mixed,
-        host=moved * away / ram,
+        host=moved * offloaded / ram,
     )
 
 
@@ -181,7 +182,7 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     flops, rate = flops_of(chip, run) * shared, chip.bandwidth * shared
     step = SERVER_BATCH if run.servers or run.engine == "mlx" else MICRO_BATCH
     passes = float(max(1, int((tokens + step - 1) // step)))
-    away = spilled(chip, run, work)
+    offloaded = offloaded_share(chip, run, work)
     lane = _pipelined(run, passes)
     moved = work.weight_bytes(tokens / passes) * passes * lane
     dense, routed = _fill(work, tokens / passes)
@@ -189,7 +190,7 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     before = max(0.0, run.depth - run.prompt - run.generated / 2.0)
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
     return Terms(
-        weights=moved * (1.0 - away) / rate,
+        weights=moved * (1.0 - offloaded) / rate,
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
         compute=2.0 * work.active * tokens / flops * lane,
         fill=2.0 * dense * passes / flops * lane,
@@ -202,5 +203,5 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
         sequences=float(run.batch),
         passes=passes,
         link=(tokens * work.layers * work.hidden * REDUCE_BYTES / chip.link) if shared > 1 else 0.0,
-        host=moved * away / ram,
+        host=moved * offloaded / ram,
     )

@@ -15,8 +15,9 @@ from mesh.state.fold import State
 from mesh.state.observations import Observed, observations
 
 # A fact of another peer could claim any size; no model has more of anything than this.
-MOST = 1 << 60
+MAX_NUMBER = 1 << 60
 UNREADABLE = float("nan")
+UNKNOWN_SHARE = -1.0  # how an unknown share of offloaded weights is signed
 
 
 def knowledge(run: Run, work: Work) -> dict[str, object]:
@@ -89,7 +90,7 @@ def run_fact(run: Run) -> RunFact:
         kv_scale=repr(run.kv_scale),
         replicas=run.replicas,
         mixed=run.mixed,
-        away=repr(run.away),
+        away=repr(UNKNOWN_SHARE if run.offloaded_share is None else run.offloaded_share),
         ram_bandwidth=repr(run.ram_bandwidth),
     )
 
@@ -99,7 +100,7 @@ def run_of(payload: Payload, quant: str) -> Run | None:
     fact = exact(RunFact, payload)
     if fact is None or "flags" in payload or not _known(fact.v):
         return None
-    bits = _number(fact.bits)
+    bits, away = _number(fact.bits), _number(fact.away)
     run = Run(
         engine=fact.engine,
         devices=fact.devices,
@@ -112,12 +113,12 @@ def run_of(payload: Payload, quant: str) -> Run | None:
         kv_scale=_number(fact.kv_scale),
         replicas=fact.replicas,
         mixed=fact.mixed,
-        away=_number(fact.away),
+        offloaded_share=None if away < 0 else away,
         ram_bandwidth=_number(fact.ram_bandwidth),
         flags=flags_of(fact.engine, quant, bits),
     )
     numbers = (run.devices, run.batch, run.prompt, run.generated, run.replicas)
-    fractions = (run.depth, run.bits, run.kv_scale, run.away, run.ram_bandwidth)
+    fractions = (run.depth, run.bits, run.kv_scale, away, run.ram_bandwidth)
     return run if _sane(*numbers, *fractions) else None
 
 
@@ -180,7 +181,7 @@ def _known(version: object) -> bool:
 
 def _sane(*numbers: float) -> bool:
     """Run.away is -1 where nobody knows it; nan compares with nothing."""
-    return all(-1 <= one <= MOST for one in numbers)
+    return all(-1 <= one <= MAX_NUMBER for one in numbers)
 
 
 def _number(text: str) -> float:

@@ -26,7 +26,7 @@ def notes(fleet: Fleet) -> list[str]:
 
 @pytest.mark.parametrize("daemon", [True, False])
 def test_every_line_of_an_import_is_accounted_for(
-    fleet: Fleet, tmp_path: Path, export: list[str], daemon: bool
+    fleet: Fleet, tmp_path: Path, export: list[str], *, daemon: bool
 ) -> None:
     if daemon:
         fleet.up()

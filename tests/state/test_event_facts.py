@@ -247,8 +247,10 @@ def test_the_names_that_are_signed_are_those_of_the_first_version() -> None:
 
 FRACTIONS = st.floats(0.0, 1e15)
 COUNTS = st.integers(0, 1 << 53)
+SHARES = st.floats(0.0, 1.0)
 DRAWN: dict[object, st.SearchStrategy[Any]] = {
     int: COUNTS, float: FRACTIONS, bool: st.booleans(), str: TEXTS,
+    float | None: st.none() | SHARES,
 }  # fmt: skip
 
 

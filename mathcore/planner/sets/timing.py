@@ -92,7 +92,7 @@ def _run(base: Run, stage: Stage) -> Run:
         depth=base.depth,
         bits=base.bits,
         kv_scale=base.kv_scale,
-        away=0.0,
+        offloaded_share=0.0,
         ram_bandwidth=float(stage.device.ram_bandwidth_bytes_per_s),
         flags=base.flags,
     )
@@ -291,7 +291,7 @@ class SetClock:
             prompt=query.prompt_tokens,
             generated=query.tokens,
             depth=query.prompt_tokens + query.tokens / 2.0,
-            away=0.0,
+            offloaded_share=0.0,
         )
         return self._predicted(device, run, work, "")
 

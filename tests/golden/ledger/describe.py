@@ -282,7 +282,7 @@ def run(found: Run) -> Terms:
         "kv_scale": found.kv_scale,
         "replicas": found.replicas,
         "mixed": found.mixed,
-        "away": found.away,
+        "away": -1.0 if found.offloaded_share is None else found.offloaded_share,
         "ram_bandwidth": found.ram_bandwidth,
         "flags": list(found.flags),
     }

@@ -86,7 +86,9 @@ def part(layers: int, output: int) -> Work:
 
 
 def step_s(card: DeviceSpec, work: Work, which: str = "p50") -> float:
-    run = Run(prompt=512, generated=128, depth=576.0, away=0.0, bits=16.0, flags=("wide",))
+    run = Run(
+        prompt=512, generated=128, depth=576.0, offloaded_share=0.0, bits=16.0, flags=("wide",)
+    )
     return float(getattr(prior_speed(chip_of(card), run, work).step_s, which))
 
 
@@ -137,7 +139,9 @@ def test_long_prompts_overlap_so_equal_times_are_worth_a_deal() -> None:
 
 def test_a_members_own_jobs_are_believed() -> None:
     work = work_of(SPEC, "F16")
-    run = Run(prompt=512, generated=128, depth=576.0, away=0.0, bits=16.0, flags=("wide",))
+    run = Run(
+        prompt=512, generated=128, depth=576.0, offloaded_share=0.0, bits=16.0, flags=("wide",)
+    )
     jobs = [Observation(device="small", key="other", run=run, work=work, step_s=3.0)] * 8
     query = Query(model=SPEC, model_ref="m", quant="F16")
     cold = plan(query, [BIG, SMALL]).placements[0]

@@ -200,7 +200,9 @@ TOY = Work(
     layers=6, hidden=384, total_bytes=50_000_000, dense_bytes=45_000_000, active=22_000_000,
     kv_width=6 * 768, query_width=6 * 768,
 )  # fmt: skip
-TOY_RUN = Run(prompt=512, generated=128, depth=576.0, bits=16.0, away=0.0, flags=("wide",))
+TOY_RUN = Run(
+    prompt=512, generated=128, depth=576.0, bits=16.0, offloaded_share=0.0, flags=("wide",)
+)
 TYPES = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M")
 
 

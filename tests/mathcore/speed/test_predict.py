@@ -13,7 +13,7 @@ from mathcore.speed.chip import Chip, chip_of_facts, guessed_chip
 from mathcore.speed.constants import rates_of, step_s
 from mathcore.speed.predict import Speed, prior_speed
 from mathcore.speed.priors import EFFECTS, SPREADS
-from mathcore.speed.terms import Run, decode_terms, prefill_terms, spilled
+from mathcore.speed.terms import Run, decode_terms, offloaded_share, prefill_terms
 from mathcore.speed.work import Work, scaled, work_of, work_of_size
 
 
@@ -149,7 +149,10 @@ def test_nothing_is_read_faster_than_the_memory_it_lies_in(engine: str) -> None:
         assert 0.0 < rates.eta < 1.0
         assert 0.0 < rates.link < 1.0
         floor = LLAMA.weight_bytes(1.0) / card.bandwidth
-        assert step_s(decode_terms(card, Run(engine=engine, away=0.0), LLAMA), rates) > floor
+        assert (
+            step_s(decode_terms(card, Run(engine=engine, offloaded_share=0.0), LLAMA), rates)
+            > floor
+        )
 
 
 def test_experts_touched_grow_with_the_batch_up_to_all() -> None:
@@ -203,8 +206,8 @@ def test_few_prompt_tokens_waste_more_of_a_pass_than_many_and_routed_ones_most()
 def test_weights_that_do_not_fit_are_read_from_the_hosts_memory() -> None:
     small, big = chip("RTX 3060"), work("llama-3-70b", "Q4_K_M")
     run = Run(depth=512, bits=4.9)
-    assert spilled(small, run, big) > 0.5
-    assert spilled(small, run, LLAMA) == 0.0
+    assert offloaded_share(small, run, big) > 0.5
+    assert offloaded_share(small, run, LLAMA) == 0.0
     slow = replace(run, ram_bandwidth=20e9)
     fast = replace(run, ram_bandwidth=80e9)
     rates = rates_of(small, run)
