@@ -249,7 +249,8 @@ def test_a_toy_s_jobs_do_not_make_quantising_a_large_model_slower() -> None:
 def test_fewer_bytes_are_never_slower_than_the_type_that_ran(
     seen: list[Observation], name: str, batch: int
 ) -> None:
-    """Beyond what the prior says of their kernels."""
+    """Beyond what the prior says of their kernels; to a thousandth, for the 16-bit model it is held
+    to is this one resized, not weighed anew (its norms stay 32 bits wide)."""
 
     def factor(quant: str) -> float:
         run, model = of_type(name, quant, batch)
@@ -258,7 +259,7 @@ def test_fewer_bytes_are_never_slower_than_the_type_that_ran(
 
     widest = factor("F16")
     for quant in TYPES[1:]:
-        assert factor(quant) <= widest * (1 + 1e-9)
+        assert factor(quant) <= widest * 1.001
 
 
 def test_what_was_measured_at_about_the_size_stands_however_odd() -> None:
