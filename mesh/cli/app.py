@@ -7,15 +7,42 @@ import sys
 
 import click
 
-from mesh.cli import ledger
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of, shown
-from mesh.cli.jobs import bench, cost, jobs
-from mesh.cli.jobs.run import run as run_command
-from mesh.cli.machines import daemon, devices, doctor, pairing, peers, status, sync
 from mesh.cli.output import json_option
-from mesh.cli.planning import capacity, models, plan, sweep
-from mesh.cli.verbs import Verbs
-from mesh.cli.welcome import welcome
+from mesh.cli.verbs import LazyVerbs
+
+# Where each command stands; only the one that is asked for is imported.
+HOMES = {
+    "up": "mesh.cli.machines.daemon:up",
+    "down": "mesh.cli.machines.daemon:down",
+    "status": "mesh.cli.machines.status:status",
+    "doctor": "mesh.cli.machines.doctor:doctor",
+    "devices": "mesh.cli.machines.devices:devices",
+    "peers": "mesh.cli.machines.peers:peers",
+    "invite": "mesh.cli.machines.pairing:invite",
+    "join": "mesh.cli.machines.pairing:join",
+    "identity": "mesh.cli.machines.pairing:identity",
+    "sync": "mesh.cli.machines.sync:sync",
+    "plan": "mesh.cli.planning.plan:plan",
+    "sweep": "mesh.cli.planning.sweep:sweep",
+    "capacity": "mesh.cli.planning.capacity:capacity",
+    "models": "mesh.cli.planning.models:models",
+    "run": "mesh.cli.jobs.run:run",
+    "ps": "mesh.cli.jobs.jobs:ps",
+    "job": "mesh.cli.jobs.jobs:job",
+    "logs": "mesh.cli.jobs.jobs:logs",
+    "cancel": "mesh.cli.jobs.jobs:cancel",
+    "cost": "mesh.cli.jobs.cost:cost",
+    "bench": "mesh.cli.jobs.bench:bench",
+    "calibrate": "mesh.cli.jobs.bench:calibrate",
+    "accuracy": "mesh.cli.jobs.bench:accuracy",
+    "events": "mesh.cli.ledger:events",
+    "note": "mesh.cli.ledger:note",
+    "verify": "mesh.cli.ledger:verify",
+    "export": "mesh.cli.ledger:export",
+    "import": "mesh.cli.ledger:import_",
+    "id": "mesh.cli.ledger:id_",
+}
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: object) -> None:
@@ -31,7 +58,8 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: object) -> Non
 
 
 @click.group(
-    cls=Verbs,
+    cls=LazyVerbs,
+    homes=HOMES,
     epilog=EPILOG,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,19 +81,9 @@ def fleet(ctx: click.Context, output: str) -> None:
     fleet and what to do next; `-o json` may stand before the command or after it.
     """
     if ctx.invoked_subcommand is None:
+        from mesh.cli.welcome import welcome
+
         welcome(ctx, output)
-
-
-COMMANDS = (
-    *(daemon.up, daemon.down, status.status, doctor.doctor),
-    *(devices.devices, plan.plan, sweep.sweep, capacity.capacity, models.models),
-    *(run_command, jobs.ps, jobs.job, jobs.logs, jobs.cancel, cost.cost),
-    *(bench.bench, bench.calibrate, bench.accuracy),
-    *(peers.peers, pairing.invite, pairing.join, pairing.identity, sync.sync),
-    *(ledger.events, ledger.note, ledger.verify, ledger.export, ledger.import_, ledger.id_),
-)
-for command in COMMANDS:
-    fleet.add_command(command)
 
 
 def run(args: list[str]) -> int:

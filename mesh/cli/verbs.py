@@ -1,5 +1,7 @@
 """Groups of commands as people type them: aliases, `-o json` before the verb, a near miss named."""
 
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final
 
 import click
@@ -17,9 +19,13 @@ class Verbs(click.Group):
         """`devices ls` is `devices`."""
         at = _past_output(args)
         listed = self.invoke_without_command and args[at : at + 1]
-        if listed and listed[0] in LISTS and listed[0] not in self.commands:
+        if listed and listed[0] in LISTS and listed[0] not in self.names():
             args = [*args[:at], *args[at + 1 :]]
         return super().parse_args(ctx, args)
+
+    def names(self) -> list[str]:
+        """Every command's name."""
+        return sorted(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, also by another tool's word for it."""
@@ -33,13 +39,39 @@ class Verbs(click.Group):
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(args[0], self.commands, 1)
+            near = get_close_matches(args[0], self.names(), 1)
             guess = f"; did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"there is no command {args[0]!r}{guess}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and _says_output(ctx):
             _hand_on(ctx, str(name), command)
         return name, command, rest
+
+
+class LazyVerbs(Verbs):
+    """Verbs whose modules are imported when they are asked for: a cold start loads one of them.
+
+    `homes` says where each stands, as "package.module:attribute".
+    """
+
+    def __init__(self, *args: Any, homes: Mapping[str, str], **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self._homes = homes
+
+    def names(self) -> list[str]:
+        """Every command's name, loaded or not."""
+        return sorted({*self.commands, *self._homes})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As help shows them."""
+        return self.names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded."""
+        if cmd_name in self._homes and cmd_name not in self.commands:
+            module, _, attribute = self._homes[cmd_name].partition(":")
+            self.add_command(getattr(import_module(module), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
 
 def _past_output(args: list[str]) -> int:

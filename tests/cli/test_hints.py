@@ -85,7 +85,7 @@ def walk(words: list[str]) -> tuple[click.Command | None, list[str]]:
     """The command that the first words name, and the words after them."""
     here: click.Command = fleet
     while words and isinstance(here, click.Group):
-        inner = here.commands.get(words[0])
+        inner = here.get_command(click.Context(here), words[0])
         if inner is None:
             break
         here, words = inner, words[1:]
