@@ -274,7 +274,9 @@ def _smaller_batch(asker: Asker) -> WayOut | None:
 
 def _other_hardware(asker: Asker) -> WayOut | None:
     """The smallest common hardware that would do, as `--what-if` reads its name."""
-    query = replace(asker.query, on=None)
+    query = asker.query
+    if query.on is not None:  # other hardware is not what was asked about
+        return None
     for name in HARDWARE:
         placed = asker.best(query, [_described(name)])
         if placed is not None:

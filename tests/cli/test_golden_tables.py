@@ -79,10 +79,10 @@ def test_a_command_looks_as_it_did(
 
 TYPED = "fleet plan llama3:70b"
 VIEWS: dict[str, Callable[[], None]] = {
-    "plan": lambda: show_plan(PLAN, explain=False, command=TYPED),
-    "plan-explain": lambda: show_plan(PLAN, explain=True, command=TYPED),
-    "plan-nowhere": lambda: show_plan(NOWHERE, explain=False, command=TYPED),
-    "plan-on": lambda: show_plan(ONLY, explain=False, command=TYPED),
+    "plan": lambda: show_plan(PLAN, explain=False, command=lambda _: TYPED),
+    "plan-explain": lambda: show_plan(PLAN, explain=True, command=lambda _: TYPED),
+    "plan-nowhere": lambda: show_plan(NOWHERE, explain=False, command=lambda _: TYPED),
+    "plan-on": lambda: show_plan(ONLY, explain=False, command=lambda _: TYPED),
     "capacity": lambda: emit(columns(CAPACITIES, 1, 4096), CAPACITIES),
     "sweep": lambda: show_grids(GRIDS, BATCHES, LENGTHS),
 }

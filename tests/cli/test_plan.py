@@ -1,6 +1,7 @@
 """`fleet plan` as a person meets it: hardware brought along, limits, the table, the terms."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,7 @@ def test_what_a_speed_rests_on_is_said_in_words(basis: str, said: str) -> None:
 
 
 def shown(found: dict[str, object], capsys: pytest.CaptureFixture[str]) -> str:
-    show_plan(found, explain=False, command="fleet plan llama3:70b")
+    show_plan(found, explain=False, command=lambda _: "fleet plan llama3:70b")
     return capsys.readouterr().out
 
 
@@ -287,3 +288,17 @@ def test_what_is_named_where_nothing_fits_can_be_typed(
     for way in typable:
         again = CliRunner().invoke(fleet, ["plan", *args, *way["options"], "-o", "json"])
         assert again.exit_code == 0, way
+
+
+def test_each_way_out_is_a_whole_command_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
+    args = ["plan", "llama-3-70b", "--what-if", "RTX 4090", "--quant", "Q8_0"]
+    said = CliRunner().invoke(fleet, args).stdout
+    commands = [line.partition("try: ")[2] for line in said.splitlines() if "try: " in line]
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command)
+        assert words[0] == "fleet"
+        assert CliRunner().invoke(fleet, words[1:]).exit_code == 0, command

@@ -29,15 +29,14 @@ def plan(
     else:
         from mesh.cli.planning.plan_view import show_plan
 
-        show_plan(found, explain=explain, command=typed(ctx, replaced(found)))
+        show_plan(found, explain=explain, command=lambda way: typed(ctx, replaced(way)))
     if not found["placements"]:
         stop(NOTHING_FITS)
 
 
-def replaced(found: Mapping[str, Any]) -> set[str]:
-    """The options that the ways out of a plan set anew."""
-    ways = found.get("ways_out", ())  # until merged
-    return {str(word) for way in ways for word in way["options"] if str(word).startswith("--")}
+def replaced(way: Mapping[str, Any]) -> set[str]:
+    """The options that a way out of a plan sets anew."""
+    return {str(word) for word in way["options"] if str(word).startswith("--")}
 
 
 def typed(ctx: click.Context, without: Collection[str] = ()) -> str:

@@ -26,10 +26,10 @@ PRIOR: Final = "prior: "
 MORE_NAMES: Final = 3  # devices named beside one reason; the others are counted
 
 
-def show_plan(found: Row, *, explain: bool, command: str) -> None:
+def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> None:
     """The question, placements best first, refusals and ways out; with `explain` every term.
 
-    `command` is what was typed, without the options a way out replaces.
+    `command` gives what was typed, without the options a way out replaces.
     """
     placements: Sequence[Row] = found["placements"]
     emit_text(headline(question(found)), "  ")
@@ -44,7 +44,7 @@ def show_plan(found: Row, *, explain: bool, command: str) -> None:
     else:
         say(verdict(found["refusals"]))
     show_refusals(found, explain=explain)
-    show_ways_out(found.get("ways_out", ()), command)
+    show_ways_out(found["ways_out"], command)
     if explain:
         from mesh.cli.planning.plan_terms import show_terms
 
@@ -295,7 +295,7 @@ def named(names: Sequence[str]) -> str:
     return f"{said} and {more} more" if more > 0 else said
 
 
-def show_ways_out(ways: Sequence[Row], command: str) -> None:
+def show_ways_out(ways: Sequence[Row], command: Callable[[Row], str]) -> None:
     """What would fit, each with the command that asks for it."""
     import shlex
 
@@ -305,4 +305,4 @@ def show_ways_out(ways: Sequence[Row], command: str) -> None:
         emit_text(clean(way["text"]), "    ", "  ")
         options = shlex.join([str(word) for word in way["options"]])
         # Whole, however narrow the terminal: it is there to be copied.
-        say(clean(f"    try: {command} {options}"))
+        say(clean(f"    try: {command(way)} {options}"))

@@ -29,7 +29,7 @@ def taken(query: Query, devices: list[DeviceSpec], way: WayOut) -> Plan:
     """The same question with the way's options, as the command line would read them."""
     flag, value = way.options
     if flag == "--what-if":
-        return plan(replace(query, on=None), [*devices, *what_ifs([value]).values()])
+        return plan(query, [*devices, *what_ifs([value]).values()])
     if flag == "--ram":
         ram = parse_memory(value)
         silent = [one for one in devices if one.ram_free_bytes == 0]
