@@ -1,7 +1,5 @@
 """Names of quantisations as people write them: in any case, misspelt, or of another engine."""
 
-import difflib
-
 from mathcore.quant.families import ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.quant.formats import FORMATS, QUANTS
 from mathcore.quant.ggml import BLOCKS
@@ -37,6 +35,8 @@ def canonical_quant(text: str) -> str | None:
 
 def did_you_mean(text: str, family: str = "") -> tuple[str, ...]:
     """Up to three names spelt like `text`, the likest first; of one family's weights if given."""
+    import difflib  # only a wrong name needs it
+
     known = [key for key, name in _BY_KEY.items() if family in ("", family_of(name))]
     found = difflib.get_close_matches(_key(text)[:MAX_SHOWN], known, MAX_GUESSES, CLOSE)
     return tuple([_BY_KEY[key] for key in found])

@@ -4,7 +4,6 @@ Every line names the field and the value, says what the field takes, and hints a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import NoReturn
 
 from mathcore.units import parse_count, show_count
@@ -108,6 +107,8 @@ def wrong_value(field: str, value: object) -> NoReturn:
 
 def unknown_field(field: str, known: Iterable[str], page: str) -> NoReturn:
     """Raise the error for a field there is none of, with the name it may mean."""
+    from difflib import get_close_matches
+
     near = get_close_matches(field, list(known), 1)
     refuse(f"{field[:MAX_SHOWN]}: no such field", f"{near[0]}" if near else page)
 
@@ -119,6 +120,8 @@ def missing_field(field: str) -> NoReturn:
 
 def unknown_name(field: str, value: str, known: Iterable[str]) -> NoReturn:
     """Raise the error for a name that is none of `known`, with the nearest of them."""
+    from difflib import get_close_matches
+
     names = list(known)
     plain = {name.lower(): name for name in names}
     near = get_close_matches(value.lower(), list(plain), 3, 0.5)

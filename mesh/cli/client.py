@@ -6,31 +6,25 @@ Knows no command. A daemon that is not there is a value (None); one that fails i
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from mesh.api.errors import RequestError
 from mesh.cli.exits import UNREACHABLE, Stop
 
 NO_DAEMON: Final = "no daemon is running"
 START_IT: Final = "fleet up --detach"
-# Longer than any answer takes, including a verify of a large ledger.
-ANSWER_TIMEOUT_S: Final = 120.0
-# The largest upload takes minutes on a slow disk.
-IMPORT_TIMEOUT_S: Final = 3600.0
-# Streams send a comment every 15 s; twice that without a byte means the daemon is gone.
-STREAM_TIMEOUT_S: Final = 40.0
 # The file names the instant the daemon announced itself, which is after its process began.
 CLOCK_SLACK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """A living daemon: where it listens and what opens it."""
+    """A living daemon: where it listens and what opens it.
+
+    `connection` is loaded when there is something to say: http.client costs a cold start a tenth.
+    """
 
     pid: int
     url: str
@@ -38,84 +32,27 @@ class Daemon:
 
     def get(self, path: str) -> Any:
         """The JSON at `path`."""
-        return self._ask("GET", path, None)
+        from mesh.cli.connection import ask
+
+        return ask(self, "GET", path, None)
 
     def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The JSON answer to a JSON body."""
-        return self._ask("POST", path, json.dumps(body or {}).encode())
+        from mesh.cli.connection import ask
+
+        return ask(self, "POST", path, json.dumps(body or {}).encode())
 
     def post_file(self, path: str, file: BinaryIO) -> Any:
         """The JSON answer to a file, sent as it is read."""
-        connection, response = self._open("POST", path, file, IMPORT_TIMEOUT_S)
-        with closing(connection):
-            return _json(response)
+        from mesh.cli.connection import ask_with_file
+
+        return ask_with_file(self, path, file)
 
     def stream(self, path: str) -> Iterator[tuple[str, Any]]:
         """(kind, value) of each server-sent event until the server ends the stream."""
-        connection, response = self._open("GET", path, None, STREAM_TIMEOUT_S)
-        try:
-            yield from _messages(response)
-        except (OSError, HTTPException) as error:
-            raise _gone(error) from error
-        finally:
-            connection.close()
+        from mesh.cli.connection import stream
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
-        connection, response = self._open(method, path, body, ANSWER_TIMEOUT_S)
-        with closing(connection):
-            return _json(response)
-
-    def _open(
-        self, method: str, path: str, body: bytes | BinaryIO | None, timeout_s: float
-    ) -> tuple[HTTPConnection, HTTPResponse]:
-        """A connection and its answer, or RequestError with the daemon's own words."""
-        where = urlsplit(self.url)
-        connection = HTTPConnection(where.hostname or "", where.port, timeout=timeout_s)
-        try:
-            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-            # Who refuses a long body closes before it is sent; the answer is there all the same.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            if response.status < 400:
-                return connection, response
-            error = _refused(response)
-        except (OSError, HTTPException) as cause:
-            connection.close()
-            raise _gone(cause) from cause
-        connection.close()
-        raise error
-
-
-def _json(response: HTTPResponse) -> Any:
-    try:
-        return json.loads(response.read())
-    except (OSError, HTTPException, ValueError) as error:
-        raise _gone(error) from error
-
-
-def _refused(response: HTTPResponse) -> RequestError:
-    try:
-        said = json.loads(response.read())
-        return RequestError(said["code"], said["text"], said["hint"], response.status)
-    except (ValueError, KeyError, TypeError):
-        return RequestError("Http", f"the daemon answered {response.status}", "", response.status)
-
-
-def _gone(error: Exception) -> Stop:
-    text = f"the daemon does not answer: {error or type(error).__name__}"
-    return Stop(UNREACHABLE, text, "fleet status, then fleet up --detach")
-
-
-def _messages(response: HTTPResponse) -> Iterator[tuple[str, Any]]:
-    kind = "message"
-    for raw in response:
-        name, _, value = raw.decode().rstrip("\n").partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            yield kind, json.loads(value)
-            kind = "message"
+        return stream(self, path)
 
 
 def find_daemon(home: Path) -> Daemon | None:

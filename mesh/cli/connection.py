@@ -1,0 +1,97 @@
+"""Requests to the daemon over HTTP on loopback, and its refusals in its own words."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
+
+from mesh.api.errors import RequestError
+from mesh.cli.client import Daemon
+from mesh.cli.exits import UNREACHABLE, Stop
+
+# Longer than any answer takes, including a verify of a large ledger.
+ANSWER_TIMEOUT_S: Final = 120.0
+# The largest upload takes minutes on a slow disk.
+IMPORT_TIMEOUT_S: Final = 3600.0
+# Streams send a comment every 15 s; twice that without a byte means the daemon is gone.
+STREAM_TIMEOUT_S: Final = 40.0
+
+
+def ask(to: Daemon, method: str, path: str, body: bytes | None) -> Any:
+    """The JSON answer; RequestError where the daemon refuses, Stop where it is gone."""
+    connection, response = _open(to, method, path, body, ANSWER_TIMEOUT_S)
+    with closing(connection):
+        return _json(response)
+
+
+def ask_with_file(to: Daemon, path: str, file: BinaryIO) -> Any:
+    """The JSON answer to a file, sent as it is read."""
+    connection, response = _open(to, "POST", path, file, IMPORT_TIMEOUT_S)
+    with closing(connection):
+        return _json(response)
+
+
+def stream(to: Daemon, path: str) -> Iterator[tuple[str, Any]]:
+    """(kind, value) of each server-sent event until the server ends the stream."""
+    connection, response = _open(to, "GET", path, None, STREAM_TIMEOUT_S)
+    try:
+        yield from _messages(response)
+    except (OSError, HTTPException) as error:
+        raise _gone(error) from error
+    finally:
+        connection.close()
+
+
+def _open(
+    to: Daemon, method: str, path: str, body: bytes | BinaryIO | None, timeout_s: float
+) -> tuple[HTTPConnection, HTTPResponse]:
+    """A connection and its answer, or RequestError with the daemon's own words."""
+    where = urlsplit(to.url)
+    connection = HTTPConnection(where.hostname or "", where.port, timeout=timeout_s)
+    try:
+        headers = {"Authorization": f"Bearer {to.token}", "Content-Type": "application/json"}
+        # Who refuses a long body closes before it is sent; the answer is there all the same.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        if response.status < 400:
+            return connection, response
+        error = _refused(response)
+    except (OSError, HTTPException) as cause:
+        connection.close()
+        raise _gone(cause) from cause
+    connection.close()
+    raise error
+
+
+def _json(response: HTTPResponse) -> Any:
+    try:
+        return json.loads(response.read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise _gone(error) from error
+
+
+def _refused(response: HTTPResponse) -> RequestError:
+    try:
+        said = json.loads(response.read())
+        return RequestError(said["code"], said["text"], said["hint"], response.status)
+    except (ValueError, KeyError, TypeError):
+        return RequestError("Http", f"the daemon answered {response.status}", "", response.status)
+
+
+def _gone(error: Exception) -> Stop:
+    text = f"the daemon does not answer: {error or type(error).__name__}"
+    return Stop(UNREACHABLE, text, "fleet status, then fleet up --detach")
+
+
+def _messages(response: HTTPResponse) -> Iterator[tuple[str, Any]]:
+    kind = "message"
+    for raw in response:
+        name, _, value = raw.decode().rstrip("\n").partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)
+            kind = "message"
