@@ -15,7 +15,8 @@ def band(p10: float, p50: float, p90: float) -> dict[str, float]:
 
 
 def placement(name: str, **changes: object) -> dict[str, Any]:
-    """A card that holds a 70B model, or what `changes` make of it."""
+    """A card that holds a 70B model, or what `changes` make of it; loading is not paid for."""
+    cost = changes.get("cost_nusd", band(2_900_000, 3_800_000, 5_100_000))
     return {
         "device": name,
         "device_id": f"dev-{name}",
@@ -46,7 +47,8 @@ def placement(name: str, **changes: object) -> dict[str, Any]:
         "answer_ms": band(11_000, 13_500, 18_400),
         "duration_ms": band(29_000, 40_500, 72_400),
         "wait_ms": 0,
-        "cost_nusd": band(2_900_000, 3_800_000, 5_100_000),
+        "cost_nusd": cost,
+        "answer_cost_nusd": cost,
         "cost_lacks": [],
         "basis": "prior: hbm, bandwidth catalogue",
         "terms_ms": {"load": 27_000, "prompt": 430, "tokens": 13_070},

@@ -57,9 +57,8 @@ def _show_memory(row: Row) -> None:
 
 
 def _show_times(row: Row) -> None:
-    load, answer = row.get("load_ms"), answer_ms(row)  # until merged: load_ms is always there
-    if load:
-        _line("load", brief_ms(load["p50"]), _ends(load, brief_ms))
+    load, answer = row["load_ms"], answer_ms(row)
+    _line("load", brief_ms(load["p50"]), _ends(load, brief_ms))
     _line("time", brief_ms(answer["p50"]), _ends(answer, brief_ms))
     for name, ms in row["terms_ms"].items():
         if ms > 0:

@@ -53,7 +53,7 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
 
 def question(found: Row) -> Row:
     """What was planned for, with the model's own name."""
-    asked: Row = found.get("question") or found["query"]  # until merged: "question" alone
+    asked: Row = found["question"]
     return asked
 
 
@@ -173,13 +173,12 @@ def _needs(row: Row) -> str:
 
 def answer_ms(row: Row) -> Row:
     """From loaded to the last token."""
-    band: Row = row.get("answer_ms") or row["duration_ms"]  # until merged: "answer_ms" alone
+    band: Row = row["answer_ms"]
     return band
 
 
 def _load(row: Row) -> str:
-    load = row.get("load_ms")  # until merged: always there
-    return brief_ms(load["p50"]) if load else ""
+    return brief_ms(row["load_ms"]["p50"])
 
 
 def _wait(row: Row) -> str:
@@ -188,7 +187,7 @@ def _wait(row: Row) -> str:
 
 def cost(row: Row) -> str:
     """The median cost; "unknown", or at least as much, where price or power is not known."""
-    return show_cost(row["cost_nusd"]["p50"], row.get("cost_lacks", ()))  # until merged
+    return show_cost(row["cost_nusd"]["p50"], row["cost_lacks"])
 
 
 def _quality(row: Row) -> str:
@@ -211,7 +210,7 @@ def _beats(one: Row, other: Row) -> bool:
 
 def _ranked_cost(row: Row) -> Any:
     """What the answer alone costs, loading aside: placements are ranked by it."""
-    return (row.get("answer_cost_nusd") or row["cost_nusd"])["p50"]  # until merged
+    return row["answer_cost_nusd"]["p50"]
 
 
 def runs_as(row: Row, layers: int) -> str:
