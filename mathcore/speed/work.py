@@ -4,7 +4,7 @@ Weights are read once per step for all sequences, a routed expert only when a to
 cache and state once per sequence.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from mathcore.model.spec import Layer, ModelSpec
@@ -125,23 +125,11 @@ def _multiplied(spec: ModelSpec) -> int:
 def scaled(work: Work, total_bytes: float, basis: str = "") -> Work:
     """The same model at another size on disk: every weight byte in proportion."""
     ratio = total_bytes / work.total_bytes if work.total_bytes > 0 else 1.0
-    return Work(
-        layers=work.layers,
-        hidden=work.hidden,
+    return replace(
+        work,
         total_bytes=int(total_bytes),
         dense_bytes=int(work.dense_bytes * ratio),
-        active=work.active,
         expert_bytes=int(work.expert_bytes * ratio),
-        experts=work.experts,
-        experts_used=work.experts_used,
-        sparse_layers=work.sparse_layers,
-        latent_layers=work.latent_layers,
-        kv_width=work.kv_width,
-        window_width=work.window_width,
-        window=work.window,
-        state_bytes=work.state_bytes,
-        query_width=work.query_width,
-        window_query_width=work.window_query_width,
         basis=basis or work.basis,
     )
 

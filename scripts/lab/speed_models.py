@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -296,24 +297,11 @@ def _native_experts(work: Work, total: float) -> Work:
     """gpt-oss: its experts are 4.25 bits in every file; the rest of the file is the rest."""
     routed = work.expert_bytes * 4.25 / 16.0
     rest = max(total - routed, 0.05 * total) / max(work.total_bytes - work.expert_bytes, 1)
-    return Work(
-        layers=work.layers,
-        hidden=work.hidden,
+    return replace(
+        work,
         total_bytes=int(total),
         dense_bytes=int(work.dense_bytes * rest),
-        active=work.active,
         expert_bytes=int(routed),
-        experts=work.experts,
-        experts_used=work.experts_used,
-        sparse_layers=work.sparse_layers,
-        latent_layers=work.latent_layers,
-        kv_width=work.kv_width,
-        window_width=work.window_width,
-        window=work.window,
-        state_bytes=work.state_bytes,
-        query_width=work.query_width,
-        window_query_width=work.window_query_width,
-        basis=work.basis,
     )
 
 

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import HTTPError
@@ -17,19 +16,7 @@ import psutil
 import pytest
 
 from tests.support.tiny_gguf import write_tiny_gguf
-
-DEADLINE_S = 60  # generous on a shared machine: waiting ends when the condition holds
-
-
-def wait_until(condition: Callable[[], object], what: str) -> object:
-    """The first true value of `condition`; fails naming `what` after DEADLINE_S."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {DEADLINE_S} s in vain for {what}")
+from tests.support.waiting import wait_until
 
 
 class Fleet:

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import Fleet, wait_until
+from tests.end_to_end.conftest import Fleet
+from tests.support.waiting import wait_until
 
 SHORT = ("--context", 512, "--tokens", 8)
 SUMMARY = re.compile(

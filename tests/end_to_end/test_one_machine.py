@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Fleet, wait_until
+from tests.end_to_end.conftest import Fleet
+from tests.support.waiting import wait_until
 
 
 def test_a_model_runs_on_real_llamacpp_and_its_memory_is_what_was_planned(

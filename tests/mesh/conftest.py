@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60  # generous on a shared machine: waiting ends when the condition holds
-
-
-def wait_until(condition: Callable[[], object], what: str) -> Any:
-    """The first true value of `condition`; fails naming `what` after DEADLINE_S."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {DEADLINE_S} s in vain for {what}")
 
 
 def is_gone(process: psutil.Process) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mesh.api.errors import RequestError
-from tests.mesh.conftest import Machine, Maker, fleet_of_three, up_all, wait_until
+from tests.mesh.conftest import Machine, Maker, fleet_of_three, up_all
+from tests.support.waiting import wait_until
 
 Three = tuple[Machine, Machine, Machine]
 

@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 
 
 class NoNamespaces(Exception):
@@ -24,16 +24,6 @@ def sh(*words: str) -> str:
     if done.returncode:
         raise NoNamespaces(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()[:200]}")
     return done.stdout
-
-
-def wait_until(condition: Callable[[], object], what: str) -> Any:
-    """The first true value of `condition`; fails naming `what` after DEADLINE_S."""
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {DEADLINE_S} s in vain for {what}")
 
 
 class Host:

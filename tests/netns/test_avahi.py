@@ -6,7 +6,8 @@ import subprocess
 import pytest
 
 from mesh.edge.identity import peer_id
-from tests.netns.lab import Lab, wait_until
+from tests.netns.lab import Lab
+from tests.support.waiting import wait_until
 
 # A system bus and an avahi of its own, in the private mounts that `ip netns exec` gives.
 AVAHI = """

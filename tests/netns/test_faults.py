@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from tests.netns.inside import in_namespace
-from tests.netns.lab import Lab, wait_until
+from tests.netns.lab import Lab
 from tests.netns.proxy import FaultProxy
+from tests.support.waiting import wait_until
 
 
 def test_hosts_find_each_other_and_share_what_they_write(fleet: Lab) -> None:

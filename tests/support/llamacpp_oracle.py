@@ -16,33 +16,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from providers.engine_child.tokens import ModelParams
+
 MIB = 1 << 20
 TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
-
-
-class ModelParams(ctypes.Structure):
-    """struct llama_model_params of include/llama.h, the wheel's version."""
-
-    _fields_ = (
-        ("devices", ctypes.c_void_p),
-        ("overrides", ctypes.c_void_p),
-        ("n_gpu_layers", ctypes.c_int32),
-        ("split_mode", ctypes.c_int),
-        ("load_mode", ctypes.c_int),
-        ("lazy_mode", ctypes.c_int),
-        ("main_gpu", ctypes.c_int32),
-        ("tensor_split", ctypes.c_void_p),
-        ("progress", ctypes.c_void_p),
-        ("progress_data", ctypes.c_void_p),
-        ("kv_overrides", ctypes.c_void_p),
-        ("vocab_only", ctypes.c_bool),
-        ("check_tensors", ctypes.c_bool),
-        ("use_extra_bufts", ctypes.c_bool),
-        ("no_host", ctypes.c_bool),
-        ("no_alloc", ctypes.c_bool),
-        ("load_mtp", ctypes.c_bool),
-        ("room", ctypes.c_uint8 * 256),
-    )
 
 
 class ContextParams(ctypes.Structure):
