@@ -8,20 +8,26 @@ from mathcore.price import Rate
 DeviceKind = Literal["gpu", "cpu", "apple"]
 
 
+class Pace(NamedTuple):
+    """What decides how fast one accelerator of a device runs a layout."""
+
+    kind: DeviceKind
+    model: str
+    bandwidth_bytes_per_s: int
+    bandwidth_basis: str
+    flops: int
+    ram_bandwidth_bytes_per_s: int
+    disk_read_bytes_per_s: int
+
+
 class Hardware(NamedTuple):
     """What a device is, whoever owns it: devices of equal hardware and equally free memory have
     the same layouts and speeds. The memory free now, names, places and prices are no part of it."""
 
-    kind: DeviceKind
-    model: str
+    pace: Pace
     accelerators: int  # `DeviceSpec.count`, a name tuples have taken
     memory_bytes: int
-    bandwidth_bytes_per_s: int
-    bandwidth_basis: str
-    flops: int
     engines: tuple[str, ...]
-    ram_bandwidth_bytes_per_s: int
-    disk_read_bytes_per_s: int
 
 
 @final
@@ -54,15 +60,16 @@ class DeviceSpec:
 
     @property
     def hardware(self) -> Hardware:
-        return Hardware(
+        return Hardware(self.pace, self.count, self.memory_bytes, self.engines)
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(
             self.kind,
             self.model,
-            self.count,
-            self.memory_bytes,
             self.bandwidth_bytes_per_s,
             self.bandwidth_basis,
             self.flops,
-            self.engines,
             self.ram_bandwidth_bytes_per_s,
             self.disk_read_bytes_per_s,
         )

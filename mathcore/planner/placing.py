@@ -132,7 +132,7 @@ def place(query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observat
     search, prices = Search(query, seen), Prices(devices)
     asked = [device for device in devices if query.on in (None, device.device_id, device.name)]
     no = query_refusal(query)
-    wanted = wanted_engines(query) if no is None else ()
+    wanted = frozenset(wanted_engines(query) if no is None else ())
     choices: list[Choice] = []
     refusals: list[Refusal] = []
     able: list[DeviceSpec] = []
@@ -144,7 +144,7 @@ def place(query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observat
             refusals.append(refuse(device, why[0], why[1]))
             continue
         able.append(device)
-        answer = _answer(search, device, prices.of([device]))
+        answer = _answer(search, device, prices.of_one(device))
         if isinstance(answer, Choice):
             choices.append(answer)
         else:

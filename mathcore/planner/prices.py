@@ -35,21 +35,30 @@ KNOWN = Price((), 0)
 class Prices:
     """The rates of one question's devices."""
 
-    __slots__ = ("complete", "dearest")
+    __slots__ = ("complete", "dearest", "rent")
 
     def __init__(self, devices: list[DeviceSpec]) -> None:
-        self.complete = not any(unknown_parts(device.rate) for device in devices)
-        # (hourly rate, device) of the fully known ones, the dearest first, where some are not.
-        self.dearest: list[tuple[int, str]] = []
-        if self.complete:
-            return
+        # Most devices of a large question are rented: those are always known, and never in a set.
+        self.rent = 0  # the dearest
+        owned: list[DeviceSpec] = []
         for device in devices:
-            if not unknown_parts(device.rate):
-                self.dearest.append((hourly_nusd(device.rate), device.device_id))
+            rent = device.rate.hourly_nusd
+            if rent > self.rent:
+                self.rent = rent
+            elif rent <= 0:
+                owned.append(device)
+        known = [device for device in owned if not unknown_parts(device.rate)]
+        self.complete = len(known) == len(owned)
+        # (hourly rate, device) of the owned and fully known ones, the dearest first.
+        self.dearest = [(hourly_nusd(device.rate), device.device_id) for device in known]
         self.dearest.sort(reverse=True)
 
+    def of_one(self, device: DeviceSpec) -> Price:
+        """The price of a device by itself."""
+        return KNOWN if device.rate.hourly_nusd > 0 else self.of([device])
+
     def of(self, members: list[DeviceSpec]) -> Price:
-        """The price of one device, or of several together."""
+        """The price of several devices together."""
         if self.complete:
             return KNOWN
         found: list[RatePart] = []
@@ -68,5 +77,5 @@ class Prices:
         own = [member.device_id for member in members]
         for hourly, device_id in self.dearest:
             if device_id not in own:
-                return hourly
-        return 0
+                return max(hourly, self.rent)
+        return self.rent

@@ -101,19 +101,19 @@ def wanted_engines(query: Query) -> tuple[str, ...]:
     return wanted
 
 
-def _runs_any(device: DeviceSpec, engines: tuple[str, ...]) -> bool:
-    return any(engine in device.engines for engine in engines)
-
-
-def is_able(device: DeviceSpec, wanted: tuple[str, ...]) -> bool:
+def is_able(device: DeviceSpec, wanted: frozenset[str]) -> bool:
     """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
-    return device.bandwidth_bytes_per_s > 0 and device.count > 0 and _runs_any(device, wanted)
+    return (
+        device.bandwidth_bytes_per_s > 0
+        and device.count > 0
+        and not wanted.isdisjoint(device.engines)
+    )
 
 
 def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] | None:
     """(code, text) when this device is out whatever the layout."""
     wanted = wanted_engines(query)
-    if not _runs_any(device, wanted):
+    if not any(engine in device.engines for engine in wanted):
         have = f"(engines: {', '.join(device.engines) if device.engines else 'none'})"
         names = " or ".join(wanted)
         if query.engine is None and query.quant is not None:

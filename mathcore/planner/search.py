@@ -240,7 +240,7 @@ class Search:
         if seen:
             return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
         key: tuple[object, ...] = (
-            device.hardware,
+            device.pace,
             layout.engine,
             layout.quant,
             layout.kv_type,
