@@ -143,7 +143,7 @@ def test_a_catalogue_name_is_planned_for_but_not_run(fleet: Fleet) -> None:
 
 def test_the_seventy_b_of_the_seed_fits_where_it_really_fits(fleet: Fleet) -> None:
     fleet.ok("devices", "add", "rig", "--gpu", "RTX 4090", "--memory", "24GiB")
-    fleet.ok("devices", "add", "lab", "--gpu", "A100 80GB", "--memory", "80GB")
+    fleet.ok("devices", "add", "lab", "--gpu", "A100 80GB", "--memory", "74GiB")
     seed = ("llama-2-70b", "--batch", 8, "--context", 4096)
     q4 = fleet.json("plan", *seed, "--quant", "Q4_K_M")
     assert [p["device"] for p in q4["placements"]] == ["lab"]
