@@ -14,6 +14,7 @@ import pytest
 
 from mesh.cli.app import run
 from mesh.cli.client import find_daemon
+from mesh.cli.output import wide
 
 ROOT = Path(__file__).parents[2]
 # What Python shows of itself and a person should never see.
@@ -104,15 +105,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # (the words of a command, its exit code by the kind of trouble); "!" asks the running daemon.
 COMMANDS = [
     # plan: GGUF files
-    ("plan empty.gguf --what-if 'RTX 4090'", 2),
-    ("plan one.gguf --what-if 'RTX 4090'", 2),
-    ("plan future.gguf --what-if 'RTX 4090'", 2),
-    ("plan huge.gguf --what-if 'RTX 4090'", 2),
-    ("plan name.gguf --what-if 'RTX 4090'", 2),
-    ("plan latin.gguf --what-if 'RTX 4090'", 2),
-    ("plan folder.gguf --what-if 'RTX 4090'", 2),
-    ("plan config.json --what-if 'RTX 4090'", 2),
-    ("! plan empty.gguf", 2),
+    ("plan empty.gguf --what-if 'RTX 4090'", 3),
+    ("plan one.gguf --what-if 'RTX 4090'", 3),
+    ("plan future.gguf --what-if 'RTX 4090'", 3),
+    ("plan huge.gguf --what-if 'RTX 4090'", 3),
+    ("plan name.gguf --what-if 'RTX 4090'", 3),
+    ("plan latin.gguf --what-if 'RTX 4090'", 3),
+    ("plan folder.gguf --what-if 'RTX 4090'", 102),
+    ("plan config.json --what-if 'RTX 4090'", 3),
+    ("! plan empty.gguf", 3),
     # plan: numbers and names
     ("plan qwen3-8b --what-if 'RTX 4090' --max-cost nan", 2),
     ("plan qwen3-8b --what-if 'RTX 4090' --max-price 1e400", 2),
@@ -128,15 +129,15 @@ COMMANDS = [
     *((f"plan qwen3-8b --fleet {name}", 2) for name in ("number.json", "list.json", "text.json")),
     *((f"plan qwen3-8b --fleet {name}", 2) for name in ("deep.json", "huge.json", "digits.json")),
     *((f"plan qwen3-8b --fleet {name}", 2) for name in ("typed.json", "minus.json", "latin.toml")),
-    ("plan qwen3-8b --fleet folder", 2),
+    ("plan qwen3-8b --fleet folder", 3),
     # sweep, capacity, models
     ("sweep qwen3-8b --what-if 'RTX 4090' --context 128k..2k", 2),
     ("sweep qwen3-8b --what-if 'RTX 4090' --plot folder", 2),
     ("sweep qwen3-8b --what-if 'RTX 4090' --plot nowhere/field.svg", 3),
     ("capacity qwen3-8b --what-if 'RTX 4090' --context 0", 2),
-    ("capacity empty.gguf --what-if 'RTX 4090'", 2),
+    ("capacity empty.gguf --what-if 'RTX 4090'", 3),
     ("models show folder", 102),
-    ("models show future.gguf", 2),
+    ("models show future.gguf", 3),
     # devices
     ("devices add rig2 --gpu 'RTX 4090' --memory 1e999GB", 2),
     ("devices add '' --gpu 'RTX 4090'", 2),
@@ -148,9 +149,9 @@ COMMANDS = [
     ("! devices set rig --lifetime 1e30", 2),
     ("! devices remove '💥'", 102),
     # jobs
-    ("! run folder.gguf --prompt hi", 2),
-    ("! run empty.gguf --prompt hi", 2),
-    ("! run one.gguf --input folder", 2),
+    ("! run folder.gguf --prompt hi", 102),
+    ("! run empty.gguf --prompt hi", 3),
+    ("! run one.gguf --input folder", 3),
     ("! run one.gguf --input blank.txt", 2),
     ("! run one.gguf --input binary.txt", 2),
     ("! job '../../identity'", 102),
@@ -162,26 +163,26 @@ COMMANDS = [
     ("! cancel 'a?b#c'", 102),
     ("cost --by year", 2),
     ("calibrate folder.gguf", 105),
-    ("! calibrate folder.gguf", 2),
-    ("! bench one.gguf", 2),
+    ("! calibrate folder.gguf", 102),
+    ("! bench one.gguf", 3),
     # peers
     ("! invite --uses 0", 2),
     ("! invite --ttl 1e99d", 2),
-    ("! join ''", 2),
-    ("! join ٣٣٣٣٣٣٣-AAAAAAA", 2),
+    ("! join ''", 3),
+    ("! join ٣٣٣٣٣٣٣-AAAAAAA", 3),
     ("join 127.0.0.1:99999", 2),
     ("join 127.0.0.1:1", 105),
     ("join 127.0.0.1:1 --wait -5m", 2),
-    ("! peers accept '💥'", 102),
-    ("! peers remove '' -y", 102),
+    ("! peers accept '💥'", 3),
+    ("! peers remove '' -y", 3),
     # the ledger
-    ("export folder", 3),
+    ("export folder", 2),
     ("! export nowhere/x/y", 3),
     ("! import nul.jsonl", 3),
     ("! import deep.jsonl", 3),
     ("import deep.jsonl", 3),
     ("import scalar.jsonl", 3),
-    ("note '\x00'", 2),
+    ("note '\t'", 2),
     ("events --limit -1", 2),
     ("! up --port 70000", 2),
     ("! up", 3),
@@ -221,3 +222,63 @@ def test_what_cannot_be_meant_is_one_line_its_code_and_nothing_lost(
     assert (got, captured.out) == (code, ""), line
     assert events_in(home, capsys) == before
     assert (find_daemon(home) is not None) == (home == homes.live)
+
+
+SETTINGS = {
+    "a number for an address": b"listen = 7",
+    "a price in words": b'tariff = "cheap"',
+    "a setting nobody knows": b"tarif = 1",
+    "no TOML": b"listen = [",
+    "another encoding": 'name = "Fran\xe7ois"'.encode("latin-1"),
+    "a list for a table": b"[[listen]]\n[[listen]]\n",
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_wrong_settings_are_one_line_and_start_nothing(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleet.toml").write_bytes(SETTINGS[kind])
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "400")
+    assert run(["up"]) == 2
+    assert "fleet.toml" in said(capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
+
+
+def test_an_output_that_is_closed_or_full_is_no_bug(homes: Homes) -> None:
+    with Path("/dev/full").open("w") as full:
+        for words in ("models", "events -o json", "devices", "--help"):
+            done = process(homes.cold, *words.split(), capture_output=False, stdout=full, stderr=-1)
+            assert "No space left" in said(done.stderr)
+            assert done.returncode == 3
+    shut = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m mesh models >&-"],
+        env={"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT)}
+        | settings(homes.cold),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not PYTHON.search(shut.stderr), shut.stderr
+    assert shut.stderr.count("\n") <= 1
+    assert shut.returncode in (0, 3)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("words", ["", "status", "peers", "doctor", "ps -a", "cost", "--help"])
+def test_no_line_is_wider_than_the_terminal_it_is_shown_on(
+    homes: Homes,
+    words: str,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for home in (homes.live, homes.cold):
+        for name, value in (settings(home) | {"COLUMNS": str(width)}).items():
+            monkeypatch.setenv(name, value)
+        assert run(words.split()) == 0
+        shown = capsys.readouterr().out
+        short = [line.replace(str(home), "HOME") for line in shown.splitlines()]
+        assert [line for line in short if wide(line) > width] == []
