@@ -16,9 +16,13 @@ class Trouble(Exception):
         self.hint = hint
 
 
-@final
 class ModelError(Trouble):
     """A model reference that can't be read as a model."""
+
+
+@final
+class UnreadableModel(ModelError):
+    """What was named is there, and is no model that can be read."""
 
 
 @final

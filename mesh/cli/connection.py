@@ -11,6 +11,9 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon
 from mesh.cli.exits import UNREACHABLE, Stop
 
+# Which routes there are is no word for a person; why one is missing is.
+NO_ROUTE: Final = "the daemon does not offer that: it listens to no peers, or is another version"
+NO_ROUTE_HINT: Final = "fleet down, then with FLEET_LISTEN=127.0.0.1, fleet up --detach"
 # Longer than any answer takes, including a verify of a large ledger.
 ANSWER_TIMEOUT_S: Final = 120.0
 # The largest upload takes minutes on a slow disk.
@@ -76,6 +79,8 @@ def _json(response: HTTPResponse) -> Any:
 def _refused(response: HTTPResponse) -> RequestError:
     try:
         said = json.loads(response.read())
+        if said["code"] == "NoRoute":
+            return RequestError("NoRoute", NO_ROUTE, NO_ROUTE_HINT, response.status)
         return RequestError(said["code"], said["text"], said["hint"], response.status)
     except (ValueError, KeyError, TypeError):
         return RequestError("Http", f"the daemon answered {response.status}", "", response.status)

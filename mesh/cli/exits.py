@@ -22,10 +22,12 @@ Exit codes:
   0    ok
   1    internal error: a bug of ours
   2    bad input
-  3    cannot now: no ledger yet, ledger in use, port taken, folder not
-       writable, file unreadable, disk full, a job that has ended already
+  3    cannot now: no ledger yet, ledger in use, port
+       taken, folder not writable, file unreadable,
+       disk full, a job that has ended already
   4    the ledger does not verify
-  100  job failed, whatever its own exit code was (the message names it)
+  100  job failed, whatever its own exit code was (the
+       message names it)
   102  not found
   103  job cancelled
   104  nothing fits
@@ -43,9 +45,11 @@ BY_KIND: Final = {
     "LedgerBusy": CANNOT,
     "ModelError": NOT_FOUND,
     "NoDaemon": UNREACHABLE,
+    "NoRoute": CANNOT,
     "ProviderError": CANNOT,
     "SpecError": USAGE,
     "StoreError": CANNOT,
+    "UnreadableModel": CANNOT,
 }
 BY_STATUS: Final = {
     401: NOT_ALLOWED,

@@ -137,7 +137,7 @@ def emit(
 ) -> None:
     """Print the table, fitted to the terminal; `empty` where there is no row."""
     if not rows:
-        say(empty)
+        emit_text(empty)
         return
     for line in table_lines(columns, rows, terminal_width(), more):
         say(line)
@@ -156,12 +156,12 @@ def table_lines(
     return fitted(columns, rows, width).all_lines(rows, more)
 
 
-def emit_text(text: str, below: str = "", first: str = "") -> None:
+def emit_text(text: str, below: str = "", first: str = "", *, err: bool = False) -> None:
     """A paragraph after `first`, continued after `below` where the terminal ends."""
     width = terminal_width()
     room = 0 if width is None else max(NARROWEST, width) - max(len(below), wide(first))
-    for n, line in enumerate([text] if width is None else wrapped(text, max(8, room))):
-        say(f"{below if n else first}{line}")
+    for n, line in enumerate([text] if width is None or not text else wrapped(text, max(8, room))):
+        say(f"{below if n else first}{line}", err=err)
 
 
 def emit_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:

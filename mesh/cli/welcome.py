@@ -9,6 +9,7 @@ import click
 from mesh.cli.client import find_daemon
 from mesh.cli.machines.status import status
 from mesh.cli.output import emit_json
+from mesh.cli.table import emit_text, terminal_width
 
 WITHOUT_DAEMON: Final = (
     ("fleet plan llama3.1:8b", "ask what a model needs, also of hardware you do not own"),
@@ -50,4 +51,14 @@ def _show(steps: Sequence[tuple[str, str]]) -> None:
     width = max(len(command) for command, _ in steps)
     click.echo("\nnext:")
     for command, what in steps:
-        click.echo(f"  {command:<{width}}  {what}")
+        emit_step(f"  {command:<{width}}  ", what)
+
+
+def emit_step(command: str, what: str) -> None:
+    """What a command does, beside it, or below it where the terminal has no room."""
+    width = terminal_width()
+    if width is None or len(command + what) <= width:
+        click.echo(command + what)
+        return
+    click.echo(command.rstrip())
+    emit_text(what, below="    ", first="    ")

@@ -118,11 +118,13 @@ def known_device(state: State, wanted: str | None) -> None:
 
 def source_of(model: str) -> "Source":
     """The model a reference names; one that can't be read raises RequestError."""
-    from providers.base import ModelError
+    from providers.base import ModelError, UnreadableModel
     from providers.sources.resolve import resolve
 
     try:
         return resolve(model)
+    except UnreadableModel as error:
+        raise RequestError("UnreadableModel", error.text, error.hint, 422) from error
     except ModelError as error:
         raise RequestError("UnknownModel", error.text, error.hint, 404) from error
 

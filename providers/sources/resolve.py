@@ -8,7 +8,7 @@ from mathcore.catalogue.models import find_model
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.model.spec import ModelSpec, SpecError
-from providers.base import ModelError
+from providers.base import ModelError, UnreadableModel
 from providers.sources.folder import read_card, read_folder
 from providers.sources.gguf import read_headers
 from providers.sources.unknown import unknown
@@ -36,10 +36,12 @@ def resolve(ref: str) -> Source:
     try:
         return _read(ref.strip())
     except SpecError as error:
-        raise ModelError(f"cannot read {ref}: {error.field}: {error.text}", _hint(ref)) from error
+        text = f"cannot read {ref}: {error.field}: {error.text}"
+        raise UnreadableModel(text, _hint(ref)) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ModelError(f"cannot read {ref}: {reason}", "check the path and its rights") from error
+        hint = "check the path and its rights"
+        raise UnreadableModel(f"cannot read {ref}: {reason}", hint) from error
 
 
 def _read(ref: str) -> Source:

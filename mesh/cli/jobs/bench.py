@@ -14,7 +14,7 @@ from mesh.cli.jobs.run import busy_note, end, engine_facts, follow
 from mesh.cli.options import SEQUENCES, TOKENS, on_option
 from mesh.cli.output import NONE, emit_json, json_option
 from mesh.cli.planning.plan import model_ref
-from mesh.cli.table import Column, emit, emit_table
+from mesh.cli.table import Column, emit, emit_table, emit_text
 
 MAX_REPEATS: Final = 100
 AGAIN: Final = "measured again when it is idle, it may be faster"
@@ -134,7 +134,7 @@ def calibrate(model: str | None, output: str) -> None:
     if output != "json":
         _show_probes(found["events"])
         if found["busy"]:
-            click.echo(f"this machine was busy ({found['busy']}): {AGAIN}", err=True)
+            emit_text(f"this machine was busy ({found['busy']}): {AGAIN}", err=True)
     runs = bench_rows(daemon, model, {}) if model is not None else []
     if output == "json":
         emit_json({"devices": found["events"], "busy": found["busy"], "runs": runs})

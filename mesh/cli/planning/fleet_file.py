@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from mesh.cli.exits import NOT_FOUND, USAGE, stop
+from mesh.cli.exits import CANNOT, NOT_FOUND, USAGE, stop
 
 # Thousands of devices come to some hundred bytes each; a body to the daemon holds 1 MiB.
 MAX_FILE_BYTES: Final = 1 << 20
@@ -26,8 +26,10 @@ def read_fleet(name: str) -> list[dict[str, object]]:
 def _text(name: str) -> str:
     try:
         data = Path(name).expanduser().read_bytes()
+    except FileNotFoundError:
+        stop(NOT_FOUND, f"cannot read {name}: there is no such file", "check the path")
     except OSError as error:
-        stop(NOT_FOUND, f"cannot read {name}: {error.strerror}", "check the path")
+        stop(CANNOT, f"cannot read {name}: {error.strerror}", "check the path")
     if len(data) > MAX_FILE_BYTES:
         stop(USAGE, f"{name} has {len(data)} bytes", f"at most {MAX_FILE_BYTES}")
     try:

@@ -5,7 +5,7 @@ from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mesh.cli.exits import USAGE, stop
+from mesh.cli.exits import CANNOT, USAGE, stop
 from mesh.cli.output import gib
 from mesh.cli.planning.svg import LIMIT, Line, Panel, shade, svg
 from mesh.cli.planning.sweep_view import NO_CONTEXT, nothing, picked, speed_note, title
@@ -34,7 +34,7 @@ def draw(
             text = svg(f"{name}: memory and speed by context", note, rows)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        stop(USAGE, f"cannot write {path}: {error.strerror}", "check the path")
+        stop(CANNOT, f"cannot write {path}: {error.strerror}", "check the path")
 
 
 def panels(grid: "Grid", batches: list[int], lengths: "list[Length]") -> list[Panel]:

@@ -74,7 +74,7 @@ def _refuse_http(request: web.Request, error: web.HTTPException) -> web.StreamRe
         response.headers["Allow"] = allowed
         return response
     if error.status == 404:
-        return refusal(404, "NotFound", f"no route {request.path[:200]}", "see GET /v1/status")
+        return refusal(404, "NoRoute", f"no route {request.path[:200]}", "see GET /v1/status")
     if error.status == 413:
         return _too_large()
     return refusal(error.status, error.reason.replace(" ", ""), error.reason)
