@@ -85,7 +85,8 @@ class Installed:
         venv.create(self.folder / "venv", with_pip=False)
         self.env = {
             "FLEET_HOME": str(self.folder / "home"), "HOME": str(self.folder),
-            "FLEET_LISTEN": "127.0.0.1", "FLEET_DISCOVERY": "", "NO_COLOR": "1",
+            "FLEET_LISTEN": "127.0.0.1", "FLEET_DISCOVERY": "", "FLEET_MESH_PORT": "0",
+            "FLEET_PAIRING_PORT": "0", "NO_COLOR": "1",
         }  # fmt: skip
         pip = (sys.executable, "-m", "pip", "--python", self.folder / "venv/bin/python")
         done = run(*pip, "install", "-v", what, cwd=self.folder, **env)
