@@ -48,7 +48,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "ram": ("a size of memory", "128GB"),
     "rate": ("a price of an hour", "0.45/h"),
     "command": ("a list of at most 256 words", '["python", "train.py"]'),
-    "prompt": ("at most 32768 characters", '"Why is the sky blue?"'),
+    "prompt": ("at most 32768", '"Why is the sky blue?"'),
     "cwd": ("a folder", "/home/me/work"),
     "name": (NAME, "rig"),
     "host": (NAME, "cellar"),
@@ -101,6 +101,8 @@ def wrong_value(field: str, value: object) -> NoReturn:
     takes, _ = TAKES.get(field, ("", ""))
     if field in NAMES and isinstance(value, str):
         refuse(f"{field}: takes {takes}: {_shown(value)} is none", _example(field))
+    if field == "prompt" and isinstance(value, str):  # nobody wants to read it again
+        refuse(f"prompt: {len(value)} characters, {takes} travel with a job", "shorten it")
     what = f"{_shown(value)} is not {takes}" if takes else f"{_shown(value)} will not do"
     refuse(f"{field}: {what}", _example(field))
 

@@ -158,3 +158,9 @@ def test_what_was_asked_is_never_changed_and_always_fits(
 def test_one_place_says_what_is_usual() -> None:
     assert (DEFAULT_CONTEXT, DEFAULT_PROMPT_TOKENS, DEFAULT_TOKENS) == (4096, 512, 256)
     assert parse_plan({"model": "m"}).context == DEFAULT_CONTEXT
+
+
+def test_a_prompt_too_long_is_told_its_length_not_shown_again() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_job({"model": "m", "prompt": "x" * 32_769})
+    assert caught.value.text == "prompt: 32769 characters, at most 32768 travel with a job"
