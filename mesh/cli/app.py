@@ -70,6 +70,7 @@ for command in COMMANDS:
 
 def run(args: list[str]) -> int:
     """Run one command line; returns its exit code and never lets a traceback out."""
+    _write_somewhere()
     _write_anything()
     code = _ended(args)
     try:
@@ -94,6 +95,12 @@ def _ended(args: list[str]) -> int:
         return 0
     except Exception as error:
         return _explain(error)
+
+
+def _write_somewhere() -> None:
+    """Python has no stream at all where the shell closed it (>&-); what it would take is dropped."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 def _write_anything() -> None:
