@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -98,9 +99,9 @@ def _ended(args: list[str]) -> int:
 
 
 def _write_somewhere() -> None:
-    """Python has no stream at all where the shell closed it (>&-); what it would take is dropped."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")
-    sys.stderr = sys.stderr or open(os.devnull, "w")
+    """Where the shell closed a stream (>&-) Python has none; what it would take is dropped."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _write_anything() -> None:
