@@ -118,8 +118,9 @@ def _ended(args: list[str]) -> int:
 
 def _write_somewhere() -> None:
     """Where the shell closed a stream (>&-) Python has none; what it would take is dropped."""
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  for the life of the process
-    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _write_anything() -> None:

@@ -49,8 +49,12 @@ def _rows() -> list[dict[str, Any]]:
     home = fleet_home()
     daemon = find_daemon(home)
     if daemon is not None:
-        rows = list(daemon.get("/v1/peers")["peers"])
-        return [*marked(rows, _refusing(daemon, rows))]
+        try:
+            rows = list(daemon.get("/v1/peers")["peers"])
+            return [*marked(rows, _refusing(daemon, rows))]
+        except RequestError as error:
+            if error.code != "NoRoute":  # a daemon that listens to no peers knows what is on disk
+                raise
     from mesh.edge.peering.offline import peers as at_rest
 
     return list(at_rest(home, now_ms()))

@@ -61,10 +61,17 @@ def _silent(why: str) -> RequestError:
     )
 
 
+def _myself(at: Address) -> RequestError:
+    text = f"{at[0]}:{at[1]} is this peer's own pairing address"
+    return RequestError("BadRequest", text, "give the other machine's: fleet up there prints it")
+
+
 async def ask(me: Self, at: Address) -> tuple[str, Host | None]:
     """(host's key, host if it let us in): one look at whether a person said yes yet."""
     try:
         async with _Talk(at) as talk:
+            if talk.key.hex() == me.who.author:
+                raise _myself(at)
             hello = await talk.hello()
             _, body = _guest(me, talk.key, hello)
             said = await talk.post("ask", body)

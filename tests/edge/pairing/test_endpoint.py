@@ -173,6 +173,13 @@ async def test_a_failed_grant_gives_the_code_back(desk: Desk, port: int, tmp_pat
     assert (await join(guest(tmp_path), code)).welcome.role == "runner"
 
 
+async def test_nobody_asks_to_be_let_in_by_itself(desk: Desk, port: int) -> None:
+    me = Self(who=desk.who, name="host", port=7433)
+    with pytest.raises(RequestError, match="this peer's own pairing address"):
+        await ask(me, ("127.0.0.1", port))
+    assert desk.book.waiting(desk.now) == []
+
+
 async def test_who_asks_waits_until_a_person_says_yes(
     desk: Desk, port: int, tmp_path: Path
 ) -> None:
