@@ -257,8 +257,9 @@ DRAWN: dict[object, st.SearchStrategy[Any]] = {
 def any_of(kind: type[Run] | type[Work]) -> st.SearchStrategy[Any]:
     """A struct of the speed model with every field but the flags drawn."""
     named = [one for one in fields(kind) if one.name != "flags"]
-    drawn = {one.name: MAY_BE_NONE.get(one.name) or DRAWN[one.type] for one in named}
-    return st.builds(kind, **drawn)
+    drawn = {one.name: DRAWN[one.type] for one in named if one.name not in MAY_BE_NONE}
+    either = {one.name: MAY_BE_NONE[one.name] for one in named if one.name in MAY_BE_NONE}
+    return st.builds(kind, **drawn, **either)
 
 
 @given(run=any_of(Run), work=any_of(Work))
