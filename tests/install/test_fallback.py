@@ -1,12 +1,11 @@
 """A compile that fails leaves plain Python and one line; FLEET_COMPILE=require ends the build."""
 
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.install.conftest import Distribution, package_files, run
+from tests.install.conftest import ROOT, package_files, run
 
 pytestmark = pytest.mark.install
 PURE = "fleet-ledger: mathcore stays pure Python (same answers, slower): "
@@ -17,13 +16,19 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done
 """
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("sdist")
+    build = (sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", made)
+    run(*build, ROOT, cwd=made)
+    return next(made.glob("*.tar.gz"))
+
+
 @pytest.fixture
-def source(distribution: Distribution, tmp_path: Path) -> Path:
+def source(sdist: Path, tmp_path: Path) -> Path:
     """The sdist, unpacked."""
-    with tarfile.open(distribution.sdist) as opened:
-        opened.extractall(tmp_path, filter="data")
-    (found,) = tmp_path.glob("fleet_ledger-*")
-    return found
+    run("tar", "xzf", sdist, cwd=tmp_path)
+    return next(tmp_path.glob("fleet_ledger-*"))
 
 
 def build(source: Path, **env: str) -> tuple[int, list[str]]:
