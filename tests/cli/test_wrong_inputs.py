@@ -174,7 +174,7 @@ COMMANDS = [
     ("join 127.0.0.1:1", 105),
     ("join 127.0.0.1:1 --wait -5m", 2),
     ("! peers accept '💥'", 3),
-    ("! peers remove '' -y", 3),
+    ("! peers remove '' -y", 102),
     # the ledger
     ("export folder", 2),
     ("! export nowhere/x/y", 3),
