@@ -26,7 +26,8 @@ from providers.runner import JOB_DIR, SETUP_EXIT
 Reply = dict[str, object]
 LOADED = "model loaded"
 FAILED = "model not loaded"
-ERROR = re.compile(r"^[\d.]+ E (.+)$", re.MULTILINE)  # "0.00.004.355 E gguf_init: …"
+# "0.00.004.355 E gguf_init: …", at times right behind a line of progress dots.
+ERROR = re.compile(r"(?<!\d)\d+(?:\.\d+)+ E (.+)$", re.MULTILINE)
 # The runner copies our words into log.txt; it is behind by a pipe, not by seconds.
 LOG_LIMIT_S = 3.0
 LOG_EVERY_S = 0.01

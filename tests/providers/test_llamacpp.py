@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.engine import llamacpp
+from providers.engine_child.llamacpp import ERROR
 
 MIB = 1024 * 1024
 CPU_RUN = """\
@@ -62,3 +63,8 @@ def test_the_context_of_a_launch_is_per_sequence_and_given_in_total() -> None:
     assert launch.spec["parallel"] == 4
     assert launch.argv == ("python3", "-m", "providers.engine_child.llamacpp")
     assert launch.env["GGML_NO_BACKTRACE"] == "1"
+
+
+def test_an_error_behind_progress_dots_is_still_the_first_one() -> None:
+    log = "0.00.001 I load\n....0.00.004.355 E init: block size 32\n0.00.005 E srv: exiting\n"
+    assert ERROR.findall(log) == ["init: block size 32", "srv: exiting"]
