@@ -1,33 +1,19 @@
 """A device as the planner sees it: memory, speed, engines, what it costs."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 from mathcore.price import Rate
 
 DeviceKind = Literal["gpu", "cpu", "apple"]
 
 
-class Pace(NamedTuple):
-    """What decides how fast one accelerator of a device runs a layout."""
-
-    kind: DeviceKind
-    model: str
-    bandwidth_bytes_per_s: int
-    bandwidth_basis: str
-    flops: int
-    ram_bandwidth_bytes_per_s: int
-    disk_read_bytes_per_s: int
-
-
-class Hardware(NamedTuple):
-    """What a device is, whoever owns it: devices of equal hardware and equally free memory have
-    the same layouts and speeds. The memory free now, names, places and prices are no part of it."""
-
-    pace: Pace
-    accelerators: int  # `DeviceSpec.count`, a name tuples have taken
-    memory_bytes: int
-    engines: tuple[str, ...]
+# Values a device is looked up by, made once for each of thousands of offers: plain tuples, which
+# mypyc builds in C; a NamedTuple is a class of the interpreter's.
+Pace = tuple[object, ...]  # what decides how fast one accelerator of a device runs a layout
+# What a device is, whoever owns it: devices of equal hardware and equally free memory have the same
+# layouts and speeds. The memory free now, names, places and prices are no part of it.
+Hardware = tuple[object, ...]
 
 
 @final
@@ -60,11 +46,13 @@ class DeviceSpec:
 
     @property
     def hardware(self) -> Hardware:
-        return Hardware(self.pace, self.count, self.memory_bytes, self.engines)
+        """Its pace, how many accelerators, the memory of each, and its engines."""
+        return (self.pace, self.count, self.memory_bytes, self.engines)
 
     @property
     def pace(self) -> Pace:
-        return Pace(
+        """Its kind and model, and its rates with what they rest on."""
+        return (
             self.kind,
             self.model,
             self.bandwidth_bytes_per_s,

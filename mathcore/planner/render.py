@@ -26,12 +26,9 @@ def _limits(limits: Limits) -> dict[str, object]:
     }
 
 
-def _query(query: Query) -> dict[str, object]:
+def _run(query: Query) -> dict[str, object]:
+    """How the model would run, as far as the question says."""
     return {
-        "model": query.model_ref,
-        "architecture": query.model.architecture,
-        "parameters": query.model.parameters,
-        "layers": len(query.model.layers),
         "quant": query.quant,
         "kv_type": query.kv_type,
         "batch": query.batch,
@@ -39,8 +36,18 @@ def _query(query: Query) -> dict[str, object]:
         "prompt_tokens": query.prompt_tokens,
         "tokens": query.tokens,
         "engine": query.engine,
-        **_limits(query.limits),
         "objective": query.objective,
+    }
+
+
+def _query(query: Query) -> dict[str, object]:
+    return {
+        "model": query.model_ref,
+        "architecture": query.model.architecture,
+        "parameters": query.model.parameters,
+        "layers": len(query.model.layers),
+        **_run(query),
+        **_limits(query.limits),
         "on": query.on,
     }
 
@@ -124,18 +131,7 @@ def _way_out(way: WayOut) -> dict[str, object]:
 
 def _question(query: Query) -> dict[str, object]:
     """What a table's head says: the model meant, and how it would run."""
-    return {
-        "model": query.model.name,
-        "model_ref": query.model_ref,
-        "batch": query.batch,
-        "context": query.context,
-        "prompt_tokens": query.prompt_tokens,
-        "tokens": query.tokens,
-        "objective": query.objective,
-        "engine": query.engine,
-        "quant": query.quant,
-        "kv_type": query.kv_type,
-    }
+    return {"model": query.model.name, "model_ref": query.model_ref, **_run(query)}
 
 
 def plan_dict(plan: Plan) -> dict[str, object]:

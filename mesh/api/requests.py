@@ -12,9 +12,9 @@ from mathcore.quant.formats import QUANTS
 from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api.errors import RequestError
-from mesh.api.fields import MAX_BATCH as MAX_BATCH
-from mesh.api.fields import MAX_CONTEXT as MAX_CONTEXT
 from mesh.api.fields import (
+    MAX_BATCH,
+    MAX_CONTEXT,
     counts,
     missing_field,
     read,

@@ -62,9 +62,9 @@ BY_STATUS: Final = {
     503: CANNOT,
     504: UNREACHABLE,
 }
-# Why a job that was never placed failed: the planner's refusals, and a peer without devices.
-NOWHERE: Final = ("CostAboveCap", "LowQuality", "NoFit", "NotChosen", "PriceAboveCap", "TooSlow")
-NO_DEVICE: Final = "no_resource"
+# Why a job that was never placed failed, beside the planner's refusals: a peer without devices, and
+# what plans said of devices not named when they still said so.
+NEVER_PLACED: Final = ("no_resource", "NotChosen")
 # What the system says no to in ordinary life, and what a person may do about it.
 SYSTEM: Final = {
     errno.EACCES: "check that you own it and may write to it",
@@ -112,7 +112,9 @@ def code_of(error: Exception) -> int:
 
 def nowhere(reason: str) -> bool:
     """Whether a job ended for this reason because nothing could hold it."""
-    return reason.startswith(NOWHERE) or reason == NO_DEVICE
+    from mathcore.planner.refusals import MEANINGS
+
+    return reason in MEANINGS or reason in NEVER_PLACED
 
 
 def is_ordinary(error: Exception) -> bool:

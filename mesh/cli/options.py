@@ -25,7 +25,7 @@ class Count(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        from mesh.api.requests import MAX_BATCH, MAX_CONTEXT
+        from mesh.api.fields import MAX_BATCH, MAX_CONTEXT
 
         try:
             count = parse_count(str(value))

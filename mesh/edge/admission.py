@@ -5,7 +5,8 @@ from dataclasses import replace
 import msgspec
 
 from mesh.api.errors import RequestError
-from mesh.api.requests import DEFAULT_CONTEXT, MAX_CONTEXT, JobRequest, lengths
+from mesh.api.fields import MAX_CONTEXT
+from mesh.api.requests import DEFAULT_CONTEXT, JobRequest, lengths
 from mesh.api.rows import is_ours, peer_name
 from mesh.edge.planning import known_device, source_of
 from mesh.state.fleet import DeviceView

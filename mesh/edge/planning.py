@@ -10,8 +10,7 @@ from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
 from mesh.api.errors import RequestError
-from mesh.api.requests import PlanRequest, limits_of, parse_plan
-from mesh.api.requests import lengths as lengths
+from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
 from mesh.state.fleet import DeviceView, spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mathcore.device import DeviceSpec, Hardware, Pace
+from mathcore.device import DeviceSpec
 from mathcore.price import Rate
 from tests.mathcore.fixtures import device
 
@@ -34,6 +34,7 @@ def test_every_field_of_a_device_is_its_hardware_or_known_not_to_be(name: str) -
 
 
 def test_hardware_is_a_value_of_as_many_parts() -> None:
-    parts = len(Hardware._fields) - 1 + len(Pace._fields)
+    parts = len(HERE.hardware) - 1 + len(HERE.pace)
+    assert HERE.hardware[0] == HERE.pace
     assert parts + len(NOT_HARDWARE) == len(fields(DeviceSpec))
     assert {HERE.hardware, replace(HERE, device_id="b").hardware} == {HERE.hardware}

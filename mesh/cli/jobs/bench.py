@@ -55,7 +55,8 @@ def bench_rows(
     daemon: Daemon, model: str, asked: Mapping[str, object], repeat: int = REPEATS
 ) -> list[Mapping[str, Any]]:
     """The finished jobs of so many equal runs, one after the other; lengths as a plan has them."""
-    from mesh.api.requests import MAX_CONTEXT, lengths
+    from mesh.api.fields import MAX_CONTEXT
+    from mesh.api.requests import lengths
 
     prompt, tokens = lengths(None, None, MAX_CONTEXT)
     usual: dict[str, object] = {"prompt_tokens": prompt, "tokens": tokens}

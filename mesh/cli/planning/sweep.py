@@ -167,7 +167,7 @@ def _between(low: int, high: int, by: int) -> Iterator[int]:
 
 
 def _number(text: str, what: str) -> int:
-    from mesh.api.requests import MAX_BATCH, MAX_CONTEXT
+    from mesh.api.fields import MAX_BATCH, MAX_CONTEXT
 
     try:
         number = parse_count(text)
@@ -194,7 +194,7 @@ def _grids(
 ) -> "tuple[list[Grid], list[Length]]":
     from mathcore.model.spec import SpecError
     from mathcore.planner.query import Query
-    from mesh.edge.planning import lengths
+    from mesh.api.requests import lengths
 
     try:
         from mathcore.planner.sweep import Length, SweepError, sweep
