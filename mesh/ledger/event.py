@@ -8,7 +8,7 @@ from typing import Final, final
 SCHEMA_VERSION: Final = 1
 NO_PREV: Final = "0" * 64
 
-# What the author signs. `id` and `sig` are derived from these bytes, so they stay outside.
+# What the author signs. `id`, `hash` and `sig` are derived from these bytes, so they stay outside.
 BODY_FIELDS: Final = frozenset(
     ("author", "device_id", "event_type", "hlc", "payload", "prev", "seq", "timestamp", "v")
 )
@@ -17,9 +17,14 @@ BODY_FIELDS: Final = frozenset(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A fact its author signed. `hlc` is "<ms>-<counter>", `sig` hex, `prev` hex of a hash."""
+    """A fact its author signed. `hlc` is "<ms>-<counter>", `sig` hex.
+
+    `hash` is of the signed bytes (`ids.event_hash`), `prev` that of the author's event before it,
+    both hex.
+    """
 
     id: str
+    hash: str
     timestamp: str
     device_id: str
     event_type: str

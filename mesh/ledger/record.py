@@ -42,8 +42,10 @@ def parse_record(body: bytes, sig: bytes) -> Event | Fault:
             "timestamp": str() as timestamp,
             "v": int() as v,
         }:
+            digest = ids.event_hash(body)
             event = Event(
-                id=ids.event_id(ids.event_hash(body)),
+                id=ids.event_id(digest),
+                hash=digest,
                 timestamp=timestamp,
                 device_id=device_id,
                 event_type=event_type,

@@ -9,6 +9,7 @@ def event(author: str, seq: int, at: int, kind: str, /, **payload: object) -> Ev
     """What `author` said at millisecond `at`."""
     return Event(
         id=f"{author[:2]}{seq}",
+        hash=f"{author[:2]}{seq}",
         timestamp="",
         device_id=str(payload.get("device", "d")),
         event_type=kind,

@@ -23,6 +23,7 @@ def event(event_type: str, at: int = 0, author: str = ANA, device: str = "d", **
     """An event as the gate would hand it over; only the fold's fields matter here."""
     return Event(
         id=f"evt-{event_type}-{at}",
+        hash=f"{event_type}-{at}",
         timestamp="2027-01-15T08:00:00.000Z",
         device_id=device,
         event_type=event_type,

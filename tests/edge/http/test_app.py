@@ -43,6 +43,7 @@ class FakeNode:
         seq = len(self.ledger) + 1
         event = Event(
             id=f"evt-{seq}",
+            hash=f"{seq:064x}",
             timestamp="2025-06-15T15:06:40.000Z",
             device_id=device_id,
             event_type=event_type,
