@@ -86,7 +86,8 @@ REMOVAL: Payload = {"key": BEN, "name": "gone", "epoch": 2, "until": 1, "until_h
 def event(author: str, seq: int, kind: str, payload: Payload, device: str = "d") -> Event:
     """An unsigned event, one second after the last."""
     return Event(
-        id=f"{author[:2]}{seq}{kind}", hash=f"{author[:8]}{seq:056x}", timestamp="", device_id=device, event_type=kind,
+        id=f"{author[:2]}{seq}{kind}", hash=f"{author[:8]}{seq:056x}", timestamp="",
+        device_id=device, event_type=kind,
         payload=payload, author=author, seq=seq, prev="0" * 64,
         hlc=f"{1_790_000_000_000 + 1000 * seq:013d}-00000", sig="", v=1,
     )  # fmt: skip
