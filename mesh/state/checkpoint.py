@@ -1,11 +1,15 @@
 """A State as bytes and back: what a reader starts from instead of folding the whole ledger."""
 
+import hashlib
+
 import msgspec
 
 from mesh.state.fold import KEEP_ENDED, State
+from mesh.state.trust import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 5
+FOLD_VERSION = 6
+DIGEST_BYTES = 32
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -15,18 +19,48 @@ class _Snapshot(msgspec.Struct, array_like=True):
 
 
 def pack(state: State) -> bytes:
-    """The snapshot of a state that is not stale."""
-    assert not state.stale, "a stale state must be folded again before it is kept"
+    """The snapshot of a state that has nothing to fold again."""
+    assert not state.changed, "what is to be folded again must not be kept"
+    assert not state.stale, "what is to be folded again must not be kept"
     encode = msgspec.msgpack.encode
     return encode(_Snapshot(FOLD_VERSION, state.keep_ended, msgspec.Raw(encode(state))))
 
 
 def unpack(blob: bytes, keep_ended: int = KEEP_ENDED) -> State | None:
-    """The state a snapshot holds; None when another version made it, or it is damaged."""
+    """The state a snapshot holds; None when another version made it, or it is damaged.
+
+    Also where it does not cover exactly the events it says: cursors count from 1.
+    """
     try:
         found = msgspec.msgpack.decode(blob, type=_Snapshot)
         if (found.version, found.keep_ended) != (FOLD_VERSION, keep_ended):
             return None
-        return msgspec.msgpack.decode(found.state, type=State)
+        state = msgspec.msgpack.decode(found.state, type=State)
     except msgspec.MsgspecError:
         return None
+    return state if state.cursor == state.event_count else None
+
+
+def digest(state: State) -> bytes:
+    """32 bytes, equal for states that say the same, whatever came in which order.
+
+    What is believed, not what is merely kept: peers may hold different leftovers of a removed one.
+    """
+    believed = {
+        "devices": sorted(state.devices.items()),
+        "jobs": sorted(state.jobs.items()),
+        "ended": sorted(one for each in state.ended.values() for one in each),
+        "retired": sorted((k, one.status, one.home, one.at) for k, one in state.retired.items()),
+        "totals": sorted(state.totals.items()),
+        "counts": (state.note_count, state.skipped_count),
+        "peers": [(*_peer(state, author),) for author in sorted(state.members.judge().grants)],
+        "fleet": (state.members.root, state.members.founding, state.members.recovery),
+    }
+    encoded = msgspec.json.encode(believed, order="sorted")
+    return hashlib.blake2b(encoded, digest_size=DIGEST_BYTES).digest()
+
+
+def _peer(state: State, author: str) -> tuple[str, str, list[tuple[str, list[Cut]]]]:
+    given = state.members.judge().grants[author]
+    grants = sorted((one.statement.hash, sorted(set(one.cuts))) for one in given)
+    return author, state.members.name(author), grants

@@ -1,193 +1,355 @@
-"""State = all events folded in their total order: a function of the set, not of arrival.
+"""State = all events folded: a function of the set of events, not of how they arrived.
 
 It is a product of small folds, one per device and per job, and each keeps what it needs to give an
-event that arrives late its place. Only the newest ended jobs stay whole; older ones are totals.
+event that arrives late its place. Only the newest ended jobs of each home stay whole; older ones
+are totals. What an author said counts by the verdicts on its membership; where those change for
+events that came already, that author's events are folded again (`changed`, `fold_author`).
 """
 
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mathcore.units import DAY_MS
-from mesh.ledger.event import Event, order_key
+from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
 from mesh.state import jobs
 from mesh.state.billing import Bill, Totals, bill, totals_bill
-from mesh.state.facts.device import DeviceRegistered
+from mesh.state.devices import Devices, title
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobFact
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import JobView
-from mesh.state.members import ADMIN, Members
+from mesh.state.jobs import JobView, Key, step_of
 from mesh.state.members import TYPES as MEMBERSHIP
-from mesh.state.timeline import Key, Timeline, step_of
+from mesh.state.members import Find, Members, holds_nothing
+from mesh.state.statements import ADMIN
+from mesh.state.timeline import Timeline
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512
-NEVER: Key = (0, 0, "", 0, "")  # before every event
+
+
+@dataclass(slots=True)
+class Counts:
+    """An author's events that leave nothing else behind."""
+
+    notes: int = 0
+    skipped: int = 0  # of a newer peer: kept in the ledger, not understood here
+    untrusted: int = 0  # kept, but not believed
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What remains of an older ended job beside its bill; `at` is its end in its home's chain."""
+
+    status: str
+    home: str
+    at: tuple[int, int, int]  # clock, its counter, number
+    others: tuple[str, ...] = ()  # who else spoke of it
 
 
 @dataclass(slots=True)
 class State:
-    """What the ledger says is true now; `apply` is the only writer."""
+    """What the ledger says is true now; `apply` and `fold_author` are the only writers."""
 
     devices: dict[str, DeviceView] = field(default_factory=dict)
     jobs: dict[str, JobView] = field(default_factory=dict)
     timelines: dict[str, Timeline] = field(default_factory=dict)
-    ended: list[tuple[Key, str]] = field(default_factory=list)  # jobs kept whole, by their end
-    retired: dict[str, str] = field(default_factory=dict)  # older ended jobs: id -> status
-    retired_until: Key = NEVER  # no retired job ended later
-    totals: dict[tuple[int, str, str], Totals] = field(default_factory=dict)  # of retired jobs
-    device_keys: dict[str, Key] = field(default_factory=dict)  # the fact each device rests on
-    device_founders: dict[str, tuple[Key, str]] = field(default_factory=dict)  # and its owner
-    device_refused: dict[str, Key] = field(default_factory=dict)  # the last word of somebody else
-    device_models: dict[str, str] = field(default_factory=dict)  # also of removed devices
-    device_model_keys: dict[str, Key] = field(default_factory=dict)
+    ended: dict[str, list[tuple[Key, str]]] = field(default_factory=dict)  # by home, by their end
+    retired: dict[str, Retired] = field(default_factory=dict)
+    totals: dict[tuple[int, str, str, str], Totals] = field(default_factory=dict)  # of those
+    contested: dict[str, str] = field(default_factory=dict)  # retired ids, and whose they are
+    claims: Devices = field(default_factory=Devices)
+    counts: dict[str, Counts] = field(default_factory=dict)  # by author
     event_count: int = 0
-    note_count: int = 0
-    skipped_count: int = 0  # types of a newer peer: kept in the ledger, not understood here
-    untrusted_count: int = 0  # by authors who may not say such things: kept, but not believed
+    cursor: int = 0  # of the last event folded in, in the order in which the ledger got them
     last_ms: int = 0
     members: Members = field(default_factory=Members)
     keep_ended: int = KEEP_ENDED
     stale: bool = False  # an event changed what is no longer kept: fold the whole ledger again
 
+    @property
+    def changed(self) -> set[str]:
+        """Authors whose events must be folded again, since what they may say changed."""
+        self.members.judge()
+        self.stale = self.stale or self.members.lost
+        return self.members.changed
+
+    @property
+    def note_count(self) -> int:
+        return sum(one.notes for one in self.counts.values())
+
+    @property
+    def skipped_count(self) -> int:
+        return sum(one.skipped for one in self.counts.values())
+
+    @property
+    def untrusted_count(self) -> int:
+        return sum(one.untrusted for one in self.counts.values())
+
+    def owner(self, device_id: str) -> str:
+        """Whose device it is; "" where nobody registered it."""
+        return self.claims.owner(device_id, self.members.seniority)
+
+    def device_model(self, device_id: str) -> str:
+        """What a device's owner last called its hardware, also once it is gone."""
+        return self.claims.model(device_id, self.owner(device_id))
+
 
 def fold(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
-    """The state after these events, whatever order they come in."""
-    return fold_ordered(sorted(events, key=order_key), keep_ended)
+    """The state after these events, of a peer that is alone."""
+    return fold_all(list(events), Members(), keep_ended)
 
 
-def fold_ordered(
-    events: Iterable[Event], keep_ended: int = KEEP_ENDED, members: Members | None = None
-) -> State:
-    """The state after events that come in total order, one at a time.
-
-    Never stale if `members` knows every membership event already; else fold again with what it
-    learned (`state.members.anew()`).
-    """
-    state = State(keep_ended=keep_ended, members=members or Members())
+def fold_all(events: list[Event], members: Members, keep_ended: int = KEEP_ENDED) -> State:
+    """The state after these events, in whatever order that keeps each author's."""
+    held = {(one.author, one.seq, one.hash) for one in events}
+    state = State(keep_ended=keep_ended, members=members)
     for event in events:
-        apply(state, event)
+        apply(state, event, lambda *claim: claim in held)
+    if state.changed or state.stale:
+        ordered = sorted(events, key=order_key)
+        return fold_again(state, events, ordered, lambda *claim: claim in held)
     return state
 
 
-def apply(state: State, event: Event) -> None:
-    """Fold one event in. Total: an unknown type is counted and skipped."""
+def fold_again(
+    state: State, arrived: Iterable[Event], ordered: Iterable[Event], find: Find
+) -> State:
+    """The events of a state folded anew, given as they came and in total order.
+
+    Verdicts stand already, unless statements were lost: then they are heard again first.
+    """
+    known = state.members
+    if known.lost:
+        heard = Members(known.root, known.founding, known.recovery, heard=set(known.heard))
+        state = State(members=heard, keep_ended=state.keep_ended, contested=state.contested)
+        for event in arrived:
+            apply(state, event, find)
+            state.cursor += 1
+        state.members.judge()
+    fresh = State(
+        members=state.members.copy(),
+        keep_ended=state.keep_ended,
+        contested=dict(state.contested),
+        event_count=state.event_count,
+        cursor=state.cursor,
+        last_ms=state.last_ms,
+    )
+    for event in ordered:
+        apply_fact(fresh, event)
+    return fresh
+
+
+def apply(state: State, event: Event, find: Find = holds_nothing) -> None:
+    """Fold one event in, after its author's earlier ones. Total: an unknown type is skipped.
+
+    `find` says whether the ledger holds an event that a statement names.
+    """
     state.event_count += 1
     state.last_ms = max(state.last_ms, order_key(event)[0])
-    if event.event_type in MEMBERSHIP:
-        state.stale = state.members.take(event) or state.stale
+    state.members.see(event)
+    if event.event_type in MEMBERSHIP and event.v == SCHEMA_VERSION:
+        state.members.take(event, find)
+        _reclaim(state)
+    else:
+        apply_fact(state, event)
+
+
+def apply_fact(state: State, event: Event) -> None:
+    """Fold in what an event says of devices, jobs and the rest, as far as its author may say it."""
+    if event.event_type in MEMBERSHIP and event.v == SCHEMA_VERSION:
         return
+    counts = state.counts.setdefault(event.author, Counts())
     if not state.members.counts(event):
-        state.untrusted_count += 1
+        counts.untrusted += 1
+        return
+    if event.v != SCHEMA_VERSION:
+        counts.skipped += 1
         return
     match event.event_type:
-        case "device_registered" | "device_removed":
-            _device(state, event)
+        case "device_registered":
+            state.claims.register(event)
+            _show(state, event.device_id)
+        case "device_removed":
+            admin = state.members.role_of(event) == ADMIN
+            counts.untrusted += not state.claims.remove(event, admin=admin)
+            _show(state, event.device_id)
         case "note_added":
-            state.note_count += 1
+            counts.notes += 1
         case kind if kind == "job_submitted" or kind in jobs.MOVES:
             _job(state, event)
         case _:
-            state.skipped_count += 1
+            counts.skipped += 1
+
+
+def fold_author(state: State, author: str, events: Iterable[Event]) -> None:
+    """Fold all events of one author again, whose verdicts changed; in the order of its chain."""
+    before = _jobs_ended(state, author)
+    state.members.changed.discard(author)
+    _forget(state, author)
+    for event in events:
+        apply_fact(state, event)
+    _reclaim(state)
+    # More or fewer ended jobs of one home leave less or more room for those of the others.
+    moved = before != _jobs_ended(state, author)
+    state.stale = state.stale or (moved and bool(state.retired))
+
+
+def _forget(state: State, author: str) -> None:
+    """Take out what an author said."""
+    state.counts.pop(author, None)
+    for device_id in state.claims.drop(author):
+        _show(state, device_id)
+    for job_id, old in list(state.retired.items()):
+        # Of a retired job nothing is left that others' words could be folded into again.
+        state.stale = (
+            state.stale or author in old.others or (old.home == author and bool(old.others))
+        )
+        if old.home == author:
+            del state.retired[job_id]
+    for group in [one for one in state.totals if one[3] == author]:
+        del state.totals[group]
+    for job_id, timeline in list(state.timelines.items()):
+        end = _end(timeline)
+        if timeline.drop(author):
+            if end is not None:
+                state.ended[end[0]].remove((end[1], job_id))
+            timeline.replay(_title(state, job_id))
+            _settle(state, job_id, timeline, None)
+
+
+def _jobs_ended(state: State, home: str) -> int:
+    old = sum(one.home == home for one in state.retired.values())
+    return old + len(state.ended.get(home, ()))
+
+
+def holds(state: State, job: JobView) -> bool:
+    """Whether a job has its device: only the device's owner can have said so."""
+    owner = state.owner(job.device_id)
+    return owner != "" and owner in (job.home, job.started_by, job.ended_by)
+
+
+def ended_jobs(state: State) -> list[JobView]:
+    """The ended jobs that are kept whole, by their end."""
+    every = sorted(one for each in state.ended.values() for one in each)
+    return [state.jobs[job_id] for _, job_id in every]
 
 
 def bills(state: State) -> Iterator[Bill]:
-    """Every ended job's bill: retired ones added up by day, device and model."""
-    for (day, device_id, model), total in sorted(state.totals.items()):
-        yield totals_bill(day, device_id, state.device_models.get(device_id, ""), model, total)
-    for _, job_id in state.ended:
-        job = state.jobs[job_id]
-        yield bill(job, state.device_models.get(job.device_id, ""))
+    """Every ended job's bill that its device's owner made: retired ones added up.
+
+    Who does not own a device can't spend on it; a job that cost nothing is listed whoever ended it.
+    """
+    for (day, device_id, model, by), total in sorted(state.totals.items()):
+        if not total.cost_nusd or by == state.owner(device_id):
+            yield totals_bill(day, device_id, state.device_model(device_id), model, total)
+    for job in ended_jobs(state):
+        if not job.cost_nusd or job.ended_by == state.owner(job.device_id):
+            yield bill(job, state.device_model(job.device_id))
 
 
 def job_counts(state: State) -> dict[str, int]:
     """How many jobs are in each status, retired ones too."""
     counts: dict[str, int] = {}
-    for status in [*state.retired.values(), *(job.status for job in state.jobs.values())]:
+    views = (job.status for job in state.jobs.values())
+    for status in [*(one.status for one in state.retired.values()), *views]:
         counts[status] = counts.get(status, 0) + 1
     return counts
 
 
-def _device(state: State, event: Event) -> None:
-    """The latest fact in total order wins, whichever arrives first."""
-    key, removes = order_key(event), event.event_type == "device_removed"
-    if not _owns(state, event, key, removes=removes):
-        state.untrusted_count += 1
-        refused = state.device_refused.get(event.device_id, key)
-        state.device_refused[event.device_id] = max(refused, key)
-        return
-    facts = decode(DeviceRegistered, event.payload) if not removes else None
-    if facts is not None and key > state.device_model_keys.get(event.device_id, NEVER):
-        state.device_model_keys[event.device_id] = key
-        state.device_models[event.device_id] = facts.model
-    if key <= state.device_keys.get(event.device_id, NEVER):
-        return
-    state.device_keys[event.device_id] = key
-    if facts is None:
-        state.devices.pop(event.device_id, None)
-        return
-    state.devices[event.device_id] = DeviceView(
-        device_id=event.device_id,
-        name=facts.name or event.device_id,
-        owner=event.author,
-        seen_ms=key[0],
-        payload=event.payload,
-    )
+def _show(state: State, device_id: str) -> None:
+    """Let `devices` say of a device what its owner says."""
+    view = state.claims.view(device_id, state.owner(device_id))
+    if view is None:
+        state.devices.pop(device_id, None)
+    else:
+        state.devices[device_id] = view
 
 
-def _owns(state: State, event: Event, key: Key, *, removes: bool) -> bool:
-    """Whether this author may speak of the device: its owner is whoever named it first, for good.
+def _reclaim(state: State) -> None:
+    """Who is senior may have changed: look again at whatever more than one author claims."""
+    for device_id in state.claims.shared:
+        _show(state, device_id)
+    for job_id, timeline in state.timelines.items():
+        if timeline.view is not None and len(timeline.claimants()) > 1:
+            _replay(state, job_id, timeline)
 
-    An admin may remove it, too. A first word that arrives late changes what was refused before.
-    """
-    founder = state.device_founders.get(event.device_id)
-    if not removes and (founder is None or key < founder[0]):
-        other = founder is not None and founder[1] != event.author
-        early = state.device_refused.get(event.device_id, NEVER) > key
-        state.stale = state.stale or other or early
-        founder = (key, event.author)
-        state.device_founders[event.device_id] = founder
-    if founder is None:
-        return False
-    if event.author == founder[1]:
-        return True
-    return removes and state.members.role_at(event.author, event.seq) == ADMIN
+
+def _title(state: State, job_id: str) -> Callable[[str], tuple[object, ...]]:
+    """Orders those who submitted a job of one id: the smallest is its home."""
+    return lambda author: (*title(author, job_id), state.members.seniority(author), author)
 
 
 def _job(state: State, event: Event) -> None:
     job_id = decode(JobFact, event.payload).job_id
-    if job_id in state.retired:
-        # After its end every event is an echo; before it, the end itself may change.
-        state.stale = state.stale or order_key(event) <= state.retired_until
+    old = state.retired.get(job_id)
+    if old is not None:
+        _echo(state, event, job_id, old)
         return
+    home = state.contested.get(job_id)
+    if event.event_type == "job_submitted" and home is not None:
+        rank = _title(state, job_id)
+        if rank(event.author) > rank(home):
+            return
     timeline = state.timelines.setdefault(job_id, Timeline())
-    before = timeline.ended
-    timeline.take(step_of(event))
+    before = _end(timeline)
+    timeline.take(step_of(event), _title(state, job_id))
+    _settle(state, job_id, timeline, before)
+
+
+def _echo(state: State, event: Event, job_id: str, old: Retired) -> None:
+    """An event about a job of which only the bill is left: its home's may still change it."""
+    ms, counter, _, seq, _ = order_key(event)
+    rank = _title(state, job_id)
+    if event.event_type == "job_submitted" and rank(event.author) < rank(old.home):
+        state.contested[job_id] = event.author
+        state.stale = True
+    elif event.author == old.home and (ms, counter, seq) < old.at:
+        state.stale = True
+
+
+def _replay(state: State, job_id: str, timeline: Timeline) -> None:
+    before = _end(timeline)
+    timeline.replay(_title(state, job_id))
+    _settle(state, job_id, timeline, before)
+
+
+def _end(timeline: Timeline) -> tuple[str, Key] | None:
+    """(home, end) of a job that has ended."""
+    if timeline.view is None or timeline.ended is None:
+        return None
+    return timeline.view.home, timeline.ended
+
+
+def _settle(state: State, job_id: str, timeline: Timeline, before: tuple[str, Key] | None) -> None:
+    """Bring the job's view, and its place among the ended ones, up to its timeline."""
     if timeline.view is not None:
         state.jobs[job_id] = timeline.view
-    if timeline.ended != before:
-        _rank_end(state, job_id, before, timeline.ended)
-
-
-def _rank_end(state: State, job_id: str, before: Key | None, after: Key | None) -> None:
-    """Keep `ended` sorted, and its oldest entry out of memory once there are too many."""
+    else:
+        state.jobs.pop(job_id, None)
+        if not timeline.steps:
+            del state.timelines[job_id]
+    after = _end(timeline)
+    if after == before:
+        return
     if before is not None:
-        state.ended.remove((before, job_id))
+        state.ended[before[0]].remove((before[1], job_id))
         # A job that ended earlier than it seemed may have pushed out one that should have stayed.
         state.stale = state.stale or bool(state.retired)
     if after is not None:
-        insort(state.ended, (after, job_id))
-    while len(state.ended) > state.keep_ended:
-        _retire(state, *state.ended.pop(0))
+        insort(state.ended.setdefault(after[0], []), (after[1], job_id))
+    while sum(map(len, state.ended.values())) > state.keep_ended:
+        _retire_one(state)
 
 
-def _retire(state: State, key: Key, job_id: str) -> None:
-    """Only the job's bill and its status remain."""
-    state.retired_until = max(state.retired_until, key)
+def _retire_one(state: State) -> None:
+    """Let the oldest job go of the home that has most: one with a wrong clock displaces its own."""
+    home = max(state.ended, key=lambda one: (len(state.ended[one]), one))
+    key, job_id = state.ended[home].pop(0)
     job = state.jobs.pop(job_id)
-    del state.timelines[job_id]
-    state.retired[job_id] = job.status
+    speakers = {step.author for step in state.timelines.pop(job_id).steps.values()}
+    others = tuple(sorted(speakers - {home}))
+    state.retired[job_id] = Retired(job.status, home, (key[0], key[1], key[3]), others)
     one = bill(job, "")
-    group = (one.ended_ms // DAY_MS, one.device_id, one.model)
+    group = (one.ended_ms // DAY_MS, one.device_id, one.model, job.ended_by)
     state.totals[group] = state.totals.get(group, Totals()) + one

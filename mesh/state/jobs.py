@@ -1,10 +1,13 @@
 """Each job's life, folded from its events; the legal moves stand in one table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mesh.ledger.event import Event, order_key
 from mesh.state.facts.fact import Payload, decode
 from mesh.state.facts.job import JobDispatched, JobEnded, JobSubmitted
 from mesh.state.facts.plan import PlanFact
+
+Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one
 
 PENDING, STARTING, RUNNING, CANCELLING = "pending", "starting", "running", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
@@ -22,6 +25,22 @@ MOVES: dict[str, tuple[frozenset[str], str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Step:
+    """One event as a job sees it; steps sort by their key alone, for no two keys are equal."""
+
+    key: Key
+    event_type: str = field(compare=False)
+    author: str = field(compare=False)
+    device_id: str = field(compare=False)
+    payload: Payload = field(compare=False)
+
+
+def step_of(event: Event) -> Step:
+    """The event without what only the ledger needs."""
+    return Step(order_key(event), event.event_type, event.author, event.device_id, event.payload)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
     """One job as of now; `*_ms` are UTC instants (0: not yet) except `duration_ms`."""
@@ -34,6 +53,8 @@ class JobView:
     status: str = PENDING
     owner: str = ""  # of the device it was dispatched to, where that is another peer
     device_id: str = ""
+    started_by: str = ""
+    ended_by: str = ""
     dispatched_ms: int = 0
     started_ms: int = 0
     ended_ms: int = 0
@@ -93,33 +114,33 @@ def may_move(job: JobView, event_type: str, author: str) -> bool:
     return event_type == "job_cancel_requested" or author in (job.home, job.owner)
 
 
-def moved(job: JobView, event_type: str, device_id: str, payload: Payload, at_ms: int) -> JobView:
+def moved(job: JobView, step: Step, at_ms: int) -> JobView:
     """The job after one event; unchanged where the move is not legal from its state."""
-    legal_from, to = MOVES[event_type]
+    legal_from, to = MOVES[step.event_type]
     if job.status not in legal_from:
         return job
-    if event_type == "job_started" and job.status == CANCELLING:
-        return replace(job, started_ms=at_ms)
+    if step.event_type == "job_started":
+        status = job.status if job.status == CANCELLING else to
+        return replace(job, status=status, started_ms=at_ms, started_by=step.author)
     job = replace(job, status=to)
-    if event_type == "job_dispatched":
-        placed = decode(JobDispatched, payload)
+    if step.event_type == "job_dispatched":
+        placed = decode(JobDispatched, step.payload)
         return replace(
             job,
-            device_id=device_id,
+            device_id=step.device_id,
             owner=placed.owner,
             dispatched_ms=at_ms,
             plan=placed.plan,
         )
-    if event_type == "job_started":
-        return replace(job, started_ms=at_ms)
-    return _ended(job, payload, at_ms) if to in ENDED else job
+    return _ended(job, step, at_ms) if to in ENDED else job
 
 
-def _ended(job: JobView, payload: Payload, at_ms: int) -> JobView:
-    end = decode(JobEnded, payload)
+def _ended(job: JobView, step: Step, at_ms: int) -> JobView:
+    end = decode(JobEnded, step.payload)
     return replace(
         job,
         ended_ms=at_ms,
+        ended_by=step.author,
         reason=end.reason,
         text=end.text,
         tokens_generated=end.tokens_generated,

@@ -1,311 +1,363 @@
-"""Who belongs to the fleet and what each may do: signed grants and removals, judged the same way
-on every peer.
+"""Who belongs to the fleet: its membership events, what follows from them, names and addresses.
 
-Authority starts at one key, the fleet's root. An admin grants a role to a key from an event of
-that key's own chain onwards (`since`); a removal ends every grant of its epoch at a cut-off
-(`until`), so a verdict depends on a place in the author's chain, never on a clock it can set back.
-A removal counts if its author was ever made an admin, whoever removed that author meanwhile: two
-admins who remove each other are both out, and a stolen key can't win by being quick.
-Before the first grant a peer is alone, and what its owner put into its ledger by hand is believed.
+Before any founding a peer is alone, and what its owner put into its ledger by hand is believed. In
+a fleet everything is judged (mesh/state/trust.py), and nothing makes it alone again.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from mesh.ledger.event import Event, order_key
+from mesh.state.chains import Chains
 from mesh.state.facts.fact import decode
 from mesh.state.facts.member import Membership, PeerReachable
-from mesh.state.timeline import Key
-
-VIEWER, MEMBER, RUNNER, ADMIN = "viewer", "member", "runner", "admin"
-ROLES: Final = (VIEWER, MEMBER, RUNNER, ADMIN)  # each may do what those before it may
-
-ADDED, REMOVED, RENAMED, REACHABLE = (
-    "peer_added",
-    "peer_removed",
-    "peer_renamed",
-    "peer_reachable",
+from mesh.state.jobs import Key
+from mesh.state.statements import (
+    ADDED,
+    ADMIN,
+    FOUNDED,
+    MEMBER,
+    REACHABLE,
+    REMOVED,
+    RENAMED,
+    ROLES,
+    RUNNER,
+    TYPES,
+    VIEWER,
+    Statement,
+    is_key,
+    statement,
 )
-TYPES: Final = frozenset((ADDED, REMOVED, RENAMED, REACHABLE))
+from mesh.state.trust import FOREVER, NOBODY, Seniority, Trust, Worth
+
+__all__ = [
+    "ADDED", "ADMIN", "FOUNDED", "MEMBER", "REACHABLE", "REMOVED", "RENAMED", "ROLES", "RUNNER",
+    "TYPES", "VIEWER", "Find", "Members", "PeerView", "allowed", "needed_role",
+]  # fmt: skip
+
 # The lowest role whose events of a kind count, by the word before the first underscore; anything
 # else is a fact about hardware, prices or rentals and needs a runner.
 NEEDED: Final = {"job": MEMBER, "note": MEMBER, "budget": ADMIN}
 
-FOREVER: Final = 1 << 62
-# Events of a removed peer past its cut-off that are still carried, so that every peer sees the same
-# evidence (two admins may remove each other at once); they change nothing but by removing somebody.
-GRACE_EVENTS: Final = 1000
 # Addresses one peer may announce: a workstation with docker, VPNs and IPv6 has about ten.
 MAX_ADDRESSES: Final = 32
-# Membership events of one author that count: a person makes some dozens in years, and judging
-# them costs as much as there are.
-MAX_RECORDS: Final = 2048
-MAX_NAME_CHARACTERS: Final = 40
-TLS_HEX: Final = 128  # an ed25519 signature
+MAX_ADDRESS_CHARACTERS: Final = 100
+# Statements kept of an author that never was an admin; of one that was, all are.
+MAX_WAITING: Final = 256
+# Names kept that one author gave one peer: the first ones, for machines are seldom renamed.
+MAX_NAMINGS: Final = 64
+NO_KEY: Final[Key] = (0, 0, "", 0, "")
+
+# Whether the ledger holds an author's event of that number and hash.
+Find = Callable[[str, int, str], bool]
+Claim = tuple[str, int, str]  # author, number, hash
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Record:
-    """One membership event; `place` is `since` of a grant and `until` of a removal."""
-
-    key: Key
-    kind: str = field(compare=False)
-    author: str = field(compare=False)
-    seq: int = field(compare=False)
-    subject: str = field(compare=False)
-    role: str = field(compare=False)
-    name: str = field(compare=False)
-    epoch: int = field(compare=False)
-    place: int = field(compare=False)
-    tls: str = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """`role` for the events from seq `since` to `until`."""
-
-    since: int
-    until: int
-    role: str
-    epoch: int
-    by: str
-    at_ms: int
+def holds_nothing(author: str, seq: int, digest: str) -> bool:
+    """What a fold of no ledger can say of events it has not met."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerView:
-    """One peer that was ever let in; `role` is "" for one that was removed."""
+    """One peer that was ever let in; `role` is "" for one that was removed.
+
+    `steps` counts grants from the recovery key: fewer is senior. `removed_by` and `added_by` are
+    keys, "" for nobody.
+    """
 
     author: str
     name: str
     role: str
-    epoch: int
+    steps: int
     tls: str
     added_ms: int
     added_by: str
+    removed_by: str
     addresses: tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Members:
-    """The membership events and what follows from them. `root` is a public key in hex."""
+class Record:
+    """What is kept of membership events. `root` is the founder's public key, hex.
+
+    `founding` is the hash of the fleet's first event, "" in a fleet older than such events until
+    its root has made one; `recovery` is the public key that event names.
+    """
 
     root: str = ""
-    log: list[Record] = field(default_factory=list)
-    grants: dict[str, list[Grant]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    tls: dict[str, str] = field(default_factory=dict)
+    founding: str = ""
+    recovery: str = ""
+    chains: Chains = field(default_factory=Chains)
+    founded: Statement | None = None
+    said: dict[str, list[Statement]] = field(default_factory=dict)  # grants and removals, by author
+    namings: dict[str, list[Statement]] = field(default_factory=dict)  # by whom they name
     reach: dict[str, tuple[Key, tuple[str, ...]]] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)  # the last seq folded of each author
-    said: dict[str, int] = field(default_factory=dict)  # records kept of each author
-    admins: set[str] = field(default_factory=set)  # whoever was ever made one, and the root
+    here: set[Claim] = field(default_factory=set)  # named events that the ledger holds
+    awaited: dict[str, list[Claim]] = field(default_factory=dict)  # and those it lacks, by hash
+    heard: set[str] = field(default_factory=set)  # authors whose statements are all kept
+    dropped: set[str] = field(default_factory=set)  # and those of whom some were not
+    changed: set[str] = field(default_factory=set)  # whose earlier events get another verdict
+
+    def __post_init__(self) -> None:
+        """For those who add to the record what follows from it."""
+
+
+class Members(Record):
+    """The record with the verdicts that follow from it."""
+
+    __slots__ = ("trust",)
+    trust: Trust | None  # None until it is asked for
+
+    def __post_init__(self) -> None:
+        self.trust = None
+
+    def judge(self) -> Trust:
+        """The verdicts on all that was said so far; notes in `changed` whom that touches."""
+        before = self.trust
+        if before is not None and before.settled:
+            return before
+        made = self.trust = Trust(self.root, self.recovery, self.chains, self.said, self._known)
+        made.judge()
+        self.heard |= made.ever_admins()
+        if before is not None:
+            self._note({one: before.worth(one) for one in {*before.grants, *made.grants}})
+        return made
+
+    def _note(self, before: dict[str, Worth]) -> None:
+        """Remember whose earlier events are worth something else than before."""
+        self.changed.update(one for one, worth in before.items() if self._touches(one, worth))
+
+    def copy(self) -> Members:
+        """The same record and verdicts, for a fold beside this one."""
+        kept = {one.name: copy.copy(getattr(self, one.name)) for one in fields(Record)}
+        made = Members(**kept)
+        made.chains = copy.deepcopy(self.chains)
+        made.said = {author: list(spoken) for author, spoken in self.said.items()}
+        made.namings = {author: list(named) for author, named in self.namings.items()}
+        made.awaited = {digest: list(claims) for digest, claims in self.awaited.items()}
+        made.changed = set()
+        return made
+
+    def _known(self, author: str, seq: int, digest: str) -> bool:
+        return (author, seq, digest) in self.here
+
+    def _touches(self, author: str, before: Worth) -> bool:
+        """Whether events of an author that came already are worth something else than before."""
+        assert self.trust is not None
+        tip, fork = self.chains.tip(author), self.chains.fork(author)
+        return any(number < tip or fork for number in self.trust.differs(author, before))
+
+    # What may be asked
 
     @property
     def alone(self) -> bool:
-        """No grant was ever made: there is nobody to judge."""
-        return not self.grants
+        """No fleet is known here: there is nobody to judge."""
+        return not self.root
 
-    def role_at(self, author: str, seq: int) -> str:
-        """What `author` may do at its event `seq`; "" for nothing."""
-        if self.alone:
-            return ADMIN
-        return _role(self.grants.get(author, ()), seq)
+    @property
+    def lost(self) -> bool:
+        """Whether a statement that was not kept may count after all: read the ledger again."""
+        return not self.dropped.isdisjoint(self.heard)
+
+    def role_at(self, author: str, seq: int, digest: str) -> str:
+        """What an author might do at its event; "" for nothing."""
+        return ADMIN if self.alone else self.judge().role_at(author, seq, digest)
+
+    def role_of(self, event: Event) -> str:
+        """What its author might do at an event; "" for nothing."""
+        return self.role_at(event.author, event.seq, event.hash)
 
     def role(self, author: str) -> str:
-        """What `author` may do now."""
-        return self.role_at(author, FOREVER - 1)
-
-    def admits(self, author: str, seq: int) -> bool:
-        """Whether a ledger should still take event `seq`: False well past a removed peer's cut-off.
-
-        An author nobody knows yet is taken: its grant may arrive later, and until then its events
-        change nothing.
-        """
-        given = self.grants.get(author)
-        return not given or seq <= max(one.until for one in given) + GRACE_EVENTS
-
-    def take(self, event: Event) -> bool:
-        """Judge one membership event; True where verdicts on events already folded change."""
-        self.seen[event.author] = max(event.seq, self.seen.get(event.author, 0))
-        if event.event_type == REACHABLE:
-            self._reachable(event)
-            return False
-        record = _record(event)
-        if record is None or not self._keep(record):
-            return False
-        before = Members(root=self.root, grants=self.grants)
-        self.judge()
-        return any(_differ(before, self, author, seq) for author, seq in self.seen.items())
-
-    def _keep(self, record: Record) -> bool:
-        """Put a record in its place; True where it may change a verdict.
-
-        What somebody says who was never an admin waits for the grant that may yet make it one.
-        """
-        place = bisect_left(self.log, record)
-        if place < len(self.log) and self.log[place] == record:
-            return False
-        if self.said.get(record.author, 0) >= MAX_RECORDS:
-            return False
-        self.said[record.author] = self.said.get(record.author, 0) + 1
-        self.log.insert(place, record)
-        own_name = record.kind == RENAMED and record.author == record.subject
-        return own_name or record.author in self.admins or record.author == self.root
-
-    def judge(self) -> None:
-        """Everything that follows from the log, anew."""
-        self.admins = _ever_admins(self.root, self.log)
-        self.grants, self.names, self.tls = _evaluate(self.root, self.log, self.admins)
+        """What an author may do now."""
+        return ADMIN if self.alone else self.judge().role(author)
 
     def counts(self, event: Event) -> bool:
-        """Whether a (non-membership) event changes the state; remembers that it was asked."""
-        self.seen[event.author] = max(event.seq, self.seen.get(event.author, 0))
-        role = self.role_at(event.author, event.seq)
-        return allowed(role, needed_role(event.event_type))
+        """Whether a (non-membership) event changes the state."""
+        return allowed(self.role_of(event), needed_role(event.event_type))
 
-    def anew(self, root: str = "") -> "Members":
-        """The same membership for a fold from the start."""
-        fresh = Members(
-            root=root or self.root, log=list(self.log), reach=dict(self.reach), said=dict(self.said)
-        )
-        fresh.judge()
-        return fresh
+    def limit(self, author: str) -> int:
+        """The highest number of an author's events that a ledger takes; 0 for a stranger.
+
+        A removed author's events are taken as far as a removal names one, a viewer's to a bound.
+        """
+        return FOREVER if self.alone else self.judge().limit(author)
+
+    def admits(self, author: str, seq: int) -> bool:
+        """Whether a ledger takes event `seq` of an author."""
+        return seq <= self.limit(author)
+
+    def rank(self, author: str) -> int:
+        """In which order to fetch authors: those first who say who belongs."""
+        if author in (self.root, self.recovery):
+            return 0 if author == self.root else 1
+        return 2 if self.role(author) == ADMIN else 3
+
+    def seniority(self, author: str) -> Seniority:
+        """Orders authors who claim one thing: the smaller has it."""
+        return NOBODY if self.alone else self.judge().rank(author)
+
+    def seen(self, author: str) -> int:
+        """The highest number of an author's events here; 0 for none."""
+        return self.chains.tip(author)
+
+    def may_end(self, by: str, author: str) -> bool:
+        """Whether `by` may remove or demote `author`: an admin ends only what is its junior."""
+        return self.alone or self.judge().may_end(by, author)
+
+    def admins(self) -> list[str]:
+        """The keys that may administer now, the most senior first; the recovery key is none."""
+        trust = self.judge()
+        found = [one for one in trust.grants if trust.role(one) == ADMIN and one != self.recovery]
+        return sorted(found, key=lambda one: (trust.rank(one), one))
+
+    def names_for(self, author: str) -> tuple[str, ...]:
+        """What a new grant for a key must name: its removals, and the grants it replaces."""
+        trust = self.judge()
+        removals = [one.hash for _, one in trust.removals.get(author, ())]
+        live = [one.statement.hash for one in trust.grants.get(author, ()) if not one.cuts]
+        return tuple(dict.fromkeys([*removals, *filter(None, live)]))
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The hashes of all events that grants and removals name."""
+        return frozenset((*self.awaited, *(digest for _, _, digest in self.here)))
+
+    def name(self, author: str) -> str:
+        """What people call a peer: what it or an admin said last; "" for one without a name."""
+        given = () if self.alone else self.judge().grants.get(author, ())
+        found = [one.statement for one in given if one.statement.name]
+        found += [one for one in self.namings.get(author, ()) if self._names(one)]
+        if self.founded is not None and self.founded.author == author:
+            found.append(self.founded)
+        return max(found, key=lambda one: one.key).name if found else ""
+
+    def _names(self, one: Statement) -> bool:
+        role = self.role_at(one.author, one.seq, one.hash)
+        return role == ADMIN or (role != "" and one.author == one.subject)
 
     def peers(self) -> Iterator[PeerView]:
         """Every peer ever let in, the removed ones too, by name."""
-        for author in sorted(self.grants, key=lambda a: (self.names.get(a, ""), a)):
-            yield self.peer(author)
+        if self.alone:
+            return
+        views = [self.peer(one) for one in self.judge().grants if one != self.recovery]
+        yield from sorted(views, key=lambda one: (one.name, one.author))
 
     def peer(self, author: str) -> PeerView:
         """One peer that has a grant."""
-        given = self.grants[author]
-        newest = max(given, key=lambda one: one.epoch)
+        trust = self.judge()
+        given = sorted((one.statement for one in trust.grants[author]), key=lambda one: one.key)
+        first = next((one for one in given if one.seq), self.founded or given[0])
+        removals = [one for _, one in trust.removals.get(author, ())]
+        role = trust.role(author)
+        own = [self.founded] if self.founded and self.founded.author == author else []
+        tls = [one.tls for one in (*own, *given) if one.tls]
         return PeerView(
             author=author,
-            name=self.names.get(author, ""),
-            role=self.role(author),
-            epoch=newest.epoch,
-            tls=self.tls.get(author, ""),
-            added_ms=next((one.at_ms for one in given if one.at_ms), 0),
-            added_by=given[0].by,
-            addresses=self.reach.get(author, ((0, 0, "", 0), ()))[1],
+            name=self.name(author),
+            role=role,
+            steps=trust.steps(author),
+            tls=tls[-1] if tls else "",
+            added_ms=first.key[0],
+            added_by=first.author,
+            removed_by=removals[-1].author if removals and not role else "",
+            addresses=self.reach.get(author, (NO_KEY, ()))[1],
         )
 
-    def next_epoch(self, author: str) -> int:
-        """The epoch a new grant needs: a removal ends every grant up to its own."""
-        ended = [one.epoch for one in self.log if one.kind == REMOVED and one.subject == author]
-        given = [one.epoch for one in self.grants.get(author, ())]
-        return max([1, *given, *(epoch + 1 for epoch in ended)])
+    # What changes it
+
+    def see(self, event: Event) -> None:
+        """Note where an event stands, before it is judged."""
+        unsettles = self.chains.add(event)
+        claims = self.awaited.pop(event.hash, None)
+        if claims is not None:
+            place = (event.author, event.seq, event.hash)
+            self.here.update(one for one in claims if one == place)
+        if unsettles or claims is not None:
+            self.changed.add(event.author)
+            self._unsettle()
+
+    def take(self, event: Event, find: Find) -> None:
+        """Judge one membership event."""
+        if event.event_type == REACHABLE:
+            self._reachable(event)
+            return
+        one = statement(event)
+        if one is None:
+            return
+        if one.kind == FOUNDED:
+            self._found(event, one)
+        elif one.kind == RENAMED:
+            named = self.namings.setdefault(one.subject, [])
+            if sum(old.author == one.author for old in named) < MAX_NAMINGS:
+                named.append(one)
+        elif self._keep(one):
+            self._judge_one(one, find)
+
+    def _found(self, event: Event, one: Statement) -> None:
+        """The fleet's first event; another of the same kind says nothing."""
+        known = self.founding or event.hash
+        if event.author != self.root or event.hash != known or self.role_of(event) != ADMIN:
+            return
+        recovery = decode(Membership, event.payload).recovery
+        self.founding, self.founded = event.hash, one
+        self.recovery = recovery if is_key(recovery) else self.recovery
+        self._unsettle()
+
+    def _unsettle(self) -> None:
+        """Judge everything anew when it is next asked for."""
+        if self.trust is not None:
+            self.trust.settled = False
+
+    def _keep(self, one: Statement) -> bool:
+        """Put a statement to those of its author, unless that never was an admin and says much."""
+        spoken = self.said.setdefault(one.author, [])
+        if one.author not in self.heard and len(spoken) >= MAX_WAITING:
+            self.dropped.add(one.author)
+            return False
+        spoken.append(one)
+        return True
+
+    def _judge_one(self, one: Statement, find: Find) -> None:
+        if one.kind == REMOVED and one.author == one.subject:
+            self.here.add((one.author, one.seq, one.hash))  # it leaves with this very event
+        elif one.after_hash:
+            self._await((one.subject, one.after, one.after_hash), find)
+        if self.trust is None or not self.trust.settled:
+            return
+        self.trust.add(one)
+        touched, self.trust.touched = self.trust.touched, {}
+        self._note(touched)
+        self.heard.update(filter(self.trust.ever_admin, touched))
+
+    def _await(self, claim: Claim, find: Find) -> None:
+        """Know of a named event whether it is here, or be told when it comes."""
+        if claim in self.here or claim in self.awaited.get(claim[2], ()):
+            return
+        if find(*claim):
+            self.here.add(claim)
+        else:
+            self.awaited.setdefault(claim[2], []).append(claim)
 
     def _reachable(self, event: Event) -> None:
         found = decode(PeerReachable, event.payload).addresses
         key = order_key(event)
         known = self.reach.get(event.author)
-        if found is not None and (known is None or known[0] < key):
-            texts = tuple(one[:100] for one in found[:MAX_ADDRESSES])
-            self.reach[event.author] = (key, texts)
+        if found is None or (known is not None and known[0] > key) or not self.role_of(event):
+            return
+        texts = tuple(one[:MAX_ADDRESS_CHARACTERS] for one in found[:MAX_ADDRESSES])
+        self.reach[event.author] = (key, texts)
 
 
 def needed_role(event_type: str) -> str:
-    """The lowest role whose event of this type counts."""
+    """The lowest role whose events of this type count."""
     return NEEDED.get(event_type.partition("_")[0], RUNNER)
 
 
 def allowed(role: str, needed: str) -> bool:
     """Whether `role` may do what `needed` may; "" may nothing."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
-
-
-def _record(event: Event) -> Record | None:
-    """The record of a well-formed membership event; None for anything else."""
-    fact = decode(Membership, event.payload)
-    if len(fact.key) != 64 or (event.event_type == ADDED and fact.role not in ROLES):
-        return None
-    return Record(
-        key=order_key(event),
-        kind=event.event_type,
-        author=event.author,
-        seq=event.seq,
-        subject=fact.key,
-        role=fact.role,
-        name=fact.name[:MAX_NAME_CHARACTERS],
-        epoch=max(0, fact.epoch),
-        place=_place(event.event_type, fact),
-        tls=fact.tls[:TLS_HEX],
-    )
-
-
-def _place(kind: str, fact: Membership) -> int:
-    return max(0, fact.until) if kind == REMOVED else max(1, fact.since)
-
-
-def _role(given: Iterable[Grant], seq: int) -> str:
-    """The role of the newest grant that covers `seq`: highest epoch, then latest."""
-    found, epoch = "", -1
-    for one in given:
-        if one.since <= seq <= one.until and one.epoch >= epoch:
-            found, epoch = one.role, one.epoch
-    return found
-
-
-def _evaluate(
-    root: str, log: list[Record], admins: set[str]
-) -> tuple[dict[str, list[Grant]], dict[str, str], dict[str, str]]:
-    """(grants, names, certificates' signatures) by key: grants in total order, each checked against
-    what its author might do at that place of its chain."""
-    cuts = _cuts(log, admins)
-    grants: dict[str, list[Grant]] = {root: [Grant(1, _until(cuts, root, 0), ADMIN, 0, root, 0)]}
-    names: dict[str, str] = {}
-    tls: dict[str, str] = {}
-    for one in log:
-        may = _role(grants.get(one.author, ()), one.seq)
-        if one.kind == ADDED and may == ADMIN:
-            until = _until(cuts, one.subject, one.epoch)
-            made = Grant(one.place, until, one.role, one.epoch, one.author, one.key[0])
-            grants.setdefault(one.subject, []).append(made)
-            tls[one.subject] = one.tls or tls.get(one.subject, "")
-        if one.name and (may == ADMIN or (may and one.author == one.subject)):
-            names[one.subject] = one.name
-    if not tls:  # nobody was ever let in
-        return {}, {}, {}
-    return grants, names, tls
-
-
-def _ever_admins(root: str, log: list[Record]) -> set[str]:
-    """The root, and whoever an admin ever made one, removed or not."""
-    ever = {root}
-    size = 0
-    while size != len(ever):
-        size = len(ever)
-        ever |= {r.subject for r in log if r.kind == ADDED and r.role == ADMIN and r.author in ever}
-    return ever
-
-
-def _cuts(log: list[Record], ever: set[str]) -> dict[str, list[tuple[int, int]]]:
-    """(epoch, cut-off) of every removal that counts, by the key it removes."""
-    removals = [r for r in log if r.kind == REMOVED and r.author in ever]
-    first = {r.subject: min(o.place for o in removals if o.subject == r.subject) for r in removals}
-    cuts: dict[str, list[tuple[int, int]]] = {}
-    for one in removals:
-        if one.seq <= first.get(one.author, FOREVER) + GRACE_EVENTS:
-            cuts.setdefault(one.subject, []).append((one.epoch, one.place))
-    return cuts
-
-
-def _until(cuts: dict[str, list[tuple[int, int]]], subject: str, epoch: int) -> int:
-    """Where a grant ends: at the first cut-off of a removal whose epoch is not below its own."""
-    return min((at for cut, at in cuts.get(subject, ()) if cut >= epoch), default=FOREVER)
-
-
-def _differ(before: Members, after: Members, author: str, seen: int) -> bool:
-    """Whether any of the author's events 1 to `seen` got another role."""
-    places = {1, seen}
-    for one in (*before.grants.get(author, ()), *after.grants.get(author, ())):
-        places |= {one.since, one.until + 1}
-    return any(
-        before.role_at(author, place) != after.role_at(author, place)
-        for place in places
-        if place <= seen
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mesh.state.facts.fact import Payload
 from mesh.state.facts.plan import Percentiles
-from mesh.state.fold import State
+from mesh.state.fold import State, ended_jobs
 from mesh.state.jobs import SUCCEEDED, JobView
 
 # A newer job says more than an older one, and a device has long been learned by then.
@@ -49,9 +49,10 @@ def observations(state: State) -> list[Observed]:
     """Every kept job that measured a speed, oldest first, the newest of each device only."""
     seen: dict[str, int] = {}
     out: list[Observed] = []
-    for _, job_id in reversed(state.ended):
-        job = state.jobs[job_id]
-        found = observed(job, state.device_models.get(job.device_id, ""))
+    for job in reversed(ended_jobs(state)):
+        if job.ended_by != state.owner(job.device_id):
+            continue  # only who owns a device can have measured it
+        found = observed(job, state.device_model(job.device_id))
         if found is None or seen.get(job.device_id, 0) >= MOST_PER_DEVICE:
             continue
         seen[job.device_id] = seen.get(job.device_id, 0) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -11,6 +12,9 @@ ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 CHECKED: Final = 13
 GROUP: Final = 7
 ID_CHARACTERS: Final = 56
+# Of a peer id in the names of its devices and jobs: 50 bits, so that nobody makes a key to match.
+SHORT: Final = 10
+OLD_SHORT: Final = 8  # until 0.2, in names of devices
 
 
 def peer_id(author: str) -> str:
@@ -18,6 +22,22 @@ def peer_id(author: str) -> str:
     digest = hashlib.blake2b(bytes.fromhex(author), digest_size=32).digest()
     text = base64.b32encode(digest).decode("ascii").rstrip("=")
     return grouped(with_checks(text))
+
+
+@lru_cache(maxsize=1024)
+def short_id(author: str) -> str:
+    """The start of a key's readable name, as its devices and jobs carry it."""
+    return peer_id(author).replace("-", "")[:SHORT].lower()
+
+
+def is_named_for(author: str, name: str) -> bool:
+    """Whether a device's or job's id carries this key's short id: then it is nobody else's."""
+    kind, _, rest = name.partition("-")
+    short = short_id(author)
+    own = rest.startswith(f"{short}-") or (
+        kind == "dev" and rest.startswith(f"{short[:OLD_SHORT]}-")
+    )
+    return own and kind in ("dev", "j")
 
 
 def parse_peer_id(text: str) -> str:

@@ -5,18 +5,32 @@ from mesh.ledger.event import Event
 ROOT, ANA, BEN, EVE = ("r" * 64, "a" * 64, "b" * 64, "e" * 64)
 
 
-def event(author: str, seq: int, at: int, kind: str, /, **payload: object) -> Event:
-    """What `author` said at millisecond `at`."""
+def hash_of(author: str, seq: int, branch: str = "") -> str:
+    """The hash that stands for an author's event; "" before the first."""
+    return f"{author[:2]}{branch}{seq}" if seq else ""
+
+
+def event(
+    author: str,
+    seq: int,
+    at: int,
+    kind: str,
+    /,
+    branch: str = "",
+    after: str | None = None,
+    **payload: object,
+) -> Event:
+    """What `author` said at millisecond `at`; on a `branch` that goes on from its event `after`."""
     return Event(
         id=f"{author[:2]}{seq}",
-        hash=f"{author[:2]}{seq}",
+        hash=hash_of(author, seq, branch),
         timestamp="",
         device_id=str(payload.get("device", "d")),
         event_type=kind,
         payload=dict(payload),
         author=author,
         seq=seq,
-        prev="0" * 64,
+        prev=hash_of(author, seq - 1, branch) if after is None else after,
         hlc=f"{at:013d}-00000",
         sig="",
         v=1,

@@ -1,6 +1,6 @@
-"""Facts about peers: who was let in, put out, named, and where each says it can be reached.
+"""Facts about peers: the fleet's founding, who was let in, put out, named, and where each is.
 
-They are judged, not believed: mesh/state/members.py says whose word counts.
+They are judged, not believed: mesh/state/trust.py says whose word counts.
 """
 
 from typing import Annotated
@@ -11,21 +11,39 @@ Key = Annotated[str, said("The peer: its ed25519 public key, 64 hex digits")]
 Name = Annotated[str, said("What people call it, at most 40 characters")]
 Role = Annotated[str, said('"viewer", "member", "runner" or "admin"')]
 Tls = Annotated[str, said("Signature of its certificate by its key, 128 hex digits")]
-Epoch = Annotated[int, said("Counts its grants; a removal ends all up to its own epoch")]
+Epoch = Annotated[int, said("Until 0.2: counts its grants; a removal ends all up to its own epoch")]
 Since = Annotated[int, said("First event (seq) of its chain that counts; below 1 counts as 1")]
 Until = Annotated[int, said("Last event (seq) of its chain that counts; 0 = none")]
 Why = Annotated[str, said("Why, for people")]
+Recovery = Annotated[
+    str, said("Public key (64 hex digits) of the words that are kept offline", since="0.2.0")
+]
+
+
+class FleetFounded(Fact, frozen=True, kw_only=True):
+    """The founder's first word about the fleet; the hash of this event is the fleet's identity."""
+
+    recovery: Recovery
+    name: Name
+    tls: Tls
 
 
 class PeerAdded(Fact, frozen=True, kw_only=True):
-    """An admin lets a key in, or founds the fleet with its own."""
+    """An admin gives a key a role, from a place in that key's own chain onwards."""
 
     key: Key
     name: Name
     role: Role
     tls: Tls
-    epoch: Epoch
+    epoch: Epoch = 0
     since: Since
+    since_hash: Annotated[
+        str, said('Hash of the event before `since`, hex; "" = there is none', since="0.2.0")
+    ] = ""
+    names: Annotated[
+        tuple[str, ...],
+        said("Hashes of the removals it overrides and of the grants it replaces", since="0.2.0"),
+    ] = ()
 
 
 class HistoryAdopted(Fact, frozen=True, kw_only=True):
@@ -33,15 +51,15 @@ class HistoryAdopted(Fact, frozen=True, kw_only=True):
 
     key: Key
     role: Role
-    epoch: Epoch
+    epoch: Epoch = 0
     since: Since
 
 
 class PeerRemoved(Fact, frozen=True, kw_only=True):
-    """An admin puts a peer out, from a place in that peer's own chain onwards."""
+    """An admin puts a peer out: only one event of its chain, and those before it, still count."""
 
     key: Key
-    epoch: Epoch
+    epoch: Epoch = 0
     until: Until
     until_hash: Annotated[str, said('Hash of that event, hex; "" = none was held')]
     reason: Why
@@ -51,8 +69,9 @@ class HistoryEnded(Fact, frozen=True, kw_only=True):
     """Of an adopted history nothing later counts."""
 
     key: Key
-    epoch: Epoch
+    epoch: Epoch = 0
     until: Until
+    until_hash: Annotated[str, said("Hash of that event, hex", since="0.2.0")] = ""
     reason: Why
 
 
@@ -80,4 +99,8 @@ class Membership(Fact, frozen=True, kw_only=True):
     tls: Tls = ""
     epoch: Epoch = 0
     since: Since = 0
+    since_hash: str = ""
     until: Until = 0
+    until_hash: str = ""
+    names: tuple[str, ...] = ()
+    recovery: str = ""

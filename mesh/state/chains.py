@@ -1,0 +1,103 @@
+"""Where an event stands in its author's chain, also where that chain has branches.
+
+An event's place is its number and its branch: 0 for the main line, which came here first, and so
+on. The numbers of branches are this peer's own; what is asked of them (is this event an ancestor
+of that one) is the same on every peer. Every ledger hands events over after their predecessors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from mesh.ledger.event import Event
+
+# Events at one number before an author counts as shattered: a disk copied twice makes three.
+MAX_SIBLINGS: Final = 16
+# Branches in all: the walk from a branch to the main line must not grow with what somebody signs.
+MAX_BRANCHES: Final = 256
+
+
+class Place(NamedTuple):
+    """Where an event stands in its author's chain."""
+
+    branch: int
+    seq: int
+
+
+@dataclass(slots=True)
+class Branch:
+    """A run of events from `first` to `tip`, after event `first - 1` of `parent`."""
+
+    parent: int
+    first: int
+    tip: int
+    hash: str  # of the event at `tip`
+
+
+@dataclass(slots=True)
+class Chains:
+    """The branches of every author. A sound chain is one branch, whatever its length."""
+
+    branches: dict[str, list[Branch]] = field(default_factory=dict)
+    # Of authors that forked: the branch of each event beside the main line, by its hash.
+    beside: dict[str, dict[str, int]] = field(default_factory=dict)
+    siblings: dict[str, dict[int, int]] = field(default_factory=dict)  # how many of them at a seq
+    shattered: dict[str, int] = field(default_factory=dict)  # from which seq on; see MAX_SIBLINGS
+
+    def add(self, event: Event) -> bool:
+        """Give an event its place; True where that may change an earlier verdict."""
+        known = self.branches.get(event.author)
+        if known is None:
+            self.branches[event.author] = [Branch(-1, event.seq, event.seq, event.hash)]
+            return False
+        beside = self.beside.get(event.author)
+        number = 0 if beside is None else beside.get(event.prev, 0)
+        branch = known[number]
+        if event.prev == branch.hash and event.seq == branch.tip + 1:
+            branch.tip, branch.hash = event.seq, event.hash
+            return number > 0 and self._beside(event, number)
+        known.append(Branch(number, event.seq, event.seq, event.hash))
+        return self._beside(event, len(known) - 1)
+
+    def _beside(self, event: Event, number: int) -> bool:
+        """Note an event off the main line; True where its author is shattered by it."""
+        self.beside.setdefault(event.author, {})[event.hash] = number
+        at = self.siblings.setdefault(event.author, {})
+        at[event.seq] = at.get(event.seq, 0) + 1
+        lowest = self.shattered.get(event.author)
+        if at[event.seq] + 1 >= MAX_SIBLINGS:
+            return self._shatter(event.author, event.seq)
+        if len(self.branches[event.author]) > MAX_BRANCHES and lowest != self.fork(event.author):
+            return self._shatter(event.author, self.fork(event.author))
+        return False
+
+    def _shatter(self, author: str, seq: int) -> bool:
+        lowest = self.shattered.get(author)
+        if lowest is not None and lowest <= seq:
+            return False
+        self.shattered[author] = seq
+        return True
+
+    def place(self, author: str, seq: int, digest: str) -> Place:
+        """The place of an event that is here."""
+        beside = self.beside.get(author)
+        return Place(0 if beside is None else beside.get(digest, 0), seq)
+
+    def reaches(self, author: str, old: Place, new: Place) -> bool:
+        """Whether the event at `old` is the one at `new`, or before it on its branch."""
+        branch, seq = new
+        while branch != old.branch:
+            if branch == 0:
+                return False
+            line = self.branches[author][branch]
+            branch, seq = line.parent, line.first - 1
+        return old.seq <= seq
+
+    def fork(self, author: str) -> int:
+        """The lowest seq at which the author signed two events; 0 for an author that did not."""
+        return min(self.siblings.get(author, ()), default=0)
+
+    def tip(self, author: str) -> int:
+        """The highest seq of any branch; 0 for no events."""
+        return max((one.tip for one in self.branches.get(author, ())), default=0)

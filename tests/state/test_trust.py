@@ -1,0 +1,268 @@
+"""Verdicts on membership: seniority and named events decide, no clock and no order of arrival."""
+
+import random
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh.ledger.event import Event
+from mesh.state.chains import MAX_BRANCHES, MAX_SIBLINGS
+from mesh.state.checkpoint import digest
+from mesh.state.fold import State
+from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER, Members
+from mesh.state.trust import VIEWER_EVENTS
+from tests.state.trust_story import NAMES, Key, fleet, folded, in_chains, live
+from tests.support.trust_reference import Verdict
+
+
+def role(state: State, name: str) -> str:
+    return state.members.role(NAMES[name])
+
+
+def test_a_branch_below_a_removal_gives_nobody_anything() -> None:
+    root, _, ben, _, events = fleet()
+    kept, tip = ben.say(), ben.say()
+    events += [kept, tip, root.remove("ben", tip)]
+    thief = ben.fork(kept)
+    state = live([*events, thief.add("evil", ADMIN), ben.add("evil", ADMIN)])
+    assert (role(state, "evil"), role(state, "ben")) == ("", "")
+    assert state.members.role_of(tip) == ADMIN
+
+
+def test_nobody_undoes_a_fleet() -> None:
+    _, _, ben, _, events = fleet()
+    state = live([*events, ben.remove("root"), ben.remove("ana")])
+    assert (role(state, "root"), role(state, "ana"), role(state, "evil")) == (ADMIN, ADMIN, "")
+    assert not state.members.alone
+
+
+def test_of_two_admins_who_remove_each_other_the_one_let_in_first_stays() -> None:
+    _, ana, ben, _, events = fleet()
+    for order in permutations([ana.remove("ben"), ben.remove("ana")]):
+        state = live([*events, *order])
+        assert (role(state, "ana"), role(state, "ben")) == (ADMIN, "")
+
+
+def test_the_recovery_words_take_a_fleet_back_from_a_stolen_founders_key() -> None:
+    root, _, _, words, events = fleet()
+    honest = root.last
+    events += [root.remove("ana"), root.remove("ben"), root.add("evil", ADMIN)]
+    assert role(live(events), "ana") == ""  # the founder's key may do that, until ...
+    state = live([*events, words.remove("root", honest)])
+    assert [role(state, one) for one in ("ana", "ben", "evil", "root")] == [ADMIN, ADMIN, "", ""]
+
+
+def test_nobody_ends_what_the_recovery_words_give() -> None:
+    root, ana, _, words, events = fleet()
+    given = words.add("cid", ADMIN)
+    state = live([*events, given, root.remove("cid"), ana.remove("words"), root.remove("words")])
+    assert role(state, "cid") == ADMIN
+    assert role(live([*events, given, root.last, words.remove("root", events[0])]), "root") == ""
+
+
+def test_a_grant_made_without_knowing_of_a_removal_does_not_survive_it() -> None:
+    root, ana, _, _, events = fleet()
+    gone = root.remove("ben")
+    blind = ana.add("ben", RUNNER)
+    assert role(live([*events, gone, blind]), "ben") == ""
+    again = ana.add("ben", RUNNER, names=[gone])
+    assert role(live([*events, gone, blind, again]), "ben") == RUNNER
+
+
+def test_a_demotion_keeps_what_was_done_before_it() -> None:
+    root, ana, _, _, events = fleet()
+    before, given = ana.add("cid", MEMBER), events[1]
+    events += [before, root.add("ana", VIEWER, since=before, names=[given])]
+    other = ana.fork(None)
+    state = live([*events, ana.add("evil", ADMIN), other.add("evil", ADMIN)])
+    assert [role(state, one) for one in ("ana", "cid", "evil")] == [VIEWER, MEMBER, ""]
+
+
+def test_a_restored_disk_harms_nobody() -> None:
+    root, _, _, _, events = fleet()
+    again = root.fork(events[1])  # yesterday's disk signs before it heard of its own newer events
+    state = live([*events, again.say(), again.add("cid", RUNNER)])
+    assert [role(state, one) for one in ("root", "ana", "ben")] == [ADMIN] * 3
+    assert role(state, "cid") == RUNNER
+
+
+def test_a_removal_names_an_event_that_has_not_come_yet() -> None:
+    root, ana, _, _, events = fleet()
+    first, last = ana.say(), ana.say()
+    events = [*events, root.remove("ana", last)]
+    assert live(events).note_count == 0
+    assert live([*events, first]).note_count == 0  # nobody knows yet that it leads there
+    assert live([*events, first, last]).note_count == 2
+    assert live([*events, first, ana.fork(first).say()]).note_count == 0
+
+
+@pytest.mark.parametrize("ms", [0, 4_102_444_800_000])
+def test_no_date_on_a_grant_or_removal_matters(ms: int) -> None:
+    root, ana, _, _, events = fleet()
+    ana.ms = ms
+    given = ana.add("cid", RUNNER)
+    assert role(live([*events, given]), "cid") == RUNNER
+    root.ms += 1
+    lowered = root.add("cid", VIEWER, names=[given])
+    assert role(live([*events, given, lowered]), "cid") == VIEWER
+    gone = root.remove("cid")
+    assert role(live([*events, given, lowered, gone]), "cid") == ""
+
+
+def test_removals_are_never_too_many() -> None:
+    root, _, _, _, events = fleet()
+    for _ in range(1500):
+        events += [root.add("cid", RUNNER), root.remove("cid")]
+    events += [root.add("dan", RUNNER), root.remove("ben")]
+    assert [role(folded(events), one) for one in ("cid", "dan", "ben")] == ["", RUNNER, ""]
+
+
+def test_whoever_leaves_is_out_and_what_it_said_stays() -> None:
+    root, ana, _, _, events = fleet()
+    events += [root.add("cid", RUNNER)]
+    cid = Key("cid")
+    said = [cid.say(), cid.remove("cid"), cid.say()]
+    state = live([*events, *said])
+    assert (role(state, "cid"), state.note_count) == ("", 1)
+    assert role(live([*events, ana.remove("ana")]), "ana") == ""
+
+
+def test_a_stranger_is_not_taken_in_and_a_removed_peer_as_far_as_it_is_named() -> None:
+    root, ana, _, _, events = fleet()
+    first, last = ana.say(), ana.say()
+    state = live([*events, first, last, root.remove("ana", first)])
+    admits = state.members.admits
+    assert not admits(NAMES["evil"], 1)
+    assert admits(NAMES["ana"], 1)
+    assert not admits(NAMES["ana"], 2)
+    assert admits(NAMES["root"], 10**9)
+
+
+def test_a_viewer_may_not_fill_disks() -> None:
+    root, _, _, _, events = fleet()
+    members = live([*events, root.add("cid", VIEWER)]).members
+    assert members.admits(NAMES["cid"], VIEWER_EVENTS)
+    assert not members.admits(NAMES["cid"], VIEWER_EVENTS + 1)
+
+
+def test_the_founding_is_the_founders_alone_and_happens_once() -> None:
+    root, ana, _, _, events = fleet()
+    mine = live([*events, ana.say("fleet_founded", recovery=NAMES["evil"], name="", tls="")])
+    assert mine.members.recovery == NAMES["words"]
+    again = live([*events, root.say("fleet_founded", recovery=NAMES["evil"], name="", tls="")])
+    assert again.members.recovery == NAMES["words"]
+    assert (again.members.root, again.members.founding) == (NAMES["root"], events[0].hash)
+
+
+def test_an_older_fleet_gets_its_words_later() -> None:
+    root = Key("root")
+    old = [root.say("peer_added", key=NAMES["root"], role=ADMIN, epoch=1, since=1, name="", tls="")]
+    assert live(old).members.recovery == ""
+    state = live([*old, root.found(), Key("words").remove("root", old[0])])
+    assert (state.members.recovery, role(state, "root")) == (NAMES["words"], "")
+
+
+@pytest.mark.parametrize("count", [MAX_SIBLINGS - 1, MAX_SIBLINGS + 4])
+def test_an_author_with_very_many_branches_counts_up_to_them_until_one_is_named(count: int) -> None:
+    root, ana, _, words, events = fleet()
+    first = ana.say()
+    branches = [ana.fork(first) for _ in range(count)]
+    shattered = [*events, first, *(one.say() for one in branches)]
+    state = live(shattered)
+    assert state.note_count == (count + 1 if count < MAX_SIBLINGS else 1)
+    good = branches[-1].last
+    named = live([*shattered, words.remove("ana", good)])
+    assert named.note_count == 2
+    assert named.members.role_of(good) == ADMIN
+
+
+def test_branches_of_branches_are_bounded() -> None:
+    root, ana, _, _, events = fleet()
+    made, at = [], ana.say()
+    for _ in range(MAX_BRANCHES + 3):
+        made += [at, ana.fork(at).say()]
+        at = ana.fork(at).say()
+    state = live([*events, *made])
+    assert NAMES["ana"] in state.members.chains.shattered
+    assert state.note_count == 1
+
+
+def test_what_a_new_grant_must_name_is_said() -> None:
+    root, _, _, _, events = fleet()
+    gone = root.remove("ben")
+    state = live([*events, gone])
+    assert state.members.names_for(NAMES["ben"]) == (gone.hash,)
+    assert state.members.names_for(NAMES["ana"]) == (events[1].hash,)
+    assert state.members.may_end(NAMES["root"], NAMES["ana"])
+    assert not state.members.may_end(NAMES["ana"], NAMES["root"])
+    assert state.members.admins() == [NAMES["root"], NAMES["ana"]]
+
+
+def test_whoever_says_much_before_it_may_is_heard_once_it_may() -> None:
+    root, _, _, _, events = fleet()
+    cid = Key("cid")
+    events += [root.add("cid", MEMBER), *(cid.remove("evil") for _ in range(300))]
+    late = [*events, cid.add("dan", RUNNER)]
+    assert role(live(late), "dan") == ""
+    assert role(live([*late, root.add("cid", ADMIN)]), "dan") == RUNNER
+
+
+PEOPLE = ("root", "ana", "ben", "cid", "words", "evil")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Keys that let in, put out, fork and note at random, with clocks anywhere."""
+    root = Key("root")
+    keys = {name: [Key(name, ms=draw(st.integers(0, 4 * 10**12)))] for name in PEOPLE}
+    keys["root"] = [root]
+    said = {name: list[Event]() for name in PEOPLE}
+    made = [root.found(), root.add("ana", ADMIN)]
+    said["root"] += made
+    for _ in range(draw(st.integers(1, 16))):
+        name = draw(st.sampled_from(PEOPLE))
+        if said[name] and draw(st.integers(0, 5)) == 0:
+            keys[name].append(keys[name][0].fork(draw(st.sampled_from([None, *said[name]]))))
+        key, subject = draw(st.sampled_from(keys[name])), draw(st.sampled_from(PEOPLE))
+        since = draw(st.sampled_from([None, *said[subject]]))
+        kind = draw(st.sampled_from(["add", "remove", "note", "device"]))
+        if kind == "add":
+            known = [one for one in made if one.payload.get("key") == NAMES[subject]]
+            names = draw(st.lists(st.sampled_from(known), max_size=2)) if known else []
+            event = key.add(subject, draw(st.sampled_from([VIEWER, RUNNER, ADMIN])), since, names)
+        elif kind == "remove":
+            event = key.remove(subject, since)
+        elif kind == "device":
+            event = key.say("device_registered", device=draw(st.sampled_from(["rig", "box"])))
+        else:
+            event = key.say()
+        made.append(event)
+        said[name].append(event)
+    return made
+
+
+@settings(max_examples=300)
+@given(histories(), st.randoms(use_true_random=False))
+def test_verdicts_follow_from_the_events_whatever_their_order(
+    history: list[Event], rng: random.Random
+) -> None:
+    slow = Verdict(history, NAMES["root"], NAMES["words"])
+    shuffled = history[1:]
+    rng.shuffle(shuffled)
+    state = live([history[0], *shuffled])
+    for event in history:
+        assert state.members.role_of(event) == slow.role_at(event.hash), event.id
+    assert digest(state) == digest(folded(history)) == digest(live(history))
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_copy_of_what_is_known_gives_the_same_verdicts(
+    history: list[Event], rng: random.Random
+) -> None:
+    state = live(in_chains(history))
+    made: Members = state.members.copy()
+    for name in PEOPLE:
+        assert made.role(NAMES[name]) == state.members.role(NAMES[name])
+        assert made.limit(NAMES[name]) == state.members.limit(NAMES[name])
