@@ -43,6 +43,7 @@ class Chains:
     # Of authors that forked: the branch of each event beside the main line, by its hash.
     beside: dict[str, dict[str, int]] = field(default_factory=dict)
     siblings: dict[str, dict[int, int]] = field(default_factory=dict)  # how many of them at a seq
+    forks: dict[str, int] = field(default_factory=dict)  # the lowest seq with two events
     shattered: dict[str, int] = field(default_factory=dict)  # from which seq on; see MAX_SIBLINGS
 
     def add(self, event: Event) -> bool:
@@ -65,12 +66,11 @@ class Chains:
         self.beside.setdefault(event.author, {})[event.hash] = number
         at = self.siblings.setdefault(event.author, {})
         at[event.seq] = at.get(event.seq, 0) + 1
-        lowest = self.shattered.get(event.author)
-        if at[event.seq] + 1 >= MAX_SIBLINGS:
-            return self._shatter(event.author, event.seq)
-        if len(self.branches[event.author]) > MAX_BRANCHES and lowest != self.fork(event.author):
-            return self._shatter(event.author, self.fork(event.author))
-        return False
+        fork = min(event.seq, self.forks.get(event.author, event.seq))
+        self.forks[event.author] = fork
+        if len(self.branches[event.author]) > MAX_BRANCHES:
+            return self._shatter(event.author, fork)
+        return at[event.seq] + 1 >= MAX_SIBLINGS and self._shatter(event.author, event.seq)
 
     def _shatter(self, author: str, seq: int) -> bool:
         lowest = self.shattered.get(author)
@@ -96,7 +96,7 @@ class Chains:
 
     def fork(self, author: str) -> int:
         """The lowest seq at which the author signed two events; 0 for an author that did not."""
-        return min(self.siblings.get(author, ()), default=0)
+        return self.forks.get(author, 0)
 
     def tip(self, author: str) -> int:
         """The highest seq of any branch; 0 for no events."""

@@ -234,7 +234,7 @@ class Members(Record):
         found += [one for one in self.namings.get(author, ()) if self._names(one)]
         if self.founded is not None and self.founded.author == author:
             found.append(self.founded)
-        return max(found, key=lambda one: one.key).name if found else ""
+        return max(found, key=lambda one: (one.kind == RENAMED, one.key)).name if found else ""
 
     def _names(self, one: Statement) -> bool:
         role = self.role_at(one.author, one.seq, one.hash)
@@ -272,7 +272,10 @@ class Members(Record):
 
     def see(self, event: Event) -> None:
         """Note where an event stands, before it is judged."""
+        fork = self.chains.fork(event.author)
         unsettles = self.chains.add(event)
+        if self.chains.fork(event.author) != fork and self.trust is not None:
+            unsettles = unsettles or self.trust.goes_by_number(event.author)
         claims = self.awaited.pop(event.hash, None)
         if claims is not None:
             place = (event.author, event.seq, event.hash)

@@ -275,6 +275,11 @@ class Trust:
         given = self.grants.get(author, ())
         return min((one.seniority for one in given), default=NOBODY)
 
+    def goes_by_number(self, author: str) -> bool:
+        """Whether a grant of a key ends at a number without a hash, as older versions said it."""
+        cuts = (cut for grant in self.grants.get(author, ()) for cut in grant.cuts)
+        return any(number and not digest for number, digest in cuts)
+
     def limit(self, author: str) -> int:
         """The highest number up to which an event of the author may count; 0 for a stranger."""
         found = max(map(_reach, self.grants.get(author, ())), default=0)

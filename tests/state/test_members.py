@@ -1,151 +1,121 @@
-"""Membership is a function of the set of events: who may do what, and from which event on."""
-
-import random
+"""What membership lets each role do, whose names hold, and how malformed statements are read."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, apply, fold_ordered
+from mesh.ledger.event import Event
+from mesh.state.fold import State
 from mesh.state.members import (
     ADMIN,
-    GRACE_EVENTS,
-    MAX_RECORDS,
+    MAX_NAMINGS,
     MEMBER,
     RUNNER,
     VIEWER,
     Members,
 )
-from tests.state.membership_events import ANA, BEN, EVE, ROOT, added, event, removed
+from tests.state.trust_story import NAMES, Key, fleet, live
 
-FOUNDED = added(ROOT, 1, 1, ROOT, ADMIN)
-
-
-def folded(*events: Event) -> State:
-    """The state of a fleet founded by ROOT, as a reader folds it."""
-    ordered = sorted([FOUNDED, *events], key=order_key)
-    state = fold_ordered(ordered, members=Members(root=ROOT))
-    if not state.stale:
-        return state
-    again = fold_ordered(ordered, members=state.members.anew())
-    assert not again.stale
-    return again
+ANA, CID = NAMES["ana"], NAMES["cid"]
 
 
-def note(author: str, seq: int, at: int) -> Event:
-    return event(author, seq, at, "note_added", text="hi")
+def job(key: Key, name: str = "j1") -> Event:
+    return key.say("job_submitted", job_id=name, kind="command")
 
 
-def job(author: str, seq: int, at: int) -> Event:
-    return event(author, seq, at, "job_submitted", job_id=f"j{seq}", kind="command")
+def old(key: Key, name: str, role: str, epoch: int, since: int = 1) -> Event:
+    """A grant as versions before 0.2 made it."""
+    return key.say(
+        "peer_added", key=NAMES[name], name=name, role=role, tls="", epoch=epoch, since=since
+    )
 
 
-def device(author: str, seq: int, at: int) -> Event:
-    return event(author, seq, at, "device_registered", name="box", device=f"dev-{author[:1]}")
+def old_removal(
+    key: Key, name: str, until: Event | None, epoch: int, *, digest: bool = True
+) -> Event:
+    return key.say(
+        "peer_removed",
+        key=NAMES[name],
+        epoch=epoch,
+        until=until.seq if until else 0,
+        until_hash=until.hash if until and digest else "",
+        reason="",
+    )
+
+
+def role(state: State, name: str) -> str:
+    return state.members.role(NAMES[name])
 
 
 def test_a_peer_alone_believes_its_own_ledger() -> None:
-    state = State()
-    apply(state, note(ANA, 1, 1))
-    assert (state.note_count, state.members.alone) == (1, True)
-    assert list(state.members.peers()) == []
-
-
-def test_what_a_stranger_signed_changes_nothing_once_there_is_a_fleet() -> None:
-    state = folded(note(EVE, 1, 5), added(EVE, 2, 6, ANA, ADMIN))
-    assert (state.note_count, state.untrusted_count) == (0, 1)
-    assert [peer.author for peer in state.members.peers()] == [ROOT]
+    members = Members()
+    assert members.alone
+    assert members.role_of(Key("ana").say()) == ADMIN
+    assert members.admits(NAMES["evil"], 10**9)
+    assert list(members.peers()) == []
 
 
 @pytest.mark.parametrize(
     ("role", "jobs", "devices"), [(VIEWER, 0, 0), (MEMBER, 1, 0), (RUNNER, 1, 1), (ADMIN, 1, 1)]
 )
 def test_each_role_adds_to_what_its_events_may_do(role: str, jobs: int, devices: int) -> None:
-    state = folded(added(ROOT, 2, 2, ANA, role), job(ANA, 1, 3), device(ANA, 2, 4))
+    root, *_, events = fleet()
+    cid = Key("cid")
+    said = [root.add("cid", role), job(cid), cid.say("device_registered", device="rig")]
+    state = live([*events, *said])
     assert (len(state.jobs), len(state.devices)) == (jobs, devices)
 
 
-@pytest.mark.parametrize("role", [VIEWER, MEMBER, RUNNER])
-def test_only_an_admin_lets_others_in_or_out(role: str) -> None:
-    state = folded(
-        added(ROOT, 2, 2, ANA, role),
-        added(ROOT, 3, 3, BEN, RUNNER),
-        added(ANA, 1, 4, EVE, ADMIN),
-        removed(ANA, 2, 5, BEN, 0),
-    )
-    assert state.members.role(EVE) == ""
-    assert state.members.role(BEN) == RUNNER
+@pytest.mark.parametrize("given", [VIEWER, MEMBER, RUNNER])
+def test_only_an_admin_lets_others_in_or_out(given: str) -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    said = [root.add("cid", given), cid.add("evil", ADMIN), cid.remove("ben")]
+    state = live([*events, *said])
+    assert (role(state, "evil"), role(state, "ben")) == ("", ADMIN)
 
 
 def test_events_before_the_pairing_come_along() -> None:
-    state = folded(note(ANA, 1, 1), added(ROOT, 2, 9, ANA, MEMBER))
-    assert state.note_count == 1
-
-
-def test_a_removed_peers_events_count_up_to_the_cut_off() -> None:
-    history = [note(ANA, seq, 10 + seq) for seq in range(1, 5)]
-    state = folded(added(ROOT, 2, 2, ANA, MEMBER), *history, removed(ROOT, 3, 3, ANA, 2))
-    assert (state.note_count, state.untrusted_count) == (2, 2)
-    assert state.members.peer(ANA).role == ""
-    assert state.members.admits(ANA, 2)
-    assert not state.members.admits(ANA, 3 + GRACE_EVENTS)
-
-
-def test_removal_dominates_re_adding_at_its_epoch_and_a_new_epoch_brings_back() -> None:
-    gone = (
-        added(ROOT, 2, 2, ANA, MEMBER),
-        removed(ROOT, 3, 3, ANA, 0),
-        added(ROOT, 4, 9, ANA, ADMIN),
-    )
-    assert folded(*gone).members.role(ANA) == ""
-    assert folded(*gone).members.next_epoch(ANA) == 2
-    back = added(ROOT, 5, 10, ANA, VIEWER, epoch=2, since=7)
-    assert folded(*gone, back).members.role(ANA) == VIEWER
-    assert folded(*gone, back).members.role_at(ANA, 6) == ""
-
-
-def test_a_lower_role_holds_from_its_place_in_the_chain_and_history_stays() -> None:
-    state = folded(
-        added(ROOT, 2, 2, ANA, MEMBER),
-        job(ANA, 1, 3),
-        job(ANA, 2, 4),
-        added(ROOT, 3, 5, ANA, VIEWER, since=2),
-    )
-    assert list(state.jobs) == ["j1"]
-
-
-def test_two_admins_who_remove_each_other_are_both_out() -> None:
-    pair = (added(ROOT, 2, 2, ANA, ADMIN), added(ROOT, 3, 3, BEN, ADMIN))
-    state = folded(*pair, removed(ANA, 1, 4, BEN, 0), removed(BEN, 1, 5, ANA, 0))
-    assert (state.members.role(ANA), state.members.role(BEN)) == ("", "")
-    assert state.members.role(ROOT) == ADMIN
-
-
-def test_a_stolen_admin_key_cannot_let_anyone_in_by_setting_its_clock_back() -> None:
-    state = folded(
-        added(ROOT, 2, 2, ANA, ADMIN), removed(ROOT, 3, 9, ANA, 4), added(ANA, 5, 3, EVE, ADMIN)
-    )
-    assert state.members.role(EVE) == ""
-
-
-def test_even_the_root_may_be_removed() -> None:
-    state = folded(
-        added(ROOT, 2, 2, ANA, ADMIN), removed(ANA, 1, 3, ROOT, 2), added(ROOT, 3, 4, EVE, ADMIN)
-    )
-    assert (state.members.role(ROOT), state.members.role(EVE)) == ("", "")
-    assert state.members.role(ANA) == ADMIN
+    root, *_, events = fleet()
+    note = Key("cid").say()
+    assert live([*events, note, root.add("cid", MEMBER)]).note_count == 1
 
 
 def test_a_peer_may_rename_itself_and_an_admin_anyone() -> None:
-    pair = (added(ROOT, 2, 2, ANA, VIEWER), added(ROOT, 3, 3, BEN, VIEWER))
-    state = folded(
-        *pair,
-        event(ANA, 1, 4, "peer_renamed", key=ANA, name="den"),
-        event(ANA, 2, 5, "peer_renamed", key=BEN, name="hacked"),
+    root, ana, *_, events = fleet()
+    cid = Key("cid")
+    events += [root.add("cid", VIEWER), cid.say("peer_renamed", key=CID, name="den")]
+    events += [cid.say("peer_renamed", key=ANA, name="hacked")]
+    state = live(events)
+    assert (state.members.name(CID), state.members.name(ANA)) == ("den", "ana")
+    renamed = live([*events, ana.say("peer_renamed", key=CID, name="box")])
+    assert renamed.members.name(CID) in ("den", "box")  # whose clock is later
+    assert live([*events, root.remove("cid")]).members.name(CID) == "cid"
+
+
+def test_names_of_one_peer_are_bounded() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    said = [cid.say("peer_renamed", key=CID, name=f"n{n}") for n in range(MAX_NAMINGS + 9)]
+    state = live([*events, root.add("cid", VIEWER), *said])
+    assert len(state.members.namings[CID]) == MAX_NAMINGS
+
+
+def test_a_peer_shows_who_let_it_in_and_who_put_it_out() -> None:
+    root, ana, *_, events = fleet()
+    cid = Key("cid")
+    where = cid.say("peer_reachable", addresses=["192.0.2.7:4321"])
+    state = live([*events, ana.add("cid", RUNNER), where])
+    found = state.members.peer(CID)
+    assert (found.role, found.added_by, found.steps, found.removed_by) == (RUNNER, ANA, 3, "")
+    assert found.addresses == ("192.0.2.7:4321",)
+    gone = live([*events, ana.last, where, root.remove("cid")]).members.peer(CID)
+    assert (gone.role, gone.removed_by) == ("", NAMES["root"])
+    first = state.members.peer(NAMES["root"])
+    assert (first.name, first.role, first.steps, first.added_ms) == (
+        "root",
+        ADMIN,
+        1,
+        1_800_000_001_000,
     )
-    assert state.members.peer(ANA).name == "den"
-    assert state.members.peer(BEN).name == "b"
 
 
 @pytest.mark.parametrize(
@@ -153,71 +123,48 @@ def test_a_peer_may_rename_itself_and_an_admin_anyone() -> None:
     [
         {},
         {"key": 3, "role": "admin"},
-        {"key": EVE, "role": "god"},
+        {"key": NAMES["evil"], "role": "god"},
         {"key": "e", "role": "admin"},
-        {"key": EVE, "role": "admin", "epoch": "x", "since": -5, "tls": ["a"], "name": 7},
+        {"key": NAMES["evil"], "role": "admin", "since": -5, "tls": ["a"], "name": 7, "names": 3},
+        {"key": NAMES["evil"], "role": "admin", "since": 10**15, "since_hash": 5},
+        {"key": NAMES["evil"], "role": "admin", "epoch": 2**53 - 1},
     ],
 )
 def test_a_malformed_grant_is_no_grant_or_a_plain_one(payload: dict[str, object]) -> None:
-    state = folded(event(ROOT, 2, 2, "peer_added", **payload))
-    assert state.members.role(EVE) in ("", ADMIN)
+    root, *_, events = fleet()
+    state = live([*events, root.say("peer_added", **payload)])
+    assert role(state, "evil") in ("", ADMIN)
+    gone = [*events, root.last, root.remove("evil")]
+    assert role(live(gone), "evil") == ""
+    assert role(live([*gone, root.add("evil", VIEWER, names=[gone[-1]])]), "evil") == VIEWER
 
 
-KEYS = st.sampled_from([ROOT, ANA, BEN, EVE])
+def test_a_grant_of_an_older_version_survives_removals_of_lower_epochs() -> None:
+    root, *_, events = fleet()
+    events += [old(root, "cid", RUNNER, 1), old_removal(root, "cid", None, 1)]
+    assert role(live(events), "cid") == ""
+    assert role(live([*events, old(root, "cid", MEMBER, 2)]), "cid") == MEMBER
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
-    """Chains of a few authors granting, removing and noting at random instants."""
-    made, seqs = [FOUNDED], {ROOT: 1}
-    for at in range(2, draw(st.integers(3, 18))):
-        author = draw(KEYS)
-        seq = seqs[author] = seqs.get(author, 0) + 1
-        what = draw(st.sampled_from(["add", "remove", "note"]))
-        if what == "add":
-            made.append(
-                added(
-                    author,
-                    seq,
-                    at,
-                    draw(KEYS),
-                    draw(st.sampled_from([VIEWER, ADMIN])),
-                    draw(st.integers(1, 3)),
-                    draw(st.integers(1, 5)),
-                )
-            )
-        elif what == "remove":
-            made.append(
-                removed(
-                    author, seq, at, draw(KEYS), draw(st.integers(0, 6)), draw(st.integers(1, 3))
-                )
-            )
-        else:
-            made.append(note(author, seq, at))
-    return made
+def test_of_older_grants_the_newest_holds() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    events += [old(root, "cid", RUNNER, 1), job(cid, "j1"), old(root, "cid", VIEWER, 1, since=2)]
+    state = live([*events, job(cid, "j2")])
+    assert (role(state, "cid"), list(state.jobs)) == (VIEWER, ["j1"])
 
 
-@given(histories(), st.randoms(use_true_random=False))
-def test_membership_is_the_same_in_whatever_order_events_arrive(
-    history: list[Event], rng: random.Random
-) -> None:
-    whole = folded(*history[1:])
-    rng.shuffle(history)
-    state = State(members=Members(root=ROOT))
-    for one in history:
-        apply(state, one)
-    assert state.members.grants == whole.members.grants
-    assert state.members.names == whole.members.names
-    assert state.stale or state.note_count == whole.note_count
+def test_an_older_removal_without_a_hash_counts_where_nothing_branched() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    first, last = cid.say(), cid.say()
+    events += [old(root, "cid", RUNNER, 1), old_removal(root, "cid", last, 1, digest=False)]
+    assert live([*events, first, last, cid.say()]).note_count == 2
+    assert live([*events, first, last, cid.fork(first).say()]).note_count == 1
 
 
-def test_a_flood_of_grants_by_nobody_is_bounded_and_changes_nothing() -> None:
-    state = State(members=Members(root=ROOT))
-    apply(state, FOUNDED)
-    before = state.members.grants
-    for seq in range(1, MAX_RECORDS + 50):
-        apply(state, added(EVE, seq, 10 + seq, BEN, ADMIN))
-    assert state.members.grants is before  # not even judged again
-    assert len(state.members.log) == MAX_RECORDS + 1
-    apply(state, added(ROOT, 2, 2, EVE, ADMIN))  # what waited counts once its author may say it
-    assert state.members.role(BEN) == ADMIN
+def test_a_new_removal_ends_older_grants_whatever_their_epoch() -> None:
+    root, *_, events = fleet()
+    events += [old(root, "cid", RUNNER, 2**53 - 1), root.remove("cid")]
+    assert role(live(events), "cid") == ""
+    assert role(live([*events, root.add("cid", RUNNER, names=[root.last])]), "cid") == RUNNER

@@ -1,6 +1,7 @@
 """Unsigned chains for tests of membership: keys that speak, fork, and what is made of it."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from mesh.ledger.event import Event, order_key
 from mesh.state.fold import State, apply, fold_again, fold_all, fold_author
@@ -17,7 +18,7 @@ class Key:
         self.name, self.last, self.ms = name, last, ms
         self.author = NAMES[name]
 
-    def say(self, kind: str = "note_added", device: str = "", **payload: object) -> Event:
+    def say(self, event_type: str = "note_added", /, device: str = "", **payload: object) -> Event:
         """The next event of the chain."""
         seq, prev = (self.last.seq + 1, self.last.hash) if self.last else (1, "0" * 64)
         self.ms += 1000
@@ -28,7 +29,7 @@ class Key:
             hash=name,
             timestamp="",
             device_id=device,
-            event_type=kind,
+            event_type=event_type,
             payload=payload,
             author=self.author,
             seq=seq,
@@ -39,7 +40,7 @@ class Key:
         )
         return self.last
 
-    made = 0
+    made: ClassVar[int] = 0
 
     def found(self) -> Event:
         """The fleet's first event, which names the recovery words."""
