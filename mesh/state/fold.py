@@ -107,37 +107,33 @@ def fold_all(events: list[Event], members: Members, keep_ended: int = KEEP_ENDED
     for event in events:
         apply(state, event, lambda *claim: claim in held)
     if state.changed or state.stale:
-        ordered = sorted(events, key=order_key)
-        return fold_again(state, events, ordered, lambda *claim: claim in held)
+        state = again(state)
+        if not state.event_count:
+            for event in events:
+                apply(state, event, lambda *claim: claim in held)
+            state = again(state)
+        for event in sorted(events, key=order_key):
+            apply_fact(state, event)
     return state
 
 
-def fold_again(
-    state: State, arrived: Iterable[Event], ordered: Iterable[Event], find: Find
-) -> State:
-    """The events of a state folded anew, given as they came and in total order.
+def again(state: State) -> State:
+    """A state with the same verdicts and nothing else, to fold every event's facts into, ordered.
 
-    Verdicts stand already, unless statements were lost: then they are heard again first.
+    Where statements were lost it has no events yet: all must be applied, and it begun once more.
     """
-    known = state.members
+    known, kept = state.members, dict(state.contested)
     if known.lost:
         heard = Members(known.root, known.founding, known.recovery, heard=set(known.heard))
-        state = State(members=heard, keep_ended=state.keep_ended, contested=state.contested)
-        for event in arrived:
-            apply(state, event, find)
-            state.cursor += 1
-        state.members.judge()
-    fresh = State(
-        members=state.members.copy(),
+        return State(members=heard, keep_ended=state.keep_ended, contested=kept)
+    return State(
+        members=known.copy(),
         keep_ended=state.keep_ended,
-        contested=dict(state.contested),
+        contested=kept,
         event_count=state.event_count,
         cursor=state.cursor,
         last_ms=state.last_ms,
     )
-    for event in ordered:
-        apply_fact(fresh, event)
-    return fresh
 
 
 def apply(state: State, event: Event, find: Find = holds_nothing) -> None:

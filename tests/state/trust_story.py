@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, apply, fold_again, fold_all, fold_author
+from mesh.state.fold import State, again, apply, apply_fact, fold_all, fold_author
 from mesh.state.members import Members
 
 WHO = ("root", "ana", "ben", "cid", "dan", "evil", "words")
@@ -98,9 +98,13 @@ def live(events: list[Event]) -> State:
             fold_author(state, author, [one for one in events[: n + 1] if one.author == author])
         if state.stale:
             came = events[: n + 1]
-            state = fold_again(
-                state, came, sorted(came, key=order_key), lambda *claim: claim in held
-            )
+            state = again(state)
+            if not state.event_count:
+                for one in came:
+                    apply(state, one, lambda *claim: claim in held)
+                state = again(state)
+            for one in sorted(came, key=order_key):
+                apply_fact(state, one)
     return state
 
 
