@@ -3,7 +3,7 @@
 from mathcore.units import DAY_MS
 from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
-from mesh.state.fold import State, bills, job_counts
+from mesh.state.fold import State, bills, held_jobs, job_counts
 from mesh.state.jobs import ENDED, PENDING, JobView
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import peer_id
@@ -14,7 +14,7 @@ Row = dict[str, object]
 def device_rows(state: State, now: int) -> list[Row]:
     """One row per device, by name, each with the age of what it says."""
     devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
-    busy = {j.device_id: j.job_id for j in state.jobs.values() if j.started_ms and not j.ended}
+    busy = {j.device_id: j.job_id for j in held_jobs(state).values() if j.started_ms}
     return [
         _device_row(device, busy.get(device.device_id), now)
         | {"peer": peer_name(state, device.owner)}
@@ -30,7 +30,7 @@ def is_ours(state: State, device: DeviceView) -> bool:
 
 def peer_name(state: State, author: str) -> str:
     """What a peer is called: its name in the fleet, else the start of its id."""
-    known = state.members.names.get(author)
+    known = state.members.name(author)
     return known or (peer_id(author)[:7] if len(author) == AUTHOR_HEX else "")
 
 
@@ -84,7 +84,7 @@ def why_waiting(state: State, job: JobView) -> str:
         if device.owner == job.home and not device.hand_described
         if wanted in ("", device.device_id, device.name)
     ]
-    held = {one.device_id: one.job_id for one in state.jobs.values() if not one.ended}
+    held = {one.device_id: one.job_id for one in held_jobs(state).values()}
     busy = [f"{one.name}, held by {held[one.device_id]}" for one in own if one.device_id in held]
     if not own:
         return f"no device of {peer_name(state, job.home) or 'its peer'} can take it"

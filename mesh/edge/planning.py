@@ -14,7 +14,7 @@ from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State
+from mesh.state.fold import State, held_jobs
 from mesh.state.learned import learned_from
 from mesh.state.leases import with_leases
 
@@ -46,17 +46,17 @@ def make_plan(
         known_device(state, request.on)
         at = now or state.last_ms
         read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
-        devices = with_leases(state.jobs, with_waits(state, devices, now), read_ms)
+        devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
     return plan(query_of(request), list(devices.values()), learned_from(state))
 
 
 def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[str, DeviceSpec]:
     """Each device with the time until the job that holds it should end; `now` 0: nobody waits."""
     out = dict(devices)
-    for job in state.jobs.values():
+    for job in held_jobs(state).values():
         device = out.get(job.device_id)
         since = job.started_ms or job.dispatched_ms
-        if now and device is not None and since and not job.ended:
+        if now and device is not None and since:
             left = max(0, since + job.predicted.duration_ms.p50 - now)
             out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out

@@ -1,15 +1,13 @@
 """What this peer should do next: pure, from the state alone, most urgent first."""
 
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
-from mesh.state.fold import State, holds
+from mesh.state.fold import State, held_jobs
 from mesh.state.jobs import CANCELLING, PENDING, RUNNING, STARTING, JobView
 
 
 def busy_devices(state: State) -> frozenset[str]:
     """Devices that hold an attempt. One job at a time each: memory promised once stays promised."""
-    return frozenset(
-        job.device_id for job in state.jobs.values() if not job.ended and holds(state, job)
-    )
+    return frozenset(job.device_id for job in held_jobs(state).values())
 
 
 def decide(state: State, me: str) -> list[Command]:

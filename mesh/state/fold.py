@@ -225,6 +225,12 @@ def holds(state: State, job: JobView) -> bool:
     return owner != "" and owner in (job.home, job.started_by, job.ended_by)
 
 
+def held_jobs(state: State) -> dict[str, JobView]:
+    """The jobs that have a device, by id."""
+    jobs = list(state.jobs.items())
+    return {job_id: job for job_id, job in jobs if not job.ended and holds(state, job)}
+
+
 def ended_jobs(state: State) -> list[JobView]:
     """The ended jobs that are kept whole, by their end."""
     every = sorted(one for each in state.ended.values() for one in each)

@@ -236,6 +236,12 @@ class Members(Record):
             found.append(self.founded)
         return max(found, key=lambda one: (one.kind == RENAMED, one.key)).name if found else ""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What every peer that has a name is called, by its key."""
+        named = {one: self.name(one) for one in (() if self.alone else self.judge().grants)}
+        return {author: name for author, name in named.items() if name}
+
     def _names(self, one: Statement) -> bool:
         role = self.role_at(one.author, one.seq, one.hash)
         return role == ADMIN or (role != "" and one.author == one.subject)

@@ -16,7 +16,7 @@ from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
 from mesh.state.billing import GROUPINGS, Bill, cost_report
 from mesh.state.fleet import DeviceView, host, rate, spec
-from mesh.state.fold import State, bills, job_counts
+from mesh.state.fold import State, bills, ended_jobs, job_counts
 from mesh.state.jobs import JobView
 from mesh.state.learned import learned_from
 from mesh.state.members import Grant, Members, PeerView
@@ -36,11 +36,11 @@ def described(state: State) -> Terms:
             "last_ms": state.last_ms,
         },
         "devices": {key: device(view) for key, view in sorted(state.devices.items())},
-        "device models": dict(sorted(state.device_models.items())),
-        "device founders": {k: who for k, (_, who) in sorted(state.device_founders.items())},
+        "device models": {one: state.device_model(one) for one in sorted(state.claims.claims)},
+        "device founders": {one: state.owner(one) for one in sorted(state.claims.claims)},
         "jobs": {key: job(view) for key, view in sorted(state.jobs.items())},
-        "jobs by end": [job_id for _, job_id in state.ended],
-        "retired jobs": dict(sorted(state.retired.items())),
+        "jobs by end": [one.job_id for one in ended_jobs(state)],
+        "retired jobs": {one: old.status for one, old in sorted(state.retired.items())},
         "jobs by status": dict(sorted(job_counts(state).items())),
         "members": members(state.members),
         "bills": [one_bill(found) for found in bills(state)],
@@ -176,11 +176,12 @@ def members(found: Members) -> Terms:
     return {
         "root": found.root,
         "alone": found.alone,
-        "admins": sorted(found.admins),
-        "seen": dict(sorted(found.seen.items())),
-        "peers": [peer(one) for one in found.peers()],
+        "admins": sorted(found.heard),
+        "seen": {one: found.seen(one) for one in sorted(found.chains.branches)},
+        "peers": [peer(found, one) for one in found.peers()],
         "grants": {
-            author: [grant(one) for one in given] for author, given in sorted(found.grants.items())
+            author: [grant(one) for one in given]
+            for author, given in sorted(found.judge().grants.items())
         },
     }
 
