@@ -43,6 +43,8 @@ class State:
     device_models: dict[str, str] = field(default_factory=dict)  # also of removed devices
     device_model_keys: dict[str, Key] = field(default_factory=dict)
     event_count: int = 0
+    # Of the last event folded in, in the order of commits: one ledger's own, not compared.
+    cursor: int = field(default=0, compare=False)
     note_count: int = 0
     skipped_count: int = 0  # types of a newer peer: kept in the ledger, not understood here
     untrusted_count: int = 0  # by authors who may not say such things: kept, but not believed
