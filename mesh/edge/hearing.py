@@ -32,7 +32,7 @@ class NotHeard(StoreError):
     status: Final = 503
 
     def __init__(self, waiting_for: str) -> None:
-        hint = "bring a member in reach; where there is none: fleet down, then fleet up --alone"
+        hint = "bring a member in reach; where there is none: fleet down; fleet up --alone"
         super().__init__(f"this peer signs nothing yet: it waits for {waiting_for}", hint)
 
 

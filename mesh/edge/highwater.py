@@ -3,12 +3,18 @@ restored from an older copy, or lost."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from mesh.edge.disk import write_private
+from mesh.edge.hearing import Hearing, NotHeard
 from mesh.sync.manifest import Tip
+
+if TYPE_CHECKING:
+    from mesh.edge.store.ledger import Ledger
+    from mesh.ledger.event import Event
 
 FILE: Final = "high-water.json"
 
@@ -44,3 +50,20 @@ class HighWater:
         """Durably; OSError where the disk refuses."""
         said = {"author": author, "seq": tip.seq, "hash": tip.hash}
         write_private(self._path, json.dumps(said) + "\n")
+
+
+def sign_at_rest(
+    ledger: Ledger, event_type: str, device_id: str, payload: dict[str, object], now: int
+) -> Event:
+    """One own event without a daemon, which could hear nobody: NotHeard where the mark knows of
+    later ones than this ledger has."""
+    mark = HighWater(ledger.home)
+    noted = mark.read(ledger.author)
+    held = noted is None or ledger.has(ledger.author, noted.seq, noted.hash)
+    hearing = Hearing(lambda _: held, asks=False, mark=noted)
+    if missing := hearing.waiting_for(0):
+        raise NotHeard(missing)
+    event = ledger.append(event_type, device_id, payload, now)
+    with contextlib.suppress(OSError):  # the event is durable; the next one notes it
+        mark.write(ledger.author, Tip(event.seq, event.hash))
+    return event

@@ -18,6 +18,8 @@ from mesh.state.members import Members
 
 # Events folded between two pauses in which other threads run: a millisecond or two.
 PAGE_EVENTS: Final = 64
+# Python's lock is often taken straight back after a pause of 0, before a thread that waits wakes.
+PAUSE_S: Final = 0.0001
 _T = TypeVar("_T")
 
 
@@ -116,7 +118,7 @@ def _paced(items: Iterable[_T], go_on: Callable[[], bool]) -> Iterator[_T]:
     """The same items, with a moment for other threads after each page."""
     for number, item in enumerate(items):
         if number % PAGE_EVENTS == 0:
-            time.sleep(0)
+            time.sleep(PAUSE_S)
             if not go_on():
                 raise Abandoned
         yield item
