@@ -48,6 +48,7 @@ from providers.engine.llamacpp import ANSWER_FILE
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
+FORKS = "what is signed now makes a second history of this key, if any member has the first"
 # A subscriber that lags this far is cut off: 4096 events of 64 KiB bound its memory.
 MAX_LAG_EVENTS = 4096
 
@@ -251,7 +252,9 @@ class Node:
         A peer that may not sign yet answers, plans and syncs meanwhile.
         """
         if self._live.waiting_for:
-            print(f"fleet: {NotHeard(self._live.waiting_for)}", file=sys.stderr, flush=True)
+            _say(NotHeard(self._live.waiting_for))
+        elif self._live.restored:
+            _say(StoreError("this ledger is an older copy of itself, or lost", FORKS))
         registered = False
         while not self._stop.is_set():
             await self._live.catch_up()

@@ -265,6 +265,11 @@ class Live:
         """What has to come before anything is signed, for a person; "" for nothing."""
         return self._voice.waiting_for
 
+    @property
+    def restored(self) -> bool:
+        """Whether this ledger is known to have begun as an older copy of itself."""
+        return self._voice.restored
+
     async def wait_to_sign(self) -> None:
         """Until an own event may be signed."""
         await self._voice.wait()
