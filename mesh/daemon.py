@@ -12,20 +12,23 @@ from mesh.edge.store.ledger import Ledger
 from mesh.node import Node, now_ms
 
 
-def serve(home: Path, name: str | None, port: int) -> None:
-    """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken."""
+def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> None:
+    """Run this peer until SIGTERM, SIGINT or `fleet down`; StoreError if the ledger is taken.
+
+    `alone`: sign at once, without hearing from a member how far this peer's own events go.
+    """
     config = load_config(home)
     config = replace(config, name=slug(name or config.name), port=port or config.port)
-    asyncio.run(_serve(home, config))
+    asyncio.run(_serve(home, config, alone=alone))
 
 
-async def _serve(home: Path, config: Config) -> None:
+async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
     from mesh.edge.http.app import make_app, make_mesh_app
 
     ledger = Ledger.open(home)
-    node = Node(home, config, ledger)
+    node = Node(home, config, ledger, alone=alone)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)

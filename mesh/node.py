@@ -19,26 +19,27 @@ from mesh.api.rows import status_dict
 from mesh.config import Config
 from mesh.edge.admission import admit
 from mesh.edge.effects import Effects
+from mesh.edge.hearing import NotHeard
 from mesh.edge.http.ports import Calibration
-from mesh.edge.identity import Fleet, join_fleet, load_or_create
+from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.inventory import LocalDevices
+from mesh.edge.live import Live
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
-from mesh.edge.store.state import current_state, load_state, whole_fold
+from mesh.edge.store.state import load_state
 from mesh.edge.store.transfer import import_ as import_file
 from mesh.edge.transport.link import Link, Misbehaved
 from mesh.ledger.event import Event
-from mesh.ledger.gate import Admission
+from mesh.ledger.gate import Accept, Admission, Fork
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
-from mesh.state.checkpoint import pack
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.events import NoteAdded
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelRequested
-from mesh.state.fold import KEEP_ENDED, State, apply
+from mesh.state.fold import State
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
@@ -47,11 +48,9 @@ from providers.engine.llamacpp import ANSWER_FILE
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
+FORKS = "what is signed now makes a second history of this key, if any member has the first"
 # A subscriber that lags this far is cut off: 4096 events of 64 KiB bound its memory.
 MAX_LAG_EVENTS = 4096
-# A reader folds at most this many events beyond the snapshot: 30 ms.
-SNAPSHOT_EVENTS = 2048
-REFOLD_PAUSES = 4  # times as long as folding anew took, nothing is folded anew
 
 
 def now_ms() -> int:
@@ -65,23 +64,25 @@ class Node:
     What it does for the HTTP server is described in `http.ports.ServedNode`.
     """
 
-    def __init__(self, home: Path, config: Config, ledger: Ledger) -> None:
+    def __init__(self, home: Path, config: Config, ledger: Ledger, *, alone: bool = False) -> None:
         self.home = home
         self.config = config
         self._ledger = ledger
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._order = asyncio.Lock()
-        self.state: State = current_state(ledger)
-        self._since_snapshot = SNAPSHOT_EVENTS  # nobody knows how old the last one is
-        self._refold_after_s = 0.0  # on the loop's clock
+        self._live = Live(ledger, fleet_of(home), self._writer, now_ms, self._tell, alone=alone)
         self._subscribers: set[asyncio.Queue[Event]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = False
         self._local = LocalDevices(config, ledger.peer_id, home)
-        self._effects = Effects(home, ledger.author, lambda: self.state, self.live, self.emit)
+        self._effects = Effects(home, ledger.author, lambda: self.state, self.devices, self.emit)
         self._replication = Replication(
-            ledger, self._writer, lambda *at: self.state.members.admits(*at), self.admitted
+            ledger,
+            self._writer,
+            self._live.admits,
+            self._live.catch_up,
+            ledger.author,
+            self._live.heard,
         )
         self.mesh: Mesh | None = None
         if config.listen != "none":
@@ -92,34 +93,27 @@ class Node:
     def peer_id(self) -> str:
         return self._ledger.peer_id
 
+    @property
+    def state(self) -> State:
+        return self._live.state
+
     def now(self) -> int:
         return now_ms()
 
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         """Sign, store durably, fold in and tell subscribers; in this order."""
-        async with self._order:
-            loop = asyncio.get_running_loop()
-            event = await loop.run_in_executor(
-                self._writer, self._ledger.append, event_type, device_id, payload, now_ms()
-            )
-            await self._fold_in([event])
-        self._tell([event])
-        self._replication.notify([event.author])
-        return event
-
-    async def admitted(self, events: Sequence[Event]) -> None:
-        """Events of other peers are in the ledger: fold them in and tell subscribers."""
-        async with self._order:
-            await self._fold_in(events)
-        self._tell(events)
+        return await self._live.emit(event_type, device_id, payload)
 
     def _tell(self, events: Sequence[Event]) -> None:
+        """The state has these events now: everyone who follows it hears of them."""
         for queue in list(self._subscribers):
             try:
                 for event in events:
                     queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._subscribers.discard(queue)
+        if any(event.author == self._ledger.author for event in events):
+            self._replication.notify([self._ledger.author])
         if self.mesh is not None and any(event.event_type in MEMBERSHIP for event in events):
             self.mesh.members_changed()
             self._replication.refresh()
@@ -127,11 +121,7 @@ class Node:
 
     async def belong(self, fleet: Fleet) -> None:
         """Be part of a fleet from now on: the ledger is folded by its rules."""
-        async with self._order:
-            await asyncio.to_thread(join_fleet, self.home, fleet)
-            known = self.state.members
-            self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
-            self._snapshot()
+        await self._live.belong(fleet)
         self._replication.refresh()
 
     def tips(self) -> Mapping[str, Tip]:
@@ -150,35 +140,6 @@ class Node:
         """Each neighbour's distance, by its key."""
         return {one.peer: asdict(one) for one in self._replication.status()}
 
-    async def _fold_in(self, events: Sequence[Event]) -> None:
-        """Bring the state up to the ledger; the caller holds the order."""
-        for event in events:
-            apply(self.state, event)
-        self._since_snapshot += len(events)
-        if self.state.stale:
-            await self._refold()
-        if self._since_snapshot >= SNAPSHOT_EVENTS and not self.state.stale:
-            self._snapshot()
-
-    async def _refold(self) -> None:
-        """Fold the whole ledger again, unless that was done a moment ago; the caller holds order.
-
-        A first sync learns of members one by one, and each may change what counts: folding anew
-        takes at most a fifth of the time, and the owner loop does what is left over.
-        """
-        clock = asyncio.get_running_loop().time
-        if clock() < self._refold_after_s:
-            return
-        began_s, known = clock(), self.state.members
-        self.state = await asyncio.to_thread(whole_fold, self._ledger, KEEP_ENDED, known)
-        self._refold_after_s = clock() + REFOLD_PAUSES * (clock() - began_s)
-
-    def _snapshot(self) -> None:
-        """Keep the folded state, so that readers start from it."""
-        self._since_snapshot = 0
-        with contextlib.suppress(StoreError):  # readers only start further back
-            self._ledger.put_checkpoint(self._ledger.last_cursor(), pack(self.state))
-
     async def subscribe(self) -> AsyncIterator[Event]:
         """Every event from now on; ends for a reader that falls MAX_LAG_EVENTS behind."""
         queue: asyncio.Queue[Event] = asyncio.Queue(MAX_LAG_EVENTS)
@@ -196,14 +157,16 @@ class Node:
         return load_state(self.home, every_job=True)
 
     def status(self) -> dict[str, object]:
-        return status_dict(self.state, now_ms(), self.peer_id, daemon=True)
+        """The fleet at a glance; `waiting_for` says why this peer signs nothing yet, or ""."""
+        found = status_dict(self.state, now_ms(), self.peer_id, daemon=True)
+        return found | {"waiting_for": self._live.waiting_for}
 
-    def live(self) -> list[DeviceSpec]:
+    def devices(self) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
         return self._local.live(self.state)
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
-        return plan_query(self.state, query, self.live(), now_ms())
+        return plan_query(self.state, query, self.devices(), now_ms())
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job; its id. The same job_id again is the same job."""
@@ -263,13 +226,10 @@ class Node:
         return await asyncio.to_thread(import_file, admit, path, name)
 
     async def _take_in(self, envelopes: list[tuple[bytes, bytes]]) -> list[Admission]:
-        async with self._order:
-            loop = asyncio.get_running_loop()
-            taken = await loop.run_in_executor(self._writer, self._ledger.take_in, envelopes)
-            await self._fold_in(taken.events)
-        self._tell(taken.events)
-        self._replication.notify({event.author for event in taken.events})
-        return list(taken.outcomes)
+        outcomes = await self._live.take_in(envelopes)
+        taken = [one.event for one in outcomes if isinstance(one, Accept | Fork)]
+        self._replication.notify({event.author for event in taken})
+        return outcomes
 
     async def verify(self) -> VerifyReport:
         loop = asyncio.get_running_loop()
@@ -287,16 +247,20 @@ class Node:
         self._wake.set()
 
     async def run(self) -> None:
-        """Announce this machine, then turn State into Commands until `shutdown`."""
-        try:
-            await self._register()
-        except StoreError as error:
-            # A copied key may sign nothing, a full disk takes nothing; both can still be read.
-            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
-        self.ready = True
+        """Announce this machine, then turn State into Commands until `shutdown`.
+
+        A peer that may not sign yet answers, plans and syncs meanwhile.
+        """
+        if self._live.waiting_for:
+            _say(NotHeard(self._live.waiting_for))
+        elif self._live.restored:
+            _say(StoreError("this ledger is an older copy of itself, or lost", FORKS))
+        registered = False
         while not self._stop.is_set():
-            if self.state.stale:
-                await self._catch_up()
+            await self._live.catch_up()
+            if self._live.may_sign:
+                registered = registered or await self._register()
+            self.ready = True
             for command in decide(self.state, self._ledger.author):
                 await self._carry_out(command)
             self._wake.clear()
@@ -305,39 +269,41 @@ class Node:
                     await self._wake.wait()
         self.ready = False
 
-    async def _catch_up(self) -> None:
-        """Fold anew what could not be folded in; a damaged ledger is said, not fatal."""
+    async def _register(self) -> bool:
+        """Announce this machine's devices, where its role lets them count; True, tried once."""
         try:
-            async with self._order:
-                await self._refold()
+            if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
+                found = await asyncio.to_thread(self._local.registrations, self.state)
+                for device_id, payload in found:
+                    await self.emit("device_registered", device_id, payload)
         except StoreError as error:
-            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
-            await asyncio.sleep(RETRY_S)
-
-    async def _register(self) -> None:
-        """Announce this machine's devices, where its role lets them count."""
-        if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
-            found = await asyncio.to_thread(self._local.registrations, self.state)
-            for device_id, payload in found:
-                await self.emit("device_registered", device_id, payload)
+            # A copied key may sign nothing, a full disk takes nothing; both can still be read.
+            _say(error)
+        return True
 
     async def _carry_out(self, command: Command) -> None:
         """Run one command; neither a full disk nor one job's trouble may stop the others."""
-        if self._stop.is_set():
+        known = command.job_id in self.state.jobs  # a state folded anew may lack it
+        if self._stop.is_set() or not known or not self._live.may_sign:
             return
         try:
             await self._effects.run(command)
         except StoreError as error:
             # Nothing was written, so the state is as before and the command comes again.
-            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            _say(error)
             await asyncio.sleep(RETRY_S)
         except Exception as error:
             traceback.print_exc()
-            await self._effects.fail(command.job_id, "internal", f"{type(error).__name__}: {error}")
+            if command.job_id in self.state.jobs:
+                text = f"{type(error).__name__}: {error}"
+                await self._effects.fail(command.job_id, "internal", text)
 
     def close(self) -> None:
         """Give the ledger back; the last thing a node does."""
         self._writer.shutdown(wait=True)
-        if self._since_snapshot and not self.state.stale:
-            self._snapshot()
+        self._live.close()
         self._ledger.close()
+
+
+def _say(error: StoreError) -> None:
+    print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)

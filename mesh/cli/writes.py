@@ -68,15 +68,18 @@ def write_import(file: Path) -> Mapping[str, Any]:
 
 
 def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Mapping[str, Any]:
-    """Sign and store one event without a daemon; StoreError where the ledger is in use."""
+    """Sign and store one event without a daemon; StoreError where the ledger is in use, or
+    is known to be an older copy of itself."""
     import msgspec
 
     from mesh.config import fleet_home
+    from mesh.edge.highwater import sign_at_rest
     from mesh.edge.store.ledger import Ledger
 
     ledger = Ledger.open(fleet_home())
     try:
-        event = ledger.append(event_type, device_id or ledger.peer_id, dict(payload), now_ms())
+        device_id = device_id or ledger.peer_id
+        event = sign_at_rest(ledger, event_type, device_id, dict(payload), now_ms())
     finally:
         ledger.close()
     return dict(msgspec.to_builtins(event))

@@ -64,6 +64,8 @@ class Fleet:
     """
 
     root: str
+    founding: str = ""
+    recovery: str = ""
     introducer: str = ""
     tls: str = ""
     role: str = ""

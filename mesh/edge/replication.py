@@ -18,16 +18,21 @@ from typing import Final, Protocol, TypeVar, final
 
 from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
+from mesh.sync import messages
 from mesh.sync.archive import Archive
 from mesh.sync.desk import PATIENCE_MS, Desk
-from mesh.sync.manifest import Admits
+from mesh.sync.manifest import Admits, Tip, digest
+from mesh.sync.messages import Heads, Hello
 from mesh.sync.session import Rejected, Session
+from mesh.sync.wants import NOTHING
 
 # Digests are compared again this often, so that nothing is missed for good: 45 bytes each way.
 REFRESH_S: Final = 60.0
 # What we only pass on waits this long: by then most neighbours have told us that they have it,
 # and the rest hear of several events at once.
 RELAY_S: Final = 0.05
+# A neighbour whose rows are all as we told it sends none; so much later none will come.
+ROWS_S: Final = 3.0
 # Before a link ends because our disk refused: the neighbour dials again at once.
 RETRY_S: Final = 1.0
 
@@ -69,19 +74,32 @@ class PeerSync:
 
 
 _T = TypeVar("_T")
-Admitted = Callable[[Sequence[Event]], Awaitable[None]]
 
 
 class Replication:
-    """All sessions of this peer. `admitted` is awaited with every event that came in."""
+    """All sessions of this peer.
+
+    `admitted` is awaited when others' events came in and are durable: there is something new.
+    `heard` is told once by each session where `me`, this peer's own chain, ends at the neighbour;
+    seq 0 for nowhere.
+    """
 
     def __init__(
-        self, archive: Archive, writer: Executor, admits: Admits, admitted: Admitted
+        self,
+        archive: Archive,
+        writer: Executor,
+        admits: Admits,
+        admitted: Callable[[], Awaitable[None]],
+        me: str = "",
+        heard: Callable[[Tip], None] = lambda _: None,
     ) -> None:
         self._archive: Final = archive
         self._writer: Final = writer
         self._admits: Final = admits
         self._admitted: Final = admitted
+        self._me: Final = me
+        self._heard: Final = heard
+        self._taking: Final[set[asyncio.Task[None]]] = set()
         self._desk: Final = Desk()
         self._runs: Final[dict[int, _Run]] = {}
         self._relayed: dict[str, bool] = {}  # authors with events to pass on
@@ -152,24 +170,47 @@ class Replication:
     async def _listen(self, run: _Run) -> None:
         while True:
             data = await run.link.receive()
-            idle, run.idle = run.idle, False
-            try:
-                events, reply = await self._call(partial(run.hear, data, idle=idle))
-            except Rejected as error:
-                await self._share(error.events)
-                raise
-            run.reply = reply or run.reply
-            if idle and reply is None and not (run.fresh or run.again or run.session.waiting):
-                run.idle = True
-            else:
-                run.wake.set()
-            await self._share(events)
+            taking = asyncio.create_task(self._take(run, data))
+            self._taking.add(taking)
+            taking.add_done_callback(self._taking.discard)
+            # A link may end while the disk commits; what it commits is news all the same.
+            await asyncio.shield(taking)
+
+    async def _take(self, run: _Run, data: bytes) -> None:
+        """One message: through the session, then to this peer's state and other neighbours."""
+        idle, run.idle = run.idle, False
+        try:
+            events, reply = await self._call(partial(run.hear, data, idle=idle))
+        except Rejected as error:
+            await self._share(error.events)
+            raise
+        run.reply = reply or run.reply
+        if idle and reply is None and not (run.fresh or run.again or run.session.waiting):
+            run.idle = True
+        else:
+            run.wake.set()
+        self._ask_of_us(run, data)
+        await self._share(events)
 
     async def _share(self, events: Sequence[Event]) -> None:
-        """What came from one neighbour goes to this peer's state and to the other neighbours."""
         if events:
             self._pass_on(event.author for event in events)
-            await self._admitted(events)
+            await self._admitted()
+
+    def _ask_of_us(self, run: _Run, data: bytes) -> None:
+        """Once a session: where our own chain ends at that neighbour."""
+        if self._me and not run.told_of_us:
+            told = told_of_us(run.session, self._archive, self._me, data)
+            if told is not None:
+                self._tell_of_us(run, told)
+            elif not run.greeted:
+                run.greeted = True
+                asyncio.get_running_loop().call_later(ROWS_S, self._tell_of_us, run, NOTHING)
+
+    def _tell_of_us(self, run: _Run, told: Tip) -> None:
+        if id(run) in self._runs and not run.told_of_us:
+            run.told_of_us = True
+            self._heard(told)
 
     async def _speak(self, run: _Run) -> None:
         refresh_at = _now() + REFRESH_S * 1000
@@ -207,6 +248,8 @@ class _Run:
         self.again = False
         self.idle = False
         self.reply: bytes | None = None
+        self.greeted = False  # their hello came
+        self.told_of_us = False
         self._outbound: Final = outbound
         self._since_ms: Final = time.time_ns() // 1_000_000
         self._expected = 0
@@ -253,6 +296,25 @@ class _Run:
             behind=tally.behind,
             expected=self._expected,
         )
+
+
+def told_of_us(session: Session, archive: Archive, me: str, data: bytes) -> Tip | None:
+    """What a message just taken says of where our chain ends there; None for nothing.
+
+    Equal digests: where it ends here. Else its rows name us, or are all there are; who has nothing
+    at all sends none. A row may also be left out because ours came first and is the same.
+    """
+    match messages.decode(data):
+        case Hello() if session.tally.agreed:
+            return archive.tip(me) or NOTHING
+        case Hello(digest=said) if said == digest({}):
+            return NOTHING
+        case Heads(rows=rows):
+            mine = [row for row in rows if row.author.hex() == me]
+            if mine:
+                return Tip(mine[0].seq, mine[0].hash.hex(), mine[0].fork)
+            return NOTHING if len(rows) < messages.MAX_ROWS else None
+    return None
 
 
 def _now() -> int:

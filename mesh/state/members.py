@@ -229,12 +229,16 @@ class Members(Record):
 
     def name(self, author: str) -> str:
         """What people call a peer: what it or an admin said last; "" for one without a name."""
-        given = () if self.alone else self.judge().grants.get(author, ())
-        found = [one.statement for one in given if one.statement.name]
+        if self.alone:
+            return ""
+        trust = self.judge()
+        said = [one.statement for one in trust.grants.get(author, ())]
+        said += [one for _, one in trust.removals.get(author, ())]
+        found = [one for one in said if one.name]
         found += [one for one in self.namings.get(author, ()) if self._names(one)]
         if self.founded is not None and self.founded.author == author:
             found.append(self.founded)
-        return max(found, key=lambda one: (one.kind == RENAMED, one.key)).name if found else ""
+        return max(found, key=lambda one: (one.kind != ADDED, one.key)).name if found else ""
 
     @property
     def names(self) -> dict[str, str]:
@@ -356,7 +360,7 @@ class Members(Record):
         found = decode(PeerReachable, event.payload).addresses
         key = order_key(event)
         known = self.reach.get(event.author)
-        if found is None or (known is not None and known[0] > key) or not self.role_of(event):
+        if found is None or (known is not None and known[0] > key):
             return
         texts = tuple(one[:MAX_ADDRESS_CHARACTERS] for one in found[:MAX_ADDRESSES])
         self.reach[event.author] = (key, texts)

@@ -8,13 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger
-from mesh.ledger.event import Event
 from mesh.sync.desk import Desk
 from mesh.sync.session import Session
 
@@ -137,14 +135,16 @@ class Peer:
         self.ledger = Ledger.open(home)
         self.writer = ThreadPoolExecutor(1)
         self.seen: dict[str, float] = {}
+        self.cursor = 0
         self.moved = asyncio.Event()
         self.replication = Replication(
             self.ledger, self.writer, lambda author, seq: True, self._admitted
         )
 
-    async def _admitted(self, events: Sequence[Event]) -> None:
-        for event in events:
-            self.seen[event.id] = time.perf_counter()
+    async def _admitted(self) -> None:
+        while found := self.ledger.committed(self.cursor):
+            self.cursor = found[-1][0]
+            self.seen.update((event.id, time.perf_counter()) for _, event in found)
         self.moved.set()
 
 

@@ -8,14 +8,14 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job
 from mesh.edge import admission
 from mesh.edge.admission import admit
-from mesh.state.fold import State, fold
+from mesh.state.fold import State
 from providers.prompt import PromptLength, prompt_length
-from tests.state.test_fold import ANA, BEN, event
+from tests.state.job_story import ANA, BEN, event, told
 
 
 def fleet() -> State:
     """Ana's probed vm, a vm she described, and Ben's mac."""
-    return fold(
+    return told(
         [
             event("device_registered", 1, device="a1", name="vm", described_by="probe"),
             event("device_registered", 2, device="a2", name="vm", described_by="hand"),

@@ -10,8 +10,8 @@ from mesh.edge.effects import Effects, plan_request
 from mesh.edge.planning import make_plan
 from mesh.policy.commands import PlaceJob
 from mesh.state.fleet import spec
-from mesh.state.fold import State, apply, fold
-from tests.state.test_fold import ANA, BEN, event
+from mesh.state.fold import State, apply
+from tests.state.job_story import ANA, BEN, event, told
 
 GIB = 1 << 30
 
@@ -55,7 +55,7 @@ def fleet(*sizes: int, busy: str = "") -> State:
             context=4096,
         )
     )
-    return fold(story)
+    return told(story)
 
 
 async def placed(state: State, tmp_path: Path, job_id: str = "j") -> list[tuple[str, str]]:
@@ -135,7 +135,7 @@ def test_a_plan_counts_memory_that_is_promised_and_not_taken() -> None:
         ),
     ]
     asked = parse_plan({"model": "llama-2-13b", "quant": "Q8_0"})
-    before, after = make_plan(fold(story[:1]), asked), make_plan(fold(story), asked)
+    before, after = make_plan(told(story[:1]), asked), make_plan(told(story), asked)
     assert before.placements
     assert after.refusals[0].code == "NoFit(mem)"
 

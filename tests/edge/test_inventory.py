@@ -5,9 +5,9 @@ from pathlib import Path
 
 from mesh.config import Config
 from mesh.edge.inventory import LocalDevices
-from mesh.state.fold import State, fold
+from mesh.state.fold import State
 from providers.probe.disk import measure_disk_read
-from tests.state.test_fold import event
+from tests.state.job_story import event, told
 
 
 def local(home: Path) -> LocalDevices:
@@ -16,7 +16,7 @@ def local(home: Path) -> LocalDevices:
 
 def after(found: list[tuple[str, dict[str, object]]]) -> State:
     """The state once these registrations are in the ledger."""
-    return fold(
+    return told(
         [
             event("device_registered", i, device=device, **facts)
             for i, (device, facts) in enumerate(found)

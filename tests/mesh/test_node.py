@@ -21,17 +21,14 @@ async def test_late_news_of_members_ends_in_the_state_of_a_reader(tmp_path: Path
     home = tmp_path / "ben"
     ledger = Ledger.open(home)
     join_fleet(home, Fleet(root=ana.who.author))
-    node = Node(home, Config(name="ben", listen="none"), ledger)
+    node = Node(home, Config(name="ben", listen="none"), ledger, alone=True)
     running = asyncio.create_task(node.run())
     try:
         # The guests' events first, who may say them last: the worst order there is.
         for other in (*guests, ana):
             path = tmp_path / "stick.jsonl"
             other.ledger.export(path)
-            before = ledger.last_cursor()
-            await asyncio.to_thread(ledger.import_, path)
-            for _, event in list(ledger.events(before)):
-                await node.admitted([event])
+            await node.import_(path, "a stick")
         async with asyncio.timeout(30):
             while True:
                 if node.ready and not node.state.stale:

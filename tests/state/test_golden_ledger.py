@@ -18,11 +18,10 @@ from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.identity import fleet_of, fleet_root
 from mesh.edge.pairing.book import PairingBook
 from mesh.edge.store.ledger import Ledger, Reader
-from mesh.edge.store.state import load_state, whole_fold
-from mesh.ledger.event import order_key
+from mesh.edge.store.state import load_state, members_of, whole_fold
 from mesh.state.billing import GROUPINGS
 from mesh.state.checkpoint import unpack
-from mesh.state.fold import fold_ordered
+from mesh.state.fold import fold_all
 from tests.golden.ledger.describe import canonical, costs, described, digest, learned
 
 KEPT = Path(__file__).parent.parent / "golden" / "ledger"
@@ -58,6 +57,14 @@ def home(tmp_path: Path) -> Path:
     return Path(shutil.copytree(KEPT / "home", tmp_path / "home"))
 
 
+def as_read_now(state: Any) -> Any:
+    """Since 0.2 an event of a newer version of a known type is kept and not read; it is a note."""
+    counts = {**state["counts"]}
+    counts["notes"] -= 1
+    counts["types of a newer peer"] += 1
+    return {**state, "counts": counts}
+
+
 def command(home: Path, verb: Any, *words: str) -> Any:
     done = CliRunner().invoke(verb, [*words, "-o", "json"], env={"FLEET_HOME": str(home)})
     assert done.exit_code == 0, done.output
@@ -76,16 +83,14 @@ def test_what_was_taken_in_is_exported_byte_for_byte(imported: Ledger, tmp_path:
 
 
 def test_it_folds_to_the_same_state(imported: Ledger, then: Any) -> None:
-    says = plain(described(whole_fold(imported)))
-    assert says == then["state"]
-    assert digest(says) == then["sha256"]
+    assert digest(then["state"]) == then["sha256"]
+    assert plain(described(whole_fold(imported))) == as_read_now(then["state"])
 
 
 def test_older_jobs_add_up_to_the_same_totals(imported: Ledger, then: Any) -> None:
-    members = whole_fold(imported).members.anew()
-    events = sorted((event for _, event in imported.events()), key=order_key)
-    few = fold_ordered(events, keep_ended=3, members=members)
-    assert plain(described(few)) == then["with three ended jobs kept"]
+    events = [event for _, event in imported.events()]
+    few = fold_all(events, members_of(fleet_of(imported.home)), keep_ended=3)
+    assert plain(described(few)) == as_read_now(then["with three ended jobs kept"])
 
 
 def test_the_planner_learns_the_same_from_it(imported: Ledger, then: Any) -> None:
@@ -111,8 +116,8 @@ def that_ran(report: Any) -> Any:
 
 def test_a_home_of_then_opens_verifies_and_folds_the_same(home: Path, then: Any) -> None:
     assert command(home, verify) == then["verify"]
-    assert plain(described(load_state(home))) == then["state"]
-    assert plain(described(load_state(home, every_job=True))) == then["state"]
+    assert plain(described(load_state(home))) == as_read_now(then["state"])
+    assert plain(described(load_state(home, every_job=True))) == as_read_now(then["state"])
 
 
 def test_a_snapshot_of_then_is_read_as_it_was_meant_or_not_at_all(home: Path, then: Any) -> None:

@@ -8,9 +8,9 @@ from mathcore.speed.chip import Chip
 from mathcore.speed.learning import learned_speed
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
-from mesh.state.fold import State, fold
+from mesh.state.fold import State
 from mesh.state.learned import knowledge, learned_from
-from tests.state.test_fold import event
+from tests.state.job_story import event, owned, told
 
 WORK = Work(layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9)
 RUN = Run(engine="llama.cpp", batch=1, prompt=512, generated=128, depth=576.0, bits=4.9)
@@ -32,8 +32,9 @@ def after(job_id: str = "j", mtps: int = 100_000, **changes: object) -> State:
         **{key: changes.pop(key) for key in MEASURED if key in changes},
     }
     plan = {"engine": "llama.cpp", "quant": "Q4_K_M", "model": "M", **knowledge(RUN, WORK)}
-    return fold(
+    return told(
         [
+            *owned("d"),
             event("job_submitted", 0, **job, model="m"),
             event("job_dispatched", 1, **job, plan={**plan, **changes}),
             event("job_started", 2, **job),

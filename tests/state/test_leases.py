@@ -4,9 +4,9 @@ import pytest
 
 from mathcore.device import DeviceSpec
 from mesh.state.fleet import spec
-from mesh.state.fold import State, fold
+from mesh.state.fold import State
 from mesh.state.leases import loaded_ms, promised, with_leases
-from tests.state.test_fold import ANA, T0, event
+from tests.state.job_story import ANA, T0, event, told
 
 GIB = 1 << 30
 CARD = {
@@ -38,7 +38,7 @@ def after(*, started: bool = False, ended: bool = False, device: str = "card") -
         story.append(event("job_started", 4, device=device, job_id="j"))
     if ended:
         story.append(event("job_completed", 5, device=device, job_id="j"))
-    return fold(story)
+    return told(story)
 
 
 def free(state: State, read_ms: int) -> dict[str, DeviceSpec]:
@@ -86,7 +86,7 @@ def test_more_than_there_is_leaves_nothing_and_never_less() -> None:
 
 
 def test_a_plan_without_figures_promises_nothing() -> None:
-    state = fold([event("job_submitted", 0, job_id="j"), event("job_dispatched", 1, job_id="j")])
+    state = told([event("job_submitted", 0, job_id="j"), event("job_dispatched", 1, job_id="j")])
     assert promised(state.jobs["j"]) == (0, 0)
     assert loaded_ms(state.jobs["j"]) == 0
 
@@ -95,8 +95,8 @@ def test_probed_devices_of_a_peer_share_a_host_and_described_ones_name_theirs() 
     state = after()
     assert spec(state.devices["card"]).host == spec(state.devices["host"]).host != ""
     typed = {**CARD, "described_by": "hand", "host": "cellar", "network_bps": 10**10}
-    other = fold([event("device_registered", 0, device="x", author=ANA, **typed)])
+    other = told([event("device_registered", 0, device="x", author=ANA, **typed)])
     assert spec(other.devices["x"]).host == "cellar"
     assert spec(other.devices["x"]).network_bps == 10**10
-    alone = fold([event("device_registered", 0, device="x", **{**typed, "host": 7})])
+    alone = told([event("device_registered", 0, device="x", **{**typed, "host": 7})])
     assert spec(alone.devices["x"]).host == ""

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +27,7 @@ class Peer:
         self.ledger._db.execute("PRAGMA synchronous=OFF")  # nothing here outlives the process
         self.writer = ThreadPoolExecutor(1)
         self.seen: list[Event] = []
+        self.cursor = 0
         self.moved = asyncio.Event()
         self.replication = Replication(
             self.ledger, self.writer, lambda author, seq: True, self.admitted
@@ -37,8 +38,10 @@ class Peer:
     def key(self) -> bytes:
         return bytes.fromhex(self.ledger.author)
 
-    async def admitted(self, events: Sequence[Event]) -> None:
-        self.seen += events
+    async def admitted(self) -> None:
+        while found := self.ledger.committed(self.cursor):
+            self.cursor = found[-1][0]
+            self.seen += [event for _, event in found if event.author != self.ledger.author]
         self.moved.set()
 
     async def note(self, count: int = 1) -> None:

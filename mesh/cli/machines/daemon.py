@@ -24,7 +24,10 @@ POLL_S: Final = 0.05
 @click.option("--detach", is_flag=True, help="start it in the background and wait until ready")
 @click.option("--name", help="what this peer is called")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one")
-def up(*, detach: bool, name: str | None, port: int) -> None:
+@click.option(
+    "--alone", is_flag=True, help="sign without hearing from a member how far this peer's events go"
+)
+def up(*, detach: bool, name: str | None, port: int, alone: bool) -> None:
     """Start this peer's daemon: its API on loopback, its peers' ports where `listen` says."""
     from mesh.config import fleet_home
 
@@ -33,16 +36,17 @@ def up(*, detach: bool, name: str | None, port: int) -> None:
     if running is not None:
         stop(CANNOT, f"the daemon already runs as process {running.pid}", "fleet status")
     if detach:
-        _start(home, name, port)
+        _start(home, name, port, alone=alone)
         return
     from mesh.daemon import serve
 
-    serve(home, name, port)
+    serve(home, name, port, alone=alone)
 
 
-def _start(home: Path, name: str | None, port: int) -> None:
+def _start(home: Path, name: str | None, port: int, *, alone: bool) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments = ["up", "--port", str(port), *(["--name", name] if name else [])]
+    arguments += ["--alone"] if alone else []
     log = home / "daemon.log"
     with log.open("ab") as out:
         child = subprocess.Popen(

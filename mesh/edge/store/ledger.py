@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,6 +38,11 @@ __all__ = [
 ]
 
 LOCK: Final = "ledger.lock"
+# Events handed over at once, a batch more at most: what is folded in 50 ms.
+COMMITTED_PAGE: Final = 1000
+# Commits whose events stay in memory: a batch is a megabyte or two, and who follows the ledger is
+# behind by a batch of each neighbour at most.
+MAX_RECENT_COMMITS: Final = 24
 
 
 class Ledger(Shelf):
@@ -49,6 +56,7 @@ class Ledger(Shelf):
         self.peer_id: Final = who.peer_id
         self._lock_fd = lock_fd
         self._writer: Final[Writer] = Writer(db, who)
+        self._recent: Final = Recent(self.last_cursor())
 
     @classmethod
     def open(cls, home: Path) -> Ledger:
@@ -88,6 +96,18 @@ class Ledger(Shelf):
         with self._commit("cannot add to the ledger") as (writer, fresh):
             outcomes = tuple(writer.admit(sig, body) for sig, body in envelopes)
         return Intake(outcomes=outcomes, events=tuple(fresh))
+
+    def committed(self, after: int) -> list[tuple[int, Event]]:
+        """(cursor, event) in the order of their commits past a cursor: the next page, [] for none.
+
+        What was just committed comes from memory, without waiting for a commit under way.
+        """
+        found = self._recent.after(after)
+        return list(self.events(after, COMMITTED_PAGE)) if found is None else found
+
+    def reader(self) -> Reader:
+        """The same ledger on a connection of its own, for a thread that reads it for long."""
+        return Reader.open(self.home)
 
     def tips(self) -> Mapping[str, Tip]:
         """Where each author's events end."""
@@ -173,12 +193,48 @@ class Ledger(Shelf):
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._writer, fresh
                 stored = self._writer.flush()
+                last = self.last_cursor() if stored else 0
                 self._db.execute("COMMIT")
                 fresh += stored
+                if stored:
+                    self._recent.add(last, stored)
             except BaseException:
                 self._writer.forget()
                 _roll_back(self._db)
                 raise
+
+
+class Recent:
+    """The events committed last, so that following the ledger need not read it back from disk."""
+
+    def __init__(self, last: int) -> None:
+        self._lock: Final = threading.Lock()  # its own: a commit holds the ledger's for long
+        self._last = last
+        self._commits: Final[deque[list[tuple[int, Event]]]] = deque()
+
+    def add(self, last: int, events: Sequence[Event]) -> None:
+        """Note a commit's events, the last of which has cursor `last`."""
+        first = last - len(events) + 1
+        with self._lock:
+            if first != self._last + 1:
+                self._commits.clear()  # cursors with a gap: only what is contiguous is served
+            self._last = last
+            self._commits.append(list(enumerate(events, first)))
+            if len(self._commits) > MAX_RECENT_COMMITS:
+                self._commits.popleft()
+
+    def after(self, cursor: int) -> list[tuple[int, Event]] | None:
+        """The events of the next commits past a cursor; None where memory can't tell."""
+        with self._lock:
+            if cursor == self._last:
+                return []
+            if not self._commits or not self._commits[0][0][0] - 1 <= cursor <= self._last:
+                return None
+            found: list[tuple[int, Event]] = []
+            for commit in self._commits:
+                if commit[-1][0] > cursor and len(found) < COMMITTED_PAGE:
+                    found += commit[max(0, cursor + 1 - commit[0][0]) :]
+            return found
 
 
 def _database(home: Path) -> sqlite3.Connection:

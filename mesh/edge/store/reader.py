@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import StoreError, explained
 from mesh.edge.store import schema
+from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ PAGE_ROWS: Final = 512
 
 _IN_ORDER: Final = (
     "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq, id FROM events"
-    " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
+    " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?) AND cursor <= ?"
     " ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT ?"
+)
+_OF_AUTHOR: Final = (
+    "SELECT cursor, body, sig, seq, hash FROM events"
+    " WHERE author = ? AND (seq, hash) > (?, ?) AND cursor <= ? ORDER BY seq, hash LIMIT ?"
 )
 
 
@@ -47,17 +52,40 @@ class Shelf:
             after = rows[-1][0]
             left = None if left is None else left - len(rows)
 
-    def ordered(self) -> Iterator[Event]:
-        """Every event in total order, one page in memory; StoreError at a damaged one."""
+    def ordered(self, until: int | None = None) -> Iterator[Event]:
+        """Every event in total order, one page in memory; StoreError at a damaged one.
+
+        With `until`, those up to that cursor alone: what came by then never changes, so this is
+        one moment's view that holds up no writer and pins no log of the database.
+        """
         at: tuple[object, ...] = (-1, 0, "", 0, "")
+        until = MAX_INT if until is None else until
         while True:
             with self._mutex, explained("cannot read the ledger"):
-                rows = self._db.execute(_IN_ORDER, (*at, PAGE_ROWS)).fetchall()
+                rows = self._db.execute(_IN_ORDER, (*at, until, PAGE_ROWS)).fetchall()
             for cursor, body, sig, *_ in rows:
                 yield _event(cursor, body, sig)
             if len(rows) < PAGE_ROWS:
                 return
             at = rows[-1][3:]
+
+    def of_author(self, author: str, until: int) -> Iterator[Event]:
+        """One author's events up to a cursor, in the order of its chain, a page in memory."""
+        at: tuple[object, ...] = (-1, "")
+        while True:
+            with self._mutex, explained("cannot read the ledger"):
+                rows = self._db.execute(_OF_AUTHOR, (author, *at, until, PAGE_ROWS)).fetchall()
+            for cursor, body, sig, *_ in rows:
+                yield _event(cursor, body, sig)
+            if len(rows) < PAGE_ROWS:
+                return
+            at = rows[-1][3:]
+
+    def has(self, author: str, seq: int, digest: str) -> bool:
+        """Whether exactly this event is here."""
+        query = "SELECT 1 FROM events WHERE author = ? AND seq = ? AND hash = ?"
+        with self._mutex, explained("cannot read the ledger"):
+            return self._db.execute(query, (author, seq, digest)).fetchone() is not None
 
     def last_cursor(self) -> int:
         """The newest event's cursor, 0 for none."""

@@ -18,6 +18,14 @@ Why = Annotated[str, said("Why, for people")]
 Recovery = Annotated[
     str, said("Public key (64 hex digits) of the words that are kept offline", since="0.2.0")
 ]
+SinceHash = Annotated[
+    str, said('Hash of the event before `since`, hex; "" = there is none', since="0.2.0")
+]
+UntilHash = Annotated[str, said('Hash of that event, hex; "" = none was held')]
+Names = Annotated[
+    tuple[str, ...],
+    said("Hashes of the removals it overrides and of the grants it replaces", since="0.2.0"),
+]
 
 
 class FleetFounded(Fact, frozen=True, kw_only=True):
@@ -37,13 +45,8 @@ class PeerAdded(Fact, frozen=True, kw_only=True):
     tls: Tls
     epoch: Epoch = 0
     since: Since
-    since_hash: Annotated[
-        str, said('Hash of the event before `since`, hex; "" = there is none', since="0.2.0")
-    ] = ""
-    names: Annotated[
-        tuple[str, ...],
-        said("Hashes of the removals it overrides and of the grants it replaces", since="0.2.0"),
-    ] = ()
+    since_hash: SinceHash = ""
+    names: Names = ()
 
 
 class HistoryAdopted(Fact, frozen=True, kw_only=True):
@@ -61,7 +64,7 @@ class PeerRemoved(Fact, frozen=True, kw_only=True):
     key: Key
     epoch: Epoch = 0
     until: Until
-    until_hash: Annotated[str, said('Hash of that event, hex; "" = none was held')]
+    until_hash: UntilHash
     reason: Why
 
 
@@ -99,8 +102,8 @@ class Membership(Fact, frozen=True, kw_only=True):
     tls: Tls = ""
     epoch: Epoch = 0
     since: Since = 0
-    since_hash: str = ""
+    since_hash: SinceHash = ""
     until: Until = 0
-    until_hash: str = ""
-    names: tuple[str, ...] = ()
-    recovery: str = ""
+    until_hash: UntilHash = ""
+    names: Names = ()
+    recovery: Recovery = ""

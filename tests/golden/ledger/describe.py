@@ -19,8 +19,9 @@ from mesh.state.fleet import DeviceView, host, rate, spec
 from mesh.state.fold import State, bills, ended_jobs, job_counts
 from mesh.state.jobs import JobView
 from mesh.state.learned import learned_from
-from mesh.state.members import Grant, Members, PeerView
+from mesh.state.members import Members, PeerView
 from mesh.state.observations import Observed, observations
+from mesh.state.trust import FOREVER, Grant
 
 Terms = dict[str, Any]
 
@@ -180,19 +181,20 @@ def members(found: Members) -> Terms:
         "seen": {one: found.seen(one) for one in sorted(found.chains.branches)},
         "peers": [peer(found, one) for one in found.peers()],
         "grants": {
-            author: [grant(one) for one in given]
+            author: [grant(one) for one in sorted(given, key=lambda one: one.statement.key)]
             for author, given in sorted(found.judge().grants.items())
         },
     }
 
 
-def peer(found: PeerView) -> Terms:
+def peer(members: Members, found: PeerView) -> Terms:
     """One peer that was ever let in."""
+    given = members.judge().grants[found.author]
     return {
         "key": found.author,
         "name": found.name,
         "role": found.role,
-        "epoch": found.epoch,
+        "epoch": max(one.statement.epoch for one in given),
         "tls": found.tls,
         "added_ms": found.added_ms,
         "added_by": found.added_by,
@@ -202,13 +204,14 @@ def peer(found: PeerView) -> Terms:
 
 def grant(found: Grant) -> Terms:
     """One grant and where it ends."""
+    one = found.statement
     return {
-        "since": found.since,
-        "until": found.until,
-        "role": found.role,
-        "epoch": found.epoch,
-        "by": found.by,
-        "at_ms": found.at_ms,
+        "since": one.after + 1,
+        "until": min((number for number, _ in found.cuts), default=FOREVER),
+        "role": one.role,
+        "epoch": one.epoch,
+        "by": one.author,
+        "at_ms": one.key[0],
     }
 
 

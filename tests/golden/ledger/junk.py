@@ -7,7 +7,7 @@ different programs must agree on it. junk.json keeps what the old code made of e
 from collections.abc import Iterator
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, fold_ordered
+from mesh.state.fold import State, fold_all
 from mesh.state.members import Members
 
 ANA, BEN = "a" * 64, "b" * 64
@@ -88,7 +88,7 @@ def event(author: str, seq: int, kind: str, payload: Payload, device: str = "d")
     return Event(
         id=f"{author[:2]}{seq}{kind}", hash=f"{author[:8]}{seq:056x}", timestamp="",
         device_id=device, event_type=kind,
-        payload=payload, author=author, seq=seq, prev="0" * 64,
+        payload=payload, author=author, seq=seq, prev=f"{author[:8]}{seq - 1:056x}",
         hlc=f"{1_790_000_000_000 + 1000 * seq:013d}-00000", sig="", v=1,
     )  # fmt: skip
 
@@ -96,9 +96,7 @@ def event(author: str, seq: int, kind: str, payload: Payload, device: str = "d")
 def folded(story: Story) -> State:
     """The state after a story, membership learned first, in a fleet whose root is ANA."""
     fleet = any(one.event_type == "peer_added" for one in story)
-    ordered = sorted(story, key=order_key)
-    state = fold_ordered(ordered, members=Members(root=ANA if fleet else ""))
-    return fold_ordered(ordered, members=state.members.anew()) if state.stale else state
+    return fold_all(sorted(story, key=order_key), Members(root=ANA if fleet else ""))
 
 
 def job(**changed: Payload) -> Story:

@@ -22,7 +22,7 @@ from mesh.views import load_state
 from mesh.edge.store import Ledger
 from mesh.ledger.event import Event, order_key
 from mesh.state.billing import GROUPINGS
-from mesh.state.fold import State, fold_ordered
+from mesh.state.fold import State, fold_all
 from tests.golden.ledger.describe import costs, described, digest
 from tests.golden.ledger.junk import cases, folded
 from tests.golden.ledger.story import CLOCK, SEEDS, fixed, whole
@@ -113,7 +113,7 @@ def keep(home: Path, folder: Path) -> None:
 
 def folded_with(events: Iterable[Event], known: State, keep_ended: int) -> State:
     """Every event folded by the members already learned, few ended jobs kept whole."""
-    return fold_ordered(sorted(events, key=order_key), keep_ended, known.members.anew())
+    return fold_all(sorted(events, key=order_key), known.members.copy(), keep_ended)
 
 
 def main() -> None:

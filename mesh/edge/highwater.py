@@ -1,0 +1,69 @@
+"""How far this peer's own chain went, kept outside the database: a ledger that ends before it was
+restored from an older copy, or lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+from mesh.edge.disk import write_private
+from mesh.edge.hearing import Hearing, NotHeard
+from mesh.sync.manifest import Tip
+
+if TYPE_CHECKING:
+    from mesh.edge.store.ledger import Ledger
+    from mesh.ledger.event import Event
+
+FILE: Final = "high-water.json"
+
+
+class Mark(Protocol):
+    """Where the newest own event that is known to have been signed is written down."""
+
+    def read(self, author: str) -> Tip | None:
+        """The last event noted of this author; None for none."""
+
+    def write(self, author: str, tip: Tip) -> None:
+        """Note it, in place of the one before."""
+
+
+@final
+class HighWater:
+    """The mark as a file in a home."""
+
+    def __init__(self, home: Path) -> None:
+        self._path: Final = home / FILE
+
+    def read(self, author: str) -> Tip | None:
+        """A file that is missing, damaged or of another key says nothing."""
+        try:
+            said = json.loads(self._path.read_text(encoding="utf-8"))
+            tip = Tip(int(said["seq"]), str(said["hash"]))
+            mine = said["author"] == author
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return tip if mine and tip.seq > 0 else None
+
+    def write(self, author: str, tip: Tip) -> None:
+        """Durably; OSError where the disk refuses."""
+        said = {"author": author, "seq": tip.seq, "hash": tip.hash}
+        write_private(self._path, json.dumps(said) + "\n")
+
+
+def sign_at_rest(
+    ledger: Ledger, event_type: str, device_id: str, payload: dict[str, object], now: int
+) -> Event:
+    """One own event without a daemon, which could hear nobody: NotHeard where the mark knows of
+    later ones than this ledger has."""
+    mark = HighWater(ledger.home)
+    noted = mark.read(ledger.author)
+    held = noted is None or ledger.has(ledger.author, noted.seq, noted.hash)
+    hearing = Hearing(lambda _: held, asks=False, mark=noted)
+    if missing := hearing.waiting_for(0):
+        raise NotHeard(missing)
+    event = ledger.append(event_type, device_id, payload, now)
+    with contextlib.suppress(OSError):  # the event is durable; the next one notes it
+        mark.write(ledger.author, Tip(event.seq, event.hash))
+    return event
