@@ -293,7 +293,8 @@ class Live:
         if self._fleet is None:
             return False
         members, me = self.state.members, self._ledger.author
-        return members.alone or any(p.role and p.author != me for p in members.peers())
+        lost = not members.seen(members.root)
+        return lost or any(p.role and p.author != me for p in members.peers())
 
     def close(self) -> None:
         """Fold in what is left and keep it; the writer's thread has ended, the ledger is open."""

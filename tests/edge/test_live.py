@@ -17,9 +17,9 @@ from mesh.edge import live as live_module
 from mesh.edge.store import schema
 from mesh.edge.store import state as state_module
 from mesh.edge.store.ledger import Ledger, Reader
-from mesh.edge.store.state import current_state, same, snapshot_finding, whole_fold
+from mesh.edge.store.state import current_state, snapshot_finding, whole_fold
 from mesh.ledger.event import Event
-from mesh.state.checkpoint import pack
+from mesh.state.checkpoint import digest, pack
 from mesh.sync.archive import Envelope
 from tests.edge.lives import (
     Peer,
@@ -317,7 +317,7 @@ async def test_the_power_goes_at_any_commit_and_the_next_start_is_what_the_ledge
         if not ended:
             await peer.crash()
         with Ledger.open(home) as ledger:
-            assert same(current_state(ledger), whole_fold(ledger))
+            assert digest(current_state(ledger)) == digest(whole_fold(ledger))
             assert snapshot_finding(ledger) is None
             assert {e.id for e in acknowledged} <= {e.id for _, e in ledger.events()}
             assert ledger.verify().ok
@@ -335,7 +335,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.opened = threading.Semaphore(0), threading.Semaphore(0)
-        self.folds, whole = 0, state_module.fold_anew
+        self.folds, whole = 0, state_module.refold
 
         def fold(*given: Any, **more: Any) -> Any:
             state = whole(*given, **more)
@@ -344,7 +344,7 @@ class Gate:
             assert self.opened.acquire(timeout=60)
             return state
 
-        monkeypatch.setattr(state_module, "fold_anew", fold)
+        monkeypatch.setattr(state_module, "refold", fold)
         monkeypatch.setattr(live_module, "REFOLD_PAUSES", 0)
 
     async def arrived(self) -> None:
@@ -393,8 +393,8 @@ async def test_what_changes_the_past_during_a_fold_leads_to_one_more(
 
 
 def _stale_on(text: str, fold_in: Fold) -> Fold:
-    def fold(state: Any, cursor: int, event: Event) -> None:
-        fold_in(state, cursor, event)
+    def fold(state: Any, cursor: int, event: Event, find: Any) -> None:
+        fold_in(state, cursor, event, find)
         state.stale = state.stale or event.payload.get("text") == text
 
     return fold
@@ -490,7 +490,7 @@ async def test_a_peer_that_closes_during_a_fold_leaves_it(
     await peer.close()
     await settled(peer)
     with Ledger.open(tmp_path) as ledger:
-        assert same(current_state(ledger), whole_fold(ledger))
+        assert digest(current_state(ledger)) == digest(whole_fold(ledger))
         assert ledger.count() == 2
 
 
@@ -551,7 +551,7 @@ def assert_unused(peer: Peer, text: str) -> None:
     finding = snapshot_finding(peer.ledger)
     assert finding is not None
     assert text in finding.text
-    assert same(current_state(peer.ledger), whole_fold(peer.ledger))
+    assert digest(current_state(peer.ledger)) == digest(whole_fold(peer.ledger))
 
 
 async def test_a_snapshot_ahead_of_a_shorter_ledger_is_not_used(ana: Peer, ben: Peer) -> None:
@@ -569,7 +569,7 @@ async def test_a_snapshot_with_another_content_than_its_events_is_found(ana: Pee
     for number in range(3):
         await ana.note(str(number))
     wrong = whole_fold(ana.ledger)
-    wrong.note_count = 2
+    wrong.counts[ana.ledger.author].notes = 2
     ana.ledger.put_checkpoint(3, pack(wrong))
     await ana.note("after it")
     finding = snapshot_finding(ana.ledger)
@@ -636,6 +636,6 @@ async def test_a_home_copied_while_its_peer_runs_opens_with_the_state_of_its_led
     assert len(copies) > 3
     for copy in copies:
         reader = Reader.open(copy)
-        assert same(current_state(reader), whole_fold(reader))
+        assert digest(current_state(reader)) == digest(whole_fold(reader))
         assert snapshot_finding(reader) is None
         reader.close()
