@@ -67,10 +67,9 @@ class Devices:
         """Its author takes a device away: its own, or as an admin anybody's; False for neither."""
         key = order_key(event)
         own = self.claims.get(event.device_id, {}).get(event.author)
-        if own is not None:
-            if key > own.key:
-                self.claims[event.device_id][event.author] = replace(own, key=key, view=None)
-        elif admin:
+        if own is not None and key > own.key:
+            self.claims[event.device_id][event.author] = replace(own, key=key, view=None)
+        if admin:
             away = self.taken_away.setdefault(event.device_id, {})
             away[event.author] = max(key, away.get(event.author, key))
         return own is not None or admin

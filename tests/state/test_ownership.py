@@ -1,0 +1,131 @@
+"""Each speaks for its own: no date, no number and no other key takes a device or a job away."""
+
+from dataclasses import replace
+
+import pytest
+
+from mesh.ledger.event import Event
+from mesh.policy.commands import WatchJob
+from mesh.policy.decide import busy_devices, decide
+from mesh.state.fold import State, bills
+from mesh.state.learned import learned_from
+from mesh.state.members import MEMBER, RUNNER
+from mesh.state.observations import observations
+from mesh.state.peer_id import short_id
+from tests.state.trust_story import NAMES, Key, fleet, live
+
+ROOT, CID, DAN = NAMES["root"], NAMES["cid"], NAMES["dan"]
+FIRST_MS, FAR_MS = 0, 4_102_444_800_000
+
+
+def card(key: Key, model: str, device: str = "gpu-1") -> Event:
+    return key.say("device_registered", device=device, name="rig", kind="gpu", model=model)
+
+
+def ran(key: Key, job_id: str, device: str, kinds: str, **end: int) -> list[Event]:
+    """A job through some of its events, by their short names."""
+    return [
+        key.say(f"job_{kind}", device=device, job_id=job_id, model="m", attempt=1, **end)
+        for kind in kinds.split()
+    ]
+
+
+@pytest.mark.parametrize("ms", [FIRST_MS, FAR_MS])
+def test_no_date_takes_a_device_from_who_was_let_in_first(ms: int) -> None:
+    root, *_, events = fleet()
+    mine = card(root, "RTX 4090")
+    guest = Key("cid", ms=ms)
+    events += [root.add("cid", RUNNER), mine, card(guest, "GT 710")]
+    state = live(events)
+    assert (state.devices["gpu-1"].owner, state.devices["gpu-1"].model) == (ROOT, "RTX 4090")
+    again = live([*events, card(root, "RTX 4090 Ti"), guest.say("device_removed", device="gpu-1")])
+    assert again.devices["gpu-1"].model == "RTX 4090 Ti"
+    assert live([*events, root.remove("cid", events[-1])]).devices["gpu-1"].owner == ROOT
+
+
+@pytest.mark.parametrize("prefix", [10, 8])
+def test_a_device_named_for_a_key_is_that_keys_whoever_is_senior(prefix: int) -> None:
+    root, *_, events = fleet()
+    name = f"dev-{short_id(CID)[:prefix]}-gpu0"
+    cid = Key("cid")
+    events += [card(root, "forged", name), root.add("cid", RUNNER), card(cid, "true", name)]
+    assert live(events).devices[name].model == "true"
+    assert live([*events, root.say("device_removed", device=name)]).devices == {}  # an admin may
+
+
+@pytest.mark.parametrize("ms", [FIRST_MS, FAR_MS])
+def test_no_date_takes_a_running_job_from_its_home(ms: int) -> None:
+    root, *_, events = fleet()
+    guest = Key("cid", ms=ms)
+    events += [root.add("cid", MEMBER), card(root, "RTX 4090")]
+    events += ran(root, "j-1", "gpu-1", "submitted dispatched started")
+    state = live([*events, *ran(guest, "j-1", "", "submitted completed")])
+    assert (state.jobs["j-1"].home, state.jobs["j-1"].status) == (ROOT, "running")
+    assert decide(state, ROOT) == [WatchJob("j-1")]
+    first = live([*events[:4], *ran(guest, "j-1", "", "submitted"), *events[4:]])
+    assert (first.jobs["j-1"].home, first.jobs["j-1"].status) == (ROOT, "running")
+
+
+def test_a_job_named_for_a_key_is_that_keys_whoever_is_senior() -> None:
+    root, *_, events = fleet()
+    name = f"j-{short_id(CID)}-7"
+    cid = Key("cid")
+    events += [root.add("cid", MEMBER), *ran(root, name, "", "submitted")]
+    assert live([*events, *ran(cid, name, "", "submitted")]).jobs[name].home == CID
+
+
+def test_nobody_makes_anothers_device_busy_learned_or_dear() -> None:
+    root, *_, events = fleet()
+    guest = Key("cid")
+    events += [root.add("cid", RUNNER), card(root, "RTX 4090")]
+    story = "submitted dispatched started"
+    state = live([*events, *ran(guest, "x", "gpu-1", story)])
+    assert busy_devices(state) == frozenset()
+    paid = {"actual_cost_nusd": 10**15, "throughput_mtps": 1, "tokens_generated": 5}
+    state = live([*events, *ran(guest, "y", "gpu-1", f"{story} completed", **paid)])
+    assert sum(one.cost_nusd for one in bills(state)) == 0
+    assert (observations(state), learned_from(state)) == ([], {})
+    own = live([*events, *ran(root, "z", "gpu-1", f"{story} completed", **paid)])
+    assert sum(one.cost_nusd for one in bills(own)) == 10**15
+
+
+def test_what_was_spent_on_a_device_that_nobody_has_is_on_no_bill() -> None:
+    root, *_, events = fleet()
+    guest = Key("cid")
+    story = "submitted dispatched started completed"
+    events += [root.add("cid", RUNNER)]
+    events += ran(guest, "y", "made-up", story, actual_cost_nusd=10**15)
+    assert list(bills(live(events))) == []
+
+
+def test_an_event_of_a_newer_version_is_kept_and_not_misread() -> None:
+    root, *_, events = fleet()
+    newer = replace(root.say("note_added", text="v2"), v=2)
+    grant = replace(root.add("cid", RUNNER), v=2)
+    state = live([*events, newer, grant])
+    assert (state.note_count, state.skipped_count, state.event_count) == (0, 2, 5)
+    assert state.members.role(CID) == ""
+
+
+def test_however_much_is_said_about_a_job_it_keeps_a_handful_of_events() -> None:
+    root, *_, events = fleet()
+    said = ran(root, "j", "d", "submitted " + "dispatched started job_cancel_requested " * 1000)
+    state = live_in_one(events + said)
+    assert len(state.timelines["j"].steps) <= 4
+
+
+def live_in_one(events: list[Event]) -> State:
+    from tests.state.trust_story import folded
+
+    return folded(events)
+
+
+def test_a_job_leaves_with_the_events_of_who_was_removed_below_them() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    before = cid.say()
+    events += [root.add("cid", RUNNER), before, card(cid, "RTX 4090", "gpu-2")]
+    events += ran(cid, "c-1", "gpu-2", "submitted dispatched started completed")
+    assert list(live(events).jobs) == ["c-1"]
+    state = live([*events, root.remove("cid", before)])
+    assert (state.jobs, state.devices, state.note_count) == ({}, {}, 1)
