@@ -11,6 +11,8 @@ ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 CHECKED: Final = 13
 GROUP: Final = 7
 ID_CHARACTERS: Final = 56
+# 50 bits of the hash: what ids of devices and jobs carry of their owner.
+SHORT_CHARACTERS: Final = 10
 
 
 def peer_id(author: str) -> str:
@@ -18,6 +20,11 @@ def peer_id(author: str) -> str:
     digest = hashlib.blake2b(bytes.fromhex(author), digest_size=32).digest()
     text = base64.b32encode(digest).decode("ascii").rstrip("=")
     return grouped(with_checks(text))
+
+
+def short_id(author: str) -> str:
+    """The start of a peer id as other ids carry it: 10 characters, lower case, no dashes."""
+    return peer_id(author).replace("-", "")[:SHORT_CHARACTERS].lower()
 
 
 def parse_peer_id(text: str) -> str:

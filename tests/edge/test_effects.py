@@ -119,7 +119,7 @@ async def test_a_command_for_a_device_that_is_gone_fails_and_one_for_a_busy_devi
 def test_a_job_cannot_ask_for_a_set() -> None:
     job = fleet(24).jobs["j"]
     job.request["sets"] = True
-    assert plan_request(job).sets is False
+    assert plan_request(job, job.model).sets is False
 
 
 def test_a_plan_counts_memory_that_is_promised_and_not_taken() -> None:

@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 SHORT = ("--context", 512, "--tokens", 8)
 SUMMARY = re.compile(
     r"8 tokens, [\d.]+ tok/s \(predicted [\d.]+–[\d.]+\), [\d.]+ m?s, \$[\d.]+"
-    r"(, the machine was busy: 1 of \d+ cores idle)? · fleet job (j-\w+)\n"
+    r"(, the machine was busy: 1 of \d+ cores idle)? · fleet job (j-\w{10}-\w+)\n"
 )
 
 
