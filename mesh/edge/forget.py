@@ -103,4 +103,5 @@ def told(found: Mapping[str, object]) -> str:
     assert isinstance(kinds, list)
     if not kinds:
         return f"nothing of {found['job_id']} is left on this machine"
-    return f"forgot {found['job_id']}: {', '.join(kinds)} ({found['files']} files)"
+    files = f"{found['files']} file{'' if found['files'] == 1 else 's'}"
+    return f"forgot {found['job_id']}: {', '.join(kinds)} ({files})"

@@ -5,6 +5,7 @@ without its body is a job that can't start.
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +23,7 @@ from mesh.state.fold import State
 from mesh.state.peer_id import short_id
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
+OF_A_HOME = re.compile(r"j-([a-z2-7]{10})-")  # how each peer names its own jobs
 RANDOM_BYTES = 5  # 40 bits beside the home's own name: a home has a million jobs without a clash
 
 
@@ -77,7 +79,15 @@ class Intake:
         return orphans
 
     def _known(self, job_id: str) -> bool:
-        """Whether it is a job of this home already; RequestError for another home's."""
+        """Whether it is a job of this home already; RequestError for an id of another home."""
+        named = OF_A_HOME.match(job_id)
+        if named is not None and named[1] != short_id(self._author):
+            raise RequestError(
+                "JobExists",
+                f"job_id: {job_id} is an id of another peer's job",
+                "choose another, or leave it away",
+                409,
+            )
         state = self._state()
         job = state.jobs.get(job_id)
         if job is not None and job.home != self._author:
