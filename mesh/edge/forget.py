@@ -73,7 +73,7 @@ def _signed(job: JobView | None) -> list[str]:
 
 
 def typed(asked: JobSubmitted) -> list[str]:
-    """What of a job's event a person typed: nothing in those written since 0.3.0."""
+    """What of a job's event a person typed: nothing in those written since 0.2.0."""
     found = {
         "prompt": asked.prompt,
         "command": asked.command,

@@ -1,6 +1,7 @@
 """Outcomes as event payloads: integers and decimal text only, since signed bytes hold no floats."""
 
 import signal
+from collections.abc import Mapping
 
 from msgspec.structs import asdict
 
@@ -12,6 +13,7 @@ from providers.base import Outcome
 Fact = dict[str, object]
 # A sentence of ours and, of a plan, a line for each of eight devices.
 MAX_TEXT_CHARS = 2000
+MEMORY_TERMS = ("weights_bytes", "kv_bytes", "compute_bytes", "state_bytes")
 # What the fleet is told of an attempt that failed. Its last words may quote a prompt, a key or a
 # path, so they stay in result.json.
 WHY = {
@@ -49,6 +51,12 @@ def why(outcome: Outcome) -> str:
     return WHY.get(outcome.reason, f"exit code {code}")
 
 
+def _terms(memory: Mapping[str, object]) -> Fact:
+    """The terms of an engine's memory, and nothing else that its file says."""
+    found = {name: memory.get(name) for name in MEMORY_TERMS}
+    return {name: value for name, value in found.items() if type(value) is int}
+
+
 def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> tuple[str, Fact]:
     """The event type and payload that end this job."""
     run = RunStopped(
@@ -74,6 +82,6 @@ def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> 
         throughput_mtps=outcome.decode_mtps,
         throughput=decimal(outcome.decode_mtps, 3),
         prefill_mtps=outcome.prefill_mtps,
-        engine_memory=dict(outcome.engine_memory),
+        engine_memory=_terms(outcome.engine_memory),
     )
     return "job_completed", encode(completed)

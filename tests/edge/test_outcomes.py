@@ -12,11 +12,11 @@ from tests.state.test_fold import ANA
 WORDS = "exit code 7: curl: token sk-12345 refused for /home/ana"
 
 
-def outcome(reason: str, code: int) -> Outcome:
+def outcome(reason: str, code: int, **memory: Any) -> Outcome:
     numbers: dict[str, Any] = dict.fromkeys(
         ("started_ms", "ended_ms", "duration_ms", "peak_memory_bytes", "tokens_generated"), 5
     ) | dict.fromkeys(("prompt_tokens", "decode_mtps", "prefill_mtps"), 5)
-    return Outcome(exit_code=code, engine_memory={}, reason=reason, text=WORDS, **numbers)
+    return Outcome(exit_code=code, engine_memory=memory, reason=reason, text=WORDS, **numbers)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_a_failure_says_its_kind_and_quotes_nothing(reason: str, code: int, says
     event_type, fact = ended_fact(job, outcome(reason, code), 7, 1)
     assert (event_type, fact["text"]) == ("job_failed", says)
     assert "sk-12345" not in str({**fact, "reason": ""})
+
+
+def test_a_success_says_the_engines_numbers_and_nothing_else_of_its_file() -> None:
+    job = submitted({"job_id": "j1", "kind": "command"}, ANA, 0)
+    memory = {"weights_bytes": 7, "kv_bytes": "sk-12345", "sk-12345": 5}
+    event_type, fact = ended_fact(job, outcome("ok", 0, **memory), 7, 1)
+    assert (event_type, fact["engine_memory"]) == ("job_completed", {"weights_bytes": 7})
+    assert WORDS not in str(fact)

@@ -23,7 +23,7 @@ def forget(*, job_id: str | None, older: str | None, all_ended: bool, output: st
     """Erase an ended job's prompt or command, its output and its log from this machine.
 
     The ledger keeps its label, its sizes, its times and its cost. Exit code 3 where something could
-    not be erased: jobs of programs before 0.3.0 have their prompt or command in the signed ledger.
+    not be erased: jobs of programs before 0.2.0 have their prompt or command in the signed ledger.
     """
     from mesh.config import fleet_home
 

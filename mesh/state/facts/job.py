@@ -26,12 +26,12 @@ Prompted = Annotated[int, said("Prompt, all sequences together", "tokens")]
 DecodeRate = Annotated[int, said("Generation, all sequences together; 0 = unknown", "mtokens/s")]
 DecodeText = Annotated[str, said("throughput_mtps as decimal text", "tokens/s")]
 PromptRate = Annotated[int, said("Reading prompts; 0 = unknown", "mtokens/s")]
-Prompt = Annotated[str, said("What the model is asked; nobody writes it since 0.3.0")]
+Prompt = Annotated[str, said("What the model is asked; nobody writes it since 0.2.0")]
 Label = Annotated[
-    str, said("What a person called it, or the name of its model or program", since="0.3.0")
+    str, said("What a person called it, or the name of its model or program", since="0.2.0")
 ]
-BodyHash = Annotated[str, said("blake2b-256 over 16 random bytes and the body, hex", since="0.3.0")]
-BodyBytes = Annotated[int, said("Size of the body", "B", since="0.3.0")]
+BodyHash = Annotated[str, said("blake2b-256 over 16 random bytes and the body, hex", since="0.2.0")]
+BodyBytes = Annotated[int, said("Size of the body", "B", since="0.2.0")]
 MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
 
 
@@ -59,13 +59,13 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     body_bytes: BodyBytes = 0
     model: Annotated[
         str | None,
-        said("Name of the model or its file; until 0.3.0 the file's path; missing = a command"),
+        said("Name of the model or its file; until 0.2.0 the file's path; missing = a command"),
     ] = None
-    model_bytes: Annotated[int, said("Size of that file; 0 = unknown", "B", since="0.3.0")] = 0
+    model_bytes: Annotated[int, said("Size of that file; 0 = unknown", "B", since="0.2.0")] = 0
     command: Annotated[
-        tuple[str, ...] | None, said("Program and arguments; nobody writes it since 0.3.0")
+        tuple[str, ...] | None, said("Program and arguments; nobody writes it since 0.2.0")
     ] = None
-    cwd: Annotated[str | None, said("Where a command runs; nobody writes it since 0.3.0")] = None
+    cwd: Annotated[str | None, said("Where a command runs; nobody writes it since 0.2.0")] = None
     context: Annotated[int | None, said("Longest sequence", "tokens")] = None
     tokens: Annotated[int | None, said("To generate", "tokens")] = None
     prompt_tokens: Annotated[int | None, said("Length of the prompt", "tokens")] = None
@@ -84,13 +84,13 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
 
 
 class JobTyped(JobSubmitted, frozen=True, kw_only=True):
-    """As programs before 0.3.0 wrote it: with what was typed, which nothing can erase."""
+    """As programs before 0.2.0 wrote it: with what was typed, which nothing can erase."""
 
     prompt: Prompt
 
 
 class JobSealed(JobSubmitted, frozen=True, kw_only=True):
-    """As it is written since 0.3.0: what was typed stays in a file that can be erased."""
+    """As it is written since 0.2.0: what was typed stays in a file that can be erased."""
 
     label: Label
     body_hash: BodyHash
