@@ -15,7 +15,7 @@ from mesh.state.facts.job import JobSubmitted
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
 
-# The first programs' events are the oldest, so those at the start tell; half a second of work.
+# The first programs' events are the oldest, so those at the start tell; a second of work.
 MAX_EVENTS_READ: Final = 20_000
 
 
@@ -78,9 +78,14 @@ def typed(asked: JobSubmitted) -> list[str]:
         "prompt": asked.prompt,
         "command": asked.command,
         "folder": asked.cwd,
-        "model's path": "/" in (asked.model or ""),
+        "model's path": _is_path(asked.model or ""),
     }
     return [name for name, value in found.items() if value]
+
+
+def _is_path(model: str) -> bool:
+    """Whether a reference says where a file is: earlier programs signed whole paths and URLs."""
+    return model.startswith("/") or "\\" in model or "://" in model
 
 
 def typed_in_ledger(events: Iterable[tuple[int, Event]], most: int = MAX_EVENTS_READ) -> int:

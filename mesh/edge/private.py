@@ -8,8 +8,6 @@ removing the folder removes it for good, as far as the disk lets go of blocks.
 import json
 import os
 import secrets
-import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,29 +163,47 @@ def kept_jobs(home: Path) -> list[str]:
 
 
 def erase(home: Path, job_id: str) -> Erased:
-    """Remove everything of a job from this disk; what stays is named. Twice is once."""
+    """Remove everything of a job from this disk; what stays is named. Twice is once.
+
+    Links are removed and not followed. The names are gone durably; flash keeps blocks.
+    """
     folder = folder_of(home, job_id)
-    if not folder.is_dir() or folder.is_symlink():
+    if folder.is_symlink():  # nobody of ours makes one: what it points at is somebody's
+        return Erased(stuck=(str(folder),))
+    if not folder.is_dir():
         return Erased()
-    files = list(_files(folder))
-    sizes = {path: path.lstat().st_size for path in files}
-    stuck: list[str] = []
-    shutil.rmtree(folder, onerror=lambda _, path, __: stuck.append(str(path)))
+    sizes = {path: path.lstat().st_size for path in _below(folder) if not _is_folder(path)}
+    stuck = tuple(str(path) for path in [*_below(folder), folder] if not _removed(path))
     with suppress(OSError):
         for one in (folder, folder.parent):
             if one.is_dir():
                 sync_folder(one)
-    gone = [path for path in files if not path.is_symlink() and not path.exists()]
+    gone = [path for path in sizes if str(path) not in stuck]
     kinds = {KINDS.get(path.name, "runner's files") for path in gone}
     return Erased(
         files=len(gone),
         size=sum(sizes[path] for path in gone),
         kinds=tuple(sorted(kinds)),
-        stuck=tuple(stuck),
+        stuck=stuck,
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Everything in a folder that is no folder; links are not followed."""
-    for root, _, names in os.walk(folder):
-        yield from (Path(root) / name for name in names)
+def _below(folder: Path) -> list[Path]:
+    """Everything in a folder, what is deepest first; links are not followed."""
+    found = []
+    for root, folders, files in os.walk(folder, topdown=False):
+        found += [Path(root) / name for name in (*files, *folders)]
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _removed(path: Path) -> bool:
+    """Whether it is gone now."""
+    try:
+        path.rmdir() if _is_folder(path) else path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

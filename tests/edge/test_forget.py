@@ -78,7 +78,7 @@ def test_old_events_that_hold_what_was_typed_are_counted_up_to_a_bound(tmp_path:
         {"prompt": "hi", "model": "m"},
         {"model": "/home/ana/m.gguf"},
         OLD,
-        {"model": "m"},
+        {"model": "meta-llama/Llama-3.1-8B"},
         new_style(tmp_path, "j"),
     ]
     events = [event("job_submitted", at, job_id=f"j{at}", **one) for at, one in enumerate(asked)]

@@ -115,9 +115,10 @@ def test_what_is_erased_is_counted_and_twice_is_once(tmp_path: Path) -> None:
     outside = tmp_path / "mine.txt"
     outside.write_text("mine")
     (folder / "1" / "link").symlink_to(outside)
+    (folder / "1" / "folder").symlink_to(tmp_path)
     found = erase(tmp_path, "j1")
     assert found.kinds == ("answer", "log", "request", "runner's files")
-    assert (found.files, found.stuck, folder.exists()) == (5, (), False)
+    assert (found.files, found.stuck, folder.exists()) == (6, (), False)
     assert outside.read_text() == "mine"
     assert erase(tmp_path, "j1").files == 0
 
@@ -127,8 +128,9 @@ def test_a_link_in_place_of_a_jobs_folder_is_not_followed(tmp_path: Path) -> Non
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     (tmp_path / "jobs" / "j1").symlink_to(tmp_path / "mine")
-    assert erase(tmp_path, "j1").files == 0
+    found = erase(tmp_path, "j1")
     assert (tmp_path / "mine" / "letter.txt").exists()
+    assert (found.files, found.stuck) == (0, (str(tmp_path / "jobs" / "j1"),))
 
 
 def test_what_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPSConnection
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from mesh.edge.identity import load_or_create
 from mesh.edge.private import REQUEST_FILE
+from mesh.edge.transport.link import Contexts, own_anchor
 from tests.end_to_end.conftest import Fleet
 from tests.end_to_end.test_jobs import waiting_script
 from tests.mesh.conftest import Machine
@@ -21,6 +26,17 @@ def holding(home: Path, text: str) -> set[str]:
     """The files under a home that hold the text, databases and their logs included."""
     found = (path for path in home.rglob("*") if path.is_file())
     return {str(path.relative_to(home)) for path in found if text.encode() in path.read_bytes()}
+
+
+def asked_over_tls(who: Machine, whom: Machine, path: str) -> SimpleNamespace:
+    """What one member's daemon answers another's key on its mesh port."""
+    host, _, port = json.loads((whom.home / "daemon.json").read_text())["peers"].rpartition(":")
+    anchor = own_anchor(load_or_create(whom.home))
+    context = Contexts(load_or_create(who.home), who.home).client([anchor])
+    with closing(HTTPSConnection(host, int(port), context=context, timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return SimpleNamespace(status=answer.status, body=answer.read())
 
 
 @pytest.fixture
@@ -61,6 +77,9 @@ def test_a_secret_in_a_command_is_in_its_homes_file_alone_and_after_forget_nowhe
     assert shown.startswith(f"{job_id}  succeeded  env\n")
     assert "request      not on this machine" in shown
     assert ben.get(f"/v1/jobs/{job_id}")["request"] is None
+    for path, status in (("", 200), ("/logs", 404), ("/answer", 404)):
+        said = asked_over_tls(ben, ana, f"/v1/jobs/{job_id}{path}")
+        assert (said.status, SECRET.encode() in said.body) == (status, False)
 
     refused = ben.run("forget", job_id)
     assert (refused.code, "belongs to peer ana" in refused.err) == (3, True)
