@@ -313,6 +313,24 @@ async def test_a_job_has_one_shape_in_a_list_and_alone(
     assert "no device" in alone["waiting"]
 
 
+async def test_an_ended_job_is_forgotten_over_http_and_one_that_runs_is_not(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    log = node.home / "jobs" / "j1" / "1" / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("said")
+    said = await refused(client, "POST", "/v1/jobs/j1/forget", 409)
+    assert (said["code"], log.exists()) == ("NotEnded", True)
+    node.record("job_cancelled", "d1", {"job_id": "j1"})
+    for files in (1, 0):
+        found = await (await client.post("/v1/jobs/j1/forget")).json()
+        assert (found["files"], found["kept"]) == (files, [])
+    assert not log.exists()
+    await refused(client, "POST", "/v1/jobs/nope/forget", 404)
+    await refused(client, "POST", "/v1/jobs/j1/forget", 400, json={"now": True})
+
+
 async def test_an_upload_may_be_longer_than_any_other_body_up_to_its_own_limit(
     client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
