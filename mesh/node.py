@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import secrets
 import sys
 import time
 import traceback
@@ -14,14 +13,15 @@ from pathlib import Path
 from mathcore.device import DeviceSpec
 from mesh.api.errors import RequestError
 from mesh.api.hardware import parse_device
-from mesh.api.requests import job_fact, parse_job, parse_note
+from mesh.api.requests import parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config
-from mesh.edge.admission import admit
 from mesh.edge.effects import Effects
+from mesh.edge.forget import forget
 from mesh.edge.hearing import NotHeard
 from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
+from mesh.edge.intake import Intake
 from mesh.edge.inventory import LocalDevices
 from mesh.edge.live import Live
 from mesh.edge.peering.mesh import Mesh
@@ -76,6 +76,7 @@ class Node:
         self.ready = False
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._effects = Effects(home, ledger.author, lambda: self.state, self.devices, self.emit)
+        self._intake = Intake(home, ledger.author, lambda: self.state, self.emit)
         self._replication = Replication(
             ledger,
             self._writer,
@@ -170,14 +171,7 @@ class Node:
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job; its id. The same job_id again is the same job."""
-        request = parse_job(spec)
-        job_id = request.job_id or f"j-{secrets.token_hex(5)}"
-        if job_id in self.state.jobs or job_id in self.state.retired:
-            return job_id
-        request = await asyncio.to_thread(admit, self.state, self._ledger.author, request)
-        fact = job_fact(job_id, request)
-        await self.emit("job_submitted", self._local.primary_id, encode(fact))
-        return job_id
+        return await self._intake.submit(spec, self._local.primary_id)
 
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
@@ -192,6 +186,11 @@ class Node:
             fact = JobCancelRequested(job_id=job_id)
             device_id = job.device_id or self._local.primary_id
             await self.emit("job_cancel_requested", device_id, encode(fact))
+
+    async def forget(self, job_id: str) -> dict[str, object]:
+        """Erase what was typed for an ended job and what it wrote."""
+        who = self._ledger.author
+        return await asyncio.to_thread(forget, self.home, who, self.state, job_id, self.every_job)
 
     async def note(self, text: str) -> Event:
         fact = NoteAdded(text=parse_note(text))
@@ -279,6 +278,7 @@ class Node:
         except StoreError as error:
             # A copied key may sign nothing, a full disk takes nothing; both can still be read.
             _say(error)
+        await self._intake.sweep()  # a restored ledger knows its own jobs by now
         return True
 
     async def _carry_out(self, command: Command) -> None:

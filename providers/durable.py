@@ -20,6 +20,11 @@ def write_json(path: Path, value: dict[str, object]) -> None:
     _settle(path.parent)
 
 
+def private_file(path: Path, flags: int) -> int:
+    """A descriptor of a file that its owner alone reads, made if it is not there."""
+    return os.open(path, flags | os.O_WRONLY | os.O_CREAT, 0o600)
+
+
 def claim_json(path: Path, value: dict[str, object]) -> bool:
     """Create `path` whole; False when someone was first. Of many callers one gets True."""
     draft = _written(path, value)

@@ -45,7 +45,7 @@ async def start(launch: Launch, jobs_dir: Path) -> Handle:
         if not (folder / "launch.json").exists():
             durable.write_json(folder / "launch.json", asdict(launch))
         if not (folder / "runner.json").exists():
-            with (folder / RUNNER_ERRORS).open("ab") as errors:
+            with os.fdopen(durable.private_file(folder / RUNNER_ERRORS, os.O_APPEND)) as errors:
                 await _spawn_runner(folder, errors.fileno())
     except OSError as error:
         raise ProviderError(f"can't start {launch.job_id}: {error}", NO_DISK) from error

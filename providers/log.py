@@ -1,7 +1,10 @@
 """The bounded log of one attempt: its head and its tail, whatever happens in between."""
 
+import os
 from collections import deque
 from pathlib import Path
+
+from providers.durable import private_file
 
 # A chatty engine writes 20 KiB a load; 8 MiB keeps every sane run whole and a mad one harmless.
 MAX_LOG_BYTES = 8 * 1024 * 1024
@@ -24,7 +27,7 @@ class Log:
     """Writes through until the limit, then keeps only the newest tail for `close`."""
 
     def __init__(self, path: Path, limit: int = MAX_LOG_BYTES) -> None:
-        self.out = path.open("ab", buffering=0)
+        self.out = os.fdopen(private_file(path, os.O_APPEND), "ab", buffering=0)
         self.room = limit
         self.tail: deque[bytes] = deque()
         self.tail_bytes = 0

@@ -30,11 +30,19 @@ FORMATS = (
 )
 STATE = ("mesh.state", "mesh.ledger", *PLANNER)
 API = ("mesh.api", *STATE)
+PRIVATE = ("mesh.edge.private", "mesh.edge.disk", *API)
 DISK = ("mesh.edge.disk", "mesh.edge.identity", "mesh.state", "mesh.ledger")
 STORE = ("mesh.edge.store", "mesh.sync", *DISK)
 DISCOVERY = ("mesh.edge.discovery", *DISK)
 TRANSPORT = ("mesh.edge.transport", "mesh.api", *DISCOVERY)
-HTTP = ("mesh.edge.http", "mesh.policy", "mathcore.catalogue", "mesh.edge.store", *TRANSPORT, *API)
+HTTP = (
+    "mesh.edge.http",
+    "mesh.policy",
+    "mathcore.catalogue",
+    "mesh.edge.store",
+    *TRANSPORT,
+    *PRIVATE,
+)
 PAIRING = ("mesh.edge.pairing", "mesh.config", "mesh.sync", *HTTP)
 PEERING = ("mesh.edge.peering", *PAIRING, *STORE)
 EDGE = ("mesh.edge", "providers", *PEERING)
@@ -67,6 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mesh.api": API,
     "mesh.config": ("mesh.api.errors", "mesh.state.address", *UNITS),
     "mesh.edge.disk": (),
+    "mesh.edge.private": PRIVATE,
     "mesh.edge.identity": DISK,
     "mesh.edge.store": STORE,
     "mesh.edge.discovery": DISCOVERY,

@@ -48,8 +48,10 @@ TAKES: dict[str, tuple[str, str]] = {
     "ram": ("a size of memory", "128GB"),
     "rate": ("a price of an hour", "0.45/h"),
     "command": ("a list of at most 256 words", '["python", "train.py"]'),
-    "prompt": ("at most 32768", '"Why is the sky blue?"'),
+    "prompt": ("at most 1048576", '"Why is the sky blue?"'),
     "cwd": ("a folder", "/home/me/work"),
+    "env": ("at most 256 names, each with its text", '{"API_KEY": "..."}'),
+    "label": ("a text of at most 1024 characters", "nightly"),
     "name": (NAME, "rig"),
     "host": (NAME, "cellar"),
     "job_id": (NAME, "job-1"),
@@ -103,6 +105,8 @@ def wrong_value(field: str, value: object) -> NoReturn:
         refuse(f"{field}: takes {takes}: {_shown(value)} is none", _example(field))
     if field == "prompt" and isinstance(value, str):  # nobody wants to read it again
         refuse(f"prompt: {len(value)} characters, {takes} travel with a job", "shorten it")
+    if field == "env":  # what is in it may be a secret
+        refuse(f"env: takes {takes}", _example(field))
     what = f"{_shown(value)} is not {takes}" if takes else f"{_shown(value)} will not do"
     refuse(f"{field}: {what}", _example(field))
 

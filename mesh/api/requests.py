@@ -11,6 +11,7 @@ from mathcore.quant.families import ENGINES, KV_TYPES
 from mathcore.quant.formats import QUANTS
 from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
+from mesh.api.bodies import Body, Sealed, base_name, label_of
 from mesh.api.errors import RequestError
 from mesh.api.fields import (
     MAX_BATCH,
@@ -23,14 +24,20 @@ from mesh.api.fields import (
     unknown_name,
     wrong_value,
 )
-from mesh.state.facts.job import JobSubmitted
+from mesh.state.facts.job import JobSealed
 
 # What a plan, a run, a sweep and a capacity take where nobody says: an ordinary chat turn.
 DEFAULT_CONTEXT = 4096
 DEFAULT_PROMPT_TOKENS = 512
 DEFAULT_TOKENS = 256
+# A request's body as the HTTP server takes it. A plan or a job is under 4 KiB and a long prompt
+# some hundred KiB; 1 MiB leaves room for both while 16 concurrent senders cost at most 16 MiB.
+MAX_BODY_BYTES = 1 << 20
+# A prompt stays in a file of its home, so only the request that brings it bounds it: a character
+# takes a byte there at least.
+MAX_PROMPT_CHARS = MAX_BODY_BYTES
 # Ceilings no real request comes near; they keep payloads small.
-MAX_PROMPT_CHARS = 32_768  # a prompt travels in the ledger, whose events hold 64 KiB
+MAX_ENV_NAMES = 256
 MAX_NOTE_CHARS = 8_192
 MAX_COMMAND_WORDS = 256
 MAX_WHAT_IFS = 64
@@ -38,6 +45,8 @@ MAX_FLEET = 4096  # devices in a question; the body that carries them holds 1 Mi
 MAX_TPS = 1e9
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+# What a shell can set: a name with "=" would become another one.
+EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
 Number = float | Annotated[str, msgspec.Meta(max_length=40)]
@@ -94,6 +103,8 @@ class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     context: Count | None = None
     job_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
     cwd: str | None = None
+    env: Annotated[dict[EnvName, str], msgspec.Meta(max_length=MAX_ENV_NAMES)] | None = None
+    label: Name | None = None
 
 
 # What a job hands on to the planner, under the same names.
@@ -122,7 +133,20 @@ def parse_job(given: Mapping[str, object]) -> JobRequest:
         raise RequestError(
             "BadRequest", "a job is either a model or a command", "give exactly one of the two"
         )
+    if job.env and not job.command:
+        refuse("env: a model takes none", "leave it away, or run a command")
     return _bounded(job)
+
+
+def body_of(request: JobRequest) -> Body:
+    """What was typed for this job: the part of it that no event holds."""
+    return Body(
+        prompt=request.prompt,
+        model=request.model or "",
+        command=tuple(request.command or ()),
+        cwd=request.cwd or "",
+        env=request.env or {},
+    )
 
 
 def parse_note(text: str) -> str:
@@ -137,17 +161,20 @@ def parse_note(text: str) -> str:
     return note
 
 
-def job_fact(job_id: str, request: JobRequest) -> JobSubmitted:
-    """The job as it is signed: signed bytes hold no floats, so numbers travel as text."""
-    return JobSubmitted(
+def job_fact(
+    job_id: str, request: JobRequest, body: Sealed, label: str, model_bytes: int = 0
+) -> JobSealed:
+    """The job as it is signed: nothing that was typed, and no floats, so numbers travel as text."""
+    return JobSealed(
         job_id=job_id,
         kind="command" if request.command else "model",
-        prompt=request.prompt,
+        label=label_of(request.label or label),
+        body_hash=body.body_hash,
+        body_bytes=body.body_bytes,
         batch=request.batch,
         objective=request.objective,
-        model=request.model,
-        command=None if request.command is None else tuple(request.command),
-        cwd=request.cwd,
+        model=None if request.model is None else base_name(request.model),
+        model_bytes=model_bytes,
         context=request.context,
         tokens=request.tokens,
         prompt_tokens=request.prompt_tokens,

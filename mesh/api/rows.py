@@ -93,8 +93,8 @@ def why_waiting(state: State, job: JobView) -> str:
 
 def _job_fields(job: JobView, now: int) -> Row:
     fields = (
-        "job_id kind status device_id model submitted_ms dispatched_ms started_ms ended_ms plan "
-        "reason text tokens_generated prompt_tokens throughput_mtps prefill_mtps duration_ms "
+        "job_id kind label status device_id model submitted_ms dispatched_ms started_ms ended_ms "
+        "plan reason text tokens_generated prompt_tokens throughput_mtps prefill_mtps duration_ms "
         "cost_nusd peak_memory_bytes exit_code engine_memory batch home"
     ).split()
     row: Row = {name: getattr(job, name) for name in fields}

@@ -33,6 +33,7 @@ HOMES = {
     "job": "mesh.cli.jobs.jobs:job",
     "logs": "mesh.cli.jobs.jobs:logs",
     "cancel": "mesh.cli.jobs.jobs:cancel",
+    "forget": "mesh.cli.jobs.forget:forget",
     "cost": "mesh.cli.jobs.cost:cost",
     "bench": "mesh.cli.jobs.bench:bench",
     "calibrate": "mesh.cli.jobs.bench:calibrate",

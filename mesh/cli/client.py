@@ -40,7 +40,7 @@ class Daemon:
         """The JSON answer to a JSON body."""
         from mesh.cli.connection import ask
 
-        return ask(self, "POST", path, json.dumps(body or {}).encode())
+        return ask(self, "POST", path, _encoded(body or {}))
 
     def post_file(self, path: str, file: BinaryIO) -> Any:
         """The JSON answer to a file, sent as it is read."""
@@ -53,6 +53,14 @@ class Daemon:
         from mesh.cli.connection import stream
 
         return stream(self, path)
+
+
+def _encoded(body: Mapping[str, object]) -> bytes:
+    """JSON in UTF-8: escapes would double the size of a prompt that is not in English.
+
+    A byte that was no character on the command line stays one, and the daemon refuses it.
+    """
+    return json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass")
 
 
 def find_daemon(home: Path) -> Daemon | None:

@@ -24,7 +24,8 @@ Exit codes:
   2    bad input
   3    cannot now: no ledger yet, ledger in use, port
        taken, folder not writable, file unreadable,
-       disk full, a job that has ended already
+       disk full, a job that has ended already or not
+       yet, words that the signed ledger keeps
   4    the ledger does not verify
   100  job failed, whatever its own exit code was (the
        message names it)

@@ -9,11 +9,13 @@ from mathcore.device import DeviceSpec
 from mathcore.planner.answer import Placement, Plan
 from mathcore.planner.render import plan_dict
 from mathcore.price import cost_nusd
+from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
 from mesh.api.requests import ASKED, PlanRequest, lengths, parse_plan
 from mesh.edge.admission import own_devices, own_state, weights_path
-from mesh.edge.outcomes import ended_fact, plan_fact
+from mesh.edge.outcomes import MAX_TEXT_CHARS, ended_fact, plan_fact
 from mesh.edge.planning import make_plan
+from mesh.edge.private import JOBS, Gone, keep_words, request_of
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
 from mesh.state.facts.fact import encode
@@ -32,12 +34,11 @@ Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 ATTEMPT = 1  # one attempt per job: a retry is a new job until several peers can take one over
 
 
-def plan_request(job: JobView) -> PlanRequest:
-    """The planning question behind a model job, which runs on a single device."""
-    keys = (*ASKED, "model", "context")
+def plan_request(job: JobView, model: str) -> PlanRequest:
+    """The planning question behind a job of this model's file, which runs on a single device."""
+    keys = (*ASKED, "context")
     given = {key: job.request[key] for key in keys if key in job.request}
-    given["sets"] = False
-    return parse_plan(given)
+    return parse_plan({**given, "model": model, "sets": False})
 
 
 class Effects:
@@ -46,7 +47,8 @@ class Effects:
     def __init__(
         self, home: Path, author: str, state: Callable[[], State], live: Live, emit: Emit
     ) -> None:
-        self._jobs_dir = home / "jobs"
+        self._home = home
+        self._jobs_dir = home / JOBS
         self._author = author
         self._live = live
         self._state = state
@@ -74,10 +76,20 @@ class Effects:
         free = mine - busy_devices(self._state())
         if not mine:
             await self._fail(job, "no_resource", "this peer has no device that runs jobs")
-        elif free and job.kind == "command":
-            await self._place_command(job, free, mine)
         elif free:
-            await self._place_model(job, free, mine)
+            body = await self._body(job)
+            if body is not None and job.kind == "command":
+                await self._place_command(job, free, mine)
+            elif body is not None:
+                await self._place_model(job, body.model, free, mine)
+
+    async def _body(self, job: JobView) -> Body | None:
+        """What was typed for the job; None where it is not here, and the job has failed for it."""
+        try:
+            return await asyncio.to_thread(request_of, self._home, job)
+        except Gone as error:
+            await self._fail(job, "setup", error.text)
+            return None
 
     async def _place_command(self, job: JobView, free: set[str], mine: set[str]) -> None:
         wanted = str(job.request.get("on") or "")
@@ -92,13 +104,14 @@ class Effects:
         fact = JobDispatched(job_id=job.job_id, attempt=ATTEMPT, considered=1)
         await self._emit("job_dispatched", chosen, encode(fact))
 
-    async def _place_model(self, job: JobView, free: set[str], mine: set[str]) -> None:
+    async def _place_model(self, job: JobView, model: str, free: set[str], mine: set[str]) -> None:
         try:
             live = await asyncio.to_thread(self._live)
             own = own_state(self._state(), self._author)
-            made = await asyncio.to_thread(make_plan, own, plan_request(job), live)
+            made = await asyncio.to_thread(make_plan, own, plan_request(job, model), live)
         except RequestError as error:
-            await self._fail(job, error.code, f"{error.text}; {error.hint}")
+            words = f"{error.text}; {error.hint}"
+            await self._fail(job, error.code, "its request cannot be planned any more", words)
             return
         runnable = [p for p in made.placements if p.device_id in mine]
         if not runnable and len(free) < len(mine):
@@ -111,29 +124,44 @@ class Effects:
             fact = _dispatched(job, made, chosen)
             await self._emit("job_dispatched", chosen.device_id, encode(fact))
 
-    async def fail(self, job_id: str, reason: str, text: str) -> None:
-        """End a job that could not be carried out; it cost nothing."""
-        await self._fail(self._state().jobs[job_id], reason, text)
+    async def fail(self, job_id: str, reason: str, words: str) -> None:
+        """End a job that could not be carried out; it cost nothing. `words` stay here."""
+        await self._fail(self._state().jobs[job_id], reason, "an error of this program", words)
 
-    async def _fail(self, job: JobView, reason: str, text: str) -> None:
+    async def _fail(self, job: JobView, reason: str, text: str, words: str = "") -> None:
+        """`text` goes to every peer; `words` may quote what was typed, and stay here."""
+        if words:
+            await asyncio.to_thread(keep_words, self._home, job.job_id, words)
         fact = JobFailed(
             job_id=job.job_id,
             attempt=ATTEMPT,
             reason=reason,
-            text=text[:2000],
+            text=text[:MAX_TEXT_CHARS],
             exit_code=0,
             actual_duration_ms=0,
             actual_cost_nusd=0,
             peak_memory_bytes=0,
         )
-        await self._emit("job_failed", job.device_id or "none", encode(fact))
+        await self._emit("job_failed", self._own_device(job) or "none", encode(fact))
+
+    def _own_device(self, job: JobView) -> str:
+        """The device the job holds; "" for none, or for one of which another peer speaks."""
+        view = self._state().devices.get(job.device_id)
+        return job.device_id if view is None or view.owner == self._author else ""
 
     async def _start(self, job: JobView) -> None:
+        if not self._own_device(job):
+            await self._fail(job, "no_resource", "its device is another peer's")
+            return
+        body = await self._body(job)
+        if body is None:
+            return
         try:
-            launch = await asyncio.to_thread(self._launch, job)
+            launch = await asyncio.to_thread(self._launch, job, body)
             handle = await local.start(launch, self._jobs_dir)
         except (ProviderError, RequestError) as error:
-            await self._fail(job, "setup", f"{error.text}; {error.hint}")
+            words = f"{error.text}; {error.hint}"
+            await self._fail(job, "setup", "it could not be started", words)
             return
         fact = JobStarted(
             job_id=job.job_id,
@@ -145,19 +173,19 @@ class Effects:
         )
         await self._emit("job_started", job.device_id, encode(fact))
 
-    def _launch(self, job: JobView) -> Launch:
-        env = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
+    def _launch(self, job: JobView, body: Body) -> Launch:
+        """How to start the attempt; the runner keeps it beside the request, as private."""
         if job.kind == "command":
-            spec: dict[str, object] = {"cwd": str(job.request.get("cwd") or Path.home())}
+            own = {"FLEET_JOB_ID": job.job_id, "FLEET_ATTEMPT": str(ATTEMPT)}
             return Launch(
                 job_id=job.job_id,
                 attempt=ATTEMPT,
                 kind="command",
-                argv=job.command,
-                env=env,
-                spec=spec,
+                argv=body.command,
+                env={**body.env, **own},
+                spec={"cwd": body.cwd or str(Path.home())},
             )
-        request = plan_request(job)
+        request = plan_request(job, body.model)
         prompt_tokens, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
         return llamacpp.launch(
             job_id=job.job_id,
@@ -167,7 +195,7 @@ class Effects:
             tokens=tokens,
             context=request.context,
             batch=request.batch,
-            prompt=str(job.request.get("prompt", "")),
+            prompt=body.prompt,
             prompt_tokens=prompt_tokens,
             kv_type=job.predicted.kv_type or request.kv_type or "f16",
             ignore_eos=request.tokens is not None,
@@ -175,8 +203,8 @@ class Effects:
 
     async def _watch(self, job: JobView) -> None:
         outcome = await asyncio.to_thread(local.poll, self.job_dir(job.job_id))
-        if outcome is None:
-            return
+        if outcome is None or not self._own_device(job):
+            return  # what another peer's device did, and what that cost, is for its owner to say
         device = self._state().devices.get(job.device_id)
         cost = cost_nusd(rate(device), outcome.duration_ms) if device else 0
         event_type, fact = ended_fact(job, outcome, cost, ATTEMPT)
@@ -186,7 +214,8 @@ class Effects:
         handle = local.adopt(self.job_dir(job.job_id))
         if handle is not None:
             await local.cancel(handle)
-        if not (self.job_dir(job.job_id) / "runner.json").exists():
+        ran = (self.job_dir(job.job_id) / "runner.json").exists()
+        if not ran or not self._own_device(job):
             fact = JobCancelled(
                 job_id=job.job_id, attempt=ATTEMPT, actual_duration_ms=0, actual_cost_nusd=0
             )

@@ -1,5 +1,8 @@
 """Outcomes as event payloads: integers and decimal text only, since signed bytes hold no floats."""
 
+import signal
+from collections.abc import Mapping
+
 from msgspec.structs import asdict
 
 from mesh.state.facts.fact import encode
@@ -8,6 +11,17 @@ from mesh.state.jobs import CANCELLING, JobView
 from providers.base import Outcome
 
 Fact = dict[str, object]
+# A sentence of ours and, of a plan, a line for each of eight devices.
+MAX_TEXT_CHARS = 2000
+MEMORY_TERMS = ("weights_bytes", "kv_bytes", "compute_bytes", "state_bytes")
+# What the fleet is told of an attempt that failed. Its last words may quote a prompt, a key or a
+# path, so they stay in result.json.
+WHY = {
+    "oom": "out of memory",
+    "setup": "it cannot run here",
+    "lost": "its supervisor vanished before it could write a result",
+    "cancelled": "cancelled",
+}
 
 
 def decimal(value: int, places: int) -> str:
@@ -29,6 +43,20 @@ def plan_fact(placement: Fact) -> Fact:
     return fact
 
 
+def why(outcome: Outcome) -> str:
+    """How an attempt failed, for every peer: its reason and its exit code, never its words."""
+    code = outcome.exit_code
+    if outcome.reason == "signal" and -code in set(signal.Signals):
+        return f"killed by {signal.Signals(-code).name}"
+    return WHY.get(outcome.reason, f"exit code {code}")
+
+
+def _terms(memory: Mapping[str, object]) -> Fact:
+    """The terms of an engine's memory, and nothing else that its file says."""
+    found = {name: memory.get(name) for name in MEMORY_TERMS}
+    return {name: value for name, value in found.items() if type(value) is int}
+
+
 def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> tuple[str, Fact]:
     """The event type and payload that end this job."""
     run = RunStopped(
@@ -45,7 +73,7 @@ def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> 
     if job.status == CANCELLING and outcome.reason != "ok":
         return "job_cancelled", encode(run)
     if outcome.reason != "ok":
-        failed = RunFailed(**asdict(run), reason=outcome.reason, text=outcome.text[:2000])
+        failed = RunFailed(**asdict(run), reason=outcome.reason, text=why(outcome))
         return "job_failed", encode(failed)
     completed = JobCompleted(
         **asdict(run),
@@ -54,6 +82,6 @@ def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> 
         throughput_mtps=outcome.decode_mtps,
         throughput=decimal(outcome.decode_mtps, 3),
         prefill_mtps=outcome.prefill_mtps,
-        engine_memory=dict(outcome.engine_memory),
+        engine_memory=_terms(outcome.engine_memory),
     )
     return "job_completed", encode(completed)

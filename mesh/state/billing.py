@@ -70,7 +70,7 @@ def bill(job: JobView, device_model: str) -> Bill:
         job_id=job.job_id,
         device_id=job.device_id,
         device_model=device_model,
-        model=job.model or " ".join(job.command[:1]),
+        model=job.model or job.label or " ".join(job.command[:1]),
         ended_ms=job.ended_ms,
         duration_ms=job.duration_ms,
         cost_nusd=job.cost_nusd,

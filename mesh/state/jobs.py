@@ -89,6 +89,11 @@ class JobView:
         return self.asked.command or ()
 
     @property
+    def label(self) -> str:
+        """What people call it; "" in the events of programs that signed what was typed."""
+        return self.asked.label
+
+    @property
     def batch(self) -> int:
         return self.asked.batch or 1
 

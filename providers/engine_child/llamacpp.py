@@ -100,7 +100,7 @@ class Answer:
     """answer.txt: the first sequence as it comes, the others whole when all have ended."""
 
     def __init__(self, path: Path) -> None:
-        self.out = path.open("wb", buffering=0)
+        self.out = os.fdopen(durable.private_file(path, os.O_TRUNC), "wb", buffering=0)
 
     def __enter__(self) -> Self:
         return self

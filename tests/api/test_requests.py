@@ -11,6 +11,7 @@ from mesh.api.requests import (
     DEFAULT_CONTEXT,
     DEFAULT_PROMPT_TOKENS,
     DEFAULT_TOKENS,
+    MAX_BODY_BYTES,
     JobRequest,
     PlanRequest,
     lengths,
@@ -162,5 +163,18 @@ def test_one_place_says_what_is_usual() -> None:
 
 def test_a_prompt_too_long_is_told_its_length_not_shown_again() -> None:
     with pytest.raises(RequestError) as caught:
-        parse_job({"model": "m", "prompt": "x" * 32_769})
-    assert caught.value.text == "prompt: 32769 characters, at most 32768 travel with a job"
+        parse_job({"model": "m", "prompt": "x" * (MAX_BODY_BYTES + 1)})
+    assert caught.value.text == "prompt: 1048577 characters, at most 1048576 travel with a job"
+    assert parse_job({"model": "m", "prompt": "x" * MAX_BODY_BYTES}).prompt
+
+
+def test_an_environment_is_a_commands_alone_and_its_values_are_never_shown_again() -> None:
+    env = {"API_KEY": "sk-12345"}
+    assert parse_job({"command": ["true"], "env": env}).env == env
+    for wrong in (
+        {"model": "m", "env": env},
+        {"command": ["true"], "env": {"API KEY": "sk-12345"}},
+    ):
+        with pytest.raises(RequestError, match="env") as caught:
+            parse_job(wrong)
+        assert "sk-12345" not in caught.value.text + caught.value.hint

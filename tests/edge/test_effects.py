@@ -1,14 +1,18 @@
 """Where a job goes: to one free device of this peer, never to a set."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mathcore.device import DeviceSpec
+from mesh.api.bodies import Body
 from mesh.api.requests import parse_plan
 from mesh.edge.effects import Effects, plan_request
 from mesh.edge.planning import make_plan
-from mesh.policy.commands import PlaceJob
+from mesh.edge.private import drop_request, keep_request, words_of
+from mesh.ledger.event import Event
+from mesh.policy.commands import PlaceJob, StartJob, StopJob, WatchJob
 from mesh.state.fleet import spec
 from mesh.state.fold import State, apply
 from tests.state.job_story import ANA, BEN, event, told
@@ -119,7 +123,7 @@ async def test_a_command_for_a_device_that_is_gone_fails_and_one_for_a_busy_devi
 def test_a_job_cannot_ask_for_a_set() -> None:
     job = fleet(24).jobs["j"]
     job.request["sets"] = True
-    assert plan_request(job).sets is False
+    assert plan_request(job, job.model).sets is False
 
 
 def test_a_plan_counts_memory_that_is_promised_and_not_taken() -> None:
@@ -144,3 +148,100 @@ def test_a_plan_counts_memory_that_is_promised_and_not_taken() -> None:
 def test_sets_is_a_yes_or_a_no(given: dict[str, object]) -> None:
     with pytest.raises(Exception, match="sets"):
         parse_plan({"model": "m", **given})
+
+
+def sealed(tmp_path: Path, body: Body, **asked: object) -> Event:
+    """A job whose body is a file of its home."""
+    found = keep_request(tmp_path, "c", body)
+    kind = "command" if body.command else "model"
+    return event(
+        "job_submitted",
+        40,
+        job_id="c",
+        kind=kind,
+        body_hash=found.body_hash,
+        body_bytes=found.body_bytes,
+        **asked,
+    )
+
+
+class Said(list[tuple[str, str, dict[str, object]]]):
+    """Events as a peer wrote them."""
+
+    def effects(self, home: Path, state: State) -> Effects:
+        async def emit(kind: str, device: str, fact: dict[str, object]) -> None:
+            self.append((kind, device, fact))
+
+        return Effects(home, ANA, lambda: state, lambda: [], emit)
+
+
+@pytest.mark.parametrize("status", ["waiting", "dispatched"])
+async def test_a_job_whose_body_is_gone_fails_before_anything_starts(
+    tmp_path: Path, status: str
+) -> None:
+    state, said = fleet(24), Said()
+    apply(state, event("job_cancelled", 31, job_id="j"))
+    apply(state, sealed(tmp_path, Body(command=("true",))))
+    if status == "dispatched":
+        apply(state, event("job_dispatched", 41, device="gpu0", job_id="c"))
+    drop_request(tmp_path, "c")
+    command = PlaceJob("c") if status == "waiting" else StartJob("c")
+    await said.effects(tmp_path, state).run(command)
+    ((kind, _, fact),) = said
+    assert (kind, fact["reason"]) == ("job_failed", "setup")
+    assert fact["text"] == "its request is gone from this machine"
+    assert not (tmp_path / "jobs" / "c").exists()
+
+
+async def test_why_a_model_cannot_be_planned_is_kept_here_and_signed_without_its_path(
+    tmp_path: Path,
+) -> None:
+    state, said = fleet(24), Said()
+    apply(state, event("job_cancelled", 31, job_id="j"))
+    path = str(tmp_path / "gone.gguf")
+    apply(state, sealed(tmp_path, Body(prompt="hi", model=path), model="gone.gguf"))
+    await said.effects(tmp_path, state).run(PlaceJob("c"))
+    ((kind, _, fact),) = said
+    assert (kind, fact["reason"]) == ("job_failed", "UnknownModel")
+    assert str(tmp_path) not in str(fact)
+    assert path in words_of(tmp_path, "c")
+
+
+async def test_an_error_of_ours_is_signed_without_its_words(tmp_path: Path) -> None:
+    state, said = fleet(24), Said()
+    await said.effects(tmp_path, state).fail("j", "internal", "KeyError: 'sk-12345'")
+    ((_, _, fact),) = said
+    assert fact["text"] == "an error of this program"
+    assert words_of(tmp_path, "j") == "KeyError: 'sk-12345'"
+
+
+@pytest.mark.parametrize("command", [StartJob("c"), WatchJob("c"), StopJob("c")])
+async def test_no_end_cost_or_speed_is_booked_on_another_peers_device(
+    tmp_path: Path, command: StartJob | WatchJob | StopJob
+) -> None:
+    state, said = fleet(24), Said()
+    big = event("device_registered", 1, author=BEN, device="big", **card("big", 80))
+    for one in (big, sealed(tmp_path, Body(command=("true",)))):
+        apply(state, one)
+    apply(state, event("job_dispatched", 41, device="big", job_id="c"))
+    folder = tmp_path / "jobs" / "c" / "1"
+    folder.mkdir(parents=True)
+    (folder / "runner.json").write_text('{"pid": 0}')
+    ended = {"exit_code": 0, "started_ms": 0, "ended_ms": 60_000, "duration_ms": 60_000}
+    result = {**ended, "peak_memory_bytes": 5, "reason": "ok", "text": ""}
+    (folder / "result.json").write_text(json.dumps(result))
+    await said.effects(tmp_path, state).run(command)
+    for _, device, fact in said:
+        assert device == "none"
+        assert fact["actual_cost_nusd"] == fact["actual_duration_ms"] == 0
+        assert "throughput_mtps" not in fact
+    assert len(said) == (0 if isinstance(command, WatchJob) else 1)
+    own = event("device_registered", 2, device="gpu9", **card("gpu9", 24))
+    for one in (own, event("job_submitted", 50, job_id="d", kind="command", command=["true"])):
+        apply(state, one)
+    apply(state, event("job_dispatched", 51, device="gpu9", job_id="d"))
+    folder.parent.rename(tmp_path / "jobs" / "d")
+    said.clear()
+    await said.effects(tmp_path, state).run(WatchJob("d"))
+    ((kind, device, fact),) = said
+    assert (kind, device, fact["actual_duration_ms"]) == ("job_completed", "gpu9", 60_000)

@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 SHORT = ("--context", 512, "--tokens", 8)
 SUMMARY = re.compile(
     r"8 tokens, [\d.]+ tok/s \(predicted [\d.]+–[\d.]+\), [\d.]+ m?s, \$[\d.]+"
-    r"(, the machine was busy: 1 of \d+ cores idle)? · fleet job (j-\w+)\n"
+    r"(, the machine was busy: 1 of \d+ cores idle)? · fleet job (j-\w{10}-\w+)\n"
 )
 
 
@@ -62,6 +62,8 @@ def test_a_prompt_is_counted_before_the_job_is_and_must_leave_room_for_the_answe
     done = fleet.run("run", tiny_model, *SHORT, "--prompt", letters)
     assert done.code == 2
     assert "602 tokens (counted with the model's vocabulary) and the answer 8" in done.err
+    long = fleet.run("run", tiny_model, *SHORT, said="q" * 40_000)  # longer than an event may be
+    assert (long.code, "40002 tokens" in long.err) == (2, True)
     (hint,) = re.findall(r"--context (\d+)", done.err)
     assert fleet.json("ps", "-a") == []
     job_id = fleet.ok(

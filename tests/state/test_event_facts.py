@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mathcore.planner.render import plan_dict
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
+from mesh.api.bodies import seal
 from mesh.api.hardware import parse_device
-from mesh.api.requests import JobRequest, job_fact, parse_job, parse_plan
+from mesh.api.requests import JobRequest, body_of, job_fact, parse_job, parse_plan
 from mesh.edge.inventory import READINGS
 from mesh.edge.outcomes import plan_fact
 from mesh.edge.planning import make_plan
@@ -23,7 +24,7 @@ from mesh.ledger import codec
 from mesh.state.facts.device import DescribedDevice, DeviceRegistered
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import Fact, Payload, bare, decode, encode, exact, marks, text, whole
-from mesh.state.facts.job import JobEnded, JobSubmitted
+from mesh.state.facts.job import JobEnded, JobSealed, JobSubmitted
 from mesh.state.facts.member import FleetFounded, Membership, PeerReachable
 from mesh.state.facts.plan import MemoryFact, Percentiles, PlanFact, RunFact, WorkFact
 from mesh.state.jobs import MOVES
@@ -40,6 +41,7 @@ INSIDE: list[type[Fact]] = [PlanFact, MemoryFact, Percentiles]
 EXACT: list[type[Fact]] = [RunFact, WorkFact]  # all of it is read, or nothing
 FEW = settings(max_examples=25)  # of each of some twenty structs
 READ: list[type[Fact]] = [DeviceRegistered, JobEnded, Membership]
+NEWER_FORMS: set[type[Fact]] = {FleetFounded, JobSealed}  # that earlier programs did not write
 # Written by a "newer peer" in the kept ledger, with fields nobody here knows.
 NEWER_DEVICE, NEWER_JOB, NEWER_TYPES = "dev-rented", "ben-rented", {"rental_offered", "budget_set"}
 
@@ -120,7 +122,7 @@ def test_what_was_written_comes_back_byte_for_byte(event_type: str) -> None:
 
 def test_each_form_was_written_by_the_earlier_program() -> None:
     seen = {type(form_of(e["event_type"], e["payload"])) for e in kept_events() if is_ours(e)}
-    assert seen == {form for form in FORMS if form is not FleetFounded}
+    assert seen == set(FORMS) - NEWER_FORMS
 
 
 def test_a_plan_that_was_signed_comes_back_byte_for_byte() -> None:
@@ -160,25 +162,37 @@ def test_a_plan_made_now_has_no_field_without_a_struct() -> None:
     assert exact(DescribedDevice, device) is not None
 
 
-def test_everything_a_job_may_ask_for_is_signed() -> None:
+TYPED = {"prompt", "command", "cwd", "env"}  # in the body, and in no event
+
+
+def test_everything_a_job_may_ask_for_is_signed_but_what_was_typed() -> None:
     asked = {
         "job_id": "j", "model": "m.gguf", "prompt": "hi", "context": 4096, "cwd": "/srv",
         "batch": 2, "tokens": 9, "prompt_tokens": 8, "engine": "vllm", "quant": "Q4_0",
         "kv_type": "f16", "max_latency": "30s", "max_latency_ms": 5, "ttft": "1s",
         "deadline": "5m", "min_tps": 3, "max_price": "0.5", "max_cost": "1", "min_quality": "0.9",
-        "objective": "fastest", "on": "box", "command": [],
+        "objective": "fastest", "on": "box", "command": [], "env": {},
+        "label": " nightly\nrun ",
     }  # fmt: skip
     assert set(asked) == set(JobRequest.__struct_fields__)
-    signed = encode(job_fact("j", parse_job(asked)))
-    assert signed == asked | {"kind": "model", "min_tps": "3.0"}
-    assert set(signed) == set(JobSubmitted.__struct_encode_fields__)
+    request = parse_job(asked | {"model": "/home/ana/m.gguf"})
+    sealed = seal(body_of(request), b"salt")
+    signed = encode(job_fact("j", request, sealed, "m.gguf", 4096))
+    kept = {name: value for name, value in asked.items() if name not in TYPED}
+    assert signed == kept | {
+        "kind": "model", "min_tps": "3.0", "label": "nightly run", "model_bytes": 4096,
+        "body_hash": sealed.body_hash, "body_bytes": sealed.body_bytes,
+    }  # fmt: skip
+    assert set(signed) == set(JobSubmitted.__struct_encode_fields__) - TYPED
 
 
 def test_a_job_that_asks_for_little_is_signed_with_little() -> None:
-    signed = encode(job_fact("j", parse_job({"command": ["ls", "-l"]})))
+    request = parse_job({"command": ["ls", "-l"]})
+    signed = encode(job_fact("j", request, seal(body_of(request), b"salt"), "ls"))
+    assert len(str(signed.pop("body_hash"))) == 64
     assert signed == {
-        "job_id": "j", "kind": "command", "prompt": "", "batch": 1, "objective": "balanced",
-        "command": ["ls", "-l"],
+        "job_id": "j", "kind": "command", "label": "ls", "batch": 1, "objective": "balanced",
+        "body_bytes": len('{"command":["ls","-l"]}'),
     }  # fmt: skip
 
 

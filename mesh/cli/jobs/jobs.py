@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from mesh.cli.exits import NOT_FOUND, stop
 from mesh.cli.jobs.run import end, follow
 from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.table import Column, emit
+
+if TYPE_CHECKING:
+    from mesh.state.fold import State
 
 # Each column once: `ps` shows these, `job` shows them and MORE, both by name.
 COLUMNS = (
@@ -24,7 +27,21 @@ COLUMNS = (
     ("cost", "COST"),
     ("reason", "REASON"),
 )
-MORE = ("started", "ended", "tokens", "prompt", "predicted", "prefill/s", "peak memory", "says")
+MORE = (
+    "started",
+    "ended",
+    "tokens",
+    "prompt",
+    "predicted",
+    "prefill/s",
+    "peak memory",
+    "says",
+    "request",
+    "folder",
+    "environment",
+)
+NOT_HERE = "not on this machine"
+MAX_REQUEST_CHARS = 400  # of a prompt on a terminal; -o json shows all of it
 LOG_FILE, ANSWER_FILE = "log.txt", "answer.txt"
 
 
@@ -35,11 +52,16 @@ def ps(*, every: bool, output: str) -> None:
     """Jobs, newest first: those not yet ended, or all."""
     from mesh.api.rows import job_rows
     from mesh.config import fleet_home
+    from mesh.edge.private import kept_jobs
     from mesh.edge.store.state import load_state
 
     home = fleet_home()
-    found = job_rows(load_state(home, every_job=every), now_ms(), every=every)
-    rows = [with_daemon(row, home) for row in found]
+    state = load_state(home, every_job=every)
+    here = frozenset(kept_jobs(home))
+    rows = [
+        with_daemon(_with_words(row, state, home) if row["job_id"] in here else row, home)
+        for row in job_rows(state, now_ms(), every=every)
+    ]
     if output == "json":
         emit_json(rows)
         return
@@ -48,6 +70,14 @@ def ps(*, every: bool, output: str) -> None:
         rows,
         "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
     )
+
+
+def _with_words(row: Mapping[str, Any], state: "State", home: Path) -> Mapping[str, Any]:
+    """The row with its command and its last words, which only this machine knows."""
+    from mesh.edge.private import private_row
+
+    found = private_row(home, state.jobs[row["job_id"]])
+    return {**row, **{name: value for name, value in found.items() if name != "request"}}
 
 
 Row = Mapping[str, Any]
@@ -108,8 +138,13 @@ def why(row: Mapping[str, Any]) -> str:
 
 
 def what(row: Mapping[str, Any]) -> str:
-    """The model's file or name, or the command."""
-    return Path(row["model"]).name if row["model"] else " ".join(row["command"])[:60]
+    """What the job was called, else the model's name, or the command where that is known here."""
+    from mesh.api.bodies import A_COMMAND, base_name
+
+    label, command = str(row["label"]), [str(word) for word in row["command"]]
+    typed = base_name(row["model"]) if row["model"] else " ".join(command)[:60]
+    usual = ("", A_COMMAND, base_name(row["model"] or typed.split(" ")[0]))
+    return typed if typed and label in usual else label or typed
 
 
 @click.command()
@@ -134,6 +169,7 @@ def _more(row: Mapping[str, Any]) -> dict[str, object]:
     prefill, peak = number(row, "prefill_mtps"), number(row, "peak_memory_bytes")
     band = (row["plan"] or {}).get("tokens_per_s_milli")
     return {
+        **_asked(row["request"]),
         "started": show_at(number(row, "started_ms")),
         "ended": show_at(number(row, "ended_ms")),
         "tokens": row["tokens_generated"],
@@ -145,10 +181,25 @@ def _more(row: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
+def _asked(request: Mapping[str, Any] | None) -> dict[str, object]:
+    """What was typed, as far as a terminal takes it; of the environment the names alone."""
+    if request is None:
+        return {"request": NOT_HERE, "folder": "", "environment": ""}
+    text = request.get("prompt", "") or " ".join(request.get("command", ()))
+    cut = len(text) - MAX_REQUEST_CHARS
+    shown = f"{text[:MAX_REQUEST_CHARS]}… and {cut} characters more" if cut > 0 else text
+    return {
+        "request": shown or request.get("model", ""),
+        "folder": request.get("cwd", ""),
+        "environment": " ".join(request.get("env", {})),
+    }
+
+
 def find_job(job_id: str) -> Mapping[str, Any]:
     """The job from the store, daemon up or down, or Stop 102."""
     from mesh.api.rows import job_row
     from mesh.config import fleet_home
+    from mesh.edge.private import private_row
     from mesh.edge.store.state import load_state
 
     home = fleet_home()
@@ -158,7 +209,7 @@ def find_job(job_id: str) -> Mapping[str, Any]:
     found = state.jobs.get(job_id)
     if found is None:
         stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a")
-    return with_daemon(job_row(state, found, now_ms()), home)
+    return with_daemon(job_row(state, found, now_ms()) | private_row(home, found), home)
 
 
 @click.command()

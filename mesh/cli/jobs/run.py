@@ -1,7 +1,8 @@
 """`fleet run`: a model's answer or a command's output, from submission to its end."""
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,15 @@ class RunCommand(click.Command):
 @plan_options
 @click.option("--prompt", help="what to ask the model; - reads standard input")
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
+@click.option("--label", help="what to call the job; every peer sees it")
+@click.option(
+    "-e",
+    "--env",
+    "names",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="set for the command; NAME alone takes the value it has here",
+)
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @json_option
 @click.pass_context
@@ -53,6 +63,8 @@ def run(
     model: str | None,
     prompt: str | None,
     input_file: Path | None,
+    label: str | None,
+    names: tuple[str, ...],
     detach: bool,
     output: str,
     **options: object,
@@ -68,11 +80,14 @@ def run(
     command: list[str] | None = ctx.meta.get("fleet.command")
     if (model is None) == (not command):
         raise click.UsageError(FIRST, ctx)
-    spec = given(options)
+    spec = given(options) | ({"label": label} if label else {})
     if command:
         _refuse_prompt(ctx, prompt, input_file)
         spec |= {"command": command, "cwd": str(Path.cwd())}
+        spec |= {"env": _environment(names)} if names else {}
     else:
+        if names:
+            raise click.UsageError("a model takes no --env", ctx)
         text = _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)
         spec |= {"model": model_ref(str(model)), "prompt": text}
     daemon = need_daemon(fleet_home())
@@ -89,6 +104,17 @@ def run(
     elif model and said["status"] == "succeeded":
         click.echo(summary(engine_facts(fleet_home(), job_id) | found), err=True)
     end(job_id, said)
+
+
+def _environment(names: Sequence[str]) -> dict[str, str]:
+    """What --env sets: NAME=VALUE, or NAME as it is in the caller's environment."""
+    found: dict[str, str] = {}
+    for one in names:
+        name, given, value = one.partition("=")
+        if not given and name not in os.environ:
+            raise click.UsageError(f"{name} is not set here; say {name}=VALUE")
+        found[name] = value if given else os.environ[name]
+    return found
 
 
 def _refuse_prompt(ctx: click.Context, prompt: str | None, input_file: Path | None) -> None:

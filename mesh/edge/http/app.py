@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from mathcore.catalogue.models import find_model
+from mesh.api.bodies import base_name
+from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import billed, device_rows, job_row, job_rows
 from mesh.edge.http.guard import (
-    MAX_BODY_BYTES,
     HttpRefusal,
     answer,
     check_origin,
@@ -39,6 +40,7 @@ from mesh.edge.http.stream import (
     stream_logs,
 )
 from mesh.edge.http.transfer import post_import
+from mesh.edge.private import private_row
 from mesh.state.billing import GROUPINGS, cost_report
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
@@ -96,8 +98,6 @@ def reads() -> list[Route]:
         Route("GET", "/v1/devices", VIEWER, get_devices),
         Route("GET", "/v1/jobs", VIEWER, get_jobs),
         Route("GET", "/v1/jobs/{id}", VIEWER, get_job),
-        Route("GET", "/v1/jobs/{id}/logs", VIEWER, stream_logs),
-        Route("GET", "/v1/jobs/{id}/answer", VIEWER, stream_answer),
         Route("GET", "/v1/events", VIEWER, stream_events),
         Route("GET", "/v1/cost", VIEWER, get_cost),
         Route("POST", "/v1/plan", VIEWER, post_plan),
@@ -105,13 +105,19 @@ def reads() -> list[Route]:
 
 
 def _own_reads() -> list[Route]:
-    return [Route("GET", "/v1/verify", "", get_verify)]
+    """What no other peer may ask: a job's output belongs to the user of its home."""
+    return [
+        Route("GET", "/v1/jobs/{id}/logs", "", stream_logs),
+        Route("GET", "/v1/jobs/{id}/answer", "", stream_answer),
+        Route("GET", "/v1/verify", "", get_verify),
+    ]
 
 
 def _writes() -> list[Route]:
     return [
         Route("POST", "/v1/jobs", MEMBER, post_job),
         Route("POST", "/v1/jobs/{id}/cancel", MEMBER, post_cancel),
+        Route("POST", "/v1/jobs/{id}/forget", "", post_forget),
         Route("POST", "/v1/notes", MEMBER, post_note),
         Route("POST", "/v1/devices", RUNNER, post_device),
         Route("POST", "/v1/devices/{id}/remove", RUNNER, post_device_remove),
@@ -155,13 +161,16 @@ async def get_jobs(request: web.Request) -> web.Response:
 
 
 async def get_job(request: web.Request) -> web.Response:
-    """One job, whole."""
+    """One job, whole; what was typed for it only to the user of its home."""
     refuse_unknown(request.query, ())
     node, job_id = request.app[NODE], request.match_info["id"]
-    if job_id in node.state.retired:
-        state = await asyncio.to_thread(node.every_job)
-        return answer(job_row(state, state.jobs[job_id], node.now()))
-    return answer(job_row(node.state, node.state.jobs[known_job(request)], node.now()))
+    retired = job_id in node.state.retired
+    state = await asyncio.to_thread(node.every_job) if retired else node.state
+    job = state.jobs[job_id if retired else known_job(request)]
+    row = job_row(state, job, node.now())
+    if PEER not in request:
+        row |= await asyncio.to_thread(private_row, node.home, job)
+    return answer(row)
 
 
 async def get_verify(request: web.Request) -> web.Response:
@@ -218,6 +227,12 @@ async def post_cancel(request: web.Request) -> web.Response:
     return answer({"job_id": job_id}, 202)
 
 
+async def post_forget(request: web.Request) -> web.Response:
+    """Erase an ended job's request and output; 200 with what was erased and what could not be."""
+    refuse_unknown(await read_body(request), ())
+    return answer(await request.app[NODE].forget(request.match_info["id"]))
+
+
 async def post_note(request: web.Request) -> web.Response:
     """Write an annotation; 201 with the event."""
     body = await read_body(request)
@@ -243,16 +258,15 @@ async def post_dispatch(request: web.Request) -> web.Response:
     job_id, device_id, model = (want_text(body, name) for name in ("job_id", "device_id", "model"))
     node = request.app[NODE]
     known = node.state.jobs.get(job_id)
-    if known is not None and known.model != model:
+    if known is not None and base_name(known.model) != base_name(model):
         raise HttpRefusal(
             409, "JobExists", f"job {job_id[:80]} runs {known.model}", "choose another job_id"
         )
-    if known is not None:
-        return answer({"job_id": job_id})
-    if device_id not in node.state.devices:
+    if known is None and device_id not in node.state.devices:
         raise HttpRefusal(404, "NotFound", f"no device {device_id[:80]}", "see GET /v1/devices")
     spec = {name: value for name, value in body.items() if name != "device_id"}
-    return answer({"job_id": await node.submit({**spec, "on": device_id})}, 201)
+    job_id = await node.submit({**spec, "on": device_id})
+    return answer({"job_id": job_id}, 201 if known is None else 200)
 
 
 async def post_calibrate(request: web.Request) -> web.Response:

@@ -14,10 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from mesh.api.errors import RequestError
+from mesh.api.requests import MAX_BODY_BYTES
 
-# A plan or job is under 4 KiB and a long prompt some hundred KiB; 1 MiB leaves room for both
-# while 16 concurrent senders cost at most 16 MiB.
-MAX_BODY_BYTES: Final = 1 << 20
 # Load balancers and people probe these before they hold the token; they say one word.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 # Names a browser on this machine uses for us; any other Host is DNS rebinding.

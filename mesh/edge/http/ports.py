@@ -56,6 +56,9 @@ class ServedNode(Protocol):
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end."""
 
+    async def forget(self, job_id: str) -> dict[str, object]:
+        """Erase what was typed for an ended job and what it wrote; says what could not be."""
+
     async def note(self, text: str) -> Event:
         """Write an annotation to the ledger."""
 

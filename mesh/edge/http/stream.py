@@ -16,6 +16,7 @@ from aiohttp import ClientConnectionResetError, web
 
 from mesh.edge.http.guard import HEADERS, HttpRefusal, refuse_unknown
 from mesh.edge.http.ports import ServedNode
+from mesh.edge.private import words_of
 from mesh.ledger.event import Event
 from mesh.state.jobs import ENDED
 
@@ -211,7 +212,8 @@ async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, off
 
 async def _send_end(node: ServedNode, stream: Stream, job_id: str) -> None:
     job = node.state.jobs[job_id]
-    said = {"status": job.status, "reason": job.reason, "text": job.text}
+    words = await asyncio.to_thread(words_of, node.home, job_id)
+    said = {"status": job.status, "reason": job.reason, "text": words or job.text}
     await stream.send(said, kind="end")
 
 

@@ -16,7 +16,7 @@ EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
     "device_registered": (device.ProbedDevice, device.DescribedDevice),
     "device_removed": (device.DeviceRemoved,),
     "note_added": (NoteAdded,),
-    "job_submitted": (job.JobSubmitted,),
+    "job_submitted": (job.JobTyped, job.JobSealed),
     "job_dispatched": (job.JobDispatched,),
     "job_started": (job.JobStarted,),
     "job_cancel_requested": (job.JobCancelRequested,),

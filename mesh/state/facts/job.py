@@ -6,7 +6,7 @@ from mesh.state.facts.fact import Fact, Payload, said
 
 JobId = Annotated[str, said("Which job")]
 Attempt = Annotated[int, said("Which attempt, from 1; a retry is a new job")]
-Model = Annotated[str, said("The model as it was asked for; missing = a command")]
+Model = Annotated[str, said("Name of the model's file, or as catalogued; missing = a command")]
 Milliseconds = Annotated[int, said("How long it ran; 0 = it never did", "ms")]
 Seconds = Annotated[str, said("actual_duration_ms as decimal text", "s")]
 Cost = Annotated[int, said("What it cost at the device's hourly rate", "nano-USD")]
@@ -18,12 +18,20 @@ Reason = Annotated[
     str,
     said('"exit", "signal", "oom", "setup", "lost", "internal", or a code that a plan refuses by'),
 ]
-Text = Annotated[str, said("What happened, for people, and what to do next")]
+Text = Annotated[
+    str, said("What happened, for people; quotes no output, no path and nothing that was typed")
+]
 Generated = Annotated[int, said("Generated, all sequences together", "tokens")]
 Prompted = Annotated[int, said("Prompt, all sequences together", "tokens")]
 DecodeRate = Annotated[int, said("Generation, all sequences together; 0 = unknown", "mtokens/s")]
 DecodeText = Annotated[str, said("throughput_mtps as decimal text", "tokens/s")]
 PromptRate = Annotated[int, said("Reading prompts; 0 = unknown", "mtokens/s")]
+Prompt = Annotated[str, said("What the model is asked; nobody writes it since 0.2.0")]
+Label = Annotated[
+    str, said("What a person called it, or the name of its model or program", since="0.2.0")
+]
+BodyHash = Annotated[str, said("blake2b-256 over 16 random bytes and the body, hex", since="0.2.0")]
+BodyBytes = Annotated[int, said("Size of the body", "B", since="0.2.0")]
 MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
 
 
@@ -36,17 +44,28 @@ class JobFact(Fact, frozen=True, kw_only=True):
 class JobSubmitted(Fact, frozen=True, kw_only=True):
     """Somebody wants a model asked or a command run. Counts are per sequence, `batch` at once.
 
-    Signed bytes hold no floats, so numbers with a fraction are text. A missing limit does not bind.
+    What was typed (prompt, command, folder, environment, the model's path) is in no event: it is
+    the job's *body*, a file of the job's home. Signed bytes hold no floats, so numbers with a
+    fraction are text. A missing limit does not bind.
     """
 
     job_id: JobId
     kind: Annotated[str, said('"model" or "command"; missing = "model"')]
-    prompt: Annotated[str, said("What the model is asked")]
+    prompt: Prompt = ""
     batch: Annotated[int, said("Sequences at once; 0 counts as 1")]
     objective: Annotated[str, said('"cheapest", "fastest" or "balanced"')]
-    model: Annotated[str | None, said("A file or a catalogued name; missing = a command")] = None
-    command: Annotated[tuple[str, ...] | None, said("Program and arguments")] = None
-    cwd: Annotated[str | None, said("Where a command runs; missing = the home directory")] = None
+    label: Label = ""
+    body_hash: BodyHash = ""
+    body_bytes: BodyBytes = 0
+    model: Annotated[
+        str | None,
+        said("Name of the model or its file; until 0.2.0 the file's path; missing = a command"),
+    ] = None
+    model_bytes: Annotated[int, said("Size of that file; 0 = unknown", "B", since="0.2.0")] = 0
+    command: Annotated[
+        tuple[str, ...] | None, said("Program and arguments; nobody writes it since 0.2.0")
+    ] = None
+    cwd: Annotated[str | None, said("Where a command runs; nobody writes it since 0.2.0")] = None
     context: Annotated[int | None, said("Longest sequence", "tokens")] = None
     tokens: Annotated[int | None, said("To generate", "tokens")] = None
     prompt_tokens: Annotated[int | None, said("Length of the prompt", "tokens")] = None
@@ -62,6 +81,20 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     max_price: Annotated[str | None, said("Highest hourly price, as text", "USD/h")] = None
     max_cost: Annotated[str | None, said("Highest cost of the job, as text", "USD")] = None
     min_quality: Annotated[str | None, said("Least quality, as text from 0 to 1")] = None
+
+
+class JobTyped(JobSubmitted, frozen=True, kw_only=True):
+    """As programs before 0.2.0 wrote it: with what was typed, which nothing can erase."""
+
+    prompt: Prompt
+
+
+class JobSealed(JobSubmitted, frozen=True, kw_only=True):
+    """As it is written since 0.2.0: what was typed stays in a file that can be erased."""
+
+    label: Label
+    body_hash: BodyHash
+    body_bytes: BodyBytes
 
 
 class JobConfig(Fact, frozen=True, kw_only=True):
@@ -93,7 +126,7 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     job_id: JobId
     attempt: Attempt
     pid: Annotated[int, said("Of the supervisor, on the device's host")]
-    model: Annotated[str, said('The model as it was asked for; "" = a command')]
+    model: Annotated[str, said('As in job_submitted; "" = a command')]
     batch_size: Annotated[int, said("Sequences at once")]
     estimated_duration_s: Annotated[int, said("The plan's median; 0 = unknown", "s")]
 

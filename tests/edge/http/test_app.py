@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
+from mesh.edge.forget import forget
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
 from mesh.edge.http.ports import Calibration
@@ -87,6 +88,9 @@ class FakeNode:
 
     async def cancel(self, job_id: str) -> None:
         self.record("job_cancel_requested", "d1", {"job_id": job_id})
+
+    async def forget(self, job_id: str) -> dict[str, object]:
+        return forget(self.home, "ab" * 32, self.state, job_id, self.every_job)
 
     async def note(self, text: str) -> Event:
         return self.record("note_added", "d1", {"text": parse_note(text)})
@@ -303,9 +307,28 @@ async def test_a_job_has_one_shape_in_a_list_and_alone(
     await node.submit({"model": "m", "job_id": "j1"})
     (listed,) = (await (await client.get("/v1/jobs")).json())["jobs"]
     alone = await (await client.get("/v1/jobs/j1")).json()
+    assert alone.pop("request") == {"model": "m"}
     assert listed == alone
     assert alone["peer"] == peer_id("ab" * 32)[:7]
     assert "no device" in alone["waiting"]
+
+
+async def test_an_ended_job_is_forgotten_over_http_and_one_that_runs_is_not(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    log = node.home / "jobs" / "j1" / "1" / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("said")
+    said = await refused(client, "POST", "/v1/jobs/j1/forget", 409)
+    assert (said["code"], log.exists()) == ("NotEnded", True)
+    node.record("job_cancelled", "d1", {"job_id": "j1"})
+    for files in (1, 0):
+        found = await (await client.post("/v1/jobs/j1/forget")).json()
+        assert (found["files"], found["kept"]) == (files, [])
+    assert not log.exists()
+    await refused(client, "POST", "/v1/jobs/nope/forget", 404)
+    await refused(client, "POST", "/v1/jobs/j1/forget", 400, json={"now": True})
 
 
 async def test_an_upload_may_be_longer_than_any_other_body_up_to_its_own_limit(

@@ -1,0 +1,209 @@
+"""What belongs to one job and stays on this machine: what was typed for it, and what it wrote.
+
+HOME/jobs/JOB/request.json holds the body and its salt, failed.txt why it never started, ATTEMPT/
+the runner's files and all output. Folders are 0700, files 0600. No event quotes any of it, so
+removing the folder removes it for good, as far as the disk lets go of blocks.
+"""
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+
+from mesh.api.bodies import SALT_BYTES, Body, Sealed, seal
+from mesh.api.errors import RequestError
+from mesh.edge.disk import explained, sync_folder, write_private
+from mesh.state.jobs import JobView
+
+REQUEST_FILE: Final = "request.json"
+FAILED_FILE: Final = "failed.txt"
+JOBS: Final = "jobs"
+# A failure's words are a sentence or two; engines quote whole files at times.
+MAX_WORDS_CHARS: Final = 4000
+# What a person knows a file by; any other one is the runner's.
+KINDS: Final = {
+    REQUEST_FILE: "request",
+    "launch.json": "request",
+    "log.txt": "log",
+    "answer.txt": "answer",
+}
+
+
+class Gone(RequestError):
+    """What was typed for a job is not on this machine any more, or not as it was signed."""
+
+    def __init__(self, job_id: str, what: str) -> None:
+        super().__init__("Gone", f"its request {what}", f"submit it anew; fleet job {job_id}", 410)
+
+
+@final
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """request.json: `salt` is hex."""
+
+    body: Body
+    salt: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What was removed, by kind, and the paths that could not be."""
+
+    files: int = 0
+    size: int = 0
+    kinds: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+
+def folder_of(home: Path, job_id: str) -> Path:
+    """The job's folder; RequestError for an id that could leave the folder of all jobs."""
+    if job_id in ("", ".", "..") or "/" in job_id or "\0" in job_id:
+        raise RequestError("NotFound", f"no job {job_id[:80]!r}", "fleet ps -a lists them", 404)
+    return home / JOBS / job_id
+
+
+def keep_request(home: Path, job_id: str, body: Body) -> Sealed:
+    """Put the body on disk, durably and for this user alone; what its event will say of it."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    folder = folder_of(home, job_id)
+    with explained("cannot keep what was asked"):
+        for one in (folder.parent, folder):
+            one.mkdir(mode=0o700, exist_ok=True)
+            one.chmod(0o700)  # made by an earlier program, it followed the user's umask
+            sync_folder(one.parent)
+        text = msgspec.json.encode(Kept(body=body, salt=salt.hex())).decode()
+        write_private(folder / REQUEST_FILE, text)
+    return seal(body, salt)
+
+
+def drop_request(home: Path, job_id: str) -> None:
+    """Take back the body of a job that no event names."""
+    folder = folder_of(home, job_id)
+    with suppress(OSError):
+        for path in folder.glob(f"*{REQUEST_FILE}*"):  # with the drafts of a crash
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+        sync_folder(folder.parent)
+
+
+def request_of(home: Path, job: JobView) -> Body:
+    """What was typed for a job; Gone where it is not here, or not what its event sealed.
+
+    Events of earlier programs hold it themselves.
+    """
+    asked = job.asked
+    if not asked.body_hash:
+        return Body(
+            prompt=asked.prompt,
+            model=asked.model or "",
+            command=asked.command or (),
+            cwd=asked.cwd or "",
+        )
+    try:
+        kept = msgspec.json.decode(
+            (folder_of(home, job.job_id) / REQUEST_FILE).read_bytes(), type=Kept
+        )
+        salt = bytes.fromhex(kept.salt)
+    except OSError as error:
+        raise Gone(job.job_id, "is gone from this machine") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Gone(job.job_id, "is damaged on this machine") from error
+    if seal(kept.body, salt) != Sealed(body_hash=asked.body_hash, body_bytes=asked.body_bytes):
+        raise Gone(job.job_id, "is not the one that was signed")
+    return kept.body
+
+
+def keep_words(home: Path, job_id: str, words: str) -> None:
+    """Why a job failed, in full: its event says only of what kind that was. Best effort."""
+    with suppress(OSError):
+        folder = folder_of(home, job_id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(folder / FAILED_FILE, words[:MAX_WORDS_CHARS])
+
+
+def words_of(home: Path, job_id: str) -> str:
+    """What the job, or who tried to start it, said last; "" where nothing is here."""
+    folder = folder_of(home, job_id)
+    for path in sorted(folder.glob("*/result.json"), reverse=True):
+        with suppress(OSError, ValueError):
+            said = json.loads(path.read_bytes())
+            return str(said["text"]) if isinstance(said, dict) and "text" in said else ""
+    with suppress(OSError):
+        return (folder / FAILED_FILE).read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def private_row(home: Path, job: JobView) -> dict[str, object]:
+    """What only this machine knows of a job: `request` is None where it is not here."""
+    words = words_of(home, job.job_id)
+    found: dict[str, object] = {"request": None} | ({"text": words} if words else {})
+    with suppress(Gone):
+        body = request_of(home, job)
+        found |= {"request": msgspec.to_builtins(body), "command": list(body.command)}
+    return found
+
+
+def never_started(home: Path) -> list[str]:
+    """The ids of jobs whose folder holds no attempt: at most a body, or half of one."""
+    folders = [home / JOBS / job_id for job_id in kept_jobs(home)]
+    return [one.name for one in folders if not any(path.is_dir() for path in one.iterdir())]
+
+
+def kept_jobs(home: Path) -> list[str]:
+    """The ids of all jobs of which anything is on this machine."""
+    try:
+        return sorted(entry.name for entry in os.scandir(home / JOBS) if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def erase(home: Path, job_id: str) -> Erased:
+    """Remove everything of a job from this disk; what stays is named. Twice is once.
+
+    Links are removed and not followed. The names are gone durably; flash keeps blocks.
+    """
+    folder = folder_of(home, job_id)
+    if folder.is_symlink():  # nobody of ours makes one: what it points at is somebody's
+        return Erased(stuck=(str(folder),))
+    if not folder.is_dir():
+        return Erased()
+    sizes = {path: path.lstat().st_size for path in _below(folder) if not _is_folder(path)}
+    stuck = tuple(str(path) for path in [*_below(folder), folder] if not _removed(path))
+    with suppress(OSError):
+        for one in (folder, folder.parent):
+            if one.is_dir():
+                sync_folder(one)
+    gone = [path for path in sizes if str(path) not in stuck]
+    kinds = {KINDS.get(path.name, "runner's files") for path in gone}
+    return Erased(
+        files=len(gone),
+        size=sum(sizes[path] for path in gone),
+        kinds=tuple(sorted(kinds)),
+        stuck=stuck,
+    )
+
+
+def _below(folder: Path) -> list[Path]:
+    """Everything in a folder, what is deepest first; links are not followed."""
+    found = []
+    for root, folders, files in os.walk(folder, topdown=False):
+        found += [Path(root) / name for name in (*files, *folders)]
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _removed(path: Path) -> bool:
+    """Whether it is gone now."""
+    try:
+        path.rmdir() if _is_folder(path) else path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""Which route answers whom: every role against every route, between peers and on loopback."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from mesh.edge.http import roles
+from mesh.edge.http.app import make_app, make_mesh_app
+from mesh.state.members import ADMIN, MEMBER, ROLES, RUNNER, VIEWER
+from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+
+KEY = bytes(32)
+NOBODY = ""
+ANY = (NOBODY, *ROLES)
+VIEWERS, MEMBERS, RUNNERS, ADMINS = ROLES, ROLES[1:], ROLES[2:], ROLES[3:]
+# What a member reaches of another peer, by its role there. Nothing here writes, and nothing here
+# reads a job's request or output: those are in no event, and belong to the user of the job's home.
+BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
+    "GET /v1/status": VIEWERS,
+    "GET /v1/devices": VIEWERS,
+    "GET /v1/jobs": VIEWERS,
+    "GET /v1/jobs/{id}": VIEWERS,
+    "GET /v1/events": VIEWERS,
+    "GET /v1/cost": VIEWERS,
+    "POST /v1/plan": VIEWERS,
+    "GET /v1/peers": VIEWERS,
+    "GET /v1/sync/status": VIEWERS,
+    "GET /v1/sync": VIEWERS,
+}
+# What the token opens on loopback, by this peer's own role; one that has none reads its own ledger.
+ON_LOOPBACK: dict[str, tuple[str, ...]] = {
+    "GET /healthz": ANY,
+    "GET /readyz": ANY,
+    "GET /v1/status": ANY,
+    "GET /v1/devices": ANY,
+    "GET /v1/jobs": ANY,
+    "GET /v1/jobs/{id}": ANY,
+    "GET /v1/jobs/{id}/logs": ANY,
+    "GET /v1/jobs/{id}/answer": ANY,
+    "GET /v1/events": ANY,
+    "GET /v1/cost": ANY,
+    "GET /v1/verify": ANY,
+    "GET /v1/peers": ANY,
+    "GET /v1/peers/pending": ANY,
+    "GET /v1/sync/status": ANY,
+    "GET /v1/doctor": ANY,
+    "POST /v1/plan": ANY,
+    "POST /v1/jobs": MEMBERS,
+    "POST /v1/jobs/{id}/cancel": MEMBERS,
+    "POST /v1/jobs/{id}/forget": ANY,
+    "POST /v1/notes": MEMBERS,
+    "POST /v1/devices": RUNNERS,
+    "POST /v1/devices/{id}/remove": RUNNERS,
+    "POST /v1/import": ANY,
+    "POST /v1/calibrate": ANY,
+    "POST /v1/shutdown": ANY,
+    "POST /v1/invites": ADMINS,
+    "POST /v1/join": ANY,
+    "POST /v1/peers/addresses": ANY,
+    "POST /v1/peers/{id}/accept": ADMINS,
+    "POST /v1/peers/{id}/ignore": ADMINS,
+    "POST /v1/peers/{id}/remove": ADMINS,
+    "POST /v1/peers/{id}/rename": ANY,
+    "POST /dispatch": MEMBERS,
+}
+# A path that answers another method is no route either.
+REFUSALS = {
+    "WrongRole": "WrongRole",
+    "NotAMember": "NotAMember",
+    "NoRoute": "NoRoute",
+    "MethodNotAllowed": "NoRoute",
+}
+EVERY = sorted(BETWEEN_PEERS.keys() | ON_LOOPBACK.keys())
+
+
+class FakeMesh:
+    """A test double: a fleet in which whoever asks has one role, and nothing else happens."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+
+    def own_role(self) -> str:
+        return self.role
+
+    def role_of(self, key: bytes) -> str:
+        return self.role
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name in ("peers", "pending"):
+            return lambda: []
+        if name in ("report", "sync_status", "ignore", "add_address"):
+            return lambda *_: {}
+
+        async def later(*_: object) -> dict[str, object]:
+            return {}
+
+        return later
+
+
+def app_of(where: str, role: str, folder: Path) -> web.Application:
+    node, mesh = FakeNode(folder), FakeMesh(role)
+    node.record("job_submitted", "d1", {"job_id": "j1", "kind": "command", "command": ["true"]})
+    node.record("job_cancelled", "d1", {"job_id": "j1"})
+    double: Any = mesh
+    return make_mesh_app(node, double) if where == "peers" else make_app(node, TOKEN, double)
+
+
+@asynccontextmanager
+async def asking(
+    where: str, role: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[TestClient[Any, Any]]:
+    """A client that is a member with this role, or the token's holder on a peer that has it."""
+    monkeypatch.setattr(roles, "key_behind", lambda _: KEY)
+    headers = AUTH if where == "loopback" else {}
+    async with TestClient(TestServer(app_of(where, role, folder)), headers=headers) as client:
+        yield client
+
+
+async def refusal(client: TestClient[Any, Any], route: str) -> str:
+    """The code a route refuses with for want of a role or of a route; "" where it was reached."""
+    method, path = route.replace("{id}", "j1").split(" ")
+    async with client.request(method, path, json={} if method == "POST" else None) as response:
+        if response.status not in (403, 404, 405):
+            return ""
+        code: str = (await response.json())["code"]
+        return REFUSALS.get(code, "")
+
+
+@pytest.mark.parametrize("role", ANY)
+async def test_a_peer_reaches_what_the_table_says_and_nothing_else(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking("peers", role, tmp_path, monkeypatch) as client:
+        found = {route: await refusal(client, route) for route in EVERY}
+    reached = {route for route in BETWEEN_PEERS if role in BETWEEN_PEERS[route]}
+    assert {route for route, code in found.items() if not code} == reached
+    if role == NOBODY:
+        assert set(found.values()) == {"NotAMember"}
+    else:
+        assert {found[r] for r in EVERY if r not in BETWEEN_PEERS} == {"NoRoute"}
+
+
+@pytest.mark.parametrize("role", ANY)
+async def test_the_tokens_holder_reaches_what_its_peers_role_allows(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asking("loopback", role, tmp_path, monkeypatch) as client:
+        found = {route: await refusal(client, route) for route in ON_LOOPBACK}
+    assert {route for route, code in found.items() if not code} == {
+        route for route, who in ON_LOOPBACK.items() if role in who
+    }
+
+
+@pytest.mark.parametrize(("where", "table"), [("peers", BETWEEN_PEERS), ("loopback", ON_LOOPBACK)])
+def test_the_tables_name_every_route_there_is(
+    where: str, table: dict[str, tuple[str, ...]], tmp_path: Path
+) -> None:
+    routes = app_of(where, VIEWER, tmp_path).router.routes()
+    offered = {f"{one.method} {one.resource.canonical}" for one in routes if one.resource}
+    assert {route for route in offered if not route.startswith("HEAD")} == set(table)
+
+
+@pytest.mark.parametrize("role", [VIEWER, MEMBER, RUNNER, ADMIN])
+async def test_no_member_reads_a_jobs_request_or_words_through_another_peer(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "jobs" / "j1" / "1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text('{"text": "exit code 7: sk-12345"}')
+    async with asking("peers", role, tmp_path, monkeypatch) as client:
+        theirs = await (await client.get("/v1/jobs/j1")).text()
+    async with asking("loopback", role, tmp_path, monkeypatch) as client:
+        ours = await (await client.get("/v1/jobs/j1")).json()
+    assert ours["text"] == "exit code 7: sk-12345"
+    assert "sk-12345" not in theirs
+    assert '"request"' not in theirs
