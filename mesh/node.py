@@ -35,6 +35,7 @@ from mesh.ledger.event import Event
 from mesh.ledger.gate import Accept, Admission, Fork
 from mesh.policy.commands import Command
 from mesh.policy.decide import decide
+from mesh.state.devices import own_id
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.events import NoteAdded
 from mesh.state.facts.fact import encode
@@ -198,7 +199,8 @@ class Node:
 
     async def add_device(self, payload: Mapping[str, object]) -> Event:
         device_id, fact = parse_device(payload)
-        return await self.emit("device_registered", device_id, fact)
+        own = own_id(self.state.claims, self._ledger.author, device_id)
+        return await self.emit("device_registered", own, fact)
 
     async def remove_device(self, device: str, reason: str) -> Event:
         found = [d for d in self.state.devices.values() if device in (d.device_id, d.name)]

@@ -31,7 +31,22 @@ def write_device(given: Mapping[str, object]) -> Mapping[str, Any]:
     if daemon is not None:
         return dict(daemon.post("/v1/devices", given))
     device_id, payload = parse_device(given)
-    return append("device_registered", device_id, payload)
+    return append("device_registered", _own_id(fleet_home(), device_id), payload)
+
+
+def _own_id(home: Path, device_id: str) -> str:
+    """The id under which this peer registers a device, as the ledger stands."""
+    from mesh.edge.disk import StoreError
+    from mesh.edge.identity import load_or_create
+    from mesh.edge.store.state import load_state
+    from mesh.state.devices import Devices, own_id
+
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    author = load_or_create(home).author
+    try:
+        return own_id(load_state(home).claims, author, device_id)
+    except StoreError:  # there is no ledger yet
+        return own_id(Devices(), author, device_id)
 
 
 def write_removal(device_id: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from mesh.state.facts.device import DeviceRegistered
 from mesh.state.facts.fact import decode
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import Key
-from mesh.state.peer_id import is_named_for
+from mesh.state.peer_id import is_named_for, short_id
 from mesh.state.trust import Seniority
 
 
@@ -92,6 +92,16 @@ class Devices:
         touched = [one for one, claims in self.claims.items() if claims.pop(author, None)]
         touched += [one for one, away in self.taken_away.items() if away.pop(author, None)]
         return touched
+
+
+def own_id(devices: Devices, author: str, device_id: str) -> str:
+    """The id under which an author registers a device: one that is nobody else's.
+
+    A device it registered without its short id, by an older version, keeps its name in old bills.
+    """
+    if author in devices.claims.get(device_id, {}) or is_named_for(author, device_id):
+        return device_id
+    return f"dev-{short_id(author)}-{device_id.removeprefix('dev-')}"
 
 
 def title(author: str, name: str) -> tuple[bool]:
