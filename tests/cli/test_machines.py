@@ -53,7 +53,7 @@ def test_a_name_that_is_described_already_is_not_described_again_by_accident(hom
 def test_a_change_keeps_what_it_does_not_mention(home: Path) -> None:
     ask(*RIG, "--host", "cellar", "--network", "10Gbit/s", "--price", "1600.25", "--watts", "300")
     before = device("rig")["payload"]
-    assert ask("devices", "set", "rig", "--cores", "16").stdout .endswith("-rig\n")
+    assert ask("devices", "set", "rig", "--cores", "16").stdout.endswith("-rig\n")
     assert device("rig")["payload"] == {**before, "cores": 16}
 
 
