@@ -68,11 +68,11 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     )
     await socket.prepare(request)
     try:
-        skew_ms = await greet(socket, mesh.now)
+        greeting = await greet(socket, mesh.now)
     except LinkClosed:
         return socket
     address = plain_address(request.remote or "")
-    await mesh.hold(Link(socket, request[PEER], address, skew_ms, outbound=False))
+    await mesh.hold(Link(socket, request[PEER], address, greeting, outbound=False))
     return socket
 
 
