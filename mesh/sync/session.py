@@ -23,6 +23,7 @@ from mesh.ledger.event import Event
 from mesh.sync import messages, versions, wants
 from mesh.sync.archive import Archive, Envelope, Intake
 from mesh.sync.desk import Desk, Holder
+from mesh.sync.fetching import Fetching
 from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Admits, Tip, digest, last_admitted
 from mesh.sync.messages import Batch, Heads, Hello, Hello1, Message, Pull, Tail
@@ -87,12 +88,10 @@ class Session:
         self.told_of_us: Tip | None = None
         self._greet = True  # we owe a hello
         self._greeted = False  # they said theirs
-        self._theirs: Final[dict[str, Tip]] = {}  # of authors that are admitted
-        self._telling: Final = Telling(archive, self._holdings, self._theirs)
-        self._wanted: Final = wants.Queue(rank)
-        self._settled: Final[dict[str, tuple[Tip, Tip]]] = {}  # (theirs, ours) that need no more
-        self._retreats: Final[dict[str, wants.Retreat]] = {}
-        self._asked: wants.Asked | None = None
+        self._fetching: Final = Fetching(
+            archive, self._admits, self._holdings, (desk, self._holder), rank
+        )
+        self._telling: Final = Telling(archive, self._holdings, self._fetching.theirs)
         self._pulls: Final[deque[Pull]] = deque()
 
     def receive(self, data: bytes, now: int) -> tuple[Event, ...]:
@@ -107,7 +106,8 @@ class Session:
         """The next message to send; None when there is nothing to say for now."""
         message = self._next(now)
         if message is None:
-            self._count_behind()  # tails and other neighbours brought some of it meanwhile
+            # Tails and other neighbours brought some of it meanwhile.
+            self.tally.behind = self._fetching.behind()
             return None
         data = messages.encode(message)
         self.tally.bytes_out += len(data)
@@ -127,20 +127,13 @@ class Session:
         ignored; and we name those that count here by now.
         """
         self._greet = True
-        self._settled.clear()
-        self._retreats.clear()
-        self._wanted.clear()
-        for author in list(self._theirs):
-            if self._admits(author, 1):
-                self._wanted.add(author)
-            else:
-                del self._theirs[author]
+        self._fetching.anew()
         self._telling.moved(self._archive.tips(), eager=False)
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to ask for that another session is asking for now."""
-        return bool(self._wanted)
+        return self._fetching.waiting
 
     def close(self) -> None:
         """The connection ended; others may ask for what we were asking for."""
@@ -180,7 +173,7 @@ class Session:
         self._hear_of_us(message, now)
         self._greeted = True
         if self.tally.agreed:
-            self._theirs.update(mine)
+            self._fetching.agreed(mine)
             self._telling.agreed(mine)
             return
         self._telling.anew(mine)
@@ -192,43 +185,37 @@ class Session:
             self.told_of_us = known if known.seq else wants.NOTHING
         elif self.tally.agreed:
             self.told_of_us = self._holdings.tip(self._me)
-        elif not self._greeted and self._desk.claim(self._me, self._holder, now):
-            at = self._holdings.tip(self._me).seq
-            self._asked = wants.Asked(self._me, at, at)
+        elif not self._greeted:
+            self._fetching.probe(self._me, now)
 
     def _take_heads(self, message: Heads) -> None:
         for row in message.rows:
             author = row.author.hex()
             if not self._admits(author, 1):
                 continue  # a stranger, or a member we have not heard of: named again by then
-            self._theirs[author] = Tip(row.seq, row.hash.hex(), row.fork)
-            self._wanted.add(author)
+            tip = Tip(row.seq, row.hash.hex(), row.fork)
+            self._fetching.named(author, tip)
             if author == self._me and self._version < 2:
-                self.told_of_us = self._theirs[author]
-        self._count_behind()
+                self.told_of_us = tip
+        self.tally.behind = self._fetching.behind()
 
     def _take_batch(self, message: Batch, now: int) -> tuple[Event, ...]:
-        asked = self._asked
+        asked = self._fetching.asked
         if asked is None or (message.author.hex(), message.after) != (asked.author, asked.at):
             return ()  # an answer to what we no longer ask
-        envelopes = messages.unpack(message.events)
-        placed = self._placed(envelopes, asked.author, message)
+        placed = self._placed(messages.unpack(message.events), asked.author, message)
         intake = self._admit(placed)
         asked.gap = asked.gap or any(isinstance(one, gate.Hold) for one in intake.outcomes)
-        if not (message.more and placed):  # without events it could go on for ever
-            self._finish(asked, now)
-        elif self._is_worth_it(asked.author, placed, len(intake.events), now):
-            asked.at, asked.sent = message.last, False
+        if message.more and placed:  # without events it could go on for ever
+            new = len(intake.events)
+            size = sum(len(body) for _, body in placed) * new // len(placed)
+            self._fetching.go_on(asked, message.last, now, events=new, size=size)
         else:
-            self._asked = None  # too slow: another neighbour is asked for the rest
-            self._wanted.add(asked.author)
-        self._count_behind()
+            self._fetching.finish(asked, now)
+            if asked.author == self._me and self.told_of_us is None:
+                self.told_of_us = self._holdings.tip(self._me)  # it had no more of us
+        self.tally.behind = self._fetching.behind()
         return intake.events
-
-    def _is_worth_it(self, author: str, placed: list[Envelope], new: int, now: int) -> bool:
-        """Whether to go on asking this neighbour; what we had already earns it nothing."""
-        size = sum(len(body) for _, body in placed) * new // len(placed)
-        return self._desk.keep(author, self._holder, now, events=new, size=size)
 
     def _placed(self, found: list[Envelope], author: str, message: Batch) -> list[Envelope]:
         """The events of a batch that belong to it and that members may write."""
@@ -251,22 +238,6 @@ class Session:
                 raise Rejected(f"sent what is no event: {outcome.reason}", intake.events)
         return intake
 
-    def _finish(self, asked: wants.Asked, now: int) -> None:
-        """All that was asked for has come; look further back if its beginning did not fit."""
-        author = asked.author
-        self._asked = None
-        self._desk.drop(author, self._holder, now)
-        if author == self._me and self.told_of_us is None:
-            self.told_of_us = self._holdings.tip(author)  # it had no more of us
-        if author not in self._theirs:
-            return
-        if asked.gap and asked.began:
-            self._retreats[author] = wants.step_back(asked.began, self._retreats.get(author))
-            self._wanted.add(author)
-        else:
-            self._retreats.pop(author, None)
-            self._settled[author] = (self._theirs[author], self._holdings.tip(author))
-
     def _take_tail(self, message: Tail, now: int) -> tuple[Event, ...]:
         """The gate first, the document second: by then it holds every change that is one."""
         author = message.author.hex()
@@ -278,11 +249,10 @@ class Session:
             place = messages.place_of(put.body)
             if (place.author, place.seq) != (author, put.seq):
                 raise ProtocolError("a change that carries another event than it says")
-        if puts and puts[-1].seq > self._theirs.get(author, wants.NOTHING).seq:
-            self._theirs[author] = Tip(puts[-1].seq, ids.event_hash(puts[-1].body))
+        if puts and puts[-1].seq > self._fetching.theirs.get(author, wants.NOTHING).seq:
+            self._fetching.named(author, Tip(puts[-1].seq, ids.event_hash(puts[-1].body)))
         if not self._admits(author, max((put.seq for put in puts), default=1)):
-            self._wanted.add(author)  # a batch brings the part that counts
-            return ()
+            return ()  # it goes past a cut-off: a batch brings the part that counts
         new = self._admit([(put.sig, put.body) for put in puts if put.seq > mine.seq])
         events = new.events
         heard = self._hear(message, [put.hash for put in puts])
@@ -290,10 +260,9 @@ class Session:
             events += self._offer_again(author, puts)
         if heard is not True:
             self._telling.talks.drop(author)
-        self._desk.drop(author, self._holder, now)
+        self._fetching.give_back(author, now)
         self._telling.moved([author], eager=False)
-        if author in self._theirs:
-            self._wanted.add(author)
+        self._fetching.look_at(author)
         return events
 
     def _offer_again(self, author: str, puts: list[changes.Put]) -> tuple[Event, ...]:
@@ -325,13 +294,14 @@ class Session:
             return self._hello()
         if not self._greeted:
             return None
-        if self._asked is None:
+        if self._fetching.asked is None:
             tail = self._choose(now)
             if tail is not None:
                 return tail
-        if self._asked is not None and not self._asked.sent:
-            self._asked.sent = True
-            return Pull(bytes.fromhex(self._asked.author), self._asked.at)
+        asked = self._fetching.asked
+        if asked is not None and not asked.sent:
+            asked.sent = True
+            return Pull(bytes.fromhex(asked.author), asked.at)
         if self._pulls:
             return self._serve(self._pulls.popleft())
         return self._telling.next()
@@ -344,36 +314,17 @@ class Session:
         return Hello(self._version, held, you.seq, bytes.fromhex(you.hash) or _ZEROS)
 
     def _choose(self, now: int) -> Tail | None:
-        """Look at one wanted author after the other until there is something to ask for."""
-        for author in self._wanted:
-            mine, theirs = self._holdings.tip(author), self._theirs.get(author, wants.NOTHING)
-            after = self._after(author, mine, theirs)
-            if after is None:
-                self._wanted.discard(author)
-                continue
-            if not self._desk.claim(author, self._holder, now):
-                continue
-            self._wanted.discard(author)
-            if wants.fits_tail(mine, theirs) and self._telling.talks.first_try(author, theirs):
-                tail = self._telling.say(author, mine)
-                if tail is not None:
-                    return tail
-            self._asked = wants.Asked(author, after, after)
+        """Find the next stretch to ask for; the last few events are better had by a tail."""
+        found = self._fetching.choose(now)
+        if found is None:
             return None
+        mine, theirs = self._holdings.tip(found.author), self._fetching.theirs[found.author]
+        if wants.fits_tail(mine, theirs) and self._telling.talks.first_try(found.author, theirs):
+            tail = self._telling.say(found.author, mine)
+            if tail is not None:
+                return tail
+        self._fetching.asked = found
         return None
-
-    def _after(self, author: str, mine: Tip, theirs: Tip) -> int | None:
-        """The seq to ask from; None when the neighbour has nothing that we may take."""
-        if self._settled.get(author) == (theirs, mine):
-            return None
-        reach = last_admitted(self._admits, author, theirs.seq)
-        forked = mine.fork or theirs.fork
-        if reach == 0 or (reach < theirs.seq and reach <= mine.seq and not forked):
-            return None
-        retreat = self._retreats.get(author)
-        return wants.ask_after(
-            mine, theirs, retreat, lambda seq: self._archive.hashes_at(author, seq)
-        )
 
     def _serve(self, pull: Pull) -> Batch:
         """What was asked for, as far as it counts: nothing at all of somebody not admitted."""
@@ -391,11 +342,3 @@ class Session:
             envelopes = tuple(e for e in envelopes if messages.place_of(e[1]).seq <= reach)
         self.tally.events_out += len(envelopes)
         return Batch(pull.author, pull.after, last, more, messages.pack(envelopes))
-
-    def _count_behind(self) -> None:
-        authors = {*self._wanted, *([self._asked.author] if self._asked else [])}
-        self.tally.behind = sum(
-            max(0, self._theirs[author].seq - self._holdings.tip(author).seq)
-            for author in authors
-            if author in self._theirs
-        )

@@ -235,7 +235,7 @@ def test_naming_many_strangers_is_no_breach_and_costs_no_memory(ledgers: list[Le
             Row((1000 * page + i).to_bytes(32, "big"), 1, bytes(32), 0) for i in range(1000)
         )
         ana.session.receive(messages.encode(Heads(rows)), 0)
-    assert not ana.session._theirs
+    assert not ana.session._fetching.theirs
     assert not ana.session.waiting
     assert ana.say() is None
 

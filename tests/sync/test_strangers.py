@@ -152,7 +152,7 @@ def test_who_is_no_member_any_more_is_forgotten(peers: list[Peer]) -> None:
     ana.members.discard(tv.author)
     one.session.refresh()
     talk(one, two)
-    assert tv.author not in one.session._theirs
+    assert tv.author not in one.session._fetching.theirs
 
 
 def test_who_says_who_belongs_is_fetched_first(peers: list[Peer]) -> None:
