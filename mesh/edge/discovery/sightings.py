@@ -104,6 +104,10 @@ class Sightings:
         if new:
             self._save()
 
+    def met_at(self, peer_id: str) -> list[Address]:
+        """Where dials reached this peer."""
+        return list(self._remembered.get(peer_id, {}))
+
     def last_met_ms(self, peer_id: str) -> int:
         """When a dial last reached this peer; 0 for never."""
         return max(self._remembered.get(peer_id, {}).values(), default=0)

@@ -10,6 +10,7 @@ from aiohttp import web
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown, want_text
 from mesh.edge.http.ports import ServedMesh
 from mesh.edge.http.roles import PEER, Route
+from mesh.edge.transport.anteroom import plain_address
 from mesh.edge.transport.dial import SYNC_PATH
 from mesh.edge.transport.link import (
     CLOSE_TIMEOUT_S,
@@ -19,7 +20,6 @@ from mesh.edge.transport.link import (
     LinkClosed,
     greet,
 )
-from mesh.edge.transport.listen import plain_address
 from mesh.policy.pairing import MAX_USES
 from mesh.state.members import ADMIN, ROLES, RUNNER, VIEWER
 

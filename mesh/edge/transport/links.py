@@ -28,6 +28,7 @@ class Links:
         self._table: dict[bytes, Link] = {}
         self.ended_ms: Final[dict[bytes, int]] = {}
         self.apart: Final[dict[bytes, str]] = {}  # members we cannot talk with, and why
+        self.came_from: Final[dict[bytes, str]] = {}  # where members dialled us from
         self.changed: Final = asyncio.Event()  # set at every link that begins or ends
 
     def all(self) -> list[Link]:
@@ -53,6 +54,8 @@ class Links:
             return False
         self._table[link.peer_key] = link
         self.apart.pop(link.peer_key, None)
+        if not link.outbound:
+            self.came_from[link.peer_key] = link.address
         self.changed.set()
         if old is not None:
             await old.close()
@@ -72,8 +75,9 @@ class Links:
 
     async def drop_strangers(self) -> None:
         """End the links of those who are no members any more."""
-        for key in [key for key in self.apart if not self._is_member(key)]:
-            del self.apart[key]
+        for known in (self.apart, self.came_from):
+            for key in [key for key in known if not self._is_member(key)]:
+                del known[key]
         for link in [one for one in self.all() if not self._is_member(one.peer_key)]:
             await link.close()
 
