@@ -139,6 +139,16 @@ def place_of(body: bytes) -> Place:
         raise MessageError(f"not an event: {error}") from error
 
 
+def bounded(envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
+    """As many of the first as a batch may hold: an author may have signed any number at one seq."""
+    size = 0
+    for count, (sig, body) in enumerate(envelopes):
+        size += 4 + len(sig) + len(body)
+        if count == MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES:
+            return envelopes[:count]
+    return envelopes
+
+
 def pack(envelopes: Sequence[Envelope]) -> bytes:
     """Events for a batch: each its length, signature and body, all compressed."""
     parts: list[bytes] = []

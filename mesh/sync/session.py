@@ -241,8 +241,12 @@ class Session:
     def _take_tail(self, message: Tail, now: int) -> tuple[Event, ...]:
         """The gate first, the document second: by then it holds every change that is one."""
         author = message.author.hex()
+        if not self._admits(author, 1):
+            return ()
         mine = self._holdings.tip(author)
-        if mine.fork or not self._admits(author, 1):
+        if self._archive.tip(author) != (mine if mine.seq else None):
+            self._telling.name_again(author)  # our document goes past a cut-off: a batch does not
+        if mine.fork:
             return ()
         puts = changes.read_message(message.data, message.author)
         for put in puts:
@@ -336,7 +340,7 @@ class Session:
                 author=pull.author, after=pull.after, last=pull.after, more=False, events=nothing
             )
         page = self._archive.page(author, pull.after, messages.BATCH_EVENTS, messages.BATCH_BYTES)
-        last, more, envelopes = page.last, page.more, page.envelopes
+        last, more, envelopes = page.last, page.more, messages.bounded(page.envelopes)
         if last > reach:
             last, more = reach, False
             envelopes = tuple(e for e in envelopes if messages.place_of(e[1]).seq <= reach)

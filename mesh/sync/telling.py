@@ -40,6 +40,11 @@ class Telling:
         for author in authors:
             self._changed[author] = eager or self._changed.get(author, False)
 
+    def name_again(self, author: str) -> None:
+        """Say an author's tip once more: the neighbour asked in a way that has no answer here."""
+        self._told.pop(author, None)
+        self.moved([author], eager=False)
+
     def next(self) -> Heads | Tail | None:
         """Tell of authors whose tips moved: the last few events as a tail, the rest as rows."""
         rows: list[Row] = []

@@ -167,3 +167,15 @@ def test_who_says_who_belongs_is_fetched_first(peers: list[Peer]) -> None:
     asked = [said.author.hex() for said in end.said if isinstance(said, Pull)]
     assert asked[:3] == [others[7].author, others[4].author, others[2].author]
     assert len(asked) == 9
+
+
+def test_a_few_events_below_a_cut_off_come_within_the_conversation(peers: list[Peer]) -> None:
+    ana, ben, tv = peers
+    notes(tv.ledger, 2)
+    meet(tv, ana)
+    notes(tv.ledger, 6)
+    meet(tv, ben)  # ben holds eight; then tv is removed, and five of them count
+    ends = [End(one.ledger, lambda author, seq: seq <= 5) for one in (ana, ben)]
+    talk(*ends)
+    assert "Tail" in ends[0].kinds()  # to which ben's document has no answer
+    assert ana.ledger.count() == 5

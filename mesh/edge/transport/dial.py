@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol, final
 
 import aiohttp
@@ -38,6 +39,9 @@ LAST_PAUSE_S: Final = 60.0
 # one packet, and a split of some minutes must be over seconds after its cause.
 MISSED_PAUSE_S: Final = 2.0
 MISSED_MS: Final = 600_000
+# Places tried in one round for one peer. With all of them silent a round takes a minute; whoever
+# announces more in a member's name only fills the rest.
+MAX_PLACES: Final = 16
 # Most machines of a tailnet run no daemon of ours, so they are left alone for longer.
 NAMELESS_PAUSE_S: Final = 600.0
 # A peer that speaks no version of ours: it is updated by a person, and dials us when it is.
@@ -166,7 +170,8 @@ class Dialler:
         wanted = self._directory.wanted()
         for key, ledger in wanted:
             if self._links.get(key) is None:
-                places = list(self._book.candidates(peer_id(key.hex()), ledger))
+                found = self._book.candidates(peer_id(key.hex()), ledger)
+                places = list(islice(found, MAX_PLACES))
                 if places:
                     yield key, places, key
         if not self._directory.anyone():
