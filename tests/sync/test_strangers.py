@@ -106,6 +106,10 @@ def test_past_a_cut_off_nothing_is_served_and_the_rest_is(peers: list[Peer]) -> 
     answer = messages.decode(limited.say() or b"")
     assert isinstance(answer, Batch)
     assert (answer.last, answer.more, len(messages.unpack(answer.events))) == (25, False, 15)
+    limited.session.receive(messages.encode(Pull(bytes.fromhex(tv.author), 30)), 0)
+    answer = messages.decode(limited.say() or b"")
+    assert isinstance(answer, Batch)
+    assert (answer.last, answer.more, messages.unpack(answer.events)) == (30, False, [])
 
 
 @pytest.mark.parametrize("learns_first", ["we", "the neighbour", "both at once"])
