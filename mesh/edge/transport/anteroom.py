@@ -20,6 +20,10 @@ MAX_STRANGERS: Final = 64
 MEMBER_SLOTS: Final = 24
 # From one address at a time. An honest machine needs one or two; people behind one router share.
 MAX_PER_ADDRESS: Final = 8
+# Connections of members, once they asked something: a link, and some requests each. Together with
+# the strangers' they stay below the 1,024 files that systems let a process open.
+MAX_PROVEN: Final = 512
+MAX_PER_KEY: Final = 32
 # An IPv6 host has a whole /64 of addresses to itself (RFC 4291, RFC 8981).
 IPV6_PREFIX: Final = 64
 
@@ -39,7 +43,15 @@ class Guest:
 class Anteroom:
     """Everyone who waits, the longest first."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        strangers: int = MAX_STRANGERS,
+        members: int = MEMBER_SLOTS,
+        each: int = MAX_PER_ADDRESS,
+    ) -> None:
+        self._slots: Final = (strangers, members)
+        self._each: Final = each
         self._guests: Final[dict[Guest, None]] = {}
         self.put_out = 0
 
@@ -50,9 +62,9 @@ class Anteroom:
         """Let a guest wait; another leaves where there is no room."""
         others = [one for one in self._guests if one.expected == guest.expected]
         held = Counter(one.place for one in others)
-        if held[guest.place] >= MAX_PER_ADDRESS:
+        if held[guest.place] >= self._each:
             self._put_out(others, guest.place)
-        elif len(others) >= (MEMBER_SLOTS if guest.expected else MAX_STRANGERS):
+        elif len(others) >= self._slots[guest.expected]:
             held[guest.place] += 1  # where all hold one, the oldest of them leaves
             self._put_out(others, max(held, key=lambda place: (held[place], place != guest.place)))
         self._guests[guest] = None

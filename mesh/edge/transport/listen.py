@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, final
 
-from mesh.edge.transport.anteroom import Anteroom, Guest, place_of, plain_address
+from mesh.edge.transport.anteroom import (
+    MAX_PER_KEY,
+    MAX_PROVEN,
+    Anteroom,
+    Guest,
+    place_of,
+    plain_address,
+)
+from mesh.edge.transport.link import key_behind
 
 # A handshake takes milliseconds on a LAN and two round trips across the world; one packet lost
 # on the way costs a second more.
@@ -60,6 +68,7 @@ class _Settings:
     """What all connections of one listener share."""
 
     room: Anteroom
+    hall: Anteroom  # of those whose key is proven, by key
     lifetime_s: float | None
     proven: bool
 
@@ -74,10 +83,12 @@ class _Door(asyncio.Protocol):
         self._settings = settings
         self._timers: list[asyncio.TimerHandle] = []
         self._tail = b""
+        self._key = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._guest.end = transport.abort
+        self._key = key_behind(transport.get_extra_info("ssl_object")) or b""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(FIRST_REQUEST_S, self._too_late))
         if self._settings.lifetime_s is not None:
@@ -99,6 +110,7 @@ class _Door(asyncio.Protocol):
         for timer in self._timers:
             timer.cancel()
         self._settings.room.leave(self._guest)
+        self._settings.hall.leave(self._guest)
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -111,6 +123,9 @@ class _Door(asyncio.Protocol):
         self._guest.silent = False
         if self._settings.proven:
             self._settings.room.leave(self._guest)
+            self._guest.place = self._key.hex()
+            self._guest.expected = True
+            self._settings.hall.enter(self._guest)
 
     def _too_late(self) -> None:
         if self._guest.silent:
@@ -121,8 +136,8 @@ class _Door(asyncio.Protocol):
 class Listener:
     """Serves one protocol over TLS on some sockets; `context` is asked anew for each connection.
 
-    `proven` says that the handshake proves a member's key: who has made a request then waits no
-    more. Others stay strangers until they leave, or `lifetime_s` is over. `expected` tells of an
+    `proven` says that the handshake proves a member's key: who has made a request then counts by
+    its key. Others stay strangers until they leave, or `lifetime_s` is over. `expected` tells of an
     address whether a member may be there: it has room and a rate that strangers can't use up.
     """
 
@@ -143,7 +158,10 @@ class Listener:
         self._limiter = limiter
         self._expected = expected
         self.room: Final = Anteroom()
-        self._settings = _Settings(room=self.room, lifetime_s=lifetime_s, proven=proven)
+        self.hall: Final = Anteroom(members=MAX_PROVEN, each=MAX_PER_KEY)
+        self._settings = _Settings(
+            room=self.room, hall=self.hall, lifetime_s=lifetime_s, proven=proven
+        )
         self._tasks: set[asyncio.Task[bool]] = set()
         self.turned_away = 0
 

@@ -43,7 +43,7 @@ class Peer:
         self.links = Links(self.key, lambda key: key in self.anchors, self.serve, self.now)
         self.dialler = Dialler(self.links, self.book, self, self.now)
         self.port = 0
-        self.room = Anteroom()
+        self.room = self.hall = Anteroom()
         self.pick: Callable[[], list[bytes]] = lambda: list(self.anchors)
 
     def now(self) -> int:
@@ -107,7 +107,7 @@ class Peer:
             proven=True,
             expected=Expected(self.links, self.book, self.wanted).is_place,
         )
-        self.port, self.room = listener.port, listener.room
+        self.port, self.room, self.hall = listener.port, listener.room, listener.hall
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(listener.run())

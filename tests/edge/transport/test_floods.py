@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from mesh.edge.identity import load_or_create
-from mesh.edge.pairing.book import PairingBook
+from mesh.edge.pairing.book import MAX_PENDING_PER_ADDRESS, PairingBook, Pending
 from mesh.edge.pairing.client import Self, join
 from mesh.edge.pairing.endpoint import (
     ALL_ADDRESSES,
@@ -22,7 +22,7 @@ from mesh.edge.pairing.endpoint import (
     Welcome,
 )
 from mesh.edge.transport import listen as doors
-from mesh.edge.transport.anteroom import MAX_PER_ADDRESS
+from mesh.edge.transport.anteroom import MAX_PER_ADDRESS, MAX_PER_KEY
 from mesh.edge.transport.link import Contexts, own_anchor, pairing_client
 from mesh.edge.transport.listen import Limiter, Listener, listen
 from mesh.policy import pairing
@@ -240,3 +240,46 @@ async def test_who_is_put_out_in_the_handshake_leaves_no_socket_behind(tmp_path:
         for _, writer in made:
             writer.transport.abort()
         await until(lambda: not len(listener.room), "everybody's leaving")
+
+
+async def test_a_member_cannot_use_up_the_connections_of_others(tmp_path: Path) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        thief = Peer(tmp_path, "thief")
+        for one in (ana, ben):
+            one.trust(thief)
+        thief.trust(ana)
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.pick, ben.pick = list, lambda: [ana.key]
+        ben.knows(ana)
+        await until(lambda: ana.links.get(ben.key), "the link")
+        held = []
+        for _ in range(3 * MAX_PER_KEY):
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1",
+                ana.port,
+                ssl=thief.client_context(ana.key),
+                server_hostname="x.invalid",
+            )
+            writer.write(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+            await writer.drain()
+            held.append(writer)
+        await until(lambda: len(ana.hall) == MAX_PER_KEY + 1, "only so many of the thief's")
+        assert ana.links.get(ben.key) is not None
+        for writer in held:
+            writer.transport.abort()
+
+    await between(tmp_path, check)
+
+
+def test_one_ipv6_host_cannot_fill_the_list_of_those_who_ask(tmp_path: Path) -> None:
+    book = PairingBook(tmp_path)
+
+    def ask(number: int, address: str) -> str:
+        key = f"{number:064x}"
+        asked = Pending(key=key, name="x", tls="", address=address, port=0, asked_ms=NOW)
+        return book.ask(asked, NOW)
+
+    said = [ask(number, f"2001:db8:1:2::{number:x}") for number in range(1, 100)]
+    assert said.count("") == MAX_PENDING_PER_ADDRESS
+    assert ask(500, "2001:db8:1:3::1") == ""

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from mesh.cli.machines import doctor, peers
 from mesh.edge.discovery.sightings import MDNS, Sighting
 from mesh.edge.transport.dial import APART_PAUSE_S, SYNC_PATH
 from mesh.edge.transport.expected import Expected
@@ -217,3 +218,18 @@ async def test_members_are_expected_where_they_were_met_and_where_they_say_they_
         assert not Expected(ana.links, ana.book, list).is_place("127.0.0.1")
 
     await between(tmp_path, check)
+
+
+def test_people_see_whose_program_is_too_old() -> None:
+    row = {
+        "peer_id": "A" * 56,
+        "name": "ben",
+        "you": False,
+        "state": "offline",
+        "sources": {},
+        "apart": NEWER,
+    }
+    assert peers._state(row) == NEWER
+    assert peers._state(row | {"apart": ""}) == "offline"
+    said: dict[str, Any] = {"dials": [], "skews": []}
+    assert ("peer ben", NEWER) in [check[:2] for check in doctor._check_peers(said, [row])]
