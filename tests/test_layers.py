@@ -34,7 +34,7 @@ PRIVATE = ("mesh.edge.private", "mesh.edge.disk", *API)
 DISK = ("mesh.edge.disk", "mesh.edge.identity", "mesh.state", "mesh.ledger")
 STORE = ("mesh.edge.store", "mesh.sync", *DISK)
 DISCOVERY = ("mesh.edge.discovery", *DISK)
-TRANSPORT = ("mesh.edge.transport", "mesh.api", *DISCOVERY)
+TRANSPORT = ("mesh.edge.transport", "mesh.api", "mesh.sync", *DISCOVERY)
 HTTP = (
     "mesh.edge.http",
     "mesh.policy",

@@ -44,6 +44,10 @@ class Link(Protocol):
     def peer_key(self) -> bytes:
         """Whose it is: the 32 bytes of an ed25519 public key."""
 
+    @property
+    def version(self) -> int:
+        """Of the sync protocol, as both sides' greetings agreed."""
+
     async def send(self, data: bytes) -> None:
         """Send a message; returns once the link has room for another."""
 
@@ -109,7 +113,9 @@ class Replication:
 
         The link is closed in any case.
         """
-        run = _Run(link, Session(self._archive, self._admits, self._desk), outbound=outbound)
+        peer, version = link.peer_key.hex(), link.version
+        session = Session(self._archive, self._admits, self._desk, peer=peer, version=version)
+        run = _Run(link, session, outbound=outbound)
         self._runs[id(run)] = run
         halves = [asyncio.create_task(self._listen(run)), asyncio.create_task(self._speak(run))]
         try:

@@ -41,6 +41,10 @@ class Intake:
 class Archive(Protocol):
     """The ledger as a session sees it. Calls block; one thread makes them all."""
 
+    @property
+    def author(self) -> str:
+        """Whose ledger it is: the key (hex) this peer signs with."""
+
     def tips(self) -> Mapping[str, Tip]:
         """Every author's tip."""
 

@@ -12,8 +12,8 @@ from mesh.sync.wants import NOTHING
 class Holdings:
     """The ledger's tips as a neighbour is told of them.
 
-    A removed author's events past the cut-off may be here, from before the removal was known;
-    nobody is told of them, so that peers agree.
+    Events that do not count may be here: a removed author's from before the removal was known,
+    strangers' from a time when this peer was alone. Nobody is told of them, so that peers agree.
     """
 
     def __init__(self, archive: Archive, admits: Admits) -> None:
@@ -26,7 +26,7 @@ class Holdings:
         if tip.seq == 0 or self._admits(author, tip.seq):
             return tip
         last = last_admitted(self._admits, author, tip.seq)
-        return self._archive.tip_until(author, last) or NOTHING
+        return (self._archive.tip_until(author, last) if last else None) or NOTHING
 
     def all(self) -> dict[str, Tip]:
         """The tips of all authors with events that count."""

@@ -25,6 +25,8 @@ class Tip:
     fork: int = 0
 
 
+# Whether an author's event of a seq may count. A prefix of each chain does: what is true of a
+# seq is true of those before it, so one that is false of seq 1 is false of the author.
 Admits = Callable[[str, int], bool]
 
 
@@ -52,7 +54,9 @@ def last_admitted(admits: Admits, author: str, seq: int) -> int:
     """
     if admits(author, seq):
         return seq
-    low, high = 0, seq
+    if not admits(author, 1):
+        return 0
+    low, high = 1, seq
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if admits(author, middle) else (low, middle)

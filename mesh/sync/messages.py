@@ -15,9 +15,8 @@ import msgspec
 from mesh.ledger.codec import MAX_EVENT_BYTES, MAX_INT
 from mesh.ledger.signing import SIGNATURE_BYTES
 from mesh.sync.archive import Envelope
+from mesh.sync.versions import PROTOCOL
 
-# Both ends say it first; a peer that speaks another one is told so and left.
-PROTOCOL: Final = 1
 # A tail of 32 of the largest events is 2.1 MiB, a batch is smaller.
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 # Rows of a manifest in one message: 80 KB.
@@ -40,7 +39,20 @@ class MessageError(ValueError):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=0):
-    """Said first and then now and then: the digest of everything the sender holds."""
+    """Said first and then now and then: the digest of everything the sender counts.
+
+    `you_seq` and `you_hash` are the tip of the receiver's own chain as the sender has it; 0 and
+    zeros where it has none of it. So a peer whose disk was restored learns how far it had come.
+    """
+
+    protocol: int
+    digest: _Key
+    you_seq: _Seq
+    you_hash: _Key
+
+
+class Hello1(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=0):
+    """The hello of version 1."""
 
     protocol: int
     digest: _Key
@@ -86,10 +98,11 @@ class Tail(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     data: bytes
 
 
-Message = Hello | Heads | Pull | Batch | Tail
+Message = Hello | Hello1 | Heads | Pull | Batch | Tail
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Message)
+_DECODER: Final = msgspec.msgpack.Decoder(Hello | Heads | Pull | Batch | Tail)
+_DECODER_1: Final = msgspec.msgpack.Decoder(Hello1 | Heads | Pull | Batch | Tail)
 
 
 def encode(message: Message) -> bytes:
@@ -97,12 +110,12 @@ def encode(message: Message) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(data: bytes) -> Message:
-    """The message in these bytes; MessageError for any other."""
+def decode(data: bytes, version: int = PROTOCOL) -> Message:
+    """The message of that version in these bytes; MessageError for any other."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise MessageError(f"{len(data)} bytes, a message may have {MAX_MESSAGE_BYTES}")
     try:
-        message: Message = _DECODER.decode(data)
+        message: Message = (_DECODER if version > 1 else _DECODER_1).decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise MessageError(f"not a message: {error}") from error
     return message
@@ -124,6 +137,16 @@ def place_of(body: bytes) -> Place:
         return _PLACES.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise MessageError(f"not an event: {error}") from error
+
+
+def bounded(envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
+    """As many of the first as a batch may hold: an author may have signed any number at one seq."""
+    size = 0
+    for count, (sig, body) in enumerate(envelopes):
+        size += 4 + len(sig) + len(body)
+        if count == MAX_BATCH_EVENTS or size > MAX_BATCH_BYTES:
+            return envelopes[:count]
+    return envelopes
 
 
 def pack(envelopes: Sequence[Envelope]) -> bytes:

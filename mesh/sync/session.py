@@ -1,10 +1,13 @@
 """One conversation with one neighbour, without a socket: bytes in, bytes out.
 
-Both sides say a digest of what they hold; equal digests end the matter. Otherwise they exchange
+Both sides say a digest of what they count; equal digests end the matter. Otherwise they exchange
 their tips, and each asks for what it lacks: whole stretches as batches of events (`Pull`), the
 last few of an open segment as Automerge sync messages (`Tail`). Everything passes the gate and
 is on disk before anything else is done with it. A session lives as long as its connection; what
 it had got by then is kept, so the next one goes on from there.
+
+What a neighbour says of authors whom `admits` refuses is not kept, not answered and no breach:
+it may know of members that we have not heard of, and the other way round.
 """
 
 from __future__ import annotations
@@ -15,17 +18,20 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from mesh.ledger import changes, document, gate, ids
+from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
-from mesh.sync import messages, wants
+from mesh.sync import messages, versions, wants
 from mesh.sync.archive import Archive, Envelope, Intake
-from mesh.sync.desk import Desk
+from mesh.sync.desk import Desk, Holder
+from mesh.sync.fetching import Fetching
 from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Admits, Tip, digest, last_admitted
-from mesh.sync.messages import Batch, Heads, Hello, Message, Pull, Row, Tail
-from mesh.sync.talks import Talks
+from mesh.sync.messages import Batch, Heads, Hello, Hello1, Message, Pull, Tail
+from mesh.sync.telling import Telling
 
 # A neighbour asks for one stretch at a time; a few more may cross on the way.
 MAX_PULLS: Final = 8
+_ZEROS: Final = bytes(32)
 
 
 class ProtocolError(Exception):
@@ -54,31 +60,45 @@ class Tally:
 
 
 class Session:
-    """One conversation. `now` is any clock in ms; calls block on the archive, in one thread."""
+    """One conversation. `now` is any clock in ms; calls block on the archive, in one thread.
 
-    def __init__(self, archive: Archive, admits: Admits, desk: Desk) -> None:
+    `peer` is the neighbour's key (hex), `version` what the link's greeting agreed on, `rank` the
+    order in which authors are fetched. `told_of_us` is the tip of this peer's own chain as the
+    neighbour has it (seq 0 for nothing); None until it said so.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        admits: Admits,
+        desk: Desk,
+        *,
+        peer: str = "",
+        version: int = versions.PROTOCOL,
+        rank: wants.Rank = wants.no_rank,
+    ) -> None:
         self._archive: Final = archive
-        self._admits: Final = admits
-        self._holdings: Final = Holdings(archive, admits)
+        self._me: Final = archive.author
+        self._rule: Final = admits
+        self._holdings: Final = Holdings(archive, self._admits)
         self._desk: Final = desk
-        self._talks: Final = Talks()
+        self._holder: Final = Holder(peer)
+        self._version: Final = version
         self.tally: Final = Tally()
+        self.told_of_us: Tip | None = None
         self._greet = True  # we owe a hello
         self._greeted = False  # they said theirs
-        self._theirs: Final[dict[str, Tip]] = {}
-        self._told: Final[dict[str, Tip]] = {}
-        self._wanted: Final[dict[str, None]] = {}  # authors to look at, oldest first
-        self._changed: Final[dict[str, bool]] = {}  # authors to tell of, and whether eagerly
-        self._settled: Final[dict[str, tuple[Tip, Tip]]] = {}  # (theirs, ours) that need no more
-        self._retreats: Final[dict[str, wants.Retreat]] = {}
-        self._asked: wants.Asked | None = None
+        self._fetching: Final = Fetching(
+            archive, self._admits, self._holdings, (desk, self._holder), rank
+        )
+        self._telling: Final = Telling(archive, self._holdings, self._fetching.theirs)
         self._pulls: Final[deque[Pull]] = deque()
 
     def receive(self, data: bytes, now: int) -> tuple[Event, ...]:
         """Take a message; returns events that are new and durable. ProtocolError ends it."""
         self.tally.bytes_in += len(data)
         try:
-            return self._take(messages.decode(data), now)
+            return self._take(messages.decode(data, self._version), now)
         except (messages.MessageError, changes.ChangeError, document.DocumentError) as error:
             raise ProtocolError(str(error)) from error
 
@@ -86,7 +106,8 @@ class Session:
         """The next message to send; None when there is nothing to say for now."""
         message = self._next(now)
         if message is None:
-            self._count_behind()  # tails and other neighbours brought some of it meanwhile
+            # Tails and other neighbours brought some of it meanwhile.
+            self.tally.behind = self._fetching.behind()
             return None
         data = messages.encode(message)
         self.tally.bytes_out += len(data)
@@ -97,33 +118,40 @@ class Session:
 
         Eager, they are sent; else only their tips are, for it may have them from another.
         """
-        for author in authors:
-            self._changed[author] = eager or self._changed.get(author, False)
+        self._telling.moved(authors, eager=eager)
 
     def refresh(self) -> None:
-        """Compare everything again: members changed, or some time has passed."""
+        """Compare everything again: members changed, or some time has passed.
+
+        Our hello makes a neighbour that holds something else name its tips again, also those we
+        ignored; and we name those that count here by now.
+        """
         self._greet = True
-        self._settled.clear()
-        self._retreats.clear()
-        self._wanted.update(dict.fromkeys(self._theirs))
+        self._fetching.anew()
+        self._telling.moved(self._archive.tips(), eager=False)
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to ask for that another session is asking for now."""
-        return bool(self._wanted)
+        return self._fetching.waiting
 
     def close(self) -> None:
         """The connection ended; others may ask for what we were asking for."""
-        self._desk.leave(self)
+        self._desk.leave(self._holder)
+
+    def _admits(self, author: str, seq: int) -> bool:
+        """The members' rule, and our own events whatever it says: a lost disk comes back here."""
+        return author == self._me or self._rule(author, seq)
 
     # What comes in
 
     def _take(self, message: Message, now: int) -> tuple[Event, ...]:
-        if not self._greeted and not isinstance(message, Hello):
+        if isinstance(message, Hello | Hello1):
+            self._take_hello(message, now)
+            return ()
+        if not self._greeted:
             raise ProtocolError("did not say hello first")
         match message:
-            case Hello():
-                self._take_hello(message)
             case Heads():
                 self._take_heads(message)
             case Pull():
@@ -133,52 +161,66 @@ class Session:
             case Batch():
                 return self._take_batch(message, now)
             case Tail():
-                return self._take_tail(message)
+                return self._take_tail(message, now)
         return ()
 
-    def _take_hello(self, message: Hello) -> None:
-        if message.protocol != messages.PROTOCOL:
-            text = f"speaks version {message.protocol}, this peer {messages.PROTOCOL}"
+    def _take_hello(self, message: Hello | Hello1, now: int) -> None:
+        if message.protocol != self._version:
+            text = f"speaks version {message.protocol}, not {self._version} as the links greeted"
             raise ProtocolError(text)
-        self._greeted = True
         mine = self._holdings.all()
         self.tally.agreed = message.digest == digest(mine)
+        self._hear_of_us(message, now)
+        self._greeted = True
         if self.tally.agreed:
-            self._theirs.update(mine)
-            self._told.update(mine)
+            self._fetching.agreed(mine)
+            self._telling.agreed(mine)
             return
-        self._told.clear()
-        self._changed.update(dict.fromkeys(mine, False))
+        self._telling.anew(mine)
+
+    def _hear_of_us(self, message: Hello | Hello1, now: int) -> None:
+        """How far the neighbour knows our own chain. Version 1 does not say, so it is asked."""
+        if isinstance(message, Hello):
+            known = Tip(message.you_seq, message.you_hash.hex())
+            self.told_of_us = known if known.seq else wants.NOTHING
+        elif self.tally.agreed:
+            self.told_of_us = self._holdings.tip(self._me)
+        elif not self._greeted:
+            self._fetching.probe(self._me, now)
 
     def _take_heads(self, message: Heads) -> None:
         for row in message.rows:
             author = row.author.hex()
-            if author not in self._theirs and len(self._theirs) >= wants.MAX_AUTHORS:
-                raise ProtocolError(f"names more than {wants.MAX_AUTHORS} authors")
-            self._theirs[author] = Tip(row.seq, row.hash.hex(), row.fork)
-            self._wanted[author] = None
-        self._count_behind()
+            if not self._admits(author, 1):
+                continue  # a stranger, or a member we have not heard of: named again by then
+            tip = Tip(row.seq, row.hash.hex(), row.fork)
+            self._fetching.named(author, tip)
+            if author == self._me and self._version < 2:
+                self.told_of_us = tip
+        self.tally.behind = self._fetching.behind()
 
     def _take_batch(self, message: Batch, now: int) -> tuple[Event, ...]:
-        asked = self._asked
+        asked = self._fetching.asked
         if asked is None or (message.author.hex(), message.after) != (asked.author, asked.at):
             return ()  # an answer to what we no longer ask
-        envelopes = messages.unpack(message.events)
-        placed = self._placed(envelopes, asked.author, message)
+        placed = self._placed(messages.unpack(message.events), asked.author, message)
         intake = self._admit(placed)
         asked.gap = asked.gap or any(isinstance(one, gate.Hold) for one in intake.outcomes)
         if message.more and placed:  # without events it could go on for ever
-            asked.at, asked.sent = message.last, False
-            self._desk.claim(asked.author, self, now)
+            new = len(intake.events)
+            size = sum(len(body) for _, body in placed) * new // len(placed)
+            self._fetching.go_on(asked, message.last, now, events=new, size=size)
         else:
-            self._finish(asked)
-        self._count_behind()
+            self._fetching.finish(asked, now)
+            if asked.author == self._me and self.told_of_us is None:
+                self.told_of_us = self._holdings.tip(self._me)  # it had no more of us
+        self.tally.behind = self._fetching.behind()
         return intake.events
 
     def _placed(self, found: list[Envelope], author: str, message: Batch) -> list[Envelope]:
         """The events of a batch that belong to it and that members may write."""
         kept: list[Envelope] = []
-        before = message.after
+        before = message.after + 1
         for sig, body in found:
             place = messages.place_of(body)
             if place.author != author or not before <= place.seq <= message.last:
@@ -196,49 +238,45 @@ class Session:
                 raise Rejected(f"sent what is no event: {outcome.reason}", intake.events)
         return intake
 
-    def _finish(self, asked: wants.Asked) -> None:
-        """All that was asked for has come; look further back if its beginning did not fit."""
-        author = asked.author
-        self._asked = None
-        self._desk.drop(author, self)
-        if asked.gap and asked.began:
-            self._retreats[author] = wants.step_back(asked.began, self._retreats.get(author))
-            self._wanted[author] = None
-        else:
-            self._retreats.pop(author, None)
-            self._settled[author] = (self._theirs[author], self._holdings.tip(author))
-
-    def _take_tail(self, message: Tail) -> tuple[Event, ...]:
+    def _take_tail(self, message: Tail, now: int) -> tuple[Event, ...]:
         """The gate first, the document second: by then it holds every change that is one."""
         author = message.author.hex()
-        puts = changes.read_message(message.data, message.author)
-        mine = self._holdings.tip(author)
-        if mine.fork or not self._admits(author, max((put.seq for put in puts), default=1)):
+        if not self._admits(author, 1):
             return ()
+        mine = self._holdings.tip(author)
+        if self._archive.tip(author) != (mine if mine.seq else None):
+            self._telling.name_again(author)  # our document goes past a cut-off: a batch does not
+        if mine.fork:
+            return ()
+        puts = changes.read_message(message.data, message.author)
         for put in puts:
             place = messages.place_of(put.body)
             if (place.author, place.seq) != (author, put.seq):
                 raise ProtocolError("a change that carries another event than it says")
-        if puts and puts[-1].seq > self._theirs.get(author, wants.NOTHING).seq:
-            self._theirs[author] = Tip(puts[-1].seq, ids.event_hash(puts[-1].body))
+        if puts and puts[-1].seq > self._fetching.theirs.get(author, wants.NOTHING).seq:
+            self._fetching.named(author, Tip(puts[-1].seq, ids.event_hash(puts[-1].body)))
+        if not self._admits(author, max((put.seq for put in puts), default=1)):
+            return ()  # it goes past a cut-off: a batch brings the part that counts
         new = self._admit([(put.sig, put.body) for put in puts if put.seq > mine.seq])
         events = new.events
         heard = self._hear(message, [put.hash for put in puts])
         if heard is False:
-            again = self._admit([(put.sig, put.body) for put in puts])
-            events += again.events
-            known = all(isinstance(one, gate.Known) for one in again.outcomes)
-            if (
-                known and not self._holdings.tip(author).fork
-            ):  # a branch is known, and in no document
-                raise Rejected("a change that is not the event's", events)
+            events += self._offer_again(author, puts)
         if heard is not True:
-            self._talks.drop(author)
-        self._desk.drop(author, self)
-        self._changed.setdefault(author, False)
-        if author in self._theirs:
-            self._wanted[author] = None
+            self._telling.talks.drop(author)
+        self._fetching.give_back(author, now)
+        self._telling.moved([author], eager=False)
+        self._fetching.look_at(author)
         return events
+
+    def _offer_again(self, author: str, puts: list[changes.Put]) -> tuple[Event, ...]:
+        """Changes our document has not: of another branch, or no honest peer's at all."""
+        again = self._admit([(put.sig, put.body) for put in puts])
+        known = all(isinstance(one, gate.Known) for one in again.outcomes)
+        tip = self._archive.tip(author)
+        if known and not (tip and tip.fork):  # a branch is known, and in no document
+            raise Rejected("a change that is not the event's", again.events)
+        return again.events
 
     def _hear(self, message: Tail, hashes: list[bytes]) -> bool | None:
         """Whether the message agrees with our document; None where that is another segment."""
@@ -246,10 +284,10 @@ class Session:
         opened = self._archive.segment(author)
         if opened is None or opened[0] != message.segment:
             return None
-        talk = self._talks.get(author, message.segment)
-        if not opened[1].hear(talk, message.data, hashes):
+        talks = self._telling.talks
+        if not opened[1].hear(talks.get(author, message.segment), message.data, hashes):
             return False
-        self._talks.owe(author)
+        talks.owe(author)
         return True
 
     # What goes out
@@ -257,109 +295,54 @@ class Session:
     def _next(self, now: int) -> Message | None:
         if self._greet:
             self._greet = False
-            return Hello(messages.PROTOCOL, digest(self._holdings.all()))
+            return self._hello()
         if not self._greeted:
             return None
-        if self._asked is None:
+        if self._fetching.asked is None:
             tail = self._choose(now)
             if tail is not None:
                 return tail
-        if self._asked is not None and not self._asked.sent:
-            self._asked.sent = True
-            return Pull(bytes.fromhex(self._asked.author), self._asked.at)
+        asked = self._fetching.asked
+        if asked is not None and not asked.sent:
+            asked.sent = True
+            return Pull(bytes.fromhex(asked.author), asked.at)
         if self._pulls:
             return self._serve(self._pulls.popleft())
-        return self._announce()
+        return self._telling.next()
+
+    def _hello(self) -> Hello | Hello1:
+        held = digest(self._holdings.all())
+        if self._version < 2:
+            return Hello1(self._version, held)
+        you = self._holdings.tip(self._holder.peer) if self._holder.peer else wants.NOTHING
+        return Hello(self._version, held, you.seq, bytes.fromhex(you.hash) or _ZEROS)
 
     def _choose(self, now: int) -> Tail | None:
-        """Look at one wanted author after the other until there is something to ask for."""
-        for author in list(self._wanted):
-            mine, theirs = self._holdings.tip(author), self._theirs[author]
-            after = self._after(author, mine, theirs)
-            if after is None:
-                del self._wanted[author]
-                continue
-            if not self._desk.claim(author, self, now):
-                continue
-            del self._wanted[author]
-            if wants.fits_tail(mine, theirs) and self._talks.first_try(author, theirs):
-                tail = self._say(author, mine)
-                if tail is not None:
-                    return tail
-            self._asked = wants.Asked(author, after, after)
+        """Find the next stretch to ask for; the last few events are better had by a tail."""
+        found = self._fetching.choose(now)
+        if found is None:
             return None
+        mine, theirs = self._holdings.tip(found.author), self._fetching.theirs[found.author]
+        if wants.fits_tail(mine, theirs) and self._telling.talks.first_try(found.author, theirs):
+            tail = self._telling.say(found.author, mine)
+            if tail is not None:
+                return tail
+        self._fetching.asked = found
         return None
-
-    def _after(self, author: str, mine: Tip, theirs: Tip) -> int | None:
-        """The seq to ask from; None when the neighbour has nothing that we may take."""
-        if self._settled.get(author) == (theirs, mine):
-            return None
-        reach = last_admitted(self._admits, author, theirs.seq)
-        forked = mine.fork or theirs.fork
-        if reach == 0 or (reach < theirs.seq and reach <= mine.seq and not forked):
-            return None
-        retreat = self._retreats.get(author)
-        return wants.ask_after(
-            mine, theirs, retreat, lambda seq: self._archive.hashes_at(author, seq)
-        )
 
     def _serve(self, pull: Pull) -> Batch:
+        """What was asked for, as far as it counts: nothing at all of somebody not admitted."""
         author = pull.author.hex()
+        reach = last_admitted(self._admits, author, MAX_INT)
+        if reach <= pull.after:
+            nothing = messages.pack(())
+            return Batch(
+                author=pull.author, after=pull.after, last=pull.after, more=False, events=nothing
+            )
         page = self._archive.page(author, pull.after, messages.BATCH_EVENTS, messages.BATCH_BYTES)
-        self.tally.events_out += len(page.envelopes)
-        return Batch(pull.author, pull.after, page.last, page.more, messages.pack(page.envelopes))
-
-    def _announce(self) -> Message | None:
-        """Tell of authors whose tips moved: the last few events as a tail, the rest as rows."""
-        rows: list[Row] = []
-        while self._changed and len(rows) < messages.MAX_ROWS:
-            author = next(iter(self._changed))
-            mine, told = self._holdings.tip(author), self._told.get(author, wants.NOTHING)
-            if mine in (told, wants.NOTHING) or mine == self._theirs.get(author):
-                del self._changed[author]
-                continue
-            segment = document.segment_of(mine.seq)
-            eager = self._changed[author] and self._talks.has(author, segment)
-            if eager and wants.fits_tail(told, mine):
-                if rows:
-                    break
-                tail = self._say(author, mine)
-                if tail is not None:
-                    return tail
-            del self._changed[author]
-            self._told[author] = mine
-            rows.append(Row(bytes.fromhex(author), mine.seq, bytes.fromhex(mine.hash), mine.fork))
-        return Heads(tuple(rows)) if rows else self._answer()
-
-    def _answer(self) -> Tail | None:
-        """Say what our documents have, to neighbours who said what theirs have."""
-        while (author := self._talks.owed()) is not None:
-            mine = self._holdings.tip(author)
-            if self._talks.has(author, document.segment_of(mine.seq)):
-                tail = self._say(author, mine)
-                if tail is not None:
-                    return tail
-        return None
-
-    def _say(self, author: str, mine: Tip) -> Tail | None:
-        """The next message of the talk about an author's open segment, if there is one to have."""
-        opened = self._archive.segment(author)
-        if opened is None or mine.fork or self._archive.tip(author) != mine:
-            self._talks.drop(author)
-            return None
-        number, segment = opened
-        data = segment.say(self._talks.get(author, number))
-        if data is None:
-            return None
-        if len(data) > changes.MAX_SYNC_BYTES:
-            self._talks.drop(author)
-            return None
-        self._told[author] = mine
-        self._changed.pop(author, None)
-        return Tail(bytes.fromhex(author), number, data)
-
-    def _count_behind(self) -> None:
-        authors = {*self._wanted, *([self._asked.author] if self._asked else [])}
-        self.tally.behind = sum(
-            max(0, self._theirs[author].seq - self._holdings.tip(author).seq) for author in authors
-        )
+        last, more, envelopes = page.last, page.more, messages.bounded(page.envelopes)
+        if last > reach:
+            last, more = reach, False
+            envelopes = tuple(e for e in envelopes if messages.place_of(e[1]).seq <= reach)
+        self.tally.events_out += len(envelopes)
+        return Batch(pull.author, pull.after, last, more, messages.pack(envelopes))

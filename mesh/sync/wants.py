@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -14,10 +14,51 @@ from mesh.sync.manifest import Tip
 TAIL_EVENTS: Final = 32
 # Steps back along a chain to where another branch left it: 64, 128, 256 ... events.
 FIRST_STEP_BACK: Final = 64
-# Authors a neighbour may name. A fleet has dozens; this many cost 3 MB.
-MAX_AUTHORS: Final = 10_000
 
 NOTHING: Final = Tip(0, "")
+
+# Who comes first, lower before higher: who says who belongs, before those it speaks of.
+Rank = Callable[[str], int]
+
+
+def no_rank(author: str) -> int:
+    """Every author alike."""
+    return 0
+
+
+@final
+class Queue:
+    """Authors to look at: by rank, and among equals the one that waits longest first."""
+
+    def __init__(self, rank: Rank) -> None:
+        self._rank: Final = rank
+        self._lines: Final[dict[int, dict[str, None]]] = {}
+        self._place: Final[dict[str, int]] = {}
+
+    def add(self, author: str) -> None:
+        """Put an author at the end of its line, where it does not wait already."""
+        if author not in self._place:
+            rank = self._place[author] = self._rank(author)
+            self._lines.setdefault(rank, {})[author] = None
+
+    def discard(self, author: str) -> None:
+        """Take an author out."""
+        rank = self._place.pop(author, None)
+        if rank is not None:
+            del self._lines[rank][author]
+
+    def clear(self) -> None:
+        """Begin anew: ranks may have changed."""
+        self._lines.clear()
+        self._place.clear()
+
+    def __iter__(self) -> Iterator[str]:
+        """As they wait at this moment."""
+        for rank in sorted(self._lines):
+            yield from list(self._lines[rank])
+
+    def __len__(self) -> int:
+        return len(self._place)
 
 
 @final

@@ -15,6 +15,7 @@ from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger
 from mesh.sync.desk import Desk
 from mesh.sync.session import Session
+from mesh.sync.versions import PROTOCOL
 
 NOW = 1_790_000_000_000
 EVENTS = 100_000
@@ -153,6 +154,7 @@ class Pipe:
 
     def __init__(self, peer_key: bytes) -> None:
         self.peer_key = peer_key
+        self.version = PROTOCOL
         self.inbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.other: Pipe = self
 

@@ -49,7 +49,7 @@ def corpus() -> list[bytes]:
     said = tails(key, events)
     batch = messages.pack(events)
     found = [
-        Hello(messages.PROTOCOL, key),
+        Hello(messages.PROTOCOL, key, 0, key),
         Pull(key, 5),
         Heads(tuple(Row(key, i, key, 0) for i in range(9))),
         Batch(author=key, after=0, last=19, more=True, events=batch),

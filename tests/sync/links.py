@@ -2,12 +2,15 @@
 
 import asyncio
 
+from mesh.sync.versions import PROTOCOL
+
 
 class MemoryLink:
     """One end of a pair, reliable and in order until either side closes it."""
 
     def __init__(self, peer_key: bytes) -> None:
         self.peer_key = peer_key
+        self.version = PROTOCOL
         self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.other: MemoryLink | None = None
         self.closed = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
@@ -9,6 +10,7 @@ from mesh.sync import messages
 from mesh.sync.desk import Desk
 from mesh.sync.messages import Message
 from mesh.sync.session import Session
+from mesh.sync.versions import PROTOCOL
 
 NOW = 1_790_000_000_000
 
@@ -30,16 +32,18 @@ class End:
         ledger: Ledger,
         admits: Callable[[str, int], bool] = everyone,
         desk: Desk | None = None,
+        **more: Any,
     ) -> None:
         self.ledger = ledger
-        self.session = Session(ledger, admits, desk or Desk())
+        self.session = Session(ledger, admits, desk or Desk(), **more)
+        self.version = more.get("version", PROTOCOL)
         self.said: list[Message] = []
         self.got: list[Event] = []
 
     def say(self, now: int = 0) -> bytes | None:
         data = self.session.outgoing(now)
         if data is not None:
-            self.said.append(messages.decode(data))
+            self.said.append(messages.decode(data, self.version))
         return data
 
     def kinds(self) -> list[str]:

@@ -232,7 +232,7 @@ KEYS = st.binary(min_size=32, max_size=32)
 SEQS = st.integers(0, 2**53 - 1)
 ROWS = st.builds(Row, KEYS, SEQS, KEYS, SEQS)
 MESSAGES = st.one_of(
-    st.builds(Hello, st.just(messages.PROTOCOL), KEYS),
+    st.builds(Hello, st.just(messages.PROTOCOL), KEYS, SEQS, KEYS),
     st.builds(Heads, st.lists(ROWS, max_size=5).map(tuple)),
     st.builds(Pull, KEYS, SEQS),
     st.builds(Batch, KEYS, SEQS, SEQS, st.booleans(), EVENTS.map(messages.pack) | st.binary()),
@@ -283,7 +283,7 @@ def test_a_session_survives_any_talk_and_admits_nothing_of_it(
     ledger: Ledger, talk_of: list[bytes]
 ) -> None:
     session = Session(ledger, everyone, Desk())
-    hello = messages.encode(Hello(messages.PROTOCOL, bytes(32)))
+    hello = messages.encode(Hello(messages.PROTOCOL, bytes(32), 0, bytes(32)))
     try:
         for data in [hello, *talk_of]:
             assert session.receive(data, 0) == ()
@@ -308,7 +308,7 @@ def test_a_talk_about_real_authors_with_any_contents_admits_nothing(
         st.builds(Tail, authors, st.integers(0, 1), st.just(HONEST)),
     )
     session = Session(ledger, everyone, Desk())
-    session.receive(messages.encode(Hello(messages.PROTOCOL, bytes(32))), 0)
+    session.receive(messages.encode(Hello(messages.PROTOCOL, bytes(32), 0, bytes(32))), 0)
     try:
         for _ in range(data.draw(st.integers(0, 12))):
             assert session.receive(messages.encode(data.draw(about)), 0) == ()

@@ -109,7 +109,7 @@ def _check_peers(said: Mapping[str, Any], peers: list[dict[str, Any]]) -> Iterat
         seen = ", ".join(f"{name} {show_age(age)} ago" for name, age in row["sources"].items())
         yield (
             f"peer {row['name']}",
-            f"{row['state']}; seen by {seen or 'no source'}",
+            row.get("apart") or f"{row['state']}; seen by {seen or 'no source'}",
             "" if row["state"] == "online" else "is it up, and on this network or tailnet?",
         )
     for one in said["dials"]:

@@ -89,6 +89,8 @@ def marked(rows: Sequence[Row], refusing: set[str]) -> list[dict[str, Any]]:
 
 
 def _state(row: Row) -> str:
+    if row.get("apart"):
+        return str(row["apart"])
     return "this peer" if row["you"] and "removed" not in row["state"] else str(row["state"])
 
 

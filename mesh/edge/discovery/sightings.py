@@ -6,7 +6,7 @@ A sighting is a hint, never trust: it says where to knock. Sources don't know ea
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,10 @@ class Sightings:
         if new:
             self._save()
 
+    def met_at(self, peer_id: str) -> list[Address]:
+        """Where dials reached this peer."""
+        return list(self._remembered.get(peer_id, {}))
+
     def last_met_ms(self, peer_id: str) -> int:
         """When a dial last reached this peer; 0 for never."""
         return max(self._remembered.get(peer_id, {}).values(), default=0)
@@ -122,13 +126,21 @@ class Sightings:
         return list(self._given)
 
     def candidates(self, peer_id: str, ledger: Iterable[Address]) -> Iterator[tuple[Address, str]]:
-        """(address, source) where this peer may be, the likeliest first, each address once."""
+        """(address, source) where this peer may be, the likeliest first, each address once.
+
+        The first of every source, then the second of each: anyone may announce a hundred places
+        in a peer's name, and they must not come before the one where it was met.
+        """
         found = [(one.address, one.source) for one in reversed(self.of(peer_id))]
         found += [(at, REMEMBERED) for at in reversed(self._remembered.get(peer_id, {}))]
         found += [(at, LEDGER) for at in ledger]
-        found.sort(key=lambda one: SOURCES.index(one[1]))
-        known: set[Address] = set()
+        seen: Counter[str] = Counter()
+        ranked: list[tuple[int, int, Address, str]] = []
         for address, source in found:
+            ranked.append((seen[source], SOURCES.index(source), address, source))
+            seen[source] += 1
+        known: set[Address] = set()
+        for _, _, address, source in sorted(ranked):
             if address not in known:
                 known.add(address)
                 yield address, source

@@ -10,6 +10,7 @@ from aiohttp import web
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown, want_text
 from mesh.edge.http.ports import ServedMesh
 from mesh.edge.http.roles import PEER, Route
+from mesh.edge.transport.anteroom import plain_address
 from mesh.edge.transport.dial import SYNC_PATH
 from mesh.edge.transport.link import (
     CLOSE_TIMEOUT_S,
@@ -19,7 +20,6 @@ from mesh.edge.transport.link import (
     LinkClosed,
     greet,
 )
-from mesh.edge.transport.listen import plain_address
 from mesh.policy.pairing import MAX_USES
 from mesh.state.members import ADMIN, ROLES, RUNNER, VIEWER
 
@@ -68,11 +68,11 @@ async def open_link(request: web.Request) -> web.StreamResponse:
     )
     await socket.prepare(request)
     try:
-        skew_ms = await greet(socket, mesh.now)
+        greeting = await greet(socket, mesh.now)
     except LinkClosed:
         return socket
     address = plain_address(request.remote or "")
-    await mesh.hold(Link(socket, request[PEER], address, skew_ms, outbound=False))
+    await mesh.hold(Link(socket, request[PEER], address, greeting, outbound=False))
     return socket
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from mesh.edge.disk import write_private
+from mesh.edge.transport.anteroom import place_of
 from mesh.policy import pairing
 
 BOOK_FILE: Final = "pairing.json"
@@ -93,7 +94,7 @@ class PairingBook:
         if asked.key in self._pages.ignored:
             return "ignored"
         others = [one for one in pending.values() if one.key != asked.key]
-        near = sum(one.address == asked.address for one in others)
+        near = sum(place_of(one.address) == place_of(asked.address) for one in others)
         if len(others) >= MAX_PENDING or near >= MAX_PENDING_PER_ADDRESS:
             return "too many are waiting already"
         new = asked.key not in pending

@@ -19,7 +19,8 @@ from aiohttp import web
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, shape_errors
 from mesh.edge.pairing.book import Invite, PairingBook, Pending
 from mesh.edge.transport import certificate
-from mesh.edge.transport.listen import Limiter, plain_address
+from mesh.edge.transport.anteroom import place_of, plain_address
+from mesh.edge.transport.listen import Limiter
 from mesh.ledger import signing
 from mesh.policy import pairing
 
@@ -150,7 +151,7 @@ class PairingHost:
 
     def _admit(self, request: web.Request) -> None:
         now = asyncio.get_running_loop().time()
-        if not self._limiter.allows(plain_address(request.remote or ""), now):
+        if not self._limiter.allows(place_of(request.remote or ""), now):
             raise HttpRefusal(429, "TooMany", "too many tries", "wait a minute")
 
     async def _read(self, request: web.Request) -> tuple[Guest, pairing.Talk]:

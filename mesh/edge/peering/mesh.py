@@ -26,6 +26,7 @@ from mesh.edge.peering.report import peer_rows, pending_rows, report, sync_rows
 from mesh.edge.peering.trust import Trust
 from mesh.edge.transport.call import Caller
 from mesh.edge.transport.dial import Dialler
+from mesh.edge.transport.expected import Expected
 from mesh.edge.transport.link import Link
 from mesh.edge.transport.links import Links
 from mesh.edge.transport.listen import Limiter, Listener, listen
@@ -37,8 +38,6 @@ from mesh.state.members import REACHABLE
 
 # A member reconnects a few times a minute at worst; strangers end in the handshake.
 MESH_RATES: Final = (10.0, 60, 100.0, 300)
-# Strangers connected at a time, about 100 KiB each; one that stays is cut off after 30 s.
-MAX_GUESTS: Final = 64
 # How often this machine's own addresses are looked at: a laptop changes networks.
 ADDRESS_S: Final = 15.0
 
@@ -76,6 +75,7 @@ class Mesh:
         key = bytes.fromhex(who.author)
         self.links: Final = Links(key, self.trust.is_member, serve, keeper.now)
         self.dialler: Final = Dialler(self.links, self.sightings, self.trust, keeper.now)
+        self.expected: Final = Expected(self.links, self.sightings, self.trust.placed)
         self._caller = Caller(self.sightings, self.trust)
         self._where = Whereabouts(addresses=(), port=0, pairing_port=0)
         self._sources = self._all_sources()
@@ -177,6 +177,8 @@ class Mesh:
                 mesh,
                 self.trust.server_context,
                 Limiter(*MESH_RATES),
+                proven=True,
+                expected=self.expected.is_place,
             ),
             Listener(
                 listen(host, self._config.pairing_port),
@@ -184,7 +186,6 @@ class Mesh:
                 lambda: open_server,
                 Limiter(*PER_ADDRESS, *ALL_ADDRESSES),
                 LIFETIME_S,
-                lambda: len(guests.connections) < MAX_GUESTS,
             ),
         ]
         self._look_around()

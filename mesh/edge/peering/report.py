@@ -48,6 +48,7 @@ def _row(
         "age_ms": now - last if last else None,
         "sources": sources(sightings, name, now),
         "sync": distance,
+        "apart": links.apart.get(bytes.fromhex(view.author), ""),
         "skew_ms": link.skew_ms if link else None,
         "added_ms": view.added_ms or None,
         "added_by": peer_id(view.added_by),

@@ -112,6 +112,10 @@ class Trust:
         reach = self._keeper.state.members.reach.get(key.hex())
         return read_addresses(reach[1], self._port) if reach else []
 
+    def placed(self) -> list[tuple[bytes, list[Address]]]:
+        """Every other member, and where the ledger says it is."""
+        return [(key, self.written(key)) for key in self.anchors]
+
     def client_context(self, key: bytes | None) -> ssl.SSLContext:
         """TLS that takes this key alone; any member's for None."""
         made = self._clients.get(key)

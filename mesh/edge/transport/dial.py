@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol, final
 
 import aiohttp
@@ -38,14 +39,23 @@ LAST_PAUSE_S: Final = 60.0
 # one packet, and a split of some minutes must be over seconds after its cause.
 MISSED_PAUSE_S: Final = 2.0
 MISSED_MS: Final = 600_000
+# Places tried in one round for one peer. With all of them silent a round takes a minute; whoever
+# announces more in a member's name only fills the rest.
+MAX_PLACES: Final = 16
 # Most machines of a tailnet run no daemon of ours, so they are left alone for longer.
 NAMELESS_PAUSE_S: Final = 600.0
+# A peer that speaks no version of ours: it is updated by a person, and dials us when it is.
+APART_PAUSE_S: Final = 600.0
 # A neighbour that was linked a moment ago is tried again at once, but not in a tight loop.
 MIN_PAUSE_S: Final = 0.2
 
 
 class DialError(Exception):
     """Why an address could not be linked, in words for `fleet doctor`."""
+
+
+class ApartError(DialError):
+    """The right peer answers, and speaks no version of ours: knocking again won't help."""
 
 
 class Directory(Protocol):
@@ -69,8 +79,10 @@ class _Patience:
     fails: int = 0
     until_s: float = 0.0
 
-    def failed(self, now_s: float, rng: random.Random, most_s: float) -> None:
-        pause = min(most_s, FIRST_PAUSE_S * 2 ** min(self.fails, 12))
+    def failed(
+        self, now_s: float, rng: random.Random, most_s: float, least_s: float = FIRST_PAUSE_S
+    ) -> None:
+        pause = max(least_s, min(most_s, FIRST_PAUSE_S * 2 ** min(self.fails, 12)))
         self.fails += 1
         self.until_s = now_s + pause * rng.uniform(0.5, 1.5)
 
@@ -158,7 +170,8 @@ class Dialler:
         wanted = self._directory.wanted()
         for key, ledger in wanted:
             if self._links.get(key) is None:
-                places = list(self._book.candidates(peer_id(key.hex()), ledger))
+                found = self._book.candidates(peer_id(key.hex()), ledger)
+                places = list(islice(found, MAX_PLACES))
                 if places:
                     yield key, places, key
         if not self._directory.anyone():
@@ -179,7 +192,7 @@ class Dialler:
     ) -> None:
         """Each address in turn until one holds; its link lives as long as this does."""
         patience = self._patience.setdefault(key, _Patience())
-        held = False
+        held, least_s = False, FIRST_PAUSE_S
         for address, source in places:
             if expected is not None and self._links.get(expected) is not None:
                 held = True
@@ -188,6 +201,9 @@ class Dialler:
                 link = await self._dial(session, address, expected)
             except DialError as error:
                 self._book.try_ended(address, source, self._now(), str(error))
+                if isinstance(error, ApartError):
+                    least_s = APART_PAUSE_S
+                    break
                 continue
             self._book.try_ended(address, source, self._now())
             self._answered[address] = link.peer_key
@@ -198,7 +214,7 @@ class Dialler:
         if held:
             patience.worked(now_s, self._rng)
         else:
-            patience.failed(now_s, self._rng, self._longest(expected))
+            patience.failed(now_s, self._rng, self._longest(expected), least_s)
 
     def _longest(self, expected: bytes | None) -> float:
         """The longest pause before this peer is tried again."""
@@ -229,11 +245,15 @@ class Dialler:
             await socket.close()
             raise DialError("somebody else answers there")
         try:
-            skew_ms = await greet(socket, self._now)
+            greeting = await greet(socket, self._now)
         except LinkClosed as error:
             await socket.close()
             raise DialError(f"it closed the link: {error}") from error
-        return Link(socket, key, show_address(address), skew_ms, outbound=True)
+        link = Link(socket, key, show_address(address), greeting, outbound=True)
+        if link.apart:
+            await self._links.hold(link)  # which notes it, and ends it
+            raise ApartError(f"it {link.apart}")
+        return link
 
 
 def _why(error: BaseException) -> str:

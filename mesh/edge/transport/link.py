@@ -12,6 +12,7 @@ import json
 import secrets
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -20,6 +21,7 @@ from aiohttp import WSMsgType
 from mesh.edge.disk import write_private
 from mesh.edge.identity import Identity
 from mesh.edge.transport import certificate
+from mesh.sync import versions
 
 # The largest message: sync sends segments in parts, so one of these and its copy bound a link.
 MAX_MESSAGE_BYTES: Final = 4 << 20
@@ -61,13 +63,15 @@ class Link:
     """One authenticated connection to a peer: whole messages, in order, both ways."""
 
     def __init__(
-        self, socket: _Socket, peer_key: bytes, address: str, skew_ms: int, *, outbound: bool
+        self, socket: _Socket, peer_key: bytes, address: str, greeting: Greeting, *, outbound: bool
     ) -> None:
         self._socket = socket
         self.peer_key: Final = peer_key
         self.outbound: Final = outbound
         self.address: Final = address
-        self.skew_ms: Final = skew_ms  # the other clock minus ours
+        self.skew_ms: Final = greeting.skew_ms
+        self.version: Final = greeting.version
+        self.apart: Final = greeting.apart
         self.sent_bytes = 0
         self.received_bytes = 0
 
@@ -105,21 +109,38 @@ class Link:
             return
 
 
-async def greet(socket: _Socket, now: Callable[[], int]) -> int:
-    """Exchange the first message of a link, a clock reading each; the other clock minus ours, ms.
+@final
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What the first message of a link settled.
+
+    `skew_ms` is the other clock minus ours. `version` is the sync protocol's on this link; 0 where
+    the two speak none in common, and `apart` says so.
+    """
+
+    skew_ms: int
+    version: int
+    apart: str = ""
+
+
+async def greet(socket: _Socket, now: Callable[[], int]) -> Greeting:
+    """Exchange the first message of a link: a clock reading and the versions each side speaks.
 
     The reading is as old as its way here, so half a round trip of it is distance, not skew.
+    LinkClosed where the other side does not greet.
     """
     sent_ms = now()
     try:
         async with asyncio.timeout(GREET_S):
-            await socket.send_str(json.dumps({"now_ms": sent_ms}))
+            await socket.send_str(json.dumps({"now_ms": sent_ms, "sync": [*versions.SPOKEN]}))
             message = await socket.receive()
         said = json.loads(str(getattr(message, "data", "")))
-        theirs = int(said["now_ms"])
+        skew_ms = int(said["now_ms"]) - (sent_ms + now()) // 2
+        theirs = versions.listed(said.get("sync"))
     except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise LinkClosed("the other side did not greet") from error
-    return theirs - (sent_ms + now()) // 2
+    version = versions.common(theirs)
+    return Greeting(skew_ms, version, "" if version else versions.apart(theirs))
 
 
 def own_anchor(who: Identity) -> Anchor:

@@ -27,6 +27,8 @@ class Links:
         self._now = now
         self._table: dict[bytes, Link] = {}
         self.ended_ms: Final[dict[bytes, int]] = {}
+        self.apart: Final[dict[bytes, str]] = {}  # members we cannot talk with, and why
+        self.came_from: Final[dict[bytes, str]] = {}  # where members dialled us from
         self.changed: Final = asyncio.Event()  # set at every link that begins or ends
 
     def all(self) -> list[Link]:
@@ -42,11 +44,18 @@ class Links:
         if not self._is_member(link.peer_key) or link.peer_key == self._me:
             await link.close()
             return False
+        if link.apart:
+            self.apart[link.peer_key] = link.apart
+            await link.close()
+            return False
         old = self._table.get(link.peer_key)
         if (old is None and len(self._table) >= MAX_LINKS) or (old and not self._wins(link, old)):
             await link.close()
             return False
         self._table[link.peer_key] = link
+        self.apart.pop(link.peer_key, None)
+        if not link.outbound:
+            self.came_from[link.peer_key] = link.address
         self.changed.set()
         if old is not None:
             await old.close()
@@ -66,6 +75,9 @@ class Links:
 
     async def drop_strangers(self) -> None:
         """End the links of those who are no members any more."""
+        for known in (self.apart, self.came_from):
+            for key in [key for key in known if not self._is_member(key)]:
+                del known[key]
         for link in [one for one in self.all() if not self._is_member(one.peer_key)]:
             await link.close()
 

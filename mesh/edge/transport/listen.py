@@ -5,17 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, final
 
-# A handshake takes milliseconds on a LAN and two round trips across the world.
-HANDSHAKE_S: Final = 5.0
-# At most this many strangers at a time between "accepted" and "key proved"; about 60 KiB each.
-MAX_HANDSHAKES: Final = 64
+from mesh.edge.transport.anteroom import (
+    MAX_PER_KEY,
+    MAX_PROVEN,
+    Anteroom,
+    Guest,
+    place_of,
+    plain_address,
+)
+from mesh.edge.transport.link import key_behind
+
+# A handshake takes milliseconds on a LAN and two round trips across the world; one packet lost
+# on the way costs a second more.
+HANDSHAKE_S: Final = 4.0
+# From there to the end of the first request's head. Our peers send it in the same breath.
+FIRST_REQUEST_S: Final = 3.0
+HEAD_END: Final = b"\r\n\r\n"  # RFC 9112, 2.1
 BACKLOG: Final = 128
 # Addresses whose rate is remembered; the least recent is forgotten, which costs only its rate.
 MAX_ADDRESSES: Final = 4096
@@ -32,13 +45,13 @@ class Limiter:
         self._all = (self._all_burst, 0.0)
         self._each: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def allows(self, address: str, now: float) -> bool:
-        """Take one token of each bucket; False where one is empty."""
+    def allows(self, address: str, now: float, *, spare: bool = False) -> bool:
+        """Take one token of each bucket; False where one is empty. `spare`: of its own alone."""
         left = _refill(self._each.pop(address, (self._burst, now)), self._per_s, self._burst, now)
         total = _refill(self._all, self._all_per_s, self._all_burst, now)
-        fits = left >= 1 and total >= 1
+        fits = left >= 1 and (spare or total >= 1)
         self._each[address] = (left - fits, now)
-        self._all = (total - fits, now)
+        self._all = (total - (fits and not spare), now)
         if len(self._each) > MAX_ADDRESSES:
             self._each.popitem(last=False)
         return fits
@@ -50,10 +63,82 @@ def _refill(bucket: tuple[float, float], per_s: float, burst: float, now: float)
 
 
 @final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What all connections of one listener share."""
+
+    room: Anteroom
+    hall: Anteroom  # of those whose key is proven, by key
+    lifetime_s: float | None
+    proven: bool
+
+
+@final
+class _Door(asyncio.Protocol):
+    """Between a connection and what serves it: sees the first request, and the end."""
+
+    def __init__(self, inner: asyncio.Protocol, guest: Guest, settings: _Settings) -> None:
+        self._inner = inner
+        self._guest = guest
+        self._settings = settings
+        self._timers: list[asyncio.TimerHandle] = []
+        self._tail = b""
+        self._key = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._guest.end = transport.abort
+        self._key = key_behind(transport.get_extra_info("ssl_object")) or b""
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(FIRST_REQUEST_S, self._too_late))
+        if self._settings.lifetime_s is not None:
+            self._timers.append(loop.call_later(self._settings.lifetime_s, transport.abort))
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._guest.silent:
+            seen = self._tail + data
+            self._tail = seen[-3:]
+            if HEAD_END in seen:
+                self._asked()
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._settings.room.leave(self._guest)
+        self._settings.hall.leave(self._guest)
+        self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def _asked(self) -> None:
+        self._guest.silent = False
+        if self._settings.proven:
+            self._settings.room.leave(self._guest)
+            self._guest.place = self._key.hex()
+            self._guest.expected = True
+            self._settings.hall.enter(self._guest)
+
+    def _too_late(self) -> None:
+        if self._guest.silent:
+            self._guest.end()
+
+
+@final
 class Listener:
     """Serves one protocol over TLS on some sockets; `context` is asked anew for each connection.
 
-    A connection ends after `lifetime_s`, if given, and none is taken while `has_room` says no.
+    `proven` says that the handshake proves a member's key: who has made a request then counts by
+    its key. Others stay strangers until they leave, or `lifetime_s` is over. `expected` tells of an
+    address whether a member may be there: it has room and a rate that strangers can't use up.
     """
 
     def __init__(
@@ -63,15 +148,21 @@ class Listener:
         context: Callable[[], ssl.SSLContext],
         limiter: Limiter,
         lifetime_s: float | None = None,
-        has_room: Callable[[], bool] = lambda: True,
+        *,
+        proven: bool = False,
+        expected: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._sockets = sockets
         self._factory = factory
         self._context = context
         self._limiter = limiter
-        self._lifetime_s = lifetime_s
-        self._has_room = has_room
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._expected = expected
+        self.room: Final = Anteroom()
+        self.hall: Final = Anteroom(members=MAX_PROVEN, each=MAX_PER_KEY)
+        self._settings = _Settings(
+            room=self.room, hall=self.hall, lifetime_s=lifetime_s, proven=proven
+        )
+        self._tasks: set[asyncio.Task[bool]] = set()
         self.turned_away = 0
 
     @property
@@ -99,30 +190,43 @@ class Listener:
             except OSError:
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            allowed = self._limiter.allows(plain_address(address[0]), loop.time())
-            if not allowed or len(self._tasks) >= MAX_HANDSHAKES or not self._has_room():
+            expected = self._expected(plain_address(address[0]))
+            place = place_of(address[0])
+            if not self._limiter.allows(place, loop.time(), spare=expected):
                 self.turned_away += 1
                 connection.close()
                 continue
-            task = asyncio.create_task(self._greet(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(connection, place, expected=expected)
 
-    async def _greet(self, connection: socket.socket) -> None:
-        """The handshake; a stranger's failure is no news."""
+    def _begin(self, connection: socket.socket, place: str, *, expected: bool) -> None:
+        """The handshake, in a task of its own, that whoever needs the room may end."""
+        guest = Guest(place, expected, connection.close)
+        task = asyncio.create_task(self._greet(connection, guest))
+        guest.end = task.cancel
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._greeted, connection, guest))
+        self.room.enter(guest)
+
+    def _greeted(self, connection: socket.socket, guest: Guest, task: asyncio.Task[bool]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or not task.result():
+            self.room.leave(guest)
+            connection.close()
+
+    async def _greet(self, connection: socket.socket, guest: Guest) -> bool:
+        """The handshake; False where it failed, which is no news of a stranger."""
         loop = asyncio.get_running_loop()
+        door = _Door(self._factory(), guest, self._settings)
         with contextlib.suppress(OSError, TimeoutError, ssl.SSLError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport, _ = await loop.connect_accepted_socket(
-                self._factory,
+            await loop.connect_accepted_socket(
+                lambda: door,
                 connection,
                 ssl=self._context(),
                 ssl_handshake_timeout=HANDSHAKE_S,
             )
-            if self._lifetime_s is not None:
-                loop.call_later(self._lifetime_s, transport.abort)
-            return
-        connection.close()
+            return True
+        return False
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -148,14 +252,3 @@ def _bound(host: str, port: int) -> socket.socket:
                 ("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
             )
     return socket.create_server(("", port), backlog=BACKLOG)
-
-
-def plain_address(text: str) -> str:
-    """An address without what dual-stack sockets and scopes add to it."""
-    bare = text.partition("%")[0]
-    try:
-        found = ipaddress.ip_address(bare)
-    except ValueError:
-        return bare
-    mapped = getattr(found, "ipv4_mapped", None)
-    return str(mapped or found)
