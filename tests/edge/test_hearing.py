@@ -228,6 +228,9 @@ async def test_a_restored_database_takes_back_its_own_events_and_does_not_fork(
     ana = Peer(home)
     assert ana.live.restored
     await refused(ana, "its own event 6: this ledger is older than it was")
+    await ana.close()
+    ana = Peer(home)
+    await refused(ana, "its own event 6")
     await adopts(ana, ben)
     await ana.close()
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mesh.edge import live as live_module
+from mesh.edge.store import ledger as ledger_module
 from mesh.edge.store import schema
 from mesh.edge.store import state as state_module
 from mesh.edge.store.ledger import Ledger, Reader
@@ -419,6 +420,33 @@ async def test_a_fold_that_misses_thousands_of_events_catches_up_beside_the_loop
     assert_told_once(ana)
 
 
+async def test_what_a_cancelled_task_committed_around_a_fold_is_told_once_like_the_rest(
+    ana: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    ana.ledger.append("note_added", "", {"text": "before, unfollowed"}, ana.now())
+    ana.state.stale = True
+    ana.live._mend_soon()
+    await gate.arrived()
+    await ana.note("meanwhile")
+    ana.ledger.append("note_added", "", {"text": "after, unfollowed"}, ana.now())
+    gate.opened.release(10)
+    await settled(ana)
+    assert ana.state.cursor == 2
+    await ana.live.catch_up()
+    assert_sound(ana)
+    assert_told_once(ana)
+
+
+async def test_what_only_the_fold_has_seen_is_told_when_the_fold_takes_over(ana: Peer) -> None:
+    ana.ledger.append("note_added", "", {"text": "unfollowed"}, ana.now())
+    ana.state.stale = True
+    ana.live._mend_soon()
+    await settled(ana)
+    assert ana.state.note_count == 1
+    assert_told_once(ana)
+
+
 async def test_folding_anew_takes_at_most_a_fifth_of_the_time(
     ana: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,6 +522,56 @@ async def test_a_peer_that_closes_during_a_fold_leaves_it(
         assert ledger.count() == 2
 
 
+# What was just committed.
+
+
+def test_memory_serves_what_is_contiguous_and_leaves_the_rest_to_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_RECENT_COMMITS", 2)
+    recent, events = ledger_module.Recent(3), list("abcdef")
+    assert recent.after(3) == []
+    assert recent.after(2) is None
+    recent.add(5, events[:2])  # type: ignore[arg-type]
+    recent.add(6, events[2:3])  # type: ignore[arg-type]
+    assert recent.after(3) == [(4, "a"), (5, "b"), (6, "c")]
+    assert recent.after(4) == [(5, "b"), (6, "c")]
+    assert recent.after(7) is None
+    recent.add(7, events[3:4])  # type: ignore[arg-type]
+    assert recent.after(3) is None
+    assert recent.after(5) == [(6, "c"), (7, "d")]
+    recent.add(9, events[4:5])  # type: ignore[arg-type]
+    assert recent.after(7) is None
+    assert recent.after(8) == [(9, "e")]
+
+
+async def test_a_ledger_hands_out_pages_from_memory_and_disk_alike(
+    ana: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "COMMITTED_PAGE", 2)
+    for number in range(5):
+        await ana.note(str(number))
+    for recent in (ana.ledger._recent, ledger_module.Recent(99)):
+        monkeypatch.setattr(ana.ledger, "_recent", recent)
+        after, found = 0, []
+        while page := ana.ledger.committed(after):
+            assert len(page) <= 2
+            after, found = page[-1][0], [*found, *page]
+        assert found == list(ana.ledger.events())
+
+
+async def test_own_events_are_admitted_whatever_the_fleet_says_of_their_author(
+    ana: Peer, ben: Peer
+) -> None:
+    await ana.found()
+    await ana.let_in(ben)
+    fact: dict[str, object] = {"key": ben.ledger.author, "epoch": 1, "until": 0, "until_hash": ""}
+    await ana.live.emit("peer_removed", "", fact)
+    await ben.live.take_in(envelopes(ana.ledger))
+    assert ben.live.admits(ben.ledger.author, 1 << 40)
+    assert not ana.live.admits(ben.ledger.author, 1 << 40)
+
+
 # The three ways to a state.
 
 
@@ -539,6 +617,7 @@ async def test_members_and_jobs_in_any_order_give_one_state_live_whole_and_from_
 async def test_a_snapshot_that_claims_events_it_lacks_is_found_and_not_used(ana: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     ana.ledger.put_checkpoint(2, pack(ana.state))
     assert_unused(ana, "claims the first 2 events of 3 and holds 3")
     short = pack(ana.state)
@@ -557,10 +636,12 @@ def assert_unused(peer: Peer, text: str) -> None:
 async def test_a_snapshot_ahead_of_a_shorter_ledger_is_not_used(ana: Peer, ben: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     ana.live.snapshot()
     kept = ana.ledger.get_checkpoint()
     assert kept is not None
     await ben.note()
+    await ben.live._run(ben.writer, int)  # its own first snapshot is written
     ben.ledger.put_checkpoint(*kept)
     assert_unused(ben, "claims the first 3 events of 1 and holds 3")
 
@@ -568,6 +649,7 @@ async def test_a_snapshot_ahead_of_a_shorter_ledger_is_not_used(ana: Peer, ben: 
 async def test_a_snapshot_with_another_content_than_its_events_is_found(ana: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     wrong = whole_fold(ana.ledger)
     wrong.note_count = 2
     ana.ledger.put_checkpoint(3, pack(wrong))

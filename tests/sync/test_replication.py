@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mesh.edge.replication import Replication
+from mesh.edge.replication import Replication, told_of_us
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
-from mesh.sync.manifest import digest
+from mesh.sync import messages
+from mesh.sync.manifest import Tip, digest
 from mesh.sync.session import ProtocolError
+from mesh.sync.wants import NOTHING
 from tests.sync.links import MemoryLink, pair
 
 NOW = 1_790_000_000_000
@@ -138,3 +141,55 @@ async def test_a_link_that_ends_ends_its_run_quietly(tmp_path: Path) -> None:
         await ben.until(lambda: ben.ledger.count() == 1)
         await a.close()
         await asyncio.gather(*ana.tasks, *ben.tasks)
+
+
+def rows(*authors: str) -> bytes:
+    made = tuple(messages.Row(bytes.fromhex(one), 7, b"h" * 32, 0) for one in authors)
+    return messages.encode(messages.Heads(made))
+
+
+def hello(tips: dict[str, Tip]) -> bytes:
+    return messages.encode(messages.Hello(messages.PROTOCOL, digest(tips)))
+
+
+@pytest.mark.parametrize(
+    ("agreed", "said", "told"),
+    [
+        (True, hello({"aa": Tip(1, "bb")}), Tip(5, "05")),
+        (False, hello({"aa": Tip(1, "bb")}), None),
+        (False, hello({}), NOTHING),
+        (False, rows("bb" * 32, "aa" * 32), Tip(7, b"h".hex() * 32)),
+        (False, rows("bb" * 32), NOTHING),
+        (False, rows(*(f"{n:064x}" for n in range(messages.MAX_ROWS))), None),
+        (False, messages.encode(messages.Pull(b"a" * 32, 0)), None),
+    ],
+    ids="agreed differs empty names-us last-rows more-rows-come pull".split(),
+)
+def test_what_a_neighbour_says_tells_where_our_own_chain_ends_there(
+    agreed: bool,  # noqa: FBT001  a column of the table above
+    said: bytes,
+    told: Tip | None,
+) -> None:
+    session = SimpleNamespace(tally=SimpleNamespace(agreed=agreed))
+    archive = SimpleNamespace(tip=lambda _: Tip(5, "05"))
+    assert told_of_us(session, archive, "aa" * 32, said) == told  # type: ignore[arg-type]
+
+
+async def test_each_session_tells_once_where_our_own_chain_ends(tmp_path: Path) -> None:
+    async with peers(tmp_path, 2) as (ana, ben):
+        await ana.note(3)
+        heard: list[Tip] = []
+        ana.replication = Replication(
+            ana.ledger, ana.writer, lambda *_: True, ana.admitted, ana.ledger.author, heard.append
+        )
+        first, _ = connect(ana, ben)
+        await ben.until(lambda: ben.ledger.count() == 3)
+        await ben.note()
+        await ana.until(lambda: ana.ledger.count() == 4)
+        assert heard == [NOTHING]
+        await first.close()
+        await asyncio.gather(*ana.tasks, *ben.tasks)
+        connect(ana, ben)
+        await ben.note()
+        await ana.until(lambda: ana.ledger.count() == 5)
+        assert [tip.seq for tip in heard] == [0, 3]
