@@ -83,8 +83,8 @@ class Node:
             self._writer,
             self._live.admits,
             self._live.catch_up,
-            ledger.author,
             self._live.heard,
+            self._live.rank,
         )
         self.mesh: Mesh | None = None
         if config.listen != "none":

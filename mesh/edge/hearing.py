@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from mesh.edge.disk import StoreError
+from mesh.state.members import Members
 from mesh.sync.manifest import Tip
 
 # A claim that we signed more than we hold is proved by its events. One that nobody delivers for
@@ -96,3 +97,9 @@ class Hearing:
         if self._claims and (self._asks or now_s < self._until_s):
             return f"its own event {last}, which a member holds and this ledger does not"
         return "a member that says how far its own events go" if self._asks else ""
+
+
+def has_others(members: Members, me: str) -> bool:
+    """Whether a fleet has anybody else in it; one that the ledger knows nothing of has."""
+    lost = not members.seen(members.root)
+    return lost or any(one.role and one.author != me for one in members.peers())

@@ -18,8 +18,10 @@ from functools import partial
 from typing import Final, TypeVar, final
 
 from mesh.edge.disk import StoreError
+from mesh.edge.hearing import has_others
 from mesh.edge.highwater import HighWater, Mark
 from mesh.edge.identity import Fleet, join_fleet
+from mesh.edge.imports import take_in_members
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import (
     Abandoned,
@@ -80,8 +82,12 @@ class Live:
         self._keep: Final = keep or partial(join_fleet, ledger.home)
         self.state: State = current_state(ledger, fleet)
         self.alone: Final = alone
-        mark = mark or HighWater(ledger.home)
-        self._voice: Final = Voice(ledger, mark, asks=self._has_others(), alone=alone)
+        self._voice: Final = Voice(
+            ledger,
+            mark or HighWater(ledger.home),
+            asks=fleet is not None and has_others(self.state.members, ledger.author),
+            alone=alone,
+        )
         self._tasks: Final[set[asyncio.Task[object]]] = set()
         self._folding: Final = asyncio.Lock()
         self._mending = False  # a task sees to it that the state is not stale
@@ -98,8 +104,8 @@ class Live:
         return await self._whole(self._emit(event_type, device_id, payload))
 
     async def take_in(self, envelopes: Sequence[Envelope]) -> list[Admission]:
-        """Put others' events through the gate, fold in and tell; the verdict on each."""
-        return await self._whole(self._take_in(envelopes))
+        """Put members' events through the gate, fold in and tell; the verdict on each."""
+        return await take_in_members(envelopes, self.admits, self._take_in_whole)
 
     async def catch_up(self) -> None:
         """Fold in whatever is committed and not folded yet."""
@@ -109,6 +115,10 @@ class Live:
     def admits(self, author: str, seq: int) -> bool:
         """Whether the ledger should take event `seq` of an author; may be asked in any thread."""
         return author == self._ledger.author or self.state.members.admits(author, seq)
+
+    def rank(self, author: str) -> int:
+        """In which order to fetch authors; may be asked in any thread."""
+        return self.state.members.rank(author)
 
     async def _emit(self, *fact: object) -> Event:
         event = await self._run(self._writer, self._append, *fact, self._now_ms())
@@ -120,10 +130,13 @@ class Live:
         self._voice.signed(event)
         return event
 
-    async def _take_in(self, envelopes: Sequence[Envelope]) -> list[Admission]:
+    async def _take_in_whole(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
+        return await self._whole(self._take_in(envelopes))
+
+    async def _take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         intake = await self._run(self._writer, self._ledger.take_in, envelopes)
         await self._follow()
-        return list(intake.outcomes)
+        return intake.outcomes
 
     async def _run(self, where: Executor | None, do: Callable[..., _T], *args: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(where, do, *args)
@@ -287,14 +300,6 @@ class Live:
     def heard(self, own_tip: Tip) -> None:
         """A neighbour says where our own chain ends, seq 0 for nowhere."""
         self._voice.heard(own_tip)
-
-    def _has_others(self) -> bool:
-        """Whether there is anybody else in the fleet; one that the ledger lacks has others."""
-        if self._fleet is None:
-            return False
-        members, me = self.state.members, self._ledger.author
-        lost = not members.seen(members.root)
-        return lost or any(p.role and p.author != me for p in members.peers())
 
     def close(self) -> None:
         """Fold in what is left and keep it; the writer's thread has ended, the ledger is open."""

@@ -18,21 +18,17 @@ from typing import Final, Protocol, TypeVar, final
 
 from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
-from mesh.sync import messages
 from mesh.sync.archive import Archive
 from mesh.sync.desk import PATIENCE_MS, Desk
-from mesh.sync.manifest import Admits, Tip, digest
-from mesh.sync.messages import Heads, Hello
+from mesh.sync.manifest import Admits, Tip
 from mesh.sync.session import Rejected, Session
-from mesh.sync.wants import NOTHING
+from mesh.sync.wants import Rank, no_rank
 
-# Digests are compared again this often, so that nothing is missed for good: 45 bytes each way.
+# Digests are compared again this often, so that nothing is missed for good: 72 bytes each way.
 REFRESH_S: Final = 60.0
 # What we only pass on waits this long: by then most neighbours have told us that they have it,
 # and the rest hear of several events at once.
 RELAY_S: Final = 0.05
-# A neighbour whose rows are all as we told it sends none; so much later none will come.
-ROWS_S: Final = 3.0
 # Before a link ends because our disk refused: the neighbour dials again at once.
 RETRY_S: Final = 1.0
 
@@ -84,8 +80,8 @@ class Replication:
     """All sessions of this peer.
 
     `admitted` is awaited when others' events came in and are durable: there is something new.
-    `heard` is told once by each session where `me`, this peer's own chain, ends at the neighbour;
-    seq 0 for nowhere.
+    `heard` is told once by each session where this peer's own chain ends at the neighbour, seq 0
+    for nowhere. `rank` says which authors to fetch first.
     """
 
     def __init__(
@@ -94,15 +90,15 @@ class Replication:
         writer: Executor,
         admits: Admits,
         admitted: Callable[[], Awaitable[None]],
-        me: str = "",
         heard: Callable[[Tip], None] = lambda _: None,
+        rank: Rank = no_rank,
     ) -> None:
         self._archive: Final = archive
         self._writer: Final = writer
         self._admits: Final = admits
         self._admitted: Final = admitted
-        self._me: Final = me
         self._heard: Final = heard
+        self._rank: Final = rank
         self._taking: Final[set[asyncio.Task[None]]] = set()
         self._desk: Final = Desk()
         self._runs: Final[dict[int, _Run]] = {}
@@ -114,7 +110,14 @@ class Replication:
         The link is closed in any case.
         """
         peer, version = link.peer_key.hex(), link.version
-        session = Session(self._archive, self._admits, self._desk, peer=peer, version=version)
+        session = Session(
+            self._archive,
+            self._admits,
+            self._desk,
+            peer=peer,
+            version=version,
+            rank=self._rank,
+        )
         run = _Run(link, session, outbound=outbound)
         self._runs[id(run)] = run
         halves = [asyncio.create_task(self._listen(run)), asyncio.create_task(self._speak(run))]
@@ -195,7 +198,7 @@ class Replication:
             run.idle = True
         else:
             run.wake.set()
-        self._ask_of_us(run, data)
+        self._tell_of_us(run)
         await self._share(events)
 
     async def _share(self, events: Sequence[Event]) -> None:
@@ -203,18 +206,10 @@ class Replication:
             self._pass_on(event.author for event in events)
             await self._admitted()
 
-    def _ask_of_us(self, run: _Run, data: bytes) -> None:
+    def _tell_of_us(self, run: _Run) -> None:
         """Once a session: where our own chain ends at that neighbour."""
-        if self._me and not run.told_of_us:
-            told = told_of_us(run.session, self._archive, self._me, data)
-            if told is not None:
-                self._tell_of_us(run, told)
-            elif not run.greeted:
-                run.greeted = True
-                asyncio.get_running_loop().call_later(ROWS_S, self._tell_of_us, run, NOTHING)
-
-    def _tell_of_us(self, run: _Run, told: Tip) -> None:
-        if id(run) in self._runs and not run.told_of_us:
+        told = run.session.told_of_us
+        if told is not None and not run.told_of_us:
             run.told_of_us = True
             self._heard(told)
 
@@ -302,25 +297,6 @@ class _Run:
             behind=tally.behind,
             expected=self._expected,
         )
-
-
-def told_of_us(session: Session, archive: Archive, me: str, data: bytes) -> Tip | None:
-    """What a message just taken says of where our chain ends there; None for nothing.
-
-    Equal digests: where it ends here. Else its rows name us, or are all there are; who has nothing
-    at all sends none. A row may also be left out because ours came first and is the same.
-    """
-    match messages.decode(data):
-        case Hello() if session.tally.agreed:
-            return archive.tip(me) or NOTHING
-        case Hello(digest=said) if said == digest({}):
-            return NOTHING
-        case Heads(rows=rows):
-            mine = [row for row in rows if row.author.hex() == me]
-            if mine:
-                return Tip(mine[0].seq, mine[0].hash.hex(), mine[0].fork)
-            return NOTHING if len(rows) < messages.MAX_ROWS else None
-    return None
 
 
 def _now() -> int:

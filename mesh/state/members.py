@@ -7,7 +7,7 @@ a fleet everything is judged (mesh/state/trust.py), and nothing makes it alone a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -108,13 +108,21 @@ class Record:
 
 
 class Members(Record):
-    """The record with the verdicts that follow from it."""
+    """The record with the verdicts that follow from it.
 
-    __slots__ = ("trust",)
+    One thread may use it; `limit`, `admits` and `rank` any, for they look at what the last
+    judgement published.
+    """
+
+    __slots__ = ("_leading", "_limits", "trust")
     trust: Trust | None  # None until it is asked for
+    _limits: dict[str, int]  # how far each author's events are taken; replaced, never changed
+    _leading: frozenset[str]  # who may administer
 
     def __post_init__(self) -> None:
         self.trust = None
+        self._limits = dict.fromkeys(filter(None, (self.root, self.recovery)), FOREVER)
+        self._leading = frozenset()
 
     def judge(self) -> Trust:
         """The verdicts on all that was said so far; notes in `changed` whom that touches."""
@@ -124,6 +132,8 @@ class Members(Record):
         made = self.trust = Trust(self.root, self.recovery, self.chains, self.said, self._known)
         made.judge()
         self.heard |= made.ever_admins()
+        self._limits = {one: made.limit(one) for one in made.grants}
+        self._leading = frozenset(one for one in made.grants if made.role(one) == ADMIN)
         if before is not None:
             self._note({one: before.worth(one) for one in {*before.grants, *made.grants}})
         return made
@@ -131,6 +141,12 @@ class Members(Record):
     def _note(self, before: dict[str, Worth]) -> None:
         """Remember whose earlier events are worth something else than before."""
         self.changed.update(one for one, worth in before.items() if self._touches(one, worth))
+
+    def _publish(self, trust: Trust, touched: Iterable[str]) -> None:
+        """Let other threads see what a few keys may do now."""
+        self._limits = {**self._limits, **{one: trust.limit(one) for one in touched}}
+        leading = {one for one in touched if trust.role(one) == ADMIN}
+        self._leading = self._leading.difference(touched) | leading
 
     def copy(self) -> Members:
         """The same record and verdicts, for a fold beside this one."""
@@ -185,7 +201,7 @@ class Members(Record):
 
         A removed author's events are taken as far as a removal names one, a viewer's to a bound.
         """
-        return FOREVER if self.alone else self.judge().limit(author)
+        return self._limits.get(author, 0) if self.root else FOREVER
 
     def admits(self, author: str, seq: int) -> bool:
         """Whether a ledger takes event `seq` of an author."""
@@ -195,7 +211,7 @@ class Members(Record):
         """In which order to fetch authors: those first who say who belongs."""
         if author in (self.root, self.recovery):
             return 0 if author == self.root else 1
-        return 2 if self.role(author) == ADMIN else 3
+        return 2 if author in self._leading else 3
 
     def seniority(self, author: str) -> Seniority:
         """Orders authors who claim one thing: the smaller has it."""
@@ -345,6 +361,7 @@ class Members(Record):
         self.trust.add(one)
         touched, self.trust.touched = self.trust.touched, {}
         self._note(touched)
+        self._publish(self.trust, touched)
         self.heard.update(filter(self.trust.ever_admin, touched))
 
     def _await(self, claim: Claim, find: Find) -> None:

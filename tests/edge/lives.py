@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mesh.edge.identity import Fleet, fleet_of
+from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.live import Live
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger
@@ -13,10 +13,8 @@ from mesh.edge.store.state import current_state, snapshot_finding, whole_fold
 from mesh.edge.transport.link import own_anchor
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest
-from mesh.state.facts.fact import encode
-from mesh.state.facts.member import PeerAdded
 from mesh.state.fold import State
-from mesh.state.members import ADDED, ADMIN, RUNNER
+from mesh.state.members import ADMIN, RUNNER
 from tests.sync.links import MemoryLink, pair
 
 NOW = 1_790_000_000_000
@@ -40,8 +38,8 @@ class Peer:
             self.writer,
             self.live.admits,
             self.live.catch_up,
-            self.ledger.author,
             self.live.heard,
+            self.live.rank,
         )
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -70,12 +68,9 @@ class Peer:
         await self.let_in(self, ADMIN)
 
     async def let_in(self, guest: "Peer", role: str = RUNNER) -> None:
-        from mesh.edge.identity import load_or_create
-
         tls = own_anchor(load_or_create(guest.home))[1].hex()
-        fact = PeerAdded(key=guest.ledger.author, name=guest.home.name, role=role, tls=tls,
-                         epoch=1, since=1)  # fmt: skip
-        await self.live.emit(ADDED, "", encode(fact))
+        fact = {"key": guest.ledger.author, "name": guest.home.name, "role": role, "tls": tls}
+        await self.live.emit("peer_added", "", {**fact, "epoch": 1, "since": 1})
         if guest is not self:
             await guest.live.belong(Fleet(root=self.ledger.author))
 

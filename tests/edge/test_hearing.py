@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from mesh.edge import replication as replication_module
 from mesh.edge import voice as voice_module
 from mesh.edge.disk import StoreError
 from mesh.edge.hearing import CLAIM_S, MAX_CLAIMS, Hearing, NotHeard
@@ -171,7 +170,6 @@ def test_a_note_at_rest_moves_the_mark_and_is_refused_below_it(tmp_path: Path) -
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_module, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(replication_module, "ROWS_S", 0.2)
 
 
 @pytest.fixture
@@ -228,6 +226,9 @@ async def test_a_restored_database_takes_back_its_own_events_and_does_not_fork(
     ana = Peer(home)
     assert ana.live.restored
     await refused(ana, "its own event 6: this ledger is older than it was")
+    await ana.close()
+    ana = Peer(home)
+    await refused(ana, "its own event 6")
     await adopts(ana, ben)
     await ana.close()
 

@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from mesh.edge import live as live_module
+from mesh.edge.imports import take_in_members
+from mesh.edge.store import ledger as ledger_module
 from mesh.edge.store import schema
 from mesh.edge.store import state as state_module
 from mesh.edge.store.ledger import Ledger, Reader
 from mesh.edge.store.state import current_state, snapshot_finding, whole_fold
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Known
 from mesh.state.checkpoint import digest, pack
 from mesh.sync.archive import Envelope
 from tests.edge.lives import (
@@ -419,6 +422,33 @@ async def test_a_fold_that_misses_thousands_of_events_catches_up_beside_the_loop
     assert_told_once(ana)
 
 
+async def test_what_a_cancelled_task_committed_around_a_fold_is_told_once_like_the_rest(
+    ana: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    ana.ledger.append("note_added", "", {"text": "before, unfollowed"}, ana.now())
+    ana.state.stale = True
+    ana.live._mend_soon()
+    await gate.arrived()
+    await ana.note("meanwhile")
+    ana.ledger.append("note_added", "", {"text": "after, unfollowed"}, ana.now())
+    gate.opened.release(10)
+    await settled(ana)
+    assert ana.state.cursor == 2
+    await ana.live.catch_up()
+    assert_sound(ana)
+    assert_told_once(ana)
+
+
+async def test_what_only_the_fold_has_seen_is_told_when_the_fold_takes_over(ana: Peer) -> None:
+    ana.ledger.append("note_added", "", {"text": "unfollowed"}, ana.now())
+    ana.state.stale = True
+    ana.live._mend_soon()
+    await settled(ana)
+    assert ana.state.note_count == 1
+    assert_told_once(ana)
+
+
 async def test_folding_anew_takes_at_most_a_fifth_of_the_time(
     ana: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,6 +524,86 @@ async def test_a_peer_that_closes_during_a_fold_leaves_it(
         assert ledger.count() == 2
 
 
+# What was just committed.
+
+
+def test_memory_serves_what_is_contiguous_and_leaves_the_rest_to_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_RECENT_COMMITS", 2)
+    recent, events = ledger_module.Recent(3), list("abcdef")
+    assert recent.after(3) == []
+    assert recent.after(2) is None
+    recent.add(5, events[:2])  # type: ignore[arg-type]
+    recent.add(6, events[2:3])  # type: ignore[arg-type]
+    assert recent.after(3) == [(4, "a"), (5, "b"), (6, "c")]
+    assert recent.after(4) == [(5, "b"), (6, "c")]
+    assert recent.after(7) is None
+    recent.add(7, events[3:4])  # type: ignore[arg-type]
+    assert recent.after(3) is None
+    assert recent.after(5) == [(6, "c"), (7, "d")]
+    recent.add(9, events[4:5])  # type: ignore[arg-type]
+    assert recent.after(7) is None
+    assert recent.after(8) == [(9, "e")]
+
+
+async def test_a_ledger_hands_out_pages_from_memory_and_disk_alike(
+    ana: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "COMMITTED_PAGE", 2)
+    for number in range(5):
+        await ana.note(str(number))
+    for recent in (ana.ledger._recent, ledger_module.Recent(99)):
+        monkeypatch.setattr(ana.ledger, "_recent", recent)
+        after, found = 0, []
+        while page := ana.ledger.committed(after):
+            assert len(page) <= 2
+            after, found = page[-1][0], [*found, *page]
+        assert found == list(ana.ledger.events())
+
+
+async def test_own_events_are_admitted_whatever_the_fleet_says_of_their_author(
+    ana: Peer, ben: Peer
+) -> None:
+    await ana.found()
+    await ana.let_in(ben)
+    fact: dict[str, object] = {"key": ben.ledger.author, "epoch": 1, "until": 0, "until_hash": ""}
+    await ana.live.emit("peer_removed", "", fact)
+    await ben.live.take_in(envelopes(ana.ledger))
+    assert ben.live.admits(ben.ledger.author, 1 << 40)
+    assert not ana.live.admits(ben.ledger.author, 1 << 40)
+
+
+async def test_a_file_brings_in_what_a_neighbour_might_and_no_more(ana: Peer, ben: Peer) -> None:
+    await ana.found()
+    await ana.let_in(ben)
+    fact: dict[str, object] = {"key": ben.ledger.author, "epoch": 1, "until": 0, "until_hash": ""}
+    await ana.live.emit("peer_removed", "", fact)
+    ben.ledger.append_many([("note_added", "", {"text": "x"})] * 1002, ben.now())
+    outcomes = await ana.live.take_in([*envelopes(ben.ledger), (b"", b"no event")])
+    said = [type(one).__name__ for one in outcomes]
+    may = [ana.live.admits(ben.ledger.author, seq) for seq in range(1, 1003)]
+    assert said == [*("Accept" if one else "Reject" for one in may), "Reject"]
+    assert not may[1001]
+    assert "no member of this fleet, or removed" in outcomes[1001].reason  # type: ignore[union-attr]
+    assert "not" in outcomes[1002].reason  # type: ignore[union-attr]
+
+
+async def test_a_grant_in_the_same_file_lets_its_events_in_whatever_their_order() -> None:
+    async def take_in(given: Sequence[Envelope]) -> list[Known]:
+        allowed.update(body[-2:-1] for _, body in given)
+        return [Known(event=body) for _, body in given]  # type: ignore[arg-type]
+
+    def envelope(author: str, seq: int) -> Envelope:
+        return b"", f'{{"author": "{author}", "seq": {seq}}}'.encode()
+
+    allowed: set[bytes] = {b"9"}  # an event with this seq is what lets seq 1 in
+    given = [envelope("a", 2), envelope("a", 1), envelope("a", 9), envelope("a", 5)]
+    lets = {9: b"9", 1: b"9", 2: b"1", 5: b"7"}
+    outcomes = await take_in_members(given, lambda _, seq: lets[seq] in allowed, take_in)
+    assert [type(one).__name__ for one in outcomes] == ["Known", "Known", "Known", "Reject"]
+
+
 # The three ways to a state.
 
 
@@ -539,6 +649,7 @@ async def test_members_and_jobs_in_any_order_give_one_state_live_whole_and_from_
 async def test_a_snapshot_that_claims_events_it_lacks_is_found_and_not_used(ana: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     ana.ledger.put_checkpoint(2, pack(ana.state))
     assert_unused(ana, "claims the first 2 events of 3 and holds 3")
     short = pack(ana.state)
@@ -557,10 +668,12 @@ def assert_unused(peer: Peer, text: str) -> None:
 async def test_a_snapshot_ahead_of_a_shorter_ledger_is_not_used(ana: Peer, ben: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     ana.live.snapshot()
     kept = ana.ledger.get_checkpoint()
     assert kept is not None
     await ben.note()
+    await ben.live._run(ben.writer, int)  # its own first snapshot is written
     ben.ledger.put_checkpoint(*kept)
     assert_unused(ben, "claims the first 3 events of 1 and holds 3")
 
@@ -568,6 +681,7 @@ async def test_a_snapshot_ahead_of_a_shorter_ledger_is_not_used(ana: Peer, ben: 
 async def test_a_snapshot_with_another_content_than_its_events_is_found(ana: Peer) -> None:
     for number in range(3):
         await ana.note(str(number))
+    await ana.live._run(ana.writer, int)  # its own first snapshot is written
     wrong = whole_fold(ana.ledger)
     wrong.counts[ana.ledger.author].notes = 2
     ana.ledger.put_checkpoint(3, pack(wrong))

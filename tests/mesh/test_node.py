@@ -3,13 +3,19 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from mesh.config import Config
+from mesh.edge import voice as voice_module
+from mesh.edge.hearing import NotHeard
 from mesh.edge.identity import Fleet, join_fleet
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import whole_fold
 from mesh.node import Node
+from mesh.policy.commands import StartJob
 from mesh.state.checkpoint import digest
 from mesh.state.members import RUNNER
+from mesh.sync.wants import NOTHING
 from tests.edge.pairing.test_desk import Home, let_in
 
 
@@ -43,3 +49,40 @@ async def test_late_news_of_members_ends_in_the_state_of_a_reader(tmp_path: Path
         node.close()
         for one in (ana, *guests):
             one.ledger.close()
+
+
+async def test_a_member_that_nobody_has_answered_yet_serves_and_waits_to_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(voice_module, "PATIENCE_S", 0.01)
+    join_fleet(tmp_path, Fleet(root="ab" * 32))
+    node = Node(tmp_path, Config(name="ben", listen="none"), Ledger.open(tmp_path))
+    running = asyncio.create_task(node.run())
+    try:
+        async with asyncio.timeout(30):
+            while not node.ready:  # noqa: ASYNC110  the node says so itself
+                await asyncio.sleep(0.02)
+        assert "a member that says" in str(node.status()["waiting_for"])
+        assert "this peer signs nothing yet" in capsys.readouterr().err
+        with pytest.raises(NotHeard):
+            await node.note("too early")
+        assert node.state.event_count == 0
+        node._live.heard(NOTHING)
+        async with asyncio.timeout(60):
+            while not node.state.devices:  # noqa: ASYNC110  it announces them by itself
+                await asyncio.sleep(0.02)
+        assert node.status()["waiting_for"] == ""
+        assert (await node.note("now")).seq == node.state.event_count
+    finally:
+        node.shutdown()
+        await running
+        node.close()
+
+
+async def test_a_command_for_a_job_that_the_state_no_longer_knows_is_dropped(
+    tmp_path: Path,
+) -> None:
+    node = Node(tmp_path, Config(name="ben", listen="none"), Ledger.open(tmp_path))
+    await node._carry_out(StartJob("j-gone"))
+    assert node.state.event_count == 0
+    node.close()

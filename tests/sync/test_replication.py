@@ -12,8 +12,9 @@ import pytest
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
-from mesh.sync.manifest import digest
+from mesh.sync.manifest import Tip, digest
 from mesh.sync.session import ProtocolError
+from mesh.sync.wants import NOTHING
 from tests.sync.links import MemoryLink, pair
 
 NOW = 1_790_000_000_000
@@ -138,3 +139,23 @@ async def test_a_link_that_ends_ends_its_run_quietly(tmp_path: Path) -> None:
         await ben.until(lambda: ben.ledger.count() == 1)
         await a.close()
         await asyncio.gather(*ana.tasks, *ben.tasks)
+
+
+async def test_each_session_tells_once_where_our_own_chain_ends(tmp_path: Path) -> None:
+    async with peers(tmp_path, 2) as (ana, ben):
+        await ana.note(3)
+        heard: list[Tip] = []
+        ana.replication = Replication(
+            ana.ledger, ana.writer, lambda *_: True, ana.admitted, heard.append
+        )
+        first, _ = connect(ana, ben)
+        await ben.until(lambda: ben.ledger.count() == 3)
+        await ben.note()
+        await ana.until(lambda: ana.ledger.count() == 4)
+        assert heard == [NOTHING]
+        await first.close()
+        await asyncio.gather(*ana.tasks, *ben.tasks)
+        connect(ana, ben)
+        await ben.note()
+        await ana.until(lambda: ana.ledger.count() == 5)
+        assert [tip.seq for tip in heard] == [0, 3]
