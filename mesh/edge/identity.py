@@ -59,11 +59,15 @@ def load_or_create(home: Path) -> Identity:
 class Fleet:
     """The fleet this peer belongs to: the key its authority starts at, and who let us in.
 
-    `introducer`, its certificate's signature, and the `role` it granted us are trusted until the
-    ledger has been synced once.
+    `founding` is the hash of the event that founded it and `recovery` its recovery key's public
+    half, both "" while unknown: a fleet of an earlier version has neither. `introducer`, its
+    certificate's signature, and the `role` it granted us are trusted until the ledger has been
+    synced once.
     """
 
     root: str
+    founding: str = ""
+    recovery: str = ""
     introducer: str = ""
     tls: str = ""
     role: str = ""

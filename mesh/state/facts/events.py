@@ -23,6 +23,7 @@ EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
     "job_completed": (job.JobCompleted,),
     "job_failed": (job.RunFailed, job.JobFailed),
     "job_cancelled": (job.RunStopped, job.JobCancelled),
+    "fleet_founded": (member.FleetFounded,),
     "peer_added": (member.PeerAdded, member.HistoryAdopted),
     "peer_removed": (member.PeerRemoved, member.HistoryEnded),
     "peer_renamed": (member.PeerRenamed,),

@@ -11,21 +11,43 @@ Key = Annotated[str, said("The peer: its ed25519 public key, 64 hex digits")]
 Name = Annotated[str, said("What people call it, at most 40 characters")]
 Role = Annotated[str, said('"viewer", "member", "runner" or "admin"')]
 Tls = Annotated[str, said("Signature of its certificate by its key, 128 hex digits")]
-Epoch = Annotated[int, said("Counts its grants; a removal ends all up to its own epoch")]
+Epoch = Annotated[int, said("Only in events of earlier versions; left out since")]
+Recovery = Annotated[
+    str,
+    said("Public half of the fleet's recovery key, 64 hex digits", since="0.2.0"),
+]
+SinceHash = Annotated[
+    str,
+    said('Hash of the event before that one, hex; "" = from its first event on', since="0.2.0"),
+]
+Names = Annotated[
+    tuple[str, ...],
+    said("Hashes of the removals it overrides and of the grants it replaces", since="0.2.0"),
+]
 Since = Annotated[int, said("First event (seq) of its chain that counts; below 1 counts as 1")]
 Until = Annotated[int, said("Last event (seq) of its chain that counts; 0 = none")]
 Why = Annotated[str, said("Why, for people")]
 
 
+class FleetFounded(Fact, frozen=True, kw_only=True):
+    """The author founds a fleet: this event's hash is the fleet's identity."""
+
+    recovery: Recovery
+    name: Name
+    tls: Tls
+
+
 class PeerAdded(Fact, frozen=True, kw_only=True):
-    """An admin lets a key in, or founds the fleet with its own."""
+    """An admin lets a key in, or gives it another role."""
 
     key: Key
     name: Name
     role: Role
     tls: Tls
-    epoch: Epoch
     since: Since
+    since_hash: SinceHash = ""
+    names: Names = ()
+    epoch: Epoch = 0
 
 
 class HistoryAdopted(Fact, frozen=True, kw_only=True):
@@ -38,13 +60,13 @@ class HistoryAdopted(Fact, frozen=True, kw_only=True):
 
 
 class PeerRemoved(Fact, frozen=True, kw_only=True):
-    """An admin puts a peer out, from a place in that peer's own chain onwards."""
+    """An admin puts a peer out: what is not before this place on that branch counts no more."""
 
     key: Key
-    epoch: Epoch
     until: Until
     until_hash: Annotated[str, said('Hash of that event, hex; "" = none was held')]
     reason: Why
+    epoch: Epoch = 0
 
 
 class HistoryEnded(Fact, frozen=True, kw_only=True):
@@ -80,4 +102,8 @@ class Membership(Fact, frozen=True, kw_only=True):
     tls: Tls = ""
     epoch: Epoch = 0
     since: Since = 0
+    since_hash: SinceHash = ""
+    names: Names = ()
     until: Until = 0
+    until_hash: str = ""
+    recovery: Recovery = ""
