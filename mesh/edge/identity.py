@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, final
 
@@ -101,8 +101,13 @@ def leave_fleet(home: Path) -> None:
 
 
 def reset(home: Path) -> tuple[Identity, Identity]:
-    """(old, new) identity: a new key, the old one kept beside it; the ledger stays as it is."""
-    old = load_or_create(home)
+    """(old, new) identity: a new key, the old one kept beside it; the ledger stays as it is.
+
+    What the fleet granted the old key is not the new one's.
+    """
+    old, fleet = load_or_create(home), fleet_of(home)
+    if fleet is not None:
+        join_fleet(home, replace(fleet, introducer="", tls="", role=""))
     with explained(f"cannot reset the key in {home}"):
         aside = home / f"{KEY_FILE}.{old.peer_id[:7].lower()}"
         (home / KEY_FILE).rename(aside)

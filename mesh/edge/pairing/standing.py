@@ -48,14 +48,16 @@ def refuse_powerless(keeper: Keeper, me: str, fleet: Fleet | None) -> None:
         raise RequestError(
             "NotSynced", "this peer just joined and has not synced yet", "fleet sync", 409
         )
-    what = f"this peer is a {role}" if role else "the fleet has removed this peer"
-    hint = f"on {_or(_admin_names(members, me))}" if _admin_names(members, me) else ""
+    gone = "was removed" if is_known(members, me) else "was never let in"
+    what = f"this peer is a {role}" if role else f"this peer's key {gone}"
+    others = admin_names(members, me)
+    hint = f"the same on {_or(others)}" if others else "fleet recover, with the recovery words"
     raise RequestError("WrongRole", f"only an admin decides who belongs; {what}", hint, 403)
 
 
 def way_back(members: Members, fleet: Fleet | None, me: str) -> str:
     """What helps a peer whose key is of no use any more: who can let a new one in."""
-    others = _admin_names(members, me)
+    others = admin_names(members, me)
     if others:
         return f"fleet identity reset here, then fleet invite on {_or(others)}"
     if members.recovery or (fleet is not None and fleet.recovery):
@@ -82,7 +84,8 @@ def refuse_forked(tip: Tip | None, name: str) -> None:
         )
 
 
-def _admin_names(members: Members, me: str) -> list[str]:
+def admin_names(members: Members, me: str) -> list[str]:
+    """What the other admins are called."""
     others = [author for author in members.admins() if author != me]
     return sorted(members.peer(author).name or author[:8] for author in others)
 

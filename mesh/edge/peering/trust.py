@@ -58,11 +58,13 @@ class Trust:
 
     def _current(self) -> dict[bytes, Anchor]:
         """Every member's key, and who let us in until the ledger says who belongs."""
-        peers = [*self._keeper.state.members.peers()]
-        found = {bytes.fromhex(one.author): _bytes(one.tls) for one in peers if one.role}
+        peers = {one.author: one for one in self._keeper.state.members.peers()}
+        found = {bytes.fromhex(one.author): _bytes(one.tls) for one in peers.values() if one.role}
         fleet = self.fleet
-        if fleet is not None and fleet.introducer not in {"", *(one.author for one in peers)}:
-            found[_bytes(fleet.introducer)] = _bytes(fleet.tls)
+        if fleet is not None and fleet.introducer:
+            known = peers.get(fleet.introducer)  # the root is known before anything it signed
+            if known is None or (known.role and not known.tls):
+                found[_bytes(fleet.introducer)] = _bytes(fleet.tls)
         return {key: (key, tls) for key, tls in found.items()}
 
     def _learned(self, fleet: Fleet | None) -> Fleet | None:
