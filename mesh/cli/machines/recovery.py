@@ -111,7 +111,8 @@ def _read_words(found: "Recovery") -> bytes:
     except WordsError as error:
         stop(USAGE, str(error), "compare with the paper; four letters of a word are enough")
     if not found.opens(seed):
-        stop(NOT_ALLOWED, "these are another fleet's words", "each fleet has its own")
+        text = "these are another fleet's words"
+        stop(NOT_ALLOWED, text, "this fleet's were shown at its first invitation")
     return seed
 
 

@@ -40,7 +40,7 @@ def _needs(role: str, handler: Handler) -> Handler:
                 403,
                 "WrongRole",
                 f"this needs the role {role}, not {has or 'none'}",
-                f"an admin of the fleet changes it: fleet peers role NAME {role}",
+                f"one of the admins changes it: fleet peers role NAME {role}",
             )
         return await handler(request)
 

@@ -56,7 +56,7 @@ class Founding:
         members, fleet = self._keeper.state.members, self._fleet()
         if fleet is None:
             raise RequestError(
-                "NoFleet", "this peer is alone", "fleet invite founds a fleet and shows words", 409
+                "NoFleet", "this peer is alone", "fleet invite makes one, and shows its words", 409
             )
         if members.recovery or fleet.recovery or members.founding or fleet.founding:
             raise RequestError(

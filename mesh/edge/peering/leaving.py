@@ -49,7 +49,7 @@ class Leaver:
             )
 
     def leave(self, now: int) -> bool:
-        """Sign, with the key that goes, that it goes; False where it can't or need not."""
+        """Sign, with the key that goes, that it goes; whether it is out by that."""
         if self.forked or not self.members.role(self.author):
             return False
         try:
@@ -62,9 +62,9 @@ class Leaver:
                     reason=WHY,
                 )
                 ledger.append(REMOVED, ledger.peer_id, encode(fact), now)
+            return not load_state(self.home).members.role(self.author)
         except StoreError:
             return False
-        return True
 
     def way_back(self, *, left: bool) -> str:
         """How the new key comes in."""
