@@ -26,6 +26,7 @@ Names = Annotated[
 ]
 Since = Annotated[int, said("First event (seq) of its chain that counts; below 1 counts as 1")]
 Until = Annotated[int, said("Last event (seq) of its chain that counts; 0 = none")]
+UntilHash = Annotated[str, said('Hash of that event, hex; "" = none was held')]
 Why = Annotated[str, said("Why, for people")]
 
 
@@ -64,7 +65,7 @@ class PeerRemoved(Fact, frozen=True, kw_only=True):
 
     key: Key
     until: Until
-    until_hash: Annotated[str, said('Hash of that event, hex; "" = none was held')]
+    until_hash: UntilHash
     reason: Why
     epoch: Epoch = 0
 
@@ -105,5 +106,5 @@ class Membership(Fact, frozen=True, kw_only=True):
     since_hash: SinceHash = ""
     names: Names = ()
     until: Until = 0
-    until_hash: str = ""
+    until_hash: UntilHash = ""
     recovery: Recovery = ""
