@@ -38,6 +38,15 @@ ADMINS: Final[tuple[Column[Row], ...]] = (
     Column(title="SIGNED", value=lambda row: show_at(row["last_ms"] or 0), rank=10),
 )
 
+# A thief's events are the newest ones; who needs more looks at fleet events.
+SHOWN: Final = 10
+EVENTS: Final[tuple[Column[Row], ...]] = (
+    Column(title="NUMBER", value=lambda row: row["seq"], right=True),
+    Column(title="EVENT", value=lambda row: row["id"][:16]),
+    Column(title="TYPE", value=lambda row: row["type"], rank=10),
+    Column(title="SIGNED", value=lambda row: show_at(row["ms"]), rank=20),
+)
+
 
 def show_words(words: Sequence[str]) -> None:
     """A fleet's recovery words, for a person to copy: not on stdout, which may be a file."""
@@ -85,12 +94,16 @@ def recover(*, stolen: str | None, keep: str, yes: bool, output: str) -> None:
     home = fleet_home()
     found = Recovery(home)
     seed = _read_words(found)
-    if found.is_admin() and not stolen and (yes or not sys.stdin.isatty()):
+    asks = not yes and _is_a_person()
+    if found.is_admin() and not stolen and not asks:
         stop(CANNOT, "this machine is an admin already", "--remove NAME puts a stolen key out")
     if output != "json":
         emit(ADMINS, found.admins())
-    if stolen is None and not yes and sys.stdin.isatty():
-        stolen = click.prompt("whose key is stolen? a NAME, or Enter for nobody", "", err=True)
+    if asks and not stolen:
+        stolen = _ask("whose key is stolen? a NAME, or Enter for nobody")
+    if asks and stolen and not keep:
+        emit(EVENTS, found.newest(stolen, SHOWN), "it signed nothing")
+        keep = _ask("its last good event? an EVENT, or Enter for its newest")
     said = _statements(found, stolen or "", keep)
     if not yes:
         confirm(_question(stolen or "", said))
@@ -98,11 +111,20 @@ def recover(*, stolen: str | None, keep: str, yes: bool, output: str) -> None:
     _tell(found, said, stolen or "", output)
 
 
+def _is_a_person() -> bool:
+    """Whether somebody types: else the words come through a pipe, and nobody answers questions."""
+    return sys.stdin.isatty()
+
+
+def _ask(question: str) -> str:
+    return str(click.prompt(question, "", show_default=False, err=True)).strip()
+
+
 def _read_words(found: "Recovery") -> bytes:
     """The secret; Stop where the words are wrong or another fleet's."""
     from mesh.policy.words import WordsError, seed_of
 
-    if sys.stdin.isatty():
+    if _is_a_person():
         text = str(click.prompt("the 24 recovery words (not shown)", hide_input=True, err=True))
     else:
         text = sys.stdin.read(MAX_TYPED)

@@ -92,6 +92,14 @@ class Recovery:
         """Every event of an author."""
         return chain_of(self._home, author)
 
+    def newest(self, text: str, count: int) -> list[dict[str, object]]:
+        """What a member signed last, the newest first."""
+        chain = sorted(self.chain(self.find(text).author), key=lambda event: -event.seq)[:count]
+        return [
+            {"seq": one.seq, "id": one.id, "type": one.event_type, "ms": at_ms(one)}
+            for one in chain
+        ]
+
     def find(self, text: str) -> PeerView:
         """The member of that name or that start of an id."""
         peers = [one for one in self._members.peers() if one.role]

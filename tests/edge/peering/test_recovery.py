@@ -100,6 +100,29 @@ async def test_the_words_put_a_stolen_founder_out_at_its_last_good_event(three: 
     assert roles(ben)["ben"] == ADMIN
 
 
+async def test_a_person_is_asked_what_was_stolen_and_since_when(
+    three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.cli.machines.recovery._is_a_person", lambda: True)
+    good = last(three.ana, "peer_added")
+    await three.ana.roster.remove("ben", "by the thief")
+    three.cid.take(three.ana)
+    three.rest()
+    typed = f"{three.words}\nana\n{good.id[:16]}\ny\n"
+    done = run(three.cid, "recover", stdin=typed)
+    assert done.exit_code == 0, done.output
+    assert three.words.split()[0] not in done.output.split()  # what is typed is not shown
+    assert "whose key is stolen?" in done.stderr
+    shown = done.stdout.splitlines()
+    assert [line.split()[2] for line in shown if line.split()[1].startswith("evt-")][-4:] == [
+        "peer_removed",
+        "peer_added",
+        "peer_added",
+        "fleet_founded",
+    ]
+    assert roles(three.cid) == {"ana": "", "ben": ADMIN, "cid": ADMIN}
+
+
 async def test_two_recoveries_are_one_chain(three: Three) -> None:
     three.rest()
     assert run(three.cid, "recover", "-y", stdin=three.words).exit_code == 0
