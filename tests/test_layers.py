@@ -102,6 +102,7 @@ WORLD = frozenset(
 SENSES = frozenset({"open", "print", "input"})
 ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "automerge": "mesh.ledger.document",
+    "mnemonic": "mesh.policy.words",
     "nacl": "mesh.ledger.signing",
     "pynvml": "providers.probe.nvidia",
     "tailscale": "mesh.edge.discovery.tailnet",

@@ -22,6 +22,8 @@ HOMES = {
     "peers": "mesh.cli.machines.peers:peers",
     "invite": "mesh.cli.machines.pairing:invite",
     "join": "mesh.cli.machines.pairing:join",
+    "recover": "mesh.cli.machines.recovery:recover",
+    "recovery": "mesh.cli.machines.recovery:recovery",
     "identity": "mesh.cli.machines.pairing:identity",
     "sync": "mesh.cli.machines.sync:sync",
     "plan": "mesh.cli.planning.plan:plan",

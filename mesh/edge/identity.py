@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, final
 
@@ -59,8 +59,10 @@ def load_or_create(home: Path) -> Identity:
 class Fleet:
     """The fleet this peer belongs to: the key its authority starts at, and who let us in.
 
-    `introducer`, its certificate's signature, and the `role` it granted us are trusted until the
-    ledger has been synced once.
+    `founding` is the hash of the event that founded it and `recovery` its recovery key's public
+    half, both "" while unknown: a fleet of an earlier version has neither. `introducer`, its
+    certificate's signature, and the `role` it granted us are trusted until the ledger has been
+    synced once.
     """
 
     root: str
@@ -99,8 +101,13 @@ def leave_fleet(home: Path) -> None:
 
 
 def reset(home: Path) -> tuple[Identity, Identity]:
-    """(old, new) identity: a new key, the old one kept beside it; the ledger stays as it is."""
-    old = load_or_create(home)
+    """(old, new) identity: a new key, the old one kept beside it; the ledger stays as it is.
+
+    What the fleet granted the old key is not the new one's.
+    """
+    old, fleet = load_or_create(home), fleet_of(home)
+    if fleet is not None:
+        join_fleet(home, replace(fleet, introducer="", tls="", role=""))
     with explained(f"cannot reset the key in {home}"):
         aside = home / f"{KEY_FILE}.{old.peer_id[:7].lower()}"
         (home / KEY_FILE).rename(aside)

@@ -12,6 +12,7 @@ from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode, readings
 from mesh.state.fleet import spec
 from mesh.state.fold import State
+from mesh.state.peer_id import peer_id
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import Compute, measure_compute
 from providers.probe.disk import measure_disk_read
@@ -23,6 +24,11 @@ READINGS = readings(ProbedDevice)
 CPU_ENGINES = ("llama.cpp",)
 
 
+# Characters of the peer's id in a device's: enough that nobody makes another key with the same.
+ID_CHARACTERS = 10
+# Until version 0.2 there were 8; a machine that was registered so keeps its name in old bills.
+OLD_ID_CHARACTERS = 8
+
 Rate = tuple[int, str]  # operations per second, and how that is known
 
 
@@ -33,12 +39,23 @@ class LocalDevices:
         self._config = config
         self._home = home
         self.measured: Compute | None = None  # the last measurement of this process
-        self._prefix = f"dev-{peer_id.replace('-', '').lower()[:8]}"
+        self._peer_id = peer_id
+        self._prefix = self._named(ID_CHARACTERS)
 
     @property
     def primary_id(self) -> str:
         """The CPU: the device every machine has."""
         return f"{self._prefix}-cpu"
+
+    def _named(self, characters: int) -> str:
+        return f"dev-{self._peer_id.replace('-', '').lower()[:characters]}"
+
+    def _settle(self, state: State) -> None:
+        """Go by the shorter name where the ledger has devices of this very peer under it."""
+        old = self._named(OLD_ID_CHARACTERS)
+        ours = (view for key, view in list(state.devices.items()) if key.startswith(f"{old}-"))
+        if any(peer_id(view.owner) == self._peer_id for view in ours):
+            self._prefix = old
 
     def registrations(
         self, state: State, *, every: bool = False
@@ -48,6 +65,7 @@ class LocalDevices:
         `every`: of all of them, with compute and disk measured, so that fresh readings of
         unchanged devices go in, too. What was measured once stands until it is measured again.
         """
+        self._settle(state)
         machine = probe_machine(disk=self._home)
         disk = self._disk_rate(state, every=every)
         compute = self._measure() if every else self._known_compute(state, machine)
@@ -81,6 +99,7 @@ class LocalDevices:
 
     def live(self, state: State) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
+        self._settle(state)
         machine = probe_machine(measure=False)
         free = {self.primary_id: machine.host.ram_free_bytes}
         for i, gpu in enumerate(machine.gpus):

@@ -16,6 +16,7 @@ from mesh.state.chains import Chains
 from mesh.state.facts.fact import decode
 from mesh.state.facts.member import Membership, PeerReachable
 from mesh.state.jobs import Key
+from mesh.state.peer_id import peer_id
 from mesh.state.statements import (
     ADDED,
     ADMIN,
@@ -66,14 +67,15 @@ def holds_nothing(author: str, seq: int, digest: str) -> bool:
 class PeerView:
     """One peer that was ever let in; `role` is "" for one that was removed.
 
-    `steps` counts grants from the recovery key: fewer is senior. `removed_by` and `added_by` are
-    keys, "" for nobody.
+    `steps` counts grants from the recovery key: fewer is senior; `seniority` says the same in words.
+    `removed_by` and `added_by` are keys, "" for nobody.
     """
 
     author: str
     name: str
     role: str
     steps: int
+    seniority: str
     tls: str
     added_ms: int
     added_by: str
@@ -239,6 +241,11 @@ class Members(Record):
         return tuple(dict.fromkeys([*removals, *filter(None, live)]))
 
     @property
+    def shattered(self) -> dict[str, int]:
+        """Authors with very many branches, and from which number on."""
+        return self.chains.shattered
+
+    @property
     def named(self) -> frozenset[str]:
         """The hashes of all events that grants and removals name."""
         return frozenset((*self.awaited, *(digest for _, _, digest in self.here)))
@@ -287,12 +294,21 @@ class Members(Record):
             name=self.name(author),
             role=role,
             steps=trust.steps(author),
+            seniority=self._let_in(author, first.author) if role else "",
             tls=tls[-1] if tls else "",
             added_ms=first.key[0],
             added_by=first.author,
             removed_by=removals[-1].author if removals and not role else "",
             addresses=self.reach.get(author, (NO_KEY, ()))[1],
         )
+
+    def _let_in(self, author: str, by: str) -> str:
+        """By whom a member was let in, in words."""
+        if author == self.root:
+            return "founder"
+        if by == self.recovery:
+            return "let in by the recovery words"
+        return f"let in by {self.name(by) or peer_id(by)[:7]}"
 
     # What changes it
 

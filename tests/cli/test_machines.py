@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from mesh.api.errors import RequestError
 from mesh.cli import client
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
-from mesh.cli.machines import doctor, extras, pairing, peers
+from mesh.cli.machines import doctor, extras, pairing, peers, recovery
 from mesh.cli.machines.describe import as_described
+from mesh.policy.words import words_of
+from mesh.state.peer_id import peer_id
 from tests.cli.fixed_fleet import PEERS, SURROUNDINGS, FixedDaemon, write_ledger
+from tests.support.homes import Home, forks
 
 
 @pytest.fixture
@@ -188,6 +192,118 @@ def test_an_address_nobody_answers_at_is_no_code(
     error = refused("join", address)
     assert error.text.startswith(f"{address} is no code")
     assert hint in error.hint
+
+
+def test_who_asks_at_an_address_is_shown_both_keys_to_compare_and_the_safe_way(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mesh.edge.identity import load_or_create
+    from mesh.edge.peering import offline
+
+    there = peer_id("0b" * 32)
+    tries: list[str] = []
+
+    async def ask_there(*args: Any) -> dict[str, object]:
+        tries.append(args[4])
+        if len(tries) < 2:
+            return {"state": "pending", "peer_id": there}
+        return {"state": "joined", "peer_id": there, "name": "ana", "role": "runner", "admins": 2}
+
+    home.mkdir()
+    monkeypatch.setattr(offline, "join", ask_there)
+    monkeypatch.setattr(pairing, "ASK_AGAIN_S", 0)
+    done = ask("join", "192.168.7.2")
+    me = load_or_create(home).peer_id
+    for name in (there, me):
+        assert name[:31] in done.stderr
+        assert name[32:] in done.stderr
+    assert f"fleet peers accept {me[:7]}" in done.stderr
+    assert "the safe way is a code: fleet invite there" in done.stderr
+    assert max(map(len, done.stderr.splitlines()[:-1])) <= 60  # the last says the daemon is down
+    assert tries == ["", there]  # from the second try on only that peer's yes counts
+    assert done.stdout == f"joined ana ({there}) as runner\n"
+
+
+WORDS = words_of(bytes(range(32)))
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, said: Any) -> list[tuple[str, object]]:
+    """A daemon that answers every request to change something with `said`; what it was asked."""
+    asked: list[tuple[str, object]] = []
+
+    class Daemon(FixedDaemon):
+        def post(self, path: str, body: object = None) -> Any:
+            asked.append((path, body))
+            if isinstance(said, Exception):
+                raise said
+            return dict(said)
+
+    for module in (client, peers, pairing, doctor):
+        monkeypatch.setattr(module, "find_daemon", lambda _: Daemon())
+    for module in (client, peers, pairing, recovery):
+        monkeypatch.setattr(module, "need_daemon", lambda _: Daemon())
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("invite",), "fleet join THE-CODE\n"),
+        (("peers", "accept", "laptop"), "laptop is in as runner\n"),
+        (("recovery", "new"), ""),
+    ],
+)
+def test_the_recovery_words_are_shown_apart_from_what_scripts_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], line: str
+) -> None:
+    said = {"code": "THE-CODE", "expires_ms": 1, "name": "laptop", "recovery_words": WORDS}
+    answering(monkeypatch, said)
+    done = ask(*args)
+    assert (done.exit_code, done.stdout) == (0, line)
+    assert " 1. abandon    2. amount     3. liar" in done.stderr
+    assert f"24. {WORDS[23]}" in done.stderr
+    assert "fleet recover" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 60
+    found = json.loads(ask(*args, "-o", "json").stdout)
+    assert found["recovery_words"] == WORDS
+
+
+def test_no_words_are_shown_where_the_fleet_has_its_words_already(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, {"code": "THE-CODE", "expires_ms": 1, "recovery_words": []})
+    done = ask("invite")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_role_is_changed_in_one_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, {"name": "laptop", "role": "admin", "was": "viewer"})
+    assert ask("peers", "role", "laptop", "admin").stdout == "laptop is admin now, and was viewer\n"
+    assert asked == [("/v1/peers/laptop/role", {"role": "admin"})]
+    assert ask("peers", "role", "laptop", "god").exit_code != 0
+
+
+def test_a_removal_of_a_forked_key_shows_each_history_and_how_to_keep_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ana = Home(tmp_path, "home")
+    here, there = forks(ana, tmp_path)
+    ana.ledger.close()
+    row = {**PEERS[2], "key": ana.who.author}
+    monkeypatch.setattr(peers, "_rows", lambda: [*PEERS[:2], row])
+    asked = answering(monkeypatch, RequestError("Forked", "laptop's key signed two", "", 409))
+    done = ask("peers", "remove", "laptop", "-y")
+    assert isinstance(done.exception, Stop)
+    assert done.exception.exit_code == 3
+    for event in (here, there):
+        assert f"fleet peers remove laptop --keep {event[:16]}\n" in done.stdout
+    said = json.loads(ask("peers", "remove", "laptop", "-y", "-o", "json").stdout)
+    assert {one["keep"] for one in said["histories"]} == {here, there}
+    ask("peers", "remove", "laptop", "-y", "--keep", there)
+    assert asked[-1] == (
+        "/v1/peers/laptop/remove",
+        {"reason": "removed by hand", "keep": there},
+    )
 
 
 def test_a_member_that_is_seen_under_an_old_key_is_no_stranger() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from mesh.config import Config
 from mesh.edge.inventory import LocalDevices
 from mesh.state.fold import State
+from mesh.state.peer_id import peer_id
 from providers.probe.disk import measure_disk_read
 from tests.state.job_story import event, told
 
@@ -54,3 +55,28 @@ def test_the_disk_is_read_once_and_the_reading_stands(tmp_path: Path) -> None:
 
 def test_a_folder_nobody_may_write_to_has_no_reading(tmp_path: Path) -> None:
     assert measure_disk_read(tmp_path / "missing") == 0
+
+
+def test_a_device_is_called_after_ten_characters_of_its_peers_id(tmp_path: Path) -> None:
+    name = peer_id("a" * 64)
+    here = LocalDevices(Config(name="here"), name, tmp_path)
+    assert here.primary_id == f"dev-{name.replace('-', '').lower()[:10]}-cpu"
+    assert {key.rpartition("-")[0] for key, _ in here.registrations(State())} == {
+        here.primary_id.removesuffix("-cpu")
+    }
+
+
+def test_a_machine_registered_under_the_shorter_id_keeps_it_and_nobody_else_takes_it(
+    tmp_path: Path,
+) -> None:
+    author, name = "a" * 64, peer_id("a" * 64)
+    old = f"dev-{name.replace('-', '').lower()[:8]}-cpu"
+    facts = dict(LocalDevices(Config(name="here"), name, tmp_path).registrations(State()))
+    payload = next(iter(facts.values()))
+    mine = told([event("device_registered", 1, device=old, author=author, **payload)])
+    here = LocalDevices(Config(name="here"), name, tmp_path)
+    assert here.registrations(mine) == []
+    assert here.primary_id == old
+    theirs = told([event("device_registered", 1, device=old, author="b" * 64, **payload)])
+    other = LocalDevices(Config(name="here"), name, tmp_path)
+    assert [key for key, _ in other.registrations(theirs)][0] == other.primary_id != old

@@ -83,7 +83,7 @@ def test_a_role_binds_its_peer_and_what_others_believe_of_it(machines: Maker, ro
     ana, ben = up_all(machines, "ana ben")
     ben.join(ana, role)
     wait_until(lambda: ben.peers().get("ben", {}).get("role") == role, "the role at ben")
-    with pytest.raises(RequestError, match="needs the role admin"):
+    with pytest.raises(RequestError, match="only an admin decides who belongs"):
         ben.invite()
     with pytest.raises(RequestError, match="needs the role runner"):
         ben.post("/v1/devices", name="box", gpu="RTX 4090")

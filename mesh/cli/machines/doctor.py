@@ -59,29 +59,22 @@ def _checks(home: Path) -> Iterator[Check]:
     alive = find_daemon(home)
     yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
     yield _check_ledger(home)
-    yield from _check_forks(home)
+    yield from _check_fleet(home)
     if alive is not None:
         yield from _check_mesh(alive)
     yield _check_compiled()
     yield _check_engine()
 
 
-def _check_forks(home: Path) -> Iterator[Check]:
-    """A key on two disks: both wrote on, and nobody can say which history is the true one."""
-    from mesh.edge.identity import peer_id
-    from mesh.edge.store.forks import forks
+def _check_fleet(home: Path) -> Iterator[Check]:
+    """Keys on two disks, and what would lock people out of this fleet one day."""
+    from mesh.edge.peering.advice import advice
     from mesh.edge.store.ledger import StoreError
 
     try:
-        found = forks(home)
+        yield from advice(home)
     except StoreError:
         return  # the ledger's own check says what is wrong with it
-    for author, seq in sorted(found.items()):
-        yield (
-            f"key {peer_id(author)[:7]}",
-            f"FORKED: two histories from its event {seq} on",
-            "on one of the two copies: fleet down; fleet identity reset",
-        )
 
 
 def _check_mesh(daemon: Daemon) -> Iterator[Check]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -12,6 +11,7 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import find_daemon, need_daemon
 from mesh.cli.exits import UNREACHABLE, USAGE, stop
 from mesh.cli.machines.peers import ROLES, yes_option
+from mesh.cli.machines.recovery import show_words
 from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_at
 
@@ -19,6 +19,7 @@ from mesh.cli.output import emit_json, json_option, now_ms, show_at
 ASK_AGAIN_S: Final = 2.0
 # What the daemon allows: an invite in a drawer is a key in a drawer.
 MAX_TTL_MS: Final = 30 * 86_400_000
+SECOND: Final = "fleet peers role NAME admin"
 
 
 @click.command()
@@ -35,7 +36,10 @@ MAX_TTL_MS: Final = 30 * 86_400_000
 )
 @json_option
 def invite(ttl: str, uses: int, role: str, output: str) -> None:
-    """Print a code that lets another machine in: fleet join CODE there."""
+    """Print a code that lets another machine in: fleet join CODE there.
+
+    The first one founds the fleet and shows its recovery words, once.
+    """
     from mathcore.units import parse_duration_ms
     from mesh.config import fleet_home
 
@@ -54,6 +58,8 @@ def invite(ttl: str, uses: int, role: str, output: str) -> None:
     times = "once" if uses == 1 else f"{uses} times"
     click.echo(f"fleet join {said['code']}")
     click.echo(f"lets a {role} in, {times}, until {said['expires']} UTC", err=True)
+    if said["recovery_words"]:
+        show_words(said["recovery_words"])
 
 
 @click.command()
@@ -76,30 +82,34 @@ def join(code: tuple[str, ...], name: str | None, wait: str, output: str) -> Non
     except ValueError as error:
         stop(USAGE, f"--wait: {error}", "fleet join HOST --wait 10m")
     said = _join(home, " ".join(code), name)
+    host = str(said["peer_id"])
     if said["state"] == "pending":
-        _say_pending(home, said)
+        _say_pending(home, host)
     while said["state"] == "pending":
         if time.monotonic() > deadline:
             stop(USAGE, "nobody said yes yet", "fleet join the same address again")
         time.sleep(ASK_AGAIN_S)
-        said = _join(home, " ".join(code), name)
+        said = _join(home, " ".join(code), name, host)
     if output == "json":
         emit_json(said)
         return
     click.echo(f"joined {said['name']} ({said['peer_id']}) as {said['role']}")
+    if said.get("admins") == 1 and said["role"] != "admin":
+        click.echo(f"the fleet has one admin, {said['name']}; there, a second: {SECOND}", err=True)
     if find_daemon(home) is None:
         click.echo("the daemon is down; the ledger syncs after: fleet up --detach", err=True)
 
 
-def _join(home: Path, text: str, name: str | None) -> dict[str, Any]:
+def _join(home: Path, text: str, name: str | None, host: str = "") -> dict[str, Any]:
+    """One try; with `host`, only that peer's yes counts."""
     daemon = find_daemon(home)
-    named = {"name": name} if name else {}
+    named = {key: value for key, value in (("name", name), ("host", host)) if value}
     try:
         if daemon is not None:
             return dict(daemon.post("/v1/join", {"code": text, **named}))
         from mesh.edge.peering.offline import join as join_at_rest
 
-        return dict(asyncio.run(join_at_rest(home, text, name, now_ms())))
+        return dict(asyncio.run(join_at_rest(home, text, name, now_ms(), host)))
     except RequestError as error:
         if error.code == "Unreachable" and is_address(text):
             _not_a_code(home, text)
@@ -127,12 +137,16 @@ def _not_a_code(home: Path, text: str) -> NoReturn:
     stop(UNREACHABLE, said, f"{where} asks where newcomers usually are, or fleet join CODE")
 
 
-def _say_pending(home: Path, said: Mapping[str, Any]) -> None:
+def _say_pending(home: Path, host: str) -> None:
+    """Both keys' names, for a person to compare: without a code nothing else tells who is who."""
     from mesh.edge.identity import load_or_create
 
-    me = load_or_create(home)
-    click.echo(f"asked {said['peer_id']}; there, compare {me.peer_id} and run:", err=True)
-    click.echo(f"  fleet peers accept {me.peer_id[:7]}", err=True)
+    me = load_or_create(home).peer_id
+    click.echo("asked; without a code, compare who is who (fleet id):", err=True)
+    for who, whose in (("there", host), ("here", me)):
+        click.echo(f"  {who:<5}  {whose[:31]}\n         {whose[32:]}", err=True)
+    click.echo(f"if both are right, there: fleet peers accept {me[:7]}", err=True)
+    click.echo("the safe way is a code: fleet invite there, fleet join CODE", err=True)
 
 
 @click.group()
@@ -142,15 +156,18 @@ def identity() -> None:
 
 @identity.command()
 @click.option("--new-fleet", is_flag=True, help="also leave the fleet; what is known stays")
+@click.option("--copied", is_flag=True, help="this is a copied disk: the other copy keeps the key")
 @yes_option
 @json_option
-def reset(*, new_fleet: bool, yes: bool, output: str) -> None:
+def reset(*, new_fleet: bool, copied: bool, yes: bool, output: str) -> None:
     """Make a new key, for a copied disk or a leaked key; the ledger stays readable.
 
-    The old key is kept beside it. The fleet must invite the new one, and should remove the old one.
+    The old key first signs that it leaves the fleet, and is kept beside the new one, which an
+    admin must let in.
     """
     from mesh.config import fleet_home
     from mesh.edge import identity as keys
+    from mesh.edge.peering.leaving import leaver
 
     home = fleet_home()
     daemon = find_daemon(home)
@@ -158,15 +175,19 @@ def reset(*, new_fleet: bool, yes: bool, output: str) -> None:
         stop(USAGE, f"the daemon runs as process {daemon.pid}", "fleet down")
     if not (home / keys.KEY_FILE).exists():
         stop(USAGE, f"no identity in {home}", "fleet up --detach makes one")
+    leaves = leaver(home)
+    if leaves is not None and not new_fleet and not copied:
+        leaves.refuse_last_admin()
     if not yes:
         confirm("make a new key? other peers will not know it")
+    left = leaves is not None and not copied and leaves.leave(now_ms())
     old, new = keys.reset(home)
     if new_fleet:
         keys.leave_fleet(home)
     if output == "json":
-        emit_json({"old": old.peer_id, "new": new.peer_id})
+        emit_json({"old": old.peer_id, "new": new.peer_id, "left": left})
         return
     click.echo(f"was {old.peer_id}")
     click.echo(f"is  {new.peer_id}")
-    if keys.fleet_of(home) is not None:
-        click.echo("on another peer: fleet invite, and fleet peers remove the old one", err=True)
+    if leaves is not None and not new_fleet:
+        click.echo(leaves.way_back(left=left or copied), err=True)

@@ -8,7 +8,7 @@ import click
 
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon, need_daemon
-from mesh.cli.exits import NOT_FOUND, USAGE, Stop, stop
+from mesh.cli.exits import CANNOT, NOT_FOUND, USAGE, Stop, stop
 from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_age
 from mesh.cli.table import Column, emit, emit_text
@@ -39,6 +39,9 @@ def peers(ctx: click.Context, output: str) -> None:
         emit_json(rows)
         return
     emit(COLUMNS, rows, ALONE)
+    for row in rows:
+        if (row["forked_at"] or row["shattered_at"]) and row["role"] and not row["you"]:
+            emit_text(f"{row['name']}'s key signed two histories: fleet peers remove {row['name']}")
     if any(row["state"] == "removed by others" for row in rows):
         emit_text(REMOVED, "  ")
 
@@ -91,7 +94,10 @@ def marked(rows: Sequence[Row], refusing: set[str]) -> list[dict[str, Any]]:
 def _state(row: Row) -> str:
     if row.get("apart"):
         return str(row["apart"])
-    return "this peer" if row["you"] and "removed" not in row["state"] else str(row["state"])
+    mine = row["you"] and "removed" not in row["state"]
+    state = "this peer" if mine else str(row["state"])
+    broken = "SHATTERED" if row["shattered_at"] else "FORKED" if row["forked_at"] else ""
+    return f"{state}, {broken}" if broken and row["role"] else state
 
 
 def _seen(row: Row) -> str:
@@ -119,6 +125,7 @@ COLUMNS: Final[tuple[Column[Row], ...]] = (
     Column(title="PEER", value=lambda row: row["name"], least=10),
     Column(title="ID", value=lambda row: row["peer_id"][:7], rank=40),
     Column(title="ROLE", value=lambda row: row["role"], rank=20),
+    Column(title="SENIORITY", value=lambda row: row["seniority"], rank=45, least=10),
     Column(title="STATE", value=_state),
     Column(title="ADDRESS", value=lambda row: row["address"], rank=50, least=15),
     Column(title="LAST SEEN", value=_seen, rank=30),
@@ -156,6 +163,10 @@ def accept(peer: str, role: str, output: str) -> None:
     """Let in a PEER that asks; compare its id with what `fleet id` says there."""
     said = _post(f"/v1/peers/{_part(peer)}/accept", {"role": role})
     _tell(said, output, f"{said['name']} is in as {role}")
+    if said["recovery_words"] and output != "json":
+        from mesh.cli.machines.recovery import show_words
+
+        show_words(said["recovery_words"])
 
 
 @peers.command()
@@ -172,15 +183,52 @@ def ignore(peer: str, output: str) -> None:
 @click.option(
     "--reason", default="removed by hand", show_default=True, help="kept with the removal"
 )
+@click.option("--keep", metavar="EVENT", default="", help="its last event that counts")
 @yes_option
 @json_option
-def remove(*, peer: str, reason: str, yes: bool, output: str) -> None:
-    """Put PEER out of the fleet, on every peer; what it writes from now on does not count."""
-    name = known(peer)
+def remove(*, peer: str, reason: str, keep: str, yes: bool, output: str) -> None:
+    """Put PEER out of the fleet, on every peer; what it writes from now on does not count.
+
+    What counts of it ends at its newest event known here, or at the one that --keep names (an id
+    or its start, a number, or "none"): of a key that signed two histories, the end of the good one.
+    """
+    one = member(peer)
     if not yes:
-        confirm(f"remove {name} from the fleet?")
-    said = _post(f"/v1/peers/{_part(peer)}/remove", {"reason": reason})
+        confirm(f"remove {one['name']} from the fleet?")
+    body = {"reason": reason, **({"keep": keep} if keep else {})}
+    try:
+        said = _post(f"/v1/peers/{_part(peer)}/remove", body)
+    except RequestError as error:
+        if error.code == "Forked" and not one["you"] and not keep:
+            _choose(one, output, error)
+        raise
     _tell(said, output, f"{said['name']} is out; of its events the first {said['until']} count")
+
+
+def _choose(one: Row, output: str, error: RequestError) -> None:
+    """Show the histories of a forked key and how to keep each; Stop where there are several."""
+    from mesh.cli.machines.histories import show_histories
+    from mesh.config import fleet_home
+    from mesh.edge.pairing.branches import branches, chain_of
+
+    rows = [branch.row() for branch in branches(chain_of(fleet_home(), str(one["key"])))]
+    if len(rows) < 2:
+        return  # it is our own key that forked
+    if output == "json":
+        emit_json({"histories": rows})
+    else:
+        show_histories(rows, f"fleet peers remove {one['name']}")
+    stop(CANNOT, error.text, "one of the commands above says which is the good one")
+
+
+@peers.command("role")
+@click.argument("peer")
+@click.argument("role", type=click.Choice(ROLES))
+@json_option
+def set_role(peer: str, role: str, output: str) -> None:
+    """Let PEER do more or less from now on: what it did before keeps its old role."""
+    said = _post(f"/v1/peers/{_part(peer)}/role", {"role": role})
+    _tell(said, output, f"{said['name']} is {role} now, and was {said['was']}")
 
 
 @peers.command()
@@ -204,9 +252,14 @@ def add(address: str, output: str) -> None:
 
 def known(text: str) -> str:
     """What the one member of that name, or start of an id, is called; Stop where none is."""
+    return str(member(text)["name"])
+
+
+def member(text: str) -> Row:
+    """The one member of that name, or start of an id; Stop where none is."""
     plain = text.replace("-", "").replace(" ", "").upper()
     found = [
-        row["name"]
+        row
         for row in _rows()
         if row["state"] != "removed"
         if text == row["name"]
@@ -216,7 +269,7 @@ def known(text: str) -> str:
         stop(NOT_FOUND, f"nobody called {text[:80]!r} is in this fleet", "fleet peers lists them")
     if len(found) > 1:
         stop(USAGE, f"{text[:80]!r} fits {len(found)} peers", "give more of the id: fleet peers")
-    return str(found[0])
+    return found[0]
 
 
 def _post(path: str, body: Mapping[str, object]) -> dict[str, Any]:

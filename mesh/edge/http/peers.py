@@ -43,17 +43,22 @@ def mesh_routes() -> list[Route]:
 
 
 def peer_routes() -> list[Route]:
-    """What a person does about peers, on loopback."""
+    """What a person does about peers, on loopback.
+
+    Where only an admin's word counts, the mesh itself says who could instead.
+    """
     return [
         Route("GET", "/v1/peers/pending", VIEWER, get_pending),
         Route("GET", "/v1/doctor", "", get_doctor),
-        Route("POST", "/v1/invites", ADMIN, post_invite),
+        Route("POST", "/v1/invites", VIEWER, post_invite),
         Route("POST", "/v1/join", "", post_join),
         Route("POST", "/v1/peers/addresses", "", post_address),
-        Route("POST", "/v1/peers/{id}/accept", ADMIN, post_accept),
+        Route("POST", "/v1/peers/{id}/accept", VIEWER, post_accept),
         Route("POST", "/v1/peers/{id}/ignore", ADMIN, post_ignore),
-        Route("POST", "/v1/peers/{id}/remove", ADMIN, post_remove),
+        Route("POST", "/v1/peers/{id}/remove", VIEWER, post_remove),
+        Route("POST", "/v1/peers/{id}/role", VIEWER, post_role),
         Route("POST", "/v1/peers/{id}/rename", VIEWER, post_rename),
+        Route("POST", "/v1/recovery", VIEWER, post_recovery),
     ]
 
 
@@ -112,9 +117,10 @@ async def post_invite(request: web.Request) -> web.Response:
 async def post_join(request: web.Request) -> web.Response:
     """Come into a fleet by a code; at an address, ask to: 202 until somebody accepts."""
     body = await read_body(request)
-    refuse_unknown(body, ("code", "name"))
+    refuse_unknown(body, ("code", "name", "host"))
     name = want_text(body, "name") if "name" in body else None
-    said = await request.app[MESH].join(want_text(body, "code"), name)
+    host = want_text(body, "host") if "host" in body else ""
+    said = await request.app[MESH].join(want_text(body, "code"), name, host)
     return answer(said, 202 if said.get("state") == "pending" else 200)
 
 
@@ -139,11 +145,26 @@ async def post_ignore(request: web.Request) -> web.Response:
 
 
 async def post_remove(request: web.Request) -> web.Response:
-    """Put a peer out of the fleet."""
+    """Put a peer out of the fleet; 409 "Forked" where `keep` must say which history is good."""
     body = await read_body(request)
-    refuse_unknown(body, ("reason",))
+    refuse_unknown(body, ("reason", "keep"))
     reason = str(body.get("reason") or "removed by hand")[:200]
-    return answer(await request.app[MESH].remove(request.match_info["id"], reason))
+    keep = str(body.get("keep") or "")[:200]
+    return answer(await request.app[MESH].remove(request.match_info["id"], reason, keep))
+
+
+async def post_role(request: web.Request) -> web.Response:
+    """Give a peer another role."""
+    body = await read_body(request)
+    refuse_unknown(body, ("role",))
+    want_text(body, "role")
+    return answer(await request.app[MESH].set_role(request.match_info["id"], _role(body)))
+
+
+async def post_recovery(request: web.Request) -> web.Response:
+    """Make the recovery key of a fleet that has none; 201 with its words, this once."""
+    refuse_unknown(await read_body(request), ())
+    return answer(await request.app[MESH].add_recovery(), 201)
 
 
 async def post_rename(request: web.Request) -> web.Response:

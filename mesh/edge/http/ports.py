@@ -120,8 +120,12 @@ class ServedMesh(Protocol):
     async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
         """A code that lets `uses` machines in."""
 
-    async def join(self, text: str, name: str | None = None) -> dict[str, object]:
-        """Come into a fleet by a code, or ask at an address."""
+    async def join(self, text: str, name: str | None = None, host: str = "") -> dict[str, object]:
+        """Come into a fleet by a code, or ask at an address; `host` is the peer id that must answer
+        there."""
+
+    async def add_recovery(self) -> dict[str, object]:
+        """The words of a fleet's recovery key, made now where it has none."""
 
     def pending(self) -> list[dict[str, object]]:
         """Who asks to be let in."""
@@ -132,8 +136,11 @@ class ServedMesh(Protocol):
     def ignore(self, peer: str) -> dict[str, object]:
         """Take somebody who asks off the list for good."""
 
-    async def remove(self, peer: str, reason: str) -> dict[str, object]:
-        """Put a peer out of the fleet."""
+    async def set_role(self, peer: str, role: str) -> dict[str, object]:
+        """Give a peer another role."""
+
+    async def remove(self, peer: str, reason: str, keep: str = "") -> dict[str, object]:
+        """Put a peer out of the fleet; `keep` names the last of its events that counts."""
 
     async def rename(self, peer: str, name: str) -> dict[str, object]:
         """Call a peer something else."""

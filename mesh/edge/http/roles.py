@@ -40,8 +40,7 @@ def _needs(role: str, handler: Handler) -> Handler:
                 403,
                 "WrongRole",
                 f"this needs the role {role}, not {has or 'none'}",
-                "an admin lets this peer in anew: "
-                f"fleet peers remove NAME, then fleet invite --role {role}",
+                f"one of the admins changes it: fleet peers role NAME {role}",
             )
         return await handler(request)
 

@@ -66,12 +66,18 @@ def _myself(at: Address) -> RequestError:
     return RequestError("BadRequest", text, "give the other machine's: fleet up there prints it")
 
 
-async def ask(me: Self, at: Address) -> tuple[str, Host | None]:
-    """(host's key, host if it let us in): one look at whether a person said yes yet."""
+async def ask(me: Self, at: Address, expected: str = "") -> tuple[str, Host | None]:
+    """(host's key, host if it let us in): one look at whether a person said yes yet.
+
+    `expected` is the peer id that answered before, for a person to compare: nobody else's yes
+    counts.
+    """
     try:
         async with _Talk(at) as talk:
             if talk.key.hex() == me.who.author:
                 raise _myself(at)
+            if expected and peer_id(talk.key.hex()) != expected:
+                raise _another(at, expected)
             hello = await talk.hello()
             _, body = _guest(me, talk.key, hello)
             said = await talk.post("ask", body)
@@ -80,6 +86,12 @@ async def ask(me: Self, at: Address) -> tuple[str, Host | None]:
     if said.get("state") != "accepted":
         return talk.key.hex(), None
     return talk.key.hex(), Host(key=talk.key.hex(), address=at[0], welcome=_welcome(said))
+
+
+def _another(at: Address, expected: str) -> RequestError:
+    text = f"another peer than {expected[:7]} answers at {at[0]}:{at[1]} now"
+    hint = "a code says who it must be: fleet invite there, fleet join CODE here"
+    return RequestError("Impostor", text, hint, 502)
 
 
 class Unreachable(Exception):

@@ -1,9 +1,10 @@
-"""What a person decides about the fleet's peers, turned into signed events."""
+"""Who comes in: invitations, people who ask, and this peer's own way into a fleet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol, TypeVar, final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar, final
 
 from mesh.api.errors import RequestError
 from mesh.config import slug
@@ -13,44 +14,17 @@ from mesh.edge.identity import Fleet, Identity
 from mesh.edge.pairing.book import Invite, PairingBook, Pending
 from mesh.edge.pairing.client import Host, Self, ask, join
 from mesh.edge.pairing.endpoint import Welcome
+from mesh.edge.pairing.founding import Founding
+from mesh.edge.pairing.standing import Keeper, is_known, refuse_forked, refuse_powerless
 from mesh.edge.transport.link import own_anchor
-from mesh.ledger.event import Event
 from mesh.policy import pairing
 from mesh.state.address import parse_address
 from mesh.state.facts.fact import encode
-from mesh.state.facts.member import (
-    HistoryAdopted,
-    HistoryEnded,
-    PeerAdded,
-    PeerRemoved,
-    PeerRenamed,
-)
-from mesh.state.fold import State
-from mesh.state.members import ADDED, ADMIN, REMOVED, RENAMED, RUNNER, PeerView, allowed
+from mesh.state.facts.member import PeerAdded
+from mesh.state.members import ADDED, Members
 from mesh.state.peer_id import peer_id
-from mesh.sync.manifest import Tip
-
-# Authors whose earlier events a new fleet takes over: a dozen reinstalled machines and then some.
-MAX_ADOPTED: Final = 64
 
 Found = TypeVar("Found")
-
-
-class Keeper(Protocol):
-    """The node behind the desk."""
-
-    @property
-    def state(self) -> State: ...
-
-    def now(self) -> int: ...
-
-    async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event: ...
-
-    async def belong(self, fleet: Fleet) -> None:
-        """Write down whose fleet this is, and fold the ledger by its rules."""
-
-    def tips(self) -> Mapping[str, Tip]:
-        """Where each author's chain ends here."""
 
 
 @final
@@ -65,6 +39,7 @@ class Desk:
         books: tuple[PairingBook, Sightings],
         where: Callable[[], Whereabouts],
         fleet: Callable[[], Fleet | None],
+        home: Path,
     ) -> None:
         self._keeper = keeper
         self._who = who
@@ -73,15 +48,26 @@ class Desk:
         self._where = where
         self._fleet = fleet
         self._tls: Final = own_anchor(who)[1].hex()
+        self.founding: Final = Founding(keeper, who, home, name, self.shown, fleet)
+
+    def shown(self) -> str:
+        """The signature of the certificate this peer shows: the one its grant names."""
+        members = self._keeper.state.members
+        granted = members.peer(self._who.author).tls if is_known(members, self._who.author) else ""
+        return granted or self._tls
 
     async def invite(self, role: str, ttl_ms: int, uses: int) -> dict[str, object]:
-        """A code that lets `uses` machines in until it expires."""
-        self._refuse_guest()
+        """A code that lets `uses` machines in until it expires; the first one founds the fleet.
+
+        `recovery_words` are shown to the person who asked, once: they are kept nowhere.
+        """
+        self._refuse_powerless()
         now = self._keeper.now()
         made = self._book.invite(role, ttl_ms, uses, now)
         if made is None:
             raise RequestError("TooManyInvites", "too many invites are open", "let some expire")
         return {
+            "recovery_words": await self.founding.found(),
             "code": self._code(made),
             "expires_ms": made.expires_ms,
             "role": role,
@@ -101,34 +87,46 @@ class Desk:
         )
 
     async def join(
-        self, text: str, default_port: int, name: str | None = None
+        self, text: str, default_port: int, name: str | None = None, host: str = ""
     ) -> dict[str, object]:
-        """Come in by a code; at an address, ask to and return "pending" until somebody accepts."""
+        """Come in by a code; at an address, ask to and return "pending" until somebody accepts.
+
+        `host` is the peer id that answered there before: another one's yes does not count.
+        """
         called = slug(name or self._name)
         me = Self(who=self._who, name=called, port=self._where().port)
         try:
             code = pairing.parse_code(text)
         except pairing.CodeError as error:
             self._refuse_second_fleet(b"")
-            return await self._ask(me, text, str(error), default_port)
+            return await self._ask(me, text, str(error), (default_port, host))
         self._refuse_second_fleet(code.fingerprint)
         return await self._entered(await join(me, code))
 
-    async def _ask(self, me: Self, text: str, why: str, default_port: int) -> dict[str, object]:
+    async def _ask(
+        self, me: Self, text: str, why: str, there: tuple[int, str]
+    ) -> dict[str, object]:
         if not any(c in text for c in ".:"):
             raise RequestError("BadCode", f"not an invite code: {why}", "fleet invite makes one")
         try:
-            address = parse_address(text, default_port)
+            address = parse_address(text, there[0])
         except ValueError as error:
             raise RequestError("BadCode", str(error), "fleet join CODE") from error
-        key, host = await ask(me, address)
+        key, host = await ask(me, address, there[1])
         if host is None:
             return {"state": "pending", "peer_id": peer_id(key)}
         return await self._entered(host)
 
     async def _entered(self, host: Host) -> dict[str, object]:
         welcome = host.welcome
-        fleet = Fleet(root=welcome.root, introducer=host.key, tls=welcome.tls, role=welcome.role)
+        fleet = Fleet(
+            root=welcome.root,
+            founding=welcome.founding,
+            recovery=welcome.recovery,
+            introducer=host.key,
+            tls=welcome.tls,
+            role=welcome.role,
+        )
         await self._keeper.belong(fleet)
         note_host(self._sightings, host, self._keeper.now())
         return {
@@ -136,22 +134,32 @@ class Desk:
             "role": welcome.role,
             "peer_id": peer_id(host.key),
             "name": welcome.name,
+            "admins": welcome.admins,
         }
 
     async def grant(
         self, key: str, name: str, role: str, tls: str, address: str, port: int
     ) -> Welcome:
-        """Let a key in: the event is on disk before the guest hears of it."""
-        await self._found()
-        members = self._keeper.state.members
-        since = members.seen.get(key, 0) + 1 if key in members.grants else 1
+        """Let a key in: the event is on disk before the guest hears of it.
+
+        It counts from after the newest event of the key that is known here, and names what it
+        replaces and overrides: an earlier grant, a removal.
+        """
+        self._refuse_powerless()
+        if self._fleet() is None:  # a code of an earlier version: nobody was shown any words
+            raise RequestError("NoFleet", "this peer has no fleet yet", "ask for a new code", 409)
+        members, tip = self._keeper.state.members, self._keeper.tips().get(key)
+        name = self._free_name(name, key)
+        refuse_forked(tip, name)
+        seen = tip if tip is not None and is_known(members, key) else None
         fact = PeerAdded(
             key=key,
-            name=self._free_name(name, key),
+            name=name,
             role=role,
             tls=tls,
-            epoch=members.next_epoch(key),
-            since=since,
+            since=seen.seq + 1 if seen else 1,
+            since_hash=seen.hash if seen else "",
+            names=members.names_for(key),
         )
         await self._keeper.emit(ADDED, self._who.peer_id, encode(fact))
         if port:
@@ -175,59 +183,24 @@ class Desk:
 
     def welcome(self, role: str) -> Welcome:
         """What a guest needs to know."""
-        where = self._where()
+        where, members, fleet = self._where(), self._keeper.state.members, self._fleet()
         return Welcome(
             role=role,
-            root=self._keeper.state.members.root,
+            root=members.root,
             name=self._name,
-            tls=self._tls,
+            tls=self.shown(),
             port=where.port,
             addresses=list(where.addresses),
+            founding=members.founding or (fleet.founding if fleet else ""),
+            recovery=members.recovery or (fleet.recovery if fleet else ""),
+            admins=len(members.admins()),
         )
 
-    async def _found(self) -> None:
-        """The first guest makes this peer the root of a fleet."""
-        if self._fleet() is None:
-            await self._keeper.belong(Fleet(root=self._who.author))
-        members = self._keeper.state.members
-        if members.alone and members.root == self._who.author:
-            fact = PeerAdded(
-                key=self._who.author,
-                name=self._name,
-                role=ADMIN,
-                tls=self._tls,
-                epoch=1,
-                since=1,
-            )
-            await self._adopt_history()
-            await self._keeper.emit(ADDED, self._who.peer_id, encode(fact))
-
-    async def _adopt_history(self) -> None:
-        """What others wrote into this ledger before there was a fleet goes on counting.
-
-        An own key given up, an import by hand: each is granted what it said so far and no more.
-        """
-        others = sorted(set(self._keeper.state.members.seen) - {self._who.author})
-        for author in others[:MAX_ADOPTED]:
-            seen = self._keeper.state.members.seen[author]
-            added = HistoryAdopted(key=author, role=RUNNER, epoch=1, since=1)
-            ended = HistoryEnded(key=author, epoch=1, until=seen, reason="kept as history")
-            await self._keeper.emit(ADDED, self._who.peer_id, encode(added))
-            await self._keeper.emit(REMOVED, self._who.peer_id, encode(ended))
-
     def _free_name(self, name: str, key: str) -> str:
-        """The name, with a number where another peer has it: names are how people point."""
-        members = self._keeper.state.members
-        taken = {one.name for one in members.peers() if one.author != key and one.role}
-        numbered = (f"{name[:36]}-{n}" for n in range(2, 1000))
-        return name if name not in taken else next(n for n in numbered if n not in taken)
+        return free_name(self._keeper.state.members, name, key)
 
-    def _refuse_guest(self) -> None:
-        members = self._keeper.state.members
-        if self._fleet() is not None and members.alone and members.root != self._who.author:
-            raise RequestError(
-                "NotSynced", "this peer just joined and has not synced yet", "fleet sync", 409
-            )
+    def _refuse_powerless(self) -> None:
+        refuse_powerless(self._keeper, self._who.author, self._fleet())
 
     def _refuse_second_fleet(self, inviter: bytes) -> None:
         """A removed peer doesn't know that it was: its own fleet may always invite it again."""
@@ -249,11 +222,14 @@ class Desk:
 
     async def accept(self, text: str, role: str) -> dict[str, object]:
         """Let in somebody who asks."""
-        self._refuse_guest()
+        self._refuse_powerless()
         one = self._find_pending(text)
+        refuse_forked(self._keeper.tips().get(one.key), one.name)
+        words = await self.founding.found()
         await self.grant(one.key, one.name, role, one.tls, one.address, one.port)
         self._book.settle(one.key)
-        return {"peer_id": peer_id(one.key), "name": one.name, "role": role}
+        said = {"peer_id": peer_id(one.key), "name": one.name, "role": role}
+        return {**said, "recovery_words": words}
 
     def ignore(self, text: str) -> dict[str, object]:
         """Take somebody who asks off the list for good."""
@@ -262,43 +238,8 @@ class Desk:
         return {"peer_id": peer_id(one.key), "name": one.name}
 
     def _find_pending(self, text: str) -> Pending:
-        found = [one for one in self.pending() if _fits(text, one.name, peer_id(one.key))]
-        return _only(found, text, "asks to be let in", "fleet peers pending")
-
-    def find(self, text: str) -> PeerView:
-        """The member of that name or that start of an id."""
-        peers = [one for one in self._keeper.state.members.peers() if one.role]
-        found = [one for one in peers if _fits(text, one.name, peer_id(one.author))]
-        return _only(found, text, "is in this fleet", "fleet peers")
-
-    async def remove(self, text: str, reason: str) -> dict[str, object]:
-        """Put a peer out: what it signed after what we hold no longer counts, on any peer."""
-        one = self.find(text)
-        if one.author == self._who.author:
-            raise RequestError(
-                "Self", "a peer cannot remove itself", "ask another admin of the fleet", 409
-            )
-        tip = self._keeper.tips().get(one.author)
-        fact = PeerRemoved(
-            key=one.author,
-            epoch=one.epoch,
-            until=tip.seq if tip else 0,
-            until_hash=tip.hash if tip else "",
-            reason=reason,
-        )
-        await self._keeper.emit(REMOVED, self._who.peer_id, encode(fact))
-        return {"peer_id": peer_id(one.author), "name": one.name, "until": fact.until}
-
-    async def rename(self, text: str, name: str) -> dict[str, object]:
-        """Call a peer something else; only an admin may name another."""
-        one = self.find(text)
-        mine = self._keeper.state.members.role(self._who.author)
-        if one.author != self._who.author and not allowed(mine, ADMIN):
-            raise RequestError("WrongRole", "only an admin names other peers", "", 403)
-        new = self._free_name(slug(name), one.author)
-        fact = PeerRenamed(key=one.author, name=new)
-        await self._keeper.emit(RENAMED, self._who.peer_id, encode(fact))
-        return {"peer_id": peer_id(one.author), "name": new}
+        found = [one for one in self.pending() if fits(text, one.name, peer_id(one.key))]
+        return only(found, text, "asks to be let in", "fleet peers pending")
 
 
 def note_host(sightings: Sightings, host: Host, now: int) -> None:
@@ -309,12 +250,21 @@ def note_host(sightings: Sightings, host: Host, now: int) -> None:
         sightings.remember(peer_id(host.key), (address[:100], host.welcome.port), now)
 
 
-def _fits(text: str, name: str, full_id: str) -> bool:
+def free_name(members: Members, name: str, key: str) -> str:
+    """The name, with a number where another peer has it: names are how people point."""
+    taken = {one.name for one in members.peers() if one.author != key and one.role}
+    numbered = (f"{name[:36]}-{n}" for n in range(2, 1000))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
+
+
+def fits(text: str, name: str, full_id: str) -> bool:
+    """Whether somebody typed this peer's name, or the start of its id."""
     plain = text.replace("-", "").replace(" ", "").upper()
     return text == name or (len(plain) >= 4 and full_id.replace("-", "").startswith(plain))
 
 
-def _only(found: list[Found], text: str, what: str, hint: str) -> Found:
+def only(found: list[Found], text: str, what: str, hint: str) -> Found:
+    """The one that was found; RequestError where it is none or several."""
     if not found:
         raise RequestError("NotFound", f"nobody called {text[:80]!r} {what}", hint, 404)
     if len(found) > 1:

@@ -36,6 +36,7 @@ PER_ADDRESS: Final = (3.0, 30)
 ALL_ADDRESSES: Final = (40.0, 120)
 
 Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Known32 = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
 Hex64 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,40}$")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -55,8 +56,14 @@ class Guest(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     mac: Hex32 = ""
 
 
-class Welcome(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """What a guest needs to know of the fleet that let it in."""
+class Welcome(
+    msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a guest needs to know of the fleet that let it in.
+
+    `founding` is the hash of its first event and `recovery` the public half of its recovery key,
+    "" for a fleet of an earlier version; `admins` is how many it has, 0 where nobody said.
+    """
 
     role: str
     root: Hex32
@@ -64,6 +71,9 @@ class Welcome(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
     tls: Hex64
     port: Port
     addresses: list[str]
+    founding: Known32 = ""
+    recovery: Known32 = ""
+    admins: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 # Let a key in as (key, name, role, tls, address, port); the welcome is for it.

@@ -18,10 +18,12 @@ from mesh.edge.discovery.sightings import MDNS, TAILNET, Sightings
 from mesh.edge.discovery.tailnet import Tailnet
 from mesh.edge.discovery.whereabouts import Whereabouts
 from mesh.edge.disk import StoreError
-from mesh.edge.identity import Identity
+from mesh.edge.identity import Fleet, Identity, fleet_of
 from mesh.edge.pairing.book import PairingBook
-from mesh.edge.pairing.desk import Desk, Keeper
+from mesh.edge.pairing.desk import Desk
 from mesh.edge.pairing.endpoint import ALL_ADDRESSES, LIFETIME_S, PER_ADDRESS, PairingHost
+from mesh.edge.pairing.roster import Roster
+from mesh.edge.pairing.standing import Keeper
 from mesh.edge.peering.report import peer_rows, pending_rows, report, sync_rows
 from mesh.edge.peering.trust import Trust
 from mesh.edge.transport.call import Caller
@@ -85,8 +87,10 @@ class Mesh:
             config.name,
             (self.book, self.sightings),
             self.where,
-            lambda: self.trust.fleet,
+            self.fleet,
+            home,
         )
+        self.roster: Final = Roster(keeper, who, home, self.fleet)
         self._news = asyncio.Event()  # members changed: they should hear where we are
         self._ports: list[Listener] = []
         self._runners: list[web.AppRunner] = []
@@ -128,6 +132,10 @@ class Mesh:
     def where(self) -> Whereabouts:
         """Where this peer can be reached now."""
         return self._where
+
+    def fleet(self) -> Fleet | None:
+        """The fleet this peer belongs to; None while it is alone."""
+        return fleet_of(self._home)
 
     def own_role(self) -> str:
         """What this peer may do."""
@@ -293,12 +301,16 @@ class Mesh:
         """A code that lets `uses` machines in."""
         return await self.desk.invite(role, ttl_ms, uses)
 
-    async def join(self, text: str, name: str | None = None) -> dict[str, object]:
-        """Come into a fleet."""
-        said = await self.desk.join(text, self._config.pairing_port, name)
+    async def join(self, text: str, name: str | None = None, host: str = "") -> dict[str, object]:
+        """Come into a fleet; at an address, only by the yes of the peer that `host` names."""
+        said = await self.desk.join(text, self._config.pairing_port, name, host)
         self.members_changed()
         self.dialler.wake()
         return said
+
+    async def add_recovery(self) -> dict[str, object]:
+        """Give a fleet of an earlier version its recovery key; its words, once."""
+        return {"recovery_words": await self.desk.founding.add_recovery()}
 
     def pending(self) -> list[dict[str, object]]:
         """Who asks to be let in."""
@@ -312,15 +324,19 @@ class Mesh:
         """Take somebody who asks off the list for good."""
         return self.desk.ignore(peer)
 
-    async def remove(self, peer: str, reason: str) -> dict[str, object]:
+    async def set_role(self, peer: str, role: str) -> dict[str, object]:
+        """Give a peer another role."""
+        return await self.roster.role(peer, role)
+
+    async def remove(self, peer: str, reason: str, keep: str = "") -> dict[str, object]:
         """Put a peer out of the fleet; its link ends at once."""
-        said = await self.desk.remove(peer, reason)
+        said = await self.roster.remove(peer, reason, keep)
         await self.links.drop_strangers()
         return said
 
     async def rename(self, peer: str, name: str) -> dict[str, object]:
         """Call a peer something else."""
-        return await self.desk.rename(peer, name)
+        return await self.roster.rename(peer, name)
 
     def add_address(self, text: str) -> dict[str, object]:
         """Try an address from now on."""

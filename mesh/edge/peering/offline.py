@@ -16,6 +16,7 @@ from mesh.edge.identity import Fleet, fleet_of, join_fleet, load_or_create
 from mesh.edge.pairing.book import PairingBook
 from mesh.edge.pairing.desk import Desk
 from mesh.edge.peering.report import peer_rows
+from mesh.edge.store.forks import forks
 from mesh.edge.store.state import load_state
 from mesh.edge.transport.links import Links
 from mesh.ledger.event import Event
@@ -43,7 +44,11 @@ class _Still:
         join_fleet(self._home, fleet)
 
     def tips(self) -> Mapping[str, Tip]:
-        return {}
+        """Nothing is signed here, so it only matters who forked."""
+        try:
+            return {author: Tip(seq, "", seq) for author, seq in forks(self._home).items()}
+        except StoreError:
+            return {}
 
 
 def _state(home: Path) -> State:
@@ -58,7 +63,9 @@ def _prepared(home: Path) -> Config:
     return load_config(home)
 
 
-async def join(home: Path, text: str, name: str | None, now: int) -> dict[str, object]:
+async def join(
+    home: Path, text: str, name: str | None, now: int, host: str = ""
+) -> dict[str, object]:
     """Come into a fleet by a code before the first `fleet up`; pending at an address."""
     config = await asyncio.to_thread(_prepared, home)
     sightings = Sightings(home)
@@ -69,8 +76,9 @@ async def join(home: Path, text: str, name: str | None, now: int) -> dict[str, o
         (PairingBook(home), sightings),
         lambda: Whereabouts(addresses=(), port=0, pairing_port=0),
         lambda: fleet_of(home),
+        home,
     )
-    said = await desk.join(text, config.pairing_port)
+    said = await desk.join(text, config.pairing_port, None, host)
     sightings.flush()
     return said
 

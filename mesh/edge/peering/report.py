@@ -8,7 +8,7 @@ from typing import Any
 from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.discovery.whereabouts import Whereabouts
 from mesh.edge.pairing.book import PairingBook, Pending
-from mesh.edge.pairing.desk import Keeper
+from mesh.edge.pairing.standing import Keeper
 from mesh.edge.transport.links import Links
 from mesh.state.address import read_addresses, show_address
 from mesh.state.members import PeerView
@@ -33,6 +33,7 @@ def _row(
     keeper: Keeper, view: PeerView, me: str, links: Links, sightings: Sightings, distance: Any
 ) -> Row:
     now, name = keeper.now(), peer_id(view.author)
+    tip = keeper.tips().get(view.author)
     link = links.get(bytes.fromhex(view.author))
     online = link is not None or view.author == me
     last = now if online else _last_met(view, links, sightings)
@@ -41,6 +42,9 @@ def _row(
         "key": view.author,
         "name": view.name,
         "role": view.role,
+        "seniority": view.seniority,
+        "forked_at": tip.fork if tip and tip.fork else None,
+        "shattered_at": keeper.state.members.shattered.get(view.author),
         "you": view.author == me,
         "state": "removed" if not view.role else "online" if online else "offline",
         "address": _address(view, link.address if link else "", sightings),

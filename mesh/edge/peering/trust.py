@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.discovery.sightings import Sightings
-from mesh.edge.identity import Fleet, Identity, fleet_of, peer_id
-from mesh.edge.pairing.desk import Keeper
+from mesh.edge.disk import StoreError
+from mesh.edge.identity import Fleet, Identity, fleet_of, join_fleet, peer_id
+from mesh.edge.pairing.standing import Keeper, is_known
 from mesh.edge.transport import certificate
-from mesh.edge.transport.link import Anchor, Contexts
+from mesh.edge.transport.link import Anchor, Contexts, Pool
 from mesh.policy.neighbours import choose
 from mesh.state.address import Address, read_addresses
 
@@ -37,30 +40,46 @@ class Trust:
         self.fleet: Fleet | None = fleet_of(home)
         self.anchors: dict[bytes, Anchor] = {}
         self._reach: dict[str, tuple[str, ...]] = {}
-        self._server: ssl.SSLContext | None = None
-        self._clients: dict[bytes | None, ssl.SSLContext] = {}
+        self._tls = Pool(self.contexts)
 
     def refresh(self) -> bool:
         """Take in new members and let go of removed ones; True where anyone changed."""
-        self.fleet = fleet_of(self._home)
-        anchors = {key: (key, tls) for key, tls in self._current()}
+        self.fleet = self._learned(fleet_of(self._home))
+        found = self._current()
+        mine = found.pop(self._key, None)
+        if mine is not None and self.contexts.present(mine[1]):
+            self._tls.forget()
+        anchors = {key: one for key, one in found.items() if certificate.is_sound(*one)}
         if anchors == self.anchors:
             return False
         self.anchors = anchors
-        self._server = None
-        self._clients.clear()
+        self._tls.become(anchors)
         return True
 
-    def _current(self) -> list[Anchor]:
-        """Every other member's key, and who let us in until the ledger says who belongs."""
-        members = self._keeper.state.members
-        found = [
-            (bytes.fromhex(one.author), _bytes(one.tls)) for one in members.peers() if one.role
-        ]
+    def _current(self) -> dict[bytes, Anchor]:
+        """Every member's key, and who let us in until the ledger says who belongs."""
+        peers = {one.author: one for one in self._keeper.state.members.peers()}
+        found = {bytes.fromhex(one.author): _bytes(one.tls) for one in peers.values() if one.role}
         fleet = self.fleet
-        if fleet is not None and fleet.introducer and fleet.introducer not in members.grants:
-            found.append((_bytes(fleet.introducer), _bytes(fleet.tls)))
-        return [one for one in found if one[0] != self._key and certificate.is_sound(*one)]
+        if fleet is not None and fleet.introducer:
+            known = peers.get(fleet.introducer)  # the root is known before anything it signed
+            if known is None or (known.role and not known.tls):
+                found[_bytes(fleet.introducer)] = _bytes(fleet.tls)
+        return {key: (key, tls) for key, tls in found.items()}
+
+    def _learned(self, fleet: Fleet | None) -> Fleet | None:
+        """Our fleet, with its founding and recovery key once the ledger has them: kept beside our
+        own key, they outlive a lost ledger."""
+        members = self._keeper.state.members
+        if fleet is None or members.root != fleet.root:
+            return fleet
+        founding = fleet.founding or members.founding
+        recovery = fleet.recovery or (members.recovery if founding == members.founding else "")
+        known = replace(fleet, founding=founding, recovery=recovery)
+        if known != fleet:
+            with suppress(StoreError, OSError):  # a full disk: learned again at the next change
+                join_fleet(self._home, known)
+        return known
 
     def moved(self) -> list[bytes]:
         """Members that wrote down new addresses since the last look."""
@@ -76,7 +95,7 @@ class Trust:
     def own_role(self) -> str:
         """What this peer may do; an admin as long as it is alone."""
         members, fleet = self._keeper.state.members, self.fleet
-        if fleet is not None and fleet.role and self._who.author not in members.grants:
+        if fleet is not None and fleet.role and not is_known(members, self._who.author):
             return fleet.role  # as we were told; the ledger will say the same, or overrule it
         return members.role(self._who.author)
 
@@ -118,17 +137,11 @@ class Trust:
 
     def client_context(self, key: bytes | None) -> ssl.SSLContext:
         """TLS that takes this key alone; any member's for None."""
-        made = self._clients.get(key)
-        if made is None:
-            anchors = self.anchors.values() if key is None else [self.anchors[key]]
-            made = self._clients[key] = self.contexts.client(anchors)
-        return made
+        return self._tls.client(key)
 
     def server_context(self) -> ssl.SSLContext:
         """TLS that lets the members of this moment in."""
-        if self._server is None:
-            self._server = self.contexts.server(self.anchors.values())
-        return self._server
+        return self._tls.server()
 
 
 def _bytes(text: str) -> bytes:

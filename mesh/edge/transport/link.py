@@ -32,8 +32,7 @@ HEARTBEAT_S: Final = 10.0
 SEND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 2.0
 GREET_S: Final = 5.0
-# Any name will do: names aren't checked, keys are.
-SERVER_NAME: Final = "fleet.invalid"
+SERVER_NAME: Final = certificate.SERVER_NAME
 
 Anchor = tuple[bytes, bytes]  # a public key and its certificate's signature
 
@@ -150,13 +149,26 @@ def own_anchor(who: Identity) -> Anchor:
 
 @final
 class Contexts:
-    """TLS settings made from one identity; a new one per change of members."""
+    """TLS settings made from one identity; a new one per change of members.
+
+    The certificate shown is the one that the fleet granted access to: `present` says which.
+    """
 
     def __init__(self, who: Identity, home: Path) -> None:
-        key, signature = own_anchor(who)
-        self._certificate: Final = certificate.certificate(key, signature)
+        self._key: Final = bytes.fromhex(who.author)
         self._seed: Final = who.seed
         self._home: Final = home
+        self.signature = certificate.signature_of(who.seed)
+
+    def present(self, granted: bytes) -> bool:
+        """Show the form of certificate that this signature of ours makes; True where it is new.
+
+        A grant of an earlier version names the old form; what makes no form changes nothing.
+        """
+        changed = certificate.is_sound(self._key, granted) and granted != self.signature
+        if changed:
+            self.signature = granted
+        return changed
 
     def server(self, anchors: Iterable[Anchor]) -> ssl.SSLContext:
         """Lets in the holders of these keys and nobody else."""
@@ -182,13 +194,66 @@ class Contexts:
         # OpenSSL reads keys from files only; this one exists for a moment, for its owner alone.
         path = self._home / f".tls.{secrets.token_hex(8)}"
         text = certificate.private_pem(self._seed)
+        shown = certificate.certificate(self._key, self.signature)
         try:
-            write_private(path, text + certificate.certificate_pem(self._certificate))
+            write_private(path, text + certificate.certificate_pem(shown))
             context.load_cert_chain(path)
         finally:
             path.unlink(missing_ok=True)
         context.verify_mode = ssl.CERT_NONE
         return context
+
+
+@final
+class Pool:
+    """TLS settings for the members of this moment: made when asked for, changed by what changed.
+
+    A newcomer is one more anchor of the same settings. Who is gone can't be taken out of them, so
+    new ones are made, at their next use.
+    """
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts: Final = contexts
+        self._anchors: dict[bytes, Anchor] = {}
+        self._all: dict[Callable[[Iterable[Anchor]], ssl.SSLContext], ssl.SSLContext] = {}
+        self._one: Final[dict[bytes, ssl.SSLContext]] = {}
+
+    def become(self, anchors: dict[bytes, Anchor]) -> None:
+        """Believe in these members from the next connection on."""
+        before, self._anchors = self._anchors, dict(anchors)
+        kept = {key for key, one in before.items() if anchors.get(key) == one}
+        for key in self._one.keys() - kept:
+            del self._one[key]
+        if len(kept) < len(before):
+            self._all.clear()
+            return
+        new = [one for key, one in anchors.items() if key not in kept]
+        for context in self._all.values():
+            _pinned(context, new)
+
+    def forget(self) -> None:
+        """Make everything anew: we show another certificate."""
+        self._all.clear()
+        self._one.clear()
+
+    def server(self) -> ssl.SSLContext:
+        """Lets every member in."""
+        return self._made(self._contexts.server)
+
+    def client(self, key: bytes | None) -> ssl.SSLContext:
+        """Talks to this member alone; to any for None."""
+        if key is None:
+            return self._made(self._contexts.client)
+        found = self._one.get(key)
+        if found is None:
+            found = self._one[key] = self._contexts.client([self._anchors[key]])
+        return found
+
+    def _made(self, kind: Callable[[Iterable[Anchor]], ssl.SSLContext]) -> ssl.SSLContext:
+        found = self._all.get(kind)
+        if found is None:
+            found = self._all[kind] = kind(self._anchors.values())
+        return found
 
 
 def pairing_client() -> ssl.SSLContext:
@@ -201,9 +266,21 @@ def pairing_client() -> ssl.SSLContext:
 
 
 def _pinned(context: ssl.SSLContext, anchors: Iterable[Anchor]) -> ssl.SSLContext:
+    """Believe in these certificates too, and in nothing that their keys signed.
+
+    A member's certificate is its own anchor though it is no authority: that is a partial chain.
+    Strict checks refuse the old form of certificate, so they go where a member still has it.
+    """
+    found = [*anchors]
+    fresh = context.verify_mode == ssl.CERT_NONE
     context.verify_mode = ssl.CERT_REQUIRED
-    data = b"".join(certificate.certificate(*anchor) for anchor in anchors)
-    if data:
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if any(certificate.form_of(*one) == certificate.V1 for one in found):
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    elif fresh:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if found:
+        data = b"".join(certificate.certificate(*one) for one in found)
         context.load_verify_locations(cadata=data)
     return context
 

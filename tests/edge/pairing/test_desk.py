@@ -1,74 +1,21 @@
 """What a person decides about peers, over a real ledger: founded, let in, renamed, put out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mesh.api.errors import RequestError
-from mesh.edge.discovery.sightings import Sightings
-from mesh.edge.discovery.whereabouts import Whereabouts
-from mesh.edge.identity import Fleet, fleet_of, join_fleet, leave_fleet, load_or_create, reset
-from mesh.edge.pairing.book import PairingBook, Pending
-from mesh.edge.pairing.desk import Desk
-from mesh.edge.store.ledger import Ledger
-from mesh.edge.store.state import current_state, whole_fold
+from mesh.edge.identity import Fleet, leave_fleet, load_or_create, reset
+from mesh.edge.pairing.book import Pending
+from mesh.edge.pairing.branches import branches, chain_of
 from mesh.edge.transport.link import own_anchor
-from mesh.ledger.event import Event
+from mesh.ledger import signing
 from mesh.policy import pairing
-from mesh.state.fold import apply
+from mesh.policy.words import seed_of
 from mesh.state.members import ADMIN, RUNNER, VIEWER
 from mesh.state.peer_id import peer_id
-from mesh.sync.manifest import Tip
-
-NOW = 1_790_000_000_000
-
-
-class Home:
-    """A peer without a network: its ledger, its state and its desk."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.home = folder / name
-        self.name = name
-        self.open()
-
-    def open(self) -> None:
-        self.ledger = Ledger.open(self.home)
-        self.who = load_or_create(self.home)
-        self.state = current_state(self.ledger)
-        self.ticks = 0
-        self.book = PairingBook(self.home)
-        books = (self.book, Sightings(self.home))
-        where = Whereabouts(addresses=("10.0.0.1", "fd00::1"), port=7433, pairing_port=7434)
-        self.desk = Desk(self, self.who, self.name, books, lambda: where, self.fleet)
-
-    def fleet(self) -> Fleet | None:
-        return fleet_of(self.home)
-
-    def now(self) -> int:
-        self.ticks += 1
-        return NOW + self.ticks
-
-    async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
-        event = self.ledger.append(event_type, device_id, payload, self.now())
-        apply(self.state, event)
-        if self.state.stale:
-            self.state = whole_fold(self.ledger, known=self.state.members)
-        return event
-
-    async def belong(self, fleet: Fleet) -> None:
-        join_fleet(self.home, fleet)
-        self.state = whole_fold(self.ledger, known=self.state.members)
-
-    def tips(self) -> Mapping[str, Tip]:
-        return self.ledger.tips()
-
-    def take(self, other: "Home") -> None:
-        """Everything another ledger holds, as sync would bring it."""
-        path = self.home / "export.jsonl"
-        other.ledger.export(path)
-        self.ledger.import_(path)
-        self.state = whole_fold(self.ledger)
+from tests.support.homes import NOW, Home, forks, last, let_in
 
 
 @pytest.fixture
@@ -85,15 +32,12 @@ def ben(tmp_path: Path) -> Iterator[Home]:
     made.ledger.close()
 
 
-async def let_in(host: Home, guest: Home, role: str = RUNNER) -> None:
-    tls = own_anchor(guest.who)[1].hex()
-    await host.desk.grant(guest.who.author, guest.name, role, tls, "10.0.0.2", 7433)
-
-
 async def test_the_first_guest_makes_a_fleet_of_two(ana: Home, ben: Home) -> None:
     assert ana.fleet() is None
     await let_in(ana, ben)
-    assert ana.fleet() == Fleet(root=ana.who.author)
+    fleet = ana.fleet()
+    assert fleet is not None
+    assert fleet.root == ana.who.author
     peers = {one.name: one.role for one in ana.state.members.peers()}
     assert peers == {"ana": ADMIN, "ben": RUNNER}
     assert ana.desk.known(ben.who.author) is not None
@@ -106,6 +50,7 @@ async def test_what_was_in_the_ledger_before_goes_on_counting(ana: Home, ben: Ho
     await ana.emit("note_added", "", {"text": "own"})
     assert ana.state.note_count == 2
     cid = "cc" * 32
+    await ana.desk.founding.found()
     await ana.desk.grant(cid, "cid", RUNNER, "00" * 64, "", 0)
     assert ana.state.note_count == 2
     assert ana.state.members.role(ben.who.author) == ""
@@ -129,18 +74,196 @@ async def test_a_key_given_up_keeps_its_history_in_a_new_fleet(ana: Home, ben: H
     assert ana.state.members.role(old.author) == ""
 
 
+async def test_the_first_invitation_founds_the_fleet_and_shows_its_words_once(ana: Home) -> None:
+    made = await ana.desk.invite(RUNNER, 60_000, 1)
+    words, fleet = made["recovery_words"], ana.fleet()
+    assert isinstance(words, list)
+    assert fleet is not None
+    founding = last(ana, "fleet_founded")
+    assert (fleet.founding, fleet.recovery) == (founding.hash, founding.payload["recovery"])
+    assert signing.author_of(seed_of(" ".join(words))) == fleet.recovery
+    assert (ana.state.members.founding, ana.state.members.recovery) == (
+        fleet.founding,
+        fleet.recovery,
+    )
+    assert (await ana.desk.invite(RUNNER, 60_000, 1))["recovery_words"] == []
+    kept = b"".join(path.read_bytes() for path in ana.home.iterdir() if path.is_file())
+    assert " ".join(words).encode() not in kept
+    assert seed_of(" ".join(words)) not in kept
+    assert seed_of(" ".join(words)).hex().encode() not in kept
+
+
+async def test_a_guest_hears_of_the_founding_and_of_a_lone_admin(ana: Home, ben: Home) -> None:
+    await let_in(ana, ben)
+    said = ana.desk.welcome(RUNNER)
+    fleet = ana.fleet()
+    assert fleet is not None
+    assert (said.founding, said.recovery, said.admins) == (fleet.founding, fleet.recovery, 1)
+    await ana.roster.role("ben", ADMIN)
+    assert ana.desk.welcome(RUNNER).admins == 2
+
+
+async def test_a_fleet_of_an_earlier_version_gets_its_words_from_its_founder_once(
+    ana: Home, ben: Home
+) -> None:
+    await ana.belong(Fleet(root=ana.who.author))
+    await ana.desk.grant(ben.who.author, "ben", ADMIN, own_anchor(ben.who)[1].hex(), "", 0)
+    ben.taken(ana)
+    with pytest.raises(RequestError, match="only the key that founded") as error:
+        await ben.desk.founding.add_recovery()
+    assert "fleet recovery new" in error.value.hint
+    words = await ana.desk.founding.add_recovery()
+    fleet = ana.fleet()
+    assert fleet is not None
+    assert signing.author_of(seed_of(" ".join(words))) == fleet.recovery
+    assert ana.state.members.role(ben.who.author) == ADMIN
+    with pytest.raises(RequestError, match="has its recovery words"):
+        await ana.desk.founding.add_recovery()
+
+
+async def test_a_peer_alone_has_nothing_to_recover(ana: Home) -> None:
+    with pytest.raises(RequestError, match="this peer is alone"):
+        await ana.desk.founding.add_recovery()
+
+
+async def test_a_role_changes_from_the_newest_event_on(ana: Home, ben: Home) -> None:
+    await let_in(ana, ben)
+    given = last(ana, "peer_added")
+    before = await ben.emit("note_added", "", {"text": "as a runner"})
+    ana.take(ben)
+    assert (await ana.roster.role("ben", VIEWER))["was"] == RUNNER
+    payload = last(ana, "peer_added").payload
+    assert (payload["since"], payload["since_hash"]) == (2, before.hash)
+    assert payload["names"] == [given.hash]
+    assert "epoch" not in payload
+    await ben.emit("note_added", "", {"text": "as a viewer"})
+    ana.take(ben)
+    assert (ana.state.note_count, ana.state.members.role(ben.who.author)) == (1, VIEWER)
+    with pytest.raises(RequestError, match="ben is viewer already"):
+        await ana.roster.role("ben", VIEWER)
+    with pytest.raises(RequestError, match="change its own role"):
+        await ana.roster.role("ana", VIEWER)
+
+
+async def test_nobody_removes_or_demotes_who_let_them_in(ana: Home, ben: Home) -> None:
+    await let_in(ana, ben, ADMIN)
+    ben.taken(ana)
+    count = ben.ledger.count()
+    for act in (ben.roster.remove("ana", ""), ben.roster.role("ana", VIEWER)):
+        with pytest.raises(
+            RequestError, match="can't remove or demote the one who let you in"
+        ) as e:
+            await act
+        assert (e.value.status, e.value.hint) == (
+            403,
+            "the recovery words can: fleet recover --remove ana",
+        )
+    assert ben.ledger.count() == count
+
+
+@pytest.mark.parametrize("act", ["invite", "grant", "role", "remove", "accept"])
+async def test_who_is_no_admin_is_told_who_is(ana: Home, ben: Home, act: str) -> None:
+    await let_in(ana, ben)
+    await ana.desk.grant("cc" * 32, "cid", RUNNER, "00" * 64, "", 0)
+    ben.taken(ana)
+    acts = {
+        "invite": lambda: ben.desk.invite(RUNNER, 60_000, 1),
+        "grant": lambda: ben.desk.grant("dd" * 32, "dan", RUNNER, "00" * 64, "", 0),
+        "accept": lambda: ben.desk.accept("dan", RUNNER),
+        "role": lambda: ben.roster.role("cid", VIEWER),
+        "remove": lambda: ben.roster.remove("cid", ""),
+    }
+    with pytest.raises(RequestError, match="this peer is a runner") as error:
+        await acts[act]()
+    assert (error.value.status, error.value.hint) == (403, "the same on ana")
+    assert ben.book.open_invites(NOW) == []
+
+
+async def test_a_frozen_founder_prints_no_codes_and_says_who_can_help(
+    ana: Home, ben: Home, tmp_path: Path
+) -> None:
+    await let_in(ana, ben)
+    forks(ana, tmp_path)
+    with pytest.raises(RequestError, match="signed two histories") as error:
+        await ana.desk.invite(RUNNER, 60_000, 1)
+    assert error.value.hint.startswith("fleet recover on another machine")
+    assert ana.book.open_invites(NOW) == []
+
+
+async def test_a_frozen_admin_is_sent_to_another_by_name(
+    ana: Home, ben: Home, tmp_path: Path
+) -> None:
+    await let_in(ana, ben, ADMIN)
+    forks(ana, tmp_path)
+    with pytest.raises(RequestError) as error:
+        await ana.roster.role("ben", RUNNER)
+    assert error.value.hint == "fleet identity reset here, then fleet invite on ben"
+
+
+async def test_of_a_forked_peer_somebody_says_which_history_is_good(
+    ana: Home, ben: Home, tmp_path: Path
+) -> None:
+    await let_in(ana, ben)
+    await ben.emit("note_added", "", {"text": "before"})
+    here, there = forks(ben, tmp_path)
+    ana.take(ben)
+    for act in (ana.roster.remove("ben", ""), ana.roster.role("ben", VIEWER)):
+        with pytest.raises(RequestError, match="two histories from its event 2 on") as error:
+            await act
+        assert (error.value.code, error.value.status) == ("Forked", 409)
+    found = branches(chain_of(ana.home, ben.who.author))
+    assert {one.last.id for one in found} == {here, there}
+    assert [(one.first.seq, one.count) for one in found] == [(2, 1), (2, 1)]
+    assert (await ana.roster.remove("ben", "copied", there[:14]))["until"] == 2
+    assert last(ana, "peer_removed").payload["until_hash"] == next(
+        one.last.hash for one in found if one.last.id == there
+    )
+
+
+@pytest.mark.parametrize(
+    ("keep", "says"),
+    [("evt-nothing", "signed no event"), ("2", "fits 2 events"), ("9", "signed no event")],
+)
+async def test_an_event_to_keep_must_be_one_of_the_peers(
+    ana: Home, ben: Home, tmp_path: Path, keep: str, says: str
+) -> None:
+    await let_in(ana, ben)
+    await ben.emit("note_added", "", {"text": "before"})
+    forks(ben, tmp_path)
+    ana.take(ben)
+    with pytest.raises(RequestError, match=says):
+        await ana.roster.remove("ben", "", keep)
+    assert (await ana.roster.remove("ben", "", "none"))["until"] == 0
+    assert last(ana, "peer_removed").payload["until_hash"] == ""
+
+
+async def test_who_comes_back_is_let_in_over_its_removal(ana: Home, ben: Home) -> None:
+    await let_in(ana, ben)
+    await ana.roster.remove("ben", "lost")
+    gone = last(ana, "peer_removed")
+    await let_in(ana, ben, VIEWER)
+    assert gone.hash in last(ana, "peer_added").payload["names"]  # type: ignore[operator]
+    assert ana.state.members.role(ben.who.author) == VIEWER
+
+
+async def test_a_code_from_before_the_fleet_was_founded_lets_nobody_in(ana: Home) -> None:
+    with pytest.raises(RequestError, match="has no fleet yet"):
+        await ana.desk.grant("cc" * 32, "cid", RUNNER, "00" * 64, "", 0)
+    assert ana.ledger.count() == 0
+
+
 async def test_a_removal_names_the_last_event_that_counts(ana: Home, ben: Home) -> None:
     await let_in(ana, ben)
     await ben.emit("note_added", "", {"text": "one"})
     ana.take(ben)
-    said = await ana.desk.remove("ben", "lost laptop")
+    said = await ana.roster.remove("ben", "lost laptop")
     assert said["until"] == 1
     last = [e for _, e in ana.ledger.events() if e.event_type == "peer_removed"][-1]
     assert last.payload["until_hash"] == ana.tips()[ben.who.author].hash
     with pytest.raises(RequestError, match="nobody called 'ben'"):
-        ana.desk.find("ben")
+        ana.roster.find("ben")
     await let_in(ana, ben, VIEWER)
-    assert ana.desk.find("ben").epoch == 2
+    assert ana.roster.find("ben").role == VIEWER
     assert ana.state.note_count == 1
 
 
@@ -148,19 +271,19 @@ async def test_peers_are_named_by_name_or_by_the_start_of_an_id(ana: Home, ben: 
     await let_in(ana, ben)
     full = peer_id(ben.who.author)
     for text in ("ben", full, full[:7], full[:9].lower().replace("-", " ")):
-        assert ana.desk.find(text).author == ben.who.author
+        assert ana.roster.find(text).author == ben.who.author
     with pytest.raises(RequestError, match="nobody"):
-        ana.desk.find(full[:3])
+        ana.roster.find(full[:3])
     with pytest.raises(RequestError, match="cannot remove itself"):
-        await ana.desk.remove("ana", "")
+        await ana.roster.remove("ana", "")
 
 
 async def test_two_machines_of_one_name_are_told_apart(ana: Home, ben: Home) -> None:
     await let_in(ana, ben)
     await ana.desk.grant("cc" * 32, "ben", RUNNER, "00" * 64, "", 0)
     assert {one.name for one in ana.state.members.peers()} == {"ana", "ben", "ben-2"}
-    await ana.desk.rename("ben-2", "Ben's Laptop")
-    assert ana.desk.find("ben-s-laptop").author == "cc" * 32
+    await ana.roster.rename("ben-2", "Ben's Laptop")
+    assert ana.roster.find("ben-s-laptop").author == "cc" * 32
 
 
 async def test_a_guest_makes_no_invites_before_it_synced(ana: Home, ben: Home) -> None:
@@ -195,4 +318,4 @@ async def test_an_invite_says_where_and_a_person_accepts_by_name(ana: Home, ben:
     assert ana.book.ask(asked, NOW) == ""
     assert (await ana.desk.accept("ben", VIEWER))["role"] == VIEWER
     assert ana.desk.pending() == []
-    assert ana.desk.find("ben").role == VIEWER
+    assert ana.roster.find("ben").role == VIEWER

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mesh.api.errors import RequestError
 from mesh.edge.identity import Identity, load_or_create
-from mesh.edge.pairing.book import MAX_PENDING_PER_ADDRESS, PairingBook
+from mesh.edge.pairing.book import BOOK_FILE, MAX_PENDING_PER_ADDRESS, PairingBook
 from mesh.edge.pairing.client import Host, Self, ask, join
 from mesh.edge.pairing.endpoint import ALL_ADDRESSES, LIFETIME_S, PER_ADDRESS, PairingHost, Welcome
 from mesh.edge.transport.link import Contexts, certificate, own_anchor
@@ -25,6 +25,7 @@ from mesh.edge.transport.listen import Limiter, Listener, listen
 from mesh.ledger import signing
 from mesh.policy import pairing
 from mesh.policy.pairing import Code
+from mesh.state.peer_id import peer_id
 
 NOW = 1_790_000_000_000
 OPEN = Limiter(1e6, 10**6, 1e6, 10**6)
@@ -192,6 +193,47 @@ async def test_who_asks_waits_until_a_person_says_yes(
     _, host = await ask(me, ("127.0.0.1", port))
     assert host is not None
     assert host.welcome.role == "member"
+
+
+async def test_a_yes_counts_only_from_the_peer_that_was_shown(
+    desk: Desk, port: int, tmp_path: Path
+) -> None:
+    """Who asks at an address is shown a key to compare: another one's yes is none."""
+    me, there = guest(tmp_path), ("127.0.0.1", port)
+    shown = peer_id(desk.who.author)
+    assert await ask(me, there, shown) == (desk.who.author, None)
+    desk.granted[me.who.author] = "runner"
+    with pytest.raises(RequestError, match="another peer than") as error:
+        await ask(me, there, peer_id("0a" * 32))
+    assert error.value.code == "Impostor"
+    _, host = await ask(me, there, shown)
+    assert host is not None
+
+
+async def test_a_used_code_stays_used_when_the_power_fails(
+    desk: Desk, port: int, tmp_path: Path
+) -> None:
+    code = desk.invite(port)
+    await join(guest(tmp_path), code)
+    desk.host.book = desk.book = PairingBook(desk.home)  # type: ignore[misc]  # as after a restart
+    with pytest.raises(RequestError, match="used already"):
+        await join(guest(tmp_path, "thief"), code)
+    assert (desk.home / BOOK_FILE).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_guest_learns_the_founding_and_the_recovery_key_by_the_code(
+    desk: Desk, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"founding": "ab" * 32, "recovery": "cd" * 32, "admins": 1}
+    whole = msgspec.structs.replace(desk.welcome("runner"), **more)
+    monkeypatch.setattr(desk, "welcome", lambda _: whole)
+    assert (await join(guest(tmp_path), desk.invite(port))).welcome == whole
+    # A host of an earlier version says nothing of them.
+    said = msgspec.json.decode(msgspec.json.encode(whole))
+    for name in more:
+        del said[name]
+    old = msgspec.convert(said, Welcome)
+    assert (old.founding, old.recovery, old.admins) == ("", "", 0)
 
 
 async def test_one_machine_cannot_fill_the_list(desk: Desk, port: int, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import ssl
 from pathlib import Path
 
@@ -10,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.api.errors import RequestError
+from mesh.edge.transport import certificate
 from mesh.edge.transport.call import Caller, Unanswered
-from mesh.edge.transport.link import MAX_MESSAGE_BYTES
+from mesh.edge.transport.link import (
+    MAX_MESSAGE_BYTES,
+    Pool,
+    pairing_client,
+)
+from mesh.ledger import signing
 from mesh.state.members import ADMIN, VIEWER
 from tests.edge.transport.peers import Peer, between, until
 from tests.netns.proxy import FaultProxy
@@ -47,6 +54,102 @@ async def test_an_unknown_key_gets_no_link_whichever_side_it_is_on(tmp_path: Pat
         assert ana.links.all() == ben.links.all() == []
 
     await between(tmp_path, check)
+
+
+@pytest.mark.parametrize("dials", ["the old form", "the new form"])
+async def test_members_of_the_old_form_of_certificate_and_of_the_new_one_link(
+    tmp_path: Path, dials: str
+) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        old = certificate.signature_of(ben.who.seed, certificate.V1)
+        assert ben.contexts.present(old)
+        ben.anchor = (ben.key, old)  # as ben's grant, made by an earlier version, says
+        first, second = (ben, ana) if dials == "the old form" else (ana, ben)
+        second.pick = list
+        ana.trust(ben)
+        ben.trust(ana)
+        first.knows(second)
+        await until(lambda: ana.links.get(ben.key), "the link")
+        assert first.links.all()[0].outbound
+
+    await between(tmp_path, check)
+
+
+def signed_by(member: Peer, stranger: Peer) -> Path:
+    """A key file and chain: the stranger's certificate, made by the member's key as if it were an
+    authority, and the member's own."""
+    body = certificate.body_of(stranger.key)
+    issuer, subject = member.key.hex().encode(), stranger.key.hex().encode()
+    body = body.replace(subject, issuer, 1)  # the issuer's name stands first
+    ids = [hashlib.sha256(one.key).digest()[:20] for one in (stranger, member)]
+    own, authority = body.rsplit(ids[0], 1)
+    body = own + ids[1] + authority  # the authority's key is named last
+    made = certificate._whole(stranger.key, bytes(64), certificate.V3)
+    made = made.replace(certificate.body_of(stranger.key), body)
+    made = made[:-64] + signing.sign_bytes(member.who.seed, body)
+    chain = [made, certificate.certificate(*member.anchor)]
+    path = stranger.book._path.parent / "chain.pem"
+    text = certificate.private_pem(stranger.who.seed)
+    path.write_text(text + "".join(certificate.certificate_pem(one) for one in chain))
+    return path
+
+
+async def test_a_member_is_no_authority_for_others_keys(tmp_path: Path) -> None:
+    async def answer(port: int, chain: Path) -> bytes:
+        """What a server says to the holder of a chain; b"" where the handshake fails."""
+        context = pairing_client()
+        context.load_cert_chain(chain)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            writer.write(b"GET /whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            said = await reader.read()
+            writer.close()
+            return said
+        return b""
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        eve = Peer(tmp_path, "eve")
+        ben.trust(ana)
+        own = tmp_path / "ana.pem"
+        text = certificate.private_pem(ana.who.seed)
+        own.write_text(text + certificate.certificate_pem(certificate.certificate(*ana.anchor)))
+        assert (await answer(ben.port, own)).startswith(b"HTTP/1.1 200")
+        assert await answer(ben.port, signed_by(ana, eve)) == b""
+        ana.anchor = (ana.key, certificate.signature_of(ana.who.seed, certificate.V1))
+        ben.trust(ana)  # the old form does not say that it is no authority: HTTP does
+        assert (await answer(ben.port, signed_by(ana, eve))).startswith(b"HTTP/1.1 403")
+        ana.anchor = (ana.key, ana.tls)
+        ben.trust(ana)
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(signed_by(ana, eve))
+        served = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+        port = served.sockets[0].getsockname()[1]
+        ben.knows(ana, port)  # eve answers where ben expects ana
+        await until(lambda: ben.tried(port), "the dial")
+        assert "not the expected member's" in ben.tried(port)
+        served.close()
+
+    await between(tmp_path, check)
+
+
+def test_a_change_of_members_changes_only_what_it_must(tmp_path: Path) -> None:
+    ana, ben, cid = (Peer(tmp_path, name) for name in ("ana", "ben", "cid"))
+    pool = Pool(ana.contexts)
+    pool.become({ben.key: ben.anchor})
+    server, client = pool.server(), pool.client(ben.key)
+    pool.become({ben.key: ben.anchor, cid.key: cid.anchor})
+    assert pool.server() is server  # one anchor more
+    assert server.cert_store_stats()["x509"] == 2
+    assert pool.client(ben.key) is client
+    pool.become({ben.key: ben.anchor})
+    assert pool.server() is not server  # nobody can be taken out of the old one
+    assert pool.server().cert_store_stats()["x509"] == 1
+    assert pool.client(ben.key) is client
+    with pytest.raises(KeyError):
+        pool.client(cid.key)
+    pool.forget()
+    assert pool.client(ben.key) is not client
 
 
 async def test_a_member_in_anothers_place_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Whom a peer links with, in which form of certificate, and what it learns of its fleet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesh.edge.discovery.sightings import Sightings
+from mesh.edge.identity import Fleet, fleet_of, join_fleet
+from mesh.edge.peering.trust import Trust
+from mesh.edge.transport import certificate
+from mesh.edge.transport.link import own_anchor
+from mesh.state.members import ADMIN
+from tests.support.homes import Home, let_in
+
+
+def trust_of(home: Home) -> Trust:
+    book = Sightings(home.home)
+    return Trust(home.home, home.who, home, book, 7433, lambda _: False, lambda: set())
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Home, Home]]:
+    made = Home(tmp_path, "ana"), Home(tmp_path, "ben")
+    yield made
+    for one in made:
+        one.ledger.close()
+
+
+async def test_a_peer_keeps_its_fleets_founding_and_recovery_beside_its_key(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    known = ana.fleet()
+    assert known is not None
+    join_fleet(ben.home, Fleet(root=known.root, introducer=known.root, role=ADMIN))
+    ben.take(ana)
+    trust_of(ben).refresh()
+    fleet = fleet_of(ben.home)
+    assert fleet is not None
+    assert (fleet.founding, fleet.recovery) == (known.founding, known.recovery)
+    assert (fleet.introducer, fleet.role) == (known.root, ADMIN)
+
+
+async def test_a_founding_that_is_known_is_not_exchanged_for_another(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    known = ana.fleet()
+    assert known is not None
+    join_fleet(ben.home, Fleet(root=known.root, founding="f" * 64, recovery="e" * 64))
+    ben.state.members.root, ben.state.members.founding = known.root, known.founding
+    ben.state.members.recovery = known.recovery
+    trust_of(ben).refresh()
+    fleet = fleet_of(ben.home)
+    assert fleet is not None
+    assert (fleet.founding, fleet.recovery) == ("f" * 64, "e" * 64)
+
+
+async def test_a_guest_links_with_who_let_it_in_before_it_holds_any_event(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    said = ana.desk.welcome("runner")
+    introducer = ana.who.author
+    fleet = Fleet(root=said.root, introducer=introducer, tls=said.tls, role=said.role)
+    await ben.belong(fleet)
+    trust = trust_of(ben)
+    trust.refresh()
+    assert trust.anchors == {bytes.fromhex(introducer): own_anchor(ana.who)}
+    assert trust.own_role() == "runner"
+
+
+async def test_a_member_of_an_old_fleet_shows_the_certificate_its_grant_names(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await ana.desk.founding.found()
+    old = certificate.signature_of(ben.who.seed, certificate.V1)
+    await ana.desk.grant(ben.who.author, "ben", ADMIN, old.hex(), "", 0)
+    ben.taken(ana)
+    mine, theirs = trust_of(ben), trust_of(ana)
+    for one in (mine, theirs):
+        one.refresh()
+    assert mine.contexts.signature == old
+    assert theirs.anchors[bytes.fromhex(ben.who.author)][1] == old
+    assert ben.desk.welcome("runner").tls == old.hex()
+    assert theirs.contexts.signature == own_anchor(ana.who)[1]
+
+
+async def test_a_removed_members_settings_go_and_the_others_stay(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    trust = trust_of(ana)
+    assert trust.refresh()
+    key = bytes.fromhex(ben.who.author)
+    kept = trust.client_context(key)
+    assert not trust.refresh()
+    assert trust.client_context(key) is kept
+    await ana.roster.remove("ben", "")
+    assert trust.refresh()
+    assert (trust.is_member(key), trust.role_of(key)) == (False, "")
+    with pytest.raises(KeyError):
+        trust.client_context(key)
