@@ -16,17 +16,17 @@ from mesh.api.hardware import parse_device
 from mesh.api.requests import parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config
-from mesh.edge.effects import Effects
-from mesh.edge.forget import forget
-from mesh.edge.hearing import NotHeard
 from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
-from mesh.edge.intake import Intake
 from mesh.edge.inventory import LocalDevices
+from mesh.edge.jobs.effects import Effects
+from mesh.edge.jobs.forget import forget
+from mesh.edge.jobs.intake import Intake
 from mesh.edge.live import Live
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
+from mesh.edge.signing.hearing import NotHeard
 from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import load_state
 from mesh.edge.store.transfer import import_ as import_file

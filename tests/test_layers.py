@@ -30,7 +30,7 @@ FORMATS = (
 )
 STATE = ("mesh.state", "mesh.ledger", *PLANNER)
 API = ("mesh.api", *STATE)
-PRIVATE = ("mesh.edge.private", "mesh.edge.disk", *API)
+PRIVATE = ("mesh.edge.jobs.private", "mesh.edge.disk", *API)
 DISK = ("mesh.edge.disk", "mesh.edge.identity", "mesh.state", "mesh.ledger")
 STORE = ("mesh.edge.store", "mesh.sync", *DISK)
 DISCOVERY = ("mesh.edge.discovery", *DISK)
@@ -75,7 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mesh.api": API,
     "mesh.config": ("mesh.api.errors", "mesh.state.address", *UNITS),
     "mesh.edge.disk": (),
-    "mesh.edge.private": PRIVATE,
+    "mesh.edge.jobs.private": PRIVATE,
     "mesh.edge.identity": DISK,
     "mesh.edge.store": STORE,
     "mesh.edge.discovery": DISCOVERY,

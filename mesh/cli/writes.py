@@ -88,7 +88,7 @@ def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Ma
     import msgspec
 
     from mesh.config import fleet_home
-    from mesh.edge.highwater import sign_at_rest
+    from mesh.edge.signing.highwater import sign_at_rest
     from mesh.edge.store.ledger import Ledger
 
     ledger = Ledger.open(fleet_home())

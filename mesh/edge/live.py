@@ -18,10 +18,11 @@ from functools import partial
 from typing import Final, TypeVar, final
 
 from mesh.edge.disk import StoreError
-from mesh.edge.hearing import has_others
-from mesh.edge.highwater import HighWater, Mark
 from mesh.edge.identity import Fleet, join_fleet
 from mesh.edge.imports import take_in_members
+from mesh.edge.signing.hearing import has_others
+from mesh.edge.signing.highwater import HighWater, Mark
+from mesh.edge.signing.voice import Voice
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import (
     Abandoned,
@@ -31,7 +32,6 @@ from mesh.edge.store.state import (
     members_of,
     settle,
 )
-from mesh.edge.voice import Voice
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
 from mesh.state.checkpoint import pack

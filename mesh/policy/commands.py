@@ -1,4 +1,4 @@
-"""Intentions, imperative: what this peer should do next. Carried out by `mesh.edge.effects`."""
+"""Intentions, imperative: what this peer should do next; `mesh.edge.jobs.effects` does it."""
 
 from dataclasses import dataclass
 

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from mesh.state.fold import KEEP_ENDED, State
-from mesh.state.trust import Cut
+from mesh.state.trust.verdicts import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
 FOLD_VERSION = 6

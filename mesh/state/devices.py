@@ -15,7 +15,7 @@ from mesh.state.facts.fact import decode
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import Key
 from mesh.state.peer_id import is_named_for, short_id
-from mesh.state.trust import Seniority
+from mesh.state.trust.verdicts import Seniority
 
 
 @dataclass(frozen=True, slots=True)

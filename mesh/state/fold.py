@@ -21,8 +21,8 @@ from mesh.state.fleet import DeviceView
 from mesh.state.jobs import JobView, Key, step_of
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
-from mesh.state.statements import ADMIN
 from mesh.state.timeline import Timeline
+from mesh.state.trust.statements import ADMIN
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512

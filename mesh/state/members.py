@@ -1,23 +1,23 @@
 """Who belongs to the fleet: its membership events, what follows from them, names and addresses.
 
 Before any founding a peer is alone, and what its owner put into its ledger by hand is believed. In
-a fleet everything is judged (mesh/state/trust.py), and nothing makes it alone again.
+a fleet everything is judged (mesh/state/trust/verdicts.py), and nothing makes it alone again.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Final
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.chains import Chains
 from mesh.state.facts.fact import decode
 from mesh.state.facts.member import Membership, PeerReachable
 from mesh.state.jobs import Key
 from mesh.state.peer_id import peer_id
-from mesh.state.statements import (
+from mesh.state.trust.record import Claim, Record
+from mesh.state.trust.statements import (
     ADDED,
     ADMIN,
     FOUNDED,
@@ -33,7 +33,7 @@ from mesh.state.statements import (
     is_key,
     statement,
 )
-from mesh.state.trust import FOREVER, NOBODY, Seniority, Trust, Worth
+from mesh.state.trust.verdicts import FOREVER, NOBODY, Seniority, Trust, Worth
 
 __all__ = [
     "ADDED", "ADMIN", "FOUNDED", "MEMBER", "REACHABLE", "REMOVED", "RENAMED", "ROLES", "RUNNER",
@@ -55,7 +55,6 @@ NO_KEY: Final[Key] = (0, 0, "", 0, "")
 
 # Whether the ledger holds an author's event of that number and hash.
 Find = Callable[[str, int, str], bool]
-Claim = tuple[str, int, str]  # author, number, hash
 
 
 def holds_nothing(author: str, seq: int, digest: str) -> bool:
@@ -67,7 +66,7 @@ def holds_nothing(author: str, seq: int, digest: str) -> bool:
 class PeerView:
     """One peer that was ever let in; `role` is "" for one that was removed.
 
-    `steps` counts grants from the recovery key: fewer is senior; `seniority` says the same in words.
+    `steps` counts grants from the recovery key: fewer is senior; `seniority` says it in words.
     `removed_by` and `added_by` are keys, "" for nobody.
     """
 
@@ -81,32 +80,6 @@ class PeerView:
     added_by: str
     removed_by: str
     addresses: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Record:
-    """What is kept of membership events. `root` is the founder's public key, hex.
-
-    `founding` is the hash of the fleet's first event, "" in a fleet older than such events until
-    its root has made one; `recovery` is the public key that event names.
-    """
-
-    root: str = ""
-    founding: str = ""
-    recovery: str = ""
-    chains: Chains = field(default_factory=Chains)
-    founded: Statement | None = None
-    said: dict[str, list[Statement]] = field(default_factory=dict)  # grants and removals, by author
-    namings: dict[str, list[Statement]] = field(default_factory=dict)  # by whom they name
-    reach: dict[str, tuple[Key, tuple[str, ...]]] = field(default_factory=dict)
-    here: set[Claim] = field(default_factory=set)  # named events that the ledger holds
-    awaited: dict[str, list[Claim]] = field(default_factory=dict)  # and those it lacks, by hash
-    heard: set[str] = field(default_factory=set)  # authors whose statements are all kept
-    dropped: set[str] = field(default_factory=set)  # and those of whom some were not
-    changed: set[str] = field(default_factory=set)  # whose earlier events get another verdict
-
-    def __post_init__(self) -> None:
-        """For those who add to the record what follows from it."""
 
 
 class Members(Record):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mesh.cli.app import HOMES
-from mesh.edge.private import FAILED_FILE, REQUEST_FILE
+from mesh.edge.jobs.private import FAILED_FILE, REQUEST_FILE
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import bare
 from mesh.state.facts.job import JobSealed, JobTyped

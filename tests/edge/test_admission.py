@@ -6,8 +6,8 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job
-from mesh.edge import admission
-from mesh.edge.admission import admit
+from mesh.edge.jobs import admission
+from mesh.edge.jobs.admission import admit
 from mesh.state.fold import State
 from providers.prompt import PromptLength, prompt_length
 from tests.state.job_story import ANA, BEN, event, told

@@ -8,9 +8,9 @@ import pytest
 from mathcore.device import DeviceSpec
 from mesh.api.bodies import Body
 from mesh.api.requests import parse_plan
-from mesh.edge.effects import Effects, plan_request
+from mesh.edge.jobs.effects import Effects, plan_request
+from mesh.edge.jobs.private import drop_request, keep_request, words_of
 from mesh.edge.planning import make_plan
-from mesh.edge.private import drop_request, keep_request, words_of
 from mesh.ledger.event import Event
 from mesh.policy.commands import PlaceJob, StartJob, StopJob, WatchJob
 from mesh.state.fleet import spec

@@ -6,8 +6,8 @@ import pytest
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.edge.forget import forget, told, typed_in_ledger
-from mesh.edge.private import keep_request
+from mesh.edge.jobs.forget import forget, told, typed_in_ledger
+from mesh.edge.jobs.private import keep_request
 from mesh.ledger.event import Event
 from mesh.state.fold import State, fold
 from tests.state.test_fold import ANA, BEN, event

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mesh.edge import voice as voice_module
 from mesh.edge.disk import StoreError
-from mesh.edge.hearing import CLAIM_S, MAX_CLAIMS, Hearing, NotHeard
-from mesh.edge.highwater import FILE, HighWater, sign_at_rest
 from mesh.edge.identity import reset
+from mesh.edge.signing import voice as voice_module
+from mesh.edge.signing.hearing import CLAIM_S, MAX_CLAIMS, Hearing, NotHeard
+from mesh.edge.signing.highwater import FILE, HighWater, sign_at_rest
+from mesh.edge.signing.voice import MARK_EVENTS
 from mesh.edge.store.ledger import Ledger
-from mesh.edge.voice import MARK_EVENTS
 from mesh.sync.manifest import Tip
 from mesh.sync.wants import NOTHING
 from tests.edge.lives import NOW, Peer, assert_sound, connect, forget_database, settled, until

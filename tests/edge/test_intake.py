@@ -7,8 +7,8 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.edge.disk import StoreError
-from mesh.edge.intake import Intake, program_name
-from mesh.edge.private import REQUEST_FILE, request_of
+from mesh.edge.jobs.intake import Intake, program_name
+from mesh.edge.jobs.private import REQUEST_FILE, request_of
 from mesh.state.fold import State, apply, fold
 from mesh.state.peer_id import peer_id, short_id
 from tests.state.test_fold import ANA, BEN, event

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mesh.edge.outcomes import ended_fact
+from mesh.edge.jobs.outcomes import ended_fact
 from mesh.state.jobs import submitted
 from providers.base import Outcome
 from tests.state.test_fold import ANA

@@ -8,8 +8,8 @@ import pytest
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.edge import private
-from mesh.edge.private import (
+from mesh.edge.jobs import private
+from mesh.edge.jobs.private import (
     Gone,
     drop_request,
     erase,

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from mesh.edge.identity import load_or_create
-from mesh.edge.private import REQUEST_FILE
+from mesh.edge.jobs.private import REQUEST_FILE
 from mesh.edge.transport.link import Contexts, own_anchor
 from tests.end_to_end.conftest import Fleet
 from tests.end_to_end.test_jobs import waiting_script

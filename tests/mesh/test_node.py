@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mesh.config import Config
-from mesh.edge import voice as voice_module
-from mesh.edge.hearing import NotHeard
 from mesh.edge.identity import Fleet, join_fleet
+from mesh.edge.signing import voice as voice_module
+from mesh.edge.signing.hearing import NotHeard
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import whole_fold
 from mesh.node import Node

@@ -18,7 +18,7 @@ from mesh.api.bodies import seal
 from mesh.api.hardware import parse_device
 from mesh.api.requests import JobRequest, body_of, job_fact, parse_job, parse_plan
 from mesh.edge.inventory import READINGS
-from mesh.edge.outcomes import plan_fact
+from mesh.edge.jobs.outcomes import plan_fact
 from mesh.edge.planning import make_plan
 from mesh.ledger import codec
 from mesh.state.facts.device import DescribedDevice, DeviceRegistered

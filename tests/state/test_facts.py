@@ -4,7 +4,7 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_plan
-from mesh.edge.outcomes import decimal, plan_fact
+from mesh.edge.jobs.outcomes import decimal, plan_fact
 
 
 @pytest.mark.parametrize(

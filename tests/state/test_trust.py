@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.ledger.event import Event
-from mesh.state.chains import MAX_BRANCHES, MAX_SIBLINGS
 from mesh.state.checkpoint import digest
 from mesh.state.fold import State
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER, Members
-from mesh.state.trust import VIEWER_EVENTS
+from mesh.state.trust.chains import MAX_BRANCHES, MAX_SIBLINGS
+from mesh.state.trust.verdicts import VIEWER_EVENTS
 from tests.state.trust_story import NAMES, Key, fleet, folded, in_chains, live
 from tests.support.trust_reference import Verdict
 

@@ -10,10 +10,9 @@ from mesh.edge.pairing.book import PairingBook
 from mesh.edge.pairing.desk import Desk
 from mesh.edge.pairing.roster import Roster
 from mesh.edge.store.ledger import Ledger
-from mesh.edge.store.state import current_state, whole_fold
+from mesh.edge.store.state import current_state, fold_in, settle, whole_fold
 from mesh.edge.transport.link import own_anchor
 from mesh.ledger.event import Event
-from mesh.state.fold import apply
 from mesh.state.members import RUNNER
 from mesh.sync.manifest import Tip
 
@@ -48,14 +47,13 @@ class Home:
 
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         event = self.ledger.append(event_type, device_id, payload, self.now())
-        apply(self.state, event)
-        if self.state.stale:
-            self.state = whole_fold(self.ledger, known=self.state.members)
+        fold_in(self.state, self.ledger.last_cursor(), event, self.ledger.has)
+        settle(self.state, self.ledger)
         return event
 
     async def belong(self, fleet: Fleet) -> None:
         join_fleet(self.home, fleet)
-        self.state = whole_fold(self.ledger, known=self.state.members)
+        self.state = whole_fold(self.ledger)
 
     def tips(self) -> Mapping[str, Tip]:
         return self.ledger.tips()

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Iterable
 
 from mesh.ledger.event import Event
-from mesh.state.statements import ADDED, ADMIN, REMOVED, ROLES, Statement, statement
+from mesh.state.trust.statements import ADDED, ADMIN, REMOVED, ROLES, Statement, statement
 
 FIRST = (-1,)
 FOUNDER = (1,)

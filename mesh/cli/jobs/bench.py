@@ -128,7 +128,7 @@ def calibrate(model: str | None, output: str) -> None:
     home = fleet_home()
     daemon = need_daemon(home)
     if model is not None:
-        from mesh.edge.admission import weights_path
+        from mesh.edge.jobs.admission import weights_path
 
         weights_path(model_ref(model))  # before seconds of measuring, not after them
     found = daemon.post("/v1/calibrate")

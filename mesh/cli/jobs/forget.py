@@ -40,8 +40,8 @@ def forget(*, job_id: str | None, older: str | None, all_ended: bool, output: st
 
 def _forgotten(home: Path, job_id: str | None, older: str | None) -> list[dict[str, object]]:
     """Each job forgotten; on disk itself, for nobody writes to the files of an ended job."""
-    from mesh.edge.forget import forget as erase
     from mesh.edge.identity import load_or_create
+    from mesh.edge.jobs.forget import forget as erase
     from mesh.edge.store.state import load_state
 
     def every() -> Any:
@@ -58,7 +58,7 @@ def _ended(home: Path, author: str, state: Any, older: str | None) -> list[str]:
     """The jobs of this home that ended before `older`, of which anything is here."""
     from mathcore.units import parse_duration_ms
     from mesh.api.fields import read
-    from mesh.edge.private import kept_jobs
+    from mesh.edge.jobs.private import kept_jobs
 
     until = now_ms() - (0 if older is None else read("older", parse_duration_ms, older))
     return [
@@ -70,7 +70,7 @@ def _ended(home: Path, author: str, state: Any, older: str | None) -> list[str]:
 
 
 def _show(found: Sequence[Mapping[str, Any]]) -> None:
-    from mesh.edge.forget import told
+    from mesh.edge.jobs.forget import told
 
     for one in found:
         click.echo(told(one))

@@ -52,7 +52,7 @@ def ps(*, every: bool, output: str) -> None:
     """Jobs, newest first: those not yet ended, or all."""
     from mesh.api.rows import job_rows
     from mesh.config import fleet_home
-    from mesh.edge.private import kept_jobs
+    from mesh.edge.jobs.private import kept_jobs
     from mesh.edge.store.state import load_state
 
     home = fleet_home()
@@ -74,7 +74,7 @@ def ps(*, every: bool, output: str) -> None:
 
 def _with_words(row: Mapping[str, Any], state: "State", home: Path) -> Mapping[str, Any]:
     """The row with its command and its last words, which only this machine knows."""
-    from mesh.edge.private import private_row
+    from mesh.edge.jobs.private import private_row
 
     found = private_row(home, state.jobs[row["job_id"]])
     return {**row, **{name: value for name, value in found.items() if name != "request"}}
@@ -199,7 +199,7 @@ def find_job(job_id: str) -> Mapping[str, Any]:
     """The job from the store, daemon up or down, or Stop 102."""
     from mesh.api.rows import job_row
     from mesh.config import fleet_home
-    from mesh.edge.private import private_row
+    from mesh.edge.jobs.private import private_row
     from mesh.edge.store.state import load_state
 
     home = fleet_home()

@@ -40,7 +40,7 @@ def peers(ctx: click.Context, output: str) -> None:
         return
     emit(COLUMNS, rows, ALONE)
     for row in rows:
-        if (row["forked_at"] or row["shattered_at"]) and row["role"] and not row["you"]:
+        if (row["forked_at"] or row.get("shattered_at")) and row["role"] and not row["you"]:
             emit_text(f"{row['name']}'s key signed two histories: fleet peers remove {row['name']}")
     if any(row["state"] == "removed by others" for row in rows):
         emit_text(REMOVED, "  ")
@@ -96,7 +96,7 @@ def _state(row: Row) -> str:
         return str(row["apart"])
     mine = row["you"] and "removed" not in row["state"]
     state = "this peer" if mine else str(row["state"])
-    broken = "SHATTERED" if row["shattered_at"] else "FORKED" if row["forked_at"] else ""
+    broken = "SHATTERED" if row.get("shattered_at") else "FORKED" if row.get("forked_at") else ""
     return f"{state}, {broken}" if broken and row["role"] else state
 
 

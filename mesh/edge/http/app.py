@@ -40,7 +40,7 @@ from mesh.edge.http.stream import (
     stream_logs,
 )
 from mesh.edge.http.transfer import post_import
-from mesh.edge.private import private_row
+from mesh.edge.jobs.private import private_row
 from mesh.state.billing import GROUPINGS, cost_report
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 

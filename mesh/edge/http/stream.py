@@ -16,7 +16,7 @@ from aiohttp import ClientConnectionResetError, web
 
 from mesh.edge.http.guard import HEADERS, HttpRefusal, refuse_unknown
 from mesh.edge.http.ports import ServedNode
-from mesh.edge.private import words_of
+from mesh.edge.jobs.private import words_of
 from mesh.ledger.event import Event
 from mesh.state.jobs import ENDED
 

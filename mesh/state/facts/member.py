@@ -1,6 +1,6 @@
 """Facts about peers: the fleet's founding, who was let in, put out, named, and where each is.
 
-They are judged, not believed: mesh/state/trust.py says whose word counts.
+They are judged, not believed: mesh/state/trust/verdicts.py says whose word counts.
 """
 
 from typing import Annotated

@@ -14,11 +14,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
-from mesh.edge.forget import forget
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
 from mesh.edge.http.ports import Calibration
 from mesh.edge.http.roles import PEER
+from mesh.edge.jobs.forget import forget
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold

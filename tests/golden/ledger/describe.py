@@ -21,7 +21,7 @@ from mesh.state.jobs import JobView
 from mesh.state.learned import learned_from
 from mesh.state.members import Members, PeerView
 from mesh.state.observations import Observed, observations
-from mesh.state.trust import FOREVER, Grant
+from mesh.state.trust.verdicts import FOREVER, Grant
 
 Terms = dict[str, Any]
 

@@ -16,8 +16,9 @@ from mesh.edge.transport_mesh import Mesh
 
 from mesh import node as node_module
 from mesh.config import Config
-from mesh.edge import effects, inventory
+from mesh.edge import inventory
 from mesh.edge.identity import Fleet, load_or_create, write_private
+from mesh.edge.jobs import effects
 from mesh.edge.store import Ledger
 from mesh.edge.transport import own_anchor
 from mesh.ledger import codec, hlc, signing

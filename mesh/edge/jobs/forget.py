@@ -8,7 +8,7 @@ from typing import Final
 
 from mesh.api.errors import RequestError
 from mesh.api.rows import peer_name
-from mesh.edge.private import REQUEST_FILE, erase, folder_of
+from mesh.edge.jobs.private import REQUEST_FILE, erase, folder_of
 from mesh.ledger.event import Event
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted

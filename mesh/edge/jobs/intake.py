@@ -16,8 +16,8 @@ from mesh.api.bodies import A_COMMAND, base_name
 from mesh.api.errors import RequestError
 from mesh.api.requests import JobRequest, body_of, job_fact, parse_job
 from mesh.api.rows import peer_name
-from mesh.edge.admission import admit
-from mesh.edge.private import drop_request, keep_request, never_started
+from mesh.edge.jobs.admission import admit
+from mesh.edge.jobs.private import drop_request, keep_request, never_started
 from mesh.state.facts.fact import encode
 from mesh.state.fold import State
 from mesh.state.peer_id import short_id

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from mesh.edge.disk import write_private
-from mesh.edge.hearing import Hearing, NotHeard
+from mesh.edge.signing.hearing import Hearing, NotHeard
 from mesh.sync.manifest import Tip
 
 if TYPE_CHECKING:

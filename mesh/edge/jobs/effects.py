@@ -12,10 +12,10 @@ from mathcore.price import cost_nusd
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
 from mesh.api.requests import ASKED, PlanRequest, lengths, parse_plan
-from mesh.edge.admission import own_devices, own_state, weights_path
-from mesh.edge.outcomes import MAX_TEXT_CHARS, ended_fact, plan_fact
+from mesh.edge.jobs.admission import own_devices, own_state, weights_path
+from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact, plan_fact
+from mesh.edge.jobs.private import JOBS, Gone, keep_words, request_of
 from mesh.edge.planning import make_plan
-from mesh.edge.private import JOBS, Gone, keep_words, request_of
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices
 from mesh.state.facts.fact import encode

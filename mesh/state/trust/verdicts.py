@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from mesh.state.chains import Chains
-from mesh.state.statements import (
+from mesh.state.trust.chains import Chains
+from mesh.state.trust.statements import (
     ADDED,
     ADMIN,
     FOUNDED,

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from typing import Final, final
 
-from mesh.edge.hearing import Hearing, NotHeard
-from mesh.edge.highwater import Mark
+from mesh.edge.signing.hearing import Hearing, NotHeard
+from mesh.edge.signing.highwater import Mark
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
 from mesh.sync.manifest import Tip
