@@ -38,6 +38,7 @@ def unpack(blob: bytes, keep_ended: int = KEEP_ENDED) -> State | None:
         state = msgspec.msgpack.decode(found.state, type=State)
     except msgspec.MsgspecError:
         return None
+    state.members.judge()  # what comes after the snapshot is compared with these verdicts
     return state if state.cursor == state.event_count else None
 
 

@@ -31,11 +31,13 @@ async def test_late_news_of_members_ends_in_the_state_of_a_reader(tmp_path: Path
     node = Node(home, Config(name="ben", listen="none"), ledger, alone=True)
     running = asyncio.create_task(node.run())
     try:
-        # The guests' events first, who may say them last: the worst order there is.
-        for other in (*guests, ana):
+        # The guests' events first, who may say them last: they are strangers until then.
+        for other in (*guests, ana, *guests):
             path = tmp_path / "stick.jsonl"
             other.ledger.export(path)
-            await node.import_(path, "a stick")
+            report = await node.import_(path, "a stick")
+            known = node.state.members.seen(ana.who.author) > 0
+            assert report.rejected_count == (0 if known else 20)
         async with asyncio.timeout(30):
             while True:
                 if node.ready and not node.state.stale:
@@ -69,7 +71,7 @@ async def test_a_member_that_nobody_has_answered_yet_serves_and_waits_to_sign(
         assert node.state.event_count == 0
         node._live.heard(NOTHING)
         async with asyncio.timeout(60):
-            while not node.state.devices:  # noqa: ASYNC110  it announces them by itself
+            while not node.state.event_count:  # noqa: ASYNC110  it announces its devices itself
                 await asyncio.sleep(0.02)
         assert node.status()["waiting_for"] == ""
         assert (await node.note("now")).seq == node.state.event_count

@@ -32,7 +32,7 @@ def test_the_order_of_arrival_does_not_change_the_state(rng: random.Random) -> N
 
 
 def test_a_second_end_of_the_same_job_costs_nothing() -> None:
-    again = event("job_completed", 8, job_id="j1", actual_cost_nusd=7)
+    again = event("job_completed", 8, job_id="j1", actual_cost_nusd=9)
     late = event("job_failed", 9, job_id="j1", actual_cost_nusd=7, reason="lost")
     state = told([*owned("d"), *life(), again, late])
     assert [b.cost_nusd for b in bills(state)] == [7]

@@ -7,12 +7,12 @@ import pytest
 from mesh.ledger.event import Event
 from mesh.policy.commands import WatchJob
 from mesh.policy.decide import busy_devices, decide
-from mesh.state.fold import State, bills
+from mesh.state.fold import bills
 from mesh.state.learned import learned_from
 from mesh.state.members import MEMBER, RUNNER
 from mesh.state.observations import observations
 from mesh.state.peer_id import short_id
-from tests.state.trust_story import NAMES, Key, fleet, live
+from tests.state.trust_story import NAMES, Key, fleet, folded, live
 
 ROOT, CID, DAN = NAMES["root"], NAMES["cid"], NAMES["dan"]
 FIRST_MS, FAR_MS = 0, 4_102_444_800_000
@@ -89,6 +89,74 @@ def test_nobody_makes_anothers_device_busy_learned_or_dear() -> None:
     assert sum(one.cost_nusd for one in bills(own)) == 10**15
 
 
+def test_what_a_device_measured_is_learned_from_its_owner_alone() -> None:
+    root, *_, events = fleet()
+    guest = Key("cid")
+    events += [root.add("cid", RUNNER), card(root, "RTX 4090")]
+    for key, count in ((guest, 0), (root, 1)):
+        job = {"device": "gpu-1", "job_id": f"o{count}", "model": "m", "attempt": 1}
+        said = [
+            key.say("job_submitted", **job),
+            key.say("job_dispatched", plan={"engine": "llama.cpp"}, **job),
+            key.say("job_started", **job),
+            key.say("job_completed", throughput_mtps=9, tokens_generated=5, **job),
+        ]
+        assert len(observations(live([*events, *said]))) == count
+
+
+def test_a_device_and_a_job_go_to_whoever_is_senior_now() -> None:
+    root, ana, *_, events = fleet()
+    cid, dan = Key("cid"), Key("dan")
+    events += [ana.add("dan", RUNNER), ana.add("cid", RUNNER)]
+    events += [card(cid, "cid's", "rig"), card(dan, "dan's", "rig")]
+    events += [*ran(cid, "j", "", "submitted"), *ran(dan, "j", "", "submitted")]
+    state = live(events)
+    assert (state.devices["rig"].owner, state.jobs["j"].home) == (DAN, DAN)
+    state = live([*events, root.add("cid", RUNNER, names=[events[4]])])
+    assert (state.devices["rig"].owner, state.jobs["j"].home) == (CID, CID)
+
+
+def test_a_device_an_admin_took_away_comes_back_when_it_is_registered_again() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    cid.ms = root.ms + 1000
+    events += [root.add("cid", RUNNER), card(cid, "RTX 4090", "rig")]
+    root.ms = cid.ms + 1000
+    gone = root.say("device_removed", device="rig")
+    assert live([*events, gone]).devices == {}
+    cid.ms = root.ms + 1000
+    assert live([*events, gone, card(cid, "RTX 4090", "rig")]).devices["rig"].owner == CID
+
+
+def test_an_old_job_that_turns_out_to_be_a_seniors_is_folded_again() -> None:
+    root, *_, events = fleet()
+    guest = Key("cid")
+    story = "submitted dispatched started completed"
+    events += [root.add("cid", RUNNER), card(guest, "RTX 4090", "rig")]
+    for name in ("a", "b"):
+        events += ran(guest, name, "rig", story)
+    state = folded(events, keep_ended=1)
+    assert list(state.retired) == ["a"]
+    said = ran(root, "a", "", "submitted")
+    for order in (events + said, [*events[:3], *said, *events[3:]]):
+        again = folded(order, keep_ended=1)
+        assert {job: view.home for job, view in again.jobs.items()} == {"a": ROOT, "b": CID}
+
+
+def test_more_room_for_the_jobs_of_others_is_used() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    story = "submitted dispatched started completed"
+    before = cid.say()
+    events += [root.add("cid", RUNNER), before, card(cid, "RTX 4090", "rig")]
+    events += [card(root, "RTX 4090", "own"), *ran(root, "r1", "own", story)]
+    for name in ("c1", "c2"):
+        events += ran(cid, name, "rig", story)
+    events += ran(root, "r2", "own", story)
+    state = live([*events, root.remove("cid", before)], keep_ended=2)
+    assert sorted(state.jobs) == ["r1", "r2"]
+
+
 def test_what_was_spent_on_a_device_that_nobody_has_is_on_no_bill() -> None:
     root, *_, events = fleet()
     guest = Key("cid")
@@ -110,14 +178,8 @@ def test_an_event_of_a_newer_version_is_kept_and_not_misread() -> None:
 def test_however_much_is_said_about_a_job_it_keeps_a_handful_of_events() -> None:
     root, *_, events = fleet()
     said = ran(root, "j", "d", "submitted " + "dispatched started job_cancel_requested " * 1000)
-    state = live_in_one(events + said)
+    state = folded(events + said)
     assert len(state.timelines["j"].steps) <= 4
-
-
-def live_in_one(events: list[Event]) -> State:
-    from tests.state.trust_story import folded
-
-    return folded(events)
 
 
 def test_a_job_leaves_with_the_events_of_who_was_removed_below_them() -> None:

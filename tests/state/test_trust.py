@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.ledger.event import Event
-from mesh.state.checkpoint import digest
-from mesh.state.fold import State
+from mesh.state.checkpoint import digest, pack, unpack
+from mesh.state.fold import State, apply
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER, Members
 from mesh.state.trust.chains import MAX_BRANCHES, MAX_SIBLINGS
 from mesh.state.trust.verdicts import VIEWER_EVENTS
@@ -145,6 +145,67 @@ def test_a_viewer_may_not_fill_disks() -> None:
     members = live([*events, root.add("cid", VIEWER)]).members
     assert members.admits(NAMES["cid"], VIEWER_EVENTS)
     assert not members.admits(NAMES["cid"], VIEWER_EVENTS + 1)
+
+
+def test_a_removal_after_a_snapshot_takes_back_what_the_snapshot_holds() -> None:
+    root, *_, events = fleet()
+    cid = Key("cid")
+    before = cid.say()
+    events += [root.add("cid", MEMBER), before, cid.say()]
+    state = live(events)
+    state.cursor = state.event_count
+    loaded = unpack(pack(state))
+    assert loaded is not None
+    apply(loaded, root.remove("cid", before), lambda *claim: claim[2] == before.hash)
+    assert loaded.changed == {NAMES["cid"]}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_but_the_founder_gives_an_older_fleet_its_words(first: bool) -> None:  # noqa: FBT001
+    root, ana = Key("root"), Key("ana")
+    old = root.say("peer_added", key=NAMES["ana"], role=ADMIN, epoch=1, since=1, name="", tls="")
+    forged = ana.say("fleet_founded", recovery=NAMES["evil"], name="", tls="")
+    said = [forged, root.found()] if first else [root.found(), forged]
+    assert live([old, *said]).members.recovery == NAMES["words"]
+
+
+def test_an_event_named_with_another_number_is_another_event() -> None:
+    root, ana, *_, events = fleet()
+    one, two = ana.say(), ana.say()
+    wrong = root.say("peer_removed", key=NAMES["ana"], until=1, until_hash=two.hash, reason="")
+    assert live([*events, wrong, one, two]).note_count == 0
+    assert live([*events, one, two, wrong]).note_count == 0
+
+
+def test_a_branch_of_a_branch_is_where_it_says() -> None:
+    root, ana, *_, events = fleet()
+    first, last = ana.say(), ana.say()
+    side = ana.fork(first)
+    a, b = side.say(), side.say()
+    third = ana.fork(a).say()
+    for cut, count in ((third, 3), (b, 3), (last, 2)):
+        gone = root.fork(events[2]).remove("ana", cut)
+        assert live([*events, first, last, a, b, third, gone]).note_count == count
+
+
+def test_where_an_admin_leaves_the_rest_of_what_it_said_elsewhere_is_void() -> None:
+    _, ana, _, _, events = fleet()
+    kept = ana.say()
+    elsewhere = ana.fork(kept)
+    given, goodbye = elsewhere.add("cid", RUNNER), ana.remove("ana")
+    for order in permutations([given, goodbye]):
+        assert role(live([*events, kept, *order]), "cid") == ""
+
+
+def test_who_left_and_was_let_in_by_its_senior_meanwhile_stays() -> None:
+    root, ana, _, words, events = fleet()
+    goodbye = ana.say()
+    again = words.add("ana", ADMIN, since=goodbye)
+    left = ana.remove("ana")
+    state = live([*events, goodbye, again, left])
+    assert role(state, "ana") == ""  # it left after it was let in again
+    back = words.add("ana", ADMIN, since=left, names=[left])
+    assert role(live([*events, goodbye, again, left, back]), "ana") == ADMIN
 
 
 def test_the_founding_is_the_founders_alone_and_happens_once() -> None:

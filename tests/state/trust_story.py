@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, again, apply, apply_fact, fold_all, fold_author
+from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, fold_all, fold_author
 from mesh.state.members import Members
 
 WHO = ("root", "ana", "ben", "cid", "dan", "evil", "words")
@@ -82,15 +82,15 @@ def members() -> Members:
     return Members(root=NAMES["root"])
 
 
-def folded(events: list[Event]) -> State:
+def folded(events: list[Event], keep_ended: int = KEEP_ENDED) -> State:
     """The state that follows from events, whatever order they are in."""
-    return fold_all(in_chains(events), members())
+    return fold_all(in_chains(events), members(), keep_ended)
 
 
-def live(events: list[Event]) -> State:
+def live(events: list[Event], keep_ended: int = KEEP_ENDED) -> State:
     """The state of a peer that gets events one by one and folds again what changed at once."""
     events = in_chains(events)
-    state, held = State(members=members()), set[tuple[str, int, str]]()
+    state, held = State(members=members(), keep_ended=keep_ended), set[tuple[str, int, str]]()
     for n, event in enumerate(events):
         held.add((event.author, event.seq, event.hash))
         apply(state, event, lambda *claim: claim in held)
