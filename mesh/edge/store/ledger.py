@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import LedgerBusy, StoreError, explained
 from mesh.edge.store import lock, schema
-from mesh.edge.store.pages import open_segment, read_page
 from mesh.edge.store.reader import Reader, Shelf
 from mesh.edge.store.reports import Finding, ImportReport, Rejected, VerifyReport
 from mesh.ledger.event import Event
@@ -20,7 +22,8 @@ from mesh.sync.manifest import Tip
 
 if TYPE_CHECKING:
     from mesh.edge.identity import Identity
-    from mesh.edge.store.writer import Writer
+    from mesh.edge.store.writer import Fact, Writer
+    from mesh.ledger.chain import Head
     from mesh.ledger.document import Segment
     from mesh.ledger.gate import Admission
 
@@ -36,6 +39,9 @@ __all__ = [
 ]
 
 LOCK: Final = "ledger.lock"
+# The newest events stay in memory for whoever folds them in: a batch of a neighbour, twice over.
+# Of the largest events they are 128 MB, of jobs 4.
+RECENT: Final = 2048
 
 
 class Ledger(Shelf):
@@ -47,8 +53,10 @@ class Ledger(Shelf):
         super().__init__(home, db)
         self.author: Final = who.author
         self.peer_id: Final = who.peer_id
+        self._who: Final = who
         self._lock_fd = lock_fd
-        self._writer: Final[Writer] = Writer(db, who)
+        self._writer: Final[Writer] = Writer(db, self._rows)
+        self._recent: Final[deque[tuple[int, Event]]] = deque(maxlen=RECENT)
 
     @classmethod
     def open(cls, home: Path) -> Ledger:
@@ -60,7 +68,10 @@ class Ledger(Shelf):
             fd = lock.lock(home / LOCK)
             try:
                 who = identity.load_or_create(home)
-                return cls(home, _database(home), who, fd)
+                ledger = cls(home, _database(home), who, fd)
+                with ledger._commit("cannot write the ledger") as (writer, _):
+                    writer.tidy()
+                return ledger
             except BaseException:
                 os.close(fd)
                 raise
@@ -71,22 +82,26 @@ class Ledger(Shelf):
         """Sign, chain and commit one event; StoreError leaves the ledger as it was."""
         return self.append_many([(event_type, device_id, payload)], now)[0]
 
-    def append_many(
-        self, facts: Sequence[tuple[str, str, dict[str, object]]], now: int
-    ) -> list[Event]:
+    def append_many(self, facts: Sequence[Fact], now: int) -> list[Event]:
         """Append (event_type, device_id, payload) facts in one commit: all of them or none."""
         with self._commit("cannot append to the ledger") as (writer, _):
-            return [writer.append(*fact, now) for fact in facts]
+            return [writer.append(self._who, fact, now) for fact in facts]
+
+    def sign_as(self, who: Identity, facts: Sequence[Fact], now: int = 0) -> list[Event]:
+        """As `append_many`, on the chain of another key; by this machine's clock without `now`."""
+        now = now or time.time_ns() // 1_000_000
+        with self._commit("cannot append to the ledger") as (writer, _):
+            return [writer.append(who, fact, now) for fact in facts]
 
     def admit_many(self, envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
         """Put (sig, body) pairs of other peers through the gate, in one commit."""
         with self._commit("cannot add to the ledger") as (writer, _):
-            return [writer.admit(sig, body) for sig, body in envelopes]
+            return writer.admit_all(list(envelopes))
 
     def take_in(self, envelopes: Sequence[Envelope]) -> Intake:
         """As `admit_many`, with every event that is new now, also those that had waited."""
         with self._commit("cannot add to the ledger") as (writer, fresh):
-            outcomes = tuple(writer.admit(sig, body) for sig, body in envelopes)
+            outcomes = tuple(writer.admit_all(envelopes))
         return Intake(outcomes=outcomes, events=tuple(fresh))
 
     def tips(self) -> Mapping[str, Tip]:
@@ -119,12 +134,39 @@ class Ledger(Shelf):
     def page(self, author: str, after: int, max_events: int, max_bytes: int) -> Page:
         """The next events of an author past a seq; all those of the last seq it reaches."""
         with self._mutex, explained("cannot read the ledger"):
-            return read_page(self._db, author, after, max_events, max_bytes)
+            return self._rows.page(author, after, max_events, max_bytes)
 
     def segment(self, author: str) -> tuple[int, Segment] | None:
         """The number and document of an author's open segment; None while it is empty."""
         with self._mutex, explained("cannot read the ledger"):
-            return open_segment(self._writer, author)
+            return self._writer.open_segment(author)
+
+    def has(self, author: str, seq: int, digest: str) -> bool:
+        """Whether exactly this event is here."""
+        with self._mutex, explained("cannot read the ledger"):
+            return digest in self._writer.kept_at(author, seq)
+
+    def head(self, author: str) -> Head:
+        """The last event of an author's main line; `chain.GENESIS` for none."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.head(author)
+
+    def want(self, hashes: Collection[str]) -> None:
+        """The events that members' statements name: always taken, with what leads to them."""
+        with self._mutex:
+            self._writer.wanted = hashes
+
+    def committed(self, after: int) -> list[tuple[int, Event]]:
+        """The next committed events past a cursor, in commit order: [] when there are no more.
+
+        At most RECENT of them; what was committed a moment ago comes from memory.
+        """
+        with self._mutex:
+            recent = self._recent
+            if recent and recent[0][0] <= after + 1:
+                first = after + 1 - recent[0][0]
+                return list(islice(recent, max(0, first), None))
+            return list(self.events(after, RECENT))
 
     def import_(self, path: Path) -> ImportReport:
         """Take in an export; any order, as often as you like."""
@@ -132,10 +174,10 @@ class Ledger(Shelf):
 
         return import_(self.admit_many, path)
 
-    def verify(self) -> VerifyReport:
+    def verify(self, *, every: bool = False) -> VerifyReport:
         """Re-check every committed byte, while appending goes on."""
         with closing(Reader.open(self.home)) as reader:
-            return reader.verify()
+            return reader.verify(every=every)
 
     def export(self, path: Path) -> int:
         """Write every committed event in total order, while appending goes on."""
@@ -174,7 +216,8 @@ class Ledger(Shelf):
                 yield self._writer, fresh
                 stored = self._writer.flush()
                 self._db.execute("COMMIT")
-                fresh += stored
+                self._recent.extend(stored)
+                fresh += (event for _, event in stored)
             except BaseException:
                 self._writer.forget()
                 _roll_back(self._db)
@@ -182,9 +225,17 @@ class Ledger(Shelf):
 
 
 def _database(home: Path) -> sqlite3.Connection:
-    db = schema.connect(home / schema.DATABASE, "rwc")
+    path = home / schema.DATABASE
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files this mode
+    path.chmod(0o600)
+    db = schema.connect(path, "rw")
     try:
-        (home / schema.DATABASE).chmod(0o600)
+        if 0 < schema.format_of(db) < schema.FORMAT:
+            from mesh.edge.store.care.lift import lift
+
+            db.close()
+            lift(path)
+            db = schema.connect(path, "rw")
         schema.prepare(db)
     except BaseException:
         db.close()

@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import StoreError, explained
 from mesh.edge.store import schema
+from mesh.edge.store.rows import PAGE_ROWS, Row, Rows, damaged
 from mesh.ledger.event import Event
 
 if TYPE_CHECKING:
     from mesh.edge.store.reports import VerifyReport
-
-# Rows fetched at a time: bounded memory, and no read transaction left open between pages.
-PAGE_ROWS: Final = 512
-
-_IN_ORDER: Final = (
-    "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq, id FROM events"
-    " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
-    " ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT ?"
-)
 
 
 class Shelf:
@@ -31,6 +23,7 @@ class Shelf:
     def __init__(self, home: Path, db: sqlite3.Connection) -> None:
         self.home: Final = home
         self._db: Final = db
+        self._rows: Final = Rows(db)
         # Another thread's transaction is not yet true; readers of this connection wait for it.
         self._mutex: Final = threading.RLock()
 
@@ -39,25 +32,39 @@ class Shelf:
         left = limit
         while left is None or left > 0:
             size = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
-            rows = self._rows(after, size)
-            for cursor, body, sig in rows:
-                yield cursor, _event(cursor, body, sig)
+            with self._mutex, explained("cannot read the ledger"):
+                rows = self._rows.after(after, size)
+            yield from self._events(rows)
             if len(rows) < size:
                 return
-            after = rows[-1][0]
+            after = rows[-1].cursor
             left = None if left is None else left - len(rows)
 
     def ordered(self) -> Iterator[Event]:
-        """Every event in total order, one page in memory; StoreError at a damaged one."""
-        at: tuple[object, ...] = (-1, 0, "", 0, "")
+        """Every event in total order, a page in memory; StoreError at a damaged one."""
+        pages = self._rows.ordered()
         while True:
             with self._mutex, explained("cannot read the ledger"):
-                rows = self._db.execute(_IN_ORDER, (*at, PAGE_ROWS)).fetchall()
-            for cursor, body, sig, *_ in rows:
-                yield _event(cursor, body, sig)
-            if len(rows) < PAGE_ROWS:
+                rows = next(pages, None)
+            if rows is None:
                 return
-            at = rows[-1][3:]
+            for start in range(0, len(rows), PAGE_ROWS):
+                for _, event in self._events(rows[start : start + PAGE_ROWS]):
+                    yield event
+
+    def _events(self, rows: list[Row]) -> Iterator[tuple[int, Event]]:
+        """The events of some rows; before a damaged one, those that are sound."""
+        try:
+            with self._mutex, explained("cannot read the ledger"):
+                whole = self._rows.whole(rows)
+        except StoreError:
+            if len(rows) == 1:
+                raise
+            for row in rows:
+                yield from self._events([row])
+            return
+        for row, (sig, body) in zip(rows, whole, strict=True):
+            yield row.cursor, _event(row.cursor, sig, body)
 
     def last_cursor(self) -> int:
         """The newest event's cursor, 0 for none."""
@@ -71,11 +78,14 @@ class Shelf:
         """Hybrid time of the latest event, 0 for none."""
         return self._number("SELECT COALESCE(MAX(hlc_ms), 0) FROM events")
 
-    def verify(self) -> VerifyReport:
-        """Re-check every byte; never raises over what it finds."""
+    def verify(self, *, every: bool = False) -> VerifyReport:
+        """Re-check every byte; never raises over what it finds.
+
+        Signatures of full segments that were checked before are not, but for `every`.
+        """
         from mesh.edge.store.verify import verify
 
-        return verify(self._db)
+        return verify(self._db, self.home, every=every)
 
     def export(self, path: Path) -> int:
         """Write every event in total order as JSON Lines; returns how many."""
@@ -93,13 +103,6 @@ class Shelf:
         """Let go of the database."""
         self._db.close()
 
-    def _rows(self, after: int, size: int) -> list[tuple[int, object, object]]:
-        with self._mutex, explained("cannot read the ledger"):
-            return self._db.execute(
-                "SELECT cursor, body, sig FROM events WHERE cursor > ? ORDER BY cursor LIMIT ?",
-                (after, size),
-            ).fetchall()
-
     def _number(self, query: str) -> int:
         with self._mutex, explained("cannot read the ledger"):
             return int(self._db.execute(query).fetchone()[0])
@@ -110,37 +113,19 @@ class Reader(Shelf):
 
     @classmethod
     def open(cls, home: Path) -> Reader:
-        """Open what is there; a missing ledger is a StoreError."""
+        """Open what is there, of any format we know; a missing ledger is a StoreError."""
         path = home / schema.DATABASE
         with explained(f"cannot read the ledger in {home}"):
             if not path.is_file():
                 raise StoreError(f"no ledger in {home}", "run: fleet up")
-            try:
-                db = _probe(path, "ro")
-            except sqlite3.OperationalError:
-                # In a folder we cannot write, SQLite cannot make its shared-memory file.
-                db = _probe(path, "immutable")
-        return cls(home, db)
+            return cls(home, schema.read_only(path))
 
 
-def _probe(path: Path, mode: str) -> sqlite3.Connection:
-    """Open and read once: SQLite reports an unreadable file at the first read."""
-    db = schema.connect(path, mode)
-    try:
-        schema.check_format(schema.format_of(db))
-        db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-    except (sqlite3.Error, StoreError, UnicodeDecodeError):
-        db.close()
-        raise
-    return db
-
-
-def _event(cursor: int, body: object, sig: object) -> Event:
+def _event(cursor: int, sig: bytes, body: bytes) -> Event:
     """The event of a row; its signature was checked when it came in."""
     from mesh.ledger.record import Fault, parse_record
 
-    if isinstance(body, bytes) and isinstance(sig, bytes):
-        event = parse_record(body, sig)
-        if not isinstance(event, Fault):
-            return event
-    raise StoreError(f"event {cursor} is damaged", "run: fleet verify")
+    event = parse_record(body, sig)
+    if isinstance(event, Fault):
+        raise damaged(cursor)
+    return event

@@ -14,6 +14,7 @@ import msgspec
 
 from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.store.reports import ImportReport, Rejected
+from mesh.edge.store.rows import PAGE_ROWS, Rows
 from mesh.ledger import codec, gate, ids
 from mesh.ledger.record import Fault, parse_record
 
@@ -24,7 +25,6 @@ MAX_LINE_BYTES: Final = 2 * codec.MAX_EVENT_BYTES
 MAX_REJECTED_NAMED: Final = 100
 # Events per commit while importing: one fsync for many, few enough to lose nothing much.
 BATCH: Final = 500
-EXPORT_PAGE: Final = 512
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _Envelope = tuple[bytes, bytes]
@@ -39,7 +39,7 @@ def export(db: sqlite3.Connection, path: Path) -> int:
         try:
             with draft.open("xb") as file:
                 db.execute("BEGIN")  # one snapshot
-                count = _write(db, file)
+                count = _write(Rows(db), file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -51,29 +51,23 @@ def export(db: sqlite3.Connection, path: Path) -> int:
     return count
 
 
-def _write(db: sqlite3.Connection, file: IO[bytes]) -> int:
+def _write(rows: Rows, file: IO[bytes]) -> int:
     count = 0
-    key: tuple[object, ...] = (-1, -1, "", -1, "")
-    while rows := db.execute(
-        "SELECT hlc_ms, hlc_counter, author, seq, id, body, sig FROM events"
-        " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
-        f" ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT {EXPORT_PAGE}",
-        key,
-    ).fetchall():
-        for *_, author, seq, _id, body, sig in rows:
-            file.write(_line(author, seq, body, sig))
-        count += len(rows)
-        key = tuple(rows[-1][:5])
+    for page in rows.ordered():
+        for start in range(0, len(page), PAGE_ROWS):
+            part = page[start : start + PAGE_ROWS]
+            for row, (sig, body) in zip(part, rows.whole(part), strict=True):
+                file.write(_line(rows.name(row.author), row.seq, sig, body))
+        count += len(page)
     return count
 
 
-def _line(author: object, seq: object, body: object, sig: object) -> bytes:
-    if isinstance(body, bytes) and isinstance(sig, bytes):
-        event = parse_record(body, sig)
-        if not isinstance(event, Fault):
-            envelope = codec.decode(body) | {"id": event.id, "sig": event.sig}
-            return _ENCODER.encode(envelope) + b"\n"
-    raise StoreError(f"event {seq} of author {str(author)[:16]} is damaged", "run: fleet verify")
+def _line(author: str, seq: int, sig: bytes, body: bytes) -> bytes:
+    event = parse_record(body, sig)
+    if isinstance(event, Fault):
+        text = f"event {seq} of author {author[:16]} is damaged"
+        raise StoreError(text, "run: fleet verify")
+    return _ENCODER.encode(codec.decode(body) | {"id": event.id, "sig": event.sig}) + b"\n"
 
 
 @final
