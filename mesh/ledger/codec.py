@@ -59,11 +59,12 @@ def decode(body: bytes) -> dict[str, object]:
         raise DecodeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise DecodeError("not a JSON object")
-    brackets = body.count(b"[") + body.count(b"{")
-    plain = brackets <= MAX_DEPTH or not _nests(value, MAX_DEPTH)
+    plain = body.count(b"[") + body.count(b"{") <= MAX_DEPTH
     plain = plain and _LONG_RUN not in body.translate(_DIGITS_AS_ZEROS)
     try:
-        again = _ENCODER.encode(value) if plain else encode(value)
+        if not plain and _beyond(value, MAX_DEPTH):
+            _check(value, "", MAX_DEPTH)
+        again = _ENCODER.encode(value)
     except (EncodeError, UnicodeEncodeError) as error:
         raise DecodeError(str(error)) from error
     if again != body:
@@ -71,12 +72,18 @@ def decode(body: bytes) -> dict[str, object]:
     return value
 
 
-def _nests(value: object, depth: int) -> bool:
-    """Whether a value out of JSON nests deeper than that."""
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return depth == 0 or any(_nests(one, depth - 1) for one in inner if type(one) in (dict, list))
+def _beyond(value: dict[str, object] | list[object], depth: int) -> bool:
+    """Whether a value out of JSON holds an integer beyond MAX_INT, or nests deeper than that."""
+    for one in value.values() if isinstance(value, dict) else value:
+        kind = type(one)
+        if kind is int:
+            if not -MAX_INT <= one <= MAX_INT:  # type: ignore[operator]
+                return True
+        elif (kind is dict or kind is list) and (
+            depth == 1 or _beyond(one, depth - 1)  # type: ignore[arg-type]
+        ):
+            return True
+    return False
 
 
 def _check(value: object, where: str, depth: int) -> None:

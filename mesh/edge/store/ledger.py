@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import LedgerBusy, StoreError, explained
 from mesh.edge.store import lock, schema
+from mesh.edge.store.care.look import look
 from mesh.edge.store.reader import Reader, Shelf
 from mesh.edge.store.reports import Finding, ImportReport, Rejected, VerifyReport
 from mesh.ledger.event import Event
@@ -39,9 +40,11 @@ __all__ = [
 ]
 
 LOCK: Final = "ledger.lock"
-# The newest events stay in memory for whoever folds them in: a batch of a neighbour, twice over.
-# Of the largest events they are 128 MB, of jobs 4.
-RECENT: Final = 2048
+# Events handed over at once, a batch more at most: what is folded in 50 ms.
+COMMITTED_PAGE: Final = 1000
+# Commits whose events stay in memory: a batch is a megabyte or two, and who follows the ledger is
+# behind by a batch of each neighbour at most.
+MAX_RECENT_COMMITS: Final = 24
 
 
 class Ledger(Shelf):
@@ -56,7 +59,7 @@ class Ledger(Shelf):
         self._who: Final = who
         self._lock_fd = lock_fd
         self._writer: Final[Writer] = Writer(db, self._rows)
-        self._recent: Final[deque[tuple[int, Event]]] = deque(maxlen=RECENT)
+        self._recent: Final = Recent(self.last_cursor())
 
     @classmethod
     def open(cls, home: Path) -> Ledger:
@@ -68,10 +71,15 @@ class Ledger(Shelf):
             fd = lock.lock(home / LOCK)
             try:
                 who = identity.load_or_create(home)
-                ledger = cls(home, _database(home), who, fd)
-                with ledger._commit("cannot write the ledger") as (writer, _):
-                    writer.tidy()
-                return ledger
+                db = _database(home)
+                try:
+                    ledger = cls(home, db, who, fd)
+                    with ledger._commit("cannot write the ledger") as (writer, _):
+                        writer.tidy()
+                    return ledger
+                except BaseException:
+                    db.close()
+                    raise
             except BaseException:
                 os.close(fd)
                 raise
@@ -157,16 +165,16 @@ class Ledger(Shelf):
             self._writer.wanted = hashes
 
     def committed(self, after: int) -> list[tuple[int, Event]]:
-        """The next committed events past a cursor, in commit order: [] when there are no more.
+        """(cursor, event) in the order of their commits past a cursor: the next page, [] for none.
 
-        At most RECENT of them; what was committed a moment ago comes from memory.
+        What was just committed comes from memory, without waiting for a commit under way.
         """
-        with self._mutex:
-            recent = self._recent
-            if recent and recent[0][0] <= after + 1:
-                first = after + 1 - recent[0][0]
-                return list(islice(recent, max(0, first), None))
-            return list(self.events(after, RECENT))
+        found = self._recent.after(after)
+        return list(self.events(after, COMMITTED_PAGE)) if found is None else found
+
+    def reader(self) -> Reader:
+        """The same ledger on a connection of its own, for a thread that reads it for long."""
+        return Reader.open(self.home)
 
     def import_(self, path: Path) -> ImportReport:
         """Take in an export; any order, as often as you like."""
@@ -216,12 +224,46 @@ class Ledger(Shelf):
                 yield self._writer, fresh
                 stored = self._writer.flush()
                 self._db.execute("COMMIT")
-                self._recent.extend(stored)
+                self._recent.add(stored)
                 fresh += (event for _, event in stored)
             except BaseException:
                 self._writer.forget()
                 _roll_back(self._db)
                 raise
+
+
+class Recent:
+    """The events committed last, so that following the ledger need not read it back from disk."""
+
+    def __init__(self, last: int) -> None:
+        self._lock: Final = threading.Lock()  # its own: a commit holds the ledger's for long
+        self._last = last
+        self._commits: Final[deque[list[tuple[int, Event]]]] = deque()
+
+    def add(self, events: list[tuple[int, Event]]) -> None:
+        """Note a commit's events with their cursors."""
+        if not events:
+            return
+        with self._lock:
+            if events[0][0] != self._last + 1:
+                self._commits.clear()  # cursors with a gap: only what is contiguous is served
+            self._last = events[-1][0]
+            self._commits.append(events)
+            if len(self._commits) > MAX_RECENT_COMMITS:
+                self._commits.popleft()
+
+    def after(self, cursor: int) -> list[tuple[int, Event]] | None:
+        """The events of the next commits past a cursor; None where memory can't tell."""
+        with self._lock:
+            if cursor == self._last:
+                return []
+            if not self._commits or not self._commits[0][0][0] - 1 <= cursor <= self._last:
+                return None
+            found: list[tuple[int, Event]] = []
+            for commit in self._commits:
+                if commit[-1][0] > cursor and len(found) < COMMITTED_PAGE:
+                    found += commit[max(0, cursor + 1 - commit[0][0]) :]
+            return found
 
 
 def _database(home: Path) -> sqlite3.Connection:
@@ -237,6 +279,7 @@ def _database(home: Path) -> sqlite3.Connection:
             lift(path)
             db = schema.connect(path, "rw")
         schema.prepare(db)
+        look(db, path)
     except BaseException:
         db.close()
         raise

@@ -11,12 +11,12 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from mesh.edge.store import schema
 from mesh.edge.store.care import marks
 from mesh.edge.store.care.checks import MAX_FINDINGS, Checked, Checker, Part
 from mesh.edge.store.care.pool import check_all
 from mesh.edge.store.reports import Finding, VerifyReport
 from mesh.edge.store.sealed.pack import SEGMENT_EVENTS
+from mesh.edge.store.sealed.shelf import digest_of
 from mesh.ledger.ids import event_id
 
 _AUTHOR_OF: Final = "COALESCE((SELECT lower(hex(key)) FROM authors WHERE id = x.author), '')"
@@ -60,9 +60,8 @@ def verify(
             check.note("", 0, f"the database is damaged: {error}")
     if db.in_transaction:
         db.execute("ROLLBACK")
+    check.keep_marks()
     findings = tuple(check.findings)
-    if not findings:
-        check.keep_marks()
     return VerifyReport(ok=not findings, count=check.count, findings=findings)
 
 
@@ -88,9 +87,21 @@ class _Verify:
 
     def parts(self) -> None:
         """Every author's main line, a segment at a time."""
-        path = None if self._home is None else self._home / schema.DATABASE
-        for done in check_all(path, self._checker, self._plan()):
-            self._take(done)
+        snapshot = self._snapshot()
+        fresh = self._home is not None and snapshot != {}
+        fresh = fresh and not snapshot.items() <= self._known.items()
+        for done in check_all(self._home, self._checker, self._plan(), snapshot=fresh):
+            if isinstance(done, Finding):
+                self.note(done.author, done.seq, done.text)
+                snapshot = {}
+            else:
+                self._take(done)
+        self._sound.update(snapshot)
+
+    def _snapshot(self) -> marks.Marks:
+        """The mark of the snapshot; none where there is none."""
+        row = self._db.execute("SELECT cursor, state FROM checkpoints").fetchone()
+        return {("", int(row[0])): digest_of(bytes(row[1]))} if row else {}
 
     def cursors(self) -> None:
         """Events are counted from 1 on, without a gap."""

@@ -322,12 +322,11 @@ def _hex(text: str) -> bool:
 @contextmanager
 def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
     """All of a part as of one moment, while the ledger grows."""
-    if db.in_transaction:
-        yield
-        return
-    db.execute("BEGIN")
+    ours = not db.in_transaction
+    if ours:
+        db.execute("BEGIN")
     try:
         yield
     finally:
-        if db.in_transaction:
+        if ours:
             db.execute("ROLLBACK")
