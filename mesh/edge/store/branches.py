@@ -23,7 +23,8 @@ class Branches:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db: Final = db
-        self._known: Final[dict[int, dict[int, bytes]]] = {}  # by author and stretch
+        # By author and stretch: its first and last seq that count, and their hash.
+        self._known: Final[dict[int, dict[int, tuple[int, int, bytes]]]] = {}
 
     def forget(self) -> None:
         """The transaction failed."""
@@ -38,13 +39,12 @@ class Branches:
         known = self._known.setdefault(author, {})
         total = hashlib.blake2b(digest_size=DIGEST_BYTES)
         for stretch in range(fork // STRETCH, last // STRETCH + 1):
-            first, end = stretch * STRETCH, stretch * STRETCH + STRETCH - 1
-            if first < fork or end > last:  # part of one
-                total.update(self._read(author, max(first, fork), min(end, last)))
-                continue
-            if stretch not in known:
-                known[stretch] = self._read(author, first, end)
-            total.update(known[stretch])
+            first = max(stretch * STRETCH, fork)
+            end = min(stretch * STRETCH + STRETCH - 1, last)
+            found = known.get(stretch)
+            if found is None or found[:2] != (first, end):
+                known[stretch] = found = (first, end, self._read(author, first, end))
+            total.update(found[2])
         return total.hexdigest()
 
     def _read(self, author: int, first: int, last: int) -> bytes:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,7 @@ from mesh.edge.store.reader import Reader, Shelf
 from mesh.edge.store.reports import Finding, ImportReport, Rejected, VerifyReport
 from mesh.ledger.event import Event
 from mesh.sync.archive import Envelope, Intake, Page
-from mesh.sync.manifest import Tip
+from mesh.sync.manifest import Admits, Tip
 
 if TYPE_CHECKING:
     from mesh.edge.identity import Identity
@@ -159,7 +159,7 @@ class Ledger(Shelf):
         with self._mutex, explained("cannot read the ledger"):
             return self._writer.head(author)
 
-    def want(self, hashes: Collection[str]) -> None:
+    def want(self, hashes: Set[str]) -> None:
         """The events that members' statements name: always taken, with what leads to them."""
         with self._mutex:
             self._writer.wanted = hashes
@@ -176,11 +176,11 @@ class Ledger(Shelf):
         """The same ledger on a connection of its own, for a thread that reads it for long."""
         return Reader.open(self.home)
 
-    def import_(self, path: Path) -> ImportReport:
-        """Take in an export; any order, as often as you like."""
+    def import_(self, path: Path, admits: Admits | None = None) -> ImportReport:
+        """Take in an export; any order, as often as you like. `admits` says whose events."""
         from mesh.edge.store.transfer import import_
 
-        return import_(self.admit_many, path)
+        return import_(self.admit_many, path, admits=admits)
 
     def verify(self, *, every: bool = False) -> VerifyReport:
         """Re-check every committed byte, while appending goes on."""

@@ -9,7 +9,7 @@ leads to that, is taken all the same: it is how a fleet says which branch is the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 from mesh.ledger import codec, ids
@@ -18,7 +18,7 @@ from mesh.ledger import codec, ids
 MAX_SIBLINGS: Final = 16
 
 
-def leading(envelopes: Iterable[tuple[bytes, bytes]], wanted: Collection[str]) -> frozenset[str]:
+def leading(envelopes: Iterable[tuple[bytes, bytes]], wanted: Set[str]) -> frozenset[str]:
     """The hashes of a batch that lead to a wanted one in it. As many steps as events, at most."""
     bodies = {ids.event_hash(body): body for _, body in envelopes}
     found: set[str] = set()

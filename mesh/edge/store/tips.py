@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 from mesh.edge.store import siblings
@@ -30,7 +30,7 @@ class Tips:
         self._shattered: dict[str, int] | None = None
         self._named: Final[dict[str, set[str]]] = {}  # wanted events here, of shattered authors
         self._stale: Final[set[str]] = set()  # forked authors whose tip must be read again
-        self.wanted: Collection[str] = frozenset()
+        self.wanted: frozenset[str] = frozenset()
 
     def forget(self) -> None:
         """The transaction failed: read everything again."""
@@ -39,9 +39,11 @@ class Tips:
         self._named.clear()
         self._stale.clear()
 
-    def want(self, hashes: Collection[str]) -> None:
+    def want(self, hashes: Set[str]) -> None:
         """The events that statements name are others now; tips of shattered authors may move."""
-        self.wanted = hashes
+        if hashes == self.wanted:
+            return
+        self.wanted = frozenset(hashes)
         self._named.clear()
         if self._tips is not None:
             self._stale.update(self.shattered)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 from mesh.edge.disk import StoreError
@@ -38,12 +38,12 @@ class Writer:
         self.fresh: Final[list[tuple[int, Event]]] = []  # stored by this transaction
 
     @property
-    def wanted(self) -> Collection[str]:
+    def wanted(self) -> frozenset[str]:
         """Hashes that statements of members name: taken however many siblings they have."""
         return self.tips.wanted
 
     @wanted.setter
-    def wanted(self, hashes: Collection[str]) -> None:
+    def wanted(self, hashes: Set[str]) -> None:
         self.tips.want(hashes)
 
     def forget(self) -> None:
@@ -108,6 +108,8 @@ class Writer:
         """Judge an event and store what is to be stored of it; takes in those it frees."""
         outcome = self._judge(sig, body)
         if isinstance(outcome, gate.Hold):
+            if self._too_many(outcome.event, outcome.hash):  # what it waits for is not taken
+                return _no_room(outcome.event)
             self._held.put(outcome, sig, body)
         if isinstance(outcome, gate.Accept | gate.Fork):
             self._free(outcome.event.author, outcome.event.seq + 1)
@@ -119,8 +121,7 @@ class Writer:
         match outcome:
             case gate.Accept(event=event, hash=digest) | gate.Fork(event=event, hash=digest):
                 if self._too_many(event, digest):
-                    reason = f"author {event.author[:16]} signed too many events at one seq"
-                    return gate.Reject(reason=reason, full=True)
+                    return _no_room(event)
                 if isinstance(outcome, gate.Fork):
                     self._keep_branch(outcome, sig, body)
                 else:
@@ -248,3 +249,8 @@ class Writer:
             (now + hlc.MAX_DRIFT_MS,),
         ).fetchone()
         return own if row is None else hlc.receive(own, hlc.Stamp(row[0], row[1]), now)
+
+
+def _no_room(event: Event) -> gate.Reject:
+    reason = f"author {event.author[:16]} signed too many events at one seq"
+    return gate.Reject(reason=reason, full=True)

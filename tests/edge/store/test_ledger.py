@@ -311,7 +311,7 @@ def test_a_damaged_file_never_raises_anything_but_a_store_error(
 def test_a_damaged_last_event_does_not_become_a_link(tmp_path: Path) -> None:
     with Ledger.open(tmp_path) as ledger:
         notes(ledger, 3)
-    tamper(tmp_path, "UPDATE open_bodies SET body = substr(body, 2) WHERE cursor = 3")
+    tamper(tmp_path, "UPDATE open_bodies SET sig = zeroblob(64) WHERE cursor = 3")
     with (
         Ledger.open(tmp_path) as ledger,
         pytest.raises(StoreError, match="last event of author .* is damaged"),
