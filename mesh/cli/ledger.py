@@ -187,11 +187,13 @@ def repair(output: str) -> None:
 
     The daemon must be down. The damaged file is kept beside the new one.
     """
-    from mesh.config import fleet_home
+    from mesh.config import fleet_home, load_config
     from mesh.edge.identity import peer_id
     from mesh.edge.store.care.repair import repair as rebuild
 
-    report = rebuild(fleet_home())
+    home = fleet_home()
+    archive = load_config(home).archive
+    report = rebuild(home, Path(archive) if archive else None)
     if output == "json":
         import msgspec
 

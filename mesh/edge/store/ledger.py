@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -196,6 +196,16 @@ class Ledger(Shelf):
         """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""
         with self._commit("cannot write a checkpoint"):
             self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state))
+
+    def archive_to(self, folder: Path) -> int:
+        """Move full segments into files of a folder, for good; how many. It must be there."""
+        from mesh.edge.store.sealed.archive import move
+
+        def commit(do: Callable[[], None]) -> None:
+            with self._commit("cannot write the ledger"):
+                do()
+
+        return move(self._db, folder, commit)
 
     def close(self) -> None:
         """Close the database and let go of the lock. Closing twice does nothing."""

@@ -45,7 +45,7 @@ CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY CHECK (slot = 1), cursor INTE
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 NAMES: Final = ("authors", "events", "open_bodies", "segments", "increments", "forks", "held",
-                "checkpoints")  # fmt: skip
+                "checkpoints", "meta")  # fmt: skip
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

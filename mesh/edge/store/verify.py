@@ -154,11 +154,13 @@ class _Verify:
 
     def _plan(self) -> list[Part]:
         found: list[Part] = []
+        away = self._away()
         for author, key in self._authors():
             sealed = self._sealed(author, key)
             found += (
                 Part(author, key, number, sealed=True, mark=self._known.get((key, number), b""))
                 for number in range(sealed)
+                if (author, number) not in away
             )
             numbers = self._db.execute(
                 "SELECT DISTINCT (seq - 1) / ? FROM events WHERE author = ? AND seq > ?"
@@ -167,6 +169,18 @@ class _Verify:
             ).fetchall()
             found += (Part(author, key, number, sealed=False) for (number,) in sorted(numbers))
         return found
+
+    def _away(self) -> set[tuple[int, int]]:
+        """Segments in an archive folder that is not there: one finding for all of them."""
+        folder = self._checker.folder()
+        if folder is None or folder.is_dir():
+            return set()
+        rows = self._db.execute("SELECT author, segment FROM segments WHERE data IS NULL")
+        away = set(rows.fetchall())
+        if away:
+            text = f"the archive folder {folder} is not there: {len(away)} segments are not checked"
+            self.note("", 0, text)
+        return away
 
     def _sealed(self, author: int, key: str) -> int:
         """How many segments of an author are full, one after the other; says which are not."""

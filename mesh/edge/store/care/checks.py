@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple, final
 
 from mesh.edge.disk import StoreError
@@ -86,6 +87,10 @@ class Checker:
         self._findings: list[Finding] = []
         self._old: Final = db.execute("PRAGMA user_version").fetchone()[0] < 3
 
+    def folder(self) -> Path | None:
+        """The archive folder of the ledger; None for none."""
+        return self._rows.sealed.folder()
+
     def check(self, part: Part) -> Checked:
         """Look at every byte of a part."""
         self._findings = []
@@ -144,10 +149,7 @@ class Checker:
             return self._rows.sealed.blob(part.author, part.number) or b""
         except StoreError as error:
             self._note(part.key, part.number * SEGMENT_EVENTS + 1, error.text)
-        row = self._db.execute(
-            "SELECT data FROM segments WHERE author = ? AND segment = ?", (part.author, part.number)
-        ).fetchone()
-        return row[0] if row and isinstance(row[0], bytes) else b""
+        return b""
 
     def _mark(
         self, part: Part, blob: bytes, rows: list[Row], before: tuple[object, ...] | None

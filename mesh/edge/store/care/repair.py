@@ -25,6 +25,7 @@ from mesh.edge.store.reports import Lost, RepairReport
 from mesh.edge.store.rows import Rows
 from mesh.edge.store.sealed import pack
 from mesh.edge.store.sealed.pack import KEY_BYTES, SEGMENT_EVENTS, SIGNATURE_BYTES, PackError
+from mesh.edge.store.sealed.shelf import read_file
 from mesh.edge.store.writer import Writer
 from mesh.ledger import gate
 from mesh.sync import messages
@@ -42,8 +43,11 @@ CREATE TABLE ends (id INTEGER PRIMARY KEY, seq INTEGER);
 """
 
 
-def repair(home: Path, say: Say | None = None, now: datetime | None = None) -> RepairReport:
-    """Rebuild the ledger in `home`; None of it changes until the new one is whole."""
+def repair(home: Path, archive: Path | None = None, say: Say | None = None) -> RepairReport:
+    """Rebuild the ledger in `home`; nothing of it changes until the new one is whole.
+
+    `archive` is the folder that full segments are in, if there is one.
+    """
     path = home / schema.DATABASE
     if not path.is_file():
         raise StoreError(f"no ledger in {home}", "run: fleet up")
@@ -57,10 +61,10 @@ def repair(home: Path, say: Say | None = None, now: datetime | None = None) -> R
             for file in (draft, found):
                 remove(file)
             with closing(_database(found, _FOUND)) as scratch:
-                _read(path, scratch)
+                _read(path, scratch, archive)
                 with closing(_database(draft, schema.TABLES)) as new:
                     kept, lost = _Rebuild(scratch, new, say).run()
-            aside = _set_aside(path, now or datetime.now(UTC))
+            aside = _set_aside(path, datetime.now(UTC))
             swap(draft, path)
             return RepairReport(sound=False, kept=kept, lost=lost, aside=aside.name)
     finally:
@@ -85,12 +89,15 @@ def _database(path: Path, tables: str) -> sqlite3.Connection:
     return db
 
 
-def _read(path: Path, scratch: sqlite3.Connection) -> None:
+def _read(path: Path, scratch: sqlite3.Connection, archive: Path | None) -> None:
     """Everything in the file that looks like a signed event, or like many."""
     pages = salvage.Pages(path)
     scratch.execute("BEGIN")
     with closing(pages):
         for rowid, values in salvage.rows(pages):
+            match values:
+                case [int(), int(), bytes() as digest, None] if archive is not None:
+                    values = [read_file(archive, digest)]  # its row only names its file
             _keep(scratch, rowid, values)
     scratch.execute("CREATE INDEX singles_chain ON singles (author, seq, cursor)")
     scratch.execute("COMMIT")

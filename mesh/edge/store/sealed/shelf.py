@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import OrderedDict
+from pathlib import Path
 from typing import Final
 
 from mesh.edge.disk import StoreError
@@ -19,6 +20,21 @@ DIGEST_BYTES: Final = 32
 def digest_of(blob: bytes) -> bytes:
     """What a sealed segment is known by."""
     return hashlib.blake2b(blob, digest_size=DIGEST_BYTES).digest()
+
+
+def read_file(folder: Path, digest: bytes) -> bytes | None:
+    """A file of an archive; None where it is missing, or not what its name says."""
+    try:
+        data = (folder / digest.hex()).read_bytes()
+    except OSError:
+        return None
+    return data if digest_of(data) == digest else None
+
+
+def missing(folder: Path) -> StoreError:
+    """What is said where the archive folder is not there."""
+    text = f"the archive folder {folder} is not there"
+    return StoreError(text, "connect its disk, or correct archive in fleet.toml")
 
 
 class Sealed:
@@ -37,8 +53,24 @@ class Sealed:
         if row is None:
             return None
         digest, data = row
+        if data is None and isinstance(digest, bytes):
+            return self._from_folder(number, digest)
         if not isinstance(data, bytes) or digest_of(data) != digest:
             raise _damaged(number, "its bytes changed")
+        return data
+
+    def folder(self) -> Path | None:
+        """Where files of full segments are; None where nobody named a folder."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'archive'").fetchone()
+        return None if row is None else Path(row[0])
+
+    def _from_folder(self, number: int, digest: bytes) -> bytes:
+        folder = self.folder()
+        data = None if folder is None else read_file(folder, digest)
+        if data is None and folder is not None and not folder.is_dir():
+            raise missing(folder)
+        if data is None:
+            raise _damaged(number, f"{folder}/{digest.hex()} is missing, or changed")
         return data
 
     def events(self, author: int, number: int) -> Segment | None:
