@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from mesh.edge.disk import StoreError
-from mesh.edge.store.sealed.pack import SEGMENT_EVENTS, Envelope, Segment
+from mesh.edge.store.sealed import pack
+from mesh.edge.store.sealed.pack import Envelope, Segment
 from mesh.edge.store.sealed.shelf import Sealed
 from mesh.ledger.ids import event_id
 from mesh.sync.archive import Page
@@ -82,7 +83,7 @@ class Rows:
         sealed: dict[tuple[int, int], list[int]] = {}
         for at, (cursor, author, seq, _, _, _, sig, body) in enumerate(rows):
             if sig is None and body is None:
-                sealed.setdefault((author, (seq - 1) // SEGMENT_EVENTS), []).append(at)
+                sealed.setdefault((author, (seq - 1) // pack.SEGMENT_EVENTS), []).append(at)
                 found.append(_NOTHING)
             elif isinstance(sig, bytes) and isinstance(body, bytes):
                 found.append((sig, body))
@@ -98,7 +99,7 @@ class Rows:
     ) -> None:
         for at in places:
             row = rows[at]
-            place = (row.seq - 1) % SEGMENT_EVENTS
+            place = (row.seq - 1) % pack.SEGMENT_EVENTS
             if segment is None or segment.hashes[place] != row.hash.hex():
                 raise damaged(row.cursor)
             found[at] = segment.envelopes[place]

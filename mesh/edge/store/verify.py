@@ -15,7 +15,7 @@ from mesh.edge.store.care import marks
 from mesh.edge.store.care.checks import MAX_FINDINGS, Checked, Checker, Part
 from mesh.edge.store.care.pool import check_all
 from mesh.edge.store.reports import Finding, VerifyReport
-from mesh.edge.store.sealed.pack import SEGMENT_EVENTS
+from mesh.edge.store.sealed import pack
 from mesh.edge.store.sealed.shelf import digest_of
 from mesh.ledger.ids import event_id
 
@@ -33,11 +33,11 @@ _STRAYS: Final = (
      "an event of a fork is not among the events"),
     (f"SELECT {_AUTHOR_OF}, seq FROM increments x WHERE author NOT IN (SELECT id FROM authors)"
      " OR typeof(seq) != 'integer' OR EXISTS (SELECT 1 FROM segments s WHERE"
-     " s.author = x.author AND s.segment = (x.seq - 1) / 1000)",
+     " s.author = x.author AND s.segment = (x.seq - 1) / :full)",
      "a part of a document that belongs to no open segment"),
     # Sealed and open at once: one of the two copies would be checked by nobody.
     (f"SELECT {_AUTHOR_OF}, x.seq FROM open_bodies o JOIN events x ON x.cursor = o.cursor"
-     " JOIN segments s ON s.author = x.author AND s.segment = (x.seq - 1) / 1000"
+     " JOIN segments s ON s.author = x.author AND s.segment = (x.seq - 1) / :full"
      " WHERE NOT EXISTS (SELECT 1 FROM forks f WHERE f.author = x.author AND f.seq = x.seq"
      " AND f.hash = x.hash)", "has a second body beside that in its segment"),
 )  # fmt: skip
@@ -119,7 +119,7 @@ class _Verify:
     def strays(self) -> None:
         """Nothing is stored that belongs to no event."""
         for query, text in _STRAYS:
-            for author, seq in self._db.execute(query):
+            for author, seq in self._db.execute(query, {"full": pack.SEGMENT_EVENTS}):
                 self.note(author, seq, text)
 
     def forks(self) -> None:
@@ -165,7 +165,7 @@ class _Verify:
             numbers = self._db.execute(
                 "SELECT DISTINCT (seq - 1) / ? FROM events WHERE author = ? AND seq > ?"
                 " AND typeof(seq) = 'integer'",
-                (SEGMENT_EVENTS, author, sealed * SEGMENT_EVENTS),
+                (pack.SEGMENT_EVENTS, author, sealed * pack.SEGMENT_EVENTS),
             ).fetchall()
             found += (Part(author, key, number, sealed=False) for (number,) in sorted(numbers))
         return found

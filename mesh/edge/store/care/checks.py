@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, final
 from mesh.edge.disk import StoreError
 from mesh.edge.store.reports import Finding
 from mesh.edge.store.rows import Row, Rows
-from mesh.edge.store.sealed.pack import SEGMENT_EVENTS, Envelope, PackError, unpack
+from mesh.edge.store.sealed import pack
+from mesh.edge.store.sealed.pack import Envelope, PackError, unpack
 from mesh.edge.store.sealed.shelf import DIGEST_BYTES
 from mesh.ledger import codec, document, gate, hlc, ids, signing
 from mesh.ledger.event import BODY_FIELDS, NO_PREV, SCHEMA_VERSION
@@ -99,7 +100,7 @@ class Checker:
             with _snapshot(self._db):
                 count, mark = self._sealed(part) if part.sealed else (self._open(part), b"")
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            where = part.number * SEGMENT_EVENTS + 1
+            where = part.number * pack.SEGMENT_EVENTS + 1
             self._note(part.key, where, f"the database is damaged from here on: {error}")
         findings = tuple(self._findings)
         return Checked(part, count, findings, b"" if findings else mark)
@@ -127,7 +128,7 @@ class Checker:
             self._findings.append(Finding(author=str(author), seq=number, text=text))
 
     def _sealed(self, part: Part) -> tuple[int, bytes]:
-        first = part.number * SEGMENT_EVENTS + 1
+        first = part.number * pack.SEGMENT_EVENTS + 1
         rows = self._main(_SEALED, part.author, first)
         blob = self._blob(part)
         mark = self._mark(part, blob, rows, self._before(part.author, first))
@@ -148,7 +149,7 @@ class Checker:
         try:
             return self._rows.sealed.blob(part.author, part.number) or b""
         except StoreError as error:
-            self._note(part.key, part.number * SEGMENT_EVENTS + 1, error.text)
+            self._note(part.key, part.number * pack.SEGMENT_EVENTS + 1, error.text)
         return b""
 
     def _mark(
@@ -165,7 +166,7 @@ class Checker:
         return total.digest()
 
     def _open(self, part: Part) -> int:
-        first = part.number * SEGMENT_EVENTS + 1
+        first = part.number * pack.SEGMENT_EVENTS + 1
         rows = self._main(_OPEN, part.author, first)
         bodies: dict[int, Envelope] = {}
         for row in rows:
@@ -185,12 +186,14 @@ class Checker:
     def _document(self, part: Part, bodies: dict[int, Envelope]) -> None:
         """The document of an open segment holds the same bytes as the rows, no more and no less."""
         query = "SELECT change FROM increments WHERE author = ? AND (seq - 1) / ? = ? ORDER BY seq"
-        changes = self._db.execute(query, (part.author, SEGMENT_EVENTS, part.number)).fetchall()
+        changes = self._db.execute(
+            query, (part.author, pack.SEGMENT_EVENTS, part.number)
+        ).fetchall()
         try:
             data = b"".join([change for (change,) in changes])
             carried = document.Segment(part.key, data).events()
         except (document.DocumentError, ValueError, TypeError) as error:
-            near = min(bodies, default=part.number * SEGMENT_EVENTS + 1)
+            near = min(bodies, default=part.number * pack.SEGMENT_EVENTS + 1)
             self._note(part.key, near, f"its segment {part.number}: {error}")
             return
         for seq in sorted({*bodies, *carried}):
@@ -264,8 +267,8 @@ class Checker:
             return None
         return row.ms, row.counter, row.cursor, row.hash
 
-    def _main(self, query: str, author: int, first: int, count: int = SEGMENT_EVENTS) -> list[Row]:
-        values = (author, first, first + count - 1)
+    def _main(self, query: str, author: int, first: int, count: int = 0) -> list[Row]:
+        values = (author, first, first + (count or pack.SEGMENT_EVENTS) - 1)
         return list(map(Row._make, self._db.execute(query, values).fetchall()))
 
 

@@ -19,7 +19,8 @@ from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.store import schema
 from mesh.edge.store.care.old import show_as_new
 from mesh.edge.store.rows import Row, Rows
-from mesh.edge.store.sealed.pack import SEGMENT_EVENTS, Envelope, pack
+from mesh.edge.store.sealed import pack
+from mesh.edge.store.sealed.pack import Envelope
 from mesh.edge.store.sealed.shelf import digest_of
 from mesh.ledger import codec, ids
 
@@ -123,7 +124,7 @@ class _Lift:
             end = self._main_end(author)
             if end < self._document_end(bytes(key).hex()):
                 raise _damaged(f"event {end + 1} of author {bytes(key).hex()[:16]}")
-            self._sealed[author] = end // SEGMENT_EVENTS * SEGMENT_EVENTS
+            self._sealed[author] = end // pack.SEGMENT_EVENTS * pack.SEGMENT_EVENTS
         self._copy_rows(count)
         for author, key in authors:
             self._pack(author, bytes(key).hex())
@@ -167,22 +168,22 @@ class _Lift:
         return (row.author, row.seq, row.hash) in self._branches
 
     def _pack(self, author: int, key: str) -> None:
-        for number in range(self._sealed[author] // SEGMENT_EVENTS):
-            first = number * SEGMENT_EVENTS
+        for number in range(self._sealed[author] // pack.SEGMENT_EVENTS):
+            first = number * pack.SEGMENT_EVENTS
             rows = self._old.execute(
                 "SELECT e.seq, e.hash, o.sig, o.body FROM events e JOIN open_bodies o"
                 " ON o.cursor = e.cursor WHERE e.author = ? AND e.seq BETWEEN ? AND ?"
                 " ORDER BY e.seq",
-                (author, first + 1, first + SEGMENT_EVENTS),
+                (author, first + 1, first + pack.SEGMENT_EVENTS),
             ).fetchall()
             main = [row for row in rows if (author, row[0], row[1]) not in self._branches]
-            if [row[0] for row in main] != list(range(first + 1, first + SEGMENT_EVENTS + 1)):
+            if [row[0] for row in main] != list(range(first + 1, first + pack.SEGMENT_EVENTS + 1)):
                 raise _damaged(f"segment {number} of author {key[:16]}")
             self._put(author, key, number, [row[2:] for row in main])
 
     def _put(self, author: int, key: str, number: int, events: list[Envelope]) -> None:
         prev = str(codec.decode(events[0][1]).get("prev"))
-        blob = pack(key, number, prev, events)
+        blob = pack.pack(key, number, prev, events)
         self._new.execute(
             "INSERT INTO segments VALUES (?, ?, ?, ?)", (author, number, digest_of(blob), blob)
         )

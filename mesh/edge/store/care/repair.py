@@ -24,7 +24,7 @@ from mesh.edge.store.ledger import LOCK, Reader
 from mesh.edge.store.reports import Lost, RepairReport
 from mesh.edge.store.rows import Rows
 from mesh.edge.store.sealed import pack
-from mesh.edge.store.sealed.pack import KEY_BYTES, SEGMENT_EVENTS, SIGNATURE_BYTES, PackError
+from mesh.edge.store.sealed.pack import KEY_BYTES, SIGNATURE_BYTES, PackError
 from mesh.edge.store.sealed.shelf import read_file
 from mesh.edge.store.writer import Writer
 from mesh.ledger import gate
@@ -115,7 +115,7 @@ def _keep(scratch: sqlite3.Connection, rowid: int, values: list[salvage.Value]) 
             return
     blobs = [value for value in values if isinstance(value, bytes)]
     for blob in blobs:
-        if blob.startswith(pack.VERSION) and len(blob) > pack.BODIES_AT:
+        if blob.startswith(pack.VERSION) and len(blob) > pack.bodies_at():
             try:
                 part = pack.salvage(blob)
             except PackError:
@@ -180,7 +180,7 @@ class _Rebuild:
     def _segments(self, author: str) -> Iterator[tuple[int, int, bytes, bytes]]:
         query = "SELECT number, data FROM segments WHERE author = ? ORDER BY number"
         for number, data in self._scratch.execute(query, (author,)):
-            first = number * SEGMENT_EVENTS + 1
+            first = number * pack.SEGMENT_EVENTS + 1
             for seq, (sig, body) in enumerate(pack.salvage(data).envelopes, first):
                 yield seq, 0, sig, body
 

@@ -32,9 +32,6 @@ LEVEL: Final = 6
 KEY_BYTES: Final = 32
 NUMBER_BYTES: Final = 8
 HEAD_BYTES: Final = len(VERSION) + KEY_BYTES + NUMBER_BYTES + KEY_BYTES
-BODIES_AT: Final = HEAD_BYTES + SEGMENT_EVENTS * SIGNATURE_BYTES
-# What a blob may unpack to, whatever it claims: a full segment of the largest events.
-MAX_UNPACKED_BYTES: Final = SEGMENT_EVENTS * (MAX_EVENT_BYTES + 2)
 _CUT: Final = b"\x00"  # where the derived parts stood; canonical JSON holds no such byte
 _END: Final = b"\n"
 
@@ -57,6 +54,11 @@ class Segment:
     envelopes: list[Envelope]
     hashes: list[str]
     fault: str = ""
+
+
+def bodies_at() -> int:
+    """Where the compressed bodies begin; no blob is shorter."""
+    return HEAD_BYTES + SEGMENT_EVENTS * SIGNATURE_BYTES
 
 
 def pack(author: str, number: int, prev: str, envelopes: Sequence[Envelope]) -> bytes:
@@ -83,13 +85,13 @@ def unpack(blob: bytes) -> Segment:
 
 def salvage(blob: bytes) -> Segment:
     """As much of a blob as can be read from its beginning on; nothing of it is checked."""
-    if not (len(blob) > BODIES_AT and blob.startswith(VERSION)):
+    if not (len(blob) > bodies_at() and blob.startswith(VERSION)):
         raise PackError("not a packed segment")
     at = len(VERSION)
     author, at = blob[at : at + KEY_BYTES].hex(), at + KEY_BYTES
     number, at = int.from_bytes(blob[at : at + NUMBER_BYTES], "big"), at + NUMBER_BYTES
     prev = blob[at : at + KEY_BYTES].hex()
-    text, fault = _inflate(blob[BODIES_AT:])
+    text, fault = _inflate(blob[bodies_at() :])
     lines = text.split(_END)
     if not fault and len(lines) != SEGMENT_EVENTS:
         fault = f"{len(lines)} events, a segment has {SEGMENT_EVENTS}"
@@ -126,12 +128,13 @@ def _whole(line: bytes, start: bytes, link: bytes) -> bytes:
 def _inflate(data: bytes) -> tuple[bytes, str]:
     """What the stream holds up to its end or its first damage, and what the damage is."""
     inflater, parts, size = zlib.decompressobj(), [], 0
+    most = SEGMENT_EVENTS * (MAX_EVENT_BYTES + 2)  # a full segment of the largest events
     try:
         for at in range(0, len(data), 4096):
-            parts.append(inflater.decompress(data[at : at + 4096], MAX_UNPACKED_BYTES - size + 1))
+            parts.append(inflater.decompress(data[at : at + 4096], most - size + 1))
             size += len(parts[-1])
-            if size > MAX_UNPACKED_BYTES:
-                return b"", f"unpacks to more than {MAX_UNPACKED_BYTES} bytes"
+            if size > most:
+                return b"", f"unpacks to more than {most} bytes"
     except zlib.error as error:
         return b"".join(parts), f"cannot be unpacked: {error}"
     fault = "" if inflater.eof and not inflater.unused_data else "cut short, or too long"

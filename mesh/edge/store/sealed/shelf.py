@@ -11,9 +11,9 @@ from typing import Final
 from mesh.edge.disk import StoreError
 from mesh.edge.store.sealed.pack import PackError, Segment, unpack
 
-# Unpacked segments kept in memory: those of some fifty peers that write at the same time, whose
+# Unpacked segments kept in memory: those of some twenty peers that write at the same time, whose
 # events a reader in total order meets in turns. A segment of jobs is one megabyte.
-CACHE_BYTES: Final = 48 * 1024 * 1024
+CACHE_BYTES: Final = 24 * 1024 * 1024
 DIGEST_BYTES: Final = 32
 
 
