@@ -163,9 +163,15 @@ class _Verify:
                 if (author, number) not in away
             )
             numbers = self._db.execute(
-                "SELECT DISTINCT (seq - 1) / ? FROM events WHERE author = ? AND seq > ?"
-                " AND typeof(seq) = 'integer'",
-                (pack.SEGMENT_EVENTS, author, sealed * pack.SEGMENT_EVENTS),
+                "SELECT DISTINCT (seq - 1) / :full FROM events WHERE author = :author"
+                " AND seq > :sealed AND typeof(seq) = 'integer' UNION"
+                " SELECT DISTINCT (seq - 1) / :full FROM increments WHERE author = :author"
+                " AND seq > :sealed AND typeof(seq) = 'integer'",
+                {
+                    "full": pack.SEGMENT_EVENTS,
+                    "author": author,
+                    "sealed": sealed * pack.SEGMENT_EVENTS,
+                },
             ).fetchall()
             found += (Part(author, key, number, sealed=False) for (number,) in sorted(numbers))
         return found

@@ -255,6 +255,8 @@ def test_a_changed_byte_of_a_sealed_segment_is_found_also_where_it_was_verified_
     [
         "DELETE FROM events WHERE seq = 700",
         "DELETE FROM events WHERE seq = 1003",
+        "DELETE FROM events WHERE seq > 1000",
+        "DELETE FROM events WHERE seq <= 1000",
         "DELETE FROM open_bodies WHERE cursor = 1003",
         "DELETE FROM increments WHERE seq = 1002",
         "DELETE FROM segments",
