@@ -6,6 +6,8 @@ import random
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,17 @@ def test_a_database_found_malformed_at_work_names_the_repair(home: Path) -> None
         list(reader.events())
     reader.close()
     assert error.value.hint == "run: fleet repair"
+
+
+def test_fleet_up_refuses_a_damaged_ledger_and_names_the_repair(home: Path) -> None:
+    flip(home / "ledger.db", _root(home / "ledger.db", "events"), 4096)
+    before = (home / "ledger.db").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "mesh", "up"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"FLEET_HOME": str(home), "FLEET_LISTEN": "none"},
+    )
+    assert done.returncode == 4, done.stderr
+    assert "try: fleet repair" in done.stderr
+    assert (home / "ledger.db").read_bytes() == before
