@@ -185,6 +185,19 @@ def test_of_a_shattered_author_nothing_more_is_taken_but_what_a_statement_names(
     assert [f.text[:5] for f in other.verify().findings] == ["fork:"]
 
 
+def test_what_a_shattered_author_signed_before_is_taken_as_ever(
+    ledger: Ledger, other: Ledger
+) -> None:
+    early = line(5, 4, hash_of(TRUNK[3]), "beside")
+    for one, first in ((ledger, 0), (other, 1000)):
+        one.take_in([*TRUNK, *siblings(first)])
+    ledger.take_in(early)
+    assert ledger.forked() == {CYDS: 5}
+    assert ledger.tips() != other.tips()
+    other.take_in(early)
+    assert ledger.tips() == other.tips()
+
+
 def test_naming_an_event_after_it_came_says_so_too(ledger: Ledger, other: Ledger) -> None:
     ledger.take_in([*TRUNK, *siblings(0)])
     other.take_in([*TRUNK, *siblings(8)])  # half of them are the same

@@ -141,6 +141,23 @@ def test_what_only_the_log_had_is_kept(tmp_path: Path) -> None:
     assert (home / f"{report.aside}-wal").exists()
 
 
+def test_what_an_earlier_log_left_in_the_file_is_not_taken_for_news(tmp_path: Path) -> None:
+    """A log is written over from its beginning; behind its end are older copies of pages."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with Ledger.open(tmp_path / "live") as ledger:
+        ledger._db.execute("PRAGMA wal_autocheckpoint=0")
+        for _ in range(30):
+            ledger.append_many([("note_added", "", {"text": "x"})] * 5, NOW)
+        assert ledger._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
+        ledger.append_many([("note_added", "", {"text": "y"})] * 5, NOW)
+        for path in ledger.home.iterdir():
+            if not path.name.endswith("-shm"):
+                shutil.copy(path, home)
+    flip(home / "ledger.db", _root(tmp_path / "live" / "ledger.db", "authors"), 4096)
+    assert repair(home).kept == 155
+
+
 def test_a_ledger_of_an_old_format_is_repaired_too(tmp_path: Path) -> None:
     write_old(tmp_path, 2, MAIN[:1500])
     db = sqlite3.connect(tmp_path / "ledger.db")

@@ -11,7 +11,7 @@ import pytest
 
 from mesh.edge.identity import load_or_create
 from mesh.edge.store.care import checks, marks, pool
-from mesh.edge.store.ledger import Ledger, Reader
+from mesh.edge.store.ledger import Ledger, Reader, StoreError
 from mesh.edge.store.reports import VerifyReport
 from mesh.edge.store.sealed.shelf import digest_of
 from mesh.ledger import ids, signing
@@ -206,3 +206,33 @@ def test_a_process_that_the_system_ends_is_done_without(
 
     monkeypatch.setattr(pool, "_spread", broken)
     assert (verified(home).ok, verified(home).count) == (True, 3101)
+
+
+def test_events_of_one_author_in_another_order_are_found(home: Path) -> None:
+    """Nothing signed says when an event came, but none came before its predecessor."""
+    db = sqlite3.connect(home / "ledger.db")
+    for new, old in ((-1, 5), (5, 6), (6, -1)):
+        db.execute("UPDATE events SET cursor = ? WHERE cursor = ?", (new, old))
+    db.commit()
+    db.close()
+    assert [(f.seq, f.text) for f in verified(home).findings] == [
+        (6, "stored as number 5, before its predecessor")
+    ]
+
+
+def test_an_event_without_its_body_is_never_read_as_another(home: Path) -> None:
+    """An event beside the main line has no place in a segment; the one there is another's."""
+    with Ledger.open(home) as ledger:
+        ledger.take_in(BESIDE)
+        last = ledger.last_cursor()
+    db = sqlite3.connect(home / "ledger.db")
+    db.execute("DELETE FROM open_bodies WHERE cursor = ?", (last,))
+    db.commit()
+    db.close()
+    reader = Reader.open(home)
+    with pytest.raises(StoreError, match=f"event {last} is damaged"):
+        list(reader.events(after=last - 3))
+    reader.close()
+    assert "has no body and signature, or they are not bytes" in {
+        finding.text for finding in verified(home).findings
+    }
