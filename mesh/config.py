@@ -36,6 +36,7 @@ class Config:
     tailscale_socket: str = ""  # tailscaled's; none means where it usually is
     tailscale_api_key: str = ""  # for the admin API; tailscaled itself needs none
     tailnet: str = "-"  # the key's own
+    archive: str = ""  # a folder for full segments of the ledger; none keeps them in it
 
 
 SOURCES: Final = ("mdns", "tailnet")
@@ -67,6 +68,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a text")
     return value.strip()
+
+
+def _folder(value: object) -> str:
+    """Absolute: a daemon may start anywhere."""
+    path = Path(_text(value)).expanduser()
+    if not path.is_absolute():
+        raise ValueError("must be a whole path")
+    return str(path)
 
 
 def _whole(value: object) -> int:
@@ -221,6 +230,9 @@ SETTINGS: Final[dict[str, Setting]] = {
         _text, "tailscale_api_key", '"tskey-api-…"', "none", "for the admin API of the tailnet"
     ),
     "tailnet": _own(_text, "tailnet", '"example.com"', "the key's own", "which tailnet to ask for"),
+    "archive": _own(
+        _folder, "archive", '"/mnt/disk/fleet"', "none", "a folder for what is old in the ledger"
+    ),
 }
 # Names of earlier versions, in the units they had; a new name beside them wins.
 OLD: Final[dict[str, tuple[str, str]]] = {

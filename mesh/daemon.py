@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from mesh.config import Config, load_config, slug
 from mesh.edge.announcement import announce, listens, token, withdraw
-from mesh.edge.store.ledger import Ledger
+from mesh.edge.store.ledger import Ledger, StoreError
 from mesh.node import Node, now_ms
 
 
@@ -28,6 +29,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.http.app import make_app, make_mesh_app
 
     ledger = Ledger.open(home)
+    _archive(ledger, config.archive)
     node = Node(home, config, ledger, alone=alone)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -63,6 +65,15 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             await node.mesh.close()
         await runner.cleanup()
         node.close()
+
+
+def _archive(ledger: Ledger, folder: str) -> None:
+    """Move what is old in the ledger into its folder; without it the rest goes on working."""
+    try:
+        if folder:
+            ledger.archive_to(Path(folder))
+    except StoreError as error:
+        print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
 
 
 def _ports(node: Node) -> dict[str, str]:

@@ -43,6 +43,7 @@ HOMES = {
     "events": "mesh.cli.ledger:events",
     "note": "mesh.cli.ledger:note",
     "verify": "mesh.cli.ledger:verify",
+    "repair": "mesh.cli.ledger:repair",
     "export": "mesh.cli.ledger:export",
     "import": "mesh.cli.ledger:import_",
     "id": "mesh.cli.ledger:id_",

@@ -26,7 +26,7 @@ Exit codes:
        taken, folder not writable, file unreadable,
        disk full, a job that has ended already or not
        yet, words that the signed ledger keeps
-  4    the ledger does not verify
+  4    the ledger is damaged or does not verify
   100  job failed, whatever its own exit code was (the
        message names it)
   102  not found
@@ -44,6 +44,7 @@ BY_KIND: Final = {
     "Impostor": NOT_ALLOWED,
     "JobExists": USAGE,
     "LedgerBusy": CANNOT,
+    "LedgerDamaged": BROKEN_LEDGER,
     "ModelError": NOT_FOUND,
     "NoDaemon": UNREACHABLE,
     "NoRoute": CANNOT,

@@ -1,4 +1,4 @@
-"""`fleet events`, `note`, `verify`, `export`, `import`, `id`: the signed ledger itself."""
+"""`fleet events`, `note`, `verify`, `repair`, `export`, `import`, `id`: the signed ledger."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,12 +146,16 @@ def note(text: str) -> None:
 
 
 @click.command()
+@click.option("--all", "every", is_flag=True, help="also what was found sound before")
 @json_option
-def verify(output: str) -> None:
-    """Check every hash, link and signature; exit 4 names the author and seq that fails."""
+def verify(*, every: bool, output: str) -> None:
+    """Check every hash, link and signature; exit 4 names the author and seq that fails.
+
+    Signatures that were checked before are not checked again as long as their bytes are the same.
+    """
     reader = _reader()
     try:
-        report = reader.verify()
+        report = reader.verify(every=every)
     finally:
         reader.close()
     if output == "json":
@@ -167,8 +171,42 @@ def verify(output: str) -> None:
     stop(
         BROKEN_LEDGER,
         f"the ledger does not verify: {len(report.findings)} findings",
-        "fleet export what is sound from another peer, then fleet import it here",
+        "fleet doctor" if all(_fork(one.text) for one in report.findings) else "fleet repair",
     )
+
+
+def _fork(text: str) -> bool:
+    """Whether a finding tells of a copied disk, which no repair undoes."""
+    return text.startswith("fork:")
+
+
+@click.command()
+@json_option
+def repair(output: str) -> None:
+    """Make a damaged ledger anew from what is sound in it; peers bring the rest.
+
+    The daemon must be down. The damaged file is kept beside the new one.
+    """
+    from mesh.config import fleet_home, load_config
+    from mesh.edge.identity import peer_id
+    from mesh.edge.store.care.repair import repair as rebuild
+
+    home = fleet_home()
+    archive = load_config(home).archive
+    report = rebuild(home, Path(archive) if archive else None)
+    if output == "json":
+        import msgspec
+
+        emit_json(msgspec.to_builtins(report))
+        return
+    if report.sound:
+        click.echo("the ledger is sound: nothing was changed")
+        return
+    click.echo(f"{report.kept} events kept; the damaged file is {report.aside}")
+    for one in report.lost:
+        name = peer_id(one.author)[:7]
+        click.echo(f"of {name}: events {one.after + 1} to {one.beyond} at least are missing")
+    click.echo("run: fleet up; what is missing comes from other peers at the next sync")
 
 
 @click.command()

@@ -29,6 +29,13 @@ class LedgerBusy(StoreError):
         self.pid = pid
 
 
+class LedgerDamaged(StoreError):
+    """The database is not as SQLite wrote it; nothing should be added to it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "run: fleet repair")
+
+
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turns SQLite's and the system's errors into one StoreError about `what`."""
@@ -37,9 +44,11 @@ def explained(what: str) -> Iterator[None]:
     except StoreError:
         raise
     except sqlite3.Error as error:
+        if "malformed" in str(error) or "not a database" in str(error):
+            raise LedgerDamaged(f"{what}: {error}") from error
         raise StoreError(f"{what}: {error}", _sqlite_hint(str(error))) from error
     except UnicodeDecodeError as error:  # SQLite quoting a damaged name in its own error
-        raise StoreError(f"{what}: the database is malformed", "run: fleet verify") from error
+        raise LedgerDamaged(f"{what}: the database is malformed") from error
     except OSError as error:
         raise StoreError(f"{what}: {error.strerror or error}", _system_hint(error)) from error
 
@@ -51,8 +60,6 @@ def _sqlite_hint(text: str) -> str:
         return "check that the ledger's folder exists and is writable"
     if "locked" in text:
         return "another program has the ledger open for writing; close it"
-    if "malformed" in text or "not a database" in text:
-        return "run: fleet verify"
     return ""
 
 

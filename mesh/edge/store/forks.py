@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -15,14 +14,8 @@ def forks(home: Path) -> dict[str, int]:
     path = home / schema.DATABASE
     if not path.is_file():
         return {}
-    with explained(f"cannot read the ledger in {home}"):
-        try:
-            return _read(path, "ro")
-        except sqlite3.OperationalError:
-            return _read(path, "immutable")  # a folder we cannot write
-
-
-def _read(path: Path, mode: str) -> dict[str, int]:
-    with closing(schema.connect(path, mode)) as db:
-        rows = db.execute("SELECT author, MIN(seq) FROM forks GROUP BY author").fetchall()
-    return {str(author): int(seq) for author, seq in rows}
+    with explained(f"cannot read the ledger in {home}"), closing(schema.read_only(path)) as db:
+        rows = db.execute(
+            "SELECT a.key, MIN(f.seq) FROM forks f JOIN authors a ON a.id = f.author GROUP BY a.key"
+        ).fetchall()
+    return {bytes(key).hex(): int(seq) for key, seq in rows}

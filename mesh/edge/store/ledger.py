@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import LedgerBusy, StoreError, explained
 from mesh.edge.store import lock, schema
-from mesh.edge.store.pages import open_segment, read_page
+from mesh.edge.store.care.look import look
 from mesh.edge.store.reader import Reader, Shelf
 from mesh.edge.store.reports import Finding, ImportReport, Rejected, VerifyReport
 from mesh.ledger.event import Event
 from mesh.sync.archive import Envelope, Intake, Page
-from mesh.sync.manifest import Tip
+from mesh.sync.manifest import Admits, Tip
 
 if TYPE_CHECKING:
     from mesh.edge.identity import Identity
-    from mesh.edge.store.writer import Writer
+    from mesh.edge.store.writer import Fact, Writer
+    from mesh.ledger.chain import Head
     from mesh.ledger.document import Segment
     from mesh.ledger.gate import Admission
 
@@ -54,8 +56,9 @@ class Ledger(Shelf):
         super().__init__(home, db)
         self.author: Final = who.author
         self.peer_id: Final = who.peer_id
+        self._who: Final = who
         self._lock_fd = lock_fd
-        self._writer: Final[Writer] = Writer(db, who)
+        self._writer: Final[Writer] = Writer(db, self._rows)
         self._recent: Final = Recent(self.last_cursor())
 
     @classmethod
@@ -68,7 +71,15 @@ class Ledger(Shelf):
             fd = lock.lock(home / LOCK)
             try:
                 who = identity.load_or_create(home)
-                return cls(home, _database(home), who, fd)
+                db = _database(home)
+                try:
+                    ledger = cls(home, db, who, fd)
+                    with ledger._commit("cannot write the ledger") as (writer, _):
+                        writer.tidy()
+                    return ledger
+                except BaseException:
+                    db.close()
+                    raise
             except BaseException:
                 os.close(fd)
                 raise
@@ -79,35 +90,27 @@ class Ledger(Shelf):
         """Sign, chain and commit one event; StoreError leaves the ledger as it was."""
         return self.append_many([(event_type, device_id, payload)], now)[0]
 
-    def append_many(
-        self, facts: Sequence[tuple[str, str, dict[str, object]]], now: int
-    ) -> list[Event]:
+    def append_many(self, facts: Sequence[Fact], now: int) -> list[Event]:
         """Append (event_type, device_id, payload) facts in one commit: all of them or none."""
         with self._commit("cannot append to the ledger") as (writer, _):
-            return [writer.append(*fact, now) for fact in facts]
+            return [writer.append(self._who, fact, now) for fact in facts]
+
+    def sign_as(self, who: Identity, facts: Sequence[Fact], now: int = 0) -> list[Event]:
+        """As `append_many`, on the chain of another key; by this machine's clock without `now`."""
+        now = now or time.time_ns() // 1_000_000
+        with self._commit("cannot append to the ledger") as (writer, _):
+            return [writer.append(who, fact, now) for fact in facts]
 
     def admit_many(self, envelopes: Iterable[tuple[bytes, bytes]]) -> list[Admission]:
         """Put (sig, body) pairs of other peers through the gate, in one commit."""
         with self._commit("cannot add to the ledger") as (writer, _):
-            return [writer.admit(sig, body) for sig, body in envelopes]
+            return writer.admit_all(list(envelopes))
 
     def take_in(self, envelopes: Sequence[Envelope]) -> Intake:
         """As `admit_many`, with every event that is new now, also those that had waited."""
         with self._commit("cannot add to the ledger") as (writer, fresh):
-            outcomes = tuple(writer.admit(sig, body) for sig, body in envelopes)
+            outcomes = tuple(writer.admit_all(envelopes))
         return Intake(outcomes=outcomes, events=tuple(fresh))
-
-    def committed(self, after: int) -> list[tuple[int, Event]]:
-        """(cursor, event) in the order of their commits past a cursor: the next page, [] for none.
-
-        What was just committed comes from memory, without waiting for a commit under way.
-        """
-        found = self._recent.after(after)
-        return list(self.events(after, COMMITTED_PAGE)) if found is None else found
-
-    def reader(self) -> Reader:
-        """The same ledger on a connection of its own, for a thread that reads it for long."""
-        return Reader.open(self.home)
 
     def tips(self) -> Mapping[str, Tip]:
         """Where each author's events end."""
@@ -139,23 +142,45 @@ class Ledger(Shelf):
     def page(self, author: str, after: int, max_events: int, max_bytes: int) -> Page:
         """The next events of an author past a seq; all those of the last seq it reaches."""
         with self._mutex, explained("cannot read the ledger"):
-            return read_page(self._db, author, after, max_events, max_bytes)
+            return self._rows.page(author, after, max_events, max_bytes)
 
     def segment(self, author: str) -> tuple[int, Segment] | None:
         """The number and document of an author's open segment; None while it is empty."""
         with self._mutex, explained("cannot read the ledger"):
-            return open_segment(self._writer, author)
+            return self._writer.open_segment(author)
 
-    def import_(self, path: Path) -> ImportReport:
-        """Take in an export; any order, as often as you like."""
+    def head(self, author: str) -> Head:
+        """The last event of an author's main line; `chain.GENESIS` for none."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._writer.head(author)
+
+    def want(self, hashes: Set[str]) -> None:
+        """The events that members' statements name: always taken, with what leads to them."""
+        with self._mutex:
+            self._writer.wanted = hashes
+
+    def committed(self, after: int) -> list[tuple[int, Event]]:
+        """(cursor, event) in the order of their commits past a cursor: the next page, [] for none.
+
+        What was just committed comes from memory, without waiting for a commit under way.
+        """
+        found = self._recent.after(after)
+        return list(self.events(after, COMMITTED_PAGE)) if found is None else found
+
+    def reader(self) -> Reader:
+        """The same ledger on a connection of its own, for a thread that reads it for long."""
+        return Reader.open(self.home)
+
+    def import_(self, path: Path, admits: Admits | None = None) -> ImportReport:
+        """Take in an export; any order, as often as you like. `admits` says whose events."""
         from mesh.edge.store.transfer import import_
 
-        return import_(self.admit_many, path)
+        return import_(self.admit_many, path, admits=admits)
 
-    def verify(self) -> VerifyReport:
+    def verify(self, *, every: bool = False) -> VerifyReport:
         """Re-check every committed byte, while appending goes on."""
         with closing(Reader.open(self.home)) as reader:
-            return reader.verify()
+            return reader.verify(every=every)
 
     def export(self, path: Path) -> int:
         """Write every committed event in total order, while appending goes on."""
@@ -166,6 +191,16 @@ class Ledger(Shelf):
         """Keep a snapshot of the state folded up to `cursor`, in place of the last one."""
         with self._commit("cannot write a checkpoint"):
             self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (1, ?, ?)", (cursor, state))
+
+    def archive_to(self, folder: Path) -> int:
+        """Move full segments into files of a folder, for good; how many. It must be there."""
+        from mesh.edge.store.sealed.archive import move
+
+        def commit(do: Callable[[], None]) -> None:
+            with self._commit("cannot write the ledger"):
+                do()
+
+        return move(self._db, folder, commit)
 
     def close(self) -> None:
         """Close the database and let go of the lock. Closing twice does nothing."""
@@ -193,11 +228,9 @@ class Ledger(Shelf):
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._writer, fresh
                 stored = self._writer.flush()
-                last = self.last_cursor() if stored else 0
                 self._db.execute("COMMIT")
-                fresh += stored
-                if stored:
-                    self._recent.add(last, stored)
+                self._recent.add(stored)
+                fresh += (event for _, event in stored)
             except BaseException:
                 self._writer.forget()
                 _roll_back(self._db)
@@ -212,14 +245,15 @@ class Recent:
         self._last = last
         self._commits: Final[deque[list[tuple[int, Event]]]] = deque()
 
-    def add(self, last: int, events: Sequence[Event]) -> None:
-        """Note a commit's events, the last of which has cursor `last`."""
-        first = last - len(events) + 1
+    def add(self, events: list[tuple[int, Event]]) -> None:
+        """Note a commit's events with their cursors."""
+        if not events:
+            return
         with self._lock:
-            if first != self._last + 1:
+            if events[0][0] != self._last + 1:
                 self._commits.clear()  # cursors with a gap: only what is contiguous is served
-            self._last = last
-            self._commits.append(list(enumerate(events, first)))
+            self._last = events[-1][0]
+            self._commits.append(events)
             if len(self._commits) > MAX_RECENT_COMMITS:
                 self._commits.popleft()
 
@@ -238,10 +272,19 @@ class Recent:
 
 
 def _database(home: Path) -> sqlite3.Connection:
-    db = schema.connect(home / schema.DATABASE, "rwc")
+    path = home / schema.DATABASE
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files this mode
+    path.chmod(0o600)
+    db = schema.connect(path, "rw")
     try:
-        (home / schema.DATABASE).chmod(0o600)
+        if 0 < schema.format_of(db) < schema.FORMAT:
+            from mesh.edge.store.care.lift import lift
+
+            db.close()
+            lift(path)
+            db = schema.connect(path, "rw")
         schema.prepare(db)
+        look(db, path)
     except BaseException:
         db.close()
         raise

@@ -5,29 +5,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mesh.edge.disk import StoreError, explained
 from mesh.edge.store import schema
-from mesh.ledger.codec import MAX_INT
+from mesh.edge.store.rows import PAGE_ROWS, Row, Rows, damaged
 from mesh.ledger.event import Event
 
 if TYPE_CHECKING:
     from mesh.edge.store.reports import VerifyReport
-
-# Rows fetched at a time: bounded memory, and no read transaction left open between pages.
-PAGE_ROWS: Final = 512
-
-_IN_ORDER: Final = (
-    "SELECT cursor, body, sig, hlc_ms, hlc_counter, author, seq, id FROM events"
-    " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?) AND cursor <= ?"
-    " ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT ?"
-)
-_OF_AUTHOR: Final = (
-    "SELECT cursor, body, sig, seq, hash FROM events"
-    " WHERE author = ? AND (seq, hash) > (?, ?) AND cursor <= ? ORDER BY seq, hash LIMIT ?"
-)
 
 
 class Shelf:
@@ -36,6 +24,7 @@ class Shelf:
     def __init__(self, home: Path, db: sqlite3.Connection) -> None:
         self.home: Final = home
         self._db: Final = db
+        self._rows: Final = Rows(db)
         # Another thread's transaction is not yet true; readers of this connection wait for it.
         self._mutex: Final = threading.RLock()
 
@@ -44,48 +33,62 @@ class Shelf:
         left = limit
         while left is None or left > 0:
             size = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
-            rows = self._rows(after, size)
-            for cursor, body, sig in rows:
-                yield cursor, _event(cursor, body, sig)
+            with self._mutex, explained("cannot read the ledger"):
+                rows = self._rows.after(after, size)
+            yield from self._events(rows)
             if len(rows) < size:
                 return
-            after = rows[-1][0]
+            after = rows[-1].cursor
             left = None if left is None else left - len(rows)
 
     def ordered(self, until: int | None = None) -> Iterator[Event]:
-        """Every event in total order, one page in memory; StoreError at a damaged one.
+        """Every event in total order, a page in memory; StoreError at a damaged one.
 
         With `until`, those up to that cursor alone: what came by then never changes, so this is
         one moment's view that holds up no writer and pins no log of the database.
         """
-        at: tuple[object, ...] = (-1, 0, "", 0, "")
-        until = MAX_INT if until is None else until
+        pages = self._rows.ordered()
         while True:
             with self._mutex, explained("cannot read the ledger"):
-                rows = self._db.execute(_IN_ORDER, (*at, until, PAGE_ROWS)).fetchall()
-            for cursor, body, sig, *_ in rows:
-                yield _event(cursor, body, sig)
-            if len(rows) < PAGE_ROWS:
+                rows = next(pages, None)
+            if rows is None:
                 return
-            at = rows[-1][3:]
+            if until is not None:
+                rows = [row for row in rows if row.cursor <= until]
+            for start in range(0, len(rows), PAGE_ROWS):
+                for _, event in self._events(rows[start : start + PAGE_ROWS]):
+                    yield event
+
+    def _events(self, rows: list[Row]) -> Iterator[tuple[int, Event]]:
+        """The events of some rows; before a damaged one, those that are sound."""
+        try:
+            with self._mutex, explained("cannot read the ledger"):
+                whole = self._rows.whole(rows)
+        except StoreError:
+            if len(rows) == 1:
+                raise
+            for row in rows:
+                yield from self._events([row])
+            return
+        for row, (sig, body) in zip(rows, whole, strict=True):
+            yield row.cursor, _event(row.cursor, sig, body)
 
     def of_author(self, author: str, until: int) -> Iterator[Event]:
         """One author's events up to a cursor, in the order of its chain, a page in memory."""
-        at: tuple[object, ...] = (-1, "")
+        every = self._rows.of_author(author)
         while True:
             with self._mutex, explained("cannot read the ledger"):
-                rows = self._db.execute(_OF_AUTHOR, (author, *at, until, PAGE_ROWS)).fetchall()
-            for cursor, body, sig, *_ in rows:
-                yield _event(cursor, body, sig)
-            if len(rows) < PAGE_ROWS:
+                page = list(islice(every, PAGE_ROWS))
+            for row, (sig, body) in page:
+                if row.cursor <= until:
+                    yield _event(row.cursor, sig, body)
+            if len(page) < PAGE_ROWS:
                 return
-            at = rows[-1][3:]
 
     def has(self, author: str, seq: int, digest: str) -> bool:
         """Whether exactly this event is here."""
-        query = "SELECT 1 FROM events WHERE author = ? AND seq = ? AND hash = ?"
         with self._mutex, explained("cannot read the ledger"):
-            return self._db.execute(query, (author, seq, digest)).fetchone() is not None
+            return self._rows.has(author, seq, digest)
 
     def last_cursor(self) -> int:
         """The newest event's cursor, 0 for none."""
@@ -99,11 +102,14 @@ class Shelf:
         """Hybrid time of the latest event, 0 for none."""
         return self._number("SELECT COALESCE(MAX(hlc_ms), 0) FROM events")
 
-    def verify(self) -> VerifyReport:
-        """Re-check every byte; never raises over what it finds."""
+    def verify(self, *, every: bool = False) -> VerifyReport:
+        """Re-check every byte; never raises over what it finds.
+
+        Signatures of full segments that were checked before are not, but for `every`.
+        """
         from mesh.edge.store.verify import verify
 
-        return verify(self._db)
+        return verify(self._db, self.home, every=every)
 
     def export(self, path: Path) -> int:
         """Write every event in total order as JSON Lines; returns how many."""
@@ -121,13 +127,6 @@ class Shelf:
         """Let go of the database."""
         self._db.close()
 
-    def _rows(self, after: int, size: int) -> list[tuple[int, object, object]]:
-        with self._mutex, explained("cannot read the ledger"):
-            return self._db.execute(
-                "SELECT cursor, body, sig FROM events WHERE cursor > ? ORDER BY cursor LIMIT ?",
-                (after, size),
-            ).fetchall()
-
     def _number(self, query: str) -> int:
         with self._mutex, explained("cannot read the ledger"):
             return int(self._db.execute(query).fetchone()[0])
@@ -138,37 +137,19 @@ class Reader(Shelf):
 
     @classmethod
     def open(cls, home: Path) -> Reader:
-        """Open what is there; a missing ledger is a StoreError."""
+        """Open what is there, of any format we know; a missing ledger is a StoreError."""
         path = home / schema.DATABASE
         with explained(f"cannot read the ledger in {home}"):
             if not path.is_file():
                 raise StoreError(f"no ledger in {home}", "run: fleet up")
-            try:
-                db = _probe(path, "ro")
-            except sqlite3.OperationalError:
-                # In a folder we cannot write, SQLite cannot make its shared-memory file.
-                db = _probe(path, "immutable")
-        return cls(home, db)
+            return cls(home, schema.read_only(path))
 
 
-def _probe(path: Path, mode: str) -> sqlite3.Connection:
-    """Open and read once: SQLite reports an unreadable file at the first read."""
-    db = schema.connect(path, mode)
-    try:
-        schema.check_format(schema.format_of(db))
-        db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-    except (sqlite3.Error, StoreError, UnicodeDecodeError):
-        db.close()
-        raise
-    return db
-
-
-def _event(cursor: int, body: object, sig: object) -> Event:
+def _event(cursor: int, sig: bytes, body: bytes) -> Event:
     """The event of a row; its signature was checked when it came in."""
     from mesh.ledger.record import Fault, parse_record
 
-    if isinstance(body, bytes) and isinstance(sig, bytes):
-        event = parse_record(body, sig)
-        if not isinstance(event, Fault):
-            return event
-    raise StoreError(f"event {cursor} is damaged", "run: fleet verify")
+    event = parse_record(body, sig)
+    if isinstance(event, Fault):
+        raise damaged(cursor)
+    return event

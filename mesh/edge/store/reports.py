@@ -50,3 +50,24 @@ class ImportReport:
     held: int
     rejected: tuple[Rejected, ...]
     rejected_count: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An author of whom events are missing after `after`; the damaged file knew of `beyond`."""
+
+    author: str
+    after: int
+    beyond: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What a repair kept; `aside` names the damaged file. `sound`: there was nothing to do."""
+
+    sound: bool
+    kept: int
+    lost: tuple[Lost, ...]
+    aside: str

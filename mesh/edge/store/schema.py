@@ -1,4 +1,8 @@
-"""The ledger's tables. Plain SQLite, readable with any tool."""
+"""The ledger's tables. Plain SQLite, readable with any tool but for full segments (sealed/pack.py).
+
+`events` holds what is looked for, and finds each event's place; its signature and body are in
+`open_bodies`, or in the blob of its segment once that is full. Everything else follows from them.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,39 @@ from typing import Final
 from mesh.edge.disk import StoreError
 
 DATABASE: Final = "ledger.db"
-FORMAT: Final = 2
-# Format 1 knew one event per author and seq; its readers still work, a writer lifts it.
+FORMAT: Final = 3
+# Format 1 knew one event per author and seq; 1 and 2 kept every body in its row, and every event a
+# second time in a document. Readers still read them (`care/old.py`), a writer lifts them.
 OLDEST: Final = 1
 # A reader may hold a page lock while a checkpoint runs; that takes milliseconds.
 BUSY_TIMEOUT_S: Final = 5.0
 
 TABLES: Final = """
+CREATE TABLE authors (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
 CREATE TABLE events (
-  cursor INTEGER PRIMARY KEY, id TEXT NOT NULL, author TEXT NOT NULL, seq INTEGER NOT NULL,
-  hlc_ms INTEGER NOT NULL, hlc_counter INTEGER NOT NULL, hash TEXT NOT NULL,
-  body BLOB NOT NULL, sig BLOB NOT NULL);
-CREATE UNIQUE INDEX events_chain ON events (author, seq, hash);
-CREATE INDEX events_order ON events (hlc_ms, hlc_counter, author, seq);
+  cursor INTEGER PRIMARY KEY, author INTEGER NOT NULL, seq INTEGER NOT NULL,
+  hlc_ms INTEGER NOT NULL, hlc_counter INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE INDEX events_chain ON events (author, seq);
+CREATE INDEX events_order ON events (hlc_ms, hlc_counter);
+CREATE TABLE open_bodies (cursor INTEGER PRIMARY KEY, sig BLOB NOT NULL, body BLOB NOT NULL);
 CREATE TABLE segments (
-  author TEXT NOT NULL, segment INTEGER NOT NULL, document BLOB NOT NULL,
-  PRIMARY KEY (author, segment)) WITHOUT ROWID;
+  author INTEGER NOT NULL, segment INTEGER NOT NULL, digest BLOB NOT NULL, data BLOB,
+  UNIQUE (author, segment));
 CREATE TABLE increments (
-  author TEXT NOT NULL, seq INTEGER NOT NULL, change BLOB NOT NULL,
+  author INTEGER NOT NULL, seq INTEGER NOT NULL, change BLOB NOT NULL,
   PRIMARY KEY (author, seq)) WITHOUT ROWID;
-CREATE TABLE held (
-  author TEXT NOT NULL, seq INTEGER NOT NULL, hash TEXT NOT NULL, body BLOB NOT NULL,
-  sig BLOB NOT NULL, PRIMARY KEY (author, seq, hash)) WITHOUT ROWID;
 CREATE TABLE forks (
-  author TEXT NOT NULL, seq INTEGER NOT NULL, hash TEXT NOT NULL, body BLOB NOT NULL,
-  sig BLOB NOT NULL, PRIMARY KEY (author, seq, hash)) WITHOUT ROWID;
+  author INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (author, seq, hash)) WITHOUT ROWID;
+CREATE TABLE held (
+  arrival INTEGER PRIMARY KEY, author TEXT NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+  body BLOB NOT NULL, sig BLOB NOT NULL, UNIQUE (author, seq, hash));
 CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY CHECK (slot = 1), cursor INTEGER NOT NULL,
   state BLOB NOT NULL);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-
-
-_LIFT: Final = """
-DROP INDEX events_chain;
-CREATE UNIQUE INDEX events_chain ON events (author, seq, hash);
-DELETE FROM forks;
-"""
+NAMES: Final = ("authors", "events", "open_bodies", "segments", "increments", "forks", "held",
+                "checkpoints", "meta")  # fmt: skip
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -61,17 +62,41 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return db
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A database to read, of any format we know, as if it were of this one."""
+    try:
+        return _probe(path, "ro")
+    except sqlite3.OperationalError:
+        # In a folder we cannot write, SQLite cannot make its shared-memory file.
+        return _probe(path, "immutable")
+
+
+def _probe(path: Path, mode: str) -> sqlite3.Connection:
+    """Open and read once: SQLite reports an unreadable file at the first read."""
+    db = connect(path, mode)
+    try:
+        version = format_of(db)
+        check_format(version)
+        if version < FORMAT:
+            from mesh.edge.store.care.old import show_as_new
+
+            show_as_new(db)
+        db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+    except (sqlite3.Error, StoreError, UnicodeDecodeError):
+        db.close()
+        raise
+    return db
+
+
 def prepare(db: sqlite3.Connection) -> None:
-    """Make the tables where there are none; refuses a ledger of a later program."""
+    """Make the tables where there are none; refuses a ledger of another program's format."""
     db.execute("PRAGMA journal_mode=WAL")
+    # Acknowledged means on the platter: the log is synced at every commit, once.
     db.execute("PRAGMA synchronous=FULL")
     version = format_of(db)
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};COMMIT;")
-    elif version == OLDEST:
-        # Evidence without its event comes again from the peer that has the other branch.
-        db.executescript(f"BEGIN IMMEDIATE;{_LIFT}PRAGMA user_version={FORMAT};COMMIT;")
-    check_format(version or FORMAT)
+    check_format(version or FORMAT, FORMAT)
 
 
 def format_of(db: sqlite3.Connection) -> int:
@@ -79,9 +104,9 @@ def format_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check_format(version: int) -> None:
+def check_format(version: int, oldest: int = OLDEST) -> None:
     """Refuse a format we do not know."""
-    if not OLDEST <= version <= FORMAT:
+    if not oldest <= version <= FORMAT:
         raise StoreError(
             f"the ledger has format {version}, this program knows {FORMAT}",
             "install a newer fleet-ledger",

@@ -14,8 +14,11 @@ import msgspec
 
 from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.store.reports import ImportReport, Rejected
+from mesh.edge.store.rows import PAGE_ROWS, Rows
 from mesh.ledger import codec, gate, ids
 from mesh.ledger.record import Fault, parse_record
+from mesh.state.peer_id import peer_id
+from mesh.sync.manifest import Admits
 
 # The largest envelope is the largest event and some 200 bytes of id and signature; twice that
 # leaves room for files written with spaces.
@@ -24,10 +27,11 @@ MAX_LINE_BYTES: Final = 2 * codec.MAX_EVENT_BYTES
 MAX_REJECTED_NAMED: Final = 100
 # Events per commit while importing: one fsync for many, few enough to lose nothing much.
 BATCH: Final = 500
-EXPORT_PAGE: Final = 512
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _Envelope = tuple[bytes, bytes]
+_Place = tuple[str, int, int, int]  # author, seq, offset, line
+Admit = Callable[[Iterable[_Envelope]], list[gate.Admission]]
 
 
 def export(db: sqlite3.Connection, path: Path) -> int:
@@ -39,7 +43,7 @@ def export(db: sqlite3.Connection, path: Path) -> int:
         try:
             with draft.open("xb") as file:
                 db.execute("BEGIN")  # one snapshot
-                count = _write(db, file)
+                count = _write(Rows(db), file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -51,29 +55,23 @@ def export(db: sqlite3.Connection, path: Path) -> int:
     return count
 
 
-def _write(db: sqlite3.Connection, file: IO[bytes]) -> int:
+def _write(rows: Rows, file: IO[bytes]) -> int:
     count = 0
-    key: tuple[object, ...] = (-1, -1, "", -1, "")
-    while rows := db.execute(
-        "SELECT hlc_ms, hlc_counter, author, seq, id, body, sig FROM events"
-        " WHERE (hlc_ms, hlc_counter, author, seq, id) > (?, ?, ?, ?, ?)"
-        f" ORDER BY hlc_ms, hlc_counter, author, seq, id LIMIT {EXPORT_PAGE}",
-        key,
-    ).fetchall():
-        for *_, author, seq, _id, body, sig in rows:
-            file.write(_line(author, seq, body, sig))
-        count += len(rows)
-        key = tuple(rows[-1][:5])
+    for page in rows.ordered():
+        for start in range(0, len(page), PAGE_ROWS):
+            part = page[start : start + PAGE_ROWS]
+            for row, (sig, body) in zip(part, rows.whole(part), strict=True):
+                file.write(_line(rows.name(row.author), row.seq, sig, body))
+        count += len(page)
     return count
 
 
-def _line(author: object, seq: object, body: object, sig: object) -> bytes:
-    if isinstance(body, bytes) and isinstance(sig, bytes):
-        event = parse_record(body, sig)
-        if not isinstance(event, Fault):
-            envelope = codec.decode(body) | {"id": event.id, "sig": event.sig}
-            return _ENCODER.encode(envelope) + b"\n"
-    raise StoreError(f"event {seq} of author {str(author)[:16]} is damaged", "run: fleet verify")
+def _line(author: str, seq: int, sig: bytes, body: bytes) -> bytes:
+    event = parse_record(body, sig)
+    if isinstance(event, Fault):
+        text = f"event {seq} of author {author[:16]} is damaged"
+        raise StoreError(text, "run: fleet verify")
+    return _ENCODER.encode(codec.decode(body) | {"id": event.id, "sig": event.sig}) + b"\n"
 
 
 @final
@@ -105,12 +103,12 @@ class _Tally:
                 self.reject(line, reason)
 
 
-def import_(
-    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]], path: Path, name: str = ""
-) -> ImportReport:
+def import_(admit: Admit, path: Path, name: str = "", admits: Admits | None = None) -> ImportReport:
     """Pass a file's lines through the gate, each author's in the order of its chain.
 
-    `name` is what errors call it, where that is not its path.
+    `name` is what errors call it, where that is not its path. Events of authors that `admits` says
+    no to are set aside, and offered again for as long as the file brings news: a grant in it may
+    let them in.
     """
     tally, name = _Tally(), name or str(path)
     with explained(f"cannot import {name}"):
@@ -125,8 +123,8 @@ def import_(
                 raise StoreError(
                     f"{text} (line {first.line}: {first.text})", "name a file that fleet exported"
                 )
-            for start in range(0, len(index), BATCH):
-                _admit_batch(admit, file, index[start : start + BATCH], tally)
+            for place in _in_passes(admit, admits, file, index, tally):
+                tally.reject(place[3], f"{peer_id(place[0])[:7]} is no member")
     return ImportReport(
         lines=len(index) + tally.unreadable,
         admitted=tally.admitted,
@@ -137,12 +135,12 @@ def import_(
     )
 
 
-def _index(file: IO[bytes], tally: _Tally) -> list[tuple[str, int, int, int]]:
+def _index(file: IO[bytes], tally: _Tally) -> list[_Place]:
     """Where each sound line is, as (author, seq, offset, line), in chain order.
 
     About 150 bytes of memory a line, whatever the lines hold.
     """
-    found: list[tuple[str, int, int, int]] = []
+    found: list[_Place] = []
     authors: dict[str, str] = {}
     for number, offset, raw in _lines(file):
         envelope = parse_line(raw)
@@ -157,12 +155,31 @@ def _index(file: IO[bytes], tally: _Tally) -> list[tuple[str, int, int, int]]:
     return found
 
 
-def _admit_batch(
-    admit: Callable[[Iterable[_Envelope]], list[gate.Admission]],
-    file: IO[bytes],
-    places: list[tuple[str, int, int, int]],
-    tally: _Tally,
-) -> None:
+def _in_passes(
+    admit: Admit, admits: Admits | None, file: IO[bytes], index: list[_Place], tally: _Tally
+) -> list[_Place]:
+    """Offer all lines, and again those set aside, until a pass brings nothing; returns the rest."""
+    left = index
+    while left:
+        before = tally.admitted
+        aside: list[_Place] = []
+        out: set[str] = set()  # whoever was set aside stays so for the pass: chains have no gaps
+        for start in range(0, len(left), BATCH):
+            let_in: list[_Place] = []
+            for place in left[start : start + BATCH]:
+                if place[0] in out or not (admits is None or admits(place[0], place[1])):
+                    out.add(place[0])
+                    aside.append(place)
+                else:
+                    let_in.append(place)
+            _admit_batch(admit, file, let_in, tally)
+        if tally.admitted == before:
+            return aside
+        left = aside
+    return []
+
+
+def _admit_batch(admit: Admit, file: IO[bytes], places: list[_Place], tally: _Tally) -> None:
     batch: list[_Envelope] = []
     for *_, offset, _line_number in places:
         file.seek(offset)

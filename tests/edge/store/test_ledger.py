@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mesh.edge.store.ledger import Ledger, LedgerBusy, Reader, StoreError
+from mesh.edge.store.sealed.shelf import digest_of
 from mesh.ledger.event import Event, order_key
 
 NOW = 1_790_000_000_000
@@ -190,29 +191,63 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def changed(value: object, name: str) -> object:
+    """The same kind of value with one bit of it flipped."""
+    if isinstance(value, int):
+        return value ^ (1 << 20)
+    assert isinstance(value, bytes)
+    place = random.Random(name).randrange(len(value))
+    return value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+
+
+COLUMNS = ["cursor", "author", "seq", "hlc_ms", "hlc_counter", "hash"]
+
+
 @pytest.mark.parametrize(
-    "column", ["cursor", "id", "author", "seq", "hlc_ms", "hlc_counter", "hash", "body", "sig"]
+    ("column", "seq"),
+    [(column, seq) for column in COLUMNS for seq in (1, 500, 1000, 1001, 1003)]
+    + [(column, seq) for column in ("body", "sig") for seq in (1001, 1003)],
 )
-@pytest.mark.parametrize("seq", [1, 500, 1001, 1003])
+@pytest.mark.parametrize("before", ["never verified", "verified before"])
 def test_a_change_of_any_column_of_any_event_is_found_and_named(
-    sound: Path, tmp_path: Path, column: str, seq: int
+    sound: Path, tmp_path: Path, column: str, seq: int, before: str
 ) -> None:
     home = tmp_path / "home"
     shutil.copytree(sound, home)
+    if before == "verified before":
+        assert Reader.open(home).verify().ok
+    table, where = "events", "seq = ?"
+    if column in ("body", "sig"):
+        table, where = "open_bodies", "cursor = (SELECT cursor FROM events WHERE seq = ?)"
     db = sqlite3.connect(home / "ledger.db")
-    value = db.execute(f"SELECT {column} FROM events WHERE seq = ?", (seq,)).fetchone()[0]
+    (value,) = db.execute(f"SELECT {column} FROM {table} WHERE {where}", (seq,)).fetchone()
     db.close()
-    place = random.Random(column).randrange(len(value)) if not isinstance(value, int) else 0
-    changed = {
-        int: lambda: value ^ (1 << 20),
-        str: lambda: value[:place] + ("a" if value[place] != "a" else "b") + value[place + 1 :],
-        bytes: lambda: value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :],
-    }[type(value)]()
-    tamper(home, f"UPDATE events SET {column} = ? WHERE seq = ?", (changed, seq))
+    new = changed(value, column)
+    tamper(home, f"UPDATE {table} SET {column} = ? WHERE {where}", (new, seq))
     report = Reader.open(home).verify()
     assert not report.ok
-    named = changed if column == "seq" else seq
+    named = new if column == "seq" else seq
     assert named in [finding.seq for finding in report.findings]
+
+
+@pytest.mark.parametrize("place", [0, 1, 40, 60, 100, 5000, 64_072, 64_080, 70_000, -1])
+@pytest.mark.parametrize("trusts", ["marks", "nothing"])
+def test_a_changed_byte_of_a_sealed_segment_is_found_also_where_it_was_verified_before(
+    sound: Path, tmp_path: Path, place: int, trusts: str
+) -> None:
+    every = trusts == "nothing"
+    home = tmp_path / "home"
+    shutil.copytree(sound, home)
+    assert Reader.open(home).verify().ok
+    db = sqlite3.connect(home / "ledger.db")
+    (blob,) = db.execute("SELECT data FROM segments").fetchone()
+    db.close()
+    at = place % len(blob)
+    new = blob[:at] + bytes([blob[at] ^ 4]) + blob[at + 1 :]
+    tamper(home, "UPDATE segments SET data = ?", (new,))
+    assert not Reader.open(home).verify(every=every).ok
+    tamper(home, "UPDATE segments SET digest = ?", (digest_of(new),))  # who changes one, changes it
+    assert not Reader.open(home).verify(every=every).ok
 
 
 @pytest.mark.parametrize(
@@ -220,17 +255,29 @@ def test_a_change_of_any_column_of_any_event_is_found_and_named(
     [
         "DELETE FROM events WHERE seq = 700",
         "DELETE FROM events WHERE seq = 1003",
+        "DELETE FROM events WHERE seq > 1000",
+        "DELETE FROM events WHERE seq <= 1000",
+        "DELETE FROM open_bodies WHERE cursor = 1003",
         "DELETE FROM increments WHERE seq = 1002",
         "DELETE FROM segments",
-        "UPDATE segments SET document = x'00'",
-        "UPDATE segments SET document = 1000000000000",
+        "DELETE FROM authors",
+        "INSERT INTO authors VALUES (7, x'00')",
+        "INSERT INTO open_bodies VALUES (5000, x'00', x'00')",
+        "INSERT INTO open_bodies SELECT 700, sig, body FROM open_bodies WHERE cursor = 1003",
+        "INSERT INTO forks VALUES (1, 700, x'00')",
+        "INSERT INTO forks SELECT author, seq, hash FROM events WHERE seq = 700",
+        "UPDATE segments SET data = x'00'",
+        "UPDATE segments SET data = 1000000000000",
+        "UPDATE segments SET digest = x'00'",
         "UPDATE segments SET segment = 9223372036854775807",
         "UPDATE increments SET seq = 5000 WHERE seq = 1003",
         "UPDATE increments SET author = 'nobody'",
-        "UPDATE events SET body = 'text', sig = 5 WHERE seq = 9",
+        "UPDATE open_bodies SET body = 'text', sig = 5 WHERE cursor = 1002",
         "UPDATE events SET author = CAST(x'fffe' AS TEXT) WHERE seq = 9",
         "UPDATE events SET seq = 'nine' WHERE seq = 9",
+        "UPDATE events SET hash = 'nine' WHERE seq = 1000",
         "INSERT INTO increments VALUES ('', 1, x'00')",
+        "INSERT INTO increments VALUES (1, 1, x'00')",
         "DROP TABLE segments",
     ],
 )
@@ -266,7 +313,7 @@ def test_a_damaged_file_never_raises_anything_but_a_store_error(
 def test_a_damaged_last_event_does_not_become_a_link(tmp_path: Path) -> None:
     with Ledger.open(tmp_path) as ledger:
         notes(ledger, 3)
-    tamper(tmp_path, "UPDATE events SET body = substr(body, 2) WHERE seq = 3")
+    tamper(tmp_path, "UPDATE open_bodies SET sig = zeroblob(64) WHERE cursor = 3")
     with (
         Ledger.open(tmp_path) as ledger,
         pytest.raises(StoreError, match="last event of author .* is damaged"),

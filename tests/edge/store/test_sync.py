@@ -9,12 +9,10 @@ import pytest
 
 from mesh.edge.store.ledger import Ledger, Reader, StoreError
 from mesh.edge.store.writer import MAX_SIBLINGS
-from mesh.ledger import codec, document, gate, hlc, ids, signing
+from mesh.ledger import document, gate, ids, signing
 from mesh.ledger.event import NO_PREV
 from mesh.sync.manifest import Tip, digest
-
-NOW = 1_790_000_000_000
-CYD = bytes(range(7, 39))
+from tests.edge.store.events import CYD, NOW, line, signed
 
 
 @pytest.fixture
@@ -25,33 +23,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def notes(ledger: Ledger, count: int) -> None:
     ledger.append_many([("note_added", "", {"text": str(i)}) for i in range(count)], NOW)
-
-
-def signed(seq: int, prev: str, text: str) -> tuple[bytes, bytes]:
-    """An event of Cyd's."""
-    body = codec.encode(
-        {
-            "author": signing.author_of(CYD),
-            "device_id": "",
-            "event_type": "note_added",
-            "hlc": hlc.render(hlc.Stamp(NOW + seq, 0)),
-            "payload": {"text": text},
-            "prev": prev,
-            "seq": seq,
-            "timestamp": hlc.timestamp(NOW + seq),
-            "v": 1,
-        }
-    )
-    return signing.seal(CYD, body), body
-
-
-def line(start: int, count: int, prev: str, text: str) -> list[tuple[bytes, bytes]]:
-    """Consecutive events of Cyd's, the first at `start`."""
-    made: list[tuple[bytes, bytes]] = []
-    for seq in range(start, start + count):
-        made.append(signed(seq, prev, text))
-        prev = ids.event_hash(made[-1][1])
-    return made
 
 
 def all_of(ledger: Ledger, author: str, events: int, size: int = 1 << 20) -> list[list[bytes]]:
@@ -184,28 +155,11 @@ def test_a_sealed_segment_is_the_same_bytes_live_and_at_once(tmp_path: Path) -> 
         with Ledger.open(tmp_path / name) as ledger:
             for start in range(0, len(events), step):
                 ledger.take_in(events[start : start + step])
-            blobs += ledger._db.execute("SELECT document FROM segments").fetchall()
+            blobs += ledger._db.execute("SELECT data FROM segments").fetchall()
             assert ledger._db.execute("SELECT COUNT(*) FROM increments").fetchone() == (0,)
             assert ledger.segment(signing.author_of(CYD)) is None
     assert len(blobs) == 2
     assert blobs[0] == blobs[1]
-
-
-def test_a_ledger_of_the_first_format_is_lifted_and_readable(tmp_path: Path) -> None:
-    with Ledger.open(tmp_path) as ledger:
-        notes(ledger, 5)
-    db = sqlite3.connect(tmp_path / "ledger.db")
-    db.executescript(
-        "DROP INDEX events_chain; CREATE UNIQUE INDEX events_chain ON events (author, seq);"
-        "PRAGMA user_version=1;"
-    )
-    db.close()
-    assert Reader.open(tmp_path).count() == 5
-    with Ledger.open(tmp_path) as ledger:
-        ledger.take_in(line(1, 2, NO_PREV, "one"))
-        ledger.take_in(line(1, 2, NO_PREV, "two"))
-        assert ledger.count() == 9
-        assert ledger._db.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_copies_of_a_disk_with_one_clock_have_one_order(tmp_path: Path) -> None:

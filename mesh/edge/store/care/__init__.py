@@ -1,0 +1,1 @@
+"""Looking after a ledger: lifting old formats, checking, marks of what was checked, repair."""

@@ -1,0 +1,1 @@
+"""Full segments: packed once, then only read."""
