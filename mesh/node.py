@@ -224,7 +224,7 @@ class Node:
             taken = self._take_in(list(envelopes))
             return asyncio.run_coroutine_threadsafe(taken, loop).result()
 
-        return await asyncio.to_thread(import_file, admit, path, name)
+        return await asyncio.to_thread(import_file, admit, path, name, self._live.admits)
 
     async def _take_in(self, envelopes: list[tuple[bytes, bytes]]) -> list[Admission]:
         outcomes = await self._live.take_in(envelopes)
@@ -233,8 +233,7 @@ class Node:
         return outcomes
 
     async def verify(self) -> VerifyReport:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, self._ledger.verify)
+        return await asyncio.to_thread(self._ledger.verify)
 
     def log_path(self, job_id: str) -> Path:
         return self._effects.job_dir(job_id) / "log.txt"

@@ -76,10 +76,11 @@ def write_import(file: Path) -> Mapping[str, Any]:
             return dict(daemon.post_file(f"/v1/import?name={quote(str(file), safe='')}", body))
     import msgspec
 
+    from mesh.edge.imports import import_at_rest
     from mesh.edge.store.ledger import Ledger
 
     with Ledger.open(home) as ledger:
-        return dict(msgspec.to_builtins(ledger.import_(file)))
+        return dict(msgspec.to_builtins(import_at_rest(ledger, file)))
 
 
 def append(event_type: str, device_id: str, payload: Mapping[str, object]) -> Mapping[str, Any]:

@@ -19,7 +19,6 @@ from typing import Final, TypeVar, final
 
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet, join_fleet
-from mesh.edge.imports import take_in_members
 from mesh.edge.signing.hearing import has_others
 from mesh.edge.signing.highwater import HighWater, Mark
 from mesh.edge.signing.voice import Voice
@@ -36,6 +35,7 @@ from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
 from mesh.state.checkpoint import pack
 from mesh.state.fold import State, again
+from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.archive import Envelope
 from mesh.sync.manifest import Tip
 
@@ -81,6 +81,7 @@ class Live:
         self._told: Final = told
         self._keep: Final = keep or partial(join_fleet, ledger.home)
         self.state: State = current_state(ledger, fleet)
+        ledger.want(self.state.members.named)
         self.alone: Final = alone
         self._voice: Final = Voice(
             ledger,
@@ -104,8 +105,8 @@ class Live:
         return await self._whole(self._emit(event_type, device_id, payload))
 
     async def take_in(self, envelopes: Sequence[Envelope]) -> list[Admission]:
-        """Put members' events through the gate, fold in and tell; the verdict on each."""
-        return await take_in_members(envelopes, self.admits, self._take_in_whole)
+        """Put others' events through the gate, fold in and tell; the verdict on each."""
+        return list(await self._whole(self._take_in(envelopes)))
 
     async def catch_up(self) -> None:
         """Fold in whatever is committed and not folded yet."""
@@ -129,9 +130,6 @@ class Live:
         event = self._ledger.append(kind, device_id, payload, now)
         self._voice.signed(event)
         return event
-
-    async def _take_in_whole(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
-        return await self._whole(self._take_in(envelopes))
 
     async def _take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         intake = await self._run(self._writer, self._ledger.take_in, envelopes)
@@ -170,6 +168,8 @@ class Live:
             fold_in(self.state, cursor, event, self._ledger.has)
         if found:
             settle(self.state, self._ledger)
+            if any(event.event_type in MEMBERSHIP for _, event in found):
+                self._ledger.want(self.state.members.named)
             self._notice([event for _, event in found])
         return bool(found)
 

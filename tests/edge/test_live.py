@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 
 from mesh.edge import live as live_module
-from mesh.edge.imports import take_in_members
 from mesh.edge.store import ledger as ledger_module
 from mesh.edge.store import schema
 from mesh.edge.store import state as state_module
 from mesh.edge.store.ledger import Ledger, Reader
 from mesh.edge.store.state import current_state, snapshot_finding, whole_fold
 from mesh.ledger.event import Event
-from mesh.ledger.gate import Known
 from mesh.state.checkpoint import digest, pack
 from mesh.sync.archive import Envelope
 from tests.edge.lives import (
@@ -572,36 +570,6 @@ async def test_own_events_are_admitted_whatever_the_fleet_says_of_their_author(
     await ben.live.take_in(envelopes(ana.ledger))
     assert ben.live.admits(ben.ledger.author, 1 << 40)
     assert not ana.live.admits(ben.ledger.author, 1 << 40)
-
-
-async def test_a_file_brings_in_what_a_neighbour_might_and_no_more(ana: Peer, ben: Peer) -> None:
-    await ana.found()
-    await ana.let_in(ben)
-    fact: dict[str, object] = {"key": ben.ledger.author, "epoch": 1, "until": 0, "until_hash": ""}
-    await ana.live.emit("peer_removed", "", fact)
-    ben.ledger.append_many([("note_added", "", {"text": "x"})] * 1002, ben.now())
-    outcomes = await ana.live.take_in([*envelopes(ben.ledger), (b"", b"no event")])
-    said = [type(one).__name__ for one in outcomes]
-    may = [ana.live.admits(ben.ledger.author, seq) for seq in range(1, 1003)]
-    assert said == [*("Accept" if one else "Reject" for one in may), "Reject"]
-    assert not may[1001]
-    assert "no member of this fleet, or removed" in outcomes[1001].reason  # type: ignore[union-attr]
-    assert "not" in outcomes[1002].reason  # type: ignore[union-attr]
-
-
-async def test_a_grant_in_the_same_file_lets_its_events_in_whatever_their_order() -> None:
-    async def take_in(given: Sequence[Envelope]) -> list[Known]:
-        allowed.update(body[-2:-1] for _, body in given)
-        return [Known(event=body) for _, body in given]  # type: ignore[arg-type]
-
-    def envelope(author: str, seq: int) -> Envelope:
-        return b"", f'{{"author": "{author}", "seq": {seq}}}'.encode()
-
-    allowed: set[bytes] = {b"9"}  # an event with this seq is what lets seq 1 in
-    given = [envelope("a", 2), envelope("a", 1), envelope("a", 9), envelope("a", 5)]
-    lets = {9: b"9", 1: b"9", 2: b"1", 5: b"7"}
-    outcomes = await take_in_members(given, lambda _, seq: lets[seq] in allowed, take_in)
-    assert [type(one).__name__ for one in outcomes] == ["Known", "Known", "Known", "Reject"]
 
 
 # The three ways to a state.
