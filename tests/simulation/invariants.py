@@ -1,0 +1,179 @@
+"""What must hold: of one peer at any moment, and of all once everything has healed."""
+
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from mesh.edge.store.verify import verify
+from mesh.ledger import ids, signing
+from mesh.state.fold import State, bills
+from mesh.state.members import ADMIN
+from mesh.sync.manifest import digest as tips_digest
+from mesh.sync.messages import place_of
+from tests.simulation import keys
+from tests.simulation.live import cursor_of, digest, refolded
+from tests.simulation.work import COST_NUSD, short
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Broken
+    from tests.simulation.peer import Peer
+    from tests.simulation.world import World
+
+
+class Judge:
+    """Looks at the peers of a world from outside."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+
+    def broken(self, text: str) -> "Broken":
+        return self.world.broken(text)
+
+    # One peer, at any moment
+
+    def glance(self, peer: "Peer") -> None:
+        """Whatever was folded in one by one equals the whole ledger folded from nothing."""
+        if peer.up and self.is_current(peer):
+            self.state_equals_ledger(peer)
+
+    def is_current(self, peer: "Peer") -> bool:
+        """Whether the state says that it has seen all the ledger has."""
+        state: State = peer.live.state
+        return not state.stale and cursor_of(peer.live) == peer.ledger.last_cursor()
+
+    def state_equals_ledger(self, peer: "Peer") -> None:
+        if digest(peer.live.state) != digest(refolded(peer.ledger, peer.belongs())):
+            raise self.broken(f"peer {peer.number}: its live state is not what its ledger says")
+
+    # All peers, in the end
+
+    def core(self) -> list["Peer"]:
+        """The honest peers that belong to the fleet, as whoever nobody may remove sees it."""
+        anchor = self.world.anchor
+        members = anchor.live.state.members
+        if anchor.fleet is None or members.alone:
+            return []
+        return [
+            peer
+            for peer in self.world.honest
+            if peer.fleet is not None and members.role(peer.who.author)
+        ]
+
+    def settled(self) -> bool:
+        """Whether all hold the same and have folded it, and nobody has anything to do."""
+        core = self.core()
+        if not core and self.founding_survives():
+            return False
+        if not all(peer.up and self.is_current(peer) for peer in core):
+            return False
+        return len({tips_digest(peer.holds()) for peer in core}) <= 1
+
+    def founding_survives(self) -> bool:
+        """Whether anybody but the founder has what it wrote; else a lost disk is a lost fleet."""
+        founder = self.world.peers[0]
+        return any(
+            peer.ledger.tip(founder.who.author) is not None
+            for peer in self.world.honest
+            if peer is not founder
+        )
+
+    def why_not(self) -> str:
+        """What is in the way of settling."""
+        core = self.core()
+        if not core:
+            return "the founder never learns again that it has a fleet"
+        late = [peer.number for peer in core if not self.is_current(peer)]
+        if late:
+            return f"peers {late} never catch up with their own ledgers"
+        tips = {peer.number: {a[:6]: t for a, t in peer.holds().items()} for peer in core}
+        return f"peers do not converge: {tips}"
+
+    def everything(self) -> None:
+        """The invariants that hold in the end."""
+        core = self.core()
+        for peer in core:
+            self.state_equals_ledger(peer)
+        if len({digest(peer.live.state) for peer in core}) > 1:
+            raise self.broken("peers with the same events have different states")
+        self.somebody_administers(core)
+        for peer in core[:1]:
+            self.own_things(peer)
+        self.nothing_lost(core)
+        self.nothing_forged(core)
+        for peer in core:
+            self.restarts_to_the_same(peer)
+        if core:
+            self.verifies(self.world.rng.choice(core))
+
+    def somebody_administers(self, core: list["Peer"]) -> None:
+        for peer in core:
+            members = peer.live.state.members
+            if members.alone:
+                raise self.broken(f"peer {peer.number} believes that there is no fleet")
+            if getattr(members, "recovery", ""):
+                continue
+            admins = [one for one in core if members.role(one.who.author) == ADMIN]
+            if not admins:
+                raise self.broken("nobody is left who could administer")
+
+    def own_things(self, peer: "Peer") -> None:
+        """Devices and jobs are whose their names say, and a job is paid once."""
+        state = peer.live.state
+        owners = {short(one.who.author): one.who.author for one in self.world.honest}
+        for device in state.devices.values():
+            owner = owners.get(device.device_id.split("-")[1] if "-" in device.device_id else "")
+            if owner is not None and device.owner != owner:
+                raise self.broken(f"{device.device_id} belongs to {device.owner[:8]}")
+        for job in state.jobs.values():
+            home = owners.get(job.job_id.split("-")[1] if "-" in job.job_id else "")
+            if home is not None and job.home != home:
+                raise self.broken(f"{job.job_id} has the home {job.home[:8]}")
+        for bill in bills(state):
+            whose = bill.device_id.split("-")[1] if "-" in bill.device_id else ""
+            if whose in owners and bill.cost_nusd not in (0, COST_NUSD * bill.jobs):
+                raise self.broken(f"{bill.job_id} on {bill.device_id} costs {bill.cost_nusd}")
+
+    def event_ids(self, peers: list["Peer"]) -> set[str]:
+        """Every event that any of them has on disk."""
+        found: set[str] = set()
+        for peer in peers:
+            found.update(event.id for _, event in peer.ledger.events())
+        return found
+
+    def nothing_lost(self, core: list["Peer"]) -> None:
+        """What a person was told is safe is everywhere, unless a removal cut it."""
+        if not core:
+            return
+        everywhere = self.event_ids(core[:1])
+        for peer in core:
+            lost = {name for name in peer.told.acked if name not in everywhere}
+            for _, event in peer.ledger.events() if lost else ():
+                if event.id in lost and not peer.admits(event.author, event.seq):
+                    lost.discard(event.id)
+            if lost:
+                raise self.broken(f"peer {peer.number} lost {sorted(lost)[0]}, acknowledged")
+
+    def nothing_forged(self, core: list["Peer"]) -> None:
+        """Nothing stands in an honest peer's name that it did not sign."""
+        authors = {peer.who.author for peer in self.world.honest} - self.world.stolen
+        for peer in core[:2]:
+            for (body,) in peer.ledger._db.execute("SELECT body FROM events"):
+                if (
+                    place_of(body).author in authors
+                    and ids.event_hash(body) not in self.world.signed
+                ):
+                    raise self.broken(f"a forged event was admitted: {body[:200]!r}")
+
+    def restarts_to_the_same(self, peer: "Peer") -> None:
+        """A snapshot and what came after it give the same state."""
+        before = digest(peer.live.state)
+        peer.crash(back_s=1e9)
+        peer.start()
+        if digest(peer.live.state) != before:
+            raise self.broken(f"peer {peer.number} is another after a restart")
+
+    def verifies(self, peer: "Peer") -> None:
+        """Every byte on a disk, by a gate that is not broken."""
+        with mock.patch.object(signing, "verify", keys.verify):
+            for finding in verify(peer.ledger._db).findings:
+                if not finding.text.startswith("fork:"):
+                    raise self.broken(f"peer {peer.number}: {finding}")
