@@ -1,4 +1,4 @@
-"""Sessions that lie in every way a message allows: peers must survive them, and punish nobody else."""
+"""Sessions that lie in every way a message allows; peers must survive them."""
 
 import random
 from collections.abc import Callable
