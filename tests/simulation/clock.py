@@ -71,9 +71,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.on_escape: Callable[[object, BaseException], None] = _raise
         self.set_task_factory(_tasks_of)
         self._now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._made = 0
 
     def time(self) -> float:
         return self._now
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._made += 1
+        heapq.heappush(self._timers, (when, self._made, timer))
+        return timer
 
     def tasks_of(self, owner: object) -> list[asyncio.Task[Any]]:
         """An owner's tasks that have not ended, oldest first."""
@@ -118,20 +128,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 found.set_result(result)
             else:
                 found.set_exception(error)
-        self.call_later(worker.pause(), self._begin, worker)
+        if worker.queue:
+            self.call_later(worker.pause(), self._begin, worker)
+        else:
+            worker.busy = False
 
     def _run_once(self) -> None:
         """One callback: any of those that are ready, else the next timer."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Spins(f"{MAX_STEPS} callbacks within {self._now:.0f} virtual seconds")
-        ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
-        while timers and (timers[0]._cancelled or timers[0]._when <= self._now or not ready):
-            handle = heapq.heappop(timers)
-            handle._scheduled = False
-            if not handle._cancelled:
-                self._now = max(self._now, handle._when)
-                ready.append(handle)
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
+        while timers and (not ready or timers[0][0] <= self._now):
+            when, _, timer = heapq.heappop(timers)
+            if not timer._cancelled:
+                self._now = max(self._now, when)
+                ready.append(timer)
         if not ready:
             raise Spins("every task waits for something that will never happen")
         at = self.rng.randrange(len(ready)) if len(ready) > 1 else 0

@@ -50,7 +50,7 @@ class Liar(Peer):
         if self.rng.random() < 0.7:
             await self._spread(made)
         for peer in self.world.honest:
-            if peer.up and self.rng.random() < 0.3:
+            if peer.up and peer.fleet is not None and self.rng.random() < 0.3:
                 peer.spawn(import_file(self.world, peer, made))
 
     async def _spread(self, made: list[Envelope]) -> None:

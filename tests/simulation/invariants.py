@@ -41,7 +41,8 @@ class Judge:
         return not state.stale and cursor_of(peer.live) == peer.ledger.last_cursor()
 
     def state_equals_ledger(self, peer: "Peer") -> None:
-        if digest(peer.live.state) != digest(refolded(peer.ledger, peer.belongs())):
+        told, found = digest(peer.live.state), digest(refolded(peer.ledger, peer.belongs()))
+        if told != found:
             raise self.broken(f"peer {peer.number}: its live state is not what its ledger says")
 
     # All peers, in the end
@@ -84,8 +85,14 @@ class Judge:
         late = [peer.number for peer in core if not self.is_current(peer)]
         if late:
             return f"peers {late} never catch up with their own ledgers"
-        tips = {peer.number: {a[:6]: t for a, t in peer.holds().items()} for peer in core}
-        return f"peers do not converge: {tips}"
+        told: list[str] = []
+        held = {peer.number: peer.holds() for peer in core}
+        for author in sorted({author for tips in held.values() for author in tips}):
+            found = {number: tips.get(author) for number, tips in held.items()}
+            if len(set(found.values())) > 1:
+                ends = {n: f"{t.seq}.{t.hash[:6]}.{t.fork}" if t else "-" for n, t in found.items()}
+                told.append(f"{author[:6]} {ends}")
+        return f"peers do not converge: {'; '.join(told)}"
 
     def everything(self) -> None:
         """The invariants that hold in the end."""
@@ -97,6 +104,7 @@ class Judge:
         self.somebody_administers(core)
         for peer in core[:1]:
             self.own_things(peer)
+        self.no_strangers(core)
         self.nothing_lost(core)
         self.nothing_forged(core)
         for peer in core:
@@ -144,13 +152,22 @@ class Judge:
         if not core:
             return
         everywhere = self.event_ids(core[:1])
+        numbers = {peer.number for peer in core}
         for peer in core:
             lost = {name for name in peer.told.acked if name not in everywhere}
+            lost -= {name for name, held in peer.told.spared.items() if not held & numbers}
             for _, event in peer.ledger.events() if lost else ():
                 if event.id in lost and not peer.admits(event.author, event.seq):
                     lost.discard(event.id)
             if lost:
                 raise self.broken(f"peer {peer.number} lost {sorted(lost)[0]}, acknowledged")
+
+    def no_strangers(self, core: list["Peer"]) -> None:
+        """Keys that no member let in leave nothing on anybody's disk."""
+        for peer in core if self.world.recovers else ():
+            for author in peer.ledger.tips():
+                if keys.is_invented(author):
+                    raise self.broken(f"peer {peer.number} keeps events of a stranger")
 
     def nothing_forged(self, core: list["Peer"]) -> None:
         """Nothing stands in an honest peer's name that it did not sign."""

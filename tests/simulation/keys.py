@@ -15,6 +15,7 @@ EVIL = 950
 INVENTED = 10_000
 
 _SEEDS: dict[str, bytes] = {}  # by author
+_INVENTED: set[str] = set()
 
 
 @cache
@@ -23,6 +24,8 @@ def identity(number: int) -> Identity:
     seed = number.to_bytes(32, "big")
     author = author_of(seed)
     _SEEDS[author] = seed
+    if number >= INVENTED:
+        _INVENTED.add(author)
     return Identity(seed=seed, author=author, peer_id=peer_id(author))
 
 
@@ -35,3 +38,8 @@ def verify(author: str, sig: bytes, body: bytes) -> bool:
     """Stands for `signing.verify`."""
     seed = _SEEDS.get(author)
     return seed is not None and seal(seed, body) == sig
+
+
+def is_invented(author: str) -> bool:
+    """Whether a key is one that a crook made up and nobody ever let in."""
+    return author in _INVENTED

@@ -23,6 +23,7 @@ class End(Protocol):
     """A peer as its links know it."""
 
     number: int
+    version: int
 
     @property
     def key(self) -> bytes: ...
@@ -45,6 +46,7 @@ class Wire:
         self.alive = True
         self.deaf: set[int] = set()
         self.slow = 1.0  # how many times longer everything takes
+        self.version = min(one.version, two.version)  # as their greetings agree
         self.links = (Link(self, one, two, outbound=True), Link(self, two, one, outbound=False))
         self.on_end: Callable[[], None] = lambda: None
 
@@ -75,6 +77,7 @@ class Link:
     def __init__(self, wire: Wire, me: End, other: End, *, outbound: bool) -> None:
         self.wire, self.me, self.other, self.outbound = wire, me, other, outbound
         self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.version = wire.version
         self.address = f"peer {other.number}"
         self._flying: deque[tuple[bytes, Tip | None]] = deque()
         self._free_at = 0.0  # when all that was sent has arrived

@@ -3,19 +3,17 @@
 from typing import Any
 
 from mesh.edge.store.ledger import Ledger
-from mesh.state import checkpoint, fold
+from mesh.state import fold
 from mesh.state.fold import State
 from mesh.state.members import Members
-from tests.simulation import stand_in
 
 try:
     from mesh.edge.live import Live
+    from mesh.state.checkpoint import digest
 except ImportError:
-    from tests.simulation.stand_in import Live  # type: ignore[assignment]
+    from tests.simulation.stand_in import Live, digest  # type: ignore[assignment]
 
 __all__ = ["Live", "cursor_of", "digest", "refolded"]
-
-digest = getattr(checkpoint, "digest", stand_in.digest)
 
 
 def refolded(ledger: Ledger, belongs: dict[str, Any]) -> State:

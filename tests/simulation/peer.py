@@ -21,7 +21,7 @@ from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Tip
 from mesh.sync.session import ProtocolError, Session
 from tests.simulation.clock import OWNER, VirtualLoop, Worker
-from tests.simulation.disk import Crash, Disk, SimLedger
+from tests.simulation.disk import Disk, SimLedger
 from tests.simulation.keys import identity
 from tests.simulation.links import Link
 from tests.simulation.live import Live
@@ -49,6 +49,7 @@ class Told:
     """What this peer's person was told is safe, and what its neighbours told it."""
 
     acked: list[str] = field(default_factory=list)
+    spared: dict[str, set[int]] = field(default_factory=dict)  # who else had what a lost disk held
     own_tips: dict[int, Tip] = field(default_factory=dict)  # by neighbour, since the last start
 
 
@@ -67,6 +68,7 @@ class Peer:
         self.home: Path = world.folder / str(number)
         self.home.mkdir()
         self.fleet: Fleet | None = None
+        self.version = self.rng.choice((2, 2, 2, 2, 1))  # of the protocol it speaks at most
         self.skew_ms = 0
         self.slow_s = self.rng.choice((0.001, 0.002, 0.01))
         self.told = Told()
@@ -109,6 +111,7 @@ class Peer:
         self.disk.full = False
         self.starts += 1
         self.told.own_tips.clear()
+        self.signed_once = False
         self.worker = Worker(self.rng, self.slow_s)
         self.ledger = self._open()
         self.ledger.speaks = self.speaks
@@ -220,9 +223,21 @@ class Peer:
 
     async def say(self, event_type: str, payload: dict[str, object], device: str = "") -> Event:
         """Write a fact; the person is told that it is safe."""
+        told = [] if self.signed_once else list(self.told.own_tips.values())
         event = await self.live.emit(event_type, device or device_id(self.who.author), payload)
         self.told.acked.append(event.id)
+        self._signed_after(told, event)
         return event
+
+    def _signed_after(self, told: list[Tip], event: Event) -> None:
+        """The first event of a life comes after all that neighbours know of the chain."""
+        self.signed_once = True
+        if not self.honest or self.copied or self.who.author in self.world.stolen:
+            return
+        for tip in told:
+            if not tip.fork and not has(self.ledger, event.author, tip):
+                text = f"peer {self.number} signed {event.seq} before it had its own {tip.seq}"
+                self.world.fail(f"{text}, which a neighbour told of")
 
     async def _news(self, *_: object) -> None:
         await self.live.catch_up()
@@ -251,6 +266,8 @@ class Peer:
         with contextlib.suppress(asyncio.CancelledError):
             while self.up and life == self.starts:
                 for command in decide(self.live.state, self.who.author)[:3]:
+                    if command.job_id not in self.live.state.jobs:
+                        continue  # cut off meanwhile
                     with contextlib.suppress(*REFUSED):
                         await self.say(*outcome(command, self.live.state))
                 self.wake.clear()
@@ -292,7 +309,8 @@ class Peer:
             return author in self.known or author in (self.fleet.introducer, self.fleet.root)
         if members.role(author):
             return True
-        return author == self.fleet.introducer and author not in members.grants
+        known = any(one.author == author for one in members.peers())
+        return author == self.fleet.introducer and not known
 
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""
@@ -304,6 +322,7 @@ class Peer:
         """What this peer would tell a neighbour that it holds."""
         return Holdings(self.ledger, self.admits).all()
 
-    def power_cut(self) -> None:
-        """Raise what ends this peer now, from within a call of its ledger."""
-        raise Crash
+
+def has(ledger: SimLedger, author: str, tip: Tip) -> bool:
+    """Whether a ledger holds an event."""
+    return tip.hash in ledger.hashes_at(author, tip.seq)

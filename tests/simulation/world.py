@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from unittest import mock
 from mesh.edge import replication
 from mesh.edge.identity import Fleet
 from mesh.edge.store import state
-from mesh.ledger import document, ids, signing
+from mesh.ledger import document, gate, ids, record, signing
 from mesh.state.members import ADMIN, ROLES, Members
 from mesh.sync import messages, wants
 from mesh.sync.session import Session
@@ -223,8 +224,17 @@ class World(Network):
     def restored(self, peer: Peer, how: str) -> None:
         """A peer lost its newest data: only what others have can come back."""
         self.note(peer, how)
-        there = self.judge.event_ids([other for other in self.honest if other is not peer])
-        peer.told.acked = [name for name in peer.told.acked if name in there]
+        for other in self.honest:
+            for holders in other.told.spared.values():
+                holders.discard(peer.number)
+        names = {other.number: self.judge.event_ids([other]) for other in self.honest}
+        del names[peer.number]
+        held = {
+            name: {number for number, theirs in names.items() if name in theirs}
+            for name in peer.told.acked
+        }
+        peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
+        peer.told.acked = [name for name in peer.told.acked if held[name]]
 
     # The end
 
@@ -252,7 +262,7 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            if self.recovers:
+            if self.recovers and self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)
             if self.failed:
@@ -298,6 +308,9 @@ def _simulated(stack: ExitStack, world: World) -> None:
     clock = SimpleNamespace(
         monotonic_ns=now_ns, time_ns=now_ns, monotonic=world.loop.time, sleep=_say_nothing
     )
+    parse = lru_cache(maxsize=None)(record.parse_record)  # the same bytes are read again and again
+    for module in (record, gate):
+        stack.enter_context(mock.patch.object(module, "parse_record", parse))
     for module in (replication, state):
         stack.enter_context(mock.patch.object(module, "time", clock, create=True))
     stack.enter_context(mock.patch.object(replication, "print", _say_nothing, create=True))
