@@ -38,6 +38,8 @@ class Judge:
     def is_current(self, peer: "Peer") -> bool:
         """Whether the state says that it has seen all the ledger has."""
         state: State = peer.live.state
+        if state.members.root != (peer.fleet.root if peer.fleet else ""):
+            return False  # it is about to be folded by its fleet's rules
         return not state.stale and cursor_of(peer.live) == peer.ledger.last_cursor()
 
     def state_equals_ledger(self, peer: "Peer") -> None:
@@ -66,7 +68,24 @@ class Judge:
             return False
         if not all(peer.up and self.is_current(peer) for peer in core):
             return False
-        return len({tips_digest(peer.holds()) for peer in core}) <= 1
+        return len({tips_digest(peer.holds()) for peer in self.linkable(core)}) <= 1
+
+    def linkable(self, core: list["Peer"]) -> list["Peer"]:
+        """Those that whoever nobody may remove can reach: by links of peers that know each other.
+
+        A disk that was restored or copied may hold nobody's key who is still there to be asked; two
+        copies of one disk never link with each other.
+        """
+        found = [self.world.anchor] if self.world.anchor in core else core[:1]
+        for one in found:
+            found += [
+                two
+                for two in core
+                if two not in found and one.key != two.key
+                if one.trusts(two.who.author) and two.trusts(one.who.author)
+            ]
+        stray = [peer for peer in core if not (peer.restored or peer.copied)]
+        return [peer for peer in core if peer in found or peer in stray]
 
     def founding_survives(self) -> bool:
         """Whether anybody but the founder has what it wrote; else a lost disk is a lost fleet."""
@@ -86,17 +105,23 @@ class Judge:
         if late:
             return f"peers {late} never catch up with their own ledgers"
         told: list[str] = []
-        held = {peer.number: peer.holds() for peer in core}
+        held = {peer.number: peer.holds() for peer in self.linkable(core)}
         for author in sorted({author for tips in held.values() for author in tips}):
             found = {number: tips.get(author) for number, tips in held.items()}
             if len(set(found.values())) > 1:
                 ends = {n: f"{t.seq}.{t.hash[:6]}.{t.fork}" if t else "-" for n, t in found.items()}
                 told.append(f"{author[:6]} {ends}")
-        return f"peers do not converge: {'; '.join(told)}"
+        shut = [
+            f"{one.number} keeps {two.number} out"
+            for one in core
+            for two in core
+            if one.key != two.key and not one.trusts(two.who.author)
+        ]
+        return f"peers do not converge: {'; '.join(shut + told)}"
 
     def everything(self) -> None:
         """The invariants that hold in the end."""
-        core = self.core()
+        core = self.linkable(self.core())
         for peer in core:
             self.state_equals_ledger(peer)
         if len({digest(peer.live.state) for peer in core}) > 1:

@@ -74,6 +74,7 @@ class Peer:
         self.told = Told()
         self.backups: list[Backup] = []
         self.known: frozenset[str] = frozenset()
+        self.restored = False  # it lost what it knew, perhaps also whom to ask
         self.copied = False  # another disk has the same key
         self.up = False
         self.starts = 0
@@ -116,12 +117,17 @@ class Peer:
         self.ledger = self._open()
         self.ledger.speaks = self.speaks
         told = self._told_by(self.starts)
-        self.live = Live(self.ledger, self.fleet, self.worker, self.now_ms, told)
+        more = {"keep": self._keep} if "keep" in inspect.signature(Live).parameters else {}
+        self.live = Live(self.ledger, self.fleet, self.worker, self.now_ms, told, **more)
         self.replication = self._replication()
         self.wake = asyncio.Event()
         self.up = True
         self.spawn(self._work())
         self.took_step("start")
+
+    def _keep(self, fleet: Fleet) -> None:
+        """Belong to a fleet also after the next start."""
+        self.fleet = fleet
 
     def _open(self) -> SimLedger:
         def gone() -> None:
@@ -305,22 +311,22 @@ class Peer:
         members = self.live.state.members
         if self.fleet is None:
             return False
-        if members.alone:
-            return author in self.known or author in (self.fleet.introducer, self.fleet.root)
-        if members.role(author):
+        if members.role(author) and not members.alone:
             return True
-        known = any(one.author == author for one in members.peers())
-        return author == self.fleet.introducer and not known
+        if author not in self.known and author not in (self.fleet.introducer, self.fleet.root):
+            return False
+        return members.alone or not any(one.author == author for one in members.peers())
 
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""
         members = self.live.state.members
         if not members.alone:
-            self.known = frozenset(one.author for one in members.peers() if one.role)
+            self.known |= {one.author for one in members.peers() if one.role}
 
     def holds(self) -> dict[str, Tip]:
-        """What this peer would tell a neighbour that it holds."""
-        return Holdings(self.ledger, self.admits).all()
+        """What counts of all it holds, as its neighbours are told."""
+        members = self.live.state.members
+        return Holdings(self.ledger, lambda author, seq: members.admits(author, seq)).all()
 
 
 def has(ledger: SimLedger, author: str, tip: Tip) -> bool:

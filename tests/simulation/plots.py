@@ -94,7 +94,7 @@ class Plots:
             head = await actions.expel(self.world, founder, author)
             self.ended[author] = head
 
-        if self.world.over or founder.who.author in self.world.stolen:
+        if self.world.healing or founder.who.author in self.world.stolen:
             return
         if author not in self.ended:
             if founder.up and founder.fleet is not None:
@@ -113,7 +113,7 @@ class Plots:
             self.ended[founder.who.author] = good.hash
             world.recovered_by = peer
 
-        if world.over or world.recovered_by is not None:
+        if world.healing or world.recovered_by is not None:
             return
         if able:
             peer = world.rng.choice(able)

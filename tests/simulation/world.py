@@ -59,6 +59,7 @@ class World(Network):
         self.fleet: Fleet | None = None
         self.stolen: set[str] = set()  # authors whose key somebody else has, too
         self.recovered_by: Peer | None = None
+        self.healing = False
         self.over = False
         self.virtual_s = 0.0
         self.empty = empty()
@@ -224,6 +225,7 @@ class World(Network):
     def restored(self, peer: Peer, how: str) -> None:
         """A peer lost its newest data: only what others have can come back."""
         self.note(peer, how)
+        peer.restored = True
         for other in self.honest:
             for holders in other.told.spared.values():
                 holders.discard(peer.number)
@@ -247,6 +249,7 @@ class World(Network):
     async def _heal(self) -> None:
         """All faults end; then everything must settle by itself."""
         self.note(None, "all faults end")
+        self.healing = True
         self.steps.disarm()
         self.sides.clear()
         self.quiet()
