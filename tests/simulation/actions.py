@@ -33,6 +33,7 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
     since = (1, "") if world.rng.random() < 0.7 else None
     await give(peer, guest.who.author, role, since=since)
     world.note(peer, f"invites {guest.number} as {role}")
+    world.readmitted.add(guest.who.author) if guest.who.author in world.plots.ended else None
     if guest.up and world.fleet is not None and guest.fleet is None:
         welcome = _welcome(world.fleet, peer.who.author, role)
         await guest.live.belong(welcome)
@@ -56,6 +57,7 @@ async def change_role(world: "World", peer: "Peer", other: "Peer") -> None:
     """Promote or demote a peer, or let a removed one in again."""
     role = world.rng.choice(ROLES)
     world.note(peer, f"makes {other.number} {role}")
+    world.readmitted.add(other.who.author)
     await give(peer, other.who.author, role)
 
 

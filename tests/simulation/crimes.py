@@ -16,6 +16,7 @@ from tests.simulation.keys import EVIL, INVENTED, RECOVERY, identity
 from tests.simulation.pen import FUTURE_MS, GENESIS, PAST_MS, Place
 
 SIBLINGS = 48
+EPOCHS = (0, 0, 0, 0, 0, 0, 1, 1 << 40)  # of the old form of statements; the new one has none
 FLOOD = 24  # invented keys at a time
 
 
@@ -218,13 +219,13 @@ def _grant(crook: Crook, key: str) -> dict[str, object]:
     if hasattr(crook.state.members, "names_for"):
         names += crook.state.members.names_for(key)
     role = crook.rng.choice(("admin", "admin", *ROLES))
-    since = {"since": 1, "since_hash": "", "epoch": crook.rng.choice((0, 1, 1 << 40))}
+    since = {"since": 1, "since_hash": "", "epoch": crook.rng.choice(EPOCHS)}
     return {"key": key, "name": "evil", "role": role, "tls": "", "names": names} | since
 
 
 def _removal(crook: Crook, key: str) -> dict[str, object]:
     at = crook.rng.choice((GENESIS, pen.places(crook.ledger, key)[-1]))
-    epoch = crook.rng.choice((0, 1, 1 << 40))
+    epoch = crook.rng.choice(EPOCHS)
     until_hash = at.hash if at.seq else ""
     return {"key": key, "until": at.seq, "until_hash": until_hash, "epoch": epoch, "reason": "x"}
 

@@ -7,16 +7,25 @@ from mesh.edge.store.verify import verify
 from mesh.ledger import ids, signing
 from mesh.state.fold import State, bills
 from mesh.state.members import ADMIN
+from mesh.sync.manifest import Tip
 from mesh.sync.manifest import digest as tips_digest
 from mesh.sync.messages import place_of
 from tests.simulation import keys
 from tests.simulation.live import cursor_of, digest, refolded
+from tests.simulation.oracle import Oracle
 from tests.simulation.work import COST_NUSD, short
 
 if TYPE_CHECKING:
     from tests.simulation.network import Broken
     from tests.simulation.peer import Peer
     from tests.simulation.world import World
+
+
+def shattered(peer: "Peer") -> dict[str, int]:
+    """Authors with more branches at one number than anybody keeps, as a peer sees it."""
+    chains = getattr(peer.live.state.members, "chains", None)
+    found: dict[str, int] = getattr(chains, "shattered", {})
+    return found
 
 
 class Judge:
@@ -68,7 +77,18 @@ class Judge:
             return False
         if not all(peer.up and self.is_current(peer) for peer in core):
             return False
-        return len({tips_digest(peer.holds()) for peer in self.linkable(core)}) <= 1
+        return len({tips_digest(tips) for tips in self.held(core).values()}) <= 1
+
+    def held(self, core: list["Peer"]) -> dict[int, dict[str, Tip]]:
+        """What each tells of, but for authors whom all know to be shattered: nothing of those
+        counts, and which of their events somebody keeps is his affair."""
+        peers = self.linkable(core)
+        broken = [set(shattered(peer)) for peer in peers]
+        all_know = set.intersection(*broken) if broken else set()
+        return {
+            peer.number: {a: tip for a, tip in peer.holds().items() if a not in all_know}
+            for peer in peers
+        }
 
     def linkable(self, core: list["Peer"]) -> list["Peer"]:
         """Those that whoever nobody may remove can reach: by links of peers that know each other.
@@ -105,7 +125,7 @@ class Judge:
         if late:
             return f"peers {late} never catch up with their own ledgers"
         told: list[str] = []
-        held = {peer.number: peer.holds() for peer in self.linkable(core)}
+        held = self.held(core)
         for author in sorted({author for tips in held.values() for author in tips}):
             found = {number: tips.get(author) for number, tips in held.items()}
             if len(set(found.values())) > 1:
@@ -129,6 +149,10 @@ class Judge:
         self.somebody_administers(core)
         for peer in core[:1]:
             self.own_things(peer)
+            if self.world.recovers:
+                self.founder_stays(peer)
+                self.removed_keys(peer)
+                self.verdicts(peer)
         self.no_strangers(core)
         self.nothing_lost(core)
         self.nothing_forged(core)
@@ -164,6 +188,52 @@ class Judge:
             whose = bill.device_id.split("-")[1] if "-" in bill.device_id else ""
             if whose in owners and bill.cost_nusd not in (0, COST_NUSD * bill.jobs):
                 raise self.broken(f"{bill.job_id} on {bill.device_id} costs {bill.cost_nusd}")
+
+    def verdicts(self, peer: "Peer") -> None:
+        """Everybody's role, now and at each event, is what the rules say."""
+        members = peer.live.state.members
+        events = [event for _, event in peer.ledger.events()]
+        oracle = Oracle(events, members.root, members.recovery)
+        if not oracle.is_sure:
+            return
+        for author in sorted({event.author for event in events} | set(oracle.grants)):
+            told, right = members.role(author), oracle.role(author)
+            if told != right:
+                raise self.broken(
+                    f"peer {peer.number} takes {author[:6]} for {told!r}, not {right!r}"
+                )
+        for event in events:
+            told, right = members.role_of(event), oracle.role_at(event)
+            if told != right:
+                text = f"peer {peer.number} takes event {event.seq} of {event.author[:6]}"
+                raise self.broken(f"{text} for one of {told!r}, not {right!r}")
+
+    def removed_keys(self, peer: "Peer") -> None:
+        """Beyond the event that its removal names nothing of a key counts, however it forks."""
+        members = peer.live.state.members
+        events = [event for _, event in peer.ledger.events()]
+        by_hash = {event.hash: event for event in events}
+        for author, cut in self.world.plots.ended.items():
+            if self.world.let_in_again(author):
+                continue
+            if members.role(author):
+                raise self.broken(
+                    f"{author[:6]} was removed for good and is {members.role(author)}"
+                )
+            good: set[str] = set()
+            at = by_hash.get(cut)
+            while at is not None:
+                good.add(at.hash)
+                at = by_hash.get(at.prev)
+            for event in events:
+                if event.author == author and event.hash not in good and members.role_of(event):
+                    raise self.broken(f"event {event.seq} of removed {author[:6]} counts")
+
+    def founder_stays(self, peer: "Peer") -> None:
+        """Nobody but the recovery key ends the founder."""
+        founder = self.world.peers[0].who.author
+        if founder not in self.world.stolen and peer.live.state.members.role(founder) != ADMIN:
+            raise self.broken("the founder is out")
 
     def event_ids(self, peers: list["Peer"]) -> set[str]:
         """Every event that any of them has on disk."""

@@ -1,6 +1,5 @@
 """Many seeds over all cores, and what they add up to."""
 
-import contextlib
 import multiprocessing
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from tests.simulation.network import Broken
 from tests.simulation.steps import STEPS
 
 ENOUGH: Final = 20  # times each fault must have met each step
-CHUNK: Final = 10  # seeds a process takes at a time
+CHUNK: Final = 5  # seeds a process takes at a time
 # Pairs that cannot meet, and why.
 NEVER: Final[dict[tuple[str, str], str]] = {}
 
@@ -125,13 +124,15 @@ def play_many(
                     return
         return
     context = multiprocessing.get_context("fork")
-    with contextlib.closing(context.Pool(jobs)) as pool:
+    pool = context.Pool(jobs)
+    try:
         for found in pool.imap(_chunk, chunks):
             for one in found:
                 yield one
                 if stop and one.fault:
-                    pool.terminate()
                     return
+    finally:
+        pool.terminate()
 
 
 def _chunk(what: tuple[int, int, str]) -> list[Played]:

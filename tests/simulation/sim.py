@@ -7,7 +7,7 @@ import time
 
 from tests.simulation.broken import VARIANTS
 from tests.simulation.network import Broken
-from tests.simulation.report import Report, play_many
+from tests.simulation.report import Report, play_many, play_one
 from tests.simulation.world import play
 
 WITHIN = 500  # seeds that must be enough to catch a broken variant
@@ -76,8 +76,8 @@ def one(seed: int, name: str) -> int:
 def variant(name: str, jobs: int) -> int:
     """Whether a broken variant is caught soon enough."""
     begun = time.perf_counter()
-    for played in play_many(0, WITHIN, name, jobs, stop=True):
-        if played.fault:
+    for played in play_many(0, WITHIN, name, jobs):
+        if played.fault and not play_one(played.seed).fault:  # the sound program holds there
             took = time.perf_counter() - begun
             print(f"{name:<34} seed {played.seed:>4} {took:5.0f} s  {_short(played.fault)}")
             return 0

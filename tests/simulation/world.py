@@ -59,6 +59,7 @@ class World(Network):
         self.fleet: Fleet | None = None
         self.stolen: set[str] = set()  # authors whose key somebody else has, too
         self.recovered_by: Peer | None = None
+        self.readmitted: set[str] = set()  # put out for good, and let in again all the same
         self.healing = False
         self.over = False
         self.virtual_s = 0.0
@@ -237,6 +238,10 @@ class World(Network):
         }
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
         peer.told.acked = [name for name in peer.told.acked if held[name]]
+
+    def let_in_again(self, author: str) -> bool:
+        """Whether an honest person gave the key a role after it was put out for good."""
+        return author in self.readmitted
 
     # The end
 
