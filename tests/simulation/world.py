@@ -22,7 +22,7 @@ from mesh.edge.store import state
 from mesh.ledger import document, gate, ids, record, signing
 from mesh.state.members import ADMIN, ROLES, Members
 from mesh.sync import messages, wants
-from mesh.sync.session import Session
+from mesh.sync.session import ProtocolError, Session
 from tests.simulation import actions, keys
 from tests.simulation.clock import Spins
 from tests.simulation.disk import Crash, Disk, SimLedger, empty
@@ -97,7 +97,7 @@ class World(Network):
     def _unhandled(self, _: object, context: dict[str, Any]) -> None:
         """A callback or a forgotten task failed: only a few ways of failing are expected."""
         error = context.get("exception")
-        expected = (Crash, ConnectionError, *REFUSED)
+        expected = (Crash, ConnectionError, ProtocolError, *REFUSED)
         if error is not None and not isinstance(error, expected) and not self.over:
             self.fail(f"a task died of {type(error).__name__}: {error}")
 
@@ -107,7 +107,7 @@ class World(Network):
         return self.recovered_by or self.peers[0]
 
     async def _play(self) -> None:
-        count = self.rng.choice((3, 3, 4, 5))
+        count = self.rng.choice((3, 3, 3, 4, 5))
         for number in range(1, count + 1):
             self.peers.append(Peer(self, number))
         self._plan(count)
@@ -125,7 +125,7 @@ class World(Network):
         for number in range(1, count):
             at = 0.5 + self.rng.random() * self.rng.choice((2, 2, 10))
             self.loop.call_at(at, self.let_in, self.peers[number])
-        for _ in range(self.rng.randrange(20, 45)):
+        for _ in range(self.rng.randrange(12, 30)):
             self._later(self._daily)
         for _ in range(self.rng.randrange(4)):
             self._later(self._govern)
@@ -270,6 +270,7 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
+            self.plots.carry_recovery()
             if self.recovers and self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)
