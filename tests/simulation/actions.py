@@ -1,6 +1,7 @@
 """What honest people do with their fleet; each returns once its person was answered."""
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from mesh.edge.disk import StoreError
@@ -36,6 +37,12 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
     world.readmitted.add(guest.who.author) if guest.who.author in world.plots.ended else None
     if guest.up and world.fleet is not None and guest.fleet is None:
         welcome = _welcome(world.fleet, peer.who.author, role)
+        guest.spawn(_join(guest, welcome))
+
+
+async def _join(guest: "Peer", welcome: Fleet) -> None:
+    """At the guest's own machine, whatever happens to who invited it."""
+    with contextlib.suppress(StoreError):
         await guest.live.belong(welcome)
         guest.fleet = welcome
 
