@@ -240,8 +240,10 @@ class World(Network):
         peer.told.acked = [name for name in peer.told.acked if held[name]]
 
     def let_in_again(self, author: str) -> bool:
-        """Whether an honest person gave the key a role after it was put out for good."""
-        return author in self.readmitted
+        """Whether a key that was put out for good may have been let in again, by the rules: by an
+        honest person, or by an admin that is a crook and was not put out itself."""
+        at_large = [one for one in self.plots.liars if one.who.author not in self.plots.ended]
+        return author in self.readmitted or bool(at_large)
 
     # The end
 
