@@ -530,18 +530,20 @@ def test_memory_serves_what_is_contiguous_and_leaves_the_rest_to_the_disk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ledger_module, "MAX_RECENT_COMMITS", 2)
-    recent, events = ledger_module.Recent(3), list("abcdef")
+    recent = ledger_module.Recent(3)
+    events: list[Any] = list(enumerate("abcd", 4))
     assert recent.after(3) == []
     assert recent.after(2) is None
-    recent.add(5, events[:2])  # type: ignore[arg-type]
-    recent.add(6, events[2:3])  # type: ignore[arg-type]
+    recent.add(events[:2])
+    recent.add(events[2:3])
     assert recent.after(3) == [(4, "a"), (5, "b"), (6, "c")]
     assert recent.after(4) == [(5, "b"), (6, "c")]
     assert recent.after(7) is None
-    recent.add(7, events[3:4])  # type: ignore[arg-type]
+    recent.add(events[3:4])
     assert recent.after(3) is None
     assert recent.after(5) == [(6, "c"), (7, "d")]
-    recent.add(9, events[4:5])  # type: ignore[arg-type]
+    skipped: Any = "f"
+    recent.add([(9, skipped)])
     assert recent.after(7) is None
     assert recent.after(8) == [(9, "e")]
 

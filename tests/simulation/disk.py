@@ -1,21 +1,21 @@
-"""A ledger whose disk can lose what was not yet written when the power went."""
+"""A peer's disk: what survives when the power goes, what a backup holds, and when it is full."""
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from mesh.edge.identity import Identity, peer_id
-from mesh.edge.store.ledger import Ledger, schema
+from mesh.edge.identity import Identity
+from mesh.edge.store.ledger import Ledger, Reader, schema
 from mesh.edge.store.writer import Writer
-from mesh.ledger import signing
 from mesh.ledger.event import Event
+from mesh.sync.session import Session
 
 
-class Crash(Exception):
-    """The power went while a commit was being written; nobody was told that it succeeded."""
+class Crash(BaseException):
+    """The power went. Nobody catches it: what was not yet said will never be."""
 
 
 class Disk:
@@ -23,17 +23,19 @@ class Disk:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self.durable = _empty()
-        self.fragile = False  # whether the power may go in the middle of a write
+        self.durable = empty()
+        self.previous = self.durable
+        self.full = False
+        self.fragile = False  # whether the power goes at the next commit
 
     def sync(self, image: bytes) -> None:
-        """Write a commit; the power may go before or after it counts, never half way."""
-        if self.fragile and self._rng.random() < 0.1:
+        """Write a commit; the power may go before or after it counts (a torn tail), never half."""
+        if self.fragile:
             self.fragile = False
             if self._rng.random() < 0.5:
-                self.durable = image
+                self.previous, self.durable = self.durable, image
             raise Crash
-        self.durable = image
+        self.previous, self.durable = self.durable, image
 
     def settle(self) -> None:
         """Some time has passed since the last write."""
@@ -48,6 +50,9 @@ class EarlyDisk(Disk):
     _pending = b""
 
     def sync(self, image: bytes) -> None:
+        if self.fragile:
+            self.fragile = False
+            raise Crash
         self._pending = image
 
     def settle(self) -> None:
@@ -60,28 +65,60 @@ class EarlyDisk(Disk):
 class SimLedger(Ledger):
     """The real ledger on a database in memory, saved to a simulated disk at every commit."""
 
-    def __init__(self, who: Identity, disk: Disk) -> None:
-        db = sqlite3.connect(":memory:", isolation_level=None)
+    speaks: Callable[..., Session] = Session  # what its peer's sessions are
+
+    def __init__(
+        self,
+        who: Identity,
+        home: Path,
+        disk: Disk,
+        step: Callable[[str], None],
+        crashed: Callable[[], None],
+    ) -> None:
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         db.deserialize(disk.durable)
-        super().__init__(Path(), db, who, -1)
+        super().__init__(home, db, who, -1)
         self.disk = disk
+        self.dead = False
+        self._doing = "commit"
+        self._step, self._crashed = step, crashed
 
     @contextmanager
     def _commit(self, what: str) -> Iterator[tuple[Writer, list[Event]]]:
         with super()._commit(what) as found:
             yield found
-        self.disk.sync(self._db.serialize())
+            if self.dead or self.disk.full:
+                raise sqlite3.OperationalError("database or disk is full")
+        try:
+            self.disk.sync(self._db.serialize())
+            self._step(self._doing)
+        except Crash:
+            self.dead = True
+            self._crashed()
+            raise
 
+    def put_checkpoint(self, cursor: int, state: bytes) -> None:
+        """As the real one; its commit is a step of its own."""
+        self._doing = "snapshot"
+        try:
+            super().put_checkpoint(cursor, state)
+        finally:
+            self._doing = "commit"
 
-def identity(number: int) -> Identity:
-    """The same key for the same number."""
-    seed = number.to_bytes(32, "big")
-    author = signing.author_of(seed)
-    return Identity(seed=seed, author=author, peer_id=peer_id(author))
+    def reader(self) -> Reader:
+        """What another connection sees at this moment; whoever folds anew reads from it."""
+        self._step("refold")
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        db.deserialize(self._db.serialize())
+        return Reader(self.home, db)
+
+    def lose_power(self) -> None:
+        """Nothing that is done with it any more is ever seen."""
+        self.dead = True
 
 
 @cache
-def _empty() -> bytes:
+def empty() -> bytes:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute("PRAGMA page_size=1024")
     schema.prepare(db)

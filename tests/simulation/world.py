@@ -1,272 +1,345 @@
-"""One seeded schedule: peers, links and a clock that all obey one random number generator.
+"""One seeded schedule: a fleet, its people, faults and adversaries, all under one virtual clock.
 
 Raises Broken, with the seed, when an invariant does not hold.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import asyncio
+import contextlib
+import inspect
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from mesh.edge.disk import StoreError
-from mesh.edge.store.sealed import pack as sealed
-from mesh.edge.store.verify import verify
-from mesh.ledger import document, ids, signing
-from mesh.state import members
-from mesh.state.checkpoint import pack
+from mesh.edge import replication
+from mesh.edge.identity import Fleet
+from mesh.edge.store import state
+from mesh.ledger import document, gate, ids, record, signing
+from mesh.state.members import ADMIN, ROLES, Members
 from mesh.sync import messages, wants
-from mesh.sync.manifest import digest
-from tests.simulation.disk import Crash, Disk, identity
-from tests.simulation.liar import Liar
-from tests.simulation.net import Net
-from tests.simulation.nodes import Node
+from mesh.sync.session import ProtocolError, Session
+from tests.simulation import actions, keys
+from tests.simulation.clock import Spins
+from tests.simulation.disk import Crash, Disk, SimLedger, empty
+from tests.simulation.faults import FAULTS
+from tests.simulation.invariants import Judge
+from tests.simulation.network import DIAL_S, Broken, Network
+from tests.simulation.peer import REFUSED, Peer
+from tests.simulation.plots import Plots
+from tests.simulation.steps import STEPS
 
-RUN_MS = 60_000
-DIAL_MS = 2_000
-HEARTBEAT_MS = 15_000  # a link that says nothing for so long is dead
-# A schedule takes a few thousand; a hundred times that is a loop.
-MAX_STEPS = 300_000
-HOUR_MS = 3_600_000
+if TYPE_CHECKING:
+    from tests.simulation.report import Played
+
+RUN_S = 30.0
+SETTLE_S = 400.0  # virtual: several refreshes of every session
+LOOK_S = 2.0
 # Small, so that a schedule of seconds seals segments and pages through batches.
-SMALL = {
+SMALL: dict[tuple[object, str], int] = {
     (document, "SEGMENT_EVENTS"): 8,
-    (sealed, "SEGMENT_EVENTS"): 8,
     (wants, "TAIL_EVENTS"): 4,
     (messages, "BATCH_EVENTS"): 5,
     (wants, "FIRST_STEP_BACK"): 2,
-    (members, "GRACE_EVENTS"): 2,
 }
 
 
-class World(Net):
+class World(Network):
     """All of one schedule."""
 
-    def __init__(self, seed: int, disk_type: type[Disk] = Disk) -> None:
-        super().__init__(seed)
+    def __init__(self, seed: int, disk_type: type[Disk], folder: Path) -> None:
+        super().__init__(seed, disk_type, folder)
         self.signed: set[str] = set()
-        self._disk_type = disk_type
-        count = self.rng.choice((2, 3, 3, 4))
-        self.nodes = [self._node(number, Node) for number in range(1, count + 1)]
-        if self.rng.random() < 0.5:
-            self.nodes.append(self._node(count + 1, Liar))
-            self.nodes[-1].honest = False
-        self.loss = self.rng.choice((0, 0, 0.01, 0.05))
-        self.fleet = self.rng.random() < 0.5
-        for node in self.nodes:
-            node.root = self.nodes[0].who.author if self.fleet else ""
-            node.state.members.root = node.root
-
-    def _node(self, number: int, kind: type[Node]) -> Node:
-        return kind(number, identity(number), self._disk_type(self.rng), self.rng)
-
-    @property
-    def honest(self) -> list[Node]:
-        return [node for node in self.nodes if node.honest]
+        self.recovers = hasattr(Members, "names_for")  # the program knows recovery keys
+        self.hello_tells = "heard" in inspect.signature(replication.Replication).parameters
+        self.fleet: Fleet | None = None
+        self.stolen: set[str] = set()  # authors whose key somebody else has, too
+        self.recovered_by: Peer | None = None
+        self.readmitted: set[str] = set()  # put out for good, and let in again all the same
+        self.healing = False
+        self.over = False
+        self.virtual_s = 0.0
+        self.empty = empty()
+        self.most_peers = 7
+        self.judge = Judge(self)
+        self.plots = Plots(self)
 
     def run(self) -> None:
         """Play the schedule, heal everything, and check what must hold."""
-        with ExitStack() as stack:
-            for (module, name), value in SMALL.items():
-                stack.enter_context(mock.patch.object(module, name, value))
-            stack.enter_context(mock.patch.object(signing, "seal", self._seal))
-            try:
-                self._plan()
-                self._must_play()
-                self._heal()
-                self._check()
-            except StoreError as error:
-                raise self._broken(f"a peer cannot use its own ledger: {error}") from error
+        self.loop.set_exception_handler(self._unhandled)
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._play())
+        except Spins as error:
+            raise self.broken(str(error)) from error
+        finally:
+            self.over, self.virtual_s = True, self.loop.time()
+            self._stop()
+            asyncio.set_event_loop(None)
 
-    def _seal(self, seed: bytes, body: bytes) -> bytes:
-        """Remember what the honest signed: nothing else may ever be admitted in their name."""
-        self.signed.add(ids.event_hash(body))
-        return SEAL(seed, body)
+    def _stop(self) -> None:
+        """Drop what still runs; nothing of it is seen any more."""
+        for peer in self.peers:
+            peer.ledger.lose_power()
+            peer.up = False
+        for task in list(self.loop.tasks):
+            task.cancel()
+        with contextlib.suppress(Spins, Crash):
+            self.loop.run_until_complete(asyncio.sleep(60))  # some suppress a cancellation once
+        for peer in self.peers:
+            peer.ledger.close()
+        self.loop.close()
+
+    def _unhandled(self, _: object, context: dict[str, Any]) -> None:
+        """A callback or a forgotten task failed: only a few ways of failing are expected."""
+        error = context.get("exception")
+        expected = (Crash, ConnectionError, ProtocolError, *REFUSED)
+        if error is not None and not isinstance(error, expected) and not self.over:
+            self.fail(f"a task died of {type(error).__name__}: {error}")
+
+    @property
+    def anchor(self) -> Peer:
+        """Whoever nobody may remove: the founder, or whom the recovery key made an admin."""
+        return self.recovered_by or self.peers[0]
+
+    async def _play(self) -> None:
+        count = self.rng.choice((3, 3, 3, 4, 5))
+        for number in range(1, count + 1):
+            self.peers.append(Peer(self, number))
+        self._plan(count)
+        while self.loop.time() < RUN_S:
+            self.dial_all()
+            self._glance()
+            await asyncio.sleep(DIAL_S)
+        await self._heal()
+        self.judge.everything()
 
     # The schedule
 
-    def _plan(self) -> None:
-        for at in range(0, RUN_MS, DIAL_MS):
-            self._at(at, self._dial)
-        if self.fleet:
-            self._at(0, self._found)
-            for _ in range(self.rng.randrange(3)):
-                self._at(self.rng.randrange(RUN_MS), self._remove)
-        for do, times in (
-            (self._write, self.rng.randrange(8, 32)),
-            (self._burst, self.rng.randrange(3)),
-            (self._power_cut, self.rng.randrange(4)),
-            (self._fragile, self.rng.randrange(4)),
-            (self._split, self.rng.randrange(3)),
-            (self._reset, self.rng.randrange(5)),
-            (self._half_open, self.rng.randrange(3)),
-            (self._jump, self.rng.randrange(3)),
-            (self._clone, self.rng.random() < 0.3),
-            (self._refresh, 2),
-        ):
-            for _ in range(times):
-                self._at(self.rng.randrange(RUN_MS), do)
+    def _plan(self, count: int) -> None:
+        self.loop.call_at(0, self._act, self.peers[0], actions.found)
+        for number in range(1, count):
+            at = 0.5 + self.rng.random() * self.rng.choice((2, 2, 10))
+            self.loop.call_at(at, self.let_in, self.peers[number])
+        for _ in range(self.rng.randrange(12, 30)):
+            self._later(self._daily)
+        for _ in range(self.rng.randrange(4)):
+            self._later(self._govern)
+        for _ in range(self.rng.randrange(1, 4)):
+            self._later(lambda: self.rng.choice(self.honest).back_up())
+        for _ in range(self.rng.randrange(2, 7)):
+            step, fault = self.rng.choice(STEPS), self.rng.choice(list(FAULTS))
+            self.steps.arm(self.rng, step, fault, self._striker(fault))
+        for _ in range(self.rng.randrange(4)):
+            self._later(self._mishap)
+        self.plots.plan(RUN_S)
 
-    def _write(self, count: int = 1) -> None:
-        node = self.rng.choice(self.nodes)
-        for _ in range(count):
-            if not node.up:
-                return
-            try:
-                if not node.write(self.now):
-                    return
-            except Crash:
-                self._crash(node)
-                return
-        if self.rng.random() < 0.05:  # the user has just been told that it is safe
-            self._crash(node)
-        self._tell(node, {node.who.author}, eager=True)
+    def _later(self, do: Callable[[], object]) -> None:
+        self.loop.call_at(1 + self.rng.random() * (RUN_S - 1), do)
 
-    def _found(self) -> None:
-        """The first peer makes the fleet: it lets everybody in."""
-        for node in self.nodes[1:]:
-            fact = {"key": node.who.author, "role": "admin", "since": 1}
-            self._say(self.nodes[0], ("peer_added", fact))
+    def _striker(self, fault: str) -> Callable[[object, str], bool]:
+        def strike(peer: object, step: str) -> bool:
+            assert isinstance(peer, Peer)
+            self.note(peer, f"{fault} at {step}")
+            return FAULTS[fault](self, peer, step)
 
-    def _remove(self) -> None:
-        """Somebody removes somebody, from the last event it has seen on."""
-        one, other = self.rng.sample(self.nodes, 2)
-        if one.up and one.honest:
-            tip = one.ledger.tip(other.who.author)
-            fact = {"key": other.who.author, "until": tip.seq if tip else 0}
-            self.log.append(f"{self.now} {one.number} removes {other.number}: {fact['until']}")
-            self._say(one, ("peer_removed", fact))
+        return strike
 
-    def _say(self, node: Node, fact: tuple[str, dict[str, object]]) -> None:
-        try:
-            node.write(self.now, fact)
-        except Crash:
-            self._crash(node)
+    def _mishap(self) -> None:
+        """A fault at any moment."""
+        peer, fault = self.rng.choice(self.honest), self.rng.choice(list(FAULTS))
+        if peer.up:
+            self.note(peer, fault)
+            FAULTS[fault](self, peer, "")
+
+    def _act(self, peer: Peer, do: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        self.person(peer, lambda: do(self, peer, *args))
+
+    def person(self, peer: Peer, do: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Somebody at a peer does something, and may be refused."""
+
+        async def try_it() -> None:
+            with contextlib.suppress(*REFUSED):
+                await do()
+
+        if peer.up:
+            peer.spawn(try_it())
+
+    def _daily(self) -> None:
+        peer = self.rng.choice(self.peers)
+        if peer.fleet is not None or self.rng.random() < 0.3:
+            self._act(peer, self.rng.choice(actions.DAILY))
+
+    def _admin(self) -> Peer | None:
+        """An honest peer that may administer, as it believes itself."""
+        found = [
+            peer
+            for peer in self.honest
+            if peer.up and peer.fleet and peer.live.state.members.role(peer.who.author) == ADMIN
+        ]
+        return self.rng.choice(found) if found else None
+
+    def let_in(self, guest: Peer) -> None:
+        """Somebody invites a peer; tried again until it is in."""
+        admin = self._admin()
+        if guest.fleet is None and self.loop.time() < RUN_S:
+            if admin is not None and admin.fleet is not None:
+                role = self.rng.choice((ADMIN, ADMIN, *ROLES))
+                self._act(admin, actions.invite, guest, role)
+            self.loop.call_later(3, self.let_in, guest)
+
+    def _govern(self) -> None:
+        """An admin changes who may do what."""
+        admin = self._admin()
+        if admin is None:
             return
-        self._tell(node, {node.who.author}, eager=True)
-        self._members_changed(node)
+        members, me = admin.live.state.members, admin.who.author
+        may = [
+            other
+            for other in self.peers
+            if other.fleet is not None and actions.may_end(members, me, other.who.author)
+        ]
+        if may:
+            do = self.rng.choice((actions.change_role, actions.remove))
+            self._act(admin, do, self.rng.choice(may))
 
-    def _burst(self) -> None:
-        self._write(self.rng.randrange(4, 20))
-
-    def _power_cut(self) -> None:
-        self._crash(self.rng.choice(self.nodes))
-
-    def _fragile(self) -> None:
-        self.rng.choice(self.nodes).disk.fragile = True
-
-    def _split(self) -> None:
-        self.sides = {node.number: self.rng.randrange(2) for node in self.nodes}
-        self.log.append(f"{self.now} split {self.sides}")
-        for wire in self.wires.copy():
-            if not self._together(*wire.ends):
-                self._close(wire)
-        self._at(self.now + self.rng.randrange(20_000), self.sides.clear)
-
-    def _reset(self) -> None:
-        if self.wires:
-            self._close(self.rng.choice(self.wires))
-
-    def _half_open(self) -> None:
-        hearing = [wire for wire in self.wires if wire.deaf is None]
-        if hearing:
-            wire = self.rng.choice(hearing)
-            wire.deaf = self.rng.choice(wire.ends)
-            self.log.append(f"{self.now} {wire.deaf.number} hears nothing more")
-            self._at(self.now + HEARTBEAT_MS, lambda: self._close(wire))
-
-    def _jump(self) -> None:
-        self.rng.choice(self.nodes).skew_ms = self.rng.randrange(-HOUR_MS, HOUR_MS)
-
-    def _clone(self) -> None:
+    def copy(self, peer: Peer) -> None:
         """A disk is copied, and both copies run."""
-        one = self.rng.choice(self.honest)
-        copy = self._node(len(self.nodes) + 1, Node)
-        copy.stop()
-        copy.who, copy.root = one.who, one.root
-        copy.disk.durable = one.disk.durable
-        copy.start()
-        self.nodes.append(copy)
-        self.log.append(f"{self.now} {copy.number} is a copy of {one.number}")
+        self.note(peer, f"is copied as {len(self.peers) + 1}")
+        copy = Peer(self, len(self.peers) + 1, peer.who_number)
+        self.peers.append(copy)
+        copy.copied = peer.copied = True
+        self.take_over(copy, peer)
+
+    def take_over(self, copy: Peer, peer: Peer) -> None:
+        """Give a fresh peer the disk of another."""
+        copy.crash(back_s=0.1)
+        copy.disk.durable = copy.disk.previous = peer.disk.durable
+        copy.fleet, copy.known = peer.fleet, peer.known
+        for path in peer.home.iterdir():
+            shutil.copy(path, copy.home)
+
+    def restored(self, peer: Peer, how: str) -> None:
+        """A peer lost its newest data: only what others have can come back."""
+        self.note(peer, how)
+        peer.restored = True
+        for other in self.honest:
+            for holders in other.told.spared.values():
+                holders.discard(peer.number)
+        names = {other.number: self.judge.event_ids([other]) for other in self.honest}
+        del names[peer.number]
+        held = {
+            name: {number for number, theirs in names.items() if name in theirs}
+            for name in peer.told.acked
+        }
+        peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
+        peer.told.acked = [name for name in peer.told.acked if held[name]]
+
+    def let_in_again(self, author: str) -> bool:
+        """Whether a key that was put out for good may have been let in again, by the rules: by an
+        honest person, or by an admin that is a crook and was not put out itself."""
+        at_large = [one for one in self.plots.liars if one.who.author not in self.plots.ended]
+        return author in self.readmitted or bool(at_large)
 
     # The end
 
-    def _must_play(self) -> None:
-        if not self._play(MAX_STEPS):
-            raise self._broken("peers talk without end")
+    def _glance(self) -> None:
+        if self.failed:
+            raise self.broken(self.failed)
+        if self.rng.random() < 0.2:
+            self.judge.glance(self.rng.choice(self.honest))
 
-    def _heal(self) -> None:
+    async def _heal(self) -> None:
         """All faults end; then everything must settle by itself."""
+        self.note(None, "all faults end")
+        self.healing = True
+        self.steps.disarm()
         self.sides.clear()
-        self.bans.clear()
-        self.loss = 0
-        for node in self.nodes:
-            node.disk.fragile = False
-            if not node.up:
-                node.start()
-        for wire in self.wires.copy():
-            self._close(wire)
-        for node in self.nodes:
-            if not node.honest:
-                node.stop()  # it has lied enough; what it told is still everywhere
-        for _ in range(30):
-            self._dial()
-            self._refresh()
-            self._must_play()
-            if len({digest(node.holds()) for node in self.honest}) == 1:
+        self.quiet()
+        for wire in list(self.wires):
+            wire.cut()
+        for peer in self.peers:
+            peer.disk.fragile, peer.disk.full, peer.skew_ms = False, False, 0
+            peer.bans.clear()
+            if not peer.honest:
+                peer.crash(back_s=1e9)  # it has lied enough; what it told is still everywhere
+            elif not peer.up:
+                peer.start()
+        until = self.loop.time() + SETTLE_S
+        while self.loop.time() < until:
+            self.dial_all()
+            self.plots.carry_recovery()
+            if self.recovers and self.rng.random() < 0.3:
+                self.plots.keep_flooding()
+            await asyncio.sleep(LOOK_S)
+            if self.failed:
+                raise self.broken(self.failed)
+            if self.judge.settled():
                 return
-        tips = [node.holds() for node in self.honest]
-        raise self._broken(f"peers do not converge: {tips}")
-
-    def _check(self) -> None:
-        """The invariants. Everything is compared after a restart from disk."""
-        for node in self.honest:
-            node.disk.settle()
-            node.stop()
-            node.start()
-        states = {pack(node.settled()) for node in self.honest}
-        if len(states) != 1:
-            raise self._broken("equal ledgers fold to different states")
-        everything = {event.id: event for _, event in self.honest[0].ledger.events()}
-        for node in self.honest:
-            lost = [name for name in node.acked if name not in everything]
-            if lost and self._counted(node, lost[0]):
-                raise self._broken(f"peer {node.number} lost {lost[0]}, which it had acknowledged")
-        authors = {node.who.author for node in self.honest}
-        for event in everything.values():
-            if event.hash not in self.signed and event.author in authors:
-                raise self._broken(f"a forged event was admitted: {event}")
-        self._verify(self.rng.choice(self.honest))
-
-    def _counted(self, node: Node, name: str) -> bool:
-        """Whether an event its author lost or kept to itself would count: not past a cut-off."""
-        for event in node.ledger.ordered():
-            if event.id == name:
-                return node.admits(event.author, event.seq)
-        return True
-
-    def _verify(self, node: Node) -> None:
-        """Every byte on one peer's disk, by a gate that is not broken."""
-        with mock.patch.object(signing, "verify", VERIFY):
-            for finding in verify(node.ledger._db).findings:
-                if not finding.text.startswith("fork:"):
-                    raise self._broken(f"peer {node.number}: {finding}")
+        raise self.broken(self.judge.why_not())
 
 
-SEAL = signing.seal
-VERIFY = signing.verify
-
-
-@contextmanager
-def broken(name: str) -> Iterator[type[Disk]]:
-    """The world with one part broken; "" for a sound one."""
+def play(seed: int, name: str = "", played: "Played | None" = None) -> World:
+    """Run one schedule; Broken when it fails. `played` is told what it came to, either way."""
     from tests.simulation.broken import VARIANTS
 
     with ExitStack() as stack:
-        yield VARIANTS[name](stack)
-
-
-def play(seed: int, name: str = "") -> World:
-    """Run one schedule; Broken when it fails."""
-    with broken(name) as disk_type:
-        world = World(seed, disk_type)
-        world.run()
+        disk_type = VARIANTS[name](stack)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_fast())))
+        world = World(seed, disk_type, folder)
+        for (module, constant), value in SMALL.items():
+            stack.enter_context(mock.patch.object(module, constant, value))
+        _simulated(stack, world)
+        try:
+            world.run()
+        finally:
+            if played is not None:
+                played.virtual_s = world.virtual_s
+                played.hits, played.taken = world.steps.hits, world.steps.taken
     return world
+
+
+def _simulated(stack: ExitStack, world: World) -> None:
+    """Keys and clocks that cost nothing; the honest are remembered by what they sign."""
+
+    def seal(seed: bytes, body: bytes) -> bytes:
+        world.signed.add(ids.event_hash(body))
+        return keys.seal(seed, body)
+
+    def now_ns() -> int:
+        return int(world.loop.time() * 1e9)
+
+    if signing.verify is VERIFY:  # unless a broken variant has its own
+        stack.enter_context(mock.patch.object(signing, "verify", keys.verify))
+    stack.enter_context(mock.patch.object(signing, "seal", seal))
+    clock = SimpleNamespace(
+        monotonic_ns=now_ns, time_ns=now_ns, monotonic=world.loop.time, sleep=_say_nothing
+    )
+    parse = lru_cache(maxsize=None)(record.parse_record)  # the same bytes are read again and again
+    for module in (record, gate):
+        stack.enter_context(mock.patch.object(module, "parse_record", parse))
+    for module in (replication, state):
+        stack.enter_context(mock.patch.object(module, "time", clock, create=True))
+    stack.enter_context(mock.patch.object(replication, "print", _say_nothing, create=True))
+    stack.enter_context(mock.patch.object(replication, "Session", _session))
+
+
+def _session(archive: SimLedger, *args: Any, **named: Any) -> Session:
+    """A session of the kind its peer has: some lie."""
+    return archive.speaks(archive, *args, **named)
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    return
+
+
+def _fast() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+VERIFY = signing.verify
+__all__ = ["Broken", "World", "play"]

@@ -1,19 +1,18 @@
-"""A member that lies in every way a message allows. What it signs for itself is its own affair."""
+"""Sessions that lie in every way a message allows; peers must survive them."""
 
 import random
+from collections.abc import Callable
 
 from automerge.core import ROOT, Document, Message, ScalarType, SyncState
 
-from mesh.ledger import codec, document, hlc, ids, signing
-from mesh.ledger.event import NO_PREV, Event
-from mesh.ledger.record import parse_record
+from mesh.ledger import document
 from mesh.sync import messages
+from mesh.sync.archive import Envelope
 from mesh.sync.messages import Batch, Heads, Pull, Row, Tail
 from mesh.sync.session import Session
-from tests.simulation.disk import identity
-from tests.simulation.nodes import EPOCH_MS, Node
+from tests.simulation import pen
+from tests.simulation.keys import identity
 
-SEAL = signing.seal  # what the honest sign is recorded; this is not
 OTHER = identity(999)
 
 
@@ -21,7 +20,8 @@ class LyingSession(Session):
     """Speaks the protocol, and now and then something else."""
 
     rng: random.Random
-    node: Node
+    who = OTHER  # whose key it holds
+    extra: Callable[[], list[Envelope]]  # events of its own beside those in its ledger
 
     def outgoing(self, now: int) -> bytes | None:
         data = super().outgoing(now)
@@ -50,9 +50,9 @@ class LyingSession(Session):
         found = super()._serve(pull)
         events = messages.unpack(found.events)
         author = pull.author.hex()
-        match self.rng.randrange(7):
+        match self.rng.randrange(8):
             case 0:
-                events.append(forged(self.node, author, pull.after, found.last))
+                events.append(self._forged(author))
             case 1 if events:
                 del events[self.rng.randrange(len(events))]
             case 2:
@@ -62,9 +62,10 @@ class LyingSession(Session):
                 sig, body = events[at]
                 events[at] = (sig, body.replace(b"note", b"nota", 1)[: len(body)])
             case 4:
-                events += self.node.ledger.page(OTHER.author, 0, 5, 10_000).envelopes
-            case 5 if author == self.node.who.author:
-                events.append(self._fork(pull.after))
+                events += self._archive.page(OTHER.author, 0, 5, 10_000).envelopes
+            case 5 | 6 if author == self.who.author:
+                events += self.extra()
+                events.sort(key=lambda one: messages.place_of(one[1]).seq)
         return Batch(
             pull.author,
             pull.after,
@@ -73,23 +74,12 @@ class LyingSession(Session):
             messages.pack(events),
         )
 
-    def _fork(self, after: int) -> tuple[bytes, bytes]:
-        """Another event at a seq that it signed already, one for each who asks."""
-        prev, stamp = NO_PREV, hlc.ZERO
-        for sig, body in self.node.ledger.page(
-            self.node.who.author, max(0, after - 1), 1, 1
-        ).envelopes:
-            event = parse_record(body, sig)
-            if after and isinstance(event, Event) and event.seq == after:
-                prev, stamp = ids.event_hash(body), hlc.parse(event.hlc)
-        return signed(
-            self.node.who.seed,
-            self.node.who.author,
-            after + 1,
-            prev,
-            stamp.ms + 1 + self.rng.randrange(9),
-            f"fork {self.rng.random()}",
-        )
+    def _forged(self, author: str) -> Envelope:
+        """Somebody's next event, signed by the liar or by nobody."""
+        at = pen.places(self._archive, author)[-1]
+        note: dict[str, object] = {"text": "forged"}
+        (sig, body), _ = pen.sign_as(author, self.who, at, 0, "note_added", note)
+        return (bytes(64) if self.rng.random() < 0.3 else sig), body
 
     def _boast(self) -> bytes:
         """Tips of events that are not."""
@@ -119,7 +109,7 @@ class LyingSession(Session):
                 case 1:
                     change.put(ROOT, str(seqs[0]), ScalarType.Bytes, b"overwritten")
                 case 2:
-                    sig, body = forged(self.node, author, seqs[-1], seqs[-1])
+                    sig, body = self._forged(author)
                     change.put(ROOT, str(seqs[-1] + 1), ScalarType.Bytes, sig + body)
                 case _:
                     change.put(ROOT, "stray", ScalarType.Int, 5)
@@ -145,43 +135,3 @@ def message_with(copy: Document, segment: document.Segment) -> bytes:
         if len(last) > 250:
             return last
     return last
-
-
-def forged(node: Node, author: str, after: int, last: int) -> tuple[bytes, bytes]:
-    """An event in somebody's name that fits its chain, signed by the liar or by nobody."""
-    tip = node.ledger.tips().get(author)
-    prev = tip.hash if tip and not tip.fork else NO_PREV
-    seq = (tip.seq if tip else 0) + 1
-    sig, body = signed(node.who.seed, author, seq, prev, EPOCH_MS + 90_000_000, "forged")
-    return (bytes(64) if node.rng.random() < 0.3 else sig), body
-
-
-def signed(
-    seed: bytes, author: str, seq: int, prev: str, ms: int, text: str
-) -> tuple[bytes, bytes]:
-    """An event with these fields, signed by `seed`."""
-    body = codec.encode(
-        {
-            "author": author,
-            "device_id": "",
-            "event_type": "note_added",
-            "hlc": hlc.render(hlc.Stamp(ms, 0)),
-            "payload": {"text": text},
-            "prev": prev,
-            "seq": seq,
-            "timestamp": hlc.timestamp(ms),
-            "v": 1,
-        }
-    )
-    return SEAL(seed, body), body
-
-
-class Liar(Node):
-    """A peer whose sessions lie."""
-
-    honest_in_the_end = False
-
-    def session(self) -> Session:
-        made = LyingSession(self.ledger, self.admits, self.desk)
-        made.rng, made.node = self.rng, self
-        return made

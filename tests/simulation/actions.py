@@ -1,0 +1,163 @@
+"""What honest people do with their fleet; each returns once its person was answered."""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from mesh.edge.disk import StoreError
+from mesh.edge.identity import Fleet
+from mesh.state.members import ADMIN, ROLES, Members
+from tests.simulation import pen, statements
+from tests.simulation.keys import RECOVERY, identity
+from tests.simulation.work import device_id, job_id
+
+if TYPE_CHECKING:
+    from tests.simulation.peer import Peer
+    from tests.simulation.world import World
+
+
+async def found(world: "World", peer: "Peer") -> None:
+    """Make the fleet, with a recovery key where this program knows of one."""
+    author = peer.who.author
+    if world.recovers:
+        said = statements.founding(identity(RECOVERY).author, "one")
+        first = await peer.say("fleet_founded", said)
+        fleet = Fleet(root=author, founding=first.hash, recovery=identity(RECOVERY).author)
+    else:
+        fleet = Fleet(root=author)
+    await peer.live.belong(fleet)
+    world.fleet = peer.fleet = fleet
+
+
+async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None:
+    """Let a peer in: the grant is safe before the guest hears of it."""
+    since = (1, "") if world.rng.random() < 0.7 else None
+    await give(peer, guest.who.author, role, since=since)
+    world.note(peer, f"invites {guest.number} as {role}")
+    world.readmitted.add(guest.who.author) if guest.who.author in world.plots.ended else None
+    if guest.up and world.fleet is not None and guest.fleet is None:
+        welcome = _welcome(world.fleet, peer.who.author, role)
+        guest.spawn(_join(guest, welcome))
+
+
+async def _join(guest: "Peer", welcome: Fleet) -> None:
+    """At the guest's own machine, whatever happens to who invited it."""
+    with contextlib.suppress(StoreError):
+        await guest.live.belong(welcome)
+        guest.fleet = welcome
+
+
+def _welcome(fleet: Fleet, introducer: str, role: str) -> Fleet:
+    said = {name: getattr(fleet, name) for name in Fleet.__slots__}
+    return Fleet(**said | {"introducer": introducer, "tls": "", "role": role})
+
+
+async def give(
+    peer: "Peer", author: str, role: str, *, since: tuple[int, str] | None = None
+) -> None:
+    """Grant a role, replacing what the key had."""
+    said = statements.grant(peer.live.state.members, peer.ledger, author, role, since=since)
+    await peer.say("peer_added", said)
+
+
+async def change_role(world: "World", peer: "Peer", other: "Peer") -> None:
+    """Promote or demote a peer, or let a removed one in again."""
+    role = world.rng.choice(ROLES)
+    world.note(peer, f"makes {other.number} {role}")
+    world.readmitted.add(other.who.author)
+    await give(peer, other.who.author, role)
+
+
+async def remove(world: "World", peer: "Peer", other: "Peer") -> None:
+    """Put a peer out, from the last event of it that is known here."""
+    said = statements.removal(peer.live.state.members, peer.ledger, other.who.author)
+    world.note(peer, f"removes {other.number} after {said.get('until', 0)}")
+    await peer.say("peer_removed", said)
+
+
+async def expel(world: "World", peer: "Peer", author: str) -> str:
+    """Put a key out that turned out bad; the hash of its last event that counts."""
+    said = statements.removal(peer.live.state.members, peer.ledger, author)
+    world.note(peer, f"expels {author[:6]} after {said.get('until', 0)}")
+    await peer.say("peer_removed", said)
+    return str(said.get("until_hash", ""))
+
+
+def may_end(members: Members, by: str, author: str) -> bool:
+    """Whether `by` may remove or demote `author`, as its program tells a person."""
+    if by == author or members.role(by) != ADMIN:
+        return False
+    if hasattr(members, "may_end"):
+        return bool(members.may_end(by, author))
+    return by == members.root  # before seniority, two admins could be out at once
+
+
+async def note(world: "World", peer: "Peer") -> None:
+    """Write something down."""
+    await peer.say("note_added", {"text": f"note {world.rng.randrange(1 << 30)}"})
+
+
+async def burst(world: "World", peer: "Peer") -> None:
+    """Write a lot at once, by several hands."""
+    hands = [note(world, peer) for _ in range(world.rng.randrange(3, 12))]
+    for done in await asyncio.gather(*hands, return_exceptions=True):
+        if isinstance(done, BaseException):
+            raise done
+
+
+async def device(world: "World", peer: "Peer") -> None:
+    """Register a device anew: another price, other memory."""
+    serial = world.rng.randrange(3)
+    facts: dict[str, object] = {
+        "name": f"d{serial}",
+        "memory_bytes": world.rng.randrange(1, 100),
+        "hourly_nusd": world.rng.randrange(1, 100),
+        "model": "card",
+    }
+    await peer.say("device_registered", facts, device_id(peer.who.author, serial))
+
+
+async def drop_device(world: "World", peer: "Peer") -> None:
+    """Take a device out."""
+    serial = world.rng.randrange(3)
+    await peer.say("device_removed", {"reason": "sold"}, device_id(peer.who.author, serial))
+
+
+async def submit(world: "World", peer: "Peer") -> None:
+    """Ask for a job; the peer's own loop places, starts and ends it."""
+    name = job_id(peer.who.author, world.rng.randrange(1 << 40))
+    await peer.say("job_submitted", {"job_id": name, "model": "m"})
+
+
+async def cancel(world: "World", peer: "Peer") -> None:
+    """Cancel somebody's job."""
+    jobs = sorted(peer.live.state.jobs)
+    if jobs:
+        await peer.say("job_cancel_requested", {"job_id": world.rng.choice(jobs)})
+
+
+async def recover(world: "World", peer: "Peer", author: str, until: int, until_hash: str) -> None:
+    """With the recovery words: the key is out beyond its last good event, this peer an admin."""
+    members, who = peer.live.state.members, identity(RECOVERY)
+    facts = [
+        ("peer_removed", "", statements.removal_at(members, author, until, until_hash)),
+        ("peer_added", "", statements.grant(members, peer.ledger, peer.who.author, ADMIN)),
+    ]
+    world.note(peer, "uses the recovery words")
+    if hasattr(peer.ledger, "sign_as"):
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(peer.worker, peer.ledger.sign_as, who, facts)
+        await peer.live.catch_up()
+    else:
+        at, made = pen.places(peer.ledger, who.author)[-1], []
+        for kind, device_name, payload in facts:
+            envelope, at = pen.sign(who, at, peer.now_ms(), kind, payload, device_name)
+            world.signed.add(at.hash)
+            made.append(envelope)
+        await peer.live.take_in(made)
+    peer.replication.notify([who.author])
+    if pen.places(peer.ledger, who.author)[-1].seq == 0:
+        raise StoreError("the recovery key's events were not taken")
+
+
+DAILY = (note, note, note, burst, device, device, drop_device, submit, submit, submit, cancel)

@@ -1,0 +1,291 @@
+"""What must hold: of one peer at any moment, and of all once everything has healed."""
+
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from mesh.edge.store.verify import verify
+from mesh.ledger import ids, signing
+from mesh.state.fold import State, bills
+from mesh.state.members import ADMIN
+from mesh.sync.manifest import Tip
+from mesh.sync.manifest import digest as tips_digest
+from mesh.sync.messages import place_of
+from tests.simulation import keys
+from tests.simulation.live import cursor_of, digest, refolded
+from tests.simulation.oracle import Oracle
+from tests.simulation.work import COST_NUSD, short
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Broken
+    from tests.simulation.peer import Peer
+    from tests.simulation.world import World
+
+
+def shattered(peer: "Peer") -> dict[str, int]:
+    """Authors with more branches at one number than anybody keeps, as a peer sees it."""
+    chains = getattr(peer.live.state.members, "chains", None)
+    found: dict[str, int] = getattr(chains, "shattered", {})
+    return found
+
+
+class Judge:
+    """Looks at the peers of a world from outside."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+
+    def broken(self, text: str) -> "Broken":
+        return self.world.broken(text)
+
+    # One peer, at any moment
+
+    def glance(self, peer: "Peer") -> None:
+        """Whatever was folded in one by one equals the whole ledger folded from nothing."""
+        if peer.up and self.is_current(peer):
+            self.state_equals_ledger(peer)
+
+    def is_current(self, peer: "Peer") -> bool:
+        """Whether the state says that it has seen all the ledger has."""
+        state: State = peer.live.state
+        if state.members.root != (peer.fleet.root if peer.fleet else ""):
+            return False  # it is about to be folded by its fleet's rules
+        return not state.stale and cursor_of(peer.live) == peer.ledger.last_cursor()
+
+    def state_equals_ledger(self, peer: "Peer") -> None:
+        told, found = digest(peer.live.state), digest(refolded(peer.ledger, peer.belongs()))
+        if told != found:
+            raise self.broken(f"peer {peer.number}: its live state is not what its ledger says")
+
+    # All peers, in the end
+
+    def core(self) -> list["Peer"]:
+        """The honest peers that belong to the fleet, as whoever nobody may remove sees it."""
+        anchor = self.world.anchor
+        members = anchor.live.state.members
+        if anchor.fleet is None or members.alone:
+            return []
+        return [
+            peer
+            for peer in self.world.honest
+            if peer.fleet is not None and members.role(peer.who.author)
+        ]
+
+    def settled(self) -> bool:
+        """Whether all hold the same and have folded it, and nobody has anything to do."""
+        core = self.core()
+        if not core and self.founding_survives():
+            return False
+        if not all(peer.up and self.is_current(peer) for peer in core):
+            return False
+        return len({tips_digest(tips) for tips in self.held(core).values()}) <= 1
+
+    def held(self, core: list["Peer"]) -> dict[int, dict[str, Tip]]:
+        """What each tells of, but for authors whom all know to be shattered: nothing of those
+        counts, and which of their events somebody keeps is his affair."""
+        peers = self.linkable(core)
+        broken = [set(shattered(peer)) for peer in peers]
+        all_know = set.intersection(*broken) if broken else set()
+        return {
+            peer.number: {a: tip for a, tip in peer.holds().items() if a not in all_know}
+            for peer in peers
+        }
+
+    def linkable(self, core: list["Peer"]) -> list["Peer"]:
+        """Those that whoever nobody may remove can reach: by links of peers that know each other.
+
+        A disk that was restored or copied may hold nobody's key who is still there to be asked; two
+        copies of one disk never link with each other.
+        """
+        found = [self.world.anchor] if self.world.anchor in core else core[:1]
+        for one in found:
+            found += [
+                two
+                for two in core
+                if two not in found and one.key != two.key
+                if one.trusts(two.who.author) and two.trusts(one.who.author)
+            ]
+        stray = [peer for peer in core if not (peer.restored or peer.copied)]
+        return [peer for peer in core if peer in found or peer in stray]
+
+    def founding_survives(self) -> bool:
+        """Whether anybody but the founder has what it wrote; else a lost disk is a lost fleet."""
+        founder = self.world.peers[0]
+        return any(
+            peer.ledger.tip(founder.who.author) is not None
+            for peer in self.world.honest
+            if peer is not founder
+        )
+
+    def why_not(self) -> str:
+        """What is in the way of settling."""
+        core = self.core()
+        if not core:
+            return "the founder never learns again that it has a fleet"
+        late = [peer.number for peer in core if not self.is_current(peer)]
+        if late:
+            return f"peers {late} never catch up with their own ledgers"
+        told: list[str] = []
+        held = self.held(core)
+        for author in sorted({author for tips in held.values() for author in tips}):
+            found = {number: tips.get(author) for number, tips in held.items()}
+            if len(set(found.values())) > 1:
+                ends = {n: f"{t.seq}.{t.hash[:6]}.{t.fork}" if t else "-" for n, t in found.items()}
+                told.append(f"{author[:6]} {ends}")
+        shut = [
+            f"{one.number} keeps {two.number} out"
+            for one in core
+            for two in core
+            if one.key != two.key and not one.trusts(two.who.author)
+        ]
+        return f"peers do not converge: {'; '.join(shut + told)}"
+
+    def everything(self) -> None:
+        """The invariants that hold in the end."""
+        core = self.linkable(self.core())
+        for peer in core:
+            self.state_equals_ledger(peer)
+        if len({digest(peer.live.state) for peer in core}) > 1:
+            raise self.broken("peers with the same events have different states")
+        self.somebody_administers(core)
+        for peer in core[:1]:
+            self.own_things(peer)
+            if self.world.recovers:
+                self.founder_stays(peer)
+                self.removed_keys(peer)
+                self.verdicts(peer)
+        self.no_strangers(core)
+        self.nothing_lost(core)
+        self.nothing_forged(core)
+        for peer in core:
+            self.restarts_to_the_same(peer)
+        if core:
+            self.verifies(self.world.rng.choice(core))
+
+    def somebody_administers(self, core: list["Peer"]) -> None:
+        for peer in core:
+            members = peer.live.state.members
+            if members.alone:
+                raise self.broken(f"peer {peer.number} believes that there is no fleet")
+            if getattr(members, "recovery", ""):
+                continue
+            admins = [one for one in core if members.role(one.who.author) == ADMIN]
+            if not admins:
+                raise self.broken("nobody is left who could administer")
+
+    def own_things(self, peer: "Peer") -> None:
+        """Devices and jobs are whose their names say, and a job is paid once."""
+        state = peer.live.state
+        owners = {short(one.who.author): one.who.author for one in self.world.honest}
+        for device in state.devices.values():
+            owner = owners.get(device.device_id.split("-")[1] if "-" in device.device_id else "")
+            if owner is not None and device.owner != owner:
+                raise self.broken(f"{device.device_id} belongs to {device.owner[:8]}")
+        for job in state.jobs.values():
+            home = owners.get(job.job_id.split("-")[1] if "-" in job.job_id else "")
+            if home is not None and job.home != home:
+                raise self.broken(f"{job.job_id} has the home {job.home[:8]}")
+        for bill in bills(state):
+            whose = bill.device_id.split("-")[1] if "-" in bill.device_id else ""
+            if whose in owners and bill.cost_nusd not in (0, COST_NUSD * bill.jobs):
+                raise self.broken(f"{bill.job_id} on {bill.device_id} costs {bill.cost_nusd}")
+
+    def verdicts(self, peer: "Peer") -> None:
+        """Everybody's role, now and at each event, is what the rules say."""
+        members = peer.live.state.members
+        events = [event for _, event in peer.ledger.events()]
+        oracle = Oracle(events, members.root, members.recovery)
+        if not oracle.is_sure:
+            return
+        for author in sorted({event.author for event in events} | set(oracle.grants)):
+            told, right = members.role(author), oracle.role(author)
+            if told != right:
+                raise self.broken(
+                    f"peer {peer.number} takes {author[:6]} for {told!r}, not {right!r}"
+                )
+        for event in events:
+            told, right = members.role_of(event), oracle.role_at(event)
+            if told != right:
+                text = f"peer {peer.number} takes event {event.seq} of {event.author[:6]}"
+                raise self.broken(f"{text} for one of {told!r}, not {right!r}")
+
+    def removed_keys(self, peer: "Peer") -> None:
+        """Beyond the event that its removal names nothing of a key counts, however it forks."""
+        members = peer.live.state.members
+        events = [event for _, event in peer.ledger.events()]
+        by_hash = {event.hash: event for event in events}
+        for author, cut in self.world.plots.ended.items():
+            if self.world.let_in_again(author):
+                continue
+            if members.role(author):
+                raise self.broken(
+                    f"{author[:6]} was removed for good and is {members.role(author)}"
+                )
+            good: set[str] = set()
+            at = by_hash.get(cut)
+            while at is not None:
+                good.add(at.hash)
+                at = by_hash.get(at.prev)
+            for event in events:
+                if event.author == author and event.hash not in good and members.role_of(event):
+                    raise self.broken(f"event {event.seq} of removed {author[:6]} counts")
+
+    def founder_stays(self, peer: "Peer") -> None:
+        """Nobody but the recovery key ends the founder."""
+        founder = self.world.peers[0].who.author
+        if founder not in self.world.stolen and peer.live.state.members.role(founder) != ADMIN:
+            raise self.broken("the founder is out")
+
+    def event_ids(self, peers: list["Peer"]) -> set[str]:
+        """Every event that any of them has on disk."""
+        found: set[str] = set()
+        for peer in peers:
+            found.update(event.id for _, event in peer.ledger.events())
+        return found
+
+    def nothing_lost(self, core: list["Peer"]) -> None:
+        """What a person was told is safe is everywhere, unless a removal cut it."""
+        if not core:
+            return
+        everywhere = self.event_ids(core[:1])
+        numbers = {peer.number for peer in core}
+        for peer in core:
+            lost = {name for name in peer.told.acked if name not in everywhere}
+            lost -= {name for name, held in peer.told.spared.items() if not held & numbers}
+            for _, event in peer.ledger.events() if lost else ():
+                if event.id in lost and not peer.admits(event.author, event.seq):
+                    lost.discard(event.id)
+            if lost:
+                raise self.broken(f"peer {peer.number} lost {sorted(lost)[0]}, acknowledged")
+
+    def no_strangers(self, core: list["Peer"]) -> None:
+        """Keys that no member let in leave nothing on anybody's disk."""
+        for peer in core if self.world.recovers else ():
+            for author in peer.ledger.tips():
+                if keys.is_invented(author):
+                    raise self.broken(f"peer {peer.number} keeps events of a stranger")
+
+    def nothing_forged(self, core: list["Peer"]) -> None:
+        """Nothing stands in an honest peer's name that it did not sign."""
+        authors = {peer.who.author for peer in self.world.honest} - self.world.stolen
+        for peer in core[:2]:
+            for (body,) in peer.ledger._db.execute("SELECT body FROM events"):
+                if (
+                    place_of(body).author in authors
+                    and ids.event_hash(body) not in self.world.signed
+                ):
+                    raise self.broken(f"a forged event was admitted: {body[:200]!r}")
+
+    def restarts_to_the_same(self, peer: "Peer") -> None:
+        """A snapshot and what came after it give the same state."""
+        before = digest(peer.live.state)
+        peer.crash(back_s=1e9)
+        peer.start()
+        if digest(peer.live.state) != before:
+            raise self.broken(f"peer {peer.number} is another after a restart")
+
+    def verifies(self, peer: "Peer") -> None:
+        """Every byte on a disk, by a gate that is not broken."""
+        with mock.patch.object(signing, "verify", keys.verify):
+            for finding in verify(peer.ledger._db).findings:
+                if not finding.text.startswith("fork:"):
+                    raise self.broken(f"peer {peer.number}: {finding}")

@@ -1,0 +1,44 @@
+"""Devices and jobs of simulated peers: names that carry their owner's key, and what comes next."""
+
+from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
+from mesh.state.fold import State
+from mesh.state.peer_id import peer_id
+
+COST_NUSD = 7  # of every job that ran to its end
+SHORT = 10  # characters of a peer id in a device's or a job's name
+
+
+def short(author: str) -> str:
+    """The part of a name that says whose it is."""
+    return peer_id(author).replace("-", "")[:SHORT].lower()
+
+
+def device_id(author: str, serial: int = 0) -> str:
+    """A device of this key."""
+    return f"dev-{short(author)}-{serial}"
+
+
+def job_id(author: str, number: int) -> str:
+    """A job whose home is this key."""
+    return f"j-{short(author)}-{number:x}"
+
+
+def outcome(command: Command, state: State) -> tuple[str, dict[str, object], str]:
+    """What a peer with one device writes when it carries out a command at once."""
+    named: dict[str, object] = {"job_id": command.job_id, "attempt": 1}
+    job = state.jobs[command.job_id]
+    device = device_id(job.home)
+    match command:
+        case PlaceJob():
+            return "job_dispatched", named, device
+        case StartJob():
+            return "job_started", named, device
+        case WatchJob():
+            done = {
+                "actual_cost_nusd": COST_NUSD,
+                "actual_duration_ms": 1000,
+                "tokens_generated": 5,
+            }
+            return "job_completed", named | done, device
+        case StopJob():
+            return "job_cancelled", named, device
