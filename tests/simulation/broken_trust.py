@@ -2,7 +2,11 @@
 
 from typing import Any, Final
 
-TRUST, JOBS = "mesh.state.trust", "mesh.state.jobs"
+from mesh.state import jobs
+from mesh.state.members import Members
+from mesh.state.trust.verdicts import Trust
+
+TRUST, JOBS = "mesh.state.trust.verdicts", "mesh.state.jobs"
 
 
 def _yes(*_: object, **__: object) -> bool:
@@ -61,8 +65,6 @@ def _earliest_owner(self: Any, device_id: str, seniority: Any) -> str:
 
 def _any_end(job: Any, step: Any, at_ms: int) -> Any:
     """An end may come again, with another price."""
-    from mesh.state import jobs
-
     legal_from, to = jobs.MOVES[step.event_type]
     if job.ended and to in jobs.ENDED:
         return jobs._ended(job, step, at_ms)
@@ -90,17 +92,8 @@ def _judge_once(self: Any) -> Any:
     return made
 
 
-def _reals() -> tuple[Any, ...]:
-    from mesh.state import jobs, members
-
-    try:
-        from mesh.state.trust import Trust
-    except ImportError:  # before there were verdicts of their own
-        return None, None, jobs.moved, None
-    return Trust._before, Trust._count, jobs.moved, members.Members.judge
-
-
-REAL_BEFORE, REAL_COUNT, REAL_MOVED, REAL_JUDGE = _reals()
+REAL_BEFORE, REAL_COUNT = Trust._before, Trust._count
+REAL_MOVED, REAL_JUDGE = jobs.moved, Members.judge
 
 VARIANTS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
     "cut-by-number": ((f"{TRUST}:Trust._before", _cut_by_number),),

@@ -32,7 +32,7 @@ class Plots:
         chance = rng.random()
         if chance < 0.15:
             self.world.loop.call_at(5 + rng.random() * 15, self.steal_admin)
-        elif chance < 0.3 and self.world.recovers:
+        elif chance < 0.3:
             self.world.loop.call_at(5 + rng.random() * 15, self.steal_founder)
         for _ in range(rng.randrange(2, 7)):
             self.world.loop.call_at(4 + rng.random() * (until_s - 4), self.misbehave)
