@@ -148,6 +148,8 @@ class Writer:
         if isinstance(new, gate.Accept):
             self._heads[event.author] = chain.Head(seq=event.seq, hash=new.hash, stamp=stamp)
         self.tips.moved(event.author, event.seq, new.hash)
+        if event.author in self.tips.forked:
+            self._count_siblings(event)
 
     def _keep_branch(self, new: gate.Fork, sig: bytes, body: bytes) -> None:
         """An event of another branch is an event like any other, but in no segment."""
@@ -159,6 +161,8 @@ class Writer:
         self.tips.forks(event.author, event.seq)
         self._store(new, sig, body)
         self.documents.keep(self._cursor, sig, body)
+
+    def _count_siblings(self, event: Event) -> None:
         if len(self.kept_at(event.author, event.seq)) >= MAX_SIBLINGS:
             self.tips.shatter(event.author, event.seq)
 
