@@ -9,7 +9,6 @@ from mesh.state.members import Members
 
 try:
     from mesh.edge.live import Live
-
     from mesh.state.checkpoint import digest
 except ImportError:
     from tests.simulation.stand_in import Live, digest  # type: ignore[assignment]

@@ -166,6 +166,12 @@ class Rows:
             return False
         return self._db.execute(query, place).fetchone() is not None
 
+    def last_ms(self, author: str) -> int:
+        """The clock of an author's last event, 0 for none."""
+        query = "SELECT hlc_ms FROM events WHERE author = ? ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query, (self.number(author),)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def of_author(self, author: str, after: int = 0) -> Iterator[tuple[Row, Envelope]]:
         """An author's events past `after` by (seq, hash), a page in memory."""
         number = self.number(author)
