@@ -189,9 +189,9 @@ class Node:
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
         job = self.state.jobs.get(job_id)
-        ended = self.state.retired.get(job_id, job.status if job and job.ended else "")
-        if ended:
-            text = f"job {job_id} has already ended: {ended}"
+        if job_id in self.state.retired or (job is not None and job.ended):
+            how = f": {job.status}" if job is not None else ""
+            text = f"job {job_id} has already ended{how}"
             raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
