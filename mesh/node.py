@@ -70,7 +70,16 @@ class Node:
         self.config = config
         self._ledger = ledger
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._live = Live(ledger, fleet_of(home), self._writer, now_ms, self._tell, alone=alone)
+        self.mesh: Mesh | None = None
+        self._live = Live(
+            ledger,
+            fleet_of(home),
+            self._writer,
+            now_ms,
+            self._tell,
+            alone=alone,
+            skews=self._skews,
+        )
         self._subscribers: set[asyncio.Queue[Event]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -86,7 +95,6 @@ class Node:
             self._live.heard,
             self._live.rank,
         )
-        self.mesh: Mesh | None = None
         if config.listen != "none":
             who = load_or_create(home)
             self.mesh = Mesh(home, config, who, self, self._replicate, self._progress)
@@ -94,6 +102,10 @@ class Node:
     @property
     def peer_id(self) -> str:
         return self._ledger.peer_id
+
+    def _skews(self) -> list[int]:
+        """The neighbours' clocks minus ours, ms."""
+        return [] if self.mesh is None else [link.skew_ms for link in self.mesh.links.all()]
 
     @property
     def state(self) -> State:
@@ -177,9 +189,9 @@ class Node:
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
         job = self.state.jobs.get(job_id)
-        ended = self.state.retired.get(job_id, job.status if job and job.ended else "")
-        if ended:
-            text = f"job {job_id} has already ended: {ended}"
+        if job_id in self.state.retired or (job is not None and job.ended):
+            how = f": {job.status}" if job is not None else ""
+            text = f"job {job_id} has already ended{how}"
             raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
         if job is None:
             raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)

@@ -57,7 +57,8 @@ class Live:
 
     `told` hears of every event once, in the order of commits, when the state has it. `writer` is
     the one thread that writes the ledger, `folder` runs what folds it anew. `mark` and `keep` are
-    where the newest own event and the fleet are written down: files in the ledger's home.
+    where the newest own event and the fleet are written down: files in the ledger's home. `skews`
+    are the neighbours' clocks minus ours, in ms.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Live:
         told: Told,
         *,
         alone: bool = False,
+        skews: Callable[[], Sequence[int]] = tuple,
         folder: Executor | None = None,
         mark: Mark | None = None,
         keep: Callable[[Fleet], None] | None = None,
@@ -86,6 +88,7 @@ class Live:
         self._voice: Final = Voice(
             ledger,
             mark or HighWater(ledger.home),
+            skews,
             asks=fleet is not None and has_others(self.state.members, ledger.author),
             alone=alone,
         )

@@ -51,7 +51,10 @@ def digest(state: State) -> bytes:
         "devices": sorted(state.devices.items()),
         "jobs": sorted(state.jobs.items()),
         "ended": sorted(one for each in state.ended.values() for one in each),
-        "retired": sorted((k, one.status, one.home, one.at) for k, one in state.retired.items()),
+        "retired": [
+            (author, one.ids.every(), sorted(one.plain.items()), one.counts)
+            for author, one in sorted(state.retired.homes.items())
+        ],
         "totals": sorted(state.totals.items()),
         "counts": (state.note_count, state.skipped_count),
         "peers": [(*_peer(state, author),) for author in sorted(state.members.judge().grants)],

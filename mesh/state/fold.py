@@ -21,6 +21,7 @@ from mesh.state.fleet import DeviceView
 from mesh.state.jobs import JobView, Key, step_of
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
+from mesh.state.retired import Retired
 from mesh.state.timeline import Timeline
 from mesh.state.trust.statements import ADMIN
 
@@ -37,16 +38,6 @@ class Counts:
     untrusted: int = 0  # kept, but not believed
 
 
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """What remains of an older ended job beside its bill; `at` is its end in its home's chain."""
-
-    status: str
-    home: str
-    at: tuple[int, int, int]  # clock, its counter, number
-    others: tuple[str, ...] = ()  # who else spoke of it
-
-
 @dataclass(slots=True)
 class State:
     """What the ledger says is true now; `apply` and `fold_author` are the only writers."""
@@ -55,7 +46,7 @@ class State:
     jobs: dict[str, JobView] = field(default_factory=dict)
     timelines: dict[str, Timeline] = field(default_factory=dict)
     ended: dict[str, list[tuple[Key, str]]] = field(default_factory=dict)  # by home, by their end
-    retired: dict[str, Retired] = field(default_factory=dict)
+    retired: Retired = field(default_factory=Retired)  # older ended jobs
     totals: dict[tuple[int, str, str, str], Totals] = field(default_factory=dict)  # of those
     contested: dict[str, str] = field(default_factory=dict)  # retired ids, and whose they are
     claims: Devices = field(default_factory=Devices)
@@ -196,13 +187,9 @@ def _forget(state: State, author: str) -> None:
     state.counts.pop(author, None)
     for device_id in state.claims.drop(author):
         _show(state, device_id)
-    for job_id, old in list(state.retired.items()):
-        # Of a retired job nothing is left that others' words could be folded into again.
-        state.stale = (
-            state.stale or author in old.others or (old.home == author and bool(old.others))
-        )
-        if old.home == author:
-            del state.retired[job_id]
+    # Of a retired job nothing is left that others' words could be folded into again.
+    state.stale = state.stale or state.retired.named_by(author)
+    state.retired.homes.pop(author, None)
     for group in [one for one in state.totals if one[3] == author]:
         del state.totals[group]
     for job_id, timeline in list(state.timelines.items()):
@@ -215,8 +202,7 @@ def _forget(state: State, author: str) -> None:
 
 
 def _jobs_ended(state: State, home: str) -> int:
-    old = sum(one.home == home for one in state.retired.values())
-    return old + len(state.ended.get(home, ()))
+    return state.retired.count(home) + len(state.ended.get(home, ()))
 
 
 def holds(state: State, job: JobView) -> bool:
@@ -253,9 +239,9 @@ def bills(state: State) -> Iterator[Bill]:
 def job_counts(state: State) -> dict[str, int]:
     """How many jobs are in each status, retired ones too."""
     counts: dict[str, int] = {}
-    views = (job.status for job in state.jobs.values())
-    for status in [*(one.status for one in state.retired.values()), *views]:
-        counts[status] = counts.get(status, 0) + 1
+    here = ((job.status, 1) for job in state.jobs.values())
+    for status, count in (*state.retired.statuses(), *here):
+        counts[status] = counts.get(status, 0) + count
     return counts
 
 
@@ -284,7 +270,7 @@ def _title(state: State, job_id: str) -> Callable[[str], tuple[object, ...]]:
 
 def _job(state: State, event: Event) -> None:
     job_id = decode(JobFact, event.payload).job_id
-    old = state.retired.get(job_id)
+    old = state.retired.home(job_id) if job_id not in state.timelines else None
     if old is not None:
         _echo(state, event, job_id, old)
         return
@@ -299,14 +285,14 @@ def _job(state: State, event: Event) -> None:
     _settle(state, job_id, timeline, before)
 
 
-def _echo(state: State, event: Event, job_id: str, old: Retired) -> None:
+def _echo(state: State, event: Event, job_id: str, home: str) -> None:
     """An event about a job of which only the bill is left: its home's may still change it."""
     ms, counter, _, seq, _ = order_key(event)
     rank = _title(state, job_id)
-    if event.event_type == "job_submitted" and rank(event.author) < rank(old.home):
+    if event.event_type == "job_submitted" and rank(event.author) < rank(home):
         state.contested[job_id] = event.author
         state.stale = True
-    elif event.author == old.home and (ms, counter, seq) < old.at:
+    elif event.author == home and (ms, counter, seq) < state.retired.homes[home].until:
         state.stale = True
 
 
@@ -350,8 +336,8 @@ def _retire_one(state: State) -> None:
     key, job_id = state.ended[home].pop(0)
     job = state.jobs.pop(job_id)
     speakers = {step.author for step in state.timelines.pop(job_id).steps.values()}
-    others = tuple(sorted(speakers - {home}))
-    state.retired[job_id] = Retired(job.status, home, (key[0], key[1], key[3]), others)
+    at = (key[0], key[1], key[3])
+    state.retired.add(job_id, job.status, home, at, speakers - {home})
     one = bill(job, "")
     group = (one.ended_ms // DAY_MS, one.device_id, one.model, job.ended_by)
     state.totals[group] = state.totals.get(group, Totals()) + one

@@ -234,4 +234,9 @@ class FixedDaemon:
 
     def get(self, path: str) -> Any:
         """The JSON at `path`."""
-        return {"/v1/peers": {"peers": PEERS}, "/v1/doctor": SURROUNDINGS}[path]
+        answers = {
+            "/v1/peers": {"peers": PEERS},
+            "/v1/doctor": SURROUNDINGS,
+            "/v1/status": {"waiting_for": ""},
+        }
+        return answers[path]

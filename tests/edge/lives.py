@@ -24,14 +24,20 @@ DEADLINE_S = 60
 class Peer:
     """One peer, put together as the node does it; `told` is what a subscriber heard."""
 
-    def __init__(self, home: Path, *, alone: bool = False) -> None:
+    def __init__(self, home: Path, *, alone: bool = False, skews: tuple[int, ...] = ()) -> None:
         self.home = home
         self.ledger = Ledger.open(home)
         self.ledger._db.execute("PRAGMA synchronous=OFF")  # no power cut in these tests
         self.writer = ThreadPoolExecutor(1)
         self.told: list[Event] = []
         self.live = Live(
-            self.ledger, fleet_of(home), self.writer, self.now, self._tell, alone=alone
+            self.ledger,
+            fleet_of(home),
+            self.writer,
+            self.now,
+            self._tell,
+            alone=alone,
+            skews=lambda: skews,
         )
         self.replication = Replication(
             self.ledger,

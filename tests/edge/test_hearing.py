@@ -10,7 +10,7 @@ import pytest
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import reset
 from mesh.edge.signing import voice as voice_module
-from mesh.edge.signing.hearing import CLAIM_S, MAX_CLAIMS, Hearing, NotHeard
+from mesh.edge.signing.hearing import CLAIM_S, MAX_AHEAD_MS, MAX_CLAIMS, Hearing, NotHeard
 from mesh.edge.signing.highwater import FILE, HighWater, sign_at_rest
 from mesh.edge.signing.voice import MARK_EVENTS
 from mesh.edge.store.ledger import Ledger
@@ -347,3 +347,35 @@ async def test_a_lost_ledger_of_a_peer_without_a_fleet_is_said_and_a_person_may_
     after = Peer(tmp_path)
     assert after.live.may_sign
     await after.close()
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize(
+    ("skews", "waits"),
+    [
+        ((), False),
+        ((-MAX_AHEAD_MS,), False),
+        ((-MAX_AHEAD_MS - 1,), True),
+        ((-MAX_AHEAD_MS - 1, 0), False),
+        ((86_400_000_000,), False),
+    ],
+    ids="nobody-there an-hour more one-agrees behind".split(),
+)
+async def test_a_peer_signs_nothing_while_its_clock_is_ahead_of_every_neighbours(
+    tmp_path: Path,
+    skews: tuple[int, ...],
+    waits: bool,  # noqa: FBT001  a column of the table
+) -> None:
+    peer = Peer(tmp_path, skews=skews)
+    assert peer.live.may_sign is not waits
+    if waits:
+        with pytest.raises(NotHeard, match="its clock to be set: it is 1 h ahead") as caught:
+            await peer.note("from the future")
+        assert "set this machine's clock" in caught.value.hint
+        assert peer.ledger.count() == 0
+    await peer.close()
+    sure = Peer(tmp_path, skews=skews, alone=True)
+    await sure.note("a person said so")
+    await sure.close()

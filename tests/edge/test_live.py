@@ -545,7 +545,7 @@ def test_memory_serves_what_is_contiguous_and_leaves_the_rest_to_the_disk(
     skipped: Any = "f"
     recent.add([(9, skipped)])
     assert recent.after(7) is None
-    assert recent.after(8) == [(9, "e")]
+    assert recent.after(8) == [(9, "f")]
 
 
 async def test_a_ledger_hands_out_pages_from_memory_and_disk_alike(

@@ -81,6 +81,22 @@ def test_a_lost_ledger_comes_back_and_without_a_member_in_reach_nothing_is_signe
 
 
 @pytest.mark.slow
+def test_a_founder_that_lost_its_ledger_knows_whom_to_ask(machines: Maker) -> None:
+    ana, ben = findable(machines, "ana ben")
+    ben.join(ana)
+    ana.note("one")
+    wait_until(ben.has("one"), "the note at ben")
+    ana.stop()
+    for path in ana.home.glob("ledger.db*"):
+        path.unlink()
+    ana.up()
+    ana.ok("note", "two")
+    wait_until(ben.has("one", "two"), "both notes at ben")
+    assert json.loads(ben.ok("status", "-o", "json"))["forks"] == []
+    assert ana.ok("invite").strip().startswith("fleet join")
+
+
+@pytest.mark.slow
 def test_a_person_may_say_that_a_peer_is_alone(machines: Maker) -> None:
     ana, ben = findable(machines, "ana ben")
     ben.join(ana)

@@ -136,7 +136,8 @@ def test_an_old_job_that_turns_out_to_be_a_seniors_is_folded_again() -> None:
     for name in ("a", "b"):
         events += ran(guest, name, "rig", story)
     state = folded(events, keep_ended=1)
-    assert list(state.retired) == ["a"]
+    assert "a" in state.retired
+    assert "b" not in state.retired
     said = ran(root, "a", "", "submitted")
     for order in (events + said, [*events[:3], *said, *events[3:]]):
         again = folded(order, keep_ended=1)

@@ -10,7 +10,7 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
 from mesh.cli.machines.extras import install_hint
-from mesh.cli.output import NONE, emit_json, json_option, show_age, show_at
+from mesh.cli.output import NONE, emit_json, json_option, now_ms, show_age, show_at
 from mesh.cli.table import Column, emit
 
 Check = tuple[str, str, str]  # what, state, what to do
@@ -58,12 +58,46 @@ def _checks(home: Path) -> Iterator[Check]:
     yield check_home(home)
     alive = find_daemon(home)
     yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
+    if alive is not None:
+        yield from _check_signing(alive)
     yield _check_ledger(home)
     yield from _check_fleet(home)
+    yield from _check_words(home)
     if alive is not None:
         yield from _check_mesh(alive)
     yield _check_compiled()
     yield _check_engine()
+
+
+def _check_signing(daemon: Daemon) -> Iterator[Check]:
+    """Whether this peer may write into the ledger."""
+    from mesh.edge.signing.hearing import NotHeard
+
+    try:
+        waits = str(daemon.get("/v1/status").get("waiting_for", ""))
+    except (RequestError, Stop):
+        return
+    if waits:
+        yield ("signing", f"nothing yet: waits for {waits}", NotHeard(waits).hint)
+
+
+def _check_words(home: Path) -> Iterator[Check]:
+    """Whether older programs signed what people typed: nothing can take that back."""
+    from mesh.edge.jobs.forget import MAX_EVENTS_READ, typed_in_ledger
+    from mesh.edge.store.ledger import Reader, StoreError
+
+    try:
+        reader = Reader.open(home)
+        try:
+            events, count = reader.last_cursor(), typed_in_ledger(reader.events())
+        finally:
+            reader.close()
+    except StoreError:
+        return
+    if count:
+        least = "at least " if events > MAX_EVENTS_READ else ""
+        text = f"{least}{count} older jobs hold a prompt, a command or a path, on every peer"
+        yield ("signed words", text, "they stay: docs/threat-model.md says who reads them")
 
 
 def _check_fleet(home: Path) -> Iterator[Check]:
@@ -72,7 +106,7 @@ def _check_fleet(home: Path) -> Iterator[Check]:
     from mesh.edge.store.ledger import StoreError
 
     try:
-        yield from advice(home)
+        yield from advice(home, now_ms())
     except StoreError:
         return  # the ledger's own check says what is wrong with it
 

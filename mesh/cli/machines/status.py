@@ -28,6 +28,7 @@ def status(output: str) -> None:
     found = status_dict(state, now_ms(), daemon=alive is not None)
     known = [{"name": one.name, "state": "unknown"} for one in state.members.peers() if one.role]
     found |= {"peers": (None if alive is None else _seen(alive)) or known} | _forks(home)
+    found["waiting_for"] = "" if alive is None else _waiting(alive)
     if output == "json":
         emit_json(found)
         return
@@ -45,6 +46,14 @@ def _seen(daemon: Daemon) -> list[dict[str, object]] | None:
         for row in rows
         if row["state"] != "removed"
     ]
+
+
+def _waiting(daemon: Daemon) -> str:
+    """Why the daemon signs nothing yet; "" where it does, or does not say."""
+    try:
+        return str(daemon.get("/v1/status").get("waiting_for", ""))
+    except (RequestError, Stop):
+        return ""
 
 
 def _forks(home: Path) -> dict[str, object]:
@@ -67,6 +76,9 @@ def _peer(row: Mapping[str, Any]) -> str:
 
 def _show(found: Mapping[str, Any]) -> None:
     say("daemon up" if found["daemon"] else "daemon down (start it: fleet up --detach)")
+    if found["waiting_for"]:
+        text = f"signs nothing yet: waits for {found['waiting_for']} (fleet doctor)"
+        emit_text(text, "  ")
     if found["peers"]:
         emit_text(f"peers: {', '.join(_peer(one) for one in found['peers'])}", "  ")
     jobs = ", ".join(f"{count} {name}" for name, count in sorted(found["jobs"].items()))

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from mesh.edge.identity import fleet_of, load_or_create
 from mesh.edge.pairing.standing import way_back
 from mesh.edge.store.forks import forks
+from mesh.edge.store.ledger import Reader
 from mesh.edge.store.state import load_state
+from mesh.ledger.hlc import timestamp
 from mesh.state.members import Members
 from mesh.state.peer_id import peer_id
 
 Advice = tuple[str, str, str]  # what, its state, what to do
 
+# An honest clock is minutes off, a wrong zone hours; what is dated later lands on wrong bills.
+FAR_MS = 86_400_000
 SECOND_ADMIN = "fleet peers role NAME admin makes a second"
 
 
-def advice(home: Path) -> list[Advice]:
+def advice(home: Path, now: int) -> list[Advice]:
     """About the keys of this fleet; StoreError where its ledger can't be read."""
     found, fleet = forks(home), fleet_of(home)
     me = load_or_create(home).author if (home / "identity.key").exists() else ""
@@ -32,7 +37,23 @@ def advice(home: Path) -> list[Advice]:
     said += _admins(members)
     if not (fleet.recovery or members.recovery or fleet.founding or members.founding):
         said.append(_recovery(names.get(fleet.root, ""), mine=fleet.root == me))
-    return said
+    return said + _clocks(home, now, names, me)
+
+
+def _clocks(home: Path, now: int, names: dict[str, str], me: str) -> list[Advice]:
+    """Keys whose events are dated far ahead: each later one comes after that."""
+    with closing(Reader.open(home)) as reader:
+        dated = {author: reader.last_ms_of(author) for author in names}
+    there = "once its clock is right: fleet identity reset"
+    return [
+        (
+            f"clock of {names[author]}",
+            f"its events are dated {timestamp(ms)[:10]}, and will be from now on",
+            f"{there} here" if author == me else f"{there} there",
+        )
+        for author, ms in dated.items()
+        if ms > now + FAR_MS
+    ]
 
 
 def _forked(key: str, seq: int, name: str, fix: str) -> Advice:

@@ -13,10 +13,12 @@ from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet, Identity, fleet_of, join_fleet, peer_id
 from mesh.edge.pairing.standing import Keeper, is_known
+from mesh.edge.peering import acquainted
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import Anchor, Contexts, Pool
 from mesh.policy.neighbours import choose
 from mesh.state.address import Address, read_addresses
+from mesh.state.members import VIEWER
 
 
 @final
@@ -54,10 +56,17 @@ class Trust:
             return False
         self.anchors = anchors
         self._tls.become(anchors)
+        if not self._lost():
+            acquainted.keep(self._home, {key: tls for key, (_, tls) in anchors.items()})
         return True
 
+    def _lost(self) -> bool:
+        """Whether the ledger holds nothing of its own fleet yet, or any more."""
+        return self.fleet is not None and not self._keeper.state.members.seen(self.fleet.root)
+
     def _current(self) -> dict[bytes, Anchor]:
-        """Every member's key, and who let us in until the ledger says who belongs."""
+        """Every member's key; until the ledger says who belongs, who let us in and whoever was a
+        member when it last did."""
         peers = {one.author: one for one in self._keeper.state.members.peers()}
         found = {bytes.fromhex(one.author): _bytes(one.tls) for one in peers.values() if one.role}
         fleet = self.fleet
@@ -65,6 +74,8 @@ class Trust:
             known = peers.get(fleet.introducer)  # the root is known before anything it signed
             if known is None or (known.role and not known.tls):
                 found[_bytes(fleet.introducer)] = _bytes(fleet.tls)
+        if self._lost():
+            found = acquainted.kept(self._home) | {key: tls for key, tls in found.items() if tls}
         return {key: (key, tls) for key, tls in found.items()}
 
     def _learned(self, fleet: Fleet | None) -> Fleet | None:
@@ -103,7 +114,8 @@ class Trust:
         """What a key may do; "" for a stranger."""
         if peer_key not in self.anchors:
             return ""
-        return self._keeper.state.members.role(peer_key.hex())
+        role = self._keeper.state.members.role(peer_key.hex())
+        return role or (VIEWER if self._lost() else "")
 
     def known_as(self, name: str) -> bytes | None:
         """The key of the member with this peer id."""

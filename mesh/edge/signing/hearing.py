@@ -7,7 +7,7 @@ the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from mesh.edge.disk import StoreError
@@ -22,6 +22,11 @@ CLAIM_S: Final = 60.0
 # Claims kept: one of each neighbour, and some of neighbours that came and went.
 MAX_CLAIMS: Final = 64
 
+# What is signed in the future can't be taken back: every later event of this key comes after it. A
+# laptop drifts by seconds a day, a wrong time zone is hours.
+MAX_AHEAD_MS: Final = 3_600_000
+CLOCK: Final = "its clock"
+
 Has = Callable[[Tip], bool]
 
 
@@ -33,7 +38,10 @@ class NotHeard(StoreError):
     status: Final = 503
 
     def __init__(self, waiting_for: str) -> None:
-        hint = "bring a member in reach; where there is none: fleet down; fleet up --alone"
+        first = "bring a member in reach; where there is none"
+        if waiting_for.startswith(CLOCK):
+            first = "set this machine's clock; where the others' are wrong"
+        hint = f"{first}: fleet down; fleet up --alone"
         super().__init__(f"this peer signs nothing yet: it waits for {waiting_for}", hint)
 
 
@@ -97,6 +105,15 @@ class Hearing:
         if self._claims and (self._asks or now_s < self._until_s):
             return f"its own event {last}, which a member holds and this ledger does not"
         return "a member that says how far its own events go" if self._asks else ""
+
+
+def clock_fault(skews_ms: Sequence[int]) -> str:
+    """What is wrong with our clock, by the neighbours' minus ours; "" where one agrees or none is
+    there. One that is behind does no harm."""
+    ahead = -max(skews_ms, default=0)
+    if ahead <= MAX_AHEAD_MS:
+        return ""
+    return f"{CLOCK} to be set: it is {ahead // 3_600_000} h ahead of every neighbour's"
 
 
 def has_others(members: Members, me: str) -> bool:

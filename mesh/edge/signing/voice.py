@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from mesh.edge.signing.hearing import Hearing, NotHeard
+from mesh.edge.signing.hearing import Hearing, NotHeard, clock_fault
 from mesh.edge.signing.highwater import Mark
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
@@ -25,8 +26,17 @@ MARK_EVENTS: Final = 32
 class Voice:
     """The hearing of one ledger, on the loop's clock."""
 
-    def __init__(self, ledger: Ledger, mark: Mark, *, asks: bool, alone: bool) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        mark: Mark,
+        skews: Callable[[], Sequence[int]],
+        *,
+        asks: bool,
+        alone: bool,
+    ) -> None:
         self._ledger: Final = ledger
+        self._skews: Final = (lambda: ()) if alone else skews
         self._mark: Final = mark
         noted = mark.read(ledger.author)
         self._hearing: Final = Hearing(self._holds, asks=asks, mark=noted, alone=alone)
@@ -41,7 +51,7 @@ class Voice:
     @property
     def waiting_for(self) -> str:
         """What has to come before anything is signed, for a person; "" for nothing."""
-        return self._hearing.waiting_for(_now_s())
+        return self._hearing.waiting_for(_now_s()) or clock_fault(self._skews())
 
     def heard(self, tip: Tip) -> None:
         """A neighbour says where our own chain ends, seq 0 for nowhere."""

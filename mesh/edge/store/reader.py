@@ -85,6 +85,11 @@ class Shelf:
             if len(page) < PAGE_ROWS:
                 return
 
+    def last_ms_of(self, author: str) -> int:
+        """Hybrid time of an author's last event, 0 for none."""
+        with self._mutex, explained("cannot read the ledger"):
+            return self._rows.last_ms(author)
+
     def has(self, author: str, seq: int, digest: str) -> bool:
         """Whether exactly this event is here."""
         with self._mutex, explained("cannot read the ledger"):

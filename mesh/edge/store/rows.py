@@ -52,25 +52,27 @@ class Rows:
     def number(self, author: str) -> int:
         """The number an author (hex) has in the tables; 0 for one that has none."""
         if author not in self._numbers:
-            self._learn()
-        return self._numbers.get(author, 0)
+            row = self._db.execute(
+                "SELECT id FROM authors WHERE key = ?", (_key(author),)
+            ).fetchone()
+            if row is None:
+                return 0
+            self._numbers[author] = int(row[0])
+        return self._numbers[author]
 
     def name(self, number: int) -> str:
         """The author (hex) that a number stands for; "" for none."""
         if number not in self._names:
-            self._learn()
-        return self._names.get(number, "")
+            row = self._db.execute("SELECT key FROM authors WHERE id = ?", (number,)).fetchone()
+            if row is None or not isinstance(row[0], bytes):
+                return ""
+            self._names[number] = row[0].hex()
+        return self._names[number]
 
     def forget(self) -> None:
         """A transaction failed: the authors it brought are not on disk."""
         self._names.clear()
         self._numbers.clear()
-
-    def _learn(self) -> None:
-        for number, key in self._db.execute("SELECT id, key FROM authors").fetchall():
-            if isinstance(key, bytes):
-                self._names[number] = key.hex()
-                self._numbers[key.hex()] = number
 
     def after(self, cursor: int, size: int) -> list[Row]:
         """The next rows in arrival order, with what is open of them."""
@@ -166,6 +168,12 @@ class Rows:
             return False
         return self._db.execute(query, place).fetchone() is not None
 
+    def last_ms(self, author: str) -> int:
+        """The clock of an author's last event, 0 for none."""
+        query = "SELECT hlc_ms FROM events WHERE author = ? ORDER BY seq DESC LIMIT 1"
+        row = self._db.execute(query, (self.number(author),)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def of_author(self, author: str, after: int = 0) -> Iterator[tuple[Row, Envelope]]:
         """An author's events past `after` by (seq, hash), a page in memory."""
         number = self.number(author)
@@ -183,6 +191,14 @@ class Rows:
             held = sorted(rows, key=lambda row: (row.seq, row.hash))
             yield from zip(held, self.whole(held), strict=True)
             after = held[-1].seq
+
+
+def _key(author: str) -> bytes:
+    """A public key as the tables have it; nobody's for text that is none."""
+    try:
+        return bytes.fromhex(author)
+    except ValueError:
+        return b""
 
 
 def damaged(cursor: int) -> StoreError:

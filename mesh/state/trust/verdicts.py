@@ -65,14 +65,17 @@ class Trust:
     known: Callable[[str, int, str], bool]
     grants: dict[str, list[Grant]] = field(default_factory=dict)
     removals: dict[str, list[tuple[Seniority, Statement]]] = field(default_factory=dict)
-    # Statements that count, by hash, each with the seniority it was made with.
-    done: dict[str, tuple[Seniority, Statement]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)  # hashes of the statements that count
+    # And those by the seniority they were made with: as many as admins who spoke.
+    spoken: dict[Seniority, list[Statement]] = field(default_factory=dict)
+    leading: set[str] = field(default_factory=set)  # keys that were given the right to administer
     settled: bool = False  # whether these are verdicts on all that is known
     touched: dict[str, Worth] = field(default_factory=dict)  # what changed in worth, and from what
 
     def judge(self) -> None:
         """Every verdict anew: O(n log n) in the statements of those who may administer."""
-        self.grants, self.removals, self.done = {}, {}, {}
+        self.grants, self.removals = {}, {}
+        self.done, self.spoken, self.leading = set(), {}, set()
         first = ((RECOVERY, self.recovery), (FOUNDER, self.root))
         self._use([self._given(seniority, author) for seniority, author in first if author])
         self.settled = True
@@ -108,11 +111,11 @@ class Trust:
         """
         given = [one for one in self.grants.get(author, ()) if one.statement.role == ADMIN]
         senior = min((one.seniority for one in given), default=NOBODY)
-        for digest, (by, one) in list(self.done.items()):
-            if by >= senior:
-                del self.done[digest]
+        for by in [one for one in self.spoken if one >= senior]:
+            for one in self.spoken.pop(by):
+                self.done.discard(one.hash)
                 self._take_back(one)
-        every = (one for given in self.grants.values() for one in given)
+        every = (one for key in self.leading for one in self.grants.get(key, ()))
         self._use([g for g in every if g.statement.role == ADMIN and g.seniority >= senior])
 
     def _take_back(self, one: Statement) -> None:
@@ -146,6 +149,7 @@ class Trust:
         first = Statement("", author, 0, FOUNDED, author, (0, 0, "", 0, ""), ADMIN)
         grant = Grant(first, seniority, RECOVERY)
         self.grants.setdefault(author, []).append(grant)
+        self.leading.add(author)
         return grant
 
     def _covered(self, grant: Grant) -> Iterator[Statement]:
@@ -157,7 +161,10 @@ class Trust:
 
     def _count(self, one: Statement, by: Seniority) -> Grant | None:
         """Let a statement count; the grant it makes."""
-        self.done[one.hash] = by, one
+        self.done.add(one.hash)
+        self.spoken.setdefault(by, []).append(one)
+        if one.role == ADMIN:
+            self.leading.add(one.subject)
         self._touch(one.subject)
         if one.kind == REMOVED:
             self.removals.setdefault(one.subject, []).append((by, one))

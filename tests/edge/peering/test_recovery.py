@@ -289,13 +289,13 @@ async def test_a_frozen_founder_of_one_is_told_of_the_words(
 
 async def test_doctor_advises_a_second_admin_while_there_is_one(tmp_path: Path) -> None:
     ana, ben = Home(tmp_path, "ana"), Home(tmp_path, "ben")
-    assert advice(ana.home) == []
+    assert advice(ana.home, NOW) == []
     await ana.desk.founding.found()
-    assert advice(ana.home) == []  # nobody is there to be one
+    assert advice(ana.home, NOW) == []  # nobody is there to be one
     await let_in(ana, ben)
-    assert advice(ana.home) == [("admins", "one, ana: nobody could replace it", SECOND_ADMIN)]
+    assert advice(ana.home, NOW) == [("admins", "one, ana: nobody could replace it", SECOND_ADMIN)]
     await ana.roster.role("ben", ADMIN)
-    assert advice(ana.home) == []
+    assert advice(ana.home, NOW) == []
     for one in (ana, ben):
         one.ledger.close()
 
@@ -307,10 +307,10 @@ async def test_doctor_says_who_can_give_an_old_fleet_its_words(tmp_path: Path) -
     await ana.emit("peer_added", "", said)  # as earlier versions founded a fleet
     await let_in(ana, ben, ADMIN)
     ben.taken(ana)
-    assert [one[2] for one in advice(ana.home)] == ["fleet recovery new"]
-    assert [one[2] for one in advice(ben.home)] == ["on ana: fleet recovery new"]
+    assert [one[2] for one in advice(ana.home, NOW)] == ["fleet recovery new"]
+    assert [one[2] for one in advice(ben.home, NOW)] == ["on ana: fleet recovery new"]
     await ana.desk.founding.add_recovery()
-    assert advice(ana.home) == []
+    assert advice(ana.home, NOW) == []
     for one in (ana, ben):
         one.ledger.close()
 
@@ -318,10 +318,12 @@ async def test_doctor_says_who_can_give_an_old_fleet_its_words(tmp_path: Path) -
 async def test_doctor_says_what_to_do_about_a_forked_key(three: Three, tmp_path: Path) -> None:
     forks(three.ben, tmp_path)
     three.cid.take(three.ben)
-    what, state, fix = advice(three.cid.home)[0]
+    what, state, fix = advice(three.cid.home, NOW)[0]
     assert (what, fix) == ("key ben", "fleet peers remove ben lists them")
     assert "FORKED: two histories from its event 1 on" in state
-    assert advice(three.ben.home)[0][2] == "fleet identity reset here, then fleet invite on ana"
+    assert (
+        advice(three.ben.home, NOW)[0][2] == "fleet identity reset here, then fleet invite on ana"
+    )
 
 
 async def test_peers_shows_who_forked_and_a_removal_lists_the_histories(
@@ -336,3 +338,17 @@ async def test_peers_shows_who_forked_and_a_removal_lists_the_histories(
     rows = json.loads(run(three.cid, "peers", "-o", "json").stdout)
     assert {row["name"]: row["forked_at"] for row in rows} == {"ana": None, "ben": 1, "cid": None}
     assert {row["name"]: row["role"] for row in rows}["cid"] == RUNNER != VIEWER
+
+
+async def test_doctor_names_a_key_whose_clock_was_once_far_ahead(tmp_path: Path) -> None:
+    ana, ben = Home(tmp_path, "ana"), Home(tmp_path, "ben")
+    await let_in(ana, ben)
+    ben.taken(ana)
+    ben.ledger.append("note_added", "", {"text": "from 2100"}, 4_102_444_800_000)
+    ana.take(ben)
+    (clock,) = [one for one in advice(ana.home, NOW) if one[0].startswith("clock")]
+    assert clock[0] == "clock of ben"
+    assert "dated 2100-01-01" in clock[1]
+    assert clock[2].endswith("fleet identity reset there")
+    ana.ledger.close()
+    ben.ledger.close()

@@ -41,7 +41,11 @@ def described(state: State) -> Terms:
         "device founders": {one: state.owner(one) for one in sorted(state.claims.claims)},
         "jobs": {key: job(view) for key, view in sorted(state.jobs.items())},
         "jobs by end": [one.job_id for one in ended_jobs(state)],
-        "retired jobs": {one: old.status for one, old in sorted(state.retired.items())},
+        "retired jobs": {
+            job: status
+            for home in state.retired.homes.values()
+            for job, status in home.plain.items()
+        },
         "jobs by status": dict(sorted(job_counts(state).items())),
         "members": members(state.members),
         "bills": [one_bill(found) for found in bills(state)],
