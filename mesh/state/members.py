@@ -324,9 +324,10 @@ class Members(Record):
 
     def _found(self, event: Event, one: Statement) -> None:
         """The fleet's first event; another of the same kind says nothing."""
-        known = self.founding or event.hash
-        if event.author != self.root or event.hash != known or self.role_of(event) != ADMIN:
+        if event.author != self.root or event.hash != (self.founding or event.hash):
             return
+        if not self.founding and self.role_of(event) != ADMIN:
+            return  # of a fleet that was told which it is, no verdict says otherwise
         recovery = decode(Membership, event.payload).recovery
         self.founding, self.founded = event.hash, one
         self.recovery = recovery if is_key(recovery) else self.recovery

@@ -279,6 +279,30 @@ def test_a_cut_on_a_branch_holds_where_the_ledger_had_its_event_before_it_was_re
     assert NAMES["ana"] in read.changed
 
 
+def test_of_two_removals_of_one_key_both_named_events_are_fetched() -> None:
+    """A cut whose event never came would cover nothing, on some peers and not on others."""
+    root, ana, ben, _, events = fleet()
+    first, second = ben.say(), ben.say()
+    told = [*events, first, root.remove("ben", first), ana.remove("ben", second)]
+    state = live(told)
+    assert state.members.limit(NAMES["ben"]) == second.seq
+    assert state.members.role_of(first) == ""
+    assert live([*told, second]).members.role_of(first) == ADMIN
+
+
+def test_the_founding_is_known_however_late_what_ends_its_founder_comes() -> None:
+    root, _, _, words, events = fleet()
+    founding, last = events[0], root.say()
+    cut = words.remove("root", last)
+    states = []
+    for told in ([*events, last, cut], [cut, *events, last]):
+        state = State(members=Members(NAMES["root"], founding.hash, NAMES["words"]))
+        for event in told:
+            apply(state, event)
+        states.append(state)
+    assert [one.members.name(NAMES["root"]) for one in states] == ["root", "root"]
+
+
 def test_whether_an_event_leads_to_another_is_found_in_few_steps() -> None:
     rng = random.Random(3)
     root = Key("root")

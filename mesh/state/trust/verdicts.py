@@ -339,9 +339,12 @@ def _end(by: Seniority, removal: Statement, grant: Grant) -> None:
 
 
 def _reach(grant: Grant) -> int:
-    """The highest number that a grant may cover."""
+    """The highest number that a grant may cover, or that one of its cuts names.
+
+    A cut whose event is not here covers nothing, so each of them is to be fetched.
+    """
     after = grant.statement.after
-    until = min((number for number, _ in grant.cuts), default=FOREVER)
+    until = max((number for number, _ in grant.cuts), default=FOREVER)
     if grant.statement.role == VIEWER:
         until = min(until, after + VIEWER_EVENTS)
     return until if until > after else 0
