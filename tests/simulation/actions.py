@@ -9,6 +9,7 @@ from mesh.edge.identity import Fleet
 from mesh.state.members import ADMIN, ROLES, Members
 from tests.simulation import pen, statements
 from tests.simulation.keys import RECOVERY, identity
+from tests.simulation.removed import Ended
 from tests.simulation.work import device_id, job_id
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
     since = statements.FIRST if world.rng.random() < 0.7 else None
     await give(peer, guest.who.author, role, since=since)
     world.note(peer, f"invites {guest.number} as {role}")
-    world.readmitted.add(guest.who.author) if guest.who.author in world.plots.ended else None
     if guest.up and world.fleet is not None and guest.fleet is None:
         welcome = _welcome(world.fleet, peer.who.author, role)
         guest.spawn(_join(guest, welcome))
@@ -59,7 +59,6 @@ async def change_role(world: "World", peer: "Peer", other: "Peer") -> None:
     """Promote or demote a peer, or let a removed one in again."""
     role = world.rng.choice(ROLES)
     world.note(peer, f"makes {other.number} {role}")
-    world.readmitted.add(other.who.author)
     await give(peer, other.who.author, role)
 
 
@@ -70,12 +69,12 @@ async def remove(world: "World", peer: "Peer", other: "Peer") -> None:
     await peer.say("peer_removed", said)
 
 
-async def expel(world: "World", peer: "Peer", author: str) -> str:
-    """Put a key out that turned out bad; the hash of its last event that counts."""
+async def expel(world: "World", peer: "Peer", author: str) -> Ended:
+    """Put a key out that turned out bad."""
     said = statements.removal(peer.ledger, author)
     world.note(peer, f"expels {author[:6]} after {said.get('until', 0)}")
-    await peer.say("peer_removed", said)
-    return str(said.get("until_hash", ""))
+    removal = await peer.say("peer_removed", said)
+    return Ended(removal, str(said.get("until_hash", "")))
 
 
 def may_end(members: Members, by: str, author: str) -> bool:
@@ -127,20 +126,20 @@ async def cancel(world: "World", peer: "Peer") -> None:
         await peer.say("job_cancel_requested", {"job_id": world.rng.choice(jobs)})
 
 
-async def recover(world: "World", peer: "Peer", author: str, until: int, until_hash: str) -> None:
+async def recover(world: "World", peer: "Peer", author: str, good: pen.Place) -> Ended:
     """With the recovery words: the key is out beyond its last good event, this peer an admin."""
     members, who = peer.live.state.members, identity(RECOVERY)
+    digest = good.hash if good.seq else ""
     facts = [
-        ("peer_removed", "", statements.removal_at(author, until, until_hash)),
+        ("peer_removed", "", statements.removal_at(author, good.seq, digest)),
         ("peer_added", "", statements.grant(members, peer.ledger, peer.who.author, ADMIN)),
     ]
     world.note(peer, "uses the recovery words")
     loop, now = asyncio.get_running_loop(), peer.now_ms()
-    await loop.run_in_executor(peer.worker, peer.ledger.sign_as, who, facts, now)
+    signed = await loop.run_in_executor(peer.worker, peer.ledger.sign_as, who, facts, now)
     await peer.live.catch_up()
     peer.replication.notify([who.author])
-    if pen.places(peer.ledger, who.author)[-1].seq == 0:
-        raise StoreError("the recovery key's events were not taken")
+    return Ended(signed[0], digest)
 
 
 DAILY = (note, note, note, burst, device, device, drop_device, submit, submit, submit, cancel)

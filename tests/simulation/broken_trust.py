@@ -35,7 +35,7 @@ def _first_grant_stays(self: Any, one: Any, by: Any) -> Any:
     """Of two grants of one key the one that came first stays."""
     given = self.grants.get(one.subject, ())
     if one.kind == "peer_added" and any(old.statement.seq for old in given):
-        self.done[one.hash] = by, one
+        self.done.add(one.hash)
         return None
     return REAL_COUNT(self, one, by)
 
@@ -46,7 +46,7 @@ def _one_removal(self: Any, one: Any, by: Any) -> Any:
         removal.author == one.author for given in self.removals.values() for _, removal in given
     )
     if one.kind == "peer_removed" and mine >= 1:
-        self.done[one.hash] = by, one
+        self.done.add(one.hash)
         return None
     return REAL_COUNT(self, one, by)
 

@@ -299,7 +299,7 @@ class Peer:
 
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""
-        if self.fleet is not None and self._knows_members():
+        if self._knows_members():
             peers = self.live.state.members.peers()
             self.home.anchors = frozenset(one.author for one in peers if one.role)
 

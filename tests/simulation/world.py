@@ -36,7 +36,6 @@ class World(Network):
         self.fleet: Fleet | None = None
         self.stolen: set[str] = set()  # authors whose key somebody else has, too
         self.recovered_by: Peer | None = None
-        self.readmitted: set[str] = set()  # put out for good, and let in again all the same
         self.healing = False
         self.over = False
         self.virtual_s = 0.0
@@ -98,7 +97,7 @@ class World(Network):
     # The schedule
 
     def _plan(self, count: int) -> None:
-        self.loop.call_at(0, self._act, self.peers[0], actions.found)
+        self.loop.call_at(0, self._found, self.peers[0])
         for number in range(1, count):
             at = 0.5 + self.rng.random() * self.rng.choice((2, 2, 10))
             self.loop.call_at(at, self.let_in, self.peers[number])
@@ -115,14 +114,25 @@ class World(Network):
             self._later(self._mishap)
         self.plots.plan(RUN_S)
 
+    def _found(self, peer: Peer) -> None:
+        """Somebody founds the fleet; tried again until it is there."""
+        if peer.fleet is None and self.fleet is None and self.loop.time() < RUN_S:
+            self._act(peer, actions.found)
+            self.loop.call_later(3, self._found, peer)
+
     def _later(self, do: Callable[[], object]) -> None:
         self.loop.call_at(1 + self.rng.random() * (RUN_S - 1), do)
 
     def _striker(self, fault: str) -> Callable[[object, str], bool]:
         def strike(peer: object, step: str) -> bool:
             assert isinstance(peer, Peer)
-            self.note(peer, f"{fault} at {step}")
-            return FAULTS[fault](self, peer, step)
+            struck = True
+            try:
+                struck = FAULTS[fault](self, peer, step)
+            finally:
+                if struck:
+                    self.note(peer, f"{fault} at {step}")
+            return struck
 
         return strike
 
@@ -213,12 +223,6 @@ class World(Network):
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
         peer.told.acked = [name for name in peer.told.acked if held[name]]
 
-    def let_in_again(self, author: str) -> bool:
-        """Whether a key that was put out for good may have been let in again, by the rules: by an
-        honest person, or by an admin that is a crook and was not put out itself."""
-        at_large = [one for one in self.plots.liars if one.who.author not in self.plots.ended]
-        return author in self.readmitted or bool(at_large)
-
     # The end
 
     def _glance(self) -> None:
@@ -246,12 +250,12 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            self.plots.carry_recovery()
+            carried = self.plots.carry_recovery()
             if self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)
             if self.failed:
                 raise self.broken(self.failed)
-            if self.judge.settled():
+            if carried and self.judge.settled():
                 return
         raise self.broken(self.judge.why_not())
