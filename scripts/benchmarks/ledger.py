@@ -22,6 +22,7 @@ from mesh.edge.store.state import whole_fold
 from mesh.ledger import codec, hlc, ids, signing
 from mesh.ledger.event import NO_PREV
 from mesh.state.checkpoint import pack
+from mesh.state.peer_id import short_id
 
 NOW = 1_790_000_000_000
 EVENTS = 100_000
@@ -70,13 +71,14 @@ class Author:
 
     def _jobs(self) -> Iterator[Fact]:
         while True:
-            job, odd = f"j-{self._random.getrandbits(40):010x}", self._random.randrange
+            job = f"j-{short_id(self._author)}-{self._random.getrandbits(40):010x}"
+            odd = self._random.randrange
             for kind in KINDS:
                 _, _, payload = self._templates[kind]
                 told = _varied(payload, self._random) | {"job_id": job}
                 if kind == "job_submitted":
                     told["prompt"] = " ".join(f"{odd(1 << 20):x}" for _ in range(odd(2, 24)))
-                yield kind, f"dev-{self._author[:8]}-gpu0", told
+                yield kind, f"dev-{short_id(self._author)}-gpu0", told
 
 
 def _varied(value: dict[str, object], random: Random) -> dict[str, object]:

@@ -104,10 +104,11 @@ def test_a_flipped_byte_in_the_store_is_named_with_author_and_seq(
     author = fleet.json("events")[0]["author"]
     path = ledger_file(fleet)
     with sqlite3.connect(path) as db:
-        (value,) = db.execute(f"select {column} from events where seq = 2").fetchone()
+        where = "where cursor = (select cursor from events where seq = 2)"
+        (value,) = db.execute(f"select {column} from open_bodies {where}").fetchone()
         bad = bytearray(value)
         bad[len(bad) // 2] ^= 1
-        db.execute(f"update events set {column} = ? where seq = 2", (bytes(bad),))
+        db.execute(f"update open_bodies set {column} = ? {where}", (bytes(bad),))
     db.close()
     done = fleet.run("verify")
     assert done.code != 0
