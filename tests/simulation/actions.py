@@ -33,7 +33,9 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
     world.note(peer, f"invites {guest.number} as {role}")
     if guest.up and world.fleet is not None and guest.fleet is None:
         welcome = _welcome(world.fleet, peer.who.author, role)
-        guest.spawn(_join(guest, welcome))
+        joining = guest.spawn(_join(guest, welcome))
+        if world.rng.random() < 0.2:  # whoever sits there gives up waiting
+            asyncio.get_running_loop().call_later(world.rng.random() * 0.05, joining.cancel)
 
 
 async def _join(guest: "Peer", welcome: Fleet) -> None:

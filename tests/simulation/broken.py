@@ -115,11 +115,6 @@ async def _no_demand(self: Any) -> None:
 # The sessions
 
 
-def _keep_any(self: Any, author: str, who: Any, now: int, **_: object) -> bool:
-    self.claim(author, who, now)
-    return True
-
-
 def _placed_of_any_author(self: Any, found: Sequence[Any], author: str, message: Any) -> list[Any]:
     return list(found)
 
@@ -153,7 +148,6 @@ VARIANTS: Final[dict[str, Variant]] = {
     "strangers-admitted": patches(
         (f"{LIVE}.admits", _admits_strangers), (f"{SYNC}._admits", _admits_strangers)
     ),
-    "drip-renews-a-claim": patches(("mesh.sync.desk:Desk.keep", _keep_any)),
     "batch-of-any-author": patches((f"{SYNC}._placed", _placed_of_any_author)),
     **{name: patches(*targets) for name, targets in broken_trust.VARIANTS.items()},
 }

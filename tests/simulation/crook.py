@@ -22,7 +22,6 @@ class Liar(Peer):
 
     def __init__(self, world: "World", number: int, key_number: int = 0) -> None:
         self.last: list[Envelope] = []  # what it signed last, for its sessions to slip in
-        self.crimes = 0
         super().__init__(world, number, key_number)
 
     def speaks(self, *args: Any, **named: Any) -> Session:  # type: ignore[override]
@@ -44,7 +43,6 @@ class Liar(Peer):
         everybody = [peer.who.author for peer in self.world.peers]
         state, now = self.live.state, self.now_ms()
         made = crime(Crook(self.rng, self.who, self.ledger, state, now, everybody))
-        self.crimes += 1
         self.last = made
         self.world.note(self, f"signs {len(made)} events: {crime.__name__}")
         if self.rng.random() < 0.7:

@@ -11,7 +11,7 @@ from mesh.sync.archive import Envelope
 from mesh.sync.messages import Batch, Heads, Pull, Row, Tail
 from mesh.sync.session import Session
 from tests.simulation import pen
-from tests.simulation.keys import identity
+from tests.simulation.keys import INVENTED, identity
 
 OTHER = identity(999)
 
@@ -62,7 +62,7 @@ class LyingSession(Session):
                 sig, body = events[at]
                 events[at] = (sig, body.replace(b"note", b"nota", 1)[: len(body)])
             case 4:
-                events += self._archive.page(OTHER.author, 0, 5, 10_000).envelopes
+                events.append(self._strangers())
             case 5 | 6 if author == self.who.author:
                 events += self.extra()
                 events.sort(key=lambda one: messages.place_of(one[1]).seq)
@@ -73,6 +73,11 @@ class LyingSession(Session):
             found.more,
             messages.pack(events),
         )
+
+    def _strangers(self) -> Envelope:
+        """The first event of a key that nobody let in."""
+        who = identity(INVENTED + self.rng.randrange(500))
+        return pen.sign(who, pen.GENESIS, 0, "note_added", {"text": "hello"})[0]
 
     def _forged(self, author: str) -> Envelope:
         """Somebody's next event, signed by the liar or by nobody."""
