@@ -15,6 +15,7 @@ from mesh.sync.archive import Envelope
 def import_at_rest(ledger: Ledger, path: Path) -> ImportReport:
     """Take in a file without a daemon: of those who may write, also of whom the file lets in."""
     state = current_state(ledger)
+    ledger.want(state.members.named)
 
     def admits(author: str, seq: int) -> bool:
         return author == ledger.author or state.members.admits(author, seq)
@@ -24,6 +25,7 @@ def import_at_rest(ledger: Ledger, path: Path) -> ImportReport:
         for cursor, event in ledger.events(state.cursor):
             fold_in(state, cursor, event, ledger.has)
         settle(state, ledger)
+        ledger.want(state.members.named)
         return outcomes
 
     return import_(admit, path, admits=admits)

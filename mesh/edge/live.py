@@ -170,8 +170,10 @@ class Live:
         for cursor, event in found:
             fold_in(self.state, cursor, event, self._ledger.has)
         if found:
+            said = any(event.event_type in MEMBERSHIP for _, event in found)
+            said = said or not self.state.members.settled
             settle(self.state, self._ledger)
-            if any(event.event_type in MEMBERSHIP for _, event in found):
+            if said:
                 self._ledger.want(self.state.members.named)
             self._notice([event for _, event in found])
         return bool(found)
@@ -251,6 +253,7 @@ class Live:
                     fold_in(fresh, cursor, event, self._ledger.has)
         settle(fresh, self._ledger)
         self.state = fresh
+        self._ledger.want(fresh.members.named)
 
     @property
     def _root(self) -> str:

@@ -220,8 +220,13 @@ class Members(Record):
 
     @property
     def named(self) -> frozenset[str]:
-        """The hashes of all events that grants and removals name."""
-        return frozenset((*self.awaited, *(digest for _, _, digest in self.here)))
+        """The hashes of the events that grants and removals name which count."""
+        return frozenset() if self.alone else self.judge().named()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the verdicts are those on all that is known."""
+        return self.trust is not None and self.trust.settled
 
     def name(self, author: str) -> str:
         """What people call a peer: what it or an admin said last; "" for one without a name."""
@@ -291,11 +296,12 @@ class Members(Record):
         unsettles = self.chains.add(event)
         if self.chains.fork(event.author) != fork and self.trust is not None:
             unsettles = unsettles or self.trust.goes_by_number(event.author)
+        place = (event.author, event.seq, event.hash)
+        named = place in self.here  # the ledger held it already when a statement named it
         claims = self.awaited.pop(event.hash, None)
         if claims is not None:
-            place = (event.author, event.seq, event.hash)
             self.here.update(one for one in claims if one == place)
-        if unsettles or claims is not None:
+        if unsettles or named or claims is not None:
             self.changed.add(event.author)
             self._unsettle()
 
@@ -318,9 +324,10 @@ class Members(Record):
 
     def _found(self, event: Event, one: Statement) -> None:
         """The fleet's first event; another of the same kind says nothing."""
-        known = self.founding or event.hash
-        if event.author != self.root or event.hash != known or self.role_of(event) != ADMIN:
+        if event.author != self.root or event.hash != (self.founding or event.hash):
             return
+        if not self.founding and self.role_of(event) != ADMIN:
+            return  # of a fleet that was told which it is, no verdict says otherwise
         recovery = decode(Membership, event.payload).recovery
         self.founding, self.founded = event.hash, one
         self.recovery = recovery if is_key(recovery) else self.recovery

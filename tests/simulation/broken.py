@@ -73,18 +73,9 @@ async def _fold_what_the_task_returned(self: Any, *fact: object) -> Any:
     from mesh.edge.store.state import fold_in
 
     event = await self._run(self._writer, self._append, *fact, self._now_ms())
-    fold_in(self.state, self._ledger.last_cursor(), event, *_finders(self))
+    fold_in(self.state, self._ledger.last_cursor(), event, self._ledger.has)
     self._notice([event])
     return event
-
-
-def _finders(live: Any) -> list[Any]:
-    """What folding asks the ledger, where it asks anything."""
-    import inspect
-
-    from mesh.edge.store.state import fold_in
-
-    return [live._ledger.has] if len(inspect.signature(fold_in).parameters) > 3 else []
 
 
 def _put_with_last_cursor(self: Any, cursor: int, blob: bytes) -> None:
@@ -107,11 +98,11 @@ def _swap_without_the_rest(self: Any, fresh: Any) -> None:
 
 
 def _tell_before_folding(self: Any) -> bool:
+    from mesh.edge.store.state import fold_in
+
     found = self._ledger.committed(self.state.cursor)
     for cursor, event in found[-1:]:
-        from mesh.edge.store.state import fold_in
-
-        fold_in(self.state, cursor, event, *_finders(self))
+        fold_in(self.state, cursor, event, self._ledger.has)
     if found:
         self._notice([event for _, event in found])
     return bool(found)
@@ -158,7 +149,7 @@ VARIANTS: Final[dict[str, Variant]] = {
     "refold-loses-what-came-meanwhile": patches((f"{LIVE}._swap", _swap_without_the_rest)),
     "folds-the-newest-only": patches((f"{LIVE}._fold_page", _tell_before_folding)),
     "stale-state-kept": patches((f"{LIVE}._mend_soon", _nothing)),
-    "signs-before-hearing": patches(("mesh.edge.voice:Voice.demand", _no_demand)),
+    "signs-before-hearing": patches(("mesh.edge.signing.voice:Voice.demand", _no_demand)),
     "strangers-admitted": patches(
         (f"{LIVE}.admits", _admits_strangers), (f"{SYNC}._admits", _admits_strangers)
     ),

@@ -2,7 +2,11 @@
 
 from typing import Any, Final
 
-TRUST, JOBS = "mesh.state.trust", "mesh.state.jobs"
+from mesh.state import jobs
+from mesh.state.members import Members
+from mesh.state.trust.verdicts import Trust
+
+TRUST, JOBS = "mesh.state.trust.verdicts", "mesh.state.jobs"
 
 
 def _yes(*_: object, **__: object) -> bool:
@@ -31,7 +35,7 @@ def _first_grant_stays(self: Any, one: Any, by: Any) -> Any:
     """Of two grants of one key the one that came first stays."""
     given = self.grants.get(one.subject, ())
     if one.kind == "peer_added" and any(old.statement.seq for old in given):
-        self.done[one.hash] = by, one
+        self.done.add(one.hash)
         return None
     return REAL_COUNT(self, one, by)
 
@@ -42,7 +46,7 @@ def _one_removal(self: Any, one: Any, by: Any) -> Any:
         removal.author == one.author for given in self.removals.values() for _, removal in given
     )
     if one.kind == "peer_removed" and mine >= 1:
-        self.done[one.hash] = by, one
+        self.done.add(one.hash)
         return None
     return REAL_COUNT(self, one, by)
 
@@ -61,8 +65,6 @@ def _earliest_owner(self: Any, device_id: str, seniority: Any) -> str:
 
 def _any_end(job: Any, step: Any, at_ms: int) -> Any:
     """An end may come again, with another price."""
-    from mesh.state import jobs
-
     legal_from, to = jobs.MOVES[step.event_type]
     if job.ended and to in jobs.ENDED:
         return jobs._ended(job, step, at_ms)
@@ -90,17 +92,8 @@ def _judge_once(self: Any) -> Any:
     return made
 
 
-def _reals() -> tuple[Any, ...]:
-    from mesh.state import jobs, members
-
-    try:
-        from mesh.state.trust import Trust
-    except ImportError:  # before there were verdicts of their own
-        return None, None, jobs.moved, None
-    return Trust._before, Trust._count, jobs.moved, members.Members.judge
-
-
-REAL_BEFORE, REAL_COUNT, REAL_MOVED, REAL_JUDGE = _reals()
+REAL_BEFORE, REAL_COUNT = Trust._before, Trust._count
+REAL_MOVED, REAL_JUDGE = jobs.moved, Members.judge
 
 VARIANTS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
     "cut-by-number": ((f"{TRUST}:Trust._before", _cut_by_number),),

@@ -214,10 +214,9 @@ def forge(crook: Crook) -> list[Envelope]:
 
 def _grant(crook: Crook, key: str) -> dict[str, object]:
     """An admin's role from the first event on, naming whatever it knows of the key."""
-    named = sorted(getattr(crook.state.members, "named", ()))
+    named = sorted(crook.state.members.named)
     names = crook.rng.sample(named, min(len(named), 8))
-    if hasattr(crook.state.members, "names_for"):
-        names += crook.state.members.names_for(key)
+    names += crook.state.members.names_for(key)
     role = crook.rng.choice(("admin", "admin", *ROLES))
     since = {"since": 1, "since_hash": "", "epoch": crook.rng.choice(EPOCHS)}
     return {"key": key, "name": "evil", "role": role, "tls": "", "names": names} | since

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from mesh.edge.identity import Identity
-from mesh.edge.store.ledger import Ledger, Reader, schema
+from mesh.edge.store import schema
+from mesh.edge.store.ledger import Ledger, Reader
 from mesh.edge.store.writer import Writer
 from mesh.ledger.event import Event
 from mesh.sync.session import Session
@@ -75,9 +76,7 @@ class SimLedger(Ledger):
         step: Callable[[str], None],
         crashed: Callable[[], None],
     ) -> None:
-        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        db.deserialize(disk.durable)
-        super().__init__(home, db, who, -1)
+        super().__init__(home, _loaded(disk.durable), who, -1)
         self.disk = disk
         self.dead = False
         self._doing = "commit"
@@ -108,13 +107,24 @@ class SimLedger(Ledger):
     def reader(self) -> Reader:
         """What another connection sees at this moment; whoever folds anew reads from it."""
         self._step("refold")
-        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        db.deserialize(self._db.serialize())
-        return Reader(self.home, db)
+        return SimReader(self.home, self._db)
 
     def lose_power(self) -> None:
         """Nothing that is done with it any more is ever seen."""
         self.dead = True
+
+
+class SimReader(Reader):
+    """Reads over the writer's connection: a simulated thread is done before another goes on."""
+
+    def close(self) -> None:
+        """The connection is the ledger's."""
+
+
+def _loaded(image: bytes) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.deserialize(image)
+    return db
 
 
 @cache

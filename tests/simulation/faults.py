@@ -60,7 +60,7 @@ def _restore(world: "World", peer: Peer, *, whole: bool) -> bool:
     def put_back() -> None:
         if peer.up:
             peer.crash(back_s=world.rng.random() * AWAY_S)
-            peer.restore(backup, whole=whole)
+            peer.home.restore(backup, peer.disk, whole=whole)
             world.restored(peer, "restores " + ("its home" if whole else "its database"))
 
     _soon(put_back)

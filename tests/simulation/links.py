@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mesh.sync.manifest import Tip
-
 HEARTBEAT_S: Final = 15.0  # a link on which nothing is heard for so long is dead
 SEND_S: Final = 30.0  # a neighbour that takes nothing for so long has lost the link
 WINDOW_S: Final = 0.5  # how far ahead of delivery a sender may be
@@ -24,6 +22,7 @@ class End(Protocol):
 
     number: int
     version: int
+    honest: bool
 
     @property
     def key(self) -> bytes: ...
@@ -31,11 +30,9 @@ class End(Protocol):
     @property
     def up(self) -> bool: ...
 
-    def knows_of(self, author: str) -> Tip | None: ...
-
     def took_step(self, step: str) -> None: ...
 
-    def was_told(self, link: "Link", tip: Tip | None) -> None: ...
+    def was_told(self, link: "Link", data: bytes) -> None: ...
 
 
 class Wire:
@@ -79,7 +76,7 @@ class Link:
         self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.version = wire.version
         self.address = f"peer {other.number}"
-        self._flying: deque[tuple[bytes, Tip | None]] = deque()
+        self._flying: deque[bytes] = deque()
         self._free_at = 0.0  # when all that was sent has arrived
 
     @property
@@ -95,8 +92,7 @@ class Link:
         self.me.took_step(kind_of(data))
         takes = (0.001 + self.wire.rng.random() * 0.2 + len(data) / BYTES_PER_S) * self.wire.slow
         self._free_at = max(loop.time() + takes, self._free_at)
-        told = self.me.knows_of(self.other.key.hex()) if kind_of(data) == "hello" else None
-        self._flying.append((data, told))
+        self._flying.append(data)
         loop.call_at(self._free_at, self._arrive)
         ahead = self._free_at - loop.time() - WINDOW_S
         if ahead > SEND_S:
@@ -106,11 +102,11 @@ class Link:
             await asyncio.sleep(ahead)
 
     def _arrive(self) -> None:
-        data, told = self._flying.popleft()
+        data = self._flying.popleft()
         other = self.wire.other(self)
         if self.wire.alive and other.me.up and other.me.number not in self.wire.deaf:
             if kind_of(data) == "hello":
-                other.me.was_told(other, told)
+                other.me.was_told(other, data)
             other.inbox.put_nowait(data)
 
     async def receive(self) -> bytes:

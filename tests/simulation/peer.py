@@ -2,29 +2,29 @@
 
 import asyncio
 import contextlib
-import inspect
 import random
-import shutil
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesh.api.errors import RequestError
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet
+from mesh.edge.live import Live
 from mesh.edge.replication import Replication
+from mesh.edge.signing.hearing import CLAIM_S
 from mesh.ledger.event import Event
 from mesh.policy.decide import decide
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.sync import messages
 from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Tip
+from mesh.sync.messages import Hello
 from mesh.sync.session import ProtocolError, Session
 from tests.simulation.clock import OWNER, VirtualLoop, Worker
 from tests.simulation.disk import Disk, SimLedger
+from tests.simulation.homes import Backup, Home, Told
 from tests.simulation.keys import identity
 from tests.simulation.links import Link
-from tests.simulation.live import Live
 from tests.simulation.work import device_id, outcome
 
 if TYPE_CHECKING:
@@ -33,24 +33,6 @@ if TYPE_CHECKING:
 START_MS = 1_790_000_000_000
 TICK_S = 5.0  # jobs move when the state does; this is for what a fault swallowed
 REFUSED = (StoreError, RequestError)  # what a person may be told instead of an answer
-
-
-@dataclass(frozen=True)
-class Backup:
-    """A copy of a home at one moment."""
-
-    image: bytes
-    files: tuple[tuple[str, bytes], ...]
-    fleet: Fleet | None
-
-
-@dataclass
-class Told:
-    """What this peer's person was told is safe, and what its neighbours told it."""
-
-    acked: list[str] = field(default_factory=list)
-    spared: dict[str, set[int]] = field(default_factory=dict)  # who else had what a lost disk held
-    own_tips: dict[int, Tip] = field(default_factory=dict)  # by neighbour, since the last start
 
 
 class Peer:
@@ -65,15 +47,13 @@ class Peer:
         self.who = identity(self.who_number)
         self.rng: random.Random = world.rng
         self.disk: Disk = world.disk_type(self.rng)
-        self.home: Path = world.folder / str(number)
-        self.home.mkdir()
-        self.fleet: Fleet | None = None
+        self.home = Home(world.folder / str(number))
+        self.home.folder.mkdir()
         self.version = self.rng.choice((2, 2, 2, 2, 1))  # of the protocol it speaks at most
         self.skew_ms = 0
         self.slow_s = self.rng.choice((0.001, 0.002, 0.01))
         self.told = Told()
         self.backups: list[Backup] = []
-        self.known: frozenset[str] = frozenset()
         self.restored = False  # it lost what it knew, perhaps also whom to ask
         self.copied = False  # another disk has the same key
         self.up = False
@@ -87,17 +67,17 @@ class Peer:
     def key(self) -> bytes:
         return bytes.fromhex(self.who.author)
 
-    def knows_of(self, author: str) -> Tip | None:
-        """How far this peer holds an author's chain."""
-        return self.ledger.tip(author)
+    @property
+    def fleet(self) -> Fleet | None:
+        """What it belongs to."""
+        return self.home.fleet
 
-    def was_told(self, link: Link, tip: Tip | None) -> None:
-        """A neighbour's hello arrived; it said how far it knows our chain."""
+    def was_told(self, link: Link, data: bytes) -> None:
+        """A neighbour's hello arrived; it may say how far it knows our chain."""
         self.took_step("heard")
-        if tip is not None:
-            self.told.own_tips[link.other.number] = tip
-        if not self.world.hello_tells:
-            self.live.heard(tip)
+        hello = messages.decode(data, link.version) if link.other.honest else None
+        if isinstance(hello, Hello) and hello.you_seq:
+            self.told.arrived.add(Tip(hello.you_seq, hello.you_hash.hex()))
 
     def took_step(self, step: str) -> None:
         """Something a fault may wait for; honest peers' steps alone count."""
@@ -111,15 +91,22 @@ class Peer:
         assert not self.up
         self.disk.full = False
         self.starts += 1
-        self.told.own_tips.clear()
+        self.told.arrived.clear()
+        self.told.heard.clear()
         self.signed_once = False
         self.worker = Worker(self.rng, self.slow_s)
         self.ledger = self._open()
         self.ledger.speaks = self.speaks
         told = self._told_by(self.starts)
-        more = {"keep": self._keep} if "keep" in inspect.signature(Live).parameters else {}
-        self.live = Live(self.ledger, self.fleet, self.worker, self.now_ms, told, **more)
-        self.replication = self._replication()
+        self.live = Live(self.ledger, self.fleet, self.worker, self.now_ms, told, keep=self._keep)
+        self.replication = Replication(
+            self.ledger,
+            self.worker,
+            self.admits,
+            self.live.catch_up,
+            self._heard_by(self.starts),
+            self.live.rank,
+        )
         self.wake = asyncio.Event()
         self.up = True
         self.spawn(self._work())
@@ -127,27 +114,32 @@ class Peer:
 
     def _keep(self, fleet: Fleet) -> None:
         """Belong to a fleet also after the next start."""
-        self.fleet = fleet
+        self.home.fleet = fleet
+
+    async def belong(self, fleet: Fleet) -> None:
+        """Be part of a fleet from now on, as the node has it."""
+        await self.live.belong(fleet)
+        self.replication.refresh()
+        self.world.members_changed(self)
 
     def _open(self) -> SimLedger:
         def gone() -> None:
             asyncio.get_running_loop().call_soon(self._crash_of, life)
 
         life = self.starts
-        return SimLedger(self.who, self.home, self.disk, self.took_step, gone)
+        return SimLedger(self.who, self.home.folder, self.disk, self.took_step, gone)
 
     def _crash_of(self, life: int) -> None:
         if life == self.starts:
             self.crash()
 
-    def _replication(self) -> Replication:
-        known = inspect.signature(Replication.__init__).parameters
-        more: dict[str, Any] = {"me": self.who.author, "heard": self._heard_by(self.starts)}
-        more = {name: value for name, value in more.items() if name in known}
-        return Replication(self.ledger, self.worker, self.admits, self._news, **more)
-
     def _heard_by(self, life: int) -> Callable[[Tip], None]:
-        return lambda tip: self.live.heard(tip) if life == self.starts and self.up else None
+        return lambda tip: self._hear(tip) if life == self.starts and self.up else None
+
+    def _hear(self, tip: Tip) -> None:
+        if tip in self.told.arrived:
+            self.told.heard.setdefault(tip, asyncio.get_running_loop().time())
+        self.live.heard(tip)
 
     def admits(self, author: str, seq: int) -> bool:
         """What sessions may take and tell."""
@@ -207,19 +199,7 @@ class Peer:
 
     def back_up(self) -> None:
         """Copy the home as it is on disk."""
-        files = sorted(path for path in self.home.iterdir() if path.is_file())
-        kept = tuple((path.name, path.read_bytes()) for path in files)
-        self.backups.append(Backup(self.disk.durable, kept, self.fleet))
-
-    def restore(self, backup: Backup, *, whole: bool) -> None:
-        """Put an old database back, or the whole home. The peer must be down."""
-        self.disk.durable = self.disk.previous = backup.image
-        if whole:
-            self.fleet = backup.fleet
-            shutil.rmtree(self.home)
-            self.home.mkdir()
-            for name, data in backup.files:
-                (self.home / name).write_bytes(data)
+        self.backups.append(self.home.back_up(self.disk))
 
     # What it does
 
@@ -229,10 +209,11 @@ class Peer:
 
     async def say(self, event_type: str, payload: dict[str, object], device: str = "") -> Event:
         """Write a fact; the person is told that it is safe."""
-        told = [] if self.signed_once else list(self.told.own_tips.values())
+        now = asyncio.get_running_loop().time()
+        told = [tip for tip, at in self.told.heard.items() if now < at + CLAIM_S]
         event = await self.live.emit(event_type, device or device_id(self.who.author), payload)
         self.told.acked.append(event.id)
-        self._signed_after(told, event)
+        self._signed_after([] if self.signed_once else told, event)
         return event
 
     def _signed_after(self, told: list[Tip], event: Event) -> None:
@@ -241,12 +222,9 @@ class Peer:
         if not self.honest or self.copied or self.who.author in self.world.stolen:
             return
         for tip in told:
-            if not tip.fork and not has(self.ledger, event.author, tip):
+            if not self.ledger.has(event.author, tip.seq, tip.hash):
                 text = f"peer {self.number} signed {event.seq} before it had its own {tip.seq}"
                 self.world.fail(f"{text}, which a neighbour told of")
-
-    async def _news(self, *_: object) -> None:
-        await self.live.catch_up()
 
     def _told_by(self, life: int) -> Callable[[Sequence[Event]], None]:
         return lambda events: self._tell(events) if life == self.starts and self.up else None
@@ -271,8 +249,9 @@ class Peer:
         life = self.starts
         with contextlib.suppress(asyncio.CancelledError):
             while self.up and life == self.starts:
+                await self.live.catch_up()
                 for command in decide(self.live.state, self.who.author)[:3]:
-                    if command.job_id not in self.live.state.jobs:
+                    if command.job_id not in self.live.state.jobs or not self.live.may_sign:
                         continue  # cut off meanwhile
                     with contextlib.suppress(*REFUSED):
                         await self.say(*outcome(command, self.live.state))
@@ -301,34 +280,30 @@ class Peer:
 
     # What it knows
 
-    def belongs(self) -> dict[str, Any]:
-        """What its home says of the fleet, as members are judged by it."""
-        fields = {"root", "founding", "recovery"} & set(Fleet.__slots__)
-        return {name: getattr(self.fleet, name) for name in fields} if self.fleet else {}
-
     def trusts(self, author: str) -> bool:
-        """Whether this key may link with us: a member, or who let us in until we know members."""
-        members = self.live.state.members
+        """Whether this key may link with us: see mesh/edge/peering/trust.py."""
         if self.fleet is None:
             return False
-        if members.role(author) and not members.alone:
+        peers = {one.author: one for one in self.live.state.members.peers()}
+        one = peers.get(author)
+        if one is not None and one.role and one.tls:
             return True
-        if author not in self.known and author not in (self.fleet.introducer, self.fleet.root):
-            return False
-        return members.alone or not any(one.author == author for one in members.peers())
+        if author == self.fleet.introducer and (one is None or (one.role and not one.tls)):
+            return True
+        return not self._knows_members() and author in self.home.anchors
+
+    def _knows_members(self) -> bool:
+        """Whether the ledger has anything of who belongs; a lost one has not."""
+        members = self.live.state.members
+        return bool(members.seen(members.root))
 
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""
-        members = self.live.state.members
-        if not members.alone:
-            self.known |= {one.author for one in members.peers() if one.role}
+        if self._knows_members():
+            peers = self.live.state.members.peers()
+            self.home.anchors = frozenset(one.author for one in peers if one.role)
 
     def holds(self) -> dict[str, Tip]:
         """What counts of all it holds, as its neighbours are told."""
         members = self.live.state.members
         return Holdings(self.ledger, lambda author, seq: members.admits(author, seq)).all()
-
-
-def has(ledger: SimLedger, author: str, tip: Tip) -> bool:
-    """Whether a ledger holds an event."""
-    return tip.hash in ledger.hashes_at(author, tip.seq)

@@ -10,6 +10,7 @@ from tests.simulation.crimes import Crook, flood
 from tests.simulation.crook import Liar, import_file
 from tests.simulation.keys import RECOVERY, identity
 from tests.simulation.peer import Peer
+from tests.simulation.removed import Ended, Removed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,7 +23,7 @@ class Plots:
     world: "World"
     liars: list[Liar] = field(default_factory=list)
     carried: bool = False
-    ended: dict[str, str] = field(default_factory=dict)  # by key: the hash its removal names
+    ended: dict[str, Ended] = field(default_factory=dict)  # by key
 
     def plan(self, until_s: float) -> None:
         """Decide who lies, when a key is stolen, and when somebody notices."""
@@ -32,7 +33,7 @@ class Plots:
         chance = rng.random()
         if chance < 0.15:
             self.world.loop.call_at(5 + rng.random() * 15, self.steal_admin)
-        elif chance < 0.3 and self.world.recovers:
+        elif chance < 0.3:
             self.world.loop.call_at(5 + rng.random() * 15, self.steal_founder)
         for _ in range(rng.randrange(2, 7)):
             self.world.loop.call_at(4 + rng.random() * (until_s - 4), self.misbehave)
@@ -90,38 +91,53 @@ class Plots:
     # What the honest do
 
     def expel(self, author: str) -> None:
-        """The founder removes a key, at the tip it knows; tried until it is done."""
-        founder = self.world.peers[0]
+        """Whoever nobody may remove puts a key out, at the tip it knows; tried until it is done.
+
+        While the founder's key is stolen its word may be void soon: the recovery words come first.
+        """
+        world, by = self.world, self.world.anchor
 
         async def remove() -> None:
-            head = await actions.expel(self.world, founder, author)
-            self.ended[author] = head
+            self.ended[author] = await actions.expel(world, by, author)
 
-        if self.world.healing or founder.who.author in self.world.stolen:
+        if world.healing or author in self.ended:
             return
-        if author not in self.ended:
-            if founder.up and founder.fleet is not None:
-                self.world.person(founder, remove)
-            self.world.loop.call_later(4, self.expel, author)
+        if by.who.author not in world.stolen and by.up and by.fleet is not None:
+            world.person(by, remove)
+        world.loop.call_later(4, self.expel, author)
 
     def recover(self) -> None:
-        """An honest peer cuts the founder's key at the last event it knows to be honest."""
+        """Somebody uses the recovery words; tried until they are safe somewhere."""
+        if not self.world.healing and self.world.recovered_by is None:
+            self.use_the_words()
+            self.world.loop.call_later(4, self.recover)
+
+    def use_the_words(self) -> bool:
+        """An honest peer cuts the founder's key at the last event it knows to be honest; False
+        where there is no such peer."""
         world, founder = self.world, self.world.peers[0]
         able = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.copied]
         able = [peer for peer in able if peer.who.author not in world.stolen]
 
         async def save(peer: Peer) -> None:
             good = self.last_good(peer, founder.who.author)
-            await actions.recover(world, peer, founder.who.author, good.seq, good.hash)
-            self.ended[founder.who.author] = good.hash
+            ended = await actions.recover(world, peer, founder.who.author, good)
             world.recovered_by = peer
+            self._void(peer, ended)
+            self.ended[founder.who.author] = ended
 
-        if world.healing or world.recovered_by is not None:
-            return
         if able:
             peer = world.rng.choice(able)
             world.person(peer, lambda: save(peer))
-        world.loop.call_later(4, self.recover)
+        return bool(able)
+
+    def _void(self, peer: Peer, ended: Ended) -> None:
+        """What the founder removed after its last good event is not removed; so once more."""
+        good = Removed(peer, {}).before(ended.cut)
+        for author, one in list(self.ended.items()):
+            if one.removal.hash not in good:
+                del self.ended[author]
+                self.world.loop.call_later(1, self.expel, author)
 
     def last_good(self, peer: Peer, author: str) -> pen.Place:
         """The last event of a key's own chain, as far as this peer has it."""
@@ -133,21 +149,29 @@ class Plots:
 
     # While everything else heals
 
-    def carry_recovery(self) -> None:
-        """What the recovery words said is carried by hand to peers that shut the others out.
+    def carry_recovery(self) -> bool:
+        """What the recovery words said is carried by hand to peers that shut the others out, and
+        said again where a disk lost it; True once nothing is left to do.
 
         A thief with the founder's key may have removed everybody: who believed it takes no links.
         """
-        saved = self.world.recovered_by
-        if saved is None or self.carried:
-            return
+        founder, saved = self.world.peers[0].who.author, self.world.recovered_by
+        if self.carried or founder not in self.world.stolen:
+            return True
+        if saved is None or not self._holds(saved, self.ended[founder]):
+            return not self.use_the_words()
         self.carried = True
         made: list[Envelope] = []
-        for author in (identity(RECOVERY).author, self.world.peers[0].who.author):
+        for author in (identity(RECOVERY).author, founder):
             made += saved.ledger.page(author, 0, 10_000, 1 << 30).envelopes
         for peer in self.world.honest:
             if peer.up and peer.fleet is not None:
                 peer.spawn(import_file(self.world, peer, made))
+        return False
+
+    def _holds(self, peer: Peer, ended: Ended) -> bool:
+        said = ended.removal
+        return peer.up and peer.ledger.has(said.author, said.seq, said.hash)
 
     def keep_flooding(self) -> None:
         """Strangers go on: one honest peer is handed events of invented keys."""

@@ -96,7 +96,7 @@ class Report:
 
 def play_one(seed: int, name: str = "") -> Played:
     """One schedule; a failure is told, not raised."""
-    from tests.simulation.world import play
+    from tests.simulation.play import play
 
     begun = time.process_time()
     played = Played(seed)

@@ -7,8 +7,8 @@ import time
 
 from tests.simulation.broken import VARIANTS
 from tests.simulation.network import Broken
+from tests.simulation.play import play
 from tests.simulation.report import Report, play_many, play_one
-from tests.simulation.world import play
 
 WITHIN = 500  # seeds that must be enough to catch a broken variant
 

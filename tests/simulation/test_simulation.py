@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from tests.simulation.broken import VARIANTS, WITHIN_A_FEW
+from tests.simulation.play import play
 from tests.simulation.report import play_many
-from tests.simulation.world import play
 
 SEEDS = range(120)
 FEW = 40

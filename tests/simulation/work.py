@@ -13,6 +13,12 @@ def short(author: str) -> str:
     return peer_id(author).replace("-", "")[:SHORT].lower()
 
 
+def whose(name: str) -> str:
+    """The part of a device's or a job's name that says whose it is; "" for none."""
+    parts = name.split("-")
+    return parts[1] if len(parts) > 1 else ""
+
+
 def device_id(author: str, serial: int = 0) -> str:
     """A device of this key."""
     return f"dev-{short(author)}-{serial}"

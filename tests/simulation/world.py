@@ -5,47 +5,26 @@ Raises Broken, with the seed, when an invariant does not hold.
 
 import asyncio
 import contextlib
-import inspect
-import shutil
-import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
-from unittest import mock
+from typing import Any
 
-from mesh.edge import replication
 from mesh.edge.identity import Fleet
-from mesh.edge.store import state
-from mesh.ledger import document, gate, ids, record, signing
-from mesh.state.members import ADMIN, ROLES, Members
-from mesh.sync import messages, wants
-from mesh.sync.session import ProtocolError, Session
-from tests.simulation import actions, keys
+from mesh.state.members import ADMIN, ROLES
+from mesh.sync.session import ProtocolError
+from tests.simulation import actions
 from tests.simulation.clock import Spins
-from tests.simulation.disk import Crash, Disk, SimLedger, empty
+from tests.simulation.disk import Crash, Disk, empty
 from tests.simulation.faults import FAULTS
 from tests.simulation.invariants import Judge
-from tests.simulation.network import DIAL_S, Broken, Network
+from tests.simulation.network import DIAL_S, Network
 from tests.simulation.peer import REFUSED, Peer
 from tests.simulation.plots import Plots
 from tests.simulation.steps import STEPS
 
-if TYPE_CHECKING:
-    from tests.simulation.report import Played
-
 RUN_S = 30.0
 SETTLE_S = 400.0  # virtual: several refreshes of every session
 LOOK_S = 2.0
-# Small, so that a schedule of seconds seals segments and pages through batches.
-SMALL: dict[tuple[object, str], int] = {
-    (document, "SEGMENT_EVENTS"): 8,
-    (wants, "TAIL_EVENTS"): 4,
-    (messages, "BATCH_EVENTS"): 5,
-    (wants, "FIRST_STEP_BACK"): 2,
-}
 
 
 class World(Network):
@@ -54,12 +33,9 @@ class World(Network):
     def __init__(self, seed: int, disk_type: type[Disk], folder: Path) -> None:
         super().__init__(seed, disk_type, folder)
         self.signed: set[str] = set()
-        self.recovers = hasattr(Members, "names_for")  # the program knows recovery keys
-        self.hello_tells = "heard" in inspect.signature(replication.Replication).parameters
         self.fleet: Fleet | None = None
         self.stolen: set[str] = set()  # authors whose key somebody else has, too
         self.recovered_by: Peer | None = None
-        self.readmitted: set[str] = set()  # put out for good, and let in again all the same
         self.healing = False
         self.over = False
         self.virtual_s = 0.0
@@ -121,7 +97,7 @@ class World(Network):
     # The schedule
 
     def _plan(self, count: int) -> None:
-        self.loop.call_at(0, self._act, self.peers[0], actions.found)
+        self.loop.call_at(0, self._found, self.peers[0])
         for number in range(1, count):
             at = 0.5 + self.rng.random() * self.rng.choice((2, 2, 10))
             self.loop.call_at(at, self.let_in, self.peers[number])
@@ -138,14 +114,25 @@ class World(Network):
             self._later(self._mishap)
         self.plots.plan(RUN_S)
 
+    def _found(self, peer: Peer) -> None:
+        """Somebody founds the fleet; tried again until it is there."""
+        if peer.fleet is None and self.fleet is None and self.loop.time() < RUN_S:
+            self._act(peer, actions.found)
+            self.loop.call_later(3, self._found, peer)
+
     def _later(self, do: Callable[[], object]) -> None:
         self.loop.call_at(1 + self.rng.random() * (RUN_S - 1), do)
 
     def _striker(self, fault: str) -> Callable[[object, str], bool]:
         def strike(peer: object, step: str) -> bool:
             assert isinstance(peer, Peer)
-            self.note(peer, f"{fault} at {step}")
-            return FAULTS[fault](self, peer, step)
+            struck = True
+            try:
+                struck = FAULTS[fault](self, peer, step)
+            finally:
+                if struck:
+                    self.note(peer, f"{fault} at {step}")
+            return struck
 
         return strike
 
@@ -218,10 +205,7 @@ class World(Network):
     def take_over(self, copy: Peer, peer: Peer) -> None:
         """Give a fresh peer the disk of another."""
         copy.crash(back_s=0.1)
-        copy.disk.durable = copy.disk.previous = peer.disk.durable
-        copy.fleet, copy.known = peer.fleet, peer.known
-        for path in peer.home.iterdir():
-            shutil.copy(path, copy.home)
+        copy.home.restore(peer.home.back_up(peer.disk), copy.disk, whole=True)
 
     def restored(self, peer: Peer, how: str) -> None:
         """A peer lost its newest data: only what others have can come back."""
@@ -238,12 +222,6 @@ class World(Network):
         }
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
         peer.told.acked = [name for name in peer.told.acked if held[name]]
-
-    def let_in_again(self, author: str) -> bool:
-        """Whether a key that was put out for good may have been let in again, by the rules: by an
-        honest person, or by an admin that is a crook and was not put out itself."""
-        at_large = [one for one in self.plots.liars if one.who.author not in self.plots.ended]
-        return author in self.readmitted or bool(at_large)
 
     # The end
 
@@ -272,74 +250,12 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            self.plots.carry_recovery()
-            if self.recovers and self.rng.random() < 0.3:
+            carried = self.plots.carry_recovery()
+            if self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)
             if self.failed:
                 raise self.broken(self.failed)
-            if self.judge.settled():
+            if carried and self.judge.settled():
                 return
         raise self.broken(self.judge.why_not())
-
-
-def play(seed: int, name: str = "", played: "Played | None" = None) -> World:
-    """Run one schedule; Broken when it fails. `played` is told what it came to, either way."""
-    from tests.simulation.broken import VARIANTS
-
-    with ExitStack() as stack:
-        disk_type = VARIANTS[name](stack)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_fast())))
-        world = World(seed, disk_type, folder)
-        for (module, constant), value in SMALL.items():
-            stack.enter_context(mock.patch.object(module, constant, value))
-        _simulated(stack, world)
-        try:
-            world.run()
-        finally:
-            if played is not None:
-                played.virtual_s = world.virtual_s
-                played.hits, played.taken = world.steps.hits, world.steps.taken
-    return world
-
-
-def _simulated(stack: ExitStack, world: World) -> None:
-    """Keys and clocks that cost nothing; the honest are remembered by what they sign."""
-
-    def seal(seed: bytes, body: bytes) -> bytes:
-        world.signed.add(ids.event_hash(body))
-        return keys.seal(seed, body)
-
-    def now_ns() -> int:
-        return int(world.loop.time() * 1e9)
-
-    if signing.verify is VERIFY:  # unless a broken variant has its own
-        stack.enter_context(mock.patch.object(signing, "verify", keys.verify))
-    stack.enter_context(mock.patch.object(signing, "seal", seal))
-    clock = SimpleNamespace(
-        monotonic_ns=now_ns, time_ns=now_ns, monotonic=world.loop.time, sleep=_say_nothing
-    )
-    parse = lru_cache(maxsize=None)(record.parse_record)  # the same bytes are read again and again
-    for module in (record, gate):
-        stack.enter_context(mock.patch.object(module, "parse_record", parse))
-    for module in (replication, state):
-        stack.enter_context(mock.patch.object(module, "time", clock, create=True))
-    stack.enter_context(mock.patch.object(replication, "print", _say_nothing, create=True))
-    stack.enter_context(mock.patch.object(replication, "Session", _session))
-
-
-def _session(archive: SimLedger, *args: Any, **named: Any) -> Session:
-    """A session of the kind its peer has: some lie."""
-    return archive.speaks(archive, *args, **named)
-
-
-def _say_nothing(*_: object, **__: object) -> None:
-    return
-
-
-def _fast() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-VERIFY = signing.verify
-__all__ = ["Broken", "World", "play"]

@@ -11,7 +11,7 @@ from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fold import State, apply
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER, Members
-from mesh.state.trust.chains import MAX_BRANCHES, MAX_SIBLINGS
+from mesh.state.trust.chains import MAX_SIBLINGS, Chains
 from mesh.state.trust.verdicts import VIEWER_EVENTS
 from tests.state.trust_story import NAMES, Key, fleet, folded, in_chains, live
 from tests.support.trust_reference import Verdict
@@ -239,15 +239,98 @@ def test_an_author_with_very_many_branches_counts_up_to_them_until_one_is_named(
     assert named.members.role_of(good) == ADMIN
 
 
-def test_branches_of_branches_are_bounded() -> None:
-    root, ana, _, _, events = fleet()
-    made, at = [], ana.say()
-    for _ in range(MAX_BRANCHES + 3):
-        made += [at, ana.fork(at).say()]
-        at = ana.fork(at).say()
-    state = live([*events, *made])
-    assert NAMES["ana"] in state.members.chains.shattered
-    assert state.note_count == 1
+def test_peers_that_hold_different_siblings_know_the_same_of_their_author() -> None:
+    _, ana, _, _, events = fleet()
+    first = ana.say()
+    branches = [ana.fork(first) for _ in range(2 * MAX_SIBLINGS)]
+    said = [one.say() for one in branches]
+    longer = [one.say() for one in branches[:MAX_SIBLINGS]]
+    one = live([*events, first, *said[:MAX_SIBLINGS], *longer])
+    other = live([*events, first, *said[MAX_SIBLINGS:]])
+    assert digest(one) == digest(other)
+    for state in (one, other):  # the siblings are passed on, or others would not know
+        assert state.members.shattered == {NAMES["ana"]: said[0].seq}
+        assert state.members.limit(NAMES["ana"]) == said[0].seq
+
+
+def test_siblings_beyond_the_end_of_the_main_line_are_counted_as_they_are() -> None:
+    _, ana, _, _, events = fleet()
+    first = ana.say()
+    told = [*events, first, ana.say()]
+    for _ in range(4):
+        told.append(root := ana.fork(first).say())
+        told += [ana.fork(root).say() for _ in range(MAX_SIBLINGS // 4)]
+    assert live(told[:-1]).members.shattered == {}
+    assert live(told).members.shattered == {NAMES["ana"]: first.seq + 2}
+
+
+def test_a_cut_on_a_branch_holds_where_the_ledger_had_its_event_before_it_was_read() -> None:
+    _, ana, _, words, events = fleet()
+    kept = ana.say()
+    other = ana.fork(kept)
+    mine, good, gift = ana.say(), other.say(), other.add("evil", RUNNER)
+    told = [*events, kept, mine, words.remove("ana", gift), good, gift]
+    held = {(one.author, one.seq, one.hash) for one in told}
+    read = State(members=Members(NAMES["root"]))
+    for event in told:  # as at a start, when the ledger holds all of it already
+        apply(read, event, lambda *claim: claim in held)
+        read.members.judge()
+    assert role(read, "evil") == role(folded(told), "evil") == RUNNER
+    assert NAMES["ana"] in read.changed
+
+
+def test_of_two_removals_of_one_key_both_named_events_are_fetched() -> None:
+    """A cut whose event never came would cover nothing, on some peers and not on others."""
+    root, ana, ben, _, events = fleet()
+    first, second = ben.say(), ben.say()
+    told = [*events, first, root.remove("ben", first), ana.remove("ben", second)]
+    state = live(told)
+    assert state.members.limit(NAMES["ben"]) == second.seq
+    assert state.members.role_of(first) == ""
+    assert live([*told, second]).members.role_of(first) == ADMIN
+
+
+def test_the_founding_is_known_however_late_what_ends_its_founder_comes() -> None:
+    root, _, _, words, events = fleet()
+    founding, last = events[0], root.say()
+    cut = words.remove("root", last)
+    states = []
+    for told in ([*events, last, cut], [cut, *events, last]):
+        state = State(members=Members(NAMES["root"], founding.hash, NAMES["words"]))
+        for event in told:
+            apply(state, event)
+        states.append(state)
+    assert [one.members.name(NAMES["root"]) for one in states] == ["root", "root"]
+
+
+def test_whether_an_event_leads_to_another_is_found_in_few_steps() -> None:
+    rng = random.Random(3)
+    root = Key("root")
+    trunk = [root.say()]
+    told: list[Event] = list(trunk)
+    parents: dict[str, Event] = {}
+    for _ in range(400):
+        after = told[-1] if rng.random() < 0.5 else rng.choice(told)
+        made = root.fork(after).say()
+        parents[made.hash] = after
+        told.append(made)
+    chains = Chains()
+    for event in told:
+        chains.add(event)
+    for _ in range(2000):
+        old, new = rng.choice(told), rng.choice(told)
+        at: Event | None = new
+        while at is not None and at.hash != old.hash:
+            at = parents.get(at.hash)
+        places = [chains.place(one.author, one.seq, one.hash) for one in (old, new)]
+        assert chains.reaches(old.author, *places) == (at is not None)
+    branches = chains.branches[told[0].author]
+    at_most = 2 * max(one.depth for one in branches).bit_length()
+    for number in range(len(branches)):
+        steps, at_branch = 0, number
+        while at_branch:
+            at_branch, steps = branches[at_branch].jump, steps + 1
+        assert steps <= at_most
 
 
 def test_what_a_new_grant_must_name_is_said() -> None:

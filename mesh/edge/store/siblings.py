@@ -16,17 +16,35 @@ from mesh.ledger import codec, ids
 
 # A disk copied twice makes three; more are an attack on everyone's disk.
 MAX_SIBLINGS: Final = 16
+# Events that were offered and not taken, remembered by hash and predecessor: 15 MB. As many may lie
+# between where an author shattered and the event that a statement names.
+MAX_TRAIL: Final = 65_536
 
 
-def leading(envelopes: Iterable[tuple[bytes, bytes]], wanted: Set[str]) -> frozenset[str]:
-    """The hashes of a batch that lead to a wanted one in it. As many steps as events, at most."""
-    bodies = {ids.event_hash(body): body for _, body in envelopes}
-    found: set[str] = set()
-    for digest in bodies.keys() & wanted:
-        while digest in bodies and digest not in found:
-            found.add(digest)
-            digest = _prev(bodies[digest])
-    return frozenset(found)
+class Trails:
+    """Which events of shattered authors lead to wanted ones, also over several batches.
+
+    A wanted event comes last, after all that leads to it: that is known once it was offered, and
+    taken when it is offered again.
+    """
+
+    def __init__(self) -> None:
+        self._before: Final[dict[str, str]] = {}  # by hash: the hash of the event before it
+
+    def offer(self, envelopes: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember what follows what; the oldest makes room."""
+        self._before.update((ids.event_hash(body), _prev(body)) for _, body in envelopes)
+        while len(self._before) > MAX_TRAIL:
+            del self._before[next(iter(self._before))]
+
+    def leading(self, wanted: Set[str]) -> frozenset[str]:
+        """The hashes that lead to a wanted one. As many steps as are remembered, at most."""
+        found: set[str] = set()
+        for digest in self._before.keys() & wanted:
+            while digest in self._before and digest not in found:
+                found.add(digest)
+                digest = self._before[digest]
+        return frozenset(found)
 
 
 def shattered(db: sqlite3.Connection) -> dict[int, int]:

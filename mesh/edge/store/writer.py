@@ -11,7 +11,7 @@ from mesh.edge.identity import Identity
 from mesh.edge.store.documents import Documents
 from mesh.edge.store.held import Held
 from mesh.edge.store.rows import Row, Rows
-from mesh.edge.store.siblings import MAX_SIBLINGS, leading
+from mesh.edge.store.siblings import MAX_SIBLINGS, Trails
 from mesh.edge.store.tips import Tips
 from mesh.ledger import chain, codec, document, gate, hlc, signing
 from mesh.ledger.event import SCHEMA_VERSION, Event
@@ -32,7 +32,8 @@ class Writer:
         self._rows: Final[list[tuple[object, ...]]] = []  # events not yet in their table
         self._held: Final = Held(db)
         self._offered: Sequence[tuple[bytes, bytes]] = ()
-        self._lead: frozenset[str] | None = None  # of the offered, those that lead to a wanted one
+        self._trails: Final = Trails()
+        self._lead: frozenset[str] | None = None  # what leads to a wanted one, asked for once
         self.documents: Final = Documents(db, rows)
         self.tips: Final = Tips(db, rows)
         self.fresh: Final[list[tuple[int, Event]]] = []  # stored by this transaction
@@ -132,11 +133,12 @@ class Writer:
     def _too_many(self, event: Event, digest: str) -> bool:
         """Whether there is no room for an event: only what leads to a wanted one always has."""
         broken = self.tips.shattered.get(event.author)
-        if broken is None or event.seq < broken or digest in self.wanted:
+        if broken is None or event.seq < broken:
             return False
         if self._lead is None:
-            self._lead = leading(self._offered, self.wanted)
-        return digest not in self._lead
+            self._trails.offer(self._offered)
+            self._lead = self._trails.leading(self.wanted)
+        return digest not in self.wanted and digest not in self._lead
 
     def _store(self, new: gate.Accept | gate.Fork, sig: bytes, body: bytes) -> None:
         event, stamp = new.event, hlc.parse(new.event.hlc)
@@ -148,6 +150,8 @@ class Writer:
         if isinstance(new, gate.Accept):
             self._heads[event.author] = chain.Head(seq=event.seq, hash=new.hash, stamp=stamp)
         self.tips.moved(event.author, event.seq, new.hash)
+        if event.author in self.tips.forked:
+            self._count_siblings(event)
 
     def _keep_branch(self, new: gate.Fork, sig: bytes, body: bytes) -> None:
         """An event of another branch is an event like any other, but in no segment."""
@@ -159,6 +163,8 @@ class Writer:
         self.tips.forks(event.author, event.seq)
         self._store(new, sig, body)
         self.documents.keep(self._cursor, sig, body)
+
+    def _count_siblings(self, event: Event) -> None:
         if len(self.kept_at(event.author, event.seq)) >= MAX_SIBLINGS:
             self.tips.shatter(event.author, event.seq)
 

@@ -14,8 +14,6 @@ from mesh.ledger.event import Event
 
 # Events at one number before an author counts as shattered: a disk copied twice makes three.
 MAX_SIBLINGS: Final = 16
-# Branches in all: the walk from a branch to the main line must not grow with what somebody signs.
-MAX_BRANCHES: Final = 256
 
 
 class Place(NamedTuple):
@@ -27,12 +25,18 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Branch:
-    """A run of events from `first` to `tip`, after event `first - 1` of `parent`."""
+    """A run of events from `first` to `tip`, after event `first - 1` of `parent`.
+
+    `jump` is a branch that this one came from, some steps further down: with one in each, the walk
+    to the main line takes as many steps as the branches' number has digits, whatever was signed.
+    """
 
     parent: int
     first: int
     tip: int
     hash: str  # of the event at `tip`
+    depth: int = 0  # steps to the main line
+    jump: int = 0
 
 
 @dataclass(slots=True)
@@ -44,7 +48,9 @@ class Chains:
     beside: dict[str, dict[str, int]] = field(default_factory=dict)
     siblings: dict[str, dict[int, int]] = field(default_factory=dict)  # how many of them at a seq
     forks: dict[str, int] = field(default_factory=dict)  # the lowest seq with two events
-    shattered: dict[str, int] = field(default_factory=dict)  # from which seq on; see MAX_SIBLINGS
+    # From which seq on authors with MAX_SIBLINGS events at it are shattered; a function of the
+    # events below that seq and of how many are at it, so the same on all peers.
+    shattered: dict[str, int] = field(default_factory=dict)
 
     def add(self, event: Event) -> bool:
         """Give an event its place; True where that may change an earlier verdict."""
@@ -57,8 +63,8 @@ class Chains:
         branch = known[number]
         if event.prev == branch.hash and event.seq == branch.tip + 1:
             branch.tip, branch.hash = event.seq, event.hash
-            return number > 0 and self._beside(event, number)
-        known.append(Branch(number, event.seq, event.seq, event.hash))
+            return self._beside(event, number) if number else self._crowds(event)
+        known.append(_grown(known, number, event))
         return self._beside(event, len(known) - 1)
 
     def _beside(self, event: Event, number: int) -> bool:
@@ -68,15 +74,16 @@ class Chains:
         at[event.seq] = at.get(event.seq, 0) + 1
         fork = min(event.seq, self.forks.get(event.author, event.seq))
         self.forks[event.author] = fork
-        if len(self.branches[event.author]) > MAX_BRANCHES:
-            return self._shatter(event.author, fork)
-        return at[event.seq] + 1 >= MAX_SIBLINGS and self._shatter(event.author, event.seq)
+        return self._crowds(event)
 
-    def _shatter(self, author: str, seq: int) -> bool:
-        lowest = self.shattered.get(author)
-        if lowest is not None and lowest <= seq:
+    def _crowds(self, event: Event) -> bool:
+        """Whether an event is one too many at its seq, and at no lower one there were too many."""
+        beside = self.siblings.get(event.author, {}).get(event.seq, 0)
+        main = self.branches[event.author][0].tip >= event.seq
+        lowest = self.shattered.get(event.author, event.seq + 1)
+        if beside + main < MAX_SIBLINGS or lowest <= event.seq:
             return False
-        self.shattered[author] = seq
+        self.shattered[event.author] = event.seq
         return True
 
     def place(self, author: str, seq: int, digest: str) -> Place:
@@ -87,12 +94,13 @@ class Chains:
     def reaches(self, author: str, old: Place, new: Place) -> bool:
         """Whether the event at `old` is the one at `new`, or before it on its branch."""
         branch, seq = new
-        while branch != old.branch:
-            if branch == 0:
-                return False
+        while branch > old.branch:  # a branch has a higher number than the one it came from
             line = self.branches[author][branch]
-            branch, seq = line.parent, line.first - 1
-        return old.seq <= seq
+            if line.jump > old.branch:
+                branch = line.jump
+            else:
+                branch, seq = line.parent, line.first - 1
+        return branch == old.branch and old.seq <= seq
 
     def fork(self, author: str) -> int:
         """The lowest seq at which the author signed two events; 0 for an author that did not."""
@@ -101,3 +109,12 @@ class Chains:
     def tip(self, author: str) -> int:
         """The highest seq of any branch; 0 for no events."""
         return max((one.tip for one in self.branches.get(author, ())), default=0)
+
+
+def _grown(known: list[Branch], parent: int, event: Event) -> Branch:
+    """A new branch of an author, from another; its jump as in Myers' random-access lists."""
+    one = known[parent]
+    over = known[one.jump]
+    even = one.depth - over.depth == over.depth - known[over.jump].depth
+    jump = over.jump if even and one.depth else parent
+    return Branch(parent, event.seq, event.seq, event.hash, one.depth + 1, jump)

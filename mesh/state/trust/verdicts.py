@@ -288,13 +288,28 @@ class Trust:
         return any(number and not digest for number, digest in cuts)
 
     def limit(self, author: str) -> int:
-        """The highest number up to which an event of the author may count; 0 for a stranger."""
-        found = max(map(_reach, self.grants.get(author, ())), default=0)
+        """The highest number up to which an event of the author is taken; 0 for a stranger.
+
+        Of a shattered one that is the number where it shattered: those events count for nothing,
+        but they are how other peers see it.
+        """
+        found = self._ends(author)
         at = self.chains.shattered.get(author)
         if at is None or found < at:
             return found
-        named = (number for number, digest in self._named(author) if digest and number <= found)
-        return max(at - 1, *named, 0)
+        return max(at, *(number for number, _ in self._wanted(author)), 0)
+
+    def named(self) -> frozenset[str]:
+        """Hashes of the events that statements which count name, as far as they may be taken."""
+        authors = {*self.grants, *self.removals}
+        return frozenset(digest for author in authors for _, digest in self._wanted(author))
+
+    def _wanted(self, author: str) -> list[Cut]:
+        end = self._ends(author)
+        return [cut for cut in self._named(author) if cut[1] and cut[0] <= end]
+
+    def _ends(self, author: str) -> int:
+        return max(map(_reach, self.grants.get(author, ())), default=0)
 
     def may_end(self, by: str, author: str) -> bool:
         """Whether `by` may take from `author` what it has now."""
@@ -324,9 +339,12 @@ def _end(by: Seniority, removal: Statement, grant: Grant) -> None:
 
 
 def _reach(grant: Grant) -> int:
-    """The highest number that a grant may cover."""
+    """The highest number that a grant may cover, or that one of its cuts names.
+
+    A cut whose event is not here covers nothing, so each of them is to be fetched.
+    """
     after = grant.statement.after
-    until = min((number for number, _ in grant.cuts), default=FOREVER)
+    until = max((number for number, _ in grant.cuts), default=FOREVER)
     if grant.statement.role == VIEWER:
         until = min(until, after + VIEWER_EVENTS)
     return until if until > after else 0

@@ -185,6 +185,31 @@ def test_of_a_shattered_author_nothing_more_is_taken_but_what_a_statement_names(
     assert [f.text[:5] for f in other.verify().findings] == ["fork:"]
 
 
+def test_a_named_event_is_taken_also_where_many_batches_lead_to_it(ledger: Ledger) -> None:
+    good = line(10, 9, FORK, "the good branch")
+    ledger.take_in([*TRUNK, *siblings(0)])
+    ledger.want({hash_of(good[8])})
+    batches = [good[:3], good[3:6], good[6:]]
+    for batch in batches[:2]:  # nothing says yet that these matter
+        assert all(refused(one) for one in ledger.take_in(batch).outcomes)
+    for batch in (batches[2], *batches):  # now it is known, and a neighbour offers all of it again
+        ledger.take_in(batch)
+    assert ledger.has(CYDS, 18, hash_of(good[8]))
+
+
+def test_the_last_sibling_may_be_that_of_the_main_line(ledger: Ledger) -> None:
+    side = line(9, 1, hash_of(TRUNK[7]), "beside")[0]
+    beside = [signed(10, hash_of(side), str(number)) for number in range(MAX_SIBLINGS - 1)]
+    ledger.take_in([*TRUNK, side, *beside])
+    assert ledger.tips()[CYDS].fork == 9
+    ledger.take_in(siblings(0, 1))
+    shattered = ledger.tips()
+    assert all(refused(one) for one in ledger.take_in(line(11, 1, "00" * 32, "x")).outcomes)
+    ledger._writer.forget()  # what the database says by itself is the same
+    assert ledger.tips() == shattered
+    assert shattered[CYDS].seq == 10
+
+
 def test_what_a_shattered_author_signed_before_is_taken_as_ever(
     ledger: Ledger, other: Ledger
 ) -> None:
