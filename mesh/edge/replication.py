@@ -61,6 +61,7 @@ class PeerSync:
     """How far one neighbour and we are. `behind` counts events it has and we have not.
 
     `expected` is what we lacked when we began to catch up: progress is 1 - behind / expected.
+    `answers` is False where it takes us for put out.
     """
 
     peer: str
@@ -72,6 +73,7 @@ class PeerSync:
     bytes_out: int
     behind: int
     expected: int
+    answers: bool
 
 
 _T = TypeVar("_T")
@@ -299,6 +301,7 @@ class _Run:
             bytes_out=tally.bytes_out,
             behind=tally.behind,
             expected=self._expected,
+            answers=tally.answers,
         )
 
 

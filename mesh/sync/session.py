@@ -50,7 +50,10 @@ class Rejected(ProtocolError):
 @final
 @dataclass(slots=True)
 class Tally:
-    """What went through a session; `behind` counts events the neighbour has and we have not."""
+    """What went through a session; `behind` counts events the neighbour has and we have not.
+
+    `answers` is False where the neighbour takes us for put out: it hears us, and tells nothing.
+    """
 
     events_in: int = 0
     events_out: int = 0
@@ -58,6 +61,7 @@ class Tally:
     bytes_out: int = 0
     behind: int = 0
     agreed: bool = False
+    answers: bool = True
 
 
 class Session:
@@ -185,6 +189,7 @@ class Session:
             raise ProtocolError(text)
         mine = self._shown.all()
         self.tally.agreed = self._quiet is None and message.digest == digest(mine)
+        self.tally.answers = message.digest != SAID
         self._hear_of_us(message, now)
         self._greeted = True
         if self.tally.agreed:
@@ -201,7 +206,7 @@ class Session:
         if self._quiet is not None:
             return
         if isinstance(message, Hello):
-            if message.digest == SAID:
+            if not self.tally.answers:
                 return
             known = Tip(message.you_seq, message.you_hash.hex())
             self.told_of_us = known if known.seq else wants.NOTHING

@@ -112,6 +112,7 @@ def test_a_quiet_session_takes_what_may_say_who_belongs_and_gives_nothing(
     assert named <= {RECOVERY}
     assert told.session.told_of_us is None  # silence of a quiet side is no word about our chain
     assert hears.session.told_of_us is None
+    assert (told.session.tally.answers, hears.session.tally.answers) == (False, True)
 
 
 def test_news_that_comes_while_a_quiet_session_lasts_is_heard(peers: list[Peer]) -> None:

@@ -179,7 +179,7 @@ def test_the_sync_page_says_what_a_quiet_session_is_bound_to() -> None:
         f"down to a whole {quiet.GRAIN:,}",
         f"at most {links.MAX_QUIET} removed keys at a time",
         f"for at most {links.QUIET_S / 60:.0f} minutes",
-        f"it dials {trust.DIALLED} of them at a time, others every {links.QUIET_S / 60:.0f} minutes",
+        f"dials {trust.DIALLED} of them at a time, others every {links.QUIET_S / 60:.0f} minutes",
         f"once proven and asked | {listen.MAX_FORMER} in all",
     ):
         assert text in said
