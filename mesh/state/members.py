@@ -36,8 +36,8 @@ from mesh.state.trust.statements import (
 from mesh.state.trust.verdicts import FOREVER, NOBODY, Seniority, Trust, Worth
 
 __all__ = [
-    "ADDED", "ADMIN", "FOUNDED", "MEMBER", "REACHABLE", "REMOVED", "RENAMED", "ROLES", "RUNNER",
-    "TYPES", "VIEWER", "Find", "Members", "PeerView", "allowed", "needed_role",
+    "ADDED", "ADMIN", "FORMER", "FOUNDED", "LEADING", "MEMBER", "REACHABLE", "REMOVED", "RENAMED",
+    "ROLES", "RUNNER", "TYPES", "VIEWER", "Find", "Members", "PeerView", "allowed", "needed_role",
 ]  # fmt: skip
 
 # The lowest role whose events of a kind count, by the word before the first underscore; anything
@@ -52,6 +52,10 @@ MAX_WAITING: Final = 256
 # Names kept that one author gave one peer: the first ones, for machines are seldom renamed.
 MAX_NAMINGS: Final = 64
 NO_KEY: Final[Key] = (0, 0, "", 0, "")
+# In the order they are fetched: the founder, the recovery key, who may administer, everybody else.
+FOUNDING, RECOVERING, LEADING, FOLLOWING = range(4)
+# What a key is to others once it was put out: no role, and no route asks for it.
+FORMER: Final = "former"
 
 # Whether the ledger holds an author's event of that number and hash.
 Find = Callable[[str, int, str], bool]
@@ -185,8 +189,8 @@ class Members(Record):
     def rank(self, author: str) -> int:
         """In which order to fetch authors: those first who say who belongs."""
         if author in (self.root, self.recovery):
-            return 0 if author == self.root else 1
-        return 2 if author in self._leading else 3
+            return FOUNDING if author == self.root else RECOVERING
+        return LEADING if author in self._leading else FOLLOWING
 
     def seniority(self, author: str) -> Seniority:
         """Orders authors who claim one thing: the smaller has it."""
