@@ -73,9 +73,10 @@ def _any_end(job: Any, step: Any, at_ms: int) -> Any:
 
 def _alone_without_members(self: Any) -> bool:
     """A fleet in which nobody holds a role any more is none."""
-    return not self.root or not any(
-        one.role for one in (self.peer(author) for author in self.judge().grants)
-    )
+    if not self.root:
+        return True
+    trust = self.judge()
+    return not any(trust.role(author) for author in trust.grants if author != self.recovery)
 
 
 def _admits_beyond_cuts(self: Any, author: str) -> int:

@@ -14,6 +14,7 @@ from mesh.sync.archive import Envelope
 from tests.simulation import pen
 from tests.simulation.keys import EVIL, INVENTED, RECOVERY, identity
 from tests.simulation.pen import FUTURE_MS, GENESIS, PAST_MS, Place
+from tests.simulation.work import COST_NUSD, TWICE, device_id
 
 SIBLINGS = 48
 EPOCHS = (0, 0, 0, 0, 0, 0, 1, 1 << 40)  # of the old form of statements; the new one has none
@@ -98,6 +99,20 @@ def occupy(crook: Crook) -> list[Envelope]:
     )
 
 
+def end_twice(crook: Crook) -> list[Envelope]:
+    """A job of its own on its own device, which ends again at another price."""
+    named: dict[str, object] = {"job_id": f"{TWICE}{crook.rng.randrange(1 << 30)}", "attempt": 1}
+    device = device_id(crook.who.author)
+    dear: dict[str, object] = {"actual_cost_nusd": 10**15, "reason": "x"}
+    return crook.says(
+        ("device_registered", {"name": "mine", "memory_bytes": 1, "model": "card"}, device),
+        ("job_submitted", named, device),
+        ("job_dispatched", named, device),
+        ("job_completed", named | {"actual_cost_nusd": COST_NUSD}, device),
+        (crook.rng.choice(("job_failed", "job_cancelled")), named | dear, device),
+    )
+
+
 def let_evil_in(crook: Crook) -> list[Envelope]:
     """A new key as admin, which goes on by itself."""
     evil = identity(EVIL + crook.rng.randrange(2))
@@ -121,9 +136,10 @@ def let_evil_in(crook: Crook) -> list[Envelope]:
 
 
 def remove_everybody(crook: Crook) -> list[Envelope]:
-    """The founder out, and whoever else there is, and the recovery key."""
+    """The founder out, and whoever else there is, and the recovery key; and then itself."""
     victims = crook.everybody[: crook.rng.randrange(1, len(crook.everybody) + 1)]
     victims = [one for one in victims if one != crook.who.author] + [identity(RECOVERY).author]
+    victims += [crook.who.author] * (crook.rng.random() < 0.3)
     return crook.says(*(("peer_removed", _removal(crook, one), "") for one in victims))
 
 
@@ -223,7 +239,8 @@ def _grant(crook: Crook, key: str) -> dict[str, object]:
 
 
 def _removal(crook: Crook, key: str) -> dict[str, object]:
-    at = crook.rng.choice((GENESIS, pen.places(crook.ledger, key)[-1]))
+    nowhere = Place(crook.rng.randrange(1, 20), crook.rng.randbytes(32).hex())
+    at = crook.rng.choice((GENESIS, pen.places(crook.ledger, key)[-1], nowhere))
     epoch = crook.rng.choice(EPOCHS)
     until_hash = at.hash if at.seq else ""
     return {"key": key, "until": at.seq, "until_hash": until_hash, "epoch": epoch, "reason": "x"}
@@ -234,6 +251,7 @@ CRIMES: Final[tuple[Callable[[Crook], list[Envelope]], ...]] = (
     seize_jobs,
     end_jobs,
     occupy,
+    end_twice,
     let_evil_in,
     remove_everybody,
     raise_itself,

@@ -48,7 +48,7 @@ class Home:
 class Told:
     """What this peer's person was told is safe, and what its neighbours told it."""
 
-    acked: list[str] = field(default_factory=list)
+    acked: dict[str, int] = field(default_factory=dict)  # events, and their numbers
     spared: dict[str, set[int]] = field(default_factory=dict)  # who else had what a lost disk held
     arrived: set[Tip] = field(default_factory=set)  # own tips in honest hellos, this life
     heard: dict[Tip, float] = field(default_factory=dict)  # of those that the program took, when

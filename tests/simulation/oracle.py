@@ -1,34 +1,49 @@
 """Who may do what, judged a second time: the rules of membership said as shortly as they can be.
 
 Slow, from nothing, with no state: whatever the product keeps, caches or undoes must come to this.
-Only for statements of the present form, and where no author is shattered.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesh.ledger.event import NO_PREV, Event
+from mesh.ledger.event import NO_PREV, Event, order_key
 from mesh.state.members import ROLES
 
 ADDED, REMOVED = "peer_added", "peer_removed"
-BEFORE_FIRST = ""  # the place before an author's first event
+BEFORE_FIRST = (0, "")  # the place before an author's first event
 MAX_SIBLINGS = 16
+NOBODY = (1 << 30,)
+Cut = tuple[int, str]  # number and hash of an event; older statements name it by its number alone
 
 
 @dataclass
 class Grant:
-    """What an event gives to a key, and the events (hashes) beyond which it gives nothing."""
+    """What an event gives to a key, and the events beyond which it gives nothing."""
 
     hash: str
     role: str
-    after: int
-    after_hash: str
+    after: Cut
     names: tuple[str, ...]
+    epoch: int
+    age: tuple[Any, ...]
     senior: tuple[Any, ...]
     giver: tuple[Any, ...]
-    cuts: list[str] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+
+    def names_it(self, event: Event) -> bool:
+        """Whether it was made knowing of a removal; older ones count in epochs instead."""
+        if self.epoch and _epoch(event):
+            return self.epoch > _epoch(event)
+        return event.hash in self.names
+
+    def replaces(self, old: "Grant") -> bool:
+        """Whether another grant of the key ends where this one begins."""
+        if self.epoch and old.epoch:
+            return (old.epoch, old.age) < (self.epoch, self.age)
+        return old.hash != "" and old.hash in self.names
 
 
 class Oracle:
@@ -42,17 +57,16 @@ class Oracle:
                 self.said.setdefault(event.author, []).append(event)
         self.grants: dict[str, list[Grant]] = {}
         self.removals: dict[str, list[tuple[tuple[Any, ...], Event]]] = {}
+        self.done: set[str] = set()
+        places = Counter((event.author, event.seq) for event in self.events.values())
+        self.forks: dict[str, int] = {}  # the lowest number with two events
+        self.shattered: dict[str, int] = {}  # and with very many
+        for (author, seq), count in sorted(places.items(), reverse=True):
+            if count > 1:
+                self.forks[author] = seq
+            if count >= MAX_SIBLINGS:
+                self.shattered[author] = seq
         self._judge(root, recovery)
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether everything said is of the form that is judged here."""
-        at: dict[tuple[str, int], int] = {}
-        for event in self.events.values():
-            at[event.author, event.seq] = at.get((event.author, event.seq), 0) + 1
-        old = (e.payload.get("epoch") for said in self.said.values() for e in said)
-        leaving = (e.payload.get("key") == e.author for said in self.said.values() for e in said)
-        return max(at.values(), default=0) < MAX_SIBLINGS and not any(old) and not any(leaving)
 
     def role(self, author: str) -> str:
         """What the author may do from now on."""
@@ -65,40 +79,62 @@ class Oracle:
 
     def covers(self, grant: Grant, event: Event) -> bool:
         """Whether a grant of the event's author is for this event."""
-        known = not grant.after_hash or grant.after_hash in self.events
-        late = known and event.seq > grant.after
-        return late and all(self._reaches(event, cut) for cut in grant.cuts)
+        number, digest = grant.after
+        if event.seq <= number or (digest and digest not in self.events):
+            return False
+        return self._whole(event) and all(self._reaches(event, cut) for cut in grant.cuts)
 
-    def _reaches(self, event: Event, cut: str) -> bool:
+    def _whole(self, event: Event) -> bool:
+        """Of what a shattered author signed, only what leads to a named event."""
+        if event.seq < self.shattered.get(event.author, event.seq + 1):
+            return True
+        return any(cut[1] and self._reaches(event, cut) for cut in self._named(event.author))
+
+    def _named(self, author: str) -> Iterator[Cut]:
+        for grant in self.grants.get(author, ()):
+            yield grant.after
+        for _, removal in self.removals.get(author, ()):
+            yield _until(removal)
+
+    def _reaches(self, event: Event, cut: Cut) -> bool:
         """Whether an event is the one named, or before it on its branch."""
-        at = self.events.get(cut)
+        number, digest = cut
+        if not digest:
+            fork = self.forks.get(event.author, number + 1)
+            return event.seq <= number and event.seq < fork
+        at = self.events.get(digest)
+        if at is None or (at.author, at.seq) != (event.author, number):
+            return False
         while at is not None and at.seq > event.seq:
             at = self.events.get(at.prev)
         return at is event
 
     def _judge(self, root: str, recovery: str) -> None:
-        """From the most senior grant of admin down, let its owner speak."""
+        """From the most senior grant of admin down, let its owner speak; then whoever leaves."""
         queue: list[tuple[tuple[Any, ...], str, str, Grant]] = []
         for author, senior in ((recovery, (-1,)), (root, (1,))):
             if author:
-                first = Grant("", "admin", 0, "", (), senior, (-1,))
+                first = Grant("", "admin", BEFORE_FIRST, (), 0, (), senior, (-1,))
                 self.grants.setdefault(author, []).append(first)
                 heapq.heappush(queue, (senior, "", author, first))
-        done: set[str] = set()
         while queue:
             senior, _, author, held = heapq.heappop(queue)
-            for event in sorted(self.said.get(author, ()), key=lambda one: (one.seq, one.hash)):
-                if event.hash in done or not self.covers(held, event):
+            for event in sorted(self.said.get(author, ()), key=_turn):
+                if event.hash in self.done or not self.covers(held, event):
                     continue
-                done.add(event.hash)
                 made = self._count(event, senior)
                 if made is not None and made.role == "admin":
                     heapq.heappush(queue, (made.senior, made.hash, _subject(event), made))
+        for said in self.said.values():
+            for event in filter(_leaves, said):
+                if event.hash not in self.done and self.role_at(event):
+                    self._count(event, NOBODY)
 
     def _count(self, event: Event, senior: tuple[Any, ...]) -> Grant | None:
         subject, role = _subject(event), str(event.payload.get("role", ""))
         if len(subject) != 64:
             return None
+        self.done.add(event.hash)
         if event.event_type == REMOVED:
             self.removals.setdefault(subject, []).append((senior, event))
             for grant in self.grants.get(subject, ()):
@@ -106,17 +142,18 @@ class Oracle:
             return None
         if role not in ROLES:
             return None
-        after, after_hash = _since(event)
         named = event.payload.get("names", ())
         names = tuple(named) if isinstance(named, list | tuple) else ()
         key = (senior[0] + 1, senior, event.seq, event.hash)
-        made = Grant(event.hash, role, after, after_hash, names, key, senior)
+        made = Grant(
+            event.hash, role, _since(event), names, _epoch(event), order_key(event), key, senior
+        )
         for theirs, removal in self.removals.get(subject, ()):
             _end(theirs, removal, made)
         for old in self.grants.get(subject, ()):
             for new, other in ((made, old), (old, made)):
-                if other.hash in new.names and other.hash and _may_end(new.giver, other):
-                    other.cuts.append(new.after_hash if new.after else BEFORE_FIRST)
+                if new.replaces(other) and _may_end(new.giver, other):
+                    other.cuts.append(new.after)
         self.grants.setdefault(subject, []).append(made)
         return made
 
@@ -125,16 +162,43 @@ def _subject(event: Event) -> str:
     return str(event.payload.get("key", ""))
 
 
-def _since(event: Event) -> tuple[int, str]:
-    number, digest = event.payload.get("since", 0), str(event.payload.get("since_hash", ""))
-    after = number - 1 if isinstance(number, int) else 0
-    return (after, digest) if after >= 1 and digest != NO_PREV else (0, "")
+def _leaves(event: Event) -> bool:
+    return event.event_type == REMOVED and _subject(event) == event.author
+
+
+def _turn(event: Event) -> tuple[bool, int, str]:
+    """Who leaves says nothing more, so that comes first."""
+    return not _leaves(event), event.seq, event.hash
+
+
+def _epoch(event: Event) -> int:
+    epoch = event.payload.get("epoch", 0)
+    return epoch if isinstance(epoch, int) else 0
+
+
+def _since(event: Event) -> Cut:
+    number = event.payload.get("since", 0)
+    return _place(number - 1 if isinstance(number, int) else 0, event.payload.get("since_hash"))
+
+
+def _until(removal: Event) -> Cut:
+    return _place(removal.payload.get("until", 0), removal.payload.get("until_hash"))
+
+
+def _place(number: Any, digest: object) -> Cut:
+    found = str(digest or "")
+    real = isinstance(number, int) and number >= 1 and found != NO_PREV
+    return (number, found) if real else BEFORE_FIRST
 
 
 def _end(senior: tuple[Any, ...], removal: Event, grant: Grant) -> None:
-    if removal.hash not in grant.names and _may_end(senior, grant):
-        until = removal.payload.get("until", 0)
-        grant.cuts.append(str(removal.payload.get("until_hash", "")) if until else BEFORE_FIRST)
+    if grant.names_it(removal):
+        return
+    if _leaves(removal):  # what it did before stands; a role that a senior one gives is not its
+        if grant.role != "admin" or senior <= grant.senior:
+            grant.cuts.append((removal.seq, removal.hash))
+    elif _may_end(senior, grant):
+        grant.cuts.append(_until(removal))
 
 
 def _may_end(senior: tuple[Any, ...], grant: Grant) -> bool:

@@ -212,7 +212,7 @@ class Peer:
         now = asyncio.get_running_loop().time()
         told = [tip for tip, at in self.told.heard.items() if now < at + CLAIM_S]
         event = await self.live.emit(event_type, device or device_id(self.who.author), payload)
-        self.told.acked.append(event.id)
+        self.told.acked[event.id] = event.seq
         self._signed_after([] if self.signed_once else told, event)
         return event
 

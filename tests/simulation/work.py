@@ -5,6 +5,7 @@ from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
 
 COST_NUSD = 7  # of every job that ran to its end
+TWICE = "j-twice-"  # what jobs are called whose home ends them again, at another price
 SHORT = 10  # characters of a peer id in a device's or a job's name
 
 

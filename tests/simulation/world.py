@@ -221,7 +221,7 @@ class World(Network):
             for name in peer.told.acked
         }
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
-        peer.told.acked = [name for name in peer.told.acked if held[name]]
+        peer.told.acked = {name: seq for name, seq in peer.told.acked.items() if held[name]}
 
     # The end
 
