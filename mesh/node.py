@@ -44,6 +44,7 @@ from mesh.state.fold import State
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.manifest import Tip
+from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError
 from providers.engine.llamacpp import ANSWER_FILE
 
@@ -95,6 +96,7 @@ class Node:
             self._live.heard,
             self._live.rank,
         )
+        self._quiet = Quiet(self._live.is_recovery, self._live.tells_who_belongs)
         if config.listen != "none":
             who = load_or_create(home)
             self.mesh = Mesh(home, config, who, self, self._replicate, self._progress)
@@ -104,8 +106,9 @@ class Node:
         return self._ledger.peer_id
 
     def _skews(self) -> list[int]:
-        """The neighbours' clocks minus ours, ms."""
-        return [] if self.mesh is None else [link.skew_ms for link in self.mesh.links.all()]
+        """The neighbours' clocks minus ours, ms; a key that was put out is not asked the time."""
+        links = [] if self.mesh is None else self.mesh.links.all()
+        return [link.skew_ms for link in links if not link.quiet]
 
     @property
     def state(self) -> State:
@@ -144,8 +147,9 @@ class Node:
 
     async def _replicate(self, link: Link) -> None:
         """Keep this ledger and a neighbour's equal until the link ends."""
+        quiet = self._quiet if link.quiet else None
         try:
-            await self._replication.run(link, outbound=link.outbound)
+            await self._replication.run(link, outbound=link.outbound, quiet=quiet)
         except ProtocolError as error:
             print(f"fleet: {link.address} broke the sync: {error}", file=sys.stderr, flush=True)
             raise Misbehaved(str(error)) from error

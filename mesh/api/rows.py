@@ -1,9 +1,10 @@
 """Answers as rows: devices, jobs and the fleet at a glance, JSON-ready."""
 
 from mathcore.units import DAY_MS
+from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
-from mesh.state.fold import State, bills, held_jobs, job_counts
+from mesh.state.fold import State
 from mesh.state.jobs import ENDED, PENDING, JobView
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import peer_id

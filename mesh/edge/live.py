@@ -35,6 +35,7 @@ from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
 from mesh.state.checkpoint import pack
 from mesh.state.fold import State, again
+from mesh.state.members import LEADING
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync.archive import Envelope
 from mesh.sync.manifest import Tip
@@ -123,6 +124,14 @@ class Live:
     def rank(self, author: str) -> int:
         """In which order to fetch authors; may be asked in any thread."""
         return self.state.members.rank(author)
+
+    def tells_who_belongs(self, author: str) -> bool:
+        """Whether an author may say who belongs; may be asked in any thread."""
+        return self.state.members.rank(author) <= LEADING
+
+    def is_recovery(self, author: str) -> bool:
+        """Whether this is the recovery key, which says nothing else; in any thread."""
+        return author == self.state.members.recovery
 
     async def _emit(self, *fact: object) -> Event:
         event = await self._run(self._writer, self._append, *fact, self._now_ms())

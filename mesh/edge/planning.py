@@ -13,8 +13,9 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
+from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State, held_jobs
+from mesh.state.fold import State
 from mesh.state.learned import learned_from
 from mesh.state.leases import with_leases
 

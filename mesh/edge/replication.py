@@ -21,6 +21,7 @@ from mesh.ledger.event import Event
 from mesh.sync.archive import Archive
 from mesh.sync.desk import PATIENCE_MS, Desk
 from mesh.sync.manifest import Admits, Tip
+from mesh.sync.quiet import Quiet
 from mesh.sync.session import Rejected, Session
 from mesh.sync.wants import Rank, no_rank
 
@@ -60,6 +61,7 @@ class PeerSync:
     """How far one neighbour and we are. `behind` counts events it has and we have not.
 
     `expected` is what we lacked when we began to catch up: progress is 1 - behind / expected.
+    `answers` is False where it takes us for put out.
     """
 
     peer: str
@@ -71,6 +73,7 @@ class PeerSync:
     bytes_out: int
     behind: int
     expected: int
+    answers: bool
 
 
 _T = TypeVar("_T")
@@ -104,19 +107,21 @@ class Replication:
         self._runs: Final[dict[int, _Run]] = {}
         self._relayed: dict[str, bool] = {}  # authors with events to pass on
 
-    async def run(self, link: Link, *, outbound: bool) -> None:
+    async def run(self, link: Link, *, outbound: bool, quiet: Quiet | None = None) -> None:
         """Replicate over a link until it ends; ProtocolError says what a bad neighbour did.
 
-        The link is closed in any case.
+        The link is closed in any case. A `quiet` session makes no member's session wait: what its
+        neighbour announces may not come.
         """
         peer, version = link.peer_key.hex(), link.version
         session = Session(
             self._archive,
             self._admits,
-            self._desk,
+            self._desk if quiet is None else Desk(),
             peer=peer,
             version=version,
             rank=self._rank,
+            quiet=quiet,
         )
         run = _Run(link, session, outbound=outbound)
         self._runs[id(run)] = run
@@ -296,6 +301,7 @@ class _Run:
             bytes_out=tally.bytes_out,
             behind=tally.behind,
             expected=self._expected,
+            answers=tally.answers,
         )
 
 

@@ -1,7 +1,8 @@
 """What this peer should do next: pure, from the state alone, most urgent first."""
 
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
-from mesh.state.fold import State, held_jobs
+from mesh.state.answers import held_jobs
+from mesh.state.fold import State
 from mesh.state.jobs import CANCELLING, PENDING, RUNNING, STARTING, JobView
 
 

@@ -30,6 +30,13 @@ def choose(me: bytes, others: Collection[bytes], failing: Collection[bytes]) -> 
     return wanted
 
 
+def turn(others: Collection[bytes], number: int, count: int) -> list[bytes]:
+    """The keys whose turn it is, `count` at a time, so that all have had one after some turns."""
+    ring = sorted(others, key=_place)
+    start = number * count % max(1, len(ring))
+    return [*ring[start:], *ring[:start]][:count]
+
+
 def _order(me: bytes, others: Collection[bytes]) -> list[bytes]:
     """The others as they come after `me` on the ring, one from across moved to the second place."""
     ring = sorted([me, *others], key=_place)

@@ -7,13 +7,13 @@ events that came already, that author's events are folded again (`changed`, `fol
 """
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mathcore.units import DAY_MS
 from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
 from mesh.state import jobs
-from mesh.state.billing import Bill, Totals, bill, totals_bill
+from mesh.state.billing import Totals, bill
 from mesh.state.devices import Devices, title
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobFact
@@ -23,7 +23,7 @@ from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
 from mesh.state.retired import Retired
 from mesh.state.timeline import Timeline
-from mesh.state.trust.statements import ADMIN
+from mesh.state.trust.roles import ADMIN
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512
@@ -203,46 +203,6 @@ def _forget(state: State, author: str) -> None:
 
 def _jobs_ended(state: State, home: str) -> int:
     return state.retired.count(home) + len(state.ended.get(home, ()))
-
-
-def holds(state: State, job: JobView) -> bool:
-    """Whether a job has its device: only the device's owner can have said so."""
-    owner = state.owner(job.device_id)
-    return owner != "" and owner in (job.home, job.started_by, job.ended_by)
-
-
-def held_jobs(state: State) -> dict[str, JobView]:
-    """The jobs that have a device, by id."""
-    jobs = list(state.jobs.items())
-    return {job_id: job for job_id, job in jobs if not job.ended and holds(state, job)}
-
-
-def ended_jobs(state: State) -> list[JobView]:
-    """The ended jobs that are kept whole, by their end."""
-    every = sorted(one for each in state.ended.values() for one in each)
-    return [state.jobs[job_id] for _, job_id in every]
-
-
-def bills(state: State) -> Iterator[Bill]:
-    """Every ended job's bill that its device's owner made: retired ones added up.
-
-    Who does not own a device can't spend on it; a job that cost nothing is listed whoever ended it.
-    """
-    for (day, device_id, model, by), total in sorted(state.totals.items()):
-        if not total.cost_nusd or by == state.owner(device_id):
-            yield totals_bill(day, device_id, state.device_model(device_id), model, total)
-    for job in ended_jobs(state):
-        if not job.cost_nusd or job.ended_by == state.owner(job.device_id):
-            yield bill(job, state.device_model(job.device_id))
-
-
-def job_counts(state: State) -> dict[str, int]:
-    """How many jobs are in each status, retired ones too."""
-    counts: dict[str, int] = {}
-    here = ((job.status, 1) for job in state.jobs.values())
-    for status, count in (*state.retired.statuses(), *here):
-        counts[status] = counts.get(status, 0) + count
-    return counts
 
 
 def _show(state: State, device_id: str) -> None:

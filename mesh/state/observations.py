@@ -6,9 +6,10 @@ Signed facts hold whole numbers only, so rates are in thousandths of a token per
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mesh.state.answers import ended_jobs
 from mesh.state.facts.fact import Payload
 from mesh.state.facts.plan import Percentiles
-from mesh.state.fold import State, ended_jobs
+from mesh.state.fold import State
 from mesh.state.jobs import SUCCEEDED, JobView
 
 # A newer job says more than an older one, and a device has long been learned by then.

@@ -27,6 +27,7 @@ from mesh.sync.fetching import Fetching
 from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Admits, Tip, digest, last_admitted
 from mesh.sync.messages import Batch, Heads, Hello, Hello1, Message, Pull, Tail
+from mesh.sync.quiet import SAID, Quiet, coarse
 from mesh.sync.telling import Telling
 
 # A neighbour asks for one stretch at a time; a few more may cross on the way.
@@ -49,7 +50,10 @@ class Rejected(ProtocolError):
 @final
 @dataclass(slots=True)
 class Tally:
-    """What went through a session; `behind` counts events the neighbour has and we have not."""
+    """What went through a session; `behind` counts events the neighbour has and we have not.
+
+    `answers` is False where the neighbour takes us for put out: it hears us, and tells nothing.
+    """
 
     events_in: int = 0
     events_out: int = 0
@@ -57,6 +61,7 @@ class Tally:
     bytes_out: int = 0
     behind: int = 0
     agreed: bool = False
+    answers: bool = True
 
 
 class Session:
@@ -64,7 +69,8 @@ class Session:
 
     `peer` is the neighbour's key (hex), `version` what the link's greeting agreed on, `rank` the
     order in which authors are fetched. `told_of_us` is the tip of this peer's own chain as the
-    neighbour has it (seq 0 for nothing); None until it said so.
+    neighbour has it (seq 0 for nothing); None until it said so. `quiet` is for a neighbour that was
+    put out of the fleet: it is heard, and told next to nothing.
     """
 
     def __init__(
@@ -76,11 +82,14 @@ class Session:
         peer: str = "",
         version: int = versions.PROTOCOL,
         rank: wants.Rank = wants.no_rank,
+        quiet: Quiet | None = None,
     ) -> None:
         self._archive: Final = archive
         self._me: Final = archive.author
         self._rule: Final = admits
+        self._quiet: Final = quiet
         self._holdings: Final = Holdings(archive, self._admits)
+        self._shown: Final = Holdings(archive, self._shows) if quiet else self._holdings
         self._desk: Final = desk
         self._holder: Final = Holder(peer)
         self._version: Final = version
@@ -91,7 +100,7 @@ class Session:
         self._fetching: Final = Fetching(
             archive, self._admits, self._holdings, (desk, self._holder), rank
         )
-        self._telling: Final = Telling(archive, self._holdings, self._fetching.theirs)
+        self._telling: Final = Telling(archive, self._shown, self._fetching.theirs)
         self._pulls: Final[deque[Pull]] = deque()
 
     def receive(self, data: bytes, now: int) -> tuple[Event, ...]:
@@ -140,8 +149,18 @@ class Session:
         self._desk.leave(self._holder)
 
     def _admits(self, author: str, seq: int) -> bool:
-        """The members' rule, and our own events whatever it says: a lost disk comes back here."""
+        """The members' rule, and our own events whatever it says: a lost disk comes back here.
+
+        Of a neighbour that was put out only those chains are taken that may say who belongs.
+        """
+        if self._quiet is not None:
+            return author != self._me and self._quiet.takes(author) and self._rule(author, seq)
         return author == self._me or self._rule(author, seq)
+
+    def _shows(self, author: str, seq: int) -> bool:
+        """Whether the neighbour may hear of an event."""
+        told = self._quiet is None or self._quiet.tells(author)
+        return told and self._admits(author, seq)
 
     # What comes in
 
@@ -168,8 +187,9 @@ class Session:
         if message.protocol != self._version:
             text = f"speaks version {message.protocol}, not {self._version} as the links greeted"
             raise ProtocolError(text)
-        mine = self._holdings.all()
-        self.tally.agreed = message.digest == digest(mine)
+        mine = self._shown.all()
+        self.tally.agreed = self._quiet is None and message.digest == digest(mine)
+        self.tally.answers = message.digest != SAID
         self._hear_of_us(message, now)
         self._greeted = True
         if self.tally.agreed:
@@ -179,8 +199,15 @@ class Session:
         self._telling.anew(mine)
 
     def _hear_of_us(self, message: Hello | Hello1, now: int) -> None:
-        """How far the neighbour knows our own chain. Version 1 does not say, so it is asked."""
+        """How far the neighbour knows our own chain. Version 1 does not say, so it is asked.
+
+        A quiet neighbour says nothing of us: it takes us for put out.
+        """
+        if self._quiet is not None:
+            return
         if isinstance(message, Hello):
+            if not self.tally.answers:
+                return
             known = Tip(message.you_seq, message.you_hash.hex())
             self.told_of_us = known if known.seq else wants.NOTHING
         elif self.tally.agreed:
@@ -241,7 +268,7 @@ class Session:
     def _take_tail(self, message: Tail, now: int) -> tuple[Event, ...]:
         """The gate first, the document second: by then it holds every change that is one."""
         author = message.author.hex()
-        if not self._admits(author, 1):
+        if not self._shows(author, 1):
             return ()
         mine = self._holdings.tip(author)
         if self._archive.tip(author) != (mine if mine.seq else None):
@@ -311,16 +338,20 @@ class Session:
         return self._telling.next()
 
     def _hello(self) -> Hello | Hello1:
-        held = digest(self._holdings.all())
+        held = SAID if self._quiet else digest(self._holdings.all())
         if self._version < 2:
             return Hello1(self._version, held)
-        you = self._holdings.tip(self._holder.peer) if self._holder.peer else wants.NOTHING
+        you = self._shown.tip(self._holder.peer) if self._holder.peer else wants.NOTHING
         return Hello(self._version, held, you.seq, bytes.fromhex(you.hash) or _ZEROS)
 
     def _choose(self, now: int) -> Tail | None:
         """Find the next stretch to ask for; the last few events are better had by a tail."""
         found = self._fetching.choose(now)
         if found is None:
+            return None
+        if not self._shows(found.author, 1):
+            found.began = found.at = coarse(found.at)
+            self._fetching.asked = found
             return None
         mine, theirs = self._holdings.tip(found.author), self._fetching.theirs[found.author]
         if wants.fits_tail(mine, theirs) and self._telling.talks.first_try(found.author, theirs):
@@ -333,7 +364,7 @@ class Session:
     def _serve(self, pull: Pull) -> Batch:
         """What was asked for, as far as it counts: nothing at all of somebody not admitted."""
         author = pull.author.hex()
-        reach = last_admitted(self._admits, author, MAX_INT)
+        reach = last_admitted(self._shows, author, MAX_INT)
         if reach <= pull.after:
             nothing = messages.pack(())
             return Batch(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -153,8 +154,8 @@ def carry(source: Path, target: Path, file: Path) -> None:
 
 def exported(home: Path) -> list[bytes]:
     """The lines of an export."""
-    with Ledger.open(home) as ledger:
-        ledger.export(home / "export.jsonl")
+    with closing(Reader.open(home)) as reader:
+        reader.export(home / "export.jsonl")
     return (home / "export.jsonl").read_bytes().splitlines(keepends=True)
 
 

@@ -59,6 +59,7 @@ def test_a_removal_reaches_everyone_and_a_new_invite_brings_back(machines: Maker
         lambda: all(row["state"] != "online" for name, row in cid.peers().items() if name != "cid"),
         "cid cut off from both",
     )
+    wait_until(lambda: "for removed" in cid.peers()["ana"]["apart"], "the reason at cid")
     cid.note("in exile")
     ana.note("after")
     wait_until(ben.has("after"), "the note at ben")

@@ -20,6 +20,11 @@ def findable(machines: Maker, names: str) -> list[Machine]:
     return up_all(machines, names)
 
 
+def level(*machines: Machine) -> bool:
+    """Whether all hold equally many events: what only one had would be lost with its disk."""
+    return len({one.get("/v1/status")["events"] for one in machines}) == 1
+
+
 def may_sign(machine: Machine) -> bool:
     return not machine.get("/v1/status")["waiting_for"]
 
@@ -39,6 +44,7 @@ def test_a_founder_restored_from_a_backup_goes_on_as_founder(
     for text in ("after 1", "after 2"):
         ana.note(text)
     wait_until(ben.has("after 2"), "the notes at ben")
+    wait_until(lambda: level(ana, ben), "all of ana's events at ben")
     ana.stop()
     shutil.rmtree(ana.home)
     shutil.copytree(tmp_path / "backup", ana.home)
@@ -59,6 +65,7 @@ def test_a_lost_ledger_comes_back_and_without_a_member_in_reach_nothing_is_signe
     ben.join(ana)
     ben.note("one")
     wait_until(ana.has("one"), "the note at ana")
+    wait_until(lambda: level(ana, ben), "all of ben's events at ana")
     ana.stop()
     ben.stop()
     for path in ben.home.glob("ledger.db*"):
@@ -86,6 +93,7 @@ def test_a_founder_that_lost_its_ledger_knows_whom_to_ask(machines: Maker) -> No
     ben.join(ana)
     ana.note("one")
     wait_until(ben.has("one"), "the note at ben")
+    wait_until(lambda: level(ana, ben), "all of ana's events at ben")
     ana.stop()
     for path in ana.home.glob("ledger.db*"):
         path.unlink()

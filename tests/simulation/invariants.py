@@ -5,8 +5,9 @@ from unittest import mock
 
 from mesh.edge.store.verify import verify
 from mesh.ledger import signing
+from mesh.state.answers import bills
 from mesh.state.checkpoint import digest
-from mesh.state.fold import State, bills
+from mesh.state.fold import State
 from mesh.state.members import ADMIN
 from mesh.sync.manifest import Tip
 from mesh.sync.manifest import digest as tips_digest

@@ -7,7 +7,7 @@ import pytest
 from mesh.ledger.event import Event
 from mesh.policy.commands import WatchJob
 from mesh.policy.decide import busy_devices, decide
-from mesh.state.fold import bills
+from mesh.state.answers import bills
 from mesh.state.learned import learned_from
 from mesh.state.members import MEMBER, RUNNER
 from mesh.state.observations import observations

@@ -8,7 +8,8 @@ import heapq
 from collections.abc import Iterable
 
 from mesh.ledger.event import Event
-from mesh.state.trust.statements import ADDED, ADMIN, REMOVED, ROLES, Statement, statement
+from mesh.state.trust.roles import ADMIN, ROLES
+from mesh.state.trust.statements import ADDED, REMOVED, Statement, statement
 
 FIRST = (-1,)
 FOUNDER = (1,)

@@ -12,7 +12,11 @@ import pytest
 from mesh.edge.replication import Replication
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
+from mesh.sync import messages
+from mesh.sync.desk import PATIENCE_MS
 from mesh.sync.manifest import Tip, digest
+from mesh.sync.messages import Heads, Hello, Pull, Row
+from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError
 from mesh.sync.wants import NOTHING
 from tests.sync.links import MemoryLink, pair
@@ -159,3 +163,23 @@ async def test_each_session_tells_once_where_our_own_chain_ends(tmp_path: Path) 
         await ben.note()
         await ana.until(lambda: ana.ledger.count() == 5)
         assert [tip.seq for tip in heard] == [0, 3]
+
+
+async def test_what_a_key_that_was_put_out_announces_keeps_no_member_waiting(
+    tmp_path: Path,
+) -> None:
+    async with peers(tmp_path, 2) as (ana, ben):
+        await ben.note(3)
+        thief, mine = pair(bytes(32), ana.key)
+        everything = Quiet(lambda _: False, lambda _: True)
+        running = ana.replication.run(thief, outbound=False, quiet=everything)
+        ana.tasks.append(asyncio.create_task(running))
+        row = Row(ben.key, 10**6, b"x" * 32, 0)
+        for message in (Hello(2, bytes(32), 0, bytes(32)), Heads((row,))):
+            await mine.send(messages.encode(message))
+        while not isinstance(messages.decode(await mine.receive()), Pull):
+            pass  # it is asked for what it announced, and never answers
+        before = asyncio.get_running_loop().time()
+        connect(ana, ben)
+        await ana.until(lambda: ana.ledger.count() == 3)
+        assert asyncio.get_running_loop().time() - before < PATIENCE_MS / 1000

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.pairing import book, endpoint
+from mesh.edge.peering import trust
 from mesh.edge.peering.mesh import MESH_RATES
-from mesh.edge.transport import anteroom, dial, link, listen
+from mesh.edge.transport import anteroom, dial, link, links, listen
 from mesh.ledger import changes, document, ids
 from mesh.policy import pairing
-from mesh.sync import desk, messages, session, talks, versions, wants
+from mesh.sync import desk, messages, quiet, session, talks, versions, wants
 from mesh.sync.manifest import digest
 from mesh.sync.messages import Batch, Heads, Hello, Pull, Row, Tail
 from tests.sync.fleets import Peer, Signer
@@ -169,6 +170,19 @@ def test_a_peer_written_from_the_page_reads_the_example() -> None:
     row = b"\x94\xc4\x20" + author + b"\x03\xc4\x20" + bytes.fromhex(last) + b"\x00"
     assert heads == b"\x92\x01\x91" + row
     assert pull == b"\x93\x02\xc4\x20" + author + b"\x00"
+
+
+def test_the_sync_page_says_what_a_quiet_session_is_bound_to() -> None:
+    said = " ".join(SYNC.split())
+    for text in (
+        f"digest `{quiet.SAID.hex()}`",
+        f"down to a whole {quiet.GRAIN:,}",
+        f"at most {links.MAX_QUIET} removed keys at a time",
+        f"for at most {links.QUIET_S / 60:.0f} minutes",
+        f"dials {trust.DIALLED} of them at a time, others every {links.QUIET_S / 60:.0f} minutes",
+        f"once proven and asked | {listen.MAX_FORMER} in all",
+    ):
+        assert text in said
 
 
 def test_the_numbers_of_the_sync_page_are_the_programs() -> None:

@@ -27,7 +27,7 @@ WHAT_FOR: Final = (
     "stolen one.",
 )
 NO_LINK: Final = (
-    "no other peer lets this machine's key in yet: carry the news with fleet export FILE here, "
+    "no other peer knows this machine's key yet: carry the news with fleet export FILE here, "
     "fleet import FILE on one of them"
 )
 ADMINS: Final[tuple[Column[Row], ...]] = (
@@ -186,10 +186,10 @@ def _tell(
     grant, until = said[-1][1], said[0][1]["until"] if stolen else None
     if output == "json":
         removed = {"name": stolen, "until": until} if stolen else None
-        emit_json({"admin": grant["name"], "removed": removed, "linked": found.is_member()})
+        emit_json({"admin": grant["name"], "removed": removed, "linked": found.is_heard()})
         return
     if stolen:
         click.echo(f"{stolen} is out; of its events the first {until} count")
     click.echo(f"this machine, {grant['name']}, is an admin; the others hear of it as they sync")
-    if not found.is_member():
+    if not found.is_heard():
         emit_text(NO_LINK, "", err=True)

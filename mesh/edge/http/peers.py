@@ -21,7 +21,7 @@ from mesh.edge.transport.link import (
     greet,
 )
 from mesh.policy.pairing import MAX_USES
-from mesh.state.members import ADMIN, ROLES, RUNNER, VIEWER
+from mesh.state.members import ADMIN, FORMER, ROLES, RUNNER, VIEWER
 
 MESH: Final[web.AppKey[ServedMesh]] = web.AppKey("mesh", ServedMesh)
 DEFAULT_TTL_MS: Final = 15 * 60_000
@@ -38,8 +38,8 @@ def peer_reads() -> list[Route]:
 
 
 def mesh_routes() -> list[Route]:
-    """What only peers use."""
-    return [Route("GET", SYNC_PATH, VIEWER, open_link)]
+    """What only peers use: a link, which also takes what a key that was put out has to bring."""
+    return [Route("GET", SYNC_PATH, FORMER, open_link)]
 
 
 def peer_routes() -> list[Route]:

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from mesh.edge.http.guard import Handler, HttpRefusal
 from mesh.edge.transport.link import key_behind
-from mesh.state.members import VIEWER, allowed
+from mesh.state.members import FORMER, VIEWER, allowed
 
 PEER: Final = web.RequestKey("peer", bytes)  # who asks, on routes that peers reach
 ROLE: Final = web.RequestKey("role", str)
@@ -20,7 +20,7 @@ ROLE: Final = web.RequestKey("role", str)
 @final
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route and the lowest role that may use it; "" needs none."""
+    """A route and the lowest role that may use it; "" needs none, FORMER to be or have been one."""
 
     method: str
     path: str
@@ -35,7 +35,14 @@ class Route:
 def _needs(role: str, handler: Handler) -> Handler:
     async def checked(request: web.Request) -> web.StreamResponse:
         has = request.get(ROLE, "")
-        if role and not allowed(has, role):
+        if has == FORMER and role != FORMER:
+            raise HttpRefusal(
+                403,
+                "NotAMember",
+                "this key was put out of the fleet",
+                "an admin lets it in again: fleet join CODE",
+            )
+        if role not in ("", FORMER) and not allowed(has, role):
             raise HttpRefusal(
                 403,
                 "WrongRole",

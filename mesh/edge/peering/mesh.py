@@ -75,7 +75,7 @@ class Mesh:
             lambda: self.dialler.failing(),
         )
         key = bytes.fromhex(who.author)
-        self.links: Final = Links(key, self.trust.is_member, serve, keeper.now)
+        self.links: Final = Links(key, self.trust.is_member, serve, keeper.now, self.trust.is_heard)
         self.dialler: Final = Dialler(self.links, self.sightings, self.trust, keeper.now)
         self.expected: Final = Expected(self.links, self.sightings, self.trust.placed)
         self._caller = Caller(self.sightings, self.trust)
@@ -142,7 +142,7 @@ class Mesh:
         return self.trust.own_role()
 
     def role_of(self, peer_key: bytes) -> str:
-        """What a key may do; "" for a stranger."""
+        """What a key may do; FORMER for one that was put out, "" for a stranger."""
         return self.trust.role_of(peer_key)
 
     def members_changed(self) -> None:
@@ -187,6 +187,7 @@ class Mesh:
                 Limiter(*MESH_RATES),
                 proven=True,
                 expected=self.expected.is_place,
+                member=self.trust.is_member,
             ),
             Listener(
                 listen(host, self._config.pairing_port),
@@ -224,7 +225,7 @@ class Mesh:
         self.sightings.flush()
 
     async def _follow_links(self) -> None:
-        """Redial when a link ends, and drop who is no member any more."""
+        """Redial when a link ends, and drop whose link is not the right kind any more."""
         while True:
             await self.links.changed.wait()
             self.links.changed.clear()

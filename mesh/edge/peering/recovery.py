@@ -157,9 +157,9 @@ class Recovery:
         """Whether this machine may let others in without the words."""
         return self._members.role(self._who.author) == ADMIN
 
-    def is_member(self) -> bool:
-        """Whether the others let this machine's key in: else it can't tell them anything."""
-        return self._members.role(self._who.author) != ""
+    def is_heard(self) -> bool:
+        """Whether the others hear this machine's key: who was put out is, a new key is not."""
+        return is_known(self._members, self._who.author)
 
     def sign(self, seed: bytes, said: Sequence[Statement], now: int) -> list[Envelope]:
         """The statements as the next events of the recovery key's own chain."""

@@ -16,6 +16,9 @@ from mesh.state.peer_id import peer_id
 
 Row = dict[str, object]
 
+# Of a neighbour that hears us and tells us nothing; its ledger knows of a removal that ours lacks.
+NOT_ANSWERED = "takes this machine for removed: join anew, or recover"
+
 # A clock further off than this makes ages wrong by minutes; events are then ordered oddly too.
 SKEW_MS = 5_000
 
@@ -35,7 +38,8 @@ def _row(
     now, name = keeper.now(), peer_id(view.author)
     tip = keeper.tips().get(view.author)
     link = links.get(bytes.fromhex(view.author))
-    online = link is not None or view.author == me
+    answers = distance is None or bool(distance["answers"])
+    online = (link is not None and answers) or view.author == me
     last = now if online else _last_met(view, links, sightings)
     return {
         "peer_id": name,
@@ -52,7 +56,7 @@ def _row(
         "age_ms": now - last if last else None,
         "sources": sources(sightings, name, now),
         "sync": distance,
-        "apart": links.apart.get(bytes.fromhex(view.author), ""),
+        "apart": links.apart.get(bytes.fromhex(view.author), "" if answers else NOT_ANSWERED),
         "skew_ms": link.skew_ms if link else None,
         "added_ms": view.added_ms or None,
         "added_by": peer_id(view.added_by),
@@ -64,14 +68,15 @@ def sync_rows(keeper: Keeper, me: str, links: Links, progress: Mapping[str, obje
     members = keeper.state.members
     rows = []
     for one in members.peers():
-        found = progress.get(one.author)
+        distance: Any = progress.get(one.author)
         if one.author != me and one.role:
             rows.append(
                 {
                     "peer_id": peer_id(one.author),
                     "name": one.name,
-                    "linked": links.get(bytes.fromhex(one.author)) is not None,
-                    "sync": found,
+                    "linked": links.get(bytes.fromhex(one.author)) is not None
+                    and (distance is None or bool(distance["answers"])),
+                    "sync": distance,
                 }
             )
     return {"events": keeper.state.event_count, "peers": rows}

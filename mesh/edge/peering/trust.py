@@ -1,4 +1,8 @@
-"""Who may link with this peer at this moment, and the TLS settings that say so."""
+"""Who may link with this peer at this moment, and the TLS settings that say so.
+
+Members are answered. Whoever was a member and is put out is heard: a thief may have put it out, and
+it may bring what says so (mesh/sync/quiet.py).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,14 @@ from mesh.edge.pairing.standing import Keeper, is_known
 from mesh.edge.peering import acquainted
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import Anchor, Contexts, Pool
-from mesh.policy.neighbours import choose
+from mesh.edge.transport.links import QUIET_S
+from mesh.policy.neighbours import choose, turn
 from mesh.state.address import Address, read_addresses
-from mesh.state.members import VIEWER
+from mesh.state.members import FORMER, VIEWER
+
+# Keys that were put out, dialled at a time by a peer that was put out itself: half of those it
+# hears, so that there is room for who dials it.
+DIALLED: Final = 2
 
 
 @final
@@ -41,8 +50,11 @@ class Trust:
         self.contexts: Final = Contexts(who, home)
         self.fleet: Fleet | None = fleet_of(home)
         self.anchors: dict[bytes, Anchor] = {}
+        self.former: dict[bytes, Anchor] = {}  # who was a member, and is none now
+        self._put_out = False  # whether this peer is one of them
         self._reach: dict[str, tuple[str, ...]] = {}
-        self._tls = Pool(self.contexts)
+        self._tls = Pool(self.contexts)  # of members
+        self._heard = Pool(self.contexts)  # of former members too
 
     def refresh(self) -> bool:
         """Take in new members and let go of removed ones; True where anyone changed."""
@@ -51,11 +63,14 @@ class Trust:
         mine = found.pop(self._key, None)
         if mine is not None and self.contexts.present(mine[1]):
             self._tls.forget()
+            self._heard.forget()
         anchors = {key: one for key, one in found.items() if certificate.is_sound(*one)}
-        if anchors == self.anchors:
+        former, put_out = self._put_out_by_now(anchors)
+        if (anchors, former, put_out) == (self.anchors, self.former, self._put_out):
             return False
-        self.anchors = anchors
+        self.anchors, self.former, self._put_out = anchors, former, put_out
         self._tls.become(anchors)
+        self._heard.become(former | anchors)
         if not self._lost():
             acquainted.keep(self._home, {key: tls for key, (_, tls) in anchors.items()})
         return True
@@ -77,6 +92,14 @@ class Trust:
         if self._lost():
             found = acquainted.kept(self._home) | {key: tls for key, tls in found.items() if tls}
         return {key: (key, tls) for key, tls in found.items()}
+
+    def _put_out_by_now(self, anchors: dict[bytes, Anchor]) -> tuple[dict[bytes, Anchor], bool]:
+        """Everybody else who was let in and has no role, and whether we are one of them."""
+        views = self._keeper.state.members.peers()
+        out = {bytes.fromhex(one.author): _bytes(one.tls) for one in views if not one.role}
+        mine = out.pop(self._key, None) is not None
+        found = {key: (key, tls) for key, tls in out.items() if key not in anchors}
+        return {key: one for key, one in found.items() if certificate.is_sound(*one)}, mine
 
     def _learned(self, fleet: Fleet | None) -> Fleet | None:
         """Our fleet, with its founding and recovery key once the ledger has them: kept beside our
@@ -100,8 +123,12 @@ class Trust:
         return [bytes.fromhex(author) for author in found]
 
     def is_member(self, key: bytes) -> bool:
-        """Whether a key may link with us."""
+        """Whether a key is a member's: it may link with us, and is answered."""
         return key in self.anchors
+
+    def is_heard(self, key: bytes) -> bool:
+        """Whether a key may link with us at all: a member's, or one that was put out."""
+        return key in self.anchors or key in self.former
 
     def own_role(self) -> str:
         """What this peer may do; an admin as long as it is alone."""
@@ -111,9 +138,9 @@ class Trust:
         return members.role(self._who.author)
 
     def role_of(self, peer_key: bytes) -> str:
-        """What a key may do; "" for a stranger."""
+        """What a key may do; FORMER for one that was put out, "" for a stranger."""
         if peer_key not in self.anchors:
-            return ""
+            return FORMER if peer_key in self.former else ""
         role = self._keeper.state.members.role(peer_key.hex())
         return role or (VIEWER if self._lost() else "")
 
@@ -122,14 +149,22 @@ class Trust:
         return next((key for key in self.anchors if peer_id(key.hex()) == name), None)
 
     def anyone(self) -> bool:
-        """Whether there is any other member."""
-        return bool(self.anchors)
+        """Whether there is anybody to dial."""
+        return bool(self.anchors) or bool(self._last_resort())
 
     def wanted(self) -> list[tuple[bytes, list[Address]]]:
-        """The neighbours this peer should have, and where the ledger says they are."""
+        """The neighbours this peer should have, and where the ledger says they are.
+
+        A peer that was put out asks others that were, some at a time.
+        """
         hopeless = self._failing() | self._nowhere()
-        chosen = choose(self._key, list(self.anchors), hopeless)
+        chosen = choose(self._key, list(self.anchors), hopeless) + self._last_resort()
         return [(key, self.written(key)) for key in chosen]
+
+    def _last_resort(self) -> list[bytes]:
+        if not self._put_out:
+            return []
+        return turn(self.former, int(self._keeper.now() / 1000 // QUIET_S), DIALLED)
 
     def _nowhere(self) -> set[bytes]:
         """Members that nobody saw yet: a guest hears of them before it hears where they are."""
@@ -149,11 +184,12 @@ class Trust:
 
     def client_context(self, key: bytes | None) -> ssl.SSLContext:
         """TLS that takes this key alone; any member's for None."""
-        return self._tls.client(key)
+        pool = self._heard if self._put_out and key in self.former else self._tls
+        return pool.client(key)
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS that lets the members of this moment in."""
-        return self._tls.server()
+        """TLS that lets the members of this moment in, and those who were."""
+        return self._heard.server()
 
 
 def _bytes(text: str) -> bytes:

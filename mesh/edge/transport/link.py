@@ -71,6 +71,7 @@ class Link:
         self.skew_ms: Final = greeting.skew_ms
         self.version: Final = greeting.version
         self.apart: Final = greeting.apart
+        self.quiet = False  # to a key that was put out: it is heard, not answered
         self.sent_bytes = 0
         self.received_bytes = 0
 

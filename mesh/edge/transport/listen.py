@@ -30,6 +30,8 @@ HANDSHAKE_S: Final = 4.0
 FIRST_REQUEST_S: Final = 3.0
 HEAD_END: Final = b"\r\n\r\n"  # RFC 9112, 2.1
 BACKLOG: Final = 128
+# Connections of keys that were put out, once they asked something: a link each and a request.
+MAX_FORMER: Final = 16
 # Addresses whose rate is remembered; the least recent is forgotten, which costs only its rate.
 MAX_ADDRESSES: Final = 4096
 ACCEPT_PAUSE_S: Final = 0.2  # after a failed accept: out of descriptors for one
@@ -71,6 +73,7 @@ class _Settings:
     hall: Anteroom  # of those whose key is proven, by key
     lifetime_s: float | None
     proven: bool
+    member: Callable[[bytes], bool]
 
 
 @final
@@ -124,7 +127,7 @@ class _Door(asyncio.Protocol):
         if self._settings.proven:
             self._settings.room.leave(self._guest)
             self._guest.place = self._key.hex()
-            self._guest.expected = True
+            self._guest.expected = self._settings.member(self._key)
             self._settings.hall.enter(self._guest)
 
     def _too_late(self) -> None:
@@ -139,6 +142,7 @@ class Listener:
     `proven` says that the handshake proves a member's key: who has made a request then counts by
     its key. Others stay strangers until they leave, or `lifetime_s` is over. `expected` tells of an
     address whether a member may be there: it has room and a rate that strangers can't use up.
+    `member` tells members' keys from those that were put out, which have little room of their own.
     """
 
     def __init__(
@@ -151,6 +155,7 @@ class Listener:
         *,
         proven: bool = False,
         expected: Callable[[str], bool] = lambda _: False,
+        member: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._sockets = sockets
         self._factory = factory
@@ -158,9 +163,13 @@ class Listener:
         self._limiter = limiter
         self._expected = expected
         self.room: Final = Anteroom()
-        self.hall: Final = Anteroom(members=MAX_PROVEN, each=MAX_PER_KEY)
+        self.hall: Final = Anteroom(strangers=MAX_FORMER, members=MAX_PROVEN, each=MAX_PER_KEY)
         self._settings = _Settings(
-            room=self.room, hall=self.hall, lifetime_s=lifetime_s, proven=proven
+            room=self.room,
+            hall=self.hall,
+            lifetime_s=lifetime_s,
+            proven=proven,
+            member=member,
         )
         self._tasks: set[asyncio.Task[bool]] = set()
         self.turned_away = 0

@@ -48,6 +48,7 @@ class Chains:
     beside: dict[str, dict[str, int]] = field(default_factory=dict)
     siblings: dict[str, dict[int, int]] = field(default_factory=dict)  # how many of them at a seq
     forks: dict[str, int] = field(default_factory=dict)  # the lowest seq with two events
+    ends: dict[str, int] = field(default_factory=dict)  # the highest seq of any branch
     # From which seq on authors with MAX_SIBLINGS events at it are shattered; a function of the
     # events below that seq and of how many are at it, so the same on all peers.
     shattered: dict[str, int] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Chains:
     def add(self, event: Event) -> bool:
         """Give an event its place; True where that may change an earlier verdict."""
         known = self.branches.get(event.author)
+        self.ends[event.author] = max(event.seq, self.ends.get(event.author, 0))
         if known is None:
             self.branches[event.author] = [Branch(-1, event.seq, event.seq, event.hash)]
             return False
@@ -108,7 +110,7 @@ class Chains:
 
     def tip(self, author: str) -> int:
         """The highest seq of any branch; 0 for no events."""
-        return max((one.tip for one in self.branches.get(author, ())), default=0)
+        return self.ends.get(author, 0)
 
 
 def _grown(known: list[Branch], parent: int, event: Event) -> Branch:

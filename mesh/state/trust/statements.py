@@ -9,9 +9,7 @@ from mesh.ledger.event import NO_PREV, Event, order_key
 from mesh.state.facts.fact import decode
 from mesh.state.facts.member import Membership
 from mesh.state.jobs import Key
-
-VIEWER, MEMBER, RUNNER, ADMIN = "viewer", "member", "runner", "admin"
-ROLES: Final = (VIEWER, MEMBER, RUNNER, ADMIN)  # each may do what those before it may
+from mesh.state.trust.roles import ROLES
 
 FOUNDED, ADDED, REMOVED, RENAMED, REACHABLE = (
     "fleet_founded",

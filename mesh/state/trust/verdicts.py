@@ -16,13 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mesh.state.trust.chains import Chains
+from mesh.state.trust.roles import ADMIN, ROLES, VIEWER
 from mesh.state.trust.statements import (
     ADDED,
-    ADMIN,
     FOUNDED,
     REMOVED,
-    ROLES,
-    VIEWER,
     Statement,
     leaves,
     overrides,

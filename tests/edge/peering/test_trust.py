@@ -7,10 +7,11 @@ import pytest
 
 from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.identity import Fleet, fleet_of, join_fleet
-from mesh.edge.peering.trust import Trust
+from mesh.edge.peering.trust import DIALLED, Trust
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import own_anchor
-from mesh.state.members import ADMIN
+from mesh.edge.transport.links import QUIET_S
+from mesh.state.members import ADMIN, FORMER
 from tests.support.homes import Home, let_in
 
 
@@ -104,6 +105,57 @@ async def test_a_removed_members_settings_go_and_the_others_stay(
     assert trust.client_context(key) is kept
     await ana.roster.remove("ben", "")
     assert trust.refresh()
-    assert (trust.is_member(key), trust.role_of(key)) == (False, "")
+    assert (trust.is_member(key), trust.is_heard(key)) == (False, True)
+    assert trust.role_of(key) == FORMER
     with pytest.raises(KeyError):
         trust.client_context(key)
+
+
+async def test_who_is_let_in_again_is_answered_again(two: tuple[Home, Home]) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    await ana.roster.remove("ben", "")
+    trust, key = trust_of(ana), bytes.fromhex(ben.who.author)
+    trust.refresh()
+    assert (trust.anchors, trust.former) == ({}, {key: own_anchor(ben.who)})
+    assert not trust.anyone()  # whoever is a member waits to be dialled by who was put out
+    server = trust.server_context()
+    await let_in(ana, ben)
+    assert trust.refresh()
+    assert (trust.is_member(key), trust.former, trust.role_of(key)) == (True, {}, "runner")
+    assert trust.server_context() is server  # it believed in the same keys before
+
+
+async def test_a_stranger_is_not_heard(two: tuple[Home, Home]) -> None:
+    ana, ben = two
+    await ana.desk.founding.found()
+    trust, key = trust_of(ana), bytes.fromhex(ben.who.author)
+    trust.refresh()
+    assert (trust.is_heard(key), trust.role_of(key)) == (False, "")
+
+
+async def test_a_peer_that_was_put_out_asks_others_that_were_a_few_at_a_time(
+    tmp_path: Path,
+) -> None:
+    ana, *others = (Home(tmp_path, name) for name in "ana ben cid dan eva fay".split())
+    for one in others:
+        await let_in(ana, one)
+    for one in others:
+        await ana.roster.remove(one.name, "")
+    ben, *out = others
+    ben.taken(ana)
+    trust = trust_of(ben)
+    trust.refresh()
+    founder, keys = bytes.fromhex(ana.who.author), {bytes.fromhex(one.who.author) for one in out}
+    assert (set(trust.anchors), set(trust.former)) == ({founder}, keys)
+    asked = set[bytes]()
+    for _ in range(len(out)):
+        member, *former = [key for key, _ in trust.wanted()]
+        assert (member, len(former)) == (founder, DIALLED)
+        for key in former:
+            assert trust.client_context(key) is not None
+        asked |= set(former)
+        ben.ticks += int(QUIET_S * 1000)
+    assert asked == keys
+    for one in (ana, *others):
+        one.ledger.close()

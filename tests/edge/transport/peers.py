@@ -19,7 +19,7 @@ from mesh.edge.transport.link import Anchor, Contexts, Link, own_anchor
 from mesh.edge.transport.links import Links
 from mesh.edge.transport.listen import Limiter, Listener, listen
 from mesh.state.address import Address
-from mesh.state.members import ADMIN, VIEWER
+from mesh.state.members import ADMIN, FORMER, VIEWER
 from mesh.state.peer_id import peer_id
 
 NOW = 1_790_000_000_000
@@ -40,7 +40,9 @@ class Peer:
         self.book = Sightings(home)
         self.got: list[tuple[bytes, bytes]] = []
         self.say = b""
-        self.links = Links(self.key, lambda key: key in self.anchors, self.serve, self.now)
+        self.links = Links(
+            self.key, self.is_member, self.serve, self.now, lambda key: key in self.anchors
+        )
         self.dialler = Dialler(self.links, self.book, self, self.now)
         self.port = 0
         self.room = self.hall = Anteroom()
@@ -51,6 +53,9 @@ class Peer:
 
     def trust(self, other: "Peer", role: str = ADMIN) -> None:
         self.roles[other.key], self.anchors[other.key] = role, other.anchor
+
+    def is_member(self, key: bytes) -> bool:
+        return self.roles.get(key, FORMER) != FORMER
 
     def forget(self, other: "Peer") -> None:
         del self.roles[other.key], self.anchors[other.key]
@@ -106,6 +111,7 @@ class Peer:
             Limiter(1e6, 10**6, 1e6, 10**6),
             proven=True,
             expected=Expected(self.links, self.book, self.wanted).is_place,
+            member=self.is_member,
         )
         self.port, self.room, self.hall = listener.port, listener.room, listener.hall
         try:

@@ -27,6 +27,7 @@ from mesh.edge.transport.link import Contexts, own_anchor, pairing_client
 from mesh.edge.transport.listen import Limiter, Listener, listen
 from mesh.policy import pairing
 from mesh.policy.pairing import Code
+from mesh.state.members import FORMER
 from tests.edge.transport.peers import NOW, Peer, between, until
 
 HALF_OPEN_PER_S = 10
@@ -265,6 +266,36 @@ async def test_a_member_cannot_use_up_the_connections_of_others(tmp_path: Path) 
             await writer.drain()
             held.append(writer)
         await until(lambda: len(ana.hall) == MAX_PER_KEY + 1, "only so many of the thief's")
+        assert ana.links.get(ben.key) is not None
+        for writer in held:
+            writer.transport.abort()
+
+    await between(tmp_path, check)
+
+
+async def test_keys_that_were_put_out_have_little_room_and_none_of_the_members(
+    tmp_path: Path,
+) -> None:
+    async def check(ana: Peer, ben: Peer) -> None:
+        thief = Peer(tmp_path, "thief")
+        ana.trust(thief, FORMER)
+        thief.trust(ana)
+        ana.trust(ben)
+        ben.trust(ana)
+        ben.knows(ana)
+        await until(lambda: ana.links.get(ben.key), "the link")
+        held = []
+        for _ in range(2 * doors.MAX_FORMER):
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1",
+                ana.port,
+                ssl=thief.client_context(ana.key),
+                server_hostname="x.invalid",
+            )
+            writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            await writer.drain()
+            held.append(writer)
+        await until(lambda: len(ana.hall) == doors.MAX_FORMER + 1, "only so many of the thief's")
         assert ana.links.get(ben.key) is not None
         for writer in held:
             writer.transport.abort()

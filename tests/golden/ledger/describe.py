@@ -14,9 +14,10 @@ from mathcore.price import Rate
 from mathcore.speed.learning import Observation
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
+from mesh.state.answers import bills, ended_jobs, job_counts
 from mesh.state.billing import GROUPINGS, Bill, cost_report
 from mesh.state.fleet import DeviceView, host, rate, spec
-from mesh.state.fold import State, bills, ended_jobs, job_counts
+from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.learned import learned_from
 from mesh.state.members import Members, PeerView
