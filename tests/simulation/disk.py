@@ -76,7 +76,7 @@ class SimLedger(Ledger):
         step: Callable[[str], None],
         crashed: Callable[[], None],
     ) -> None:
-        super().__init__(home, _loaded(disk.durable), who, -1)
+        super().__init__(home, loaded(disk.durable), who, -1)
         self.disk = disk
         self.dead = False
         self._doing = "commit"
@@ -121,7 +121,8 @@ class SimReader(Reader):
         """The connection is the ledger's."""
 
 
-def _loaded(image: bytes) -> sqlite3.Connection:
+def loaded(image: bytes) -> sqlite3.Connection:
+    """A database as an image holds it."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.deserialize(image)
     return db

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from mesh.edge.store.ledger import Reader
 from mesh.edge.store.verify import verify
 from mesh.ledger import signing
 from mesh.state.answers import bills
@@ -13,6 +14,7 @@ from mesh.sync.manifest import Tip
 from mesh.sync.manifest import digest as tips_digest
 from tests.simulation import keys
 from tests.simulation.anew import folded_anew
+from tests.simulation.disk import loaded
 from tests.simulation.oracle import Oracle
 from tests.simulation.removed import Removed
 from tests.simulation.work import COST_NUSD, TWICE, short, whose
@@ -217,6 +219,11 @@ class Judge:
         for peer in peers:
             found.update(event.id for _, event in peer.ledger.events())
         return found
+
+    def ids_on_disk(self, peer: "Peer") -> set[str]:
+        """Every event on a peer's disk, be it up or down."""
+        reader = Reader(peer.home.folder, loaded(peer.disk.durable))
+        return {event.id for _, event in reader.events()}
 
     def nothing_lost(self, core: list["Peer"]) -> None:
         """What a person was told is safe is everywhere, unless a removal or a thief cut it off."""

@@ -75,6 +75,7 @@ class Link:
         self.wire, self.me, self.other, self.outbound = wire, me, other, outbound
         self.inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.version = wire.version
+        self.quiet = False  # to a key that was put out
         self.address = f"peer {other.number}"
         self._flying: deque[bytes] = deque()
         self._free_at = 0.0  # when all that was sent has arrived

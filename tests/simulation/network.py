@@ -75,7 +75,7 @@ class Network:
                 self._dial(peer)
 
     def _dial(self, peer: Peer) -> None:
-        others = [other for other in self.peers if peer.trusts(other.who.author)]
+        others = [other for other in self.peers if peer.dials(other.who.author)]
         keys = {other.key for other in others} - {peer.key}
         linked = {wire.other(link).me.key for wire, link in self._ends(peer)}
         wanted = choose(peer.key, keys, [key for key in keys if key not in linked])
@@ -88,7 +88,7 @@ class Network:
 
     def _link(self, one: Peer, two: Peer) -> None:
         now = self.loop.time()
-        if not (two.up and self.together(one, two) and two.trusts(one.who.author)):
+        if not (two.up and self.together(one, two) and two.hears(one.who.author)):
             return
         if now < max(one.bans.get(two.number, 0), two.bans.get(one.number, 0)):
             return
@@ -99,6 +99,7 @@ class Network:
         for link in wire.links:
             me = link.me
             assert isinstance(me, Peer)
+            link.quiet = not me.trusts(link.other.key.hex())
             me.took_step("greeting")
             me.spawn(me.serve(link))
 
@@ -108,11 +109,13 @@ class Network:
             wire.cut()
 
     def members_changed(self, peer: Peer) -> None:
-        """A peer looks at its links again: those of removed keys end."""
+        """A peer looks at its links again: those of keys that were put out or came back end, to
+        be made anew, quietly or not."""
         peer.remember()
         for wire, link in self._ends(peer):
             other = wire.other(link).me
-            if not peer.trusts(other.key.hex()):
+            member = peer.trusts(other.key.hex())
+            if member == link.quiet or not (member or peer.hears(other.key.hex())):
                 self.loop.call_soon(wire.cut)
 
     def blames(self, peer: Peer, link: Link, fault: str) -> None:

@@ -19,7 +19,9 @@ from mesh.sync import messages
 from mesh.sync.holdings import Holdings
 from mesh.sync.manifest import Tip
 from mesh.sync.messages import Hello
+from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError, Session
+from tests.simulation.acquainted import Acquainted
 from tests.simulation.clock import OWNER, VirtualLoop, Worker
 from tests.simulation.disk import Disk, SimLedger
 from tests.simulation.homes import Backup, Home, Told
@@ -35,7 +37,7 @@ TICK_S = 5.0  # jobs move when the state does; this is for what a fault swallowe
 REFUSED = (StoreError, RequestError)  # what a person may be told instead of an answer
 
 
-class Peer:
+class Peer(Acquainted):
     """One machine. `skew_ms` is how wrong its clock is, `fleet` what it belongs to."""
 
     honest = True
@@ -66,11 +68,6 @@ class Peer:
     @property
     def key(self) -> bytes:
         return bytes.fromhex(self.who.author)
-
-    @property
-    def fleet(self) -> Fleet | None:
-        """What it belongs to."""
-        return self.home.fleet
 
     def was_told(self, link: Link, data: bytes) -> None:
         """A neighbour's hello arrived; it may say how far it knows our chain."""
@@ -269,8 +266,10 @@ class Peer:
 
     async def serve(self, link: Link) -> None:
         """Replicate over a link until it ends; shun who breaks the protocol."""
+        rule = Quiet(self.live.is_recovery, self.live.tells_who_belongs)
+        quiet = rule if link.quiet else None
         try:
-            await self.replication.run(link, outbound=link.outbound)
+            await self.replication.run(link, outbound=link.outbound, quiet=quiet)
         except ProtocolError as error:
             self.world.blames(self, link, str(error))
         except (ConnectionError, StoreError):
@@ -278,30 +277,7 @@ class Peer:
         finally:
             await link.close()
 
-    # What it knows
-
-    def trusts(self, author: str) -> bool:
-        """Whether this key may link with us: see mesh/edge/peering/trust.py."""
-        if self.fleet is None:
-            return False
-        peers = {one.author: one for one in self.live.state.members.peers()}
-        one = peers.get(author)
-        if one is not None and one.role and one.tls:
-            return True
-        if author == self.fleet.introducer and (one is None or (one.role and not one.tls)):
-            return True
-        return not self._knows_members() and author in self.home.anchors
-
-    def _knows_members(self) -> bool:
-        """Whether the ledger has anything of who belongs; a lost one has not."""
-        members = self.live.state.members
-        return bool(members.seen(members.root))
-
-    def remember(self) -> None:
-        """Keep the keys of members beside the ledger: whom to ask once that is lost."""
-        if self._knows_members():
-            peers = self.live.state.members.peers()
-            self.home.anchors = frozenset(one.author for one in peers if one.role)
+    # What it holds
 
     def holds(self) -> dict[str, Tip]:
         """What counts of all it holds, as its neighbours are told."""

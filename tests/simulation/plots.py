@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mesh.state.members import ADMIN
-from mesh.sync.archive import Envelope
 from tests.simulation import actions, pen
 from tests.simulation.crimes import Crook, flood
 from tests.simulation.crook import Liar, import_file
-from tests.simulation.keys import RECOVERY, identity
 from tests.simulation.peer import Peer
 from tests.simulation.removed import Ended, Removed
 
@@ -22,7 +20,6 @@ class Plots:
 
     world: "World"
     liars: list[Liar] = field(default_factory=list)
-    carried: bool = False
     ended: dict[str, Ended] = field(default_factory=dict)  # by key
 
     def plan(self, until_s: float) -> None:
@@ -149,25 +146,15 @@ class Plots:
 
     # While everything else heals
 
-    def carry_recovery(self) -> bool:
-        """What the recovery words said is carried by hand to peers that shut the others out, and
-        said again where a disk lost it; True once nothing is left to do.
-
-        A thief with the founder's key may have removed everybody: who believed it takes no links.
-        """
+    def recovered(self) -> bool:
+        """Whether a stolen founder's key is out for good, as far as anybody can see to it: the
+        words are used again where a disk lost what they said."""
         founder, saved = self.world.peers[0].who.author, self.world.recovered_by
-        if self.carried or founder not in self.world.stolen:
+        if founder not in self.world.stolen:
             return True
-        if saved is None or not self._holds(saved, self.ended[founder]):
-            return not self.use_the_words()
-        self.carried = True
-        made: list[Envelope] = []
-        for author in (identity(RECOVERY).author, founder):
-            made += saved.ledger.page(author, 0, 10_000, 1 << 30).envelopes
-        for peer in self.world.honest:
-            if peer.up and peer.fleet is not None:
-                peer.spawn(import_file(self.world, peer, made))
-        return False
+        if saved is not None and self._holds(saved, self.ended[founder]):
+            return True
+        return not self.use_the_words()
 
     def _holds(self, peer: Peer, ended: Ended) -> bool:
         said = ended.removal

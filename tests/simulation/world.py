@@ -214,7 +214,7 @@ class World(Network):
         for other in self.honest:
             for holders in other.told.spared.values():
                 holders.discard(peer.number)
-        names = {other.number: self.judge.event_ids([other]) for other in self.honest}
+        names = {other.number: self.judge.ids_on_disk(other) for other in self.honest}
         del names[peer.number]
         held = {
             name: {number for number, theirs in names.items() if name in theirs}
@@ -250,12 +250,12 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            carried = self.plots.carry_recovery()
+            recovered = self.plots.recovered()
             if self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)
             if self.failed:
                 raise self.broken(self.failed)
-            if carried and self.judge.settled():
+            if recovered and self.judge.settled():
                 return
         raise self.broken(self.judge.why_not())

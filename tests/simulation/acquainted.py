@@ -1,0 +1,54 @@
+"""Whom a simulated peer knows, and so links with: what mesh/edge/peering/trust.py decides."""
+
+from mesh.edge.identity import Fleet, Identity
+from mesh.edge.live import Live
+from tests.simulation.homes import Home
+
+
+class Acquainted:
+    """One that belongs to a fleet, as far as its ledger and its home say."""
+
+    who: Identity
+    home: Home
+    live: Live
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """What it belongs to."""
+        return self.home.fleet
+
+    def trusts(self, author: str) -> bool:
+        """Whether this key may link with us: see mesh/edge/peering/trust.py."""
+        if self.fleet is None:
+            return False
+        peers = {one.author: one for one in self.live.state.members.peers()}
+        one = peers.get(author)
+        if one is not None and one.role and one.tls:
+            return True
+        if author == self.fleet.introducer and (one is None or (one.role and not one.tls)):
+            return True
+        return not self._knows_members() and author in self.home.anchors
+
+    def hears(self, author: str) -> bool:
+        """Whether this key may link at all: a member's, or one that was put out."""
+        return self.trusts(author) or author in self._former()
+
+    def dials(self, author: str) -> bool:
+        """Whether to look for this key: a member's, or any by a peer that was put out itself."""
+        former = self._former()
+        return self.trusts(author) or (author in former and self.who.author in former)
+
+    def _former(self) -> set[str]:
+        peers = self.live.state.members.peers() if self.fleet is not None else ()
+        return {one.author for one in peers if not one.role}
+
+    def _knows_members(self) -> bool:
+        """Whether the ledger has anything of who belongs; a lost one has not."""
+        members = self.live.state.members
+        return bool(members.seen(members.root))
+
+    def remember(self) -> None:
+        """Keep the keys of members beside the ledger: whom to ask once that is lost."""
+        if self._knows_members():
+            peers = self.live.state.members.peers()
+            self.home.anchors = frozenset(one.author for one in peers if one.role)
