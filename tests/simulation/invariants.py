@@ -83,8 +83,8 @@ class Judge:
     def linkable(self, core: list["Peer"]) -> list["Peer"]:
         """Those that whoever nobody may remove can reach: by links of peers that know each other.
 
-        A disk that was restored or copied may hold nobody's key who is still there to be asked; two
-        copies of one disk never link with each other.
+        That must be everybody but copies: two copies of one disk never link with each other, so
+        each may go on with peers that the other has never heard of.
         """
         found = [self.world.anchor] if self.world.anchor in core else core[:1]
         for one in found:
@@ -94,8 +94,7 @@ class Judge:
                 if two not in found and one.key != two.key
                 if one.trusts(two.who.author) and two.trusts(one.who.author)
             ]
-        stray = [peer for peer in core if not (peer.restored or peer.copied)]
-        return [peer for peer in core if peer in found or peer in stray]
+        return [peer for peer in core if peer in found or not peer.copied]
 
     def founding_survives(self) -> bool:
         """Whether anybody but the founder has what it wrote; else a lost disk is a lost fleet."""

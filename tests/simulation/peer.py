@@ -56,7 +56,6 @@ class Peer(Acquainted):
         self.slow_s = self.rng.choice((0.001, 0.002, 0.01))
         self.told = Told()
         self.backups: list[Backup] = []
-        self.restored = False  # it lost what it knew, perhaps also whom to ask
         self.copied = False  # another disk has the same key
         self.up = False
         self.starts = 0

@@ -210,7 +210,6 @@ class World(Network):
     def restored(self, peer: Peer, how: str) -> None:
         """A peer lost its newest data: only what others have can come back."""
         self.note(peer, how)
-        peer.restored = True
         for other in self.honest:
             for holders in other.told.spared.values():
                 holders.discard(peer.number)
