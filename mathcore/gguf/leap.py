@@ -46,6 +46,8 @@ def _cut(data: bytes, at: int) -> bool:
 
 def _name(data: bytes, last: int, stop: int) -> bool:
     """A metadata key or a tensor's name, followed by a type or a number of dimensions."""
+    if stop < last + 8:  # compiled, such a slice is an error and not empty
+        return False
     text = data[last + 8 : stop]
     kind = data[stop : stop + 4]
     if len(text) < 3 or len(kind) < 4 or kind[0] > 12 or kind[1:] != b"\0\0\0":

@@ -35,10 +35,11 @@ def recover(one: Machine, words: Iterable[str], *args: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def copied(one: Machine, home: Path) -> Machine:
-    """The machine's key and ledger on a thief's disk."""
-    shutil.copytree(one.home, home, ignore=shutil.ignore_patterns("daemon.json", "*.lock"))
-    return Machine(home, one.name)
+def copied(one: Machine, thief: Machine) -> Machine:
+    """The machine's key and ledger on a thief's disk, under the machine's own name."""
+    shutil.copytree(one.home, thief.home, ignore=shutil.ignore_patterns("daemon.json", "*.lock"))
+    thief.env["FLEET_NAME"] = one.name
+    return thief
 
 
 def carry(source: Machine, target: Machine, folder: Path) -> None:
@@ -112,7 +113,7 @@ async def test_a_recovery_on_one_machine_reaches_those_whom_the_thief_removed(
     good = max(signed, key=lambda one: one["seq"])["id"]
     ana.stop()
 
-    thief = copied(ana, tmp_path / "thief").up()
+    thief = copied(ana, machines("thief")).up()
     for name in NAMES.split():
         thief.post(f"/v1/peers/{name}/remove", reason="mine now")
     evil.join(thief, "admin")

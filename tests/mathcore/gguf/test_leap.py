@@ -94,6 +94,12 @@ def test_what_is_found_is_the_header_or_nothing(
     assert found is None or found == parse_header(model.data)
 
 
+def test_a_vocabulary_that_begins_with_a_text_too_long_to_leap_over_is_read_through() -> None:
+    model = Model(texts([b"z" * 5000, *vocabulary(4096, 0)[1:]]), texts(merges(9000, 0)))
+    assert leap_header(model.fetch, model.size) in (None, parse_header(model.data))
+    assert fetch_header(model.fetch) == parse_header(model.data)
+
+
 def test_a_vocabulary_of_nothing_is_read_through() -> None:
     model = Model(texts([b""] * 50_000))
     assert leap_header(model.fetch, model.size) in (None, parse_header(model.data))
