@@ -10,7 +10,7 @@ from tests.simulation.crimes import Crook, flood
 from tests.simulation.crook import Liar, import_file
 from tests.simulation.keys import RECOVERY, identity
 from tests.simulation.peer import Peer
-from tests.simulation.removed import Ended, Removed
+from tests.simulation.removed import GOES_ON, Ended, Removed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -183,7 +183,17 @@ class Plots:
             return
         everybody = [one.who.author for one in world.peers]
         crook = Crook(world.rng, peer.who, peer.ledger, peer.live.state, peer.now_ms(), everybody)
-        peer.spawn(import_file(world, peer, flood(crook)))
+        peer.spawn(import_file(world, peer, flood(crook) + self.go_on(peer)))
+
+    def go_on(self, peer: Peer) -> list[Envelope]:
+        """Keys that were put out sign on, past whatever this peer has of them."""
+        made: list[Envelope] = []
+        for one in self.liars:
+            key = one.who
+            if key.author in self.ended and key.author not in self.world.stolen:
+                at = pen.places(peer.ledger, key.author)[-1]
+                made.append(pen.sign(key, at, peer.now_ms(), "note_added", {"text": GOES_ON})[0])
+        return made
 
 
 def _knows(peer: Peer) -> bool:
