@@ -97,7 +97,7 @@ class Members(Judged):
         found = [one for one in said if one.name]
         found += [one for one in self.namings.get(author, ()) if self._names(one)]
         if self.founded is not None and self.founded.author == author:
-            found.append(self.founded)
+            found += [self.founded] if self._names(self.founded) else []
         return max(found, key=lambda one: (one.kind != ADDED, one.key)).name if found else ""
 
     @property

@@ -79,12 +79,17 @@ def seize_jobs(crook: Crook) -> list[Envelope]:
 
 
 def end_jobs(crook: Crook) -> list[Envelope]:
-    """Others' jobs end, at a price."""
-    known = sorted(crook.state.jobs) or ["j-x-1"]
-    job = crook.rng.choice(known)
+    """Others' jobs end at a price, just after they were asked for: before their homes end them."""
+    jobs = crook.state.jobs
+    if not jobs:
+        return []
+    job = jobs[crook.rng.choice(sorted(jobs))]
     kind = crook.rng.choice(("job_completed", "job_failed", "job_cancelled", "job_started"))
-    end = {"job_id": job, "attempt": 1, "actual_cost_nusd": 10**15, "tokens_generated": 1}
-    return crook.says((kind, end, crook.state.jobs[job].device_id if known[0] != "j-x-1" else ""))
+    end = {"job_id": job.job_id, "attempt": 1, "actual_cost_nusd": 10**15, "tokens_generated": 1}
+    places = pen.places(crook.ledger, crook.who.author)
+    at = max((one for one in places if one.ms < job.submitted_ms), key=lambda one: one.seq)
+    ms = job.submitted_ms + crook.rng.randrange(2)
+    return chain(crook.who, at, ms, (kind, end, job.device_id))
 
 
 def occupy(crook: Crook) -> list[Envelope]:

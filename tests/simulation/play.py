@@ -12,6 +12,7 @@ from mesh.edge import replication
 from mesh.edge.store import state
 from mesh.edge.store.sealed import pack
 from mesh.ledger import document, gate, ids, record, signing
+from mesh.state import members
 from mesh.sync import messages, wants
 from mesh.sync.session import Session
 from tests.simulation import keys
@@ -27,6 +28,8 @@ SMALL: dict[tuple[object, str], int] = {
     (wants, "TAIL_EVENTS"): 4,
     (messages, "BATCH_EVENTS"): 5,
     (wants, "FIRST_STEP_BACK"): 2,
+    (state, "AUTHOR_EVENTS"): 12,
+    (members, "MAX_WAITING"): 5,
 }
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from tests.simulation.peer import Peer
 
 
+GOES_ON = "still here"  # what a key says that was put out for good
+
+
 @dataclass(frozen=True)
 class Ended:
     """A removal by whoever nobody may remove, and the event of the key that it names."""
@@ -31,13 +34,18 @@ class Removed:
         for author in self.ended:
             if self.may_be_back(author):
                 continue
+            if any(one.payload.get("text") == GOES_ON for one in self.of(author)):
+                yield f"what removed {author[:6]} signed since is kept"
             if self.members.role(author):
                 yield f"{author[:6]} was removed for good and is {self.members.role(author)}"
             good = self.before(self.ended[author].cut)
-            later = [one for one in self.events.values() if one.author == author]
-            for event in later:
+            for event in self.of(author):
                 if event.hash not in good and self.members.role_of(event):
                     yield f"event {event.seq} of removed {author[:6]} counts"
+
+    def of(self, author: str) -> list[Event]:
+        """All there is of an author."""
+        return [one for one in self.events.values() if one.author == author]
 
     def may_be_back(self, author: str, asked: frozenset[str] = frozenset()) -> bool:
         """Whether somebody who may have been an admin then let the key in, knowing of its end."""

@@ -250,6 +250,8 @@ class World(Network):
         while self.loop.time() < until:
             self.dial_all()
             recovered = self.plots.recovered()
+            if self.loop.time() > until - SETTLE_S / 2:
+                self.plots.carry()
             if self.rng.random() < 0.3:
                 self.plots.keep_flooding()
             await asyncio.sleep(LOOK_S)

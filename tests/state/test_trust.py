@@ -297,10 +297,24 @@ def test_the_founding_is_known_however_late_what_ends_its_founder_comes() -> Non
     states = []
     for told in ([*events, last, cut], [cut, *events, last]):
         state = State(members=Members(NAMES["root"], founding.hash, NAMES["words"]))
+        came: set[tuple[str, int, str]] = set()
         for event in told:
-            apply(state, event)
+            came.add((event.author, event.seq, event.hash))
+            apply(state, event, lambda *claim, came=came: claim in came)
         states.append(state)
     assert [one.members.name(NAMES["root"]) for one in states] == ["root", "root"]
+
+
+def test_a_removed_founders_name_does_not_depend_on_what_is_left_of_it() -> None:
+    root, _, _, words, events = fleet()
+    members = [Members(NAMES["root"], events[0].hash, NAMES["words"]) for _ in range(2)]
+    gone = words.remove("root")
+    states = []
+    for known, told in zip(members, ([*events, gone], [gone]), strict=True):
+        states.append(State(members=known))
+        for event in told:
+            apply(states[-1], event)
+    assert [one.members.name(NAMES["root"]) for one in states] == ["", ""]
 
 
 def test_whether_an_event_leads_to_another_is_found_in_few_steps() -> None:
