@@ -114,6 +114,11 @@ class Node:
     def state(self) -> State:
         return self._live.state
 
+    @property
+    def waits(self) -> bool:
+        """Whether neighbours must bring something of our own chain before we sign."""
+        return bool(self._live.waiting_for)
+
     def now(self) -> int:
         return now_ms()
 

@@ -38,6 +38,8 @@ class Home:
         self.desk = Desk(self, self.who, self.name, books, lambda: where, self.fleet, self.home)
         self.roster = Roster(self, self.who, self.home, self.fleet)
 
+    waits = False
+
     def fleet(self) -> Fleet | None:
         return fleet_of(self.home)
 

@@ -11,9 +11,10 @@ from mesh.config import slug
 from mesh.edge.discovery.sightings import PAIRING, Sighting, Sightings
 from mesh.edge.discovery.whereabouts import Whereabouts
 from mesh.edge.identity import Fleet, Identity
+from mesh.edge.pairing import acquainted
 from mesh.edge.pairing.book import Invite, PairingBook, Pending
 from mesh.edge.pairing.client import Host, Self, ask, join
-from mesh.edge.pairing.endpoint import Welcome
+from mesh.edge.pairing.endpoint import MAX_MET, Welcome
 from mesh.edge.pairing.founding import Founding
 from mesh.edge.pairing.standing import Keeper, is_known, refuse_forked, refuse_powerless
 from mesh.edge.transport.link import own_anchor
@@ -47,6 +48,7 @@ class Desk:
         self._book, self._sightings = books
         self._where = where
         self._fleet = fleet
+        self._home = home
         self._tls: Final = own_anchor(who)[1].hex()
         self.founding: Final = Founding(keeper, who, home, name, self.shown, fleet)
 
@@ -127,6 +129,8 @@ class Desk:
             tls=welcome.tls,
             role=welcome.role,
         )
+        met = {bytes.fromhex(key): bytes.fromhex(tls) for key, tls in welcome.members.items()}
+        acquainted.keep(self._home, met)
         await self._keeper.belong(fleet)
         note_host(self._sightings, host, self._keeper.now())
         return {
@@ -194,7 +198,14 @@ class Desk:
             founding=members.founding or (fleet.founding if fleet else ""),
             recovery=members.recovery or (fleet.recovery if fleet else ""),
             admins=len(members.admins()),
+            members=self._met(),
         )
+
+    def _met(self) -> dict[str, str]:
+        """Members a guest may ask beside us, the most senior first."""
+        peers = [one for one in self._keeper.state.members.peers() if one.role and one.tls]
+        first = sorted(peers, key=lambda one: (one.steps, one.author))[:MAX_MET]
+        return {one.author: one.tls for one in first}
 
     def _free_name(self, name: str, key: str) -> str:
         return free_name(self._keeper.state.members, name, key)

@@ -26,6 +26,8 @@ from mesh.policy import pairing
 
 # A join is under 1 KiB.
 MAX_PAIRING_BYTES: Final = 8 * 1024
+# Members a guest hears of at once, 200 bytes each; the ledger says the rest.
+MAX_MET: Final = 16
 # Longer than any honest talk: a stranger's connection ends then, whatever it does.
 LIFETIME_S: Final = 30.0
 # A nonce lives as long as a connection; this many are 32 KiB.
@@ -63,6 +65,8 @@ class Welcome(
 
     `founding` is the hash of its first event and `recovery` the public half of its recovery key,
     "" for a fleet of an earlier version; `admins` is how many it has, 0 where nobody said.
+    `members` are keys and their certificates' signatures, the seniors first: whom to ask where the
+    one that let the guest in is gone.
     """
 
     role: str
@@ -74,6 +78,7 @@ class Welcome(
     founding: Known32 = ""
     recovery: Known32 = ""
     admins: Annotated[int, msgspec.Meta(ge=0)] = 0
+    members: Annotated[dict[Hex32, Hex64], msgspec.Meta(max_length=MAX_MET)] = {}
 
 
 # Let a key in as (key, name, role, tls, address, port); the welcome is for it.

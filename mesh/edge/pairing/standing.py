@@ -19,6 +19,10 @@ class Keeper(Protocol):
     @property
     def state(self) -> State: ...
 
+    @property
+    def waits(self) -> bool:
+        """Whether neighbours must bring something of our own chain before we sign."""
+
     def now(self) -> int: ...
 
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event: ...

@@ -34,6 +34,8 @@ class _Still:
         self._now = now
         self.state = _state(home)
 
+    waits = False
+
     def now(self) -> int:
         return self._now
 

@@ -56,6 +56,14 @@ class Recovery:
         self._home: Final = home
         self._who: Final = load_or_create(home)
         self._members: Final = load_state(home).members
+        if not self._members.seen(fleet.root):
+            raise RequestError(
+                "NotSynced",
+                "this machine's ledger holds nothing of the fleet yet: nobody could say here which "
+                "events were good",
+                "fleet sync; or fleet recover on another machine of the fleet",
+                409,
+            )
         self.public: Final = fleet.recovery or self._members.recovery
         if not self.public:
             root = [one.name for one in self._members.peers() if one.author == fleet.root]

@@ -16,8 +16,8 @@ from typing import Final, final
 from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet, Identity, fleet_of, join_fleet, peer_id
+from mesh.edge.pairing import acquainted
 from mesh.edge.pairing.standing import Keeper, is_known
-from mesh.edge.peering import acquainted
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import Anchor, Contexts, Pool
 from mesh.edge.transport.links import QUIET_S
@@ -76,8 +76,11 @@ class Trust:
         return True
 
     def _lost(self) -> bool:
-        """Whether the ledger holds nothing of its own fleet yet, or any more."""
-        return self.fleet is not None and not self._keeper.state.members.seen(self.fleet.root)
+        """Whether the ledger holds too little of its own fleet yet, or any more: nothing of its
+        founder's, or not what a neighbour must bring before this peer may sign."""
+        if self.fleet is None:
+            return False
+        return not self._keeper.state.members.seen(self.fleet.root) or self._keeper.waits
 
     def _current(self) -> dict[bytes, Anchor]:
         """Every member's key; until the ledger says who belongs, who let us in and whoever was a
@@ -90,7 +93,10 @@ class Trust:
             if known is None or (known.role and not known.tls):
                 found[_bytes(fleet.introducer)] = _bytes(fleet.tls)
         if self._lost():
-            found = acquainted.kept(self._home) | {key: tls for key, tls in found.items() if tls}
+            out = {bytes.fromhex(one.author) for one in peers.values() if not one.role}
+            met = acquainted.kept(self._home).items()
+            old = {key: tls for key, tls in met if key not in out}
+            found = old | {key: tls for key, tls in found.items() if tls}
         return {key: (key, tls) for key, tls in found.items()}
 
     def _put_out_by_now(self, anchors: dict[bytes, Anchor]) -> tuple[dict[bytes, Anchor], bool]:

@@ -319,3 +319,10 @@ async def test_an_invite_says_where_and_a_person_accepts_by_name(ana: Home, ben:
     assert (await ana.desk.accept("ben", VIEWER))["role"] == VIEWER
     assert ana.desk.pending() == []
     assert ana.roster.find("ben").role == VIEWER
+
+
+async def test_a_guest_is_told_whom_to_ask_beside_its_host(ana: Home, ben: Home) -> None:
+    await let_in(ana, ben)
+    met = ana.desk.welcome(RUNNER).members
+    assert list(met) == [ana.who.author, ben.who.author]  # the senior first
+    assert met[ben.who.author] == own_anchor(ben.who)[1].hex()

@@ -205,6 +205,9 @@ async def test_a_machine_without_a_fleet_or_words_has_nothing_to_recover(
     with pytest.raises(RequestError, match="in no fleet"):
         Recovery(alone.home)
     await alone.belong(Fleet(root=alone.who.author))
+    with pytest.raises(RequestError, match="holds nothing of the fleet yet"):
+        Recovery(alone.home)
+    await alone.emit("note_added", "", {"text": "the founder's first word"})
     with pytest.raises(RequestError, match="an earlier version founded it") as error:
         Recovery(alone.home)
     assert error.value.hint.endswith("fleet recovery new")

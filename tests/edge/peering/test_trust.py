@@ -11,7 +11,7 @@ from mesh.edge.peering.trust import DIALLED, Trust
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import own_anchor
 from mesh.edge.transport.links import QUIET_S
-from mesh.state.members import ADMIN, FORMER
+from mesh.state.members import ADMIN, FORMER, VIEWER
 from tests.support.homes import Home, let_in
 
 
@@ -159,3 +159,37 @@ async def test_a_peer_that_was_put_out_asks_others_that_were_a_few_at_a_time(
     assert asked == keys
     for one in (ana, *others):
         one.ledger.close()
+
+
+async def test_a_peer_that_lost_its_ledger_asks_whoever_was_a_member(tmp_path: Path) -> None:
+    ana, ben, cid = (Home(tmp_path, name) for name in ("ana", "ben", "cid"))
+    for one in (ben, cid):
+        await let_in(ana, one)
+    trust_of(ana).refresh()
+    await ana.roster.remove("cid", "sold")
+    trust_of(ana).refresh()
+    ana.ledger.close()
+    for path in ana.home.glob("ledger.db*"):
+        path.unlink()
+    ana.open()
+    trust = trust_of(ana)
+    trust.refresh()
+    assert set(trust.anchors) == {bytes.fromhex(ben.who.author)}
+    assert trust.role_of(bytes.fromhex(ben.who.author)) == VIEWER
+    assert trust.role_of(bytes.fromhex(cid.who.author)) == ""
+    for one in (ana, ben, cid):
+        one.ledger.close()
+
+
+async def test_a_removal_that_is_known_holds_also_while_a_peer_waits_to_sign(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    trust_of(ana).refresh()
+    ana.waits = True
+    await ana.roster.remove("ben", "sold")
+    trust = trust_of(ana)
+    trust.refresh()
+    assert trust.role_of(bytes.fromhex(ben.who.author)) == FORMER
+    assert not trust.is_member(bytes.fromhex(ben.who.author))
