@@ -27,7 +27,8 @@ class Acquainted:
             return True
         if author == self.fleet.introducer and (one is None or (one.role and not one.tls)):
             return True
-        return not self._knows_members() and author in self.home.anchors
+        put_out = one is not None and not one.role
+        return not self._knows_members() and not put_out and author in self.home.anchors
 
     def hears(self, author: str) -> bool:
         """Whether this key may link at all: a member's, or one that was put out."""
@@ -43,9 +44,14 @@ class Acquainted:
         return {one.author for one in peers if not one.role}
 
     def _knows_members(self) -> bool:
-        """Whether the ledger has anything of who belongs; a lost one has not."""
+        """Whether the ledger has enough of who belongs: a lost one has not, nor has one that waits
+        for its own events."""
         members = self.live.state.members
-        return bool(members.seen(members.root))
+        return bool(members.seen(members.root)) and not self.live.waiting_for
+
+    def meets(self, welcome: frozenset[str]) -> None:
+        """A host names members whom to ask beside it."""
+        self.home.anchors = welcome
 
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""

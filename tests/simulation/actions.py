@@ -33,14 +33,17 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
     world.note(peer, f"invites {guest.number} as {role}")
     if guest.up and world.fleet is not None and guest.fleet is None:
         welcome = _welcome(world.fleet, peer.who.author, role)
-        joining = guest.spawn(_join(guest, welcome))
+        peers = peer.live.state.members.peers()
+        met = frozenset(one.author for one in peers if one.role)
+        joining = guest.spawn(_join(guest, welcome, met))
         if world.rng.random() < 0.2:  # whoever sits there gives up waiting
             asyncio.get_running_loop().call_later(world.rng.random() * 0.05, joining.cancel)
 
 
-async def _join(guest: "Peer", welcome: Fleet) -> None:
+async def _join(guest: "Peer", welcome: Fleet, met: frozenset[str]) -> None:
     """At the guest's own machine, whatever happens to who invited it."""
     with contextlib.suppress(StoreError):
+        guest.meets(met)
         await guest.belong(welcome)
 
 
