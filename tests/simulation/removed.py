@@ -1,8 +1,8 @@
 """Keys that were put out for good: what their removals must have come to.
 
-Past the event that its removal names nothing of a key counts: the state is what it were had none
-of that been signed. A peer that knows of the removal takes no event past the number it names. What
-came before, or on another branch below that number, may lie on a disk and does nothing.
+Past the event that its removal names nothing of a key counts: the state is what it were without
+whatever of the key nobody names. A peer that knows of the removal takes no event past the number it
+names. What came before, or on another branch below that number, may lie on a disk: it does nothing.
 """
 
 from collections.abc import Iterator
@@ -57,13 +57,20 @@ class Removed:
             yield "what removed keys signed since changes the state"
 
     def void(self) -> set[str]:
-        """What keys signed that are out for good, and their removals leave behind."""
+        """What keys signed that are out for good, and neither their removals nor anything else that
+        was said of them leaves standing."""
         found: set[str] = set()
         for author in self.ended:
             if not self.may_be_back(author):
-                good = self.before(self.ended[author].cut)
+                good = set[str]().union(*map(self.before, self.named(author)))
                 found.update(one.hash for one in self.of(author) if one.hash not in good)
         return found
+
+    def named(self, author: str) -> set[str]:
+        """The events of a key that anybody names: a grant may rest on another than its removal."""
+        said = [one.payload for one in self.events.values() if one.payload.get("key") == author]
+        named = {str(one.get(name)) for one in said for name in ("since_hash", "until_hash")}
+        return named | {self.ended[author].cut}
 
     def differs_without(self, void: set[str]) -> bool:
         """Whether the state is another where some events never came."""
