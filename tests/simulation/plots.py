@@ -197,5 +197,9 @@ class Plots:
 
 
 def _knows(peer: Peer) -> bool:
-    """Whether a machine's own ledger has it that it was let in: else it knows too little."""
-    return any(one.author == peer.who.author for one in peer.live.state.members.peers())
+    """Whether a machine's own ledger has it that it was let in: else it knows too little. That
+    may count for nothing by now: a thief can take back what the founder's key signed."""
+    return any(
+        event.event_type == "peer_added" and event.payload.get("key") == peer.who.author
+        for _, event in peer.ledger.events()
+    )

@@ -179,6 +179,17 @@ class World(Network):
                 self._act(admin, actions.invite, guest, role)
             self.loop.call_later(3, self.let_in, guest)
 
+    def let_in_again(self, guest: Peer) -> None:
+        """Somebody invites a peer whose backup is from before it was in; tried until it is.
+
+        Whose key was stolen is not: it comes with a new one.
+        """
+        if guest.fleet is None and guest.who.author not in self.stolen:
+            admin = self._admin()
+            if admin is not None and self.fleet is not None:
+                self._act(admin, actions.invite, guest, ADMIN)
+            self.loop.call_later(3, self.let_in_again, guest)
+
     def _govern(self) -> None:
         """An admin changes who may do what."""
         admin = self._admin()
@@ -221,6 +232,8 @@ class World(Network):
         }
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
         peer.told.acked = {name: seq for name, seq in peer.told.acked.items() if held[name]}
+        if peer.fleet is None and self.fleet is not None:
+            self.loop.call_later(3, self.let_in_again, peer)
 
     # The end
 
