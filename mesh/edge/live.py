@@ -291,7 +291,9 @@ class Live:
                 self._writer.submit(self._put, self.state.cursor, pack(self.state))
 
     def _is_sound(self) -> bool:
-        return not self.state.stale and self.state.event_count == self.state.cursor
+        """Whether the state is one to keep: nothing is to be folded again, nothing left out."""
+        again = self.state.changed or self.state.stale
+        return not again and self.state.event_count == self.state.cursor
 
     def _put(self, cursor: int, blob: bytes) -> None:
         with contextlib.suppress(StoreError):  # readers only start further back
@@ -330,6 +332,7 @@ class Live:
             for cursor, event in self._ledger.events(self.state.cursor):
                 fold_in(self.state, cursor, event, self._ledger.has)
                 self._since_snapshot += 1
+            settle(self.state, self._ledger)
         if self._since_snapshot:
             self.snapshot()
         self._voice.close()

@@ -34,6 +34,8 @@ class Devices:
 
     claims: dict[str, dict[str, Claim]] = field(default_factory=dict)  # by device, then author
     taken_away: dict[str, dict[str, Key]] = field(default_factory=dict)  # by device, then admin
+    # By device, then author: removals of what it did not register yet, on another branch it did.
+    early: dict[str, dict[str, Key]] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)  # ids claimed by more than one
 
     def owner(self, device_id: str, seniority: Callable[[str], Seniority]) -> str:
@@ -59,7 +61,9 @@ class Devices:
             seen_ms=key[0],
             payload=event.payload,
         )
-        claims[event.author] = Claim(key, facts.model, key, view)
+        gone = self.early.get(event.device_id, {}).pop(event.author, key)
+        shown = view if gone <= key else None
+        claims[event.author] = Claim(max(key, gone), facts.model, key, shown)
         if len(claims) > 1:
             self.shared.add(event.device_id)
 
@@ -67,11 +71,12 @@ class Devices:
         """Its author takes a device away: its own, or as an admin anybody's; False for neither."""
         key = order_key(event)
         own = self.claims.get(event.device_id, {}).get(event.author)
-        if own is not None and key > own.key:
+        if own is None:
+            _latest(self.early.setdefault(event.device_id, {}), event.author, key)
+        elif key > own.key:
             self.claims[event.device_id][event.author] = replace(own, key=key, view=None)
         if admin:
-            away = self.taken_away.setdefault(event.device_id, {})
-            away[event.author] = max(key, away.get(event.author, key))
+            _latest(self.taken_away.setdefault(event.device_id, {}), event.author, key)
         return own is not None or admin
 
     def view(self, device_id: str, owner: str) -> DeviceView | None:
@@ -91,7 +96,13 @@ class Devices:
         """Forget what an author said; the devices that touches."""
         touched = [one for one, claims in self.claims.items() if claims.pop(author, None)]
         touched += [one for one, away in self.taken_away.items() if away.pop(author, None)]
+        for away in self.early.values():
+            away.pop(author, None)
         return touched
+
+
+def _latest(keys: dict[str, Key], author: str, key: Key) -> None:
+    keys[author] = max(key, keys.get(author, key))
 
 
 def own_id(devices: Devices, author: str, device_id: str) -> str:

@@ -36,6 +36,7 @@ from mesh.state.trust.statements import (
     TYPES,
     Statement,
     is_key,
+    leaves,
     statement,
 )
 
@@ -47,7 +48,8 @@ __all__ = [
 # Addresses one peer may announce: a workstation with docker, VPNs and IPv6 has about ten.
 MAX_ADDRESSES: Final = 32
 MAX_ADDRESS_CHARACTERS: Final = 100
-# Statements kept of an author that never was an admin; of one that was, all are.
+# Statements kept of an author that never was an admin; of one that was, all are. What says that
+# its author leaves is always kept: it counts whoever says it.
 MAX_WAITING: Final = 256
 # Names kept that one author gave one peer: the first ones, for machines are seldom renamed.
 MAX_NAMINGS: Final = 64
@@ -200,7 +202,8 @@ class Members(Judged):
     def _keep(self, one: Statement) -> bool:
         """Put a statement to those of its author, unless that never was an admin and says much."""
         spoken = self.said.setdefault(one.author, [])
-        if one.author not in self.heard and len(spoken) >= MAX_WAITING:
+        waits = one.author not in self.heard and not leaves(one)
+        if waits and len(spoken) >= MAX_WAITING:
             self.dropped.add(one.author)
             return False
         spoken.append(one)

@@ -15,6 +15,7 @@ from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest
 from mesh.state.fold import State
 from mesh.state.members import ADMIN, RUNNER
+from mesh.sync.archive import Envelope
 from tests.sync.links import MemoryLink, pair
 
 NOW = 1_790_000_000_000
@@ -130,6 +131,12 @@ def assert_sound(peer: Peer) -> None:
 def assert_told_once(peer: Peer, since: int = 0) -> None:
     """Every event past a cursor was told, once, in the order of commits."""
     assert [e.hash for e in peer.told] == [e.hash for _, e in peer.ledger.events(since)]
+
+
+def envelopes(ledger: Ledger) -> list[Envelope]:
+    """Everything a ledger holds, as sync or a file would bring it."""
+    pages = (ledger.page(author, 0, 1 << 30, 1 << 40) for author in ledger.tips())
+    return [one for page in pages for one in page.envelopes]
 
 
 def forget_database(home: Path) -> None:

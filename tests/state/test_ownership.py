@@ -192,3 +192,20 @@ def test_a_job_leaves_with_the_events_of_who_was_removed_below_them() -> None:
     assert list(live(events).jobs) == ["c-1"]
     state = live([*events, root.remove("cid", before)])
     assert (state.jobs, state.devices, state.note_count) == ({}, {}, 1)
+
+
+def test_a_device_removed_on_one_branch_stays_removed_when_its_registration_comes_later() -> None:
+    """A key that two disks have: one registers, the other takes away what it never registered."""
+    root, *_, events = fleet()
+    events += [root.add("cid", RUNNER)]
+    cid = Key("cid")
+    events.append(cid.say())
+    other = cid.fork(cid.last)
+    registered = card(cid, "RTX 4090", "rig")
+    other.ms = cid.ms
+    removed = other.say("device_removed", device="rig")
+    for order in ([registered, removed], [removed, registered]):
+        assert live([*events, *order]).devices == {}
+    later = card(other, "GT 710", "rig")
+    for order in ([registered, removed, later], [removed, later, registered]):
+        assert live([*events, *order]).devices["rig"].model == "GT 710"
