@@ -262,7 +262,8 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            recovered = self.plots.recovered()
+            late = self.loop.time() > until - SETTLE_S * 3 / 4
+            recovered = self.plots.recovered(late=late)
             if self.loop.time() > until - SETTLE_S / 2:
                 self.plots.carry()
             if self.rng.random() < 0.3:
