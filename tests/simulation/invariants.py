@@ -111,6 +111,8 @@ class Judge:
         core = self.core()
         if not core:
             return "the founder never learns again that it has a fleet"
+        if outside := self.world.outside():
+            return f"nobody lets peer {outside[0].number} in again"
         late = [peer.number for peer in core if not self.is_current(peer)]
         if late:
             return f"peers {late} never catch up with their own ledgers"
