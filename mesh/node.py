@@ -141,9 +141,12 @@ class Node:
             self._replication.refresh()
         self._wake.set()
 
-    async def belong(self, fleet: Fleet) -> None:
-        """Be part of a fleet from now on: the ledger is folded by its rules."""
-        await self._live.belong(fleet)
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
+        """Be part of a fleet from now on: the ledger is folded by its rules.
+
+        `own` is where our own chain ends at whoever let us in; None for a fleet of our own.
+        """
+        await self._live.belong(fleet, own)
         self._replication.refresh()
 
     def tips(self) -> Mapping[str, Tip]:

@@ -44,7 +44,8 @@ HTTP = (
     *PRIVATE,
 )
 PAIRING = ("mesh.edge.pairing", "mesh.config", "mesh.sync", *HTTP)
-PEERING = ("mesh.edge.peering", *PAIRING, *STORE)
+SIGNING = ("mesh.edge.signing", *STORE)
+PEERING = ("mesh.edge.peering", *PAIRING, *SIGNING)
 EDGE = ("mesh.edge", "providers", *PEERING)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore": (),
@@ -78,6 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mesh.edge.jobs.private": PRIVATE,
     "mesh.edge.identity": DISK,
     "mesh.edge.store": STORE,
+    "mesh.edge.signing": SIGNING,
     "mesh.edge.discovery": DISCOVERY,
     "mesh.edge.transport": TRANSPORT,
     "mesh.edge.http": HTTP,

@@ -90,7 +90,8 @@ class Live:
             ledger,
             mark or HighWater(ledger.home),
             skews,
-            asks=fleet is not None and has_others(self.state.members, ledger.author),
+            asks=fleet is not None
+            and has_others(self.state.members, ledger.author, fleet.introducer),
             alone=alone,
         )
         self._tasks: Final[set[asyncio.Task[object]]] = set()
@@ -200,8 +201,14 @@ class Live:
 
     # What changes the past is folded anew.
 
-    async def belong(self, fleet: Fleet) -> None:
-        """Be part of a fleet from now on: the ledger is folded by its rules."""
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
+        """Be part of a fleet from now on: the ledger is folded by its rules.
+
+        `own` is where our own chain ends at whoever let us in: we sign once we have it. None for a
+        fleet of our own.
+        """
+        if own is not None:
+            self._voice.joins(own)
         await self._whole(self._join(fleet))
 
     async def _join(self, fleet: Fleet) -> None:

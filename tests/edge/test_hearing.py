@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.disk import StoreError
-from mesh.edge.identity import reset
+from mesh.edge.identity import Fleet, reset
+from mesh.edge.peering.offline import _Still
 from mesh.edge.signing import voice as voice_module
 from mesh.edge.signing.hearing import CLAIM_S, MAX_AHEAD_MS, MAX_CLAIMS, Hearing, NotHeard
 from mesh.edge.signing.highwater import FILE, HighWater, sign_at_rest
 from mesh.edge.signing.voice import MARK_EVENTS
 from mesh.edge.store.ledger import Ledger
+from mesh.state.members import ADMIN
 from mesh.sync.manifest import Tip
 from mesh.sync.wants import NOTHING
 from tests.edge.lives import NOW, Peer, assert_sound, connect, forget_database, settled, until
@@ -162,6 +164,17 @@ def test_a_note_at_rest_moves_the_mark_and_is_refused_below_it(tmp_path: Path) -
     reset(tmp_path)
     with Ledger.open(tmp_path) as ledger:
         assert sign_at_rest(ledger, "note_added", "", {"text": "x"}, NOW).seq == 1
+
+
+async def test_who_joins_at_rest_notes_how_far_its_own_events_went(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path) as ledger:
+        sign_at_rest(ledger, "note_added", "", {"text": "x"}, NOW)
+        fleet = Fleet(root="a" * 64, introducer="a" * 64)
+        await _Still(tmp_path, NOW).belong(fleet, NOTHING)
+        assert sign_at_rest(ledger, "note_added", "", {"text": "x"}, NOW).seq == 2
+        await _Still(tmp_path, NOW).belong(fleet, NINE)
+        with pytest.raises(NotHeard, match="its own event 9"):
+            sign_at_rest(ledger, "note_added", "", {"text": "x"}, NOW)
 
 
 # Peers.
@@ -328,6 +341,87 @@ async def test_who_joins_while_it_runs_goes_on_signing(tmp_path: Path) -> None:
     assert (await ben.note()).seq == 1
     await ana.close()
     await ben.close()
+
+
+def restored(home: Path) -> Peer:
+    """What was backed up beside a home takes its place."""
+    shutil.rmtree(home)
+    shutil.copytree(home.parent / "backup", home)
+    return Peer(home)
+
+
+async def rejoins(old: Peer, host: Peer, fleet: Fleet) -> None:
+    """Let in again, a restored machine signs on where the host knows that it ended."""
+    own = host.ledger.tips()[old.ledger.author]
+    await old.live.belong(fleet, own)
+    await refused(old, f"its own event {own.seq}, which a member holds")
+    await old.close()
+    again = Peer(old.home)
+    await refused(again, "a member that says how far its own events go")
+    connect(again, host)
+    await again.live.wait_to_sign()
+    assert (await again.note("let in again")).seq == own.seq + 1
+    await until(lambda: host.state.note_count == again.state.note_count)
+    assert again.ledger.forked() == host.ledger.forked() == {}
+    await settled(again)
+    assert_sound(again)
+    await again.close()
+
+
+async def test_a_machine_restored_from_before_it_joined_joins_again_and_does_not_fork(
+    tmp_path: Path,
+) -> None:
+    ana, ben = Peer(tmp_path / "ana"), Peer(tmp_path / "ben")
+    await ben.note("alone")
+    await ben.close()
+    shutil.copytree(ben.home, tmp_path / "backup")
+    ben = Peer(tmp_path / "ben")
+    await ana.found()
+    await ana.let_in(ben)
+    connect(ana, ben)
+    await ben.note("in the fleet")
+    await until(lambda: ana.state.note_count == 2)
+    await ben.close()
+    ben = restored(ben.home)
+    assert ben.live.may_sign  # alone, it knows of nobody to ask
+    await rejoins(ben, ana, Fleet(root=ana.ledger.author, introducer=ana.ledger.author))
+    await ana.close()
+
+
+async def test_a_founder_restored_from_before_its_fleet_is_let_in_again_and_does_not_fork(
+    tmp_path: Path,
+) -> None:
+    ana, ben = Peer(tmp_path / "ana"), Peer(tmp_path / "ben")
+    await ana.note("alone")
+    await ana.close()
+    shutil.copytree(ana.home, tmp_path / "backup")
+    ana = Peer(tmp_path / "ana")
+    await ana.found()
+    await ana.let_in(ben, ADMIN)
+    connect(ana, ben)
+    await until(lambda: ben.state.members.role(ben.ledger.author) == ADMIN)
+    await ben.note("by another admin")
+    await ana.close()
+    ana = restored(ana.home)
+    await rejoins(ana, ben, Fleet(root=ana.ledger.author, introducer=ben.ledger.author))
+    await ben.close()
+
+
+async def test_a_machine_that_signed_alone_after_its_restore_says_that_its_key_forked(
+    two: tuple[Path, Peer],
+) -> None:
+    home, ben = two
+    (home.parent / "backup" / "fleet.json").unlink()  # a backup from before it had a fleet
+    ana = restored(home)
+    await ana.note("another history")
+    fleet = Fleet(root=ana.ledger.author, introducer=ben.ledger.author)
+    await ana.live.belong(fleet, ben.ledger.tips()[ana.ledger.author])
+    await refused(ana, "its own event 6")
+    connect(ana, ben)
+    await until(lambda: ana.ledger.forked() and ben.ledger.forked())
+    with pytest.raises(StoreError, match="two different histories"):
+        await ana.note("a third")
+    await ana.close()
 
 
 async def test_a_lost_ledger_of_a_peer_without_a_fleet_is_said_and_a_person_may_go_on(

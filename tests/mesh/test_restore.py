@@ -105,6 +105,35 @@ def test_a_founder_that_lost_its_ledger_knows_whom_to_ask(machines: Maker) -> No
 
 
 @pytest.mark.slow
+def test_who_was_restored_from_before_the_fleet_is_let_in_again(
+    machines: Maker, tmp_path: Path
+) -> None:
+    """The founder and a guest, each by the other's code; neither key signs a second history."""
+    ana, ben = findable(machines, "ana ben")
+    for one in (ana, ben):
+        one.note(f"{one.name} alone")
+        one.stop()
+        shutil.copytree(one.home, tmp_path / "backup" / one.name)
+        one.up()
+    ben.join(ana, role="admin")
+    ana.note("one")
+    ben.note("two")
+    for lost, host in ((ben, ana), (ana, ben)):
+        wait_until(lambda: level(ana, ben), "the same events at both")
+        lost.stop()
+        shutil.rmtree(lost.home)
+        shutil.copytree(tmp_path / "backup" / lost.name, lost.home)
+        lost.up()
+        lost.join(host, role="admin")
+        lost.note(f"{lost.name} again")
+        wait_until(host.has(f"{lost.name} again"), f"{lost.name}'s note at {host.name}")
+    assert ana.has("one", "two", "ben again", "ana again")()
+    assert ana.ok("invite").strip().startswith("fleet join")
+    for one in (ana, ben):
+        assert json.loads(one.ok("status", "-o", "json"))["forks"] == []
+
+
+@pytest.mark.slow
 def test_a_person_may_say_that_a_peer_is_alone(machines: Maker) -> None:
     ana, ben = findable(machines, "ana ben")
     ben.join(ana)

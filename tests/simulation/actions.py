@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet
 from mesh.state.members import ADMIN, ROLES, Members
+from mesh.sync.manifest import Tip
 from tests.simulation import pen, statements
 from tests.simulation.keys import RECOVERY, identity
 from tests.simulation.removed import Ended
@@ -35,16 +36,17 @@ async def invite(world: "World", peer: "Peer", guest: "Peer", role: str) -> None
         welcome = _welcome(world.fleet, peer.who.author, role)
         peers = peer.live.state.members.peers()
         met = frozenset(one.author for one in peers if one.role)
-        joining = guest.spawn(_join(guest, welcome, met))
+        own = peer.ledger.tip(guest.who.author) or Tip(0, "")
+        joining = guest.spawn(_join(guest, welcome, met, own))
         if world.rng.random() < 0.2:  # whoever sits there gives up waiting
             asyncio.get_running_loop().call_later(world.rng.random() * 0.05, joining.cancel)
 
 
-async def _join(guest: "Peer", welcome: Fleet, met: frozenset[str]) -> None:
+async def _join(guest: "Peer", welcome: Fleet, met: frozenset[str], own: Tip) -> None:
     """At the guest's own machine, whatever happens to who invited it."""
     with contextlib.suppress(StoreError):
         guest.meets(met)
-        await guest.belong(welcome)
+        await guest.belong(welcome, own)
 
 
 def _welcome(fleet: Fleet, introducer: str, role: str) -> Fleet:

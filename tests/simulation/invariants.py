@@ -6,6 +6,7 @@ from unittest import mock
 from mesh.edge.store.ledger import Reader
 from mesh.edge.store.verify import verify
 from mesh.ledger import signing
+from mesh.ledger.event import SCHEMA_VERSION, Event
 from mesh.state.answers import bills
 from mesh.state.checkpoint import digest
 from mesh.state.fold import State
@@ -17,7 +18,7 @@ from tests.simulation.anew import folded_anew
 from tests.simulation.disk import loaded
 from tests.simulation.oracle import Oracle
 from tests.simulation.removed import Removed
-from tests.simulation.work import COST_NUSD, TWICE, short, whose
+from tests.simulation.work import COST_NUSD, TWICE, price_of, short, whose
 
 if TYPE_CHECKING:
     from tests.simulation.network import Broken
@@ -110,6 +111,8 @@ class Judge:
         core = self.core()
         if not core:
             return "the founder never learns again that it has a fleet"
+        if outside := self.world.outside():
+            return f"nobody lets peer {outside[0].number} in again"
         late = [peer.number for peer in core if not self.is_current(peer)]
         if late:
             return f"peers {late} never catch up with their own ledgers"
@@ -164,6 +167,7 @@ class Judge:
         """
         state = peer.live.state
         owners = {short(one.who.author): one.who.author for one in self.world.honest}
+        said = self.said_of_jobs(peer)
         for device_id, claims in state.claims.claims.items():
             owner = owners.get(whose(device_id), "")
             if owner in claims and state.owner(device_id) != owner:
@@ -176,13 +180,21 @@ class Judge:
             ours = job.home in owners.values() and job.home not in self.world.stolen
             if ours and job.ended_by not in ("", job.home, job.owner):
                 raise self.broken(f"{job_id} was ended by {job.ended_by[:8]}")
-            if job_id.startswith(TWICE) and job.cost_nusd not in (0, COST_NUSD):
+            if job_id.startswith(TWICE) and job.cost_nusd != price_of(said[job_id], job.home):
                 raise self.broken(f"{job_id} was ended twice")
         for bill in bills(state):
             owner = owners.get(whose(bill.device_id), "")
             sound = owner == state.owner(bill.device_id) and owner not in self.world.stolen
             if owner and sound and bill.cost_nusd not in (0, COST_NUSD * bill.jobs):
                 raise self.broken(f"{bill.job_id} on {bill.device_id} costs {bill.cost_nusd}")
+
+    def said_of_jobs(self, peer: "Peer") -> dict[str, list[Event]]:
+        """What counts of all that was said, by the job."""
+        found: dict[str, list[Event]] = {}
+        for _, event in peer.ledger.events():
+            if peer.live.state.members.counts(event) and event.v == SCHEMA_VERSION:
+                found.setdefault(str(event.payload.get("job_id", "")), []).append(event)
+        return found
 
     def verdicts(self, peer: "Peer") -> None:
         """Everybody's role, now and at each event, is what the rules say."""

@@ -112,9 +112,12 @@ class Peer(Acquainted):
         """Belong to a fleet also after the next start."""
         self.home.fleet = fleet
 
-    async def belong(self, fleet: Fleet) -> None:
-        """Be part of a fleet from now on, as the node has it."""
-        await self.live.belong(fleet)
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
+        """Be part of a fleet from now on, as the node has it; `own` is what the host has of us."""
+        if own is not None and own.seq:
+            self.told.heard[own] = asyncio.get_running_loop().time()
+            self.signed_once = False
+        await self.live.belong(fleet, own)
         self.replication.refresh()
         self.world.members_changed(self)
 

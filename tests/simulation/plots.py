@@ -112,12 +112,15 @@ class Plots:
             self.use_the_words()
             self.world.loop.call_later(4, self.recover)
 
-    def use_the_words(self) -> bool:
+    def use_the_words(self, *, late: bool = False) -> bool:
         """An honest peer cuts the founder's key at the last event it knows to be honest; False
-        where there is no such peer."""
+        where there is no such peer. `late`: those will do that know less."""
         world, founder = self.world, self.world.peers[0]
-        able = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.copied]
-        able = [peer for peer in able if peer.who.author not in world.stolen and _knows(peer)]
+        up = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.copied]
+        up = [peer for peer in up if peer.who.author not in world.stolen]
+        able = [peer for peer in up if _knows(peer)]
+        if late and not able:
+            able = [peer for peer in up if peer.live.state.members.founded is not None]
 
         async def save(peer: Peer) -> None:
             good = self.last_good(peer, founder.who.author)
@@ -149,7 +152,7 @@ class Plots:
 
     # While everything else heals
 
-    def recovered(self) -> bool:
+    def recovered(self, *, late: bool) -> bool:
         """Whether a stolen founder's key is out for good, as far as anybody can see to it: the
         words are used again where a disk lost what they said."""
         founder, saved = self.world.peers[0].who.author, self.world.recovered_by
@@ -157,7 +160,7 @@ class Plots:
             return True
         if saved is not None and self._holds(saved, self.ended[founder]):
             return True
-        return not self.use_the_words()
+        return not self.use_the_words(late=late)
 
     def carry(self) -> None:
         """Where a disk lost whom to ask, somebody carries an export from machine to machine."""
@@ -200,5 +203,9 @@ class Plots:
 
 
 def _knows(peer: Peer) -> bool:
-    """Whether a machine's own ledger has it that it was let in: else it knows too little."""
-    return any(one.author == peer.who.author for one in peer.live.state.members.peers())
+    """Whether a machine's own ledger has it that it was let in: else it knows too little. That
+    may count for nothing by now: a thief can take back what the founder's key signed."""
+    return any(
+        event.event_type == "peer_added" and event.payload.get("key") == peer.who.author
+        for _, event in peer.ledger.events()
+    )

@@ -1,5 +1,8 @@
 """Devices and jobs of simulated peers: names that carry their owner's key, and what comes next."""
 
+from collections.abc import Iterable
+
+from mesh.ledger.event import Event, order_key
 from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
@@ -49,3 +52,32 @@ def outcome(command: Command, state: State) -> tuple[str, dict[str, object], str
             return "job_completed", named | done, device
         case StopJob():
             return "job_cancelled", named, device
+
+
+def price_of(said: Iterable[Event], home: str) -> int:
+    """What a job costs by the rules, from what counts of all that was said of it.
+
+    Of one kind by one author the first counts, of all ends the first that the home, or whom it gave
+    the job to, might say: a job completes only once it was dispatched or somebody asked to end it.
+    """
+    first: dict[tuple[str, str], Event] = {}
+    for event in sorted(said, key=order_key):
+        first.setdefault((event.event_type, event.author), event)
+    may_say, known, under_way = {home}, False, False
+    for (kind, author), event in first.items():
+        if kind == "job_submitted":
+            known = known or author == home
+        elif kind == "job_cancel_requested":
+            under_way = under_way or known
+        elif known and author in may_say:
+            if kind == "job_dispatched" and not under_way:
+                under_way = True
+                may_say.add(str(event.payload.get("owner", home)))
+            if kind in ("job_failed", "job_cancelled") or (kind == "job_completed" and under_way):
+                return _cost(event)
+    return 0
+
+
+def _cost(end: Event) -> int:
+    cost = end.payload.get("actual_cost_nusd", 0)
+    return cost if isinstance(cost, int) else 0

@@ -36,6 +36,7 @@ class World(Network):
         self.fleet: Fleet | None = None
         self.stolen: set[str] = set()  # authors whose key somebody else has, too
         self.recovered_by: Peer | None = None
+        self.again: list[Peer] = []  # restored from before they were in
         self.healing = False
         self.over = False
         self.virtual_s = 0.0
@@ -180,6 +181,25 @@ class World(Network):
                 self._act(admin, actions.invite, guest, role)
             self.loop.call_later(3, self.let_in, guest)
 
+    def let_in_again(self, guest: Peer) -> None:
+        """Somebody invites a peer whose backup is from before it was in; tried until it is.
+
+        Whose key was stolen is not: it comes with a new one.
+        """
+        if guest.fleet is None and guest.who.author not in self.stolen:
+            admin = self._admin()
+            if admin is not None and self.fleet is not None:
+                self._act(admin, actions.invite, guest, ADMIN)
+            self.loop.call_later(3, self.let_in_again, guest)
+
+    def outside(self) -> list[Peer]:
+        """Who was restored and could be in by now, for somebody may let it in."""
+        if self._admin() is None:
+            return []
+        return [
+            peer for peer in self.again if not peer.fleet and peer.who.author not in self.stolen
+        ]
+
     def _govern(self) -> None:
         """An admin changes who may do what."""
         admin = self._admin()
@@ -222,6 +242,9 @@ class World(Network):
         }
         peer.told.spared |= {name: numbers for name, numbers in held.items() if numbers}
         peer.told.acked = {name: seq for name, seq in peer.told.acked.items() if held[name]}
+        if peer.fleet is None and self.fleet is not None:
+            self.again.append(peer)
+            self.loop.call_later(3, self.let_in_again, peer)
 
     # The end
 
@@ -250,7 +273,8 @@ class World(Network):
         until = self.loop.time() + SETTLE_S
         while self.loop.time() < until:
             self.dial_all()
-            recovered = self.plots.recovered()
+            late = self.loop.time() > until - SETTLE_S * 3 / 4
+            recovered = self.plots.recovered(late=late)
             if self.loop.time() > until - SETTLE_S / 2:
                 self.plots.carry()
             if self.rng.random() < 0.3:
@@ -258,6 +282,6 @@ class World(Network):
             await asyncio.sleep(LOOK_S)
             if self.failed:
                 raise self.broken(self.failed)
-            if recovered and self.judge.settled():
+            if recovered and self.judge.settled() and not self.outside():
                 return
         raise self.broken(self.judge.why_not())

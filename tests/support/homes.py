@@ -39,6 +39,7 @@ class Home:
         self.roster = Roster(self, self.who, self.home, self.fleet)
 
     waits = False
+    own: Tip | None = None  # where its chain ends at who let it in
 
     def fleet(self) -> Fleet | None:
         return fleet_of(self.home)
@@ -53,9 +54,9 @@ class Home:
         settle(self.state, self.ledger)
         return event
 
-    async def belong(self, fleet: Fleet) -> None:
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
         join_fleet(self.home, fleet)
-        self.state = whole_fold(self.ledger)
+        self.state, self.own = whole_fold(self.ledger), own
 
     def tips(self) -> Mapping[str, Tip]:
         return self.ledger.tips()

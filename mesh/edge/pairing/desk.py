@@ -24,6 +24,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.member import PeerAdded
 from mesh.state.members import ADDED, Members
 from mesh.state.peer_id import peer_id
+from mesh.sync.manifest import Tip
 
 Found = TypeVar("Found")
 
@@ -131,7 +132,7 @@ class Desk:
         )
         met = {bytes.fromhex(key): bytes.fromhex(tls) for key, tls in welcome.members.items()}
         acquainted.keep(self._home, met)
-        await self._keeper.belong(fleet)
+        await self._keeper.belong(fleet, Tip(welcome.you_seq, welcome.you_hash))
         note_host(self._sightings, host, self._keeper.now())
         return {
             "state": "joined",
@@ -177,17 +178,18 @@ class Desk:
                     seen_ms=self._keeper.now(),
                 )
             )
-        return self.welcome(role)
+        return self.welcome(role, key)
 
     def known(self, key: str) -> Welcome | None:
         """The welcome of a key that is a member already."""
         members = self._keeper.state.members
         role = "" if members.alone else members.role(key)
-        return self.welcome(role) if role else None
+        return self.welcome(role, key) if role else None
 
-    def welcome(self, role: str) -> Welcome:
-        """What a guest needs to know."""
+    def welcome(self, role: str, key: str) -> Welcome:
+        """What a guest with this key needs to know."""
         where, members, fleet = self._where(), self._keeper.state.members, self._fleet()
+        own = self._keeper.tips().get(key, Tip(0, ""))
         return Welcome(
             role=role,
             root=members.root,
@@ -199,6 +201,8 @@ class Desk:
             recovery=members.recovery or (fleet.recovery if fleet else ""),
             admins=len(members.admins()),
             members=self._met(),
+            you_seq=own.seq,
+            you_hash=own.hash,
         )
 
     def _met(self) -> dict[str, str]:

@@ -66,7 +66,9 @@ class Welcome(
     `founding` is the hash of its first event and `recovery` the public half of its recovery key,
     "" for a fleet of an earlier version; `admins` is how many it has, 0 where nobody said.
     `members` are keys and their certificates' signatures, the seniors first: whom to ask where the
-    one that let the guest in is gone.
+    one that let the guest in is gone. `you_seq` and `you_hash` are the tip of the guest's own chain
+    as the host has it, 0 and "" for none: a guest restored from before it joined signs nothing
+    before it has those events back.
     """
 
     role: str
@@ -79,6 +81,8 @@ class Welcome(
     recovery: Known32 = ""
     admins: Annotated[int, msgspec.Meta(ge=0)] = 0
     members: Annotated[dict[Hex32, Hex64], msgspec.Meta(max_length=MAX_MET)] = {}
+    you_seq: Annotated[int, msgspec.Meta(ge=0)] = 0
+    you_hash: Known32 = ""
 
 
 # Let a key in as (key, name, role, tls, address, port); the welcome is for it.

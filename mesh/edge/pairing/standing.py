@@ -27,8 +27,11 @@ class Keeper(Protocol):
 
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event: ...
 
-    async def belong(self, fleet: Fleet) -> None:
-        """Write down whose fleet this is, and fold the ledger by its rules."""
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
+        """Write down whose fleet this is, and fold the ledger by its rules.
+
+        `own` is where our own chain ends at whoever let us in; None for a fleet of our own.
+        """
 
     def tips(self) -> Mapping[str, Tip]:
         """Where each author's chain ends here."""

@@ -16,6 +16,7 @@ from mesh.edge.identity import Fleet, fleet_of, join_fleet, load_or_create
 from mesh.edge.pairing.book import PairingBook
 from mesh.edge.pairing.desk import Desk
 from mesh.edge.peering.report import peer_rows
+from mesh.edge.signing.highwater import HighWater
 from mesh.edge.store.forks import forks
 from mesh.edge.store.state import load_state
 from mesh.edge.transport.links import Links
@@ -42,8 +43,16 @@ class _Still:
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         raise RequestError("NoDaemon", "no daemon is running", "fleet up --detach", 503)
 
-    async def belong(self, fleet: Fleet) -> None:
+    async def belong(self, fleet: Fleet, own: Tip | None = None) -> None:
+        """The mark beside the ledger remembers what of ours the host has, until we sign."""
         join_fleet(self._home, fleet)
+        me, mark = load_or_create(self._home).author, HighWater(self._home)
+        noted = mark.read(me)
+        if own is not None and own.seq > max(noted.seq if noted else 0, self._held(me)):
+            mark.write(me, own)
+
+    def _held(self, author: str) -> int:
+        return self.state.members.seen(author)
 
     def tips(self) -> Mapping[str, Tip]:
         """Nothing is signed here, so it only matters who forked."""

@@ -54,6 +54,7 @@ class Recovery:
                 "NoFleet", "this machine is in no fleet", "fleet recover on one that is", 409
             )
         self._home: Final = home
+        self._root: Final = fleet.root
         self._who: Final = load_or_create(home)
         self._members: Final = load_state(home).members
         if not self._members.seen(fleet.root):
@@ -79,14 +80,17 @@ class Recovery:
         return signing.author_of(seed) == self.public
 
     def admins(self) -> list[dict[str, object]]:
-        """Who administers the fleet now, each with its newest event known here."""
-        return [self._row(self._members.peer(author)) for author in self._members.admins()]
+        """Who administers the fleet now, each with its newest event known here; and the founder,
+        whose stolen key may have taken that back."""
+        found = self._members.admins()
+        found += [self._root] * (self._root not in found)
+        return [self._row(self._members.peer(author)) for author in found]
 
     def _row(self, one: PeerView) -> dict[str, object]:
         chain = self.chain(one.author)
         last = max(chain, key=lambda event: event.seq, default=None)
         return {
-            "name": one.name,
+            "name": self._name(one),
             "peer_id": peer_id(one.author),
             "you": one.author == self._who.author,
             "seniority": one.seniority,
@@ -109,10 +113,18 @@ class Recovery:
         ]
 
     def find(self, text: str) -> PeerView:
-        """The member of that name or that start of an id."""
-        peers = [one for one in self._members.peers() if one.role]
-        found = [one for one in peers if fits(text, one.name, peer_id(one.author))]
-        return only(found, text, "is in this fleet", "fleet peers")
+        """The member of that name or that start of an id, else one that was: a thief may have put
+        it out, or left with its key, and taken back what it signed before."""
+        peers = list(self._members.peers())
+        found = [one for one in peers if fits(text, self._name(one), peer_id(one.author))]
+        members = [one for one in found if one.role]
+        return only(members or found, text, "is in this fleet", "fleet peers")
+
+    def _name(self, one: PeerView) -> str:
+        """What a peer is called; the founder also where none of its words count any more."""
+        founded = self._members.founded
+        first = founded.name if founded is not None and founded.author == one.author else ""
+        return one.name or first
 
     def removal(self, text: str, keep: str) -> Statement:
         """Puts a peer out at its last good event: the one that `keep` names, else its newest."""

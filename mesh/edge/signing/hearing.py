@@ -64,6 +64,10 @@ class Hearing:
         self._signed = False
         self.restored: Final = self._mark is not None
 
+    def begin(self) -> None:
+        """We join a fleet, whatever we signed alone: its members may have known us before."""
+        self._asks, self._signed = True, False
+
     def heard(self, tip: Tip, now_s: float) -> None:
         """A neighbour says where our chain ends, seq 0 for nowhere."""
         if self._signed:
@@ -116,7 +120,11 @@ def clock_fault(skews_ms: Sequence[int]) -> str:
     return f"{CLOCK} to be set: it is {ahead // 3_600_000} h ahead of every neighbour's"
 
 
-def has_others(members: Members, me: str) -> bool:
-    """Whether a fleet has anybody else in it; one that the ledger knows nothing of has."""
-    lost = not members.seen(members.root)
+def has_others(members: Members, me: str, introducer: str) -> bool:
+    """Whether a fleet has anybody else in it; one that the ledger knows nothing of has.
+
+    Of a founder's fleet a ledger from before it knows the founder: who let that in again is not
+    there.
+    """
+    lost = not members.seen(members.root) or (introducer != "" and not members.seen(introducer))
     return lost or any(one.role and one.author != me for one in members.peers())

@@ -58,6 +58,11 @@ class Voice:
         self._hearing.heard(tip, _now_s())
         self._news.set()
 
+    def joins(self, own: Tip) -> None:
+        """We come into a fleet, where our own chain ends at `own`, seq 0 for nowhere."""
+        self._hearing.begin()
+        self.heard(own)
+
     def stored(self) -> None:
         """Own events are in the ledger that were not before."""
         self._hearing.stored(_now_s())

@@ -9,12 +9,14 @@ from mesh.api.errors import RequestError
 from mesh.edge.identity import Fleet, join_fleet, leave_fleet, load_or_create, reset
 from mesh.edge.pairing.book import Pending
 from mesh.edge.pairing.branches import branches, chain_of
+from mesh.edge.pairing.client import Host
 from mesh.edge.transport.link import own_anchor
 from mesh.ledger import signing
 from mesh.policy import pairing
 from mesh.policy.words import seed_of
 from mesh.state.members import ADMIN, RUNNER, VIEWER
 from mesh.state.peer_id import peer_id
+from mesh.sync.manifest import Tip
 from tests.support.homes import NOW, Home, forks, last, let_in
 
 
@@ -95,12 +97,12 @@ async def test_the_first_invitation_founds_the_fleet_and_shows_its_words_once(an
 
 async def test_a_guest_hears_of_the_founding_and_of_a_lone_admin(ana: Home, ben: Home) -> None:
     await let_in(ana, ben)
-    said = ana.desk.welcome(RUNNER)
+    said = ana.desk.welcome(RUNNER, ben.who.author)
     fleet = ana.fleet()
     assert fleet is not None
     assert (said.founding, said.recovery, said.admins) == (fleet.founding, fleet.recovery, 1)
     await ana.roster.role("ben", ADMIN)
-    assert ana.desk.welcome(RUNNER).admins == 2
+    assert ana.desk.welcome(RUNNER, ben.who.author).admins == 2
 
 
 async def test_a_fleet_of_an_earlier_version_gets_its_words_from_its_founder_once(
@@ -330,6 +332,19 @@ async def test_an_invite_says_where_and_a_person_accepts_by_name(ana: Home, ben:
 
 async def test_a_guest_is_told_whom_to_ask_beside_its_host(ana: Home, ben: Home) -> None:
     await let_in(ana, ben)
-    met = ana.desk.welcome(RUNNER).members
+    met = ana.desk.welcome(RUNNER, ben.who.author).members
     assert list(met) == [ana.who.author, ben.who.author]  # the senior first
     assert met[ben.who.author] == own_anchor(ben.who)[1].hex()
+
+
+async def test_a_guest_is_told_how_far_its_own_events_go(ana: Home, ben: Home) -> None:
+    """Restored from before it joined, it knows neither the fleet nor what it signed there."""
+    await let_in(ana, ben)
+    fresh = ana.desk.welcome(RUNNER, ben.who.author)
+    assert (fresh.you_seq, fresh.you_hash) == (0, "")
+    signed = await ben.emit("note_added", "", {"text": "lost with the disk"})
+    ana.take(ben)
+    again = ana.desk.welcome(RUNNER, ben.who.author)
+    await ben.desk._entered(Host(key=ana.who.author, address="10.0.0.1", welcome=again))
+    assert ben.own == Tip(1, signed.hash)
+    assert ana.desk.known(ben.who.author) == again

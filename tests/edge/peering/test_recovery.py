@@ -1,6 +1,7 @@
 """Nobody is locked out: what the recovery words do, how a key leaves, and what doctor advises."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from mesh.edge.peering.advice import SECOND_ADMIN, advice
 from mesh.edge.peering.leaving import leaver
 from mesh.edge.peering.recovery import Forked, Recovery, lines_of
 from mesh.edge.store.ledger import Ledger
+from mesh.edge.store.siblings import MAX_SIBLINGS
 from mesh.edge.store.state import load_state
 from mesh.edge.store.transfer import parse_line
 from mesh.policy.words import words_of
+from mesh.state.facts.fact import encode
+from mesh.state.facts.member import PeerRemoved
 from mesh.state.members import ADMIN, RUNNER, VIEWER
 from mesh.state.peer_id import peer_id
 from tests.support.homes import NOW, Home, forks, last, let_in
@@ -52,9 +56,8 @@ async def three(tmp_path: Path) -> Iterator[Three]:  # type: ignore[misc]
 
 
 def run(home: Home, *args: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(
-        command, list(args), input=stdin, env={"FLEET_HOME": str(home.home), "COLUMNS": "80"}
-    )
+    env = {"FLEET_HOME": str(home.home), "FLEET_NAME": home.name, "COLUMNS": "80"}
+    return CliRunner().invoke(command, list(args), input=stdin, env=env)
 
 
 def refused(home: Home, *args: str, stdin: str = "") -> Stop:
@@ -98,6 +101,38 @@ async def test_the_words_put_a_stolen_founder_out_at_its_last_good_event(three: 
     assert (said["admin"], said["removed"]) == ("ben", {"name": "ana", "until": good.seq})
     assert {name for name, role in roles(ben).items() if role} == {"ben", "cid"}
     assert roles(ben)["ben"] == ADMIN
+
+
+def first_words(stolen: Path, event_type: str, payload: dict[str, object], thieves: Path) -> None:
+    """Another first event of a stolen key, as an export."""
+    shutil.copy(stolen / "identity.key", thieves)
+    with Ledger.open(thieves) as ledger:
+        ledger.append(event_type, "", payload, NOW + 500)
+        ledger.export(thieves.with_suffix(".jsonl"))
+
+
+@pytest.mark.parametrize("how", ["leaves in its first word", "shatters from its first word on"])
+async def test_the_words_help_where_a_thief_took_back_all_the_founder_signed(
+    three: Three, tmp_path: Path, how: str
+) -> None:
+    ana, ben = three.ana, three.ben
+    good = last(ana, "peer_added")
+    gone = encode(PeerRemoved(key=ana.who.author, until=0, until_hash="", reason="x"))
+    said = [("peer_removed", gone)]
+    if how.startswith("shatters"):
+        said = [("note_added", {"text": str(n)}) for n in range(MAX_SIBLINGS)]
+    for number, (kind, payload) in enumerate(said):
+        (tmp_path / f"thief-{number}").mkdir()
+        first_words(ana.home, kind, payload, tmp_path / f"thief-{number}")
+        ben.ledger.import_(tmp_path / f"thief-{number}.jsonl")
+    three.rest()
+    assert not any(role for name, role in roles(ben).items() if name)
+    rows = Recovery(ben.home).admins()
+    assert [(one["name"], one["peer_id"]) for one in rows] == [("ana", peer_id(ana.who.author))]
+    args = ("recover", "-y", "--remove", "ana", "--keep", good.id)
+    done = run(ben, *args, stdin=three.words)
+    assert done.exit_code == 0, done.output
+    assert roles(ben) == {"ana": "", "ben": ADMIN, "cid": RUNNER}
 
 
 async def test_a_person_is_asked_what_was_stolen_and_since_when(

@@ -65,7 +65,7 @@ async def test_a_guest_links_with_who_let_it_in_before_it_holds_any_event(
 ) -> None:
     ana, ben = two
     await let_in(ana, ben)
-    said = ana.desk.welcome("runner")
+    said = ana.desk.welcome("runner", "")
     introducer = ana.who.author
     fleet = Fleet(root=said.root, introducer=introducer, tls=said.tls, role=said.role)
     await ben.belong(fleet)
@@ -88,7 +88,7 @@ async def test_a_member_of_an_old_fleet_shows_the_certificate_its_grant_names(
         one.refresh()
     assert mine.contexts.signature == old
     assert theirs.anchors[bytes.fromhex(ben.who.author)][1] == old
-    assert ben.desk.welcome("runner").tls == old.hex()
+    assert ben.desk.welcome("runner", ana.who.author).tls == old.hex()
     assert theirs.contexts.signature == own_anchor(ana.who)[1]
 
 
