@@ -192,12 +192,12 @@ class World(Network):
             self.loop.call_later(3, self.let_in_again, guest)
 
     def outside(self) -> list[Peer]:
-        """Who was restored and could be in by now, for somebody may let it in."""
-        if self._admin() is None:
+        """Who was restored and could be in by now, for somebody can let it in."""
+        able = [peer for peer in self.honest if peer.up and peer.fleet and peer.live.may_sign]
+        if not any(one.live.state.members.role(one.who.author) == ADMIN for one in able):
             return []
-        return [
-            peer for peer in self.again if not peer.fleet and peer.who.author not in self.stolen
-        ]
+        ours = [peer for peer in self.again if peer.who.author not in self.stolen]
+        return [peer for peer in ours if peer.fleet is None]
 
     def _govern(self) -> None:
         """An admin changes who may do what."""
