@@ -16,6 +16,7 @@ ADDED, REMOVED = "peer_added", "peer_removed"
 BEFORE_FIRST = (0, "")  # the place before an author's first event
 MAX_SIBLINGS = 16
 NOBODY = (1 << 30,)
+FOREVER = 1 << 62
 Cut = tuple[int, str]  # number and hash of an event; older statements name it by its number alone
 
 
@@ -76,6 +77,11 @@ class Oracle:
         """What its author might do at an event."""
         given = self.grants.get(event.author, ())
         return _best(one.role for one in given if self.covers(one, event))
+
+    def until(self, author: str) -> int:
+        """The highest number that a grant of the author may cover, as far as that is known."""
+        given = self.grants.get(author, ())
+        return max((max((n for n, _ in one.cuts), default=FOREVER) for one in given), default=0)
 
     def covers(self, grant: Grant, event: Event) -> bool:
         """Whether a grant of the event's author is for this event."""

@@ -10,7 +10,7 @@ from tests.simulation.crimes import Crook, flood
 from tests.simulation.crook import Liar, import_file
 from tests.simulation.keys import RECOVERY, identity
 from tests.simulation.peer import Peer
-from tests.simulation.removed import GOES_ON, Ended, Removed
+from tests.simulation.removed import GOES_ON, STILL_IN, Ended, Removed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -191,11 +191,14 @@ class Plots:
     def go_on(self, peer: Peer) -> list[Envelope]:
         """Keys that were put out sign on, past whatever this peer has of them."""
         made: list[Envelope] = []
+        removed, current = Removed(peer, self.ended), self.world.judge.is_current(peer)
         for one in self.liars:
             key = one.who
             if key.author in self.ended and key.author not in self.world.stolen:
                 at = pen.places(peer.ledger, key.author)[-1]
-                made.append(pen.sign(key, at, peer.now_ms(), "note_added", {"text": GOES_ON})[0])
+                known = current and removed.is_past_the_end(key.author, at.seq + 1)
+                text: dict[str, object] = {"text": GOES_ON if known else STILL_IN}
+                made.append(pen.sign(key, at, peer.now_ms(), "note_added", text)[0])
         return made
 
 

@@ -163,11 +163,12 @@ class World(Network):
             self._act(peer, self.rng.choice(actions.DAILY))
 
     def _admin(self) -> Peer | None:
-        """An honest peer that may administer, as it believes itself."""
+        """An honest peer that may administer, as it believes itself; not one that is just joining
+        and believes that it is alone."""
+        up = [peer for peer in self.honest if peer.up and peer.fleet is not None]
+        members = [(peer, peer.live.state.members) for peer in up]
         found = [
-            peer
-            for peer in self.honest
-            if peer.up and peer.fleet and peer.live.state.members.role(peer.who.author) == ADMIN
+            peer for peer, told in members if not told.alone and told.role(peer.who.author) == ADMIN
         ]
         return self.rng.choice(found) if found else None
 

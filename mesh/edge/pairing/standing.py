@@ -49,9 +49,10 @@ def refuse_powerless(keeper: Keeper, me: str, fleet: Fleet | None) -> None:
             409,
         )
     role = members.role(me)
-    if role == ADMIN:
+    joining = members.alone and fleet is not None  # its ledger is being folded by the fleet's rules
+    if role == ADMIN and not joining:
         return
-    if not role and fleet is not None and fleet.role:
+    if joining or (not role and fleet is not None and fleet.role):
         raise RequestError(
             "NotSynced", "this peer just joined and has not synced yet", "fleet sync", 409
         )

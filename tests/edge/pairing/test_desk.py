@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesh.api.errors import RequestError
-from mesh.edge.identity import Fleet, leave_fleet, load_or_create, reset
+from mesh.edge.identity import Fleet, join_fleet, leave_fleet, load_or_create, reset
 from mesh.edge.pairing.book import Pending
 from mesh.edge.pairing.branches import branches, chain_of
 from mesh.edge.pairing.client import Host
@@ -290,6 +290,13 @@ async def test_two_machines_of_one_name_are_told_apart(ana: Home, ben: Home) -> 
 
 async def test_a_guest_makes_no_invites_before_it_synced(ana: Home, ben: Home) -> None:
     await ben.belong(Fleet(root=ana.who.author, introducer=ana.who.author, tls="", role=ADMIN))
+    with pytest.raises(RequestError, match="has not synced yet"):
+        await ben.desk.invite(RUNNER, 1000, 1)
+
+
+async def test_a_guest_lets_nobody_in_while_it_joins(ana: Home, ben: Home) -> None:
+    join_fleet(ben.home, Fleet(root=ana.who.author, introducer=ana.who.author, role=RUNNER))
+    assert ben.state.members.alone
     with pytest.raises(RequestError, match="has not synced yet"):
         await ben.desk.invite(RUNNER, 1000, 1)
 
