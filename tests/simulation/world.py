@@ -192,10 +192,14 @@ class World(Network):
                 self._act(admin, actions.invite, guest, ADMIN)
             self.loop.call_later(3, self.let_in_again, guest)
 
+    def has_admin(self) -> bool:
+        """Whether an honest peer may let others in, and may sign."""
+        able = [peer for peer in self.honest if peer.up and peer.fleet and peer.live.may_sign]
+        return any(one.live.state.members.role(one.who.author) == ADMIN for one in able)
+
     def outside(self) -> list[Peer]:
         """Who was restored and could be in by now, for somebody can let it in."""
-        able = [peer for peer in self.honest if peer.up and peer.fleet and peer.live.may_sign]
-        if not any(one.live.state.members.role(one.who.author) == ADMIN for one in able):
+        if not self.has_admin():
             return []
         ours = [peer for peer in self.again if peer.who.author not in self.stolen]
         return [peer for peer in ours if peer.fleet is None]
