@@ -184,9 +184,17 @@ class Plots:
                     peer.spawn(import_file(self.world, peer, made))
 
     def _make_an_admin(self, *, late: bool) -> None:
-        if able := self._know_enough(late=late):
-            peer = self.world.rng.choice(able)
+        """The recovery words make one, which waits for nobody where nobody comes."""
+        able = self._know_enough(late=late)
+        peer = self.world.rng.choice(able) if able else None
+        if peer is None:
+            return
+        if peer.live.state.members.role(peer.who.author) != ADMIN:
             self.world.person(peer, lambda: actions.rise(self.world, peer))
+        elif late and not peer.live.may_sign and not peer.alone:
+            self.world.note(peer, "is told that it is alone")
+            peer.alone = True
+            peer.crash(back_s=0.1)
 
     def _holds(self, peer: Peer, ended: Ended) -> bool:
         said = ended.removal
