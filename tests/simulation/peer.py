@@ -290,6 +290,11 @@ class Peer(Acquainted):
 
     # What it holds
 
+    @property
+    def forked(self) -> bool:
+        """Whether its key signed two histories, as far as it knows: it signs no more."""
+        return self.who.author in self.ledger.forked()
+
     def holds(self) -> dict[str, Tip]:
         """What counts of all it holds, as its neighbours are told."""
         members = self.live.state.members

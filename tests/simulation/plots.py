@@ -133,9 +133,9 @@ class Plots:
     def _know_enough(self, *, late: bool) -> list[Peer]:
         """Peers on which somebody may use the recovery words."""
         world = self.world
-        up = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.copied]
+        up = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.forked]
         up = [peer for peer in up if peer.who.author not in world.stolen]
-        able = [peer for peer in up if _knows(peer)]
+        able = [peer for peer in up if _knows(peer) and not peer.copied]
         if late and not able:
             able = [peer for peer in up if peer.live.state.members.founded is not None]
         return able

@@ -195,6 +195,7 @@ class World(Network):
     def has_admin(self) -> bool:
         """Whether an honest peer may let others in, and may sign."""
         able = [peer for peer in self.honest if peer.up and peer.fleet and peer.live.may_sign]
+        able = [peer for peer in able if not peer.forked]
         return any(one.live.state.members.role(one.who.author) == ADMIN for one in able)
 
     def outside(self) -> list[Peer]:
