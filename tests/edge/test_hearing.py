@@ -119,6 +119,26 @@ def test_a_person_may_say_that_nobody_is_there() -> None:
     assert not one.lacks_mark
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_joins_a_fleet_waits_for_what_its_host_has_of_it(alone: bool) -> None:  # noqa: FBT001
+    held: set[Tip] = set()
+    one = Hearing(held.__contains__, asks=False, mark=FIVE if alone else None, alone=alone)
+    one.signed()
+    one.begin()
+    one.heard(NINE, 0)
+    assert "its own event 9" in one.waiting_for(CLAIM_S * 100)
+    held.add(NINE)
+    one.stored(1)
+    assert one.waiting_for(1) == ""
+
+
+def test_who_joins_a_fleet_that_never_heard_of_it_signs_at_once() -> None:
+    one = holding(asks=False)
+    one.begin()
+    one.heard(NOTHING, 0)
+    assert one.waiting_for(0) == ""
+
+
 # The mark.
 
 

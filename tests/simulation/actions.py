@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet
+from mesh.ledger.event import Event
 from mesh.state.members import ADMIN, ROLES, Members
 from mesh.sync.manifest import Tip
 from tests.simulation import pen, statements
@@ -135,18 +137,25 @@ async def cancel(world: "World", peer: "Peer") -> None:
 
 async def recover(world: "World", peer: "Peer", author: str, good: pen.Place) -> Ended:
     """With the recovery words: the key is out beyond its last good event, this peer an admin."""
-    members, who = peer.live.state.members, identity(RECOVERY)
     digest = good.hash if good.seq else ""
-    facts = [
-        ("peer_removed", "", statements.removal_at(author, good.seq, digest)),
-        ("peer_added", "", statements.grant(members, peer.ledger, peer.who.author, ADMIN)),
-    ]
+    said = statements.removal_at(author, good.seq, digest)
+    signed = await rise(world, peer, ("peer_removed", "", said))
+    return Ended(signed[0], digest)
+
+
+async def rise(
+    world: "World", peer: "Peer", *first: tuple[str, str, statements.Payload]
+) -> Sequence[Event]:
+    """With the recovery words: this peer is an admin."""
+    members, who = peer.live.state.members, identity(RECOVERY)
+    mine = statements.grant(members, peer.ledger, peer.who.author, ADMIN)
+    facts = [*first, ("peer_added", "", mine)]
     world.note(peer, "uses the recovery words")
     loop, now = asyncio.get_running_loop(), peer.now_ms()
     signed = await loop.run_in_executor(peer.worker, peer.ledger.sign_as, who, facts, now)
     await peer.live.catch_up()
     peer.replication.notify([who.author])
-    return Ended(signed[0], digest)
+    return signed
 
 
 DAILY = (note, note, note, burst, device, device, drop_device, submit, submit, submit, cancel)

@@ -98,12 +98,12 @@ class Judge:
         return [peer for peer in core if peer in found or not peer.copied]
 
     def founding_survives(self) -> bool:
-        """Whether anybody but the founder has what it wrote; else a lost disk is a lost fleet."""
+        """Whether anybody but the founder has its first word; else a lost disk is a lost fleet."""
         founder = self.world.peers[0]
         return any(
-            peer.ledger.tip(founder.who.author) is not None
+            peer.live.state.members.founded is not None
             for peer in self.world.honest
-            if peer is not founder
+            if peer.fleet is not None and peer.key != founder.key
         )
 
     def why_not(self) -> str:

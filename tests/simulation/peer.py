@@ -56,6 +56,7 @@ class Peer(Acquainted):
         self.slow_s = self.rng.choice((0.001, 0.002, 0.01))
         self.told = Told()
         self.backups: list[Backup] = []
+        self.alone = False  # a person says that there is nobody to hear
         self.copied = False  # another disk has the same key
         self.up = False
         self.starts = 0
@@ -94,7 +95,15 @@ class Peer(Acquainted):
         self.ledger = self._open()
         self.ledger.speaks = self.speaks
         told = self._told_by(self.starts)
-        self.live = Live(self.ledger, self.fleet, self.worker, self.now_ms, told, keep=self._keep)
+        self.live = Live(
+            self.ledger,
+            self.fleet,
+            self.worker,
+            self.now_ms,
+            told,
+            alone=self.alone,
+            keep=self._keep,
+        )
         self.replication = Replication(
             self.ledger,
             self.worker,
@@ -280,6 +289,11 @@ class Peer(Acquainted):
             await link.close()
 
     # What it holds
+
+    @property
+    def forked(self) -> bool:
+        """Whether its key signed two histories, as far as it knows: it signs no more."""
+        return self.who.author in self.ledger.forked()
 
     def holds(self) -> dict[str, Tip]:
         """What counts of all it holds, as its neighbours are told."""

@@ -116,11 +116,7 @@ class Plots:
         """An honest peer cuts the founder's key at the last event it knows to be honest; False
         where there is no such peer. `late`: those will do that know less."""
         world, founder = self.world, self.world.peers[0]
-        up = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.copied]
-        up = [peer for peer in up if peer.who.author not in world.stolen]
-        able = [peer for peer in up if _knows(peer)]
-        if late and not able:
-            able = [peer for peer in up if peer.live.state.members.founded is not None]
+        able = self._know_enough(late=late)
 
         async def save(peer: Peer) -> None:
             good = self.last_good(peer, founder.who.author)
@@ -133,6 +129,16 @@ class Plots:
             peer = world.rng.choice(able)
             world.person(peer, lambda: save(peer))
         return bool(able)
+
+    def _know_enough(self, *, late: bool) -> list[Peer]:
+        """Peers on which somebody may use the recovery words."""
+        world = self.world
+        up = [peer for peer in world.honest[1:] if peer.up and peer.fleet and not peer.forked]
+        up = [peer for peer in up if peer.who.author not in world.stolen]
+        able = [peer for peer in up if _knows(peer) and not peer.copied]
+        if late and not able:
+            able = [peer for peer in up if peer.live.state.members.founded is not None]
+        return able
 
     def _void(self, peer: Peer, ended: Ended) -> None:
         """What the founder removed after its last good event is not removed; so once more."""
@@ -154,9 +160,12 @@ class Plots:
 
     def recovered(self, *, late: bool) -> bool:
         """Whether a stolen founder's key is out for good, as far as anybody can see to it: the
-        words are used again where a disk lost what they said."""
+        words are used again where a disk lost what they said. One that was not stolen, and needs
+        somebody to let it in again, gets an admin who can."""
         founder, saved = self.world.peers[0].who.author, self.world.recovered_by
         if founder not in self.world.stolen:
+            if self.world.peers[0] in self.world.again and not self.world.has_admin():
+                self._make_an_admin(late=late)
             return True
         if saved is not None and self._holds(saved, self.ended[founder]):
             return True
@@ -173,6 +182,19 @@ class Plots:
             for peer in self.world.honest:
                 if peer.up and peer.fleet is not None:
                     peer.spawn(import_file(self.world, peer, made))
+
+    def _make_an_admin(self, *, late: bool) -> None:
+        """The recovery words make one, which waits for nobody where nobody comes."""
+        able = self._know_enough(late=late)
+        peer = self.world.rng.choice(able) if able else None
+        if peer is None:
+            return
+        if peer.live.state.members.role(peer.who.author) != ADMIN:
+            self.world.person(peer, lambda: actions.rise(self.world, peer))
+        elif late and not peer.live.may_sign and not peer.alone:
+            self.world.note(peer, "is told that it is alone")
+            peer.alone = True
+            peer.crash(back_s=0.1)
 
     def _holds(self, peer: Peer, ended: Ended) -> bool:
         said = ended.removal

@@ -192,13 +192,18 @@ class World(Network):
                 self._act(admin, actions.invite, guest, ADMIN)
             self.loop.call_later(3, self.let_in_again, guest)
 
+    def has_admin(self) -> bool:
+        """Whether an honest peer may let others in, and may sign."""
+        able = [peer for peer in self.honest if peer.up and peer.fleet and peer.live.may_sign]
+        able = [peer for peer in able if not peer.forked]
+        return any(one.live.state.members.role(one.who.author) == ADMIN for one in able)
+
     def outside(self) -> list[Peer]:
-        """Who was restored and could be in by now, for somebody may let it in."""
-        if self._admin() is None:
+        """Who was restored and could be in by now, for somebody can let it in."""
+        if not self.has_admin():
             return []
-        return [
-            peer for peer in self.again if not peer.fleet and peer.who.author not in self.stolen
-        ]
+        ours = [peer for peer in self.again if peer.who.author not in self.stolen]
+        return [peer for peer in ours if peer.fleet is None]
 
     def _govern(self) -> None:
         """An admin changes who may do what."""

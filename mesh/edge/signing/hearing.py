@@ -60,13 +60,17 @@ class Hearing:
         self._mark = None if mark is None or has(mark) else mark
         self._claims: dict[Tip, None] = {}  # what neighbours say we signed, and is not here
         self._until_s = 0.0  # claims count until then, once any neighbour has no more than we
-        self._alone: Final = alone
+        self._alone = alone
         self._signed = False
         self.restored: Final = self._mark is not None
 
     def begin(self) -> None:
-        """We join a fleet, whatever we signed alone: its members may have known us before."""
-        self._asks, self._signed = True, False
+        """We join a fleet, whatever we signed alone: its members may have known us before.
+
+        A mark that a person had us pass over stays so.
+        """
+        self._mark = None if self._alone else self._mark
+        self._asks, self._signed, self._alone = True, False, False
 
     def heard(self, tip: Tip, now_s: float) -> None:
         """A neighbour says where our chain ends, seq 0 for nowhere."""
