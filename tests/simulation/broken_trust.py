@@ -108,6 +108,7 @@ VARIANTS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
     "newest-grant-wins": ((f"{TRUST}:Trust.role", _newest_role),),
     "void-means-alone": (("mesh.state.members:Members.alone", property(_alone_without_members)),),
     "removed-keys-go-on": ((f"{TRUST}:Trust.limit", _admits_beyond_cuts),),
+    "facts-of-anyone-count": (("mesh.state.members:Members.counts", _yes),),
     "changed-verdicts-forgotten": (("mesh.state.members:Members.judge", _judge_once),),
     "earliest-clock-owns-a-device": (("mesh.state.devices:Devices.owner", _earliest_owner),),
     "ended-by-anyone": ((f"{JOBS}:may_move", _yes),),

@@ -42,6 +42,12 @@ class Judge:
         if peer.up and self.is_current(peer):
             self.state_equals_ledger(peer)
 
+    def stays(self, peer: "Peer") -> None:
+        """No verdict makes a peer of a fleet alone, where anybody may do anything."""
+        members = peer.live.state.members
+        if peer.honest and members.root and members.alone:
+            self.world.fail(f"peer {peer.number} of a fleet believes that there is none")
+
     def is_current(self, peer: "Peer") -> bool:
         """Whether the state says that it has seen all the ledger has."""
         state: State = peer.live.state

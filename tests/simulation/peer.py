@@ -242,6 +242,7 @@ class Peer(Acquainted):
         if not events:
             return
         self.took_step("fold")
+        self.world.judge.stays(self)
         if any(event.author == self.who.author for event in events):
             self.replication.notify([self.who.author])
         else:
