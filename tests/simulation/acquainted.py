@@ -21,8 +21,7 @@ class Acquainted:
         """Whether this key may link with us: see mesh/edge/peering/trust.py."""
         if self.fleet is None:
             return False
-        peers = {one.author: one for one in self.live.state.members.peers()}
-        one = peers.get(author)
+        one = self.live.state.members.peer(author) if author in self._peers() else None
         if one is not None and one.role and one.tls:
             return True
         if author == self.fleet.introducer and (one is None or (one.role and not one.tls)):
@@ -40,8 +39,14 @@ class Acquainted:
         return self.trusts(author) or (author in former and self.who.author in former)
 
     def _former(self) -> set[str]:
-        peers = self.live.state.members.peers() if self.fleet is not None else ()
-        return {one.author for one in peers if not one.role}
+        peers = self._peers() if self.fleet is not None else {}
+        return {author for author, role in peers.items() if not role}
+
+    def _peers(self) -> dict[str, str]:
+        """Every peer ever let in, and its role now; less work than a view of each."""
+        members = self.live.state.members
+        every = () if members.alone else members.judge().grants
+        return {one: members.role(one) for one in every if one != members.recovery}
 
     def _knows_members(self) -> bool:
         """Whether the ledger has enough of who belongs: a lost one has not, nor has one that waits
@@ -56,5 +61,4 @@ class Acquainted:
     def remember(self) -> None:
         """Keep the keys of members beside the ledger: whom to ask once that is lost."""
         if self._knows_members():
-            peers = self.live.state.members.peers()
-            self.home.anchors = frozenset(one.author for one in peers if one.role)
+            self.home.anchors = frozenset(one for one, role in self._peers().items() if role)
