@@ -6,7 +6,7 @@ Fine-tunes share their base's row.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from mathcore.data import read_text
@@ -46,6 +46,7 @@ class Row:
 # Filled when first asked for, so that importing stays quick; each set whole, for any thread.
 _READ: dict[str, tuple[Row, ...]] = {}
 _KEYS: dict[str, dict[str, Row]] = {}
+_SPECS: dict[str, ModelSpec] = {}
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -118,8 +119,14 @@ def find_row(name: str) -> Row | None:
 
 
 def row_spec(row: Row) -> ModelSpec:
-    """The model a row describes."""
-    return spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+    """The model a row describes, the same object each time: what is worked out of it is kept."""
+    found = _SPECS.get(row.name)
+    if found is None:
+        found = spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+        if row.native != NATIVE:
+            found = replace(found, native=row.native)
+        _SPECS[row.name] = found
+    return found
 
 
 def find_model(name: str) -> ModelSpec | None:

@@ -111,6 +111,7 @@ class ModelSpec:
     encoder_layers: int = 0  # keep nothing; counted for time
     draft_layers: int = 0  # multi-token-prediction layers at the end of `layers`
     quant: str = ""  # file type when read from a file, else ""
+    native: str = ""  # what its publisher ships it as (mathcore.quant.ladder); "" = 16 bits
     source: str = ""
 
 
