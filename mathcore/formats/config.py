@@ -5,8 +5,10 @@ An absent field is filled only where the library itself defines its value; never
 
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
-from mathcore.convert.registry import find_converter, find_draft_converter
+from mathcore.convert.normal import normal
+from mathcore.convert.registry import find_converter, find_draft_converter, why_not
 from mathcore.formats.gguf import spec_from_parts
+from mathcore.formats.native import translated
 from mathcore.model.fields import Fields
 from mathcore.model.spec import ModelSpec, SpecError
 
@@ -45,13 +47,13 @@ def convert(config: dict[str, object], *, draft: bool = False) -> Conversion:
 
     `draft`: with the layers it can draft with, which a context without drafting does not use.
     """
-    fields = Fields(flatten(config))
+    fields = Fields(normal(flatten(translated(config))))
     model_type = fields.text("model_type")
     converter = find_draft_converter(model_type) if draft else None
     if converter is None:
         converter = find_converter(model_type)
     if converter is None:
-        raise SpecError("model_type", f"'{model_type}' is not supported yet")
+        raise SpecError("model_type", why_not(model_type))
     return converter(fields)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import need, tied
+from mathcore.convert.checks import layer_names, need, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
@@ -40,10 +40,7 @@ def _recurrent(f: Fields, layers: int) -> list[bool]:
     if not f.has("layer_types"):
         step = f.integer_or("full_attention_interval", _INTERVAL)
         return [(i + 1) % step != 0 for i in range(layers)]
-    names = f.texts("layer_types", layers)
-    for name in names:
-        if name not in ("linear_attention", "full_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
+    names = layer_names(f, "layer_types", layers, ("linear_attention", "full_attention"))
     return [name == "linear_attention" for name in names]
 
 
