@@ -110,7 +110,7 @@ def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
 
 def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
     """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
-    trained = model.spec.context_length or MAX_CONTEXT
+    trained = model.spec.longest or MAX_CONTEXT
 
     def fits(steps: int) -> bool:
         context = min(trained, steps * CELL_PAD)

@@ -80,8 +80,9 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     if query.prompt_tokens + query.tokens > query.context:
         need = query.prompt_tokens + query.tokens
         return NO_CONTEXT, f"{need} tokens do not fit a context of {query.context}"
-    if 0 < spec.context_length < query.context:
-        return NO_CONTEXT, f"{spec.name} was trained for {spec.context_length} tokens at most"
+    if 0 < spec.longest < query.context and not query.allow_beyond:
+        reach = f"{spec.name} was trained for {spec.longest} tokens at most"
+        return NO_CONTEXT, f"{reach}; --allow-beyond plans for more all the same"
     if spec.quant and query.quant not in (None, spec.quant):
         return NO_QUANT, f"the file holds {spec.quant}, not {query.quant}"
     if query.quant is not None and not spec.quant:
@@ -91,6 +92,18 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     named = query.kv_type not in (None, AUTO) and engine in (None, "llama.cpp", "ollama")
     fault = cache_refusal(spec, query.kv_type or "") if named else ""
     return (NO_ENGINE, fault) if fault else None
+
+
+def warnings(query: Query) -> tuple[str, ...]:
+    """What the asker should know of an answer that is given all the same."""
+    spec, asked = query.model, query.context
+    if not 0 < spec.context_length < asked:
+        return ()
+    trained = f"{spec.name} was trained for {spec.context_length} tokens"
+    if asked <= spec.longest:
+        return (f"{trained}; the rope scaling it declares reaches {spec.longest}",)
+    doubt = f"beyond {spec.longest} its answers may make no sense"
+    return (f"{trained}; {doubt}, and vLLM wants VLLM_ALLOW_LONG_MAX_MODEL_LEN=1",)
 
 
 def wanted_engines(query: Query) -> tuple[str, ...]:

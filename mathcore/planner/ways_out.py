@@ -242,7 +242,7 @@ def _possible_context(asker: Asker) -> WayOut | None:
     """A context that holds prompt and answer, within what the model was trained for."""
     query = asker.query
     need = query.prompt_tokens + query.tokens
-    trained = query.model.context_length or query.context
+    trained = query.model.longest or query.context
     context = min(max(need, query.context), max(trained, need))
     placed = asker.best(replace(query, context=context)) if context != query.context else None
     if placed is None:

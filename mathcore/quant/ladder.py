@@ -60,6 +60,12 @@ def native_in(native: str, family: str) -> tuple[str, ...]:
     return (native,) if native and family_of(native) == family else ()
 
 
+def usual_file(spec: ModelSpec) -> str:
+    """The GGUF most people load: a file's own type, what is shipped in four bits, else Q4_K_M."""
+    shipped = native_in(spec.native, "gguf")
+    return spec.quant or (shipped[0] if shipped else "Q4_K_M")
+
+
 def is_native(spec: ModelSpec, quant: str) -> bool:
     """Whether a model at `quant` has the very numbers it was published with."""
     return quant in native_in(spec.native, family_of(quant))
