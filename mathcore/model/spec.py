@@ -113,6 +113,8 @@ class ModelSpec:
     quant: str = ""  # file type when read from a file, else ""
     scaled_length: int = 0  # reached by the rope scaling its publisher declares; 0 = none
     native: str = ""  # what its publisher ships it as (mathcore.quant.ladder); "" = 16 bits
+    family: str = ""  # the only weights it was asked for: "gguf", "safetensors", "mlx"; "" = any
+    notes: tuple[str, ...] = ()  # what was taken for something else
     source: str = ""
 
     @property

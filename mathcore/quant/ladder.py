@@ -81,6 +81,8 @@ def ladder(spec: ModelSpec, engine: str) -> tuple[str, ...]:
     family = FAMILIES[engine]
     if spec.quant:
         return (spec.quant,) if family_of(spec.quant) in ("", family) else ()
+    if spec.family not in ("", family):
+        return ()
     if not spec.native:
         return LADDERS[family]
     key = (id(spec), engine)
