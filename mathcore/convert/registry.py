@@ -36,6 +36,7 @@ from mathcore.convert.recurrent import (
     mamba,
     minimax,
     nemotron_h,
+    qwen4exp,
     qwen_next,
     rwkv,
 )
@@ -81,6 +82,7 @@ _CONVERTERS: dict[str, Converter] = {
     **mamba.CONVERTERS,
     **minimax.CONVERTERS,
     **nemotron_h.CONVERTERS,
+    **qwen4exp.CONVERTERS,
     **qwen_next.CONVERTERS,
     **rwkv.CONVERTERS,
 }

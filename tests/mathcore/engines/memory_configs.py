@@ -157,6 +157,20 @@ CONFIGS: dict[str, dict[str, object]] = {
         "kda_safe_gate": True, "no_kda_lora": True, "max_position_embeddings": 262144,
         "tie_word_embeddings": False,
     },
+    # Qwen/Qwen3.8-Flash-Next's shape
+    "qwen4_exp": {
+        "model_type": "qwen4_exp_text", "hidden_size": 2560, "num_hidden_layers": 48,
+        "num_attention_heads": 24, "num_key_value_heads": 2, "head_dim": 256,
+        "vocab_size": 248320, "max_position_embeddings": 262144, "full_attention_interval": 4,
+        "linear_num_key_heads": 16, "linear_num_value_heads": 48, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "num_experts": 512,
+        "num_experts_per_tok": 10, "moe_intermediate_size": 640,
+        "shared_expert_intermediate_size": 640, "hc_count": 4, "hc_lowrank": 320,
+        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 128,
+        "indexer_budget": 2048, "indexer_compress_ratio": 4, "ple_layer_ids": [2],
+        "ngram_size": 3, "heads_per_ngram": 8, "ngram_vocab_size_base": 20000000,
+        "ple_embed_dim": 2560, "ple_conv_kernel_size": 4, "tie_word_embeddings": False,
+    },
     # tencent/Hy4-preview's shape, from transformers' own class
     "hy_v4": {
         **_LLAMA_LIKE, "model_type": "hy_v4", "hidden_size": 2816, "num_hidden_layers": 34,
