@@ -13,13 +13,37 @@ from mathcore.data import read_text
 from mathcore.formats.config import spec_from_config
 from mathcore.model.spec import ModelSpec
 
-FAMILIES: tuple[str, ...] = ("llama", "qwen", "gemma", "moe", "hybrid", "other")
+FAMILIES: tuple[str, ...] = (
+    "deepseek",
+    "embedding",
+    "exaone",
+    "falcon",
+    "gemma",
+    "glm",
+    "granite",
+    "kimi",
+    "lfm",
+    "llama",
+    "mimo",
+    "minimax",
+    "mistral",
+    "nemotron",
+    "olmo",
+    "openai",
+    "other",
+    "phi",
+    "pythia",
+    "qwen",
+    "smollm",
+    "stablelm",
+)
 
 # Where a published count is from, by the word the rows use.
 PUBLISHED: dict[str, str] = {
     "hub": "the tensor count on its hub page",
     "card": "its model card",
     "llama.cpp": "llama.cpp's count of its GGUF",
+    "counted": "counted from its config",
 }
 
 NATIVE = "HF-BF16"  # unless a row says otherwise

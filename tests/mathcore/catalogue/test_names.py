@@ -19,7 +19,7 @@ TYPED = [
     ("llama3.1:8b-instruct-fp16", "llama-3.1-8b", "F16", "gguf"),
     ("gemma3:27b-it-qat", "gemma-3-27b", "Q4_0", "gguf"),
     ("qwen3:30b-a3b-instruct-2507-q4_K_M", "qwen3-30b-a3b-2507", "Q4_K_M", "gguf"),
-    ("deepseek-r1:32b-qwen-distill-q4_K_M", "qwen2.5-32b", "Q4_K_M", "gguf"),
+    ("deepseek-r1:32b-qwen-distill-q4_K_M", "deepseek-r1-distill-qwen-32b", "Q4_K_M", "gguf"),
     ("mistral:7b-instruct-v0.3-q4_K_M", "mistral-7b-v0.3", "Q4_K_M", "gguf"),
     ("gpt-oss:20b", "gpt-oss-20b", "", ""),
     # GGUF repositories, with and without a type
@@ -45,7 +45,7 @@ TYPED = [
     ("Qwen/Qwen3-30B-A3B-FP8", "qwen3-30b-a3b", "FP8-BLOCK", "safetensors"),
     ("RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "llama-3.1-8b", "FP8-ROW", "safetensors"),
     ("neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8", "llama-3.1-8b", "FP8", "safetensors"),
-    ("nvidia/DeepSeek-R1-0528-NVFP4", "deepseek-r1", "NVFP4", "safetensors"),
+    ("nvidia/DeepSeek-R1-0528-NVFP4", "deepseek-r1-0528", "NVFP4", "safetensors"),
     ("RedHatAI/Llama-3.3-70B-Instruct-quantized.w4a16", "llama-3.3-70b", "W4A16", "safetensors"),
     ("unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "llama-3.3-70b", "NF4-DQ", "safetensors"),
     ("unsloth/DeepSeek-V3-bf16", "deepseek-v3", "HF-BF16", "safetensors"),
