@@ -4,6 +4,8 @@ Each reader mirrors `load_arch_hparams` of llama.cpp's src/models/<architecture>
 a state are n_embd_r and n_embd_s of its src/llama-hparams.cpp.
 """
 
+from dataclasses import replace
+
 from mathcore.architectures.hparams import Hparams
 from mathcore.architectures.latent import is_latent, latent_layer
 from mathcore.architectures.parts import Reader, attention, build, uncached
@@ -178,6 +180,34 @@ def _rwkv(h: Hparams) -> tuple[Layer, ...]:
     return tuple([build(h, i, "none", state=state) for i in range(h.count)])
 
 
+def _qwen4exp(h: Hparams) -> tuple[Layer, ...]:
+    """Qwen 3.5's layers; attention keeps an indexer's key, as it is and pooled, beside its own, and
+    the layer that reads the table of n-grams the last tokens of a convolution over all streams."""
+    state, recurrent = _ssm(h, "delta", grouped=True), _recurrent_list(h, 4)
+    index = 2 * h.fields.integer("attention.indexer.key_length")
+    place, kept = _ngram_state(h)
+    out: list[Layer] = []
+    for i in range(h.count):
+        if recurrent[i]:
+            more = state.conv_elements + kept
+            out.append(uncached(h, i, replace(state, conv_elements=more) if i == place else state))
+        else:
+            k, v = h.kv_heads[i] * h.k_dim, h.kv_heads[i] * h.v_dim
+            own = index if i < h.count - h.draft else 0
+            out.append(build(h, i, "full", k, v, own, k_dim=h.k_dim, v_dim=h.v_dim))
+    return tuple(out)
+
+
+def _ngram_state(h: Hparams) -> tuple[int, int]:
+    """The layer that reads n-grams and what its convolution keeps; (-1, 0) without one. A step of
+    the convolution is as long as the longest n-gram."""
+    listed = h.fields.values.get("ple.layers")
+    if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], int):
+        return -1, 0
+    reach = (h.fields.integer("ple.conv_kernel") - 1) * h.fields.integer("ple.ngram_size")
+    return listed[0], reach * h.fields.integer("hyper_connection.count") * h.hidden
+
+
 READERS: dict[str, Reader] = {
     "mamba": _mamba,
     "mamba2": _mamba2,
@@ -190,6 +220,7 @@ READERS: dict[str, Reader] = {
     "qwen3next": _delta,
     "qwen35": _delta,
     "qwen35moe": _delta,
+    "qwen4exp": _qwen4exp,
     "kimi-linear": _kimi_linear,
     "kimi-k3": _kimi_linear,
     "bailingmoe3": _kimi_linear,

@@ -6,20 +6,44 @@ Fine-tunes share their base's row.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from mathcore.data import read_text
 from mathcore.formats.config import spec_from_config
 from mathcore.model.spec import ModelSpec
 
-FAMILIES: tuple[str, ...] = ("llama", "qwen", "gemma", "moe", "hybrid", "other")
+FAMILIES: tuple[str, ...] = (
+    "deepseek",
+    "embedding",
+    "exaone",
+    "falcon",
+    "gemma",
+    "glm",
+    "granite",
+    "kimi",
+    "lfm",
+    "llama",
+    "mimo",
+    "minimax",
+    "mistral",
+    "nemotron",
+    "olmo",
+    "openai",
+    "other",
+    "phi",
+    "pythia",
+    "qwen",
+    "smollm",
+    "stablelm",
+)
 
 # Where a published count is from, by the word the rows use.
 PUBLISHED: dict[str, str] = {
     "hub": "the tensor count on its hub page",
     "card": "its model card",
     "llama.cpp": "llama.cpp's count of its GGUF",
+    "counted": "counted from its config",
 }
 
 NATIVE = "HF-BF16"  # unless a row says otherwise
@@ -46,6 +70,7 @@ class Row:
 # Filled when first asked for, so that importing stays quick; each set whole, for any thread.
 _READ: dict[str, tuple[Row, ...]] = {}
 _KEYS: dict[str, dict[str, Row]] = {}
+_SPECS: dict[str, ModelSpec] = {}
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -118,8 +143,14 @@ def find_row(name: str) -> Row | None:
 
 
 def row_spec(row: Row) -> ModelSpec:
-    """The model a row describes."""
-    return spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+    """The model a row describes, the same object each time: what is worked out of it is kept."""
+    found = _SPECS.get(row.name)
+    if found is None:
+        found = spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+        if row.native != NATIVE:
+            found = replace(found, native=row.native)
+        _SPECS[row.name] = found
+    return found
 
 
 def find_model(name: str) -> ModelSpec | None:

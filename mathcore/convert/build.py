@@ -29,7 +29,7 @@ class Build:
         self.key("block_count", s.layers)
         self.key("feed_forward_length", s.feed_forward)
         self.key("attention.head_count", s.heads)
-        self.key("attention.head_count_kv", s.kv_heads)
+        self.key("attention.head_count_kv", list(s.kv_list) if s.kv_list else s.kv_heads)
         self.key("attention.key_length", s.head_dim)
         self.key("attention.value_length", s.head_dim)
         self.key("rope.dimension_count", s.head_dim if rotary_dim < 0 else rotary_dim)
@@ -83,8 +83,8 @@ class Build:
         """Q, K, V and output projections."""
         s = self.s
         self.linear(i, "attn_q", s.hidden, s.q, bias=bias)
-        self.linear(i, "attn_k", s.hidden, s.kv, bias=bias)
-        self.linear(i, "attn_v", s.hidden, s.kv, bias=bias)
+        self.linear(i, "attn_k", s.hidden, s.kv_of(i), bias=bias)
+        self.linear(i, "attn_v", s.hidden, s.kv_of(i), bias=bias)
         self.linear(i, "attn_output", s.q, s.hidden, bias=out_bias)
 
     def fused_attention(self, i: int, *, bias: bool = False, out_bias: bool = False) -> None:

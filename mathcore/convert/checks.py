@@ -1,6 +1,6 @@
 """What a config says beside its sizes: flags, lists of layers, and what no engine loads."""
 
-from mathcore.model.fields import MAX_LAYERS, Fields
+from mathcore.model.fields import Fields
 
 # Fields that mean another kind of layer than a dense decoder's.
 _FOREIGN: tuple[str, ...] = (
@@ -31,16 +31,47 @@ def tied(f: Fields, *, default: bool) -> bool:
     return f.flag_or("tie_word_embeddings", default=default)
 
 
-def no_window(f: Fields) -> None:
-    """Refuses a config whose window is on: llama.cpp keeps every token of these families.
+def window_ignored(f: Fields) -> None:
+    """Checks the fields of a window that llama.cpp does not read: it keeps every token of these
+    families, whatever `use_sliding_window` and `max_window_layers` say."""
+    f.flag_or("use_sliding_window", default=False)
+    f.integer_or("sliding_window", 0, 0)
+    f.integer_or("max_window_layers", 0, 0)
 
-    The window is for the layers from `max_window_layers` up; usually there are none.
-    """
-    if not f.flag_or("use_sliding_window", default=False) or not f.has("sliding_window"):
-        return
-    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
-    if f.integer_or("max_window_layers", 0, 0) < layers:
-        raise f.fault("use_sliding_window", "true is not supported yet")
+
+# Names of one kind of layer: that of the release, and that of another version of transformers,
+# which renames what it loads (its remap of layer_types).
+_SYNONYMS: tuple[tuple[str, ...], ...] = (
+    ("full_attention", "attention", "global_attention"),
+    ("sliding_attention", "sliding_window_attention", "local_attention"),
+    ("linear_attention", "mamba", "mamba2", "kda"),
+    ("indexed_attention", "deepseek_sparse_attention"),
+    ("conv", "short_conv"),
+    ("chunked_attention", "local_chunked_attention"),
+    ("dense", "mlp"),
+    ("sparse", "moe"),
+)
+
+
+def layer_names(f: Fields, field: str, layers: int, known: tuple[str, ...]) -> list[str]:
+    """A kind for each layer, by the names in `known`; synonyms of those are read as they."""
+    out: list[str] = []
+    for name in f.texts(field, layers):
+        found = name if name in known else _synonym(name, known)
+        if not found:
+            raise f.fault(field, f"'{name[:40]}' is not supported yet")
+        out.append(found)
+    return out
+
+
+def _synonym(name: str, known: tuple[str, ...]) -> str:
+    """The name in `known` for the same kind of layer; "" for none."""
+    for group in _SYNONYMS:
+        if name in group:
+            for other in group:
+                if other in known:
+                    return other
+    return ""
 
 
 def sliding_layers(f: Fields, layers: int, default: list[bool] | None) -> list[bool]:
@@ -49,12 +80,8 @@ def sliding_layers(f: Fields, layers: int, default: list[bool] | None) -> list[b
         if default is None:
             raise f.fault("layer_types", "is missing")
         return default
-    out: list[bool] = []
-    for name in f.texts("layer_types", layers):
-        if name not in ("sliding_attention", "full_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
-        out.append(name == "sliding_attention")
-    return out
+    names = layer_names(f, "layer_types", layers, ("sliding_attention", "full_attention"))
+    return [name == "sliding_attention" for name in names]
 
 
 def all_but_every(layers: int, period: int) -> list[bool]:

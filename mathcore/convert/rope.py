@@ -20,6 +20,27 @@ def kind(table: Fields) -> str:
     return ""
 
 
+# Rope scaled by these reaches so many times what it was trained for. What llama3, longrope and
+# mrope reach is in max_position_embeddings already, and so is Gemma 3's linear factor.
+_FROM_ORIGINAL: tuple[str, ...] = ("yarn", "deepseek_yarn")
+_FROM_TRAINED: tuple[str, ...] = ("linear", "dynamic")
+MAX_FACTOR = 1024.0  # far above any published one
+
+
+def scaled_context(f: Fields, trained: int) -> int:
+    """Tokens the declared rope scaling reaches, as vLLM derives them; 0 where it adds none."""
+    table = scaling(f)
+    if table is None or trained < 1 or not table.has("factor"):
+        return 0
+    named, factor = kind(table).lower(), table.number("factor")
+    if not 0.0 < factor <= MAX_FACTOR:
+        raise table.fault("factor", f"must be above 0 and at most {MAX_FACTOR:g}")
+    if named in _FROM_ORIGINAL:
+        return int(table.integer_or("original_max_position_embeddings", trained) * factor)
+    gemma = f.text("model_type").startswith("gemma3")
+    return int(trained * factor) if named in _FROM_TRAINED and not gemma else 0
+
+
 def add_llama3(b: Build, f: Fields) -> None:
     """Frequencies of half a head, for Llama 3.1's scaling only."""
     table = scaling(f)

@@ -19,6 +19,7 @@ class Sizes:
     head_dim: int
     feed_forward: int
     context: int
+    kv_list: tuple[int, ...] = ()  # KV heads of each layer, where they differ
 
     @property
     def q(self) -> int:
@@ -27,6 +28,10 @@ class Sizes:
     @property
     def kv(self) -> int:
         return self.kv_heads * self.head_dim
+
+    def kv_of(self, i: int) -> int:
+        """As `kv`, of one layer."""
+        return self.kv_list[i] * self.head_dim if self.kv_list else self.kv
 
 
 def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_heads") -> int:
@@ -37,9 +42,12 @@ def head_size(f: Fields, hidden: int, heads: int, field: str = "num_attention_he
 
 
 def kv_heads_of(f: Fields, heads: int, *, required: bool) -> int:
-    """KV heads: as many as heads when absent and not `required`."""
+    """KV heads: as many as heads where the field is null, or absent and not `required`."""
+    absent = "num_key_value_heads" not in f.values
     kv = (
-        f.integer("num_key_value_heads") if required else f.integer_or("num_key_value_heads", heads)
+        f.integer("num_key_value_heads")
+        if required and absent
+        else f.integer_or("num_key_value_heads", heads)
     )
     if heads % kv != 0:
         raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
@@ -51,15 +59,19 @@ def sizes(
     *,
     need_kv: bool = False,
     need_head_dim: bool = False,
+    kv_lists: bool = False,
     feed_forward: str = "intermediate_size",
 ) -> Sizes:
-    """Sizes under the usual field names. `need_*`: no other field gives this one a default.
+    """Sizes under the usual field names. `need_*`: no other field gives this one a default, but
+    null stands for the one that follows from the heads, as it does in transformers.
 
-    `feed_forward` names the dense width's field, "" for none.
+    `kv_lists`: layers may differ in their KV heads. `feed_forward` names the dense width's field,
+    "" for none.
     """
     hidden, heads = f.integer("hidden_size"), f.integer("num_attention_heads")
-    kv = kv_heads_of(f, heads, required=need_kv)
-    given = need_head_dim or f.has("head_dim")
+    listed = kv_list_of(f, heads) if kv_lists else ()
+    kv = max(listed) if listed else kv_heads_of(f, heads, required=need_kv)
+    given = f.has("head_dim") or (need_head_dim and "head_dim" not in f.values)
     return Sizes(
         vocab=f.integer("vocab_size"),
         hidden=hidden,
@@ -69,7 +81,20 @@ def sizes(
         head_dim=f.integer("head_dim") if given else head_size(f, hidden, heads),
         feed_forward=f.integer(feed_forward) if feed_forward else 0,
         context=trained_context(f),
+        kv_list=listed,
     )
+
+
+def kv_list_of(f: Fields, heads: int) -> tuple[int, ...]:
+    """KV heads of each layer; () where the field is no list."""
+    if not isinstance(f.values.get("num_key_value_heads"), list):
+        return ()
+    layers = f.integer("num_hidden_layers", 1, MAX_LAYERS)
+    found = f.integers("num_key_value_heads", layers, 1)
+    for kv in found:
+        if heads % kv != 0:
+            raise f.fault("num_key_value_heads", f"{kv} does not divide {heads} heads")
+    return tuple(found)
 
 
 def trained_context(f: Fields) -> int:

@@ -3,12 +3,19 @@
 An absent field is filled only where the library itself defines its value; never guessed.
 """
 
+from dataclasses import replace
+
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
-from mathcore.convert.registry import find_converter, find_draft_converter
+from mathcore.convert.normal import normal
+from mathcore.convert.registry import find_converter, find_draft_converter, why_not
+from mathcore.convert.rope import scaled_context
 from mathcore.formats.gguf import spec_from_parts
+from mathcore.formats.native import translated
 from mathcore.model.fields import Fields
 from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.quant.config import quant_of_config
+from mathcore.quant.formats import FORMATS
 
 # Where multimodal configs keep their language model; a speaking one keeps it in its thinker.
 _NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
@@ -45,13 +52,21 @@ def convert(config: dict[str, object], *, draft: bool = False) -> Conversion:
 
     `draft`: with the layers it can draft with, which a context without drafting does not use.
     """
-    fields = Fields(flatten(config))
+    return _converted(config_fields(config), draft=draft)
+
+
+def config_fields(config: dict[str, object]) -> Fields:
+    """The language model's own fields, under Hugging Face's names."""
+    return Fields(normal(flatten(translated(config))))
+
+
+def _converted(fields: Fields, *, draft: bool) -> Conversion:
     model_type = fields.text("model_type")
     converter = find_draft_converter(model_type) if draft else None
     if converter is None:
         converter = find_converter(model_type)
     if converter is None:
-        raise SpecError("model_type", f"'{model_type}' is not supported yet")
+        raise SpecError("model_type", why_not(model_type))
     return converter(fields)
 
 
@@ -59,5 +74,22 @@ def spec_from_config(
     config: dict[str, object], name: str, source: str = "", *, draft: bool = False
 ) -> ModelSpec:
     """A model from its config.json; SpecError names the field that stops us."""
-    found = convert(config, draft=draft)
-    return spec_from_parts(found.metadata, found.tensors, name, source)
+    fields = config_fields(config)
+    found = _converted(fields, draft=draft)
+    spec = spec_from_parts(found.metadata, found.tensors, name, source)
+    return replace(
+        spec,
+        scaled_length=scaled_context(fields, spec.context_length),
+        native=native_of(fields) or spec.native,
+    )
+
+
+def native_of(fields: Fields) -> str:
+    """The format below 16 bits a config ships; "" for none, and for a mix that has no name."""
+    try:
+        if fields.has("expert_dtype") and fields.text("expert_dtype") == "fp4":
+            return "MXFP4-FP8"  # DeepSeek V4, whose quantization_config tells of the rest
+        named = quant_of_config(fields)
+    except SpecError:
+        return ""
+    return named if named in FORMATS and FORMATS[named].scale_bits > 0 else ""

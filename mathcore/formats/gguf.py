@@ -1,7 +1,10 @@
 """GGUF metadata and tensors -> ModelSpec: of a file as it is, or of a config's conversion."""
 
+from dataclasses import replace
+
 from mathcore.architectures.hparams import metadata_fields
 from mathcore.architectures.registry import layers_from
+from mathcore.convert.rope import MAX_FACTOR
 from mathcore.gguf.header import GgufHeader
 from mathcore.model.fields import Fields
 from mathcore.model.spec import (
@@ -127,10 +130,22 @@ def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec
     if Fields(header.metadata).integer_or("split.count", 1, 0) > 1:
         raise SpecError("split.count", "one part of several: all of them are needed")
     given = header.metadata.get("general.name")
-    return spec_from_parts(
+    spec = spec_from_parts(
         header.metadata,
         _with_experts(header.tensors, fields),
         given if isinstance(given, str) and given else name,
         source,
         _file_type(header),
     )
+    return replace(spec, scaled_length=_scaled(fields, spec.context_length))
+
+
+def _scaled(fields: Fields, trained: int) -> int:
+    """Tokens the file's rope scaling reaches; 0 where it adds none."""
+    if trained < 1 or not fields.has("rope.scaling.factor"):
+        return 0
+    kind = fields.text("rope.scaling.type") if fields.has("rope.scaling.type") else ""
+    factor = fields.number("rope.scaling.factor")
+    if kind != "yarn" or not 0.0 < factor <= MAX_FACTOR:  # what others reach is no rule
+        return 0
+    return int(fields.integer_or("rope.scaling.original_context_length", trained) * factor)

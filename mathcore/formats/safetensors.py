@@ -42,6 +42,7 @@ def spec_from_safetensors(
         encoder_layers=spec.encoder_layers,
         draft_layers=spec.draft_layers,
         quant=quant_name(config, found),
+        scaled_length=spec.scaled_length,
         source=source,
     )
 

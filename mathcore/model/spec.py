@@ -102,7 +102,7 @@ class ModelSpec:
     hidden: int
     heads: int
     feed_forward: int  # the widest dense one
-    context_length: int  # trained for; 0 = nobody says
+    context_length: int  # trained for, as llama.cpp's n_ctx_train; 0 = nobody says
     layers: tuple[Layer, ...]
     tensors: tuple[Tensor, ...]
     tied: bool  # the output layer is the embedding table
@@ -111,7 +111,16 @@ class ModelSpec:
     encoder_layers: int = 0  # keep nothing; counted for time
     draft_layers: int = 0  # multi-token-prediction layers at the end of `layers`
     quant: str = ""  # file type when read from a file, else ""
+    scaled_length: int = 0  # reached by the rope scaling its publisher declares; 0 = none
+    native: str = ""  # what its publisher ships it as (mathcore.quant.ladder); "" = 16 bits
+    family: str = ""  # the only weights it was asked for: "gguf", "safetensors", "mlx"; "" = any
+    notes: tuple[str, ...] = ()  # what was taken for something else
     source: str = ""
+
+    @property
+    def longest(self) -> int:
+        """Tokens it is published for, scaling included; 0 = nobody says."""
+        return max(self.context_length, self.scaled_length) if self.context_length else 0
 
 
 def parameter_count(tensors: tuple[Tensor, ...]) -> int:

@@ -3,6 +3,7 @@
 Whether something fits is the planner's rule: one card if it can be, else as many as there are.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
@@ -15,12 +16,11 @@ from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
 from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.quant.families import LADDERS
+from mathcore.quant.ladder import ladder, nats_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
 LLAMACPP, MLX = "llama.cpp", "mlx"
 ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
-LADDER: dict[str, tuple[str, ...]] = {LLAMACPP: LADDERS["gguf"], MLX: LADDERS["mlx"]}
 
 
 @final
@@ -41,6 +41,7 @@ class Capacity:
     gpu_layers: int  # of `layers`; all of them when it fits
     layers: int
     cpu_experts: int  # layers whose experts must stay in RAM; 0 when it fits
+    quality: float  # at `quant`: 1 = as published
 
 
 @final
@@ -80,7 +81,7 @@ class Model:
 
     def best(self, shape: ContextShape) -> str:
         """The best type that fits; a file has only its own."""
-        tried = (self.spec.quant,) if self.spec.quant else LADDER[self.engine]
+        tried = (self.spec.quant,) if self.spec.quant else ladder(self.spec, self.engine)
         for quant in tried:
             known = bool(self.spec.quant) or not quant_fault(self.spec, quant)
             if known and self.fits(quant, shape):
@@ -109,7 +110,7 @@ def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
 
 def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
     """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
-    trained = model.spec.context_length or MAX_CONTEXT
+    trained = model.spec.longest or MAX_CONTEXT
 
     def fits(steps: int) -> bool:
         context = min(trained, steps * CELL_PAD)
@@ -137,7 +138,7 @@ def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: st
         raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
     model = Model(spec, device, engine)
     best = model.best(shape)
-    chosen = quant or best or spec.quant or LADDER[engine][-1]
+    chosen = quant or best or spec.quant or ladder(spec, engine)[-1]
     fault = "" if spec.quant else quant_fault(spec, chosen, "mlx" if engine == MLX else "gguf")
     if fault or (spec.quant and chosen != spec.quant):
         raise SpecError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
@@ -155,6 +156,7 @@ def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: st
         gpu_layers=on_gpu,
         layers=layers,
         cpu_experts=off_experts,
+        quality=math.exp(-nats_of(spec, chosen)),
     )
 
 

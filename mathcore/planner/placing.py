@@ -22,6 +22,7 @@ from mathcore.planner.refusals import (
 )
 from mathcore.planner.search import Option, Search
 from mathcore.planner.sets.search import SetSearch
+from mathcore.quant.quality import USUAL_QUALITY
 from mathcore.speed.learning import Observation
 
 
@@ -127,9 +128,14 @@ def _refusal_order(refusal: Refusal) -> str:
     return refusal.device_id
 
 
-def place(query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observation]]) -> Plan:
-    """`plan` without a look for ways out where nothing does it."""
-    search, prices = Search(query, seen), Prices(devices)
+def place(
+    query: Query,
+    devices: list[DeviceSpec],
+    seen: dict[str, list[Observation]],
+    least_quality: float = USUAL_QUALITY,
+) -> Plan:
+    """`plan` with types of so much quality or more, and no look for ways out."""
+    search, prices = Search(query, seen, least_quality), Prices(devices)
     asked = [device for device in devices if query.on in (None, device.device_id, device.name)]
     no = query_refusal(query)
     wanted = frozenset(wanted_engines(query) if no is None else ())

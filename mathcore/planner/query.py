@@ -46,5 +46,6 @@ class Query:
     limits: Limits = NO_LIMITS
     objective: Objective = "balanced"
     on: str | None = None
+    allow_beyond: bool = False  # a context longer than the model is published for, too
     sets: bool = True  # several devices together, too; a job runs on one
     most: int = 100  # placements wanted; those on the Pareto front come beside them

@@ -80,8 +80,9 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     if query.prompt_tokens + query.tokens > query.context:
         need = query.prompt_tokens + query.tokens
         return NO_CONTEXT, f"{need} tokens do not fit a context of {query.context}"
-    if 0 < spec.context_length < query.context:
-        return NO_CONTEXT, f"{spec.name} was trained for {spec.context_length} tokens at most"
+    if 0 < spec.longest < query.context and not query.allow_beyond:
+        reach = f"{spec.name} was trained for {spec.longest} tokens at most"
+        return NO_CONTEXT, f"{reach}; --allow-beyond plans for more all the same"
     if spec.quant and query.quant not in (None, spec.quant):
         return NO_QUANT, f"the file holds {spec.quant}, not {query.quant}"
     if query.quant is not None and not spec.quant:
@@ -93,12 +94,27 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     return (NO_ENGINE, fault) if fault else None
 
 
+def warnings(query: Query) -> tuple[str, ...]:
+    """What the asker should know of an answer that is given all the same."""
+    return (*query.model.notes, *_beyond(query))
+
+
+def _beyond(query: Query) -> tuple[str, ...]:
+    spec, asked = query.model, query.context
+    if not 0 < spec.context_length < asked:
+        return ()
+    trained = f"{spec.name} was trained for {spec.context_length} tokens"
+    if asked <= spec.longest:
+        return (f"{trained}; the rope scaling it declares reaches {spec.longest}",)
+    doubt = f"beyond {spec.longest} its answers may make no sense"
+    return (f"{trained}; {doubt}, and vLLM wants VLLM_ALLOW_LONG_MAX_MODEL_LEN=1",)
+
+
 def wanted_engines(query: Query) -> tuple[str, ...]:
     """The engines that could answer a query that is not refused as a whole."""
     wanted: tuple[str, ...] = ENGINES if query.engine is None else (query.engine,)
-    if query.quant is not None and not query.model.quant:
-        wanted = tuple([e for e in wanted if FAMILIES[e] == family_of(query.quant)])
-    return wanted
+    family = family_of(query.model.quant or query.quant or "") or query.model.family
+    return tuple([e for e in wanted if FAMILIES[e] == family]) if family else wanted
 
 
 def is_able(device: DeviceSpec, wanted: frozenset[str]) -> bool:
@@ -116,8 +132,11 @@ def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] 
     if not any(engine in device.engines for engine in wanted):
         have = f"(engines: {', '.join(device.engines) if device.engines else 'none'})"
         names = " or ".join(wanted)
-        if query.engine is None and query.quant is not None:
-            return NO_ENGINE, f"{query.quant} needs {names}, which it lacks {have}"
+        stored = query.model.quant or query.quant or query.model.family.upper()
+        if stored and query.engine is not None and not wanted:
+            return NO_ENGINE, f"{query.engine} does not read {stored}"
+        if query.engine is None and stored:
+            return NO_ENGINE, f"{stored} needs {names}, which it lacks {have}"
         return NO_ENGINE, f"{names} is not available here {have}"
     if device.bandwidth_bytes_per_s < 1 or device.count < 1:
         return NO_ENGINE, "its memory bandwidth is unknown, so its speed cannot be planned"

@@ -3,7 +3,7 @@
 from mathcore.band import Band
 from mathcore.planner.answer import Member, Placement, Plan, WayOut
 from mathcore.planner.query import Limits, Query
-from mathcore.planner.refusals import Refusal
+from mathcore.planner.refusals import Refusal, warnings
 
 
 def _whole(band: Band) -> dict[str, object]:
@@ -49,6 +49,7 @@ def _query(query: Query) -> dict[str, object]:
         **_run(query),
         **_limits(query.limits),
         "on": query.on,
+        "allow_beyond": query.allow_beyond,
     }
 
 
@@ -143,5 +144,6 @@ def plan_dict(plan: Plan) -> dict[str, object]:
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "more": plan.more,
         "not_asked": plan.not_asked,
+        "warnings": list(warnings(plan.query)),
         "ways_out": [_way_out(way) for way in plan.ways_out],
     }

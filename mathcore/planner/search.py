@@ -8,16 +8,16 @@ from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
-from mathcore.memo import Memo
-from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
 from mathcore.planner.layouts import DeviceFit
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import Refusal
-from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
-from mathcore.quant.quality import USUAL_QUALITY, quality_of, sorting_nats
-from mathcore.quant.weights import Weights, weigh
+from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, family_of
+from mathcore.quant.ladder import ladder, nats_of, weights_of
+from mathcore.quant.quality import USUAL_QUALITY
+from mathcore.quant.weights import Weights
 from mathcore.speed.chip import Chip, chip_of
 from mathcore.speed.learning import Observation
 from mathcore.speed.work import Work, work_of_weights
@@ -25,6 +25,7 @@ from mathcore.speed.work import Work, work_of_weights
 # How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
 # (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
 NATS_WEIGHT = 40.0
+SMALLEST = 1e-9  # stands for a quality of 0, which has no logarithm
 # What the table of losses may be off for another model than the 8B it was measured on. Types that
 # lose less (Q6_K and better) count alike: so small a difference decides nothing.
 QUALITY_ERROR_NATS = 0.006
@@ -53,14 +54,16 @@ class Option:
         "worth",
     )
 
-    def __init__(self, layout: Layout, timed: Estimate, like: "Option | None" = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, layout: Layout, timed: Estimate, like: "Option | None" = None
+    ) -> None:
         """`like` is an option of the same times and types, where there is one."""
         self.layout = layout
         self.members: tuple[Member, ...] = ()  # of a set
         self.roomy = True  # every card of a set keeps its margin
         self.timed = timed
         if like is None:
-            self.nats = sorting_nats(layout.quant) + cache_nats(layout.kv_type)
+            self.nats = nats_of(spec, layout.quant) + cache_nats(layout.kv_type)
             self.quality = math.exp(-self.nats)
             self.told_nats = told_nats(self.nats)
             self.worth = math.exp(NATS_WEIGHT * self.told_nats)
@@ -91,22 +94,6 @@ def _ms(parts: list[Band]) -> Band:
     for part in parts:
         p10, p50, p90 = p10 + part.p10, p50 + part.p50, p90 + part.p90
     return Band(p10=1000.0 * p10, p50=1000.0 * p50, p90=1000.0 * p90)
-
-
-_WEIGHED: Memo[tuple[Weights | None]] = Memo(1024)  # a hundred models at ten quantisations
-
-
-def weights_of(spec: ModelSpec, quant: str) -> Weights | None:
-    """The weights, added up once; None where the model cannot be stored so."""
-    key = (id(spec), quant)
-    found = _WEIGHED.get(key, spec)
-    if found is not None:
-        return found[0]
-    try:
-        made: Weights | None = weigh(spec, quant)
-    except SpecError:
-        made = None
-    return _WEIGHED.put(key, (made,), spec)[0]
 
 
 @final
@@ -159,8 +146,14 @@ def missing_bytes(layout: Layout) -> int:
 class Search:
     """One query's work shared by all devices: weights by quantisation, options by hardware."""
 
-    def __init__(self, query: Query, seen: dict[str, list[Observation]]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        seen: dict[str, list[Observation]],
+        least_quality: float = USUAL_QUALITY,
+    ) -> None:
         self.query = query
+        self.least_quality = max(least_quality, query.limits.min_quality or 0.0)
         self.seen = seen  # finished jobs by device
         self.weighed: dict[str, Weights | None] = {}
         self.works: dict[str, Work] = {}
@@ -170,13 +163,14 @@ class Search:
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
-        query, family = self.query, FAMILIES[engine]
+        query = self.query
+        tried = ladder(query.model, engine)
         if query.model.quant:
-            return [query.model.quant] if family_of(query.model.quant) in ("", family) else []
+            return list(tried)
         if query.quant is not None:
-            return [query.quant] if family_of(query.quant) == family else []
-        floor = max(USUAL_QUALITY, query.limits.min_quality or 0.0)
-        return [quant for quant in LADDERS[family] if quality_of(quant) >= floor]
+            return [query.quant] if family_of(query.quant) == FAMILIES[engine] else []
+        most = -math.log(max(self.least_quality, SMALLEST))
+        return [quant for quant in tried if nats_of(query.model, quant) <= most]
 
     def weights(self, quant: str) -> Weights | None:
         """None where the model cannot be stored so."""
@@ -237,8 +231,10 @@ class Search:
         seen: list[Observation],
     ) -> Option:
         """The layout timed: alike on like hardware, however much of its memory is free."""
+        spec = self.query.model
         if seen:
-            return Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
+            timed = estimate(self.query, device, chip, layout, weights, work, seen)
+            return Option(spec, layout, timed)
         key: tuple[object, ...] = (
             device.pace,
             layout.engine,
@@ -250,8 +246,9 @@ class Search:
         )
         found = self.timings.get(key)
         if found is not None:
-            return Option(layout, found.timed, found)
-        made = Option(layout, estimate(self.query, device, chip, layout, weights, work, seen))
+            return Option(spec, layout, found.timed, found)
+        timed = estimate(self.query, device, chip, layout, weights, work, seen)
+        made = Option(spec, layout, timed)
         self.timings[key] = made
         return made
 

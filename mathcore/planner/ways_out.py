@@ -19,8 +19,9 @@ from mathcore.planner.query import Query
 from mathcore.planner.refusals import NO_CONTEXT, query_refusal
 from mathcore.planner.sets.members import may_combine
 from mathcore.price import Rate, hourly_nusd
-from mathcore.quant.families import FAMILIES, LADDERS, family_of
-from mathcore.quant.quality import USUAL_QUALITY, quality_of
+from mathcore.quant.families import FAMILIES, family_of
+from mathcore.quant.ladder import ladder, nats_of
+from mathcore.quant.quality import USUAL_NATS
 from mathcore.speed.learning import Observation
 from mathcore.units import GIB, show_bytes
 
@@ -160,18 +161,14 @@ def _other_engine(asker: Asker) -> WayOut | None:
 
 def _types(query: Query) -> list[str]:
     """Types not tried yet, each worse than all that were, the best first."""
-    named = query.quant
-    families = [FAMILIES[query.engine]] if query.engine else list(LADDERS)
+    spec, named = query.model, query.quant
+    engines = [query.engine] if query.engine else list(FAMILIES)
     if named is not None:
-        families = [family_of(named)]
-    tried = quality_of(named) if named is not None else USUAL_QUALITY
-    found = {quant for family in families for quant in LADDERS.get(family, ())}
-    worse = [quant for quant in found if quality_of(quant) < tried]
-    return sorted(worse, key=_best_quality)
-
-
-def _best_quality(quant: str) -> tuple[float, str]:
-    return (-quality_of(quant), quant)
+        engines = [engine for engine in engines if FAMILIES[engine] == family_of(named)]
+    tried = nats_of(spec, named) if named is not None else USUAL_NATS
+    found = {quant for engine in engines for quant in ladder(spec, engine)}
+    worse = [(nats_of(spec, quant), quant) for quant in found if nats_of(spec, quant) > tried]
+    return [quant for _, quant in sorted(worse)]
 
 
 def _smaller_type(asker: Asker) -> WayOut | None:
@@ -245,7 +242,7 @@ def _possible_context(asker: Asker) -> WayOut | None:
     """A context that holds prompt and answer, within what the model was trained for."""
     query = asker.query
     need = query.prompt_tokens + query.tokens
-    trained = query.model.context_length or query.context
+    trained = query.model.longest or query.context
     context = min(max(need, query.context), max(trained, need))
     placed = asker.best(replace(query, context=context)) if context != query.context else None
     if placed is None:

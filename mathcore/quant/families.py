@@ -21,7 +21,8 @@ FAMILIES: dict[str, Family] = {
 }
 
 # What a plan tries when nobody names a type, best first. Between two neighbours nothing is both
-# smaller and better (mathcore.quant.quality).
+# smaller and better (mathcore.quant.quality): Q2_K, larger and worse than IQ2_M, is had by name.
+# Of a model shipped in fewer than 16 bits only part is tried (mathcore.quant.ladder).
 LADDERS: dict[str, tuple[str, ...]] = {
     "gguf": (
         "F16",
@@ -34,9 +35,15 @@ LADDERS: dict[str, tuple[str, ...]] = {
         "IQ3_XXS",
         "IQ2_M",
         "IQ2_XXS",
+        "IQ1_M",
+        "IQ1_S",
     ),
     "safetensors": ("HF-BF16", "FP8", "AWQ"),
-    "mlx": ("MLX-16bit", "MLX-8bit", "MLX-6bit", "MLX-4bit"),
+    "mlx": ("MLX-16bit", "MLX-8bit", "MLX-6bit", "MLX-4bit", "MLX-3bit", "MLX-2bit"),
+}
+# Formats that an engine of the family does not load: TGI has no kernels for them.
+UNREAD: dict[str, tuple[str, ...]] = {
+    "tgi": ("MXFP4", "MXFP8", "NVFP4", "FP8-BLOCK", "W4A16-EXPERTS", "MXFP4-FP8"),
 }
 # What a cache may be kept as, by the family of weights; vLLM's and TGI's q8_0 is their fp8.
 CACHE_TYPES: dict[str, tuple[str, ...]] = {

@@ -91,6 +91,25 @@ FORMATS: dict[str, Format] = {
     "NF4": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=32),
     "NF4-DQ": Format(family=_PLAIN, bits=4, tile_columns=64, scale_bits=8, outer=256),
     "MXFP4": Format(family=_PLAIN, bits=4, tile_columns=32, scale_bits=8, experts_only=True),
+    # DeepSeek V4: experts in MXFP4, the rest in blocks of FP8.
+    "MXFP4-FP8": Format(
+        family=_PLAIN,
+        bits=4,
+        tile_columns=32,
+        scale_bits=8,
+        experts_only=True,
+        rest="FP8-BLOCK",
+    ),
+    # Kimi K2 Thinking: W4A16-G32 of the routed experts alone.
+    "W4A16-EXPERTS": Format(
+        family=_PLAIN,
+        bits=4,
+        tile_columns=32,
+        scale_bits=16,
+        matrix_bytes=16,
+        strict=True,
+        experts_only=True,
+    ),
     "MXFP8": Format(family=_PLAIN, bits=8, tile_columns=32, scale_bits=8),
     "NVFP4": Format(family=_PLAIN, bits=4, tile_columns=16, scale_bits=8, matrix_bytes=8),
     "MLX-16bit": Format(family="mlx", bits=16),
@@ -171,7 +190,9 @@ def _stored(tensor: Tensor, role: str, form: Format, *, routed: bool) -> Format 
     """The format a tensor is in; None = 16 bits. `role` as in gguf_rules."""
     if role in ("kept", "output", "embedding"):
         return None
-    return None if form.experts_only and routed and tensor.experts == 1 else form
+    if form.experts_only and routed and tensor.experts == 1:
+        return FORMATS[form.rest] if form.rest else None
+    return form
 
 
 def _sixteen(tensor: Tensor) -> int:

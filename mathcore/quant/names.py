@@ -42,7 +42,7 @@ def did_you_mean(text: str, family: str = "") -> tuple[str, ...]:
     return tuple([_BY_KEY[key] for key in found])
 
 
-def _bits(quant: str) -> float:
+def bits_per_number(quant: str) -> float:
     """Bits per number of most matrices, a block's scales counted for ggml types only."""
     if quant in FORMATS:
         return float(FORMATS[quant].bits)
@@ -55,9 +55,9 @@ def counterpart(quant: str, family: str) -> str:
     for alike in _ALIKE:
         if quant in alike.values() and family in alike:
             return alike[family]
-    bits, best = _bits(quant), LADDERS[family][0]
+    bits, best = bits_per_number(quant), LADDERS[family][0]
     for name in LADDERS[family]:
-        if abs(_bits(name) - bits) < abs(_bits(best) - bits):
+        if abs(bits_per_number(name) - bits) < abs(bits_per_number(best) - bits):
             best = name
     return best
 

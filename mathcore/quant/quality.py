@@ -83,8 +83,10 @@ def _table() -> dict[str, QualityLoss]:
 
 
 LOSSES: dict[str, QualityLoss] = _table()
-# Just below Q4_K_M (0.969): under it answers degrade visibly, so a plan goes there only by name.
+# Just below Q4_K_M (0.969): under it answers degrade visibly, so a plan goes there only by name, or
+# where nothing of this quality fits.
 USUAL_QUALITY = 0.965
+USUAL_NATS = -math.log(USUAL_QUALITY)
 
 
 def sorting_nats(quant: str) -> float:

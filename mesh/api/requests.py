@@ -82,13 +82,15 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
 
     `fleet` describes such hardware in the words of `fleet devices add`. `ram` and `rate` hold for
     each of either that says nothing of its own: "128GB" of host RAM, "0.45/h" for the machine.
-    `sets`: whether devices are planned together, too.
+    `sets`: whether devices are planned together, too. `allow_beyond`: a context longer than the
+    model is published for is planned with a warning, not refused.
     """
 
     model: Name
     context: Count = DEFAULT_CONTEXT
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
     sets: bool = True
+    allow_beyond: bool = False
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
     ram: str | None = None
     rate: str | None = None

@@ -79,6 +79,12 @@ context_option: Final = click.option(
 tokens_option: Final = click.option(
     "--tokens", type=TOKENS, help="tokens to generate per sequence  [default: 256]"
 )
+allow_beyond_option: Final = click.option(
+    "--allow-beyond",
+    is_flag=True,
+    default=None,
+    help="plan a context longer than the model was trained for, too",
+)
 prompt_tokens_option: Final = click.option(
     "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: 512]"
 )

@@ -104,6 +104,7 @@ def query_of(request: PlanRequest) -> Query:
         objective=request.objective,
         on=request.on,
         sets=request.sets,
+        allow_beyond=request.allow_beyond,
     )
 
 

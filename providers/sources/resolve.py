@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from mathcore.catalogue.models import find_model
+from mathcore.catalogue.names import find_named
 from mathcore.formats.config import spec_from_config
 from mathcore.formats.gguf import spec_from_gguf
 from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.quant.weights import quant_fault
 from providers.base import ModelError, UnreadableModel
 from providers.sources.folder import read_card, read_folder
 from providers.sources.gguf import read_headers
@@ -65,6 +66,10 @@ def _hint(ref: str) -> str:
 
 
 def _url(ref: str) -> Source:
+    if not ref.lower().partition("?")[0].endswith(".gguf"):
+        spec = find_named(ref)  # a repository's page
+        if spec is not None:
+            return Source(spec=spec, path=None)
     from providers.sources.http import file_name, read_url
 
     name = file_name(ref)
@@ -106,8 +111,13 @@ def _folder(path: Path) -> Source:
 
 
 def _named(ref: str) -> Source:
-    spec = find_model(ref)
+    spec = find_named(ref)
     if spec is not None:
+        fault = quant_fault(spec, spec.quant) if spec.quant else ""
+        if fault:
+            raise ModelError(
+                f"{spec.name} can't be stored as {spec.quant}: {fault}", "name another"
+            )
         return Source(spec=spec, path=None)
     if ref.lower().endswith(_FILES) or ref.startswith((".", "/", "~")):
         raise ModelError(f"no such file: {ref}", "check the path; it is read on this machine")

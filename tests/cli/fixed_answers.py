@@ -186,6 +186,7 @@ def capacity(name: str, free_gib: float, **changes: Any) -> Capacity:
         "gpu_layers": 81,
         "layers": 81,
         "cpu_experts": 0,
+        "quality": 0.9692,
     }
     return Capacity(**{**fields, **changes})
 

@@ -268,7 +268,7 @@ def test_a_name_cannot_smuggle_control_characters(listed: Path) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ("glm-4.6", "--what-if", "MI300X", "--engine", "llama.cpp"),
+        ("glm-4.6", "--what-if", "MI300X", "--engine", "llama.cpp", "--quant", "Q4_K_M"),
         ("llama-3-70b", "--what-if", "RTX 4090", "--quant", "Q8_0"),
         ("llama3.1:8b", "--what-if", "RTX 3060", "--quant", "Q8_0", "--context", "131072"),
         ("llama3.1:8b", "--what-if", "RTX 3060", "--quant", "Q8_0", "--batch", "64"),

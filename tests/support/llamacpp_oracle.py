@@ -81,7 +81,7 @@ class Breakdown:
     """Sizes in MiB as logged, with two decimals; `log` is all it said."""
 
     caches: tuple[Cache, ...]
-    recurrent: tuple[float, float]  # R and S
+    recurrent: tuple[float, float]  # R with P (n-grams read), and S
     compute_mib: float
     output_mib: float
     model_bytes: int  # of all tensors
@@ -131,10 +131,15 @@ def read_log(log: str) -> Breakdown:
             log,
         )
     ]
-    states = re.findall(r"R \(f32\):\s*([\d.]+) MiB, S \(f32\):\s*([\d.]+) MiB", log)
+    states = re.findall(
+        r"R \(f32\):\s*([\d.]+) MiB, S \(f32\):\s*([\d.]+) MiB(?:, P \(f32\):\s*([\d.]+) MiB)?", log
+    )
     return Breakdown(
         caches=tuple(caches),
-        recurrent=(sum(float(r) for r, _ in states), sum(float(s) for _, s in states)),
+        recurrent=(
+            sum(float(r) + float(p or 0) for r, _, p in states),
+            sum(float(s) for _, s, _ in states),
+        ),
         compute_mib=_number(log, r"compute buffer size =\s*([\d.]+) MiB"),
         output_mib=_number(log, r"output buffer size =\s*([\d.]+) MiB"),
         model_bytes=int(_number(log, r"oracle: (\d+) bytes")),

@@ -27,6 +27,10 @@ _F32_PARTS = (
 )
 
 
+# Lists that llama.cpp reads as 64 bits, and no other.
+_WIDE = (".ple.layer_multipliers", ".ple.head_offsets", ".ple.head_vocab_sizes")
+
+
 def _text(value: str) -> bytes:
     data = value.encode()
     return struct.pack("<Q", len(data)) + data
@@ -44,6 +48,9 @@ def _scalar(value: object) -> tuple[int, bytes]:
 
 
 def _pair(key: str, value: object) -> bytes:
+    if isinstance(value, list) and key.endswith(_WIDE):
+        body = struct.pack("<IIQ", 9, 10, len(value))
+        return _text(key) + body + b"".join(struct.pack("<Q", item) for item in value)
     if isinstance(value, list):
         kind = _scalar(value[0])[0]
         body = struct.pack("<IIQ", 9, kind, len(value))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import all_but_every, dense_only, no_window, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, dense_only, sliding_layers, tied, window_ignored
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.rope import add_llama3, add_long, add_sections
 from mathcore.convert.sizes import sizes
@@ -157,8 +157,9 @@ def _shaped(f: Fields) -> Conversion:
     shape = _SHAPES[f.text("model_type")]
     dense_only(f)
     if shape.window_flag:
-        no_window(f)
-    b = Build(shape.arch, sizes(f, need_kv=shape.need_kv, need_head_dim=shape.need_head_dim))
+        window_ignored(f)
+    s = sizes(f, need_kv=shape.need_kv, need_head_dim=shape.need_head_dim, kv_lists=True)
+    b = Build(shape.arch, s)
     _layers(b, f, shape)
     if shape.llama3:
         add_llama3(b, f)
@@ -190,7 +191,7 @@ def _exaone_pattern(f: Fields, layers: int) -> list[bool]:
 
 def _qwen2_vl(f: Fields) -> Conversion:
     dense_only(f)
-    no_window(f)
+    window_ignored(f)
     b = Build("qwen2vl", sizes(f, need_kv=True))
     for i in range(b.s.layers):
         b.norm(i, "attn_norm")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import all_but_every, no_window, sliding_layers, tied
+from mathcore.convert.checks import all_but_every, sliding_layers, tied, window_ignored
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.mixture import Experts, feed_forward, find_experts, moe_keys, pre_norm_layers
 from mathcore.convert.rope import add_long, add_sections
@@ -26,7 +26,7 @@ def _sparse_everywhere(f: Fields) -> None:
 
 
 def _qwen2_moe(f: Fields) -> Conversion:
-    no_window(f)
+    window_ignored(f)
     _sparse_everywhere(f)
     b = Build("qwen2moe", sizes(f, need_kv=True))
     e = find_experts(f, "num_experts", "moe_intermediate_size")
@@ -44,7 +44,7 @@ def _qwen2_moe(f: Fields) -> Conversion:
 
 
 def _qwen3_like(f: Fields, arch: str) -> Build:
-    no_window(f)
+    window_ignored(f)
     _sparse_everywhere(f)
     b = Build(arch, sizes(f, need_kv=True, need_head_dim=True))
     bias = f.flag_or("attention_bias", default=False)

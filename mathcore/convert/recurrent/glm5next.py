@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
+from mathcore.convert.checks import layer_names
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.latent.deepseek_v32 import indexer, own_indexer
 from mathcore.convert.latent.hyper_connections import (
@@ -16,10 +17,7 @@ from mathcore.model.fields import Fields
 
 
 def _linear(f: Fields, layers: int) -> list[bool]:
-    names = f.texts("layer_types", layers)
-    for name in names:
-        if name not in ("linear_attention", "indexed_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
+    names = layer_names(f, "layer_types", layers, ("linear_attention", "indexed_attention"))
     return [name == "linear_attention" for name in names]
 
 

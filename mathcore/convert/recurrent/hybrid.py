@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import need, places, tied
+from mathcore.convert.checks import layer_names, need, places, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import (
@@ -58,23 +58,11 @@ def _jamba(f: Fields) -> Conversion:
     return b.done(tied=tied(f, default=False))
 
 
-# Kinds of layers, those of the release and those of transformers 5.
-_ATTENDS: dict[str, bool] = {
-    "attention": True,
-    "full_attention": True,
-    "mamba": False,
-    "linear_attention": False,
-}
-
-
 def _granite_attends(f: Fields, layers: int) -> list[bool]:
     """Which layers attend: the config lists kinds or indexes."""
     if f.has("layer_types") or not f.has("attn_layer_indices"):
-        names = f.texts("layer_types", layers)
-        for name in names:
-            if name not in _ATTENDS:
-                raise f.fault("layer_types", f"'{name}' is not supported yet")
-        return [_ATTENDS[name] for name in names]
+        names = layer_names(f, "layer_types", layers, ("attention", "mamba"))
+        return [name == "attention" for name in names]
     listed = places(f, "attn_layer_indices", 0, layers - 1)
     return [i in listed for i in range(layers)]
 

@@ -6,7 +6,7 @@ K3 adds gates, residuals of earlier layers, and experts in a latent.
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import need, places, tied
+from mathcore.convert.checks import layer_names, need, places, tied
 from mathcore.convert.conversion import Conversion, stacked, vector
 from mathcore.convert.latent.mla import (
     Latent,
@@ -28,10 +28,7 @@ _BETA = 1.0
 def attends_of(f: Fields, layers: int) -> list[bool]:
     """Which layers attend: the config lists kinds, or places counted from 1."""
     if not f.has("linear_attn_config"):
-        names = f.texts("layer_types", layers)
-        for name in names:
-            if name not in ("linear_attention", "full_attention"):
-                raise f.fault("layer_types", f"'{name}' is not supported yet")
+        names = layer_names(f, "layer_types", layers, ("linear_attention", "full_attention"))
         return [name == "full_attention" for name in names]
     inside = f.nested("linear_attn_config")
     listed = places(inside, "full_attn_layers", 1, layers)

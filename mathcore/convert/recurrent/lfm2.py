@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import places
+from mathcore.convert.checks import layer_names, places
 from mathcore.convert.conversion import Conversion, matrix, vector
 from mathcore.convert.mixture import GATING, experts_used
 from mathcore.convert.recurrent.ssm import kv_list
@@ -18,10 +18,7 @@ def _attends(f: Fields, layers: int) -> list[bool]:
     if not f.has("layer_types") and f.has("full_attn_idxs"):
         listed = places(f, "full_attn_idxs", 0, layers - 1)
         return [i in listed for i in range(layers)]
-    names = f.texts("layer_types", layers)
-    for name in names:
-        if name not in ("conv", "full_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
+    names = layer_names(f, "layer_types", layers, ("conv", "full_attention"))
     return [name == "full_attention" for name in names]
 
 

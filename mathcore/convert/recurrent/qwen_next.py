@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mathcore.convert.build import Build
-from mathcore.convert.checks import need, tied
+from mathcore.convert.checks import layer_names, need, tied
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.mixture import experts_used
 from mathcore.convert.recurrent.ssm import Ssm, ssm_keys
@@ -18,7 +18,7 @@ _SECTIONS: tuple[int, ...] = (11, 11, 10)
 _INTERVAL = 4
 
 
-def _delta_net(f: Fields) -> Ssm:
+def delta_net(f: Fields) -> Ssm:
     """A delta net in Mamba's words: `groups` counts key heads, `rank` value heads."""
     size = f.integer("linear_key_head_dim")
     if f.integer("linear_value_head_dim") != size:
@@ -35,19 +35,16 @@ def _delta_net(f: Fields) -> Ssm:
     )
 
 
-def _recurrent(f: Fields, layers: int) -> list[bool]:
+def recurrent_layers(f: Fields, layers: int) -> list[bool]:
     """Which layers are recurrent: as the config lists them, else all but every 4th."""
     if not f.has("layer_types"):
         step = f.integer_or("full_attention_interval", _INTERVAL)
         return [(i + 1) % step != 0 for i in range(layers)]
-    names = f.texts("layer_types", layers)
-    for name in names:
-        if name not in ("linear_attention", "full_attention"):
-            raise f.fault("layer_types", f"'{name}' is not supported yet")
+    names = layer_names(f, "layer_types", layers, ("linear_attention", "full_attention"))
     return [name == "linear_attention" for name in names]
 
 
-def _mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
+def delta_mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
     """Q, K and V in one projection, and a gate. `joined`: beta and alpha are one projection too."""
     hidden = b.s.hidden
     b.matrix(i, "attn_qkv", hidden, m.mixed)
@@ -64,7 +61,7 @@ def _mixer(b: Build, i: int, m: Ssm, *, joined: bool) -> None:
     b.matrix(i, "ssm_out", m.inner, hidden)
 
 
-def _attention(b: Build, i: int) -> None:
+def gated_attention(b: Build, i: int) -> None:
     """The query projection also gives the gate, so it is twice as wide."""
     s = b.s
     b.matrix(i, "attn_q", s.hidden, 2 * s.q)
@@ -74,14 +71,14 @@ def _attention(b: Build, i: int) -> None:
     b.head_norms(i)
 
 
-def _mixture(b: Build, i: int, f: Fields) -> None:
+def mixture_layer(b: Build, i: int, f: Fields) -> None:
     count, width = f.integer("num_experts"), f.integer("moe_intermediate_size")
     b.experts(i, count, width)
     b.vector(i, "ffn_gate_inp_shexp.weight", b.s.hidden)
     b.shared(i, f.integer("shared_expert_intermediate_size"))
 
 
-def _moe_keys(b: Build, f: Fields) -> None:
+def expert_keys(b: Build, f: Fields) -> None:
     if f.integer_or("decoder_sparse_step", 1) != 1:
         raise f.fault("decoder_sparse_step", "other than 1 is not supported yet")
     if f.has("mlp_only_layers") and f.values["mlp_only_layers"] != []:
@@ -92,7 +89,7 @@ def _moe_keys(b: Build, f: Fields) -> None:
     b.key("expert_shared_feed_forward_length", f.integer("shared_expert_intermediate_size"))
 
 
-def _sections(b: Build, f: Fields) -> None:
+def rope_sections(b: Build, f: Fields) -> None:
     """How many pairs of a head rope rotates for each axis; the file has four numbers."""
     table = scaling(f)
     given = list(_SECTIONS)
@@ -101,7 +98,7 @@ def _sections(b: Build, f: Fields) -> None:
     b.key("rope.dimension_sections", [*given, 0])
 
 
-def _rotary_dim(f: Fields, head_dim: int) -> int:
+def rotary_size(f: Fields, head_dim: int) -> int:
     table = scaling(f)
     if table is not None and table.has("partial_rotary_factor"):
         return rotary_dim_of(table, head_dim, _PARTIAL)
@@ -117,25 +114,25 @@ def _decoder(f: Fields, arch: str, *, mixture: bool, draft: int) -> Conversion:
         need_head_dim=True,
         feed_forward="moe_intermediate_size" if mixture else "intermediate_size",
     )
-    b = Build(arch, s, _rotary_dim(f, s.head_dim))
-    m = _delta_net(f)
+    b = Build(arch, s, rotary_size(f, s.head_dim))
+    m = delta_net(f)
     ssm_keys(b, m, grouped=True)
-    recurrent = _recurrent(f, s.layers) + [False] * draft
+    recurrent = recurrent_layers(f, s.layers) + [False] * draft
     b.key("attention.recurrent_layers", recurrent)
     b.draft_keys(draft)
     if arch != "qwen3next":
-        _sections(b, f)
+        rope_sections(b, f)
     if mixture:
-        _moe_keys(b, f)
+        expert_keys(b, f)
     for i in range(s.layers + draft):
         b.norm(i, "attn_norm")
         if recurrent[i]:
-            _mixer(b, i, m, joined=arch == "qwen3next")
+            delta_mixer(b, i, m, joined=arch == "qwen3next")
         else:
-            _attention(b, i)
+            gated_attention(b, i)
         b.norm(i, "post_attention_norm")
         if mixture:
-            _mixture(b, i, f)
+            mixture_layer(b, i, f)
         else:
             b.gated_mlp(i)
         if i >= s.layers:

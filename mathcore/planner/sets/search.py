@@ -21,7 +21,7 @@ from mathcore.planner.sets.members import DeviceSet, as_device, host_of, sets_of
 from mathcore.planner.sets.timing import SetClock, lanes_of
 from mathcore.planner.sets.vllm import Serving, vllm_layouts
 from mathcore.quant.families import ENGINES, FAMILIES
-from mathcore.quant.quality import sorting_nats
+from mathcore.quant.ladder import nats_of
 from mathcore.units import show_bytes
 
 # How far a guess from whole models may be off: it leaves out the output layer and hops.
@@ -122,7 +122,7 @@ class SetSearch:
         weights = self.search.weights(quant)
         assert weights is not None
         timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
-        option = Option(found.layout, timed)
+        option = Option(self.query.model, found.layout, timed)
         # More can be slow in a set, so it must gain by more than its error.
         option.judged_ms = option.answer_ms.p90
         for member in combined.members:
@@ -201,7 +201,7 @@ class SetSearch:
         """
         if not tried or not self.free or self.overlaps or len(combined.hosts) == 1:
             return tried
-        nats = told_nats(sorting_nats(column.quant) + cache_nats(column.kv_type))
+        nats = told_nats(nats_of(self.query.model, column.quant) + cache_nats(column.kv_type))
         alone = self._soonest(combined, nats)
         kept: list[tuple[Line, list[int]]] = []
         guesses: list[float] = []

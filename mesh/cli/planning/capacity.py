@@ -74,8 +74,6 @@ def _answer(spec: Any, device: Any, shape: Any, quant: str | None) -> "Capacity"
 
 def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
     """One device's answers; null where there is none."""
-    from mathcore.quant.quality import quality_of
-
     device = answer.device
     return {
         "device": device.name,
@@ -84,7 +82,7 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
         "count": device.count,
         "ram_free_bytes": device.ram_free_bytes,
         "quant": answer.quant,
-        "quality": round(quality_of(answer.quant), 4),
+        "quality": round(answer.quality, 4),
         "best_quant": answer.best_quant or None,
         "batch": batch,
         "largest_context": answer.context or None,
@@ -102,7 +100,6 @@ def _show(found: "list[Capacity]", batch: int, context: int) -> None:
 
 def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[Capacity], ...]":
     """What each device can do with the model, the most of each kind."""
-    from mathcore.quant.quality import quality_of
     from mesh.cli.planning.models import tokens
 
     named = any(answer.quant != answer.best_quant for answer in found)
@@ -112,7 +109,7 @@ def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[
         Column(title="WEIGHTS", value=lambda answer: answer.quant),
         Column(
             title="QUALITY",
-            value=lambda answer: f"{quality_of(answer.quant):.3f}",
+            value=lambda answer: f"{answer.quality:.3f}",
             right=True,
             rank=40,
         ),

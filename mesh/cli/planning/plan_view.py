@@ -23,6 +23,10 @@ CLASSES: Final = {
     "unified": "unified-memory boxes",
 }
 PRIOR: Final = "prior: "
+DEGRADED: Final = (
+    "QUALITY is what is left of the published model: under 0.965 answers degrade visibly, and a "
+    "plan goes there only where nothing better fits. --min-quality sets where to stop."
+)
 MORE_NAMES: Final = 3  # devices named beside one reason; the others are counted
 
 
@@ -34,6 +38,9 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
     placements: Sequence[Row] = found["placements"]
     emit_text(headline(question(found)), "  ")
     say()
+    for warning in found.get("warnings", ()):
+        emit_text(clean(f"Note: {warning}."), "  ")
+        say()
     if placements:
         table = fitted(columns(placements, found), placements, terminal_width())
         for line in table.all_lines(placements, "-o json has all"):
@@ -41,6 +48,9 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
         if said := legend(table):
             say()
             emit_text(said)
+        if is_degraded(placements):
+            say()
+            emit_text(DEGRADED)
     else:
         say(verdict(found["refusals"]))
     show_refusals(found, explain=explain)
@@ -114,7 +124,7 @@ def columns(placements: Sequence[Row], found: Row) -> tuple[Column[Row], ...]:
         Column(title="COST", value=cost, rank=20, right=True),
         Column(
             title="QUALITY",
-            value=_quality if quality_decided(placements) else _nothing,
+            value=_quality if quality_decided(placements) or is_degraded(placements) else _nothing,
             rank=30,
             right=True,
             optional=True,
@@ -192,6 +202,13 @@ def cost(row: Row) -> str:
 
 def _quality(row: Row) -> str:
     return f"{row['quality']:.3f}"
+
+
+def is_degraded(placements: Sequence[Row]) -> bool:
+    """Whether a type stands here that a plan takes only where nothing better fits."""
+    from mathcore.quant.quality import USUAL_QUALITY
+
+    return any(row["quality"] < USUAL_QUALITY for row in placements)
 
 
 def quality_decided(placements: Sequence[Row]) -> bool:

@@ -10,6 +10,7 @@ from mathcore.units import parse_count
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import (
     TOKENS,
+    allow_beyond_option,
     csv_option,
     given,
     hardware_options,
@@ -75,13 +76,14 @@ FIELDS: Final = (
     "--quant",
     multiple=True,
     metavar="TYPE",
-    help="weights as; repeatable  [default: Q4_K_M, or the file's own]",
+    help="weights as; repeatable  [default: Q4_K_M, or as shipped in 4 bits]",
 )
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
 @tokens_option
 @click.option(
     "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: what the context holds]"
 )
+@allow_beyond_option
 @on_option(several=True)
 @hardware_options
 @csv_json_option
@@ -110,8 +112,8 @@ def sweep(
     if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
         stop(USAGE, f"{plot} is neither .svg nor .png", "--plot sweep.svg")
     spec = _spec(model)
-    if context is None and spec.context_length:
-        most = spec.context_length
+    if context is None and spec.longest:
+        most = spec.longest
         contexts = [number for number in contexts if number <= most] or [most]
     grids, lengths = _grids(spec, batches, contexts, quant, options)
     if plot is not None:
@@ -194,6 +196,7 @@ def _grids(
 ) -> "tuple[list[Grid], list[Length]]":
     from mathcore.model.spec import SpecError
     from mathcore.planner.query import Query
+    from mathcore.quant.ladder import usual_file
     from mesh.api.requests import lengths
 
     try:
@@ -208,9 +211,14 @@ def _grids(
         prompt, tokens = lengths(options["prompt_tokens"], options["tokens"], context)
         prompt = max(1, context - tokens) if fills else prompt
         asked.append(Length(context=context, prompt_tokens=prompt, tokens=tokens))
-    base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
+    base = Query(
+        model=spec,
+        model_ref=spec.name,
+        kv_type=options["kv_type"],
+        allow_beyond=bool(options["allow_beyond"]),
+    )
     try:
-        return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
+        return sweep(base, devices, list(quant) or [usual_file(spec)], batches, asked), asked
     except (SpecError, SweepError) as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 

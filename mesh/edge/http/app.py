@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mathcore.catalogue.models import find_model
+from mathcore.catalogue.names import find_named
 from mesh.api.bodies import base_name
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import billed, device_rows, job_row, job_rows
@@ -202,7 +202,7 @@ async def post_plan(request: web.Request) -> web.Response:
 def _by_name(query: dict[str, object]) -> None:
     """Another peer asks about models by name: a path or a URL would be opened on this machine."""
     model = query.get("model")
-    if isinstance(model, str) and find_model(model) is None:
+    if isinstance(model, str) and find_named(model) is None:
         raise HttpRefusal(
             404,
             "UnknownModel",

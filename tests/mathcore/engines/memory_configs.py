@@ -145,6 +145,32 @@ CONFIGS: dict[str, dict[str, object]] = {
         "activation_situ_beta": 1.0, "activation_situ_linear_beta": 1.0,
         "model_max_length": 1048576, "tie_word_embeddings": False, "vocab_size": 163840,
     },
+    # inclusionAI/Ling-3.0-flash's shape
+    "bailing_hybrid": {
+        "model_type": "bailing_hybrid", "hidden_size": 2560, "num_hidden_layers": 42,
+        "intermediate_size": 6144, "vocab_size": 157184, "num_attention_heads": 32,
+        "num_key_value_heads": 32, "head_dim": 128, "layer_group_size": 6,
+        "short_conv_kernel_size": 4, "first_k_dense_replace": 2, "num_experts": 512,
+        "num_experts_per_tok": 8, "moe_intermediate_size": 768, "num_shared_experts": 1,
+        "moe_shared_expert_intermediate_size": 768, "kv_lora_rank": 512, "q_lora_rank": None,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+        "kda_safe_gate": True, "no_kda_lora": True, "max_position_embeddings": 262144,
+        "tie_word_embeddings": False,
+    },
+    # Qwen/Qwen3.8-Flash-Next's shape
+    "qwen4_exp": {
+        "model_type": "qwen4_exp_text", "hidden_size": 2560, "num_hidden_layers": 48,
+        "num_attention_heads": 24, "num_key_value_heads": 2, "head_dim": 256,
+        "vocab_size": 248320, "max_position_embeddings": 262144, "full_attention_interval": 4,
+        "linear_num_key_heads": 16, "linear_num_value_heads": 48, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "num_experts": 512,
+        "num_experts_per_tok": 10, "moe_intermediate_size": 640,
+        "shared_expert_intermediate_size": 640, "hc_count": 4, "hc_lowrank": 320,
+        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 128,
+        "indexer_budget": 2048, "indexer_compress_ratio": 4, "ple_layer_ids": [2],
+        "ngram_size": 3, "heads_per_ngram": 8, "ngram_vocab_size_base": 20000000,
+        "ple_embed_dim": 2560, "ple_conv_kernel_size": 4, "tie_word_embeddings": False,
+    },
     # tencent/Hy4-preview's shape, from transformers' own class
     "hy_v4": {
         **_LLAMA_LIKE, "model_type": "hy_v4", "hidden_size": 2816, "num_hidden_layers": 34,

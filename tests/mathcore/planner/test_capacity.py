@@ -73,7 +73,15 @@ def test_the_largest_number_of_sequences_fits_and_one_more_does_not(
 
 @pytest.mark.parametrize(
     ("free_gib", "quant"),
-    [(160, "F16"), (80, "Q8_0"), (60, "Q6_K"), (44, "Q4_K_M"), (24, "IQ2_M"), (16, "")],
+    [
+        (160, "F16"),
+        (80, "Q8_0"),
+        (60, "Q6_K"),
+        (44, "Q4_K_M"),
+        (24, "IQ2_M"),
+        (18, "IQ1_M"),
+        (14, ""),
+    ],
 )
 def test_the_best_quantisation_is_the_first_of_the_ladder_that_fits(
     free_gib: int, quant: str

@@ -75,10 +75,37 @@ def test_the_objective_chooses_the_quantisation_nobody_named() -> None:
         assert fast.quant == "Q4_K_M"
 
 
-def test_quality_below_the_usual_is_only_planned_by_name() -> None:
+def test_quality_below_the_usual_is_planned_by_name_or_where_nothing_better_fits() -> None:
+    """Llama 3 8B: Q3_K_M has 3.74 GiB of weights, IQ3_XXS 3.04, IQ1_S 1.88."""
     small = device("small", 4 * GIB)
-    assert plan(query("llama-3-8b"), [small]).placements == ()
+    placed = only(plan(query("llama-3-8b"), [small]))
+    assert (placed.quant, round(placed.quality, 3)) == ("IQ3_XXS", 0.832)
     assert only(plan(query("llama-3-8b", quant="Q2_K"), [small])).quant == "Q2_K"
+    large = device("large", 6 * GIB)
+    (best,) = plan(query("llama-3-8b", sets=False), [small, large]).placements
+    assert best.name == "large"
+    assert best.quality > 0.965
+
+
+def test_the_least_quality_asked_for_ends_the_way_down_the_ladder() -> None:
+    small = device("small", 4 * GIB)
+    limited = query("llama-3-8b", limits=Limits(min_quality=0.85))
+    answer = plan(limited, [small])
+    assert answer.placements == ()
+    assert answer.refusals[0].text.startswith("Q3_K_M needs ")
+    enough = query("llama-3-8b", limits=Limits(min_quality=0.83))
+    assert only(plan(enough, [small])).quant == "IQ3_XXS"
+
+
+def test_what_fits_nowhere_is_refused_with_the_smallest_type_there_is() -> None:
+    (refusal,) = plan(query("llama-3-8b"), [device("tiny", GIB)]).refusals
+    assert refusal.text.startswith("IQ1_S needs ")
+
+
+def test_a_limit_of_time_is_not_met_with_a_worse_type_unasked() -> None:
+    quick = query("llama-3-8b", limits=Limits(min_tokens_per_s=10_000.0))
+    answer = plan(quick, [device("small", 6 * GIB)])
+    assert [refusal.code for refusal in answer.refusals] == ["TooSlow"]
 
 
 def test_an_eight_bit_cache_is_tried_only_when_asked_for() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mathcore.api import GIB, DeviceSpec, Plan, Query, Rate, WayOut, find_model, plan, plan_dict
 from mathcore.planner.query import Limits
 from mathcore.planner.ways_out import HARDWARE, MAX_WAYS, RAM_GIB
+from mathcore.quant.quality import USUAL_QUALITY
 from mathcore.units import parse_memory
 from mesh.edge.planning import what_ifs
 from tests.mathcore.fixtures import device
@@ -47,10 +48,11 @@ def test_where_something_fits_there_is_no_way_out() -> None:
 def test_a_smaller_type_that_fits_is_named_with_its_bytes_and_its_quality() -> None:
     """GLM 4.6 at Q4_K_M misses a 192 GiB card by a little; IQ4_XS fits."""
     big = device("mi300x", 192 * GIB, model="MI300X", bandwidth_bytes_per_s=5300 * 10**9)
-    answer = plan(question("glm-4.6"), [big])
+    answer = plan(question("glm-4.6", quant="Q4_K_M"), [big])
     way = ways(answer)["quant"]
     assert way.options == ("--quant", "IQ4_XS")
-    placed = plan(question("glm-4.6", quant="IQ4_XS"), [big]).placements[0]
+    (placed,) = plan(question("glm-4.6"), [big]).placements
+    assert placed.quant == "IQ4_XS"
     need = f"{placed.footprint.total_bytes / GIB:.1f} GiB of 192.0 GiB"
     assert way.text == f"IQ4_XS fits mi300x: {need}, quality 0.964"
 
@@ -68,7 +70,7 @@ def test_a_type_no_engine_here_reads_is_refused_with_those_that_would() -> None:
 
 
 def test_a_card_described_without_ram_is_told_how_much_would_do() -> None:
-    card = device("card", rate=SILENT)
+    card = device("card", 12 * GIB, rate=SILENT)
     way = ways(plan(question("llama-3-70b"), [card]))["offload"]
     flag, value = way.options
     assert flag == "--ram"
@@ -76,7 +78,7 @@ def test_a_card_described_without_ram_is_told_how_much_would_do() -> None:
     smaller = RAM_GIB[RAM_GIB.index(least) - 1]
     assert plan(question("llama-3-70b"), [replace(card, ram_free_bytes=least * GIB)]).placements
     less = plan(question("llama-3-70b"), [replace(card, ram_free_bytes=smaller * GIB)])
-    assert less.placements == ()
+    assert all(placed.quality < USUAL_QUALITY for placed in less.placements)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_too_many_sequences_are_answered_with_the_most_that_fit() -> None:
 
 
 def test_a_device_named_and_too_small_is_answered_with_another_one() -> None:
-    fleet = [device("small", 4 * GIB), device("large", 80 * GIB)]
+    fleet = [device("small", 1 * GIB), device("large", 80 * GIB)]
     way = plan(question("llama-3-8b", on="small"), fleet).ways_out[0]
     assert (way.kind, way.options) == ("device", ("--on", "large"))
 

@@ -32,15 +32,26 @@ def test_a_repository_s_name_holds_a_model_and_how_it_is_stored(
     assert taken_apart(ref) == (model, quant)
 
 
-def test_a_known_model_under_a_repository_s_name_is_named_with_its_type() -> None:
-    assert said("hf.co/x/Llama-3.3-70B-GGUF:Q4_K_M").hint.startswith(
-        "say llama-3.3-70b --quant Q4_K_M;"
-    )
-    assert said("unsloth/Qwen3-32B-GGUF").hint.startswith("say qwen3-32b;")
+def test_a_near_name_under_a_repository_s_name_is_named_with_its_type() -> None:
+    hint = said("hf.co/x/Lama-3.3-70B-GGUF:Q4_K_M").hint
+    assert hint.startswith("did you mean llama-3.3-70b")
+    assert "--quant Q4_K_M" in hint
+
+
+def test_a_known_model_in_a_repository_is_that_model_stored_so() -> None:
+    spec = resolve("hf.co/x/Llama-3.3-70B-GGUF:Q4_K_M").spec
+    assert (spec.name, spec.quant) == ("llama-3.3-70b", "Q4_K_M")
+    assert resolve("https://huggingface.co/unsloth/Qwen3-32B-GGUF").spec.name == "qwen3-32b"
+
+
+def test_a_type_that_cannot_hold_a_model_is_said_when_it_is_named() -> None:
+    """gpt-oss has rows of 2880 numbers, no whole groups of 128."""
+    with pytest.raises(ModelError, match="can't be stored as AWQ"):
+        resolve("x/gpt-oss-20b-AWQ")
 
 
 def test_an_ollama_tag_of_a_type_can_be_asked_of_ollama() -> None:
-    assert "ollama:llama3.1:8b-instruct-q4_K_M" in said("llama3.1:8b-instruct-q4_K_M").hint
+    assert "ollama:lama3.1:8b-instruct-q4_K_M" in said("lama3.1:8b-instruct-q4_K_M").hint
 
 
 def test_a_mistyped_name_suggests_different_models_not_names_of_one() -> None:
