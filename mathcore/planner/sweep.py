@@ -22,7 +22,7 @@ from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Fit, Placement
-from mathcore.planner.limits import margin_bytes
+from mathcore.planner.limits import kept_bytes
 from mathcore.planner.placing import place
 from mathcore.planner.query import NO_LIMITS, Query
 from mathcore.planner.refusals import NO_QUANT, RefusalCode, device_refusal, query_refusal
@@ -194,8 +194,7 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
         grid.cards = np.where(tried, cards, grid.cards)
         open_cells = open_cells & ~(tried & (grid.spare >= 0))
         cards += 1
-    margin = margin_bytes(free)
-    tight = np.where(grid.spare >= margin, FIT, TIGHT)
+    tight = np.where(grid.spare >= kept_bytes(device), FIT, TIGHT)
     grid.verdicts = np.where(grid.spare >= 0, tight, NO_MEMORY)
     return grid
 

@@ -57,6 +57,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "job_id": (NAME, "job-1"),
     "gpu": ("the name of hardware", '"RTX 4090 x2"'),
     "memory": ("a size of memory", "24GB"),
+    "usable": ("a size of memory", "20GB"),
     "count": ("a whole number from 1 to 1024", "2"),
     "cores": ("a whole number from 1 to 4096", "16"),
     "network": ("the speed of a link", "10Gbit/s"),

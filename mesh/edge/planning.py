@@ -132,5 +132,9 @@ def source_of(model: str) -> "Source":
 def with_free(device: DeviceSpec, free_bytes: int, ram_free_bytes: int) -> DeviceSpec:
     """The same device with a fresh reading of its free memory and its host's."""
     return replace(
-        device, free_bytes=free_bytes, free_basis="measured", ram_free_bytes=ram_free_bytes
+        device,
+        free_bytes=free_bytes,
+        free_low_bytes=0,
+        free_basis="measured",
+        ram_free_bytes=ram_free_bytes,
     )
