@@ -87,7 +87,7 @@ class Sizes:
     __slots__ = (
         "batches",
         "cells",
-        "compute",
+        "computes",
         "distinct",
         "index",
         "kv",
@@ -119,11 +119,24 @@ class Sizes:
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
         self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
-        self.compute: Cells = np.zeros(steps.shape, np.int64)
-        for i, count in enumerate(batches):
+        self.computes: dict[str, Cells] = {}
+
+    def compute(self, kind: str) -> Cells:
+        """The compute buffer of each cell on a kind of device."""
+        where = "cpu" if kind == "cpu" else "card"
+        if where not in self.computes:
+            self.computes[where] = self._compute(card=where == "card")
+        return self.computes[where]
+
+    def _compute(self, *, card: bool) -> Cells:
+        steps = self.cells // CELL_PAD
+        found: Cells = np.zeros(steps.shape, np.int64)
+        for i, count in enumerate(self.batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            table = ComputeByLength(spec, count, kv_type).table([int(step) for step in own])
-            self.compute[i] = np.array(table, np.int64)[where]
+            lengths = ComputeByLength(self.spec, count, self.kv_type, card=card)
+            table = lengths.table([int(step) for step in own])
+            found[i] = np.array(table, np.int64)[where]
+        return found
 
     def shape(self, context: int, sequences: int = 1) -> ContextShape:
         return ContextShape(context=context, sequences=sequences, kv_type=self.kv_type)
@@ -149,7 +162,7 @@ def _single(sizes: Sizes, weights: Weights, kind: str) -> Cells:
         beside = sizes.logits + (weights.total_bytes + CPU_OVERHEAD_BYTES)
     else:
         beside = np.array(weights.device_bytes + GPU_OVERHEAD_BYTES, np.int64)
-    found: Cells = sizes.kv + sizes.state + sizes.compute + beside
+    found: Cells = sizes.kv + sizes.state + sizes.compute(kind) + beside
     return found
 
 
@@ -161,7 +174,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
     shape = sizes.shape(1)
     sample = placed_footprint(spec, weights, shape, placing).cards
     known = layer_cache_bytes(cache_groups(spec), shape)
-    beside = compute_bytes(spec, shape) + GPU_OVERHEAD_BYTES
+    beside = compute_bytes(spec, shape, card=True) + GPU_OVERHEAD_BYTES
     caches = sizes.layer_caches()
     sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)
     total: Cells = np.zeros(sizes.cells.shape, np.int64)
@@ -172,7 +185,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
         held = sample[card] - sum([known[i] for i in own]) - (beside if busy else 0)
         load: Cells = caches[:, own].sum(axis=1)[sizes.index] * sequences + held
         if busy:
-            load = load + sizes.compute + GPU_OVERHEAD_BYTES
+            load = load + sizes.compute("gpu") + GPU_OVERHEAD_BYTES
         total = total + load
         fullest = np.maximum(fullest, load)
     return total, fullest

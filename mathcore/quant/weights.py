@@ -55,6 +55,8 @@ class Weights:
     host_bytes: int  # input tables: what stays in RAM when a GPU takes every layer
     active_bytes: int  # read per generated token: no input table, of the experts those used
     tied: bool
+    # Of a layer's tensors by their names without "blk.N.": bytes of the largest layer's.
+    largest: tuple[tuple[str, int], ...] = ()
 
     @property
     def device_bytes(self) -> int:
@@ -141,12 +143,15 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
     layers = [0] * len(spec.layers)
     experts = [0] * len(spec.layers)
     total, embedding, output, other, host, active = 0, 0, 0, 0, 0, 0
+    largest: dict[str, int] = {}
     for i in range(len(sizes)):
         tensor, size = spec.tensors[i], sizes[i]
         total += size
         active += _read(spec, tensor, size)
         if 0 <= tensor.layer < len(layers):
             layers[tensor.layer] += size
+            base = tensor.name.split(".", 2)[-1]
+            largest[base] = max(size, largest.get(base, 0))
             if _routed(tensor):
                 experts[tensor.layer] += size
             continue
@@ -170,4 +175,5 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
         host_bytes=host,
         active_bytes=active,
         tied=spec.tied,
+        largest=tuple(largest.items()),
     )

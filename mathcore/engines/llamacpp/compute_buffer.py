@@ -100,7 +100,8 @@ def _mixture(b: Builder, layer: GraphLayer, x: int) -> int:
     if layer.has("ffn_latent_down.weight"):
         wide = layer.width("ffn_latent_down.weight")
         low = b.f32(wide, [x])
-        out = experts(b, layer, low, b.f32(layer.spec.experts, [x]), wide)
+        logits = b.multiply("ffn_gate_inp.weight", layer.spec.experts, [x])
+        out = experts(b, layer, low, logits, wide)
         out = b.f32(b.hidden, [out])
     else:
         out = experts(b, layer, x)
@@ -161,6 +162,7 @@ class Assembly:
         "b",
         "sparse",
         "buckets",
+        "card",
         "chosen",
         "cross_mask",
         "encoded",
@@ -192,6 +194,9 @@ class Assembly:
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
+        b.staged = batch.staged.weights
+        b.staged_rows = batch.row_blocks if batch.staged.cache else None
+        self.card = batch.card
         self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
         b.value_first = not any(is_sliding(layer.spec) for layer in model.layers)
@@ -319,6 +324,8 @@ class Assembly:
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""
         b, model, graph = self.b, self.model, self.b.graph
+        if self.card:
+            return self.received()
         x = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
         graph.expand(x)
         mixed = -1
@@ -340,6 +347,24 @@ class Assembly:
             x = b.part(x, model.hidden)
         if "position_embd.weight" in model.names:
             x = b.add(x, b.f32(model.hidden, [b.positions]))
+        return x
+
+    def received(self) -> int:
+        """Embeddings on a GPU: the host looks them up, and the card gets a copy.
+
+        One table of them more than the graph reads was seen on every card (gguf-parser-go#45,
+        llama.cpp of August 2026 on ROCm), but not where experts are copied from the host.
+        """
+        b, model, graph = self.b, self.model, self.b.graph
+        wide = model.inputs_width * b.tokens * F32
+        if not b.staged:
+            graph.expand(graph.leaf(wide, kept=True))
+        elif "ffn_down.weight" in b.staged:
+            graph.always.append(graph.leaf(wide, kept=True))
+        x = graph.leaf(wide)
+        graph.expand(x)
+        if model.inputs_width != model.hidden:
+            x = b.part(x, model.hidden)
         return x
 
     def finish(self, x: int) -> Graph:
