@@ -123,6 +123,12 @@ def usable_bytes(memory_bytes: int, known: GpuFacts | None, kind: Kind = "gpu") 
     return max(0, memory_bytes - ecc - DRIVER_RESERVE_BYTES)
 
 
+def shares_memory(model: str) -> bool:
+    """Whether a device of this name computes in its host's own RAM."""
+    facts = lookup_gpu(model)
+    return facts is not None and facts.memory_kind in ("apple", "unified")
+
+
 def ram_bandwidth(text: str) -> int:
     """Bytes a second programs reach in the RAM of a named processor; 0 = its name says nothing."""
     facts = lookup_cpu(text)

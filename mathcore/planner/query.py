@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, final
 
+from mathcore.engines.llamacpp.flags import DEFAULTS, Flags
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -47,4 +48,5 @@ class Query:
     objective: Objective = "balanced"
     on: str | None = None
     sets: bool = True  # several devices together, too; a job runs on one
+    flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
     most: int = 100  # placements wanted; those on the Pareto front come beside them

@@ -143,5 +143,6 @@ def plan_dict(plan: Plan) -> dict[str, object]:
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "more": plan.more,
         "not_asked": plan.not_asked,
+        "notes": list(plan.notes),
         "ways_out": [_way_out(way) for way in plan.ways_out],
     }

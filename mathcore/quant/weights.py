@@ -113,7 +113,12 @@ def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
     return ""
 
 
-def _read(spec: ModelSpec, tensor: Tensor, size: int) -> int:
+def is_input(tensor: Tensor) -> bool:
+    """A table looked up a row at a time, which stays in RAM."""
+    return tensor.name in _INPUTS
+
+
+def read_bytes(spec: ModelSpec, tensor: Tensor, size: int) -> int:
     """Bytes of `size` read for one generated token."""
     name = tensor.name
     if name in _INPUTS:
@@ -147,7 +152,7 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
     for i in range(len(sizes)):
         tensor, size = spec.tensors[i], sizes[i]
         total += size
-        active += _read(spec, tensor, size)
+        active += read_bytes(spec, tensor, size)
         if 0 <= tensor.layer < len(layers):
             layers[tensor.layer] += size
             base = tensor.name.split(".", 2)[-1]

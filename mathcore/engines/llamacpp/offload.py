@@ -22,7 +22,7 @@ from mathcore.engines.llamacpp.memory import (
     output_bytes,
 )
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.quant.weights import Weights
+from mathcore.quant.weights import Weights, is_input, read_bytes, tensor_sizes
 
 ALL_LAYERS = -1
 
@@ -69,6 +69,32 @@ def card_of(i: int, layers: int, placing: Placing) -> int:
 
 
 @final
+class Moved:
+    """Tensors that overrides keep in host memory: bytes by layer, and of no layer."""
+
+    __slots__ = ("active_bytes", "largest", "layer_bytes", "outside_bytes")
+
+    def __init__(self, spec: ModelSpec, quant: str, names: frozenset[str]) -> None:
+        sizes = tensor_sizes(spec, quant)
+        layers, outside, active = [0] * len(spec.layers), 0, 0
+        largest: dict[str, int] = {}
+        for i, tensor in enumerate(spec.tensors):
+            if tensor.name not in names or is_input(tensor):
+                continue  # input tables lie there anyway
+            active += read_bytes(spec, tensor, sizes[i])
+            if 0 <= tensor.layer < len(layers):
+                layers[tensor.layer] += sizes[i]
+                base = tensor.name.split(".", 2)[-1]
+                largest[base] = max(sizes[i], largest.get(base, 0))
+            else:
+                outside += sizes[i]
+        self.layer_bytes = tuple(layers)
+        self.outside_bytes = outside
+        self.active_bytes = active  # read for each generated token
+        self.largest = tuple(largest.items())
+
+
+@final
 class Sums:
     """Bytes of the first layers, added up once, so that any range of them costs a subtraction; and
     what a card or the host holds beside layers."""
@@ -82,6 +108,8 @@ class Sums:
         "layers",
         "logits",
         "compute",
+        "moved",
+        "moved_outside",
         "spec",
         "states",
         "shape",
@@ -90,8 +118,18 @@ class Sums:
         "weights_sum",
     )
 
-    def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        shape: ContextShape,
+        moved: Moved | None = None,
+    ) -> None:
+        """`moved`: tensors that overrides keep in host memory, instead of a layer's experts."""
         cache = cache_groups(spec)
+        away = weights.expert_bytes if moved is None else moved.layer_bytes
+        self.moved = moved
+        self.moved_outside = 0 if moved is None else moved.outside_bytes
         caches = layer_cache_bytes(cache, shape)
         self.spec = spec
         self.shape = shape
@@ -103,7 +141,7 @@ class Sums:
         self.caches = [0]
         for i in range(self.layers):
             self.weights_sum.append(self.weights_sum[i] + weights.layer_bytes[i])
-            self.experts.append(self.experts[i] + weights.expert_bytes[i])
+            self.experts.append(self.experts[i] + away[i])
             self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
         self.inside = self.weights_sum[self.layers]
         self.compute = compute_bytes(spec, shape, card=True)
@@ -115,6 +153,8 @@ class Sums:
     def bytes_outside_layers(self, *, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
+        if on_card:
+            size -= self.moved_outside
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
 
     def first_compute(self, gpu_layers: int, off: int) -> int:
@@ -131,7 +171,9 @@ class Sums:
         return found
 
     def _largest(self, *, experts: bool) -> dict[str, int]:
-        """Bytes of each tensor of a layer by its name, the largest layer's; of experts alone."""
+        """Bytes of each tensor of a layer by its name, the largest layer's; of the moved alone."""
+        if experts and self.moved is not None:
+            return dict(self.moved.largest)
         return {name: size for name, size in self.weights.largest if not experts or "exps." in name}
 
     def on_card(self, low: int, high: int, off: int, compute: int) -> int:
@@ -156,8 +198,8 @@ class Sums:
         below = min(first, self.layers)
         moved = max(below, min(self.layers, off))
         weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
-        if first > self.layers:
-            weights += self.bytes_outside_layers(on_card=False)
+        outside = self.bytes_outside_layers(on_card=False)
+        weights += outside if first > self.layers else self.moved_outside
         caches = self.caches[below]
         # States of layers in host memory are few; they are counted with its caches. Large batches
         # are computed on the card, whatever the layer; without any card layer the host needs all.
@@ -218,6 +260,9 @@ def placed_footprint(
             used += 1
             computing += compute
             compute = sums.compute
+    if used == 0:  # a card without layers still computes large batches for the host
+        cards[0] = compute + GPU_OVERHEAD_BYTES
+        held, computing, used = cards[0], compute, 1
     caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
     held -= computing + used * GPU_OVERHEAD_BYTES + caches
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
