@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import final
 
+from mathcore.catalogue.towers import tower_of
 from mathcore.data import read_text
-from mathcore.formats.config import spec_from_config
+from mathcore.formats.config import spec_from_config, with_parts
 from mathcore.model.spec import ModelSpec
 
 FAMILIES: tuple[str, ...] = ("llama", "qwen", "gemma", "moe", "hybrid", "other")
@@ -118,8 +119,10 @@ def find_row(name: str) -> Row | None:
 
 
 def row_spec(row: Row) -> ModelSpec:
-    """The model a row describes."""
-    return spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+    """The model a row describes, with the tower its publisher ships it with."""
+    spec = spec_from_config(row.config, row.name, f"config.json of {row.repo}")
+    tower = tower_of(row.name, row.config)
+    return spec if tower is None else with_parts(spec, tower)
 
 
 def find_model(name: str) -> ModelSpec | None:

@@ -3,8 +3,11 @@
 An absent field is filled only where the library itself defines its value; never guessed.
 """
 
+from dataclasses import replace
+
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
+from mathcore.convert.projector import parts_of
 from mathcore.convert.registry import find_converter, find_draft_converter
 from mathcore.formats.gguf import spec_from_parts
 from mathcore.model.fields import Fields
@@ -60,4 +63,12 @@ def spec_from_config(
 ) -> ModelSpec:
     """A model from its config.json; SpecError names the field that stops us."""
     found = convert(config, draft=draft)
-    return spec_from_parts(found.metadata, found.tensors, name, source)
+    return with_parts(spec_from_parts(found.metadata, found.tensors, name, source), config)
+
+
+def with_parts(spec: ModelSpec, config: dict[str, object]) -> ModelSpec:
+    """The same model with what a whole config says stands beside its language model."""
+    projector, unread = parts_of(config)
+    if projector is None and not unread:
+        return spec
+    return replace(spec, projector=projector, unread=unread)

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import final
 
 from mathcore.device import DeviceSpec
+from mathcore.engines.flags import moved_names
 from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
-from mathcore.engines.llamacpp.flags import moved_names
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved, Sums, placed_footprint
 from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
@@ -114,7 +114,8 @@ class DeviceFit:
         moved = None
         if placing.cpu_experts > 0:
             moved = Moved(spec, self.quant, moved_names(spec, flags))
-        shape = flags.shape(self.query.context, self.query.batch, self.kv_type)
+        query = self.query
+        shape = flags.shape(query.context, query.batch, self.kv_type, query.beside)
         sums = Sums(spec, self.weights, shape, moved)
         need = placed_footprint(spec, self.weights, shape, placing, sums)
         made = self.layout(
@@ -166,6 +167,10 @@ class DeviceFit:
             out.append(self.layout(device.count, need, device.free_bytes, on_gpu))
         return out
 
+    def _loaded_bytes(self) -> int:
+        """Weights as an engine loads them that knows of no files beside the model."""
+        return self.weights.total_bytes + self.query.beside.weights_bytes
+
     def _mlx(self) -> list[Layout]:
         """Unified memory; the device says how much of it Metal lets one process have."""
         if self.device.kind != "apple" or self.kv_type not in KV_BITS:
@@ -173,7 +178,7 @@ class DeviceFit:
         bits = KV_BITS[self.kv_type]
         shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
         try:
-            need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
+            need = mlx_footprint(self.spec, self._loaded_bytes(), shape)
         except SpecError:
             return []
         return [self.layout(1, need, self.device.free_bytes)]
@@ -199,7 +204,7 @@ class DeviceFit:
         shape = vllm_shape(self.query, self.kv_type, ranks)
         kind = card_kind(self.device)
         try:
-            return vllm_footprint(self.spec, self.weights.total_bytes, shape, kind)
+            return vllm_footprint(self.spec, self._loaded_bytes(), shape, kind)
         except SpecError:
             return None
 

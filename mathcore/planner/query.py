@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, final
 
-from mathcore.engines.llamacpp.flags import DEFAULTS, Flags
+from mathcore.engines.flags import DEFAULTS, Flags
+from mathcore.engines.footprint import NOTHING, Beside
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -49,4 +50,5 @@ class Query:
     on: str | None = None
     sets: bool = True  # several devices together, too; a job runs on one
     flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
+    beside: Beside = NOTHING  # a projector, a draft model, adapters
     most: int = 100  # placements wanted; those on the Pareto front come beside them

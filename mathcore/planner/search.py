@@ -215,7 +215,7 @@ class Search:
         found = self.columns.get((quant, kv_type))
         if found is None:
             query = self.query
-            shape = query.flags.shape(query.context, query.batch, kv_type)
+            shape = query.flags.shape(query.context, query.batch, kv_type, query.beside)
             found = LayerSums(query.model, weights, shape, quant)
             self.columns[(quant, kv_type)] = found
         return found

@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
+from mathcore.engines.footprint import (
+    CPU_OVERHEAD_BYTES,
+    GPU_OVERHEAD_BYTES,
+    NOTHING,
+    Beside,
+    ContextShape,
+)
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
@@ -86,6 +92,7 @@ class Sizes:
 
     __slots__ = (
         "batches",
+        "beside",
         "cells",
         "computes",
         "distinct",
@@ -99,8 +106,14 @@ class Sizes:
     )
 
     def __init__(
-        self, spec: ModelSpec, kv_type: str, batches: list[int], lengths: list[Length]
+        self,
+        spec: ModelSpec,
+        kv_type: str,
+        batches: list[int],
+        lengths: list[Length],
+        beside: Beside = NOTHING,
     ) -> None:
+        self.beside = beside
         self.spec = spec
         self.kv_type = kv_type
         self.batches = batches
@@ -139,7 +152,9 @@ class Sizes:
         return found
 
     def shape(self, context: int, sequences: int = 1) -> ContextShape:
-        return ContextShape(context=context, sequences=sequences, kv_type=self.kv_type)
+        return ContextShape(
+            context=context, sequences=sequences, kv_type=self.kv_type, beside=self.beside
+        )
 
     def layer_caches(self) -> Cells:
         """Bytes of [distinct cells, layer] for one sequence, its state included."""
@@ -162,7 +177,8 @@ def _single(sizes: Sizes, weights: Weights, kind: str) -> Cells:
         beside = sizes.logits + (weights.total_bytes + CPU_OVERHEAD_BYTES)
     else:
         beside = np.array(weights.device_bytes + GPU_OVERHEAD_BYTES, np.int64)
-    found: Cells = sizes.kv + sizes.state + sizes.compute(kind) + beside
+    held = beside + sizes.beside.total_bytes
+    found: Cells = sizes.kv + sizes.state + sizes.compute(kind) + held
     return found
 
 
@@ -321,7 +337,7 @@ def sweep(
         no = query_refusal(cell_query(base, quant, kv_type, 1, shortest))
         if no is not None:
             raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
-    sizes = Sizes(base.model, kv_type, batches, lengths)
+    sizes = Sizes(base.model, kv_type, batches, lengths, base.beside)
     out: list[Grid] = []
     for quant in quants:
         weights = weigh(base.model, quant)

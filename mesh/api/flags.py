@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from mathcore.engines.flags import Flags, parse_override, parse_split
 from mathcore.engines.footprint import MICRO_BATCH
-from mathcore.engines.llamacpp.flags import Flags, parse_override, parse_split
 from mesh.api.fields import read, refuse
 
 if TYPE_CHECKING:

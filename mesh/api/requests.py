@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from mathcore.engines.llamacpp.flags import MAX_OVERRIDES
+from mathcore.engines.flags import MAX_OVERRIDES
 from mathcore.planner.query import Limits
 from mathcore.quant.families import ENGINES, KV_TYPES
 from mathcore.quant.formats import QUANTS
@@ -46,6 +46,8 @@ MAX_COMMAND_WORDS = 256
 MAX_WHAT_IFS = 64
 MAX_FLEET = 4096  # devices in a question; the body that carries them holds 1 MiB
 MAX_TPS = 1e9
+MAX_IMAGE_SIDE = 16_384  # pixels; a tower's scores grow with the fourth power of it
+MAX_ADAPTERS = 64
 MAX_LAYERS = 10_000  # of any model, and "all" in llama.cpp's guides is 99 or 999
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
@@ -108,6 +110,12 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     cache_type_v: Name | None = None
     kv_unified: bool = False
     swa_full: bool = False
+    mmproj: Name | None = None
+    vision: bool = True
+    image_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_IMAGE_SIDE)] | None = None
+    draft: Name | None = None
+    draft_quant: Name | None = None
+    lora: Annotated[list[Name], msgspec.Meta(max_length=MAX_ADAPTERS)] = []
     parallel: Batch | None = None
 
 

@@ -161,6 +161,34 @@ _LLAMACPP: Final = (
     ),
     click.option("-np", "--parallel", type=SEQUENCES, help="llama.cpp: the same as --batch"),
 )
+# What is loaded beside the model.
+_BESIDE: Final = (
+    click.option(
+        "-mm",
+        "--mmproj",
+        type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+        help="count this projector file",
+    ),
+    click.option(
+        "--no-vision",
+        "--no-mmproj",
+        "vision",
+        flag_value=False,
+        default=None,
+        help="without the model's vision tower",
+    ),
+    click.option(
+        "--image-size",
+        type=click.IntRange(1),
+        metavar="PIXELS",
+        help="pictures of up to so many a side  [default: what the engine reserves]",
+    ),
+    click.option(
+        "-md", "--draft", metavar="MODEL", help="a small model that drafts tokens; mtp: own heads"
+    ),
+    click.option("--draft-quant", metavar="TYPE", help="its weights as  [default: Q8_0]"),
+    click.option("--lora", multiple=True, metavar="FILE", help="an adapter, or its size: 160MB"),
+)
 _INSTEAD: Final = (
     click.option(
         "--what-if",
@@ -207,6 +235,11 @@ def llamacpp_options(command: Command) -> Command:
     return _with(command, _LLAMACPP)
 
 
+def beside_options(command: Command) -> Command:
+    """What is loaded beside the model."""
+    return _with(command, _BESIDE)
+
+
 def hardware_options(command: Command) -> Command:
     """Hardware to ask about instead of the fleet's, and what its hosts have and cost."""
     return _with(command, _INSTEAD)
@@ -224,6 +257,8 @@ def given(options: dict[str, object]) -> dict[str, object]:
     layers = asked.get("gpu_layers")
     if isinstance(layers, str):
         asked["gpu_layers"] = int(layers) if layers.isdigit() else layers.replace("-1", "all")
+    if "lora" in asked:
+        asked["lora"] = list(options["lora"])  # type: ignore[call-overload]
     if "what_if" in asked:
         asked["what_if"] = list(options["what_if"])  # type: ignore[call-overload]
     path = asked.pop("fleet_file", None)

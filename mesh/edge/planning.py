@@ -16,6 +16,7 @@ from mesh.api.flags import flags_of
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
+from mesh.edge.beside import beside_of
 from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
@@ -47,7 +48,8 @@ def make_plan(
     ram, rate = request.ram, request.rate
     payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
     devices, query = _as_devices(payloads), query_of(request)
-    notes = _notes(payloads)
+    beside, counted = beside_of(request, query.model)
+    query, notes = replace(query, beside=beside), (*_notes(payloads), *counted)
     if devices and query.flags.uses_host:
         devices, assumed = with_usual_ram(devices)
         notes += assumed

@@ -7,6 +7,7 @@ from mathcore.device import DeviceKind
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
+    Beside,
     ContextShape,
     Footprint,
 )
@@ -131,8 +132,11 @@ def _card_share(sizes: list[int], count: int) -> int:
     return worst
 
 
-def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) -> Footprint:
+def _on_cpu(
+    weights: Weights, kv: int, state: int, compute: int, logits: int, beside: Beside
+) -> Footprint:
     total = weights.total_bytes + kv + state + compute + logits + CPU_OVERHEAD_BYTES
+    total += beside.total_bytes
     return Footprint(
         weights_bytes=weights.total_bytes,
         kv_bytes=kv,
@@ -142,6 +146,9 @@ def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) ->
         overhead_bytes=CPU_OVERHEAD_BYTES,
         host_bytes=0,
         card_bytes=total,
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
     )
 
 
@@ -154,8 +161,8 @@ def footprint(
     compute = compute_bytes(spec, shape, card=kind != "cpu")
     logits = output_bytes(spec, shape)
     if kind == "cpu":
-        return _on_cpu(weights, kv, state, compute, logits)
-    each = compute + GPU_OVERHEAD_BYTES
+        return _on_cpu(weights, kv, state, compute, logits, shape.beside)
+    each = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
     held = weights.device_bytes
     card = held + kv + state + each
     if count > 1:
@@ -167,13 +174,17 @@ def footprint(
             sizes[i] += caches[i] if i < len(caches) else 0
         # The last card also holds the output layer; which one is fullest depends on rounding.
         card = _card_share(sizes, count) + (held - inside) + each
-    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
+    on_host = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
+    beside = shape.beside
     return Footprint(
         weights_bytes=held,
         kv_bytes=kv,
         state_bytes=state,
         compute_bytes=compute * count,
         overhead_bytes=GPU_OVERHEAD_BYTES * count,
-        host_bytes=beside,
+        host_bytes=on_host,
         card_bytes=card,
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
     )

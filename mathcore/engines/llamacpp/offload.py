@@ -154,7 +154,7 @@ class Sums:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
         if on_card:
-            size -= self.moved_outside
+            size += self.shape.beside.total_bytes - self.moved_outside
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
 
     def first_compute(self, gpu_layers: int, off: int) -> int:
@@ -261,10 +261,12 @@ def placed_footprint(
             computing += compute
             compute = sums.compute
     if used == 0:  # a card without layers still computes large batches for the host
-        cards[0] = compute + GPU_OVERHEAD_BYTES
+        cards[0] = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
         held, computing, used = cards[0], compute, 1
     caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
     held -= computing + used * GPU_OVERHEAD_BYTES + caches
+    beside = shape.beside
+    held -= beside.total_bytes
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
         weights_bytes=held,
@@ -274,5 +276,8 @@ def placed_footprint(
         overhead_bytes=GPU_OVERHEAD_BYTES * used,
         host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
         card_bytes=max(cards),
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
         cards=tuple(cards),
     )

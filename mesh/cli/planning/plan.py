@@ -7,7 +7,7 @@ import click
 
 from mesh.cli.client import find_daemon
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import given, hardware_options, llamacpp_options, plan_options
+from mesh.cli.options import beside_options, given, hardware_options, llamacpp_options, plan_options
 from mesh.cli.output import emit_json, json_option, now_ms
 
 # llama.cpp's own names of what another option says as well.
@@ -18,6 +18,7 @@ SAME: Final = {"--batch": ("--parallel",), "--kv-type": ("--cache-type-k", "--ca
 @click.argument("model")
 @plan_options
 @llamacpp_options
+@beside_options
 @hardware_options
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mathcore.engines.llamacpp.flags import Flags, moved_names, parse_override, parse_split
+from mathcore.engines.flags import Flags, moved_names, parse_override, parse_split
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.weights import weigh

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.engines.footprint import MICRO_BATCH, ContextShape
+from mathcore.engines.footprint import MICRO_BATCH, NOTHING, Beside, ContextShape
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing
 from mathcore.model.spec import ModelSpec, SpecError
 
@@ -52,7 +52,9 @@ class Flags:
         """Whether something may have to lie in host memory."""
         return self.gpu_layers is not None or bool(self.cpu_experts) or bool(self.on_host)
 
-    def shape(self, context: int, sequences: int, kv_type: str) -> ContextShape:
+    def shape(
+        self, context: int, sequences: int, kv_type: str, beside: Beside = NOTHING
+    ) -> ContextShape:
         """The context they ask for."""
         return ContextShape(
             context=context,
@@ -63,6 +65,7 @@ class Flags:
             flash=self.flash,
             unified=self.unified,
             full_window=self.full_window,
+            beside=beside,
         )
 
     def placing(self, layers: int, free_bytes: tuple[int, ...]) -> Placing:
