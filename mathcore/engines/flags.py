@@ -11,6 +11,7 @@ from typing import final
 from mathcore.engines.footprint import MICRO_BATCH, NOTHING, Beside, ContextShape
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing
 from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.quant.weights import ENCODERS
 
 # --tensor-split takes decimals; shares are kept as whole thousandths.
 SPLIT_PARTS = 1000
@@ -31,7 +32,7 @@ class Flags:
     cpu_experts: int | None = None  # --n-cpu-moe: first layers whose experts stay in RAM
     split: tuple[int, ...] = ()  # --tensor-split, in thousandths
     on_host: tuple[str, ...] = ()  # --override-tensor PATTERN=CPU: the patterns
-    micro_batch: int = MICRO_BATCH  # --ubatch-size
+    micro_batch: int = 0  # --ubatch-size; 0 = not said
     v_type: str = ""  # --cache-type-v
     flash: bool = True  # --flash-attn
     unified: bool = False  # --kv-unified
@@ -53,14 +54,22 @@ class Flags:
         return self.gpu_layers is not None or bool(self.cpu_experts) or bool(self.on_host)
 
     def shape(
-        self, context: int, sequences: int, kv_type: str, beside: Beside = NOTHING
+        self,
+        spec: ModelSpec,
+        context: int,
+        sequences: int,
+        kv_type: str,
+        beside: Beside = NOTHING,
     ) -> ContextShape:
-        """The context they ask for."""
+        """The context they ask for; what reads a text in one pass has passes as long as texts."""
+        passes = self.micro_batch or MICRO_BATCH
+        if self.micro_batch == 0 and reads_at_once(spec):
+            passes = max(passes, context)
         return ContextShape(
             context=context,
             sequences=sequences,
             kv_type=kv_type,
-            micro_batch=self.micro_batch,
+            micro_batch=passes,
             v_type=self.v_type,
             flash=self.flash,
             unified=self.unified,
@@ -80,6 +89,11 @@ class Flags:
 
 
 DEFAULTS = Flags()
+
+
+def reads_at_once(spec: ModelSpec) -> bool:
+    """Whether a text must lie in one pass: encoders of embeddings and rerankers."""
+    return spec.architecture in ENCODERS
 
 
 def moved_names(spec: ModelSpec, flags: Flags) -> frozenset[str]:

@@ -23,6 +23,9 @@ ECC_ON: tuple[str, ...] = (
 )  # fmt: skip
 # What Windows and its programs were seen to hold of a card that has a screen: 0.8 to 1.2 GiB.
 DESKTOP_BYTES = 1200 * 1024 * 1024
+# What a system keeps of RAM before a model comes: a server without a screen, a desktop with one.
+SERVER_KEEPS = 1024 * 1024 * 1024
+DESKTOP_KEEPS = 4 * SERVER_KEEPS
 # A MIG instance has eighths of the memory, less what each keeps: 4,864 MiB of a 1g.5gb.
 MIG_SHARE_PERCENT = 95
 # WSL gives Linux half of the RAM unless .wslconfig says otherwise.
@@ -216,6 +219,10 @@ def _left(memory: int, facts: GpuFacts | None, kind: Kind, settings: Settings) -
     shared = reach_of(memory, facts, kind, settings)
     if shared is not None:
         return shared
+    if kind == "cpu":
+        worst = max(memory // 2, memory - DESKTOP_KEEPS)
+        best = max(memory // 2, memory - SERVER_KEEPS)
+        return Reach(low_bytes=worst, high_bytes=best)
     if settings.slice_sevenths:
         left = memory * MIG_SHARE_PERCENT // 100
         return Reach(low_bytes=left, high_bytes=left)

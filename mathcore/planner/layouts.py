@@ -114,8 +114,7 @@ class DeviceFit:
         moved = None
         if placing.cpu_experts > 0:
             moved = Moved(spec, self.quant, moved_names(spec, flags))
-        query = self.query
-        shape = flags.shape(query.context, query.batch, self.kv_type, query.beside)
+        shape = self.query.shape(self.kv_type)
         sums = Sums(spec, self.weights, shape, moved)
         need = placed_footprint(spec, self.weights, shape, placing, sums)
         made = self.layout(

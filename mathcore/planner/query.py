@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from mathcore.engines.flags import DEFAULTS, Flags
-from mathcore.engines.footprint import NOTHING, Beside
+from mathcore.engines.footprint import NOTHING, Beside, ContextShape
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -52,3 +52,7 @@ class Query:
     flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
     beside: Beside = NOTHING  # a projector, a draft model, adapters
     most: int = 100  # placements wanted; those on the Pareto front come beside them
+
+    def shape(self, kv_type: str) -> ContextShape:
+        """The context llama.cpp is asked for, with this type of cache."""
+        return self.flags.shape(self.model, self.context, self.batch, kv_type, self.beside)

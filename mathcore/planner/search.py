@@ -215,8 +215,7 @@ class Search:
         found = self.columns.get((quant, kv_type))
         if found is None:
             query = self.query
-            shape = query.flags.shape(query.context, query.batch, kv_type, query.beside)
-            found = LayerSums(query.model, weights, shape, quant)
+            found = LayerSums(query.model, weights, query.shape(kv_type), quant)
             self.columns[(quant, kv_type)] = found
         return found
 

@@ -25,7 +25,7 @@ _INPUTS: tuple[str, ...] = (
 )
 
 # Encoders without an output layer: their embedding is never copied to a GPU, or read whole.
-_HEADLESS: tuple[str, ...] = (
+ENCODERS: tuple[str, ...] = (
     "bert",
     "eurobert",
     "jina-bert-v2",
@@ -122,7 +122,7 @@ def read_bytes(spec: ModelSpec, tensor: Tensor, size: int) -> int:
     """Bytes of `size` read for one generated token."""
     name = tensor.name
     if name in _INPUTS:
-        multiplied = spec.tied and spec.architecture not in _HEADLESS
+        multiplied = spec.tied and spec.architecture not in ENCODERS
         return size if multiplied and name == "token_embd.weight" else 0
     if name.startswith("enc."):
         return 0  # once per prompt
@@ -168,7 +168,7 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
             output = size
         else:
             other += size
-    if spec.tied and spec.architecture not in _HEADLESS:
+    if spec.tied and spec.architecture not in ENCODERS:
         output = embedding
     return Weights(
         total_bytes=total,

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mathcore.engines.flags import Flags, parse_override, parse_split
-from mathcore.engines.footprint import MICRO_BATCH
 from mesh.api.fields import read, refuse
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def flags_of(asked: "PlanRequest") -> Flags:
         cpu_experts=ALL_LAYERS if asked.cpu_moe else asked.n_cpu_moe,
         split=read("tensor_split", parse_split, split) if split is not None else (),
         on_host=tuple(read("override_tensor", parse_override, o) for o in asked.override_tensor),
-        micro_batch=asked.ubatch or MICRO_BATCH,
+        micro_batch=asked.ubatch or 0,
         v_type=asked.cache_type_v or "",
         flash=asked.flash_attn,
         unified=asked.kv_unified,

@@ -7,7 +7,8 @@ from mathcore.engines.clip import (
     clip_weights_bytes,
     warm_up_side,
 )
-from mathcore.engines.footprint import Beside, ContextShape
+from mathcore.engines.flags import reads_at_once
+from mathcore.engines.footprint import MICRO_BATCH, Beside, ContextShape
 from mathcore.engines.llamacpp.memory import compute_bytes, context_bytes
 from mathcore.model.spec import ModelSpec, Projector, SpecError
 from mathcore.quant.weights import quant_fault, weigh
@@ -28,6 +29,13 @@ SEEING = ("qwen2vl", "qwen3vl", "qwen3vlmoe", "llama4", "mllama", "cogvlm")
 def beside_of(request: PlanRequest, spec: ModelSpec) -> tuple[Beside, tuple[str, ...]]:
     """(bytes loaded beside the model, a sentence for each part counted or left out)."""
     weights, compute, notes = _projector(request, spec)
+    if reads_at_once(spec):
+        notes.append(f"{spec.name} makes no tokens: what counts is how fast it reads a prompt")
+    if reads_at_once(spec) and request.ubatch is None and request.context > MICRO_BATCH:
+        notes.append(
+            f"{spec.name} reads a text in one pass: start llama.cpp with --ubatch-size "
+            f"{request.context}"
+        )
     drafts, more = _draft(request, spec)
     adapters = sum(_adapter(text) for text in request.lora)
     beside = Beside(

@@ -207,3 +207,28 @@ def test_a_plan_of_sets_and_of_a_sweep_counts_it_too() -> None:
     assert with_tower
     sets = [max(p["footprint"]["total_bytes"] for p in one) for one in (with_tower, without)]
     assert sets[0] > sets[1] + 1000 * MIB
+
+
+BGE_M3: dict[str, object] = {
+    "architectures": ["XLMRobertaModel"], "model_type": "xlm-roberta", "hidden_size": 1024,
+    "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24,
+    "vocab_size": 250002, "max_position_embeddings": 8194, "type_vocab_size": 1,
+    "layer_norm_eps": 1e-05, "hidden_act": "gelu", "position_embedding_type": "absolute",
+    "pad_token_id": 1,
+}  # fmt: skip
+
+
+def test_an_encoder_reads_a_text_in_one_pass_and_keeps_nothing(tmp_path: Path) -> None:
+    """An embedding of 8,192 tokens needs a pass of 8,192: its buffer, not a cache, grows."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(BGE_M3))
+    asked = {"prompt_tokens": 100, "tokens": 1, "quant": "F16"}
+    short = ask(str(path), context=512, **asked)
+    long = ask(str(path), context=8192, **asked)
+    needs = [one["placements"][0]["footprint"] for one in (short, long)]
+    assert [need["kv_bytes"] for need in needs] == [0, 0]
+    assert needs[1]["compute_bytes"] > 14 * needs[0]["compute_bytes"]
+    assert "--ubatch-size 8192" in long["notes"][1]
+    assert "makes no tokens" in short["notes"][0]
+    told = ask(str(path), context=8192, ubatch=512, **asked)["placements"][0]["footprint"]
+    assert told["compute_bytes"] <= needs[0]["compute_bytes"]

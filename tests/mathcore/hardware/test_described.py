@@ -346,3 +346,10 @@ def test_a_swap_of_neighbours_is_one_change() -> None:
     assert distance("4090", "409", 2) == 1
     assert distance("h100", "b200", 1) == 2
     assert distance("abcdef", "a", 2) == 3
+
+
+def test_a_processor_s_system_keeps_some_of_its_ram() -> None:
+    """1 GiB without a screen, 4 GiB with one, never more than half."""
+    big, small = describe("EPYC 9654 768GB"), describe("CPU 4GB")
+    assert (big.free_bytes, big.free_low_bytes) == (767 * GIB, 764 * GIB)
+    assert (small.free_bytes, small.free_low_bytes) == (3 * GIB, 2 * GIB)
