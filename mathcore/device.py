@@ -43,6 +43,13 @@ class DeviceSpec:
     network_bps: int = 0  # the host's link to others, nominal bits; 0 = unknown
     disk_read_bytes_per_s: int = 0  # measured, a large file not in the page cache; 0 = never
     wait_ms: int = 0  # until the job that holds it is expected to end
+    free_low_bytes: int = 0  # where `free_bytes` is the best end of a rule's range: the worst; or 0
+
+    @property
+    def sure_bytes(self) -> int:
+        """What of the free memory is there whatever the settings nobody stated are."""
+        low = self.free_low_bytes
+        return low if 0 < low < self.free_bytes else self.free_bytes
 
     @property
     def hardware(self) -> Hardware:

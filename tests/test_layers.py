@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.speed": SPEED,
     "mathcore.planner": PLANNER,
     "mathcore.api": ("mathcore.catalogue", *FORMATS, *PLANNER),
-    "providers": ("mathcore.catalogue", *FORMATS, *UNITS),
+    "providers": ("mathcore.catalogue", "mathcore.hardware", *FORMATS, *UNITS),
     "mesh": (),
     "mesh.ledger": (),
     "mesh.state": STATE,

@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import final
 
+from mathcore.catalogue.towers import tower_of
 from mathcore.data import read_text
-from mathcore.formats.config import spec_from_config
+from mathcore.formats.config import spec_from_config, with_parts
 from mathcore.model.spec import ModelSpec
 
 FAMILIES: tuple[str, ...] = (
@@ -143,12 +144,15 @@ def find_row(name: str) -> Row | None:
 
 
 def row_spec(row: Row) -> ModelSpec:
-    """The model a row describes, the same object each time: what is worked out of it is kept."""
+    """The model a row describes, with the tower its publisher ships it with; the same object each
+    time: what is worked out of it is kept."""
     found = _SPECS.get(row.name)
     if found is None:
         found = spec_from_config(row.config, row.name, f"config.json of {row.repo}")
         if row.native != NATIVE:
             found = replace(found, native=row.native)
+        tower = tower_of(row.name, row.config)
+        found = found if tower is None else with_parts(found, tower)
         _SPECS[row.name] = found
     return found
 

@@ -6,28 +6,14 @@ published model minus its language part (docs/accuracy.md).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import final
 
 from mathcore.convert.conversion import matrix, vector
 from mathcore.model.fields import MAX_LAYERS, Fields
-from mathcore.model.spec import Tensor, parameter_count
+from mathcore.model.spec import Projector, SpecError, Tensor, parameter_count
 
 MAX_RATIO = 64  # far above any released feed-forward
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Projector:
-    """A tower of `layers` over patches, and the projection to the language model's width."""
-
-    kind: str  # llama.cpp's projector type
-    layers: int
-    hidden: int
-    patch: int
-    merge: int  # patches a side that become one token
-    tensors: tuple[Tensor, ...]
-    parameters: int
 
 
 @final
@@ -39,7 +25,7 @@ class _Tower:
         self.layers = v.integer(layers, 1, MAX_LAYERS)
         self.hidden = v.integer(hidden)
         self.patch = v.integer("patch_size", 1, 256)
-        count = v.integer(heads)
+        self.heads = count = v.integer(heads)
         if self.hidden % count != 0:
             raise v.fault(heads, f"{count} does not divide {self.hidden}")
         self.tensors: list[Tensor] = []
@@ -77,7 +63,7 @@ class _Tower:
         self.linear("mm.0", joined, joined, bias=True)
         self.linear("mm.2", joined, out, bias=True)
 
-    def done(self, kind: str, merge: int) -> Projector:
+    def done(self, kind: str, merge: int, width: int, out: int) -> Projector:
         tensors = tuple(self.tensors)
         return Projector(
             kind=kind,
@@ -87,6 +73,9 @@ class _Tower:
             merge=merge,
             tensors=tensors,
             parameters=parameter_count(tensors),
+            heads=self.heads,
+            feed_forward=width,
+            out=out,
         )
 
 
@@ -113,7 +102,8 @@ def _qwen2_vl(v: Fields, text: Fields) -> Projector:
         t.block(i, width, gated=False, biases=True, norm_bias=True)
     t.norm("v.post_ln", t.hidden, bias=True)
     t.merger(t.hidden * merge * merge, v.integer("hidden_size"))
-    return t.done("qwen2vl_merger", merge)
+    done = t.done("qwen2vl_merger", merge, width, v.integer("hidden_size"))
+    return replace(done, frames=2, rotary=True)
 
 
 def _qwen25_vl(v: Fields, text: Fields) -> Projector:
@@ -125,7 +115,9 @@ def _qwen25_vl(v: Fields, text: Fields) -> Projector:
         t.block(i, v.integer("intermediate_size"), gated=True, biases=True, norm_bias=False)
     t.norm("v.post_ln", t.hidden, bias=False)
     t.merger(t.hidden * merge * merge, v.integer("out_hidden_size"))
-    return t.done("qwen2.5vl_merger", merge)
+    out = v.integer("out_hidden_size")
+    done = t.done("qwen2.5vl_merger", merge, v.integer("intermediate_size"), out)
+    return replace(done, frames=2, rotary=True, gated=True, layer_norm=False, windowed=True)
 
 
 def _deep_places(v: Fields, layers: int) -> list[int]:
@@ -153,7 +145,9 @@ def _qwen3_vl(v: Fields, text: Fields) -> Projector:
         t.linear(f"v.deepstack.{i}.fc2", joined, out, bias=True)
     t.norm("v.post_ln", t.hidden, bias=True)
     t.merger(joined, out)
-    return t.done("qwen3vl_merger", merge)
+    done = t.done("qwen3vl_merger", merge, v.integer("intermediate_size"), out)
+    deep = tuple(_deep_places(v, t.layers))
+    return replace(done, frames=2, rotary=True, fused=True, resized=True, deep=deep)
 
 
 def _gemma3(v: Fields, text: Fields) -> Projector:
@@ -167,7 +161,9 @@ def _gemma3(v: Fields, text: Fields) -> Projector:
     t.norm("v.post_ln", t.hidden, bias=True)
     t.tensors.append(matrix("mm.input_projection.weight", t.hidden, text.integer("hidden_size")))
     t.norm("mm.soft_emb_norm", t.hidden, bias=False)
-    return t.done("gemma3", max(1, side // 16))
+    out, width = text.integer("hidden_size"), v.integer("intermediate_size")
+    done = t.done("gemma3", max(1, side // 16), width, out)
+    return replace(done, image_size=v.integer("image_size"))
 
 
 def _mistral3(v: Fields, text: Fields) -> Projector:
@@ -185,7 +181,8 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
     t.linear("mm.patch_merger", t.hidden * merge * merge, t.hidden, bias=False)
     t.linear("mm.1", t.hidden, out, bias=bias)
     t.linear("mm.2", out, out, bias=bias)
-    return t.done("pixtral", merge)
+    done = t.done("pixtral", merge, v.integer("intermediate_size"), out)
+    return replace(done, gated=True, rotary=True, biases=False, layer_norm=False)
 
 
 # By the model_type of the whole config.
@@ -201,10 +198,43 @@ _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
 }
 
 
+# Parts of a multimodal config that are no language model, and what they are.
+_PARTS: dict[str, str] = {
+    "vision_config": "vision tower",
+    "visual": "vision tower",
+    "vision_tower": "vision tower",
+    "mm_vision_tower": "vision tower",
+    "vision_encoder": "vision tower",
+    "vit_config": "vision tower",
+    "audio_config": "audio encoder",
+    "audio_encoder": "audio encoder",
+    "speech_config": "audio encoder",
+    "talker_config": "speech generator",
+    "code2wav_config": "speech generator",
+    "token2wav_config": "speech generator",
+}
+
+
+def parts_of(config: dict[str, object]) -> tuple[Projector | None, tuple[str, ...]]:
+    """(the projector, the parts nothing is known of) of a whole config."""
+    inner = config.get("thinker_config")
+    places = dict(config)
+    if isinstance(inner, dict):
+        places.update({str(key): value for key, value in inner.items()})
+    named = {what for place, what in _PARTS.items() if places.get(place) not in (None, {}, "")}
+    try:
+        projector = projector_from_config(config)
+    except SpecError:
+        projector = None
+    if projector is not None:
+        named.discard("vision tower")
+    return projector, tuple(sorted(named))
+
+
 def projector_from_config(config: dict[str, object]) -> Projector | None:
     """The projector of a config, None when it has none; SpecError for one we cannot describe."""
     fields = Fields(config)
-    if not fields.has("vision_config"):
+    if not fields.has("vision_config") or not fields.has("model_type"):
         return None
     v = fields.nested("vision_config")
     model_type = fields.text("model_type")

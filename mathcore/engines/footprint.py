@@ -19,6 +19,30 @@ CPU_OVERHEAD_BYTES = 150 * MIB
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Bytes of what is loaded beside a model, on the device of its output layer."""
+
+    projector_bytes: int = 0  # a vision or audio encoder's weights
+    projector_compute_bytes: int = 0  # and what it computes in
+    draft_bytes: int = 0  # a model or heads that draft tokens: weights, cache, compute
+    adapter_bytes: int = 0  # LoRA
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.projector_compute_bytes + self.draft_bytes
+
+    @property
+    def weights_bytes(self) -> int:
+        """What an engine with buffers of its own loads as weights."""
+        return self.projector_bytes + self.adapter_bytes
+
+
+NOTHING = Beside()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextShape:
     """What the engine is asked to keep: `sequences` sequences of `context` tokens each.
 
@@ -34,6 +58,7 @@ class ContextShape:
     flash: bool = True
     unified: bool = False
     full_window: bool = False
+    beside: Beside = NOTHING
 
 
 @final
@@ -49,7 +74,9 @@ class Footprint:
     host_bytes: int
     card_bytes: int  # the fullest card; equals the total for one card
     output_bytes: int = 0  # logits handed to the program
-    projector_bytes: int = 0  # a vision or audio encoder
+    projector_bytes: int = 0  # a vision or audio encoder, and what it computes in
+    draft_bytes: int = 0
+    adapter_bytes: int = 0
     cards: tuple[int, ...] = ()  # bytes of each card, in order; empty for one
 
     @property
@@ -63,6 +90,8 @@ class Footprint:
             + self.overhead_bytes
             + self.output_bytes
             + self.projector_bytes
+            + self.draft_bytes
+            + self.adapter_bytes
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from mathcore.convert.conversion import Conversion
 from mathcore.convert.defaults import with_defaults
 from mathcore.convert.normal import normal
+from mathcore.convert.projector import parts_of
 from mathcore.convert.registry import find_converter, find_draft_converter, why_not
 from mathcore.convert.rope import scaled_context
 from mathcore.formats.gguf import spec_from_parts
@@ -77,11 +78,12 @@ def spec_from_config(
     fields = config_fields(config)
     found = _converted(fields, draft=draft)
     spec = spec_from_parts(found.metadata, found.tensors, name, source)
-    return replace(
+    spec = replace(
         spec,
         scaled_length=scaled_context(fields, spec.context_length),
         native=native_of(fields) or spec.native,
     )
+    return with_parts(spec, config)
 
 
 def native_of(fields: Fields) -> str:
@@ -93,3 +95,11 @@ def native_of(fields: Fields) -> str:
     except SpecError:
         return ""
     return named if named in FORMATS and FORMATS[named].scale_bits > 0 else ""
+
+
+def with_parts(spec: ModelSpec, config: dict[str, object]) -> ModelSpec:
+    """The same model with what a whole config says stands beside its language model."""
+    projector, unread = parts_of(config)
+    if projector is None and not unread:
+        return spec
+    return replace(spec, projector=projector, unread=unread)

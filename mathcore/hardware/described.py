@@ -10,15 +10,28 @@ from typing import Literal, final
 
 from mathcore.hardware.facts import GpuFacts, Kind, family_of, gpus
 from mathcore.hardware.names import lookup_cpu, lookup_gpu, name_words
+from mathcore.hardware.reach import NO_SETTINGS, Reach, Settings, reach_of, read_settings
 from mathcore.units import GIB, TIB, show_bytes
 
 # 24 GiB cards were seen to report 0.48 GiB less than their name says, 48 GiB ones 0.60.
 DRIVER_RESERVE_BYTES = 512 * 1024 * 1024
+# Server cards with GDDR are delivered with ECC on, which takes a sixteenth of their memory: an
+# A10G reports 23,028 MiB of 24,576, an L40S 46,068 of 49,152. HBM and GDDR7 have room of their own.
+ECC_SHARE = 16
+ECC_ON: tuple[str, ...] = (
+    "Tesla P4", "Tesla P40", "T4", "A2", "A10", "A10G", "A16", "A40", "L4", "L40", "L40S",
+)  # fmt: skip
+# What Windows and its programs were seen to hold of a card that has a screen: 0.8 to 1.2 GiB.
+DESKTOP_BYTES = 1200 * 1024 * 1024
+# What a system keeps of RAM before a model comes: a server without a screen, a desktop with one.
+SERVER_KEEPS = 1024 * 1024 * 1024
+DESKTOP_KEEPS = 4 * SERVER_KEEPS
+# A MIG instance has eighths of the memory, less what each keeps: 4,864 MiB of a 1g.5gb.
+MIG_SHARE_PERCENT = 95
+# WSL gives Linux half of the RAM unless .wslconfig says otherwise.
+WSL_RAM_SHARE = 2
 # A card nobody catalogued: the median of the desktop cards that are. Its basis says "prior".
 PRIOR_BANDWIDTH = 500_000_000_000
-# macOS lets the GPU have 2/3 of a small Mac's memory, 3/4 of a larger one's, as Metal reports it
-# (recommendedMaxWorkingSetSize: 8, 16, 32 GiB; 48, 64, 192 GiB); iogpu.wired_limit_mb raises it.
-SMALL_MAC_BYTES = 32 * GIB
 # Programs reach 40 of the 51.2 GB/s of dual-channel DDR4-3200.
 RAM_REACH_PERCENT = 78
 # A size in a name this much above the one on sale is the maker's rounding: "B200 192GB" has 180.
@@ -43,6 +56,7 @@ class Written:
     name: str
     memory_bytes: int
     ram_bytes: int  # the host's, where the text tells it apart
+    settings: Settings = NO_SETTINGS  # what it says of the system
 
 
 @final
@@ -55,9 +69,11 @@ class Described:
     facts: GpuFacts | None  # None: no row has this name
     count: int
     memory_bytes: int  # as sold or as stated; of a processor its RAM; 0 = unknown
-    free_bytes: int  # what a driver or the system leaves of it
+    free_bytes: int  # what a driver or the system leaves of it, at best
+    free_low_bytes: int  # and what it leaves whatever its settings; 0 = no range
     bandwidth_bytes_per_s: int
     bandwidth_basis: Literal["catalogue", "prior"]
+    flops: int  # dense 16-bit; 0 = unknown
     ram_bytes: int  # the host's, beside the accelerator's memory; 0 = not told
     notes: tuple[str, ...]  # what a person should know of this reading, a sentence each
 
@@ -82,6 +98,7 @@ def _counted(text: str) -> tuple[int, str]:
 
 def read_text(text: str) -> Written:
     """Count, name and sizes of a text; whatever is neither is the name."""
+    text, settings = read_settings(text.strip())
     count, name = _counted(text.strip().replace("_", " "))
     memory, ram = 0, 0
     for size in list(_SIZE.finditer(name)):
@@ -95,17 +112,24 @@ def read_text(text: str) -> Written:
             continue
         name = name.replace(size[0], " ", 1)
     name = " ".join(name.split()).strip(" -,").removesuffix(" with")
-    return Written(count=count, name=name, memory_bytes=memory, ram_bytes=ram)
+    return Written(count=count, name=name, memory_bytes=memory, ram_bytes=ram, settings=settings)
 
 
 def usable_bytes(memory_bytes: int, known: GpuFacts | None, kind: Kind = "gpu") -> int:
-    """What a driver or macOS leaves of `memory_bytes`, as seen on such hardware."""
-    if kind == "apple" or (known is not None and known.kind == "apple"):
-        small = memory_bytes <= SMALL_MAC_BYTES
-        return memory_bytes * 2 // 3 if small else memory_bytes * 3 // 4
+    """What a driver or the system leaves of `memory_bytes` at best, as seen on such hardware."""
+    reach = reach_of(memory_bytes, known, kind)
+    if reach is not None:
+        return reach.high_bytes
     if known is not None and known.usable_bytes and memory_bytes == known.memory_bytes:
         return known.usable_bytes
-    return max(0, memory_bytes - DRIVER_RESERVE_BYTES)
+    ecc = memory_bytes // ECC_SHARE if known is not None and known.name in ECC_ON else 0
+    return max(0, memory_bytes - ecc - DRIVER_RESERVE_BYTES)
+
+
+def shares_memory(model: str) -> bool:
+    """Whether a device of this name computes in its host's own RAM."""
+    facts = lookup_gpu(model)
+    return facts is not None and facts.memory_kind in ("apple", "unified")
 
 
 def ram_bandwidth(text: str) -> int:
@@ -121,17 +145,19 @@ def describe(text: str, memory_bytes: int = 0) -> Described:
     """
     written = read_text(text)
     name, memory, ram = written.name, memory_bytes or written.memory_bytes, written.ram_bytes
+    settings = written.settings
+    if settings.system == "wsl":
+        ram //= WSL_RAM_SHARE
     if memory == 0:
         name, memory = _bare_size(name)
     facts = _row(name, memory)
     if facts is None:
-        return _without_row(name, written.count, memory, ram)
+        return _without_row(name, written.count, memory or settings.slice_bytes, ram, settings)
     if facts.kind == "cpu":
-        return _known(facts, written.count, memory or ram, 0, ())
+        return _known(facts, written.count, memory or ram, 0, NO_SETTINGS)
     if facts.name == "GH200" and memory == 480 * GIB:  # drivers name it by its processor's RAM
         memory, ram = 0, memory
-    size = _as_sold(facts, memory)
-    return _known(facts, written.count, size, ram, _size_notes(facts, size))
+    return _known(facts, written.count, _as_sold(facts, memory), ram, settings)
 
 
 def _bare_size(name: str) -> tuple[str, int]:
@@ -181,35 +207,82 @@ def _as_sold(facts: GpuFacts, memory: int) -> int:
 
 
 def _size_notes(facts: GpuFacts, size: int) -> tuple[str, ...]:
-    notes: list[str] = []
     near = [abs(size / GIB - sold) <= 0.08 * sold + 0.5 for sold in facts.memory_options]
-    if facts.memory_options and not any(near):
-        sold_with = " or ".join([str(sold) for sold in facts.memory_options])
-        notes.append(
-            f"{show_bytes(size)} is not a size the {facts.name} is sold with ({sold_with} GiB)"
-        )
-    if facts.kind == "apple":
-        notes.append(
-            f"macOS lets the GPU use {show_bytes(usable_bytes(size, facts))} of "
-            f"{show_bytes(size)}; sysctl iogpu.wired_limit_mb raises it"
-        )
-    return tuple(notes)
+    if not facts.memory_options or any(near):
+        return ()
+    sold_with = " or ".join([str(sold) for sold in facts.memory_options])
+    return (f"{show_bytes(size)} is not a size the {facts.name} is sold with ({sold_with} GiB)",)
 
 
-def _known(facts: GpuFacts, count: int, memory: int, ram: int, notes: tuple[str, ...]) -> Described:
+def _left(memory: int, facts: GpuFacts | None, kind: Kind, settings: Settings) -> Reach:
+    """What the driver and the system leave of it, at worst and at best."""
+    shared = reach_of(memory, facts, kind, settings)
+    if shared is not None:
+        return shared
+    if kind == "cpu":
+        worst = max(memory // 2, memory - DESKTOP_KEEPS)
+        best = max(memory // 2, memory - SERVER_KEEPS)
+        return Reach(low_bytes=worst, high_bytes=best)
+    if settings.slice_sevenths:
+        left = memory * MIG_SHARE_PERCENT // 100
+        return Reach(low_bytes=left, high_bytes=left)
+    left = usable_bytes(memory, facts, kind)
+    gddr = facts is not None and facts.memory_kind == "gddr"
+    if facts is not None and gddr and settings.ecc is not None:
+        kept = DRIVER_RESERVE_BYTES + (memory // ECC_SHARE if settings.ecc else 0)
+        left = max(0, memory - kept)
+    held = DESKTOP_BYTES if settings.system and kind == "gpu" else 0
+    return Reach(low_bytes=max(0, left - held), high_bytes=left)
+
+
+def _reach_notes(name: str, memory: int, reach: Reach, *, apple: bool) -> tuple[str, ...]:
+    """How much of a shared memory the GPU may use, and what decides."""
+    low, high, whole = (show_bytes(n) for n in (reach.low_bytes, reach.high_bytes, memory))
+    if memory == 0 or reach.low_bytes == reach.high_bytes == memory:
+        return ()
+    between = high if low == high else f"{low} to {high}"
+    if apple:
+        newer = "" if low == high else ", more since macOS 26"
+        return (
+            f"macOS lets the GPU use {between} of {whole}{newer}; "
+            "sysctl iogpu.wired_limit_mb raises it",
+        )
+    by = "" if low == high else ", by its carve-out and its driver's limit"
+    return (f"the GPU of the {name} may use {between} of {whole}{by}",)
+
+
+def _known(facts: GpuFacts, count: int, memory: int, ram: int, settings: Settings) -> Described:
     sockets, count = (count, 1) if facts.kind == "cpu" else (1, count)
+    notes = () if facts.kind == "cpu" else _size_notes(facts, memory)
+    part = settings.slice_bytes if 0 < settings.slice_bytes < memory else memory
+    reach = _left(part, facts, facts.kind, settings)
+    if facts.kind == "apple" or facts.memory_kind == "unified":
+        notes += _reach_notes(facts.name, part, reach, apple=facts.kind == "apple")
+    bandwidth, flops = facts.bandwidth_bytes_per_s, facts.flops
+    if settings.slice_sevenths and part < memory:
+        bandwidth = bandwidth * _eighths(part, memory) // 8
+        flops = flops * settings.slice_sevenths // 7
+    elif part < memory:
+        notes += ("a vGPU shares bandwidth and compute with others: its speed is the whole card's",)
     return Described(
         name=facts.name,
         kind=facts.kind,
         facts=facts,
         count=count,
-        memory_bytes=memory,
-        free_bytes=usable_bytes(memory, facts),
-        bandwidth_bytes_per_s=facts.bandwidth_bytes_per_s,
+        memory_bytes=part,
+        free_bytes=reach.high_bytes,
+        free_low_bytes=reach.low_bytes if reach.low_bytes < reach.high_bytes else 0,
+        bandwidth_bytes_per_s=bandwidth,
         bandwidth_basis="catalogue",
+        flops=flops,
         ram_bytes=ram,
         notes=notes + _socket_notes(sockets),
     )
+
+
+def _eighths(part: int, memory: int) -> int:
+    """How many of a card's eight memory slices a MIG instance of this size has."""
+    return max(1, min(8, round(8 * part / memory)))
 
 
 def _socket_notes(sockets: int) -> tuple[str, ...]:
@@ -218,22 +291,26 @@ def _socket_notes(sockets: int) -> tuple[str, ...]:
     return (f"{sockets} sockets: planned at the memory bandwidth of one",)
 
 
-def _without_row(name: str, count: int, memory: int, ram: int) -> Described:
+def _without_row(name: str, count: int, memory: int, ram: int, settings: Settings) -> Described:
     """Class and rates from the words alone; a card where they say nothing."""
     family = family_of(f"{name} {' '.join(name_words(name))}")  # "M6 Max" is Apple's
     kind: Kind = "gpu" if family is None else family.kind
     if kind != "gpu":
         memory, ram = memory or ram, 0
     sockets, count = (count, 1) if kind == "cpu" else (1, count)
+    reach = _left(memory, None, kind, settings)
+    notes = _reach_notes(name, memory, reach, apple=True) if kind == "apple" else ()
     return Described(
         name=name,
         kind=kind,
         facts=None,
         count=count,
         memory_bytes=memory,
-        free_bytes=usable_bytes(memory, None, kind),
+        free_bytes=reach.high_bytes,
+        free_low_bytes=reach.low_bytes if reach.low_bytes < reach.high_bytes else 0,
         bandwidth_bytes_per_s=(PRIOR_BANDWIDTH if family is None else family.bandwidth_bytes_per_s),
         bandwidth_basis="prior",
+        flops=0,
         ram_bytes=ram,
-        notes=_socket_notes(sockets),
+        notes=notes + _socket_notes(sockets),
     )

@@ -13,7 +13,7 @@ _NOISE: frozenset[str] = frozenset(
     "nvidia geforce amd radeon instinct tesla gpu generation graphics generations workstation"
     " edition hbm2e hbm2 hbm3 hbm3e gddr6 gddr6x gddr7 intel r tm with w card oam"
     " unified memory aws google habana accelerator cpu processor ws series the core cores jetson"
-    " agx data center raspberry"
+    " agx data center raspberry grid"
     " sambanova mobile max-q inch".split()
 )  # fmt: skip
 # Words that may be left over: a socket, a size, a count of processor cores.
@@ -22,7 +22,8 @@ _LOOSE: frozenset[str] = frozenset(("pcie", "sxm", "quadro", "blackwell", "serve
 _SPELLED: dict[str, str] = {
     "sxm2": "sxm", "sxm3": "sxm", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm",
     "q": "quadro", "spark": "gb10", "dgx": "gb10", "gaudi3": "gaudi 3", "8060s": "395",
-    "8050s": "390", "a100x": "a100", "max1550": "max 1550", "pvc": "max 1550", "pci": "pcie",
+    "8050s": "390", "a100x": "a100", "a100d": "a100", "a100dx": "a100",
+    "max1550": "max 1550", "pvc": "max 1550", "pci": "pcie",
     "6000ada": "6000 ada", "5000ada": "5000 ada", "4000ada": "4000 ada", "rtx6000ada": "6000 ada",
     "mi300": "mi300x", "h200nvl": "h200 nvl", "maxq": "max q",
 }  # fmt: skip

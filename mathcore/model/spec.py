@@ -93,6 +93,36 @@ class Tensor:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Projector:
+    """A tower of `layers` over a picture's patches, and the projection to the language model.
+
+    llama.cpp keeps it in a file of its own (mmproj). What decides its compute buffer is here too.
+    """
+
+    kind: str  # llama.cpp's projector type
+    layers: int
+    hidden: int
+    patch: int
+    merge: int  # patches a side that become one token
+    tensors: tuple[Tensor, ...]
+    parameters: int
+    heads: int = 1
+    feed_forward: int = 0
+    out: int = 0  # the language model's width
+    image_size: int = 0  # pixels a side, where every picture has as many; 0 = as the picture is
+    frames: int = 1  # kernels the patches are cut with
+    gated: bool = False
+    fused: bool = False  # Q, K and V in one matrix
+    rotary: bool = False
+    biases: bool = True
+    layer_norm: bool = True
+    resized: bool = False  # positions are a table stretched to the picture
+    windowed: bool = False  # most layers attend within windows, by a mask
+    deep: tuple[int, ...] = ()  # layers whose output joins the language model's first ones
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """Everything about a model that costs memory or time."""
 
@@ -116,6 +146,8 @@ class ModelSpec:
     family: str = ""  # the only weights it was asked for: "gguf", "safetensors", "mlx"; "" = any
     notes: tuple[str, ...] = ()  # what was taken for something else
     source: str = ""
+    projector: Projector | None = None  # of pictures, where the description has one we know
+    unread: tuple[str, ...] = ()  # parts of the published model that are not described here
 
     @property
     def longest(self) -> int:

@@ -26,6 +26,7 @@ class Layout:
     footprint: Footprint
     spare_bytes: int  # on the fullest card; below 0 it does not fit
     host_spare_bytes: int  # in RAM beside it
+    moved_share: float = -1.0  # of the bytes a token reads, in RAM by overrides; -1 = by the above
 
     @property
     def fits(self) -> bool:
@@ -121,3 +122,4 @@ class Plan:
     more: int = 0  # placements found and not given
     not_asked: int = 0  # devices `query.on` left out
     ways_out: tuple[WayOut, ...] = ()
+    notes: tuple[str, ...] = ()  # what was assumed, and what the figures leave out

@@ -48,6 +48,8 @@ class Estimate:
 
 def offloaded_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
     """Share of the weights a token reads that lies in the host's RAM."""
+    if layout.moved_share >= 0.0:
+        return layout.moved_share
     if layout.cpu_experts == 0 and layout.gpu_layers == ALL_LAYERS:
         return 0.0
     count = len(spec.layers)

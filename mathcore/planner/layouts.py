@@ -1,12 +1,14 @@
 """How a model can lie on one device: cards, cache type, layers and experts left in RAM."""
 
+from dataclasses import replace
 from typing import final
 
 from mathcore.device import DeviceSpec
+from mathcore.engines.flags import moved_names
 from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.layer_sums import LayerSums
-from mathcore.engines.llamacpp.offload import ALL_LAYERS
+from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved, Sums, placed_footprint
 from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import (
@@ -88,6 +90,8 @@ class DeviceFit:
         """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
         device, column = self.device, self.column
         assert column is not None
+        if self.query.flags.places and device.kind == "gpu":
+            return self._placed()
         need, cards = column.on_one(device.kind), 1
         more = need.card_bytes // max(1, device.free_bytes) + 1
         while not self._fits(need) and 1 < more <= device.count:
@@ -101,6 +105,41 @@ class DeviceFit:
             if cards < device.count and need.card_bytes > device.free_bytes:  # all miss by least
                 need, cards = column.on_cards(device.count), device.count
         return [self.layout(cards, need, device.free_bytes)]
+
+    def _placed(self) -> list[Layout]:
+        """Where the flags put it: one layout, whether it fits or not."""
+        device, flags, spec = self.device, self.query.flags, self.spec
+        free = (device.free_bytes,) * device.count
+        placing = flags.placing(len(spec.layers), free)
+        moved = None
+        if placing.cpu_experts > 0:
+            moved = Moved(spec, self.quant, moved_names(spec, flags))
+        shape = self.query.shape(self.kv_type)
+        sums = Sums(spec, self.weights, shape, moved)
+        need = placed_footprint(spec, self.weights, shape, placing, sums)
+        made = self.layout(
+            sum([1 for size in need.cards if size > 0]) or 1,
+            need,
+            device.free_bytes,
+            placing.gpu_layers,
+            min(len(spec.layers), flags.cpu_experts or 0),
+        )
+        if moved is None:
+            return [made]
+        return [replace(made, moved_share=self._share(placing.gpu_layers, moved))]
+
+    def _share(self, on_gpu: int, moved: Moved) -> float:
+        """Share of what a token reads that lies in RAM: moved tensors, and whole layers there."""
+        weights, count = self.weights, len(self.spec.layers)
+        below = 0 if on_gpu == ALL_LAYERS else count + 1 - on_gpu
+        away, inside = float(moved.active_bytes), max(1, sum(moved.layer_bytes))
+        for i in range(min(below, count)):
+            experts = weights.expert_bytes[i]
+            layer = self.spec.layers[i]
+            used = experts * layer.experts_used // layer.experts if layer.experts > 0 else 0
+            whole = weights.layer_bytes[i] - experts + used
+            away += whole - moved.active_bytes * moved.layer_bytes[i] / inside
+        return min(1.0, max(0.0, away) / max(1, weights.active_bytes))
 
     def _fits(self, need: Footprint) -> bool:
         """What `layout(...).fits` says, for the many that do not and that nobody will see."""
@@ -127,6 +166,10 @@ class DeviceFit:
             out.append(self.layout(device.count, need, device.free_bytes, on_gpu))
         return out
 
+    def _loaded_bytes(self) -> int:
+        """Weights as an engine loads them that knows of no files beside the model."""
+        return self.weights.total_bytes + self.query.beside.weights_bytes
+
     def _mlx(self) -> list[Layout]:
         """Unified memory; the device says how much of it Metal lets one process have."""
         if self.device.kind != "apple" or self.kv_type not in KV_BITS:
@@ -134,7 +177,7 @@ class DeviceFit:
         bits = KV_BITS[self.kv_type]
         shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
         try:
-            need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
+            need = mlx_footprint(self.spec, self._loaded_bytes(), shape)
         except SpecError:
             return []
         return [self.layout(1, need, self.device.free_bytes)]
@@ -160,7 +203,7 @@ class DeviceFit:
         shape = vllm_shape(self.query, self.kv_type, ranks)
         kind = card_kind(self.device)
         try:
-            return vllm_footprint(self.spec, self.weights.total_bytes, shape, kind)
+            return vllm_footprint(self.spec, self._loaded_bytes(), shape, kind)
         except SpecError:
             return None
 

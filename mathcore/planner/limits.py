@@ -29,6 +29,15 @@ def margin_bytes(free_bytes: int) -> int:
     return min(MARGIN_BYTES, free_bytes // MARGIN_SHARE)
 
 
+def kept_bytes(device: DeviceSpec) -> int:
+    """What must remain of a card's free bytes for "fit": the margin, and what is free only at best.
+
+    A Mac whose macOS nobody named may give its GPU less than the newest one does.
+    """
+    sure = device.sure_bytes
+    return margin_bytes(sure) + device.free_bytes - sure
+
+
 def memory_refusal(device: DeviceSpec, nearest: Layout | None) -> Refusal:
     """What the layout that misses by least lacks."""
     if nearest is None:

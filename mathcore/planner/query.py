@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, final
 
+from mathcore.engines.flags import DEFAULTS, Flags
+from mathcore.engines.footprint import NOTHING, Beside, ContextShape
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -48,4 +50,10 @@ class Query:
     on: str | None = None
     allow_beyond: bool = False  # a context longer than the model is published for, too
     sets: bool = True  # several devices together, too; a job runs on one
+    flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
+    beside: Beside = NOTHING  # a projector, a draft model, adapters
     most: int = 100  # placements wanted; those on the Pareto front come beside them
+
+    def shape(self, kv_type: str) -> ContextShape:
+        """The context llama.cpp is asked for, with this type of cache."""
+        return self.flags.shape(self.model, self.context, self.batch, kv_type, self.beside)

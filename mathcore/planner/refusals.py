@@ -90,7 +90,10 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
         if fault:
             return NO_QUANT, fault
     named = query.kv_type not in (None, AUTO) and engine in (None, "llama.cpp", "ollama")
-    fault = cache_refusal(spec, query.kv_type or "") if named else ""
+    flags = query.flags
+    named = named or bool(flags.v_type) or not flags.flash
+    kept = "f16" if query.kv_type in (None, AUTO) else query.kv_type
+    fault = cache_refusal(spec, kept or "f16", flags.v_type, flash=flags.flash) if named else ""
     return (NO_ENGINE, fault) if fault else None
 
 

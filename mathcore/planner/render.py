@@ -91,6 +91,9 @@ def placement_dict(placed: Placement) -> dict[str, object]:
             "compute_bytes": need.compute_bytes,
             "overhead_bytes": need.overhead_bytes,
             "output_bytes": need.output_bytes,
+            "projector_bytes": need.projector_bytes,
+            "draft_bytes": need.draft_bytes,
+            "adapter_bytes": need.adapter_bytes,
             "host_bytes": need.host_bytes,
             "total_bytes": need.total_bytes,
             "free_bytes": placed.free_bytes,
@@ -145,5 +148,6 @@ def plan_dict(plan: Plan) -> dict[str, object]:
         "more": plan.more,
         "not_asked": plan.not_asked,
         "warnings": list(warnings(plan.query)),
+        "notes": list(plan.notes),
         "ways_out": [_way_out(way) for way in plan.ways_out],
     }

@@ -5,7 +5,6 @@ from typing import final
 
 from mathcore.band import Band
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.model.spec import ModelSpec
@@ -187,7 +186,9 @@ class Search:
             return (given,)
         if FAMILIES[engine] != "gguf":
             return tried
-        return tuple([kv for kv in tried if not cache_refusal(self.query.model, kv)])
+        v_type, flash = self.query.flags.v_type, self.query.flags.flash
+        model = self.query.model
+        return tuple([kv for kv in tried if not cache_refusal(model, kv, v_type, flash=flash)])
 
     def answers(self, device: DeviceSpec) -> Answers:
         """Options on this hardware, from memory where its like was asked before."""
@@ -208,8 +209,7 @@ class Search:
         found = self.columns.get((quant, kv_type))
         if found is None:
             query = self.query
-            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
-            found = LayerSums(query.model, weights, shape, quant)
+            found = LayerSums(query.model, weights, query.shape(kv_type), quant)
             self.columns[(quant, kv_type)] = found
         return found
 
@@ -236,6 +236,7 @@ class Search:
             timed = estimate(self.query, device, chip, layout, weights, work, seen)
             return Option(spec, layout, timed)
         key: tuple[object, ...] = (
+            layout.moved_share,
             device.pace,
             layout.engine,
             layout.quant,

@@ -15,14 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, GPU_OVERHEAD_BYTES, ContextShape
+from mathcore.engines.footprint import (
+    CPU_OVERHEAD_BYTES,
+    GPU_OVERHEAD_BYTES,
+    NOTHING,
+    Beside,
+    ContextShape,
+)
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
 from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Fit, Placement
-from mathcore.planner.limits import margin_bytes
+from mathcore.planner.limits import kept_bytes
 from mathcore.planner.placing import place
 from mathcore.planner.query import NO_LIMITS, Query
 from mathcore.planner.refusals import NO_QUANT, RefusalCode, device_refusal, query_refusal
@@ -86,8 +92,9 @@ class Sizes:
 
     __slots__ = (
         "batches",
+        "beside",
         "cells",
-        "compute",
+        "computes",
         "distinct",
         "index",
         "kv",
@@ -99,8 +106,14 @@ class Sizes:
     )
 
     def __init__(
-        self, spec: ModelSpec, kv_type: str, batches: list[int], lengths: list[Length]
+        self,
+        spec: ModelSpec,
+        kv_type: str,
+        batches: list[int],
+        lengths: list[Length],
+        beside: Beside = NOTHING,
     ) -> None:
+        self.beside = beside
         self.spec = spec
         self.kv_type = kv_type
         self.batches = batches
@@ -119,14 +132,29 @@ class Sizes:
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
         self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
-        self.compute: Cells = np.zeros(steps.shape, np.int64)
-        for i, count in enumerate(batches):
+        self.computes: dict[str, Cells] = {}
+
+    def compute(self, kind: str) -> Cells:
+        """The compute buffer of each cell on a kind of device."""
+        where = "cpu" if kind == "cpu" else "card"
+        if where not in self.computes:
+            self.computes[where] = self._compute(card=where == "card")
+        return self.computes[where]
+
+    def _compute(self, *, card: bool) -> Cells:
+        steps = self.cells // CELL_PAD
+        found: Cells = np.zeros(steps.shape, np.int64)
+        for i, count in enumerate(self.batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            table = ComputeByLength(spec, count, kv_type).table([int(step) for step in own])
-            self.compute[i] = np.array(table, np.int64)[where]
+            lengths = ComputeByLength(self.spec, count, self.kv_type, card=card)
+            table = lengths.table([int(step) for step in own])
+            found[i] = np.array(table, np.int64)[where]
+        return found
 
     def shape(self, context: int, sequences: int = 1) -> ContextShape:
-        return ContextShape(context=context, sequences=sequences, kv_type=self.kv_type)
+        return ContextShape(
+            context=context, sequences=sequences, kv_type=self.kv_type, beside=self.beside
+        )
 
     def layer_caches(self) -> Cells:
         """Bytes of [distinct cells, layer] for one sequence, its state included."""
@@ -149,7 +177,8 @@ def _single(sizes: Sizes, weights: Weights, kind: str) -> Cells:
         beside = sizes.logits + (weights.total_bytes + CPU_OVERHEAD_BYTES)
     else:
         beside = np.array(weights.device_bytes + GPU_OVERHEAD_BYTES, np.int64)
-    found: Cells = sizes.kv + sizes.state + sizes.compute + beside
+    held = beside + sizes.beside.total_bytes
+    found: Cells = sizes.kv + sizes.state + sizes.compute(kind) + held
     return found
 
 
@@ -161,7 +190,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
     shape = sizes.shape(1)
     sample = placed_footprint(spec, weights, shape, placing).cards
     known = layer_cache_bytes(cache_groups(spec), shape)
-    beside = compute_bytes(spec, shape) + GPU_OVERHEAD_BYTES
+    beside = compute_bytes(spec, shape, card=True) + GPU_OVERHEAD_BYTES
     caches = sizes.layer_caches()
     sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)
     total: Cells = np.zeros(sizes.cells.shape, np.int64)
@@ -172,7 +201,7 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
         held = sample[card] - sum([known[i] for i in own]) - (beside if busy else 0)
         load: Cells = caches[:, own].sum(axis=1)[sizes.index] * sequences + held
         if busy:
-            load = load + sizes.compute + GPU_OVERHEAD_BYTES
+            load = load + sizes.compute("gpu") + GPU_OVERHEAD_BYTES
         total = total + load
         fullest = np.maximum(fullest, load)
     return total, fullest
@@ -194,8 +223,7 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
         grid.cards = np.where(tried, cards, grid.cards)
         open_cells = open_cells & ~(tried & (grid.spare >= 0))
         cards += 1
-    margin = margin_bytes(free)
-    tight = np.where(grid.spare >= margin, FIT, TIGHT)
+    tight = np.where(grid.spare >= kept_bytes(device), FIT, TIGHT)
     grid.verdicts = np.where(grid.spare >= 0, tight, NO_MEMORY)
     return grid
 
@@ -309,7 +337,7 @@ def sweep(
         no = query_refusal(cell_query(base, quant, kv_type, 1, shortest))
         if no is not None:
             raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
-    sizes = Sizes(base.model, kv_type, batches, lengths)
+    sizes = Sizes(base.model, kv_type, batches, lengths, base.beside)
     out: list[Grid] = []
     for quant in quants:
         weights = weigh(base.model, quant)

@@ -293,6 +293,7 @@ def _described(name: str) -> DeviceSpec:
         count=what.count,
         memory_bytes=what.memory_bytes,
         free_bytes=what.free_bytes,
+        free_low_bytes=what.free_low_bytes,
         free_basis="estimated",
         bandwidth_bytes_per_s=what.bandwidth_bytes_per_s,
         bandwidth_basis=what.bandwidth_basis,

@@ -25,7 +25,7 @@ _INPUTS: tuple[str, ...] = (
 )
 
 # Encoders without an output layer: their embedding is never copied to a GPU, or read whole.
-_HEADLESS: tuple[str, ...] = (
+ENCODERS: tuple[str, ...] = (
     "bert",
     "eurobert",
     "jina-bert-v2",
@@ -55,6 +55,8 @@ class Weights:
     host_bytes: int  # input tables: what stays in RAM when a GPU takes every layer
     active_bytes: int  # read per generated token: no input table, of the experts those used
     tied: bool
+    # Of a layer's tensors by their names without "blk.N.": bytes of the largest layer's.
+    largest: tuple[tuple[str, int], ...] = ()
 
     @property
     def device_bytes(self) -> int:
@@ -111,11 +113,16 @@ def quant_fault(spec: ModelSpec, quant: str, family: str = "") -> str:
     return ""
 
 
-def _read(spec: ModelSpec, tensor: Tensor, size: int) -> int:
+def is_input(tensor: Tensor) -> bool:
+    """A table looked up a row at a time, which stays in RAM."""
+    return tensor.name in _INPUTS
+
+
+def read_bytes(spec: ModelSpec, tensor: Tensor, size: int) -> int:
     """Bytes of `size` read for one generated token."""
     name = tensor.name
     if name in _INPUTS:
-        multiplied = spec.tied and spec.architecture not in _HEADLESS
+        multiplied = spec.tied and spec.architecture not in ENCODERS
         return size if multiplied and name == "token_embd.weight" else 0
     if name.startswith("enc."):
         return 0  # once per prompt
@@ -141,12 +148,15 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
     layers = [0] * len(spec.layers)
     experts = [0] * len(spec.layers)
     total, embedding, output, other, host, active = 0, 0, 0, 0, 0, 0
+    largest: dict[str, int] = {}
     for i in range(len(sizes)):
         tensor, size = spec.tensors[i], sizes[i]
         total += size
-        active += _read(spec, tensor, size)
+        active += read_bytes(spec, tensor, size)
         if 0 <= tensor.layer < len(layers):
             layers[tensor.layer] += size
+            base = tensor.name.split(".", 2)[-1]
+            largest[base] = max(size, largest.get(base, 0))
             if _routed(tensor):
                 experts[tensor.layer] += size
             continue
@@ -158,7 +168,7 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
             output = size
         else:
             other += size
-    if spec.tied and spec.architecture not in _HEADLESS:
+    if spec.tied and spec.architecture not in ENCODERS:
         output = embedding
     return Weights(
         total_bytes=total,
@@ -170,4 +180,5 @@ def weigh(spec: ModelSpec, quant: str) -> Weights:
         host_bytes=host,
         active_bytes=active,
         tied=spec.tied,
+        largest=tuple(largest.items()),
     )

@@ -4,22 +4,27 @@ Every line names the field and the value, says what the field takes, and hints a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from mathcore.units import parse_count, show_count
 from mesh.api.errors import RequestError
+
+Read = TypeVar("Read")
 
 MAX_SHOWN = 40  # characters of a wrong value that are repeated
 
 # Ceilings no real request comes near; they keep byte arithmetic far below 2**62.
 MAX_BATCH = 65_536
 MAX_CONTEXT = 100 << 20
+MAX_UBATCH = 65_536
 # Fields that count something, which may be written "8k": (most, what is counted).
 COUNTS: dict[str, tuple[int, str]] = {
     "batch": (MAX_BATCH, "sequences at once"),
     "context": (MAX_CONTEXT, "tokens of context"),
     "tokens": (MAX_CONTEXT, "tokens to generate"),
     "prompt_tokens": (MAX_CONTEXT, "tokens of prompt"),
+    "parallel": (MAX_BATCH, "sequences at once"),
+    "ubatch": (MAX_UBATCH, "tokens of a pass"),
 }
 NAME = "letters, digits, dots, dashes and underscores, a letter or digit first"
 # What a field takes, and an example of it.
@@ -48,6 +53,24 @@ TAKES: dict[str, tuple[str, str]] = {
     "allow_beyond": ("true or false", "true"),
     "ram": ("a size of memory", "128GB"),
     "rate": ("a price of an hour", "0.45/h"),
+    "gpu_layers": ('a number of layers, or "all"', "20"),
+    "n_cpu_moe": ("a number of layers", "20"),
+    "cpu_moe": ("true or false", "true"),
+    "tensor_split": ("a list of shares", "3,1"),
+    "override_tensor": ("a list of PATTERN=CPU", '"ffn_.*_exps=CPU"'),
+    "flash_attn": ("true or false", "false"),
+    "ubatch": ("a whole number from 1 to 65536", "512"),
+    "cache_type_k": ("a type of cache", "q8_0"),
+    "cache_type_v": ("a type of cache", "q8_0"),
+    "kv_unified": ("true or false", "true"),
+    "swa_full": ("true or false", "true"),
+    "parallel": ("a whole number of sequences", "4"),
+    "mmproj": ("a projector's file", "mmproj-F16.gguf"),
+    "vision": ("true or false", "false"),
+    "image_size": ("a whole number of pixels from 1 to 16384", "1024"),
+    "draft": ("a model that drafts, or mtp", "qwen3-0.6b"),
+    "draft_quant": ("a type of weights", "Q8_0"),
+    "lora": ("a list of files or sizes of adapters", '["160MB"]'),
     "command": ("a list of at most 256 words", '["python", "train.py"]'),
     "prompt": ("at most 1048576", '"Why is the sky blue?"'),
     "cwd": ("a folder", "/home/me/work"),
@@ -58,6 +81,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "job_id": (NAME, "job-1"),
     "gpu": ("the name of hardware", '"RTX 4090 x2"'),
     "memory": ("a size of memory", "24GB"),
+    "usable": ("a size of memory", "20GB"),
     "count": ("a whole number from 1 to 1024", "2"),
     "cores": ("a whole number from 1 to 4096", "16"),
     "network": ("the speed of a link", "10Gbit/s"),
@@ -78,7 +102,7 @@ def refuse(text: str, hint: str = "") -> NoReturn:
     raise RequestError("BadRequest", text, hint)
 
 
-def read(field: str, parse: Callable[[str], int], text: str) -> int:
+def read(field: str, parse: Callable[[str], Read], text: str) -> Read:
     """What `parse` makes of a field's text; RequestError says what it takes."""
     try:
         return parse(text)

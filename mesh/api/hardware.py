@@ -16,6 +16,7 @@ from mathcore.units import (
     parse_link_bps,
     parse_memory,
     parse_nusd,
+    show_bytes,
 )
 from mesh.api.fields import read, refuse, unknown_name, wrong_value
 from mesh.api.requests import Name, convert
@@ -35,13 +36,16 @@ class DeviceRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, fr
     """Hardware described by hand, in the words of `fleet devices add`.
 
     `gpu` may hold size and count: "2x A100 40GB", "EPYC 9654 768GB"; where it is left out, `name`
-    is the hardware. `ram` is the host's, `rate` an hour of the whole machine for who rents it.
+    is the hardware. `usable` is what of its memory a GPU may use where somebody set it (a raised
+    iogpu.wired_limit_mb, a GTT limit). `ram` is the host's, `rate` an hour of the whole machine for
+    who rents it.
     """
 
     name: Name
     gpu: Name | None = None
     memory: str | None = None
     count: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    usable: str | None = None
     ram: str | None = None
     rate: Dollars | None = None
     price: Dollars | None = None
@@ -100,6 +104,7 @@ def _refuse_unsized(what: Described) -> None:
 def _payload(asked: DeviceRequest, what: Described) -> dict[str, object]:
     facts = what.facts
     ram = _host_ram(asked, what)
+    granted = _granted(asked, what)
     rent = read("rate", parse_hourly_nusd, str(asked.rate)) if asked.rate is not None else 0
     fact = DescribedDevice(
         name=asked.name,
@@ -107,11 +112,12 @@ def _payload(asked: DeviceRequest, what: Described) -> dict[str, object]:
         model=what.name,
         count=asked.count or what.count,
         memory_bytes=what.memory_bytes,
-        free_bytes=what.free_bytes,
+        free_bytes=granted or what.free_bytes,
+        free_low_bytes=0 if granted else what.free_low_bytes,
         free_basis="estimated",
         bandwidth_bytes_per_s=what.bandwidth_bytes_per_s,
         bandwidth_basis=what.bandwidth_basis,
-        flops=facts.flops if facts else 0,
+        flops=what.flops,
         watts=asked.watts or (facts.watts if facts else 0),
         engines=_engines(asked, what),
         location=asked.location or ("cloud" if rent else "lan"),
@@ -154,6 +160,17 @@ def _host_ram(asked: DeviceRequest, what: Described) -> int:
     """The host's RAM beside the accelerator's own memory; 0 where nobody said."""
     ram = read("ram", parse_memory, asked.ram) if asked.ram else what.ram_bytes
     return 0 if what.shares_ram else ram
+
+
+def _granted(asked: DeviceRequest, what: Described) -> int:
+    """What its owner says the GPU may use of its memory; 0 where nobody said."""
+    if asked.usable is None:
+        return 0
+    usable = read("usable", parse_memory, asked.usable)
+    if usable > what.memory_bytes:
+        text = f"usable: {show_bytes(usable)} of {show_bytes(what.memory_bytes)}"
+        refuse(text, "a device cannot use more memory than it has")
+    return usable
 
 
 def _engines(asked: DeviceRequest, what: Described) -> tuple[str, ...]:

@@ -6,16 +6,19 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from mathcore.engines.flags import MAX_OVERRIDES
 from mathcore.planner.query import Limits
 from mathcore.quant.families import ENGINES, KV_TYPES
 from mathcore.quant.formats import QUANTS
 from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
+from mesh.api import flags
 from mesh.api.bodies import Body, Sealed, base_name, label_of
 from mesh.api.errors import RequestError
 from mesh.api.fields import (
     MAX_BATCH,
     MAX_CONTEXT,
+    MAX_UBATCH,
     counts,
     missing_field,
     read,
@@ -43,6 +46,9 @@ MAX_COMMAND_WORDS = 256
 MAX_WHAT_IFS = 64
 MAX_FLEET = 4096  # devices in a question; the body that carries them holds 1 MiB
 MAX_TPS = 1e9
+MAX_IMAGE_SIDE = 16_384  # pixels; a tower's scores grow with the fourth power of it
+MAX_ADAPTERS = 64
+MAX_LAYERS = 10_000  # of any model, and "all" in llama.cpp's guides is 99 or 999
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 # What a shell can set: a name with "=" would become another one.
@@ -83,7 +89,8 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     `fleet` describes such hardware in the words of `fleet devices add`. `ram` and `rate` hold for
     each of either that says nothing of its own: "128GB" of host RAM, "0.45/h" for the machine.
     `sets`: whether devices are planned together, too. `allow_beyond`: a context longer than the
-    model is published for is planned with a warning, not refused.
+    model is published for is planned with a warning, not refused. What llama.cpp alone knows of has
+    the names of its own options.
     """
 
     model: Name
@@ -94,6 +101,24 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
     ram: str | None = None
     rate: str | None = None
+    gpu_layers: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAYERS)] | Literal["all"] | None = None
+    n_cpu_moe: Annotated[int, msgspec.Meta(ge=0, le=MAX_LAYERS)] | None = None
+    cpu_moe: bool = False
+    tensor_split: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    override_tensor: Annotated[list[Name], msgspec.Meta(max_length=MAX_OVERRIDES)] = []
+    flash_attn: bool = True
+    ubatch: Annotated[int, msgspec.Meta(ge=1, le=MAX_UBATCH)] | None = None
+    cache_type_k: Name | None = None
+    cache_type_v: Name | None = None
+    kv_unified: bool = False
+    swa_full: bool = False
+    mmproj: Name | None = None
+    vision: bool = True
+    image_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_IMAGE_SIDE)] | None = None
+    draft: Name | None = None
+    draft_quant: Name | None = None
+    lora: Annotated[list[Name], msgspec.Meta(max_length=MAX_ADAPTERS)] = []
+    parallel: Batch | None = None
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -118,7 +143,8 @@ Asked = TypeVar("Asked", PlanRequest, JobRequest)
 
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
     """A planning question, or RequestError naming the field that is wrong."""
-    asked = _bounded(convert(given, PlanRequest))
+    asked = _bounded(flags.as_flagged(convert(given, PlanRequest)))
+    flags.flags_of(asked)
     for field, parse in (("ram", parse_memory), ("rate", parse_hourly_nusd)):
         value = getattr(asked, field)
         if value is not None:
@@ -275,6 +301,8 @@ def _bounded(request: Asked) -> Asked:
     _fits(request.prompt_tokens, request.tokens, request.context)
     if request.kv_type is not None and request.kv_type not in KV_TYPES:
         unknown_name("kv_type", request.kv_type, KV_TYPES)
+    if isinstance(request, PlanRequest) and request.cache_type_v not in (None, *KV_TYPES):
+        unknown_name("cache_type_v", str(request.cache_type_v), KV_TYPES)
     if request.engine is not None and request.engine not in ENGINES:
         unknown_name("engine", request.engine, ENGINES)
     if request.quant is None:

@@ -118,6 +118,83 @@ ram_option: Final = click.option("--ram", metavar="SIZE", help="memory of its ho
 rate_option: Final = click.option(
     "--rate", metavar="$/h", help="what an hour of it is rented for: 0.45/h"
 )
+# By llama.cpp's own names.
+_LLAMACPP: Final = (
+    click.option(
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        metavar="N",
+        help="llama.cpp: layers on the cards, or all  [default: the best split]",
+    ),
+    click.option(
+        "-ncmoe",
+        "--n-cpu-moe",
+        type=click.IntRange(0),
+        metavar="N",
+        help="llama.cpp: first layers whose experts stay in RAM",
+    ),
+    click.option("-cmoe", "--cpu-moe", is_flag=True, default=None, help="llama.cpp: of all layers"),
+    click.option("-ts", "--tensor-split", metavar="3,1", help="llama.cpp: each card's share"),
+    click.option(
+        "-ot",
+        "--override-tensor",
+        multiple=True,
+        metavar="PATTERN=CPU",
+        help="llama.cpp: tensors that stay in RAM; repeatable",
+    ),
+    click.option(
+        "--no-flash-attn",
+        "flash_attn",
+        flag_value=False,
+        default=None,
+        help="llama.cpp: scores laid out in full",
+    ),
+    click.option(
+        "-ub", "--ubatch", "--ubatch-size", type=TOKENS, help="llama.cpp: tokens of a pass"
+    ),
+    click.option("-ctk", "--cache-type-k", metavar="TYPE", help="llama.cpp: --kv-type of keys"),
+    click.option("-ctv", "--cache-type-v", metavar="TYPE", help="llama.cpp: of values"),
+    click.option(
+        "-kvu",
+        "--kv-unified",
+        is_flag=True,
+        default=None,
+        help="llama.cpp: one pool for all sequences",
+    ),
+    click.option(
+        "--swa-full", is_flag=True, default=None, help="llama.cpp: sliding layers keep everything"
+    ),
+    click.option("-np", "--parallel", type=SEQUENCES, help="llama.cpp: the same as --batch"),
+)
+# What is loaded beside the model.
+_BESIDE: Final = (
+    click.option(
+        "-mm",
+        "--mmproj",
+        type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+        help="count this projector file",
+    ),
+    click.option(
+        "--no-vision",
+        "--no-mmproj",
+        "vision",
+        flag_value=False,
+        default=None,
+        help="without the model's vision tower",
+    ),
+    click.option(
+        "--image-size",
+        type=click.IntRange(1),
+        metavar="PIXELS",
+        help="pictures of up to so many a side  [default: what the engine reserves]",
+    ),
+    click.option(
+        "-md", "--draft", metavar="MODEL", help="a small model that drafts tokens; mtp: own heads"
+    ),
+    click.option("--draft-quant", metavar="TYPE", help="its weights as  [default: Q8_0]"),
+    click.option("--lora", multiple=True, metavar="FILE", help="an adapter, or its size: 160MB"),
+)
 _INSTEAD: Final = (
     click.option(
         "--what-if",
@@ -159,6 +236,16 @@ def plan_options(command: Command) -> Command:
     return _with(command, _SHAPE, _LIMITS)
 
 
+def llamacpp_options(command: Command) -> Command:
+    """What llama.cpp is told, by the names of its own options."""
+    return _with(command, _LLAMACPP)
+
+
+def beside_options(command: Command) -> Command:
+    """What is loaded beside the model."""
+    return _with(command, _BESIDE)
+
+
 def hardware_options(command: Command) -> Command:
     """Hardware to ask about instead of the fleet's, and what its hosts have and cost."""
     return _with(command, _INSTEAD)
@@ -170,6 +257,14 @@ def given(options: dict[str, object]) -> dict[str, object]:
     A file of hardware is read here, for the daemon must see neither our folder nor our files.
     """
     asked = {name: value for name, value in options.items() if value not in (None, ())}
+    if "override_tensor" in asked:
+        told = options["override_tensor"]
+        asked["override_tensor"] = [o for text in told for o in text.split(",")]  # type: ignore[attr-defined]
+    layers = asked.get("gpu_layers")
+    if isinstance(layers, str):
+        asked["gpu_layers"] = int(layers) if layers.isdigit() else layers.replace("-1", "all")
+    if "lora" in asked:
+        asked["lora"] = list(options["lora"])  # type: ignore[call-overload]
     if "what_if" in asked:
         asked["what_if"] = list(options["what_if"])  # type: ignore[call-overload]
     path = asked.pop("fleet_file", None)

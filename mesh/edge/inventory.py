@@ -16,6 +16,8 @@ from mesh.state.peer_id import peer_id
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import Compute, measure_compute
 from providers.probe.disk import measure_disk_read
+from providers.probe.engines import FoundEngine
+from providers.probe.gpu import Gpu
 
 # What changes from one start to the next without the device having changed.
 READINGS = readings(ProbedDevice)
@@ -101,11 +103,12 @@ class LocalDevices:
         """This machine's devices with the free memory of this moment."""
         self._settle(state)
         machine = probe_machine(measure=False)
-        free = {self.primary_id: machine.host.ram_free_bytes}
+        ram = machine.host.ram_free_bytes
+        free = {self.primary_id: (ram, ram)}
         for i, gpu in enumerate(machine.gpus):
-            free[f"{self._prefix}-gpu{i}"] = gpu.free_bytes
+            free[f"{self._prefix}-gpu{i}"] = (gpu.free_bytes, 0 if gpu.unified else ram)
         return [
-            with_free(spec(view), free[key], machine.host.ram_free_bytes)
+            with_free(spec(view), *free[key])
             for key, view in list(state.devices.items())
             if key in free
         ]
@@ -134,14 +137,16 @@ class LocalDevices:
             machine,
             disk=disk,
             name=f"{self._config.name}-gpu{index}",
-            kind="gpu",
+            kind="apple" if gpu.vendor == "apple" else "gpu",
             model=known.name if known else gpu.name,
             memory_bytes=gpu.memory_bytes or usable_bytes(0, known),
             free_bytes=gpu.free_bytes,
             bandwidth=catalogued or (PRIOR_BANDWIDTH, "prior"),
             compute=(known.flops if known else 0, ""),
             watts=gpu.watts_limit or (known.watts if known else 0),
-            engines={one.engine for one in machine.engines if not one.runs},
+            # llama.cpp's wheel computes on a Mac's GPU, on no other.
+            engines={one.engine for one in machine.engines if not one.runs or _is_metal(gpu, one)},
+            shares_ram=gpu.unified,
         )
 
     def _probed(
@@ -158,6 +163,7 @@ class LocalDevices:
         compute: Rate,
         watts: int,
         engines: Iterable[str],
+        shares_ram: bool = False,
     ) -> ProbedDevice:
         """One device's facts with those of its host; `bandwidth` and `compute` with their basis."""
         host, config = machine.host, self._config
@@ -182,8 +188,8 @@ class LocalDevices:
             disk_free_bytes=host.disk_free_bytes,
             disk_read_bytes_per_s=disk,
             network_bps=max((nic.bits_per_s for nic in host.nics), default=0),
-            ram_bytes=host.ram_bytes,
-            ram_free_bytes=host.ram_free_bytes,
+            ram_bytes=0 if shares_ram else host.ram_bytes,  # there is none beside its memory
+            ram_free_bytes=0 if shares_ram else host.ram_free_bytes,
             ram_bandwidth_bytes_per_s=host.ram_bandwidth_bytes_per_s,
             tariff_nusd_per_kwh=config.tariff_nusd_per_kwh,
             price_nusd=config.host_price_nusd,
@@ -192,6 +198,10 @@ class LocalDevices:
             os=host.os,
             hostname=host.hostname,
         )
+
+
+def _is_metal(gpu: Gpu, engine: FoundEngine) -> bool:
+    return gpu.vendor == "apple" and engine.engine in CPU_ENGINES
 
 
 def _differs(state: State, device_id: str, fact: dict[str, object]) -> bool:

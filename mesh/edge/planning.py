@@ -5,14 +5,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mathcore.device import DeviceSpec
+from mathcore.hardware.described import shares_memory
 from mathcore.planner.answer import Plan
 from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
+from mathcore.units import GIB, show_bytes
 from mesh.api.errors import RequestError
+from mesh.api.flags import flags_of
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
+from mesh.edge.beside import beside_of
 from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
@@ -21,6 +25,10 @@ from mesh.state.leases import with_leases
 
 if TYPE_CHECKING:
     from providers.sources.resolve import Source
+
+# What desktops with a card for models are mostly sold with; hosts of larger cards have as much RAM
+# as all their cards have memory, at least.
+USUAL_RAM_BYTES = 32 * GIB
 
 
 def plan_query(
@@ -38,7 +46,13 @@ def make_plan(
     What jobs were promised and had not taken when memory was read is not free.
     """
     ram, rate = request.ram, request.rate
-    devices = what_ifs(request.what_if, ram, rate) | described(request.fleet, ram, rate)
+    payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
+    devices, query = _as_devices(payloads), query_of(request)
+    beside, counted = beside_of(request, query.model)
+    query, notes = replace(query, beside=beside), (*_notes(payloads), *counted)
+    if devices and query.flags.uses_host:
+        devices, assumed = with_usual_ram(devices)
+        notes += assumed
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
@@ -48,7 +62,34 @@ def make_plan(
         at = now or state.last_ms
         read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
         devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
-    return plan(query_of(request), list(devices.values()), learned_from(state))
+    answer = plan(query, list(devices.values()), learned_from(state))
+    return replace(answer, notes=(*notes, *answer.notes)) if notes else answer
+
+
+def _notes(payloads: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """What a person should know of how their hardware was read, with whose it is."""
+    found: list[str] = []
+    for payload in payloads.values():
+        said = payload.get("notes")
+        if isinstance(said, list):
+            found += [f"{payload['name']}: {note}" for note in said]
+    return tuple(found)
+
+
+def with_usual_ram(
+    devices: Mapping[str, DeviceSpec],
+) -> tuple[dict[str, DeviceSpec], tuple[str, ...]]:
+    """Described cards with the RAM such hosts usually have where nobody said, and that it is so."""
+    out, notes = dict(devices), list[str]()
+    for key, device in devices.items():
+        if device.ram_free_bytes > 0 or device.kind != "gpu" or shares_memory(device.model):
+            continue
+        usual = max(USUAL_RAM_BYTES, device.memory_bytes * device.count)
+        out[key] = replace(device, ram_free_bytes=usual)
+        notes.append(
+            f"{device.name}: its host has {show_bytes(usual)} of RAM, as assumed: say --ram"
+        )
+    return out, tuple(notes)
 
 
 def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[str, DeviceSpec]:
@@ -88,7 +129,7 @@ def _as_devices(payloads: Mapping[str, Mapping[str, object]]) -> dict[str, Devic
 
 def query_of(request: PlanRequest) -> Query:
     """The planner's question for a checked request; an unreadable model raises RequestError."""
-    source = source_of(request.model)
+    source, told = source_of(request.model), flags_of(request)
     prompt, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
     return Query(
         model=source.spec,
@@ -103,8 +144,10 @@ def query_of(request: PlanRequest) -> Query:
         limits=limits_of(request),
         objective=request.objective,
         on=request.on,
-        sets=request.sets,
+        # Several devices together are laid out by us, not by flags of one llama.cpp.
+        sets=request.sets and not told.places,
         allow_beyond=request.allow_beyond,
+        flags=told,
     )
 
 
@@ -133,5 +176,9 @@ def source_of(model: str) -> "Source":
 def with_free(device: DeviceSpec, free_bytes: int, ram_free_bytes: int) -> DeviceSpec:
     """The same device with a fresh reading of its free memory and its host's."""
     return replace(
-        device, free_bytes=free_bytes, free_basis="measured", ram_free_bytes=ram_free_bytes
+        device,
+        free_bytes=free_bytes,
+        free_low_bytes=0,
+        free_basis="measured",
+        ram_free_bytes=ram_free_bytes,
     )

@@ -84,6 +84,7 @@ def spec(device: DeviceView) -> DeviceSpec:
         count=facts.count or 1,
         memory_bytes=facts.memory_bytes,
         free_bytes=facts.free_bytes,
+        free_low_bytes=facts.free_low_bytes,
         free_basis=facts.free_basis,
         bandwidth_bytes_per_s=facts.bandwidth_bytes_per_s,
         bandwidth_basis=facts.bandwidth_basis,

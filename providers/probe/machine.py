@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import final
 
 from providers.probe.amd import probe_amd
+from providers.probe.apple import probe_apple
 from providers.probe.engines import FoundEngine, probe_engines
 from providers.probe.gpu import Gpu
 from providers.probe.host import Host, probe_host
@@ -24,10 +25,10 @@ class Machine:
 
 def probe_machine(*, measure: bool = True, disk: Path | None = None) -> Machine:
     """Look at everything; blocking, about 0.4 s with `measure`, so call it off the event loop."""
-    nvidia, amd = probe_nvidia(), probe_amd()
+    nvidia, amd, apple = probe_nvidia(), probe_amd(), probe_apple()
     return Machine(
         host=probe_host(measure=measure, disk=disk),
-        gpus=nvidia.found + amd.found,
+        gpus=nvidia.found + amd.found + apple.found,
         engines=probe_engines(),
-        notes=tuple(reason for reason in (nvidia.reason, amd.reason) if reason),
+        notes=tuple(reason for reason in (nvidia.reason, amd.reason, apple.reason) if reason),
     )

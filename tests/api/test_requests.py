@@ -74,7 +74,10 @@ def test_a_wrong_value_is_one_line_that_names_its_field(
 
 def test_a_hint_s_example_works() -> None:
     """Every field's example, given as its hint shows it, is one the request takes."""
-    for field in ("batch", "context", "engine", "quant", "kv_type", "ttft", "deadline", "max_cost"):
+    for field in (
+        "batch", "context", "engine", "quant", "kv_type", "ttft", "deadline", "max_cost",
+        "parallel", "tensor_split", "ubatch", "cache_type_k", "cache_type_v",
+    ):  # fmt: skip
         _, example = TAKES[field]
         parse_plan({"model": "m", field: example})
     for field in ("ram", "rate"):

@@ -262,7 +262,7 @@ def test_speeds_follow_the_context_they_stand_under() -> None:
 def test_hardware_where_nothing_fits_takes_one_line() -> None:
     done = ask("llama-3-70b", "-b", "1", "-c", "2k", "--what-if", "RTX 3060")
     (line,) = done.stdout.splitlines()
-    assert line.startswith("RTX 3060, Q4_K_M: nothing fits: at least 40.2 GiB needed")
+    assert line.startswith("RTX 3060, Q4_K_M: nothing fits: at least 40.1 GiB needed")
 
 
 def test_a_png_without_matplotlib_says_what_is_missing(

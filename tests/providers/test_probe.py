@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from providers.probe import probe_machine
 from providers.probe.amd import probe_amd
+from providers.probe.apple import apple_gpu, probe_apple, sysctl, working_set
 from providers.probe.compute import compute_of, measure_compute
 from providers.probe.engines import probe_engines
 from providers.probe.host import (
@@ -139,6 +140,54 @@ def test_an_amd_card_is_read_from_the_kernels_files(tmp_path: Path) -> None:
     assert gpu.name == "Radeon RX 7900 XTX"
     assert (gpu.memory_bytes, gpu.used_bytes, gpu.free_bytes) == (24 * GIB, GIB, 23 * GIB)
     assert (gpu.watts_limit, gpu.utilisation_percent) == (327, 12)
+
+
+def test_a_chip_that_shares_ram_has_what_was_set_aside_and_what_its_driver_may_take(
+    tmp_path: Path,
+) -> None:
+    """As a Ryzen AI Max+ 395 with ttm.pages_limit=25165824 reports itself."""
+    board = tmp_path / "card0/device"
+    board.mkdir(parents=True)
+    for name, text in {
+        "vendor": "0x1002",
+        "device": "0x1586",
+        "mem_info_vram_total": str(4 * GIB),
+        "mem_info_vram_used": str(GIB),
+        "mem_info_gtt_total": str(96 * GIB),
+        "mem_info_gtt_used": str(2 * GIB),
+    }.items():
+        (board / name).write_text(text + "\n")
+    (gpu,) = probe_amd(tmp_path).found
+    assert (gpu.name, gpu.unified) == ("Ryzen AI MAX+ 395", True)
+    assert (gpu.memory_bytes, gpu.free_bytes) == (100 * GIB, 97 * GIB)
+
+
+MAC = {"machdep.cpu.brand_string": "Apple M5 Max", "kern.osproductversion": "26.1"}
+
+
+@pytest.mark.parametrize(
+    ("metal", "kernel", "available", "free"),
+    [
+        (115_448_720_916, MAC, 120, 115_448_720_916),  # Metal's own word
+        (0, {**MAC, "iogpu.wired_limit_mb": "114688"}, 120, 112 * GIB),  # a raised limit
+        (0, {**MAC, "iogpu.wired_limit_mb": "0"}, 120, 128 * GIB * 84 // 100),  # macOS 26's rule
+        (0, {"machdep.cpu.brand_string": "Apple M5 Max"}, 120, 96 * GIB),  # of any macOS
+        (115_448_720_916, MAC, 50, 50 * GIB),  # others use the rest
+    ],
+)
+def test_a_mac_s_gpu_has_what_metal_says_else_what_the_kernel_was_told(
+    metal: int, kernel: dict[str, str], available: int, free: int
+) -> None:
+    gpu = apple_gpu(128 * GIB, available * GIB, lambda: metal, lambda key: kernel.get(key, ""))
+    assert (gpu.name, gpu.unified, gpu.memory_bytes) == ("Apple M5 Max", True, 128 * GIB)
+    assert gpu.free_bytes == free
+
+
+def test_no_mac_is_a_reason() -> None:
+    if sys.platform != "darwin":
+        assert probe_apple().reason == "no Apple GPU"
+        assert working_set() == 0
+        assert sysctl("hw.memsize") == ""
 
 
 def test_no_amd_card_is_a_reason(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Graph:
     """
 
     __slots__ = (
+        "always",
         "children",
         "done",
         "held",
@@ -78,12 +79,15 @@ class Graph:
         "is_leaf",
         "kept",
         "layout",
+        "listed",
         "order",
         "owner",
         "reuses",
         "size",
         "sources",
+        "staged",
         "start",
+        "until",
         "views",
     )
 
@@ -102,6 +106,10 @@ class Graph:
         self.held: list[bool] = []
         self.children: list[int] = []
         self.views: list[int] = []
+        self.listed: list[bool] = []  # inputs that a split has
+        self.staged: dict[int, list[int]] = {}  # bytes a result reads that lie on another device
+        self.until: dict[int, int] = {}  # what frees a result's copies, where not the result itself
+        self.always: list[int] = []  # there from the start to the end, read or not
 
     def _new(
         self, size: int, sources: list[int], layout: int, owner: int, *, reuses: bool = False
@@ -117,6 +125,7 @@ class Graph:
         self.start.append(0)
         self.held.append(False)
         self.children.append(0)
+        self.listed.append(False)
         self.views.append(0)
         return len(self.size) - 1
 
@@ -151,6 +160,11 @@ class Graph:
         """Writes into a weight or a cache; no memory."""
         return self._new(0, sources, 0, -2)
 
+    def stage(self, t: int, size: int) -> None:
+        """Notes that `t` reads `size` bytes of another device: copied here while it is computed."""
+        if size > 0:
+            self.staged.setdefault(t, []).append(size)
+
     def expand(self, t: int) -> None:
         """Puts a tensor into the order of use, after what it reads."""
         if self.done[t]:
@@ -162,6 +176,43 @@ class Graph:
             self.inputs.append(t)
         else:
             self.order.append(t)
+
+    def _split(self) -> None:
+        """Orders the graph as ggml_backend_sched splits it between this device and the host.
+
+        A split's inputs come before it: weights and rows copied here, and what the program fills in
+        that no split had before. A new one begins where the device changes, and at a weight to be
+        copied, so that the place of the last one can be used again.
+        """
+        out: list[int] = []
+        nodes: list[int] = []
+        inputs: list[int] = []
+        here = False
+        for t in self.order:
+            if self.owner[t] >= 0:
+                nodes.append(t)
+                continue
+            sizes, on_card = self.staged.get(t, []), self.owner[t] == -1
+            if on_card != here or (sizes and inputs):
+                out += inputs + nodes
+                nodes, inputs, here = [], [], on_card
+            if on_card:
+                self._copy_here(t, sizes, inputs)
+            nodes.append(t)
+        self.order, self.inputs = self.always + out + inputs + nodes, []
+
+    def _copy_here(self, t: int, sizes: list[int], inputs: list[int]) -> None:
+        """Adds to a split's inputs what `t` reads and no split had before."""
+        leaves = [source for source in self.sources[t] if self.is_leaf[source]]
+        for size in sizes:
+            copy = self._new(size, [], 0, -1)
+            inputs.append(copy)
+            end = self.until.get(t, t)
+            self.sources[end] = [*self.sources[end], copy]
+        for leaf in leaves:
+            if not self.listed[leaf]:
+                self.listed[leaf] = True
+                inputs.append(leaf)
 
     def _own(self, t: int, arena: Arena) -> None:
         """Gives a tensor memory, where possible that of a source."""
@@ -200,6 +251,8 @@ class Graph:
     def peak_bytes(self) -> int:
         """Size of the buffer the engine reserves; call once, it uses the graph up."""
         arena = Arena()
+        if self.staged:
+            self._split()
         for t in self.inputs:
             self._own(t, arena)
         for t in self.order:

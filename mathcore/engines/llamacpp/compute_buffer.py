@@ -13,10 +13,9 @@ from mathcore.engines.llamacpp.graph import (
     GraphLayer,
     Inputs,
     attention,
-    experts,
-    feed_forward,
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
+from mathcore.engines.llamacpp.graph_inner import experts_or_dense, has_inner, inner_of, is_parallel
 from mathcore.engines.llamacpp.graph_input import GraphModel, MicroBatch, is_sliding
 from mathcore.engines.llamacpp.graph_latent import (
     CompressedRows,
@@ -94,65 +93,6 @@ def _index_inputs(b: Builder, model: GraphModel, batch: MicroBatch) -> Inputs:
     return index
 
 
-def _mixture(b: Builder, layer: GraphLayer, x: int) -> int:
-    """Experts, with the shared ones beside them."""
-    graph = b.graph
-    if layer.has("ffn_latent_down.weight"):
-        wide = layer.width("ffn_latent_down.weight")
-        low = b.f32(wide, [x])
-        out = experts(b, layer, low, b.f32(layer.spec.experts, [x]), wide)
-        out = b.f32(b.hidden, [out])
-    else:
-        out = experts(b, layer, x)
-    if layer.has("ffn_up_shexp.weight"):
-        shared = feed_forward(b, layer, x, "_shexp")
-        if layer.has("ffn_gate_inp_shexp.weight"):
-            shared = graph.over(graph.size[shared], [shared, b.same(b.f32(1, [x]))])
-        out = b.add(out, shared)
-    return out
-
-
-def _experts_or_dense(b: Builder, layer: GraphLayer, x: int) -> int:
-    routed = layer.has("ffn_gate_inp.weight")
-    return _mixture(b, layer, x) if routed else feed_forward(b, layer, x)
-
-
-def _both(b: Builder, layer: GraphLayer, inside: int) -> int:
-    """Gemma 4: a dense layer and experts side by side, each with norms of its own."""
-    dense = b.norm(feed_forward(b, layer, b.norm(inside)))
-    own = b.norm(inside)
-    logits = b.f32(layer.spec.experts, [b.same(b.same(b.same(inside)))])
-    mixed = b.norm(experts(b, layer, own, logits))
-    return b.add(dense, mixed)
-
-
-def _inner(b: Builder, layer: GraphLayer, inside: int) -> int:
-    """What follows attention, before its residual."""
-    if layer.has("ffn_gate_inp.weight") and layer.has("ffn_up.weight"):
-        out = _both(b, layer, inside)
-    else:
-        named = layer.has("ffn_norm.weight") or layer.has("attn_output_norm.weight")
-        pre = named or (layer.has("post_attention_norm.weight") and layer.has("attn_norm.weight"))
-        cur = b.norm(inside, bias=layer.has("ffn_norm.bias")) if pre else inside
-        out = _experts_or_dense(b, layer, cur)
-    return b.norm(out) if layer.has("post_ffw_norm.weight") else out
-
-
-def _has_inner(layer: GraphLayer) -> bool:
-    return layer.has("ffn_up.weight") or layer.has("ffn_gate_inp.weight")
-
-
-def _parallel(layer: GraphLayer) -> bool:
-    """Attention and feed-forward read the same norm."""
-    return (
-        layer.has("attn_norm.weight")
-        and _has_inner(layer)
-        and not layer.has("ffn_norm.weight")
-        and not layer.has("post_attention_norm.weight")
-        and not layer.has("attn_output_norm.weight")
-    )
-
-
 @final
 class Assembly:
     """The layers put one after another."""
@@ -161,6 +101,7 @@ class Assembly:
         "b",
         "sparse",
         "buckets",
+        "card",
         "chosen",
         "cross_mask",
         "encoded",
@@ -192,6 +133,9 @@ class Assembly:
         b.sequences = batch.sequences
         b.streams = batch.streams
         b.value_bytes = batch.value_bytes
+        b.staged = batch.staged.weights
+        b.staged_rows = batch.row_blocks if batch.staged.cache else None
+        self.card = batch.card
         self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
         b.value_first = not any(is_sliding(layer.spec) for layer in model.layers)
@@ -251,7 +195,7 @@ class Assembly:
         if last and not self.late:
             x = b.pick(x, self.rows)
             b.tokens = self.rows
-        return self.widen(_inner(b, layer, self.narrow(x)), x)
+        return self.widen(inner_of(b, layer, self.narrow(x)), x)
 
     def add_layer(self, layer: GraphLayer, x: int, *, last: bool) -> int:
         """One layer: what mixes tokens and its residual, the feed-forward and its residual."""
@@ -260,9 +204,9 @@ class Assembly:
             return self.streamed(layer, x, last=last)
         normed = b.norm(x, bias=layer.has("attn_norm.bias")) if layer.has("attn_norm.weight") else x
         if spec.kind == "none" and spec.state is None:  # nothing mixes tokens here
-            return b.add(_experts_or_dense(b, layer, normed), x)
+            return b.add(experts_or_dense(b, layer, normed), x)
         if spec.heads == 0 and spec.state is None:  # Nemotron-NAS: no attention here
-            return b.add(_inner(b, layer, x), x) if _has_inner(layer) else x
+            return b.add(inner_of(b, layer, x), x) if has_inner(layer) else x
         cur, residual = self.attend(layer, normed), x
         if spec.cross:
             residual = b.add(cur, residual)
@@ -271,12 +215,12 @@ class Assembly:
             return self.hybrid(layer, cur, x, last=last)
         if last and not self.late:
             cur, residual = b.pick(cur, self.rows), b.pick(residual, self.rows)
-            if _parallel(layer):
+            if is_parallel(layer):
                 normed = b.pick(normed, self.rows)
             b.tokens = self.rows
-        if not _has_inner(layer):
+        if not has_inner(layer):
             return b.add(cur, residual)
-        if _parallel(layer):
+        if is_parallel(layer):
             return self.parallel(layer, normed, cur, residual)
         return self.sequential(layer, cur, residual)
 
@@ -293,12 +237,12 @@ class Assembly:
         if last:
             inside = b.pick(inside, self.rows)
             b.tokens = self.rows
-        return b.add(_inner(b, layer, inside), inside)
+        return b.add(inner_of(b, layer, inside), inside)
 
     def parallel(self, layer: GraphLayer, normed: int, cur: int, residual: int) -> int:
         """Attention and feed-forward of one norm, and the residual."""
         b = self.b
-        out = _experts_or_dense(b, layer, normed)
+        out = experts_or_dense(b, layer, normed)
         if self.model.architecture in SIDES_FIRST:
             return b.add(b.add(cur, out), residual)
         return b.add(b.add(out, residual), cur)
@@ -312,13 +256,15 @@ class Assembly:
             cur = b.norm(cur)
         first = self.model.architecture in RESIDUAL_FIRST
         inside = b.add(residual, cur) if first else b.add(cur, residual)
-        out = _inner(b, layer, inside)
+        out = inner_of(b, layer, inside)
         first = self.model.architecture in INNER_RESIDUAL_FIRST
         return b.add(inside, out) if first else b.add(out, inside)
 
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""
         b, model, graph = self.b, self.model, self.b.graph
+        if self.card:
+            return self.received()
         x = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
         graph.expand(x)
         mixed = -1
@@ -340,6 +286,24 @@ class Assembly:
             x = b.part(x, model.hidden)
         if "position_embd.weight" in model.names:
             x = b.add(x, b.f32(model.hidden, [b.positions]))
+        return x
+
+    def received(self) -> int:
+        """Embeddings on a GPU: the host looks them up, and the card gets a copy.
+
+        One table of them more than the graph reads was seen on every card (gguf-parser-go#45,
+        llama.cpp of August 2026 on ROCm), but not where experts are copied from the host.
+        """
+        b, model, graph = self.b, self.model, self.b.graph
+        wide = model.inputs_width * b.tokens * F32
+        if not b.staged:
+            graph.expand(graph.leaf(wide, kept=True))
+        elif "ffn_down.weight" in b.staged:
+            graph.always.append(graph.leaf(wide, kept=True))
+        x = graph.leaf(wide)
+        graph.expand(x)
+        if model.inputs_width != model.hidden:
+            x = b.part(x, model.hidden)
         return x
 
     def finish(self, x: int) -> Graph:

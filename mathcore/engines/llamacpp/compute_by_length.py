@@ -235,9 +235,12 @@ class GrowingLayout:
 class ComputeByLength:
     """Compute buffer of one model with `sequences` sequences, by cells per stream."""
 
-    __slots__ = ("evaluated", "kv_type", "cache", "sequences", "spec")
+    __slots__ = ("cache", "card", "evaluated", "kv_type", "sequences", "spec")
 
-    def __init__(self, spec: ModelSpec, sequences: int, kv_type: str) -> None:
+    def __init__(
+        self, spec: ModelSpec, sequences: int, kv_type: str, *, card: bool = False
+    ) -> None:
+        self.card = card
         self.spec = spec
         self.sequences = sequences
         self.kv_type = kv_type
@@ -246,9 +249,9 @@ class ComputeByLength:
 
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
-        return compute_graph(
-            self.cache.graph_model, micro_batch_of(self.cache, self._shape(step), SERVER)
-        )
+        batch = micro_batch_of(self.cache, self._shape(step), SERVER)
+        batch.card = self.card
+        return compute_graph(self.cache.graph_model, batch)
 
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
@@ -287,7 +290,7 @@ class ComputeByLength:
         return out
 
     def _alone(self, step: int, out: list[int]) -> None:
-        out.append(compute_bytes(self.spec, self._shape(step)))
+        out.append(compute_bytes(self.spec, self._shape(step), card=self.card))
 
     def _stretch(self, steps: list[int], growth: Growth, last: int, out: list[int]) -> None:
         """Appends what comes next, up to the step `last`, within which all sizes are affine."""

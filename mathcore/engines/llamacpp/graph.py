@@ -57,9 +57,12 @@ class Builder:
         "hidden",
         "layer_norm",
         "positions",
+        "reader",
         "rope",
         "scale_q",
         "sequences",
+        "staged",
+        "staged_rows",
         "streams",
         "tokens",
         "value_bytes",
@@ -83,6 +86,10 @@ class Builder:
         self.positions = -1
         self.wanted = -1  # numbers of the rows whose logits are wanted
         self.copies = -1  # which recurrent state each sequence reads
+        self.reader = -1  # the attention that last read rows of another device
+        self.staged: dict[str, int] = {}  # weights of other devices, by name: their bytes
+        # (numbers, bytes) of a block of K and of V that lie with another device.
+        self.staged_rows: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def is_fused(self, layer: GraphLayer) -> bool:
         """Whether Q, K and V come from one matrix."""
@@ -91,6 +98,20 @@ class Builder:
     def f32(self, width: int, sources: list[int]) -> int:
         """`width` numbers per token."""
         return self.graph.node(width * self.tokens * F32, sources)
+
+    def multiply(self, weight: str, width: int, sources: list[int]) -> int:
+        """`width` numbers per token, made with a weight that may have to be copied here first."""
+        out = self.f32(width, sources)
+        if self.staged:
+            self.graph.stage(out, self.staged.get(weight, 0))
+        return out
+
+    def read_rows(self, reader: int, cells: int, numbers: int, *, of_v: bool) -> None:
+        """Notes that `reader` reads K or V of every stream: copied here from where they lie."""
+        if self.staged_rows is not None:
+            self.reader = reader
+            block, size = self.staged_rows[1 if of_v else 0]
+            self.graph.stage(reader, cells * self.streams * numbers // block * size)
 
     def same(self, source: int) -> int:
         """An element-wise operation, in place where possible."""
@@ -108,10 +129,15 @@ class Builder:
         """A view written out in a row."""
         return self.graph.node(self.graph.size[of], [of])
 
-    def norm(self, source: int, *, bias: bool = False) -> int:
-        """RMS norm works in place, layer norm does not; then the weight, then the bias."""
+    def norm(self, source: int, *, bias: bool = False, width: int = 0) -> int:
+        """RMS norm works in place, layer norm does not; then the weight, then the bias.
+
+        `width` is the weight's where it is not as wide as a token: of each head.
+        """
         first = self.copy(source) if self.layer_norm else self.same(source)
         done = self.same(first)
+        if self.staged:
+            self.graph.stage(done, F32 * width or self.graph.size[done] // self.tokens)
         return self.same(done) if bias else done
 
     def hadamard(self, source: int, matrix: int) -> int:
@@ -132,15 +158,32 @@ def store(b: Builder, what: int, index: int) -> None:
     b.graph.expand(b.graph.sink([b.graph.view(what, b.graph.size[what]), index]))
 
 
-def attend(b: Builder, q: int, heads: int, v_dim: int, given: Inputs, values: list[int]) -> int:
-    """Attention of a query over the cache; `values` is what an unfused one must copy first."""
+def attend(
+    b: Builder,
+    q: int,
+    heads: int,
+    v_dim: int,
+    given: Inputs,
+    values: list[int],
+    kept: tuple[int, int] = (0, 0),
+) -> int:
+    """Attention of a query over the cache; `values` is what an unfused one must copy first.
+
+    `kept` are the numbers of K and of V that a cached token has.
+    """
     graph = b.graph
     q = graph.view(graph.view(q, graph.size[q]), graph.size[q])
     if b.flash:
-        return b.f32(heads * v_dim, [q, given.mask])
+        out = b.f32(heads * v_dim, [q, given.mask])
+        b.read_rows(out, given.cells, kept[0], of_v=False)
+        b.read_rows(out, given.cells, kept[1], of_v=True)
+        return out
     scores = b.f32(heads * given.cells, [q])
+    b.read_rows(scores, given.cells, kept[0], of_v=False)
     scores = graph.over(graph.size[scores], [scores, given.mask])
-    return b.f32(heads * v_dim, [*values, scores])
+    out = b.f32(heads * v_dim, [*values, scores])
+    b.read_rows(out, given.cells, kept[1], of_v=True)
+    return out
 
 
 def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
@@ -148,7 +191,7 @@ def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
     spec = layer.spec
     q_width = spec.heads * spec.head_dim
     if b.is_fused(layer):
-        fused = b.f32(layer.width("attn_qkv.weight"), [x])
+        fused = b.multiply("attn_qkv.weight", layer.width("attn_qkv.weight"), [x])
         if layer.has("attn_qkv.bias"):
             fused = b.same(fused)
         return (
@@ -156,7 +199,9 @@ def queries(b: Builder, layer: GraphLayer, x: int) -> tuple[int, int, int]:
             b.part(fused, spec.k_elements),
             b.part(fused, spec.v_elements),
         )
-    q, k, v = b.f32(q_width, [x]), b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
+    q = b.multiply("attn_q.weight", q_width, [x])
+    k = b.multiply("attn_k.weight", spec.k_elements, [x])
+    v = b.multiply("attn_v.weight", spec.v_elements, [x])
     if layer.has("attn_q.bias") or layer.has("attn_qkv.bias"):
         q, k, v = b.same(q), b.same(k), b.same(v)
     return q, k, v
@@ -175,9 +220,10 @@ def projected_heads(
     wide_q = spec.heads * spec.head_dim
     gate = -1
     if layer.width("attn_q.weight") == 2 * wide_q:
-        full = b.f32(2 * wide_q, [x])
+        full = b.multiply("attn_q.weight", 2 * wide_q, [x])
         q, gate = b.part(full, wide_q), b.copy(b.part(full, wide_q))
-        k, v = b.f32(spec.k_elements, [x]), b.f32(spec.v_elements, [x])
+        k = b.multiply("attn_k.weight", spec.k_elements, [x])
+        v = b.multiply("attn_v.weight", spec.v_elements, [x])
     else:
         q, k, v = queries(b, layer, x)
     normed = layer.has("attn_q_norm.weight")
@@ -189,7 +235,7 @@ def projected_heads(
         q = graph.view(q) if gate < 0 else q
         k, v = graph.view(k), graph.view(v)
     if normed and not wide:
-        q, k = b.norm(q), b.norm(k)
+        q, k = b.norm(q, width=spec.head_dim), b.norm(k, width=spec.head_dim)
     if b.rope:
         q, k = rope(b, q), rope(b, k)
     if b.scale_q:
@@ -214,7 +260,8 @@ def attention(b: Builder, layer: GraphLayer, x: int, given: Inputs) -> int:
     if spec.reads < 0:
         keep(b, q, k, v, given)
     graph.expand(q)
-    out = attend(b, q, spec.heads, spec.v_head_dim, given, [])
+    kept = (spec.k_elements, spec.v_elements)
+    out = attend(b, q, spec.heads, spec.v_head_dim, given, [], kept)
     if not b.flash:
         out = b.copy(graph.view(out, graph.size[out]))
     out = graph.view(out)
@@ -222,18 +269,18 @@ def attention(b: Builder, layer: GraphLayer, x: int, given: Inputs) -> int:
     out = b.hadamard(out, given.hadamard_v)
     if gate >= 0:
         out = b.add(out, b.same(gate))
-    out = b.f32(b.hidden, [out])
+    out = b.multiply("attn_output.weight", b.hidden, [out])
     return b.same(out) if layer.has("attn_output.bias") else out
 
 
 def feed_forward(b: Builder, layer: GraphLayer, x: int, kind: str = "") -> int:
     """The dense layer, or with `kind` "_shexp" the shared experts."""
     up_width = layer.width(f"ffn_up{kind}.weight")
-    up = b.f32(up_width, [x])
+    up = b.multiply(f"ffn_up{kind}.weight", up_width, [x])
     if layer.has(f"ffn_up{kind}.bias"):
         up = b.same(up)
     if layer.has(f"ffn_gate{kind}.weight"):
-        gate = b.f32(up_width, [x])
+        gate = b.multiply(f"ffn_gate{kind}.weight", up_width, [x])
         if layer.has(f"ffn_gate{kind}.bias"):
             gate = b.same(gate)
         inside = b.f32(up_width, [gate, up])
@@ -241,7 +288,9 @@ def feed_forward(b: Builder, layer: GraphLayer, x: int, kind: str = "") -> int:
         inside = b.f32(layer.spec.feed_forward, [up])  # gate and up in one matrix
     else:
         inside = b.same(up)
-    out = b.f32(b.hidden, [inside])
+    out = b.multiply(f"ffn_down{kind}.weight", b.hidden, [inside])
+    if not kind and b.reader >= 0:
+        b.graph.until[b.reader] = out  # as seen, of dense layers alone
     return b.same(out) if layer.has(f"ffn_down{kind}.bias") else out
 
 
@@ -267,15 +316,15 @@ def _expert_inner(b: Builder, layer: GraphLayer, x: int, chosen: int) -> int:
     """Up and gate of the chosen experts, activated."""
     used, inner = layer.spec.experts_used, layer.spec.expert_feed_forward
     if layer.has("ffn_gate_up_exps.weight"):
-        both = b.f32(2 * inner * used, [x, chosen])
+        both = b.multiply("ffn_gate_up_exps.weight", 2 * inner * used, [x, chosen])
         gate, up = b.part(both, inner * used), b.part(both, inner * used)
         return b.f32(inner * used, [gate, up])
-    up = b.f32(inner * used, [x, chosen])
+    up = b.multiply("ffn_up_exps.weight", inner * used, [x, chosen])
     if layer.has("ffn_up_exps.bias"):
         up = b.same(up)
     if not layer.has("ffn_gate_exps.weight"):
         return b.same(b.same(up))
-    gate = b.f32(inner * used, [x, chosen])
+    gate = b.multiply("ffn_gate_exps.weight", inner * used, [x, chosen])
     if layer.has("ffn_gate_exps.bias"):
         gate = b.same(gate)
     return b.f32(inner * used, [gate, up])
@@ -300,10 +349,10 @@ def experts(b: Builder, layer: GraphLayer, x: int, logits: int = -1, wide: int =
     graph, used = b.graph, layer.spec.experts_used
     wide = wide if wide else b.hidden
     if logits < 0:
-        logits = b.f32(layer.spec.experts, [x])
+        logits = b.multiply("ffn_gate_inp.weight", layer.spec.experts, [x])
     chosen, weights = routing(b, layer, logits)
     inside = _expert_inner(b, layer, graph.view(x), chosen)
-    out = b.f32(wide * used, [inside, chosen])
+    out = b.multiply("ffn_down_exps.weight", wide * used, [inside, chosen])
     if layer.has("ffn_down_exps.bias"):
         out = b.same(out)
     out = graph.over(graph.size[out], [out, weights])

@@ -114,10 +114,29 @@ def shortened(layers: list[GraphLayer]) -> list[GraphLayer]:
 
 
 @final
+class Staged:
+    """Weights and cache rows in host memory that a GPU computes with all the same.
+
+    llama.cpp copies each there for as long as it is read, when a batch has 32 tokens or more.
+    """
+
+    __slots__ = ("cache", "key", "weights")
+
+    def __init__(self, weights: dict[str, int], *, cache: bool) -> None:
+        self.key = (cache, tuple(sorted(weights.items())))
+        self.weights = weights  # bytes by a tensor's name without "blk.N.", the largest layer's
+        self.cache = cache  # layers' caches lie there, too
+
+
+NOTHING_STAGED = Staged({}, cache=False)
+
+
+@final
 class MicroBatch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
+        "card",
         "cells",
         "flash",
         "from_file",
@@ -125,10 +144,12 @@ class MicroBatch:
         "swa_cells",
         "rows",
         "sequences",
+        "staged",
         "streams",
         "tokens",
         "hadamard_k",
         "hadamard_v",
+        "row_blocks",
         "value_bytes",
     )
 
@@ -143,7 +164,10 @@ class MicroBatch:
         self.hadamard_k = False  # quantised keys, values are rotated first
         self.hadamard_v = False
         self.value_bytes = 2
+        self.row_blocks = ((1, 2), (1, 2))  # (numbers, bytes) of a block of K and of V
         self.from_file = True  # else made by the library itself: Q, K and V never fused
+        self.card = False  # on a GPU: what reads tables and mixes embeddings stays with the host
+        self.staged = NOTHING_STAGED
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
 
 

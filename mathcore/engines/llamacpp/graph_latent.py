@@ -45,8 +45,8 @@ def _latent_values(b: Builder, layer: GraphLayer, query: int, given: Inputs) -> 
     latent = layer.width("attn_kv_a_norm.weight")
     values = layer.width("attn_output.columns")
     if b.flash:
-        out = attend(b, query, heads, latent, given, [])
-        out = b.f32(values, [graph.view(out, graph.size[out])])
+        out = attend(b, query, heads, latent, given, [], (layer.spec.k_elements, 0))
+        out = b.multiply("attn_v_b.weight", values, [graph.view(out, graph.size[out])])
         out = graph.view(b.copy(graph.view(out, graph.size[out])))
     else:
         # The values are the first part of the keys; unfused attention wants them transposed.
@@ -67,12 +67,13 @@ def latent_attention(
     lite = layer.has("attn_q.weight")
     low_rank = x
     if not lite:
-        low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
+        low_rank = b.norm(b.multiply("attn_q_a.weight", layer.width("attn_q_a.weight"), [x]))
     if index.cells and layer.has("indexer.attn_q_b.weight"):
         chosen = _index_scores(b, layer, x, low_rank, index)
-    q = b.f32(layer.width("attn_q.weight" if lite else "attn_q_b.weight"), [low_rank])
+    name = "attn_q.weight" if lite else "attn_q_b.weight"
+    q = b.multiply(name, layer.width(name), [low_rank])
     q = graph.view(q)
-    both = b.f32(latent + rotary, [x])
+    both = b.multiply("attn_kv_a_mqa.weight", latent + rotary, [x])
     k_rope = b.part(both, rotary)
     q_rope = b.part(q, heads * rotary)
     if b.rope:
@@ -82,7 +83,7 @@ def latent_attention(
     kv = b.norm(b.part(both, latent))
     b.layer_norm = saved_norm
     plain = b.part(q, graph.size[q] // (b.tokens * F32) - heads * rotary)
-    absorbed = b.f32(heads * latent, [plain])
+    absorbed = b.multiply("attn_k_b.weight", heads * latent, [plain])
     absorbed = graph.view(absorbed, graph.size[absorbed])
     query = b.f32(heads * (latent + rotary), [absorbed, q_rope])
     kv = graph.view(kv)
@@ -94,7 +95,8 @@ def latent_attention(
     use = given
     if chosen >= 0:
         use = Inputs(given.cells, _sparse_mask(b, given, chosen), -1, -1)
-    return b.f32(b.hidden, [_latent_values(b, layer, query, use)]), chosen
+    out = _latent_values(b, layer, query, use)
+    return b.multiply("attn_output.weight", b.hidden, [out]), chosen
 
 
 @final
@@ -118,12 +120,12 @@ def compressed_attention(
 ) -> int:
     """DeepSeek V4: queries of a low rank over a window of rows and the compressed ones."""
     graph, spec = b.graph, layer.spec
-    low_rank = b.norm(b.f32(layer.width("attn_q_a.weight"), [x]))
+    low_rank = b.norm(b.multiply("attn_q_a.weight", layer.width("attn_q_a.weight"), [x]))
     mask = compressed.mask
     if layer.has("indexer.attn_q_b.weight"):
         chosen = _index_scores(b, layer, x, low_rank, compressed.index)
         mask = _sparse_mask(b, Inputs(compressed.rows, compressed.mask, -1, -1), chosen)
-    q = graph.view(b.f32(layer.width("attn_q_b.weight"), [low_rank]))
+    q = graph.view(b.multiply("attn_q_b.weight", layer.width("attn_q_b.weight"), [low_rank]))
     q = rope(b, b.same(q))
     kv = rope(b, graph.view(b.norm(b.f32(spec.k_elements, [x]))))
     graph.expand(q)
@@ -131,7 +133,8 @@ def compressed_attention(
     store(b, kv, given.key_index)
     both = graph.node((given.cells + compressed.rows) * b.tokens * 2, [given.mask, mask])
     use = Inputs(given.cells + compressed.rows, both, -1, -1)
-    out = attend(b, q, spec.heads, spec.head_dim, use, [])
+    out = attend(b, q, spec.heads, spec.head_dim, use, [], (spec.k_elements, 0))
     out = rope(b, graph.view(out))
-    low = b.f32(layer.width("attn_output_a.weight"), [graph.view(out)])
-    return b.f32(b.hidden, [low])
+    wide = layer.width("attn_output_a.weight")
+    low = b.multiply("attn_output_a.weight", wide, [graph.view(out)])
+    return b.multiply("attn_output_b.weight", b.hidden, [low])

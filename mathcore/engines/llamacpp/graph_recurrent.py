@@ -33,7 +33,7 @@ def mamba1(b: Builder, layer: GraphLayer, x: int) -> int:
     assert state is not None
     inner = state.inner
     conv = graph.view(_recall(b, state.conv_elements))
-    both = b.f32(2 * inner, [graph.view(x)])
+    both = b.multiply("ssm_in.weight", 2 * inner, [graph.view(x)])
     z = b.part(both, inner)
     x = b.same(b.same(_convolve(b, layer, inner, conv, b.part(both, inner))))
     mixed = b.f32(layer.width("ssm_x.weight"), [x])
@@ -56,7 +56,7 @@ def mamba1(b: Builder, layer: GraphLayer, x: int) -> int:
     _write_back(b, y)
     skip = b.same(x)
     y = graph.over(graph.size[skip], [b.part(y, inner), skip])
-    return b.f32(b.hidden, [b.f32(inner, [b.copy(z), y])])
+    return b.multiply("ssm_out.weight", b.hidden, [b.f32(inner, [b.copy(z), y])])
 
 
 def mamba2(b: Builder, layer: GraphLayer, x: int) -> int:
@@ -66,7 +66,7 @@ def mamba2(b: Builder, layer: GraphLayer, x: int) -> int:
     inner = state.inner
     wide = inner + 2 * state.groups * state.state_size
     conv = graph.view(_recall(b, state.conv_elements))
-    mixed = graph.view(b.f32(layer.width("ssm_in.weight"), [x]))
+    mixed = graph.view(b.multiply("ssm_in.weight", layer.width("ssm_in.weight"), [x]))
     z, xbc, dt = b.part(mixed, inner), b.part(mixed, wide), b.part(mixed, state.heads)
     xbc = b.same(b.same(_convolve(b, layer, wide, conv, xbc)))
     side = state.groups * state.state_size
@@ -82,7 +82,7 @@ def mamba2(b: Builder, layer: GraphLayer, x: int) -> int:
     y = b.f32(inner, [b.copy(z), y])
     if layer.has("ssm_norm.weight"):
         y = b.norm(graph.view(y))
-    return b.f32(b.hidden, [graph.view(y)])
+    return b.multiply("ssm_out.weight", b.hidden, [graph.view(y)])
 
 
 def delta_net(b: Builder, layer: GraphLayer, x: int) -> int:
@@ -92,8 +92,8 @@ def delta_net(b: Builder, layer: GraphLayer, x: int) -> int:
     keys, values = state.groups * state.state_size, state.inner
     wide = values + 2 * keys
     fused = layer.has("ssm_ba.weight")  # Qwen3-Next: beta and alpha in one matrix
-    mixed = b.f32(wide, [x])
-    z = b.f32(values, [x])
+    mixed = b.multiply("attn_qkv.weight", wide, [x])
+    z = b.multiply("attn_gate.weight", values, [x])
     old = graph.view(_recall(b, state.conv_elements))
     joined = _convolve(b, layer, wide, old, graph.view(mixed))
     memory = graph.view(_recall(b, state.state_elements))
@@ -118,7 +118,8 @@ def delta_net(b: Builder, layer: GraphLayer, x: int) -> int:
     _write_back(b, out)
     normed = b.norm(b.part(out, values))
     opened = b.same(graph.view(z))
-    return b.f32(b.hidden, [graph.view(graph.over(graph.size[normed], [normed, opened]))])
+    gated = graph.view(graph.over(graph.size[normed], [normed, opened]))
+    return b.multiply("ssm_out.weight", b.hidden, [gated])
 
 
 def kimi_delta(b: Builder, layer: GraphLayer, x: int) -> int:
@@ -128,8 +129,8 @@ def kimi_delta(b: Builder, layer: GraphLayer, x: int) -> int:
     inner = state.inner
     old = _recall(b, state.conv_elements)
     parts: list[int] = []
-    for _ in range(3):
-        source = graph.view(b.f32(inner, [x]))
+    for name in ("attn_q.weight", "attn_k.weight", "attn_v.weight"):
+        source = graph.view(b.multiply(name, inner, [x]))
         part = b.part(old, inner)
         parts.append(b.same(_convolve(b, layer, inner, part, source)))
     low = b.f32(layer.width("ssm_f_a.weight"), [x])
@@ -146,19 +147,21 @@ def kimi_delta(b: Builder, layer: GraphLayer, x: int) -> int:
     normed = b.norm(graph.view(plain))
     opened = b.f32(inner, [b.f32(layer.width("ssm_g_a.weight"), [graph.view(x)])])
     opened = b.same(graph.view(opened))
-    return b.f32(b.hidden, [b.copy(graph.over(graph.size[normed], [normed, opened]))])
+    gated = b.copy(graph.over(graph.size[normed], [normed, opened]))
+    return b.multiply("attn_output.weight", b.hidden, [gated])
 
 
 def short_convolution(b: Builder, layer: GraphLayer, x: int) -> int:
     """LFM2: a gated convolution over the last few tokens."""
     graph, state = b.graph, layer.spec.state
     assert state is not None
-    both = b.f32(3 * b.hidden, [graph.view(x)])
+    both = b.multiply("shortconv.in_proj.weight", 3 * b.hidden, [graph.view(x)])
     first, gate, last = b.part(both, b.hidden), b.part(both, b.hidden), b.part(both, b.hidden)
     inside = b.f32(b.hidden, [first, last])
     old = graph.view(_recall(b, state.conv_elements))
     convolved = _convolve(b, layer, b.hidden, old, inside)
-    return b.f32(b.hidden, [graph.over(graph.size[convolved], [gate, convolved])])
+    gated = graph.over(graph.size[convolved], [gate, convolved])
+    return b.multiply("shortconv.out_proj.weight", b.hidden, [gated])
 
 
 def rwkv(b: Builder, layer: GraphLayer, x: int) -> int:

@@ -88,4 +88,4 @@ def block_attention(
     for _ in range(1, b.streams):
         more = _one_stream(b, layer, q, iq, given, shared)
         out = graph.node(graph.size[out] + graph.size[more], [out, more])
-    return b.f32(b.hidden, [b.hadamard(out, given.hadamard_v)])
+    return b.multiply("attn_output.weight", b.hidden, [b.hadamard(out, given.hadamard_v)])

@@ -7,6 +7,7 @@ from mathcore.device import DeviceKind
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
+    Beside,
     ContextShape,
     Footprint,
 )
@@ -20,7 +21,7 @@ from mathcore.engines.llamacpp.cache import (
     window_cells,
 )
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-from mathcore.engines.llamacpp.graph_input import MicroBatch
+from mathcore.engines.llamacpp.graph_input import NOTHING_STAGED, MicroBatch, Staged
 from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.ggml import BLOCKS
@@ -31,6 +32,8 @@ from mathcore.quant.weights import Weights
 # lays every graph out for batches of tokens and embeddings mixed.
 LIBRARY = "library"
 SERVER = "server"
+# Fewer tokens than this are computed where the weights lie (ggml: op_offload_min_batch_size).
+STAGED_BATCH = 32
 MAX_GROUPS = 256  # models held: a catalogue's worth
 _GROUPS: Memo[CacheGroups] = Memo(MAX_GROUPS)
 
@@ -58,6 +61,7 @@ def micro_batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> Micro
     batch.sequences = shape.sequences
     batch.streams = 1 if shape.unified else shape.sequences
     batch.flash = shape.flash
+    batch.row_blocks = (BLOCKS[shape.kv_type.upper()], BLOCKS[v_type_of(shape).upper()])
     batch.hadamard_k = BLOCKS[shape.kv_type.upper()][0] > 1
     batch.hadamard_v = BLOCKS[v_type_of(shape).upper()][0] > 1
     batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.hadamard_v else 2
@@ -66,19 +70,34 @@ def micro_batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> Micro
     return batch
 
 
-def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> int:
-    """The compute buffer of a context with every layer on one backend; worked out once a shape."""
+def compute_bytes(
+    spec: ModelSpec,
+    shape: ContextShape,
+    build: str = SERVER,
+    *,
+    card: bool = False,
+    staged: Staged = NOTHING_STAGED,
+) -> int:
+    """The compute buffer of a context with every layer on one backend; worked out once a shape.
+
+    On a `card` what looks embeddings up is the host's. `staged` are weights that lie with the host
+    and are copied to the card for each large batch.
+    """
     cache = cache_groups(spec)
     modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
-    modes += 8 * int(build == SERVER)
+    modes += 8 * int(build == SERVER) + 16 * int(card)
     types = int(BLOCKS[shape.kv_type.upper()][0] > 1) + 2 * int(
         BLOCKS[v_type_of(shape).upper()][0] > 1
     )
     cells = cells_per_stream(shape)
-    key = (cells, shape.sequences, shape.micro_batch, modes, types)
+    key = (cells, shape.sequences, shape.micro_batch, modes, types, staged.key)
     found = cache.buffers.get(key)
     if found is None:
-        made = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))
+        batch = micro_batch_of(cache, shape, build)
+        batch.card = card
+        if batch.tokens >= STAGED_BATCH:
+            batch.staged = staged
+        made = buffer_bytes(cache.graph_model, batch)
         found = cache.buffers.put(key, made)
     return found
 
@@ -113,8 +132,11 @@ def _card_share(sizes: list[int], count: int) -> int:
     return worst
 
 
-def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) -> Footprint:
+def _on_cpu(
+    weights: Weights, kv: int, state: int, compute: int, logits: int, beside: Beside
+) -> Footprint:
     total = weights.total_bytes + kv + state + compute + logits + CPU_OVERHEAD_BYTES
+    total += beside.total_bytes
     return Footprint(
         weights_bytes=weights.total_bytes,
         kv_bytes=kv,
@@ -124,6 +146,9 @@ def _on_cpu(weights: Weights, kv: int, state: int, compute: int, logits: int) ->
         overhead_bytes=CPU_OVERHEAD_BYTES,
         host_bytes=0,
         card_bytes=total,
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
     )
 
 
@@ -133,11 +158,11 @@ def footprint(
     """What `count` cards of `kind` need for every layer on the device."""
     cache = cache_groups(spec)
     kv, state = kv_bytes(cache, shape), state_bytes(cache, shape)
-    compute = compute_bytes(spec, shape)
+    compute = compute_bytes(spec, shape, card=kind != "cpu")
     logits = output_bytes(spec, shape)
     if kind == "cpu":
-        return _on_cpu(weights, kv, state, compute, logits)
-    each = compute + GPU_OVERHEAD_BYTES
+        return _on_cpu(weights, kv, state, compute, logits, shape.beside)
+    each = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
     held = weights.device_bytes
     card = held + kv + state + each
     if count > 1:
@@ -149,13 +174,17 @@ def footprint(
             sizes[i] += caches[i] if i < len(caches) else 0
         # The last card also holds the output layer; which one is fullest depends on rounding.
         card = _card_share(sizes, count) + (held - inside) + each
-    beside = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
+    on_host = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
+    beside = shape.beside
     return Footprint(
         weights_bytes=held,
         kv_bytes=kv,
         state_bytes=state,
         compute_bytes=compute * count,
         overhead_bytes=GPU_OVERHEAD_BYTES * count,
-        host_bytes=beside,
+        host_bytes=on_host,
         card_bytes=card,
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
     )

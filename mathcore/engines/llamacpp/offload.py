@@ -14,6 +14,7 @@ from mathcore.engines.footprint import (
     Footprint,
 )
 from mathcore.engines.llamacpp.cache import kv_bytes, layer_cache_bytes, state_bytes
+from mathcore.engines.llamacpp.graph_input import Staged
 from mathcore.engines.llamacpp.memory import (
     cache_groups,
     compute_bytes,
@@ -21,7 +22,7 @@ from mathcore.engines.llamacpp.memory import (
     output_bytes,
 )
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.quant.weights import Weights
+from mathcore.quant.weights import Weights, is_input, read_bytes, tensor_sizes
 
 ALL_LAYERS = -1
 
@@ -68,6 +69,32 @@ def card_of(i: int, layers: int, placing: Placing) -> int:
 
 
 @final
+class Moved:
+    """Tensors that overrides keep in host memory: bytes by layer, and of no layer."""
+
+    __slots__ = ("active_bytes", "largest", "layer_bytes", "outside_bytes")
+
+    def __init__(self, spec: ModelSpec, quant: str, names: frozenset[str]) -> None:
+        sizes = tensor_sizes(spec, quant)
+        layers, outside, active = [0] * len(spec.layers), 0, 0
+        largest: dict[str, int] = {}
+        for i, tensor in enumerate(spec.tensors):
+            if tensor.name not in names or is_input(tensor):
+                continue  # input tables lie there anyway
+            active += read_bytes(spec, tensor, sizes[i])
+            if 0 <= tensor.layer < len(layers):
+                layers[tensor.layer] += sizes[i]
+                base = tensor.name.split(".", 2)[-1]
+                largest[base] = max(sizes[i], largest.get(base, 0))
+            else:
+                outside += sizes[i]
+        self.layer_bytes = tuple(layers)
+        self.outside_bytes = outside
+        self.active_bytes = active  # read for each generated token
+        self.largest = tuple(largest.items())
+
+
+@final
 class Sums:
     """Bytes of the first layers, added up once, so that any range of them costs a subtraction; and
     what a card or the host holds beside layers."""
@@ -81,27 +108,43 @@ class Sums:
         "layers",
         "logits",
         "compute",
+        "moved",
+        "moved_outside",
         "spec",
         "states",
+        "shape",
+        "staged",
         "weights",
         "weights_sum",
     )
 
-    def __init__(self, spec: ModelSpec, weights: Weights, shape: ContextShape) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        shape: ContextShape,
+        moved: Moved | None = None,
+    ) -> None:
+        """`moved`: tensors that overrides keep in host memory, instead of a layer's experts."""
         cache = cache_groups(spec)
+        away = weights.expert_bytes if moved is None else moved.layer_bytes
+        self.moved = moved
+        self.moved_outside = 0 if moved is None else moved.outside_bytes
         caches = layer_cache_bytes(cache, shape)
         self.spec = spec
+        self.shape = shape
         self.weights = weights
+        self.staged: dict[str, int] = {}  # compute buffers where the host holds some layers
         self.layers = len(spec.layers)
         self.weights_sum = [0]
         self.experts = [0]
         self.caches = [0]
         for i in range(self.layers):
             self.weights_sum.append(self.weights_sum[i] + weights.layer_bytes[i])
-            self.experts.append(self.experts[i] + weights.expert_bytes[i])
+            self.experts.append(self.experts[i] + away[i])
             self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
         self.inside = self.weights_sum[self.layers]
-        self.compute = compute_bytes(spec, shape)
+        self.compute = compute_bytes(spec, shape, card=True)
         self.host_compute = host_compute_bytes(spec, shape)
         self.logits = output_bytes(spec, shape)
         self.states = state_bytes(cache, shape)
@@ -110,9 +153,30 @@ class Sums:
     def bytes_outside_layers(self, *, on_card: bool) -> int:
         """What lies in no layer and in no input table; a tied output is a copy on a card."""
         size = self.weights.total_bytes - self.inside - self.weights.host_bytes
+        if on_card:
+            size += self.shape.beside.total_bytes - self.moved_outside
         return size + (self.weights.output_bytes if on_card and self.weights.tied else 0)
 
-    def on_card(self, low: int, high: int, off: int) -> int:
+    def first_compute(self, gpu_layers: int, off: int) -> int:
+        """The compute buffer of the first card: what the host holds is copied there to compute."""
+        away = gpu_layers != ALL_LAYERS and gpu_layers <= self.layers
+        if not away and off <= 0:
+            return self.compute
+        part = "layers" if away else "experts"
+        found = self.staged.get(part)
+        if found is None:
+            staged = Staged(self._largest(experts=not away), cache=away)
+            found = compute_bytes(self.spec, self.shape, card=True, staged=staged)
+            self.staged[part] = found
+        return found
+
+    def _largest(self, *, experts: bool) -> dict[str, int]:
+        """Bytes of each tensor of a layer by its name, the largest layer's; of the moved alone."""
+        if experts and self.moved is not None:
+            return dict(self.moved.largest)
+        return {name: size for name, size in self.weights.largest if not experts or "exps." in name}
+
+    def on_card(self, low: int, high: int, off: int, compute: int) -> int:
         """Bytes of layers low to high and their caches, without the experts of those below `off`.
 
         The output layer counts as one more; a card without layers holds nothing.
@@ -125,7 +189,7 @@ class Sums:
         size -= self.experts[moved] - self.experts[a]
         if high > self.layers:
             size += self.bytes_outside_layers(on_card=True)
-        return size + self.compute + GPU_OVERHEAD_BYTES
+        return size + compute + GPU_OVERHEAD_BYTES
 
     def on_host(self, gpu_layers: int, off: int) -> int:
         """Bytes of host memory beside the cards."""
@@ -134,11 +198,12 @@ class Sums:
         below = min(first, self.layers)
         moved = max(below, min(self.layers, off))
         weights = self.weights_sum[below] + self.experts[moved] - self.experts[below]
-        if first > self.layers:
-            weights += self.bytes_outside_layers(on_card=False)
+        outside = self.bytes_outside_layers(on_card=False)
+        weights += outside if first > self.layers else self.moved_outside
         caches = self.caches[below]
-        # States of layers in host memory are few; they are counted with its caches.
-        compute = self.compute if weights + caches > 0 else self.host_compute
+        # States of layers in host memory are few; they are counted with its caches. Large batches
+        # are computed on the card, whatever the layer; without any card layer the host needs all.
+        compute = self.compute if wanted == 0 else self.host_compute
         return weights + self.weights.host_bytes + caches + self.logits + compute
 
 
@@ -153,12 +218,14 @@ def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) 
     taken = min(wanted, count + 1)
     low = first = count + 1 - taken
     worst = -max(free)
+    compute = sums.first_compute(gpu_layers, off)
     for i, room in enumerate(free):
         before += room
         high = first + (before * taken + total - 1) // total
         if i == len(free) - 1:
             high = count + 1
-        worst = max(worst, sums.on_card(low, high, off) - room)
+        worst = max(worst, sums.on_card(low, high, off, compute) - room)
+        compute = sums.compute if low < high else compute
         low = high
     return worst
 
@@ -183,22 +250,34 @@ def placed_footprint(
     bounds = _bounds(sums.layers, placing)
     off, count = placing.cpu_experts, sums.layers
     cards: list[int] = []
-    held, used = 0, 0
+    held, computing, used = 0, 0, 0
+    compute = sums.first_compute(placing.gpu_layers, off)
     for i in range(len(placing.split)):
-        size = sums.on_card(bounds[i], bounds[i + 1], off)
+        size = sums.on_card(bounds[i], bounds[i + 1], off, compute)
         cards.append(size)
         held += size
-        used += int(bounds[i] < bounds[i + 1])
+        if bounds[i] < bounds[i + 1]:
+            used += 1
+            computing += compute
+            compute = sums.compute
+    if used == 0:  # a card without layers still computes large batches for the host
+        cards[0] = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
+        held, computing, used = cards[0], compute, 1
     caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
-    held -= used * (sums.compute + GPU_OVERHEAD_BYTES) + caches
+    held -= computing + used * GPU_OVERHEAD_BYTES + caches
+    beside = shape.beside
+    held -= beside.total_bytes
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
         weights_bytes=held,
         kv_bytes=caches - state,
         state_bytes=state,
-        compute_bytes=sums.compute * used,
+        compute_bytes=computing,
         overhead_bytes=GPU_OVERHEAD_BYTES * used,
         host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
         card_bytes=max(cards),
+        projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
+        draft_bytes=beside.draft_bytes,
+        adapter_bytes=beside.adapter_bytes,
         cards=tuple(cards),
     )

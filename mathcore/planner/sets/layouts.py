@@ -11,7 +11,7 @@ from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing
 from mathcore.planner.answer import Layout
-from mathcore.planner.limits import margin_bytes
+from mathcore.planner.limits import kept_bytes
 
 # GGML_SCHED_MAX_BACKENDS is 16, the CPU is one of them.
 MAX_CARDS = 15
@@ -72,7 +72,7 @@ class Line:
         self.cards = cards
         self.costs = costs
         self.free = [device.free_bytes for device in cards]
-        self.kept = [free - margin_bytes(free) for free in self.free]  # within their margins
+        self.kept = [card.free_bytes - kept_bytes(card) for card in cards]  # within their margins
 
 
 def _filled(column: LayerSums, rooms: list[int]) -> list[int]:

@@ -20,7 +20,7 @@ from mathcore.engines.vllm.memory import (
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.layouts import MAX_RANKS, card_kind, vllm_shape
-from mathcore.planner.limits import margin_bytes
+from mathcore.planner.limits import kept_bytes
 from mathcore.planner.query import Query
 from mathcore.planner.sets.layouts import Part, SetLayout, Stage, layers_by_memory, set_layout
 from mathcore.planner.sets.members import host_of
@@ -151,7 +151,7 @@ def _lay(
         need = size[0] + size[1] + size[2] + size[3]
         for rank in stages[i]:
             spare = min(spare, rank.room - need)
-            roomy = roomy and rank.room - need >= margin_bytes(rank.device.free_bytes)
+            roomy = roomy and rank.room - need >= kept_bytes(rank.device)
         if spare < 0:
             return None
         sizes.append(size)

@@ -16,6 +16,7 @@ Command = Callable[..., Any]
 _FIELDS: Final = (
     click.option("--gpu", metavar="NAME", help='as its maker calls it: "RTX 4090", "M4 16GB"'),
     click.option("--memory", metavar="SIZE", help="of each accelerator: 24GB"),
+    click.option("--usable", metavar="SIZE", help="what of it the GPU may use, where set"),
     click.option("--count", type=click.IntRange(1, 1024), help="identical accelerators"),
     ram_option,
     click.option("--cores", type=click.IntRange(1, 4096), help="CPU cores of its host"),
@@ -44,7 +45,7 @@ _FIELDS: Final = (
 )
 # What else is not true any more when a field changes; the hardware decides most of itself.
 _REPLACES: Final = {
-    "gpu": ("memory", "count", "engines", "watts", "ram"),
+    "gpu": ("memory", "usable", "count", "engines", "watts", "ram"),
     "rate": ("price", "lifetime"),
     "price": ("rate",),
 }
@@ -107,6 +108,15 @@ def remove(*, name: str) -> None:
 def said(options: Mapping[str, object]) -> dict[str, object]:
     """The fields a person mentioned."""
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _usable(payload: Mapping[str, Any]) -> str:
+    """What its owner said the GPU may use; "" where that is what the hardware's rule says."""
+    from mathcore.hardware.described import describe
+
+    free = payload.get("free_bytes") or 0
+    usual = describe(str(payload.get("model")), int(payload.get("memory_bytes") or 0))
+    return f"{free}B" if free and free != usual.free_bytes else ""
 
 
 def _write(name: str, given: Mapping[str, object], done: str) -> None:
@@ -173,6 +183,7 @@ def as_described(payload: Mapping[str, Any]) -> dict[str, object]:
     found: dict[str, object] = {
         "gpu": payload.get("model"),
         "memory": size("memory_bytes"),
+        "usable": _usable(payload),
         "count": payload.get("count"),
         "ram": size("ram_bytes"),
         "cores": payload.get("cores"),

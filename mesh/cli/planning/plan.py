@@ -1,19 +1,31 @@
 """`fleet plan`: where a model fits, how fast, what it costs, why not there."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from mesh.cli.client import find_daemon
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import allow_beyond_option, given, hardware_options, plan_options
+from mesh.cli.options import (
+    allow_beyond_option,
+    beside_options,
+    given,
+    hardware_options,
+    llamacpp_options,
+    plan_options,
+)
 from mesh.cli.output import emit_json, json_option, now_ms
+
+# llama.cpp's own names of what another option says as well.
+SAME: Final = {"--batch": ("--parallel",), "--kv-type": ("--cache-type-k", "--cache-type-v")}
 
 
 @click.command()
 @click.argument("model")
 @plan_options
+@llamacpp_options
+@beside_options
 @hardware_options
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @allow_beyond_option
@@ -36,8 +48,9 @@ def plan(
 
 
 def replaced(way: Mapping[str, Any]) -> set[str]:
-    """The options that a way out of a plan sets anew."""
-    return {str(word) for word in way["options"] if str(word).startswith("--")}
+    """The options that a way out of a plan sets anew, and those that say the same."""
+    words = {str(word) for word in way["options"] if str(word).startswith("--")}
+    return words | {same for word in words for same in SAME.get(word, ())}
 
 
 def typed(ctx: click.Context, without: Collection[str] = ()) -> str:

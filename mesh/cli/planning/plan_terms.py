@@ -15,6 +15,9 @@ TERMS: Final = (
     ("states", "state_bytes"),
     ("compute", "compute_bytes"),
     ("logits", "output_bytes"),
+    ("projector", "projector_bytes"),
+    ("draft", "draft_bytes"),
+    ("adapters", "adapter_bytes"),
     ("driver", "overhead_bytes"),
 )
 LIMITS: Final = (
@@ -50,7 +53,7 @@ def _show_memory(row: Row) -> None:
     spare = need["free_bytes"] - need["total_bytes"]
     _line("memory", show_bytes(need["total_bytes"]), f"{show_bytes(spare)} to spare")
     for name, key in TERMS:
-        if need[key]:
+        if need.get(key):
             _line(f"  {name}", show_bytes(need[key]))
     if need["host_bytes"]:
         _line("in RAM", show_bytes(need["host_bytes"]))

@@ -53,6 +53,9 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
             emit_text(DEGRADED)
     else:
         say(verdict(found["refusals"]))
+    for note in found.get("notes", ()):
+        say()
+        emit_text(clean(f"Note: {note}."), "  ")
     show_refusals(found, explain=explain)
     show_ways_out(found["ways_out"], command)
     if explain:

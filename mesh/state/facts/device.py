@@ -67,6 +67,15 @@ class DeviceRegistered(Fact, frozen=True, kw_only=True):
     resale_nusd: Annotated[int, said("Resale value after its lifetime", "nano-USD")] = 0
     disk_read_bytes_per_s: DiskRead = 0
     hourly_nusd: Annotated[int, said("Rent; above 0 it is rented, not owned", "nano-USD/h")] = 0
+    free_low_bytes: Annotated[
+        int,
+        said(
+            "Where `free_bytes` is the upper end of a rule's range, its lower; 0 = none",
+            "B",
+            since="0.2.0",
+            reading=True,
+        ),
+    ] = 0
 
 
 class ProbedDevice(DeviceRegistered, frozen=True, kw_only=True):

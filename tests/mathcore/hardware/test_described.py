@@ -132,18 +132,93 @@ def test_a_driver_leaves_what_it_was_seen_to_leave() -> None:
 @pytest.mark.parametrize(
     ("text", "mib"),
     [
-        ("M1 8GB", 5461),  # 2/3 of 8,192
-        ("M3 16GB", 10922),
-        ("M1 Max 32GB", 21845),
-        ("M3 Max 48GB", 36864),  # 3/4 of 49,152
-        ("M1 Max 64GB", 49152),
-        ("M2 Ultra 192GB", 147456),
+        ("M1 8GB macOS 15", 5461),  # 2/3 of 8,192
+        ("M3 16GB macOS 14", 10922),
+        ("M1 Max 32GB macOS Sonoma", 21845),
+        ("M3 Max 48GB macOS 15.3", 36864),  # 3/4 of 49,152
+        ("M1 Max 64GB, macOS Sequoia", 49152),
+        ("M2 Ultra 192GB macOS 13", 147456),
     ],
 )
 def test_macos_leaves_the_gpu_what_metal_reported(text: str, mib: int) -> None:
     what = describe(text)
-    assert what.free_bytes // 2**20 == mib
+    assert (what.free_bytes // 2**20, what.free_low_bytes) == (mib, 0)
     assert any("iogpu.wired_limit_mb" in note for note in what.notes)
+
+
+# Text, GiB at worst and at best, as machines reported them: M1 8 GB 5,726.63 MB; M1 Max 32 GB
+# 26,800.60 MB, M5 Max 128 GB 107.52 GiB, a 36 GB one 28.08 GiB on macOS 26; an idle GB10 113.07 of
+# 119.68 GiB; a Ryzen AI Max+ 395 62.53 GiB of GTT, 111.89 GiB with 96 GiB set aside for it.
+REACHES = [
+    ("M1 8GB", 5.33, 5.33),
+    ("M3 16GB", 10.67, 11.84),
+    ("M3 16GB macOS 26", 11.84, 11.84),
+    ("M1 Max 32GB macOS Tahoe", 24.96, 24.96),
+    ("M4 Max 36GB macOS 26.1", 28.08, 28.08),
+    ("M3 Max 48GB", 36.0, 37.92),
+    ("M1 Max 64GB", 48.0, 51.84),
+    ("M5 Max 128GB", 96.0, 107.52),
+    ("M5 Max 128GB, macOS 26", 107.52, 107.52),
+    ("M5 Max 128GB iogpu.wired_limit_mb=114688", 112.0, 112.0),
+    ("M2 Ultra 192GB", 144.0, 163.2),
+    ("M3 Ultra 256GB macOS 26", 222.72, 222.72),
+    ("Ryzen AI Max+ 395 128GB", 62.46, 111.87),
+    ("Ryzen AI Max+ 395 128GB (96GB carve-out)", 96.0, 112.0),
+    ("Ryzen AI Max+ 395 128GB ttm.pages_limit=25165824", 96.0, 96.0),
+    ("Strix Halo 64GB", 31.23, 55.94),
+    ("Radeon 780M 32GB amdgpu.gttsize=16384", 16.0, 16.0),
+    ("Arc 140V 32GB", 15.36, 18.24),
+    ("DGX Spark", 113.02, 119.68),
+    ("Jetson Orin Nano", 5.2, 7.44),
+    ("A100 80GB MIG 3g.40gb", 38.0, 38.0),
+    ("A100 40GB 1g.5gb", 4.75, 4.75),
+    ("H100 MIG 1g.10gb", 9.5, 9.5),
+    ("A100-10C", 9.5, 9.5),
+    ("GRID T4-8Q", 7.0, 7.0),
+    ("A10G", 22.0, 22.0),
+    ("T4", 14.5, 14.5),
+    ("L40S", 44.5, 44.5),
+    ("RTX A6000 ECC", 44.5, 44.5),
+    ("RTX 6000 Ada with ECC on", 44.5, 44.5),
+    ("L40S no ECC", 47.5, 47.5),
+    ("RTX 4090 on Windows 11", 22.34, 23.52),
+    ("RTX 4090 WSL2 64GB RAM", 22.34, 23.52),
+]
+
+
+@pytest.mark.parametrize(("text", "low", "high"), REACHES)
+def test_what_is_left_of_a_memory_has_the_range_that_was_seen(
+    text: str, low: float, high: float
+) -> None:
+    what = describe(text)
+    worst = (what.free_low_bytes or what.free_bytes) / GIB
+    assert (round(worst, 2), round(what.free_bytes / GIB, 2)) == (low, high)
+    assert what.facts is not None
+
+
+def test_a_part_of_a_card_has_its_part_of_the_bandwidth_and_the_compute() -> None:
+    whole, part = describe("A100 80GB"), describe("2x A100 80GB MIG 2g.20gb")
+    assert (part.count, part.memory_bytes) == (2, 20 * GIB)
+    assert part.bandwidth_bytes_per_s == whole.bandwidth_bytes_per_s // 4
+    assert part.flops == whole.flops * 2 // 7
+    shared = describe("A100-20C")
+    assert shared.bandwidth_bytes_per_s == describe("A100").bandwidth_bytes_per_s
+    assert "a vGPU shares" in shared.notes[-1]
+
+
+def test_wsl_has_half_of_the_ram_of_its_windows() -> None:
+    assert describe("RTX 4090 WSL2 64GB RAM").ram_bytes == 32 * GIB
+
+
+def test_a_range_is_said_with_what_decides() -> None:
+    assert describe("M5 Max 128GB").notes == (
+        "macOS lets the GPU use 96.0 GiB to 107.5 GiB of 128.0 GiB, more since macOS 26; "
+        "sysctl iogpu.wired_limit_mb raises it",
+    )
+    assert describe("Strix Halo 128GB").notes == (
+        "the GPU of the Ryzen AI MAX+ 395 may use 62.5 GiB to 111.9 GiB of 128.0 GiB, "
+        "by its carve-out and its driver's limit",
+    )
 
 
 def test_a_size_nobody_sells_counts_and_is_said() -> None:
@@ -271,3 +346,10 @@ def test_a_swap_of_neighbours_is_one_change() -> None:
     assert distance("4090", "409", 2) == 1
     assert distance("h100", "b200", 1) == 2
     assert distance("abcdef", "a", 2) == 3
+
+
+def test_a_processor_s_system_keeps_some_of_its_ram() -> None:
+    """1 GiB without a screen, 4 GiB with one, never more than half."""
+    big, small = describe("EPYC 9654 768GB"), describe("CPU 4GB")
+    assert (big.free_bytes, big.free_low_bytes) == (767 * GIB, 764 * GIB)
+    assert (small.free_bytes, small.free_low_bytes) == (3 * GIB, 2 * GIB)

@@ -102,3 +102,23 @@ def test_no_table_is_read_before_somebody_asks_for_a_row() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n")[:2] == ["0", "[('processors',)]"]
+
+
+def test_a_range_of_shared_memory_has_both_ends_and_where_each_is_from() -> None:
+    rows = read_rows("hardware", "reach.csv")
+    known = {fact.name for fact in gpus()} | {fact.arch for fact in gpus()} | {"apple"}
+    for row in rows:
+        assert row["match"] in known
+        assert 30 <= float(row["low_percent"]) <= float(row["high_percent"]) <= 100
+        assert row["source"]
+    for match in {row["match"] for row in rows}:
+        sizes = [int(row["ram_gib"]) for row in rows if row["match"] == match]
+        assert sizes == sorted(set(sizes))
+        assert sizes[0] == 0
+
+
+def test_every_chip_that_shares_its_memory_has_a_range() -> None:
+    matches = {row["match"] for row in read_rows("hardware", "reach.csv")}
+    for fact in gpus():
+        if fact.memory_kind == "unified":
+            assert {fact.name, fact.arch} & matches, fact.name

@@ -41,7 +41,9 @@ LAYER = 2 * (4 * 5120 * 5120 + 3 * 5120 * 13_824) + 4 * 2 * 5120  # matrices, tw
 CACHE = 4096 * 2 * 5120 * 2  # K and V of a layer
 OUTPUT = 2 * 32_000 * 5120
 NORM = 4 * 5120
-COMPUTE = compute_bytes(SPEC, ContextShape(context=4096))  # proven against llama.cpp elsewhere
+COMPUTE = compute_bytes(
+    SPEC, ContextShape(context=4096), card=True
+)  # proven against llama.cpp elsewhere
 DRIVER = 250 * MIB
 RTX_3090 = {"model": "RTX 3090", "bandwidth_bytes_per_s": 936 * 10**9, "flops": 71 * 10**12}
 BIG = device("big", 24 * GIB, location="lan", host="rig")
