@@ -110,6 +110,7 @@ class ModelSpec:
     active_parameters: int  # read per token
     encoder_layers: int = 0  # keep nothing; counted for time
     draft_layers: int = 0  # multi-token-prediction layers at the end of `layers`
+    state_bytes: int = 0  # of a recurrent state's number, where the config names its type; else 0
     quant: str = ""  # file type when read from a file, else ""
     source: str = ""
 
