@@ -13,7 +13,8 @@ from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
-from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, mlx_footprint
+from mathcore.engines.mlx_scores import MlxShape
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh

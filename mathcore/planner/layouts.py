@@ -7,7 +7,8 @@ from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS
-from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, mlx_footprint
+from mathcore.engines.mlx_scores import MlxShape
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import (
     AMPERE,
