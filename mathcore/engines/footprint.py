@@ -23,7 +23,8 @@ class ContextShape:
     """What the engine is asked to keep: `sequences` sequences of `context` tokens each.
 
     What only llama.cpp knows: V cached in another type than K, flash attention off, one pool of
-    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`).
+    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`), and
+    what an old build rounds cells up to (`cell_pad`; 0 = as builds of today).
     """
 
     context: int
@@ -34,6 +35,7 @@ class ContextShape:
     flash: bool = True
     unified: bool = False
     full_window: bool = False
+    cell_pad: int = 0
 
 
 @final

@@ -118,9 +118,11 @@ class MicroBatch:
     """The part of a context's shape its graph depends on."""
 
     __slots__ = (
+        "cast_mask",
         "cells",
         "flash",
         "from_file",
+        "indexed",
         "mixed",
         "swa_cells",
         "rows",
@@ -145,6 +147,8 @@ class MicroBatch:
         self.value_bytes = 2
         self.from_file = True  # else made by the library itself: Q, K and V never fused
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
+        self.indexed = True  # where to write in the cache is an input of its own (set_rows)
+        self.cast_mask = False  # flash attention's mask comes in 32 bits and is cast on the card
 
 
 def is_sliding(layer: Layer) -> bool:

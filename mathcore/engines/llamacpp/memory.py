@@ -75,7 +75,7 @@ def compute_bytes(spec: ModelSpec, shape: ContextShape, build: str = SERVER) -> 
         BLOCKS[v_type_of(shape).upper()][0] > 1
     )
     cells = cells_per_stream(shape)
-    key = (cells, shape.sequences, shape.micro_batch, modes, types)
+    key = (cells, shape.sequences, shape.micro_batch, modes, types, shape.cell_pad)
     found = cache.buffers.get(key)
     if found is None:
         made = buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, build))

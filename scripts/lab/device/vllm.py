@@ -1,0 +1,102 @@
+"""What we say of a vLLM row: blocks and tokens of the cache its own log says was left."""
+
+from pathlib import Path
+
+from mathcore.engines.vllm.cache import (
+    Pages,
+    VllmShape,
+    block_count,
+    largest_context,
+    pages,
+    shown_tokens,
+    with_context,
+)
+from mathcore.model.spec import ModelSpec
+from scripts.lab.device.models import spec_of
+from scripts.lab.device.rows import UNITS, Answer, Refused, Row
+
+# Batches a sliding layer keeps room for, by release (engines.vllm.cache.VllmShape).
+IN_FLIGHT: dict[str, int] = {"": 1, "gemma4-unified image": 2}
+DEFAULT_IN_FLIGHT = 2
+
+
+def _shape(row: Row, context: int) -> VllmShape:
+    ranks = int(row["parallel"].removeprefix("TP") or row["n_gpu"] or 1)
+    kv_type = row["kv_type_k"] or "auto"
+    return VllmShape(
+        context=context,
+        kv_type=kv_type,
+        tensor_parallel=ranks,
+        in_flight=IN_FLIGHT.get(row["engine_version"], DEFAULT_IN_FLIGHT),
+    )
+
+
+def available(row: Row, rows: list[Row]) -> tuple[float, float]:
+    """(least, most) bytes of cache the same boot printed, its rounding taken both ways."""
+    found = [
+        other
+        for other in rows
+        if other["component"] == "kv_available"
+        and all(other[key] == row[key] for key in ("source", "model", "n_ctx", "note", "device"))
+    ]
+    if not found:
+        raise Refused("the boot's own available cache is not in the table")
+    other = found[0]
+    unit = UNITS[other["unit"]]
+    digits = len(other["value"].partition(".")[2])
+    off = 0.5 * 10.0**-digits if unit > 1 else 0.0
+    size = float(other["value"])
+    return ((size - off) * unit, (size + off) * unit)
+
+
+def _nearest(low: float, high: float, true: float) -> tuple[float, float]:
+    """(what we say, how far rounding reaches): inside the range the truth itself is said."""
+    return (true, 0.0) if low <= true <= high else (low if true < low else high, 0.0)
+
+
+def _said(row: Row, spec: ModelSpec, span: tuple[float, float]) -> tuple[float, float, Pages]:
+    """(least, most) of the row's figure over the span of its available cache."""
+    context = int(row["n_ctx"] or 0)
+    shape = _shape(row, context or 4096)
+    cut = pages(spec, shape)
+    out: list[float] = []
+    for size in span:
+        blocks = block_count(cut, int(size))
+        if row["component"] == "kv_blocks":
+            out.append(blocks)
+        elif row["component"] == "max_len_fit":
+            out.append(largest_context(spec, shape, int(size)))
+        elif row["component"] == "max_concurrency":
+            out.append(blocks / cut.blocks_per_request)
+        elif not context:  # no length, no sliding layers: blocks are tokens
+            out.append(largest_context(spec, with_context(shape, 1), int(size)))
+        else:
+            out.append(shown_tokens(cut, blocks, context))
+    return out[0], out[1], cut
+
+
+def log_row(row: Row, configs: Path | None, rows: list[Row]) -> Answer:
+    """A figure a vLLM boot prints of its cache."""
+    spec, component = spec_of(row["model"], configs), row["component"]
+    if component not in (
+        "kv_blocks",
+        "kv_capacity",
+        "max_len_fit",
+        "max_concurrency",
+        "kv_needed",
+        "kv_bytes_per_max_len_sequence",
+    ):
+        raise Refused(f"{component}: what a card is found to have, or a boot measures")
+    if spec is None:
+        raise Refused("a model we do not know")
+    if component in ("kv_needed", "kv_bytes_per_max_len_sequence"):
+        cut = pages(spec, _shape(row, int(row["n_ctx"])))
+        return Answer(f"vLLM {component}", cut.request_bytes)
+    if row["engine"] == "SGLang":
+        raise Refused("SGLang's pool, not vLLM's")
+    low, high, cut = _said(row, spec, available(row, rows))
+    true = float(row["value"])
+    said, _ = _nearest(low, high, true)
+    block = {"kv_blocks": 1.0, "max_concurrency": 0.01}.get(component, float(cut.attention_block))
+    ranks = ", of several ranks" if _shape(row, 1).tensor_parallel > 1 else ""
+    return Answer(f"vLLM {component}{ranks}", said, block)
