@@ -44,7 +44,7 @@ def shape_of(row: Row) -> ContextShape:
 def predict_memory(row: Row, spec: ModelSpec) -> Row:
     """Cache with states, and the compute buffer, of one llama.cpp context."""
     shape = shape_of(row)
-    no = cache_refusal(spec, shape.kv_type, shape.v_type, shape.flash)
+    no = cache_refusal(spec, shape.kv_type, shape.v_type, flash=shape.flash)
     if no:
         raise Refused(no)
     return {
