@@ -81,7 +81,7 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
     bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
     return Run(
         engine=layout.engine,
-        devices=layout.cards,
+        devices=layout.cards // layout.stages,
         split="tensor" if layout.engine in SERVERS else "layer",
         batch=query.batch,
         prompt=query.prompt_tokens,

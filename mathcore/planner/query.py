@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, final
 
+from mathcore.engines.options import DEFAULT_OPTIONS, EngineOptions
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -48,3 +49,4 @@ class Query:
     on: str | None = None
     sets: bool = True  # several devices together, too; a job runs on one
     most: int = 100  # placements wanted; those on the Pareto front come beside them
+    options: EngineOptions = DEFAULT_OPTIONS

@@ -1,6 +1,7 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
 from mathcore.band import Band
+from mathcore.engines.options import build_of
 from mathcore.planner.answer import Member, Placement, Plan, WayOut
 from mathcore.planner.query import Limits, Query
 from mathcore.planner.refusals import Refusal
@@ -81,6 +82,8 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "cards": placed.layout.cards,
         "gpu_layers": placed.layout.gpu_layers,
         "cpu_experts": placed.layout.cpu_experts,
+        "engine_build": build_of(placed.engine),
+        "engine_log": dict(placed.layout.log),
         "quality": round(placed.quality, 4),
         "fit": placed.fit,
         "footprint": {

@@ -245,6 +245,7 @@ class Search:
             layout.quant,
             layout.kv_type,
             layout.cards,
+            layout.stages,
             layout.gpu_layers,
             layout.cpu_experts,
         )

@@ -8,14 +8,15 @@ from typing import Literal
 from mathcore.quant.formats import FORMATS, QUANTS, Family
 from mathcore.quant.ggml import CACHE_TYPES as GGML_CACHE_TYPES
 
-Engine = Literal["llama.cpp", "ollama", "vllm", "tgi", "mlx"]
+Engine = Literal["llama.cpp", "ollama", "vllm", "sglang", "tgi", "mlx"]
 
-ENGINES: tuple[Engine, ...] = ("llama.cpp", "ollama", "vllm", "tgi", "mlx")
+ENGINES: tuple[Engine, ...] = ("llama.cpp", "ollama", "vllm", "sglang", "tgi", "mlx")
 # Engine -> the family of weights it loads.
 FAMILIES: dict[str, Family] = {
     "llama.cpp": "gguf",
     "ollama": "gguf",
     "vllm": "safetensors",
+    "sglang": "safetensors",
     "tgi": "safetensors",
     "mlx": "mlx",
 }

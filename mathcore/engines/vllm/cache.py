@@ -37,7 +37,8 @@ class VllmShape:
     """
 
     context: int  # max_model_len
-    sequences: int = 1  # max_num_seqs
+    sequences: int = 1  # that must find room at full length
+    max_num_seqs: int = 0  # graphs and sampler are made for; 0 = as `sequences`
     kv_type: str = "auto"
     tensor_parallel: int = 1
     batched_tokens: int = 8192
@@ -47,6 +48,13 @@ class VllmShape:
     conv_bytes: int = 2  # of a number in a recurrent layer's convolution
     # And in its state: --mamba-ssm-cache-dtype; 0 = as the config says, else as the convolution.
     state_bytes: int = 0
+    graphs: bool = True  # False: --enforce-eager
+    layers: tuple[int, int] = (0, 0)  # those of one pipeline stage; (0, 0) = all
+
+    @property
+    def served(self) -> int:
+        """Sequences its graphs and its sampler are made for."""
+        return self.max_num_seqs or self.sequences
 
 
 @final
@@ -152,7 +160,9 @@ def state_page_bytes(state: LayerState, shape: VllmShape, number_bytes: int) -> 
 
 def _kinds(spec: ModelSpec, shape: VllmShape) -> list[LayerKind]:
     out: list[LayerKind] = []
-    for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
+    count = len(spec.layers) - spec.draft_layers
+    low, high = shape.layers if shape.layers != (0, 0) else (0, count)
+    for layer in spec.layers[low : min(high, count)]:
         if layer.ratio > 0:
             raise SpecError("compress_ratios", "vLLM's compressed caches are not known")
         if layer.k_elements > 0:
@@ -278,6 +288,7 @@ def with_context(shape: VllmShape, context: int) -> VllmShape:
     return VllmShape(
         context=context,
         sequences=shape.sequences,
+        max_num_seqs=shape.max_num_seqs,
         kv_type=shape.kv_type,
         tensor_parallel=shape.tensor_parallel,
         batched_tokens=shape.batched_tokens,
@@ -286,6 +297,8 @@ def with_context(shape: VllmShape, context: int) -> VllmShape:
         prefix_caching=shape.prefix_caching,
         conv_bytes=shape.conv_bytes,
         state_bytes=shape.state_bytes,
+        graphs=shape.graphs,
+        layers=shape.layers,
     )
 
 
