@@ -12,6 +12,7 @@ from mathcore.quant.formats import QUANTS
 from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api.bodies import Body, Sealed, base_name, label_of
+from mesh.api.engine_flags import options_of
 from mesh.api.errors import RequestError
 from mesh.api.fields import (
     MAX_BATCH,
@@ -43,12 +44,14 @@ MAX_COMMAND_WORDS = 256
 MAX_WHAT_IFS = 64
 MAX_FLEET = 4096  # devices in a question; the body that carries them holds 1 MiB
 MAX_TPS = 1e9
+MAX_CARDS = 64  # a model is split over; no engine's single server takes more
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 # What a shell can set: a name with "=" would become another one.
 EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
+Cards = Annotated[int, msgspec.Meta(ge=1, le=MAX_CARDS)]
 Number = float | Annotated[str, msgspec.Meta(max_length=40)]
 
 
@@ -92,6 +95,16 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
     ram: str | None = None
     rate: str | None = None
+    # Of server engines, under their own names.
+    gpu_memory_utilization: Number | None = None
+    mem_fraction_static: Number | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    tensor_parallel: Cards | None = None
+    pipeline_parallel: Cards | None = None
+    prefix_caching: bool | None = None
+    mamba_ssm_cache_dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
+    enforce_eager: bool = False
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -117,6 +130,7 @@ Asked = TypeVar("Asked", PlanRequest, JobRequest)
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
     """A planning question, or RequestError naming the field that is wrong."""
     asked = _bounded(convert(given, PlanRequest))
+    options_of(asked)
     for field, parse in (("ram", parse_memory), ("rate", parse_hourly_nusd)):
         value = getattr(asked, field)
         if value is not None:

@@ -9,6 +9,7 @@ from mathcore.planner.answer import Plan
 from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
+from mesh.api.engine_flags import options_of
 from mesh.api.errors import RequestError
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
@@ -104,6 +105,7 @@ def query_of(request: PlanRequest) -> Query:
         objective=request.objective,
         on=request.on,
         sets=request.sets,
+        options=options_of(request),
     )
 
 

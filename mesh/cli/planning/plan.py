@@ -7,7 +7,7 @@ import click
 
 from mesh.cli.client import find_daemon
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import given, hardware_options, plan_options
+from mesh.cli.options import given, hardware_options, plan_options, server_options
 from mesh.cli.output import emit_json, json_option, now_ms
 
 
@@ -15,6 +15,7 @@ from mesh.cli.output import emit_json, json_option, now_ms
 @click.argument("model")
 @plan_options
 @hardware_options
+@server_options
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")
 @json_option
