@@ -6,7 +6,7 @@ from typing import final
 # The builds our rules are read from; an answer names the one it is for.
 BUILDS: dict[str, str] = {
     "llama.cpp": "llama.cpp b11549",
-    "ollama": "Ollama 0.13",
+    "ollama": "Ollama 0.33",
     "vllm": "vLLM 0.33",
     "sglang": "SGLang 0.5",
     "tgi": "TGI 3.3",

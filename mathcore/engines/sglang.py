@@ -100,6 +100,7 @@ class SglangPool:
     start: SglangStart
     weights_bytes: int
     static_bytes: int  # weights and pools together
+    rest_bytes: int  # what is left of the card for activations, graphs and the driver
     pool_bytes: int
     token_bytes: int
     tokens: int  # max_total_num_tokens
@@ -121,6 +122,7 @@ def sglang_pool(
         start=start,
         weights_bytes=held,
         static_bytes=static,
+        rest_bytes=max(0, card_bytes - static),
         pool_bytes=pool,
         token_bytes=each,
         tokens=tokens,
@@ -133,9 +135,10 @@ def sglang_footprint(found: SglangPool, context: int, batch: int, card: CardKind
     ranks = found.start.ranks
     kept = found.token_bytes * context * batch
     states = found.state_bytes * max(batch, found.start.graph_sequences)
-    compute = int(found.start.chunk_tokens * MIB_PER_CHUNK_TOKEN * MIB)
     beside = card.non_torch_bytes + found.start.graph_sequences * MIB_PER_GRAPH * MIB
-    beside += NCCL_BYTES if ranks > 1 else 0
+    beside = min(found.rest_bytes, beside + (NCCL_BYTES if ranks > 1 else 0))
+    compute = int(found.start.chunk_tokens * MIB_PER_CHUNK_TOKEN * MIB)
+    compute = min(found.rest_bytes - beside, compute)  # a larger share leaves less, and may not do
     card_bytes = found.weights_bytes + kept + states + compute + beside
     return Footprint(
         weights_bytes=found.weights_bytes * ranks,

@@ -69,6 +69,11 @@ def _member(member: Member) -> dict[str, object]:
     }
 
 
+def log_dict(log: tuple[tuple[str, float], ...]) -> dict[str, object]:
+    """An engine's figures by name; counts and bytes as whole numbers."""
+    return {name: int(value) if value == int(value) else value for name, value in log}
+
+
 def placement_dict(placed: Placement) -> dict[str, object]:
     """One placement as the plan's JSON shows it; only a set's has `members`."""
     need = placed.footprint
@@ -83,7 +88,7 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "gpu_layers": placed.layout.gpu_layers,
         "cpu_experts": placed.layout.cpu_experts,
         "engine_build": build_of(placed.engine),
-        "engine_log": dict(placed.layout.log),
+        "engine_log": log_dict(placed.layout.log),
         "quality": round(placed.quality, 4),
         "fit": placed.fit,
         "footprint": {

@@ -5,9 +5,10 @@ from typing import final
 
 from mathcore.band import Band
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import ContextShape
+from mathcore.engines.footprint import MICRO_BATCH, ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
+from mathcore.engines.ollama import generation_batch, slots
 from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout, Member
@@ -25,6 +26,7 @@ from mathcore.speed.work import Work, work_of_weights
 # How the balanced objective weighs lost quality: a nat per token is worth e^40, so that Q6_K
 # (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
 NATS_WEIGHT = 40.0
+MANY = 1 << 16  # slots an Ollama server may be told to have
 # What the table of losses may be off for another model than the 8B it was measured on. Types that
 # lose less (Q6_K and better) count alike: so small a difference decides nothing.
 QUALITY_ERROR_NATS = 0.006
@@ -166,7 +168,7 @@ class Search:
         self.works: dict[str, Work] = {}
         self.timings: dict[tuple[object, ...], Option] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
-        self.columns: dict[tuple[str, str], LayerSums] = {}
+        self.columns: dict[tuple[str, str, int], LayerSums] = {}
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
@@ -209,15 +211,31 @@ class Search:
             self.known[key] = found
         return found
 
-    def column(self, quant: str, kv_type: str, weights: Weights) -> LayerSums:
+    def column(
+        self, quant: str, kv_type: str, weights: Weights, micro_batch: int = MICRO_BATCH
+    ) -> LayerSums:
         """The model at a quantisation and cache type, for every device that reads GGUF."""
-        found = self.columns.get((quant, kv_type))
+        found = self.columns.get((quant, kv_type, micro_batch))
         if found is None:
             query = self.query
-            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
+            shape = ContextShape(
+                context=query.context,
+                sequences=query.batch,
+                kv_type=kv_type,
+                micro_batch=micro_batch,
+            )
             found = LayerSums(query.model, weights, shape, quant)
-            self.columns[(quant, kv_type)] = found
+            self.columns[(quant, kv_type, micro_batch)] = found
         return found
+
+    def micro_batch(self, engine: str, device: DeviceSpec, weights: Weights) -> int:
+        """Tokens an engine that reads GGUF works on at once."""
+        if engine != "ollama":
+            return MICRO_BATCH
+        query = self.query
+        context = query.context * query.batch
+        free = device.free_bytes * device.count
+        return generation_batch(query.model, weights.total_bytes, context, free)
 
     def work(self, quant: str, weights: Weights) -> Work:
         """What a token costs at a quantisation."""
@@ -262,14 +280,17 @@ class Search:
         for engine in ENGINES:
             if engine not in device.engines or self.query.engine not in (None, engine):
                 continue
+            if engine == "ollama" and self.query.batch > slots(self.query.model.architecture, MANY):
+                continue
             gguf = FAMILIES[engine] == "gguf"
             for quant in self.quants(engine):
                 weights = self.weights(quant)
                 if weights is None:
                     continue
                 work = self.work(quant, weights)
+                micro = self.micro_batch(engine, device, weights)
                 for kv_type in self.caches(engine):
-                    column = self.column(quant, kv_type, weights) if gguf else None
+                    column = self.column(quant, kv_type, weights, micro) if gguf else None
                     fit = DeviceFit(self.query, device, engine, quant, kv_type, weights, column)
                     for layout in fit.layouts():
                         if layout.fits:

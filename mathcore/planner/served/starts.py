@@ -146,7 +146,7 @@ class SglangServed:
         beside = sglang_footprint(found, 0, 1, self.kind)
         states = beside.state_bytes // self.cards
         own = beside.card_bytes - found.weights_bytes - states
-        self.usable_bytes = _usable(device, found.static_bytes + own, named=named)
+        self.usable_bytes = _usable(device, found.static_bytes, named=named) + own
 
     def need(self, batch: int) -> Footprint:
         """What `batch` requests of the full context take."""
