@@ -8,6 +8,7 @@ Qwen3.6-27B, head size 256: +3.2 GB at 32k, +12.9 at 128k, +24.2 at 240k (omlx#2
 from dataclasses import dataclass
 from typing import final
 
+from mathcore.engines.options import release
 from mathcore.model.spec import Layer, ModelSpec, SpecError
 
 BUILD = "0.32.1"  # the mlx a question without one is about: the newest released in August 2026
@@ -22,6 +23,7 @@ _FUSED: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 # 256 is fused on GPUs with neural accelerators (M5, macOS 26.2), for chunks of 1024 and more.
 _NEURAL_SINCE = (0, 32, 2)
 _NEURAL_HEAD = 256
+NEURAL_CHIP = 5  # M5
 _NEURAL_CHUNK = 1024
 
 
@@ -38,13 +40,20 @@ class MlxShape:
     neural: bool = False  # its GPU has neural accelerators and a macOS that lets MLX use them
 
 
-def parse_build(text: str) -> tuple[int, ...]:
-    """The numbers of a release: "v0.31" is (0, 31, 0); SpecError for anything else."""
-    parts = text.strip().removeprefix("v").split(".")
-    if not 2 <= len(parts) <= 3 or not all([part.isdigit() for part in parts]):
-        raise SpecError("build", f"'{text}' is no release of mlx: 0.31.2 is one")
-    numbers = [int(part) for part in parts]
-    return (numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0)
+def has_neural(chip: str) -> bool:
+    """Whether a chip's GPU has neural accelerators: Apple's M5 and later."""
+    for word in chip.lower().split():
+        if word.startswith("m") and word[1:].isdigit():
+            return int(word[1:]) >= NEURAL_CHIP
+    return False
+
+
+def parse_build(text: str) -> tuple[int, int, int]:
+    """The numbers of a release of mlx; SpecError for anything else."""
+    try:
+        return release(text)
+    except ValueError as error:
+        raise SpecError("build", str(error)) from error
 
 
 def fused(layer: Layer, shape: MlxShape) -> bool:

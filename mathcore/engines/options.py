@@ -30,11 +30,26 @@ class EngineOptions:
     prefix_caching: bool | None = None
     state_bytes: int = 0  # vLLM: --mamba-ssm-cache-dtype
     enforce_eager: bool = False  # no CUDA graphs
+    build: str = ""  # of the engine asked about, "0.28.1"; "" = the newest our rules know
 
 
 DEFAULT_OPTIONS = EngineOptions()
 
 
-def build_of(engine: str) -> str:
+# Engines of which releases are told apart.
+VERSIONED: tuple[str, ...] = ("vllm", "mlx")
+
+
+def build_of(engine: str, options: EngineOptions = DEFAULT_OPTIONS) -> str:
     """The build an answer about the engine is for."""
-    return BUILDS[engine]
+    name = BUILDS[engine]
+    return f"{name.partition(' ')[0]} {options.build}" if options.build else name
+
+
+def release(text: str) -> tuple[int, int, int]:
+    """The numbers of a release: "v0.31" is (0, 31, 0); ValueError for anything else."""
+    parts = text.strip().removeprefix("v").split(".")
+    if not 2 <= len(parts) <= 3 or not all([part.isdigit() for part in parts]):
+        raise ValueError(f"'{text}' is no release: 0.31.2 is one")
+    numbers = [int(part) for part in parts]
+    return (numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0)

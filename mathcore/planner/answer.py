@@ -27,6 +27,7 @@ class Layout:
     spare_bytes: int  # on the fullest card; below 0 it does not fit
     host_spare_bytes: int  # in RAM beside it
     stages: int = 1  # of a pipeline over its cards; the others split every layer
+    build: str = ""  # of the engine
     log: tuple[tuple[str, float], ...] = ()  # figures the engine's own log prints of such a start
 
     @property

@@ -9,7 +9,8 @@ from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS
 from mathcore.engines.mlx import KV_BITS, mlx_footprint
-from mathcore.engines.mlx_scores import MlxShape
+from mathcore.engines.mlx_scores import BUILD, MlxShape, has_neural
+from mathcore.engines.options import build_of
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.query import Query
@@ -63,6 +64,7 @@ class DeviceFit:
             footprint=need,
             spare_bytes=free_bytes - need.card_bytes,
             host_spare_bytes=device.ram_free_bytes - need.host_bytes if counted else 0,
+            build=build_of(self.engine, self.query.options),
         )
 
     def layouts(self) -> list[Layout]:
@@ -122,7 +124,13 @@ class DeviceFit:
         if self.device.kind != "apple" or self.kv_type not in KV_BITS:
             return []
         bits = KV_BITS[self.kv_type]
-        shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
+        shape = MlxShape(
+            context=self.query.context,
+            sequences=self.query.batch,
+            kv_bits=bits,
+            build=self.query.options.build or BUILD,
+            neural=has_neural(self.device.model),
+        )
         try:
             need = mlx_footprint(self.spec, self.weights.total_bytes, shape)
         except SpecError:

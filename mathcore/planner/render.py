@@ -87,7 +87,7 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "cards": placed.layout.cards,
         "gpu_layers": placed.layout.gpu_layers,
         "cpu_experts": placed.layout.cpu_experts,
-        "engine_build": build_of(placed.engine),
+        "engine_build": placed.layout.build or build_of(placed.engine),
         "engine_log": log_dict(placed.layout.log),
         "quality": round(placed.quality, 4),
         "fit": placed.fit,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from mathcore.engines.options import EngineOptions
+from mathcore.engines.options import VERSIONED, EngineOptions, release
 from mesh.api.fields import refuse, wrong_value
 
 if TYPE_CHECKING:
@@ -50,4 +50,21 @@ def options_of(request: "PlanRequest") -> EngineOptions:
         prefix_caching=request.prefix_caching,
         state_bytes=STATE_BYTES[dtype],
         enforce_eager=request.enforce_eager,
+        build=_build(request.engine, request.engine_build),
     )
+
+
+def _build(engine: str | None, text: str | None) -> str:
+    """The release asked about; "" = the newest known."""
+    if text is None:
+        return ""
+    if engine not in VERSIONED:
+        refuse(
+            f"engine_build: releases of {engine or 'an engine nobody named'} are not told apart",
+            f"name the engine: {' or '.join(VERSIONED)}",
+        )
+    try:
+        release(text)
+    except ValueError:
+        wrong_value("engine_build", text)
+    return text.strip().removeprefix("v")

@@ -105,6 +105,7 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     prefix_caching: bool | None = None
     mamba_ssm_cache_dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
     enforce_eager: bool = False
+    engine_build: Annotated[str, msgspec.Meta(max_length=20)] | None = None
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):

@@ -188,6 +188,11 @@ _SERVER: Final = (
         help="of recurrent states: float32 …  [default: the config's, else the model's]",
     ),
     click.option("--enforce-eager", is_flag=True, default=None, help="no CUDA graphs"),
+    click.option(
+        "--engine-build",
+        metavar="VERSION",
+        help="of vllm or mlx: 0.28  [default: the newest known]",
+    ),
 )
 SERVER_FLAGS: Final = (
     "gpu_memory_utilization",
@@ -199,6 +204,7 @@ SERVER_FLAGS: Final = (
     "prefix_caching",
     "mamba_ssm_cache_dtype",
     "enforce_eager",
+    "engine_build",
 )
 
 csv_option: Final = click.option(

@@ -6,7 +6,7 @@ Follows engine/arg_utils.py (get_batch_defaults of the API server) and the check
 from dataclasses import dataclass
 from typing import final
 
-from mathcore.engines.options import EngineOptions
+from mathcore.engines.options import EngineOptions, release
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import UTILISATION_PERMILLE
 from mathcore.model.spec import ModelSpec
@@ -15,6 +15,12 @@ from mathcore.units import GIB
 LARGE_CARD_BYTES = 70 * GIB  # from here on vLLM takes larger batches, A100s left out
 LARGE_TOKENS, LARGE_SEQUENCES = 8192, 1024
 USUAL_TOKENS, USUAL_SEQUENCES = 2048, 256
+# Releases that changed what a start leaves for the cache: its graphs are reckoned with since the
+# first (spark-vllm-docker#396), which also took more of a card by default; since the second a
+# sliding layer keeps room for two batches on their way (Apron's trace; ConfigIQ#112 fits one).
+GRAPHS_SINCE = (0, 21, 0)
+TWO_IN_FLIGHT_SINCE = (0, 29, 0)
+OLD_UTILISATION_PERMILLE = 900
 MAX_CARDS = 64  # tensor times pipeline; larger worlds are nobody's single question
 
 
@@ -30,6 +36,11 @@ class Start:
     pipeline_parallel: int = 1
 
 
+def since(options: EngineOptions, first: tuple[int, int, int]) -> bool:
+    """Whether the release asked about has what `first` brought."""
+    return not options.build or release(options.build) >= first
+
+
 def start_of(
     options: EngineOptions, card_bytes: int, card_name: str, ranks: int = 1, stages: int = 1
 ) -> Start:
@@ -37,8 +48,9 @@ def start_of(
     large = card_bytes >= LARGE_CARD_BYTES and "a100" not in card_name.lower()
     tokens = options.max_num_batched_tokens or (LARGE_TOKENS if large else USUAL_TOKENS)
     sequences = options.max_num_seqs or (LARGE_SEQUENCES if large else USUAL_SEQUENCES)
+    usual = UTILISATION_PERMILLE if since(options, GRAPHS_SINCE) else OLD_UTILISATION_PERMILLE
     return Start(
-        utilisation_permille=options.memory_permille or UTILISATION_PERMILLE,
+        utilisation_permille=options.memory_permille or usual,
         batched_tokens=tokens,
         max_num_seqs=min(sequences, tokens),
         tensor_parallel=ranks,
@@ -59,7 +71,8 @@ def shape_of(
         max_num_seqs=max(start.max_num_seqs, sequences) if not options.max_num_seqs else 0,
         prefix_caching=options.prefix_caching is not False,
         state_bytes=options.state_bytes,
-        graphs=not options.enforce_eager,
+        graphs=not options.enforce_eager and since(options, GRAPHS_SINCE),
+        in_flight=2 if since(options, TWO_IN_FLIGHT_SINCE) else 1,
     )
 
 

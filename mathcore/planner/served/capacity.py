@@ -118,7 +118,7 @@ def served_capacity(asked: Asked, device: DeviceSpec, quant: str = "") -> Served
     return ServedCapacity(
         device=device,
         engine=engine,
-        build=build_of(engine),
+        build=build_of(engine, asked.options),
         quant=chosen,
         best_quant=best,
         context=min(context, trained) if trained else context,

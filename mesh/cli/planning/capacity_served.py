@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.cli.exits import USAGE, stop
 from mesh.cli.output import gib
+from mesh.cli.planning.engine_log import log_text
 from mesh.cli.table import Column, emit, emit_text
 
 if TYPE_CHECKING:
@@ -14,14 +15,15 @@ if TYPE_CHECKING:
     from mathcore.planner.served.capacity import ServedCapacity
 
 
-def engine_options(options: Mapping[str, Any], batch: int) -> "EngineOptions":
+def engine_options(options: Mapping[str, Any], batch: int, engine: str) -> "EngineOptions":
     """The server engines' flags of a command, checked as a plan's are."""
     from mesh.api.engine_flags import options_of
     from mesh.api.requests import PlanRequest, convert
     from mesh.cli.options import SERVER_FLAGS
 
     flags = {name: options[name] for name in SERVER_FLAGS if options[name] is not None}
-    return options_of(convert({"model": "-", "batch": batch, **flags}, PlanRequest))
+    asked = {"model": "-", "batch": batch, "engine": engine, **flags}
+    return options_of(convert(asked, PlanRequest))
 
 
 def answer(
@@ -45,7 +47,7 @@ def answer(
     asked = Asked(
         spec=spec,
         engine=engine,
-        options=engine_options(options, batch),
+        options=engine_options(options, batch, engine),
         context=context,
         batch=batch,
         kv_type=kv_type,
@@ -86,7 +88,7 @@ def show(found: "list[ServedCapacity]", batch: int, context: int) -> None:
     """A table of what each device does at most, then the figures each log would print."""
     emit(columns(batch, context), found)
     for one in found:
-        emit_text(f"{one.device.name}, {one.build}: {log_line(one)}", "  ")
+        emit_text(f"{one.device.name}, {one.build}: {log_text(one.engine, dict(one.log))}", "  ")
 
 
 def columns(batch: int, context: int) -> "tuple[Column[ServedCapacity], ...]":
@@ -121,18 +123,3 @@ def _cards(one: "ServedCapacity") -> str:
     """ "4", or "2 x 3" for three stages of two cards that split every layer."""
     ranks = one.cards // one.stages
     return f"{ranks} x {one.stages}" if one.stages > 1 else str(ranks)
-
-
-def log_line(one: "ServedCapacity") -> str:
-    """The engine's own figures, in its own words."""
-    log = dict(one.log)
-    if one.engine == "sglang":
-        return (
-            f"mem_fraction_static={log['mem_fraction_static']:.3f}, "
-            f"max_total_num_tokens={log['max_total_num_tokens']:.0f}"
-        )
-    return (
-        f"Available KV cache memory: {log['available_kv_cache_bytes'] / (1 << 30):.2f} GiB, "
-        f"GPU KV cache size: {log['kv_cache_tokens']:,.0f} tokens, "
-        f"Maximum concurrency: {log['max_concurrency']:.2f}x"
-    )

@@ -15,9 +15,11 @@ from mesh.cli.options import (
     hardware_options,
     on_option,
     output_of,
+    server_options,
     tokens_option,
 )
 from mesh.cli.output import csv_json_option
+from mesh.cli.planning.capacity_served import engine_options
 from mesh.cli.planning.plan import model_ref
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     from mathcore.model.spec import ModelSpec
     from mathcore.planner.sweep import Grid, Length
 
+LLAMACPP: Final = "llama.cpp"
+# Weights a sweep is about where nobody names a type, of engines that read no GGUF.
+USUAL_QUANT: Final = {
+    "vllm": "HF-BF16",
+    "sglang": "HF-BF16",
+    "tgi": "HF-BF16",
+    "mlx": "MLX-4bit",
+}
 DEFAULT_BATCH: Final = "1..64"
 DEFAULT_CONTEXT: Final = "2k..128k"
 # Numbers on one axis; the cells of all axes together are bounded by mathcore.sweep.
@@ -78,12 +88,14 @@ FIELDS: Final = (
     help="weights as; repeatable  [default: Q4_K_M, or the file's own]",
 )
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
+@click.option("--engine", metavar="NAME", help="vllm, mlx …  [default: llama.cpp]")
 @tokens_option
 @click.option(
     "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: what the context holds]"
 )
 @on_option(several=True)
 @hardware_options
+@server_options
 @csv_json_option
 @csv_option
 @click.option(
@@ -103,7 +115,7 @@ def sweep(
     as_csv: bool,
     **options: Any,
 ) -> None:
-    """What MODEL needs and how fast it is under llama.cpp, for every batch and context."""
+    """What MODEL needs and how fast it is, for every batch and context."""
     output = output_of(output, as_csv=as_csv)
     batches = parse_numbers(batch, "--batch")
     contexts = parse_numbers(context or DEFAULT_CONTEXT, "--context")
@@ -200,7 +212,8 @@ def _grids(
         from mathcore.planner.sweep import Length, SweepError, sweep
     except ImportError:
         stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
-    devices = hardware(options)
+    engine = options["engine"] or LLAMACPP
+    devices = hardware(options, (engine,))
     # Every length of prompt is a question of its own, so a large field takes the usual prompt.
     fills = options["prompt_tokens"] is None and len(contexts) * len(batches) <= MAX_FILLED
     asked = []
@@ -208,9 +221,22 @@ def _grids(
         prompt, tokens = lengths(options["prompt_tokens"], options["tokens"], context)
         prompt = max(1, context - tokens) if fills else prompt
         asked.append(Length(context=context, prompt_tokens=prompt, tokens=tokens))
+    usual = spec.quant or USUAL_QUANT.get(engine, "Q4_K_M")
     base = Query(model=spec, model_ref=spec.name, kv_type=options["kv_type"])
     try:
-        return sweep(base, devices, list(quant) or [spec.quant or "Q4_K_M"], batches, asked), asked
+        if engine == LLAMACPP:
+            return sweep(base, devices, list(quant) or [usual], batches, asked), asked
+        from mathcore.planner.served.sweep import served_sweep
+
+        flags = engine_options(options, 1, engine)
+        base = Query(
+            model=spec,
+            model_ref=spec.name,
+            kv_type=options["kv_type"],
+            engine=engine,
+            options=flags,
+        )
+        return served_sweep(base, devices, list(quant) or [usual], batches, asked), asked
     except (SpecError, SweepError) as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 

@@ -1,7 +1,10 @@
 """What we say of a vLLM row: blocks and tokens of the cache its own log says was left."""
 
+import re
 from pathlib import Path
 
+from mathcore.engines.options import EngineOptions, release
+from mathcore.engines.vllm.boot import boot
 from mathcore.engines.vllm.cache import (
     Pages,
     VllmShape,
@@ -11,13 +14,20 @@ from mathcore.engines.vllm.cache import (
     shown_tokens,
     with_context,
 )
+from mathcore.engines.vllm.memory import AMPERE, HOPPER
+from mathcore.engines.vllm.start import GRAPHS_SINCE, start_of
+from mathcore.hardware.described import usable_bytes
+from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec
+from mathcore.quant.weights import weigh
 from scripts.lab.device.models import spec_of
 from scripts.lab.device.rows import UNITS, Answer, Refused, Row
 
 # Batches a sliding layer keeps room for, by release (engines.vllm.cache.VllmShape).
 IN_FLIGHT: dict[str, int] = {"": 1, "gemma4-unified image": 2}
 DEFAULT_IN_FLIGHT = 2
+# How the table writes a checkpoint's type.
+QUANTS: dict[str, str] = {"bf16": "HF-BF16", "fp8": "FP8", "awq": "AWQ", "nvfp4": "NVFP4"}
 
 
 def _shape(row: Row, context: int) -> VllmShape:
@@ -75,9 +85,42 @@ def _said(row: Row, spec: ModelSpec, span: tuple[float, float]) -> tuple[float, 
     return out[0], out[1], cut
 
 
+def _options(row: Row) -> EngineOptions:
+    """The share and the release a row names."""
+    share = re.search(r"gpu_memory_utilization ([\d.]+)", row["note"])
+    found = re.match(r"\d+\.\d+(\.\d+)?", row["engine_version"])
+    build = found.group() if found else ""
+    return EngineOptions(
+        memory_permille=round(1000 * float(share.group(1).rstrip("."))) if share else 0, build=build
+    )
+
+
+def before_boot(row: Row, spec: ModelSpec) -> Answer:
+    """The cache a boot would have left, from the card, the weights and the share alone."""
+    quant, fact = QUANTS.get(row["quant"], ""), lookup_gpu(row["device"])
+    if not quant or fact is None:
+        raise Refused("the checkpoint's type or the card is not one we know")
+    options = _options(row)
+    if options.build and release(options.build) < GRAPHS_SINCE:
+        raise Refused("a release whose activations were not compiled")
+    if not options.memory_permille:
+        raise Refused("vLLM takes the share it is given; the row does not say which")
+    if fact.memory_kind == "unified":
+        raise Refused("what the system holds of unified memory is not in the row")
+    total = usable_bytes(fact.memory_bytes, fact)
+    kind = HOPPER if fact.arch in ("hopper", "blackwell") else AMPERE
+    ranks = int(row["parallel"].removeprefix("TP") or row["n_gpu"] or 1)
+    start = start_of(options, total, fact.name, ranks)
+    context, cache = int(row["n_ctx"] or 4096), row["kv_type_k"] or "auto"
+    found = boot(spec, weigh(spec, quant), start, options, context, cache, kind, total)
+    return Answer("vLLM available, before the boot", found.cache_bytes)
+
+
 def log_row(row: Row, configs: Path | None, rows: list[Row]) -> Answer:
     """A figure a vLLM boot prints of its cache."""
     spec, component = spec_of(row["model"], configs), row["component"]
+    if component == "kv_available" and spec is not None:
+        return before_boot(row, spec)
     if component not in (
         "kv_blocks",
         "kv_capacity",
