@@ -74,9 +74,14 @@ def _holds(found: Served, batch: int) -> bool:
 
 
 def _best(asked: Asked, device: DeviceSpec, weights: Weights) -> Served | None:
-    """The start with the most requests at once; of equals the one on fewer cards."""
+    """The start on the most cards that holds the requests asked about; else the roomiest.
+
+    Of a number of cards it is the widest split there is, as one would start it.
+    """
     best: Served | None = None
-    for found in _starts(asked, device, weights):
+    for found in reversed(_starts(asked, device, weights)):
+        if _holds(found, asked.batch):
+            return found
         if best is None or found.sequences() > best.sequences():
             best = found
     return best

@@ -151,7 +151,7 @@ class SetSearch:
         out: list[SetLayout] = []
         for engine in _shared(combined, self.query.engine):
             one_host, family = len(combined.hosts) == 1, FAMILIES[engine]
-            if family == "mlx" or (not one_host and engine in ("ollama", *ONE_HOST)):
+            if family == "mlx" or (not one_host and (engine == "ollama" or engine in ONE_HOST)):
                 continue
             lines: list[Line] = []
             for quant in self.search.quants(engine):
