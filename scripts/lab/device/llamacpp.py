@@ -162,8 +162,9 @@ def user_peak(row: Row, configs: Path | None) -> Answer:
     """A peak someone submitted: every layer on one card, the cache type as noted."""
     spec = _spec(row, configs)
     quant, held = _weights(row, spec)
-    layers = noted(row, "gpuLayers")
-    if not layers.isdigit() or int(layers) <= len(spec.layers):
+    layers, ollama = noted(row, "gpuLayers"), row["engine"] == "ollama"
+    whole = layers.isdigit() and int(layers) > len(spec.layers)
+    if not whole and not (ollama and layers == "None"):  # Ollama puts on the card what fits
         raise Refused("does not say that every layer is on the card")
     if int(row["n_gpu"] or 1) > 1 or not row["n_ctx"]:
         raise Refused("several cards, or no context")
@@ -176,4 +177,5 @@ def user_peak(row: Row, configs: Path | None) -> Answer:
     size += state_bytes(cache_groups(spec), shape)
     size += compute_of(id(spec), shape, build_of(row), None, 1)
     backend = backend_of(row) or "cuda"
-    return Answer("peak, as users noted it", size + beside_bytes(backend, Largest(spec, quant)))
+    kind = f"peak, {'ollama ' if ollama else ''}as users noted it"
+    return Answer(kind, size + beside_bytes(backend, Largest(spec, quant)))

@@ -34,6 +34,8 @@ SAME_AS: dict[str, str] = {
     "meta-llama-3.1-8b": "llama-3.1-8b",
     "godot-gemma-4-e4b": "gemma-4-e4b",
     "gemma4-31b": "gemma-4-31b",
+    "qwen3.6-27b-ud": "qwen3.6-27b",
+    "gemma-4-26b-a4b-qat": "gemma-4-26b-a4b",
     "deepcoder-14b-preview": "qwen2.5-14b",
 }
 _PART = re.compile(r"-0000\d-of-0000\d")

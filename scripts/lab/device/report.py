@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from mathcore.model.spec import SpecError
-from scripts.lab.device import fork, llamacpp, vllm
+from scripts.lab.device import fork, llamacpp, mlx, vllm
 from scripts.lab.device.rows import Answer, Refused, Row, shown, truth
 
 Found = Answer | str
@@ -53,6 +53,10 @@ def _answer(
             return fork.kv_row(row, configs, declared, shared=shared)
         no = llamacpp.FORK_OVERRIDES if component == "weights" else llamacpp.FORK_GRAPHS
         raise Refused(no)
+    if engine in ("mlx", "mlx-lm") and component == "peak":
+        return mlx.peak(row, configs)
+    if engine == "ollama" and component == "peak":
+        return llamacpp.user_peak(row, configs)
     if not engine.startswith("llama.cpp"):
         raise Refused("an engine we do not plan")
     if component == "peak":
