@@ -15,7 +15,8 @@ from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
 from mathcore.planner.layouts import DeviceFit
 from mathcore.planner.query import Query
-from mathcore.planner.refusals import Refusal
+from mathcore.planner.refusals import NO_ENGINE, Refusal, refuse
+from mathcore.planner.served.starts import start_fault
 from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, LADDERS, family_of
 from mathcore.quant.quality import USUAL_QUALITY, quality_of, sorting_nats
 from mathcore.quant.weights import Weights, weigh
@@ -300,4 +301,23 @@ class Search:
                         else:
                             answers.note(layout)
         answers.drop_beaten()
+        if not answers.options and answers.nearest is None:
+            answers.lacking = self._lacking(device)
         return answers
+
+    def _lacking(self, device: DeviceSpec) -> Refusal | None:
+        """Why the engines asked about cannot even try here, where one can say."""
+        query = self.query
+        for engine in ENGINES:
+            if engine not in device.engines or query.engine not in (None, engine):
+                continue
+            served = slots(query.model.architecture, MANY)
+            if engine == "ollama" and query.batch > served:
+                text = f"Ollama serves {query.model.architecture} models one request at a time"
+                return refuse(device, NO_ENGINE, text)
+            if FAMILIES[engine] == "safetensors" and self.quants(engine):
+                kv_type = self.caches(engine)[0]
+                fault = start_fault(query.model, engine, query.options, kv_type, device.count)
+                if fault and device.kind == "gpu":
+                    return refuse(device, NO_ENGINE, fault)
+        return None

@@ -137,11 +137,37 @@ def test_what_an_engine_does_not_know_is_refused_by_name(ask: Any) -> None:
         (("--gpu-memory-utilization", "1.5"), "gpu_memory_utilization"),
         (("-b", "8", "--max-num-seqs", "4"), "max_num_seqs 4 serves 4"),
         (("--engine", "mlx"), "does not run mlx"),
-        (("--tensor-parallel", "3"), "cannot split"),
+        (("--tensor-parallel", "3"), "told to use 3 cards"),
     )
     for words, text in refused:
         with pytest.raises((Stop, RequestError), match=text):
             ask(H100, "llama-3.1-8b", *words)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "changes", "text"),
+    [
+        ("llama-3.1-8b", "vllm", {"tensor_parallel": 3}, "32 heads do not divide by 3"),
+        ("llama-3.1-8b", "vllm", {"tensor_parallel": 8}, "told to use 8 cards, and here are 4"),
+        ("llama-3.1-8b", "tgi", {"pipeline_parallel": 2}, "without a pipeline"),
+        ("deepseek-v4-flash", "vllm", {}, "compress_ratios"),
+        ("qwen3.5-9b", "ollama", {}, "one request at a time"),
+    ],
+)
+def test_a_plan_says_why_an_engine_cannot_even_start(
+    name: str, engine: str, changes: dict[str, int], text: str
+) -> None:
+    here = device("d", 100 * GIB, count=4, engines=(engine,))
+    query = Query(
+        model=model(name),
+        model_ref="m",
+        engine=engine,
+        batch=2,
+        sets=False,
+        options=EngineOptions(**changes),  # type: ignore[arg-type]
+    )
+    (refusal,) = plan(query, [here]).refusals
+    assert text in refusal.text
 
 
 OPTIONS = EngineOptions(memory_permille=900)

@@ -6,7 +6,7 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.options import EngineOptions, build_of
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.planner.served.starts import Figures, Served, candidates, served
+from mathcore.planner.served.starts import Figures, Served, candidates, served, start_fault
 from mathcore.quant.families import FAMILIES, LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
@@ -117,7 +117,8 @@ def served_capacity(asked: Asked, device: DeviceSpec, quant: str = "") -> Served
         raise SpecError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
     found = _best(asked, device, weigh(spec, chosen))
     if found is None:
-        raise SpecError("engine", f"{engine} cannot split or keep {spec.name} so on {device.name}")
+        kept = start_fault(spec, engine, asked.options, asked.kv_type, device.count)
+        raise SpecError("engine", kept or f"{engine} cannot serve {spec.name} on {device.name}")
     trained = spec.context_length
     context = found.longest(asked.batch)
     return ServedCapacity(

@@ -8,9 +8,9 @@ from mathcore.engines.options import EngineOptions
 from mathcore.engines.sglang import SglangPool, sglang_footprint, sglang_pool, sglang_start
 from mathcore.engines.tgi import tgi_options
 from mathcore.engines.vllm.boot import Boot, boot, boot_footprint, longest
-from mathcore.engines.vllm.cache import VllmShape
+from mathcore.engines.vllm.cache import VllmShape, pages
 from mathcore.engines.vllm.memory import AMPERE, HOPPER, UTILISATION_PERMILLE, CardKind
-from mathcore.engines.vllm.start import shape_of, splits, start_of
+from mathcore.engines.vllm.start import rank_fault, shape_of, splits, start_of
 from mathcore.hardware.described import usable_bytes
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
@@ -199,6 +199,26 @@ def served(
     except SpecError:
         return None
     return VllmServed(spec, device, found, named=named)
+
+
+def start_fault(
+    spec: ModelSpec, engine: str, options: EngineOptions, kv_type: str, cards: int
+) -> str:
+    """Why a server engine cannot start the model on so many cards at all; "" where it can."""
+    ranks, stages = options.tensor_parallel or 1, options.pipeline_parallel or 1
+    if ranks * stages > cards:
+        return f"{engine} is told to use {ranks * stages} cards, and here are {cards}"
+    if stages > 1 and engine in ONE_HOST:
+        return f"{engine} is planned without a pipeline of stages"
+    fault = rank_fault(spec, ranks)
+    if fault:
+        return f"{engine} cannot split the model over {ranks} cards: {fault}"
+    shape = VllmShape(context=1, kv_type=CACHE_NAMES.get(kv_type, kv_type), tensor_parallel=ranks)
+    try:
+        pages(spec, shape)
+    except SpecError as error:
+        return f"{engine} cannot keep the model's cache: {error}"
+    return ""
 
 
 def candidates(
