@@ -4,6 +4,9 @@ Follows server/routes.go and server/sched.go (0.33, August 2026). Memory is llam
 hands it -c context x slots, -np slots, and -b and -ub of the same size.
 """
 
+from dataclasses import dataclass
+from typing import final
+
 from mathcore.model.spec import ModelSpec
 from mathcore.units import GIB, MIB
 
@@ -43,6 +46,36 @@ def default_context(total_bytes: int, trained: int = 0) -> int:
             found = context
             break
     return min(found, trained) if trained > 0 else found
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OllamaStart:
+    """What it starts llama-server with where nobody names anything."""
+
+    num_ctx: int  # of one slot
+    num_parallel: int
+    num_batch: int
+
+
+def ollama_start(
+    spec: ModelSpec, weights_bytes: int, total_bytes: int, free_bytes: int
+) -> OllamaStart:
+    """Its choice for a model on cards of so much memory, all of them together.
+
+    A context nobody named is lowered to the next tier until what it reckons fits.
+    """
+    trained = spec.context_length
+    context = default_context(total_bytes, trained)
+    for _, lower in _CONTEXTS[1:]:
+        if predicted_bytes(spec, weights_bytes, context) <= free_bytes:
+            break
+        context = min(context, lower)
+    return OllamaStart(
+        num_ctx=context,
+        num_parallel=slots(spec.architecture),
+        num_batch=generation_batch(spec, weights_bytes, context, free_bytes),
+    )
 
 
 def slots(architecture: str, asked: int = DEFAULT_SLOTS) -> int:

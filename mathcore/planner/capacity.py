@@ -15,7 +15,7 @@ from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
 from mathcore.engines.mlx import KV_BITS, mlx_footprint
 from mathcore.engines.mlx_scores import MlxShape
-from mathcore.engines.ollama import slots
+from mathcore.engines.ollama import OllamaStart, ollama_start, slots
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import LADDERS
 from mathcore.quant.weights import Weights, quant_fault, weigh
@@ -44,6 +44,7 @@ class Capacity:
     gpu_layers: int  # of `layers`; all of them when it fits
     layers: int
     cpu_experts: int  # layers whose experts must stay in RAM; 0 when it fits
+    chosen: OllamaStart | None = None  # what Ollama starts with where nobody says otherwise
 
 
 @final
@@ -169,7 +170,15 @@ def capacity(
         gpu_layers=on_gpu,
         layers=layers,
         cpu_experts=off_experts,
+        chosen=_chosen(model, chosen) if named == OLLAMA else None,
     )
+
+
+def _chosen(model: Model, quant: str) -> OllamaStart:
+    """Ollama's own start on all cards of the device."""
+    device = model.device
+    total, free = device.memory_bytes * device.count, device.free_bytes * device.count
+    return ollama_start(model.spec, model.weights(quant).total_bytes, total, free)
 
 
 def _slots(spec: ModelSpec, engine: str, most: int) -> int:

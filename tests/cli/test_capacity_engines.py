@@ -119,6 +119,7 @@ def test_ollama_answers_with_its_own_slots(ask: Any) -> None:
     (many,) = ask(here, "qwen3-8b", "--quant", "Q4_K_M", "-c", "8k")
     (one,) = ask(here, "qwen3.5-9b", "--quant", "Q4_K_M", "-c", "8k")
     assert many["engine_build"].startswith("Ollama ")
+    assert many["engine_start"] == {"num_ctx": 32_768, "num_parallel": 1, "num_batch": 1024}
     assert many["most_sequences"] > one["most_sequences"] == 1
 
 

@@ -132,11 +132,34 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
         "layers": answer.layers,
         "gpu_layers": answer.gpu_layers if answer.gpu_layers >= 0 else None,
         "cpu_experts": answer.cpu_experts if answer.cpu_experts >= 0 else None,
+        **_own_start(answer),
+    }
+
+
+def _own_start(answer: "Capacity") -> dict[str, object]:
+    """What Ollama chooses where nobody does; nothing for other engines."""
+    start = answer.chosen
+    if start is None:
+        return {}
+    return {
+        "engine_start": {
+            "num_ctx": start.num_ctx,
+            "num_parallel": start.num_parallel,
+            "num_batch": start.num_batch,
+        }
     }
 
 
 def _show(found: "list[Capacity]", batch: int, context: int) -> None:
     emit(columns(found, batch, context), found)
+    for answer in found:
+        start = answer.chosen
+        if start is not None:
+            emit_text(
+                f"{answer.device.name}: Ollama itself takes a context of {start.num_ctx}, "
+                f"{start.num_parallel} at once, batches of {start.num_batch}",
+                "  ",
+            )
 
 
 def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[Capacity], ...]":

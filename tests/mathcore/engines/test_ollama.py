@@ -3,7 +3,14 @@
 import pytest
 
 from mathcore.api import GIB, find_model, weigh
-from mathcore.engines.ollama import default_context, generation_batch, predicted_bytes, slots
+from mathcore.engines.ollama import (
+    OllamaStart,
+    default_context,
+    generation_batch,
+    ollama_start,
+    predicted_bytes,
+    slots,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +57,23 @@ def test_long_contexts_get_larger_batches_where_there_is_room(
     assert llama is not None
     weights = weigh(llama, "Q4_K_M").total_bytes
     assert generation_batch(llama, weights, context, free_gib * GIB) == batch
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "start"),
+    [
+        ("llama-3.1-8b", 12, (4096, 1, 512)),
+        ("llama-3.1-8b", 24, (32_768, 1, 1024)),
+        ("llama-3.1-8b", 80, (131_072, 1, 2048)),
+        ("llama-3.3-70b", 48, (4096, 1, 512)),  # 262144 and 32768 tokens of cache do not fit
+        ("gemma-3-1b", 8, (4096, 1, 512)),
+    ],
+)
+def test_it_lowers_a_context_nobody_named_until_it_fits(
+    name: str, gib: int, start: tuple[int, int, int]
+) -> None:
+    spec = find_model(name)
+    assert spec is not None
+    found = ollama_start(spec, weigh(spec, "Q4_K_M").total_bytes, gib * GIB, gib * GIB)
+    context, parallel, batch = start
+    assert found == OllamaStart(num_ctx=context, num_parallel=parallel, num_batch=batch)
