@@ -9,6 +9,7 @@ from typing import final
 from mathcore.engines.options import EngineOptions, release
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import UTILISATION_PERMILLE
+from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec
 from mathcore.units import GIB
 
@@ -21,6 +22,7 @@ USUAL_TOKENS, USUAL_SEQUENCES = 2048, 256
 GRAPHS_SINCE = (0, 21, 0)
 TWO_IN_FLIGHT_SINCE = (0, 29, 0)
 OLD_UTILISATION_PERMILLE = 900
+_FAULTS: Memo[str] = Memo(1024)  # of a hundred models over a few numbers of cards
 MAX_CARDS = 64  # tensor times pipeline; larger worlds are nobody's single question
 
 
@@ -81,6 +83,14 @@ def rank_fault(spec: ModelSpec, ranks: int) -> str:
 
     Query heads and widths are shared out evenly; KV heads too, or each is copied to as many ranks.
     """
+    if ranks == 1:
+        return ""
+    key = (id(spec), ranks)
+    found = _FAULTS.get(key, spec)
+    return _FAULTS.put(key, _rank_fault(spec, ranks), spec) if found is None else found
+
+
+def _rank_fault(spec: ModelSpec, ranks: int) -> str:
     for layer in spec.layers:
         if layer.heads % ranks:
             return f"{layer.heads} heads do not divide by {ranks}"

@@ -87,3 +87,11 @@ def test_ranks_share_the_weights_and_the_heads() -> None:
 def test_a_cache_nobody_knows_is_refused() -> None:
     with pytest.raises(SpecError, match="compress_ratios"):
         token_bytes(model("deepseek-v4-flash"), VllmShape(context=1))
+
+
+def test_a_pool_printed_by_a_boot_is_within_two_percent() -> None:
+    # vllm#21348: max_total_num_tokens of Qwen3-235B-A22B-FP8 on four H100s, 0.9 of each.
+    spec = model("qwen3-235b-a22b")
+    start = sglang_start(EngineOptions(memory_permille=900), 85_017_493_504, 4)
+    pool = sglang_pool(spec, weigh(spec, "FP8"), start, "auto", 85_017_493_504)
+    assert pool.tokens == pytest.approx(367_404, rel=0.02)
