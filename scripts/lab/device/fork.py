@@ -35,6 +35,23 @@ def _expanded(spec: ModelSpec, cells: int, kv_type: str) -> int:
     return total
 
 
+# CUDA ends a quantised tensor on a whole number of these numbers, and tensors on 128 bytes.
+ROW_NUMBERS = 512
+ALIGN = 128
+
+
+def _padding(spec: ModelSpec, kv_type: str) -> int:
+    """Bytes CUDA adds behind each layer's quantised keys, a head or a latent row wide here."""
+    block, size = BLOCKS[kv_type.upper()]
+    total = 0
+    for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
+        side = layer.head_dim % ROW_NUMBERS
+        if block > 1 and layer.k_elements > 0 and side:
+            added = (ROW_NUMBERS - side) // block * size
+            total += -(-added // ALIGN) * ALIGN
+    return total
+
+
 def kv_row(row: Row, configs: Path | None, declared: str, *, shared: bool) -> Answer:
     """A cache, its types as the log's own total names them (`declared`); `shared` over buffers."""
     spec = spec_of(row["model"], configs)
@@ -52,4 +69,5 @@ def kv_row(row: Row, configs: Path | None, declared: str, *, shared: bool) -> An
         return Answer("kv, fork", _expanded(spec, cells_per_stream(shape), shape.kv_type))
     if latent and "kv^T: not used" not in declared:
         raise Refused("a second, transposed cache of the fork's")
-    return Answer("kv, fork", kv_bytes(cache_groups(spec), shape))
+    padding = _padding(spec, shape.kv_type) if row["buffer"].startswith("CUDA") else 0
+    return Answer("kv, fork", kv_bytes(cache_groups(spec), shape) + padding)
