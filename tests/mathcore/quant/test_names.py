@@ -88,7 +88,11 @@ def test_nonsense_gets_no_advice_or_names_that_exist(text: str) -> None:
             "NVFP4 is for vllm, sglang or tgi; for llama.cpp or ollama there is GGUF-NVFP4",
         ),
         ("Q8_0", "mlx", "Q8_0 is for llama.cpp or ollama; for mlx there is MLX-8bit"),
-        ("Q4_K_M", "vllm", "Q4_K_M is for llama.cpp or ollama; for vllm, sglang or tgi there is AWQ"),
+        (
+            "Q4_K_M",
+            "vllm",
+            "Q4_K_M is for llama.cpp or ollama; for vllm, sglang or tgi there is AWQ",
+        ),
         ("zzzz", "vllm", ""),
         ("AWQ", "no such engine", ""),
     ],
