@@ -108,12 +108,17 @@ class SglangPool:
 
 
 def sglang_pool(
-    spec: ModelSpec, weights: Weights, start: SglangStart, kv_type: str, card_bytes: int
+    spec: ModelSpec,
+    weights: Weights,
+    start: SglangStart,
+    kv_type: str,
+    card_bytes: int,
+    extra_bytes: int = 0,
 ) -> SglangPool:
     """The pool left on each card; SpecError where a layer's cache is not known."""
     shape = VllmShape(context=1, tensor_parallel=start.ranks, kv_type=kv_type)
     each, states = token_bytes(spec, shape), state_bytes(spec, shape)
-    held = ceil_div(weights.total_bytes, start.ranks)
+    held = ceil_div(weights.total_bytes, start.ranks) + extra_bytes
     static = card_bytes * start.static_permille // 1000
     pool = max(0, static - held)
     states_kept = states * start.graph_sequences

@@ -1,11 +1,12 @@
 """Options per kind of hardware: every layout that fits, with its time; dominated ones removed."""
 
 import math
+from dataclasses import replace
 from typing import final
 
 from mathcore.band import Band
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import MICRO_BATCH, ContextShape
+from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.ollama import generation_batch, slots
@@ -212,27 +213,25 @@ class Search:
             self.known[key] = found
         return found
 
-    def column(
-        self, quant: str, kv_type: str, weights: Weights, micro_batch: int = MICRO_BATCH
-    ) -> LayerSums:
-        """The model at a quantisation and cache type, for every device that reads GGUF."""
+    def column(self, quant: str, kv_type: str, weights: Weights, micro_batch: int = 0) -> LayerSums:
+        """The model at a quantisation and cache type, for every device that reads GGUF.
+
+        `micro_batch` is an engine's own choice; 0 = as asked.
+        """
         found = self.columns.get((quant, kv_type, micro_batch))
         if found is None:
             query = self.query
-            shape = ContextShape(
-                context=query.context,
-                sequences=query.batch,
-                kv_type=kv_type,
-                micro_batch=micro_batch,
-            )
+            shape = ContextShape(context=query.context, sequences=query.batch, kv_type=kv_type)
+            if micro_batch > 0:
+                shape = replace(shape, micro_batch=micro_batch)
             found = LayerSums(query.model, weights, shape, quant)
             self.columns[(quant, kv_type, micro_batch)] = found
         return found
 
     def micro_batch(self, engine: str, device: DeviceSpec, weights: Weights) -> int:
-        """Tokens an engine that reads GGUF works on at once."""
+        """Tokens an engine that reads GGUF chooses to work on at once; 0 = as asked."""
         if engine != "ollama":
-            return MICRO_BATCH
+            return 0
         query = self.query
         context = query.context * query.batch
         free = device.free_bytes * device.count

@@ -128,10 +128,17 @@ def boot(
     kv_type: str,
     card: CardKind,
     card_bytes: int,
+    extra_bytes: int = 0,
 ) -> Boot:
-    """What vLLM prints when it starts so on cards of `card_bytes`."""
+    """What vLLM prints when it starts so on cards of `card_bytes`.
+
+    `extra_bytes` are weights beside the language model's, on every card of the first stage.
+    """
     shape = shape_of(start, options, context, 1, kv_type)
     stages = stages_of(spec, weights, start, shape, card)
+    if extra_bytes > 0:
+        first = replace(stages[0], weights_bytes=stages[0].weights_bytes + extra_bytes)
+        stages = (first, *stages[1:])
     requested = card_bytes * start.utilisation_permille // 1000
     least, room = stages[0], -1.0
     for stage in stages:

@@ -184,18 +184,23 @@ def served(
     context: int,
     kv_type: str,
     split: tuple[int, int],
+    extra_bytes: int = 0,
 ) -> Served | None:
-    """The engine over (ranks, stages) cards; None where it cannot keep the model's cache."""
+    """The engine over (ranks, stages) cards; None where it cannot keep the model's cache.
+
+    `extra_bytes` are weights beside the language model's, such as a vision tower's.
+    """
     total, cache = card_bytes(device), CACHE_NAMES.get(kv_type, kv_type)
     named = options.memory_permille > 0
     try:
         if engine == "sglang":
             begun = sglang_start(options, total, split[0])
-            pool = sglang_pool(spec, weights, begun, cache, total)
+            pool = sglang_pool(spec, weights, begun, cache, total, extra_bytes)
             return SglangServed(device, pool, context, options.max_num_seqs, named=named)
         own = tgi_options(options) if engine == "tgi" else options
         start = start_of(own, total, device.model, split[0], split[1])
-        found = boot(spec, weights, start, own, context, cache, card_kind(device), total)
+        kind = card_kind(device)
+        found = boot(spec, weights, start, own, context, cache, kind, total, extra_bytes)
     except SpecError:
         return None
     return VllmServed(spec, device, found, named=named)

@@ -140,3 +140,12 @@ def test_a_footprint_counts_every_rank_and_the_sequences_asked_about() -> None:
     assert one.total_bytes == 2 * one.card_bytes
     assert four.kv_bytes == 4 * one.kv_bytes == 4 * 8192 * 131_072
     assert one.card_bytes < H100 < 10 * GIB + H100
+
+
+def test_a_tower_beside_the_language_model_takes_from_the_cache_of_the_first_stage() -> None:
+    spec = model("llama-3.1-8b")
+    start = start_of(NONE, H100, "H100")
+    weights, tower = weigh(spec, "HF-BF16"), GIB
+    plain = boot(spec, weights, start, NONE, 8192, "auto", HOPPER, H100)
+    seeing = boot(spec, weights, start, NONE, 8192, "auto", HOPPER, H100, tower)
+    assert plain.cache_bytes - seeing.cache_bytes == tower
