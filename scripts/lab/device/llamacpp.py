@@ -4,9 +4,9 @@ import re
 from functools import cache
 from pathlib import Path
 
-from mathcore.engines.llamacpp.backends import Largest, beside_bytes
 from mathcore.engines.llamacpp.cache import cache_refusal, kv_bytes, layer_cache_bytes, state_bytes
-from mathcore.engines.llamacpp.compute_device import (
+from mathcore.engines.llamacpp.device.backends import Largest, beside_bytes
+from mathcore.engines.llamacpp.device.compute import (
     PIPELINE_COPIES,
     Build,
     card_compute_bytes,

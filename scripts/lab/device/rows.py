@@ -4,7 +4,7 @@ import re
 from typing import final
 
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.compute_device import Build, cell_pad
+from mathcore.engines.llamacpp.device.compute import Build, cell_pad
 
 Row = dict[str, str]
 

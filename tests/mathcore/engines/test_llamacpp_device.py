@@ -7,9 +7,9 @@ attention, builds 2796 to 2843 on CUDA and Metal); LLamaSharp's thread (Qwen2.5-
 import pytest
 
 from mathcore.api import MIB, ContextShape, ModelSpec, find_model
-from mathcore.engines.llamacpp.backends import BACKENDS, RUNTIME_BYTES, Largest, beside_bytes
 from mathcore.engines.llamacpp.cache import kv_bytes
-from mathcore.engines.llamacpp.compute_device import (
+from mathcore.engines.llamacpp.device.backends import BACKENDS, RUNTIME_BYTES, Largest, beside_bytes
+from mathcore.engines.llamacpp.device.compute import (
     NEWEST,
     PIPELINE_COPIES,
     Build,
