@@ -213,3 +213,22 @@ def test_a_device_without_the_engine_is_told_so() -> None:
     asked = Asked(spec=model("llama-3.2-1b"), engine="vllm", options=OPTIONS, context=4096)
     with pytest.raises(SpecError, match="does not run vllm"):
         served_capacity(asked, device("d", 10 * GIB), "HF-BF16")
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("vllm", "GPU KV cache size: "),
+        ("sglang", "max_total_num_tokens="),
+        ("tgi", "KV-cache blocks: "),
+    ],
+)
+def test_each_log_is_told_in_its_engine_s_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, words: str
+) -> None:
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path / "home"))
+    command = ["capacity", "llama-3.1-8b", "--what-if", "H100", "--engine", engine, "-c", "8k"]
+    said = CliRunner().invoke(fleet, command, catch_exceptions=False).stdout
+    assert words in said
+    plan_command = ["plan", "llama-3.1-8b", "--what-if", "H100", "--engine", engine, "--explain"]
+    assert words in CliRunner().invoke(fleet, plan_command, catch_exceptions=False).stdout

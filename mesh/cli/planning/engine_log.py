@@ -15,6 +15,8 @@ def log_text(engine: str, log: Mapping[str, Any]) -> str:
         )
     if "kv_cache_tokens" not in log:
         return ""
+    if engine == "tgi":  # flashinfer's blocks, its choice on cards of today, are of one token
+        return f"KV-cache blocks: {log['kv_cache_tokens']:.0f}, size: 1"
     return (
         f"Available KV cache memory: {log['available_kv_cache_bytes'] / GIB:.2f} GiB, "
         f"GPU KV cache size: {log['kv_cache_tokens']:,.0f} tokens, "
