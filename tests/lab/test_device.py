@@ -189,3 +189,47 @@ def test_an_answer_is_compared_in_the_row_s_unit() -> None:
     found = answers([ROWS[2]], None)[0]
     assert isinstance(found, Answer)
     assert found.said == 1 << 30
+
+
+def test_mlx_s_own_benchmark_and_an_ollama_peak_are_answered() -> None:
+    mlx = row(
+        engine="mlx-lm",
+        engine_version="0.28.2 / mlx 0.29.2.dev",
+        model="Qwen/Qwen3-30B-A3B-Instruct-2507",
+        quant="mlx q4",
+        n_ctx="2048",
+        component="peak",
+        buffer="device",
+        value="16.95",
+        unit="GiB (as reported)",
+        note="pp2048+tg128 Memory column is GB(1e9) peak 18.20",
+    )
+    ollama = row(
+        engine="ollama",
+        engine_version="",
+        model="meta-llama/Llama-3.1-8B-Instruct",
+        quant="Q4_K_M",
+        device="RTX 3080",
+        n_ctx="2048",
+        component="peak",
+        buffer="device",
+        value="5.1",
+        unit="GiB (as reported)",
+        note="leaderboard gpuLayers=None tp=None kv=None cpu=None vram=12",
+    )
+    off = by_class([mlx, ollama], answers([mlx, ollama], None))
+    assert off["peak, mlx-lm's own benchmark"][0] < 0.5
+    assert off["peak, ollama as users noted it"][0] < 5.0
+
+
+def test_a_boot_s_cache_is_worked_out_where_its_share_is_named() -> None:
+    named = {**BOOT, "engine_version": "0.29/0.30", "n_ctx": "8192", "device": "H100"}
+    share = {"note": "gpu_memory_utilization .9", "value": "54.0"}
+    found = answers([{**named, **share}, named, BOOT], None)
+    assert isinstance(found[0], Answer)
+    assert found[0].kind == "vLLM available, before the boot"
+    assert found[0].said / (1 << 30) == pytest.approx(54.06, abs=0.01)
+    assert found[1:] == [
+        "vLLM takes the share it is given; the row does not say which",
+        "a release whose activations were not compiled",
+    ]
