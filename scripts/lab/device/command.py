@@ -28,7 +28,7 @@ NOTES = """\
   holds beside them. Half of the ROCm runs let rocBLAS unpack a matrix to 16 bits and half did not;
   the rows do not say which, so half of it is counted.
 * vLLM's figures follow from the cache its boot said was left; within one block counts as equal.
-  Of several ranks the log names one's cache and serves the least one's: what we say is a bound.
+  Of several ranks a log names one's cache and serves the least one's, so those are not answered.
 * Peaks as users noted them hold whatever else was on the card, a draft model or a desktop, and the
   context a model was started with is not always the one noted. They are here to be seen, and no
   constant rests on them.

@@ -26,6 +26,9 @@ from scripts.lab.device.rows import UNITS, Answer, Refused, Row
 # Batches a sliding layer keeps room for, by release (engines.vllm.cache.VllmShape).
 IN_FLIGHT: dict[str, int] = {"": 1, "gemma4-unified image": 2}
 DEFAULT_IN_FLIGHT = 2
+# Figures of what is served, which the rank with the least cache decides; what a start lacks is
+# told of that very rank.
+SERVED = ("kv_blocks", "kv_capacity", "max_concurrency")
 # How the table writes a checkpoint's type.
 QUANTS: dict[str, str] = {"bf16": "HF-BF16", "fp8": "FP8", "awq": "AWQ", "nvfp4": "NVFP4"}
 
@@ -137,9 +140,10 @@ def log_row(row: Row, configs: Path | None, rows: list[Row]) -> Answer:
         return Answer(f"vLLM {component}", cut.request_bytes)
     if row["engine"] == "SGLang":
         raise Refused("SGLang's pool, not vLLM's")
+    if component in SERVED and _shape(row, 1).tensor_parallel > 1:
+        raise Refused("of several ranks a log names one's cache and serves the least one's")
     low, high, cut = _said(row, spec, available(row, rows))
     true = float(row["value"])
     said, _ = _nearest(low, high, true)
     block = {"kv_blocks": 1.0, "max_concurrency": 0.01}.get(component, float(cut.attention_block))
-    ranks = ", of several ranks" if _shape(row, 1).tensor_parallel > 1 else ""
-    return Answer(f"vLLM {component}{ranks}", said, block)
+    return Answer(f"vLLM {component}", said, block)
