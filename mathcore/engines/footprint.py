@@ -47,7 +47,8 @@ class ContextShape:
     """What the engine is asked to keep: `sequences` sequences of `context` tokens each.
 
     What only llama.cpp knows: V cached in another type than K, flash attention off, one pool of
-    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`).
+    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`), and
+    what an old build rounds cells up to (`cell_pad`; 0 = as builds of today).
     """
 
     context: int
@@ -59,6 +60,7 @@ class ContextShape:
     unified: bool = False
     full_window: bool = False
     beside: Beside = NOTHING
+    cell_pad: int = 0
 
 
 @final

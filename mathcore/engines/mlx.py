@@ -4,30 +4,16 @@ Follows mlx_lm/models/cache.py. Checked against the eleven peaks mlx-lm publishe
 within 0.1 GB. The limit is what Metal reports for the device, never a share of its memory.
 """
 
-from dataclasses import dataclass
-from typing import final
-
 from mathcore.engines.footprint import Footprint, pad
+from mathcore.engines.mlx_scores import MlxShape, attention_bytes
 from mathcore.model.spec import Layer, ModelSpec, SpecError
 
 STEP = 256  # tokens a KV cache grows by
-PREFILL_CHUNK = 2048  # tokens of one prefill step
 ELEMENT = 2  # bytes of a 16-bit number
 # Bits of a quantised cache by our names of it; 0 = the model's own 16.
 KV_BITS: dict[str, int] = {"f16": 0, "bf16": 0, "q8": 8, "q8_0": 8, "q4": 4, "q4_0": 4}
 KV_GROUP = 64  # numbers of a quantised cache that share a scale and a bias
 STATE_ELEMENT = 4  # recurrent states are 32-bit, convolutions the model's own 16
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MlxShape:
-    """What mlx-lm is asked: `kv_bits` 0 keeps the cache in 16 bits."""
-
-    context: int
-    sequences: int = 1
-    kv_bits: int = 0
-    prefill_chunk: int = PREFILL_CHUNK
 
 
 def quantised_bits(elements: int, bits: int, group: int) -> int:
@@ -70,13 +56,15 @@ def growth_bytes(spec: ModelSpec, shape: MlxShape) -> int:
 
 
 def workspace_bytes(spec: ModelSpec, shape: MlxShape) -> int:
-    """The prefill of one chunk: its logits, one feed-forward, four embeddings, all 16-bit."""
+    """The prefill of one chunk, all 16-bit: four embeddings, and the larger of a layer's scores and
+    of the end's logits with a feed-forward; the one is gone when the other comes."""
     tokens = min(shape.prefill_chunk, shape.context) * shape.sequences
     inner = 0
     for layer in spec.layers:
         experts = layer.experts_used * (layer.expert_feed_forward + spec.hidden)
         inner = max(inner, layer.feed_forward, experts + layer.shared_feed_forward)
-    return tokens * ELEMENT * (spec.vocab + inner + 4 * spec.hidden)
+    end = tokens * ELEMENT * (spec.vocab + inner)
+    return max(end, attention_bytes(spec, shape)) + tokens * ELEMENT * 4 * spec.hidden
 
 
 def mlx_footprint(spec: ModelSpec, weights_bytes: int, shape: MlxShape) -> Footprint:

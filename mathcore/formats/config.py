@@ -21,6 +21,9 @@ from mathcore.quant.formats import FORMATS
 # Where multimodal configs keep their language model; a speaking one keeps it in its thinker.
 _NESTED: tuple[str, ...] = ("thinker_config", "text_config", "llm_config", "language_config")
 MAX_DEPTH = 4  # of configs in configs; real ones have two
+# Where a config says what type a recurrent state is kept in (Nemotron 3; Qwen3.5), and its bytes.
+_STATE_KEYS: tuple[str, ...] = ("mamba_ssm_cache_dtype", "mamba_ssm_dtype")
+_STATE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 0}
 
 
 def _inner(config: dict[str, object]) -> dict[str, object] | None:
@@ -71,13 +74,26 @@ def _converted(fields: Fields, *, draft: bool) -> Conversion:
     return converter(fields)
 
 
+def _state_bytes(fields: Fields) -> int:
+    """Bytes of a recurrent state's number where the config names its type, else 0."""
+    for key in _STATE_KEYS:
+        if fields.has(key):
+            name = fields.text(key)
+            if name not in _STATE_BYTES:
+                raise fields.fault(key, f"'{name}' is not a type a state is kept in")
+            return _STATE_BYTES[name]
+    return 0
+
+
 def spec_from_config(
     config: dict[str, object], name: str, source: str = "", *, draft: bool = False
 ) -> ModelSpec:
     """A model from its config.json; SpecError names the field that stops us."""
     fields = config_fields(config)
     found = _converted(fields, draft=draft)
-    spec = spec_from_parts(found.metadata, found.tensors, name, source)
+    spec = spec_from_parts(
+        found.metadata, found.tensors, name, source, state_bytes=_state_bytes(fields)
+    )
     spec = replace(
         spec,
         scaled_length=scaled_context(fields, spec.context_length),

@@ -95,6 +95,7 @@ def spec_from_parts(
     name: str,
     source: str = "",
     quant: str = "",
+    state_bytes: int = 0,
 ) -> ModelSpec:
     """A model from the metadata and tensors of its GGUF; SpecError names the key that stops us.
 
@@ -119,6 +120,7 @@ def spec_from_parts(
         active_parameters=active_parameter_count(tensors, used),
         encoder_layers=_encoder_layers(tensors),
         draft_layers=fields.integer_or("nextn_predict_layers", 0, 0, len(layers)),
+        state_bytes=state_bytes,
         quant=quant,
         source=source,
     )

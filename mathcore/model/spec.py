@@ -140,6 +140,7 @@ class ModelSpec:
     active_parameters: int  # read per token
     encoder_layers: int = 0  # keep nothing; counted for time
     draft_layers: int = 0  # multi-token-prediction layers at the end of `layers`
+    state_bytes: int = 0  # of a recurrent state's number, where the config names its type; else 0
     quant: str = ""  # file type when read from a file, else ""
     scaled_length: int = 0  # reached by the rope scaling its publisher declares; 0 = none
     native: str = ""  # what its publisher ships it as (mathcore.quant.ladder); "" = 16 bits

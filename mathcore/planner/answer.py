@@ -27,6 +27,9 @@ class Layout:
     spare_bytes: int  # on the fullest card; below 0 it does not fit
     host_spare_bytes: int  # in RAM beside it
     moved_share: float = -1.0  # of the bytes a token reads, in RAM by overrides; -1 = by the above
+    stages: int = 1  # of a pipeline over its cards; the others split every layer
+    build: str = ""  # of the engine
+    log: tuple[tuple[str, float], ...] = ()  # figures the engine's own log prints of such a start
 
     @property
     def fits(self) -> bool:

@@ -14,12 +14,15 @@ from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
 from mathcore.engines.llamacpp.offload import Placing, placed_footprint
-from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
+from mathcore.engines.mlx import KV_BITS, mlx_footprint
+from mathcore.engines.mlx_scores import MlxShape
+from mathcore.engines.ollama import OllamaStart, ollama_start, slots
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.ladder import ladder, nats_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
 LLAMACPP, MLX = "llama.cpp", "mlx"
+OLLAMA = "ollama"  # llama.cpp's memory, with slots and a batch of its own choice
 ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
 
 
@@ -42,6 +45,7 @@ class Capacity:
     layers: int
     cpu_experts: int  # layers whose experts must stay in RAM; 0 when it fits
     quality: float  # at `quant`: 1 = as published
+    chosen: OllamaStart | None = None  # what Ollama starts with where nobody says otherwise
 
 
 @final
@@ -105,7 +109,12 @@ def most(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
-    return ContextShape(context=context, sequences=sequences, kv_type=shape.kv_type)
+    return ContextShape(
+        context=context,
+        sequences=sequences,
+        kv_type=shape.kv_type,
+        micro_batch=shape.micro_batch,
+    )
 
 
 def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
@@ -128,14 +137,20 @@ def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
     return most(fits, MAX_SEQUENCES)
 
 
-def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "") -> Capacity:
+def capacity(
+    spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "", asked: str = ""
+) -> Capacity:
     """Every answer for one device, at `quant` or the best that fits, with llama.cpp or else MLX.
 
-    SpecError where it runs neither, or the model cannot be stored as `quant`.
+    `asked` names the engine: one of these or Ollama. SpecError where the device runs none, or the
+    model cannot be stored as `quant`.
     """
-    engine = next((name for name in ENGINES if name in device.engines), "")
+    if asked and asked not in device.engines:
+        raise SpecError("engine", f"{device.name} does not run {asked}")
+    engine = asked or next((name for name in ENGINES if name in device.engines), "")
     if not engine or (engine == MLX and shape.kv_type not in KV_BITS):
         raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
+    named, engine = engine, LLAMACPP if engine == OLLAMA else engine
     model = Model(spec, device, engine)
     best = model.best(shape)
     chosen = quant or best or spec.quant or ladder(spec, engine)[-1]
@@ -148,16 +163,29 @@ def capacity(spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: st
         on_gpu, off_experts = _offloaded(model, chosen, shape)
     return Capacity(
         device=device,
-        engine=engine,
+        engine=named,
         quant=chosen,
         best_quant=best,
         context=largest_context(model, chosen, shape),
-        sequences=largest_sequences(model, chosen, shape),
+        sequences=_slots(spec, named, largest_sequences(model, chosen, shape)),
         gpu_layers=on_gpu,
         layers=layers,
         cpu_experts=off_experts,
         quality=math.exp(-nats_of(spec, chosen)),
+        chosen=_chosen(model, chosen) if named == OLLAMA else None,
     )
+
+
+def _chosen(model: Model, quant: str) -> OllamaStart:
+    """Ollama's own start on all cards of the device."""
+    device = model.device
+    total, free = device.memory_bytes * device.count, device.free_bytes * device.count
+    return ollama_start(model.spec, model.weights(quant).total_bytes, total, free)
+
+
+def _slots(spec: ModelSpec, engine: str, most: int) -> int:
+    """Sequences at once: as many as fit, and as Ollama serves of such a model."""
+    return min(most, slots(spec.architecture, most)) if engine == OLLAMA and most else most
 
 
 def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]:

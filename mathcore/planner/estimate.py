@@ -22,6 +22,9 @@ _CACHE_SCALE: dict[str, float] = {
     "q8_0": 34.0 / 64.0,
     "q8": 36.0 / 64.0,
     "fp8": 0.5,
+    "fp8_e4m3": 0.5,
+    "fp8_e5m2": 0.5,
+    "int8": 0.5,
     "q5_1": 24.0 / 64.0,
     "q5_0": 22.0 / 64.0,
     "q4_1": 20.0 / 64.0,
@@ -83,7 +86,7 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
     bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
     return Run(
         engine=layout.engine,
-        devices=layout.cards,
+        devices=layout.cards // layout.stages,
         split="tensor" if layout.engine in SERVERS else "layer",
         batch=query.batch,
         prompt=query.prompt_tokens,

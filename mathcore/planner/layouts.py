@@ -9,25 +9,15 @@ from mathcore.engines.footprint import Footprint
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved, Sums, placed_footprint
-from mathcore.engines.mlx import KV_BITS, MlxShape, mlx_footprint
-from mathcore.engines.vllm.cache import VllmShape
-from mathcore.engines.vllm.memory import (
-    AMPERE,
-    HOPPER,
-    UTILISATION_PERMILLE,
-    CardKind,
-    vllm_footprint,
-)
-from mathcore.hardware.names import lookup_gpu
+from mathcore.engines.mlx import KV_BITS, mlx_footprint
+from mathcore.engines.mlx_scores import BUILD, MlxShape, has_neural
+from mathcore.engines.options import build_of
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.query import Query
+from mathcore.planner.served.starts import Served, candidates, served
 from mathcore.quant.families import FAMILIES
 from mathcore.quant.weights import Weights
-
-_VLLM_CACHE: dict[str, str] = {"f16": "auto", "q8_0": "fp8"}
-# vLLM splits a model over 1, 2, 4 … cards of a host, at most the eight of a large one.
-MAX_RANKS = 8
 
 
 @final
@@ -75,6 +65,7 @@ class DeviceFit:
             footprint=need,
             spare_bytes=free_bytes - need.card_bytes,
             host_spare_bytes=device.ram_free_bytes - need.host_bytes if counted else 0,
+            build=build_of(self.engine, self.query.options),
         )
 
     def layouts(self) -> list[Layout]:
@@ -84,7 +75,7 @@ class DeviceFit:
             return self._llamacpp()
         if family == "mlx":
             return self._mlx()
-        return self._vllm()
+        return self._served()
 
     def _llamacpp(self) -> list[Layout]:
         """On as few cards as hold it: more of them add memory, not speed, to one pipeline."""
@@ -175,50 +166,49 @@ class DeviceFit:
         if self.device.kind != "apple" or self.kv_type not in KV_BITS:
             return []
         bits = KV_BITS[self.kv_type]
-        shape = MlxShape(context=self.query.context, sequences=self.query.batch, kv_bits=bits)
+        shape = MlxShape(
+            context=self.query.context,
+            sequences=self.query.batch,
+            kv_bits=bits,
+            build=self.query.options.build or BUILD,
+            neural=has_neural(self.device.model),
+        )
         try:
             need = mlx_footprint(self.spec, self._loaded_bytes(), shape)
         except SpecError:
             return []
         return [self.layout(1, need, self.device.free_bytes)]
 
-    def _vllm(self) -> list[Layout]:
-        """Every number of cards its ranks can be split over; it takes a fixed share of each."""
-        device = self.device
+    def _served(self) -> list[Layout]:
+        """Every number of cards the engine can split the model over; it takes a share of each.
+
+        A pipeline adds memory, not speed: it is tried where less does not fit, or by name.
+        """
+        device, query = self.device, self.query
         out: list[Layout] = []
         if device.kind != "gpu":
             return out
-        usable = min(device.free_bytes, device.memory_bytes * UTILISATION_PERMILLE // 1000)
-        ranks = 1
-        while ranks <= min(device.count, MAX_RANKS):
-            if self.spec.heads % ranks == 0:
-                need = self._ranks(ranks)
-                if need is None:
-                    return []
-                out.append(self.layout(ranks, need, usable))
-            ranks *= 2
+        for split in candidates(self.spec, self.engine, query.options, device.count):
+            fits = any(layout.fits for layout in out)
+            if split[1] > 1 and fits and query.options.pipeline_parallel == 0:
+                continue
+            found = served(
+                self.spec,
+                self.weights,
+                device,
+                self.engine,
+                query.options,
+                query.context,
+                self.kv_type,
+                split,
+                query.beside.weights_bytes,
+            )
+            if found is None:
+                return out
+            out.append(self._laid(found))
         return out
 
-    def _ranks(self, ranks: int) -> Footprint | None:
-        shape = vllm_shape(self.query, self.kv_type, ranks)
-        kind = card_kind(self.device)
-        try:
-            return vllm_footprint(self.spec, self._loaded_bytes(), shape, kind)
-        except SpecError:
-            return None
-
-
-def vllm_shape(query: Query, kv_type: str, ranks: int) -> VllmShape:
-    """What vLLM is started with to answer the query."""
-    return VllmShape(
-        context=query.context,
-        sequences=query.batch,
-        tensor_parallel=ranks,
-        kv_type=_VLLM_CACHE.get(kv_type, kv_type),
-    )
-
-
-def card_kind(device: DeviceSpec) -> CardKind:
-    """The constants of a card's architecture."""
-    fact = lookup_gpu(device.model)
-    return HOPPER if fact is not None and fact.arch in ("hopper", "blackwell") else AMPERE
+    def _laid(self, found: Served) -> Layout:
+        need = found.need(self.query.batch)
+        made = self.layout(found.cards, need, found.usable_bytes)
+        return replace(made, stages=found.stages, log=found.figures())

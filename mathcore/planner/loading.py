@@ -18,6 +18,7 @@ START_S: dict[str, float] = {
     # 59 s until it answered, 1 s of it weights, with all compiled graphs in its cache: imports,
     # torch.compile's cache, memory profiling, CUDA graphs (vllm-project/vllm#20264, Llama 3.2).
     "vllm": 58.0,
+    "sglang": 45.0,  # imports of torch, kernels found in their cache, CUDA graphs; assumed
     "tgi": 25.0,  # launcher, shards importing torch, warm-up with CUDA graphs; assumed
 }
 USUAL_START_S = 1.0  # of an engine not listed

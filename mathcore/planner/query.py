@@ -5,6 +5,7 @@ from typing import Literal, final
 
 from mathcore.engines.flags import DEFAULTS, Flags
 from mathcore.engines.footprint import NOTHING, Beside, ContextShape
+from mathcore.engines.options import DEFAULT_OPTIONS, EngineOptions
 from mathcore.model.spec import ModelSpec
 
 Objective = Literal["cheapest", "fastest", "balanced"]
@@ -53,6 +54,7 @@ class Query:
     flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
     beside: Beside = NOTHING  # a projector, a draft model, adapters
     most: int = 100  # placements wanted; those on the Pareto front come beside them
+    options: EngineOptions = DEFAULT_OPTIONS
 
     def shape(self, kv_type: str) -> ContextShape:
         """The context llama.cpp is asked for, with this type of cache."""

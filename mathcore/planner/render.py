@@ -1,6 +1,7 @@
 """A plan as JSON values: integers for bytes, money and time; rates to three decimals."""
 
 from mathcore.band import Band
+from mathcore.engines.options import build_of
 from mathcore.planner.answer import Member, Placement, Plan, WayOut
 from mathcore.planner.query import Limits, Query
 from mathcore.planner.refusals import Refusal, warnings
@@ -69,6 +70,11 @@ def _member(member: Member) -> dict[str, object]:
     }
 
 
+def log_dict(log: tuple[tuple[str, float], ...]) -> dict[str, object]:
+    """An engine's figures by name; counts and bytes as whole numbers."""
+    return {name: int(value) if value == int(value) else value for name, value in log}
+
+
 def placement_dict(placed: Placement) -> dict[str, object]:
     """One placement as the plan's JSON shows it; only a set's has `members`."""
     need = placed.footprint
@@ -82,6 +88,8 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "cards": placed.layout.cards,
         "gpu_layers": placed.layout.gpu_layers,
         "cpu_experts": placed.layout.cpu_experts,
+        "engine_build": placed.layout.build or build_of(placed.engine),
+        "engine_log": log_dict(placed.layout.log),
         "quality": round(placed.quality, 4),
         "fit": placed.fit,
         "footprint": {

@@ -1,18 +1,21 @@
 """Options per kind of hardware: every layout that fits, with its time; dominated ones removed."""
 
 import math
+from dataclasses import replace
 from typing import final
 
 from mathcore.band import Band
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.layer_sums import LayerSums
+from mathcore.engines.ollama import generation_batch, slots
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Layout, Member
 from mathcore.planner.estimate import Estimate, estimate
 from mathcore.planner.layouts import DeviceFit
 from mathcore.planner.query import Query
-from mathcore.planner.refusals import Refusal
+from mathcore.planner.refusals import NO_ENGINE, Refusal, refuse
+from mathcore.planner.served.starts import start_fault
 from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, family_of
 from mathcore.quant.ladder import ladder, nats_of, weights_of
 from mathcore.quant.quality import USUAL_QUALITY
@@ -25,6 +28,7 @@ from mathcore.speed.work import Work, work_of_weights
 # (0.005) beats Q4_K_M (0.031) where both fit, and Q8_0 (0.001) does not beat Q6_K.
 NATS_WEIGHT = 40.0
 SMALLEST = 1e-9  # stands for a quality of 0, which has no logarithm
+MANY = 1 << 16  # slots an Ollama server may be told to have
 # What the table of losses may be off for another model than the 8B it was measured on. Types that
 # lose less (Q6_K and better) count alike: so small a difference decides nothing.
 QUALITY_ERROR_NATS = 0.006
@@ -158,7 +162,7 @@ class Search:
         self.works: dict[str, Work] = {}
         self.timings: dict[tuple[object, ...], Option] = {}
         self.known: dict[tuple[object, ...], Answers] = {}
-        self.columns: dict[tuple[str, str], LayerSums] = {}
+        self.columns: dict[tuple[str, str, int], LayerSums] = {}
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
@@ -204,14 +208,29 @@ class Search:
             self.known[key] = found
         return found
 
-    def column(self, quant: str, kv_type: str, weights: Weights) -> LayerSums:
-        """The model at a quantisation and cache type, for every device that reads GGUF."""
-        found = self.columns.get((quant, kv_type))
+    def column(self, quant: str, kv_type: str, weights: Weights, micro_batch: int = 0) -> LayerSums:
+        """The model at a quantisation and cache type, for every device that reads GGUF.
+
+        `micro_batch` is an engine's own choice; 0 = as asked.
+        """
+        found = self.columns.get((quant, kv_type, micro_batch))
         if found is None:
             query = self.query
-            found = LayerSums(query.model, weights, query.shape(kv_type), quant)
-            self.columns[(quant, kv_type)] = found
+            shape = query.shape(kv_type)
+            if micro_batch > 0:
+                shape = replace(shape, micro_batch=micro_batch)
+            found = LayerSums(query.model, weights, shape, quant)
+            self.columns[(quant, kv_type, micro_batch)] = found
         return found
+
+    def micro_batch(self, engine: str, device: DeviceSpec, weights: Weights) -> int:
+        """Tokens an engine that reads GGUF chooses to work on at once; 0 = as asked."""
+        if engine != "ollama":
+            return 0
+        query = self.query
+        context = query.context * query.batch
+        free = device.free_bytes * device.count
+        return generation_batch(query.model, weights.total_bytes, context, free)
 
     def work(self, quant: str, weights: Weights) -> Work:
         """What a token costs at a quantisation."""
@@ -242,6 +261,7 @@ class Search:
             layout.quant,
             layout.kv_type,
             layout.cards,
+            layout.stages,
             layout.gpu_layers,
             layout.cpu_experts,
         )
@@ -259,14 +279,17 @@ class Search:
         for engine in ENGINES:
             if engine not in device.engines or self.query.engine not in (None, engine):
                 continue
+            if engine == "ollama" and self.query.batch > slots(self.query.model.architecture, MANY):
+                continue
             gguf = FAMILIES[engine] == "gguf"
             for quant in self.quants(engine):
                 weights = self.weights(quant)
                 if weights is None:
                     continue
                 work = self.work(quant, weights)
+                micro = self.micro_batch(engine, device, weights)
                 for kv_type in self.caches(engine):
-                    column = self.column(quant, kv_type, weights) if gguf else None
+                    column = self.column(quant, kv_type, weights, micro) if gguf else None
                     fit = DeviceFit(self.query, device, engine, quant, kv_type, weights, column)
                     for layout in fit.layouts():
                         if layout.fits:
@@ -276,4 +299,23 @@ class Search:
                         else:
                             answers.note(layout)
         answers.drop_beaten()
+        if not answers.options and answers.nearest is None:
+            answers.lacking = self._lacking(device)
         return answers
+
+    def _lacking(self, device: DeviceSpec) -> Refusal | None:
+        """Why the engines asked about cannot even try here, where one can say."""
+        query = self.query
+        for engine in ENGINES:
+            if engine not in device.engines or query.engine not in (None, engine):
+                continue
+            served = slots(query.model.architecture, MANY)
+            if engine == "ollama" and query.batch > served:
+                text = f"Ollama serves {query.model.architecture} models one request at a time"
+                return refuse(device, NO_ENGINE, text)
+            if FAMILIES[engine] == "safetensors" and self.quants(engine):
+                kv_type = self.caches(engine)[0]
+                fault = start_fault(query.model, engine, query.options, kv_type, device.count)
+                if fault and device.kind == "gpu":
+                    return refuse(device, NO_ENGINE, fault)
+        return None

@@ -8,14 +8,15 @@ from typing import Literal
 from mathcore.quant.formats import FORMATS, QUANTS, Family
 from mathcore.quant.ggml import CACHE_TYPES as GGML_CACHE_TYPES
 
-Engine = Literal["llama.cpp", "ollama", "vllm", "tgi", "mlx"]
+Engine = Literal["llama.cpp", "ollama", "vllm", "sglang", "tgi", "mlx"]
 
-ENGINES: tuple[Engine, ...] = ("llama.cpp", "ollama", "vllm", "tgi", "mlx")
+ENGINES: tuple[Engine, ...] = ("llama.cpp", "ollama", "vllm", "sglang", "tgi", "mlx")
 # Engine -> the family of weights it loads.
 FAMILIES: dict[str, Family] = {
     "llama.cpp": "gguf",
     "ollama": "gguf",
     "vllm": "safetensors",
+    "sglang": "safetensors",
     "tgi": "safetensors",
     "mlx": "mlx",
 }
@@ -48,7 +49,7 @@ UNREAD: dict[str, tuple[str, ...]] = {
 # What a cache may be kept as, by the family of weights; vLLM's and TGI's q8_0 is their fp8.
 CACHE_TYPES: dict[str, tuple[str, ...]] = {
     "gguf": GGML_CACHE_TYPES,
-    "safetensors": ("f16", "bf16", "q8_0", "fp8"),
+    "safetensors": ("f16", "bf16", "q8_0", "fp8", "fp8_e4m3", "fp8_e5m2", "int8"),
     "mlx": ("f16", "bf16", "q8", "q8_0", "q4", "q4_0"),
 }
 # Of these a plan tries the model's own 16 bits, and 8 where "auto" asks for a look at them.

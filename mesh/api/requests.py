@@ -14,6 +14,7 @@ from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api import flags
 from mesh.api.bodies import Body, Sealed, base_name, label_of
+from mesh.api.engine_flags import options_of
 from mesh.api.errors import RequestError
 from mesh.api.fields import (
     MAX_BATCH,
@@ -49,12 +50,14 @@ MAX_TPS = 1e9
 MAX_IMAGE_SIDE = 16_384  # pixels; a tower's scores grow with the fourth power of it
 MAX_ADAPTERS = 64
 MAX_LAYERS = 10_000  # of any model, and "all" in llama.cpp's guides is 99 or 999
+MAX_CARDS = 64  # a model is split over; no engine's single server takes more
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 # What a shell can set: a name with "=" would become another one.
 EnvName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CONTEXT)]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH)]
+Cards = Annotated[int, msgspec.Meta(ge=1, le=MAX_CARDS)]
 Number = float | Annotated[str, msgspec.Meta(max_length=40)]
 
 
@@ -119,6 +122,17 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     draft_quant: Name | None = None
     lora: Annotated[list[Name], msgspec.Meta(max_length=MAX_ADAPTERS)] = []
     parallel: Batch | None = None
+    # Of server engines, under their own names.
+    gpu_memory_utilization: Number | None = None
+    mem_fraction_static: Number | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    tensor_parallel: Cards | None = None
+    pipeline_parallel: Cards | None = None
+    prefix_caching: bool | None = None
+    mamba_ssm_cache_dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
+    enforce_eager: bool = False
+    engine_build: Annotated[str, msgspec.Meta(max_length=20)] | None = None
 
 
 class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -145,6 +159,7 @@ def parse_plan(given: Mapping[str, object]) -> PlanRequest:
     """A planning question, or RequestError naming the field that is wrong."""
     asked = _bounded(flags.as_flagged(convert(given, PlanRequest)))
     flags.flags_of(asked)
+    options_of(asked)
     for field, parse in (("ram", parse_memory), ("rate", parse_hourly_nusd)):
         value = getattr(asked, field)
         if value is not None:

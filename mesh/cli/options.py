@@ -70,11 +70,27 @@ def on_option(*, several: bool = False, **attrs: Any) -> Callable[[Command], Com
     return click.option("--on", "on", cls=Renamed, old=["--device"], **fit)
 
 
+# What engines call a number of sequences, a context and a cache type: answered to, not advertised.
+BATCH_NAMES: Final = ("--num-parallel", "--parallel-sequences")
+CONTEXT_NAMES: Final = ("--max-model-len", "--num-ctx", "--context-length")
+CACHE_NAMES: Final = ("--kv-cache-dtype",)
 batch_option: Final = click.option(
-    "-b", "--batch", type=SEQUENCES, help="sequences at once  [default: 1]"
+    "-b",
+    "--batch",
+    "batch",
+    cls=Renamed,
+    old=BATCH_NAMES,
+    type=SEQUENCES,
+    help="sequences at once  [default: 1]",
 )
 context_option: Final = click.option(
-    "-c", "--context", type=TOKENS, help="tokens per sequence: 8192 or 8k  [default: 4k]"
+    "-c",
+    "--context",
+    "context",
+    cls=Renamed,
+    old=CONTEXT_NAMES,
+    type=TOKENS,
+    help="tokens per sequence: 8192 or 8k  [default: 4k]",
 )
 tokens_option: Final = click.option(
     "--tokens", type=TOKENS, help="tokens to generate per sequence  [default: 256]"
@@ -96,7 +112,12 @@ _SHAPE: Final = (
     click.option("--engine", metavar="NAME", help="llama.cpp, vllm …  [default: any]"),
     click.option("--quant", metavar="TYPE", help="weights as Q4_K_M, F16 …  [default: best]"),
     click.option(
-        "--kv-type", metavar="TYPE", help="cache as q8_0 …; auto tries 8 bits  [default: f16]"
+        "--kv-type",
+        "kv_type",
+        cls=Renamed,
+        old=CACHE_NAMES,
+        metavar="TYPE",
+        help="cache as q8_0 …; auto tries 8 bits  [default: f16]",
     ),
 )
 _LIMITS: Final = (
@@ -212,6 +233,63 @@ _INSTEAD: Final = (
     rate_option,
 )
 
+_SERVER: Final = (
+    click.option(
+        "--gpu-memory-utilization", metavar="SHARE", help="of each card, for vLLM and TGI: 0.9"
+    ),
+    click.option(
+        "--mem-fraction-static",
+        metavar="SHARE",
+        help="of each card, for SGLang's weights and cache",
+    ),
+    click.option("--max-num-seqs", type=SEQUENCES, help="sequences a server engine serves at once"),
+    click.option("--max-num-batched-tokens", type=TOKENS, help="tokens of one of its steps"),
+    click.option(
+        "--tensor-parallel",
+        "tensor_parallel",
+        cls=Renamed,
+        old=["--tensor-parallel-size", "--tp-size"],
+        type=click.IntRange(1),
+        metavar="N",
+        help="cards that split every layer",
+    ),
+    click.option(
+        "--pipeline-parallel",
+        "pipeline_parallel",
+        cls=Renamed,
+        old=["--pipeline-parallel-size", "--pp-size"],
+        type=click.IntRange(1),
+        metavar="N",
+        help="stages of layers, one after another",
+    ),
+    click.option(
+        "--prefix-caching/--no-prefix-caching", default=None, help="of vLLM  [default: yes]"
+    ),
+    click.option(
+        "--mamba-ssm-cache-dtype",
+        metavar="TYPE",
+        help="of recurrent states: float32 …  [default: the config's, else the model's]",
+    ),
+    click.option("--enforce-eager", is_flag=True, default=None, help="no CUDA graphs"),
+    click.option(
+        "--engine-build",
+        metavar="VERSION",
+        help="of vllm or mlx: 0.28  [default: the newest known]",
+    ),
+)
+SERVER_FLAGS: Final = (
+    "gpu_memory_utilization",
+    "mem_fraction_static",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "prefix_caching",
+    "mamba_ssm_cache_dtype",
+    "enforce_eager",
+    "engine_build",
+)
+
 csv_option: Final = click.option(
     "--csv", "as_csv", is_flag=True, hidden=True, help="the same as -o csv"
 )
@@ -249,6 +327,11 @@ def beside_options(command: Command) -> Command:
 def hardware_options(command: Command) -> Command:
     """Hardware to ask about instead of the fleet's, and what its hosts have and cost."""
     return _with(command, _INSTEAD)
+
+
+def server_options(command: Command) -> Command:
+    """How vLLM, SGLang and TGI are started, by their own flags."""
+    return _with(command, _SERVER)
 
 
 def given(options: dict[str, object]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
 from mathcore.units import GIB, show_bytes
+from mesh.api.engine_flags import options_of
 from mesh.api.errors import RequestError
 from mesh.api.flags import flags_of
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
@@ -148,6 +149,7 @@ def query_of(request: PlanRequest) -> Query:
         sets=request.sets and not told.places,
         allow_beyond=request.allow_beyond,
         flags=told,
+        options=options_of(request),
     )
 
 

@@ -10,9 +10,10 @@ PROGRAMS = (
     ("llama.cpp", "llama-cli"),
     ("ollama", "ollama"),
     ("vllm", "vllm"),
+    ("sglang", "sglang"),
     ("tgi", "text-generation-launcher"),
 )
-MODULES = (("llama.cpp", "xllamacpp"), ("vllm", "vllm"), ("mlx", "mlx_lm"))
+MODULES = (("llama.cpp", "xllamacpp"), ("vllm", "vllm"), ("sglang", "sglang"), ("mlx", "mlx_lm"))
 
 
 @final

@@ -20,6 +20,7 @@ from mathcore.model.spec import ModelSpec, SpecError
 from scripts.lab.accuracy_speed import command as speed_command
 from scripts.lab.accuracy_speed_report import command as speed_report_command
 from scripts.lab.accuracy_weights import Refused, predict_weights
+from scripts.lab.device.command import command as device_command
 
 Row = dict[str, str]
 Predict = Callable[[Row, ModelSpec], Row]
@@ -43,7 +44,7 @@ def shape_of(row: Row) -> ContextShape:
 def predict_memory(row: Row, spec: ModelSpec) -> Row:
     """Cache with states, and the compute buffer, of one llama.cpp context."""
     shape = shape_of(row)
-    no = cache_refusal(spec, shape.kv_type, shape.v_type, shape.flash)
+    no = cache_refusal(spec, shape.kv_type, shape.v_type, flash=shape.flash)
     if no:
         raise Refused(no)
     return {
@@ -156,6 +157,7 @@ for _table in TABLES:
     _command(_table)
 main.add_command(speed_command)
 main.add_command(speed_report_command)
+main.add_command(device_command)
 
 PLANNERS = {
     "llmfit_formula": "llmfit",

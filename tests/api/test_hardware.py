@@ -90,7 +90,7 @@ def test_a_processor_s_memory_is_its_ram_however_it_is_said() -> None:
 
 
 def test_every_engine_the_hardware_could_run_is_planned_unless_some_are_named() -> None:
-    assert payload(gpu="H100")["engines"] == ["llama.cpp", "ollama", "tgi", "vllm"]
+    assert payload(gpu="H100")["engines"] == ["llama.cpp", "ollama", "sglang", "tgi", "vllm"]
     assert payload(gpu="M4 Max")["engines"] == ["llama.cpp", "mlx", "ollama"]
     assert payload(gpu="H100", engines="vllm, LLAMA.CPP")["engines"] == ["llama.cpp", "vllm"]
     assert payload(gpu="H100", engines=["vllm"])["engines"] == ["vllm"]

@@ -93,7 +93,7 @@ def test_every_field_has_its_words() -> None:
 def test_the_name_a_wrong_one_may_mean_is_said() -> None:
     assert refusal(contxt=1).hint == "context"
     assert refusal(quant="Q4_K_X").hint.startswith("one of Q4_K")
-    assert refusal(engine="vlm").hint == "one of llama.cpp, ollama, vllm, tgi, mlx"
+    assert refusal(engine="vlm").hint == "one of llama.cpp, ollama, vllm, sglang, tgi, mlx"
 
 
 @pytest.mark.parametrize("typed", ["q4_k_m", "Q4_K_M", "q4_K_m"])

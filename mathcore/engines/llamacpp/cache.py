@@ -13,6 +13,7 @@ from mathcore.model.spec import Layer, ModelSpec
 from mathcore.quant.ggml import BLOCKS, CACHE_TYPES
 
 CELL_PAD = 256  # llama.cpp rounds cells up to this
+OLD_CELL_PAD = 32  # builds of 2024 and 2025 did without flash attention
 MAX_BUFFERS = 256  # shapes whose compute buffer is remembered, per model
 STATE_BYTES = 4  # recurrent states are F32 whatever the cache type
 
@@ -128,8 +129,9 @@ def cache_refusal(spec: ModelSpec, kv_type: str, v_type: str = "", *, flash: boo
 
 def cells_per_stream(shape: ContextShape) -> int:
     """Cells of each stream: the whole context padded; shared out and padded again if not shared."""
-    whole = pad(shape.context * shape.sequences, CELL_PAD)
-    return whole if shape.unified else pad(whole // shape.sequences, CELL_PAD)
+    step = shape.cell_pad or CELL_PAD
+    whole = pad(shape.context * shape.sequences, step)
+    return whole if shape.unified else pad(whole // shape.sequences, step)
 
 
 def window_cells(shape: ContextShape, window: int, cells: int, *, apart: bool = False) -> int:
@@ -137,7 +139,7 @@ def window_cells(shape: ContextShape, window: int, cells: int, *, apart: bool = 
     if shape.full_window:
         return cells
     reach = window * (shape.sequences if shape.unified and not apart else 1)
-    return pad(min(cells, reach + shape.micro_batch), CELL_PAD)
+    return pad(min(cells, reach + shape.micro_batch), shape.cell_pad or CELL_PAD)
 
 
 def _group_bytes(cache: CacheGroups, group: CacheGroup, shape: ContextShape, cells: int) -> int:

@@ -68,9 +68,12 @@ SIDES_FIRST = ("gptj", "gptneox", "phi2")
 
 def _given(b: Builder, model: GraphModel, batch: MicroBatch, cells: int, head_dim: int) -> Inputs:
     graph, tokens = b.graph, b.tokens
-    mask = graph.leaf(cells * tokens * (2 if batch.flash else 4))
-    values = graph.leaf(8 * tokens * (1 if batch.flash else model.max_value_width))
-    given = Inputs(cells, mask, graph.leaf(8 * tokens), values)
+    mask = graph.leaf(cells * tokens * (2 if batch.flash and not batch.cast_mask else 4))
+    if batch.flash and batch.cast_mask:
+        mask = graph.node(cells * tokens * 2, [mask])
+    index = 8 * tokens if batch.indexed else 0
+    values = graph.leaf(index * (1 if batch.flash else model.max_value_width))
+    given = Inputs(cells, mask, graph.leaf(index), values)
     if head_dim > 0 and head_dim % 64 == 0:
         side = 64
         while head_dim % (2 * side) == 0:

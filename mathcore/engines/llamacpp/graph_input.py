@@ -137,9 +137,11 @@ class MicroBatch:
 
     __slots__ = (
         "card",
+        "cast_mask",
         "cells",
         "flash",
         "from_file",
+        "indexed",
         "mixed",
         "swa_cells",
         "rows",
@@ -169,6 +171,8 @@ class MicroBatch:
         self.card = False  # on a GPU: what reads tables and mixes embeddings stays with the host
         self.staged = NOTHING_STAGED
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
+        self.indexed = True  # where to write in the cache is an input of its own (set_rows)
+        self.cast_mask = False  # flash attention's mask comes in 32 bits and is cast on the card
 
 
 def is_sliding(layer: Layer) -> bool:

@@ -90,7 +90,15 @@ def compute_bytes(
         BLOCKS[v_type_of(shape).upper()][0] > 1
     )
     cells = cells_per_stream(shape)
-    key = (cells, shape.sequences, shape.micro_batch, modes, types, staged.key)
+    key = (
+        cells,
+        shape.sequences,
+        shape.micro_batch,
+        modes,
+        types,
+        staged.key,
+        shape.cell_pad,
+    )
     found = cache.buffers.get(key)
     if found is None:
         batch = micro_batch_of(cache, shape, build)

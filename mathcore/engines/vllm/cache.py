@@ -22,6 +22,7 @@ KV_BYTES: dict[str, int] = {
 }
 # Latent caches in a layout of their own: bytes per token and layer.
 LATENT_BYTES: dict[str, int] = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
+KDA_STATE_BYTES = 4  # Kimi's delta states are 32-bit whatever the model (kda_state_dtype)
 INDEX_SCALE_EVERY = 128  # numbers of an indexer's fp8 key that share a 4-byte scale
 
 
@@ -36,7 +37,8 @@ class VllmShape:
     """
 
     context: int  # max_model_len
-    sequences: int = 1  # max_num_seqs
+    sequences: int = 1  # that must find room at full length
+    max_num_seqs: int = 0  # graphs and sampler are made for; 0 = as `sequences`
     kv_type: str = "auto"
     tensor_parallel: int = 1
     batched_tokens: int = 8192
@@ -44,7 +46,15 @@ class VllmShape:
     draft_tokens: int = 0
     prefix_caching: bool = True
     conv_bytes: int = 2  # of a number in a recurrent layer's convolution
-    state_bytes: int = 4  # and in its state
+    # And in its state: --mamba-ssm-cache-dtype; 0 = as the config says, else as the convolution.
+    state_bytes: int = 0
+    graphs: bool = True  # False: --enforce-eager
+    layers: tuple[int, int] = (0, 0)  # those of one pipeline stage; (0, 0) = all
+
+    @property
+    def served(self) -> int:
+        """Sequences its graphs and its sampler are made for."""
+        return self.max_num_seqs or self.sequences
 
 
 @final
@@ -108,8 +118,17 @@ def index_token_bytes(layer: Layer) -> int:
     return layer.index_elements + ceil_div(layer.index_elements, INDEX_SCALE_EVERY) * 4
 
 
-def state_page_bytes(state: LayerState, shape: VllmShape) -> int:
-    """One sequence's state in one recurrent layer on one rank."""
+def state_number_bytes(spec: ModelSpec, state: LayerState, shape: VllmShape) -> int:
+    """Bytes of a number of a recurrent state: as told, as the config says, as the model's own."""
+    if state.kind == "kda":
+        return KDA_STATE_BYTES
+    if state.kind == "linear":
+        return shape.conv_bytes
+    return shape.state_bytes or spec.state_bytes or shape.conv_bytes
+
+
+def state_page_bytes(state: LayerState, shape: VllmShape, number_bytes: int) -> int:
+    """One sequence's state in one recurrent layer on one rank, of numbers of so many bytes."""
     tp = shape.tensor_parallel
     kept = state.conv_width - 1 + shape.draft_tokens
     if state.kind == "delta":
@@ -120,9 +139,9 @@ def state_page_bytes(state: LayerState, shape: VllmShape) -> int:
         conv = 3 * state.inner // tp * kept
         memory = state.inner // tp * state.state_size
     elif state.kind == "mamba2":
-        groups = state.groups
-        if groups % tp != 0:  # extended so that every rank has whole ones
-            groups = ceil_div(groups, tp) * tp if groups != 1 else tp
+        groups = tp if state.groups == 1 else state.groups  # a single one is copied to every rank
+        if groups % tp != 0:
+            raise SpecError("n_groups", f"vLLM cannot share {groups} groups over {tp} ranks")
         conv = (state.inner + 2 * groups * state.state_size) // tp * kept
         memory = state.inner // tp * state.state_size
     elif state.kind == "mamba1":
@@ -131,14 +150,19 @@ def state_page_bytes(state: LayerState, shape: VllmShape) -> int:
     elif state.kind == "conv":
         conv = state.conv_elements // max(1, state.conv_width - 1) // tp * kept
         memory = 0
+    elif state.kind == "linear":
+        conv = 0
+        memory = state.inner // tp * state.state_size
     else:
         raise SpecError("state", f"vLLM's cache of '{state.kind}' layers is not known")
-    return conv * shape.conv_bytes + memory * shape.state_bytes
+    return conv * shape.conv_bytes + memory * number_bytes
 
 
 def _kinds(spec: ModelSpec, shape: VllmShape) -> list[LayerKind]:
     out: list[LayerKind] = []
-    for layer in spec.layers[: len(spec.layers) - spec.draft_layers]:
+    count = len(spec.layers) - spec.draft_layers
+    low, high = shape.layers if shape.layers != (0, 0) else (0, count)
+    for layer in spec.layers[low : min(high, count)]:
         if layer.ratio > 0:
             raise SpecError("compress_ratios", "vLLM's compressed caches are not known")
         if layer.k_elements > 0:
@@ -147,7 +171,8 @@ def _kinds(spec: ModelSpec, shape: VllmShape) -> list[LayerKind]:
         if layer.index_elements > 0:
             _add(out, "full", index_token_bytes(layer), 0, 0)
         if layer.state is not None:
-            _add(out, "state", 0, 0, state_page_bytes(layer.state, shape))
+            number = state_number_bytes(spec, layer.state, shape)
+            _add(out, "state", 0, 0, state_page_bytes(layer.state, shape, number))
     if not out:
         raise SpecError("layers", "none keeps anything")
     return out
@@ -263,6 +288,7 @@ def with_context(shape: VllmShape, context: int) -> VllmShape:
     return VllmShape(
         context=context,
         sequences=shape.sequences,
+        max_num_seqs=shape.max_num_seqs,
         kv_type=shape.kv_type,
         tensor_parallel=shape.tensor_parallel,
         batched_tokens=shape.batched_tokens,
@@ -271,6 +297,8 @@ def with_context(shape: VllmShape, context: int) -> VllmShape:
         prefix_caching=shape.prefix_caching,
         conv_bytes=shape.conv_bytes,
         state_bytes=shape.state_bytes,
+        graphs=shape.graphs,
+        layers=shape.layers,
     )
 
 

@@ -71,9 +71,12 @@ def graph_count(sequences: int) -> int:
 
 def graph_bytes(spec: ModelSpec, shape: VllmShape, card: CardKind) -> int:
     """CUDA graphs of the decode step."""
+    if not shape.graphs:
+        return 0
     latent = any(layer.kind == "latent" for layer in spec.layers)
     each = MIB_PER_LATENT_GRAPH * MIB if latent else card.graph_bytes
-    return len(spec.layers) * graph_count(shape.sequences) * each
+    low, high = shape.layers if shape.layers != (0, 0) else (0, len(spec.layers))
+    return (high - low) * graph_count(shape.served) * each
 
 
 def activation_bytes(spec: ModelSpec, shape: VllmShape) -> int:
@@ -87,7 +90,7 @@ def activation_bytes(spec: ModelSpec, shape: VllmShape) -> int:
             inner = layer.expert_feed_forward
             each = max(inner, spec.hidden) + max(2 * inner, spec.hidden)
             workspace = max(workspace, tokens * layer.experts_used * each * ACTIVATION_BYTES)
-    sampling = shape.sequences * (spec.vocab + 2 * ceil_div(spec.vocab, 32)) * 4
+    sampling = shape.served * (spec.vocab + 2 * ceil_div(spec.vocab, 32)) * 4
     return max(compiling, workspace + 2 * tokens * wide, sampling)
 
 

@@ -8,6 +8,7 @@ from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.planner.query import NO_LIMITS
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
+from mathcore.planner.served.starts import ONE_HOST
 from mathcore.planner.sets.layouts import (
     MAX_CARDS,
     Line,
@@ -150,7 +151,7 @@ class SetSearch:
         out: list[SetLayout] = []
         for engine in _shared(combined, self.query.engine):
             one_host, family = len(combined.hosts) == 1, FAMILIES[engine]
-            if family == "mlx" or (not one_host and engine in ("ollama", "tgi")):
+            if family == "mlx" or (not one_host and (engine == "ollama" or engine in ONE_HOST)):
                 continue
             lines: list[Line] = []
             for quant in self.search.quants(engine):

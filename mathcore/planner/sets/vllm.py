@@ -12,16 +12,22 @@ from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, Footprint
 from mathcore.engines.vllm.cache import VllmShape, ceil_div, pages
 from mathcore.engines.vllm.memory import (
     NCCL_BYTES,
-    UTILISATION_PERMILLE,
     activation_bytes,
     graph_bytes,
     non_torch_bytes,
 )
+from mathcore.engines.vllm.start import even_layers, rank_fault
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.planner.layouts import MAX_RANKS, card_kind, vllm_shape
 from mathcore.planner.limits import kept_bytes
 from mathcore.planner.query import Query
+from mathcore.planner.served.starts import (
+    ONE_HOST,
+    card_bytes,
+    card_kind,
+    shape_on,
+    share_permille,
+)
 from mathcore.planner.sets.layouts import Part, SetLayout, Stage, layers_by_memory, set_layout
 from mathcore.planner.sets.members import host_of
 from mathcore.quant.weights import Weights
@@ -43,12 +49,12 @@ class Rank:
 
     __slots__ = ("device", "room")
 
-    def __init__(self, device: DeviceSpec) -> None:
+    def __init__(self, device: DeviceSpec, permille: int) -> None:
         self.device = device
-        self.room = min(device.free_bytes, device.memory_bytes * UTILISATION_PERMILLE // 1000)
+        self.room = min(device.free_bytes, card_bytes(device) * permille // 1000)
 
 
-def _blocks(cards: list[DeviceSpec]) -> list[list[Rank]]:
+def _blocks(cards: list[DeviceSpec], permille: int) -> list[list[Rank]]:
     """Like cards of a host together, in the order given."""
     out: list[list[Rank]] = []
     keys: list[tuple[str, str]] = []
@@ -57,15 +63,7 @@ def _blocks(cards: list[DeviceSpec]) -> list[list[Rank]]:
         if key not in keys:
             keys.append(key)
             out.append([])
-        out[keys.index(key)].append(Rank(device))
-    return out
-
-
-def even_layers(layers: int, stages: int) -> list[int]:
-    """vLLM's own shares: what is left over goes to the stages before the last, from the back."""
-    out = [layers // stages] * stages
-    for i in range(2, layers % stages + 2):
-        out[stages - i] += 1
+        out[keys.index(key)].append(Rank(device, permille))
     return out
 
 
@@ -191,13 +189,12 @@ class Serving:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self.known: dict[tuple[str, str, int], Served | None] = {}
+        self.known: dict[tuple[str, VllmShape], Served | None] = {}
 
-    def model(self, quant: str, kv_type: str, ranks: int, weights: Weights) -> Served | None:
+    def model(self, quant: str, shape: VllmShape, weights: Weights) -> Served | None:
         """None where vLLM cannot keep its cache."""
-        key = (quant, kv_type, ranks)
+        key = (quant, shape)
         if key not in self.known:
-            shape = vllm_shape(self.query, kv_type, ranks)
             try:
                 self.known[key] = Served(self.query.model, weights, shape, quant)
             except SpecError:
@@ -221,8 +218,20 @@ def vllm_layouts(
     out: list[SetLayout] = []
     if len({maker_of(device) for device in cards}) > 1:
         return out
-    for stages in _stages(serving.query, engine, _blocks(cards)):
-        served = serving.model(quant, kv_type, len(stages[0]), weights)
+    query = serving.query
+    share = share_permille(query.options, engine)
+    least = min([(card_bytes(device), i) for i, device in enumerate(cards)])[1]
+    for stages in _stages(query, engine, _blocks(cards, share)):
+        shape = shape_on(
+            query.options,
+            engine,
+            cards[least],
+            query.context,
+            query.batch,
+            kv_type,
+            len(stages[0]),
+        )
+        served = serving.model(quant, shape, weights)
         if served is None:
             continue
         found = _on(served, engine, kv_type, stages)
@@ -236,15 +245,18 @@ def vllm_layouts(
 
 
 def _stages(query: Query, engine: str, blocks: list[list[Rank]]) -> list[list[list[Rank]]]:
-    """The cards as stages of 1, 2, 4 … ranks; TGI knows no pipeline."""
+    """The cards as stages of as many ranks as divide the model and every host's cards.
+
+    TGI and SGLang get no pipeline.
+    """
     out: list[list[list[Rank]]] = []
-    ranks = 1
-    while ranks <= MAX_RANKS:
-        if query.model.heads % ranks == 0 and not any(len(b) % ranks for b in blocks):
-            stages = [b[i : i + ranks] for b in blocks for i in range(0, len(b), ranks)]
-            if engine != "tgi" or len(stages) == 1:
-                out.append(stages)
-        ranks *= 2
+    for ranks in range(1, min([len(block) for block in blocks]) + 1):
+        named = query.options.tensor_parallel
+        if any([len(b) % ranks for b in blocks]) or rank_fault(query.model, ranks):
+            continue
+        stages = [b[i : i + ranks] for b in blocks for i in range(0, len(b), ranks)]
+        if named in (0, ranks) and (engine not in ONE_HOST or len(stages) == 1):
+            out.append(stages)
     return out
 
 

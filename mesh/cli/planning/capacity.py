@@ -4,11 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mesh.cli.exits import NOTHING_FITS, USAGE, stop
-from mesh.cli.options import SEQUENCES, TOKENS, hardware_options, on_option
+from mesh.cli.exits import NOTHING_FITS, stop
+from mesh.cli.options import (
+    BATCH_NAMES,
+    CACHE_NAMES,
+    CONTEXT_NAMES,
+    SEQUENCES,
+    TOKENS,
+    Renamed,
+    hardware_options,
+    on_option,
+    server_options,
+)
 from mesh.cli.output import emit_json, gib, json_option
 from mesh.cli.planning.plan import model_ref
-from mesh.cli.table import Column, emit
+from mesh.cli.table import Column, emit, emit_text
 
 if TYPE_CHECKING:
     from mathcore.planner.capacity import Capacity
@@ -17,20 +27,49 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option(
-    "-b", "--batch", type=SEQUENCES, default=1, show_default=True, help="sequences at once"
+    "-b",
+    "--batch",
+    "batch",
+    cls=Renamed,
+    old=BATCH_NAMES,
+    type=SEQUENCES,
+    default=1,
+    show_default=True,
+    help="sequences at once",
 )
 @click.option(
     "-c",
     "--context",
+    "context",
+    cls=Renamed,
+    old=CONTEXT_NAMES,
     type=TOKENS,
     default=4096,
     show_default="4k",
     help="tokens per sequence: 8192 or 8k",
 )
 @click.option("--quant", metavar="TYPE", help="weights as  [default: the best that fits]")
-@click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
+@click.option(
+    "--kv-type",
+    "kv_type",
+    cls=Renamed,
+    old=CACHE_NAMES,
+    default="f16",
+    show_default=True,
+    metavar="TYPE",
+    help="cache as",
+)
+@click.option(
+    "--engine",
+    metavar="NAME",
+    help="llama.cpp, mlx, ollama, vllm, sglang or tgi  [default: the first it runs]",
+)
+@click.option(
+    "--smallest", is_flag=True, help="also the smallest common hardware that holds what is asked"
+)
 @on_option(several=True)
 @hardware_options
+@server_options
 @json_option
 def capacity(
     model: str,
@@ -38,46 +77,47 @@ def capacity(
     context: int,
     quant: str | None,
     kv_type: str,
+    engine: str | None,
     output: str,
+    *,
+    smallest: bool,
     **options: Any,
 ) -> None:
     """The longest context, most sequences, best quantisation, and layers that MODEL gets."""
-    from mathcore.engines.footprint import ContextShape
-    from mathcore.engines.llamacpp.cache import cache_refusal
-    from mathcore.planner.capacity import ENGINES
+    from mesh.cli.planning import capacity_served
+    from mesh.cli.planning.capacity_questions import Question
     from mesh.cli.planning.sweep import hardware
     from mesh.edge.planning import source_of
 
     spec = source_of(model_ref(model)).spec
-    fault = cache_refusal(spec, kv_type)
-    if fault:
-        stop(USAGE, f"kv_type: {fault}", "fleet capacity --help")
-    shape = ContextShape(context=context, sequences=batch, kv_type=kv_type)
-    found = [_answer(spec, device, shape, quant) for device in hardware(options, ENGINES)]
+    asked = Question(spec, batch, context, kv_type, quant or "", engine or "", options)
+    devices = hardware(options, asked.engines)
+    own, served = asked.answers(devices)
+    least = asked.smallest() if smallest else None
     if output == "json":
-        emit_json([row(answer, batch, context) for answer in found])
+        rows = [row(answer, batch, context) for answer in own]
+        rows += [capacity_served.row(answer, batch, context) for answer in served]
+        emit_json([{**one, "smallest": least} for one in rows] if smallest else rows)
     else:
-        _show(found, batch, context)
-    if not any(answer.context for answer in found):
+        if own:
+            _show(own, batch, context)
+        if served:
+            capacity_served.show(served, batch, context)
+        if smallest:
+            emit_text(f"Smallest common hardware that holds it: {least or 'none'}")
+    if not any([answer.context for answer in own] + [answer.context for answer in served]):
         stop(NOTHING_FITS)
-
-
-def _answer(spec: Any, device: Any, shape: Any, quant: str | None) -> "Capacity":
-    from mathcore.model.spec import SpecError
-    from mathcore.planner.capacity import capacity
-
-    try:
-        return capacity(spec, device, shape, quant or "")
-    except SpecError as error:
-        stop(USAGE, f"{error.field}: {error.text}", "fleet capacity --help")
 
 
 def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
     """One device's answers; null where there is none."""
+    from mathcore.engines.options import build_of
+
     device = answer.device
     return {
         "device": device.name,
         "engine": answer.engine,
+        "engine_build": build_of(answer.engine),
         "free_bytes": device.free_bytes,
         "count": device.count,
         "ram_free_bytes": device.ram_free_bytes,
@@ -91,11 +131,34 @@ def row(answer: "Capacity", batch: int, context: int) -> dict[str, object]:
         "layers": answer.layers,
         "gpu_layers": answer.gpu_layers if answer.gpu_layers >= 0 else None,
         "cpu_experts": answer.cpu_experts if answer.cpu_experts >= 0 else None,
+        **_own_start(answer),
+    }
+
+
+def _own_start(answer: "Capacity") -> dict[str, object]:
+    """What Ollama chooses where nobody does; nothing for other engines."""
+    start = answer.chosen
+    if start is None:
+        return {}
+    return {
+        "engine_start": {
+            "num_ctx": start.num_ctx,
+            "num_parallel": start.num_parallel,
+            "num_batch": start.num_batch,
+        }
     }
 
 
 def _show(found: "list[Capacity]", batch: int, context: int) -> None:
     emit(columns(found, batch, context), found)
+    for answer in found:
+        start = answer.chosen
+        if start is not None:
+            emit_text(
+                f"{answer.device.name}: Ollama itself takes a context of {start.num_ctx}, "
+                f"{start.num_parallel} at once, batches of {start.num_batch}",
+                "  ",
+            )
 
 
 def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[Capacity], ...]":

@@ -8,12 +8,14 @@ import click
 from mesh.cli.client import find_daemon
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import (
+    Renamed,
     allow_beyond_option,
     beside_options,
     given,
     hardware_options,
     llamacpp_options,
     plan_options,
+    server_options,
 )
 from mesh.cli.output import emit_json, json_option, now_ms
 
@@ -27,6 +29,7 @@ SAME: Final = {"--batch": ("--parallel",), "--kv-type": ("--cache-type-k", "--ca
 @llamacpp_options
 @beside_options
 @hardware_options
+@server_options
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @allow_beyond_option
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")
@@ -67,7 +70,7 @@ def typed(ctx: click.Context, without: Collection[str] = ()) -> str:
         if isinstance(parameter, click.Argument):
             words.append(str(value))
             continue
-        name = max([*parameter.opts, *parameter.secondary_opts], key=len)
+        name = max(known_names(parameter), key=len)
         if name in without or name == "--output":
             continue
         if isinstance(value, bool):
@@ -77,6 +80,13 @@ def typed(ctx: click.Context, without: Collection[str] = ()) -> str:
         for one in value if isinstance(value, tuple) else (value,):
             words += [name, str(one)]
     return shlex.join(words)
+
+
+def known_names(parameter: click.Parameter) -> list[str]:
+    """An option's names of today, not those it also answers to."""
+    if isinstance(parameter, Renamed):
+        return parameter.known_as()
+    return [*parameter.opts, *parameter.secondary_opts]
 
 
 def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mesh.cli.output import brief_ms, clean, money, rate, say
+from mesh.cli.planning.engine_log import log_text
 from mesh.cli.planning.plan_view import answer_ms, cost, runs_as, speed_from
 from mesh.cli.table import emit_text
 
@@ -38,6 +39,7 @@ def show_terms(found: Row) -> None:
         say()
         emit_text(clean(f"{row['device']}: {row['engine']}, {runs}"), "  ")
         _show_memory(row)
+        _show_engine(row)
         _show_times(row)
         said = cost(row)
         _line("cost", said, "" if said == "unknown" else _ends(row["cost_nusd"], money))
@@ -57,6 +59,15 @@ def _show_memory(row: Row) -> None:
             _line(f"  {name}", show_bytes(need[key]))
     if need["host_bytes"]:
         _line("in RAM", show_bytes(need["host_bytes"]))
+
+
+def _show_engine(row: Row) -> None:
+    """The build the answer is for, and what its log would print."""
+    if row.get("engine_build"):
+        _line("build", str(row["engine_build"]))
+    said = log_text(str(row["engine"]), row.get("engine_log", {}))
+    if said:
+        emit_text(clean(said), " " * 16, f"  {'its log':<12}  ")
 
 
 def _show_times(row: Row) -> None:

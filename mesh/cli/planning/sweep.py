@@ -16,9 +16,11 @@ from mesh.cli.options import (
     hardware_options,
     on_option,
     output_of,
+    server_options,
     tokens_option,
 )
 from mesh.cli.output import csv_json_option
+from mesh.cli.planning.capacity_served import engine_options
 from mesh.cli.planning.plan import model_ref
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
     from mathcore.model.spec import ModelSpec
     from mathcore.planner.sweep import Grid, Length
 
+LLAMACPP: Final = "llama.cpp"
+# Weights a sweep is about where nobody names a type, of engines that read no GGUF.
+USUAL_QUANT: Final = {
+    "vllm": "HF-BF16",
+    "sglang": "HF-BF16",
+    "tgi": "HF-BF16",
+    "mlx": "MLX-4bit",
+}
 DEFAULT_BATCH: Final = "1..64"
 DEFAULT_CONTEXT: Final = "2k..128k"
 # Numbers on one axis; the cells of all axes together are bounded by mathcore.sweep.
@@ -79,6 +89,7 @@ FIELDS: Final = (
     help="weights as; repeatable  [default: Q4_K_M, or as shipped in 4 bits]",
 )
 @click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help="cache as")
+@click.option("--engine", metavar="NAME", help="vllm, mlx …  [default: llama.cpp]")
 @tokens_option
 @click.option(
     "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: what the context holds]"
@@ -86,6 +97,7 @@ FIELDS: Final = (
 @allow_beyond_option
 @on_option(several=True)
 @hardware_options
+@server_options
 @csv_json_option
 @csv_option
 @click.option(
@@ -105,7 +117,7 @@ def sweep(
     as_csv: bool,
     **options: Any,
 ) -> None:
-    """What MODEL needs and how fast it is under llama.cpp, for every batch and context."""
+    """What MODEL needs and how fast it is, for every batch and context."""
     output = output_of(output, as_csv=as_csv)
     batches = parse_numbers(batch, "--batch")
     contexts = parse_numbers(context or DEFAULT_CONTEXT, "--context")
@@ -194,6 +206,8 @@ def _grids(
     quant: tuple[str, ...],
     options: dict[str, Any],
 ) -> "tuple[list[Grid], list[Length]]":
+    from dataclasses import replace
+
     from mathcore.model.spec import SpecError
     from mathcore.planner.query import Query
     from mathcore.quant.ladder import usual_file
@@ -203,7 +217,8 @@ def _grids(
         from mathcore.planner.sweep import Length, SweepError, sweep
     except ImportError:
         stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
-    devices = hardware(options)
+    engine = options["engine"] or LLAMACPP
+    devices = hardware(options, (engine,))
     # Every length of prompt is a question of its own, so a large field takes the usual prompt.
     fills = options["prompt_tokens"] is None and len(contexts) * len(batches) <= MAX_FILLED
     asked = []
@@ -211,6 +226,8 @@ def _grids(
         prompt, tokens = lengths(options["prompt_tokens"], options["tokens"], context)
         prompt = max(1, context - tokens) if fills else prompt
         asked.append(Length(context=context, prompt_tokens=prompt, tokens=tokens))
+    usual = USUAL_QUANT.get(engine, "") if not spec.quant else spec.quant
+    kinds = list(quant) or [usual or usual_file(spec)]
     base = Query(
         model=spec,
         model_ref=spec.name,
@@ -218,7 +235,12 @@ def _grids(
         allow_beyond=bool(options["allow_beyond"]),
     )
     try:
-        return sweep(base, devices, list(quant) or [usual_file(spec)], batches, asked), asked
+        if engine == LLAMACPP:
+            return sweep(base, devices, kinds, batches, asked), asked
+        from mathcore.planner.served.sweep import served_sweep
+
+        base = replace(base, engine=engine, options=engine_options(options, 1, engine))
+        return served_sweep(base, devices, kinds, batches, asked), asked
     except (SpecError, SweepError) as error:
         stop(USAGE, f"{error.field}: {error.text}", "fleet sweep --help")
 

@@ -67,7 +67,7 @@ def latent(rank: int = 512, rope: int = 64) -> Layer:
     return Layer(kind="latent", heads=128, kv_heads=1, head_dim=rank + rope, k_elements=rank + rope)
 
 
-def model(*layers: Layer) -> ModelSpec:
+def model(*layers: Layer, state_bytes: int = 0) -> ModelSpec:
     return ModelSpec(
         name="x",
         architecture="x",
@@ -81,13 +81,15 @@ def model(*layers: Layer) -> ModelSpec:
         tied=False,
         parameters=1,
         active_parameters=1,
+        state_bytes=state_bytes,
     )
 
 
-# Qwen3.5/3.6-27B and -35B-A3B, Nemotron-3-Nano-30B-A3B, Gemma-4-31B as their configs say.
-QWEN_27B = model(*[attention(4, 256)] * 16, *[delta(16, 48)] * 48)
-QWEN_35B = model(*[attention(2, 256)] * 10, *[delta(16, 32)] * 30)
-NEMOTRON = model(*[attention(2, 128)] * 6, *[mamba2(64, 64, 8, 128)] * 23)
+# Qwen3.5/3.6-27B and -35B-A3B, Nemotron-3-Nano-30B-A3B, Gemma-4-31B as their configs say; the
+# hybrids' ask for 32-bit states.
+QWEN_27B = model(*[attention(4, 256)] * 16, *[delta(16, 48)] * 48, state_bytes=4)
+QWEN_35B = model(*[attention(2, 256)] * 10, *[delta(16, 32)] * 30, state_bytes=4)
+NEMOTRON = model(*[attention(2, 128)] * 6, *[mamba2(64, 64, 8, 128)] * 23, state_bytes=4)
 GEMMA = model(*[attention(4, 512)] * 10, *[attention(16, 256, 1024)] * 50)
 
 
@@ -122,7 +124,7 @@ def test_an_fp8_cache_doubles_the_attention_block_and_pads_the_state_by_a_thousa
     assert cut.attention_block == 1568
     state = QWEN_27B.layers[16].state
     assert state is not None
-    page = state_page_bytes(state, shape)
+    page = state_page_bytes(state, shape, 4)
     assert round(100 * (cut.page_bytes - page) / page, 2) == 0.13
 
 

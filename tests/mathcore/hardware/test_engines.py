@@ -14,11 +14,11 @@ ROWS = read_rows("hardware", "engines.csv")
 @pytest.mark.parametrize(
     ("text", "engines"),
     [
-        ("H100", "llama.cpp ollama tgi vllm"),
-        ("RTX 5090", "llama.cpp ollama vllm"),
+        ("H100", "llama.cpp ollama sglang tgi vllm"),
+        ("RTX 5090", "llama.cpp ollama sglang vllm"),
         ("GTX 1080 Ti", "llama.cpp ollama"),  # vLLM needs compute capability 7.0
         ("V100", "llama.cpp ollama vllm"),
-        ("MI300X", "llama.cpp ollama tgi vllm"),
+        ("MI300X", "llama.cpp ollama sglang tgi vllm"),
         ("MI50 32GB", "llama.cpp ollama"),
         ("7900 XTX", "llama.cpp ollama vllm"),
         ("RX 6800 XT", "llama.cpp ollama"),

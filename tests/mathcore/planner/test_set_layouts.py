@@ -11,6 +11,7 @@ from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.memory import compute_bytes
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import AMPERE, NCCL_BYTES, activation_bytes, graph_bytes
+from mathcore.engines.vllm.start import even_layers
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Placement
 from mathcore.planner.search import weights_of
@@ -20,7 +21,7 @@ from mathcore.planner.sets.timing import (
     network_bytes_per_s,
     part_of,
 )
-from mathcore.planner.sets.vllm import even_layers, layers_by_memory, maker_of
+from mathcore.planner.sets.vllm import layers_by_memory, maker_of
 from mathcore.speed.chip import chip_of
 from mathcore.speed.learning import Observation
 from mathcore.speed.predict import prior_speed
@@ -215,7 +216,7 @@ def test_vllm_gives_stretches_of_layers_to_hosts_evenly() -> None:
         name: 20 * layer + OUTPUT + CACHE * 20 + beside
         for name, beside in (("first", 0), ("last", 2 * 5120))
     }
-    shape = VllmShape(context=4096)
+    shape = VllmShape(context=4096, batched_tokens=2048, max_num_seqs=256)  # on a card of 24 GiB
     beside = activation_bytes(SPEC, shape) + AMPERE.non_torch_bytes + NCCL_BYTES
     beside += graph_bytes(SPEC, shape, AMPERE) // 2
     assert first.need_bytes == shape_bytes["first"] + beside

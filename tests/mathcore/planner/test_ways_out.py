@@ -64,7 +64,7 @@ def test_a_type_somebody_named_is_answered_with_the_next_smaller_one_that_fits()
 
 def test_a_type_no_engine_here_reads_is_refused_with_those_that_would() -> None:
     (refusal,) = plan(question("llama-3-8b", quant="AWQ"), [device()]).refusals
-    assert refusal.text == "AWQ needs vllm or tgi, which it lacks (engines: llama.cpp)"
+    assert refusal.text == "AWQ needs vllm or sglang or tgi, which it lacks (engines: llama.cpp)"
     (refusal,) = plan(question("llama-3-8b", engine="mlx"), [device()]).refusals
     assert refusal.text == "mlx is not available here (engines: llama.cpp)"
 

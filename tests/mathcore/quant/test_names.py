@@ -80,15 +80,19 @@ def test_nonsense_gets_no_advice_or_names_that_exist(text: str) -> None:
         (
             "mxfp4",
             "llama.cpp",
-            "MXFP4 is for vllm or tgi; for llama.cpp or ollama there is MXFP4_MOE",
+            "MXFP4 is for vllm, sglang or tgi; for llama.cpp or ollama there is MXFP4_MOE",
         ),
         (
             "NVFP4",
             "ollama",
-            "NVFP4 is for vllm or tgi; for llama.cpp or ollama there is GGUF-NVFP4",
+            "NVFP4 is for vllm, sglang or tgi; for llama.cpp or ollama there is GGUF-NVFP4",
         ),
         ("Q8_0", "mlx", "Q8_0 is for llama.cpp or ollama; for mlx there is MLX-8bit"),
-        ("Q4_K_M", "vllm", "Q4_K_M is for llama.cpp or ollama; for vllm or tgi there is AWQ"),
+        (
+            "Q4_K_M",
+            "vllm",
+            "Q4_K_M is for llama.cpp or ollama; for vllm, sglang or tgi there is AWQ",
+        ),
         ("zzzz", "vllm", ""),
         ("AWQ", "no such engine", ""),
     ],

@@ -1,0 +1,68 @@
+"""What a backend of llama.cpp holds on a device beside weights, cache and compute buffer.
+
+Measured as what is left of peaks (128 to 8192 tokens, thirteen models, ROCm and Vulkan on an
+integrated Radeon, builds 5863 to 6118) after those three; it does not depend on the context.
+"""
+
+from typing import Literal, final
+
+from mathcore.engines.footprint import GPU_OVERHEAD_BYTES
+from mathcore.model.spec import ModelSpec, Tensor
+from mathcore.quant.weights import tensor_sizes
+from mathcore.units import MIB
+
+BackendName = Literal["cuda", "rocm", "vulkan", "metal", "cpu"]
+BACKENDS: tuple[BackendName, ...] = ("cuda", "rocm", "vulkan", "metal", "cpu")
+
+# The runtime's context, kernels and pools. 250 MiB is gguf-parser-go's for CUDA; no log of Metal's
+# was seen, and what a processor's process holds is in host memory (footprint.CPU_OVERHEAD_BYTES).
+RUNTIME_BYTES: dict[str, int] = {
+    "cuda": GPU_OVERHEAD_BYTES,
+    "rocm": 165 * MIB,
+    "vulkan": 60 * MIB,
+    "metal": 0,
+    "cpu": 0,
+}
+# rocBLAS beside a matrix it multiplies in 16 bits: the workspace seen with every such run.
+ROCBLAS_BYTES = 80 * MIB
+# It does so or not by how the library was built: half the runs did, so half of it is counted.
+ROCBLAS_SHARE_PERCENT = 50
+
+
+@final
+class Largest:
+    """The largest tensors of a model at a quantisation, those a card holds."""
+
+    __slots__ = ("matrix_numbers", "tensor_bytes")
+
+    def __init__(self, spec: ModelSpec, quant: str) -> None:
+        sizes = tensor_sizes(spec, quant)
+        self.tensor_bytes = 0  # of one tensor, a tied output's copy among them
+        self.matrix_numbers = 0  # of one layer's matrix that every token goes through
+        for i, tensor in enumerate(spec.tensors):
+            if _on_card(spec, tensor):
+                self.tensor_bytes = max(self.tensor_bytes, sizes[i])
+            if tensor.layer >= 0 and tensor.experts == 1:
+                self.matrix_numbers = max(self.matrix_numbers, tensor.columns * tensor.rows)
+
+
+def _on_card(spec: ModelSpec, tensor: Tensor) -> bool:
+    """Whether a card that takes every layer holds the tensor."""
+    if tensor.name == "token_embd.weight":
+        return spec.tied
+    return tensor.layer >= 0 or tensor.name.startswith("output")
+
+
+def beside_bytes(backend: str, largest: Largest) -> int:
+    """Bytes a backend takes beside weights, cache and compute buffer.
+
+    Vulkan uploads through a buffer as large as the largest tensor and keeps it; rocBLAS unpacks the
+    widest matrix to 16 bits where ggml's own kernels do not take the product.
+    """
+    size = RUNTIME_BYTES[backend]
+    if backend == "vulkan":
+        size += largest.tensor_bytes
+    if backend == "rocm":
+        unpacked = 2 * largest.matrix_numbers + ROCBLAS_BYTES
+        size += unpacked * ROCBLAS_SHARE_PERCENT // 100
+    return size

@@ -1,0 +1,1 @@
+"""Lines of real machines' logs and their peaks, against the planner's bytes."""
