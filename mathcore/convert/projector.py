@@ -185,6 +185,30 @@ def _mistral3(v: Fields, text: Fields) -> Projector:
     return replace(done, gated=True, rotary=True, biases=False, layer_norm=False)
 
 
+# InternViT's library default is 224; every released model says 448 in one place or another.
+INTERN_SIDE = 448
+
+
+def _intern(v: Fields, text: Fields) -> Projector:
+    """InternViT: a class token, scaled residuals, and tokens of four patches through two layers."""
+    t = _Tower(v, "num_hidden_layers", "hidden_size", "num_attention_heads")
+    width, out, merge = v.integer("intermediate_size"), text.integer("hidden_size"), 2
+    side = text.integer_or("force_image_size", v.integer_or("image_size", INTERN_SIDE, 1), 1)
+    t.patches(1, bias=True)
+    t.tensors.append(vector("v.class_embd", t.hidden))
+    places = (side // t.patch) ** 2 + 1
+    t.tensors.append(matrix("v.position_embd.weight", t.hidden, places))
+    for i in range(t.layers):
+        t.block(i, width, gated=False, biases=True, norm_bias=True)
+        for name in ("ls1", "ls2"):
+            t.norm(f"v.blk.{i}.{name}", t.hidden, bias=False)
+    joined = t.hidden * merge * merge
+    t.norm("mm.model.mlp.0", joined, bias=True)
+    t.linear("mm.model.mlp.1", joined, out, bias=True)
+    t.linear("mm.model.mlp.3", out, out, bias=True)
+    return replace(t.done("internvl", merge, width, out), image_size=side, fused=True)
+
+
 # By the model_type of the whole config.
 _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
     "qwen2_vl": _qwen2_vl,
@@ -195,6 +219,7 @@ _KINDS: dict[str, Callable[[Fields, Fields], Projector]] = {
     "qwen3_5_moe": _qwen3_vl,
     "gemma3": _gemma3,
     "mistral3": _mistral3,
+    "internvl_chat": _intern,
 }
 
 
@@ -242,6 +267,7 @@ def projector_from_config(config: dict[str, object]) -> Projector | None:
     if kind is None:
         raise v.fault("model_type", f"the projector of '{model_type}' is not supported yet")
     merged: dict[str, object] = dict(config)
-    if fields.has("text_config"):
-        merged.update(fields.nested("text_config").values)
+    for place in ("text_config", "llm_config"):
+        if fields.has(place):
+            merged.update(fields.nested(place).values)
     return kind(v, Fields(merged))

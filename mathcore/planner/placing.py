@@ -9,7 +9,7 @@ from mathcore.band import Band, rate_band
 from mathcore.device import DeviceSpec
 from mathcore.planner.answer import Fit, Placement, Plan
 from mathcore.planner.choice import Choice, choose, cost_of, is_pointless, mark_pareto, rank_of
-from mathcore.planner.limits import kept_bytes, memory_refusal, price_refusal
+from mathcore.planner.limits import kept_bytes, margin_bytes, memory_refusal, price_refusal
 from mathcore.planner.prices import Price, Prices
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import (
@@ -30,9 +30,11 @@ def _memory(choice: Choice) -> tuple[Fit, int]:
     """How it fits, and the free bytes of the cards used."""
     layout, members, free = choice.option.layout, choice.option.members, 0
     if not members:
-        kept = kept_bytes(choice.device)
-        free = choice.device.free_bytes * layout.cards
-        return "fit" if layout.spare_bytes >= kept else "tight", free
+        device = choice.device
+        roomy = layout.spare_bytes >= kept_bytes(device)
+        if device.kind == "gpu" and device.ram_free_bytes > 0:
+            roomy = roomy and layout.host_spare_bytes >= margin_bytes(device.ram_free_bytes)
+        return "fit" if roomy else "tight", device.free_bytes * layout.cards
     for member in members:
         free += member.free_bytes
     return "fit" if choice.option.roomy else "tight", free

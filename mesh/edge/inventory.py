@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mathcore.device import DeviceSpec
-from mathcore.hardware.described import PRIOR_BANDWIDTH, usable_bytes
-from mathcore.hardware.names import lookup_gpu
+from mathcore.hardware.described import PRIOR_BANDWIDTH, describe, usable_bytes
 from mesh.config import Config
 from mesh.edge.planning import with_free
 from mesh.state.facts.device import ProbedDevice
@@ -131,8 +130,9 @@ class LocalDevices:
 
     def _gpu(self, machine: Machine, index: int, disk: int) -> ProbedDevice:
         gpu = machine.gpus[index]
-        known = lookup_gpu(gpu.name)
-        catalogued = (known.bandwidth_bytes_per_s, "catalogue") if known else None
+        what = describe(gpu.name)  # a part of a card (MIG) has its part of the rates
+        known = what.facts if what.kind != "cpu" else None
+        catalogued = (what.bandwidth_bytes_per_s, "catalogue") if known else None
         return self._probed(
             machine,
             disk=disk,
@@ -142,7 +142,7 @@ class LocalDevices:
             memory_bytes=gpu.memory_bytes or usable_bytes(0, known),
             free_bytes=gpu.free_bytes,
             bandwidth=catalogued or (PRIOR_BANDWIDTH, "prior"),
-            compute=(known.flops if known else 0, ""),
+            compute=(what.flops if known else 0, ""),
             watts=gpu.watts_limit or (known.watts if known else 0),
             # llama.cpp's wheel computes on a Mac's GPU, on no other.
             engines={one.engine for one in machine.engines if not one.runs or _is_metal(gpu, one)},

@@ -29,11 +29,29 @@ def _boards() -> Gpus:
     found, broken = [], []
     for index in range(pynvml.nvmlDeviceGetCount()):
         try:
-            found.append(_board(index, pynvml.nvmlDeviceGetHandleByIndex(index)))
+            found += _devices(index, pynvml.nvmlDeviceGetHandleByIndex(index))
         except TROUBLE as error:
             broken.append(f"GPU {index}: {error}")
     reason = "; ".join(broken) if broken or found else "the NVIDIA driver knows no GPU"
     return Gpus(found=tuple(found), reason=reason)
+
+
+def _devices(index: int, handle: Any) -> list[Gpu]:
+    """The board, or in its place the parts it is divided into (MIG): nothing runs on the whole."""
+    mode = _ask(pynvml.nvmlDeviceGetMigMode, handle)
+    if not mode or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return [_board(index, handle)]
+    count = int(_ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
+    parts = (_part(handle, place) for place in range(count))
+    return [_board(index, part) for part in parts if part is not None]
+
+
+def _part(handle: Any, place: int) -> Any:
+    """The MIG device of this place; None where there is none."""
+    try:
+        return pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+    except (*TROUBLE, AttributeError):
+        return None
 
 
 def _board(index: int, handle: Any) -> Gpu:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.probe import probe_machine
+from providers.probe import nvidia, probe_machine
 from providers.probe.amd import probe_amd
 from providers.probe.apple import apple_gpu, probe_apple, sysctl, working_set
 from providers.probe.compute import compute_of, measure_compute
@@ -181,6 +181,29 @@ def test_a_mac_s_gpu_has_what_metal_says_else_what_the_kernel_was_told(
     gpu = apple_gpu(128 * GIB, available * GIB, lambda: metal, lambda key: kernel.get(key, ""))
     assert (gpu.name, gpu.unified, gpu.memory_bytes) == ("Apple M5 Max", True, 128 * GIB)
     assert gpu.free_bytes == free
+
+
+class Divided:
+    """A driver's answers for one board in two MIG instances of which one place is empty."""
+
+    NVML_DEVICE_MIG_ENABLE = 1
+
+    def nvmlDeviceGetMigMode(self, handle: object) -> tuple[int, int]:  # noqa: N802
+        return (1, 1)
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: object) -> int:  # noqa: N802
+        return 3
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: object, place: int) -> str:  # noqa: N802
+        if place == 1:
+            raise nvidia.TROUBLE[0](6)  # not found
+        return f"part {place}"
+
+
+def test_a_board_that_is_divided_is_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvidia, "pynvml", Divided())
+    monkeypatch.setattr(nvidia, "_board", lambda index, handle: (index, handle))
+    assert nvidia._devices(0, "board") == [(0, "part 0"), (0, "part 2")]
 
 
 def test_no_mac_is_a_reason() -> None:

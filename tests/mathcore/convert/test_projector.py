@@ -53,6 +53,13 @@ PIXTRAL: dict[str, object] = {
     "intermediate_size": 4096,
     "patch_size": 14,
 }
+INTERN: dict[str, object] = {
+    "num_hidden_layers": 24,
+    "hidden_size": 1024,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "patch_size": 14,
+}
 CONFIGS: dict[str, dict[str, object]] = {
     "qwen2_vl": {"vision_config": QWEN2_VL},
     "qwen2_5_vl": {"vision_config": QWEN25_VL},
@@ -63,6 +70,7 @@ CONFIGS: dict[str, dict[str, object]] = {
         "spatial_merge_size": 2,
         "text_config": {"hidden_size": 5120},
     },
+    "internvl_chat": {"vision_config": INTERN, "llm_config": {"hidden_size": 3584}},
 }
 
 TOWERS = {
@@ -71,6 +79,7 @@ TOWERS = {
     "qwen3_vl": QWEN3_VL,
     "gemma3": GEMMA3,
     "mistral3": PIXTRAL,
+    "internvl_chat": INTERN,
 }
 FIELDS = [(kind, field) for kind, tower in TOWERS.items() for field in tower]
 
@@ -94,6 +103,8 @@ def projector(model_type: str, config: dict[str, object]) -> Projector:
         ("gemma3", 419_816_304),
         # Mistral-Small-3.1-24B: 24,011,361,280 less its text model's 23,572,403,200
         ("mistral3", 438_958_080),
+        # InternVL3-8B: 7,944,373,760 less its text model's 7,612,820,992
+        ("internvl_chat", 331_552_768),
     ],
 )
 def test_a_tower_has_what_its_model_has_beyond_its_text(model_type: str, parameters: int) -> None:
