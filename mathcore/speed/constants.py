@@ -1,4 +1,4 @@
-"""What a device reaches with an engine: sixteen constants, each a sum of effects in logarithms.
+"""What a device reaches with an engine: twenty constants, each a sum of effects in logarithms.
 
 The effects are of the engine's kind, the device's class, its architecture and the circumstances;
 `scripts/fit` writes them to `priors`. A step is terms times constants, and CONSTANTS is the one
@@ -35,6 +35,10 @@ class Rates:
     fill: float  # tokens' worth of time a prefill pass wastes on every dense weight
     scatter: float  # the same on every routed expert it touches
     host: float  # share of the host's RAM bandwidth
+    reread: float  # bytes moved per operation of attention in a decode step
+    vector: float  # share of flops for the few columns that are multiplied as vectors
+    unpack: float  # cost of an unpacked byte against a weight byte
+    gather_s: float  # per routed layer and prefill pass of several tokens
 
 
 @final
@@ -68,6 +72,10 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant(name="fill", field="fill", cause="prompt fill"),
     Constant(name="scatter", field="scatter", cause="prompt fill"),
     Constant(name="host", field="host", cause="host memory", most=1.0),
+    Constant(name="reread", field="reread", cause="cache"),
+    Constant(name="vector", field="vector", cause="prompt compute"),
+    Constant(name="unpack", field="unpack", cause="prompt passes"),
+    Constant(name="gather", field="gather_s", cause="prompt passes"),
 )
 NAMES: tuple[str, ...] = tuple([one.name for one in CONSTANTS])
 UPPER_BOUNDS: dict[str, float] = {one.name: one.most for one in CONSTANTS if one.most > 0.0}
@@ -81,6 +89,9 @@ def group_of(engine: str) -> str:
 def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     """The effects that add up to a constant's logarithm, from the general to the particular."""
     group = group_of(run.engine)
+    if chip.device_class == "cpu" and group == "local":
+        # Cores have nothing in common with what launches kernels.
+        return [f"{name} cpu", f"{name} cpu {chip.arch}"]
     out = [
         f"{name} {group}",
         f"{name} {group} by {chip.vendor}",
@@ -157,6 +168,10 @@ def step_parts(terms: Terms, rates: Rates) -> list[float]:
         0.0,
         0.0,
         terms.host / rates.host,
+        terms.reread * rates.reread,
+        0.0,
+        0.0,
+        0.0,
     ]
 
 
@@ -179,6 +194,10 @@ def prompt_parts(terms: Terms, rates: Rates) -> list[float]:
         terms.fill * rates.fill / rates.mfu,
         terms.scatter * rates.scatter / rates.mfu,
         terms.host / rates.host,
+        0.0,
+        terms.vector / rates.vector,
+        terms.unpack * rates.unpack,
+        terms.gather * rates.gather_s,
     ]
 
 

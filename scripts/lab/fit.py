@@ -1,7 +1,7 @@
 """Fits the speed model's constants to measured speeds and writes mathcore/speed/data/priors.json.
 
-Errors are of logarithms, with large ones counted linearly. What the error bars hold is the error on
-devices, and on models of known devices, that were left out of the fit.
+Errors are of logarithms, with large ones counted linearly. The error bars are made of the errors on
+devices, and on models of known devices, that were left out of the fit (`fit_bars`).
 """
 
 import json
@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 import numpy as np
 
+from scripts.lab.fit_bars import misses_of, spreads_of
 from scripts.lab.fit_effects import effects_for
 from scripts.lab.fit_model import Array, Fact, Model, facts_of, solve
-from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices, spreads_of
+from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices
 from scripts.lab.speed_rows import broken, cases_of, read_rows
 
 PRIORS = Path("mathcore/speed/data/priors.json")
@@ -60,7 +61,7 @@ def usable(fact: Fact) -> bool:
         return False
     if case.source.startswith("llmfit") and fact.what != "decode":
         return False
-    return fact.what != "prefill" or case.prompt >= 32
+    return fact.what != "prefill" or case.prompt >= 1
 
 
 def weights_of(facts: list[Fact]) -> np.ndarray:
@@ -148,7 +149,7 @@ def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     away = held_out(model, weights, theta, facts, device_key)
     near = held_out(model, weights, theta, facts, model_key)
     seen = seen_devices(model.facts)
-    write_priors(out, effects_of(model, theta), spreads_of(facts, away, near, seen), seen)
+    write_priors(out, effects_of(model, theta), spreads_of(misses_of(facts, away, near)), seen)
     if errors is not None:
         lines = ["index,what,device_out,model_out"]
         for fact, one, other in zip(facts, away, near, strict=True):

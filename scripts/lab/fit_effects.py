@@ -44,6 +44,35 @@ START: dict[str, tuple[float, float]] = {
     "scatter server": (16.0, 1.0),
     "host local": (0.7, 0.3),
     "host server": (0.7, 0.3),
+    "reread local": (0.05, 0.7),
+    "reread server": (0.01, 0.5),
+    "vector local": (0.15, 0.7),
+    "vector server": (0.3, 0.3),
+    "unpack local": (1.3, 0.7),
+    "unpack server": (1.0, 0.5),
+    "gather local": (100e-6, 1.0),
+    "gather server": (20e-6, 0.7),
+    # Processors share nothing with what launches kernels: constants of their own.
+    "eta cpu": (0.575, 0.2),
+    "kappa cpu": (1.1, 0.5),
+    "busy cpu": (0.8, 0.5),
+    "tau cpu": (87e-6, 0.5),
+    "sparse cpu": (60e-6, 0.7),
+    "latent cpu": (60e-6, 0.7),
+    "hop cpu": (5e-6, 0.5),
+    "link cpu": (0.5, 0.3),
+    "each cpu": (5e-6, 0.5),
+    "mixed cpu": (0.6, 0.3),
+    "mfu cpu": (0.45, 0.5),
+    "attend cpu": (0.15, 0.7),
+    "pass cpu": (100e-6, 0.7),
+    "fill cpu": (4.0, 0.7),
+    "scatter cpu": (4.0, 0.7),
+    "host cpu": (0.7, 0.3),
+    "reread cpu": (0.05, 0.7),
+    "vector cpu": (0.8, 0.7),
+    "unpack cpu": (1.0, 0.5),
+    "gather cpu": (100e-6, 0.7),
 }
 # What each kind of effect may move, and by how much, in logarithms; the rest would fit noise.
 BY_VENDOR = ("mfu", "attend", "pass", "tau", "sparse")
@@ -60,10 +89,14 @@ BY_CLASS = (
     "busy",
     "kappa",
     "each",
+    "reread",
+    "vector",
+    "gather",
 )
 CLASS_SD: dict[str, float] = {"eta": 0.3, "tau": 0.7, "mfu": 0.6}
 BY_ARCH = ("eta", "tau", "mfu", "pass", "hop", "link")
 ARCH_SD: dict[str, float] = {"eta": 0.04, "tau": 0.15, "mfu": 0.3, "pass": 0.3}
+CPU_ARCH_SD = 0.1  # of one instruction set's processors
 OTHER_SD = 0.4  # of a class or an architecture whose constant is not named
 ON_SD: dict[str, float] = {"eta": 0.06, "tau": 0.15, "mfu": 0.2}  # of one device
 BY_ENGINE = (
@@ -82,15 +115,27 @@ BY_ENGINE = (
 ENGINE_SD, ENGINE_CLASS_SD = 0.4, 0.2
 BY_ENGINE_CLASS = ("eta", "tau", "mfu")
 BY_FLAG: dict[str, tuple[str, ...]] = {
-    "old": ("eta", "kappa", "tau", "mfu", "attend"),
-    "plain": ("kappa", "attend"),
+    "old": ("eta", "kappa", "reread", "tau", "mfu", "attend"),
+    "plain": ("reread", "attend"),
     "aged": ("eta", "tau", "sparse", "mfu", "attend", "pass", "fill", "scatter"),
     "wide": ("eta", "mfu"),
     "emulated": ("eta", "mfu"),
-    "vulkan": ("eta", "tau", "kappa", "mfu", "attend", "pass", "fill", "scatter"),
+    "vulkan": (
+        "eta",
+        "tau",
+        "kappa",
+        "mfu",
+        "attend",
+        "pass",
+        "fill",
+        "scatter",
+        "vector",
+        "gather",
+    ),
+    "amdvlk": ("mfu", "attend", "fill", "scatter", "pass"),
     "many": ("eta", "mfu", "busy", "each", "pass", "kappa"),
     "scripted": ("eta", "tau", "mfu", "pass"),
-    "llamafile": ("eta", "tau", "mfu", "pass"),
+    "llamafile": ("eta", "tau", "mfu", "pass", "reread", "attend"),
     "weak": ("tau", "pass"),
     "w4a16": ("eta", "busy", "mixed", "sparse"),
     "replicas": ("tau", "each", "busy", "sparse"),
@@ -98,8 +143,19 @@ BY_FLAG: dict[str, tuple[str, ...]] = {
 BY_FLAG_CLASS = ("old", "aged", "wide", "vulkan", "many")
 FLAG_SD = 0.7
 FLAG_SDS: dict[str, float] = {"aged": 0.35, "llamafile": 0.25, "weak": 0.4}
-# The share of bandwidth hardly changed between builds; launching kernels did.
-FLAG_NAME_SDS: dict[str, float] = {"old eta": 0.1, "old tau": 0.3}
+# The share of bandwidth hardly changed between builds and programs around them; launching kernels
+# did, and what attention reads again without kernels of its own most of all.
+FLAG_NAME_SDS: dict[str, float] = {
+    "old eta": 0.1,
+    "old tau": 0.3,
+    "old kappa": 0.4,
+    "old reread": 2.5,
+    "plain reread": 2.5,
+    "llamafile reread": 2.5,
+    "llamafile eta": 0.1,
+    "llamafile tau": 0.4,
+    "llamafile attend": 0.7,
+}
 # A program around a library is slow in its own way on each device, and says little of the device.
 FLAG_ON_SDS: dict[str, float] = {"scripted mfu": 1.0, "scripted tau": 0.7, "scripted eta": 0.5}
 FLAG_CLASS_SHARE = 0.25  # of its flag's freedom
@@ -124,6 +180,8 @@ def freedom_of(name: str, words: list[str]) -> float:
     """How far an effect on a constant may go, in logarithms; 0 = there is no such effect."""
     if words[0].startswith("+"):
         return _flag_freedom(name, words)
+    if words[0] == "cpu":
+        return CPU_ARCH_SD if name in ("eta", "mfu") and words[1:] else 0.0
     if words[0] not in ("local", "server"):
         if name not in BY_ENGINE or (len(words) == 2 and name not in BY_ENGINE_CLASS):
             return 0.0

@@ -33,9 +33,13 @@ FIELDS = (
     "sequences",
     "mixed",
     "host",
+    "reread",
+    "vector",
+    "unpack",
+    "gather",
 )
 # What grows per layer, hop and sequence; the rest grows with bytes and operations.
-FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
+FIXED = ("tau", "sparse", "latent", "hop", "each", "pass", "reread", "unpack", "gather")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}
 TYPICAL = 0.08  # the error of a good row; beyond twice it counts linearly
 BEND = 2 * TYPICAL
@@ -154,6 +158,10 @@ class Model:
             ("attend", p["attention"] / value["attend"]),
             ("pass", p["layers"] * value["pass"]),
             ("host", both["host"] / value["host"]),
+            ("reread", s["reread"] * value["reread"]),
+            ("vector", p["vector"] / value["vector"]),
+            ("unpack", p["unpack"] * value["unpack"]),
+            ("gather", p["gather"] * value["gather"]),
         ]
 
     def _free(self, theta: Array) -> Array:

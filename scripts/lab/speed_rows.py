@@ -174,7 +174,7 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
         out.append("llamafile")
     if row.get("source_id") == "argonne_llm_inference_bench":
         out.append("scripted")  # by a Python program around the library, at a fifth of its speed
-    if re.match(r"Pi \d", row.get("device") or ""):
+    if re.match(r"Pi (CM)?\d|HiFive|Minisforum MS-R1", row.get("device") or ""):
         out.append("weak")  # the host: it launches kernels slowly
     if (row.get("flash_attn") or "").lower() in ("0", "false"):
         out.append("plain")
@@ -184,6 +184,8 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
         out.append("wide")
     if "vulkan" in backend:
         out.append("vulkan")
+        if "amdvlk" in (row.get("notes") or ""):
+            out.append("amdvlk")  # AMD's own driver, given up in 2025, not Mesa's
         if wide and "bf16" in quant.lower():
             out.append("emulated")  # most Vulkan drivers lack bfloat16
     if number(row, "batch") > 1 and row.get("source_id") != "llmfit_cache":
@@ -269,15 +271,36 @@ def cases_of(rows: list[Row], configs: Path) -> tuple[list[Case], dict[int, str]
     return cases, refused
 
 
+# A byte read faster than memory brings it was not read: drafts, batches or another model. The
+# margin is for the rounding of published sizes and speeds.
+FASTER_THAN_MEMORY = 1.02
+# A cache may hold a smaller model, and then its speed says nothing of memory: the largest cache of
+# a processor or card in the tables is 96 MB.
+TOY_BYTES = 100_000_000
+
+
 def broken(case: Case, what: str) -> bool:
-    """Rows their source got wrong: 70 to 1,100 tokens/s of an 8B model in 8 GB of swap, and
-    16-bit prompts of one pod ten times slower than the same card's 4-bit ones.
+    """Rows their source got wrong: 70 to 1,100 tokens/s of an 8B model in 8 GB of swap, 16-bit
+    prompts of one pod ten times slower than the same card's 4-bit ones, and what no memory can do.
     """
+    if what == "decode" and impossible(case):
+        return True
     if case.source != "xiongjiedai" or case.facts is None:
         return False
     wide = "wide" in case.flags and what == "prefill"
     name = case.facts.name
     return name == "Apple M1" or (wide and name in ("A100 SXM 80GB", "L40S"))
+
+
+def impossible(case: Case) -> bool:
+    """Whether a row's decode reads its weights faster than its devices' memory brings them, or
+    reads so few that a cache may hold them."""
+    chip = chip_of_case(case)
+    if chip is None or not case.decode or case.offloaded:
+        return False
+    read = case.work.weight_bytes(1.0)
+    reached = read * case.decode / (chip.bandwidth * case.devices)
+    return read < TOY_BYTES or reached > FASTER_THAN_MEMORY
 
 
 def chip_of_case(case: Case) -> Chip | None:

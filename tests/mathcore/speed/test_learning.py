@@ -11,15 +11,9 @@ from mathcore.catalogue.models import find_model
 from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.constants import rates_of, step_s
-from mathcore.speed.learning import (
-    DECODE,
-    PREFILL,
-    Evidence,
-    Lesson,
-    Observation,
-    covariance,
-    learned_speed,
-)
+from mathcore.speed.evidence import DECODE, PREFILL, Evidence, covariance
+from mathcore.speed.learning import Observation, learned_speed
+from mathcore.speed.lesson import Lesson
 from mathcore.speed.predict import prior_speed
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work, work_of
