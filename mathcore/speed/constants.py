@@ -39,6 +39,7 @@ class Rates:
     vector: float  # share of flops for the few columns that are multiplied as vectors
     unpack: float  # cost of an unpacked byte against a weight byte
     gather_s: float  # per routed layer and prefill pass of several tokens
+    pace: float = 1.0  # of all of a decode step: what one release of a server made of it
 
 
 @final
@@ -78,6 +79,9 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant(name="gather", field="gather_s", cause="prompt passes"),
 )
 NAMES: tuple[str, ...] = tuple([one.name for one in CONSTANTS])
+# What all of a step is multiplied by: releases of servers are offsets, one more for each kind of
+# model they ran.
+PACE = "pace"
 UPPER_BOUNDS: dict[str, float] = {one.name: one.most for one in CONSTANTS if one.most > 0.0}
 
 
@@ -91,7 +95,7 @@ def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     group = group_of(run.engine)
     if chip.device_class == "cpu" and group == "local":
         # Cores have nothing in common with what launches kernels.
-        return [f"{name} cpu", f"{name} cpu {chip.arch}"]
+        return [f"{name} cpu"]
     out = [
         f"{name} {group}",
         f"{name} {group} by {chip.vendor}",
@@ -146,11 +150,16 @@ def rates_of(chip: Chip, run: Run) -> Rates:
 
 def _rates(chip: Chip, run: Run) -> Rates:
     values = {one.field: constant(one.name, chip, run, EFFECTS) for one in CONSTANTS}
-    return Rates(**values)
+    return Rates(**values, pace=constant(PACE, chip, run, EFFECTS))
 
 
 def step_parts(terms: Terms, rates: Rates) -> list[float]:
     """Seconds of one decode step by the constant they follow from, in the order of CONSTANTS."""
+    parts = _step_parts(terms, rates)
+    return parts if rates.pace == 1.0 else [part * rates.pace for part in parts]
+
+
+def _step_parts(terms: Terms, rates: Rates) -> list[float]:
     return [
         terms.weights / rates.eta,
         rates.kappa * terms.cache / rates.eta,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mathcore.data import read_rows
+from mathcore.hardware.facts import cpus
 
 # Instructions that multiply four or more weights of 8 bits in one go: with them cores wait for
 # memory, without them they unpack weights more slowly than memory brings them.
@@ -21,6 +22,8 @@ UNPACKED_PER_CYCLE = 0.85
 BARRIER_S = 15e-6
 BARRIER_CORE_S = 9e-6
 USUAL_CORES = 8
+# Of the nominal bandwidth, nearly: only to choose how many cores pay.
+USUAL_SHARE = 0.575
 
 
 @final
@@ -53,6 +56,42 @@ def cores_of(name: str) -> Cores:
         for row in read_rows("speed", "cores.csv"):
             _TABLE[row["name"]] = _cores(row)
     return _TABLE.get("Apple" if name.startswith("Apple ") else name, USUAL)
+
+
+_FEWER: list[tuple[int, float]] = []
+
+
+def fewer() -> list[tuple[int, float]]:
+    """(cores, bytes a second they draw) of the processors that draw the most with so few."""
+    if not _FEWER:
+        rows = [(cores_of(fact.name), float(fact.bandwidth_bytes_per_s)) for fact in cpus()]
+        pairs = sorted([(one.count, -rate) for one, rate in rows if one.unpacked <= 0.0])
+        most = 0.0
+        for count, below in pairs:
+            if -below > most:
+                most = -below
+                _FEWER.append((count, most))
+    return _FEWER
+
+
+def cores_that_pay(count: int, bandwidth: float, moved: float, layers: int) -> tuple[int, float]:
+    """(cores, bytes a second) a step of so many bytes and layers is best run on: all of them, or as
+    few as another processor has, whose cores draw what they do. So none is slower than a smaller
+    one because its cores wait for each other.
+    """
+    best = (count, bandwidth)
+    least = _step_s(count, bandwidth, moved, layers)
+    for other, rate in fewer():
+        if other >= count:
+            break
+        took = _step_s(other, min(rate, bandwidth), moved, layers)
+        if took < least:
+            least, best = took, (other, min(rate, bandwidth))
+    return best
+
+
+def _step_s(count: int, bandwidth: float, moved: float, layers: int) -> float:
+    return moved / (USUAL_SHARE * bandwidth) + layers * (BARRIER_S + BARRIER_CORE_S * count)
 
 
 def barriers(count: int) -> float:

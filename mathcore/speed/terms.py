@@ -10,7 +10,7 @@ from typing import final
 
 from mathcore.speed.chip import RAM_BYTES_PER_S, Chip
 from mathcore.speed.kernels import kernels_of
-from mathcore.speed.processors import barriers
+from mathcore.speed.processors import barriers, cores_that_pay
 from mathcore.speed.work import Work
 
 MICRO_BATCH = 512  # prompt tokens per pass over the weights (llama.cpp --ubatch-size)
@@ -163,7 +163,12 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     # Every replica of attention reads its own copy; routed experts are spread over all devices.
     moved = work.weight_bytes(tokens) + work.dense_bytes * (run.replicas - 1.0)
     cpu = chip.device_class == "cpu"
-    layers = work.layers * (barriers(chip.cores) if cpu else 1.0)
+    layers = float(work.layers)
+    if cpu:
+        cores = chip.cores
+        if chip.unpacked <= 0.0:
+            cores, rate = cores_that_pay(cores, chip.bandwidth, moved, work.layers)
+        layers *= barriers(cores)
     # Cores multiply a first column while memory brings the next weights.
     multiplied = tokens - 1.0 if cpu else tokens
     link, mixed, beside = 0.0, 0.0, 0.0

@@ -55,20 +55,35 @@ class Coverage:
 
 def class_table(held: list[Held], what: str, coverage: Coverage, *, clean: bool) -> list[str]:
     lines = [
-        "| class | rows | devices | MAPE | median | inside p10–p90 | by device "
-        "| models: MAPE | inside | again |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| class | rows | devices | MAPE | odd aside | median | inside p10–p90 | by device "
+        "| models: MAPE | odd aside | inside | again |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups = by_class(held, what, clean=clean)
     for name in sorted(groups):
         own = groups[name]
+        plain = [one for one in own if not one.case.odd]
         off, near = [one.off for one in own], [relative(one.model_out) for one in own]
         devices = len({one.device for one in own})
         lines.append(
-            f"| {name} | {len(own)} | {devices} | {percent(off)} | {middle(off)} | "
-            f"{coverage.of_devices(own)} | {percent(near)} | {coverage.of_models(own)} | "
-            f"{percent(repeats(own))} |"
+            f"| {name} | {len(own)} | {devices} | {percent(off)} | "
+            f"{percent([one.off for one in plain])} | {middle(off)} | "
+            f"{coverage.of_devices(own)} | {percent(near)} | "
+            f"{percent([relative(one.model_out) for one in plain])} | "
+            f"{coverage.of_models(own)} | {percent(repeats(own))} |"
         )
+    return lines
+
+
+def aside_table(held: list[Held]) -> list[str]:
+    """The odd rows: why, whose, how many, and what they are off."""
+    groups: dict[tuple[str, str], list[Held]] = defaultdict(list)
+    for one in held:
+        if one.case.odd and one.what == "decode":
+            groups[one.case.odd, f"{one.case.engine} on {one.device}"].append(one)
+    lines = ["| why | rows of | rows | MAPE |", "|---|---|---|---|"]
+    for (why, whose), own in sorted(groups.items()):
+        lines.append(f"| {why} | {whose} | {len(own)} | {percent([one.off for one in own])} |")
     return lines
 
 
@@ -150,8 +165,10 @@ hand. Every figure is for a device whose rows, from whatever source, were left o
 error bar is made of other devices' errors, and "by device" counts each device once. The next two
 columns are for known devices: a sixth of the models was left out at a time, the bars the same.
 "Again": how far apart rows are that say the same of themselves, from their median; builds, settings
-and drafts nobody wrote down. Rows faster than their devices' memory allows are refused, and those
-of models so small that a cache holds them.
+and drafts nobody wrote down. "Odd aside": without the rows named under "Odd rows", which measured
+something else than they state and are no part of the fit; servers' ones are judged by no bar. Rows
+faster than their devices' memory allows are refused, and those of models so small that a cache
+holds them.
 Errors are of the rate: |predicted / measured - 1|.
 "Clean" sources publish their scripts (XiongjieDai, aiconfigurator's silicon table, lhl and kyuz0
 on Strix Halo, mlx-lm, LocalScore, Geerling, Argonne); the rest is user-submitted."""
@@ -184,6 +201,7 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
         *class_table(held, "decode", coverage, clean=False),
         "",
     ]
+    lines += ["## Odd rows", "", *aside_table(held), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
     clean = [one for one in held if one.case.clean]
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]

@@ -135,11 +135,13 @@ def half_width(own: Spread, pool: tuple[float, float, float]) -> tuple[float, fl
 
 
 def miss_of(case: Case, what: str, device_out: float, model_out: float) -> Miss | None:
-    """What a row was off; None for those that cannot be true, had drafts, or were whole requests of
-    a local engine, which nobody asks in the batches they were measured in."""
+    """What a row was off; None for those that cannot be true, had drafts, were a server's under
+    another load than they state, or whole requests of a local engine, which nobody asks in the
+    batches they were measured in. A machine slower than it should be is one that people have."""
     chip, run = chip_of_case(case), run_of(case)
     whole = what == "total" and not run.servers
-    if chip is None or broken(case, what) or case.speculative or whole:
+    misstated = case.odd != "" and run.servers
+    if chip is None or broken(case, what) or case.speculative or whole or misstated:
         return None
     flags = [flag for flag in case.flags if "@" not in flag]
     return Miss(

@@ -10,7 +10,7 @@ import numpy as np
 from mathcore.speed.constants import group_of
 from scripts.lab.fit_model import Array, Fact, Model, solve
 
-LEFT_OUT_ROUNDS = 20  # from the whole fit; most groups need a few, it stops when nothing is gained
+LEFT_OUT_ROUNDS = 60  # from the whole fit; most groups need a few, it stops when nothing is gained
 FOLDS = 6  # of models: a sixth of them is unknown at a time
 CHUNK = 4000  # rows at a time; each takes some kilobytes
 SEEN_ROWS = 10  # clean rows that make a device "seen"

@@ -14,6 +14,7 @@ from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work
 from scripts.lab.speed_models import resolve
+from scripts.lab.speed_odd import odd
 from scripts.lab.speed_served import Row, Served, number, served
 
 # Measured by people who publish their scripts; the rest is user-submitted, without what was run.
@@ -78,6 +79,7 @@ class Case:
     depth: int
     speculative: bool
     offloaded: bool
+    odd: str  # why the row is not what it says; "" for most
     decode: float
     prefill: float
     total: float
@@ -151,7 +153,18 @@ def _depth(row: Row, prompt: int, generated: int) -> int:
     return (stated if deep else 0) + prompt + generated // 2
 
 
-def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[str, ...]:
+def _kind(work: Work, text: str) -> str:
+    """What a release's kernels were made for: "latent/8", "routed/mxfp4", "dense/16"."""
+    layers = "latent" if work.latent_layers else "routed" if work.experts else "dense"
+    if "gptoss" in re.sub(r"[^a-z]", "", text.lower()):
+        return f"{layers}/mxfp4"
+    bits = _bits(work)
+    return f"{layers}/{4 if bits < 6 else 8 if bits < 12 else 16}"
+
+
+def _flags(
+    row: Row, engine: str, quant: str, name: str, how: Served, work: Work
+) -> tuple[str, ...]:
     """The circumstances the constants know of."""
     out: list[str] = []
     if engine in SERVERS:
@@ -161,7 +174,8 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
             out.append("replicas")
         version = re.fullmatch(r"[\w.-]{1,40}", row.get("engine_version") or "")
         if version:
-            out.append(f"{engine}@{version[0]}")
+            release = f"{engine}@{version[0]}"
+            out += [release, f"{release}/{_kind(work, quant + name)}"]
         return tuple(out)
     if engine == "mlx":
         return ()
@@ -224,7 +238,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
     leaderboard = row.get("source_id") == "llmfit_cache"
     spec = (row.get("spec_decode") or "").strip().lower()
     notes = row.get("notes") or ""
-    return Case(
+    case = Case(
         index=index,
         source=row.get("source_id") or "",
         clean=(row.get("source_id") or "") in CLEAN and spec in ("", "0"),
@@ -242,7 +256,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         batch=1 if leaderboard else how.batch,
         replicas=how.replicas,
         apart=how.apart,
-        flags=_flags(row, engine, quant, name, how),
+        flags=_flags(row, engine, quant, name, how, work),
         prompt=prompt,
         generated=generated,
         depth=_depth(row, prompt, generated),
@@ -251,7 +265,9 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         decode=number(row, "decode_tps"),
         prefill=number(row, "prefill_tps"),
         total=number(row, "total_tps"),
+        odd="",
     )
+    return replace(case, odd=odd(case, row))
 
 
 def _bits(work: Work) -> float:
