@@ -5,10 +5,11 @@ the words tell the class ("EPYC" is a processor), and the rates are that class's
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from mathcore.hardware.facts import GpuFacts, Kind, family_of, gpus
+from mathcore.hardware.modules import Modules, module_bandwidth, read_modules
 from mathcore.hardware.names import lookup_cpu, lookup_gpu, name_words
 from mathcore.hardware.reach import NO_SETTINGS, Reach, Settings, reach_of, read_settings
 from mathcore.units import GIB, TIB, show_bytes
@@ -40,8 +41,9 @@ ROUNDING = 1.08
 # "2 x RTX 5090", "2x3090"; not "7900 XTX".
 _COUNT_BEFORE = re.compile(r"(\d{1,4})\s*[x×*]\s+(.+)|(\d{1,2})[x×*](\S.*)", re.I | re.A)
 _COUNT_BEHIND = re.compile(r"(.+?)(?:\s+|(?<=\d)|(?<=\)))[x×*]\s*(\d{1,4})", re.I | re.A)
+# "Ryzen 5 5600G" and "i7-12700T" have no size; "1024G" is one.
 _SIZE = re.compile(
-    r"(?<![\w.])(\d{1,6}(?:\.\d{1,3})?)(?:\s*(gib|gb|tib|tb)|(g|t))(?![\w])(\s+(?:of\s+)?ram\b)?",
+    r"(?<![\w.])(?!(?!1024|1536|2048|3072|4096)\d{4,}[gt](?!\w))(\d{1,6}(?:\.\d{1,3})?)(?:\s*(gib|gb|tib|tb)|(g|t))(?![\w])(\s+(?:of\s+)?ram\b)?",
     re.I | re.A,
 )
 _BARE_SIZE = re.compile(r"(.+\D)\s(\d{1,4})", re.A)
@@ -143,6 +145,9 @@ def describe(text: str, memory_bytes: int = 0) -> Described:
 
     `memory_bytes` of the answer is 0 where nobody said and no row does.
     """
+    modules = read_modules(text)
+    if modules is not None:
+        return _with_modules(modules, memory_bytes)
     written = read_text(text)
     name, memory, ram = written.name, memory_bytes or written.memory_bytes, written.ram_bytes
     settings = written.settings
@@ -158,6 +163,21 @@ def describe(text: str, memory_bytes: int = 0) -> Described:
     if facts.name == "GH200" and memory == 480 * GIB:  # drivers name it by its processor's RAM
         memory, ram = 0, memory
     return _known(facts, written.count, _as_sold(facts, memory), ram, settings)
+
+
+def _with_modules(modules: Modules, memory_bytes: int) -> Described:
+    """A host whose memory is told: a processor, unless a card stands beside it."""
+    found = describe(modules.rest, memory_bytes or modules.memory_bytes)
+    if found.kind == "gpu" and found.facts is None:
+        found = describe(f"CPU {modules.rest}", memory_bytes or modules.memory_bytes)
+    if found.kind != "cpu":
+        return found
+    usual = found.bandwidth_bytes_per_s
+    return replace(
+        found,
+        bandwidth_bytes_per_s=module_bandwidth(modules, usual),
+        bandwidth_basis="catalogue" if modules.transfers else found.bandwidth_basis,
+    )
 
 
 def _bare_size(name: str) -> tuple[str, int]:
@@ -289,6 +309,13 @@ def _socket_notes(sockets: int) -> tuple[str, ...]:
     if sockets == 1:
         return ()
     return (f"{sockets} sockets: planned at the memory bandwidth of one",)
+
+
+def is_stranger(what: Described) -> bool:
+    """Whether neither a row nor a word of the name says what it is."""
+    if what.facts is not None or what.bandwidth_basis != "prior":
+        return False
+    return family_of(f"{what.name} {' '.join(name_words(what.name))}") is None
 
 
 def _without_row(name: str, count: int, memory: int, ram: int, settings: Settings) -> Described:

@@ -6,6 +6,7 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.hardware.facts import GpuFacts, family_of
 from mathcore.hardware.names import lookup_cpu, lookup_gpu
+from mathcore.speed.processors import USUAL, USUAL_CORES, cores_of
 
 # HBM begins where no GDDR card reaches; the fastest GDDR7 card has 1,792 GB/s.
 HBM_BYTES_PER_S = 1_850_000_000_000
@@ -39,6 +40,9 @@ class Chip:
     memory_bytes: int = 0
     known: bool = False
     name: str = ""  # the catalogue's
+    cores: int = USUAL_CORES  # of a processor: how many wait for each other
+    unpacked: float = 0.0  # weights per second an old processor unpacks; 0 = memory is slower
+    nominal: float = 0.0  # what the catalogue says of the bandwidth; 0 = it has no such row
 
     @property
     def vendor(self) -> str:
@@ -117,10 +121,11 @@ def chip_of_facts(facts: GpuFacts) -> Chip:
     device_class = class_of_facts(facts)
     bandwidth = data_share(facts) * facts.bandwidth_bytes_per_s
     ratio = CPU_FLOPS_PER_BYTE if device_class == "cpu" else GPU_FLOPS_PER_BYTE
+    cores = cores_of(facts.name) if device_class == "cpu" else USUAL
     return Chip(
         device_class=device_class,
         arch=facts.arch,
-        bandwidth=bandwidth,
+        bandwidth=bandwidth * cores.share,
         flops=float(facts.flops) if facts.flops > 0 else bandwidth * ratio,
         matmul=matmul_of(facts),
         fp8_flops=float(facts.fp8_flops),
@@ -129,6 +134,9 @@ def chip_of_facts(facts: GpuFacts) -> Chip:
         memory_bytes=facts.memory_bytes,
         known=True,
         name=facts.name,
+        cores=cores.count,
+        unpacked=cores.unpacked,
+        nominal=bandwidth * cores.share,
     )
 
 
@@ -148,6 +156,7 @@ def chip_of(device: DeviceSpec) -> Chip:
     flops = float(device.flops)
     if flops <= 0.0 and facts is not None:
         flops = float(facts.flops)
+    cores = cores_of(facts.name) if facts is not None and device_class == "cpu" else USUAL
     return Chip(
         device_class=device_class,
         arch=facts.arch if facts is not None else "",
@@ -160,6 +169,9 @@ def chip_of(device: DeviceSpec) -> Chip:
         memory_bytes=device.memory_bytes,
         known=facts is not None,
         name=facts.name if facts is not None else "",
+        cores=cores.count,
+        unpacked=cores.unpacked,
+        nominal=max(bandwidth, float(facts.bandwidth_bytes_per_s)) if facts is not None else 0.0,
     )
 
 

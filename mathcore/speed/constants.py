@@ -1,4 +1,4 @@
-"""What a device reaches with an engine: sixteen constants, each a sum of effects in logarithms.
+"""What a device reaches with an engine: twenty constants, each a sum of effects in logarithms.
 
 The effects are of the engine's kind, the device's class, its architecture and the circumstances;
 `scripts/fit` writes them to `priors`. A step is terms times constants, and CONSTANTS is the one
@@ -35,6 +35,11 @@ class Rates:
     fill: float  # tokens' worth of time a prefill pass wastes on every dense weight
     scatter: float  # the same on every routed expert it touches
     host: float  # share of the host's RAM bandwidth
+    reread: float  # bytes moved per operation of attention in a decode step
+    vector: float  # share of flops for the few columns that are multiplied as vectors
+    unpack: float  # cost of an unpacked byte against a weight byte
+    gather_s: float  # per routed layer and prefill pass of several tokens
+    pace: float = 1.0  # of all of a decode step: what one release of a server made of it
 
 
 @final
@@ -68,8 +73,15 @@ CONSTANTS: tuple[Constant, ...] = (
     Constant(name="fill", field="fill", cause="prompt fill"),
     Constant(name="scatter", field="scatter", cause="prompt fill"),
     Constant(name="host", field="host", cause="host memory", most=1.0),
+    Constant(name="reread", field="reread", cause="cache"),
+    Constant(name="vector", field="vector", cause="prompt compute"),
+    Constant(name="unpack", field="unpack", cause="prompt passes"),
+    Constant(name="gather", field="gather_s", cause="prompt passes"),
 )
 NAMES: tuple[str, ...] = tuple([one.name for one in CONSTANTS])
+# What all of a step is multiplied by: releases of servers are offsets, one more for each kind of
+# model they ran.
+PACE = "pace"
 UPPER_BOUNDS: dict[str, float] = {one.name: one.most for one in CONSTANTS if one.most > 0.0}
 
 
@@ -81,6 +93,9 @@ def group_of(engine: str) -> str:
 def effect_names(name: str, chip: Chip, run: Run) -> list[str]:
     """The effects that add up to a constant's logarithm, from the general to the particular."""
     group = group_of(run.engine)
+    if chip.device_class == "cpu" and group == "local":
+        # Cores have nothing in common with what launches kernels.
+        return [f"{name} cpu"]
     out = [
         f"{name} {group}",
         f"{name} {group} by {chip.vendor}",
@@ -135,11 +150,16 @@ def rates_of(chip: Chip, run: Run) -> Rates:
 
 def _rates(chip: Chip, run: Run) -> Rates:
     values = {one.field: constant(one.name, chip, run, EFFECTS) for one in CONSTANTS}
-    return Rates(**values)
+    return Rates(**values, pace=constant(PACE, chip, run, EFFECTS))
 
 
 def step_parts(terms: Terms, rates: Rates) -> list[float]:
     """Seconds of one decode step by the constant they follow from, in the order of CONSTANTS."""
+    parts = _step_parts(terms, rates)
+    return parts if rates.pace == 1.0 else [part * rates.pace for part in parts]
+
+
+def _step_parts(terms: Terms, rates: Rates) -> list[float]:
     return [
         terms.weights / rates.eta,
         rates.kappa * terms.cache / rates.eta,
@@ -157,6 +177,10 @@ def step_parts(terms: Terms, rates: Rates) -> list[float]:
         0.0,
         0.0,
         terms.host / rates.host,
+        terms.reread * rates.reread,
+        0.0,
+        0.0,
+        0.0,
     ]
 
 
@@ -179,6 +203,10 @@ def prompt_parts(terms: Terms, rates: Rates) -> list[float]:
         terms.fill * rates.fill / rates.mfu,
         terms.scatter * rates.scatter / rates.mfu,
         terms.host / rates.host,
+        0.0,
+        terms.vector / rates.vector,
+        terms.unpack * rates.unpack,
+        terms.gather * rates.gather_s,
     ]
 
 

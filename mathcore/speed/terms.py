@@ -9,6 +9,8 @@ from math import log2
 from typing import final
 
 from mathcore.speed.chip import RAM_BYTES_PER_S, Chip
+from mathcore.speed.kernels import kernels_of
+from mathcore.speed.processors import barriers, cores_that_pay
 from mathcore.speed.work import Work
 
 MICRO_BATCH = 512  # prompt tokens per pass over the weights (llama.cpp --ubatch-size)
@@ -65,6 +67,10 @@ class Terms:
     mixed: float = 0.0  # s at nominal flops: prompts read between the steps
     passes: float = 1.0
     host: float = 0.0  # s at the host's RAM bandwidth
+    reread: float = 0.0  # s at nominal bandwidth if each query head reads a byte per operation
+    vector: float = 0.0  # s at nominal flops: so few columns that they are multiplied as vectors
+    unpack: float = 0.0  # s at nominal bandwidth: weights written out before they are multiplied
+    gather: float = 0.0  # passes x layers that sort several tokens by their experts
 
 
 def flops_of(chip: Chip, run: Run) -> float:
@@ -128,16 +134,24 @@ def _pipelined(run: Run, passes: float) -> float:
     return (lanes + run.devices - 1.0) / (lanes * run.devices)
 
 
-# llama.cpp multiplies up to eight columns as vectors, but a routed expert's only one by one.
-VECTOR_TOKENS = 8.0
+def _weights_s(chip: Chip, work: Work, moved: float, rate: float) -> float:
+    """Seconds to read `moved` bytes, or for an old processor to unpack what they hold."""
+    if chip.unpacked <= 0.0:
+        return moved / rate
+    return max(moved / rate, work.active / chip.unpacked)
 
 
-def _fill(work: Work, tokens: float) -> tuple[float, float]:
-    """Parameters a pass of `tokens` multiplies as matrices, however few rows: dense, routed."""
-    parameters = work.active / work.weight_bytes(1.0)  # per byte
-    dense = work.dense_bytes * max(0.0, tokens - VECTOR_TOKENS) / tokens
-    routed = work.expert_bytes * work.touched(tokens) * (tokens - 1.0) / tokens
-    return parameters * dense, parameters * routed
+# A token goes to its experts' devices and back, at 8 and 16 bits a number.
+EXPERT_BYTES = 3
+
+
+def _link_bytes(run: Run, work: Work, tokens: float, shared: float) -> float:
+    """What devices that share a layer tell each other: sums, or with attention of their own on each
+    only the tokens of its routed experts."""
+    if run.replicas > 1:
+        told = tokens / run.replicas * work.experts_used
+        return work.sparse_layers * told * work.hidden * EXPERT_BYTES
+    return work.layers * tokens * work.hidden * REDUCE_BYTES * 2.0 * (shared - 1.0) / shared
 
 
 def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
@@ -148,26 +162,32 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     offloaded = offloaded_share(chip, run, work)
     # Every replica of attention reads its own copy; routed experts are spread over all devices.
     moved = work.weight_bytes(tokens) + work.dense_bytes * (run.replicas - 1.0)
+    cpu = chip.device_class == "cpu"
     layers = float(work.layers)
+    if cpu:
+        cores = chip.cores
+        if chip.unpacked <= 0.0:
+            cores, rate = cores_that_pay(cores, chip.bandwidth, moved, work.layers)
+        layers *= barriers(cores)
+    # Cores multiply a first column while memory brings the next weights.
+    multiplied = tokens - 1.0 if cpu else tokens
     link, mixed, beside = 0.0, 0.0, 0.0
     if run.mixed and run.generated > 0:
         beside = tokens * run.prompt / run.generated
         mixed = beside * (2.0 * work.active + _asked(run, work, run.prompt / 2.0)) / flops
     if shared > 1.0:
-        link = (
-            layers * (tokens + beside) * work.hidden * REDUCE_BYTES * 2.0 * (shared - 1.0) / shared
-        )
-        link /= chip.link
+        link = _link_bytes(run, work, tokens + beside, shared) / chip.link
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
     return Terms(
-        weights=moved * (1.0 - offloaded) / rate,
+        weights=_weights_s(chip, work, moved * (1.0 - offloaded), rate),
         cache=work.cache_bytes(run.depth, run.kv_scale) * tokens / rate,
-        compute=2.0 * work.active * tokens / flops,
+        compute=2.0 * work.active * multiplied / flops,
         attention=work.attention_flops(run.depth) * tokens / flops,
+        reread=work.attention_flops(run.depth) * tokens / rate,
         layers=layers,
         sparse=float(work.sparse_layers),
         latent=float(work.latent_layers),
-        hops=hops * layers,
+        hops=hops * work.layers,
         link=link,
         sequences=tokens,
         mixed=mixed,
@@ -185,16 +205,22 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     offloaded = offloaded_share(chip, run, work)
     lane = _pipelined(run, passes)
     moved = work.weight_bytes(tokens / passes) * passes * lane
-    dense, routed = _fill(work, tokens / passes)
+    each = tokens / passes
+    kernels = kernels_of(work, each, run.bits, run.flags)
+    as_vectors = kernels.as_vectors and not run.servers
+    multiplied = 2.0 * work.active * tokens / flops * lane
     # What is in the cache already, and half of the prompt itself.
     before = max(0.0, run.depth - run.prompt - run.generated / 2.0)
     ram = run.ram_bandwidth or RAM_BYTES_PER_S
     return Terms(
         weights=moved * (1.0 - offloaded) / rate,
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
-        compute=2.0 * work.active * tokens / flops * lane,
-        fill=2.0 * dense * passes / flops * lane,
-        scatter=2.0 * routed * passes / flops * lane,
+        compute=0.0 if as_vectors else multiplied,
+        vector=multiplied if as_vectors else 0.0,
+        unpack=kernels.unpacked * passes * lane / rate,
+        gather=kernels.gathers * passes,
+        fill=2.0 * kernels.dense * passes / flops * lane,
+        scatter=2.0 * kernels.routed * passes / flops * lane,
         attention=_asked(run, work, before + run.prompt / 2.0) * tokens / flops * lane,
         layers=work.layers * passes,
         sparse=work.sparse_layers * passes,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mathcore.hardware.described import Described, describe
+from mathcore.hardware.described import Described, describe, is_stranger
 from mathcore.hardware.engines import engines_for
 from mathcore.hardware.nearby import did_you_mean
 from mathcore.quant.families import ENGINES
@@ -99,6 +99,19 @@ def _refuse_unsized(what: Described) -> None:
     meant = f'did you mean "{near[0]}"? Else ' if near else ""
     known = "is not in the catalogue and its memory is not stated"
     refuse(f"{what.name!r} {known}", f"{meant}add its memory: {what.name or 'RTX 4090'} 24GB")
+
+
+def refuse_stranger(what: Described) -> None:
+    """Raises where neither the catalogue nor a word of the name says what hardware is: a question
+    about it would be answered with a card nobody meant, at no price."""
+    if not is_stranger(what):
+        return
+    near = did_you_mean(what.name)
+    meant = f'did you mean "{near[0]}"? Else ' if near else ""
+    refuse(
+        f"{what.name!r} is not in the catalogue, and its name does not say what it is",
+        f'{meant}say its maker or kind with it: "RTX {what.name}", "Radeon …", "CPU …"',
+    )
 
 
 def _payload(asked: DeviceRequest, what: Described) -> dict[str, object]:

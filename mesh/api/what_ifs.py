@@ -7,7 +7,13 @@ from mathcore.hardware.described import describe, ram_bandwidth, read_text
 from mathcore.units import parse_memory
 from mesh.api.errors import RequestError
 from mesh.api.fields import refuse
-from mesh.api.hardware import described_hardware, label_of, notes_of, parse_device
+from mesh.api.hardware import (
+    described_hardware,
+    label_of,
+    notes_of,
+    parse_device,
+    refuse_stranger,
+)
 
 # "RTX 5090 x2", "2x RTX 5090": more cards than any host holds is a typing error.
 MAX_CARDS = 64
@@ -138,6 +144,7 @@ def _with_defaults(
 def _asked_about(name: str, given: Mapping[str, object]) -> dict[str, object]:
     """What a payload says of hardware that stands in no ledger."""
     what = described_hardware(given)
+    refuse_stranger(what)
     notes = notes_of(what)
     ram = given.get("ram")
     if isinstance(ram, str) and what.shares_ram and parse_memory(ram) != what.memory_bytes:

@@ -3,11 +3,14 @@
 import random
 import statistics
 from collections import defaultdict
-from math import log
+from copy import copy
+from dataclasses import dataclass
+from math import log, sqrt
 
-from mathcore.speed.bars import spread_key
-from mathcore.speed.learning import DECODE, Evidence, Lesson, class_variance
-from mathcore.speed.priors import SPREADS
+from mathcore.speed.bars import spread_of
+from mathcore.speed.evidence import DECODE, NOISE_SD, Evidence, covariance
+from mathcore.speed.learning import DECILES_SD, class_variance
+from mathcore.speed.lesson import Lesson
 from scripts.lab.held_out import Held, percent, relative
 from scripts.lab.speed_rows import chip_of_case, run_of
 
@@ -15,6 +18,7 @@ SEED = 7  # of the draw of observed jobs; any other gives the same to a percent
 DRAWS = 20
 ASKED = 40  # other jobs asked about per draw
 LEAST_JOBS = 6  # of a device and engine, to say anything
+LEAST_ASKED = 4  # beside those seen
 
 Job = tuple[Held, Evidence]
 
@@ -23,10 +27,7 @@ def _variance(one: Held) -> float:
     """Of a device of its class that nobody measured."""
     chip, run = chip_of_case(one.case), run_of(one.case)
     assert chip is not None
-    for key in spread_key(DECODE, chip, run, one.case.work, offloaded=False, seen=False):
-        if key in SPREADS:
-            return class_variance(*SPREADS[key])
-    return 1.0
+    return class_variance(*spread_of(DECODE, chip, run, one.case.work, offloaded=False))
 
 
 def _evidence(one: Held) -> Evidence:
@@ -50,32 +51,50 @@ def _jobs(held: list[Held]) -> dict[tuple[str, str], list[Job]]:
     return {place: jobs for place, jobs in out.items() if len(jobs) >= LEAST_JOBS}
 
 
-def learned_errors(jobs: list[Job], count: int, draw: random.Random) -> tuple[float, float]:
-    """(cold, after `count` jobs) mean errors on the device's other jobs, over several draws."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """What a device's other jobs were off, before and after some were seen, and how many of them
+    lay in their bars, over several draws."""
+
+    cold: float
+    warm: float
+    inside: float
+
+
+def after_jobs(jobs: list[Job], count: int, draw: random.Random, poison: float = 0.0) -> After:
+    """`poison` is what the first of the seen jobs is off beside, in logarithms."""
     cold: list[float] = []
     warm: list[float] = []
+    inside: list[bool] = []
     variance = _variance(jobs[0][0])
     for _ in range(DRAWS):
-        seen = set(draw.sample(range(len(jobs)), count))
-        lesson = Lesson(DECODE, variance, [jobs[i][1] for i in sorted(seen)])
-        rest = [i for i in range(len(jobs)) if i not in seen]
+        places = draw.sample(range(len(jobs)), count)
+        shown = [copy(jobs[i][1]) for i in places]
+        shown[0].error += poison
+        lesson = Lesson(DECODE, variance, shown)
+        rest = [i for i in range(len(jobs)) if i not in places]
         for i in draw.sample(rest, min(ASKED, len(rest))):
-            factor, _ = lesson.answer(jobs[i][1])
-            error = jobs[i][0].device_out
+            asked, error = jobs[i][1], jobs[i][0].device_out
+            factor, share = lesson.answer(asked)
+            left = error - log(factor)
             cold.append(relative(error))
-            warm.append(relative(error - log(factor)))
-    return statistics.fmean(cold), statistics.fmean(warm)
+            warm.append(relative(left))
+            own = covariance(DECODE, asked, asked, variance) + NOISE_SD**2
+            inside.append(abs(left) <= share * sqrt(own) * DECILES_SD / 2.0)
+    return After(
+        cold=statistics.fmean(cold), warm=statistics.fmean(warm), inside=statistics.fmean(inside)
+    )
 
 
 def learning_table(held: list[Held]) -> list[str]:
     """Each device and engine counts once, whatever the number of its rows."""
-    head = "| class | devices | jobs seen | cold | after | less by |"
-    lines = [head, "|---|---|---|---|---|---|"]
+    head = "| class | devices | jobs seen | cold | after | less by | inside p10–p90 |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
     draw = random.Random(SEED)
     for count in (1, 2, 4):
-        groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        groups: dict[str, list[After]] = defaultdict(list)
         for (device_class, _), jobs in sorted(_jobs(held).items()):
-            found = learned_errors(jobs, count, draw)
+            found = after_jobs(jobs, count, draw)
             for name in (device_class, "all", "" if device_class == "cpu" else "all but cpu"):
                 groups[name].append(found)
         groups.pop("", None)
@@ -83,10 +102,30 @@ def learning_table(held: list[Held]) -> list[str]:
     return lines
 
 
-def _line(name: str, count: int, pairs: list[tuple[float, float]]) -> str:
-    cold, warm = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def _line(name: str, count: int, found: list[After]) -> str:
+    cold, warm = [one.cold for one in found], [one.warm for one in found]
     less = 1 - statistics.fmean(warm) / statistics.fmean(cold)
     return (
-        f"| {name} | {len(pairs)} | {count} | {percent(cold)} | {percent(warm)} | "
-        f"{100 * less:.0f} % |"
+        f"| {name} | {len(found)} | {count} | {percent(cold)} | {percent(warm)} | "
+        f"{100 * less:.0f} % | {percent([one.inside for one in found])} |"
     )
+
+
+POISONS = (("none", 0.0), ("three times slower", log(3.0)), ("three times faster", -log(3.0)))
+
+
+def poison_table(held: list[Held]) -> list[str]:
+    """The same when one of the jobs ran while others used the device, or says it was quicker."""
+    head = "| jobs seen | one of them is | devices | cold | after | inside p10–p90 |"
+    lines = [head, "|---|---|---|---|---|---|"]
+    for count in (1, 2, 4, 8):
+        for name, poison in POISONS:
+            draw = random.Random(SEED)
+            enough = [jobs for jobs in _jobs(held).values() if len(jobs) >= count + LEAST_ASKED]
+            found = [after_jobs(jobs, count, draw, poison) for jobs in enough]
+            lines.append(
+                f"| {count} | {name} | {len(found)} | {percent([one.cold for one in found])} | "
+                f"{percent([one.warm for one in found])} | "
+                f"{percent([one.inside for one in found])} |"
+            )
+    return lines

@@ -1,20 +1,24 @@
 """Fits the speed model's constants to measured speeds and writes mathcore/speed/data/priors.json.
 
-Errors are of logarithms, with large ones counted linearly. What the error bars hold is the error on
-devices, and on models of known devices, that were left out of the fit.
+Errors are of logarithms, with large ones counted linearly. The error bars are made of the errors on
+devices, and on models of known devices, that were left out of the fit (`fit_bars`).
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
+from mathcore.speed.constants import group_of
+from scripts.lab.fit_bars import misses_of, spreads_of
 from scripts.lab.fit_effects import effects_for
 from scripts.lab.fit_model import Array, Fact, Model, facts_of, solve
-from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices, spreads_of
+from scripts.lab.fit_order import ordered
+from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices
 from scripts.lab.speed_rows import broken, cases_of, read_rows
 
 PRIORS = Path("mathcore/speed/data/priors.json")
@@ -56,11 +60,11 @@ def usable(fact: Fact) -> bool:
     case = fact.case
     if case.speculative or case.source == "club3090":
         return False
-    if broken(case, fact.what):
+    if broken(case, fact.what) or case.odd:
         return False
     if case.source.startswith("llmfit") and fact.what != "decode":
         return False
-    return fact.what != "prefill" or case.prompt >= 32
+    return fact.what != "prefill" or case.prompt >= 1
 
 
 def weights_of(facts: list[Fact]) -> np.ndarray:
@@ -106,9 +110,12 @@ def fitted(facts: list[Fact]) -> tuple[Model, Array, Array]:
 
 
 def effects_of(model: Model, theta: Array) -> dict[str, float]:
-    """The effects worth keeping, in logarithms."""
-    pairs = zip(model.names, theta, strict=True)
-    return {name: round(float(value), 4) for name, value in pairs if abs(value) >= 0.002}
+    """The effects of these engines worth keeping, in logarithms; the other group has its own."""
+    there = model.uses.any(axis=0)
+    rows = zip(model.names, theta, there, strict=True)
+    return {
+        name: round(float(value), 4) for name, value, own in rows if own and abs(value) >= 0.002
+    }
 
 
 def write_priors(
@@ -133,6 +140,43 @@ def _lines(values: Mapping[str, object]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """One group of engines, whose constants are none of the other's: its effects, the devices seen,
+    and what each fact was off without its device and without its model."""
+
+    facts: list[Fact]
+    used: int
+    effects: dict[str, float]
+    seen: set[str]
+    away: Array
+    near: Array
+
+
+def fit_group(facts: list[Fact]) -> Fitted:
+    """The fit of one group, and those without each device and each fold of models."""
+    model, weights, theta = fitted(facts)
+    return Fitted(
+        facts=facts,
+        used=len(model.facts),
+        effects=effects_of(model, theta),
+        seen=seen_devices(model.facts),
+        away=held_out(model, weights, theta, facts, device_key),
+        near=held_out(model, weights, theta, facts, model_key),
+    )
+
+
+def write_errors(out: Path, groups: list[Fitted]) -> None:
+    """What each row was off, a line each in the order of the table."""
+    rows = sorted(
+        (fact.case.index, fact.what, one, other)
+        for group in groups
+        for fact, one, other in zip(group.facts, group.away, group.near, strict=True)
+    )
+    lines = [f"{index},{what},{one:.5f},{other:.5f}" for index, what, one, other in rows]
+    out.write_text("\n".join(["index,what,device_out,model_out", *lines]) + "\n")
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--configs", type=click.Path(path_type=Path, exists=True), required=True)
@@ -142,18 +186,18 @@ def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
     """Fits FILE (a table of measured speeds) and writes the constants."""
     cases, refused = cases_of(read_rows(file), configs)
     facts = facts_of(cases)
-    model, weights, theta = fitted(facts)
-    print(f"{len(facts)} facts, {len(model.facts)} used, {len(refused)} rows refused")
-    print("fitted; leaving devices and models out ...", flush=True)
-    away = held_out(model, weights, theta, facts, device_key)
-    near = held_out(model, weights, theta, facts, model_key)
-    seen = seen_devices(model.facts)
-    write_priors(out, effects_of(model, theta), spreads_of(facts, away, near, seen), seen)
+    groups = []
+    for name in ("local", "server"):
+        some = [fact for fact in facts if group_of(fact.run.engine) == name]
+        groups.append(fit_group(some))
+        print(f"{name}: {len(some)} facts, {groups[-1].used} used", flush=True)
+    print(f"{len(refused)} rows refused")
+    seen = set().union(*(group.seen for group in groups))
+    effects = {name: value for group in groups for name, value in group.effects.items()}
+    misses = [miss for group in groups for miss in misses_of(group.facts, group.away, group.near)]
+    write_priors(out, ordered(effects, seen), spreads_of(misses), seen)
     if errors is not None:
-        lines = ["index,what,device_out,model_out"]
-        for fact, one, other in zip(facts, away, near, strict=True):
-            lines.append(f"{fact.case.index},{fact.what},{one:.5f},{other:.5f}")
-        errors.write_text("\n".join(lines) + "\n")
+        write_errors(errors, groups)
 
 
 if __name__ == "__main__":

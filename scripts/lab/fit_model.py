@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mathcore.speed.chip import Chip
 from mathcore.speed.constants import BEND as SHARP
-from mathcore.speed.constants import NAMES, UPPER_BOUNDS, effect_names
+from mathcore.speed.constants import NAMES, PACE, UPPER_BOUNDS, effect_names
 from mathcore.speed.terms import Run, Terms, decode_terms, prefill_terms
 from scripts.lab.speed_rows import Case, chip_of_case, run_of
 
@@ -33,14 +33,19 @@ FIELDS = (
     "sequences",
     "mixed",
     "host",
+    "reread",
+    "vector",
+    "unpack",
+    "gather",
 )
 # What grows per layer, hop and sequence; the rest grows with bytes and operations.
-FIXED = ("tau", "sparse", "latent", "hop", "each", "pass")
+FIXED = ("tau", "sparse", "latent", "hop", "each", "pass", "reread", "unpack", "gather")
 OVER = {"kappa": "eta", "fill": "mfu", "scatter": "mfu"}
 TYPICAL = 0.08  # the error of a good row; beyond twice it counts linearly
 BEND = 2 * TYPICAL
-CAPS = np.array([UPPER_BOUNDS.get(name, np.inf) for name in NAMES])
-ENOUGH = 1e-5  # share of the loss below which another round is not worth it
+ALL = (*NAMES, PACE)
+CAPS = np.array([UPPER_BOUNDS.get(name, np.inf) for name in ALL])
+ENOUGH = 1e-6  # share of the loss below which another round is not worth it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +109,10 @@ class Model:
         marks: dict[tuple[object, ...], int] = {}
         self.signature = np.array([marks.setdefault(_mark(fact), len(marks)) for fact in facts])
         first = {int(mark): i for i, mark in reversed(list(enumerate(self.signature)))}
-        count = len(NAMES)
+        count = len(ALL)
         self.uses = np.zeros((len(marks) * count, len(self.names)))
         for mark, i in first.items():
-            for k, name in enumerate(NAMES):
+            for k, name in enumerate(ALL):
                 for effect in effect_names(name, facts[i].chip, facts[i].run):
                     if effect in place:
                         self.uses[mark * count + k, place[effect]] += 1.0
@@ -118,6 +123,8 @@ class Model:
         self.rows = [np.flatnonzero(self.signature == mark) for mark in range(len(marks))]
         self.observed = np.log(np.array([fact.seconds for fact in facts]))
         self.step, self.ask = self._terms(facts)
+        # Whole requests are taken for steps alone: all but a few hundredths of their time are.
+        self.stepping = np.array([float(fact.what != "prefill") for fact in facts])
 
     @staticmethod
     def _terms(facts: list[Fact]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -134,8 +141,8 @@ class Model:
         """(constant, seconds it is responsible for); a cache byte has two constants."""
         free = self._free(theta)
         values = (free / (1.0 + (free / CAPS) ** SHARP) ** (1.0 / SHARP))[self.signature]
-        value = {name: values[:, k] for k, name in enumerate(NAMES)}
-        s, p = self.step, self.ask
+        value = {name: values[:, k] for k, name in enumerate(ALL)}
+        s, p = {k: one * value[PACE] for k, one in self.step.items()}, self.ask
         both = {k: s[k] + p[k] for k in s}
         return [
             ("eta", both["weights"] / value["eta"]),
@@ -154,31 +161,36 @@ class Model:
             ("attend", p["attention"] / value["attend"]),
             ("pass", p["layers"] * value["pass"]),
             ("host", both["host"] / value["host"]),
+            ("reread", s["reread"] * value["reread"]),
+            ("vector", p["vector"] / value["vector"]),
+            ("unpack", p["unpack"] * value["unpack"]),
+            ("gather", p["gather"] * value["gather"]),
         ]
 
     def _free(self, theta: Array) -> Array:
         """The constants of every signature as the effects alone would have them."""
-        return np.exp(self.uses @ theta).reshape(-1, len(NAMES))
+        return np.exp(self.uses @ theta).reshape(-1, len(ALL))
 
     def predict(self, theta: Array) -> tuple[Array, Array]:
         """Logarithms of seconds, and their derivatives by the logarithms of the constants."""
         parts = self.parts(theta)
         total = sum(seconds for _, seconds in parts)
-        slope = np.zeros((len(self.facts), len(NAMES)))
+        slope = np.zeros((len(self.facts), len(ALL)))
         for name, seconds in parts:
             share = seconds / total
             if name in OVER:  # this constant over another one
-                slope[:, NAMES.index(name)] += share
-                slope[:, NAMES.index(OVER[name])] -= share
+                slope[:, ALL.index(name)] += share
+                slope[:, ALL.index(OVER[name])] -= share
             else:
                 grows = name in FIXED
-                slope[:, NAMES.index(name)] += share if grows else -share
+                slope[:, ALL.index(name)] += share if grows else -share
+        slope[:, ALL.index(PACE)] = self.stepping
         bent = 1.0 / (1.0 + (self._free(theta) / CAPS) ** SHARP)  # of each constant by its effects
         return np.log(total), slope * bent[self.signature]
 
     def normal(self, slope: Array, pull: Array, error: Array) -> tuple[Array, Array]:
         """Gauss-Newton's matrix and gradient by effect, without the ridge."""
-        size, count = len(self.names), len(NAMES)
+        size, count = len(self.names), len(ALL)
         matrix, gradient = np.zeros((size, size)), np.zeros(size)
         for mark, rows in enumerate(self.rows):
             own = slope[rows]

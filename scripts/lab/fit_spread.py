@@ -1,28 +1,19 @@
-"""Error bars of the speed model: what a fit misses on devices, and on models, it has not met."""
+"""What a fit misses on devices, and on models, it has not met."""
 
 import re
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from math import sqrt
 
 import numpy as np
 
-from mathcore.speed.bars import spread_key
 from mathcore.speed.constants import group_of
 from scripts.lab.fit_model import Array, Fact, Model, solve
-from scripts.lab.speed_rows import broken
 
-LEFT_OUT_ROUNDS = 20  # from the whole fit; most groups need a few, it stops when nothing is gained
+LEFT_OUT_ROUNDS = 60  # from the whole fit; most groups need a few, it stops when nothing is gained
 FOLDS = 6  # of models: a sixth of them is unknown at a time
 CHUNK = 4000  # rows at a time; each takes some kilobytes
 SEEN_ROWS = 10  # clean rows that make a device "seen"
-LEAST_SIDE, MOST_SIDE = 0.03, 3.0  # of an error bar, in logarithms
-LEAST_ROWS = 8  # fewer say nothing about a tenth percentile
-LEAST_GROUPS = 2  # one device says nothing about how devices differ
-# Student's t over the normal at the 90th percentile: what the spread over n devices, or n groups of
-# models, says of one more.
-T_SHARES: tuple[float, ...] = (2.40, 1.47, 1.28, 1.20, 1.15, 1.12, 1.10, 1.09, 1.08, 1.07)
 
 
 def device_key(fact: Fact) -> str:
@@ -73,75 +64,3 @@ def seen_devices(facts: list[Fact]) -> set[str]:
         if fact.case.clean and fact.chip.name
     )
     return {name for name, count in counts.items() if count >= SEEN_ROWS}
-
-
-def keys_of(fact: Fact, *, seen: bool) -> list[str]:
-    """Where a row's error bar is looked up."""
-    offloaded = fact.step.host > 0
-    work = fact.case.work
-    return spread_key(fact.what, fact.chip, fact.run, work, offloaded=offloaded, seen=seen)
-
-
-Errors = dict[str, list[tuple[str, float]]]  # by key: (device or models, log of the error)
-
-
-def spreads_of(
-    facts: list[Fact], by_device: Array, by_model: Array, seen: set[str]
-) -> dict[str, tuple[float, float]]:
-    """Tenth and ninetieth percentile of the error under each key with enough rows: with the device
-    left out for devices not seen, with the model left out for those that were.
-    """
-    strange: Errors = defaultdict(list)
-    known: Errors = defaultdict(list)
-    for fact, away, near in zip(facts, by_device, by_model, strict=True):
-        if broken(fact.case, fact.what):
-            continue
-        device = device_key(fact)
-        general = keys_of(fact, seen=False)
-        for name in general:
-            strange[name].append((device, float(away)))
-        first = keys_of(fact, seen=True)[0]
-        if first not in general and f"{group_of(fact.run.engine)} {fact.chip.name}" in seen:
-            known[first].append((model_key(fact), float(near)))
-    found = [*strange.items(), *known.items()]
-    out = {name: bar(pairs) for name, pairs in found if enough(pairs)}
-    return {name: within(out, name) for name in sorted(out)}
-
-
-def within(bars: dict[str, tuple[float, float]], name: str) -> tuple[float, float]:
-    """A bar, that of a known device inside the one of its class: with a model goes half of what a
-    source measured, but to know the device cannot make it less sure.
-    """
-    low, high = bars[name]
-    wide = bars.get(f"{name.removesuffix(' seen')} known") if name.endswith(" seen") else None
-    return (max(low, wide[0]), min(high, wide[1])) if wide is not None else (low, high)
-
-
-def enough(pairs: list[tuple[str, float]]) -> bool:
-    """Whether these say how far off a device, or a group of models, not among them may be."""
-    return len(pairs) >= LEAST_ROWS and len({group for group, _ in pairs}) >= LEAST_GROUPS
-
-
-def bar(pairs: list[tuple[str, float]]) -> tuple[float, float]:
-    """The percentiles of errors, at least a little and at most a factor of twenty each way.
-
-    It is for a device or a group of models not among these: each one counts by the root of its
-    rows, and few of them widen the bar.
-    """
-    counts = Counter(group for group, _ in pairs)
-    values = np.array([value for _, value in pairs])
-    weights = np.array([1.0 / sqrt(counts[group]) for group, _ in pairs])
-    wider = T_SHARES[min(len(counts), len(T_SHARES)) - 1]
-    low, high = quantile(values, weights, 0.1), quantile(values, weights, 0.9)
-    middle, half = (low + high) / 2, (high - low) / 2 * wider
-    return (
-        round(max(-MOST_SIDE, min(middle - half, -LEAST_SIDE)), 3),
-        round(min(MOST_SIDE, max(middle + half, LEAST_SIDE)), 3),
-    )
-
-
-def quantile(values: Array, weights: Array, share: float) -> float:
-    """The value below which `share` of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    gone = np.cumsum(weights[order]) - 0.5 * weights[order]
-    return float(np.interp(share * weights.sum(), gone, values[order]))

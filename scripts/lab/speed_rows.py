@@ -14,6 +14,7 @@ from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work
 from scripts.lab.speed_models import resolve
+from scripts.lab.speed_odd import odd
 from scripts.lab.speed_served import Row, Served, number, served
 
 # Measured by people who publish their scripts; the rest is user-submitted, without what was run.
@@ -78,6 +79,7 @@ class Case:
     depth: int
     speculative: bool
     offloaded: bool
+    odd: str  # why the row is not what it says; "" for most
     decode: float
     prefill: float
     total: float
@@ -151,7 +153,18 @@ def _depth(row: Row, prompt: int, generated: int) -> int:
     return (stated if deep else 0) + prompt + generated // 2
 
 
-def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[str, ...]:
+def _kind(work: Work, text: str) -> str:
+    """What a release's kernels were made for: "latent/8", "routed/mxfp4", "dense/16"."""
+    layers = "latent" if work.latent_layers else "routed" if work.experts else "dense"
+    if "gptoss" in re.sub(r"[^a-z]", "", text.lower()):
+        return f"{layers}/mxfp4"
+    bits = _bits(work)
+    return f"{layers}/{4 if bits < 6 else 8 if bits < 12 else 16}"
+
+
+def _flags(
+    row: Row, engine: str, quant: str, name: str, how: Served, work: Work
+) -> tuple[str, ...]:
     """The circumstances the constants know of."""
     out: list[str] = []
     if engine in SERVERS:
@@ -161,7 +174,8 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
             out.append("replicas")
         version = re.fullmatch(r"[\w.-]{1,40}", row.get("engine_version") or "")
         if version:
-            out.append(f"{engine}@{version[0]}")
+            release = f"{engine}@{version[0]}"
+            out += [release, f"{release}/{_kind(work, quant + name)}"]
         return tuple(out)
     if engine == "mlx":
         return ()
@@ -174,7 +188,7 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
         out.append("llamafile")
     if row.get("source_id") == "argonne_llm_inference_bench":
         out.append("scripted")  # by a Python program around the library, at a fifth of its speed
-    if re.match(r"Pi \d", row.get("device") or ""):
+    if re.match(r"Pi (CM)?\d|HiFive|Minisforum MS-R1", row.get("device") or ""):
         out.append("weak")  # the host: it launches kernels slowly
     if (row.get("flash_attn") or "").lower() in ("0", "false"):
         out.append("plain")
@@ -184,6 +198,8 @@ def _flags(row: Row, engine: str, quant: str, name: str, how: Served) -> tuple[s
         out.append("wide")
     if "vulkan" in backend:
         out.append("vulkan")
+        if "amdvlk" in (row.get("notes") or ""):
+            out.append("amdvlk")  # AMD's own driver, given up in 2025, not Mesa's
         if wide and "bf16" in quant.lower():
             out.append("emulated")  # most Vulkan drivers lack bfloat16
     if number(row, "batch") > 1 and row.get("source_id") != "llmfit_cache":
@@ -222,7 +238,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
     leaderboard = row.get("source_id") == "llmfit_cache"
     spec = (row.get("spec_decode") or "").strip().lower()
     notes = row.get("notes") or ""
-    return Case(
+    case = Case(
         index=index,
         source=row.get("source_id") or "",
         clean=(row.get("source_id") or "") in CLEAN and spec in ("", "0"),
@@ -240,7 +256,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         batch=1 if leaderboard else how.batch,
         replicas=how.replicas,
         apart=how.apart,
-        flags=_flags(row, engine, quant, name, how),
+        flags=_flags(row, engine, quant, name, how, work),
         prompt=prompt,
         generated=generated,
         depth=_depth(row, prompt, generated),
@@ -249,7 +265,9 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         decode=number(row, "decode_tps"),
         prefill=number(row, "prefill_tps"),
         total=number(row, "total_tps"),
+        odd="",
     )
+    return replace(case, odd=odd(case, row))
 
 
 def _bits(work: Work) -> float:
@@ -269,15 +287,36 @@ def cases_of(rows: list[Row], configs: Path) -> tuple[list[Case], dict[int, str]
     return cases, refused
 
 
+# A byte read faster than memory brings it was not read: drafts, batches or another model. The
+# margin is for the rounding of published sizes and speeds.
+FASTER_THAN_MEMORY = 1.02
+# A cache may hold a smaller model, and then its speed says nothing of memory: the largest cache of
+# a processor or card in the tables is 96 MB.
+TOY_BYTES = 100_000_000
+
+
 def broken(case: Case, what: str) -> bool:
-    """Rows their source got wrong: 70 to 1,100 tokens/s of an 8B model in 8 GB of swap, and
-    16-bit prompts of one pod ten times slower than the same card's 4-bit ones.
+    """Rows their source got wrong: 70 to 1,100 tokens/s of an 8B model in 8 GB of swap, 16-bit
+    prompts of one pod ten times slower than the same card's 4-bit ones, and what no memory can do.
     """
+    if what == "decode" and impossible(case):
+        return True
     if case.source != "xiongjiedai" or case.facts is None:
         return False
     wide = "wide" in case.flags and what == "prefill"
     name = case.facts.name
     return name == "Apple M1" or (wide and name in ("A100 SXM 80GB", "L40S"))
+
+
+def impossible(case: Case) -> bool:
+    """Whether a row's decode reads its weights faster than its devices' memory brings them, or
+    reads so few that a cache may hold them."""
+    chip = chip_of_case(case)
+    if chip is None or not case.decode or case.offloaded:
+        return False
+    read = case.work.weight_bytes(1.0)
+    reached = read * case.decode / (chip.bandwidth * case.devices)
+    return read < TOY_BYTES or reached > FASTER_THAN_MEMORY
 
 
 def chip_of_case(case: Case) -> Chip | None:

@@ -190,6 +190,7 @@ def test_the_picture_is_well_formed_and_shows_every_panel(tmp_path: Path) -> Non
     space = "{http://www.w3.org/2000/svg}"
     said = {node.text for node in root.iter(f"{space}text")}
     assert {"RTX 5090, Q8_0: memory", "RTX 4090, Q8_0: speed", "batch 64", "23.5 GiB free"} <= said
+    assert len(list(root.iter(f"{space}polygon"))) == 2  # how sure the speeds of each card are
     for line in root.iter(f"{space}polyline"):
         points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
         assert points == sorted(points)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mathcore.speed.constants import NAMES, Rates, constant, prompt_parts, step_parts
+from mathcore.speed.constants import Rates, constant, prompt_parts, step_parts
 from scripts.lab.fit_effects import effects_for
-from scripts.lab.fit_model import Fact, Model, facts_of
+from scripts.lab.fit_model import ALL, Fact, Model, facts_of
 from scripts.lab.speed_rows import Row, case_of
 
 ROW: Row = {
@@ -50,7 +50,7 @@ def made() -> tuple[Model, np.ndarray]:
 
 
 def rates(fact: Fact, effects: dict[str, float]) -> Rates:
-    found = [constant(name, fact.chip, fact.run, effects) for name in NAMES]
+    found = [constant(name, fact.chip, fact.run, effects) for name in ALL]
     return Rates(**dict(zip(Rates.__dataclass_fields__, found, strict=True)))
 
 

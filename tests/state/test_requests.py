@@ -64,7 +64,30 @@ def test_a_what_if_names_cards_and_their_number(text: str, count: int, gib: int)
 def test_a_card_nobody_knows_needs_its_memory() -> None:
     with pytest.raises(RequestError, match="not in the catalogue"):
         parse_what_if("Frobnicator 9000")
-    assert parse_what_if("Frobnicator 9000 48GiB")[1]["memory_bytes"] == 48 * 2**30
+    assert parse_what_if("RTX 9000 48GiB")[1]["memory_bytes"] == 48 * 2**30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "banana 24GiB",
+        "Frobnicator 9000 48GiB",
+        "Voodoo 5 32GB",
+        "foo x2 16GB",
+        "Groq LPU 230MB",
+        "my workstation 64GB",
+        "GPU 24GB",
+        "graphics card 12GB",
+        "Cerebras 44GB",
+        "server 512GB",
+        "the big one 80GB",
+    ],
+)
+def test_what_nobody_can_tell_is_asked_about_not_planned_as_some_card(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_what_if(text)
+    assert "not in the catalogue" in caught.value.text
+    assert "say" in caught.value.hint or "add its memory" in caught.value.hint
 
 
 def test_a_thousand_cards_in_one_host_is_a_typing_error() -> None:

@@ -30,6 +30,7 @@ SHADES: Final = (
     "#86bfe0",
 )
 LIMIT: Final = "#d94801"
+BAR_OPACITY: Final = 0.12  # lines and grid stay legible through it
 GRID: Final = "#e5e5e5"
 
 
@@ -55,6 +56,7 @@ class Panel:
     limit: float = 0.0
     limit_name: str = ""
     empty: str = ""  # said in the middle of a panel without a line
+    bar: Sequence[tuple[float, float, float]] = ()  # (x, low, high): how sure the first line is
 
 
 @final
@@ -127,6 +129,8 @@ def drawn(panel: Panel) -> list[str]:
     labels: list[Label] = []
     if 0 < panel.limit <= panel.top:
         labels.append(_limit(panel, frame, parts))
+    if panel.bar:
+        parts.append(_bar(panel, frame))
     for n, line in enumerate(panel.lines):
         colour = shade(n, len(panel.lines))
         end = _curve(clipped(line.points, panel.top), frame, colour, parts)
@@ -139,6 +143,14 @@ def drawn(panel: Panel) -> list[str]:
             f'text-anchor="middle">{plain(panel.empty)}</text>'
         )
     return [*parts, *map(_named, labels)]
+
+
+def _bar(panel: Panel, frame: Frame) -> str:
+    """What lies between the low and the high ends, shaded."""
+    low = [(x, min(one, panel.top)) for x, one, _ in panel.bar]
+    high = [(x, min(one, panel.top)) for x, _, one in panel.bar]
+    edge = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.at, [*low, *reversed(high)]))
+    return f'<polygon points="{edge}" fill="{SHADES[0]}" fill-opacity="{BAR_OPACITY}"/>'
 
 
 def _says(panel: Panel) -> bool:

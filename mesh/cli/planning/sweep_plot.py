@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mesh.cli.exits import CANNOT, USAGE, stop
 from mesh.cli.output import gib
-from mesh.cli.planning.svg import LIMIT, Line, Panel, shade, svg
+from mesh.cli.planning.svg import BAR_OPACITY, LIMIT, SHADES, Line, Panel, shade, svg
 from mesh.cli.planning.sweep_view import NO_CONTEXT, nothing, picked, speed_note, title
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def draw(
     if len(grids) > MOST_ROWS:
         stop(USAGE, f"{len(grids)} plots are more than {MOST_ROWS}", "fewer devices or types")
     rows = [panels(grid, batches, lengths) for grid in grids]
-    note = f"Lines: batch, the sequences at once. {speed_note(lengths)}"
+    shaded = f"Shaded: p10 to p90 of batch {batches[0]}."
+    note = f"Lines: batch, the sequences at once. {speed_note(lengths)} {shaded}"
     try:
         if path.suffix.lower() == ".png":
             _png(path, name, rows)
@@ -38,7 +39,7 @@ def draw(
 
 
 def panels(grid: "Grid", batches: list[int], lengths: "list[Length]") -> list[Panel]:
-    """Memory needed, and tokens a second where it fits."""
+    """Memory needed, and tokens a second where it fits, with how sure those of one batch are."""
     columns = picked(len(lengths), MOST_POINTS)
     rows = picked(len(batches), MOST_LINES)
     contexts = [length.context for length in lengths]
@@ -65,8 +66,18 @@ def panels(grid: "Grid", batches: list[int], lengths: "list[Length]") -> list[Pa
             contexts=contexts,
             top=1.1 * _most(speed),
             empty=nothing(grid),
+            bar=_bar(grid, contexts, columns),
         ),
     ]
+
+
+def _bar(
+    grid: "Grid", contexts: list[int], columns: Sequence[int]
+) -> list[tuple[float, float, float]]:
+    """p10 and p90 of the smallest batch, where it fits."""
+    places = [(log2(contexts[j]), int(grid.times[0, j])) for j in columns]
+    rates = [(x, grid.placements[at].tokens_per_s) for x, at in places if at >= 0]
+    return [(x, float(rate.p10), float(rate.p90)) for x, rate in rates]
 
 
 def _line(batch: int, values: Sequence[tuple[int, float]]) -> Line:
@@ -106,6 +117,9 @@ def _png(path: Path, name: str, rows: list[list[Panel]]) -> None:
         for i, line in enumerate(panel.lines):
             xs, ys = [2**x for x, _ in line.points], [y for _, y in line.points]
             axes.plot(xs, ys, label=line.name, color=shade(i, len(panel.lines)))
+        if panel.bar:
+            at, lows, highs = zip(*panel.bar, strict=True)
+            axes.fill_between([2**x for x in at], lows, highs, color=SHADES[0], alpha=BAR_OPACITY)
         if panel.limit:
             axes.axhline(panel.limit, color=LIMIT, linestyle="--", label=panel.limit_name)
         axes.set_xscale("log", base=2)

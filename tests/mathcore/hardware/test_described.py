@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mathcore.hardware.described import (
     DRIVER_RESERVE_BYTES,
     describe,
+    is_stranger,
     ram_bandwidth,
     read_text,
     usable_bytes,
@@ -109,6 +110,56 @@ CLASSES = [
     ("Instinct MI500 288GB", "gpu", 288, 3277),
     ("banana 24GiB", "gpu", 24, 500),
 ]
+
+
+# A processor with its memory: name, GiB, GB/s = million transfers x 8 bytes x channels.
+MODULES = [
+    ("Ryzen AI 9 HX PRO 370 DDR5-5600 x2 64GB", "Ryzen AI 9 HX 370", 64, 89.6),
+    ("Ryzen AI 9 HX PRO 370, 2x32GB DDR5-5600", "Ryzen AI 9 HX 370", 64, 89.6),
+    ("Ryzen 7 9700X 64GB DDR5-6000", "Ryzen 7 9700X", 64, 96),
+    ("Ryzen 9 9950X 96GB DDR5-6400", "Ryzen 9 9950X", 96, 102.4),
+    ("Core i5-12400 2x DDR4-3200 32GB", "Core i5-12400", 32, 51.2),
+    ("Core i5-12400 1x16GB DDR4-2666", "Core i5-12400", 16, 21.328),
+    ("Xeon E5-2690 v4 128GB DDR4-2400 quad channel", "Xeon E5-2690 v4", 128, 76.8),
+    ("EPYC 9354 12x DDR5-4800 384GB", "EPYC 9354", 384, 460.8),
+    ("EPYC 7763 8x64GB DDR4-2933", "EPYC 7763", 512, 187.712),
+    ("Threadripper PRO 7995WX 8-channel DDR5-5600 1TB", "Threadripper PRO 7995WX", 1024, 358.4),
+    ("Ryzen 7 8745HS 32GB LPDDR5X-7500", "Ryzen 7 8745HS", 32, 120),
+    ("Snapdragon X Elite 32GB LPDDR5X-8448 128-bit", "Snapdragon X Elite", 32, 135.168),
+    ("AMD FX-8350 32GB DDR3-1866", "AMD FX-8350", 32, 29.856),
+    ("DDR5-5600 x2 64GB", "CPU", 64, 89.6),
+    ("my old box 16GB DDR3-1600 x2", "CPU my old box", 16, 25.6),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "gib", "gb_s"), MODULES)
+def test_a_processor_described_by_its_memory_is_no_graphics_card(
+    text: str, name: str, gib: int, gb_s: float
+) -> None:
+    what = describe(text)
+    assert (what.kind, what.name, what.count) == ("cpu", name, 1)
+    assert what.memory_bytes == gib * GIB
+    assert what.bandwidth_bytes_per_s == round(gb_s * 10**9)
+    assert not is_stranger(what)
+
+
+def test_memory_beside_a_card_does_not_make_it_a_processor() -> None:
+    what = describe("RTX 4090 24GB DDR5-5600 x2")
+    assert (what.name, what.bandwidth_bytes_per_s) == ("RTX 4090", 1008 * 10**9)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ryzen 5 5600G", "Athlon 3000G", "Core i7-12700T", "Ryzen 7 8700G", "Xeon E-2176G"]
+)
+def test_the_letter_that_ends_a_processor_s_number_is_no_unit(text: str) -> None:
+    what = describe(f"{text} 32GB")
+    assert (what.name, what.kind, what.memory_bytes) == (text, "cpu", 32 * GIB)
+    assert describe("EPYC 9654 1536G").memory_bytes == 1536 * GIB
+
+
+@pytest.mark.parametrize("word", ["Celeron N4020", "Pentium G4560", "Phenom II", "Kunpeng 920"])
+def test_a_processor_of_any_family_is_no_graphics_card(word: str) -> None:
+    assert describe(f"{word} 16GB").kind == "cpu"
 
 
 @pytest.mark.parametrize(("text", "kind", "gib", "gb_s"), CLASSES)

@@ -1,4 +1,4 @@
-"""Sixteen constants in one list; each part of a time follows from the constant of its name."""
+"""Twenty constants in one list; each part of a time follows from the constant of its name."""
 
 from dataclasses import fields, replace
 from math import fsum
@@ -8,6 +8,7 @@ import pytest
 from mathcore.speed.constants import (
     CONSTANTS,
     NAMES,
+    PACE,
     Constant,
     Rates,
     prompt_parts,
@@ -31,7 +32,7 @@ def moved(parts: list[float], others: list[float]) -> set[str]:
 
 
 def test_every_field_of_rates_is_one_constant() -> None:
-    assert [one.field for one in CONSTANTS] == [one.name for one in fields(Rates)]
+    assert [one.field for one in CONSTANTS] + [PACE] == [one.name for one in fields(Rates)]
     assert len(set(NAMES)) == len(CONSTANTS)
 
 
@@ -41,6 +42,12 @@ def test_a_part_follows_from_the_constant_of_its_name(one: Constant) -> None:
     steps = moved(step_parts(TERMS, RATES), step_parts(TERMS, other))
     prompts = moved(prompt_parts(TERMS, RATES), prompt_parts(TERMS, other))
     assert steps | prompts == {one.name} | ALSO.get(one.name, set())
+
+
+def test_a_release_s_pace_is_all_of_a_step_s_and_none_of_a_prompt_s() -> None:
+    slower = replace(RATES, pace=1.3)
+    assert step_s(TERMS, slower) == pytest.approx(1.3 * step_s(TERMS, RATES))
+    assert prompt_parts(TERMS, slower) == prompt_parts(TERMS, RATES)
 
 
 def test_what_is_shown_adds_up_to_the_step() -> None:

@@ -11,15 +11,9 @@ from mathcore.catalogue.models import find_model
 from mathcore.hardware.names import lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
 from mathcore.speed.constants import rates_of, step_s
-from mathcore.speed.learning import (
-    DECODE,
-    PREFILL,
-    Evidence,
-    Lesson,
-    Observation,
-    covariance,
-    learned_speed,
-)
+from mathcore.speed.evidence import DECODE, PREFILL, Evidence, covariance
+from mathcore.speed.learning import Observation, learned_speed
+from mathcore.speed.lesson import Lesson
 from mathcore.speed.predict import prior_speed
 from mathcore.speed.terms import Run, decode_terms
 from mathcore.speed.work import Work, work_of
@@ -270,3 +264,58 @@ def test_what_was_measured_at_about_the_size_stands_however_odd() -> None:
     seen = [toy(1, 0.5), slow, slow]
     said = learned_speed(CPU, run, model, "8b Q4_K_M", seen).step_s.p50
     assert said == pytest.approx(took, rel=0.2)
+
+
+def different(slower: list[float]) -> list[Observation]:
+    """Jobs of four models, each that much slower than the prior says."""
+    models = (*MODELS, work("qwen3-8b", "Q4_K_M"))
+    return [replace(job(models[i % 4], factor), key=str(i)) for i, factor in enumerate(slower)]
+
+
+@pytest.mark.parametrize("wrong", [3.0, 1 / 3.0])
+def test_one_poisoned_job_of_four_moves_the_next_prediction_little(wrong: float) -> None:
+    """The machine was busy, or drafts made it quick: the other three say so."""
+    truth = prior_speed(CHIP, RUN, LARGE).step_s.p50
+    said = learned_speed(CHIP, RUN, LARGE, "q", different([wrong, 1.0, 1.02, 0.99])).step_s
+    assert abs(said.p50 / truth - 1) < 0.15
+    assert said.p10 < truth < said.p90
+
+
+def test_a_single_wild_job_is_half_believed_and_one_that_repeats_is_believed() -> None:
+    once = different([3.0])
+    again = once * 3
+    cold = prior_speed(CHIP, RUN, SMALL).step_s.p50
+    first, third = (
+        learned_speed(CHIP, RUN, MODELS[0], "0", seen).step_s.p50 / cold for seen in (once, again)
+    )
+    assert first < 2.0
+    assert third > 2.0
+
+
+def test_most_jobs_say_what_a_device_is_whatever_its_class() -> None:
+    """A card at half its power: four models at half speed are no four accidents."""
+    truth = 2.0 * prior_speed(CHIP, RUN, LARGE).step_s.p50
+    said = learned_speed(CHIP, RUN, LARGE, "q", different([2.0, 2.1, 1.9, 2.0])).step_s.p50
+    assert said == pytest.approx(truth, rel=0.25)
+
+
+def test_a_toy_teaches_of_toys_alone() -> None:
+    seen = [toy(1, 0.3), toy(4, 5.0)]
+    run, model = of_type("llama-3.1-8b", "Q4_K_M")
+    assert learned_speed(CPU, run, model, "8b", seen) == prior_speed(CPU, run, model)
+    assert learned_speed(CPU, TOY_RUN, TOY, "toy F16", seen).basis == "measured"
+
+
+def test_a_job_faster_than_memory_allows_teaches_nothing() -> None:
+    """Drafts, or another model: an RTX 4090 reads 1,008 GB/s, never 1,500."""
+    possible, not_possible = (
+        replace(job(SMALL, 1.0), step_s=SMALL.weight_bytes(1.0) / rate) for rate in (0.9e12, 1.5e12)
+    )
+    cold = prior_speed(CHIP, RUN, SMALL)
+    assert learned_speed(CHIP, RUN, SMALL, "k", [not_possible]) == cold
+    assert learned_speed(CHIP, RUN, SMALL, "k", [possible]).basis != cold.basis
+
+
+def test_a_bandwidth_measured_while_others_worked_refuses_no_job() -> None:
+    busy = replace(CHIP, bandwidth=CHIP.bandwidth / 4)
+    assert learned_speed(busy, RUN, SMALL, "k", [job(SMALL, 1.0)]).basis.startswith("learned")

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from mathcore.hardware.facts import cpus, gpus
-from mathcore.speed.constants import NAMES
+from mathcore.speed.constants import NAMES, PACE
 from mathcore.speed.priors import EFFECTS, SEEN, SPREADS
 from scripts.lab.fit import PRIORS, write_priors
 
@@ -18,7 +18,7 @@ def test_what_a_fit_writes_is_the_file_byte_for_byte(tmp_path: Path) -> None:
 
 def test_every_effect_belongs_to_a_constant_and_stays_in_its_range() -> None:
     for name, value in EFFECTS.items():
-        assert name.split()[0] in NAMES, name
+        assert name.split()[0] in (*NAMES, PACE), name
         assert math.isfinite(value), name
         assert abs(value) < 20, name
 
