@@ -8,6 +8,7 @@ from mathcore.engines.options import EngineOptions, build_of
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.served.starts import Figures, Served, candidates, served, start_fault
 from mathcore.quant.families import FAMILIES, LADDERS
+from mathcore.quant.quality import quality_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
 SERVER_ENGINES: tuple[str, ...] = ("vllm", "sglang", "tgi")
@@ -28,6 +29,7 @@ class ServedCapacity:
     build: str
     quant: str
     best_quant: str
+    quality: float  # at `quant`: 1 = the 16-bit model
     context: int
     sequences: int
     cards: int
@@ -127,6 +129,7 @@ def served_capacity(asked: Asked, device: DeviceSpec, quant: str = "") -> Served
         build=build_of(engine, asked.options),
         quant=chosen,
         best_quant=best,
+        quality=quality_of(chosen),
         context=min(context, trained) if trained else context,
         sequences=found.sequences(),
         cards=found.cards,

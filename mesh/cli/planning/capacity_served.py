@@ -61,7 +61,6 @@ def answer(
 def row(found: "ServedCapacity", batch: int, context: int) -> dict[str, object]:
     """One device's answers; null where there is none."""
     from mathcore.planner.render import log_dict
-    from mathcore.quant.quality import quality_of
 
     device = found.device
     return {
@@ -74,7 +73,7 @@ def row(found: "ServedCapacity", batch: int, context: int) -> dict[str, object]:
         "cards": found.cards,
         "stages": found.stages,
         "quant": found.quant,
-        "quality": round(quality_of(found.quant), 4),
+        "quality": round(found.quality, 4),
         "best_quant": found.best_quant or None,
         "batch": batch,
         "largest_context": found.context or None,
@@ -93,7 +92,6 @@ def show(found: "list[ServedCapacity]", batch: int, context: int) -> None:
 
 def columns(batch: int, context: int) -> "tuple[Column[ServedCapacity], ...]":
     """Users, contexts and cards."""
-    from mathcore.quant.quality import quality_of
     from mesh.cli.planning.models import tokens
 
     return (
@@ -106,7 +104,7 @@ def columns(batch: int, context: int) -> "tuple[Column[ServedCapacity], ...]":
         Column(title="WEIGHTS", value=lambda one: one.quant),
         Column(
             title="QUALITY",
-            value=lambda one: f"{quality_of(one.quant):.3f}",
+            value=lambda one: f"{one.quality:.3f}",
             right=True,
             rank=40,
         ),
