@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.price": UNITS,
     "mathcore.device": ("mathcore.price", *UNITS),
     "mathcore.model": (),
-    "mathcore.quant": ("mathcore.memo", *MODEL),
+    "mathcore.quant": ("mathcore.band", "mathcore.memo", *DATA, *MODEL),
     "mathcore.architectures": MODEL,
     "mathcore.convert": MODEL,
     "mathcore.hardware": ("mathcore.memo", *DATA, *UNITS),

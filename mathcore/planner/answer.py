@@ -87,6 +87,8 @@ class Placement:
     score: float  # the objective's number; smaller is better
     pareto: bool  # nothing else is at once cheaper, faster and better
     members: tuple[Member, ...] = ()
+    quality_band: Band | None = None  # by what was published of models like this one
+    quality_usual: bool = True  # False: a type taken only where nothing better fits
 
     @property
     def engine(self) -> str:

@@ -20,9 +20,9 @@ from mathcore.planner.refusals import (
     refuse,
     wanted_engines,
 )
-from mathcore.planner.search import Option, Search
+from mathcore.planner.search import Option, Search, cache_nats
 from mathcore.planner.sets.search import SetSearch
-from mathcore.quant.quality import USUAL_QUALITY
+from mathcore.quant.ladder import nats_of, quality_band, usual_nats
 from mathcore.speed.learning import Observation
 
 
@@ -76,6 +76,8 @@ def _placement(query: Query, choice: Choice) -> Placement:
         pareto=choice.pareto,
         score=choice.score,
         members=option.members,
+        quality_band=quality_band(query.model, layout.quant, cache_nats(layout.kv_type)),
+        quality_usual=nats_of(query.model, layout.quant) <= usual_nats(query.model),
     )
 
 
@@ -135,7 +137,7 @@ def place(
     query: Query,
     devices: list[DeviceSpec],
     seen: dict[str, list[Observation]],
-    least_quality: float = USUAL_QUALITY,
+    least_quality: float | None = None,
 ) -> Plan:
     """`plan` with types of so much quality or more, and no look for ways out."""
     search, prices = Search(query, seen, least_quality), Prices(devices)

@@ -13,8 +13,7 @@ from mathcore.planner.placing import place
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, wanted_engines
 from mathcore.planner.ways_out import ways_out
-from mathcore.quant.ladder import ladder, nats_of
-from mathcore.quant.quality import USUAL_QUALITY
+from mathcore.quant.ladder import ladder, nats_of, usual_quality
 from mathcore.speed.learning import Observation
 
 # Added to a quality's last digits, so that a type of just that quality is not rounded away.
@@ -55,12 +54,12 @@ def lower_qualities(query: Query, devices: list[DeviceSpec]) -> list[float]:
     if query.quant is not None or query.model.quant:
         return []
     present = {engine for device in devices for engine in device.engines}
-    least = query.limits.min_quality or 0.0
+    least, usual = query.limits.min_quality or 0.0, usual_quality(query.model)
     found: set[float] = set()
     for engine in wanted_engines(query):
         for quant in ladder(query.model, engine) if engine in present else ():
             quality = math.exp(-nats_of(query.model, quant))
-            if least <= quality < USUAL_QUALITY:
+            if least <= quality < usual:
                 found.add(quality)
     return sorted(found, reverse=True)
 

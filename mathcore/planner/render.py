@@ -15,6 +15,13 @@ def _rate(band: Band) -> dict[str, object]:
     return {"p10": round(band.p10, 3), "p50": round(band.p50, 3), "p90": round(band.p90, 3)}
 
 
+def _share(band: Band | None) -> dict[str, object] | None:
+    """A quality, in which four digits tell."""
+    if band is None:
+        return None
+    return {"p10": round(band.p10, 4), "p50": round(band.p50, 4), "p90": round(band.p90, 4)}
+
+
 def _limits(limits: Limits) -> dict[str, object]:
     return {
         "max_latency_ms": limits.max_latency_ms,
@@ -91,6 +98,8 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "engine_build": placed.layout.build or build_of(placed.engine),
         "engine_log": log_dict(placed.layout.log),
         "quality": round(placed.quality, 4),
+        "quality_band": _share(placed.quality_band),
+        "quality_usual": placed.quality_usual,
         "fit": placed.fit,
         "footprint": {
             "weights_bytes": need.weights_bytes,

@@ -17,8 +17,7 @@ from mathcore.planner.query import Query
 from mathcore.planner.refusals import NO_ENGINE, Refusal, refuse
 from mathcore.planner.served.starts import start_fault
 from mathcore.quant.families import AUTO, CACHES, ENGINES, FAMILIES, family_of
-from mathcore.quant.ladder import ladder, nats_of, weights_of
-from mathcore.quant.quality import USUAL_QUALITY
+from mathcore.quant.ladder import ladder, nats_of, usual_quality, weights_of
 from mathcore.quant.weights import Weights
 from mathcore.speed.chip import Chip, chip_of
 from mathcore.speed.learning import Observation
@@ -153,10 +152,11 @@ class Search:
         self,
         query: Query,
         seen: dict[str, list[Observation]],
-        least_quality: float = USUAL_QUALITY,
+        least_quality: float | None = None,  # None: what is usual of the model
     ) -> None:
         self.query = query
-        self.least_quality = max(least_quality, query.limits.min_quality or 0.0)
+        least = usual_quality(query.model) if least_quality is None else least_quality
+        self.least_quality = max(least, query.limits.min_quality or 0.0)
         self.seen = seen  # finished jobs by device
         self.weighed: dict[str, Weights | None] = {}
         self.works: dict[str, Work] = {}

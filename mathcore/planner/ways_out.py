@@ -20,8 +20,7 @@ from mathcore.planner.refusals import NO_CONTEXT, query_refusal
 from mathcore.planner.sets.members import may_combine
 from mathcore.price import Rate, hourly_nusd
 from mathcore.quant.families import FAMILIES, family_of
-from mathcore.quant.ladder import ladder, nats_of
-from mathcore.quant.quality import USUAL_NATS
+from mathcore.quant.ladder import ladder, nats_of, usual_nats
 from mathcore.speed.learning import Observation
 from mathcore.units import GIB, show_bytes
 
@@ -165,7 +164,7 @@ def _types(query: Query) -> list[str]:
     engines = [query.engine] if query.engine else list(FAMILIES)
     if named is not None:
         engines = [engine for engine in engines if FAMILIES[engine] == family_of(named)]
-    tried = nats_of(spec, named) if named is not None else USUAL_NATS
+    tried = nats_of(spec, named) if named is not None else usual_nats(spec)
     found = {quant for engine in engines for quant in ladder(spec, engine)}
     worse = [(nats_of(spec, quant), quant) for quant in found if nats_of(spec, quant) > tried]
     return [quant for _, quant in sorted(worse)]

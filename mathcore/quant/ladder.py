@@ -5,11 +5,15 @@ every family that has the same numbers; what is larger, or has as many bits, onl
 A family without them begins with its smallest type of no fewer bits.
 """
 
+import math
+
+from mathcore.band import Band
 from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.families import FAMILIES, LADDERS, UNREAD, family_of
 from mathcore.quant.names import bits_per_number
-from mathcore.quant.quality import sorting_nats
+from mathcore.quant.published import loss_factor
+from mathcore.quant.quality import USUAL_NATS, sorting_nats
 from mathcore.quant.weights import Weights, weigh
 
 # How a shipped format is called by the family that reads the same numbers. llama.cpp repacks
@@ -73,7 +77,29 @@ def is_native(spec: ModelSpec, quant: str) -> bool:
 
 def nats_of(spec: ModelSpec, quant: str) -> float:
     """What `spec` loses at `quant` beside what its publisher ships, in nats per token."""
-    return 0.0 if is_native(spec, quant) else sorting_nats(quant)
+    return 0.0 if is_native(spec, quant) else sorting_nats(quant) * loss_factor(spec).p50
+
+
+def usual_nats(spec: ModelSpec) -> float:
+    """The most a plan lets `spec` lose while anything that keeps more fits."""
+    return USUAL_NATS * loss_factor(spec).p50
+
+
+def usual_quality(spec: ModelSpec) -> float:
+    """`usual_nats` as a quality."""
+    return math.exp(-usual_nats(spec))
+
+
+def quality_band(spec: ModelSpec, quant: str, cache_nats: float = 0.0) -> Band:
+    """The quality of `spec` at `quant` with what its cache loses: the worst in ten first."""
+    nats, factor = sorting_nats(quant), loss_factor(spec)
+    if is_native(spec, quant):
+        nats = 0.0
+    return Band(
+        p10=math.exp(-(nats * factor.p90 + cache_nats)),
+        p50=math.exp(-(nats * factor.p50 + cache_nats)),
+        p90=math.exp(-(nats * factor.p10 + cache_nats)),
+    )
 
 
 def ladder(spec: ModelSpec, engine: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What a quantisation costs in quality: nats per token lost against the 16-bit model.
 
 Mean Kullback-Leibler divergence where it was published, else the logarithm of the perplexity ratio.
-Measured on 7-8B models: larger ones lose less, smaller ones more, so it ranks types, it does not
-promise. A type nobody measured is unknown, never guessed.
+Measured on 7-8B models, to rank types by; `published` says how much more or less a model loses.
+A type nobody measured is unknown, never guessed.
 """
 
 import math

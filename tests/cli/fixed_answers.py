@@ -122,6 +122,7 @@ PLAN: dict[str, Any] = {
             cards=2,
             quant="AWQ",
             quality=0.961,
+            quality_usual=False,
             answer_ms=band(12_000, 13_500, 15_000),
             cost_nusd=band(600_000, 800_000, 1_100_000),
             cost_lacks=["price"],

@@ -38,7 +38,7 @@ def test_a_search_narrows_the_list() -> None:
 @pytest.mark.parametrize("args", [("-o", "json", "phi-4", "mini"), ("phi-4", "mini", "-o", "json")])
 def test_programs_read_the_same_as_numbers(args: tuple[str, ...]) -> None:
     found = json.loads(said(*args))
-    assert [row["name"] for row in found] == ["phi-4-mini"]
+    assert [row["name"] for row in found] == ["phi-4-mini", "phi-4-mini-reasoning"]
     assert found[0]["parameters"] == pytest.approx(found[0]["published_parameters"], rel=0.01)
     assert found[0]["weights_bytes"]["Q8_0"] < found[0]["weights_bytes"]["HF-BF16"]
     assert found[0]["cache_bytes_per_1k_tokens"] == 2 * 32 * 8 * 128 * 2 * 1024

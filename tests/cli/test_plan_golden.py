@@ -117,7 +117,7 @@ def test_at_two_bits_all_three_hold_it_and_the_price_ranks_them() -> None:
     for found in answer.placements:
         assert found.footprint.kv_bytes == KV
         assert KV + 17.5e9 < found.footprint.total_bytes <= USABLE
-        assert found.quality < 0.5
+        assert found.quality < 0.8  # Llama 2 70B at two bits
     times = {found.duration_ms for found in answer.placements}
     assert len(times) == 1
 

@@ -10,6 +10,8 @@ from mesh.cli.table import emit_text
 
 Row = Mapping[str, Any]
 
+LEAST_SPREAD: Final = 0.0005  # a band narrower than the digits shown says nothing
+
 TERMS: Final = (
     ("weights", "weights_bytes"),
     ("cache", "kv_bytes"),
@@ -43,9 +45,16 @@ def show_terms(found: Row) -> None:
         _show_times(row)
         said = cost(row)
         _line("cost", said, "" if said == "unknown" else _ends(row["cost_nusd"], money))
-        _line("quality", f"{row['quality']:.4f}", "of the 16-bit model")
+        _line("quality", f"{row['quality']:.4f}", _quality_ends(row.get("quality_band")))
         emit_text(clean(speed_from(str(row["basis"]))), " " * 16, f"  {'speed from':<12}  ")
     _show_limits(found)
+
+
+def _quality_ends(band: Row | None) -> str:
+    """What models like this one kept, by what was published of them."""
+    if band is None or band["p90"] - band["p10"] < LEAST_SPREAD:
+        return "of the model as published"
+    return f"{band['p10']:.3f} to {band['p90']:.3f} of the model as published"
 
 
 def _show_memory(row: Row) -> None:

@@ -24,8 +24,9 @@ CLASSES: Final = {
 }
 PRIOR: Final = "prior: "
 DEGRADED: Final = (
-    "QUALITY is what is left of the published model: under 0.965 answers degrade visibly, and a "
-    "plan goes there only where nothing better fits. --min-quality sets where to stop."
+    "QUALITY is what is left of the published model: under what Q4_K_M leaves answers degrade "
+    "visibly, and a plan goes there only where nothing better fits. --min-quality sets where to "
+    "stop."
 )
 MORE_NAMES: Final = 3  # devices named beside one reason; the others are counted
 
@@ -209,9 +210,7 @@ def _quality(row: Row) -> str:
 
 def is_degraded(placements: Sequence[Row]) -> bool:
     """Whether a type stands here that a plan takes only where nothing better fits."""
-    from mathcore.quant.quality import USUAL_QUALITY
-
-    return any(row["quality"] < USUAL_QUALITY for row in placements)
+    return any(not row.get("quality_usual", True) for row in placements)
 
 
 def quality_decided(placements: Sequence[Row]) -> bool:

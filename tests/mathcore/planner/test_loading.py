@@ -170,6 +170,6 @@ def test_hosts_that_serve_together_load_from_the_slowest_storage() -> None:
         device(name, location="lan", engines=("vllm",), disk_read_bytes_per_s=rate)
         for name, rate in (("fast", 2 * GB), ("slow", 150_000_000))
     )
-    (placed,) = [one for one in ask([fast, slow], "llama-2-13b").placements if one.members][:1]
+    (placed,) = [one for one in ask([fast, slow], "phi-4").placements if one.members][:1]
     assert placed.load_basis == "disk measured"
     assert placed.load_ms.p50 > 1000 * (START_S["vllm"] + placed.work.total_bytes / 3 / 150e6)

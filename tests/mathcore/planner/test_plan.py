@@ -69,8 +69,12 @@ def test_q4_k_m_of_70b_with_batch_8_fits_80_gb() -> None:
 
 
 def test_the_objective_chooses_the_quantisation_nobody_named() -> None:
-    for name, batch, card in (("llama-2-70b", 8, A100), ("llama-3-8b", 1, device())):
-        assert only(plan(query(name, batch=batch), [card])).quant == "Q6_K"
+    # Llama 2 loses a third to a half of what Llama 3 8B does, so five bits are enough.
+    for name, batch, card, best in (
+        ("llama-2-70b", 8, A100, "Q5_K_M"),
+        ("llama-3-8b", 1, device(), "Q6_K"),
+    ):
+        assert only(plan(query(name, batch=batch), [card])).quant == best
         fast = only(plan(query(name, batch=batch, objective="fastest"), [card]))
         assert fast.quant == "Q4_K_M"
 

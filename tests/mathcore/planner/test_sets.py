@@ -385,8 +385,8 @@ def test_one_host_is_preferred_to_two_that_only_gain_quality_nobody_can_tell(
 
 def test_a_set_that_gains_more_than_its_error_is_placed_first() -> None:
     """Q4_K_M is all that fits the small card; both hold Q6_K, slower and visibly better."""
-    small = replace(FAST, free_bytes=11 * GIB)
-    answer = ask([small, replace(SLOW, free_bytes=11 * GIB)], "llama-2-13b")
+    free = 54 * GIB // 10
+    answer = ask([replace(FAST, free_bytes=free), replace(SLOW, free_bytes=free)], "llama-3-8b")
     assert answer.placements[0].members
     assert answer.placements[0].quality > answer.placements[1].quality + 0.01
 

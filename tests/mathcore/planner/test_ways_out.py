@@ -54,7 +54,8 @@ def test_a_smaller_type_that_fits_is_named_with_its_bytes_and_its_quality() -> N
     (placed,) = plan(question("glm-4.6"), [big]).placements
     assert placed.quant == "IQ4_XS"
     need = f"{placed.footprint.total_bytes / GIB:.1f} GiB of 192.0 GiB"
-    assert way.text == f"IQ4_XS fits mi300x: {need}, quality 0.964"
+    assert way.text == f"IQ4_XS fits mi300x: {need}, quality {placed.quality:.3f}"
+    assert 0.96 < placed.quality < 0.98
 
 
 def test_a_type_somebody_named_is_answered_with_the_next_smaller_one_that_fits() -> None:
