@@ -18,6 +18,7 @@ from mathcore.engines.vllm.memory import (
     CardKind,
     vllm_footprint,
 )
+from mathcore.hardware.described import shares_memory
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
@@ -124,6 +125,9 @@ class DeviceFit:
             placing.gpu_layers,
             min(len(spec.layers), flags.cpu_experts or 0),
         )
+        if shares_memory(device.model):  # what is left to the processor is the same memory's
+            room = device.memory_bytes - need.card_bytes - need.host_bytes
+            made = replace(made, spare_bytes=min(made.spare_bytes, room))
         if moved is None:
             return [made]
         return [replace(made, moved_share=self._share(placing.gpu_layers, moved))]
