@@ -12,6 +12,7 @@ from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved, Sums, placed_fo
 from mathcore.engines.mlx import KV_BITS, mlx_footprint
 from mathcore.engines.mlx_scores import BUILD, MlxShape, has_neural
 from mathcore.engines.options import build_of
+from mathcore.hardware.described import shares_memory
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.query import Query
@@ -115,6 +116,9 @@ class DeviceFit:
             placing.gpu_layers,
             min(len(spec.layers), flags.cpu_experts or 0),
         )
+        if shares_memory(device.model):  # what is left to the processor is the same memory's
+            room = device.memory_bytes - need.card_bytes - need.host_bytes
+            made = replace(made, spare_bytes=min(made.spare_bytes, room))
         if moved is None:
             return [made]
         return [replace(made, moved_share=self._share(placing.gpu_layers, moved))]

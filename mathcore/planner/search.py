@@ -113,6 +113,12 @@ class Answers:
         if self.nearest is None or missing_bytes(layout) < missing_bytes(self.nearest):
             self.nearest = layout
 
+    def keep_sure(self, unsure_bytes: int) -> None:
+        """Where something fits whatever a system's settings are, nothing that needs luck."""
+        if unsure_bytes > 0:
+            sure = [one for one in self.options if one.layout.spare_bytes >= unsure_bytes]
+            self.options = sure or self.options
+
     def drop_beaten(self) -> None:
         """Keep only options no other one is at least as good as in everything."""
         self.options.sort(key=_quick)
@@ -200,6 +206,7 @@ class Search:
             device.device_id if device.device_id in self.seen else "",
             device.hardware,
             device.free_bytes,
+            device.free_low_bytes,
             device.ram_free_bytes,
         )
         found = self.known.get(key)
@@ -298,6 +305,7 @@ class Search:
                             )
                         else:
                             answers.note(layout)
+        answers.keep_sure(device.free_bytes - device.sure_bytes)
         answers.drop_beaten()
         if not answers.options and answers.nearest is None:
             answers.lacking = self._lacking(device)

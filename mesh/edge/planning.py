@@ -54,6 +54,13 @@ def make_plan(
     if devices and query.flags.uses_host:
         devices, assumed = with_usual_ram(devices)
         notes += assumed
+    if query.flags.places:
+        notes += tuple(
+            f"{device.name}: is no graphics card with a host beside it, so llama.cpp's options of "
+            "places were not planned"
+            for device in devices.values()
+            if device.kind != "gpu"
+        )
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]

@@ -5,6 +5,7 @@ import pytest
 from mathcore.units import GIB
 from mesh.api.errors import RequestError
 from mesh.api.hardware import described_hardware, notes_of, parse_device
+from mesh.cli.machines.describe import as_described
 
 
 def payload(**given: object) -> dict[str, object]:
@@ -143,3 +144,20 @@ def test_a_wrong_field_is_one_line_with_a_way_out(field: str, value: object, say
 def test_the_name_a_wrong_field_may_mean_is_said() -> None:
     assert refusal(gpu="RTX 4090", engine="vllm").hint == "engines"
     assert refusal(gpu="RTX 4090", foo=1).hint == "fleet devices add --help"
+
+
+def test_what_its_owner_says_the_gpu_may_use_counts_without_a_range() -> None:
+    _, rule = parse_device({"name": "mac", "gpu": "M4 Max 64GB"})
+    assert (rule["free_bytes"], rule["free_low_bytes"]) == (64 * GIB * 81 // 100, 48 * GIB)
+    _, said = parse_device({"name": "mac", "gpu": "M4 Max 64GB", "usable": "58GB"})
+    assert (said["free_bytes"], said.get("free_low_bytes", 0)) == (58 * GIB, 0)
+    error = refusal(gpu="M4 Max 64GB", usable="70GB")
+    assert error.text == "usable: 70.0 GiB of 64.0 GiB"
+
+
+def test_a_described_device_keeps_what_was_said_when_something_else_changes() -> None:
+    _, said = parse_device({"name": "mac", "gpu": "M4 Max 64GB", "usable": "58GB"})
+    again = {"name": "mac", **as_described(said), "watts": 100}
+    assert parse_device(again)[1]["free_bytes"] == 58 * GIB
+    _, usual = parse_device({"name": "mac", "gpu": "M4 Max 64GB"})
+    assert "usable" not in as_described(usual)

@@ -245,7 +245,7 @@ def test_junk_folds_as_it_did_before_there_were_structs() -> None:
 def test_readings_change_without_a_device_having_changed() -> None:
     assert sorted(READINGS) == [
         "bandwidth_bytes_per_s", "disk_free_bytes", "disk_read_bytes_per_s", "free_bytes",
-        "ram_bandwidth_bytes_per_s", "ram_free_bytes",
+        "free_low_bytes", "ram_bandwidth_bytes_per_s", "ram_free_bytes",
     ]  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from providers.base import Outcome
 Fact = dict[str, object]
 # A sentence of ours and, of a plan, a line for each of eight devices.
 MAX_TEXT_CHARS = 2000
+# Terms that a plan's fact states where there are any; before 0.2 there were none.
+BESIDE_TERMS = ("projector_bytes", "draft_bytes", "adapter_bytes")
 MEMORY_TERMS = ("weights_bytes", "kv_bytes", "compute_bytes", "state_bytes")
 # What the fleet is told of an attempt that failed. Its last words may quote a prompt, a key or a
 # path, so they stay in result.json.
@@ -38,6 +40,8 @@ def plan_fact(placement: Fact) -> Fact:
             fact[f"{key}_milli"] = {k: round(float(x) * 1000) for k, x in value.items()}
         elif isinstance(value, float):
             fact[f"{key}_milli"] = round(value * 1000)
+        elif key == "footprint" and isinstance(value, dict):
+            fact[key] = {k: x for k, x in value.items() if x or k not in BESIDE_TERMS}
         else:
             fact[key] = value
     return fact

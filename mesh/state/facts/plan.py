@@ -38,6 +38,11 @@ class MemoryFact(Fact, frozen=True, kw_only=True):
     host_bytes: Annotated[int, said("In the host's RAM beside the devices", "B")]
     total_bytes: Annotated[int, said("On the devices, all terms but host_bytes", "B")]
     free_bytes: Annotated[int, said("Free there when it was placed", "B")]
+    projector_bytes: Annotated[
+        int, said("A vision tower and what it computes in", "B", since="0.2.0")
+    ] = 0
+    draft_bytes: Annotated[int, said("What drafts tokens", "B", since="0.2.0")] = 0
+    adapter_bytes: Annotated[int, said("Adapters", "B", since="0.2.0")] = 0
 
 
 class PlanFact(Fact, frozen=True, kw_only=True):

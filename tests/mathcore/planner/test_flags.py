@@ -151,3 +151,18 @@ def test_a_pattern_names_tensors_as_llama_cpp_searches_them() -> None:
     bytes_of = Moved(spec, "Q4_K_M", moved)
     assert bytes_of.layer_bytes == weigh(spec, "Q4_K_M").expert_bytes
     assert parse_split("2.7,1") == (2700, 1000)
+
+
+def test_a_device_without_a_host_beside_it_has_everything_and_that_is_said() -> None:
+    answer = ask(what="M4 Max 64GB macOS 26", gpu_layers=10)
+    assert answer["placements"][0]["gpu_layers"] == ALL_LAYERS
+    assert "is no graphics card" in answer["notes"][1]
+
+
+def test_what_an_apu_leaves_to_its_processor_is_of_the_same_memory() -> None:
+    """IQ4_XS of 78 GiB: with all experts in RAM the GPU's own limit no longer matters."""
+    asked = {"model": "glm-4.5-air", "quant": "Q4_K_M", "n_cpu_moe": 47}
+    (placed,) = ask(what="Strix Halo 128GB 32GB GTT", **asked)["placements"]  # type: ignore[arg-type]
+    need = placed["footprint"]
+    assert need["total_bytes"] + need["host_bytes"] <= 128 * GIB
+    assert ask(what="Strix Halo 64GB 32GB GTT", **asked)["placements"] == []  # type: ignore[arg-type]
