@@ -220,10 +220,14 @@ def prompt_s(terms: Terms, rates: Rates) -> float:
     return sum(prompt_parts(terms, rates))
 
 
-def shown_parts(terms: Terms, rates: Rates) -> tuple[tuple[str, float], ...]:
+_CAUSES: list[str] = [one.cause for one in CONSTANTS]
+
+
+def shown_parts(parts: list[float]) -> tuple[tuple[str, float], ...]:
     """Seconds of one decode step by cause, those above 0, in the order of CONSTANTS."""
     causes: dict[str, float] = {}
-    for one, part in zip(CONSTANTS, step_parts(terms, rates), strict=True):
+    for i, part in enumerate(parts):
         if part > 0.0:
-            causes[one.cause] = causes.get(one.cause, 0.0) + part
+            cause = _CAUSES[i]
+            causes[cause] = causes.get(cause, 0.0) + part
     return tuple(causes.items())

@@ -63,8 +63,10 @@ BITS: tuple[float, ...] = (5.9, 12.0)
 LENGTH_STEP = log(1.5)
 
 
-_ROOTS: dict[str, list[float]] = {
-    what: [sqrt(freedom.get(name, 0.0)) for name in NAMES] for what, freedom in FREEDOM.items()
+# Places and roots of the variances of the constants that are learned, in the order of NAMES.
+_ROOTS: dict[str, list[tuple[int, float]]] = {
+    what: [(i, sqrt(freedom[name])) for i, name in enumerate(NAMES) if name in freedom]
+    for what, freedom in FREEDOM.items()
 }
 
 
@@ -80,8 +82,7 @@ class Evidence:
         rates = rates_of(chip, run)
         parts = _parts(what, chip, run, work, rates)
         whole = sum(parts)
-        roots = _ROOTS[what]
-        self.shares = [roots[i] * part / whole for i, part in enumerate(parts)]
+        self.shares = [root * parts[i] / whole for i, root in _ROOTS[what]]
         self.error = log(seconds / whole) if seconds > 0.0 else 0.0
         self.count = 1  # jobs it stands for
         self.key = key

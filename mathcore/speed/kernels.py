@@ -35,18 +35,19 @@ class Kernels:
 
 def kernels_of(work: Work, tokens: float, bits: float, flags: tuple[str, ...]) -> Kernels:
     """The kernels of a pass of `tokens` tokens with weights of `bits` bits."""
-    vulkan = "vulkan" in flags
-    library = "aged" in flags and not vulkan  # ROCm's
-    few = LIBRARY_TOKENS - 1.0 if library else VECTOR_TOKENS
-    few_routed = VULKAN_ROUTED_VECTORS if vulkan else ROUTED_VECTORS
+    few, few_routed, unpacked = VECTOR_TOKENS, ROUTED_VECTORS, 0.0
+    if "vulkan" in flags:
+        few_routed = VULKAN_ROUTED_VECTORS
+    elif "aged" in flags:  # ROCm's library
+        few, unpacked = LIBRARY_TOKENS - 1.0, _unpacked(work, tokens, bits)
     parameters = work.active / work.weight_bytes(1.0)  # per byte
-    routed = work.expert_bytes * work.touched(tokens)
+    sorts = work.experts > 0 and tokens > few_routed
     return Kernels(
         as_vectors=tokens <= few,
         dense=parameters * work.dense_bytes if tokens > few else 0.0,
-        routed=parameters * routed if tokens > few_routed else 0.0,
-        unpacked=_unpacked(work, tokens, bits) * parameters if library else 0.0,
-        gathers=float(work.sparse_layers) if tokens > few_routed else 0.0,
+        routed=parameters * work.expert_bytes * work.touched(tokens) if sorts else 0.0,
+        unpacked=unpacked * parameters,
+        gathers=float(work.sparse_layers) if sorts else 0.0,
     )
 
 

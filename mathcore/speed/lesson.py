@@ -143,9 +143,6 @@ class Lesson:
             self.lower.append(row)
         self.solved = self._forward([one.error for one in self.runs])
 
-    def common(self, one: Evidence, other: Evidence) -> float:
-        return covariance(self.what, one, other, self.class_variance)
-
     def _forward(self, values: list[float]) -> list[float]:
         """The triangular system solved, as far as rows are there."""
         out: list[float] = []
@@ -161,13 +158,14 @@ class Lesson:
         """(factor on the predicted time, share of the error bar that is left)."""
         if not self.runs:
             return 1.0, 1.0
-        links = self._forward([self.common(asked, one) for one in self.runs])
+        what, variance = self.what, self.class_variance
+        links = self._forward([covariance(what, asked, one, variance) for one in self.runs])
         mean, known = 0.0, 0.0
         for link, solved in zip(links, self.solved, strict=True):
             mean += link * solved
             known += link * link
-        left = self.common(asked, asked) + NOISE_SD**2 - known
-        before = covariance(self.what, asked, asked, self.expected_variance) + NOISE_SD**2
+        left = covariance(what, asked, asked, variance) + NOISE_SD**2 - known
+        before = covariance(what, asked, asked, self.expected_variance) + NOISE_SD**2
         share = sqrt(max(0.0, left / before))
         moved = max(log(LEAST_FACTOR), min(log(MOST_FACTOR), mean))
         return exp(moved), max(NARROWEST, min(WIDEST, share))

@@ -6,7 +6,7 @@ from typing import final
 from mathcore.band import Band, spread_band
 from mathcore.speed.bars import is_seen, spread_of
 from mathcore.speed.chip import Chip
-from mathcore.speed.constants import Rates, prompt_s, rates_of, shown_parts, step_s
+from mathcore.speed.constants import Rates, prompt_s, rates_of, shown_parts, step_parts
 from mathcore.speed.priors import EFFECTS
 from mathcore.speed.terms import SERVERS, Run, decode_terms, prefill_terms
 from mathcore.speed.work import Work
@@ -33,7 +33,8 @@ def _over(amount: float, time: Band) -> Band:
 def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed:
     """The speed of a run with given rates; the error bar is that of the class."""
     decode = decode_terms(chip, run, work)
-    step, first = step_s(decode, rates), prompt_s(prefill_terms(chip, run, work), rates)
+    parts = step_parts(decode, rates)
+    step, first = sum(parts), prompt_s(prefill_terms(chip, run, work), rates)
     offloaded = decode.host > 0.0
     steps = spread_band(step, spread_of("decode", chip, run, work, offloaded=offloaded))
     firsts = spread_band(first, spread_of("prefill", chip, run, work, offloaded=offloaded))
@@ -46,7 +47,7 @@ def predict(chip: Chip, run: Run, work: Work, rates: Rates, basis: str) -> Speed
         decode_tps=_over(1.0, steps),
         prefill_tps=_over(prompts, firsts),
         total_tps=_over(float((run.prompt + run.generated) * run.batch), totals),
-        terms=shown_parts(decode, rates),
+        terms=shown_parts(parts),
         basis=basis,
     )
 

@@ -1,7 +1,8 @@
 """docs/accuracy-speed.md: errors on devices left out of the fit, beside other planners'."""
 
+import csv
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from math import exp
 from pathlib import Path
 
@@ -142,6 +143,35 @@ def beside_table(held: list[Held]) -> list[str]:
     return lines
 
 
+def servers_table(held: list[Held], theirs: Path) -> list[str]:
+    """AIConfigurator's estimates, and those of a fit without the device and without the model."""
+    said = {int(row["index"]): row for row in csv.DictReader(theirs.read_text().splitlines())}
+    groups: dict[str, list[tuple[Held, float]]] = defaultdict(list)
+    refused: Counter[str] = Counter()
+    for one in held:
+        row = said.get(one.case.index)
+        if row is None or one.what != "decode" or one.case.odd:
+            continue
+        if row["tpot_ms"]:
+            off = abs(1000.0 / float(row["tpot_ms"]) / one.case.decode - 1)
+            groups[one.case.engine].append((one, off))
+        else:
+            refused[one.case.engine] += 1
+    lines = [
+        "| engine | rows | not answered | ours (device unseen): MAPE, median | (model unseen) "
+        "| AIConfigurator: MAPE, median |",
+        "|---|---|---|---|---|---|",
+    ]
+    for engine, found in sorted(groups.items()):
+        ours, theirs_off = [one.off for one, _ in found], [off for _, off in found]
+        unseen = [relative(one.model_out) for one, _ in found]
+        lines.append(
+            f"| {engine} | {len(found)} | {refused[engine]} | {percent(ours)}, {middle(ours)} | "
+            f"{percent(unseen)}, {middle(unseen)} | {percent(theirs_off)}, {middle(theirs_off)} |"
+        )
+    return lines
+
+
 def ranking(held: list[Held]) -> list[float]:
     """Per question asked of several devices: what the one we would choose loses to the fastest."""
     asked: dict[tuple[object, ...], dict[str, tuple[float, float]]] = defaultdict(dict)
@@ -178,8 +208,11 @@ on Strix Halo, mlx-lm, LocalScore, Geerling, Argonne); the rest is user-submitte
 @click.argument("file", type=FILE)
 @click.option("--configs", type=FOLDER, required=True)
 @click.option("--errors", type=FILE, required=True, help="what scripts/fit --errors wrote")
+@click.option("--aiconfigurator", type=FILE, help="what aiconfigurator_rows wrote")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
+def command(
+    file: Path, configs: Path, errors: Path, aiconfigurator: Path | None, out: Path
+) -> None:
     """Writes docs/accuracy-speed.md."""
     held = read_held(read_rows(file), configs, errors)
     coverage = Coverage(held)
@@ -203,6 +236,9 @@ def command(file: Path, configs: Path, errors: Path, out: Path) -> None:
     ]
     lines += ["## Odd rows", "", *aside_table(held), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
+    if aiconfigurator is not None:
+        title = "## Beside AIConfigurator, on the same rows of servers"
+        lines += [title, "", *servers_table(held, aiconfigurator), ""]
     clean = [one for one in held if one.case.clean]
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]
     lines += ["## When one of the jobs is wrong", "", *poison_table(clean), ""]

@@ -51,7 +51,7 @@ def test_a_release_s_pace_is_all_of_a_step_s_and_none_of_a_prompt_s() -> None:
 
 
 def test_what_is_shown_adds_up_to_the_step() -> None:
-    shown = shown_parts(TERMS, RATES)
+    shown = shown_parts(step_parts(TERMS, RATES))
     assert fsum(part for _, part in shown) == pytest.approx(step_s(TERMS, RATES))
     assert [cause for cause, _ in shown] == [
         "weights", "cache", "compute", "layers", "links", "sequences", "prompts", "host memory",
