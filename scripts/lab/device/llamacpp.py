@@ -16,7 +16,7 @@ from mathcore.engines.llamacpp.memory import cache_groups
 from mathcore.engines.llamacpp.offload import Placing, card_of
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.weights import Weights, weigh
-from scripts.lab.device.models import quant_of, spec_of
+from scripts.lab.device.models import draft_bytes, quant_of, spec_of
 from scripts.lab.device.rows import Answer, Refused, Row, backend_of, build_of, noted, shape_of
 
 MIB = 1 << 20
@@ -133,7 +133,8 @@ def _largest(row: Row, spec: ModelSpec, quant: str) -> Largest:
     """Of the file's tensors; gpt-oss as "F16" keeps its experts in MXFP4, the rest in 16 bits."""
     if spec.architecture == "gpt-oss" and quant == "F16":
         found = Largest(spec, "MXFP4_MOE")
-        found.tensor_bytes = max(found.tensor_bytes, spec.vocab * spec.hidden * 2)
+        found.table_bytes = spec.vocab * spec.hidden * 2
+        found.tensor_bytes = max(found.tensor_bytes, found.table_bytes)
         return found
     return Largest(spec, quant)
 
@@ -149,8 +150,7 @@ def apu_peak(row: Row, configs: Path | None) -> Answer:
     size = float(file_gib) * GIB
     if not spec.tied:
         size -= held.host_bytes
-    for i in range(len(spec.layers) - spec.draft_layers, len(spec.layers)):
-        size -= held.layer_bytes[i]  # layers a context without drafting never loads
+    size -= draft_bytes(row["model"], quant)
     size += kv_bytes(cache_groups(spec), shape) + state_bytes(cache_groups(spec), shape)
     size += compute_of(id(spec), shape, build, None, 1)
     size += beside_bytes(backend, _largest(row, spec, quant))

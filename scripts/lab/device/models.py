@@ -5,10 +5,11 @@ import re
 from functools import cache
 from pathlib import Path
 
-from mathcore.catalogue.models import find_model
+from mathcore.catalogue.models import find_model, find_row
 from mathcore.formats.config import spec_from_config
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.quant.names import canonical_quant
+from mathcore.quant.weights import weigh
 
 # Fine-tunes and repackings whose layers and sizes are another model's.
 SAME_AS: dict[str, str] = {
@@ -78,6 +79,23 @@ def spec_of(text: str, configs: Path | None) -> ModelSpec | None:
                 except SpecError:
                     return None
     return None
+
+
+# Architectures whose files hold the layers to draft with, which a plain context never loads.
+DRAFT_IN_FILE: tuple[str, ...] = ("glm4moe",)
+
+
+@cache
+def draft_bytes(text: str, quant: str) -> int:
+    """Bytes of a file that a context without drafting does not load."""
+    row = find_row(text) or find_row(base_name(text))
+    if row is None:
+        return 0
+    plain = spec_from_config(row.config, row.name)
+    if plain.architecture not in DRAFT_IN_FILE:
+        return 0
+    whole = spec_from_config(row.config, row.name, draft=True)
+    return weigh(whole, quant).total_bytes - weigh(plain, quant).total_bytes
 
 
 def quant_of(text: str) -> str:

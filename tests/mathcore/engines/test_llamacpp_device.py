@@ -99,6 +99,8 @@ def test_a_tied_table_counts_for_its_copy_and_an_untied_one_does_not() -> None:
     table = tied.vocab * tied.hidden
     assert Largest(tied, "F16").tensor_bytes == 2 * table
     assert Largest(loose, "Q8_0").tensor_bytes == loose.vocab * loose.hidden * 34 // 32
+    assert Largest(loose, "Q8_0").table_bytes == 0
+    assert Largest(loose, "F16").table_bytes == 2 * loose.vocab * loose.hidden
 
 
 def test_every_backend_has_a_figure() -> None:

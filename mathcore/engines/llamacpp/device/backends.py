@@ -33,15 +33,18 @@ ROCBLAS_SHARE_PERCENT = 50
 class Largest:
     """The largest tensors of a model at a quantisation, those a card holds."""
 
-    __slots__ = ("matrix_numbers", "tensor_bytes")
+    __slots__ = ("matrix_numbers", "table_bytes", "tensor_bytes")
 
     def __init__(self, spec: ModelSpec, quant: str) -> None:
         sizes = tensor_sizes(spec, quant)
         self.tensor_bytes = 0  # of one tensor, a tied output's copy among them
         self.matrix_numbers = 0  # of one layer's matrix that every token goes through
+        self.table_bytes = 0  # of the input table where its numbers have 16 bits
         for i, tensor in enumerate(spec.tensors):
             if _on_card(spec, tensor):
                 self.tensor_bytes = max(self.tensor_bytes, sizes[i])
+            if tensor.name == "token_embd.weight" and sizes[i] == 2 * tensor.columns * tensor.rows:
+                self.table_bytes = sizes[i]
             if tensor.layer >= 0 and tensor.experts == 1:
                 self.matrix_numbers = max(self.matrix_numbers, tensor.columns * tensor.rows)
 
@@ -56,12 +59,13 @@ def _on_card(spec: ModelSpec, tensor: Tensor) -> bool:
 def beside_bytes(backend: str, largest: Largest) -> int:
     """Bytes a backend takes beside weights, cache and compute buffer.
 
-    Vulkan uploads through a buffer as large as the largest tensor and keeps it; rocBLAS unpacks the
-    widest matrix to 16 bits where ggml's own kernels do not take the product.
+    Vulkan uploads through a buffer as large as the largest tensor and keeps it, and was seen to
+    hold an input table of 16 bits as well (two models, 36 peaks), never a quantised one. rocBLAS
+    unpacks the widest matrix to 16 bits where ggml's own kernels do not take the product.
     """
     size = RUNTIME_BYTES[backend]
     if backend == "vulkan":
-        size += largest.tensor_bytes
+        size += largest.tensor_bytes + largest.table_bytes
     if backend == "rocm":
         unpacked = 2 * largest.matrix_numbers + ROCBLAS_BYTES
         size += unpacked * ROCBLAS_SHARE_PERCENT // 100
