@@ -49,7 +49,7 @@ def observation(seen: Observed) -> Observation | None:
         },
         seen.quant,
     )
-    if work is None or run is None:
+    if work is None or run is None or not _could_be(work, run):
         return None
     prompts = seen.prompt_tokens * seen.batch
     return Observation(
@@ -177,6 +177,18 @@ def work_of(payload: Payload) -> Work | None:
 def _known(version: object) -> bool:
     """Whether facts of this version mean what these structs say."""
     return version in (UNSET, KNOWLEDGE_VERSION)
+
+
+def _could_be(work: Work, run: Run) -> bool:
+    """Whether a model could be so and run so: of another, the speed model can say no time."""
+    whole = work.experts_used <= work.experts or not work.experts
+    return (
+        whole
+        and min(work.active, work.weight_bytes(), run.devices, run.replicas) > 0
+        and min(run.depth, run.bits, run.kv_scale) >= 0
+        and (run.offloaded_share is None or run.offloaded_share <= 1)
+        and (run.ram_bandwidth == 0 or run.ram_bandwidth >= 1)
+    )
 
 
 def _sane(*numbers: float) -> bool:
