@@ -5,7 +5,6 @@ the runner's files and all output. Folders are 0700, files 0600. No event quotes
 removing the folder removes it for good, as far as the disk lets go of blocks.
 """
 
-import json
 import os
 import secrets
 from contextlib import suppress
@@ -17,7 +16,7 @@ import msgspec
 
 from mesh.api.bodies import SALT_BYTES, Body, Sealed, seal
 from mesh.api.errors import RequestError
-from mesh.edge.disk import explained, sync_folder, write_private
+from mesh.edge.disk import explained, parse_json, sync_folder, write_private
 from mesh.state.jobs import JobView
 
 REQUEST_FILE: Final = "request.json"
@@ -111,7 +110,7 @@ def request_of(home: Path, job: JobView) -> Body:
         salt = bytes.fromhex(kept.salt)
     except OSError as error:
         raise Gone(job.job_id, "is gone from this machine") from error
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise Gone(job.job_id, "is damaged on this machine") from error
     if seal(kept.body, salt) != Sealed(body_hash=asked.body_hash, body_bytes=asked.body_bytes):
         raise Gone(job.job_id, "is not the one that was signed")
@@ -131,7 +130,7 @@ def words_of(home: Path, job_id: str) -> str:
     folder = folder_of(home, job_id)
     for path in sorted(folder.glob("*/result.json"), reverse=True):
         with suppress(OSError, ValueError):
-            said = json.loads(path.read_bytes())
+            said = parse_json(path.read_bytes())
             return str(said["text"]) if isinstance(said, dict) and "text" in said else ""
     with suppress(OSError):
         return (folder / FAILED_FILE).read_text(encoding="utf-8", errors="replace")

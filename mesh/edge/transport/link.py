@@ -18,7 +18,7 @@ from typing import Final, Protocol, final
 
 from aiohttp import WSMsgType
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import parse_json, whole_number, write_private
 from mesh.edge.identity import Identity
 from mesh.edge.transport import certificate
 from mesh.sync import versions
@@ -134,8 +134,8 @@ async def greet(socket: _Socket, now: Callable[[], int]) -> Greeting:
         async with asyncio.timeout(GREET_S):
             await socket.send_str(json.dumps({"now_ms": sent_ms, "sync": [*versions.SPOKEN]}))
             message = await socket.receive()
-        said = json.loads(str(getattr(message, "data", "")))
-        skew_ms = int(said["now_ms"]) - (sent_ms + now()) // 2
+        said = parse_json(str(getattr(message, "data", "")))
+        skew_ms = whole_number(said["now_ms"]) - (sent_ms + now()) // 2
         theirs = versions.listed(said.get("sync"))
     except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise LinkClosed("the other side did not greet") from error
