@@ -112,6 +112,31 @@ def test_no_date_on_a_grant_or_removal_matters(ms: int) -> None:
     assert role(live([*events, given, lowered, gone]), "cid") == ""
 
 
+@pytest.mark.parametrize("ms", [0, 4_102_444_800_000])
+def test_a_removal_ends_a_grant_whichever_is_dated_first(ms: int) -> None:
+    root, ana, _, _, events = fleet()
+    ana.ms = ms
+    events += [ana.add("cid", RUNNER), root.add("dan", RUNNER)]
+    assert [role(live(events), one) for one in ("cid", "dan")] == [RUNNER, RUNNER]
+    events += [root.remove("cid"), ana.remove("dan")]
+    assert [role(live(events), one) for one in ("cid", "dan")] == ["", ""]
+
+
+@pytest.mark.parametrize("ms", [0, 4_102_444_800_000])
+def test_the_senior_is_heard_first_whenever_it_says_it_spoke(ms: int) -> None:
+    """Cid, let in by the senior admin, put Dan out from the start: what Dan gave is nobody's."""
+    _, ana, ben, _, events = fleet()
+    ana.ms = ms
+    events += [ana.add("cid", ADMIN), ben.add("dan", ADMIN)]
+    cid, dan = Key("cid", ms=ms), Key("dan")
+    said = [dan.add("evil", RUNNER), dan.remove("cid"), cid.remove("dan")]
+    for order in permutations(said):
+        state = live([*events, *order])
+        assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
+    state = folded([*events, *said])
+    assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
+
+
 def test_removals_are_never_too_many() -> None:
     root, _, _, _, events = fleet()
     for _ in range(1500):
