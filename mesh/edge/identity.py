@@ -103,7 +103,8 @@ def fleet_root(home: Path) -> str:
 def join_fleet(home: Path, fleet: Fleet) -> None:
     """Belong to a fleet from now on."""
     body = {key: getattr(fleet, key) for key in Fleet.__slots__}
-    write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
+    with explained("cannot keep which fleet this is"):
+        write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
 
 
 def leave_fleet(home: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -167,7 +168,9 @@ class Sightings:
             peer: [[*address, at] for address, at in known.items()]
             for peer, known in self._remembered.items()
         }
-        write_private(self._path, json.dumps({"given": self._by_hand, "peers": peers}, indent=1))
+        text = json.dumps({"given": self._by_hand, "peers": peers}, indent=1)
+        with suppress(OSError):  # a full disk costs no link: written at the next change, or the end
+            write_private(self._path, text)
 
 
 def _read(path: Path) -> tuple[dict[str, dict[Address, int]], list[Address]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import ssl
 from collections.abc import Callable, Iterable
@@ -192,17 +193,33 @@ class Contexts:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
-        # OpenSSL reads keys from files only; this one exists for a moment, for its owner alone.
-        path = self._home / f".tls.{secrets.token_hex(8)}"
-        text = certificate.private_pem(self._seed)
         shown = certificate.certificate(self._key, self.signature)
-        try:
-            write_private(path, text + certificate.certificate_pem(shown))
-            context.load_cert_chain(path)
-        finally:
-            path.unlink(missing_ok=True)
+        text = certificate.private_pem(self._seed) + certificate.certificate_pem(shown)
+        # OpenSSL reads keys from files only. One in memory needs no disk and stays on none.
+        if not _load_from_memory(context, text):
+            path = self._home / f".tls.{secrets.token_hex(8)}"
+            try:
+                write_private(path, text)  # for a moment, for its owner alone
+                context.load_cert_chain(path)
+            finally:
+                path.unlink(missing_ok=True)
         context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _load_from_memory(context: ssl.SSLContext, text: str) -> bool:
+    """Load a key and its certificate without a disk; False where the system has no such files."""
+    if not hasattr(os, "memfd_create"):
+        return False
+    descriptor = os.memfd_create("tls")
+    try:
+        os.write(descriptor, text.encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:  # no /proc here
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 @final

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
+import os
 import ssl
 from pathlib import Path
 
@@ -333,7 +335,23 @@ def test_noise_on_the_port_changes_nothing(
     asyncio.run(between(tmp_path_factory.mktemp("noise"), check))
 
 
-def test_no_secret_key_stays_on_disk_beside_the_identity(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory here")
+def test_a_full_disk_ends_no_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    peer = Peer(tmp_path, "ana")
+    monkeypatch.setattr("mesh.edge.transport.link.write_private", full)
+    for context in (peer.contexts.client([]), peer.contexts.server([])):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_no_secret_key_stays_on_disk_beside_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     peer = Peer(tmp_path, "ana")
     peer.contexts.server([])
     assert [path.name for path in (tmp_path / "ana").iterdir()] == ["identity.key"]
