@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fold import State, apply
@@ -135,6 +136,15 @@ def test_the_senior_is_heard_first_whenever_it_says_it_spoke(ms: int) -> None:
         assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
     state = folded([*events, *said])
     assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
+
+
+def test_no_number_in_a_removal_keeps_anybody_out_for_good() -> None:
+    root, ana, _, _, events = fleet()
+    events += [root.add("cid", RUNNER)]
+    last = {"key": NAMES["cid"], "epoch": MAX_INT, "until": MAX_INT, "until_hash": "f" * 64}
+    gone = [ana.say("peer_removed", **{**last, **more}) for more in ({}, {"until_hash": ""})]
+    assert role(live([*events, *gone]), "cid") == ""
+    assert role(live([*events, *gone, root.add("cid", RUNNER, names=gone)]), "cid") == RUNNER
 
 
 def test_removals_are_never_too_many() -> None:
