@@ -26,6 +26,7 @@ from mesh.sync import versions
 
 # The largest message: sync sends segments in parts, so one of these and its copy bound a link.
 MAX_MESSAGE_BYTES: Final = 4 << 20
+NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python doesn't name
 SOCKET_LIMIT: Final = MAX_MESSAGE_BYTES + 1  # aiohttp ends a link at its limit, not past it
 # A ping after this much silence and half as long for its answer: a dead link is noticed in 15 s.
 HEARTBEAT_S: Final = 10.0
@@ -287,12 +288,13 @@ def _pinned(context: ssl.SSLContext, anchors: Iterable[Anchor]) -> ssl.SSLContex
     """Believe in these certificates too, and in nothing that their keys signed.
 
     A member's certificate is its own anchor though it is no authority: that is a partial chain.
+    No certificate of ours ends, and a machine that wakes up in 1970 has to link to learn the time.
     Strict checks refuse the old form of certificate, so they go where a member still has it.
     """
     found = [*anchors]
     fresh = context.verify_mode == ssl.CERT_NONE
     context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
     if any(certificate.form_of(*one) == certificate.V1 for one in found):
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     elif fresh:

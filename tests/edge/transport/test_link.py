@@ -43,6 +43,24 @@ async def test_members_link_and_messages_pass_both_ways(tmp_path: Path) -> None:
     await between(tmp_path, check)
 
 
+async def test_a_clock_that_stands_before_every_certificate_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clocks can't be turned back here, so the certificates begin in 2049: it is the same."""
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.links.get(ben.key) and ben.links.get(ana.key), "the link")
+
+    monkeypatch.setattr(certificate, "BEGINS", b"490101000000Z")
+    for cached in (certificate.body_of, certificate.form_of):
+        cached.cache_clear()
+        monkeypatch.setattr(certificate, cached.__name__, cached.__wrapped__)
+    await between(tmp_path, check)
+
+
 async def test_an_unknown_key_gets_no_link_whichever_side_it_is_on(tmp_path: Path) -> None:
     async def check(ana: Peer, ben: Peer) -> None:
         ana.trust(ben)
