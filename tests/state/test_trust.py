@@ -374,7 +374,30 @@ def test_whether_an_event_leads_to_another_is_found_in_few_steps() -> None:
             at = parents.get(at.hash)
         places = [chains.place(one.author, one.seq, one.hash) for one in (old, new)]
         assert chains.reaches(old.author, *places) == (at is not None)
-    branches = chains.branches[told[0].author]
+    assert_few_steps(chains, told[0].author)
+
+
+def test_branches_of_branches_of_branches_cost_few_steps_too() -> None:
+    """Each branch begins in the middle of the one before: 1,000 steps by their parents."""
+    root, chains = Key("root"), Chains()
+    first = root.say()
+    told = [first]
+    for _ in range(1000):
+        told.append(root.say())  # goes on with the branch, so the next begins another
+        root = root.fork(first)
+        first = root.say()
+        told.append(first)
+    for event in told:
+        chains.add(event)
+    assert max(one.depth for one in chains.branches[first.author]) == 1000
+    assert_few_steps(chains, first.author)
+    ends = [chains.place(one.author, one.seq, one.hash) for one in (told[0], told[-1])]
+    assert chains.reaches(first.author, *ends)
+    assert not chains.reaches(first.author, *reversed(ends))
+
+
+def assert_few_steps(chains: Chains, author: str) -> None:
+    branches = chains.branches[author]
     at_most = 2 * max(one.depth for one in branches).bit_length()
     for number in range(len(branches)):
         steps, at_branch = 0, number
