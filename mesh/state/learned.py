@@ -16,6 +16,8 @@ from mesh.state.observations import Observed, observations
 
 # A fact of another peer could claim any size; no model has more of anything than this.
 MAX_NUMBER = 1 << 60
+# No format has fewer per weight: the smallest there is takes 1.5.
+LEAST_BITS = 0.5
 UNREADABLE = float("nan")
 UNKNOWN_SHARE = -1.0  # how an unknown share of offloaded weights is signed
 
@@ -185,7 +187,8 @@ def _could_be(work: Work, run: Run) -> bool:
     return (
         whole
         and min(work.active, work.weight_bytes(), run.devices, run.replicas) > 0
-        and min(run.depth, run.bits, run.kv_scale) >= 0
+        and min(run.depth, run.kv_scale) >= 0
+        and run.bits >= LEAST_BITS
         and (run.offloaded_share is None or run.offloaded_share <= 1)
         and (run.ram_bandwidth == 0 or run.ram_bandwidth >= 1)
     )

@@ -84,6 +84,8 @@ def test_a_slow_job_makes_the_next_prediction_slower() -> None:
         {"work": {**knowledge(RUN, WORK)["work"], "active": 0}},  # type: ignore[dict-item]
         {"run": {**knowledge(RUN, WORK)["run"], "replicas": 0}},  # type: ignore[dict-item]
         {"run": {**knowledge(RUN, WORK)["run"], "away": "1.5"}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "bits": "-0.0"}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "bits": "1e-308"}},  # type: ignore[dict-item]
     ],
 )
 def test_facts_a_peer_got_wrong_teach_nothing(wrong: dict[str, object]) -> None:
