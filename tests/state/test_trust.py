@@ -244,6 +244,17 @@ def test_who_left_and_was_let_in_by_its_senior_meanwhile_stays() -> None:
     assert role(live([*events, goodbye, again, left, back]), "ana") == ADMIN
 
 
+def test_a_goodbye_ends_what_it_was_said_by_and_nothing_senior() -> None:
+    """On another disk Ana says goodbye where only the founder's grant reaches; the words' stays."""
+    _, ana, _, words, events = fleet()
+    said = [ana.say() for _ in range(3)]
+    again = words.add("ana", ADMIN, since=said[-1])
+    goodbye = ana.fork(said[0]).remove("ana")
+    for order in permutations([again, goodbye]):
+        state = live([*events, *said, *order])
+        assert (role(state, "ana"), state.members.seniority(NAMES["ana"])[0]) == (ADMIN, 0)
+
+
 def test_the_founding_is_the_founders_alone_and_happens_once() -> None:
     root, ana, _, _, events = fleet()
     mine = live([*events, ana.say("fleet_founded", recovery=NAMES["evil"], name="", tls="")])

@@ -353,6 +353,22 @@ def test_noise_on_the_port_changes_nothing(
     asyncio.run(between(tmp_path_factory.mktemp("noise"), check))
 
 
+async def test_who_shows_no_certificate_hears_nothing_of_ours(tmp_path: Path) -> None:
+    """TLS itself ends it: no word of HTTP is read from it or said to it."""
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ben.trust(ana)
+        reader, writer = await asyncio.open_connection("127.0.0.1", ben.port, ssl=pairing_client())
+        heard = b""
+        with contextlib.suppress(OSError):
+            writer.write(b"GET /v1/peer HTTP/1.1\r\nHost: ben\r\nConnection: close\r\n\r\n")
+            heard = await reader.read()
+        writer.transport.abort()
+        assert heard == b""
+
+    await between(tmp_path, check)
+
+
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory here")
 def test_a_full_disk_ends_no_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
