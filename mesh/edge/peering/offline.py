@@ -17,6 +17,7 @@ from mesh.edge.pairing.book import PairingBook
 from mesh.edge.pairing.desk import Desk
 from mesh.edge.peering.report import peer_rows
 from mesh.edge.store.forks import forks
+from mesh.edge.store.schema import DATABASE
 from mesh.edge.store.state import load_state
 from mesh.edge.transport.links import Links
 from mesh.ledger.event import Event
@@ -54,10 +55,8 @@ class _Still:
 
 
 def _state(home: Path) -> State:
-    try:
-        return load_state(home)
-    except StoreError:
-        return State()  # a machine that never ran
+    fleet_of(home)  # one that can't be read is said, also where there is no ledger
+    return load_state(home) if (home / DATABASE).exists() else State()
 
 
 def _prepared(home: Path) -> Config:
