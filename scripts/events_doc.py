@@ -46,9 +46,10 @@ no floats, 64 KiB at most. Its author signs all but `id` and `sig`, which are de
 | `id`, `sig` | name of the event, from its hash; signature, hex |
 
 A state is the fold of all events in the order (hlc, author, seq, id). Reading a payload never
-fails: a field that is missing or has another type is unknown (0, "", no list, no object), a field
-not listed here is a newer peer's and is passed over. Money is whole nano-dollars (`_nusd`), time
-whole milliseconds (`_ms`), sizes whole bytes; fractions are decimal text or thousandths (`_milli`).
+fails: a field that is missing or has another type is unknown (0, "", no list, no object), and so
+is an amount below zero; a field not listed here is a newer peer's and is passed over. Money is
+whole nano-dollars (`_nusd`), time whole milliseconds (`_ms`), sizes whole bytes; fractions are
+decimal text or thousandths (`_milli`).
 
 *Written* says when: *always*; *if known*, and else left out; or only in one of a type's forms.
 Every type and field is there since version {FIRST_VERSION} of the program, unless *since* says

@@ -1,14 +1,18 @@
-"""Private files that survive a power cut, and what can go wrong on disk in words for a person."""
+"""Private files that survive a power cut, JSON that anybody may have written, and what can go wrong
+on disk in words for a person."""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class StoreError(Exception):
@@ -73,6 +77,28 @@ def _system_hint(error: OSError) -> str:
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return "name a folder there, not a file"
     return ""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; ValueError for all else, what is no number or nests deep too."""
+    try:
+        return json.loads(text, parse_constant=_number, parse_float=_number)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def whole_number(value: object, most: int = 2**53 - 1) -> int:
+    """An integer from 0 up to `most` out of JSON; ValueError for anything else."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"no whole number up to {most}")
+    return value
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text[:20]} is no number")
+    return found
 
 
 def write_private(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, final
 
-from mesh.edge.disk import StoreError, explained, sync_folder, write_private
+from mesh.edge.disk import StoreError, explained, parse_json, sync_folder, write_private
 from mesh.state.peer_id import parse_peer_id, peer_id
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
 KEY_FILE: Final = "identity.key"
 FLEET_FILE: Final = "fleet.json"
 SEED_BYTES: Final = 32
+KEY_BYTES: Final = 32
+DAMAGED_HINT: Final = "put it back from a backup; else move it away and join anew: fleet join CODE"
 
 
 @final
@@ -74,13 +76,22 @@ class Fleet:
 
 
 def fleet_of(home: Path) -> Fleet | None:
-    """What pairing left in `home`; None for a peer that is alone."""
-    try:
-        said = json.loads((home / FLEET_FILE).read_text())
-        found = Fleet(**{key: str(said.get(key, "")) for key in Fleet.__slots__})
-    except (OSError, ValueError, AttributeError):
-        return None
-    return found if len(found.root) == 64 else None
+    """What pairing left in `home`; None for a peer that is alone.
+
+    StoreError for a file that says something else: who is alone believes whatever it holds.
+    """
+    path = home / FLEET_FILE
+    with explained(f"cannot read {path}"):
+        try:
+            said = parse_json(path.read_bytes())
+            found = Fleet(**{key: str(said.get(key, "")) for key in Fleet.__slots__})
+            if len(bytes.fromhex(found.root)) != KEY_BYTES:
+                raise ValueError("no key")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, AttributeError) as error:
+            raise StoreError(f"{path} is damaged: it names no fleet", DAMAGED_HINT) from error
+    return found
 
 
 def fleet_root(home: Path) -> str:
@@ -92,7 +103,8 @@ def fleet_root(home: Path) -> str:
 def join_fleet(home: Path, fleet: Fleet) -> None:
     """Belong to a fleet from now on."""
     body = {key: getattr(fleet, key) for key in Fleet.__slots__}
-    write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
+    with explained("cannot keep which fleet this is"):
+        write_private(home / FLEET_FILE, json.dumps(body, indent=1) + "\n")
 
 
 def leave_fleet(home: Path) -> None:

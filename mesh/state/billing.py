@@ -11,6 +11,8 @@ from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.state.jobs import JobView
 
 GROUPINGS = ("day", "month", "device", "job", "model")
+# No total is higher: a snapshot holds no larger number. Whoever signs such costs is shown with it.
+MOST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What jobs of one day, device and model add up to."""
+    """What jobs of one day, device and model add up to, MOST at the most."""
 
     jobs: int = 0
     duration_ms: int = 0
@@ -42,10 +44,10 @@ class Totals:
 
     def __add__(self, one: Bill) -> "Totals":
         return Totals(
-            self.jobs + one.jobs,
-            self.duration_ms + one.duration_ms,
-            self.cost_nusd + one.cost_nusd,
-            self.tokens + one.tokens,
+            min(MOST, self.jobs + one.jobs),
+            min(MOST, self.duration_ms + one.duration_ms),
+            min(MOST, self.cost_nusd + one.cost_nusd),
+            min(MOST, self.tokens + one.tokens),
         )
 
 

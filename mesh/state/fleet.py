@@ -9,6 +9,8 @@ from mesh.state.facts.device import DeviceRegistered
 from mesh.state.facts.fact import Payload, decode
 from mesh.state.peer_id import peer_id
 
+# As many as may be described (api/hardware). A peer may sign any number, and a plan looks at each.
+MOST_CARDS = 1024
 AUTHOR_HEX = 64  # an author is an ed25519 public key in hexadecimal
 
 
@@ -81,7 +83,7 @@ def spec(device: DeviceView) -> DeviceSpec:
         name=device.name,
         kind=cast(DeviceKind, facts.kind),  # as its peer says it
         model=facts.model,
-        count=facts.count or 1,
+        count=min(facts.count or 1, MOST_CARDS),
         memory_bytes=facts.memory_bytes,
         free_bytes=facts.free_bytes,
         free_low_bytes=facts.free_low_bytes,

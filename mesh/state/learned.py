@@ -16,6 +16,8 @@ from mesh.state.observations import Observed, observations
 
 # A fact of another peer could claim any size; no model has more of anything than this.
 MAX_NUMBER = 1 << 60
+# No format has fewer per weight: the smallest there is takes 1.5.
+LEAST_BITS = 0.5
 UNREADABLE = float("nan")
 UNKNOWN_SHARE = -1.0  # how an unknown share of offloaded weights is signed
 
@@ -49,7 +51,7 @@ def observation(seen: Observed) -> Observation | None:
         },
         seen.quant,
     )
-    if work is None or run is None:
+    if work is None or run is None or not _could_be(work, run):
         return None
     prompts = seen.prompt_tokens * seen.batch
     return Observation(
@@ -177,6 +179,19 @@ def work_of(payload: Payload) -> Work | None:
 def _known(version: object) -> bool:
     """Whether facts of this version mean what these structs say."""
     return version in (UNSET, KNOWLEDGE_VERSION)
+
+
+def _could_be(work: Work, run: Run) -> bool:
+    """Whether a model could be so and run so: of another, the speed model can say no time."""
+    whole = work.experts_used <= work.experts or not work.experts
+    return (
+        whole
+        and min(work.active, work.weight_bytes(), run.devices, run.replicas) > 0
+        and min(run.depth, run.kv_scale) >= 0
+        and run.bits >= LEAST_BITS
+        and (run.offloaded_share is None or run.offloaded_share <= 1)
+        and (run.ram_bandwidth == 0 or run.ram_bandwidth >= 1)
+    )
 
 
 def _sane(*numbers: float) -> bool:

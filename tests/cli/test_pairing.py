@@ -82,3 +82,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, toml: str, says: str) -> None:
     done = fleet(tmp_path, "peers")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_fleet_file_is_said_and_nobody_goes_on_as_if_alone(tmp_path: Path) -> None:
+    assert fleet(tmp_path, "note", "before").returncode == 0
+    (tmp_path / "fleet.json").write_text("{")
+    for words in (("status",), ("peers",), ("up", "--detach"), ("recover",)):
+        done = fleet(tmp_path, *words)
+        assert done.returncode != 0, words
+        assert "names no fleet" in done.stderr, words
+        assert "put it back" in done.stderr, words
+    assert "names no fleet" in fleet(tmp_path, "doctor", "-o", "json").stdout

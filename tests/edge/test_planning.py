@@ -1,18 +1,31 @@
 """Readers start from the snapshot, and answer as if they had folded every event."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mesh.api.rows import status_dict
+from mesh.edge.planning import plan_query
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import current_state, fold_anew, load_state
+from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
+from mesh.state.answers import bills
+from mesh.state.billing import cost_report
 from mesh.state.checkpoint import digest, pack
+from mesh.state.facts.fact import Payload
+from mesh.state.fleet import MOST_CARDS, spec
 from mesh.state.fold import State, apply, fold
 from mesh.state.members import Find
+from tests.golden.ledger import junk
+from tests.state.job_story import ANA, T0, told
+from tests.state.job_story import event as story
 
 NOW = 1_800_000_000_000
 
@@ -89,3 +102,59 @@ def test_events_come_in_total_order_page_by_page(ledger: Ledger) -> None:
     stamps = [event.hlc for event in ledger.ordered()]
     assert stamps == sorted(stamps)
     assert len(stamps) == 1201
+
+
+# In twos and threes, as no single one would do: what a plan over the devices of others rests on.
+EXTREMES = (0, -1, 1, -MAX_INT, MAX_INT, 2**31, 2**40)
+TEXTS = ("", "x" * 3000, "nan", "1e308", "1e-308", "-0.0", "0", "\0")
+
+
+def _spoilt(draw: st.DrawFn, facts: Payload, depth: int = 2) -> Payload:
+    """The facts with a few of them as nobody honest says them."""
+    out = dict(facts)
+    for name in draw(st.lists(st.sampled_from(sorted(facts)), max_size=3)):
+        found = facts[name]
+        if isinstance(found, dict) and depth:
+            out[name] = _spoilt(draw, found, depth - 1)
+        elif name != "job_id":
+            text = isinstance(found, str)
+            out[name] = draw(st.sampled_from([*(TEXTS if text else EXTREMES), [], None]))
+    return out
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> list[Event]:
+    """A device and two jobs on it, told by a runner that says odd things."""
+    said = [("device_registered", junk.DEVICE)]
+    for job_id in ("j1", "j2"):
+        job: Payload = {"job_id": job_id, "owner": ANA}
+        said += [
+            ("job_submitted", junk.SUBMITTED | job),
+            ("job_dispatched", junk.DISPATCHED | job),
+            ("job_started", junk.STARTED | job),
+        ]
+        if draw(st.booleans()):
+            said += [("job_completed", junk.ENDED | job)]
+    return [
+        replace(story(kind, at), payload=_spoilt(draw, facts))
+        for at, (kind, facts) in enumerate(said)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(stories())
+def test_nothing_a_runner_signs_stops_a_plan_or_a_bill(events: list[Event]) -> None:
+    state = told(events)
+    for model in ("llama-3.1-8b", "llama-3.1-70b"):
+        asked = {"model": model, "prompt_tokens": 1000, "tokens": 200}
+        json.dumps(plan_query(state, asked, now=T0 + 10**6), allow_nan=False)
+    json.dumps(status_dict(state, T0 + 10**6), allow_nan=False)
+    assert cost_report(bills(state), "month")["total_cost_nusd"] >= 0  # type: ignore[operator]
+
+
+def test_a_host_of_a_billion_cards_costs_a_plan_no_memory() -> None:
+    """A plan has a place for each card: 2**31 of them took 16 GB of every peer that planned."""
+    for count in (2**31, MAX_INT):
+        card = junk.DEVICE | {"count": count}
+        (device,) = told([replace(story("device_registered", 0), payload=card)]).devices.values()
+        assert spec(device).count == MOST_CARDS

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mesh.edge.jobs.private import (
     erase,
     keep_request,
     keep_words,
+    kept_jobs,
     never_started,
     private_row,
     request_of,
@@ -90,10 +92,31 @@ def test_an_event_of_an_earlier_program_is_its_own_body(tmp_path: Path) -> None:
     assert request_of(tmp_path, view) == Body(command=("ls", "-l"), cwd="/srv")
 
 
-@pytest.mark.parametrize("job_id", ["", ".", "..", "../j1", "a/b", "/etc"])
+# Whoever may give its own peer jobs may sign any text as the id of one.
+ODD_IDS = ["", ".", "..", "../j1", "a/b", "/etc", "a\0b", "x" * 256, "é" * 128, "x" * 60_000]
+
+
+@pytest.mark.parametrize("job_id", ODD_IDS)
 def test_an_id_never_names_a_folder_outside(tmp_path: Path, job_id: str) -> None:
     with pytest.raises(RequestError, match="no job"):
         erase(tmp_path, job_id)
+
+
+@pytest.mark.parametrize("job_id", ODD_IDS)
+def test_a_job_of_any_id_can_be_shown(tmp_path: Path, job_id: str) -> None:
+    keep_words(tmp_path, "j1", "of another job")
+    for view in (job(kind="command", command=["ls"]), job(kind="model", body_hash="ab" * 32)):
+        found = private_row(tmp_path, replace(view, job_id=job_id))
+        assert "text" not in found
+    assert found == {"request": None}
+
+
+def test_a_link_among_the_jobs_stops_nobody(tmp_path: Path) -> None:
+    keep_words(tmp_path, "j1", "why")
+    (tmp_path / "jobs" / "loop").symlink_to(tmp_path / "jobs" / "loop")
+    (tmp_path / "jobs" / "away").symlink_to(tmp_path)
+    assert kept_jobs(tmp_path) == never_started(tmp_path) == ["j1"]
+    assert erase(tmp_path, "away").stuck == (str(tmp_path / "jobs" / "away"),)
 
 
 def test_the_newest_words_are_the_attempts_and_else_those_of_who_tried(tmp_path: Path) -> None:

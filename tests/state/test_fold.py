@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mesh.policy.commands import PlaceJob, StartJob, StopJob, WatchJob
 from mesh.policy.decide import busy_devices, decide
 from mesh.state.answers import bills, job_counts
-from mesh.state.billing import cost_csv, cost_report
+from mesh.state.billing import MOST, cost_csv, cost_report
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fleet import spec
 from mesh.state.fold import State, apply, fold
@@ -131,6 +131,31 @@ def test_old_jobs_leave_memory_and_stay_on_the_bill() -> None:
     assert sum(one.cost_nusd for one in bills(state)) == 21
     assert job_counts(state) == {"succeeded": 6}
     assert cost_report(bills(state), "day") == cost_report(bills(told(owned("d") + events)), "day")
+
+
+MOST_SIGNED = 2**53 - 1  # of one event's integers
+
+
+def test_no_cost_that_a_peer_can_sign_is_too_much_for_a_snapshot() -> None:
+    """2,049 such jobs are more than 64 bits hold: a sum is never more than a snapshot holds."""
+    dear = [one for n in range(2100) for one in life(f"j{n}", start=n * 4, cost=MOST_SIGNED)]
+    state = told(owned("d") + dear, keep_ended=4)
+    state.cursor = state.event_count
+    again = unpack(pack(state), 4)
+    assert again is not None
+    assert digest(again) == digest(state)
+    assert cost_report(bills(again), "month")["total_cost_nusd"] == MOST + 4 * MOST_SIGNED
+
+
+@pytest.mark.parametrize("kept", [0, 512])
+def test_no_cost_that_a_peer_can_sign_lowers_a_bill(kept: int) -> None:
+    jobs = life("j0", cost=7) + life("j1", start=4, cost=-MOST_SIGNED)
+    state = told(owned("d") + jobs, keep_ended=kept)
+    assert [one.cost_nusd for one in bills(state) if one.cost_nusd] == [7]
+    end = {"actual_cost_nusd": True, "actual_duration_ms": -1, "tokens_generated": -5}
+    odd = [*life("j0")[:3], event("job_completed", 3, job_id="j0", **end)]
+    (one,) = bills(told(owned("d") + odd, keep_ended=kept))
+    assert (one.cost_nusd, one.duration_ms, one.tokens) == (0, 0, 0)
 
 
 def test_only_its_home_can_ask_for_a_new_fold_over_a_retired_job() -> None:

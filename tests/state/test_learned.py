@@ -1,8 +1,11 @@
 """A job's measurement travels in the ledger and teaches every peer's planner."""
 
+import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mathcore.speed.chip import Chip
 from mathcore.speed.learning import learned_speed
@@ -76,10 +79,42 @@ def test_a_slow_job_makes_the_next_prediction_slower() -> None:
         {"work": {**knowledge(RUN, WORK)["work"], "layers": -2}},  # type: ignore[dict-item]
         {"work": {**knowledge(RUN, WORK)["work"], "layers": 1 << 70}},  # type: ignore[dict-item]
         {"run": {"split": 7}},
+        {"work": {**knowledge(RUN, WORK)["work"], "experts": 8, "experts_used": 9}},  # type: ignore[dict-item]
+        {"work": {**knowledge(RUN, WORK)["work"], "dense_bytes": 0}},  # type: ignore[dict-item]
+        {"work": {**knowledge(RUN, WORK)["work"], "active": 0}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "replicas": 0}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "away": "1.5"}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "bits": "-0.0"}},  # type: ignore[dict-item]
+        {"run": {**knowledge(RUN, WORK)["run"], "bits": "1e-308"}},  # type: ignore[dict-item]
     ],
 )
 def test_facts_a_peer_got_wrong_teach_nothing(wrong: dict[str, object]) -> None:
     assert learned_from(after(**wrong)) == {}
+
+
+EXTREMES = (0, 1, 2, 1 << 40, 2**53 - 1, -1)
+FRACTIONS = ("0.0", "-1.0", "0.5", "1.0", "1e-300", "1e18", "1e308", "nan", "-inf", "4.9")
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_no_facts_of_a_peer_leave_the_planner_without_a_time(data: st.DataObject) -> None:
+    known = {}
+    for part, facts in knowledge(RUN, WORK).items():
+        assert isinstance(facts, dict)
+        odd = data.draw(st.dictionaries(st.sampled_from(sorted(facts)), st.none()))
+        known[part] = facts | {
+            name: data.draw(
+                st.sampled_from(FRACTIONS if isinstance(facts[name], str) else EXTREMES)
+            )
+            for name in odd
+            if name not in ("engine", "split", "mixed", "basis")
+        }
+    end = {name: data.draw(st.sampled_from(EXTREMES)) for name in MEASURED}
+    seen = learned_from(after(mtps=data.draw(st.sampled_from(EXTREMES)), **known, **end))
+    found = learned_speed(CARD, RUN, WORK, "M Q4_K_M", seen.get("d", []))
+    times = (found.step_s, found.first_s)
+    assert all(0 < one < math.inf for band in times for one in (band.p10, band.p50, band.p90))
 
 
 def test_what_a_job_took_beside_prompts_and_answer_was_loading() -> None:

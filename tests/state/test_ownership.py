@@ -7,7 +7,7 @@ import pytest
 from mesh.ledger.event import Event
 from mesh.policy.commands import WatchJob
 from mesh.policy.decide import busy_devices, decide
-from mesh.state.answers import bills
+from mesh.state.answers import bills, job_counts
 from mesh.state.learned import learned_from
 from mesh.state.members import MEMBER, RUNNER
 from mesh.state.observations import observations
@@ -38,7 +38,8 @@ def test_no_date_takes_a_device_from_who_was_let_in_first(ms: int) -> None:
     events += [root.add("cid", RUNNER), mine, card(guest, "GT 710")]
     state = live(events)
     assert (state.devices["gpu-1"].owner, state.devices["gpu-1"].model) == (ROOT, "RTX 4090")
-    again = live([*events, card(root, "RTX 4090 Ti"), guest.say("device_removed", device="gpu-1")])
+    events += [card(root, "RTX 4090 Ti"), guest.say("device_removed", device="gpu-1")]
+    again = live(events)
     assert again.devices["gpu-1"].model == "RTX 4090 Ti"
     assert live([*events, root.remove("cid", events[-1])]).devices["gpu-1"].owner == ROOT
 
@@ -59,10 +60,11 @@ def test_no_date_takes_a_running_job_from_its_home(ms: int) -> None:
     guest = Key("cid", ms=ms)
     events += [root.add("cid", MEMBER), card(root, "RTX 4090")]
     events += ran(root, "j-1", "gpu-1", "submitted dispatched started")
-    state = live([*events, *ran(guest, "j-1", "", "submitted completed")])
+    said = ran(guest, "j-1", "", "submitted completed")
+    state = live([*events, *said])
     assert (state.jobs["j-1"].home, state.jobs["j-1"].status) == (ROOT, "running")
     assert decide(state, ROOT) == [WatchJob("j-1")]
-    first = live([*events[:4], *ran(guest, "j-1", "", "submitted"), *events[4:]])
+    first = live([*events[:4], *said, *events[4:]])
     assert (first.jobs["j-1"].home, first.jobs["j-1"].status) == (ROOT, "running")
 
 
@@ -74,18 +76,23 @@ def test_a_job_named_for_a_key_is_that_keys_whoever_is_senior() -> None:
     assert live([*events, *ran(cid, name, "", "submitted")]).jobs[name].home == CID
 
 
-def test_nobody_makes_anothers_device_busy_learned_or_dear() -> None:
+@pytest.mark.parametrize("kept", [0, 512])
+def test_nobody_makes_anothers_device_busy_learned_or_dear(kept: int) -> None:
     root, *_, events = fleet()
     guest = Key("cid")
     events += [root.add("cid", RUNNER), card(root, "RTX 4090")]
     story = "submitted dispatched started"
-    state = live([*events, *ran(guest, "x", "gpu-1", story)])
+    events += ran(guest, "x", "gpu-1", story)
+    state = live(events, kept)
+    assert state.jobs["x"].device_id == "gpu-1"
     assert busy_devices(state) == frozenset()
     paid = {"actual_cost_nusd": 10**15, "throughput_mtps": 1, "tokens_generated": 5}
-    state = live([*events, *ran(guest, "y", "gpu-1", f"{story} completed", **paid)])
+    events += ran(guest, "y", "gpu-1", f"{story} completed", **paid)
+    state = live(events, kept)
+    assert job_counts(state) == {"running": 1, "succeeded": 1}
     assert sum(one.cost_nusd for one in bills(state)) == 0
     assert (observations(state), learned_from(state)) == ([], {})
-    own = live([*events, *ran(root, "z", "gpu-1", f"{story} completed", **paid)])
+    own = live([*events, *ran(root, "z", "gpu-1", f"{story} completed", **paid)], kept)
     assert sum(one.cost_nusd for one in bills(own)) == 10**15
 
 

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fold import State, apply
@@ -54,9 +55,10 @@ def test_the_recovery_words_take_a_fleet_back_from_a_stolen_founders_key() -> No
 def test_nobody_ends_what_the_recovery_words_give() -> None:
     root, ana, _, words, events = fleet()
     given = words.add("cid", ADMIN)
-    state = live([*events, given, root.remove("cid"), ana.remove("words"), root.remove("words")])
-    assert role(state, "cid") == ADMIN
-    assert role(live([*events, given, root.last, words.remove("root", events[0])]), "root") == ""
+    events += [given, root.remove("cid"), ana.remove("words"), root.remove("words")]
+    assert role(live(events), "cid") == ADMIN
+    state = live([*events, words.remove("root", events[0])])
+    assert (role(state, "root"), role(state, "cid")) == ("", ADMIN)
 
 
 def test_a_grant_made_without_knowing_of_a_removal_does_not_survive_it() -> None:
@@ -106,6 +108,40 @@ def test_no_date_on_a_grant_or_removal_matters(ms: int) -> None:
     assert role(live([*events, given, lowered]), "cid") == VIEWER
     gone = root.remove("cid")
     assert role(live([*events, given, lowered, gone]), "cid") == ""
+
+
+@pytest.mark.parametrize("ms", [0, 4_102_444_800_000])
+def test_a_removal_ends_a_grant_whichever_is_dated_first(ms: int) -> None:
+    root, ana, _, _, events = fleet()
+    ana.ms = ms
+    events += [ana.add("cid", RUNNER), root.add("dan", RUNNER)]
+    assert [role(live(events), one) for one in ("cid", "dan")] == [RUNNER, RUNNER]
+    events += [root.remove("cid"), ana.remove("dan")]
+    assert [role(live(events), one) for one in ("cid", "dan")] == ["", ""]
+
+
+@pytest.mark.parametrize("ms", [0, 4_102_444_800_000])
+def test_the_senior_is_heard_first_whenever_it_says_it_spoke(ms: int) -> None:
+    """Cid, let in by the senior admin, put Dan out from the start: what Dan gave is nobody's."""
+    _, ana, ben, _, events = fleet()
+    ana.ms = ms
+    events += [ana.add("cid", ADMIN), ben.add("dan", ADMIN)]
+    cid, dan = Key("cid", ms=ms), Key("dan")
+    said = [dan.add("evil", RUNNER), dan.remove("cid"), cid.remove("dan")]
+    for order in permutations(said):
+        state = live([*events, *order])
+        assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
+    state = folded([*events, *said])
+    assert [role(state, one) for one in ("cid", "dan", "evil")] == [ADMIN, "", ""]
+
+
+def test_no_number_in_a_removal_keeps_anybody_out_for_good() -> None:
+    root, ana, _, _, events = fleet()
+    events += [root.add("cid", RUNNER)]
+    last = {"key": NAMES["cid"], "epoch": MAX_INT, "until": MAX_INT, "until_hash": "f" * 64}
+    gone = [ana.say("peer_removed", **{**last, **more}) for more in ({}, {"until_hash": ""})]
+    assert role(live([*events, *gone]), "cid") == ""
+    assert role(live([*events, *gone, root.add("cid", RUNNER, names=gone)]), "cid") == RUNNER
 
 
 def test_removals_are_never_too_many() -> None:
@@ -203,6 +239,17 @@ def test_who_left_and_was_let_in_by_its_senior_meanwhile_stays() -> None:
     assert role(state, "ana") == ""  # it left after it was let in again
     back = words.add("ana", ADMIN, since=left, names=[left])
     assert role(live([*events, goodbye, again, left, back]), "ana") == ADMIN
+
+
+def test_a_goodbye_ends_what_it_was_said_by_and_nothing_senior() -> None:
+    """On another disk Ana says goodbye where only the founder's grant reaches; the words' stays."""
+    _, ana, _, words, events = fleet()
+    said = [ana.say() for _ in range(3)]
+    again = words.add("ana", ADMIN, since=said[-1])
+    goodbye = ana.fork(said[0]).remove("ana")
+    for order in permutations([again, goodbye]):
+        state = live([*events, *said, *order])
+        assert (role(state, "ana"), state.members.seniority(NAMES["ana"])[0]) == (ADMIN, 0)
 
 
 def test_the_founding_is_the_founders_alone_and_happens_once() -> None:
@@ -335,7 +382,30 @@ def test_whether_an_event_leads_to_another_is_found_in_few_steps() -> None:
             at = parents.get(at.hash)
         places = [chains.place(one.author, one.seq, one.hash) for one in (old, new)]
         assert chains.reaches(old.author, *places) == (at is not None)
-    branches = chains.branches[told[0].author]
+    assert_few_steps(chains, told[0].author)
+
+
+def test_branches_of_branches_of_branches_cost_few_steps_too() -> None:
+    """Each branch begins in the middle of the one before: 1,000 steps by their parents."""
+    root, chains = Key("root"), Chains()
+    first = root.say()
+    told = [first]
+    for _ in range(1000):
+        told.append(root.say())  # goes on with the branch, so the next begins another
+        root = root.fork(first)
+        first = root.say()
+        told.append(first)
+    for event in told:
+        chains.add(event)
+    assert max(one.depth for one in chains.branches[first.author]) == 1000
+    assert_few_steps(chains, first.author)
+    ends = [chains.place(one.author, one.seq, one.hash) for one in (told[0], told[-1])]
+    assert chains.reaches(first.author, *ends)
+    assert not chains.reaches(first.author, *reversed(ends))
+
+
+def assert_few_steps(chains: Chains, author: str) -> None:
+    branches = chains.branches[author]
     at_most = 2 * max(one.depth for one in branches).bit_length()
     for number in range(len(branches)):
         steps, at_branch = 0, number

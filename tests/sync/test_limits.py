@@ -88,6 +88,22 @@ def test_nor_as_a_change_in_anothers_document(peers: list[Peer]) -> None:
     assert ana.ledger.count() == 1
 
 
+def test_nor_a_members_own_under_another_number(peers: list[Peer]) -> None:
+    ana, _ = peers
+    member = Signer(1)
+    ana.members.add(member.author)
+    first, second, third = member.say("first"), member.say("second"), member.say("third")
+    ana.ledger.take_in([first])
+    base = _document(member, [(1, *first)])
+    for lie in ([(1, *first), (2, *third)], [(1, *first), (3, *second)]):
+        data = said(_document(member, lie), Segment(member.author, base.save()))
+        end = ana.end()
+        end.session.receive(messages.encode(Hello(2, bytes(32), 0, bytes(32))), 0)
+        with pytest.raises(ProtocolError, match="another event than it says"):
+            end.session.receive(messages.encode(Tail(bytes.fromhex(member.author), 0, data)), 0)
+        assert ana.ledger.count() == 1
+
+
 def _document(author: Signer, events: list[tuple[int, bytes, bytes]]) -> Document:
     made = Document(bytes.fromhex(author.author))
     for seq, sig, body in events:

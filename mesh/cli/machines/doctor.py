@@ -102,9 +102,15 @@ def _check_words(home: Path) -> Iterator[Check]:
 
 def _check_fleet(home: Path) -> Iterator[Check]:
     """Keys on two disks, and what would lock people out of this fleet one day."""
+    from mesh.edge.identity import fleet_of
     from mesh.edge.peering.advice import advice
     from mesh.edge.store.ledger import StoreError
 
+    try:
+        fleet_of(home)
+    except StoreError as error:
+        yield ("fleet", error.text, error.hint)
+        return
     try:
         yield from advice(home, now_ms())
     except StoreError:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import parse_json, whole_number, write_private
 from mesh.state.address import Address
 
+MAX_PORT: Final = 65535
 ADDRESS_FILE: Final = "addresses.json"
 MDNS, TAILNET, REMEMBERED, GIVEN, LEDGER, PAIRING = (
     "mdns",
@@ -166,17 +168,23 @@ class Sightings:
             peer: [[*address, at] for address, at in known.items()]
             for peer, known in self._remembered.items()
         }
-        write_private(self._path, json.dumps({"given": self._by_hand, "peers": peers}, indent=1))
+        text = json.dumps({"given": self._by_hand, "peers": peers}, indent=1)
+        with suppress(OSError):  # a full disk costs no link: written at the next change, or the end
+            write_private(self._path, text)
 
 
 def _read(path: Path) -> tuple[dict[str, dict[Address, int]], list[Address]]:
     """(remembered, given by hand); a damaged file only means knocking elsewhere first."""
     try:
-        said = json.loads(path.read_text())
+        said = parse_json(path.read_bytes())
         peers = {
-            str(peer): {(str(host), int(port)): int(at) for host, port, at in known}
+            str(peer): {_address(host, port): whole_number(at) for host, port, at in known}
             for peer, known in said["peers"].items()
         }
-        return peers, [(str(host), int(port)) for host, port in said["given"]]
+        return peers, [_address(host, port) for host, port in said["given"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}, []
+
+
+def _address(host: object, port: object) -> Address:
+    return str(host), whole_number(port, MAX_PORT)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any, Final, final
 
 from mesh.edge.discovery.interfaces import is_tailnet
 from mesh.edge.discovery.sightings import TAILNET, Sighting, Sightings
+from mesh.edge.disk import parse_json
 
 LOOK_S: Final = 30.0
 ASK_S: Final = 5.0
@@ -177,8 +177,8 @@ async def _bounded(reader: Any) -> bytes:
 
 def _json(body: bytes) -> object:
     try:
-        said: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        said: object = parse_json(body)
+    except ValueError as error:
         raise TailnetError("the status is not JSON") from error
     return said
 

@@ -5,7 +5,6 @@ the runner's files and all output. Folders are 0700, files 0600. No event quotes
 removing the folder removes it for good, as far as the disk lets go of blocks.
 """
 
-import json
 import os
 import secrets
 from contextlib import suppress
@@ -17,9 +16,11 @@ import msgspec
 
 from mesh.api.bodies import SALT_BYTES, Body, Sealed, seal
 from mesh.api.errors import RequestError
-from mesh.edge.disk import explained, sync_folder, write_private
+from mesh.edge.disk import explained, parse_json, sync_folder, write_private
 from mesh.state.jobs import JobView
 
+# Of a file's name, on the file systems there are; ours have 64 at most.
+MAX_ID_BYTES: Final = 255
 REQUEST_FILE: Final = "request.json"
 FAILED_FILE: Final = "failed.txt"
 JOBS: Final = "jobs"
@@ -61,8 +62,9 @@ class Erased:
 
 
 def folder_of(home: Path, job_id: str) -> Path:
-    """The job's folder; RequestError for an id that could leave the folder of all jobs."""
-    if job_id in ("", ".", "..") or "/" in job_id or "\0" in job_id:
+    """The job's folder; RequestError for an id that names none, or one outside: others sign any."""
+    size = len(job_id.encode("utf-8", "replace"))
+    if job_id in ("", ".", "..") or "/" in job_id or "\0" in job_id or size > MAX_ID_BYTES:
         raise RequestError("NotFound", f"no job {job_id[:80]!r}", "fleet ps -a lists them", 404)
     return home / JOBS / job_id
 
@@ -111,7 +113,7 @@ def request_of(home: Path, job: JobView) -> Body:
         salt = bytes.fromhex(kept.salt)
     except OSError as error:
         raise Gone(job.job_id, "is gone from this machine") from error
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise Gone(job.job_id, "is damaged on this machine") from error
     if seal(kept.body, salt) != Sealed(body_hash=asked.body_hash, body_bytes=asked.body_bytes):
         raise Gone(job.job_id, "is not the one that was signed")
@@ -128,10 +130,13 @@ def keep_words(home: Path, job_id: str, words: str) -> None:
 
 def words_of(home: Path, job_id: str) -> str:
     """What the job, or who tried to start it, said last; "" where nothing is here."""
-    folder = folder_of(home, job_id)
+    try:
+        folder = folder_of(home, job_id)
+    except RequestError:
+        return ""
     for path in sorted(folder.glob("*/result.json"), reverse=True):
         with suppress(OSError, ValueError):
-            said = json.loads(path.read_bytes())
+            said = parse_json(path.read_bytes())
             return str(said["text"]) if isinstance(said, dict) and "text" in said else ""
     with suppress(OSError):
         return (folder / FAILED_FILE).read_text(encoding="utf-8", errors="replace")
@@ -142,7 +147,7 @@ def private_row(home: Path, job: JobView) -> dict[str, object]:
     """What only this machine knows of a job: `request` is None where it is not here."""
     words = words_of(home, job.job_id)
     found: dict[str, object] = {"request": None} | ({"text": words} if words else {})
-    with suppress(Gone):
+    with suppress(RequestError):
         body = request_of(home, job)
         found |= {"request": msgspec.to_builtins(body), "command": list(body.command)}
     return found
@@ -157,7 +162,8 @@ def never_started(home: Path) -> list[str]:
 def kept_jobs(home: Path) -> list[str]:
     """The ids of all jobs of which anything is on this machine."""
     try:
-        return sorted(entry.name for entry in os.scandir(home / JOBS) if entry.is_dir())
+        found = os.scandir(home / JOBS)
+        return sorted(one.name for one in found if one.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from mesh.edge.disk import StoreError, write_private
+from mesh.edge.disk import StoreError, parse_json, write_private
 
 FILE: Final = "members.json"
 # Enough to find one that is up; the file stays below 256 KB.
@@ -28,7 +28,7 @@ def keep(home: Path, anchors: dict[bytes, bytes]) -> None:
 def kept(home: Path) -> dict[bytes, bytes]:
     """The members noted last; nobody where the file is missing or damaged."""
     try:
-        rows = json.loads((home / FILE).read_text())
+        rows = parse_json((home / FILE).read_bytes())
         return {bytes.fromhex(key): bytes.fromhex(tls) for key, tls in rows.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import StoreError, explained, write_private
 from mesh.edge.transport.anteroom import place_of
 from mesh.policy import pairing
 
@@ -140,12 +140,18 @@ class PairingBook:
         }
 
     def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(self._pages).decode())
+        """On disk, or not at all: what the disk refuses is forgotten here too."""
+        try:
+            with explained("cannot keep who was invited"):
+                write_private(self._path, msgspec.json.encode(self._pages).decode())
+        except StoreError:
+            self._pages = _read(self._path)
+            raise
 
 
 def _read(path: Path) -> _Pages:
     """What was kept; a damaged book is an empty one: invites can be made again."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Pages)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return _Pages()

@@ -12,6 +12,7 @@ from typing import Any, Final, final
 import msgspec
 
 from mesh.api.errors import RequestError
+from mesh.edge.disk import parse_json
 from mesh.edge.identity import Identity, peer_id
 from mesh.edge.pairing.endpoint import MAX_PAIRING_BYTES, Welcome
 from mesh.edge.transport.link import SERVER_NAME, key_behind, own_anchor, pairing_client
@@ -203,7 +204,7 @@ class _Talk:
 
 def _said(status: int, raw: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(raw)
+        said = parse_json(raw)
         if status < 400 and isinstance(said, dict):
             return said
         text = str(said["text"])[:300]
@@ -215,7 +216,7 @@ def _said(status: int, raw: bytes) -> dict[str, Any]:
 def _welcome(said: dict[str, Any]) -> Welcome:
     try:
         return msgspec.json.decode(str(said.get("welcome", "")), type=Welcome)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(
             "BadWelcome",
             f"the host's answer is not understood: {error}",

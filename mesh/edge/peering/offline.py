@@ -18,6 +18,7 @@ from mesh.edge.pairing.desk import Desk
 from mesh.edge.peering.report import peer_rows
 from mesh.edge.signing.highwater import HighWater
 from mesh.edge.store.forks import forks
+from mesh.edge.store.schema import DATABASE
 from mesh.edge.store.state import load_state
 from mesh.edge.transport.links import Links
 from mesh.ledger.event import Event
@@ -63,10 +64,8 @@ class _Still:
 
 
 def _state(home: Path) -> State:
-    try:
-        return load_state(home)
-    except StoreError:
-        return State()  # a machine that never ran
+    fleet_of(home)  # one that can't be read is said, also where there is no ledger
+    return load_state(home) if (home / DATABASE).exists() else State()
 
 
 def _prepared(home: Path) -> Config:

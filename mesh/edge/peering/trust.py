@@ -58,7 +58,9 @@ class Trust:
 
     def refresh(self) -> bool:
         """Take in new members and let go of removed ones; True where anyone changed."""
-        self.fleet = self._learned(fleet_of(self._home))
+        with suppress(StoreError):  # damaged while we run: what is known goes on, until a start
+            self.fleet = fleet_of(self._home)
+        self.fleet = self._learned(self.fleet)
         found = self._current()
         mine = found.pop(self._key, None)
         if mine is not None and self.contexts.present(mine[1]):

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import parse_json, whole_number, write_private
 from mesh.edge.signing.hearing import Hearing, NotHeard
 from mesh.sync.manifest import Tip
 
@@ -39,8 +39,8 @@ class HighWater:
     def read(self, author: str) -> Tip | None:
         """A file that is missing, damaged or of another key says nothing."""
         try:
-            said = json.loads(self._path.read_text(encoding="utf-8"))
-            tip = Tip(int(said["seq"]), str(said["hash"]))
+            said = parse_json(self._path.read_bytes())
+            tip = Tip(whole_number(said["seq"]), bytes.fromhex(said["hash"]).hex())
             mine = said["author"] == author
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -109,5 +109,5 @@ def _said(status: int, raw: bytes) -> Any:
         raise RequestError(
             str(said["code"])[:80], str(said["text"])[:2000], str(said["hint"])[:2000], status
         )
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, RecursionError, KeyError, TypeError) as error:
         raise RequestError("BadAnswer", "the peer's answer is not understood", "", 502) from error

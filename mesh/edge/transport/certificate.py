@@ -21,6 +21,7 @@ KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 # Any name will do: names aren't checked, keys are. RFC 2606 keeps it from ever being anyone's.
 SERVER_NAME: Final = "fleet.invalid"
+BEGINS: Final = b"000101000000Z"  # of 2000; nobody of ours asks for it
 V1, V3 = 1, 3
 # Certificates of this many members are kept ready, some 600 bytes each.
 MAX_KEPT: Final = 4096
@@ -102,7 +103,7 @@ def body_of(key: bytes, form: int = V3) -> bytes:
         ),
     )
     serial = b"\x01" + hashlib.blake2b(key, digest_size=8).digest()
-    always = _node(_SEQUENCE, _node(_UTC, b"000101000000Z"), _node(_TIME, b"99991231235959Z"))
+    always = _node(_SEQUENCE, _node(_UTC, BEGINS), _node(_TIME, b"99991231235959Z"))
     public = _node(_SEQUENCE, _algorithm(), _node(_BITS, b"\0" + key))
     number = _node(_INTEGER, serial)
     fields = (number, _algorithm(), name, always, name, public)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import ssl
 from collections.abc import Callable, Iterable
@@ -18,13 +19,14 @@ from typing import Final, Protocol, final
 
 from aiohttp import WSMsgType
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import parse_json, whole_number, write_private
 from mesh.edge.identity import Identity
 from mesh.edge.transport import certificate
 from mesh.sync import versions
 
 # The largest message: sync sends segments in parts, so one of these and its copy bound a link.
 MAX_MESSAGE_BYTES: Final = 4 << 20
+NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python doesn't name
 SOCKET_LIMIT: Final = MAX_MESSAGE_BYTES + 1  # aiohttp ends a link at its limit, not past it
 # A ping after this much silence and half as long for its answer: a dead link is noticed in 15 s.
 HEARTBEAT_S: Final = 10.0
@@ -134,8 +136,8 @@ async def greet(socket: _Socket, now: Callable[[], int]) -> Greeting:
         async with asyncio.timeout(GREET_S):
             await socket.send_str(json.dumps({"now_ms": sent_ms, "sync": [*versions.SPOKEN]}))
             message = await socket.receive()
-        said = json.loads(str(getattr(message, "data", "")))
-        skew_ms = int(said["now_ms"]) - (sent_ms + now()) // 2
+        said = parse_json(str(getattr(message, "data", "")))
+        skew_ms = whole_number(said["now_ms"]) - (sent_ms + now()) // 2
         theirs = versions.listed(said.get("sync"))
     except (OSError, RuntimeError, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise LinkClosed("the other side did not greet") from error
@@ -192,17 +194,33 @@ class Contexts:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
-        # OpenSSL reads keys from files only; this one exists for a moment, for its owner alone.
-        path = self._home / f".tls.{secrets.token_hex(8)}"
-        text = certificate.private_pem(self._seed)
         shown = certificate.certificate(self._key, self.signature)
-        try:
-            write_private(path, text + certificate.certificate_pem(shown))
-            context.load_cert_chain(path)
-        finally:
-            path.unlink(missing_ok=True)
+        text = certificate.private_pem(self._seed) + certificate.certificate_pem(shown)
+        # OpenSSL reads keys from files only. One in memory needs no disk and stays on none.
+        if not _load_from_memory(context, text):
+            path = self._home / f".tls.{secrets.token_hex(8)}"
+            try:
+                write_private(path, text)  # for a moment, for its owner alone
+                context.load_cert_chain(path)
+            finally:
+                path.unlink(missing_ok=True)
         context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _load_from_memory(context: ssl.SSLContext, text: str) -> bool:
+    """Load a key and its certificate without a disk; False where the system has no such files."""
+    if not hasattr(os, "memfd_create"):
+        return False
+    descriptor = os.memfd_create("tls")
+    try:
+        os.write(descriptor, text.encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:  # no /proc here
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 @final
@@ -270,12 +288,13 @@ def _pinned(context: ssl.SSLContext, anchors: Iterable[Anchor]) -> ssl.SSLContex
     """Believe in these certificates too, and in nothing that their keys signed.
 
     A member's certificate is its own anchor though it is no authority: that is a partial chain.
+    No certificate of ours ends, and a machine that wakes up in 1970 has to link to learn the time.
     Strict checks refuse the old form of certificate, so they go where a member still has it.
     """
     found = [*anchors]
     fresh = context.verify_mode == ssl.CERT_NONE
     context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
     if any(certificate.form_of(*one) == certificate.V1 for one in found):
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     elif fresh:

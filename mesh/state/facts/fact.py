@@ -3,7 +3,8 @@
 A field without a default is always written; one with a default is left out while it is unknown.
 A field added later has a default and its `since`: older ledgers lack it.
 Reading never fails: peers may sign anything, and what is missing or of another type is unknown
-(0, "", (), None). Fields nobody here knows are a newer peer's and are passed over.
+(0, "", (), None), an amount below zero too. Fields nobody here knows are a newer peer's and are
+passed over.
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ def said(
     """
     marks = {"unit": unit, "since": since, "reading": reading, "as_text": as_text}
     return msgspec.Meta(description=meaning, extra=marks)
+
+
+def amount(
+    meaning: str, unit: str = "", *, since: str = FIRST_VERSION, reading: bool = False
+) -> msgspec.Meta:
+    """What an integer means that no honest program writes below zero: such a one is unknown."""
+    marks = {"unit": unit, "since": since, "reading": reading, "as_text": False}
+    return msgspec.Meta(ge=0, description=meaning, extra=marks)
 
 
 def encode(fact: Fact) -> Payload:
@@ -89,7 +98,7 @@ def marks(of: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in get_args(of):
         if isinstance(one, msgspec.Meta):
-            found |= {"meaning": one.description, **(one.extra or {})}
+            found |= {"meaning": one.description, "least": one.ge, **(one.extra or {})}
     return found
 
 
@@ -105,12 +114,12 @@ def _readers(kind: type[Fact]) -> tuple[tuple[str, str, Read], ...]:
 
 
 def _reader(field: structs.FieldInfo) -> Read:
-    of = bare(field.type)
-    if marks(field.type).get("as_text"):
+    of, said_of = bare(field.type), marks(field.type)
+    if said_of.get("as_text"):
         return lambda value: "" if value is ... else str(value)
-    if get_origin(of) is types.UnionType:
-        return _optional(get_args(of)[0])
-    return _plain(of)
+    if said_of.get("least") is not None:
+        return _amount
+    return _optional(get_args(of)[0]) if get_origin(of) is types.UnionType else _plain(of)
 
 
 def _plain(of: Any) -> Read:
@@ -132,6 +141,10 @@ def _optional(of: Any) -> Read:
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _amount(value: object) -> int:
+    return max(0, _whole(value))
 
 
 def _text(value: object) -> str:

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from mesh.state.facts.fact import Fact, Payload, said
+from mesh.state.facts.fact import Fact, Payload, amount, said
 
 JobId = Annotated[str, said("Which job")]
-Attempt = Annotated[int, said("Which attempt, from 1; a retry is a new job")]
+Attempt = Annotated[int, amount("Which attempt, from 1; a retry is a new job")]
 Model = Annotated[str, said("Name of the model's file, or as catalogued; missing = a command")]
-Milliseconds = Annotated[int, said("How long it ran; 0 = it never did", "ms")]
+Milliseconds = Annotated[int, amount("How long it ran; 0 = it never did", "ms")]
 Seconds = Annotated[str, said("actual_duration_ms as decimal text", "s")]
-Cost = Annotated[int, said("What it cost at the device's hourly rate", "nano-USD")]
+Cost = Annotated[int, amount("What it cost at the device's hourly rate", "nano-USD")]
 Dollars = Annotated[str, said("actual_cost_nusd as decimal text", "USD")]
 CostBasis = Annotated[str, said('"estimated": from prices and watts as registered')]
-Peak = Annotated[int, said("The most memory the attempt was seen to take; 0 = unknown", "B")]
+Peak = Annotated[int, amount("The most memory the attempt was seen to take; 0 = unknown", "B")]
 ExitCode = Annotated[int, said("Of the attempt; -N = signal N")]
 Reason = Annotated[
     str,
@@ -21,17 +21,17 @@ Reason = Annotated[
 Text = Annotated[
     str, said("What happened, for people; quotes no output, no path and nothing that was typed")
 ]
-Generated = Annotated[int, said("Generated, all sequences together", "tokens")]
-Prompted = Annotated[int, said("Prompt, all sequences together", "tokens")]
-DecodeRate = Annotated[int, said("Generation, all sequences together; 0 = unknown", "mtokens/s")]
+Generated = Annotated[int, amount("Generated, all sequences together", "tokens")]
+Prompted = Annotated[int, amount("Prompt, all sequences together", "tokens")]
+DecodeRate = Annotated[int, amount("Generation, all sequences together; 0 = unknown", "mtokens/s")]
 DecodeText = Annotated[str, said("throughput_mtps as decimal text", "tokens/s")]
-PromptRate = Annotated[int, said("Reading prompts; 0 = unknown", "mtokens/s")]
+PromptRate = Annotated[int, amount("Reading prompts; 0 = unknown", "mtokens/s")]
 Prompt = Annotated[str, said("What the model is asked; nobody writes it since 0.2.0")]
 Label = Annotated[
     str, said("What a person called it, or the name of its model or program", since="0.2.0")
 ]
 BodyHash = Annotated[str, said("blake2b-256 over 16 random bytes and the body, hex", since="0.2.0")]
-BodyBytes = Annotated[int, said("Size of the body", "B", since="0.2.0")]
+BodyBytes = Annotated[int, amount("Size of the body", "B", since="0.2.0")]
 MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
 
 
@@ -52,7 +52,7 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     job_id: JobId
     kind: Annotated[str, said('"model" or "command"; missing = "model"')]
     prompt: Prompt = ""
-    batch: Annotated[int, said("Sequences at once; 0 counts as 1")]
+    batch: Annotated[int, amount("Sequences at once; 0 counts as 1")]
     objective: Annotated[str, said('"cheapest", "fastest" or "balanced"')]
     label: Label = ""
     body_hash: BodyHash = ""
@@ -61,7 +61,7 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
         str | None,
         said("Name of the model or its file; until 0.2.0 the file's path; missing = a command"),
     ] = None
-    model_bytes: Annotated[int, said("Size of that file; 0 = unknown", "B", since="0.2.0")] = 0
+    model_bytes: Annotated[int, amount("Size of that file; 0 = unknown", "B", since="0.2.0")] = 0
     command: Annotated[
         tuple[str, ...] | None, said("Program and arguments; nobody writes it since 0.2.0")
     ] = None
@@ -100,10 +100,10 @@ class JobSealed(JobSubmitted, frozen=True, kw_only=True):
 class JobConfig(Fact, frozen=True, kw_only=True):
     """What was asked and predicted, in the words of the first sketch of this format."""
 
-    batch_size: Annotated[int, said("Sequences at once")]
-    seq_length: Annotated[int, said("Longest sequence", "tokens")]
+    batch_size: Annotated[int, amount("Sequences at once")]
+    seq_length: Annotated[int, amount("Longest sequence", "tokens")]
     estimated_cost: Annotated[str, said("The plan's median as decimal text", "USD")]
-    estimated_duration_s: Annotated[int, said("The plan's median", "s")]
+    estimated_duration_s: Annotated[int, amount("The plan's median", "s")]
 
 
 class JobDispatched(Fact, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
 
     job_id: JobId
     attempt: Attempt
-    considered: Annotated[int, said("Devices that were looked at")]
+    considered: Annotated[int, amount("Devices that were looked at")]
     model: Model = ""
     plan: Annotated[Payload | None, said("What was predicted, a [plan](#plan); of model jobs")] = (
         None
@@ -125,10 +125,10 @@ class JobStarted(Fact, frozen=True, kw_only=True):
 
     job_id: JobId
     attempt: Attempt
-    pid: Annotated[int, said("Of the supervisor, on the device's host")]
+    pid: Annotated[int, amount("Of the supervisor, on the device's host")]
     model: Annotated[str, said('As in job_submitted; "" = a command')]
-    batch_size: Annotated[int, said("Sequences at once")]
-    estimated_duration_s: Annotated[int, said("The plan's median; 0 = unknown", "s")]
+    batch_size: Annotated[int, amount("Sequences at once")]
+    estimated_duration_s: Annotated[int, amount("The plan's median; 0 = unknown", "s")]
 
 
 class JobCancelRequested(Fact, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from mesh.state.facts.fact import Fact, Payload, said
+from mesh.state.facts.fact import Fact, Payload, amount, said
 
 # Of RunFact and WorkFact, and what `v` in them would say; absent means 1.
 KNOWLEDGE_VERSION = 1
@@ -21,28 +21,28 @@ Version = Annotated[
 class Percentiles(Fact, frozen=True, kw_only=True):
     """A prediction with its error bar."""
 
-    p10: Annotated[int, said("Nine in ten lie above", "as its field")]
-    p50: Annotated[int, said("The median", "as its field")]
-    p90: Annotated[int, said("Nine in ten lie below", "as its field")]
+    p10: Annotated[int, amount("Nine in ten lie above", "as its field")]
+    p50: Annotated[int, amount("The median", "as its field")]
+    p90: Annotated[int, amount("Nine in ten lie below", "as its field")]
 
 
 class MemoryFact(Fact, frozen=True, kw_only=True):
     """Bytes a run takes, by term, as predicted."""
 
-    weights_bytes: Annotated[int, said("Weights on the devices", "B")]
-    kv_bytes: Annotated[int, said("Cache of K and V", "B")]
-    state_bytes: Annotated[int, said("Recurrent state", "B")]
-    compute_bytes: Annotated[int, said("The engine's compute buffers", "B")]
-    overhead_bytes: Annotated[int, said("Driver context and process", "B")]
-    output_bytes: Annotated[int, said("Logits handed to the program", "B")]
-    host_bytes: Annotated[int, said("In the host's RAM beside the devices", "B")]
-    total_bytes: Annotated[int, said("On the devices, all terms but host_bytes", "B")]
-    free_bytes: Annotated[int, said("Free there when it was placed", "B")]
+    weights_bytes: Annotated[int, amount("Weights on the devices", "B")]
+    kv_bytes: Annotated[int, amount("Cache of K and V", "B")]
+    state_bytes: Annotated[int, amount("Recurrent state", "B")]
+    compute_bytes: Annotated[int, amount("The engine's compute buffers", "B")]
+    overhead_bytes: Annotated[int, amount("Driver context and process", "B")]
+    output_bytes: Annotated[int, amount("Logits handed to the program", "B")]
+    host_bytes: Annotated[int, amount("In the host's RAM beside the devices", "B")]
+    total_bytes: Annotated[int, amount("On the devices, all terms but host_bytes", "B")]
+    free_bytes: Annotated[int, amount("Free there when it was placed", "B")]
     projector_bytes: Annotated[
-        int, said("A vision tower and what it computes in", "B", since="0.2.0")
+        int, amount("A vision tower and what it computes in", "B", since="0.2.0")
     ] = 0
-    draft_bytes: Annotated[int, said("What drafts tokens", "B", since="0.2.0")] = 0
-    adapter_bytes: Annotated[int, said("Adapters", "B", since="0.2.0")] = 0
+    draft_bytes: Annotated[int, amount("What drafts tokens", "B", since="0.2.0")] = 0
+    adapter_bytes: Annotated[int, amount("Adapters", "B", since="0.2.0")] = 0
 
 
 class PlanFact(Fact, frozen=True, kw_only=True):
@@ -54,17 +54,17 @@ class PlanFact(Fact, frozen=True, kw_only=True):
     engine: Annotated[str, said("Inference engine", as_text=True)]
     quant: Annotated[str, said("Weight format", as_text=True)]
     kv_type: Annotated[str, said("Type of the cache", as_text=True)]
-    cards: Annotated[int, said("Accelerators used; 0 counts as 1")]
+    cards: Annotated[int, amount("Accelerators used; 0 counts as 1")]
     gpu_layers: Annotated[int, said("Layers on the accelerators; -1 = all")]
-    cpu_experts: Annotated[int, said("Layers whose routed experts stay in RAM")]
-    quality_milli: Annotated[int, said("Quality of the weights, 1000 = as in 16 bits", "1/1000")]
+    cpu_experts: Annotated[int, amount("Layers whose routed experts stay in RAM")]
+    quality_milli: Annotated[int, amount("Quality of the weights, 1000 = as in 16 bits", "1/1000")]
     fit: Annotated[str, said('"fit" or "tight"')]
     footprint: Annotated[MemoryFact, said("Memory, term by term")]
     tokens_per_s_milli: Annotated[Percentiles, said("Generation of the whole batch", "mtokens/s")]
     prefill_tokens_per_s_milli: Annotated[Percentiles, said("Reading prompts", "mtokens/s")]
     ttft_ms: Annotated[Percentiles, said("From loaded to the first token", "ms")]
     duration_ms: Annotated[Percentiles, said("Time to the end", "ms")]
-    wait_ms: Annotated[int, said("Until the device is free", "ms")]
+    wait_ms: Annotated[int, amount("Until the device is free", "ms")]
     cost_nusd: Annotated[Percentiles, said("Cost of the job", "nano-USD")]
     basis: Annotated[str, said("Where the speed comes from, for people", as_text=True)]
     terms_ms: Annotated[
@@ -97,17 +97,17 @@ class RunFact(Fact, frozen=True, kw_only=True, omit_defaults=False):
     """How a model was to be run, `run` in a plan. A field of another type: it teaches nothing."""
 
     engine: Annotated[str, said("Inference engine")] = "llama.cpp"
-    devices: Annotated[int, said("Accelerators")] = 1
+    devices: Annotated[int, amount("Accelerators")] = 1
     split: Annotated[
         str, said('"layer" = one after the other, "tensor" = every layer over all')
     ] = "layer"
-    batch: Annotated[int, said("Sequences at once")] = 1
-    prompt: Annotated[int, said("Prompt of each sequence", "tokens")] = 0
-    generated: Annotated[int, said("Generated by each sequence", "tokens")] = 0
+    batch: Annotated[int, amount("Sequences at once")] = 1
+    prompt: Annotated[int, amount("Prompt of each sequence", "tokens")] = 0
+    generated: Annotated[int, amount("Generated by each sequence", "tokens")] = 0
     depth: Annotated[str, said("Cached half-way through the answer, decimal", "tokens")] = "0.0"
     bits: Annotated[str, said("Mean size of a weight, decimal", "bit")] = "16.0"
     kv_scale: Annotated[str, said("Size of the cache beside a 16-bit one, decimal")] = "1.0"
-    replicas: Annotated[int, said("Copies of attention, each with its share of the batch")] = 1
+    replicas: Annotated[int, amount("Copies of attention, each with its share of the batch")] = 1
     mixed: Annotated[bool, said("New prompts arrive between the steps of others")] = False
     away: Annotated[
         str, said("Share of the weights in the host's RAM, decimal; below 0 = what does not fit")
@@ -122,21 +122,21 @@ class WorkFact(Fact, frozen=True, kw_only=True, omit_defaults=False):
     A field of another type, or a missing one without a default: it teaches nothing.
     """
 
-    layers: Annotated[int, said("Layers")]
-    hidden: Annotated[int, said("Width of the residual stream")]
-    total_bytes: Annotated[int, said("What is loaded", "B")]
-    dense_bytes: Annotated[int, said("Weights read at every step", "B")]
-    active: Annotated[int, said("Parameters one token is multiplied with")]
-    expert_bytes: Annotated[int, said("All routed experts of all layers", "B")] = 0
-    experts: Annotated[int, said("Routed experts of one layer; 0 = dense")] = 0
-    experts_used: Annotated[int, said("Of those, chosen for a token")] = 0
-    sparse_layers: Annotated[int, said("Layers that route")] = 0
-    latent_layers: Annotated[int, said("Layers of latent attention")] = 0
-    kv_width: Annotated[int, said("K and V numbers per token of context")] = 0
-    window_width: Annotated[int, said("kv_width of layers with a sliding window")] = 0
-    window: Annotated[int, said("The longest sliding window; 0 = none", "tokens")] = 0
-    state_bytes: Annotated[int, said("Read and written per token and sequence", "B")] = 0
-    query_width: Annotated[int, said("Heads times the sizes of K and V")] = 0
-    window_query_width: Annotated[int, said("query_width of layers with a window")] = 0
+    layers: Annotated[int, amount("Layers")]
+    hidden: Annotated[int, amount("Width of the residual stream")]
+    total_bytes: Annotated[int, amount("What is loaded", "B")]
+    dense_bytes: Annotated[int, amount("Weights read at every step", "B")]
+    active: Annotated[int, amount("Parameters one token is multiplied with")]
+    expert_bytes: Annotated[int, amount("All routed experts of all layers", "B")] = 0
+    experts: Annotated[int, amount("Routed experts of one layer; 0 = dense")] = 0
+    experts_used: Annotated[int, amount("Of those, chosen for a token")] = 0
+    sparse_layers: Annotated[int, amount("Layers that route")] = 0
+    latent_layers: Annotated[int, amount("Layers of latent attention")] = 0
+    kv_width: Annotated[int, amount("K and V numbers per token of context")] = 0
+    window_width: Annotated[int, amount("kv_width of layers with a sliding window")] = 0
+    window: Annotated[int, amount("The longest sliding window; 0 = none", "tokens")] = 0
+    state_bytes: Annotated[int, amount("Read and written per token and sequence", "B")] = 0
+    query_width: Annotated[int, amount("Heads times the sizes of K and V")] = 0
+    window_query_width: Annotated[int, amount("query_width of layers with a window")] = 0
     basis: Annotated[str, said('How the model is known: "tensors", "config" or "size"')] = "tensors"
     v: Version = msgspec.UNSET

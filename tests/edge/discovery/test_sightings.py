@@ -1,5 +1,6 @@
 """Sightings are hints from strangers: bounded, ordered by how likely they help, never trusted."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,22 @@ def test_a_goodbye_takes_a_peer_off_its_source_only(tmp_path: Path) -> None:
     book.see(seen("P", "100.64.0.1", "tailnet"))
     book.lose(MDNS, "P")
     assert [one.source for one in book.of("P")] == ["tailnet"]
+
+
+def test_a_full_disk_costs_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    book = Sightings(tmp_path)
+    with monkeypatch.context() as at_once:
+        at_once.setattr("mesh.edge.discovery.sightings.write_private", full)
+        book.remember("peer", ("10.0.0.7", 7433), 5)
+        assert book.add_given(("10.0.0.8", 7433))
+        book.flush()
+    assert book.met_at("peer") == [("10.0.0.7", 7433)]
+    book.flush()
+    assert Sightings(tmp_path).met_at("peer") == [("10.0.0.7", 7433)]
+    assert Sightings(tmp_path).given() == [("10.0.0.8", 7433)]
 
 
 def test_a_damaged_file_is_an_empty_book(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The endpoint strangers reach: what proves nothing gets nothing, and everything is bounded."""
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -172,6 +173,25 @@ async def test_a_failed_grant_gives_the_code_back(desk: Desk, port: int, tmp_pat
         await join(guest(tmp_path), code)
     desk.fails = False
     assert (await join(guest(tmp_path), code)).welcome.role == "runner"
+
+
+async def test_a_full_disk_costs_no_code_and_leaves_none_usable_twice(
+    desk: Desk, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    code = desk.invite(port)
+    with monkeypatch.context() as at_once:
+        at_once.setattr("mesh.edge.pairing.book.write_private", full)
+        for _ in range(2):
+            with pytest.raises(RequestError, match="No space left"):
+                await join(guest(tmp_path), code)
+    assert desk.granted == {}
+    assert (await join(guest(tmp_path), code)).welcome.role == "runner"
+    desk.host.book = desk.book = PairingBook(desk.home)  # type: ignore[misc]  # as after a restart
+    with pytest.raises(RequestError, match="used already"):
+        await join(guest(tmp_path, "thief"), code)
 
 
 async def test_nobody_asks_to_be_let_in_by_itself(desk: Desk, port: int) -> None:

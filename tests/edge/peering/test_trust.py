@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.discovery.sightings import Sightings
-from mesh.edge.identity import Fleet, fleet_of, join_fleet
+from mesh.edge.identity import FLEET_FILE, Fleet, fleet_of, join_fleet
 from mesh.edge.peering.trust import DIALLED, Trust
 from mesh.edge.transport import certificate
 from mesh.edge.transport.link import own_anchor
@@ -58,6 +58,21 @@ async def test_a_founding_that_is_known_is_not_exchanged_for_another(
     fleet = fleet_of(ben.home)
     assert fleet is not None
     assert (fleet.founding, fleet.recovery) == ("f" * 64, "e" * 64)
+
+
+async def test_a_fleet_file_that_is_damaged_meanwhile_lets_nobody_go(
+    two: tuple[Home, Home],
+) -> None:
+    ana, ben = two
+    await let_in(ana, ben)
+    ben.taken(ana)
+    trust = trust_of(ben)
+    trust.refresh()
+    known, members = trust.fleet, dict(trust.anchors)
+    assert members
+    (ben.home / FLEET_FILE).write_text("{")
+    trust.refresh()
+    assert (trust.fleet, trust.anchors) == (known, members)
 
 
 async def test_a_guest_links_with_who_let_it_in_before_it_holds_any_event(

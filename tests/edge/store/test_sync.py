@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,33 @@ def test_a_failed_commit_leaves_the_tips_as_they_were(ledger: Ledger) -> None:
         ledger.append_many([("note_added", "", {}), ("note_added", "", {"x": 0.5})], NOW)
     assert ledger.tips() == before
     assert ledger.tip_until(ledger.author, 2) == Tip(2, *ledger.hashes_at(ledger.author, 2))
+
+
+class Refusing:
+    """A database whose disk is full whenever a transaction is to be committed."""
+
+    def __init__(self, db: Any) -> None:
+        self.db = db
+
+    def execute(self, query: str, *more: object) -> object:
+        if query == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.db.execute(query, *more)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.db, name)
+
+
+def test_what_the_disk_refused_to_commit_is_told_to_nobody(ledger: Ledger) -> None:
+    notes(ledger, 3)
+    db, last = ledger._db, ledger.last_cursor()
+    ledger._db = Refusing(db)  # type: ignore[assignment,misc]
+    with pytest.raises(StoreError, match="disk is full"):
+        ledger.append("note_added", "", {"text": "refused"}, NOW)
+    ledger._db = db  # type: ignore[misc]
+    assert ledger.committed(last) == []
+    kept = ledger.append("note_added", "", {"text": "kept"}, NOW)
+    assert ledger.committed(last) == [(last + 1, kept)]
 
 
 def test_pages_cover_everything_once_whatever_their_size(ledger: Ledger) -> None:

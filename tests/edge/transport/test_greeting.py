@@ -16,7 +16,7 @@ from mesh.cli.machines import doctor, peers
 from mesh.edge.discovery.sightings import MDNS, Sighting
 from mesh.edge.transport.dial import APART_PAUSE_S, SYNC_PATH
 from mesh.edge.transport.expected import Expected
-from mesh.edge.transport.link import MAX_MESSAGE_BYTES, SERVER_NAME
+from mesh.edge.transport.link import MAX_MESSAGE_BYTES, SERVER_NAME, LinkClosed, greet
 from mesh.state.peer_id import peer_id
 from tests.edge.transport.peers import NOW, Peer, between, until
 
@@ -233,3 +233,29 @@ def test_people_see_whose_program_is_too_old() -> None:
     assert peers._state(row | {"apart": ""}) == "offline"
     said: dict[str, Any] = {"dials": [], "skews": []}
     assert ("peer ben", NEWER) in [check[:2] for check in doctor._check_peers(said, [row])]
+
+
+class Says:
+    """A socket that answers a greeting with one text."""
+
+    def __init__(self, data: object) -> None:
+        self.data = data
+
+    async def send_str(self, data: str) -> None: ...
+
+    async def receive(self) -> "Says":
+        return self
+
+
+ODD = [
+    '{"now_ms": 1e999}', '{"now_ms": NaN}', '{"now_ms": -5}', '{"now_ms": true}', '{"now_ms": "7"}',
+    '{"now_ms": ' + "9" * 400 + "}", "[" * 100_000, '{"a":' * 50_000, "[7]", "7", "", None, b"\xff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ODD)
+async def test_whatever_is_said_in_place_of_a_greeting_ends_one_link_and_nothing_else(
+    said: object,
+) -> None:
+    with pytest.raises(LinkClosed, match="did not greet"):
+        await greet(Says(said), lambda: NOW)  # type: ignore[arg-type]

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
+import os
 import ssl
 from pathlib import Path
 
@@ -38,6 +40,24 @@ async def test_members_link_and_messages_pass_both_ways(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="at most"):
             await link.send(b"x" * (MAX_MESSAGE_BYTES + 1))
 
+    await between(tmp_path, check)
+
+
+async def test_a_clock_that_stands_before_every_certificate_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clocks can't be turned back here, so the certificates begin in 2049: it is the same."""
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ana.trust(ben)
+        ben.trust(ana)
+        ana.knows(ben)
+        await until(lambda: ana.links.get(ben.key) and ben.links.get(ana.key), "the link")
+
+    monkeypatch.setattr(certificate, "BEGINS", b"490101000000Z")
+    for cached in (certificate.body_of, certificate.form_of):
+        cached.cache_clear()
+        monkeypatch.setattr(certificate, cached.__name__, cached.__wrapped__)
     await between(tmp_path, check)
 
 
@@ -333,7 +353,39 @@ def test_noise_on_the_port_changes_nothing(
     asyncio.run(between(tmp_path_factory.mktemp("noise"), check))
 
 
-def test_no_secret_key_stays_on_disk_beside_the_identity(tmp_path: Path) -> None:
+async def test_who_shows_no_certificate_hears_nothing_of_ours(tmp_path: Path) -> None:
+    """TLS itself ends it: no word of HTTP is read from it or said to it."""
+
+    async def check(ana: Peer, ben: Peer) -> None:
+        ben.trust(ana)
+        reader, writer = await asyncio.open_connection("127.0.0.1", ben.port, ssl=pairing_client())
+        heard = b""
+        with contextlib.suppress(OSError):
+            writer.write(b"GET /v1/peer HTTP/1.1\r\nHost: ben\r\nConnection: close\r\n\r\n")
+            heard = await reader.read()
+        writer.transport.abort()
+        assert heard == b""
+
+    await between(tmp_path, check)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory here")
+def test_a_full_disk_ends_no_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    peer = Peer(tmp_path, "ana")
+    monkeypatch.setattr("mesh.edge.transport.link.write_private", full)
+    for context in (peer.contexts.client([]), peer.contexts.server([])):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_no_secret_key_stays_on_disk_beside_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     peer = Peer(tmp_path, "ana")
     peer.contexts.server([])
     assert [path.name for path in (tmp_path / "ana").iterdir()] == ["identity.key"]

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mesh.edge.disk import StoreError, write_private
+from mesh.edge.disk import StoreError, parse_json, whole_number, write_private
 from mesh.edge.store.sealed.shelf import DIGEST_BYTES
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def load(home: Path, who: Identity) -> Marks:
     from mesh.ledger import signing
 
     try:
-        said = json.loads((home / FILE).read_bytes())
+        said = parse_json((home / FILE).read_bytes())
         rows = said["marks"]
         sig = bytes.fromhex(said["sig"])
-        found = {(str(author), int(number)): bytes.fromhex(mark) for author, number, mark in rows}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        found = {
+            (str(author), whole_number(number)): bytes.fromhex(mark)
+            for author, number, mark in rows
+        }
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
     return found if signing.signed_bytes(who.author, sig, _message(found)) else {}
 
