@@ -28,15 +28,15 @@ from mathcore.convert.experts import (
 )
 from mathcore.convert.latent import deepseek, deepseek_v4, deepseek_v32, hunyuan
 from mathcore.convert.recurrent import (
+    bailingmoe_v3,
     glm5next,
     hybrid,
     kimi,
     lfm2,
-    ling,
     mamba,
     minimax,
     nemotron_h,
-    qwen4exp,
+    qwen_4exp,
     qwen_next,
     rwkv,
 )
@@ -78,11 +78,11 @@ _CONVERTERS: dict[str, Converter] = {
     **hybrid.CONVERTERS,
     **kimi.CONVERTERS,
     **lfm2.CONVERTERS,
-    **ling.CONVERTERS,
+    **bailingmoe_v3.CONVERTERS,
     **mamba.CONVERTERS,
     **minimax.CONVERTERS,
     **nemotron_h.CONVERTERS,
-    **qwen4exp.CONVERTERS,
+    **qwen_4exp.CONVERTERS,
     **qwen_next.CONVERTERS,
     **rwkv.CONVERTERS,
 }

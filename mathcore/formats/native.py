@@ -46,6 +46,8 @@ def translated(config: dict[str, object]) -> dict[str, object]:
     f = Fields(config)
     if f.has("kv_lora_rank") and f.has("inter_dim"):
         return _deepseek(f)
+    if not f.has("norm_eps"):  # DistilBERT counts in the same words
+        return config
     return _mistral(f) if f.has("hidden_dim") else _meta(f)
 
 

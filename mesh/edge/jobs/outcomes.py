@@ -32,10 +32,16 @@ def decimal(value: int, places: int) -> str:
     return f"{whole}.{part:0{places}d}"
 
 
+# Shown beside a plan and not signed: they follow from the model, the type and published tables.
+NOT_SIGNED = frozenset({"quality_band", "quality_usual"})
+
+
 def plan_fact(placement: Fact) -> Fact:
     """A placement's JSON with each float as an integer in thousandths, its key ending in _milli."""
     fact: Fact = {}
     for key, value in placement.items():
+        if key in NOT_SIGNED:
+            continue
         if isinstance(value, dict) and any(isinstance(x, float) for x in value.values()):
             fact[f"{key}_milli"] = {k: round(float(x) * 1000) for k, x in value.items()}
         elif isinstance(value, float):

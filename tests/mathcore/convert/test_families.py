@@ -24,9 +24,10 @@ SHARED = frozenset("fused legacy moe moe_shared hybrid hyper_connections kda mla
 MERGED = {"kimi": ("kimi_k3", "kimi_linear")}
 # Other names of a family that has a config.
 ALIASES = frozenset(
-    "camembert gemma4_unified_text glm5_next hunyuan kimi_k2 kimi_k3 llama4 mimo_v2 minimax_m1 "
-    "minimax_m3_text minimax_m3_vl minimax_m3_vl_text mt5 phi3_v phi4mm qwen2_5_vl qwen2_vl_text "
-    "qwen3_5_moe_text qwen3_5_text qwen3_omni_moe_text roberta stablelm_epoch step3p7".split()
+    "bailing_moe_v3 bailing_moe_v3_vl camembert gemma4_unified_text glm5_next hunyuan kimi_k2 "
+    "kimi_k3 llama4 mimo_v2 minimax_m1 minimax_m3_text minimax_m3_vl minimax_m3_vl_text mt5 "
+    "phi3_v phi4mm qwen2_5_vl qwen2_vl_text qwen3_5_moe_text qwen3_5_text qwen3_omni_moe_text "
+    "qwen4_exp roberta stablelm_epoch step3p7".split()
 )
 UNLOADED = frozenset({"gptj"})  # llama.cpp names it but does not load it
 ROOT = Path(__file__).parents[3] / "mathcore" / "convert"

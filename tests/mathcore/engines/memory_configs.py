@@ -149,10 +149,9 @@ CONFIGS: dict[str, dict[str, object]] = {
     "bailing_hybrid": {
         "model_type": "bailing_hybrid", "hidden_size": 2560, "num_hidden_layers": 42,
         "intermediate_size": 6144, "vocab_size": 157184, "num_attention_heads": 32,
-        "num_key_value_heads": 32, "head_dim": 128, "layer_group_size": 6,
-        "short_conv_kernel_size": 4, "first_k_dense_replace": 2, "num_experts": 512,
-        "num_experts_per_tok": 8, "moe_intermediate_size": 768, "num_shared_experts": 1,
-        "moe_shared_expert_intermediate_size": 768, "kv_lora_rank": 512, "q_lora_rank": None,
+        "head_dim": 128, "layer_group_size": 6, "short_conv_kernel_size": 4,
+        "first_k_dense_replace": 2, "num_experts": 512, "num_experts_per_tok": 8,
+        "moe_intermediate_size": 768, "kv_lora_rank": 512, "q_lora_rank": None,
         "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
         "kda_safe_gate": True, "no_kda_lora": True, "max_position_embeddings": 262144,
         "tie_word_embeddings": False,
@@ -166,7 +165,7 @@ CONFIGS: dict[str, dict[str, object]] = {
         "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "num_experts": 512,
         "num_experts_per_tok": 10, "moe_intermediate_size": 640,
         "shared_expert_intermediate_size": 640, "hc_count": 4, "hc_lowrank": 320,
-        "indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 128,
+        "indexer_n_heads": 4, "indexer_head_dim": 128,
         "indexer_budget": 2048, "indexer_compress_ratio": 4, "ple_layer_ids": [2],
         "ngram_size": 3, "heads_per_ngram": 8, "ngram_vocab_size_base": 20000000,
         "ple_embed_dim": 2560, "ple_conv_kernel_size": 4, "tie_word_embeddings": False,
@@ -437,5 +436,6 @@ OPTIONAL: frozenset[str] = frozenset(
         "type_vocab_size", "wkv_has_gate", "wkv_has_group_norm", "lora_rank_tokenshift",
         "lora_rank_decay", "moe_latent_size", "scoring_func",
         "activation_situ_beta", "activation_situ_linear_beta", "layernorm_full_attention_alpha",
+        "ple_layer_ids",
     }
 )  # fmt: skip

@@ -45,7 +45,7 @@ def _indexer(b: Build, i: int, heads: int, size: int) -> None:
 def _ngrams(f: Fields, b: Build, wide: int) -> int:
     """The layer that reads the table, and its keys and tensors; -1 for a model without one."""
     value = f.values.get("ple_layer_ids")
-    if not value:
+    if value is None:
         return -1
     if not isinstance(value, list) or len(value) != 1:
         raise f.fault("ple_layer_ids", "more than one is not supported yet")
