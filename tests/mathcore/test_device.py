@@ -13,7 +13,7 @@ HERE = device()
 # What a device is called, where it stands, what it costs, and what was read of it at one moment.
 NOT_HARDWARE = {
     "device_id", "name", "location", "provider", "host", "network_bps", "rate", "watts", "wait_ms",
-    "free_bytes", "free_basis", "ram_free_bytes",
+    "free_bytes", "free_basis", "free_low_bytes", "ram_free_bytes",
 }  # fmt: skip
 
 

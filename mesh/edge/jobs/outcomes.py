@@ -32,8 +32,8 @@ def decimal(value: int, places: int) -> str:
     return f"{whole}.{part:0{places}d}"
 
 
-# Shown beside a plan and not signed: they follow from the model, the type and published tables.
-NOT_SIGNED = frozenset({"quality_band", "quality_usual"})
+# Shown beside a plan and not signed: they follow from the rest of it and from published tables.
+NOT_SIGNED = frozenset({"engine_log", "quality_band", "quality_usual"})
 
 
 def plan_fact(placement: Fact) -> Fact:

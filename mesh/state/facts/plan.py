@@ -87,6 +87,9 @@ class PlanFact(Fact, frozen=True, kw_only=True):
     answer_cost_nusd: Annotated[
         Percentiles | None, said("Cost of answer_ms", "nano-USD", since="0.2.0")
     ] = None
+    engine_build: Annotated[
+        str, said("Release of the engine the figures are for", since="0.2.0")
+    ] = ""
     cost_lacks: Annotated[
         tuple[str, ...],
         said('"price", "power": not known, so that costs are lower bounds', since="0.2.0"),
