@@ -66,20 +66,20 @@ class Model:
         return self.weighed[quant]
 
     def fits(self, quant: str, shape: ContextShape) -> bool:
-        """Whether it lies wholly on the device, within the memory free there."""
+        """Whether it lies wholly on the device, within what is free there for sure."""
         device, weights = self.device, self.weights(quant)
         if self.engine == MLX:
             asked = MlxShape(
                 context=shape.context, sequences=shape.sequences, kv_bits=KV_BITS[shape.kv_type]
             )
             need = mlx_footprint(self.spec, weights.total_bytes, asked)
-            return need.card_bytes <= device.free_bytes
-        if footprint(self.spec, weights, shape, device.kind).card_bytes <= device.free_bytes:
+            return need.card_bytes <= device.sure_bytes
+        if footprint(self.spec, weights, shape, device.kind).card_bytes <= device.sure_bytes:
             return True
         for cards in range(2, device.count + 1):
             placing = Placing(split=(1,) * cards)
             need = placed_footprint(self.spec, weights, shape, placing)
-            if need.card_bytes <= device.free_bytes:
+            if need.card_bytes <= device.sure_bytes:
                 return True
         return False
 

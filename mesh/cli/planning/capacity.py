@@ -195,7 +195,7 @@ def columns(found: "list[Capacity]", batch: int, context: int) -> "tuple[Column[
 
 def _free(answer: "Capacity") -> str:
     device = answer.device
-    return f"{device.count} x {gib(device.free_bytes)} GiB".removeprefix("1 x ")
+    return f"{device.count} x {gib(device.sure_bytes)} GiB".removeprefix("1 x ")
 
 
 def beside(answer: "Capacity") -> str:
