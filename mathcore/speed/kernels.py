@@ -4,9 +4,6 @@ A few columns are multiplied as vectors, more as matrices in whole tiles, and so
 weights to 16 bits first and hand them to a library. All of it as nominal seconds or counts.
 """
 
-from dataclasses import dataclass
-from typing import final
-
 from mathcore.speed.work import Work
 
 # llama.cpp multiplies up to eight columns as vectors, those of a routed expert fewer.
@@ -21,16 +18,11 @@ UNPACKED_BYTES = 4.0
 PACKED_BITS = 12.0
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernels:
-    """What one pass of `tokens` tokens does: parameters and bytes, not yet seconds."""
-
-    as_vectors: bool  # columns so few that weights are not tiled
-    dense: float  # parameters a tile's further columns are wasted on
-    routed: float  # the same of routed experts
-    unpacked: float  # bytes of weights written out at 16 bits
-    gathers: float  # routed layers whose rows are sorted by expert first
+# What one pass does, not yet in seconds: whether its columns are so few that weights are not tiled;
+# parameters that a tile's further columns are wasted on, dense and routed; bytes of weights written
+# out at 16 bits; routed layers whose rows are sorted by expert first. A plain tuple, which mypyc
+# builds in C.
+Kernels = tuple[bool, float, float, float, float]
 
 
 def kernels_of(work: Work, tokens: float, bits: float, flags: tuple[str, ...]) -> Kernels:
@@ -42,12 +34,12 @@ def kernels_of(work: Work, tokens: float, bits: float, flags: tuple[str, ...]) -
         few, unpacked = LIBRARY_TOKENS - 1.0, _unpacked(work, tokens, bits)
     parameters = work.active / work.weight_bytes(1.0)  # per byte
     sorts = work.experts > 0 and tokens > few_routed
-    return Kernels(
-        as_vectors=tokens <= few,
-        dense=parameters * work.dense_bytes if tokens > few else 0.0,
-        routed=parameters * work.expert_bytes * work.touched(tokens) if sorts else 0.0,
-        unpacked=unpacked * parameters,
-        gathers=float(work.sparse_layers) if sorts else 0.0,
+    return (
+        tokens <= few,
+        parameters * work.dense_bytes if tokens > few else 0.0,
+        parameters * work.expert_bytes * work.touched(tokens) if sorts else 0.0,
+        unpacked * parameters,
+        float(work.sparse_layers) if sorts else 0.0,
     )
 
 

@@ -206,8 +206,8 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     lane = _pipelined(run, passes)
     moved = work.weight_bytes(tokens / passes) * passes * lane
     each = tokens / passes
-    kernels = kernels_of(work, each, run.bits, run.flags)
-    as_vectors = kernels.as_vectors and not run.servers
+    few, dense, routed, unpacked, gathers = kernels_of(work, each, run.bits, run.flags)
+    as_vectors = few and not run.servers
     multiplied = 2.0 * work.active * tokens / flops * lane
     # What is in the cache already, and half of the prompt itself.
     before = max(0.0, run.depth - run.prompt - run.generated / 2.0)
@@ -217,10 +217,10 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
         cache=work.cache_bytes(before, run.kv_scale) * passes / rate,
         compute=0.0 if as_vectors else multiplied,
         vector=multiplied if as_vectors else 0.0,
-        unpack=kernels.unpacked * passes * lane / rate,
-        gather=kernels.gathers * passes,
-        fill=2.0 * kernels.dense * passes / flops * lane,
-        scatter=2.0 * kernels.routed * passes / flops * lane,
+        unpack=unpacked * passes * lane / rate,
+        gather=gathers * passes,
+        fill=2.0 * dense * passes / flops * lane,
+        scatter=2.0 * routed * passes / flops * lane,
         attention=_asked(run, work, before + run.prompt / 2.0) * tokens / flops * lane,
         layers=work.layers * passes,
         sparse=work.sparse_layers * passes,

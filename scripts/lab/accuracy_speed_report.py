@@ -204,6 +204,21 @@ Errors are of the rate: |predicted / measured - 1|.
 on Strix Halo, mlx-lm, LocalScore, Geerling, Argonne); the rest is user-submitted."""
 
 
+# Judgements on the tables above, not figures: they change when the tables do, not with a fit.
+LIMITS = """## What the data cannot give
+
+* hbm: two A100s alone, SXM and PCIe; either says 8 % wrong of the other. Bars of two devices are
+  Student's with three degrees of freedom: wider than what they missed. The same holds for unified
+  (two devices) and for servers (three).
+* cpu: one rented or starved server decides the mean of the class; it is shown aside.
+* unified, prefill: one device; rows that say the same of themselves lie as far apart as "again"
+  says, by library and driver, which they do not state.
+* SGLang on B200 with prompts of 8,000 tokens is judged by eighteen rows of B300.
+* radeon and arc, models left out: a device has two or three models, most of them one.
+* A server's release is an offset; most were measured on one device, and what is the device's
+  cannot be told from what is the release's."""
+
+
 @click.command("speed-report")
 @click.argument("file", type=FILE)
 @click.option("--configs", type=FOLDER, required=True)
@@ -242,6 +257,7 @@ def command(
     clean = [one for one in held if one.case.clean]
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]
     lines += ["## When one of the jobs is wrong", "", *poison_table(clean), ""]
+    lines += [LIMITS, ""]
     losses = ranking(held)
     lines += [
         "## Choosing a device",

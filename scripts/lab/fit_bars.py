@@ -129,7 +129,7 @@ def half_width(own: Spread, pool: tuple[float, float, float]) -> tuple[float, fl
         within = (POOLED * pool[1] + own.setup_count * own.setups) / (POOLED + own.setup_count)
     rows = pool[2] if isnan(own.rows) else own.rows
     if count == 0:  # nor does anybody know how far apart its setups and rows lie
-        return 0.0, student(POOLED) * sqrt(2.0 * sum(pool))
+        return 0.0, student(POOLED - 0.5) * sqrt(2.0 * sum(pool))
     degrees = POOLED + count - 1
     return middle, student(degrees) * sqrt(between * (1.0 + 1.0 / (count + 1)) + within + rows)
 
@@ -210,16 +210,21 @@ Bars = dict[tuple[str, str, str], tuple[float, float]]
 
 
 def bars_of(misses: list[Miss]) -> Bars:
-    """(low, high) by (figure, kind, place); place "" is that of a class nobody measured."""
+    """(low, high) by (figure, kind, place); place "" is that of a class nobody measured.
+
+    Local engines and servers share no constant, so neither says how far the other's classes lie
+    apart; only a class nobody measured is as unsure as all of them together.
+    """
     kinds: defaultdict[tuple[str, str], list[Miss]] = defaultdict(list)
     for one in misses:
         kinds[one.what, one.kind].append(one)
     out: Bars = {}
     for (what, kind), own in kinds.items():
-        pools = Pools(own)
-        for place, some in pools.groups.items():
-            out[what, kind, place] = pools.bar(some)
-        out[what, kind, ""] = pools.bar([])
+        for served in (False, True):
+            pools = Pools(one for one in own if (" " in one.place) == served)
+            for place, some in pools.groups.items():
+                out[what, kind, place] = pools.bar(some)
+        out[what, kind, ""] = Pools(own).bar([])
     return out
 
 

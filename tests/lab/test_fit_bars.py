@@ -102,4 +102,4 @@ def test_a_mean_square_counts_far_errors_no_further_than_the_cut() -> None:
 def test_without_a_device_the_bar_is_that_of_the_pooled_variances() -> None:
     middle, half = half_width(spread([]), pooled([]))
     assert middle == 0.0
-    assert half == pytest.approx(1.886 * sqrt(2 * (0.03 + 0.02 + 0.01)))
+    assert half == pytest.approx(student(1.5) * sqrt(2 * (0.03 + 0.02 + 0.01)))
