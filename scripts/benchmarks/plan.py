@@ -183,7 +183,7 @@ def _headers() -> list[Figure]:
 
 
 def _measured(path: Path) -> dict[str, Figure]:
-    env = os.environ | {"PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"}
+    env = os.environ | {"PYTHONPATH": f"{path}:{ROOT}", "PYTHONSAFEPATH": "1"}
     command = [sys.executable, str(Path(__file__).resolve()), "--one"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return {row[0]: tuple(row) for row in json.loads(done.stdout)}
