@@ -177,13 +177,13 @@ class Live:
         except StoreError as error:
             _say(error)  # what is committed stays so, and comes with the next look
             return False
+        verdicts = self.state.members.trust  # another object once all are judged anew
         for cursor, event in found:
             fold_in(self.state, cursor, event, self._ledger.has)
         if found:
             said = any(event.event_type in MEMBERSHIP for _, event in found)
-            said = said or not self.state.members.settled
             settle(self.state, self._ledger)
-            if said:
+            if said or self.state.members.trust is not verdicts:
                 self._ledger.want(self.state.members.named)
             self._notice([event for _, event in found])
         return bool(found)

@@ -156,8 +156,3 @@ class Judged(Record):
     def named(self) -> frozenset[str]:
         """The hashes of the events that grants and removals name which count."""
         return frozenset() if self.alone else self.judge().named()
-
-    @property
-    def settled(self) -> bool:
-        """Whether the verdicts are those on all that is known."""
-        return self.trust is not None and self.trust.settled

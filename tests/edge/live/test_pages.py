@@ -1,6 +1,7 @@
 """The live state takes what was committed page by page, in any order, and knows its own."""
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from mesh.edge import live as live_module
 from mesh.edge.store import ledger as ledger_module
+from mesh.state.members import ADMIN
 from tests.edge.lives import (
     Peer,
     assert_sound,
@@ -100,3 +102,30 @@ async def test_members_and_jobs_in_any_order_give_one_state_live_whole_and_from_
     await again.note("goes on")
     assert_sound(again)
     await again.close()
+
+
+async def test_the_ledger_knows_what_statements_name_also_where_a_note_changes_verdicts(
+    tmp_path: Path, ana: Peer, ben: Peer
+) -> None:
+    """A second history of a key that was put out by number takes back what it said of another."""
+    await ana.found()
+    await ana.let_in(ben, ADMIN)
+    cid = Peer(tmp_path / "cid")
+    await ana.let_in(cid)
+    tip = (await cid.note()).hash
+    gone = {"key": cid.ledger.author, "epoch": 1, "until": 1, "until_hash": tip}
+    ben.ledger.append("peer_removed", "", gone, ben.now())
+    await ana.live.take_in(envelopes(ben.ledger))
+    gone = {"key": ben.ledger.author, "epoch": 1, "until": 5, "until_hash": ""}
+    await ana.live.emit("peer_removed", "", gone)
+    assert tip in ana.state.members.named
+    (tmp_path / "twin").mkdir()
+    shutil.copy(ben.home / "identity.key", tmp_path / "twin")
+    twin = Peer(tmp_path / "twin")
+    await twin.note("another first word")
+    await ana.live.take_in(envelopes(twin.ledger))
+    assert tip not in ana.state.members.named
+    assert ana.ledger._writer.tips.wanted == ana.state.members.named
+    assert_sound(ana)
+    for peer in (cid, twin):
+        await peer.close()
