@@ -16,9 +16,13 @@ from mathcore.quant.weights import ENCODERS
 # --tensor-split takes decimals; shares are kept as whole thousandths.
 SPLIT_PARTS = 1000
 HOST = "CPU"  # the buffer type an override names for host memory
-# "(a+)+" may try every way to divide a name: no tensor's name needs it.
-_NESTED = re.compile(r"[+*}][^()]*\)[+*{]")
-MAX_OVERRIDES = 64  # llama.cpp's own guides need a handful
+# "(a+)+" and "(a|a)*" may try every way to divide a name: no tensor's name needs a group repeated.
+# Escaped characters and classes are passed over.
+_REPEATS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(\)?[+*{])")
+# Of one pattern: a name of 40 characters is divided in 10,000 ways at most, so that all patterns
+# are tried on the thousand tensors of a large model in a few seconds, whoever wrote them.
+MAX_REPEATS = 3
+MAX_OVERRIDES = 16  # llama.cpp's own guides need a handful
 MAX_PATTERN = 512  # characters of one
 MAX_SHARE = 1_000_000  # a proportion, or somebody's megabytes
 
@@ -130,8 +134,11 @@ def parse_override(text: str) -> str:
         raise ValueError(f"{text[:80]!r} is not PATTERN=CPU")
     if buffer.strip().upper() != HOST:
         raise ValueError(f"only PATTERN={HOST} can be planned, not {buffer[:40]!r}")
-    if _NESTED.search(pattern):
-        raise ValueError(f"{pattern[:80]!r}: a repeated group that repeats inside takes too long")
+    repeats = [one for one in _REPEATS.findall(pattern) if one]
+    if any([one.startswith(")") for one in repeats]):
+        raise ValueError(f"{pattern[:80]!r}: a repeated group may take too long; say it with .*")
+    if len(repeats) > MAX_REPEATS:
+        raise ValueError(f"{pattern[:80]!r}: more than {MAX_REPEATS} repeats may take too long")
     try:
         re.compile(pattern)
     except re.error as error:

@@ -153,6 +153,22 @@ def test_a_pattern_names_tensors_as_llama_cpp_searches_them() -> None:
     assert parse_split("2.7,1") == (2700, 1000)
 
 
+@pytest.mark.parametrize(
+    "pattern", [r"(a|a)*$", r"(a|aa)+$", r"(a|a|\\)+$", r"(.|.){30}", ".*" * 4 + "x", "a+b*c{2,}d*"]
+)
+def test_a_pattern_that_could_take_hours_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="may take too long"):
+        parse_override(f"{pattern}=CPU")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"blk\.(1[0-9]|2[0-9])\.ffn_.*_exps\.weight", r"\.ffn_(up|down)_exps.", "[+*]{2}", r"a\)+"],
+)
+def test_patterns_of_guides_are_taken(pattern: str) -> None:
+    assert parse_override(f"{pattern}=CPU") == pattern
+
+
 def test_a_device_without_a_host_beside_it_has_everything_and_that_is_said() -> None:
     answer = ask(what="M4 Max 64GB macOS 26", gpu_layers=10)
     assert answer["placements"][0]["gpu_layers"] == ALL_LAYERS
