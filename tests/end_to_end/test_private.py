@@ -96,7 +96,7 @@ def test_a_prompt_is_in_no_event_no_process_list_and_no_folder_others_can_read(
     fleet: Fleet, tiny_model: Path
 ) -> None:
     fleet.up()
-    asked = ("run", tiny_model, "--context", 4096, "--tokens", 3500, "-d")
+    asked = ("run", tiny_model, "--context", 4096, "--tokens", 1500, "-d")
     job_id = fleet.run(*asked, said=PROMPT).out.strip()
     folder = fleet.home / "jobs" / job_id
 

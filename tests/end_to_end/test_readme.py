@@ -98,7 +98,6 @@ def filled(command: str, fleet: Fleet) -> list[str]:
 ORDINARY_NO = {
     "fleet up --detach": 3,
     "fleet cancel ID": 3,
-    "fleet plan llama-3.3-70b --what-if A --what-if B --no-sets": 104,
 }
 
 

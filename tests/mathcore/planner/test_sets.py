@@ -384,9 +384,10 @@ def test_one_host_is_preferred_to_two_that_only_gain_quality_nobody_can_tell(
 
 
 def test_a_set_that_gains_more_than_its_error_is_placed_first() -> None:
-    """Q4_K_M is all that fits the small card; both hold Q6_K, slower and visibly better."""
+    """Q4_K_M is all that fits one card; two hold Q6_K, slower and visibly better."""
     free = 54 * GIB // 10
-    answer = ask([replace(FAST, free_bytes=free), replace(SLOW, free_bytes=free)], "llama-3-8b")
+    cards = [replace(FAST, free_bytes=free, device_id=name, name=name) for name in ("a", "b")]
+    answer = ask(cards, "llama-3-8b")
     assert answer.placements[0].members
     assert answer.placements[0].quality > answer.placements[1].quality + 0.01
 

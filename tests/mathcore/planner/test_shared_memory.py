@@ -58,15 +58,15 @@ def test_what_must_remain_is_the_margin_and_what_is_free_only_at_best() -> None:
 
 @pytest.mark.parametrize(
     ("text", "quant"),
-    [("M4 16GB", "Q5_K_M"), ("M4 16GB macOS 26", "Q6_K"), ("M4 16GB macOS 15", "Q5_K_M")],
+    [("M4 16GB", "Q4_K_M"), ("M4 16GB macOS 26", "Q5_K_M"), ("M4 16GB macOS 15", "Q4_K_M")],
 )
 def test_where_nobody_names_a_type_the_one_that_fits_for_sure_is_chosen(
     text: str, quant: str
 ) -> None:
-    """14B parameters: 11.3 GiB of weights at Q6_K, 9.8 at Q5_K_M; 10.67 or 11.84 GiB free."""
+    """14B parameters and 8k: 10.9 GiB at Q5_K_M, 9.6 at Q4_K_M; 10.67 or 11.84 GiB free."""
     spec = find_model("qwen3-14b")
     assert spec is not None
-    query = Query(model=spec, model_ref="", engine="llama.cpp")
+    query = Query(model=spec, model_ref="", engine="llama.cpp", context=8192)
     assert plan(query, list(what_ifs([text]).values())).placements[0].quant == quant
 
 
