@@ -63,7 +63,11 @@ class Judge:
     # All peers, in the end
 
     def core(self) -> list["Peer"]:
-        """The honest peers that belong to the fleet, as whoever nobody may remove sees it."""
+        """The honest peers that belong to the fleet, as whoever nobody may remove sees it.
+
+        Not one whose invitation was lost with a disk, and to whom only a thief gave a role, without
+        a certificate by which anybody would know it: it must be invited anew.
+        """
         anchor = self.world.anchor
         members = anchor.live.state.members
         if anchor.fleet is None or members.alone:
@@ -72,6 +76,7 @@ class Judge:
             peer
             for peer in self.world.honest
             if peer.fleet is not None and members.role(peer.who.author)
+            if peer is anchor or members.peer(peer.who.author).tls
         ]
 
     def settled(self) -> bool:
