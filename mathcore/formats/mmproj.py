@@ -66,7 +66,7 @@ def projector_from_gguf(header: GgufHeader) -> Projector:
         heads=fields.integer(at + "attention.head_count"),
         feed_forward=fields.integer(at + "feed_forward_length"),
         out=_out(tensors, hidden),
-        image_size=0 if dynamic else fields.integer_or(at + "image_size", 0, 0),
+        image_size=0 if dynamic else fields.integer_or(at + "image_size", 0, 0, MAX_SIDE),
         frames=2 if "v.patch_embd.weight.1" in names else 1,
         gated="v.blk.0.ffn_gate.weight" in names,
         fused=fused,

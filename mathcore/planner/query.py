@@ -56,6 +56,11 @@ class Query:
     most: int = 100  # placements wanted; those on the Pareto front come beside them
     options: EngineOptions = DEFAULT_OPTIONS
 
+    @property
+    def longest(self) -> int:
+        """Tokens a context may have; 0 = any: the model says nothing, or more was asked for."""
+        return 0 if self.allow_beyond else self.model.longest
+
     def shape(self, kv_type: str) -> ContextShape:
         """The context llama.cpp is asked for, with this type of cache."""
         return self.flags.shape(self.model, self.context, self.batch, kv_type, self.beside)

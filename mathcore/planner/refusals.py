@@ -80,7 +80,7 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     if query.prompt_tokens + query.tokens > query.context:
         need = query.prompt_tokens + query.tokens
         return NO_CONTEXT, f"{need} tokens do not fit a context of {query.context}"
-    if 0 < spec.longest < query.context and not query.allow_beyond:
+    if 0 < query.longest < query.context:
         reach = f"{spec.name} was trained for {spec.longest} tokens at most"
         return NO_CONTEXT, f"{reach}; --allow-beyond plans for more all the same"
     if spec.quant and query.quant not in (None, spec.quant):

@@ -355,7 +355,7 @@ def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: We
     if no is not None:
         raise SweepError(device.name, no[1])
     grid = _laid_out(sizes, weights, device, quant)
-    trained = 0 if base.allow_beyond else base.model.longest
+    trained = base.longest
     for j, length in enumerate(sizes.lengths):
         asked = length.prompt_tokens + length.tokens
         if asked > length.context or 0 < trained < length.context:

@@ -4,7 +4,7 @@ Where the effects say otherwise, two devices that were measured meet half-way; o
 measured is held to what those that beat it were measured at, or raised to those it beats.
 """
 
-from math import exp, inf, log
+from math import inf, log
 
 from mathcore.hardware.facts import gpus
 from mathcore.speed.chip import Chip, chip_of_facts
@@ -98,10 +98,3 @@ def ordered(effects: dict[str, float], seen: set[str]) -> dict[str, float]:
                     key = f"{name} {group} on {chip.name}"
                     out[key] = round(out.get(key, 0.0) + moved, 4)
     return out
-
-
-def moved_most(before: dict[str, float], after: dict[str, float]) -> list[tuple[str, float]]:
-    """How far the order moved each effect, the furthest first, as factors."""
-    keys = [key for key, value in after.items() if value != before.get(key, 0.0)]
-    found = [(key, exp(abs(after[key] - before.get(key, 0.0)))) for key in keys]
-    return sorted(found, key=lambda pair: -pair[1])

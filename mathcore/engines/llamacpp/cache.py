@@ -13,7 +13,6 @@ from mathcore.model.spec import Layer, ModelSpec
 from mathcore.quant.ggml import BLOCKS, CACHE_TYPES
 
 CELL_PAD = 256  # llama.cpp rounds cells up to this
-OLD_CELL_PAD = 32  # builds of 2024 and 2025 did without flash attention
 MAX_BUFFERS = 256  # shapes whose compute buffer is remembered, per model
 STATE_BYTES = 4  # recurrent states are F32 whatever the cache type
 

@@ -11,7 +11,6 @@ from mathcore.quant.families import FAMILIES, LADDERS
 from mathcore.quant.quality import quality_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
-SERVER_ENGINES: tuple[str, ...] = ("vllm", "sglang", "tgi")
 SIXTEEN_BITS = "bf16"  # the cache type of a question that names none
 
 

@@ -42,9 +42,8 @@ def _query(base: Query, quant: str, batch: int, length: Length) -> Query:
 
 def _fill(grid: Grid, query: Query, i: int, j: int) -> None:
     """One cell: the plan's own answer, or the layout that misses by least."""
-    trained = query.model.context_length
     asked = query.prompt_tokens + query.tokens
-    if asked > query.context or 0 < trained < query.context:
+    if asked > query.context or 0 < query.longest < query.context:
         grid.verdicts[i, j] = NO_CONTEXT
         return
     found = place(query, [grid.device], {}).placements

@@ -52,6 +52,16 @@ def test_every_cell_is_what_a_plan_says() -> None:
     assert grid.spare[2, 1] < 0
 
 
+def test_a_context_past_the_published_one_is_swept_as_a_plan_takes_it() -> None:
+    asked = [length(SPEC.longest + 1)]
+    (grid,) = served_sweep(BASE, [CARD], ["HF-BF16"], [1], asked)
+    (beyond,) = served_sweep(replace(BASE, allow_beyond=True), [CARD], ["HF-BF16"], [1], asked)
+    scaled = replace(SPEC, scaled_length=2 * SPEC.context_length)
+    (declared,) = served_sweep(replace(BASE, model=scaled), [CARD], ["HF-BF16"], [1], asked)
+    assert grid.verdicts.tolist() == [[NO_CONTEXT]]
+    assert NO_CONTEXT not in (beyond.verdicts[0, 0], declared.verdicts[0, 0])
+
+
 def test_needs_grow_with_sequences_and_context() -> None:
     (grid,) = served_sweep(BASE, [CARD], ["FP8"], [1, 2, 4], [length(1024), length(4096)])
     assert (grid.needs[1:] > grid.needs[:-1]).all()
