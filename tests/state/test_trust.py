@@ -283,6 +283,18 @@ def test_an_author_with_very_many_branches_counts_up_to_them_until_one_is_named(
     assert named.members.role_of(good) == ADMIN
 
 
+def test_a_branch_that_somebody_names_who_may_end_nothing_counts_at_once() -> None:
+    """A junior's removal of the shattered author ends no grant, yet says which branch it saw."""
+    _, ana, _, _, events = fleet()
+    first = ana.say()
+    branches = [ana.fork(first) for _ in range(MAX_SIBLINGS)]
+    said = [*events, ana.fork(None).add("cid", ADMIN), first, *(one.say() for one in branches)]
+    named = [*said, Key("cid").remove("ana", branches[3].last)]
+    assert live(said).note_count == 1
+    assert live(named).note_count == 2
+    assert digest(live(named)) == digest(folded(named))
+
+
 def test_peers_that_hold_different_siblings_know_the_same_of_their_author() -> None:
     _, ana, _, _, events = fleet()
     first = ana.say()

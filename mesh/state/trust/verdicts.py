@@ -37,6 +37,7 @@ NOBODY: Final[Seniority] = (1 << 30,)
 FOREVER: Final = 1 << 62
 # What a key's grants are worth, to compare: each grant's statement, its beginning and its cuts.
 Worth = dict[str, tuple[int, frozenset[Cut]]]
+SHATTERED: Final = "shattered"  # beside the grants, whose names are hashes
 # Events of a viewer past its grant's beginning: it says where it is and what it is called, and what
 # else it says is believed nowhere, so it may not fill disks with it.
 VIEWER_EVENTS: Final = 1000
@@ -251,11 +252,15 @@ class Trust:
         return {one for one in self.grants if self.ever_admin(one)}
 
     def worth(self, author: str) -> Worth:
-        """What a key's grants cover, as a value."""
-        return {
+        """What a key's grants cover, as a value; of a shattered one with the events named of it."""
+        found = {
             one.statement.hash + one.statement.role: (one.statement.after, frozenset(one.cuts))
             for one in self.grants.get(author, ())
         }
+        at = self.chains.shattered.get(author)
+        if at is not None:
+            found[SHATTERED] = (at - 1, frozenset(cut for cut in self._named(author) if cut[1]))
+        return found
 
     def differs(self, author: str, before: Worth) -> Iterator[int]:
         """The numbers past which a key's events may be worth something else than `before`."""
@@ -264,7 +269,7 @@ class Trust:
             was, will = before.get(name), now.get(name)
             if was == will:
                 continue
-            if was is None or will is None:
+            if was is None or will is None or name == SHATTERED:
                 yield (will or was or (0, frozenset()))[0]
                 continue
             for number, digest in was[1] ^ will[1]:
