@@ -10,13 +10,13 @@ from mesh.cli.planning.models import tokens as short
 from mesh.cli.table import Column, emit_text, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from mathcore.planner.sweep import Grid, Length
+    from mathcore.planner.grids.arrays import Grid, Length
 
 # A table is read, not searched: more of a sweep than this belongs in a file.
 MOST_ROWS: Final = 16
 MOST_COLUMNS: Final = 16
 CELL_WIDTH: Final = 8
-FIT, TIGHT, NO_CONTEXT = 0, 1, 3  # places in mathcore.planner.sweep.VERDICTS
+FIT, TIGHT, NO_CONTEXT = 0, 1, 3  # places in mathcore.planner.grids.arrays.VERDICTS
 
 
 def emit_json_rows(rows: Iterable[dict[str, object]]) -> None:
