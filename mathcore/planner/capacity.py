@@ -21,7 +21,7 @@ from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.layouts import DeviceFit
 from mathcore.planner.query import NO_LIMITS, Query
-from mathcore.planner.refusals import NO_CONTEXT, NO_QUANT, backend_fault, query_refusal
+from mathcore.planner.refusals import NO_CONTEXT, NO_QUANT, query_refusal
 from mathcore.planner.search import Search
 from mathcore.quant.families import FAMILIES
 from mathcore.quant.ladder import ladder, nats_of
@@ -182,9 +182,6 @@ def engine_on(query: Query, device: DeviceSpec) -> str:
     engine = query.engine or next((name for name in ENGINES if name in device.engines), "")
     if not engine:
         raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
-    fault = backend_fault(device, query.flags.backend) if query.flags.backend else ""
-    if fault:
-        raise SpecError("backend", f"{device.name}: {fault}")
     if engine == MLX and (query.kv_type or SIXTEEN_BITS) not in KV_BITS:
         raise SpecError("kv_type", f"{device.name} runs MLX, which has no cache of {query.kv_type}")
     return engine

@@ -100,9 +100,10 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     return (NO_ENGINE, fault) if fault else None
 
 
-def question_notes(query: Query) -> tuple[str, ...]:
-    """What the asker should know of an answer that is given all the same."""
-    return (*query.model.notes, *_beyond(query), *_unmeasured(query))
+def question_notes(query: Query, *, speeds: bool = True) -> tuple[str, ...]:
+    """What the asker should know of an answer that is given all the same, and of its speeds."""
+    found = (*query.model.notes, *_beyond(query))
+    return (*found, *_unmeasured(query)) if speeds else found
 
 
 def _unmeasured(query: Query) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def knowing(request: "PlanRequest") -> tuple[str, ...]:
     found = tuple(e for e in ENGINES if all(e in KNOWN_BY[flag] for flag in flags))
     for flag in flags:
         if request.engine is not None and request.engine not in KNOWN_BY[flag]:
-            hint = f"it is of {' and '.join(KNOWN_BY[flag])}"
+            hint = f"it is of {', '.join(KNOWN_BY[flag])}"
             refuse(f"{flag}: {request.engine} has no such option", hint)
     if flags and not found:
         refuse(f"{flags[-1]}: no engine knows it and {flags[0]} too", "name one of the two")

@@ -102,6 +102,8 @@ def _axis(name: str, given: Mapping[str, object]) -> str:
 
 def _parsed(given: Mapping[str, object], what: str, unasked: tuple[str, ...]) -> PlanRequest:
     request = parse_plan(given)
+    if what == "capacity" and request.backend is not None:
+        refuse("backend: changes speeds alone, and a capacity has none", "fleet plan, fleet sweep")
     for name in unasked:
         if getattr(request, name) != _DEFAULTS[name]:
             refuse(f"{name}: a {what} knows no such option", f"fleet plan takes {name}")

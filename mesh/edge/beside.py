@@ -12,7 +12,7 @@ from mathcore.engines.flags import reads_at_once
 from mathcore.engines.footprint import MICRO_BATCH, Beside
 from mathcore.model.spec import ModelSpec, Projector, SpecError
 from mathcore.quant.weights import quant_fault, weigh
-from mathcore.units import parse_memory, show_bytes
+from mathcore.units import parse_memory, show_bytes, show_count
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse
 from mesh.api.requests import PlanRequest
@@ -121,7 +121,8 @@ def _draft(request: PlanRequest, spec: ModelSpec) -> tuple[Draft | None, list[st
     else:
         found, what = _model(request)
     need = show_bytes(found.total_bytes(request.context, request.batch))
-    return found, [f"{what}: {need}; no gain in speed is assumed before one is measured"]
+    size = f"{request.batch} x {show_count(request.context)} tokens"
+    return found, [f"{what}: {need} for {size}; no gain in speed is assumed before one is measured"]
 
 
 def _cache_type(request: PlanRequest) -> str:

@@ -9,6 +9,7 @@ from mathcore.model.spec import SpecError
 from mathcore.planner.capacity import ENGINES as OWN
 from mathcore.planner.capacity import Capacity, capacity
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import question_notes
 from mathcore.planner.served.capacity import ServedCapacity, served_capacity
 from mathcore.planner.ways_out import HARDWARE
 from mesh.api.engine_flags import SERVERS, knowing
@@ -76,7 +77,8 @@ def answers_of(
     question = Question(request)
     devices, notes = asked_devices(state, request, named, question.engines, live)
     told, assumed = as_told(question.query, {one.device_id: one for one in devices})
-    question.notes = (*notes, *question.notes, *assumed)
+    said = question_notes(question.query, speeds=False)
+    question.notes = (*notes, *said, *question.notes, *assumed)
     return question, question.answers(list(told.values()))
 
 

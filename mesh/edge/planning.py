@@ -51,7 +51,7 @@ def make_plan(
     payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
     devices, (query, counted) = _as_devices(payloads), query_of(request)
     devices, assumed = as_told(query, devices)
-    notes = (*said_of(payloads), *counted, *assumed)
+    notes = (*said_of(payloads), *counted, *_others_plain(request), *assumed)
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
@@ -172,7 +172,7 @@ def query_of(request: PlanRequest) -> tuple[Query, tuple[str, ...]]:
         beside=beside,
         draft=draft,
     )
-    return query, (*notes, *_others_plain(request))
+    return query, notes
 
 
 def _others_plain(request: PlanRequest) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def _others_plain(request: PlanRequest) -> tuple[str, ...]:
     if request.engine is not None or not (engines := knowing(request)):
         return ()
     flags = ", ".join(named_flags(request))
-    return (f"{flags}: of {' and '.join(engines)}; other engines are planned as they start",)
+    return (f"{flags}: of {', '.join(engines)}; other engines are planned as they start",)
 
 
 def asked_devices(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 from mathcore.device import DeviceSpec
 from mathcore.model.spec import SpecError
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import question_notes
 from mathcore.quant.ladder import usual_file
 from mesh.api.fields import refuse
 from mesh.api.most import Axes, Row, parse_sweep
@@ -96,7 +97,8 @@ def sweep_of(
         grids = sweep(base, list(told.values()), quants, batches, asked)
     except (SpecError, SweepError) as error:
         refuse(f"{error.field}: {error.text}", HELP)
-    said = (*notes, *counted, *assumed)
+    longest = base.resized(1, max(length.context for length in asked))
+    said = (*notes, *question_notes(longest), *counted, *assumed)
     return Swept(grids=grids, batches=batches, lengths=asked, notes=said)
 
 

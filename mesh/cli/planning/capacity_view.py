@@ -107,7 +107,13 @@ def columns(
             rank=10,
             optional=True,
         ),
-        Column(title="LAYERS ON IT", value=beside, least=12),
+        Column(
+            title="LAYERS ON IT",
+            value=beside,
+            brief=lambda answer: "as told" if answer.told else beside(answer),
+            brief_rank=35,
+            least=12,
+        ),
     )
 
 
