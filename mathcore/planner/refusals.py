@@ -8,11 +8,11 @@ from typing import Literal, final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.hardware.makers import vendor_of
 from mathcore.hardware.names import lookup_gpu
 from mathcore.planner.query import Query
 from mathcore.quant.families import AUTO, ENGINES, FAMILIES, family_of
 from mathcore.quant.weights import quant_fault
-from mathcore.speed.chip import vendor_of
 from mathcore.speed.releases import known_releases, release_flags
 
 RefusalCode = Literal[
