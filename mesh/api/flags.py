@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # More than any model has: "all" in llama.cpp's guides is 99 or 999.
 ALL_LAYERS = 10_000
 LLAMACPP = ("llama.cpp", "ollama")
+MTP = "mtp"  # what drafts: the heads a model was trained with, where it has any
 
 
 def as_flagged(asked: "PlanRequest") -> "PlanRequest":

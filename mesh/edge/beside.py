@@ -15,12 +15,12 @@ from mathcore.quant.weights import quant_fault, weigh
 from mathcore.units import parse_memory, show_bytes, show_count
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse
+from mesh.api.flags import MTP
 from mesh.api.requests import PlanRequest
 from providers.base import ModelError, UnreadableModel
 from providers.sources.parts import read_projector, with_heads
 from providers.sources.resolve import resolve
 
-MTP = "mtp"  # the heads a model was trained with, where it has any
 DRAFT_QUANTS = ("Q8_0", "F16")  # a draft model is small, and must agree with the large one
 # Language models whose picture tower lies in a file of its own.
 SEEING = ("qwen2vl", "qwen3vl", "qwen3vlmoe", "llama4", "mllama", "cogvlm")

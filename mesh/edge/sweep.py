@@ -81,9 +81,11 @@ def sweep_of(
 
     `most` bounds the cells, 0 = as many as the planner takes.
     """
-    from mathcore.planner.grids.arrays import SweepError
-    from mathcore.planner.grids.by_plan import sweep
-
+    try:
+        from mathcore.planner.grids.arrays import SweepError
+        from mathcore.planner.grids.by_plan import sweep
+    except ImportError:
+        refuse("a sweep needs numpy, which is not installed", "pip install numpy")
     batches = parse_numbers(axes.batch, "--batch")
     base, counted = query_of(request)
     asked = _lengths(base, axes, len(batches))

@@ -282,7 +282,7 @@ def test_a_png_without_matplotlib_says_what_is_missing(
 def test_without_numpy_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mathcore.planner.grids.arrays", None)
     error = ask("llama-3-8b", *CARD).exception
-    assert isinstance(error, Stop)
+    assert isinstance(error, RequestError)
     assert "numpy" in error.text
 
 

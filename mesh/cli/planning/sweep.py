@@ -110,10 +110,6 @@ def _swept(asked: dict[str, object], on: tuple[str, ...]) -> "Swept":
     from mesh.edge.sweep import sweep_of
 
     request, axes = parse_sweep(asked)
-    try:
-        import mathcore.planner.grids.arrays  # noqa: F401
-    except ImportError:
-        stop(USAGE, "a sweep needs numpy, which is not installed", "pip install numpy")
     return sweep_of(lambda: load_state(fleet_home()), request, axes, on)
 
 
