@@ -97,6 +97,18 @@ def test_cells_under_flags_are_the_plan_s_with_what_lies_in_ram() -> None:
     assert cell["verdict"] == placed["fit"]
 
 
+def test_a_grid_that_lacks_ram_says_so() -> None:
+    asked = ("sweep", "qwen3-30b-a3b", *CARD, "-b", "1", "-c", "4k", "--cpu-moe", "--ram")
+    short, enough = ask(*asked, "8GB", width=60), ask(*asked, "32GB", width=60)
+    assert "at least 16.7 GiB of RAM" in short.stdout
+    assert code_of(short.exception) == 104  # type: ignore[arg-type]
+    said = " ".join(enough.stdout.split())
+    assert "Memory is the cards'; what flags leave to the host lies in its RAM." in said
+    assert max(map(len, enough.stdout.splitlines())) <= 60
+    (cell,) = json.loads(ask(*asked, "8GB", "-o", "json").stdout)
+    assert cell["missing_bytes"] == cell["host_bytes"] - (8 << 30)
+
+
 def test_notes_of_a_sweep_stand_under_its_table_and_beside_its_rows() -> None:
     asked = ("sweep", "qwen3-vl-8b", *CARD, "-b", "1", "-c", "4k")
     table, data = ask(*asked, width=60), ask(*asked, "-o", "csv")

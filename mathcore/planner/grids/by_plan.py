@@ -53,8 +53,9 @@ def _fill(grid: Grid, query: Query, i: int, j: int) -> None:
         layout = near
     grid.needs[i, j] = layout.footprint.total_bytes
     grid.spare[i, j] = layout.spare_bytes
-    grid.host_needs[i, j] = layout.footprint.host_bytes
-    grid.host_spare[i, j] = layout.host_spare_bytes
+    if query.flags.places:
+        grid.host_needs[i, j] = layout.footprint.host_bytes
+        grid.host_spare[i, j] = layout.host_spare_bytes
     grid.cards[i, j] = layout.cards
 
 
