@@ -16,6 +16,7 @@ from mesh.api.hardware import parse_device
 from mesh.api.requests import parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config
+from mesh.edge.capacity import capacity_query
 from mesh.edge.http.ports import Calibration
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.inventory import LocalDevices
@@ -193,6 +194,15 @@ class Node:
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         return plan_query(self.state, query, self.devices(), now_ms())
+
+    def capacity(self, query: Mapping[str, object]) -> dict[str, object]:
+        return capacity_query(self.state, query, self.devices())
+
+    def sweep(self, query: Mapping[str, object]) -> dict[str, object]:
+        # numpy takes as long to load as the rest of the daemon, which runs without it
+        from mesh.edge.sweep import sweep_query
+
+        return sweep_query(self.state, query, self.devices())
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job; its id. The same job_id again is the same job."""

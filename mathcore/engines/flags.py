@@ -41,6 +41,7 @@ class Flags:
     flash: bool = True  # --flash-attn
     unified: bool = False  # --kv-unified
     full_window: bool = False  # --swa-full
+    backend: str = ""  # of its build: "vulkan" ...; "" = the card's own
 
     @property
     def places(self) -> bool:

@@ -37,7 +37,7 @@ DEFAULT_OPTIONS = EngineOptions()
 
 
 # Engines of which releases are told apart.
-VERSIONED: tuple[str, ...] = ("vllm", "mlx")
+VERSIONED: tuple[str, ...] = ("vllm", "sglang", "mlx")
 
 
 def build_of(engine: str, options: EngineOptions = DEFAULT_OPTIONS) -> str:
@@ -47,9 +47,12 @@ def build_of(engine: str, options: EngineOptions = DEFAULT_OPTIONS) -> str:
 
 
 def release(text: str) -> tuple[int, int, int]:
-    """The numbers of a release: "v0.31" is (0, 31, 0); ValueError for anything else."""
-    parts = text.strip().removeprefix("v").split(".")
-    if not 2 <= len(parts) <= 3 or not all([part.isdigit() for part in parts]):
+    """The numbers of a release: "v0.31" is (0, 31, 0), and so is "0.31.0.post1"; ValueError for
+    anything else."""
+    plain, _, post = text.strip().removeprefix("v").partition(".post")
+    parts = plain.split(".")
+    numbered = all([part.isdigit() for part in parts]) and (post.isdigit() or post == "")
+    if not 2 <= len(parts) <= 3 or not numbered:
         raise ValueError(f"'{text}' is no release: 0.31.2 is one")
     numbers = [int(part) for part in parts]
     return (numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0)

@@ -4,6 +4,7 @@ A driver's, a cloud's and a person's spelling mean the same row.
 """
 
 from mathcore.hardware.facts import GpuFacts, cpus, gpus
+from mathcore.hardware.makers import is_contradicted
 
 # A model name longer than this is no model name.
 MAX_NAME = 120
@@ -34,6 +35,7 @@ _SPELLED: dict[str, str] = {
 _PHRASES: tuple[tuple[str, str], ...] = (
     ("strix halo", "395"), ("framework desktop", "395"), ("strix point", "890m"),
     ("krackan point", "860m"), ("hawk point", "780m"), ("lunar lake", "140v"),
+    ("raspberrypi", "raspberry pi"), ("rpi", "raspberry pi"),
     ("dgx spark", "gb10"), ("graviton 3", "graviton3"), ("graviton 4", "graviton4"),
     ("macbook pro", "mac"), ("macbook air", "mac"), ("macbook", "mac"), ("mac mini", "mac"),
     ("mac studio", "mac"), ("mac pro", "mac"), ("imac pro", "mac"), ("imac", "mac"),
@@ -215,10 +217,15 @@ _memo: dict[str, GpuFacts | None] = {}
 
 
 def lookup_gpu(name: str) -> GpuFacts | None:
-    """The accelerator a name means ("NVIDIA GeForce RTX 4090", "A100 80GB"), or None."""
+    """The accelerator a name means ("NVIDIA GeForce RTX 4090", "A100 80GB"), or None.
+
+    A word of another maker makes it another device: "Radeon H100" is none.
+    """
     if name in _memo:
         return _memo[name]
     found = _find(name_words(name), strict=True)
+    if found is not None and is_contradicted(_parts(name), found):
+        found = None
     if len(_memo) < MAX_MEMO:
         _memo[name] = found
     return found
@@ -238,9 +245,9 @@ def find_in(text: str) -> GpuFacts | None:
 
 def lookup_cpu(name: str) -> GpuFacts | None:
     """The processor a name mentions ("AMD Ryzen 9 7950X 16-Core Processor"), or None."""
-    wanted = name_words(name)
+    wanted, parts = name_words(name), _parts(name)
     for fact, known in _known_cpus():
         own = [word for word in known if word not in _CPU_NOISE]
-        if all([word in wanted for word in own]):
+        if all([word in wanted for word in own]) and not is_contradicted(parts, fact):
             return fact
     return None

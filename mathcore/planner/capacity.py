@@ -1,29 +1,36 @@
 """What a device can do with a model at most: every inverse question of `capacity`, answered once.
 
-Whether something fits is the planner's rule: one card if it can be, else as many as there are.
+Whether something fits is the planner's own layout, one card if it can be, else as many as there
+are; within what is free there for sure. Where flags of llama.cpp say where layers and experts lie,
+it is that very layout, and what it leaves to the host must fit there.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES, ContextShape
+from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES
 from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
-from mathcore.engines.llamacpp.memory import footprint
-from mathcore.engines.llamacpp.offload import Placing, placed_footprint
-from mathcore.engines.mlx import KV_BITS, mlx_footprint
-from mathcore.engines.mlx_scores import MlxShape
+from mathcore.engines.mlx import KV_BITS
 from mathcore.engines.ollama import OllamaStart, ollama_start, slots
+from mathcore.engines.options import build_of
 from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.planner.answer import Layout
+from mathcore.planner.layouts import DeviceFit
+from mathcore.planner.query import NO_LIMITS, Query
+from mathcore.planner.refusals import NO_CONTEXT, NO_QUANT, query_refusal
+from mathcore.planner.search import Search
+from mathcore.quant.families import FAMILIES
 from mathcore.quant.ladder import ladder, nats_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
 LLAMACPP, MLX = "llama.cpp", "mlx"
 OLLAMA = "ollama"  # llama.cpp's memory, with slots and a batch of its own choice
-ENGINES: tuple[str, ...] = (LLAMACPP, MLX)
+ENGINES: tuple[str, ...] = (LLAMACPP, MLX, OLLAMA)
+SIXTEEN_BITS = "f16"  # the cache of a question that names none
 
 
 @final
@@ -32,11 +39,13 @@ class Capacity:
     """The most of each kind; 0 or "" where nothing fits, -1 where RAM does not help either.
 
     All but `best_quant` are at `quant`; `context` is per sequence at the batch asked about,
-    `sequences` at the context asked about. Layers count the output as one, as llama.cpp does.
+    `sequences` at the context asked about. Layers count the output as one, as llama.cpp does, and
+    are those the flags name where they name any.
     """
 
     device: DeviceSpec
     engine: str
+    build: str
     quant: str
     best_quant: str
     context: int
@@ -45,50 +54,58 @@ class Capacity:
     layers: int
     cpu_experts: int  # layers whose experts must stay in RAM; 0 when it fits
     quality: float  # at `quant`: 1 = as published
+    told: bool = False  # by flags: its layers and experts hold together, not one or the other
     chosen: OllamaStart | None = None  # what Ollama starts with where nobody says otherwise
 
 
 @final
 class Model:
-    """A model on a device with an engine."""
+    """A question about a model, on a device with an engine."""
 
-    __slots__ = ("device", "engine", "spec", "weighed")
+    __slots__ = ("device", "engine", "query", "roomy", "weighed")
 
-    def __init__(self, spec: ModelSpec, device: DeviceSpec, engine: str) -> None:
-        self.spec = spec
+    def __init__(self, query: Query, device: DeviceSpec, engine: str) -> None:
+        kv_type = query.kv_type or SIXTEEN_BITS
+        self.query = replace(query, engine=engine, kv_type=kv_type, limits=NO_LIMITS)
         self.device = device
         self.engine = engine
+        # Wholly on the device, unless flags say what lies beside it.
+        ram = device.ram_free_bytes if query.flags.places else 0
+        self.roomy = replace(device, free_bytes=device.sure_bytes, ram_free_bytes=ram)
         self.weighed: dict[str, Weights] = {}
 
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.query.model
+
     def weights(self, quant: str) -> Weights:
+        """Its bytes at a quantisation, weighed once."""
         if quant not in self.weighed:
             self.weighed[quant] = weigh(self.spec, quant)
         return self.weighed[quant]
 
-    def fits(self, quant: str, shape: ContextShape) -> bool:
-        """Whether it lies wholly on the device, within what is free there for sure."""
-        device, weights = self.device, self.weights(quant)
-        if self.engine == MLX:
-            asked = MlxShape(
-                context=shape.context, sequences=shape.sequences, kv_bits=KV_BITS[shape.kv_type]
-            )
-            need = mlx_footprint(self.spec, weights.total_bytes, asked)
-            return need.card_bytes <= device.sure_bytes
-        if footprint(self.spec, weights, shape, device.kind).card_bytes <= device.sure_bytes:
-            return True
-        for cards in range(2, device.count + 1):
-            placing = Placing(split=(1,) * cards)
-            need = placed_footprint(self.spec, weights, shape, placing)
-            if need.card_bytes <= device.sure_bytes:
-                return True
-        return False
+    def layouts(self, quant: str, batch: int, context: int) -> list[Layout]:
+        """How the planner would lay it out at this size."""
+        query, weights = self.query.resized(batch, context), self.weights(quant)
+        kv_type, column = query.kv_type or SIXTEEN_BITS, None
+        if FAMILIES[self.engine] == "gguf":
+            search = Search(query, {})
+            micro = search.micro_batch(self.engine, self.device, weights)
+            column = search.column(quant, kv_type, weights, micro)
+        fit = DeviceFit(query, self.roomy, self.engine, quant, kv_type, weights, column)
+        return fit.layouts()
 
-    def best(self, shape: ContextShape) -> str:
-        """The best type that fits; a file has only its own."""
+    def fits(self, quant: str, batch: int, context: int) -> bool:
+        """Whether so many sequences of such a context fit within what is free for sure."""
+        return any(layout.fits for layout in self.layouts(quant, batch, context))
+
+    def best(self) -> str:
+        """The best type that fits the question; a file has only its own."""
         tried = (self.spec.quant,) if self.spec.quant else ladder(self.spec, self.engine)
         for quant in tried:
             known = bool(self.spec.quant) or not quant_fault(self.spec, quant)
-            if known and self.fits(quant, shape):
+            if known and self.fits(quant, self.query.batch, self.query.context):
                 return quant
         return ""
 
@@ -108,72 +125,74 @@ def most(fits: Callable[[int], bool], limit: int) -> int:
     return low
 
 
-def _shape(shape: ContextShape, context: int, sequences: int) -> ContextShape:
-    return ContextShape(
-        context=context,
-        sequences=sequences,
-        kv_type=shape.kv_type,
-        micro_batch=shape.micro_batch,
-    )
-
-
-def largest_context(model: Model, quant: str, shape: ContextShape) -> int:
-    """Tokens per sequence, in steps of 256 cells, at most what the model was trained for."""
-    trained = model.spec.longest or MAX_CONTEXT
+def largest_context(model: Model, quant: str) -> int:
+    """Tokens per sequence, in steps of 256 cells, at most what the question lets a context have."""
+    trained = model.query.longest or MAX_CONTEXT
 
     def fits(steps: int) -> bool:
-        context = min(trained, steps * CELL_PAD)
-        return model.fits(quant, _shape(shape, context, shape.sequences))
+        return model.fits(quant, model.query.batch, min(trained, steps * CELL_PAD))
 
     return min(trained, CELL_PAD * most(fits, (trained + CELL_PAD - 1) // CELL_PAD))
 
 
-def largest_sequences(model: Model, quant: str, shape: ContextShape) -> int:
-    """Sequences of the context asked about."""
+def largest_sequences(model: Model, quant: str) -> int:
+    """Sequences of the context asked about; Ollama serves some models one at a time."""
 
     def fits(sequences: int) -> bool:
-        return model.fits(quant, _shape(shape, shape.context, sequences))
+        return model.fits(quant, sequences, model.query.context)
 
-    return most(fits, MAX_SEQUENCES)
+    found = most(fits, MAX_SEQUENCES)
+    serves = found and model.engine == OLLAMA
+    return min(found, slots(model.spec.architecture, found)) if serves else found
 
 
-def capacity(
-    spec: ModelSpec, device: DeviceSpec, shape: ContextShape, quant: str = "", asked: str = ""
-) -> Capacity:
-    """Every answer for one device, at `quant` or the best that fits, with llama.cpp or else MLX.
+def capacity(query: Query, device: DeviceSpec) -> Capacity:
+    """Every answer for one device, at the query's type or the best that fits, under its engine or
+    else llama.cpp, MLX or Ollama, whichever it runs first; lengths and limits count for nothing.
 
-    `asked` names the engine: one of these or Ollama. SpecError where the device runs none, or the
-    model cannot be stored as `quant`.
+    SpecError names what is wrong: "engine", "quant", "kv_type" or "context".
     """
-    if asked and asked not in device.engines:
-        raise SpecError("engine", f"{device.name} does not run {asked}")
-    engine = asked or next((name for name in ENGINES if name in device.engines), "")
-    if not engine or (engine == MLX and shape.kv_type not in KV_BITS):
-        raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
-    named, engine = engine, LLAMACPP if engine == OLLAMA else engine
-    model = Model(spec, device, engine)
-    best = model.best(shape)
-    chosen = quant or best or spec.quant or ladder(spec, engine)[-1]
-    fault = "" if spec.quant else quant_fault(spec, chosen, "mlx" if engine == MLX else "gguf")
-    if fault or (spec.quant and chosen != spec.quant):
-        raise SpecError("quant", fault or f"the file holds {spec.quant}, not {chosen}")
-    layers = len(spec.layers) + 1
-    on_gpu, off_experts = layers, 0
-    if not model.fits(chosen, shape):
-        on_gpu, off_experts = _offloaded(model, chosen, shape)
+    model = Model(query, device, engine_on(query, device))
+    check(model.query)
+    best = model.best()
+    spec, engine = query.model, model.engine
+    chosen = query.quant or best or spec.quant or ladder(spec, engine)[-1]
+    on_gpu, off_experts = _beside(model, chosen)
     return Capacity(
         device=device,
-        engine=named,
+        engine=engine,
+        build=build_of(engine, query.options),
         quant=chosen,
         best_quant=best,
-        context=largest_context(model, chosen, shape),
-        sequences=_slots(spec, named, largest_sequences(model, chosen, shape)),
+        context=largest_context(model, chosen),
+        sequences=largest_sequences(model, chosen),
         gpu_layers=on_gpu,
-        layers=layers,
+        layers=len(spec.layers) + 1,
         cpu_experts=off_experts,
         quality=math.exp(-nats_of(spec, chosen)),
-        chosen=_chosen(model, chosen) if named == OLLAMA else None,
+        told=_is_told(model),
+        chosen=_chosen(model, chosen) if engine == OLLAMA else None,
     )
+
+
+def engine_on(query: Query, device: DeviceSpec) -> str:
+    """The engine asked about, else the first of ours the device runs; SpecError without one."""
+    if query.engine and query.engine not in device.engines:
+        raise SpecError("engine", f"{device.name} does not run {query.engine}")
+    engine = query.engine or next((name for name in ENGINES if name in device.engines), "")
+    if not engine:
+        raise SpecError("engine", f"{device.name} runs neither llama.cpp nor MLX")
+    if engine == MLX and (query.kv_type or SIXTEEN_BITS) not in KV_BITS:
+        raise SpecError("kv_type", f"{device.name} runs MLX, which has no cache of {query.kv_type}")
+    return engine
+
+
+def check(query: Query) -> None:
+    """SpecError, by the field that is wrong, for what no device at all could do."""
+    no = query_refusal(replace(query, prompt_tokens=0, tokens=1))
+    if no is not None:
+        field = {NO_CONTEXT: "context", NO_QUANT: "quant"}.get(no[0], "kv_type")
+        raise SpecError(field, no[1])
 
 
 def _chosen(model: Model, quant: str) -> OllamaStart:
@@ -183,19 +202,32 @@ def _chosen(model: Model, quant: str) -> OllamaStart:
     return ollama_start(model.spec, model.weights(quant).total_bytes, total, free)
 
 
-def _slots(spec: ModelSpec, engine: str, most: int) -> int:
-    """Sequences at once: as many as fit, and as Ollama serves of such a model."""
-    return min(most, slots(spec.architecture, most)) if engine == OLLAMA and most else most
-
-
-def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]:
+def _beside(model: Model, quant: str) -> tuple[int, int]:
     """(layers on the cards, layers whose experts are in RAM), -1 for what does not work."""
+    query, layers = model.query, len(model.spec.layers) + 1
+    if _is_told(model):
+        (laid,) = model.layouts(quant, query.batch, query.context)
+        on_gpu = layers if laid.gpu_layers < 0 else min(laid.gpu_layers, layers)
+        return (on_gpu, laid.cpu_experts) if laid.fits else (-1, -1)
+    if model.fits(quant, query.batch, query.context):
+        return layers, 0
+    return _offloaded(model, quant)
+
+
+def _is_told(model: Model) -> bool:
+    """Whether flags say where layers and experts lie: on a card with a host beside it."""
+    return model.query.flags.places and model.device.kind == "gpu"
+
+
+def _offloaded(model: Model, quant: str) -> tuple[int, int]:
+    """Where it does not fit: the most layers, or the fewest layers' experts beside all of them."""
     device, weights = model.device, model.weights(quant)
-    if model.engine != LLAMACPP or device.kind != "gpu":
+    if FAMILIES[model.engine] != "gguf" or device.kind != "gpu":
         return -1, -1
     if device.ram_free_bytes == 0 or device.free_bytes == 0:
         return -1, -1
     free = (device.free_bytes,) * device.count
+    shape = model.query.shape(model.query.kv_type or SIXTEEN_BITS)
     split = Split(model.spec, weights, shape, free, device.ram_free_bytes)
     experts = cpu_experts(split) if max(weights.expert_bytes, default=0) > 0 else -1
     return gpu_layers(split), experts

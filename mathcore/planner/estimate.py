@@ -12,8 +12,10 @@ from mathcore.planner.loading import load_band, start_s, storage_of
 from mathcore.planner.query import Query
 from mathcore.quant.weights import Weights
 from mathcore.speed.chip import Chip
+from mathcore.speed.kernels import VULKAN
 from mathcore.speed.learning import Observation, learned_speed
 from mathcore.speed.predict import prior_speed
+from mathcore.speed.releases import kind_of_model, release_flags
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work
 
@@ -70,6 +72,7 @@ def offloaded_share(spec: ModelSpec, layout: Layout, weights: Weights) -> float:
 
 # 16-bit weights on llama.cpp run on kernels of their own; a file's mean bits tell them apart.
 WIDE_BITS = 12.0
+GPT_OSS = "gpt-oss"  # an architecture with kernels of its own in servers
 # Formats of 4-bit weights multiplied as 16-bit numbers.
 WIDENED: tuple[str, ...] = ("AWQ", "GPTQ-INT4", "W4A16")
 
@@ -81,7 +84,18 @@ def flags_of(engine: str, quant: str, bits: float) -> tuple[str, ...]:
     return ("wide",) if engine in ("llama.cpp", "ollama") and bits >= WIDE_BITS else ()
 
 
-def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -> Run:
+def told_flags(query: Query, engine: str, work: Work) -> tuple[str, ...]:
+    """Those that follow from how the engine is started, built or released."""
+    if engine in SERVERS:
+        kind = kind_of_model(work, mxfp4=query.model.architecture == GPT_OSS)
+        return release_flags(engine, query.options.build, kind)
+    if engine not in ("llama.cpp", "ollama"):
+        return ()
+    plain = () if query.flags.flash else ("plain",)
+    return (*plain, VULKAN) if query.flags.backend == VULKAN else plain
+
+
+def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights, work: Work) -> Run:
     """The run as the speed model sees it."""
     bits = 8.0 * weights.total_bytes / max(1, query.model.parameters)
     return Run(
@@ -96,7 +110,10 @@ def run_of(query: Query, device: DeviceSpec, layout: Layout, weights: Weights) -
         kv_scale=_CACHE_SCALE.get(layout.kv_type, 1.0),
         ram_bandwidth=float(device.ram_bandwidth_bytes_per_s),
         offloaded_share=offloaded_share(query.model, layout, weights),
-        flags=flags_of(layout.engine, layout.quant, bits),
+        flags=(
+            *flags_of(layout.engine, layout.quant, bits),
+            *told_flags(query, layout.engine, work),
+        ),
     )
 
 
@@ -115,7 +132,7 @@ def estimate(
     seen: list[Observation],
 ) -> Estimate:
     """The times of a layout that fits; `chip` is the device's, `seen` its finished jobs."""
-    run = run_of(query, device, layout, weights)
+    run = run_of(query, device, layout, weights, work)
     if seen:
         speed = learned_speed(chip, run, work, key_of(query.model.name, layout.quant), seen)
     else:

@@ -149,7 +149,7 @@ def place(
     able: list[DeviceSpec] = []
     for device in asked:
         why = no
-        if why is None and not is_able(device, wanted):
+        if why is None and not is_able(device, wanted, query.flags.backend):
             why = device_refusal(query, device)
         if why is not None:
             refusals.append(refuse(device, why[0], why[1]))

@@ -1,8 +1,9 @@
 """The question a plan answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
+from mathcore.engines.draft import Draft
 from mathcore.engines.flags import DEFAULTS, Flags
 from mathcore.engines.footprint import NOTHING, Beside, ContextShape
 from mathcore.engines.options import DEFAULT_OPTIONS, EngineOptions
@@ -53,6 +54,7 @@ class Query:
     sets: bool = True  # several devices together, too; a job runs on one
     flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
     beside: Beside = NOTHING  # a projector, a draft model, adapters
+    draft: Draft | None = None  # what the draft's bytes of `beside` are of
     most: int = 100  # placements wanted; those on the Pareto front come beside them
     options: EngineOptions = DEFAULT_OPTIONS
 
@@ -60,6 +62,13 @@ class Query:
     def longest(self) -> int:
         """Tokens a context may have; 0 = any: the model says nothing, or more was asked for."""
         return 0 if self.allow_beyond else self.model.longest
+
+    def resized(self, batch: int, context: int) -> "Query":
+        """The same of another size: what drafts keeps a cache that grows with it."""
+        beside = self.beside
+        if self.draft is not None:
+            beside = replace(beside, draft_bytes=self.draft.total_bytes(context, batch))
+        return replace(self, batch=batch, context=context, beside=beside)
 
     def shape(self, kv_type: str) -> ContextShape:
         """The context llama.cpp is asked for, with this type of cache."""

@@ -8,9 +8,12 @@ from typing import Literal, final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.cache import cache_refusal
+from mathcore.hardware.makers import vendor_of
+from mathcore.hardware.names import lookup_gpu
 from mathcore.planner.query import Query
 from mathcore.quant.families import AUTO, ENGINES, FAMILIES, family_of
 from mathcore.quant.weights import quant_fault
+from mathcore.speed.releases import known_releases, release_flags
 
 RefusalCode = Literal[
     "NoFit(mem)",
@@ -97,9 +100,28 @@ def query_refusal(query: Query) -> tuple[RefusalCode, str] | None:
     return (NO_ENGINE, fault) if fault else None
 
 
-def warnings(query: Query) -> tuple[str, ...]:
-    """What the asker should know of an answer that is given all the same."""
-    return (*query.model.notes, *_beyond(query))
+def question_notes(query: Query, *, speeds: bool = True) -> tuple[str, ...]:
+    """What the asker should know of an answer that is given all the same, and of its speeds."""
+    found = (*query.model.notes, *_beyond(query))
+    return (*found, *_unmeasured(query)) if speeds else found
+
+
+def _unmeasured(query: Query) -> tuple[str, ...]:
+    """What stands in for a back end or a release nobody measured as such."""
+    out: list[str] = []
+    if query.flags.backend == "vulkan":
+        out.append(
+            "Vulkan's kernels are counted in the speeds; its driver is taken to hold as much as "
+            "other back ends'"
+        )
+    engine, build = query.engine or "", query.options.build
+    known = known_releases(engine)
+    if build and known and not release_flags(engine, build, ""):
+        out.append(
+            f"no speed of {engine} {build} is published: it counts as a usual release (those "
+            f"told apart: {', '.join(known)})"
+        )
+    return tuple(out)
 
 
 def _beyond(query: Query) -> tuple[str, ...]:
@@ -120,13 +142,33 @@ def wanted_engines(query: Query) -> tuple[str, ...]:
     return tuple([e for e in wanted if FAMILIES[e] == family]) if family else wanted
 
 
-def is_able(device: DeviceSpec, wanted: frozenset[str]) -> bool:
+def is_able(device: DeviceSpec, wanted: frozenset[str], backend: str = "") -> bool:
     """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
     return (
         device.bandwidth_bytes_per_s > 0
         and device.count > 0
         and not wanted.isdisjoint(device.engines)
+        and (backend == "" or backend_fault(device, backend) == "")
     )
+
+
+# Whose accelerators a back end of llama.cpp runs on; Vulkan has drivers of all makers but Apple.
+_MAKERS: dict[str, tuple[str, ...]] = {
+    "cuda": ("nvidia",),
+    "rocm": ("amd",),
+    "metal": ("apple",),
+    "vulkan": ("nvidia", "amd", "intel"),
+}
+BACKENDS: tuple[str, ...] = tuple(_MAKERS)
+
+
+def backend_fault(device: DeviceSpec, backend: str) -> str:
+    """Why a back end of llama.cpp does not run there; "" where it does, or nobody can say."""
+    facts = lookup_gpu(device.model) if device.kind == "gpu" else None
+    maker = "apple" if device.kind == "apple" else vendor_of(facts.arch) if facts else ""
+    if device.kind == "cpu" or (maker and maker not in _MAKERS[backend]):
+        return f"llama.cpp's {backend} back end does not run here"
+    return ""
 
 
 def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] | None:
@@ -141,6 +183,9 @@ def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] 
         if query.engine is None and stored:
             return NO_ENGINE, f"{stored} needs {names}, which it lacks {have}"
         return NO_ENGINE, f"{names} is not available here {have}"
+    fault = backend_fault(device, query.flags.backend) if query.flags.backend else ""
+    if fault:
+        return NO_ENGINE, fault
     if device.bandwidth_bytes_per_s < 1 or device.count < 1:
         return NO_ENGINE, "its memory bandwidth is unknown, so its speed cannot be planned"
     return None

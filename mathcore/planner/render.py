@@ -4,7 +4,7 @@ from mathcore.band import Band
 from mathcore.engines.options import build_of
 from mathcore.planner.answer import Member, Placement, Plan, WayOut
 from mathcore.planner.query import Limits, Query
-from mathcore.planner.refusals import Refusal, warnings
+from mathcore.planner.refusals import Refusal, question_notes
 
 
 def _whole(band: Band) -> dict[str, object]:
@@ -164,7 +164,6 @@ def plan_dict(plan: Plan) -> dict[str, object]:
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "more": plan.more,
         "not_asked": plan.not_asked,
-        "warnings": list(warnings(plan.query)),
-        "notes": list(plan.notes),
+        "notes": [*question_notes(plan.query), *plan.notes],
         "ways_out": [_way_out(way) for way in plan.ways_out],
     }

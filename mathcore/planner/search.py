@@ -32,6 +32,12 @@ MANY = 1 << 16  # slots an Ollama server may be told to have
 # lose less (Q6_K and better) count alike: so small a difference decides nothing.
 QUALITY_ERROR_NATS = 0.006
 
+# Ollama starts llama.cpp's own server, and TGI vLLM's kernels, so neither computes faster than the
+# plainer engine does. Public tables of them were made on other builds, other hosts and other days:
+# where the plainer one may be as quick with no more lost, by its error bar, it is taken.
+PLAINER: dict[str, str] = {"ollama": "llama.cpp", "tgi": "vllm"}
+_ORDER: dict[str, int] = {name: at for at, name in enumerate(ENGINES)}
+
 
 @final
 class Option:
@@ -119,6 +125,15 @@ class Answers:
             sure = [one for one in self.options if one.layout.spare_bytes >= unsure_bytes]
             self.options = sure or self.options
 
+    def drop_ties(self) -> None:
+        """Drop what a plainer engine's option, no worse and by its bar as quick, may equal."""
+        kept: list[Option] = []
+        for one in self.options:
+            plainer = PLAINER.get(one.layout.engine, "")
+            if not any([_may_equal(other, one, plainer) for other in self.options]):
+                kept.append(one)
+        self.options = kept
+
     def drop_beaten(self) -> None:
         """Keep only options no other one is at least as good as in everything."""
         self.options.sort(key=_quick)
@@ -129,9 +144,15 @@ class Answers:
         self.options = kept
 
 
-def _quick(option: Option) -> tuple[float, float, str, str]:
+def _may_equal(a: Option, b: Option, plainer: str) -> bool:
+    """Whether `a`, of the engine `plainer`, loses no more than `b` and may be as quick."""
+    return a.layout.engine == plainer and a.nats <= b.nats and a.answer_ms.p10 <= b.answer_ms.p50
+
+
+def _quick(option: Option) -> tuple[float, float, int, str]:
     layout = option.layout
-    return (option.answer_ms.p50, option.nats, layout.engine, layout.quant + layout.kv_type)
+    order = _ORDER[layout.engine]
+    return (option.answer_ms.p50, option.nats, order, layout.quant + layout.kv_type)
 
 
 def beats(a: Option, b: Option) -> bool:
@@ -306,6 +327,7 @@ class Search:
                         else:
                             answers.note(layout)
         answers.keep_sure(device.free_bytes - device.sure_bytes)
+        answers.drop_ties()
         answers.drop_beaten()
         if not answers.options and answers.nearest is None:
             answers.lacking = self._lacking(device)

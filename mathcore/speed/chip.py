@@ -5,6 +5,7 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.hardware.facts import GpuFacts, family_of
+from mathcore.hardware.makers import NVIDIA, vendor_of
 from mathcore.hardware.names import lookup_cpu, lookup_gpu
 from mathcore.speed.processors import USUAL, USUAL_CORES, cores_of
 
@@ -19,7 +20,6 @@ PCIE_BYTES_PER_S = 25_000_000_000
 # Dual-channel DDR4-3200 of a host nobody measured, as programs reach it.
 RAM_BYTES_PER_S = 40_000_000_000
 
-_NVIDIA: tuple[str, ...] = ("pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell")
 # Processors' own graphics: ordinary DDR shared with the cores, no cache of its own.
 _IGPU_BYTES_PER_S = 200_000_000_000
 
@@ -50,30 +50,21 @@ class Chip:
         return vendor_of(self.arch)
 
 
-def vendor_of(arch: str) -> str:
-    """The maker by architecture; "" for processors and for an unknown one."""
-    if arch in _NVIDIA:
-        return "nvidia"
-    if arch.startswith(("rdna", "cdna", "gcn")) or arch == "polaris":
-        return "amd"
-    return "intel" if arch.startswith("xe") else "apple" if arch.startswith("apple") else ""
-
-
 def class_of_facts(facts: GpuFacts) -> str:
     """The class whose constants a catalogue row takes."""
     kind, arch = facts.memory_kind, facts.arch
     if kind == "ddr":
         return "cpu"
     if kind == "gddr":
-        if arch in _NVIDIA:
+        if arch in NVIDIA:
             return "gddr"
         return "radeon" if arch.startswith("rdna") or arch == "polaris" else "arc"
     if kind == "hbm":
-        if arch in _NVIDIA:
+        if arch in NVIDIA:
             return "hbm"
         return "instinct" if arch.startswith("cdna") or arch.startswith("gcn") else "accelerator"
     if kind == "unified" and facts.bandwidth_bytes_per_s < _IGPU_BYTES_PER_S:
-        return "unified" if arch in _NVIDIA else "igpu"
+        return "unified" if arch in NVIDIA else "igpu"
     return kind
 
 

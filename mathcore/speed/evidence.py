@@ -10,6 +10,7 @@ from typing import final
 
 from mathcore.speed.chip import Chip
 from mathcore.speed.constants import NAMES, Rates, prompt_parts, rates_of, step_parts
+from mathcore.speed.kernels import VULKAN
 from mathcore.speed.terms import Run, decode_terms, prefill_terms
 from mathcore.speed.work import Work
 
@@ -88,7 +89,7 @@ class Evidence:
         self.key = key
         self.run = run
         self.bytes = work.total_bytes
-        self.backend = "vulkan" in run.flags
+        self.backend = VULKAN in run.flags
         self.kind = (_step_of(BITS, run.bits), work.experts > 0)
         length = int(log(1.0 + (run.depth if what == DECODE else run.prompt)) / LENGTH_STEP)
         self.twin = (key, run.batch, run.devices, run.flags, length)  # what makes it the same run

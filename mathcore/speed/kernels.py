@@ -6,6 +6,7 @@ weights to 16 bits first and hand them to a library. All of it as nominal second
 
 from mathcore.speed.work import Work
 
+VULKAN = "vulkan"  # the circumstance of a run on that back end of llama.cpp
 # llama.cpp multiplies up to eight columns as vectors, those of a routed expert fewer.
 VECTOR_TOKENS = 8.0
 ROUTED_VECTORS, VULKAN_ROUTED_VECTORS = 4.0, 1.0
@@ -28,7 +29,7 @@ Kernels = tuple[bool, float, float, float, float]
 def kernels_of(work: Work, tokens: float, bits: float, flags: tuple[str, ...]) -> Kernels:
     """The kernels of a pass of `tokens` tokens with weights of `bits` bits."""
     few, few_routed, unpacked = VECTOR_TOKENS, ROUTED_VECTORS, 0.0
-    if "vulkan" in flags:
+    if VULKAN in flags:
         few_routed = VULKAN_ROUTED_VECTORS
     elif "aged" in flags:  # ROCm's library
         few, unpacked = LIBRARY_TOKENS - 1.0, _unpacked(work, tokens, bits)

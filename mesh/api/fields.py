@@ -64,6 +64,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "cache_type_v": ("a type of cache", "q8_0"),
     "kv_unified": ("true or false", "true"),
     "swa_full": ("true or false", "true"),
+    "backend": ("cuda, rocm, vulkan or metal", "vulkan"),
     "parallel": ("a whole number of sequences", "4"),
     "mmproj": ("a projector's file", "mmproj-F16.gguf"),
     "vision": ("true or false", "false"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # More than any model has: "all" in llama.cpp's guides is 99 or 999.
 ALL_LAYERS = 10_000
 LLAMACPP = ("llama.cpp", "ollama")
+MTP = "mtp"  # what drafts: the heads a model was trained with, where it has any
 
 
 def as_flagged(asked: "PlanRequest") -> "PlanRequest":
@@ -27,9 +28,11 @@ def as_flagged(asked: "PlanRequest") -> "PlanRequest":
             text = f"cache_type_k: {asked.cache_type_k}, but kv_type is {asked.kv_type}"
             refuse(text, "say it once")
         changes["kv_type"] = asked.cache_type_k
-    if any(getattr(asked, name) != plain for name, plain in _UNSAID.items()):
+    said = [name for name, plain in _UNSAID.items() if getattr(asked, name) != plain]
+    if said:
         if asked.engine not in (None, *LLAMACPP):
-            refuse(f"engine: {asked.engine} knows none of llama.cpp's options", "llama.cpp")
+            text = f"engine: {asked.engine} knows none of llama.cpp's options, as {said[0]}"
+            refuse(text, f"leave it away, or --engine {LLAMACPP[0]}")
         changes["engine"] = asked.engine or LLAMACPP[0]
     return msgspec.structs.replace(asked, **changes) if changes else asked
 
@@ -46,6 +49,11 @@ _UNSAID: dict[str, object] = {
     "cache_type_v": None,
     "kv_unified": False,
     "swa_full": False,
+    "backend": None,
+    "mmproj": None,
+    "image_size": None,
+    "draft": None,
+    "draft_quant": None,
 }
 
 
@@ -62,4 +70,5 @@ def flags_of(asked: "PlanRequest") -> Flags:
         flash=asked.flash_attn,
         unified=asked.kv_unified,
         full_window=asked.swa_full,
+        backend=asked.backend or "",
     )

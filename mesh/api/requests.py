@@ -115,6 +115,7 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     cache_type_v: Name | None = None
     kv_unified: bool = False
     swa_full: bool = False
+    backend: Literal["cuda", "rocm", "vulkan", "metal"] | None = None
     mmproj: Name | None = None
     vision: bool = True
     image_size: Annotated[int, msgspec.Meta(ge=1, le=MAX_IMAGE_SIDE)] | None = None

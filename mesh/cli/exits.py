@@ -47,6 +47,7 @@ BY_KIND: Final = {
     "LedgerDamaged": BROKEN_LEDGER,
     "ModelError": NOT_FOUND,
     "NoDaemon": UNREACHABLE,
+    "NoDevice": NOTHING_FITS,
     "NoRoute": CANNOT,
     "ProviderError": CANNOT,
     "SpecError": USAGE,

@@ -187,6 +187,11 @@ _LLAMACPP: Final = (
         "--swa-full", is_flag=True, default=None, help="llama.cpp: sliding layers keep everything"
     ),
     click.option("-np", "--parallel", type=SEQUENCES, help="llama.cpp: the same as --batch"),
+    click.option(
+        "--backend",
+        type=click.Choice(("cuda", "rocm", "vulkan", "metal")),
+        help="llama.cpp: what it is built for  [default: the card's own]",
+    ),
 )
 # What is loaded beside the model.
 _BESIDE: Final = (
@@ -274,7 +279,7 @@ _SERVER: Final = (
     click.option(
         "--engine-build",
         metavar="VERSION",
-        help="of vllm or mlx: 0.28  [default: the newest known]",
+        help="of vllm, sglang or mlx: 0.28  [default: the newest known]",
     ),
 )
 SERVER_FLAGS: Final = (

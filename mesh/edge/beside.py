@@ -7,27 +7,33 @@ from mathcore.engines.clip import (
     clip_weights_bytes,
     warm_up_side,
 )
+from mathcore.engines.draft import Draft
 from mathcore.engines.flags import reads_at_once
-from mathcore.engines.footprint import MICRO_BATCH, Beside, ContextShape
-from mathcore.engines.llamacpp.memory import compute_bytes, context_bytes
+from mathcore.engines.footprint import MICRO_BATCH, Beside
 from mathcore.model.spec import ModelSpec, Projector, SpecError
 from mathcore.quant.weights import quant_fault, weigh
-from mathcore.units import parse_memory, show_bytes
+from mathcore.units import parse_memory, show_bytes, show_count
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse
+from mesh.api.flags import MTP
 from mesh.api.requests import PlanRequest
 from providers.base import ModelError, UnreadableModel
 from providers.sources.parts import read_projector, with_heads
 from providers.sources.resolve import resolve
 
-MTP = "mtp"  # the heads a model was trained with, where it has any
 DRAFT_QUANTS = ("Q8_0", "F16")  # a draft model is small, and must agree with the large one
 # Language models whose picture tower lies in a file of its own.
 SEEING = ("qwen2vl", "qwen3vl", "qwen3vlmoe", "llama4", "mllama", "cogvlm")
 
 
-def beside_of(request: PlanRequest, spec: ModelSpec) -> tuple[Beside, tuple[str, ...]]:
-    """(bytes loaded beside the model, a sentence for each part counted or left out)."""
+def beside_of(
+    request: PlanRequest, spec: ModelSpec
+) -> tuple[Beside, Draft | None, tuple[str, ...]]:
+    """(bytes loaded beside the model, what drafts, a sentence for each part counted or left out).
+
+    RequestError for an option of a part that is not there.
+    """
+    _refuse_idle(request, spec)
     weights, compute, notes = _projector(request, spec)
     if reads_at_once(spec):
         notes.append(f"{spec.name} makes no tokens: what counts is how fast it reads a prompt")
@@ -36,15 +42,24 @@ def beside_of(request: PlanRequest, spec: ModelSpec) -> tuple[Beside, tuple[str,
             f"{spec.name} reads a text in one pass: start llama.cpp with --ubatch-size "
             f"{request.context}"
         )
-    drafts, more = _draft(request, spec)
+    draft, more = _draft(request, spec)
     adapters = sum(_adapter(text) for text in request.lora)
     beside = Beside(
         projector_bytes=weights,
         projector_compute_bytes=compute,
-        draft_bytes=drafts,
+        draft_bytes=draft.total_bytes(request.context, request.batch) if draft else 0,
         adapter_bytes=adapters,
     )
-    return beside, (*notes, *more)
+    return beside, draft, (*notes, *more)
+
+
+def _refuse_idle(request: PlanRequest, spec: ModelSpec) -> None:
+    """An option that would change nothing is not passed over."""
+    if request.draft_quant is not None and request.draft is None:
+        refuse("draft_quant: nothing drafts", "name it: --draft MODEL")
+    seen = request.mmproj is not None or spec.projector is not None
+    if request.image_size is not None and not (seen and request.vision):
+        refuse(f"image_size: no vision tower of {spec.name} is counted", "add --mmproj FILE")
 
 
 def _projector(request: PlanRequest, spec: ModelSpec) -> tuple[int, int, list[str]]:
@@ -97,20 +112,17 @@ def _read_projector(text: str) -> tuple[int, Projector | None]:
         raise RequestError("UnreadableModel", f"mmproj: {error.text}", error.hint, 422) from error
 
 
-def _draft(request: PlanRequest, spec: ModelSpec) -> tuple[int, list[str]]:
-    """Bytes of what drafts tokens: its weights, its cache of the same context, its buffer."""
+def _draft(request: PlanRequest, spec: ModelSpec) -> tuple[Draft | None, list[str]]:
+    """What drafts tokens: its weights, its cache of the same context, its buffer."""
     if request.draft is None:
-        return 0, []
-    kept = ContextShape(
-        context=request.context, sequences=request.batch, kv_type=_cache_type(request)
-    )
+        return None, []
     if request.draft.lower() == MTP:
-        need = _heads_bytes(request, spec, kept)
-        what = f"the heads of {spec.name} that draft"
+        found, what = _heads(request, spec), f"the heads of {spec.name} that draft"
     else:
-        need, what = _model_bytes(request, kept)
-    said = f"{what}: {show_bytes(need)}; no gain in speed is assumed before one is measured"
-    return need, [said]
+        found, what = _model(request)
+    need = show_bytes(found.total_bytes(request.context, request.batch))
+    size = f"{request.batch} x {show_count(request.context)} tokens"
+    return found, [f"{what}: {need} for {size}; no gain in speed is assumed before one is measured"]
 
 
 def _cache_type(request: PlanRequest) -> str:
@@ -119,45 +131,35 @@ def _cache_type(request: PlanRequest) -> str:
     return named if named in ("f16", "bf16", "f32") else "f16"
 
 
-def _heads_bytes(request: PlanRequest, spec: ModelSpec, shape: ContextShape) -> int:
-    """Weights, cache and buffer of a model's own drafting layers."""
+def _heads(request: PlanRequest, spec: ModelSpec) -> Draft:
+    """A model's own drafting layers; where the file has them, its weights count theirs."""
     whole = spec if spec.draft_layers else with_heads(request.model)
     if whole is None or whole.draft_layers == 0:
         refuse(f"draft: {spec.name} has no heads that draft", "name a small model of its family")
-    total = compute_bytes(whole, shape, card=True)
-    if whole is not spec:  # else the file's own weights count them
+    extra = 0
+    if whole is not spec:
         quant = request.quant or request.draft_quant or DRAFT_QUANTS[0]
-        fault = quant_fault(whole, quant, "gguf")
-        quant = DRAFT_QUANTS[0] if fault else quant
-        total += weigh(whole, quant).total_bytes - weigh(spec, quant).total_bytes
-    for layer in whole.layers[len(whole.layers) - whole.draft_layers :]:
-        cells = shape.context * shape.sequences
-        total += cells * (layer.k_elements + layer.v_elements) * 2
-    return total
+        quant = DRAFT_QUANTS[0] if quant_fault(whole, quant, "gguf") else quant
+        extra = weigh(whole, quant).total_bytes - weigh(spec, quant).total_bytes
+    return Draft(spec=whole, weights_bytes=extra, kv_type=_cache_type(request), heads=True)
 
 
-def _model_bytes(request: PlanRequest, shape: ContextShape) -> tuple[int, str]:
-    name = request.draft or ""
+def _model(request: PlanRequest) -> tuple[Draft, str]:
+    """A model of its own, and what is said of it."""
     try:
-        draft = resolve(name).spec
+        spec = resolve(request.draft or "").spec
     except UnreadableModel as error:
         raise RequestError("UnreadableModel", f"draft: {error.text}", error.hint, 422) from error
     except ModelError as error:
         raise RequestError("UnknownModel", f"draft: {error.text}", error.hint, 404) from error
-    quant = (
-        draft.quant
-        or request.draft_quant
-        or next(
-            (one for one in DRAFT_QUANTS if not quant_fault(draft, one, "gguf")), DRAFT_QUANTS[0]
-        )
-    )
+    usual = (one for one in DRAFT_QUANTS if not quant_fault(spec, one, "gguf"))
+    quant = spec.quant or request.draft_quant or next(usual, DRAFT_QUANTS[0])
     try:
-        weights = weigh(draft, quant)
+        weights = weigh(spec, quant)
     except SpecError as error:
         raise RequestError("BadRequest", f"draft_quant: {error.text}", "Q8_0") from error
-    need = weights.device_bytes + context_bytes(draft, shape)
-    need += compute_bytes(draft, shape, card=True)
-    return need, f"{draft.name} drafts as {quant}"
+    kept = Draft(spec=spec, weights_bytes=weights.device_bytes, kv_type=_cache_type(request))
+    return kept, f"{spec.name} drafts as {quant}"
 
 
 def _adapter(text: str) -> int:

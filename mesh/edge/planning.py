@@ -1,6 +1,6 @@
 """Questions to the planner: the ledger's devices, or described ones, and the model asked about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
 from mathcore.planner.render import plan_dict
 from mathcore.units import GIB, show_bytes
-from mesh.api.engine_flags import options_of
+from mesh.api.engine_flags import knowing, named_flags, options_of
 from mesh.api.errors import RequestError
+from mesh.api.fields import refuse
 from mesh.api.flags import flags_of
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours
@@ -48,19 +49,9 @@ def make_plan(
     """
     ram, rate = request.ram, request.rate
     payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
-    devices, query = _as_devices(payloads), query_of(request)
-    beside, counted = beside_of(request, query.model)
-    query, notes = replace(query, beside=beside), (*_notes(payloads), *counted)
-    if devices and query.flags.uses_host:
-        devices, assumed = with_usual_ram(devices)
-        notes += assumed
-    if query.flags.places:
-        notes += tuple(
-            f"{device.name}: is no graphics card with a host beside it, so llama.cpp's options of "
-            "places were not planned"
-            for device in devices.values()
-            if device.kind != "gpu"
-        )
+    devices, (query, counted) = _as_devices(payloads), query_of(request)
+    devices, assumed = as_told(query, devices)
+    notes = (*said_of(payloads), *counted, *_others_plain(request), *assumed)
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
@@ -74,7 +65,24 @@ def make_plan(
     return replace(answer, notes=(*notes, *answer.notes)) if notes else answer
 
 
-def _notes(payloads: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+def as_told(
+    query: Query, devices: Mapping[str, DeviceSpec]
+) -> tuple[dict[str, DeviceSpec], tuple[str, ...]]:
+    """Described hardware as flags of places use it, and what was assumed or left out for that."""
+    out, notes = dict(devices), tuple[str, ...]()
+    if query.flags.uses_host:
+        out, notes = with_usual_ram(devices)
+    if query.flags.places:
+        notes += tuple(
+            f"{device.name}: is no graphics card with a host beside it, so llama.cpp's options of "
+            "places were not planned"
+            for device in devices.values()
+            if device.kind != "gpu"
+        )
+    return out, notes
+
+
+def said_of(payloads: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
     """What a person should know of how their hardware was read, with whose it is."""
     found: list[str] = []
     for payload in payloads.values():
@@ -135,12 +143,16 @@ def _as_devices(payloads: Mapping[str, Mapping[str, object]]) -> dict[str, Devic
     return found
 
 
-def query_of(request: PlanRequest) -> Query:
-    """The planner's question for a checked request; an unreadable model raises RequestError."""
-    source, told = source_of(request.model), flags_of(request)
+def query_of(request: PlanRequest) -> tuple[Query, tuple[str, ...]]:
+    """(the planner's question for a checked request, what is counted or left out in it).
+
+    An unreadable model raises RequestError.
+    """
+    spec, told = source_of(request.model).spec, flags_of(request)
     prompt, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
-    return Query(
-        model=source.spec,
+    beside, draft, notes = beside_of(request, spec)
+    query = Query(
+        model=spec,
         model_ref=request.model,
         quant=request.quant,
         kv_type=request.kv_type,
@@ -157,7 +169,60 @@ def query_of(request: PlanRequest) -> Query:
         allow_beyond=request.allow_beyond,
         flags=told,
         options=options_of(request),
+        beside=beside,
+        draft=draft,
     )
+    return query, notes
+
+
+def _others_plain(request: PlanRequest) -> tuple[str, ...]:
+    """That a flag of some engines leaves the others as they are, where several are planned."""
+    if request.engine is not None or not (engines := knowing(request)):
+        return ()
+    flags = ", ".join(named_flags(request))
+    return (f"{flags}: of {', '.join(engines)}; other engines are planned as they start",)
+
+
+def asked_devices(
+    state: Callable[[], State],
+    request: PlanRequest,
+    named: Sequence[str],
+    engines: Sequence[str],
+    live: Sequence[DeviceSpec] = (),
+) -> tuple[list[DeviceSpec], tuple[str, ...]]:
+    """Hardware the request describes, then the ledger's devices with one of `engines`, or those
+    named; and what a person should know of how theirs was read.
+
+    The ledger is only read where it is asked about. A device is of one kind of card here.
+    """
+    for name in request.what_if:
+        if " + " in name:
+            refuse(f"what-if {name!r}: only one kind of card here", "fleet plan takes several")
+    ram, rate = request.ram, request.rate
+    payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
+    found = list(_as_devices(payloads).values())
+    if named or not found:
+        found += _registered(state(), named, engines, live)
+    if not found:
+        text = f"no device here runs {' or '.join(engines)}"
+        raise RequestError("NoDevice", text, '--what-if "RTX 5090"', 404)
+    return found, said_of(payloads)
+
+
+def _registered(
+    state: State, named: Sequence[str], engines: Sequence[str], live: Sequence[DeviceSpec]
+) -> list[DeviceSpec]:
+    """The ledger's devices by name, each with the reading in `live` that has its id."""
+    for name in named:
+        known_device(state, name)
+    read = {device.device_id: device for device in live}
+    views = sorted(list(state.devices.values()), key=lambda view: view.name)
+    devices = [
+        read.get(view.device_id) or spec(view)
+        for view in views
+        if not named or view.name in named or view.device_id in named
+    ]
+    return [device for device in devices if named or set(engines) & set(device.engines)]
 
 
 def known_device(state: State, wanted: str | None) -> None:

@@ -119,7 +119,7 @@ def _plans() -> list[Figure]:
 
 def _sweeps() -> list[Figure]:
     from mathcore.api import Query, find_model
-    from mathcore.planner.sweep import Length, sweep
+    from mathcore.planner.grids.arrays import Length, sweep
 
     out = []
     for name in ("llama-3.1-70b", "gemma3:27b"):

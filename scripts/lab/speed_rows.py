@@ -11,6 +11,7 @@ from pathlib import Path
 from mathcore.hardware.facts import GpuFacts
 from mathcore.hardware.names import find_in, lookup_cpu, lookup_gpu
 from mathcore.speed.chip import Chip, chip_of_facts
+from mathcore.speed.releases import bits_of, kind_of_model
 from mathcore.speed.terms import SERVERS, Run
 from mathcore.speed.work import Work
 from scripts.lab.speed_models import resolve
@@ -153,15 +154,6 @@ def _depth(row: Row, prompt: int, generated: int) -> int:
     return (stated if deep else 0) + prompt + generated // 2
 
 
-def _kind(work: Work, text: str) -> str:
-    """What a release's kernels were made for: "latent/8", "routed/mxfp4", "dense/16"."""
-    layers = "latent" if work.latent_layers else "routed" if work.experts else "dense"
-    if "gptoss" in re.sub(r"[^a-z]", "", text.lower()):
-        return f"{layers}/mxfp4"
-    bits = _bits(work)
-    return f"{layers}/{4 if bits < 6 else 8 if bits < 12 else 16}"
-
-
 def _flags(
     row: Row, engine: str, quant: str, name: str, how: Served, work: Work
 ) -> tuple[str, ...]:
@@ -175,7 +167,8 @@ def _flags(
         version = re.fullmatch(r"[\w.-]{1,40}", row.get("engine_version") or "")
         if version:
             release = f"{engine}@{version[0]}"
-            out += [release, f"{release}/{_kind(work, quant + name)}"]
+            gpt_oss = "gptoss" in re.sub(r"[^a-z]", "", (quant + name).lower())
+            out += [release, f"{release}/{kind_of_model(work, mxfp4=gpt_oss)}"]
         return tuple(out)
     if engine == "mlx":
         return ()
@@ -252,7 +245,7 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         split="layer" if engine in ("llama.cpp", "ollama") else "tensor",
         model=name,
         work=work,
-        bits=_bits(work),
+        bits=bits_of(work),
         batch=1 if leaderboard else how.batch,
         replicas=how.replicas,
         apart=how.apart,
@@ -268,11 +261,6 @@ def case_of(index: int, row: Row, configs: Path) -> Case:
         odd="",
     )
     return replace(case, odd=odd(case, row))
-
-
-def _bits(work: Work) -> float:
-    """Bits of the weights most of a step multiplies."""
-    return 8.0 * work.weight_bytes(1.0) / work.active
 
 
 def cases_of(rows: list[Row], configs: Path) -> tuple[list[Case], dict[int, str]]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mathcore.planner.capacity import Capacity
-from mathcore.planner.sweep import Grid, Length
+from mathcore.planner.grids.arrays import Grid, Length
 from mathcore.units import GIB
 from tests.mathcore.fixtures import device
 
@@ -180,6 +180,7 @@ def capacity(name: str, free_gib: float, **changes: Any) -> Capacity:
     fields: dict[str, Any] = {
         "device": here,
         "engine": "llama.cpp",
+        "build": "llama.cpp b11549",
         "quant": "Q4_K_M",
         "best_quant": "Q4_K_M",
         "context": 8192,

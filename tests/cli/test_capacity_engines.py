@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from mathcore.api import GIB, Query, find_model, plan
 from mathcore.engines.options import EngineOptions
 from mathcore.model.spec import ModelSpec, SpecError
-from mathcore.planner.served.capacity import Asked, served_capacity
+from mathcore.planner.served.capacity import served_capacity
 from mesh.api.errors import RequestError
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
@@ -133,7 +133,7 @@ def test_the_smallest_hardware_that_holds_it_is_named(ask: Any) -> None:
 
 def test_what_an_engine_does_not_know_is_refused_by_name(ask: Any) -> None:
     refused: tuple[tuple[tuple[str, ...], str], ...] = (
-        (("--engine", "vlm"), "engine: 'vlm'"),
+        (("--engine", "vlm"), "engine: unknown 'vlm'"),
         (("--kv-type", "q4_0"), "vllm has no cache of q4_0"),
         (("--gpu-memory-utilization", "1.5"), "gpu_memory_utilization"),
         (("-b", "8", "--max-num-seqs", "4"), "max_num_seqs 4 serves 4"),
@@ -174,6 +174,17 @@ def test_a_plan_says_why_an_engine_cannot_even_start(
 OPTIONS = EngineOptions(memory_permille=900)
 
 
+def question(spec: ModelSpec, engine: str = "vllm", context: int = 4096) -> Query:
+    return Query(
+        model=spec,
+        model_ref="m",
+        engine=engine,
+        quant="HF-BF16",
+        context=context,
+        options=OPTIONS,
+    )
+
+
 @pytest.mark.parametrize("engine", ["vllm", "tgi", "sglang"])
 @pytest.mark.parametrize(
     ("name", "free", "context"), [("llama-3.1-8b", 40, 4096), ("qwen3-14b", 60, 3000)]
@@ -183,8 +194,7 @@ def test_the_most_users_are_planned_and_one_more_is_not(
 ) -> None:
     spec = model(name)
     here = device("d", free * GIB, engines=(engine,))
-    asked = Asked(spec=spec, engine=engine, options=OPTIONS, context=context)
-    most = served_capacity(asked, here, "HF-BF16").sequences
+    most = served_capacity(question(spec, engine, context), here).sequences
     assert 0 < most < 200
 
     def planned(batch: int) -> bool:
@@ -205,14 +215,13 @@ def test_the_most_users_are_planned_and_one_more_is_not(
 
 def test_a_share_that_is_not_free_stops_the_engine() -> None:
     here = device("d", 10 * GIB, memory_bytes=24 * GIB, engines=("vllm",))
-    asked = Asked(spec=model("llama-3.2-1b"), engine="vllm", options=OPTIONS, context=4096)
-    assert served_capacity(asked, here, "HF-BF16").sequences == 0
+    assert served_capacity(question(model("llama-3.2-1b")), here).sequences == 0
 
 
 def test_a_device_without_the_engine_is_told_so() -> None:
-    asked = Asked(spec=model("llama-3.2-1b"), engine="vllm", options=OPTIONS, context=4096)
+    asked = question(model("llama-3.2-1b"))
     with pytest.raises(SpecError, match="does not run vllm"):
-        served_capacity(asked, device("d", 10 * GIB), "HF-BF16")
+        served_capacity(asked, device("d", 10 * GIB))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mesh.cli import client
 from mesh.cli.app import fleet
 from mesh.cli.machines import doctor, peers, status
 from mesh.cli.output import wide
-from mesh.cli.planning.capacity import columns
+from mesh.cli.planning.capacity_view import columns
 from mesh.cli.planning.plan_view import show_plan
 from mesh.cli.planning.sweep_view import show_grids
 from mesh.cli.table import emit

@@ -13,8 +13,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.api.errors import RequestError
+from mesh.api.numbers import parse_numbers
 from mesh.cli.app import fleet
-from mesh.cli.exits import Stop
+from mesh.cli.exits import Stop, code_of
 from mesh.cli.planning.svg import (
     HEIGHT,
     SHADES,
@@ -27,8 +29,8 @@ from mesh.cli.planning.svg import (
     shade,
     ticks,
 )
-from mesh.cli.planning.sweep import FIELDS, parse_numbers
 from mesh.cli.planning.sweep_view import picked
+from mesh.edge.sweep import FIELDS
 
 CARD = ("--what-if", "RTX 5090")
 
@@ -63,7 +65,7 @@ def test_numbers_are_read_as_people_write_them(text: str, numbers: list[int]) ->
     ["", "x", "1..", "..4", "4..1", "1..4/0", "-1", "2kk", "1e9", "1..100m/1", "9" * 40, "²"],
 )
 def test_numbers_nobody_could_mean_are_one_error(text: str) -> None:
-    with pytest.raises(Stop) as error:
+    with pytest.raises(RequestError) as error:
         parse_numbers(text, "--context")
     assert error.value.text.startswith("--context: ")
     assert "\n" not in error.value.text
@@ -73,7 +75,7 @@ def test_numbers_nobody_could_mean_are_one_error(text: str) -> None:
 def test_any_text_is_numbers_or_an_error(text: str) -> None:
     try:
         found = parse_numbers(text, "--batch")
-    except Stop:
+    except RequestError:
         return
     assert found == sorted(set(found))
     assert found[0] >= 1
@@ -172,7 +174,8 @@ def test_contexts_end_where_the_model_does_unless_asked_further() -> None:
 )
 def test_wrong_input_is_one_error(args: tuple[str, ...], says: str) -> None:
     error = ask(*args, *CARD).exception
-    assert isinstance(error, Stop)
+    assert isinstance(error, Stop | RequestError)
+    assert code_of(error) == 2
     assert says in error.text.lower()
 
 
@@ -277,9 +280,9 @@ def test_a_png_without_matplotlib_says_what_is_missing(
 
 
 def test_without_numpy_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mathcore.planner.sweep", None)
+    monkeypatch.setitem(sys.modules, "mathcore.planner.grids.arrays", None)
     error = ask("llama-3-8b", *CARD).exception
-    assert isinstance(error, Stop)
+    assert isinstance(error, RequestError)
     assert "numpy" in error.text
 
 

@@ -1,6 +1,7 @@
 """What is loaded beside a model is counted, or the answer says that it is not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,13 @@ def ask(model: str = "qwen3-vl-8b", what: str = "RTX 3090", **more: object) -> d
     return dict(plan_query(State(), asked))
 
 
+STACKLESS_8B = replace(tower("qwen3_vl", {**QWEN3_VL, "out_hidden_size": 5120}), deep=())
 # MiB that llama.cpp said its picture towers compute in, without flash attention and with it
 # (gguf-parser-go#44; MI300X, August 2026); gemma3 without it has two tables more than we know of.
 MEASURED = [
     (tower("qwen3_vl", QWEN3_VL_2B), 4728, 323, 0.001),
+    # Qwen3.6-27B's: as wide as Qwen3-VL-8B's, without deep stacks (logs of CUDA and Vulkan builds).
+    (STACKLESS_8B, 4657.81, 248.10, 1e-5),
     (tower("qwen2_vl", {**QWEN2_VL, "hidden_size": 1536}), 4598, 267, 0.001),
     (tower("qwen2_5_vl", CONFIGS["qwen2_5_vl"]["vision_config"]), 4872, 705, 0.002),  # type: ignore[arg-type]
     (
@@ -78,6 +82,27 @@ def test_a_tower_computes_in_what_llama_cpp_said(
 def test_a_tower_s_file_has_matrices_in_16_bits_and_the_rest_in_32() -> None:
     """llama.cpp added 5,509 MiB for one whose buffer is 4,728."""
     assert clip_weights_bytes(MEASURED[0][0]) / MIB == pytest.approx(5509 - 4728, abs=0.6)
+
+
+def test_the_towers_of_qwen3_vl_2b_and_8b_are_two_towers() -> None:
+    """4,728 and 323 MiB are what the 2B's computes in: 24 layers of 1,024 numbers, whose file is
+    the 781 MiB of the same table; the 8B's has 27 layers of 1,152 and 1,105 MiB.
+
+    Ten buffers as wide as the tower are alive where the scores are, twelve with flash attention,
+    and nothing else differs: the scores of 16 heads are the same.
+    """
+    small, large = MEASURED[0][0], tower("qwen3_vl", QWEN3_VL)
+    assert (small.layers, small.hidden, small.heads) == (24, 1024, 16)
+    assert (large.layers, large.hidden, large.heads) == (27, 1152, 16)
+    assert round(clip_weights_bytes(large) / MIB) == 1105
+    found = [clip_compute_bytes(large, flash=flash) / MIB for flash in (False, True)]
+    assert found == pytest.approx([4769.39, 372.08], abs=0.01)
+    wider = (large.hidden - small.hidden) * 46 * 46 * 4 * 4
+    more = [
+        clip_compute_bytes(large, flash=flash) - clip_compute_bytes(small, flash=flash)
+        for flash in (False, True)
+    ]
+    assert more == [10 * wider, 12 * wider]
 
 
 def test_the_tower_of_a_published_config_is_counted(tmp_path: Path) -> None:
@@ -113,7 +138,7 @@ def test_larger_pictures_need_more_and_smaller_ones_what_is_reserved() -> None:
     assert ask(image_size=448)["placements"][0]["footprint"]["projector_bytes"] == usual
     large = ask(image_size=2944)["placements"][0]["footprint"]["projector_bytes"]
     assert 3.5 < (large - 1105 * MIB) / (usual - 1105 * MIB) < 4.5
-    assert warm_up_side(MEASURED[3][0]) == 896
+    assert warm_up_side(MEASURED[-1][0]) == 896
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ class SetClock:
     ) -> tuple[Estimate, list[Speed]]:
         """The set's times and its stages' speeds; `device` stands for the set."""
         query, layout, stages = self.query, found.layout, found.stages
-        base = run_of(query, device, layout, weights)
+        base = run_of(query, device, layout, weights, work)
         speeds = [self._speed(stage, base, work, weights, layout.quant) for stage in stages]
         hops = hops_of(query, work, stages, self.chips, servers=base.servers)
         tokens, lanes = float(query.tokens), lanes_of(query, servers=base.servers)

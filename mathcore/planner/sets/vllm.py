@@ -17,6 +17,7 @@ from mathcore.engines.vllm.memory import (
     non_torch_bytes,
 )
 from mathcore.engines.vllm.start import even_layers, rank_fault
+from mathcore.hardware.makers import vendor_of
 from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.limits import kept_bytes
@@ -31,7 +32,6 @@ from mathcore.planner.served.starts import (
 from mathcore.planner.sets.layouts import Part, SetLayout, Stage, layers_by_memory, set_layout
 from mathcore.planner.sets.members import host_of
 from mathcore.quant.weights import Weights
-from mathcore.speed.chip import vendor_of
 
 
 def maker_of(device: DeviceSpec) -> str:

@@ -39,9 +39,6 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
     placements: Sequence[Row] = found["placements"]
     emit_text(headline(question(found)), "  ")
     say()
-    for warning in found.get("warnings", ()):
-        emit_text(clean(f"Note: {warning}."), "  ")
-        say()
     if placements:
         table = fitted(columns(placements, found), placements, terminal_width())
         for line in table.all_lines(placements, "-o json has all"):

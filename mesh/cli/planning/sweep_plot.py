@@ -11,7 +11,7 @@ from mesh.cli.planning.svg import BAR_OPACITY, LIMIT, SHADES, Line, Panel, shade
 from mesh.cli.planning.sweep_view import NO_CONTEXT, nothing, picked, speed_note, title
 
 if TYPE_CHECKING:
-    from mathcore.planner.sweep import Grid, Length
+    from mathcore.planner.grids.arrays import Grid, Length
 
 GIB: Final = 1 << 30
 MOST_LINES: Final = 8

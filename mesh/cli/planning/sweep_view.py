@@ -10,13 +10,13 @@ from mesh.cli.planning.models import tokens as short
 from mesh.cli.table import Column, emit_text, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from mathcore.planner.sweep import Grid, Length
+    from mathcore.planner.grids.arrays import Grid, Length
 
 # A table is read, not searched: more of a sweep than this belongs in a file.
 MOST_ROWS: Final = 16
 MOST_COLUMNS: Final = 16
 CELL_WIDTH: Final = 8
-FIT, TIGHT, NO_CONTEXT = 0, 1, 3  # places in mathcore.planner.sweep.VERDICTS
+FIT, TIGHT, NO_CONTEXT = 0, 1, 3  # places in mathcore.planner.grids.arrays.VERDICTS
 
 
 def emit_json_rows(rows: Iterable[dict[str, object]]) -> None:
@@ -52,6 +52,8 @@ def show_grids(grids: "list[Grid]", batches: list[int], lengths: "list[Length]")
         say()
     if holding:
         emit_text(legend(lengths), "  ")
+    if any(bool(grid.host_needs.any()) for grid in holding):
+        emit_text("Memory is the cards'; what flags leave to the host lies in its RAM.", "  ")
     if holding and (len(rows) < len(batches) or len(columns) < len(lengths)):
         say(f"{len(batches) * len(lengths)} cells a device; -o csv has them all.")
 
@@ -71,6 +73,10 @@ def nothing(grid: "Grid") -> str:
     possible = grid.needs[grid.verdicts != NO_CONTEXT]
     if not possible.size:
         return "every context asked about is longer than the model was trained for"
+    if not bool((grid.spare[grid.verdicts != NO_CONTEXT] < 0).any()):
+        least = gib(int(grid.host_needs[grid.verdicts != NO_CONTEXT].min()))
+        there = gib(grid.device.ram_free_bytes)
+        return f"nothing fits: at least {least} GiB of RAM needed, {there} GiB free"
     return f"nothing fits: at least {gib(int(possible.min()))} GiB needed, {_free(grid)} free"
 
 

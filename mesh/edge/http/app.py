@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from mathcore.catalogue.names import find_named
 from mesh.api.bodies import base_name
+from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import billed, device_rows, job_row, job_rows
 from mesh.edge.http.guard import (
@@ -105,11 +106,14 @@ def reads() -> list[Route]:
 
 
 def _own_reads() -> list[Route]:
-    """What no other peer may ask: a job's output belongs to the user of its home."""
+    """What no other peer may ask: a job's output belongs to the user of its home, and what takes
+    seconds of this machine to its own people."""
     return [
         Route("GET", "/v1/jobs/{id}/logs", "", stream_logs),
         Route("GET", "/v1/jobs/{id}/answer", "", stream_answer),
         Route("GET", "/v1/verify", "", get_verify),
+        Route("POST", "/v1/capacity", "", post_capacity),
+        Route("POST", "/v1/sweep", "", post_sweep),
     ]
 
 
@@ -199,16 +203,35 @@ async def post_plan(request: web.Request) -> web.Response:
     return answer(await asyncio.to_thread(request.app[NODE].plan, query))
 
 
+async def post_capacity(request: web.Request) -> web.Response:
+    """The most each device can do with a model: context, sequences, quantisation, layers."""
+    query = await read_body(request)
+    return answer(await asyncio.to_thread(request.app[NODE].capacity, query))
+
+
+async def post_sweep(request: web.Request) -> web.Response:
+    """Memory, speed, time and cost for every batch and context."""
+    query = await read_body(request)
+    return answer(await asyncio.to_thread(request.app[NODE].sweep, query))
+
+
 def _by_name(query: dict[str, object]) -> None:
     """Another peer asks about models by name: a path or a URL would be opened on this machine."""
-    model = query.get("model")
-    if isinstance(model, str) and find_named(model) is None:
-        raise HttpRefusal(
-            404,
-            "UnknownModel",
-            f"no model is called {model[:80]!r} here",
-            "other peers' files are theirs: fleet models lists the names",
-        )
+    draft = query.get("draft")
+    named = [query.get("model"), None if draft == MTP else draft]
+    for name in named:
+        if isinstance(name, str) and find_named(name) is None:
+            raise HttpRefusal(
+                404,
+                "UnknownModel",
+                f"no model is called {name[:80]!r} here",
+                "other peers' files are theirs: fleet models lists the names",
+            )
+    adapters = query.get("lora")
+    files = adapters if isinstance(adapters, list) else []
+    if query.get("mmproj") is not None or not all(str(one)[:1].isdigit() for one in files):
+        text = "mmproj and lora: another peer's files are its own"
+        raise HttpRefusal(404, "NotFound", text, "an adapter's size will do: 160MB")
 
 
 async def post_job(request: web.Request) -> web.Response:

@@ -50,6 +50,12 @@ class ServedNode(Protocol):
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         """The plan for a query, as JSON; a bad query raises RequestError."""
 
+    def capacity(self, query: Mapping[str, object]) -> dict[str, object]:
+        """The most each device can do, likewise."""
+
+    def sweep(self, query: Mapping[str, object]) -> dict[str, object]:
+        """A grid of plans, likewise."""
+
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job and return its id; a bad one raises RequestError."""
 

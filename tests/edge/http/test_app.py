@@ -14,12 +14,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
 from mesh.api.requests import parse_job, parse_note, parse_plan
+from mesh.edge.capacity import capacity_query
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
 from mesh.edge.http.ports import Calibration
 from mesh.edge.http.roles import PEER
 from mesh.edge.jobs.forget import forget
 from mesh.edge.store.ledger import ImportReport, VerifyReport
+from mesh.edge.sweep import sweep_query
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold
 from mesh.state.peer_id import peer_id
@@ -73,6 +75,12 @@ class FakeNode:
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         return {"query": {"model": parse_plan(query).model}, "placements": [], "refusals": []}
+
+    def capacity(self, query: Mapping[str, object]) -> dict[str, object]:
+        return capacity_query(self.state, query)
+
+    def sweep(self, query: Mapping[str, object]) -> dict[str, object]:
+        return sweep_query(self.state, query)
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         job = parse_job(spec)
@@ -390,3 +398,70 @@ async def test_another_peer_asks_about_models_by_name_only(node: FakeNode, model
         assert said["code"] == "UnknownModel"
         named = await client.post("/v1/plan", json={"model": "llama-3-8b"})
         assert named.status == 200
+
+
+@pytest.mark.parametrize(
+    ("beside", "status"),
+    [
+        ({"draft": "/etc/passwd"}, 404),
+        ({"draft": "http://127.0.0.1:1/x.gguf"}, 404),
+        ({"mmproj": "/etc/passwd"}, 404),
+        ({"lora": ["/etc/passwd"]}, 404),
+        ({"lora": ["160MB"], "draft": "llama-3.2-1b"}, 200),
+        ({"draft": "mtp"}, 200),
+    ],
+)
+async def test_nor_does_another_peer_have_our_files_opened_beside_a_model(
+    node: FakeNode, beside: dict[str, object], status: int
+) -> None:
+    @web.middleware
+    async def from_a_peer(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[PEER] = b"k" * 32
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = make_app(node, TOKEN)
+    app.middlewares.append(from_a_peer)
+    async with TestClient(TestServer(app), headers=AUTH) as client:
+        asked = await client.post("/v1/plan", json={"model": "llama-3-8b", **beside})
+        assert asked.status == status
+
+
+CARD = {"model": "llama-3.2-1b", "what_if": ["RTX 3090"], "quant": "Q8_0"}
+
+
+async def test_what_a_device_can_do_at_most_is_asked_over_http(client: Any) -> None:
+    asked = await client.post("/v1/capacity", json={**CARD, "gpu_layers": 5, "ram": "32GB"})
+    (row,) = (await asked.json())["capacities"]
+    assert (row["gpu_layers"], row["layers"]) == (5, 17)
+    assert row["largest_context"] > 0
+
+
+async def test_a_grid_is_asked_over_http(client: Any) -> None:
+    axes = {"batch": "1,2", "context": 2048, "quant": ["Q8_0", "F16"], "kv_unified": True}
+    said = await (await client.post("/v1/sweep", json={**CARD, **axes})).json()
+    assert len(said["cells"]) == 4
+    assert {cell["verdict"] for cell in said["cells"]} == {"fit"}
+
+
+@pytest.mark.parametrize(
+    ("route", "field", "value"),
+    [
+        ("capacity", "max_price", "1"),
+        ("capacity", "tokens", 100),
+        ("capacity", "backend", "vulkan"),
+        ("capacity", "kv_type", "auto"),
+        ("capacity", "no_such", 1),
+        ("sweep", "parallel", 4),
+        ("sweep", "objective", "fastest"),
+        ("sweep", "batch", "1..65536/1"),
+        ("sweep", "batch", [1]),
+        ("sweep", "quant", {"a": 1}),
+        ("sweep", "max_num_seqs", 4),
+    ],
+)
+async def test_what_says_nothing_there_is_refused_by_name(
+    client: Any, route: str, field: str, value: object
+) -> None:
+    said = await refused(client, "POST", f"/v1/{route}", 400, json={**CARD, field: value})
+    assert field in said["text"] or said["text"].startswith("cells: ")

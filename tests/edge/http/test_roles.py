@@ -50,6 +50,8 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /v1/sync/status": ANY,
     "GET /v1/doctor": ANY,
     "POST /v1/plan": ANY,
+    "POST /v1/capacity": ANY,
+    "POST /v1/sweep": ANY,
     "POST /v1/jobs": MEMBERS,
     "POST /v1/jobs/{id}/cancel": MEMBERS,
     "POST /v1/jobs/{id}/forget": ANY,

@@ -6,7 +6,7 @@ import pytest
 
 from mathcore.api import ModelSpec, Query, SpecError, plan, plan_dict, spec_from_config
 from mathcore.gguf.header import GgufHeader
-from mathcore.planner.refusals import warnings
+from mathcore.planner.refusals import question_notes
 from mesh.edge.planning import what_ifs
 from tests.mathcore.convert.test_normal import QWEN3
 
@@ -93,11 +93,11 @@ def test_vllm_boots_with_the_context_that_yarn_reaches() -> None:
     query = asked(scaled(40_960, **YARN), 131_072)
     answer = plan(query, list(what_ifs(["H100"]).values()))
     assert answer.placements
-    (said,) = warnings(query)
+    (said,) = question_notes(query)
     assert said == (
         "qwen3-8b was trained for 40960 tokens; the rope scaling it declares reaches 131072"
     )
-    assert plan_dict(answer)["warnings"] == [said]
+    assert plan_dict(answer)["notes"] == [said]
 
 
 def test_beyond_it_a_plan_is_refused_unless_asked_for_and_then_warned_of() -> None:
@@ -107,13 +107,13 @@ def test_beyond_it_a_plan_is_refused_unless_asked_for_and_then_warned_of() -> No
     assert "--allow-beyond" in refusal.text
     query = asked(spec, 65_536, allow_beyond=True)
     assert plan(query, cards).placements
-    (said,) = warnings(query)
+    (said,) = question_notes(query)
     assert "beyond 40960 its answers may make no sense" in said
 
 
 def test_within_what_it_was_trained_for_nothing_is_said() -> None:
-    assert warnings(asked(scaled(40_960, **YARN), 40_960)) == ()
-    assert warnings(asked(scaled(40_960), 8192)) == ()
+    assert question_notes(asked(scaled(40_960, **YARN), 40_960)) == ()
+    assert question_notes(asked(scaled(40_960), 8192)) == ()
 
 
 def test_a_file_s_own_scaling_counts_too() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mathcore.hardware.described import describe
 from mathcore.hardware.facts import cpus, gpus
 from mathcore.hardware.names import find_in, lookup_cpu, lookup_gpu
 from mathcore.speed.chip import chip_of_facts, class_of_facts, guessed_chip
@@ -125,3 +126,74 @@ def test_classes_follow_memory_and_maker() -> None:
         assert fact is not None
         assert class_of_facts(fact) == device_class
         assert chip_of_facts(fact).known
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Orange Pi 5",
+        "Orange Pi 5 Plus 16GB",
+        "Banana Pi 5",
+        "Rock Pi 4",
+        "Khadas Pi 5",
+        "Radeon RTX 4090",
+        "AMD B580",
+        "NVIDIA MI300X",
+        "Radeon H100",
+        "AMD M4 Max",
+        "AMD Gaudi 3",
+        "GeForce RX 7900 XTX",
+        "Intel EPYC 9654",
+        "AMD Core i9-13900K",
+        "Intel Core Ryzen 9 7950X",
+    ],
+)
+def test_a_word_of_another_maker_makes_it_another_device(name: str) -> None:
+    assert lookup_gpu(name) is None
+    assert lookup_cpu(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0", "Raspberry Pi 5"),
+        ("raspberrypi 5", "Raspberry Pi 5"),
+        ("rpi 4", "Raspberry Pi 4"),
+        ("Pi 5", "Raspberry Pi 5"),
+        ("AMD Ryzen 7 8745H w/ Radeon 780M Graphics", "Ryzen 7 8745H"),
+        ("Intel(R) Xeon(R) Platinum 8480+", "Xeon Platinum 8480+"),
+    ],
+)
+def test_a_processor_of_its_own_maker_is_found(name: str, row: str) -> None:
+    found = lookup_cpu(name)
+    assert found is not None
+    assert found.name == row
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("Intel Gaudi 3", "Gaudi 3"),
+        ("Intel Arc B580", "Arc B580"),
+        ("NVIDIA DGX Spark", "GB10"),
+        ("Google TPU v5e", "TPU v5e"),
+        ("AMD Instinct MI300X OAM", "MI300X"),
+        ("Jetson Orin AGX 64GB", "Jetson AGX Orin"),
+    ],
+)
+def test_an_accelerator_of_its_own_maker_is_found(name: str, row: str) -> None:
+    found = lookup_gpu(name)
+    assert found is not None
+    assert found.name == row
+
+
+def test_a_board_named_after_a_known_one_is_a_processor_of_its_class() -> None:
+    found = describe("Orange Pi 5 16GB")
+    assert (found.name, found.kind, found.facts) == ("Orange Pi 5", "cpu", None)
+    assert found.bandwidth_basis == "prior"
+
+
+def test_a_machine_with_parts_of_two_makers_is_still_its_accelerator() -> None:
+    found = find_in("Intel 265K Custom PC (Nvidia RTX 4090)")
+    assert found is not None
+    assert found.name == "RTX 4090"

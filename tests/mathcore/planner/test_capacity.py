@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.api import GIB, ContextShape, DeviceSpec, ModelSpec, Rate, find_model
+from mathcore.api import GIB, DeviceSpec, ModelSpec, Query, Rate, find_model
 from mathcore.engines.llamacpp.cache import CELL_PAD
 from mathcore.planner.capacity import Model, capacity, largest_context, largest_sequences
 
@@ -52,12 +52,13 @@ def test_the_largest_context_fits_and_one_step_more_does_not(
     free: int, sequences: int, engine: str
 ) -> None:
     quant = "MLX-4bit" if engine == "mlx" else "Q4_K_M"
-    asked = Model(SMALL, card(free, engine), engine)
-    found = largest_context(asked, quant, ContextShape(context=1, sequences=sequences))
+    query = Query(model=SMALL, model_ref="m", batch=sequences)
+    asked = Model(query, card(free, engine), engine)
+    found = largest_context(asked, quant)
     if found:
-        assert asked.fits(quant, ContextShape(context=found, sequences=sequences))
+        assert asked.fits(quant, sequences, found)
     if found < SMALL.context_length:
-        assert not asked.fits(quant, ContextShape(context=found + CELL_PAD, sequences=sequences))
+        assert not asked.fits(quant, sequences, found + CELL_PAD)
 
 
 @settings(max_examples=25)
@@ -65,10 +66,10 @@ def test_the_largest_context_fits_and_one_step_more_does_not(
 def test_the_largest_number_of_sequences_fits_and_one_more_does_not(
     free: int, context: int
 ) -> None:
-    asked = Model(SMALL, card(free), "llama.cpp")
-    found = largest_sequences(asked, "Q8_0", ContextShape(context=context))
-    assert found == 0 or asked.fits("Q8_0", ContextShape(context=context, sequences=found))
-    assert not asked.fits("Q8_0", ContextShape(context=context, sequences=found + 1))
+    asked = Model(Query(model=SMALL, model_ref="m", context=context), card(free), "llama.cpp")
+    found = largest_sequences(asked, "Q8_0")
+    assert found == 0 or asked.fits("Q8_0", found, context)
+    assert not asked.fits("Q8_0", found + 1, context)
 
 
 @pytest.mark.parametrize(
@@ -86,5 +87,5 @@ def test_the_largest_number_of_sequences_fits_and_one_more_does_not(
 def test_the_best_quantisation_is_the_first_of_the_ladder_that_fits(
     free_gib: int, quant: str
 ) -> None:
-    found = capacity(LARGE, card(free_gib * GIB), ContextShape(context=4096))
+    found = capacity(Query(model=LARGE, model_ref="m"), card(free_gib * GIB))
     assert found.best_quant == quant

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mathcore.api import GIB, ContextShape, Query, plan
+from mathcore.api import GIB, Query, plan
 from mathcore.catalogue.models import find_model
 from mathcore.planner.capacity import capacity
 from mathcore.planner.limits import kept_bytes
@@ -73,9 +73,9 @@ def test_where_nobody_names_a_type_the_one_that_fits_for_sure_is_chosen(
 def test_what_a_device_can_do_at_most_is_what_it_can_for_sure() -> None:
     spec = find_model("qwen3-14b")
     assert spec is not None
-    asked = ContextShape(context=4096)
+    asked = Query(model=spec, model_ref="m", quant="Q5_K_M")
     old, new, either = (
-        capacity(spec, device, asked, "Q5_K_M")
+        capacity(asked, device)
         for text in ("M4 16GB macOS 15", "M4 16GB macOS 26", "M4 16GB")
         for device in what_ifs([text]).values()
     )

@@ -12,7 +12,7 @@ from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
 from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
 from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.sweep import (
+from mathcore.planner.grids.arrays import (
     MAX_CELLS,
     VERDICTS,
     Grid,
@@ -98,11 +98,11 @@ def test_a_cell_is_what_the_planner_answers(
 ) -> None:
     here = device("d", free * GIB, kind=kind, count=count if kind == "gpu" else 1)
     lengths = [shape(context) for context in sorted(contexts)]
-    query = Query(model=spec, model_ref=spec.name, kv_type=kv_type)
+    query = Query(model=spec, model_ref=spec.name, engine="llama.cpp", kv_type=kv_type)
     grid = sweep(query, [here], [quant], sorted(batches), lengths)[0]
     i = data.draw(st.integers(0, len(batches) - 1))
     j = data.draw(st.integers(0, len(lengths) - 1))
-    asked = cell_query(query, quant, kv_type, sorted(batches)[i], lengths[j])
+    asked = cell_query(query, quant, sorted(batches)[i], lengths[j])
     check(grid, asked, here, i, j)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mathcore.device import DeviceSpec
+from mathcore.engines.flags import DEFAULTS, reads_at_once
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     GPU_OVERHEAD_BYTES,
@@ -73,7 +74,18 @@ class Grid:
     for the same rates, durations and cost.
     """
 
-    __slots__ = ("cards", "device", "needs", "placements", "quant", "spare", "times", "verdicts")
+    __slots__ = (
+        "cards",
+        "device",
+        "host_needs",
+        "host_spare",
+        "needs",
+        "placements",
+        "quant",
+        "spare",
+        "times",
+        "verdicts",
+    )
 
     def __init__(self, device: DeviceSpec, quant: str, needs: Cells, spare: Cells, cards: Cells):
         self.device = device
@@ -81,9 +93,17 @@ class Grid:
         self.needs = needs  # bytes over all cards
         self.spare = spare  # bytes left on the fullest card, below 0 missing
         self.cards = cards
+        self.host_needs: Cells = np.zeros(needs.shape, np.int64)  # in RAM, where flags leave it
+        self.host_spare: Cells = np.zeros(needs.shape, np.int64)  # below 0 missing there
         self.verdicts: Cells = np.zeros(needs.shape, np.int64)
         self.times: Cells = np.full(needs.shape, -1, np.int64)
         self.placements: list[Placement] = []
+
+    def missing(self) -> Cells:
+        """Bytes cells lack on all their cards, or where those have room in RAM; 0 where it fits."""
+        on_host = np.maximum(0, -self.host_spare)
+        found: Cells = np.where(self.spare < 0, -self.spare * self.cards, on_host)
+        return found
 
 
 @final
@@ -228,19 +248,27 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
     return grid
 
 
-def cell_query(base: Query, quant: str, kv_type: str, batch: int, length: Length) -> Query:
-    """The planner's question of one cell."""
+def cell_query(base: Query, quant: str, batch: int, length: Length) -> Query:
+    """The planner's question of one cell, of whatever engine the base names."""
     return replace(
-        base,
+        base.resized(batch, length.context),
         quant=quant,
-        kv_type=kv_type,
-        engine=ENGINE,
-        batch=batch,
-        context=length.context,
         prompt_tokens=length.prompt_tokens,
         tokens=length.tokens,
         limits=NO_LIMITS,
         on=None,
+        sets=False,
+    )
+
+
+def is_closed(base: Query) -> bool:
+    """Whether a grid's bytes have a closed form here: llama.cpp's as it starts by itself."""
+    asked = replace(base.flags, backend="")
+    return (
+        base.engine in (None, ENGINE)
+        and asked == DEFAULTS
+        and base.draft is None
+        and not reads_at_once(base.model)
     )
 
 
@@ -272,9 +300,7 @@ class Timing:
         if self.asked > MAX_PLANS:
             raise SweepError("context", f"needs more than {MAX_PLANS} plans: ask for fewer cells")
         sizes = self.sizes
-        query = cell_query(
-            self.base, self.grid.quant, sizes.kv_type, sizes.batches[i], sizes.lengths[j]
-        )
+        query = cell_query(self.base, self.grid.quant, sizes.batches[i], sizes.lengths[j])
         return place(query, [self.device], {}).placements[0]
 
     def run(self) -> None:
@@ -328,13 +354,15 @@ def sweep(
 ) -> list[Grid]:
     """A grid for each device and quantisation, in their order; the base's shape is ignored.
 
-    SweepError for what no device could do: an unknown quantisation or cache type, too many cells.
+    The base must be one that `is_closed`. SweepError for what no device could do: an unknown
+    quantisation or cache type, too many cells.
     """
     cell_count(batches, lengths, len(devices) * len(quants))
     kv_type = base.kv_type or "f16"
+    base = replace(base, engine=ENGINE, kv_type=kv_type)
     for quant in quants:
         shortest = Length(context=2, prompt_tokens=1, tokens=1)
-        no = query_refusal(cell_query(base, quant, kv_type, 1, shortest))
+        no = query_refusal(cell_query(base, quant, 1, shortest))
         if no is not None:
             raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
     sizes = Sizes(base.model, kv_type, batches, lengths, base.beside)
@@ -350,7 +378,7 @@ def sweep(
 
 
 def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: Weights) -> Grid:
-    shortest = cell_query(base, quant, sizes.kv_type, 1, sizes.lengths[0])
+    shortest = cell_query(base, quant, 1, sizes.lengths[0])
     no = device_refusal(shortest, device)
     if no is not None:
         raise SweepError(device.name, no[1])
