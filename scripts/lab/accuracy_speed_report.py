@@ -160,8 +160,8 @@ def servers_table(held: list[Held], theirs: Path) -> list[str]:
 SERVERS_TEXT = """\
 The rows of servers that are not odd, each asked of AIConfigurator 0.12.0 with its own split, batch
 and lengths and the newest release of the engine its tables have. It measured kernels on these very
-devices, as no column of ours did; the rows are whole servers of older releases, which ours knows
-from other devices or other models."""
+devices and for these models; our first figures have seen nothing of the device, the second nothing
+of the model. The rows are a sample of whole servers it publishes, most of older releases."""
 
 
 def ranking(held: list[Held]) -> list[float]:
@@ -207,6 +207,10 @@ LIMITS = """## What the data cannot give
   says, by library and driver, which they do not state.
 * SGLang on B200 with prompts of 8,000 tokens is judged by eighteen rows of B300.
 * radeon and arc, models left out: a device has two or three models, most of them one.
+* arc: three cards, one row each, of one model. Two in three or all are the shares of three rows
+  nearest to four in five.
+* Part of the weights in host memory: no row's RAM was measured, two name no type of weights, and
+  Radeon's are two people's with one card.
 * A server's release is an offset; most were measured on one device, and what is the device's
   cannot be told from what is the release's."""
 
