@@ -36,10 +36,15 @@ def kind_of(run: Run, work: Work, *, offloaded: bool) -> str:
     return "rough" if work.basis == "size" else "known"
 
 
+def fallbacks(kind: str) -> tuple[str, ...]:
+    """The kinds whose bars may stand for one. What lies wholly on a card says nothing of what lies
+    partly in the host's memory: there a bar nobody measured is `NOBODY_KNOWS`."""
+    return (kind,) if kind in ("known", "spilled") else (kind, "known")
+
+
 def spread_keys(what: str, place: str, kind: str) -> list[str]:
     """Where a bar is looked up, the particular before the general."""
-    own = [f"{what} {place} {kind}", f"{what} {kind}"]
-    return own if kind == "known" else [*own, f"{what} {place} known", f"{what} known"]
+    return [key for one in fallbacks(kind) for key in (f"{what} {place} {one}", f"{what} {one}")]
 
 
 _FOUND: dict[tuple[object, ...], tuple[float, float]] = {}  # bars already looked up

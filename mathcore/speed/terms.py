@@ -103,6 +103,18 @@ def offloaded_share(chip: Chip, run: Run, work: Work) -> float:
     return float(min(1.0, 1.0 - room / work.total_bytes))
 
 
+def _host_share(chip: Chip, run: Run, work: Work, each: float) -> float:
+    """Share of what a pass of `each` tokens reads that lies in the host's RAM. A run says that of
+    one token; of a mixture the experts go there first, and more tokens touch more of them."""
+    share = offloaded_share(chip, run, work)
+    chosen = work.expert_bytes * work.touched(1.0)
+    if run.offloaded_share is None or chosen <= 0.0 or share <= 0.0:
+        return share
+    away = share * work.weight_bytes(1.0)
+    experts = min(1.0, away / chosen) * work.expert_bytes * work.touched(each)
+    return float(min(1.0, (experts + max(0.0, away - chosen)) / work.weight_bytes(each)))
+
+
 # Servers unfold a prompt's latent attention: heads of 192 + 128 instead of 2 x 512 + 64 numbers.
 UNFOLDED = 0.3
 
@@ -159,7 +171,7 @@ def decode_terms(chip: Chip, run: Run, work: Work) -> Terms:
     shared, hops = _split(run)
     tokens = float(max(1, run.batch))
     flops, rate = flops_of(chip, run) * shared, chip.bandwidth * shared
-    offloaded = offloaded_share(chip, run, work)
+    offloaded = _host_share(chip, run, work, tokens)
     # Every replica of attention reads its own copy; routed experts are spread over all devices.
     moved = work.weight_bytes(tokens) + work.dense_bytes * (run.replicas - 1.0)
     cpu = chip.device_class == "cpu"
@@ -202,7 +214,7 @@ def prefill_terms(chip: Chip, run: Run, work: Work) -> Terms:
     flops, rate = flops_of(chip, run) * shared, chip.bandwidth * shared
     step = SERVER_BATCH if run.servers or run.engine == "mlx" else MICRO_BATCH
     passes = float(max(1, int((tokens + step - 1) // step)))
-    offloaded = offloaded_share(chip, run, work)
+    offloaded = _host_share(chip, run, work, tokens / passes)
     lane = _pipelined(run, passes)
     moved = work.weight_bytes(tokens / passes) * passes * lane
     each = tokens / passes

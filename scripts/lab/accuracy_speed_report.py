@@ -1,7 +1,6 @@
 """docs/accuracy-speed.md: errors on devices left out of the fit, beside other planners'."""
 
 import csv
-import statistics
 from collections import Counter, defaultdict
 from math import exp
 from pathlib import Path
@@ -11,8 +10,17 @@ import click
 from mathcore.speed.constants import group_of
 from scripts.lab.accuracy_learning import learning_table, poison_table
 from scripts.lab.accuracy_speed import FILE, FOLDER
-from scripts.lab.fit_bars import covered, miss_of
-from scripts.lab.held_out import Held, middle, percent, read_held, relative
+from scripts.lab.coverage import Coverage
+from scripts.lab.held_out import (
+    Held,
+    middle,
+    percent,
+    read_held,
+    read_offloaded,
+    relative,
+)
+from scripts.lab.offload_report import section
+from scripts.lab.offload_rows import offload_cases, read_offload
 from scripts.lab.other_planners import llmfit_tps, whichllm_tps
 from scripts.lab.speed_rows import read_rows
 
@@ -29,29 +37,6 @@ def by_class(held: list[Held], what: str, *, clean: bool) -> dict[str, list[Held
         ].append(one)
         out["all"].append(one)
     return out
-
-
-class Coverage:
-    """Which rows lie in error bars made of other devices only."""
-
-    def __init__(self, held: list[Held]) -> None:
-        found = [(one, miss_of(one.case, one.what, one.device_out, one.model_out)) for one in held]
-        some = [(one, miss) for one, miss in found if miss is not None]
-        inside = covered([miss for _, miss in some])
-        self.inside = {id(one): both for (one, _), both in zip(some, inside, strict=True)}
-
-    def of_devices(self, own: list[Held]) -> str:
-        """By rows, and as the mean over devices, each of which counts once."""
-        devices: dict[str, list[bool]] = defaultdict(list)
-        for one in own:
-            if id(one) in self.inside:
-                devices[one.device].append(self.inside[id(one)][0])
-        rows = [hit for hits in devices.values() for hit in hits]
-        means = [statistics.fmean(hits) for hits in devices.values()]
-        return f"{share(rows)} | {f'{100 * statistics.fmean(means):.0f} %' if means else '–'}"
-
-    def of_models(self, own: list[Held]) -> str:
-        return share([self.inside[id(one)][1] for one in own if id(one) in self.inside])
 
 
 def class_table(held: list[Held], what: str, coverage: Coverage, *, clean: bool) -> list[str]:
@@ -117,10 +102,6 @@ def _measured(one: Held) -> float:
     return {"decode": case.decode, "prefill": case.prefill, "total": case.total}[one.what]
 
 
-def share(within: list[bool]) -> str:
-    return f"{100 * statistics.fmean(within):.0f} %" if within else "–"
-
-
 def beside_table(held: list[Held]) -> list[str]:
     """Our held-out error and the other planners' formulas on the same single-stream rows."""
     groups: dict[str, list[Held]] = defaultdict(list)
@@ -147,29 +128,40 @@ def servers_table(held: list[Held], theirs: Path) -> list[str]:
     """AIConfigurator's estimates, and those of a fit without the device and without the model."""
     said = {int(row["index"]): row for row in csv.DictReader(theirs.read_text().splitlines())}
     groups: dict[str, list[tuple[Held, float]]] = defaultdict(list)
-    refused: Counter[str] = Counter()
+    refused: Counter[tuple[str, str]] = Counter()
     for one in held:
         row = said.get(one.case.index)
         if row is None or one.what != "decode" or one.case.odd:
             continue
         if row["tpot_ms"]:
             off = abs(1000.0 / float(row["tpot_ms"]) / one.case.decode - 1)
-            groups[one.case.engine].append((one, off))
+            for name in (one.case.engine, "all"):
+                groups[name].append((one, off))
         else:
-            refused[one.case.engine] += 1
+            refused[row["refused"], one.case.engine] += 1
     lines = [
-        "| engine | rows | not answered | ours (device unseen): MAPE, median | (model unseen) "
+        "| engine | rows | ours (device unseen): MAPE, median | (model unseen) "
         "| AIConfigurator: MAPE, median |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|",
     ]
     for engine, found in sorted(groups.items()):
         ours, theirs_off = [one.off for one, _ in found], [off for _, off in found]
         unseen = [relative(one.model_out) for one, _ in found]
         lines.append(
-            f"| {engine} | {len(found)} | {refused[engine]} | {percent(ours)}, {middle(ours)} | "
+            f"| {engine} | {len(found)} | {percent(ours)}, {middle(ours)} | "
             f"{percent(unseen)}, {middle(unseen)} | {percent(theirs_off)}, {middle(theirs_off)} |"
         )
-    return lines
+    lines += ["", "| AIConfigurator's answer is missing because | engine | rows |", "|---|---|---|"]
+    return lines + [
+        f"| {why} | {engine} | {count} |" for (why, engine), count in sorted(refused.items())
+    ]
+
+
+SERVERS_TEXT = """\
+The rows of servers that are not odd, each asked of AIConfigurator 0.12.0 with its own split, batch
+and lengths and the newest release of the engine its tables have. It measured kernels on these very
+devices and for these models; our first figures have seen nothing of the device, the second nothing
+of the model. The rows are a sample of whole servers it publishes, most of older releases."""
 
 
 def ranking(held: list[Held]) -> list[float]:
@@ -215,6 +207,10 @@ LIMITS = """## What the data cannot give
   says, by library and driver, which they do not state.
 * SGLang on B200 with prompts of 8,000 tokens is judged by eighteen rows of B300.
 * radeon and arc, models left out: a device has two or three models, most of them one.
+* arc: three cards, one row each, of one model. Two in three or all are the shares of three rows
+  nearest to four in five.
+* Part of the weights in host memory: no row's RAM was measured, two name no type of weights, and
+  Radeon's are two people's with one card.
 * A server's release is an offset; most were measured on one device, and what is the device's
   cannot be told from what is the release's."""
 
@@ -223,14 +219,22 @@ LIMITS = """## What the data cannot give
 @click.argument("file", type=FILE)
 @click.option("--configs", type=FOLDER, required=True)
 @click.option("--errors", type=FILE, required=True, help="what scripts/fit --errors wrote")
+@click.option("--offload", type=FILE, help="the table scripts/fit --offload had")
 @click.option("--aiconfigurator", type=FILE, help="what aiconfigurator_rows wrote")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def command(
-    file: Path, configs: Path, errors: Path, aiconfigurator: Path | None, out: Path
+    file: Path,
+    configs: Path,
+    errors: Path,
+    offload: Path | None,
+    aiconfigurator: Path | None,
+    out: Path,
 ) -> None:
     """Writes docs/accuracy-speed.md."""
-    held = read_held(read_rows(file), configs, errors)
-    coverage = Coverage(held)
+    rows = read_rows(file)
+    held = read_held(rows, configs, errors)
+    told = read_offloaded(offload, len(rows), errors) if offload is not None else []
+    coverage = Coverage([*held, *told])
     lines = [HEAD, ""]
     for title, what in (
         ("Decode", "decode"),
@@ -249,11 +253,14 @@ def command(
         *class_table(held, "decode", coverage, clean=False),
         "",
     ]
+    if offload is not None:
+        left = offload_cases(read_offload(offload), len(rows))[1]
+        lines += section(told, held, left, coverage)
     lines += ["## Odd rows", "", *aside_table(held), ""]
     lines += ["## Beside other planners, one sequence", "", *beside_table(held), ""]
     if aiconfigurator is not None:
         title = "## Beside AIConfigurator, on the same rows of servers"
-        lines += [title, "", *servers_table(held, aiconfigurator), ""]
+        lines += [title, "", SERVERS_TEXT, "", *servers_table(held, aiconfigurator), ""]
     clean = [one for one in held if one.case.clean]
     lines += ["## After the first jobs on a device", "", *learning_table(clean), ""]
     lines += ["## When one of the jobs is wrong", "", *poison_table(clean), ""]

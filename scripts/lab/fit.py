@@ -19,6 +19,7 @@ from scripts.lab.fit_effects import effects_for
 from scripts.lab.fit_model import Array, Fact, Model, facts_of, solve
 from scripts.lab.fit_order import ordered
 from scripts.lab.fit_spread import device_key, held_out, model_key, seen_devices
+from scripts.lab.offload_rows import offload_cases, read_offload
 from scripts.lab.speed_rows import broken, cases_of, read_rows
 
 PRIORS = Path("mathcore/speed/data/priors.json")
@@ -58,7 +59,7 @@ def gathered(facts: list[Fact]) -> list[Fact]:
 def usable(fact: Fact) -> bool:
     """Rows whose circumstances we know: no drafts, nothing in the host's memory."""
     case = fact.case
-    if case.speculative or case.source == "club3090":
+    if case.speculative or case.source == "club3090" or case.asked is not None:
         return False
     if broken(case, fact.what) or case.odd:
         return False
@@ -181,10 +182,18 @@ def write_errors(out: Path, groups: list[Fitted]) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--configs", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=PRIORS)
+@click.option(
+    "--offload",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="runs with part of the weights in host memory, for their error bars",
+)
 @click.option("--errors", type=click.Path(path_type=Path), help="also write each row's error")
-def main(file: Path, configs: Path, out: Path, errors: Path | None) -> None:
+def main(file: Path, configs: Path, out: Path, offload: Path | None, errors: Path | None) -> None:
     """Fits FILE (a table of measured speeds) and writes the constants."""
-    cases, refused = cases_of(read_rows(file), configs)
+    rows = read_rows(file)
+    cases, refused = cases_of(rows, configs)
+    if offload is not None:
+        cases += offload_cases(read_offload(offload), len(rows))[0]
     facts = facts_of(cases)
     groups = []
     for name in ("local", "server"):

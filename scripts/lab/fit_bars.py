@@ -16,7 +16,8 @@ from statistics import fmean, median, variance
 import numpy as np
 from numpy.typing import NDArray
 
-from mathcore.speed.bars import NOBODY_KNOWS, kind_of, place_of, spread_keys
+from mathcore.speed.bars import NOBODY_KNOWS, fallbacks, kind_of, place_of, spread_keys
+from mathcore.speed.chip import Chip
 from mathcore.speed.terms import decode_terms
 from scripts.lab.fit_model import Fact
 from scripts.lab.speed_rows import Case, broken, chip_of_case, run_of
@@ -134,19 +135,29 @@ def half_width(own: Spread, pool: tuple[float, float, float]) -> tuple[float, fl
     return middle, student(degrees) * sqrt(between * (1.0 + 1.0 / (count + 1)) + within + rows)
 
 
+def surely_spilled(case: Case, chip: Chip) -> bool:
+    """Whether part of a row's weights was in host memory beyond doubt: it says so, or they alone
+    are more than its cards hold. That they did not fit beside a cache is a guess of ours."""
+    return case.asked is not None or case.work.total_bytes > chip.memory_bytes * case.devices
+
+
 def miss_of(case: Case, what: str, device_out: float, model_out: float) -> Miss | None:
     """What a row was off; None for those that cannot be true, had drafts, were a server's under
-    another load than they state, or whole requests of a local engine, which nobody asks in the
-    batches they were measured in. A machine slower than it should be is one that people have."""
+    another load than they state, may or may not have had weights in host memory, or whole requests
+    of a local engine, which nobody asks in the batches they were measured in. A machine slower
+    than it should be is one that people have."""
     chip, run = chip_of_case(case), run_of(case)
     whole = what == "total" and not run.servers
     misstated = case.odd != "" and run.servers
     if chip is None or broken(case, what) or case.speculative or whole or misstated:
         return None
+    spilled = decode_terms(chip, run, case.work).host > 0
+    if spilled and not surely_spilled(case, chip):
+        return None
     flags = [flag for flag in case.flags if "@" not in flag]
     return Miss(
         what=what,
-        kind=kind_of(run, case.work, offloaded=decode_terms(chip, run, case.work).host > 0),
+        kind=kind_of(run, case.work, offloaded=spilled),
         place=place_of(chip, run),
         device=case.facts.name if case.facts is not None else case.device,
         setup=" ".join([case.source, case.engine, *flags, case.model]),
@@ -230,22 +241,17 @@ def bars_of(misses: list[Miss]) -> Bars:
 
 def _found(bars: Bars, one: Miss) -> tuple[float, float]:
     """The bar the planner would take from these (`mathcore.speed.bars.spread_keys`)."""
-    for kind in (one.kind, "known"):
+    for kind in fallbacks(one.kind):
         for place in (one.place, ""):
             if (one.what, kind, place) in bars:
                 return bars[one.what, kind, place]
     return NOBODY_KNOWS
 
 
-def covered(misses: list[Miss]) -> list[tuple[bool, bool]]:
-    """Whether each row lies in a bar made without its device: with its device left out of the fit,
-    and with its model."""
+def bars_without_device(misses: list[Miss]) -> list[tuple[float, float]]:
+    """The bar of each row, made without its device."""
     held = {
         name: bars_of([one for one in misses if one.device != name])
         for name in {one.device for one in misses}
     }
-    out: list[tuple[bool, bool]] = []
-    for one in misses:
-        low, high = _found(held[one.device], one)
-        out.append((low <= one.device_out <= high, low <= one.model_out <= high))
-    return out
+    return [_found(held[one.device], one) for one in misses]

@@ -66,7 +66,7 @@ def facts_of(cases: list[Case]) -> list[Fact]:
     out: list[Fact] = []
     for case in cases:
         chip = chip_of_case(case)
-        if chip is None or case.offloaded:
+        if chip is None or (case.offloaded and case.asked is None):
             continue
         run = run_of(case)
         step, prompt = decode_terms(chip, run, case.work), prefill_terms(chip, run, case.work)

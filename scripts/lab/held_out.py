@@ -7,6 +7,7 @@ from math import exp
 from pathlib import Path
 
 from scripts.lab.fit_spread import fold_of
+from scripts.lab.offload_rows import offload_cases, read_offload
 from scripts.lab.speed_rows import (
     Case,
     Row,
@@ -48,28 +49,43 @@ def relative(log_error: float) -> float:
     return abs(exp(log_error) - 1.0)
 
 
+def _held(case: Case, row: Row, line: Row) -> Held:
+    return Held(
+        case=case,
+        row=row,
+        what=line["what"],
+        device_out=float(line["device_out"]),
+        model_out=float(line["model_out"]),
+        fold=fold_of(case.model),
+    )
+
+
 def read_held(rows: list[Row], configs: Path, errors: Path) -> list[Held]:
     """The errors `scripts/fit --errors` wrote, with their rows; broken rows are left out."""
     out: list[Held] = []
     for line in csv.DictReader(errors.read_text().splitlines()):
         index = int(line["index"])
+        if index >= len(rows):  # of another table: `read_offloaded`
+            continue
         try:
             case = case_of(index, rows[index], configs)
         except Unreadable:
             continue
-        if broken(case, line["what"]):
-            continue
-        out.append(
-            Held(
-                case=case,
-                row=rows[index],
-                what=line["what"],
-                device_out=float(line["device_out"]),
-                model_out=float(line["model_out"]),
-                fold=fold_of(case.model),
-            )
-        )
+        if not broken(case, line["what"]):
+            out.append(_held(case, rows[index], line))
     return out
+
+
+def read_offloaded(offload: Path, start: int, errors: Path) -> list[Held]:
+    """The same of `scripts/fit --offload`, whose rows are numbered from `start`."""
+    rows = read_offload(offload)
+    cases = {case.index: case for case in offload_cases(rows, start)[0]}
+    lines = csv.DictReader(errors.read_text().splitlines())
+    return [
+        _held(cases[int(line["index"])], rows[int(line["index"]) - start], line)
+        for line in lines
+        if int(line["index"]) in cases
+    ]
 
 
 def percent(values: list[float]) -> str:

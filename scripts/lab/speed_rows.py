@@ -84,6 +84,7 @@ class Case:
     decode: float
     prefill: float
     total: float
+    asked: Run | None = None  # where the row says where layers lie: the planner's own run
 
 
 # Without these no row can be answered.
@@ -319,6 +320,8 @@ def chip_of_case(case: Case) -> Chip | None:
 
 def run_of(case: Case) -> Run:
     """How the case was run."""
+    if case.asked is not None:
+        return case.asked
     told = case.source.startswith(USER_SUBMITTED) or case.speculative
     reported = ("reported",) if told else ()
     mixed = case.source == "aic_silicon" and case.batch > 1 and not case.apart

@@ -216,6 +216,22 @@ def test_weights_that_do_not_fit_are_read_from_the_hosts_memory() -> None:
     )
 
 
+def test_a_prompt_finds_nearly_all_experts_in_the_hosts_memory_a_token_few() -> None:
+    """All experts of a mixture in RAM: what a token reads of them is a small share of it, what 512
+    tokens read is all of them. Of a dense model both are the share that lies there."""
+    card, ram = chip("RTX 3090"), 40e9
+    chosen = QWEN_MOE.expert_bytes * QWEN_MOE.touched(1.0)
+    share = chosen / QWEN_MOE.weight_bytes(1.0)
+    run = Run(prompt=512, offloaded_share=share, ram_bandwidth=ram)
+    assert decode_terms(card, run, QWEN_MOE).host == pytest.approx(chosen / ram)
+    prompt = prefill_terms(card, run, QWEN_MOE)
+    assert prompt.host == pytest.approx(QWEN_MOE.expert_bytes * QWEN_MOE.touched(512.0) / ram)
+    assert prompt.weights == pytest.approx(QWEN_MOE.dense_bytes / card.bandwidth)
+    dense = replace(run, offloaded_share=0.25)
+    for terms in (decode_terms(card, dense, LLAMA), prefill_terms(card, dense, LLAMA)):
+        assert terms.host == pytest.approx(0.25 * LLAMA.weight_bytes() / ram)
+
+
 def test_pipelined_prompts_use_every_device_once_they_are_long() -> None:
     one, four = Run(prompt=4096), Run(prompt=4096, devices=4)
     card = chip("RTX 4090")
