@@ -11,13 +11,15 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES, ContextShape
 from mathcore.engines.llamacpp.cache import CELL_PAD
+from mathcore.engines.llamacpp.device.backends import backend_bytes
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.memory import footprint
-from mathcore.engines.llamacpp.offload import Placing, placed_footprint
+from mathcore.engines.llamacpp.offload import Placing, Sums, placed_footprint
 from mathcore.engines.mlx import KV_BITS, mlx_footprint
 from mathcore.engines.mlx_scores import MlxShape
 from mathcore.engines.ollama import OllamaStart, ollama_start, slots
 from mathcore.model.spec import ModelSpec, SpecError
+from mathcore.planner.layouts import backend_of
 from mathcore.quant.ladder import ladder, nats_of
 from mathcore.quant.weights import Weights, quant_fault, weigh
 
@@ -74,11 +76,14 @@ class Model:
             )
             need = mlx_footprint(self.spec, weights.total_bytes, asked)
             return need.card_bytes <= device.sure_bytes
-        if footprint(self.spec, weights, shape, device.kind).card_bytes <= device.sure_bytes:
+        beside = backend_bytes(self.spec, quant, backend_of(device))
+        need = footprint(self.spec, weights, shape, device.kind, beside)
+        if need.card_bytes <= device.sure_bytes:
             return True
+        sums = Sums(self.spec, weights, shape) if device.count > 1 else None
         for cards in range(2, device.count + 1):
             placing = Placing(split=(1,) * cards)
-            need = placed_footprint(self.spec, weights, shape, placing)
+            need = placed_footprint(self.spec, weights, shape, placing, sums, (beside,) * cards)
             if need.card_bytes <= device.sure_bytes:
                 return True
         return False
@@ -196,6 +201,7 @@ def _offloaded(model: Model, quant: str, shape: ContextShape) -> tuple[int, int]
     if device.ram_free_bytes == 0 or device.free_bytes == 0:
         return -1, -1
     free = (device.free_bytes,) * device.count
-    split = Split(model.spec, weights, shape, free, device.ram_free_bytes)
+    beside = backend_bytes(model.spec, quant, backend_of(device))
+    split = Split(model.spec, weights, shape, free, device.ram_free_bytes, None, beside)
     experts = cpu_experts(split) if max(weights.expert_bytes, default=0) > 0 else -1
     return gpu_layers(split), experts

@@ -13,7 +13,13 @@ from mathcore.engines.footprint import MICRO_BATCH, ContextShape
 from mathcore.engines.llamacpp.allocator import ALIGN, UNBOUNDED, Graph
 from mathcore.engines.llamacpp.cache import CELL_PAD, CacheGroups
 from mathcore.engines.llamacpp.compute_buffer import compute_graph
-from mathcore.engines.llamacpp.memory import SERVER, cache_groups, compute_bytes, micro_batch_of
+from mathcore.engines.llamacpp.memory import (
+    SERVER,
+    WHOLE,
+    cache_groups,
+    compute_bytes,
+    micro_batch_of,
+)
 from mathcore.model.spec import ModelSpec
 
 FOREVER = 1 << 40
@@ -233,14 +239,26 @@ class GrowingLayout:
 
 @final
 class ComputeByLength:
-    """Compute buffer of one model with `sequences` sequences, by cells per stream."""
+    """Compute buffer of one model with `sequences` sequences, by cells per stream.
 
-    __slots__ = ("cache", "card", "evaluated", "kv_type", "sequences", "spec")
+    Of a `card` with all layers, or with `layers` and `copies` of its inputs (memory.compute_bytes).
+    """
+
+    __slots__ = ("cache", "card", "copies", "evaluated", "kv_type", "layers", "sequences", "spec")
 
     def __init__(
-        self, spec: ModelSpec, sequences: int, kv_type: str, *, card: bool = False
+        self,
+        spec: ModelSpec,
+        sequences: int,
+        kv_type: str,
+        *,
+        card: bool = False,
+        layers: tuple[int, int] = WHOLE,
+        copies: int = 1,
     ) -> None:
         self.card = card
+        self.layers = layers
+        self.copies = copies
         self.spec = spec
         self.sequences = sequences
         self.kv_type = kv_type
@@ -250,8 +268,10 @@ class ComputeByLength:
     def _graph(self, step: int) -> Graph:
         self.evaluated += 1
         batch = micro_batch_of(self.cache, self._shape(step), SERVER)
-        batch.card = self.card
-        return compute_graph(self.cache.graph_model, batch)
+        batch.card, batch.copies = self.card, self.copies
+        model = self.cache.graph_model
+        low, high = self.layers
+        return compute_graph(model, batch, model.stretch(low, min(high, len(model.every) + 1)))
 
     def _shape(self, step: int) -> ContextShape:
         return ContextShape(context=step * CELL_PAD, sequences=self.sequences, kv_type=self.kv_type)
@@ -290,7 +310,10 @@ class ComputeByLength:
         return out
 
     def _alone(self, step: int, out: list[int]) -> None:
-        out.append(compute_bytes(self.spec, self._shape(step), card=self.card))
+        shape = self._shape(step)
+        out.append(
+            compute_bytes(self.spec, shape, card=self.card, layers=self.layers, copies=self.copies)
+        )
 
     def _stretch(self, steps: list[int], growth: Growth, last: int, out: list[int]) -> None:
         """Appends what comes next, up to the step `last`, within which all sizes are affine."""

@@ -5,6 +5,7 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.layer_sums import LayerSums
+from mathcore.planner.layouts import backend_of
 from mathcore.planner.query import NO_LIMITS
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
@@ -92,7 +93,8 @@ class SetSearch:
         quant = quants[len(quants) - 1]
         kv_types = self.search.caches(local[0])
         column = self.search.column(quant, kv_types[len(kv_types) - 1], weights)
-        need = column.upto[column.sums.layers + 1] + column.beside * whole.count
+        cards = [member for member in combined.members for _ in range(member.count)]
+        need = _least_bytes(column, cards)
         missing = need - combined.free_bytes
         text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
         text += f"{show_bytes(combined.free_bytes)} free"
@@ -173,8 +175,10 @@ class SetSearch:
     ) -> list[SetLayout]:
         """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
-        least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
-        if least > combined.free_bytes or len(lines[0].cards) > MAX_CARDS:
+        if (
+            _least_bytes(column, combined.members) > combined.free_bytes
+            or len(lines[0].cards) > MAX_CARDS
+        ):
             return out
         tried: list[tuple[Line, list[int]]] = []
         for i, line in enumerate(lines):
@@ -259,6 +263,14 @@ class SetSearch:
         first = _line(combined, cost, "")
         leader = host_of(first.cards[0])
         return [first] + [_line(combined, cost, h) for h in combined.hosts if h != leader]
+
+
+def _least_bytes(column: LayerSums, cards: list[DeviceSpec]) -> int:
+    """What the model needs over these cards."""
+    need = column.upto[column.sums.layers + 1]
+    for card in cards:
+        need += column.beside(backend_of(card))
+    return need
 
 
 def _line(combined: DeviceSet, cost: dict[str, float], leader: str) -> Line:

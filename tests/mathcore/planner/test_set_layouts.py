@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mathcore.api import GIB, MIB, DeviceSpec, Query, find_model, plan, weigh
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.memory import compute_bytes
+from mathcore.engines.llamacpp.memory import PIPELINE_COPIES, compute_bytes
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import AMPERE, NCCL_BYTES, activation_bytes, graph_bytes
 from mathcore.engines.vllm.start import even_layers
@@ -42,9 +42,15 @@ LAYER = 2 * (4 * 5120 * 5120 + 3 * 5120 * 13_824) + 4 * 2 * 5120  # matrices, tw
 CACHE = 4096 * 2 * 5120 * 2  # K and V of a layer
 OUTPUT = 2 * 32_000 * 5120
 NORM = 4 * 5120
-COMPUTE = compute_bytes(
-    SPEC, ContextShape(context=4096), card=True
-)  # proven against llama.cpp elsewhere
+
+
+def compute(low: int, high: int) -> int:
+    """The buffer of a card in a pipeline, proven against llama.cpp elsewhere."""
+    shape = ContextShape(context=4096)
+    return compute_bytes(SPEC, shape, card=True, layers=(low, high), copies=PIPELINE_COPIES)
+
+
+COMPUTE = compute(0, 41)
 DRIVER = 250 * MIB
 RTX_3090 = {"model": "RTX 3090", "bandwidth_bytes_per_s": 936 * 10**9, "flops": 71 * 10**12}
 BIG = device("big", 24 * GIB, location="lan", host="rig")
@@ -70,8 +76,8 @@ def test_the_faster_card_of_a_host_takes_what_it_holds_and_the_other_the_rest() 
     assert room // (LAYER + CACHE) == 33
     big, small = only([BIG, SMALL]).members
     assert (big.layers, small.layers) == (34, 7)  # the output layer is one more
-    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + COMPUTE + DRIVER
-    assert small.need_bytes == 7 * (LAYER + CACHE) + COMPUTE + DRIVER
+    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + compute(7, 41) + DRIVER
+    assert small.need_bytes == 7 * (LAYER + CACHE) + compute(0, 7) + DRIVER
 
 
 def part(layers: int, output: int) -> Work:
