@@ -22,7 +22,7 @@ from mathcore.engines.footprint import (
     ContextShape,
 )
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
-from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength, alike
 from mathcore.engines.llamacpp.device.backends import backend_bytes
 from mathcore.engines.llamacpp.memory import (
     PIPELINE_COPIES,
@@ -154,12 +154,21 @@ class Sizes:
     def _compute(self, layers: tuple[int, int], copies: int, *, card: bool) -> Cells:
         steps = self.cells // CELL_PAD
         found: Cells = np.zeros(steps.shape, np.int64)
+        groups: dict[tuple[int, int], ComputeByLength] = {}
         for i, count in enumerate(self.batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            lengths = ComputeByLength(
-                self.spec, count, self.kv_type, card=card, layers=layers, copies=copies
-            )
-            table = lengths.table([int(step) for step in own])
+            key = least, most = alike(count)
+            if key not in groups:
+                groups[key] = ComputeByLength(
+                    self.spec,
+                    least,
+                    self.kv_type,
+                    card=card,
+                    layers=layers,
+                    copies=copies,
+                    most=most,
+                )
+            table = groups[key].table([int(step) for step in own], count)
             found[i] = np.array(table, np.int64)[where]
         return found
 

@@ -65,17 +65,31 @@ class SetLayout:
 
 
 @final
+class Card:
+    """A card of a device to be filled: what it may hold, and its seconds per layer."""
+
+    __slots__ = ("backend", "cost", "device", "free", "kept")
+
+    def __init__(self, device: DeviceSpec, cost: float) -> None:
+        self.device = device
+        self.cost = cost
+        self.backend = backend_of(device)
+        self.free = device.free_bytes
+        self.kept = device.free_bytes - kept_bytes(device)  # within its margin
+
+
+@final
 class Line:
-    """Cards in the order they are filled, and each one's seconds per layer."""
+    """Cards in the order they are filled."""
 
     __slots__ = ("backends", "cards", "costs", "free", "kept")
 
-    def __init__(self, cards: list[DeviceSpec], costs: list[float]) -> None:
-        self.cards = cards
-        self.costs = costs
-        self.backends = [backend_of(device) for device in cards]
-        self.free = [device.free_bytes for device in cards]
-        self.kept = [card.free_bytes - kept_bytes(card) for card in cards]  # within their margins
+    def __init__(self, cards: list[Card]) -> None:
+        self.cards = [card.device for card in cards]
+        self.costs = [card.cost for card in cards]
+        self.backends = [card.backend for card in cards]
+        self.free = [card.free for card in cards]
+        self.kept = [card.kept for card in cards]
 
 
 def _filled(column: LayerSums, backends: list[BackendName], rooms: list[int]) -> list[int]:
