@@ -125,7 +125,14 @@ class SetSearch:
         quant = found.layout.quant
         weights = self.search.weights(quant)
         assert weights is not None
-        timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
+        work, most_s = self.search.work(quant, weights), math.inf
+        if self.free:  # nothing counts but time and what can be told of quality
+            nats = self._told(quant, found.layout.kv_type)
+            most_s = self._soonest(combined, nats) / 1000.0
+        known = self.clock.time(whole, found, weights, work, most_s)
+        if known is None:
+            return None
+        timed, speeds = known
         option = Option(self.query.model, found.layout, timed)
         # More can be slow in a set, so it must gain by more than its error.
         option.judged_ms = option.answer_ms.p90
@@ -209,8 +216,7 @@ class SetSearch:
         """
         if not tried or not self.free or self.overlaps or len(combined.hosts) == 1:
             return tried
-        nats = told_nats(nats_of(self.query.model, column.quant) + cache_nats(column.kv_type))
-        alone = self._soonest(combined, nats)
+        alone = self._soonest(combined, self._told(column.quant, column.kv_type))
         kept: list[tuple[Line, list[int]]] = []
         guesses: list[float] = []
         for line, deal in tried:
@@ -223,6 +229,9 @@ class SetSearch:
                 kept.append((line, deal))
         least = min(guesses, default=0.0)
         return [kept[i] for i, guess in enumerate(guesses) if guess <= GUESS_OFF * least]
+
+    def _told(self, quant: str, kv_type: str) -> float:
+        return told_nats(nats_of(self.query.model, quant) + cache_nats(kv_type))
 
     def _soonest(self, combined: DeviceSet, nats: float) -> float:
         """Milliseconds in which a member by itself answers at no worse quality, at the least."""

@@ -14,7 +14,9 @@ from mathcore.engines.vllm.memory import AMPERE, NCCL_BYTES, activation_bytes, g
 from mathcore.engines.vllm.start import even_layers
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Placement
-from mathcore.planner.search import weights_of
+from mathcore.planner.search import Search, weights_of
+from mathcore.planner.sets.members import as_device, sets_of
+from mathcore.planner.sets.search import SetSearch
 from mathcore.planner.sets.timing import (
     HOST_HOP_S,
     LAN_ROUND_TRIP_S,
@@ -276,3 +278,18 @@ def test_nvidia_and_amd_do_not_serve_together() -> None:
     assert plan(query, [serving(BIG, host=""), radeon]).placements == ()
     pair = [replace(one, engines=("llama.cpp",), host="") for one in (BIG, radeon)]
     assert only(pair).engine == "llama.cpp"  # which passes tensors through the host
+
+
+def test_a_set_is_not_timed_further_once_a_member_alone_is_done() -> None:
+    """The first stage and the hops take longer than asked for: no answer; and else the same."""
+    query = Query(model=SPEC, model_ref="m", quant="F16")
+    together = SetSearch(Search(query, {}))
+    combined = sets_of([BIG, SMALL])[0]
+    whole, found = as_device(combined), together._layouts(combined)[0]
+    weights = weigh(SPEC, "F16")
+    work = together.search.work("F16", weights)
+    known = together.clock.time(whole, found, weights, work)
+    assert known is not None
+    answer_s = known[0].first_s.p90 + known[0].rest_s.p90
+    assert together.clock.time(whole, found, weights, work, answer_s) == known
+    assert together.clock.time(whole, found, weights, work, answer_s * 0.5) is None
