@@ -47,8 +47,9 @@ class ContextShape:
     """What the engine is asked to keep: `sequences` sequences of `context` tokens each.
 
     What only llama.cpp knows: V cached in another type than K, flash attention off, one pool of
-    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`), and
-    what an old build rounds cells up to (`cell_pad`; 0 = as builds of today).
+    cells for all sequences (`unified`), sliding layers that keep everything (`full_window`), what
+    an old build rounds cells up to (`cell_pad`; 0 = as builds of today), and the `build` (0 = the
+    newest; `llamacpp.device.builds`).
     """
 
     context: int
@@ -61,6 +62,7 @@ class ContextShape:
     full_window: bool = False
     beside: Beside = NOTHING
     cell_pad: int = 0
+    build: int = 0
 
 
 @final

@@ -13,13 +13,14 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import MAX_CONTEXT, MAX_SEQUENCES
 from mathcore.engines.llamacpp.cache import CELL_PAD
+from mathcore.engines.llamacpp.device.backends import backend_bytes
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.mlx import KV_BITS
 from mathcore.engines.ollama import OllamaStart, ollama_start, slots
 from mathcore.engines.options import build_of
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
-from mathcore.planner.layouts import DeviceFit
+from mathcore.planner.layouts import DeviceFit, backend_of
 from mathcore.planner.query import NO_LIMITS, Query
 from mathcore.planner.refusals import NO_CONTEXT, NO_QUANT, query_refusal
 from mathcore.planner.search import Search
@@ -228,6 +229,7 @@ def _offloaded(model: Model, quant: str) -> tuple[int, int]:
         return -1, -1
     free = (device.free_bytes,) * device.count
     shape = model.query.shape(model.query.kv_type or SIXTEEN_BITS)
-    split = Split(model.spec, weights, shape, free, device.ram_free_bytes)
+    beside = backend_bytes(model.spec, quant, backend_of(device, model.query.flags.backend))
+    split = Split(model.spec, weights, shape, free, device.ram_free_bytes, None, beside)
     experts = cpu_experts(split) if max(weights.expert_bytes, default=0) > 0 else -1
     return gpu_layers(split), experts

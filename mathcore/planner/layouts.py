@@ -6,6 +6,7 @@ from typing import final
 from mathcore.device import DeviceSpec
 from mathcore.engines.flags import moved_names
 from mathcore.engines.footprint import Footprint
+from mathcore.engines.llamacpp.device.backends import BACKENDS, BackendName, backend_bytes
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Moved, Sums, placed_footprint
@@ -13,12 +14,34 @@ from mathcore.engines.mlx import KV_BITS, mlx_footprint
 from mathcore.engines.mlx_scores import BUILD, MlxShape, has_neural
 from mathcore.engines.options import build_of
 from mathcore.hardware.described import shares_memory
+from mathcore.hardware.makers import vendor_of
+from mathcore.hardware.names import lookup_gpu
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.answer import Layout
 from mathcore.planner.query import Query
 from mathcore.planner.served.starts import Served, candidates, served
 from mathcore.quant.families import FAMILIES
 from mathcore.quant.weights import Weights
+
+# Cards of AMD and Intel run Vulkan, too; a plan takes what their makers' own builds come with. An
+# unknown card counts as Nvidia's, as its speed does.
+_BACKENDS: dict[str, BackendName] = {
+    "nvidia": "cuda",
+    "amd": "rocm",
+    "intel": "vulkan",
+    "apple": "metal",
+}
+
+
+def backend_of(device: DeviceSpec, built_for: str = "") -> BackendName:
+    """The back end llama.cpp and Ollama would use there; `built_for` is the one a person names."""
+    named = next((one for one in BACKENDS if one == built_for), None)
+    if named is not None:
+        return named
+    if device.kind != "gpu":
+        return "metal" if device.kind == "apple" else "cpu"
+    fact = lookup_gpu(device.model)
+    return _BACKENDS.get("" if fact is None else vendor_of(fact.arch), "cuda")
 
 
 @final
@@ -84,10 +107,11 @@ class DeviceFit:
         assert column is not None
         if self.query.flags.places and device.kind == "gpu":
             return self._placed()
-        need, cards = column.on_one(device.kind), 1
+        backend = backend_of(device, self.query.flags.backend)
+        need, cards = column.on_one(device.kind, backend), 1
         more = need.card_bytes // max(1, device.free_bytes) + 1
         while not self._fits(need) and 1 < more <= device.count:
-            need, cards = column.on_cards(more), more
+            need, cards = column.on_cards(more, backend), more
             more += 1
         split = device.kind == "gpu" and device.ram_free_bytes > 0 and device.free_bytes > 0
         if not self._fits(need):
@@ -95,7 +119,7 @@ class DeviceFit:
             if away:
                 return away
             if cards < device.count and need.card_bytes > device.free_bytes:  # all miss by least
-                need, cards = column.on_cards(device.count), device.count
+                need, cards = column.on_cards(device.count, backend), device.count
         return [self.layout(cards, need, device.free_bytes)]
 
     def _placed(self) -> list[Layout]:
@@ -108,7 +132,9 @@ class DeviceFit:
             moved = Moved(spec, self.quant, moved_names(spec, flags))
         shape = self.query.shape(self.kv_type)
         sums = Sums(spec, self.weights, shape, moved)
-        need = placed_footprint(spec, self.weights, shape, placing, sums)
+        beside = backend_bytes(spec, self.quant, backend_of(device, flags.backend))
+        backends = (beside,) * len(placing.split)
+        need = placed_footprint(spec, self.weights, shape, placing, sums, backends)
         made = self.layout(
             sum([1 for size in need.cards if size > 0]) or 1,
             need,
@@ -148,7 +174,10 @@ class DeviceFit:
         """Experts in RAM where there are any, and as many whole layers on the cards as fit."""
         device, weights = self.device, self.weights
         free = (device.free_bytes,) * device.count
-        split = Split(self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums)
+        beside = column.backend_bytes(backend_of(device, self.query.flags.backend))
+        split = Split(
+            self.spec, weights, column.shape, free, device.ram_free_bytes, column.sums, beside
+        )
         out: list[Layout] = []
         if max(weights.expert_bytes, default=0) > 0:
             off = cpu_experts(split)

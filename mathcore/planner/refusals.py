@@ -109,11 +109,6 @@ def question_notes(query: Query, *, speeds: bool = True) -> tuple[str, ...]:
 def _unmeasured(query: Query) -> tuple[str, ...]:
     """What stands in for a back end or a release nobody measured as such."""
     out: list[str] = []
-    if query.flags.backend == "vulkan":
-        out.append(
-            "Vulkan's kernels are counted in the speeds; its driver is taken to hold as much as "
-            "other back ends'"
-        )
     engine, build = query.engine or "", query.options.build
     known = known_releases(engine)
     if build and known and not release_flags(engine, build, ""):

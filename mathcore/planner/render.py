@@ -84,37 +84,69 @@ def log_dict(log: tuple[tuple[str, float], ...]) -> dict[str, object]:
 
 def placement_dict(placed: Placement) -> dict[str, object]:
     """One placement as the plan's JSON shows it; only a set's has `members`."""
-    need = placed.footprint
     shown: dict[str, object] = {
+        **_where(placed),
+        **_quality(placed),
+        "fit": placed.fit,
+        "footprint": _footprint(placed),
+        **_times(placed),
+        **_costs(placed),
+        "basis": placed.basis,
+        "terms_ms": _terms(placed.terms),
+        "pareto": placed.pareto,
+    }
+    if placed.members:
+        shown["members"] = [_member(member) for member in placed.members]
+    return shown
+
+
+def _where(placed: Placement) -> dict[str, object]:
+    """The device, the engine and the layout."""
+    layout = placed.layout
+    return {
         "device": placed.name,
         "device_id": placed.device_id,
         "provider": placed.provider,
         "engine": placed.engine,
         "quant": placed.quant,
-        "kv_type": placed.layout.kv_type,
-        "cards": placed.layout.cards,
-        "gpu_layers": placed.layout.gpu_layers,
-        "cpu_experts": placed.layout.cpu_experts,
-        "engine_build": placed.layout.build or build_of(placed.engine),
-        "engine_log": log_dict(placed.layout.log),
+        "kv_type": layout.kv_type,
+        "cards": layout.cards,
+        "gpu_layers": layout.gpu_layers,
+        "cpu_experts": layout.cpu_experts,
+        "engine_build": layout.build or build_of(placed.engine),
+        "engine_log": log_dict(layout.log),
+    }
+
+
+def _quality(placed: Placement) -> dict[str, object]:
+    return {
         "quality": round(placed.quality, 4),
         "quality_band": _share(placed.quality_band),
         "quality_usual": placed.quality_usual,
-        "fit": placed.fit,
-        "footprint": {
-            "weights_bytes": need.weights_bytes,
-            "kv_bytes": need.kv_bytes,
-            "state_bytes": need.state_bytes,
-            "compute_bytes": need.compute_bytes,
-            "overhead_bytes": need.overhead_bytes,
-            "output_bytes": need.output_bytes,
-            "projector_bytes": need.projector_bytes,
-            "draft_bytes": need.draft_bytes,
-            "adapter_bytes": need.adapter_bytes,
-            "host_bytes": need.host_bytes,
-            "total_bytes": need.total_bytes,
-            "free_bytes": placed.free_bytes,
-        },
+    }
+
+
+def _footprint(placed: Placement) -> dict[str, object]:
+    """Bytes term by term, and what is free."""
+    need = placed.footprint
+    return {
+        "weights_bytes": need.weights_bytes,
+        "kv_bytes": need.kv_bytes,
+        "state_bytes": need.state_bytes,
+        "compute_bytes": need.compute_bytes,
+        "overhead_bytes": need.overhead_bytes,
+        "output_bytes": need.output_bytes,
+        "projector_bytes": need.projector_bytes,
+        "draft_bytes": need.draft_bytes,
+        "adapter_bytes": need.adapter_bytes,
+        "host_bytes": need.host_bytes,
+        "total_bytes": need.total_bytes,
+        "free_bytes": placed.free_bytes,
+    }
+
+
+def _times(placed: Placement) -> dict[str, object]:
+    return {
         "tokens_per_s": _rate(placed.tokens_per_s),
         "prefill_tokens_per_s": _rate(placed.prefill_tokens_per_s),
         "ttft_ms": _whole(placed.ttft_ms),
@@ -123,16 +155,15 @@ def placement_dict(placed: Placement) -> dict[str, object]:
         "answer_ms": _whole(placed.answer_ms),
         "duration_ms": _whole(placed.duration_ms),
         "wait_ms": placed.wait_ms,
+    }
+
+
+def _costs(placed: Placement) -> dict[str, object]:
+    return {
         "cost_nusd": _whole(placed.cost_nusd),
         "answer_cost_nusd": _whole(placed.answer_cost_nusd),
         "cost_lacks": list(placed.cost_lacks),
-        "basis": placed.basis,
-        "terms_ms": _terms(placed.terms),
-        "pareto": placed.pareto,
     }
-    if placed.members:
-        shown["members"] = [_member(member) for member in placed.members]
-    return shown
 
 
 def _refusal(refusal: Refusal) -> dict[str, object]:

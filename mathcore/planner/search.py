@@ -185,6 +185,7 @@ class Search:
         least = usual_quality(query.model) if least_quality is None else least_quality
         self.least_quality = max(least, query.limits.min_quality or 0.0)
         self.seen = seen  # finished jobs by device
+        self.tried: dict[str, list[str]] = {}
         self.weighed: dict[str, Weights | None] = {}
         self.works: dict[str, Work] = {}
         self.timings: dict[tuple[object, ...], Option] = {}
@@ -193,6 +194,13 @@ class Search:
 
     def quants(self, engine: str) -> list[str]:
         """What to try with an engine, best first."""
+        found = self.tried.get(engine)
+        if found is None:
+            found = self._quants(engine)
+            self.tried[engine] = found
+        return found
+
+    def _quants(self, engine: str) -> list[str]:
         query = self.query
         tried = ladder(query.model, engine)
         if query.model.quant:

@@ -75,7 +75,18 @@ _ROOTS: dict[str, list[tuple[int, float]]] = {
 class Evidence:
     """A run as the process compares it, and for a finished one how far off it was."""
 
-    __slots__ = ("backend", "bytes", "count", "error", "key", "kind", "run", "shares", "twin")
+    __slots__ = (
+        "backend",
+        "bytes",
+        "count",
+        "error",
+        "key",
+        "kind",
+        "run",
+        "shares",
+        "told",
+        "twin",
+    )
 
     def __init__(
         self, what: str, chip: Chip, run: Run, work: Work, key: str, seconds: float
@@ -84,6 +95,8 @@ class Evidence:
         parts = _parts(what, chip, run, work, rates)
         whole = sum(parts)
         self.shares = [root * parts[i] / whole for i, root in _ROOTS[what]]
+        # Of those that take any time, for most runs half of them: (place, share).
+        self.told = [(i, share) for i, share in enumerate(self.shares) if share != 0.0]
         self.error = log(seconds / whole) if seconds > 0.0 else 0.0
         self.count = 1  # jobs it stands for
         self.key = key
@@ -115,8 +128,9 @@ def covariance(what: str, one: Evidence, other: Evidence, class_variance: float)
 def alike(what: str, one: Evidence, other: Evidence) -> float:
     """The part of it that grows with the class's variance, in units of that."""
     shared = 0.0
-    for i, share in enumerate(one.shares):
-        shared += share * other.shares[i]
+    shares = other.shares
+    for i, share in one.told:
+        shared += share * shares[i]
     shared += KIND_VARIANCE[what] * (1.0 if one.kind == other.kind else OTHER_KIND)
     if one.key == other.key:
         shared += MODEL_VARIANCE[what]

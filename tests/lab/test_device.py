@@ -148,8 +148,8 @@ def test_names_of_files_lead_to_models(text: str, name: str) -> None:
 
 
 def test_builds_backends_and_types_are_read_from_a_row() -> None:
-    assert build_of(row(engine_version="b10102 / 85e22ea0b")).number == 10102
-    assert build_of(row(engine_version="")).number == 0
+    assert build_of(row(engine_version="b10102 / 85e22ea0b")) == 10102
+    assert build_of(row(engine_version="")) == 0
     assert [backend_of(row(buffer=name)) for name in ("CUDA1", "Metal", "CPU")] == [
         "cuda",
         "metal",

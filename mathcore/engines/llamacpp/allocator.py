@@ -177,6 +177,13 @@ class Graph:
         else:
             self.order.append(t)
 
+    def copy_inputs(self, copies: int) -> None:
+        """Keeps every input that is read, so many of each: as many batches are on their way."""
+        for t in list(self.inputs):
+            if not self.kept[t]:
+                self.kept[t] = True
+                self.inputs += [self.leaf(self.size[t], kept=True) for _ in range(copies - 1)]
+
     def _split(self) -> None:
         """Orders the graph as ggml_backend_sched splits it between this device and the host.
 

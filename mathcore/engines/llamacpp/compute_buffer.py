@@ -16,7 +16,12 @@ from mathcore.engines.llamacpp.graph import (
 )
 from mathcore.engines.llamacpp.graph_cross import biased_attention, cross_attention
 from mathcore.engines.llamacpp.graph_inner import experts_or_dense, has_inner, inner_of, is_parallel
-from mathcore.engines.llamacpp.graph_input import GraphModel, MicroBatch, is_sliding
+from mathcore.engines.llamacpp.graph_input import (
+    GraphModel,
+    MicroBatch,
+    Stretch,
+    is_sliding,
+)
 from mathcore.engines.llamacpp.graph_latent import (
     CompressedRows,
     compressed_attention,
@@ -104,7 +109,6 @@ class Assembly:
         "b",
         "sparse",
         "buckets",
-        "card",
         "chosen",
         "cross_mask",
         "encoded",
@@ -117,6 +121,7 @@ class Assembly:
         "model",
         "rows",
         "separate",
+        "spare_table",
     )
 
     def __init__(self, model: GraphModel, batch: MicroBatch) -> None:
@@ -138,7 +143,7 @@ class Assembly:
         b.value_bytes = batch.value_bytes
         b.staged = batch.staged.weights
         b.staged_rows = batch.row_blocks if batch.staged.cache else None
-        self.card = batch.card
+        self.spare_table = batch.spare_table
         self.mixed = batch.mixed and model.architecture not in NOT_MIXED
         b.fused = batch.from_file
         b.value_first = not any(is_sliding(layer.spec) for layer in model.layers)
@@ -266,8 +271,6 @@ class Assembly:
     def start(self) -> int:
         """Embeddings: from tokens, with room for ones handed in."""
         b, model, graph = self.b, self.model, self.b.graph
-        if self.card:
-            return self.received()
         x = b.f32(model.hidden, [graph.leaf(F32 * b.tokens)])
         graph.expand(x)
         mixed = -1
@@ -291,23 +294,35 @@ class Assembly:
             x = b.add(x, b.f32(model.hidden, [b.positions]))
         return x
 
-    def received(self) -> int:
-        """Embeddings on a GPU: the host looks them up, and the card gets a copy.
+    def received(self, part: Stretch) -> int:
+        """What a GPU is handed: embeddings the host looked up, or what the card before it made.
 
-        One table of them more than the graph reads was seen on every card (gguf-parser-go#45,
+        One table of embeddings more than the graph reads was seen on a card (gguf-parser-go#45,
         llama.cpp of August 2026 on ROCm), but not where experts are copied from the host.
         """
         b, model, graph = self.b, self.model, self.b.graph
+        if not part.begins:
+            if not part.layers and not self.late:  # the card before has picked the rows
+                b.tokens = self.rows
+            x = graph.leaf(model.streams * model.hidden * b.tokens * F32)
+            graph.expand(x)
+            return x
         wide = model.inputs_width * b.tokens * F32
-        if not b.staged:
+        if self.spare_table and not b.staged:
             graph.expand(graph.leaf(wide, kept=True))
-        elif "ffn_down.weight" in b.staged:
+        elif self.spare_table and "ffn_down.weight" in b.staged:
             graph.always.append(graph.leaf(wide, kept=True))
         x = graph.leaf(wide)
         graph.expand(x)
         if model.inputs_width != model.hidden:
             x = b.part(x, model.hidden)
         return x
+
+    def hand_on(self, x: int) -> Graph:
+        """What the next card is handed."""
+        self.b.graph.kept[x] = True
+        self.b.graph.expand(x)
+        return self.b.graph
 
     def finish(self, x: int) -> Graph:
         """The final norm, the wanted rows and their logits."""
@@ -329,21 +344,39 @@ class Assembly:
         return b.graph
 
 
-def compute_graph(model: GraphModel, batch: MicroBatch) -> Graph:
-    """The whole graph, ready to be laid out."""
+def compute_graph(model: GraphModel, batch: MicroBatch, part: Stretch | None = None) -> Graph:
+    """The graph of all layers, or of those a card holds, ready to be laid out."""
     made = Assembly(model, batch)
-    x = made.start()
-    deep, last = model.inputs_width // model.hidden - 1, len(model.layers) - 1
+    part = part if part is not None else model.stretch(0, len(model.every) + 1)
+    x = made.received(part) if batch.card else made.start()
+    deep = model.inputs_width // model.hidden - 1 if part.begins else 0
+    last = len(part.layers) - 1 if part.picks else -1
     embedded = x
-    if model.streams > 1:
+    if model.streams > 1 and part.begins:
         x = made.b.f32(model.streams * model.hidden, [x])
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(part.layers):
         x = made.add_layer(layer, x, last=i == last)
         if i < deep:
             x = made.b.add(x, made.b.part(embedded, model.hidden))
-    return made.finish(x)
+    graph = made.finish(x) if part.ends else made.hand_on(x)
+    if batch.copies > 1:
+        graph.copy_inputs(batch.copies)
+    return graph
 
 
-def buffer_bytes(model: GraphModel, batch: MicroBatch) -> int:
-    """Bytes of the compute buffer, all layers on one backend."""
-    return compute_graph(model, batch).peak_bytes()
+def buffer_bytes(model: GraphModel, batch: MicroBatch, part: Stretch | None = None) -> int:
+    """Bytes of the compute buffer of all layers, or of those a card holds."""
+    return compute_graph(model, batch, part).peak_bytes()
+
+
+def host_bytes(model: GraphModel, batch: MicroBatch, copies: int = 1) -> int:
+    """Bytes the host prepares for cards that hold every layer: embeddings, tokens, all inputs.
+
+    It keeps as many copies of what it is given as the cards do, and one of what it makes.
+    """
+    graph = compute_graph(model, batch)
+    tables = 2 if graph.kept[graph.inputs[0]] else 1
+    size = F32 * batch.tokens * copies
+    for i, t in enumerate(graph.inputs):
+        size += graph.size[t] * (1 if i < tables else copies)
+    return size

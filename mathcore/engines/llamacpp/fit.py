@@ -2,7 +2,12 @@
 
 from typing import final
 
-from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, ContextShape, Footprint
+from mathcore.engines.footprint import (
+    CPU_OVERHEAD_BYTES,
+    GPU_OVERHEAD_BYTES,
+    ContextShape,
+    Footprint,
+)
 from mathcore.engines.llamacpp.offload import (
     ALL_LAYERS,
     Placing,
@@ -18,10 +23,18 @@ from mathcore.quant.weights import Weights
 class Split:
     """A llama.cpp run on cards with these free bytes, one above 0, and the rest in host memory.
 
-    `sums` spares adding the layers up again.
+    `sums` spares adding the layers up again; `backend_bytes` is what each card's back end holds.
     """
 
-    __slots__ = ("free_bytes", "host_free_bytes", "shape", "spec", "sums", "weights")
+    __slots__ = (
+        "backend_bytes",
+        "free_bytes",
+        "host_free_bytes",
+        "shape",
+        "spec",
+        "sums",
+        "weights",
+    )
 
     def __init__(
         self,
@@ -31,7 +44,9 @@ class Split:
         free_bytes: tuple[int, ...],
         host_free_bytes: int,
         sums: Sums | None = None,
+        backend_bytes: int = GPU_OVERHEAD_BYTES,
     ) -> None:
+        self.backend_bytes = backend_bytes
         self.spec = spec
         self.weights = weights
         self.shape = shape
@@ -42,16 +57,18 @@ class Split:
     def need(self, on_gpu: int, off_experts: int) -> Footprint:
         """The whole footprint with these layers and experts placed so."""
         placing = Placing(gpu_layers=on_gpu, cpu_experts=off_experts, split=self.free_bytes)
-        return placed_footprint(self.spec, self.weights, self.shape, placing, self.sums)
+        backends = (self.backend_bytes,) * len(self.free_bytes)
+        return placed_footprint(self.spec, self.weights, self.shape, placing, self.sums, backends)
 
     def over(self, on_gpu: int, off_experts: int) -> int:
         """Bytes the fullest card lacks; 0 or less when all have room."""
-        return lacking_bytes(self.sums, self.free_bytes, on_gpu, off_experts)
+        return lacking_bytes(self.sums, self.free_bytes, on_gpu, off_experts, self.backend_bytes)
 
     def host_fits(self, on_gpu: int, off_experts: int) -> bool:
         """Whether host memory holds what the cards do not."""
-        need = self.sums.on_host(on_gpu, off_experts) + CPU_OVERHEAD_BYTES
-        return need <= self.host_free_bytes
+        copies = self.sums.copies(len(self.free_bytes), on_gpu, off_experts)
+        need = self.sums.on_host(on_gpu, off_experts, copies)
+        return need + CPU_OVERHEAD_BYTES <= self.host_free_bytes
 
 
 def gpu_layers(split: Split) -> int:

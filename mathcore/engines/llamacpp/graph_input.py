@@ -18,6 +18,7 @@ class GraphModel:
 
     __slots__ = (
         "architecture",
+        "every",
         "layers",
         "head_dim",
         "hidden",
@@ -27,6 +28,7 @@ class GraphModel:
         "names",
         "swa_head_dim",
         "streams",
+        "stretches",
         "trained",
         "max_value_width",
         "vocab",
@@ -41,14 +43,25 @@ class GraphModel:
         self.layer_norm = bias or spec.architecture in LAYER_NORM
         count = len(spec.layers) - spec.draft_layers
         layers = graph_layers(spec, count)
+        self.every = layers
+        self.kinds = _kinds(layers)
+        self.stretches: dict[tuple[int, int], Stretch] = {}
         self.max_value_width = max((layer.spec.v_elements for layer in layers), default=0)
         self.head_dim = _head_dim(layers, sliding=False)
         self.swa_head_dim = _head_dim(layers, sliding=True)
-        self.layers = shortened(layers)
         self.trained = spec.context_length
         self.streams = _streams(layers, spec.hidden)
         # Vision models with deep stacks hand in their picture beside every embedding.
         self.inputs_width = spec.hidden * (1 + _deep_stacks(spec))
+        self.layers = self.stretch(0, count + 1).layers  # of the whole, long repeats cut
+
+    def stretch(self, low: int, high: int) -> "Stretch":
+        """Layers low to high; the output layer counts as one more, the last."""
+        found = self.stretches.get((low, high))
+        if found is None:
+            found = Stretch(self.every, self.kinds, low, high)
+            self.stretches[(low, high)] = found
+        return found
 
 
 def _head_dim(layers: list[GraphLayer], *, sliding: bool) -> int:
@@ -91,26 +104,53 @@ def _equal(a: GraphLayer, b: GraphLayer) -> bool:
     return a.spec == b.spec and a.rows == b.rows
 
 
-def shortened(layers: list[GraphLayer]) -> list[GraphLayer]:
-    """The same layers with long repeats cut, an even number of periods at a time.
+def _kinds(layers: list[GraphLayer]) -> list[int]:
+    """Each layer's first equal one."""
+    firsts: list[int] = []
+    out: list[int] = []
+    for i, layer in enumerate(layers):
+        same = [first for first in firsts if _equal(layers[first], layer)]
+        if not same:
+            firsts.append(i)
+        out.append(same[0] if same else i)
+    return out
+
+
+def shortened(kinds: list[int]) -> list[int]:
+    """The same kinds with long repeats cut, an even number of periods at a time.
 
     Even, because a layer's output may move between two places from one layer to the next.
     """
-    if any("indexer.attn_q_b.weight" in layer.rows for layer in layers):
-        return layers  # each of them keeps an input of its own
-    out = layers
+    out = kinds
     for period in range(1, MAX_PERIOD + 1):
-        kept: list[GraphLayer] = []
+        kept: list[int] = []
         run = 0
-        for i, layer in enumerate(out):
-            same = i >= period and _equal(layer, out[i - period])
-            run = run + 1 if same else 0
-            kept.append(layer)
+        for i, kind in enumerate(out):
+            run = run + 1 if i >= period and kind == out[i - period] else 0
+            kept.append(kind)
             if run >= (REPEATS + 2) * period:
                 del kept[len(kept) - 2 * period :]
                 run -= 2 * period
         out = kept
     return out
+
+
+@final
+class Stretch:
+    """Layers in a row on one card, long repeats cut; those of all cards together are the model."""
+
+    __slots__ = ("begins", "ends", "key", "layers", "picks")
+
+    def __init__(self, every: list[GraphLayer], kinds: list[int], low: int, high: int) -> None:
+        count = len(every)
+        own = kinds[low : min(high, count)]
+        if not any(["indexer.attn_q_b.weight" in every[kind].rows for kind in own]):
+            own = shortened(own)  # each of those keeps an input of its own
+        self.layers = [every[kind] for kind in own]
+        self.begins = low == 0  # with embeddings, not with what another card made
+        self.picks = low < count <= high  # has the last layer, after which few rows go on
+        self.ends = high > count  # has the output layer
+        self.key = (self.begins, self.picks, self.ends, tuple(own))
 
 
 @final
@@ -139,6 +179,7 @@ class MicroBatch:
         "card",
         "cast_mask",
         "cells",
+        "copies",
         "flash",
         "from_file",
         "indexed",
@@ -147,6 +188,7 @@ class MicroBatch:
         "rows",
         "sequences",
         "staged",
+        "spare_table",
         "streams",
         "tokens",
         "hadamard_k",
@@ -169,6 +211,8 @@ class MicroBatch:
         self.row_blocks = ((1, 2), (1, 2))  # (numbers, bytes) of a block of K and of V
         self.from_file = True  # else made by the library itself: Q, K and V never fused
         self.card = False  # on a GPU: what reads tables and mixes embeddings stays with the host
+        self.copies = 1  # a card in a pipeline keeps of each input
+        self.spare_table = True  # a card holds one table of embeddings more than its graph reads
         self.staged = NOTHING_STAGED
         self.mixed = False  # tokens and embeddings in one batch, as builds of late 2026 allow
         self.indexed = True  # where to write in the cache is an input of its own (set_rows)

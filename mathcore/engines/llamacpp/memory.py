@@ -1,6 +1,7 @@
 """Memory one llama.cpp run needs, term by term, as llama.cpp itself allocates it.
 
-Cache, weights and compute buffer are its own arithmetic; overhead is a constant per backend.
+Cache, weights and compute buffer are its own arithmetic, of one card and of each in a pipeline;
+what a back end holds beside them is in `device.backends`.
 """
 
 from mathcore.device import DeviceKind
@@ -15,12 +16,12 @@ from mathcore.engines.llamacpp.cache import (
     CacheGroups,
     cells_per_stream,
     kv_bytes,
-    layer_cache_bytes,
     state_bytes,
     v_type_of,
     window_cells,
 )
-from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
+from mathcore.engines.llamacpp.compute_buffer import buffer_bytes, host_bytes
+from mathcore.engines.llamacpp.device.builds import as_built
 from mathcore.engines.llamacpp.graph_input import NOTHING_STAGED, MicroBatch, Staged
 from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec
@@ -34,6 +35,10 @@ LIBRARY = "library"
 SERVER = "server"
 # Fewer tokens than this are computed where the weights lie (ggml: op_offload_min_batch_size).
 STAGED_BATCH = 32
+# Cards in a pipeline keep as many copies of each input, for batches on their way
+# (GGML_SCHED_MAX_COPIES): several devices, all layers on them, no overrides (llama-context.cpp).
+PIPELINE_COPIES = 4
+WHOLE = (0, 1 << 30)  # every layer, and the output
 MAX_GROUPS = 256  # models held: a catalogue's worth
 _GROUPS: Memo[CacheGroups] = Memo(MAX_GROUPS)
 
@@ -67,6 +72,8 @@ def micro_batch_of(cache: CacheGroups, shape: ContextShape, build: str) -> Micro
     batch.value_bytes = BLOCKS[v_type_of(shape).upper()][1] if not batch.hadamard_v else 2
     batch.from_file = build == SERVER
     batch.mixed = build == SERVER
+    if shape.build > 0:
+        as_built(batch, shape)
     return batch
 
 
@@ -77,37 +84,37 @@ def compute_bytes(
     *,
     card: bool = False,
     staged: Staged = NOTHING_STAGED,
+    layers: tuple[int, int] = WHOLE,
+    copies: int = 1,
 ) -> int:
-    """The compute buffer of a context with every layer on one backend; worked out once a shape.
+    """The compute buffer of a context, worked out once a shape: of every layer, or of a card's own.
 
     On a `card` what looks embeddings up is the host's. `staged` are weights that lie with the host
-    and are copied to the card for each large batch.
+    and are copied to the card for each large batch. `layers` low to high, the output one more, are
+    those of a card among several, which in a pipeline keeps `copies` of its inputs.
     """
     cache = cache_groups(spec)
-    modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
-    modes += 8 * int(build == SERVER) + 16 * int(card)
-    types = int(BLOCKS[shape.kv_type.upper()][0] > 1) + 2 * int(
-        BLOCKS[v_type_of(shape).upper()][0] > 1
-    )
-    cells = cells_per_stream(shape)
-    key = (
-        cells,
-        shape.sequences,
-        shape.micro_batch,
-        modes,
-        types,
-        staged.key,
-        shape.cell_pad,
-    )
+    model = cache.graph_model
+    part = model.stretch(layers[0], min(layers[1], len(model.every) + 1))
+    key = (_key(shape, build, card=card), staged.key, part.key, copies)
     found = cache.buffers.get(key)
     if found is None:
         batch = micro_batch_of(cache, shape, build)
-        batch.card = card
+        batch.card, batch.copies = card, copies
         if batch.tokens >= STAGED_BATCH:
             batch.staged = staged
-        made = buffer_bytes(cache.graph_model, batch)
-        found = cache.buffers.put(key, made)
+        found = cache.buffers.put(key, buffer_bytes(model, batch, part))
     return found
+
+
+def _key(shape: ContextShape, build: str, *, card: bool) -> tuple[int, ...]:
+    """What of a shape its graph depends on."""
+    modes = int(shape.flash) + 2 * int(shape.unified) + 4 * int(shape.full_window)
+    modes += 8 * int(build == SERVER) + 16 * int(card)
+    modes += 32 * int(BLOCKS[shape.kv_type.upper()][0] > 1)
+    modes += 64 * int(BLOCKS[v_type_of(shape).upper()][0] > 1)
+    cells = cells_per_stream(shape)
+    return (cells, shape.sequences, shape.micro_batch, modes, shape.cell_pad, shape.build)
 
 
 def context_bytes(spec: ModelSpec, shape: ContextShape) -> int:
@@ -121,23 +128,16 @@ def output_bytes(spec: ModelSpec, shape: ContextShape) -> int:
     return spec.vocab * shape.sequences * 4
 
 
-def host_compute_bytes(spec: ModelSpec, shape: ContextShape) -> int:
-    """Inputs prepared in host memory for a GPU: two embeddings per token and the mask."""
-    tokens = min(shape.micro_batch, shape.context * shape.sequences)
-    mask = cells_per_stream(shape) * tokens * (2 if shape.flash else 4)
-    return 2 * tokens * spec.hidden * 4 + mask
-
-
-def _card_share(sizes: list[int], count: int) -> int:
-    """Bytes of the fullest card when layers are dealt out evenly and in order."""
-    per_card = (len(sizes) + count - 1) // count
-    worst = 0
-    for start in range(0, len(sizes), max(1, per_card)):
-        share = 0
-        for size in sizes[start : start + per_card]:
-            share += size
-        worst = max(worst, share)
-    return worst
+def host_compute_bytes(spec: ModelSpec, shape: ContextShape, copies: int = 1) -> int:
+    """What the host prepares for cards: embeddings, tokens and every input, `copies` of each."""
+    cache = cache_groups(spec)
+    key = ("host", _key(shape, SERVER, card=True), copies)
+    found = cache.buffers.get(key)
+    if found is None:
+        batch = micro_batch_of(cache, shape, SERVER)
+        batch.card = True
+        found = cache.buffers.put(key, host_bytes(cache.graph_model, batch, copies))
+    return found
 
 
 def _on_cpu(
@@ -161,37 +161,31 @@ def _on_cpu(
 
 
 def footprint(
-    spec: ModelSpec, weights: Weights, shape: ContextShape, kind: DeviceKind, count: int = 1
+    spec: ModelSpec,
+    weights: Weights,
+    shape: ContextShape,
+    kind: DeviceKind,
+    backend_bytes: int = GPU_OVERHEAD_BYTES,
 ) -> Footprint:
-    """What `count` cards of `kind` need for every layer on the device."""
-    cache = cache_groups(spec)
+    """What one device of `kind` needs for every layer; `backend_bytes` as in device.backends."""
+    cache, beside = cache_groups(spec), shape.beside
     kv, state = kv_bytes(cache, shape), state_bytes(cache, shape)
     compute = compute_bytes(spec, shape, card=kind != "cpu")
     logits = output_bytes(spec, shape)
     if kind == "cpu":
-        return _on_cpu(weights, kv, state, compute, logits, shape.beside)
-    each = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
+        return _on_cpu(weights, kv, state, compute, logits, beside)
     held = weights.device_bytes
-    card = held + kv + state + each
-    if count > 1:
-        caches = layer_cache_bytes(cache, shape)
-        sizes = list(weights.layer_bytes)
-        inside = 0
-        for i in range(len(sizes)):
-            inside += sizes[i]
-            sizes[i] += caches[i] if i < len(caches) else 0
-        # The last card also holds the output layer; which one is fullest depends on rounding.
-        card = _card_share(sizes, count) + (held - inside) + each
-    on_host = weights.host_bytes + logits + CPU_OVERHEAD_BYTES + host_compute_bytes(spec, shape)
-    beside = shape.beside
     return Footprint(
         weights_bytes=held,
         kv_bytes=kv,
         state_bytes=state,
-        compute_bytes=compute * count,
-        overhead_bytes=GPU_OVERHEAD_BYTES * count,
-        host_bytes=on_host,
-        card_bytes=card,
+        compute_bytes=compute,
+        overhead_bytes=backend_bytes,
+        host_bytes=weights.host_bytes
+        + logits
+        + CPU_OVERHEAD_BYTES
+        + host_compute_bytes(spec, shape),
+        card_bytes=held + kv + state + compute + backend_bytes + beside.total_bytes,
         projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
         draft_bytes=beside.draft_bytes,
         adapter_bytes=beside.adapter_bytes,

@@ -16,6 +16,7 @@ from mathcore.engines.footprint import (
 from mathcore.engines.llamacpp.cache import kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.graph_input import Staged
 from mathcore.engines.llamacpp.memory import (
+    PIPELINE_COPIES,
     cache_groups,
     compute_bytes,
     host_compute_bytes,
@@ -40,17 +41,17 @@ class Placing:
     split: tuple[int, ...] = (1,)
 
 
-def _bounds(count: int, placing: Placing) -> list[int]:
+def bounds_of(count: int, gpu_layers: int, split: tuple[int, ...]) -> list[int]:
     """Where each card's layers begin, and the end (`count` + 1: the output layer is one more).
 
     Card c takes layer i when (i - first) x all shares lies below its cumulated share x taken.
     """
-    wanted = count + 1 if placing.gpu_layers == ALL_LAYERS else placing.gpu_layers
+    wanted = count + 1 if gpu_layers == ALL_LAYERS else gpu_layers
     taken = min(wanted, count + 1)
     first = count + 1 - taken
-    total = sum(placing.split)
+    total = sum(split)
     out, before = [first], 0
-    for share in placing.split:
+    for share in split:
         before += share
         out.append(first + (before * taken + total - 1) // total)
     out[-1] = count + 1
@@ -59,7 +60,7 @@ def _bounds(count: int, placing: Placing) -> list[int]:
 
 def card_of(i: int, layers: int, placing: Placing) -> int:
     """The card of layer i (`layers` = the output layer), -1 for host memory."""
-    bounds = _bounds(layers, placing)
+    bounds = bounds_of(layers, placing.gpu_layers, placing.split)
     if i < bounds[0]:
         return -1
     for card in range(len(placing.split)):
@@ -102,7 +103,7 @@ class Sums:
     __slots__ = (
         "caches",
         "experts",
-        "host_compute",
+        "host_computes",
         "inside",
         "kept",
         "layers",
@@ -110,6 +111,7 @@ class Sums:
         "compute",
         "moved",
         "moved_outside",
+        "pipelined",
         "spec",
         "states",
         "shape",
@@ -145,7 +147,8 @@ class Sums:
             self.caches.append(self.caches[i] + (caches[i] if i < len(caches) else 0))
         self.inside = self.weights_sum[self.layers]
         self.compute = compute_bytes(spec, shape, card=True)
-        self.host_compute = host_compute_bytes(spec, shape)
+        self.pipelined: dict[tuple[int, int], int] = {}  # compute buffers of cards in a pipeline
+        self.host_computes: dict[int, int] = {}  # by copies
         self.logits = output_bytes(spec, shape)
         self.states = state_bytes(cache, shape)
         self.kept = kv_bytes(cache, shape) + self.states
@@ -176,10 +179,46 @@ class Sums:
             return dict(self.moved.largest)
         return {name: size for name, size in self.weights.largest if not experts or "exps." in name}
 
-    def on_card(self, low: int, high: int, off: int, compute: int) -> int:
+    def in_pipeline(self, low: int, high: int) -> int:
+        """The compute buffer of a card in a pipeline with layers low to high."""
+        if low >= high:
+            return 0
+        found = self.pipelined.get((low, high))
+        if found is None:
+            own = self.in_graph(low, high)
+            found = compute_bytes(
+                self.spec, self.shape, card=True, layers=own, copies=PIPELINE_COPIES
+            )
+            self.pipelined[(low, high)] = found
+        return found
+
+    def in_graph(self, low: int, high: int) -> tuple[int, int]:
+        """Layers as the graph counts them: those that draft are another's."""
+        top = self.layers - self.spec.draft_layers
+        return (min(low, top), top + 1 if high > self.layers else min(high, top))
+
+    def computes(self, bounds: list[int], gpu_layers: int, off: int) -> list[int]:
+        """Each card's compute buffer; where the host holds something, as if of the whole graph."""
+        cards = len(bounds) - 1
+        if self.copies(cards, gpu_layers, off) > 1:
+            return [self.in_pipeline(bounds[i], bounds[i + 1]) for i in range(cards)]
+        out = [0] * cards
+        compute = self.first_compute(gpu_layers, off)
+        for i in range(cards):
+            if bounds[i] < bounds[i + 1]:
+                out[i], compute = compute, self.compute
+        return out
+
+    def copies(self, cards: int, gpu_layers: int, off: int) -> int:
+        """Copies of each input: cards that hold everything are a pipeline (llama-context.cpp)."""
+        whole = gpu_layers == ALL_LAYERS or gpu_layers > self.layers
+        return PIPELINE_COPIES if whole and cards > 1 and off <= 0 else 1
+
+    def on_card(self, low: int, high: int, off: int, beside: int) -> int:
         """Bytes of layers low to high and their caches, without the experts of those below `off`.
 
-        The output layer counts as one more; a card without layers holds nothing.
+        `beside` is the compute buffer and what the back end holds. The output layer counts as one
+        more; a card without layers holds nothing.
         """
         if low >= high:
             return 0
@@ -189,10 +228,10 @@ class Sums:
         size -= self.experts[moved] - self.experts[a]
         if high > self.layers:
             size += self.bytes_outside_layers(on_card=True)
-        return size + compute + GPU_OVERHEAD_BYTES
+        return size + beside
 
-    def on_host(self, gpu_layers: int, off: int) -> int:
-        """Bytes of host memory beside the cards."""
+    def on_host(self, gpu_layers: int, off: int, copies: int = 1) -> int:
+        """Bytes of host memory beside the cards, which keep `copies` of each input."""
         wanted = self.layers + 1 if gpu_layers == ALL_LAYERS else gpu_layers
         first = max(0, self.layers + 1 - wanted)
         below = min(first, self.layers)
@@ -203,30 +242,37 @@ class Sums:
         caches = self.caches[below]
         # States of layers in host memory are few; they are counted with its caches. Large batches
         # are computed on the card, whatever the layer; without any card layer the host needs all.
-        compute = self.compute if wanted == 0 else self.host_compute
+        compute = self.compute if wanted == 0 else self.host_compute(copies)
         return weights + self.weights.host_bytes + caches + self.logits + compute
 
+    def host_compute(self, copies: int) -> int:
+        """What the host prepares for the cards."""
+        found = self.host_computes.get(copies)
+        if found is None:
+            found = host_compute_bytes(self.spec, self.shape, copies)
+            self.host_computes[copies] = found
+        return found
 
-def lacking_bytes(sums: Sums, free: tuple[int, ...], gpu_layers: int, off: int) -> int:
+
+def lacking_bytes(
+    sums: Sums,
+    free: tuple[int, ...],
+    gpu_layers: int,
+    off: int,
+    backend_bytes: int = GPU_OVERHEAD_BYTES,
+) -> int:
     """Bytes the fullest card lacks of its share of `free`, as llama.cpp deals; 0 or less fits."""
-    count, total, before = sums.layers, 0, 0
+    total = 0
     for room in free:
         total += room
     if total <= 0:
         raise SpecError("split", "needs a share above 0 for at least one card")
-    wanted = count + 1 if gpu_layers == ALL_LAYERS else gpu_layers
-    taken = min(wanted, count + 1)
-    low = first = count + 1 - taken
+    bounds = bounds_of(sums.layers, gpu_layers, free)
+    computes = sums.computes(bounds, gpu_layers, off)
     worst = -max(free)
-    compute = sums.first_compute(gpu_layers, off)
     for i, room in enumerate(free):
-        before += room
-        high = first + (before * taken + total - 1) // total
-        if i == len(free) - 1:
-            high = count + 1
-        worst = max(worst, sums.on_card(low, high, off, compute) - room)
-        compute = sums.compute if low < high else compute
-        low = high
+        beside = computes[i] + backend_bytes
+        worst = max(worst, sums.on_card(bounds[i], bounds[i + 1], off, beside) - room)
     return worst
 
 
@@ -236,45 +282,54 @@ def placed_footprint(
     shape: ContextShape,
     placing: Placing,
     sums: Sums | None = None,
+    backend_bytes: tuple[int, ...] = (),
 ) -> Footprint:
     """Terms over all cards, bytes of each card in `cards`, and what host memory holds.
 
-    `sums` spares adding the layers up again for another placing of the same.
+    `sums` spares adding the layers up again for another placing of the same; `backend_bytes` are
+    what each card's back end holds (`device.backends`), CUDA's where nobody says.
     """
+    _check(placing)
+    backends = backend_bytes or (GPU_OVERHEAD_BYTES,) * len(placing.split)
+    return _placed(Sums(spec, weights, shape) if sums is None else sums, placing, backends)
+
+
+def _check(placing: Placing) -> None:
     if not placing.split or min(placing.split) < 0 or max(placing.split) == 0:
         raise SpecError("split", "needs a share above 0 for at least one card")
     if placing.gpu_layers < ALL_LAYERS or placing.cpu_experts < 0:
         raise SpecError("gpu_layers", "and cpu_experts must not be negative")
-    if sums is None:
-        sums = Sums(spec, weights, shape)
-    bounds = _bounds(sums.layers, placing)
-    off, count = placing.cpu_experts, sums.layers
-    cards: list[int] = []
-    held, computing, used = 0, 0, 0
-    compute = sums.first_compute(placing.gpu_layers, off)
-    for i in range(len(placing.split)):
-        size = sums.on_card(bounds[i], bounds[i + 1], off, compute)
-        cards.append(size)
-        held += size
-        if bounds[i] < bounds[i + 1]:
-            used += 1
-            computing += compute
-            compute = sums.compute
-    if used == 0:  # a card without layers still computes large batches for the host
-        cards[0] = compute + GPU_OVERHEAD_BYTES + shape.beside.total_bytes
-        held, computing, used = cards[0], compute, 1
-    caches = sums.caches[count] - sums.caches[min(bounds[0], count)]
-    held -= computing + used * GPU_OVERHEAD_BYTES + caches
-    beside = shape.beside
-    held -= beside.total_bytes
+
+
+def _placed(sums: Sums, placing: Placing, backends: tuple[int, ...]) -> Footprint:
+    off, wanted = placing.cpu_experts, placing.gpu_layers
+    bounds = bounds_of(sums.layers, wanted, placing.split)
+    computes = sums.computes(bounds, wanted, off)
+    cards, overhead = [0] * len(backends), 0
+    for i, backend in enumerate(backends):
+        cards[i] = sums.on_card(bounds[i], bounds[i + 1], off, computes[i] + backend)
+        overhead += backend if cards[i] > 0 else 0
+    if max(cards) == 0:  # a card without layers still computes large batches for the host
+        computes[0], overhead = sums.first_compute(wanted, off), backends[0]
+        cards[0] = computes[0] + overhead + sums.shape.beside.total_bytes
+    caches = sums.caches[sums.layers] - sums.caches[min(bounds[0], sums.layers)]
+    on_host = sums.on_host(wanted, off, sums.copies(len(backends), wanted, off))
+    return _terms(sums, cards, caches, sum(computes), overhead, on_host + CPU_OVERHEAD_BYTES)
+
+
+def _terms(
+    sums: Sums, cards: list[int], caches: int, compute: int, overhead: int, on_host: int
+) -> Footprint:
+    """What the cards hold by term: weights are what is none of the others."""
+    beside = sums.shape.beside
     state = sums.states * caches // sums.kept if sums.kept > 0 else 0
     return Footprint(
-        weights_bytes=held,
+        weights_bytes=sum(cards) - compute - overhead - caches - beside.total_bytes,
         kv_bytes=caches - state,
         state_bytes=state,
-        compute_bytes=computing,
-        overhead_bytes=GPU_OVERHEAD_BYTES * used,
-        host_bytes=sums.on_host(placing.gpu_layers, off) + CPU_OVERHEAD_BYTES,
+        compute_bytes=compute,
+        overhead_bytes=overhead,
+        host_bytes=on_host,
         card_bytes=max(cards),
         projector_bytes=beside.projector_bytes + beside.projector_compute_bytes,
         draft_bytes=beside.draft_bytes,

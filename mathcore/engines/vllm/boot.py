@@ -29,6 +29,8 @@ from mathcore.model.spec import ModelSpec
 from mathcore.quant.weights import Weights
 
 MAX_LENGTH = 1 << 24  # tokens; no model is trained for more
+# Of one card: weights, cache, compute, driver with NCCL and graphs.
+RankBytes = tuple[int, int, int, int]
 
 
 def stage_weights(spec: ModelSpec, weights: Weights, low: int, high: int) -> int:
@@ -184,16 +186,27 @@ def longest(spec: ModelSpec, found: Boot, sequences: int = 1) -> int:
 
 def boot_footprint(found: Boot, sequences: int) -> Footprint:
     """What the start needs for so many requests of the full context, on every card."""
-    ranks = found.start.tensor_parallel
-    weights, cache, compute, beside = 0, 0, 0, 0
-    cards: list[int] = []
-    for stage in found.stages:
-        kept = stage.cut.request_bytes * sequences
-        weights += stage.weights_bytes * ranks
-        cache += kept * ranks
-        compute += stage.activation_bytes * ranks
-        beside += (stage.non_torch_bytes + stage.graph_bytes) * ranks
-        cards += [stage.held_bytes + kept] * ranks
+    return ranks_footprint(
+        [
+            (
+                stage.weights_bytes,
+                stage.cut.request_bytes * sequences,
+                stage.activation_bytes,
+                stage.non_torch_bytes + stage.graph_bytes,
+            )
+            for stage in found.stages
+        ],
+        found.start.tensor_parallel,
+    )
+
+
+def ranks_footprint(stages: list[RankBytes], ranks: int) -> Footprint:
+    """What stages need on all their cards, `ranks` like ones each."""
+    weights, cache, compute, beside, cards = 0, 0, 0, 0, list[int]()
+    for size in stages:
+        weights, cache = weights + size[0] * ranks, cache + size[1] * ranks
+        compute, beside = compute + size[2] * ranks, beside + size[3] * ranks
+        cards += [size[0] + size[1] + size[2] + size[3]] * ranks
     return Footprint(
         weights_bytes=weights,
         kv_bytes=cache,

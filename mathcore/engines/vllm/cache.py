@@ -7,6 +7,7 @@ prints about its cache comes out of this arithmetic. What surrounds the cache is
 from dataclasses import dataclass
 from typing import final
 
+from mathcore.memo import Memo
 from mathcore.model.spec import Layer, LayerState, ModelSpec, SpecError
 
 BLOCK = 16  # tokens of an attention page
@@ -158,6 +159,10 @@ def state_page_bytes(state: LayerState, shape: VllmShape, number_bytes: int) -> 
     return conv * shape.conv_bytes + memory * number_bytes
 
 
+MAX_PAGES = 1024  # shapes: a question asks of a few ranks and cache types, a sweep of more
+_PAGES: Memo[Pages] = Memo(MAX_PAGES)
+
+
 def _kinds(spec: ModelSpec, shape: VllmShape) -> list[LayerKind]:
     out: list[LayerKind] = []
     count = len(spec.layers) - spec.draft_layers
@@ -223,6 +228,12 @@ def _blocks(kind: LayerKind, page: int, shape: VllmShape) -> int:
 
 def pages(spec: ModelSpec, shape: VllmShape) -> Pages:
     """How vLLM cuts this model's cache; SpecError where its layout is not known."""
+    key = (id(spec), shape)
+    found = _PAGES.get(key, spec)
+    return _PAGES.put(key, _pages(spec, shape), spec) if found is None else found
+
+
+def _pages(spec: ModelSpec, shape: VllmShape) -> Pages:
     if shape.kv_type not in KV_BYTES and shape.kv_type not in LATENT_BYTES:
         known = ", ".join([*KV_BYTES, *LATENT_BYTES])
         raise SpecError("kv_type", f"'{shape.kv_type}' is not a vLLM cache type: known are {known}")

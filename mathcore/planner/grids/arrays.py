@@ -14,21 +14,27 @@ from typing import TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from mathcore.device import DeviceSpec
+from mathcore.device import DeviceKind, DeviceSpec
 from mathcore.engines.flags import DEFAULTS, reads_at_once
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
-    GPU_OVERHEAD_BYTES,
     NOTHING,
     Beside,
     ContextShape,
 )
 from mathcore.engines.llamacpp.cache import CELL_PAD, kv_bytes, layer_cache_bytes, state_bytes
-from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
-from mathcore.engines.llamacpp.memory import cache_groups, compute_bytes, output_bytes
-from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength, alike
+from mathcore.engines.llamacpp.device.backends import backend_bytes
+from mathcore.engines.llamacpp.memory import (
+    PIPELINE_COPIES,
+    WHOLE,
+    cache_groups,
+    output_bytes,
+)
+from mathcore.engines.llamacpp.offload import ALL_LAYERS, Sums, bounds_of
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Fit, Placement
+from mathcore.planner.layouts import backend_of
 from mathcore.planner.limits import kept_bytes
 from mathcore.planner.placing import place
 from mathcore.planner.query import NO_LIMITS, Query
@@ -152,22 +158,37 @@ class Sizes:
         self.kv: Cells = np.array(each, np.int64)[self.index] * sequences
         self.state: Cells = sequences * state_bytes(cache, self.shape(1))
         self.logits: Cells = sequences * output_bytes(spec, self.shape(1))
-        self.computes: dict[str, Cells] = {}
+        self.computes: dict[tuple[object, ...], Cells] = {}
 
-    def compute(self, kind: str) -> Cells:
-        """The compute buffer of each cell on a kind of device."""
-        where = "cpu" if kind == "cpu" else "card"
-        if where not in self.computes:
-            self.computes[where] = self._compute(card=where == "card")
-        return self.computes[where]
+    def compute(self, kind: DeviceKind, layers: tuple[int, int] = WHOLE, copies: int = 1) -> Cells:
+        """The compute buffer of each cell on a kind of device, or on one of several cards."""
+        model = cache_groups(self.spec).graph_model
+        part = model.stretch(layers[0], min(layers[1], len(model.every) + 1))
+        key = (kind == "cpu", part.key, copies)
+        found = self.computes.get(key)
+        if found is None:
+            found = self._compute(layers, copies, card=kind != "cpu")
+            self.computes[key] = found
+        return found
 
-    def _compute(self, *, card: bool) -> Cells:
+    def _compute(self, layers: tuple[int, int], copies: int, *, card: bool) -> Cells:
         steps = self.cells // CELL_PAD
         found: Cells = np.zeros(steps.shape, np.int64)
+        groups: dict[tuple[int, int], ComputeByLength] = {}
         for i, count in enumerate(self.batches):
             own, where = np.unique(steps[i], return_inverse=True)
-            lengths = ComputeByLength(self.spec, count, self.kv_type, card=card)
-            table = lengths.table([int(step) for step in own])
+            key = least, most = alike(count)
+            if key not in groups:
+                groups[key] = ComputeByLength(
+                    self.spec,
+                    least,
+                    self.kv_type,
+                    card=card,
+                    layers=layers,
+                    copies=copies,
+                    most=most,
+                )
+            table = groups[key].table([int(step) for step in own], count)
             found[i] = np.array(table, np.int64)[where]
         return found
 
@@ -191,37 +212,31 @@ def _padded(tokens: Cells) -> Cells:
     return found
 
 
-def _single(sizes: Sizes, weights: Weights, kind: str) -> Cells:
-    """Bytes of one device that holds everything (llamacpp.footprint)."""
+def _single(sizes: Sizes, weights: Weights, kind: DeviceKind, overhead: int) -> Cells:
+    """Bytes of one device that holds everything (llamacpp.memory.footprint)."""
     if kind == "cpu":
         beside = sizes.logits + (weights.total_bytes + CPU_OVERHEAD_BYTES)
     else:
-        beside = np.array(weights.device_bytes + GPU_OVERHEAD_BYTES, np.int64)
+        beside = np.array(weights.device_bytes + overhead, np.int64)
     held = beside + sizes.beside.total_bytes
     found: Cells = sizes.kv + sizes.state + sizes.compute(kind) + held
     return found
 
 
-def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
-    """(bytes of all cards, of the fullest) with the layers dealt out evenly (llamacpp_offload)."""
-    spec, count = sizes.spec, len(sizes.spec.layers)
-    placing = Placing(split=(1,) * cards)
-    where = [card_of(i, count, placing) for i in range(count + 1)]
-    shape = sizes.shape(1)
-    sample = placed_footprint(spec, weights, shape, placing).cards
-    known = layer_cache_bytes(cache_groups(spec), shape)
-    beside = compute_bytes(spec, shape, card=True) + GPU_OVERHEAD_BYTES
+def _shared(sizes: Sizes, sums: Sums, cards: int, overhead: int) -> tuple[Cells, Cells]:
+    """(bytes of all cards, of the fullest) with the layers dealt out evenly (llamacpp.offload)."""
+    bounds = bounds_of(sums.layers, ALL_LAYERS, (1,) * cards)
     caches = sizes.layer_caches()
     sequences = np.array(sizes.batches, np.int64).reshape(len(sizes.batches), 1)
     total: Cells = np.zeros(sizes.cells.shape, np.int64)
     fullest: Cells = np.zeros(sizes.cells.shape, np.int64)
-    for card in range(cards):
-        own = [i for i in range(len(known)) if where[i] == card]
-        busy = card in where
-        held = sample[card] - sum([known[i] for i in own]) - (beside if busy else 0)
-        load: Cells = caches[:, own].sum(axis=1)[sizes.index] * sequences + held
-        if busy:
-            load = load + sizes.compute("gpu") + GPU_OVERHEAD_BYTES
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        if low == high:
+            continue
+        last = min(high, sums.layers)
+        held = sums.on_card(low, high, 0, overhead) - sums.caches[last] + sums.caches[low]
+        load: Cells = caches[:, low:last].sum(axis=1)[sizes.index] * sequences + held
+        load = load + sizes.compute("gpu", sums.in_graph(low, high), PIPELINE_COPIES)
         total = total + load
         fullest = np.maximum(fullest, load)
     return total, fullest
@@ -230,13 +245,15 @@ def _shared(sizes: Sizes, weights: Weights, cards: int) -> tuple[Cells, Cells]:
 def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) -> Grid:
     """On as few cards as hold it, as `layouts.DeviceFit` tries them."""
     free = device.free_bytes
-    needs = _single(sizes, weights, device.kind)
+    overhead = backend_bytes(sizes.spec, quant, backend_of(device))
+    needs = _single(sizes, weights, device.kind, overhead)
+    sums = Sums(sizes.spec, weights, sizes.shape(1))
     grid = Grid(device, quant, needs, free - needs, np.ones(needs.shape, np.int64))
     start: Cells = needs // max(1, free) + 1
     open_cells = grid.spare < 0
     cards = 2
     while cards <= device.count and bool(open_cells.any()):
-        total, fullest = _shared(sizes, weights, cards)
+        total, fullest = _shared(sizes, sums, cards, overhead)
         tried = open_cells & (np.minimum(start, device.count) <= cards)
         grid.needs = np.where(tried, total, grid.needs)
         grid.spare = np.where(tried, free - fullest, grid.spare)

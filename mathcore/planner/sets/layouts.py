@@ -8,9 +8,11 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.footprint import Footprint
+from mathcore.engines.llamacpp.device.backends import BackendName
 from mathcore.engines.llamacpp.layer_sums import LayerSums
 from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing
 from mathcore.planner.answer import Layout
+from mathcore.planner.layouts import backend_of
 from mathcore.planner.limits import kept_bytes
 
 # GGML_SCHED_MAX_BACKENDS is 16, the CPU is one of them.
@@ -63,26 +65,41 @@ class SetLayout:
 
 
 @final
+class Card:
+    """A card of a device to be filled: what it may hold, and its seconds per layer."""
+
+    __slots__ = ("backend", "cost", "device", "free", "kept")
+
+    def __init__(self, device: DeviceSpec, cost: float) -> None:
+        self.device = device
+        self.cost = cost
+        self.backend = backend_of(device)
+        self.free = device.free_bytes
+        self.kept = device.free_bytes - kept_bytes(device)  # within its margin
+
+
+@final
 class Line:
-    """Cards in the order they are filled, and each one's seconds per layer."""
+    """Cards in the order they are filled."""
 
-    __slots__ = ("cards", "costs", "free", "kept")
+    __slots__ = ("backends", "cards", "costs", "free", "kept")
 
-    def __init__(self, cards: list[DeviceSpec], costs: list[float]) -> None:
-        self.cards = cards
-        self.costs = costs
-        self.free = [device.free_bytes for device in cards]
-        self.kept = [card.free_bytes - kept_bytes(card) for card in cards]  # within their margins
+    def __init__(self, cards: list[Card]) -> None:
+        self.cards = [card.device for card in cards]
+        self.costs = [card.cost for card in cards]
+        self.backends = [card.backend for card in cards]
+        self.free = [card.free for card in cards]
+        self.kept = [card.kept for card in cards]
 
 
-def _filled(column: LayerSums, rooms: list[int]) -> list[int]:
+def _filled(column: LayerSums, backends: list[BackendName], rooms: list[int]) -> list[int]:
     """Layers of each card when the first take all they hold; empty when it does not fit.
 
     From the last layer down: the first card has the output layer, whose logits the program reads.
     """
     high, out = column.sums.layers + 1, [0] * len(rooms)
     for i, room in enumerate(rooms):
-        low = column.first_that_fits(high, room - column.beside)
+        low = column.first_that_fits(high, room - column.beside(backends[i]))
         out[i] = high - low
         high = low
         if high == 0:
@@ -112,7 +129,9 @@ def _balanced(column: LayerSums, line: Line) -> list[int]:
     """
     count, costs = column.sums.layers + 1, line.costs
     mean = max(1, column.upto[count] // count)
-    room = [max(0, kept - column.beside) // mean for kept in line.kept]
+    room = [
+        max(0, kept - column.beside(line.backends[i])) // mean for i, kept in enumerate(line.kept)
+    ]
     out, open_cards, left = [0] * len(room), list(range(len(room))), count
     while open_cards:
         pace = 0.0
@@ -137,7 +156,8 @@ def _balanced(column: LayerSums, line: Line) -> list[int]:
 
 def filled(column: LayerSums, line: Line) -> list[int]:
     """The first cards full, within their margins where that is enough; empty when it is not."""
-    return _filled(column, line.kept) or _filled(column, line.free)
+    backends = line.backends
+    return _filled(column, backends, line.kept) or _filled(column, backends, line.free)
 
 
 def is_needless(line: Line, fill: list[int]) -> bool:
@@ -181,7 +201,8 @@ def dealt_layout(engine: str, column: LayerSums, line: Line, deal: list[int]) ->
     The first card comes last: llama.cpp puts its RPC servers before its own cards.
     """
     used, cards = len(deal), line.cards
-    need = column.placed(Placing(split=tuple([deal[used - 1 - i] for i in range(used)])))
+    split = tuple([deal[used - 1 - i] for i in range(used)])
+    need = column.placed(Placing(split=split), line.backends[:used][::-1])
     stages: list[Stage] = []
     parts: list[Part] = []
     spare, roomy, low = cards[0].free_bytes, True, 0

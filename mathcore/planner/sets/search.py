@@ -5,12 +5,14 @@ from typing import final
 
 from mathcore.device import DeviceSpec
 from mathcore.engines.llamacpp.layer_sums import LayerSums
+from mathcore.planner.layouts import backend_of
 from mathcore.planner.query import NO_LIMITS
 from mathcore.planner.refusals import NO_ENGINE, NO_MEMORY, Refusal, refuse
 from mathcore.planner.search import Option, Search, beats, cache_nats, told_nats
 from mathcore.planner.served.starts import ONE_HOST
 from mathcore.planner.sets.layouts import (
     MAX_CARDS,
+    Card,
     Line,
     SetLayout,
     deals,
@@ -20,7 +22,7 @@ from mathcore.planner.sets.layouts import (
 )
 from mathcore.planner.sets.members import DeviceSet, as_device, host_of, sets_of
 from mathcore.planner.sets.timing import SetClock, lanes_of
-from mathcore.planner.sets.vllm import Serving, vllm_layouts
+from mathcore.planner.sets.vllm import ServedCards, Serving, vllm_layouts
 from mathcore.quant.families import ENGINES, FAMILIES
 from mathcore.quant.ladder import nats_of
 from mathcore.units import show_bytes
@@ -65,7 +67,7 @@ class SetSearch:
         self.clock = SetClock(search.query, search.seen)
         self.serving = Serving(search.query)
         self.overlaps = lanes_of(search.query, servers=False) > 1.0
-        self.costs: dict[tuple[str, str], float] = {}
+        self.cards: dict[tuple[str, str], Card] = {}
         self.totals: dict[tuple[str, str, str], float] = {}
         self.free = search.query.limits == NO_LIMITS
         self.alone: dict[str, list[Option]] = {}  # of each member by itself
@@ -92,7 +94,8 @@ class SetSearch:
         quant = quants[len(quants) - 1]
         kv_types = self.search.caches(local[0])
         column = self.search.column(quant, kv_types[len(kv_types) - 1], weights)
-        need = column.upto[column.sums.layers + 1] + column.beside * whole.count
+        cards = [member for member in combined.members for _ in range(member.count)]
+        need = _least_bytes(column, cards)
         missing = need - combined.free_bytes
         text = f"{quant} needs {show_bytes(need)} over {whole.count} cards, "
         text += f"{show_bytes(combined.free_bytes)} free"
@@ -122,7 +125,14 @@ class SetSearch:
         quant = found.layout.quant
         weights = self.search.weights(quant)
         assert weights is not None
-        timed, speeds = self.clock.time(whole, found, weights, self.search.work(quant, weights))
+        work, most_s = self.search.work(quant, weights), math.inf
+        if self.free:  # nothing counts but time and what can be told of quality
+            nats = self._told(quant, found.layout.kv_type)
+            most_s = self._soonest(combined, nats) / 1000.0
+        known = self.clock.time(whole, found, weights, work, most_s)
+        if known is None:
+            return None
+        timed, speeds = known
         option = Option(self.query.model, found.layout, timed)
         # More can be slow in a set, so it must gain by more than its error.
         option.judged_ms = option.answer_ms.p90
@@ -154,6 +164,7 @@ class SetSearch:
             if family == "mlx" or (not one_host and (engine == "ollama" or engine in ONE_HOST)):
                 continue
             lines: list[Line] = []
+            served: ServedCards | None = None
             for quant in self.search.quants(engine):
                 weights = self.search.weights(quant)
                 if weights is None or weights.device_bytes > combined.free_bytes:
@@ -164,8 +175,9 @@ class SetSearch:
                         column = self.search.column(quant, kv_type, weights)
                         out += self._dealt(engine, column, combined, lines)
                     else:
-                        cards = lines[0].cards
-                        out += vllm_layouts(self.serving, engine, quant, kv_type, weights, cards)
+                        if served is None:
+                            served = ServedCards(self.serving, engine, lines[0].cards)
+                        out += vllm_layouts(self.serving, served, quant, kv_type, weights)
         return out
 
     def _dealt(
@@ -173,8 +185,10 @@ class SetSearch:
     ) -> list[SetLayout]:
         """llama.cpp's layouts, each host leading once; none when the slowest is not needed."""
         out: list[SetLayout] = []
-        least = column.upto[column.sums.layers + 1] + column.beside * len(combined.members)
-        if least > combined.free_bytes or len(lines[0].cards) > MAX_CARDS:
+        if (
+            _least_bytes(column, combined.members) > combined.free_bytes
+            or len(lines[0].cards) > MAX_CARDS
+        ):
             return out
         tried: list[tuple[Line, list[int]]] = []
         for i, line in enumerate(lines):
@@ -202,8 +216,7 @@ class SetSearch:
         """
         if not tried or not self.free or self.overlaps or len(combined.hosts) == 1:
             return tried
-        nats = told_nats(nats_of(self.query.model, column.quant) + cache_nats(column.kv_type))
-        alone = self._soonest(combined, nats)
+        alone = self._soonest(combined, self._told(column.quant, column.kv_type))
         kept: list[tuple[Line, list[int]]] = []
         guesses: list[float] = []
         for line, deal in tried:
@@ -216,6 +229,9 @@ class SetSearch:
                 kept.append((line, deal))
         least = min(guesses, default=0.0)
         return [kept[i] for i, guess in enumerate(guesses) if guess <= GUESS_OFF * least]
+
+    def _told(self, quant: str, kv_type: str) -> float:
+        return told_nats(nats_of(self.query.model, quant) + cache_nats(kv_type))
 
     def _soonest(self, combined: DeviceSet, nats: float) -> float:
         """Milliseconds in which a member by itself answers at no worse quality, at the least."""
@@ -237,17 +253,17 @@ class SetSearch:
             self.totals[key] = found
         return found
 
-    def _cost(self, device: DeviceSpec, engine: str) -> float:
-        """Seconds of a step, were the whole model at its smallest on one card of the device."""
+    def _card(self, device: DeviceSpec, engine: str) -> Card:
+        """Its cost: seconds of a step, were the whole model at its smallest on one card there."""
         key = (device.device_id, engine)
-        found = self.costs.get(key)
+        found = self.cards.get(key)
         if found is None:
             for quant in self.search.quants(engine):
                 weights = self.search.weights(quant)
                 if weights is not None:
                     work = self.search.work(quant, weights)
-            found = self.clock.alone(device, engine, work).step_s.p50
-            self.costs[key] = found
+            found = Card(device, self.clock.alone(device, engine, work).step_s.p50)
+            self.cards[key] = found
         return found
 
     def _lines(self, combined: DeviceSet, engine: str) -> list[Line]:
@@ -255,31 +271,36 @@ class SetSearch:
 
         The leader is filled first, so one with more memory may be done before one that is faster.
         """
-        cost = {member.device_id: self._cost(member, engine) for member in combined.members}
-        first = _line(combined, cost, "")
+        cards = {member.device_id: self._card(member, engine) for member in combined.members}
+        first = _line(combined, cards, "")
+        if FAMILIES[engine] != "gguf":  # their stages are in one order
+            return [first]
         leader = host_of(first.cards[0])
-        return [first] + [_line(combined, cost, h) for h in combined.hosts if h != leader]
+        return [first] + [_line(combined, cards, h) for h in combined.hosts if h != leader]
 
 
-def _line(combined: DeviceSet, cost: dict[str, float], leader: str) -> Line:
+def _least_bytes(column: LayerSums, cards: list[DeviceSpec]) -> int:
+    """What the model needs over these cards."""
+    need = column.upto[column.sums.layers + 1]
+    for card in cards:
+        need += column.beside(backend_of(card))
+    return need
+
+
+def _line(combined: DeviceSet, cards: dict[str, Card], leader: str) -> Line:
     """Cards, those of the leader before all others', then the fastest; a host's together."""
     best: dict[str, float] = {leader: 0.0}
     for member in combined.members:
-        own = cost[member.device_id]
+        own = cards[member.device_id].cost
         host = host_of(member)
         best[host] = min(best.get(host, own), own)
-    order: list[tuple[float, str, float, int, str, DeviceSpec]] = []
+    order: list[tuple[float, str, float, int, str, int]] = []
     for member in combined.members:
-        host, own = host_of(member), cost[member.device_id]
-        order.append((best[host], host, own, -member.free_bytes, member.device_id, member))
-    order.sort(key=_place)
-    cards: list[DeviceSpec] = []
-    for row in order:
-        cards += [row[5]] * row[5].count
-    return Line(cards, [cost[device.device_id] for device in cards])
-
-
-def _place(
-    row: tuple[float, str, float, int, str, DeviceSpec],
-) -> tuple[float, str, float, int, str]:
-    return row[:5]
+        host, card = host_of(member), cards[member.device_id]
+        row = (best[host], host, card.cost, -card.free, member.device_id, member.count)
+        order.append(row)
+    order.sort()
+    out: list[Card] = []
+    for _, _, _, _, device_id, count in order:
+        out += [cards[device_id]] * count
+    return Line(out)

@@ -5,6 +5,7 @@ share of the layers; nothing is fitted here. Errors of one model family go the s
 of stages add up instead of cancelling.
 """
 
+import math
 from typing import final
 
 from mathcore.band import Band, time_band
@@ -37,6 +38,8 @@ RPC_BYTES = 4  # of a number between llama.cpp's devices
 SERVER_BYTES = 2  # and between vLLM's stages
 # A hop's time is assumed, not measured: a factor of two both ways.
 HOP_SPREAD = 1.0
+# Sums in another order differ by less than this share.
+ROUNDING = 1e-9
 
 
 def network_bytes_per_s(a: DeviceSpec, b: DeviceSpec) -> float:
@@ -295,14 +298,39 @@ class SetClock:
         )
         return self._predicted(device, run, work, "")
 
+    def _speeds(
+        self, found: SetLayout, base: Run, work: Work, weights: Weights, hops: Hops, most_s: float
+    ) -> list[Speed]:
+        """Of each stage; [] once those so far and all hops take longer than `most_s` (p90)."""
+        tokens, lanes = float(self.query.tokens), lanes_of(self.query, servers=base.servers)
+        taken = (hops.first_s + hops.step_s * tokens) * (1.0 + HOP_SPREAD)
+        out: list[Speed] = []
+        for stage in found.stages:
+            if taken > most_s:
+                return []
+            speed = self._speed(stage, base, work, weights, found.layout.quant)
+            taken += speed.step_s.p90 * tokens + speed.first_s.p90 / lanes
+            out.append(speed)
+        return out if taken <= most_s else []
+
     def time(
-        self, device: DeviceSpec, found: SetLayout, weights: Weights, work: Work
-    ) -> tuple[Estimate, list[Speed]]:
-        """The set's times and its stages' speeds; `device` stands for the set."""
+        self,
+        device: DeviceSpec,
+        found: SetLayout,
+        weights: Weights,
+        work: Work,
+        most_s: float = math.inf,
+    ) -> tuple[Estimate, list[Speed]] | None:
+        """The set's times and its stages' speeds; `device` stands for the set.
+
+        None where its answer surely takes more than `most_s` in a bad case (p90).
+        """
         query, layout, stages = self.query, found.layout, found.stages
         base = run_of(query, device, layout, weights, work)
-        speeds = [self._speed(stage, base, work, weights, layout.quant) for stage in stages]
         hops = hops_of(query, work, stages, self.chips, servers=base.servers)
+        speeds = self._speeds(found, base, work, weights, hops, most_s * (1.0 + ROUNDING))
+        if not speeds:
+            return None
         tokens, lanes = float(query.tokens), lanes_of(query, servers=base.servers)
         step = _sum([speed.step_s for speed in speeds], time_band(hops.step_s, HOP_SPREAD))
         first = _prompts(

@@ -8,7 +8,7 @@ out evenly as vLLM does (get_pp_indices), or by memory where that does not fit
 from typing import final
 
 from mathcore.device import DeviceSpec
-from mathcore.engines.footprint import CPU_OVERHEAD_BYTES, Footprint
+from mathcore.engines.vllm.boot import RankBytes, ranks_footprint
 from mathcore.engines.vllm.cache import VllmShape, ceil_div, pages
 from mathcore.engines.vllm.memory import (
     NCCL_BYTES,
@@ -47,24 +47,21 @@ def maker_of(device: DeviceSpec) -> str:
 class Rank:
     """One card and what vLLM may take of it."""
 
-    __slots__ = ("device", "room")
+    __slots__ = ("bytes", "device", "kept", "room")
 
     def __init__(self, device: DeviceSpec, permille: int) -> None:
         self.device = device
-        self.room = min(device.free_bytes, card_bytes(device) * permille // 1000)
+        self.bytes = card_bytes(device)
+        self.room = min(device.free_bytes, self.bytes * permille // 1000)
+        self.kept = kept_bytes(device)
 
 
-def _blocks(cards: list[DeviceSpec], permille: int) -> list[list[Rank]]:
+def _blocks(ranks: list[Rank]) -> list[list[Rank]]:
     """Like cards of a host together, in the order given."""
-    out: list[list[Rank]] = []
-    keys: list[tuple[str, str]] = []
-    for device in cards:
-        key = (host_of(device), device.model)
-        if key not in keys:
-            keys.append(key)
-            out.append([])
-        out[keys.index(key)].append(Rank(device, permille))
-    return out
+    out: dict[tuple[str, str], list[Rank]] = {}
+    for rank in ranks:
+        out.setdefault((host_of(rank.device), rank.device.model), []).append(rank)
+    return list(out.values())
 
 
 @final
@@ -107,8 +104,8 @@ class Served:
             size += weights.output_bytes if weights.tied and low > 0 else 0
         return size
 
-    def rank_bytes(self, device: DeviceSpec, low: int, high: int) -> tuple[int, int, int, int]:
-        """(weights, cache, compute, driver and graphs) of one card with these layers."""
+    def rank_bytes(self, device: DeviceSpec, low: int, high: int) -> RankBytes:
+        """What one card with these layers holds."""
         count, (fixed, graphs) = len(self.spec.layers), self.beside_on(device)
         return (
             ceil_div(self.weight_bytes(low, high), self.shape.tensor_parallel),
@@ -118,30 +115,12 @@ class Served:
         )
 
 
-def _footprint(sizes: list[tuple[int, int, int, int]], ranks: int) -> Footprint:
-    weights, cache, compute, beside, cards = 0, 0, 0, 0, list[int]()
-    for size in sizes:
-        weights, cache = weights + size[0] * ranks, cache + size[1] * ranks
-        compute, beside = compute + size[2] * ranks, beside + size[3] * ranks
-        cards += [size[0] + size[1] + size[2] + size[3]] * ranks
-    return Footprint(
-        weights_bytes=weights,
-        kv_bytes=cache,
-        state_bytes=0,
-        compute_bytes=compute,
-        overhead_bytes=beside,
-        host_bytes=CPU_OVERHEAD_BYTES,
-        card_bytes=max(cards),
-        cards=tuple(cards),
-    )
-
-
 def _lay(
     served: Served, engine: str, kv_type: str, stages: list[list[Rank]], deal: list[int]
 ) -> SetLayout | None:
     """The layout of such a deal; None where a rank has no room."""
     ranks, low = served.shape.tensor_parallel, 0
-    sizes: list[tuple[int, int, int, int]] = []
+    sizes: list[RankBytes] = []
     made: list[Stage] = []
     spare, roomy = stages[0][0].room, True
     for i, layers in enumerate(deal):
@@ -149,7 +128,7 @@ def _lay(
         need = size[0] + size[1] + size[2] + size[3]
         for rank in stages[i]:
             spare = min(spare, rank.room - need)
-            roomy = roomy and rank.room - need >= kept_bytes(rank.device)
+            roomy = roomy and rank.room - need >= rank.kept
         if spare < 0:
             return None
         sizes.append(size)
@@ -157,7 +136,7 @@ def _lay(
         low += layers
     made[len(made) - 1].high += 1
     parts: list[Part] = []
-    total = _footprint(sizes, ranks)
+    total = ranks_footprint(sizes, ranks)
     for i, stage in enumerate(stages):
         for j, rank in enumerate(stage):
             _count(parts, made[i], rank.device, total.cards[i * ranks + j], first=j == 0)
@@ -190,6 +169,7 @@ class Serving:
     def __init__(self, query: Query) -> None:
         self.query = query
         self.known: dict[tuple[str, VllmShape], Served | None] = {}
+        self.ranks: dict[tuple[str, str], Rank] = {}
 
     def model(self, quant: str, shape: VllmShape, weights: Weights) -> Served | None:
         """None where vLLM cannot keep its cache."""
@@ -201,42 +181,64 @@ class Serving:
                 self.known[key] = None
         return self.known[key]
 
+    def rank(self, device: DeviceSpec, engine: str) -> Rank:
+        """A card of the device under an engine."""
+        found = self.ranks.get((device.device_id, engine))
+        if found is None:
+            found = Rank(device, share_permille(self.query.options, engine))
+            self.ranks[(device.device_id, engine)] = found
+        return found
+
+
+@final
+class ServedCards:
+    """A set's cards under an engine, the fastest first: every way to make stages of them."""
+
+    __slots__ = ("engine", "least", "query", "shapes", "stages")
+
+    def __init__(self, serving: Serving, engine: str, cards: list[DeviceSpec]) -> None:
+        self.query = serving.query
+        self.engine = engine
+        ranks = [serving.rank(device, engine) for device in cards]
+        self.least = cards[min([(rank.bytes, i) for i, rank in enumerate(ranks)])[1]]
+        talk = len({maker_of(device) for device in cards}) == 1
+        self.stages = _stages(serving.query, engine, _blocks(ranks)) if talk else []
+        self.shapes: dict[tuple[str, int], VllmShape] = {}
+
+    def shape(self, kv_type: str, ranks: int) -> VllmShape:
+        """What the engine is started with, by the card with the least memory."""
+        found = self.shapes.get((kv_type, ranks))
+        if found is None:
+            query = self.query
+            found = shape_on(
+                query.options,
+                self.engine,
+                self.least,
+                query.context,
+                query.batch,
+                kv_type,
+                ranks,
+            )
+            self.shapes[(kv_type, ranks)] = found
+        return found
+
 
 def vllm_layouts(
-    serving: Serving,
-    engine: str,
-    quant: str,
-    kv_type: str,
-    weights: Weights,
-    cards: list[DeviceSpec],
+    serving: Serving, cards: ServedCards, quant: str, kv_type: str, weights: Weights
 ) -> list[SetLayout]:
     """Every number of ranks the like cards of each host divide into.
 
-    `cards` are ordered, the fastest first. The first stage has the input table, the last the output
-    layer, so the other direction is tried where this one has no room.
+    The first stage has the input table, the last the output layer, so the other direction is tried
+    where this one has no room.
     """
     out: list[SetLayout] = []
-    if len({maker_of(device) for device in cards}) > 1:
-        return out
-    query = serving.query
-    share = share_permille(query.options, engine)
-    least = min([(card_bytes(device), i) for i, device in enumerate(cards)])[1]
-    for stages in _stages(query, engine, _blocks(cards, share)):
-        shape = shape_on(
-            query.options,
-            engine,
-            cards[least],
-            query.context,
-            query.batch,
-            kv_type,
-            len(stages[0]),
-        )
-        served = serving.model(quant, shape, weights)
+    for stages in cards.stages:
+        served = serving.model(quant, cards.shape(kv_type, len(stages[0])), weights)
         if served is None:
             continue
-        found = _on(served, engine, kv_type, stages)
+        found = _on(served, cards.engine, kv_type, stages)
         if found is None and len(stages) > 1:
-            found = _on(served, engine, kv_type, stages[::-1])
+            found = _on(served, cards.engine, kv_type, stages[::-1])
             if found is not None:
                 found.parts.reverse()
         if found is not None:

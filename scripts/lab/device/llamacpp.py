@@ -1,23 +1,22 @@
 """What we say of a llama.cpp row: weights, cache, compute and output per buffer, and peaks."""
 
 import re
-from functools import cache
 from pathlib import Path
 
 from mathcore.engines.llamacpp.cache import cache_refusal, kv_bytes, layer_cache_bytes, state_bytes
 from mathcore.engines.llamacpp.device.backends import Largest, beside_bytes
-from mathcore.engines.llamacpp.device.compute import (
+from mathcore.engines.llamacpp.memory import (
     PIPELINE_COPIES,
-    Build,
-    card_compute_bytes,
+    WHOLE,
+    cache_groups,
+    compute_bytes,
     host_compute_bytes,
 )
-from mathcore.engines.llamacpp.memory import cache_groups
-from mathcore.engines.llamacpp.offload import Placing, card_of
+from mathcore.engines.llamacpp.offload import Placing, bounds_of
 from mathcore.model.spec import ModelSpec
 from mathcore.quant.weights import Weights, weigh
 from scripts.lab.device.models import draft_bytes, quant_of, spec_of
-from scripts.lab.device.rows import Answer, Refused, Row, backend_of, build_of, noted, shape_of
+from scripts.lab.device.rows import Answer, Refused, Row, backend_of, noted, shape_of
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -25,23 +24,10 @@ FORK_GRAPHS = "a fork's own graphs (fused experts, its modes of latent attention
 FORK_OVERRIDES = "weights placed by overrides the row does not name"
 
 
-@cache
-def compute_of(
-    spec_id: int, shape: object, build: Build, layers: tuple[int, int] | None, copies: int
-) -> int:
-    """A card's compute buffer, once per setting."""
-    spec, asked = _HELD[spec_id], shape
-    return card_compute_bytes(spec, asked, build, layers, copies)  # type: ignore[arg-type]
-
-
-_HELD: dict[int, ModelSpec] = {}
-
-
 def _spec(row: Row, configs: Path | None) -> ModelSpec:
     spec = spec_of(row["model"], configs)
     if spec is None:
         raise Refused("a model we do not know")
-    _HELD[id(spec)] = spec
     return spec
 
 
@@ -62,13 +48,11 @@ def _placing(row: Row) -> Placing:
     return Placing(split=(1,) * int(row["n_gpu"] or 1))
 
 
-def _layers(row: Row, spec: ModelSpec) -> tuple[int, int] | None:
-    """The layers of the row's card; None = all of them."""
+def _layers(row: Row, spec: ModelSpec) -> tuple[int, int]:
+    """The layers of the row's card, the output layer one more."""
     placing, count = _placing(row), len(spec.layers) - spec.draft_layers
-    if len(placing.split) == 1:
-        return None
-    own = [i for i in range(count) if card_of(i, count, placing) == _card(row)]
-    return (own[0], own[-1] + 1) if own else (count, count)
+    bounds = bounds_of(count, placing.gpu_layers, placing.split)
+    return bounds[_card(row)], bounds[_card(row) + 1]
 
 
 def weights(row: Row, spec: ModelSpec) -> float:
@@ -76,11 +60,11 @@ def weights(row: Row, spec: ModelSpec) -> float:
     _, held = _weights(row, spec)
     if row["buffer"] == "CPU":
         return held.host_bytes
-    layers = _layers(row, spec)
-    if layers is None:
+    if len(_placing(row).split) == 1:
         return held.device_bytes
-    size = sum(held.layer_bytes[layers[0] : layers[1]])
-    if layers[1] == len(spec.layers):
+    low, high = _layers(row, spec)
+    size = sum(held.layer_bytes[low:high])
+    if high > len(spec.layers):
         size += held.device_bytes - sum(held.layer_bytes)
     return size
 
@@ -91,19 +75,20 @@ def kv(row: Row, spec: ModelSpec, kv_type: str) -> float:
     no = cache_refusal(spec, shape.kv_type, shape.v_type, flash=shape.flash)
     if no:
         raise Refused(no)
-    layers = _layers(row, spec)
-    if layers is None:
+    if len(_placing(row).split) == 1:
         return kv_bytes(cache_groups(spec), shape)
-    return sum(layer_cache_bytes(cache_groups(spec), shape)[layers[0] : layers[1]])
+    low, high = _layers(row, spec)
+    return sum(layer_cache_bytes(cache_groups(spec), shape)[low:high])
 
 
 def compute(row: Row, spec: ModelSpec) -> float:
     """Bytes of one compute buffer: a card's, a pipeline's card, or the host's beside them."""
-    shape, build = shape_of(row), build_of(row)
-    copies = PIPELINE_COPIES if int(row["n_gpu"] or 1) > 1 else 1
+    shape, cards = shape_of(row), int(row["n_gpu"] or 1)
+    copies = PIPELINE_COPIES if cards > 1 else 1
     if row["buffer"] in ("CPU", "CUDA_Host"):
-        return host_compute_bytes(spec, shape, build, copies)
-    return compute_of(id(spec), shape, build, _layers(row, spec), copies)
+        return host_compute_bytes(spec, shape, copies)
+    layers = _layers(row, spec) if cards > 1 else WHOLE
+    return compute_bytes(spec, shape, card=True, layers=layers, copies=copies)
 
 
 def output(row: Row, spec: ModelSpec) -> float:
@@ -143,7 +128,7 @@ def apu_peak(row: Row, configs: Path | None) -> Answer:
     """GTT and VRAM of an integrated card, the file's own weights and the idle reading given."""
     spec = _spec(row, configs)
     quant, held = _weights(row, spec)
-    backend, shape, build = backend_of(row), shape_of(row), build_of(row)
+    backend, shape = backend_of(row), shape_of(row)
     file_gib = noted(row, "weights")
     if not file_gib:
         raise Refused("the row does not say what the file weighs")
@@ -152,7 +137,7 @@ def apu_peak(row: Row, configs: Path | None) -> Answer:
         size -= held.host_bytes
     size -= draft_bytes(row["model"], quant)
     size += kv_bytes(cache_groups(spec), shape) + state_bytes(cache_groups(spec), shape)
-    size += compute_of(id(spec), shape, build, None, 1)
+    size += compute_bytes(spec, shape, card=True)
     size += beside_bytes(backend, _largest(row, spec, quant))
     idle = noted(row, "vram_start")
     return Answer(f"peak, {backend} on an APU", size + int(idle or 0) * MIB)
@@ -175,7 +160,7 @@ def user_peak(row: Row, configs: Path | None) -> Answer:
         raise Refused(no)
     size = held.device_bytes + kv_bytes(cache_groups(spec), shape)
     size += state_bytes(cache_groups(spec), shape)
-    size += compute_of(id(spec), shape, build_of(row), None, 1)
+    size += compute_bytes(spec, shape, card=True)
     backend = backend_of(row) or "cuda"
     kind = f"peak, {'ollama ' if ollama else ''}as users noted it"
     return Answer(kind, size + beside_bytes(backend, Largest(spec, quant)))

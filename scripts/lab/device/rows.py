@@ -4,7 +4,7 @@ import re
 from typing import final
 
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.device.compute import Build, cell_pad
+from mathcore.engines.llamacpp.device.builds import cell_pad
 
 Row = dict[str, str]
 
@@ -51,12 +51,12 @@ def shown(row: Row) -> float:
     return 0.5 * 10.0**-digits * UNITS[row["unit"]] if digits else 0.0
 
 
-def build_of(row: Row) -> Build:
+def build_of(row: Row) -> int:
     """The build's number, where the version begins with one: "5863 a4575513", "b10102 / …"."""
     found = re.match(r"b?(\d{4,5})\b", row["engine_version"])
     if found is None and "LLamaSharp" in row["engine"]:
-        return Build(number=LLAMASHARP_BUILD)
-    return Build(number=int(found.group(1)) if found else 0)
+        return LLAMASHARP_BUILD
+    return int(found.group(1)) if found else 0
 
 
 def backend_of(row: Row) -> str:
@@ -96,6 +96,7 @@ def shape_of(row: Row, kv_type: str = "") -> ContextShape:
         unified=row["kv_unified"] == "1",
         full_window=row["swa_full"] == "1",
         cell_pad=cell_pad(build_of(row), flash=flash),
+        build=build_of(row),
     )
 
 

@@ -10,7 +10,7 @@ from mathcore.api import ContextShape, ModelSpec, find_model, spec_from_config
 from mathcore.engines.llamacpp.allocator import ALIGN, Graph
 from mathcore.engines.llamacpp.cache import cache_refusal
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-from mathcore.engines.llamacpp.graph_input import GraphModel, graph_layers, shortened
+from mathcore.engines.llamacpp.graph_input import Stretch, shortened
 from mathcore.engines.llamacpp.memory import (
     LIBRARY,
     SERVER,
@@ -108,15 +108,17 @@ def test_a_server_keeps_one_row_of_logits_per_sequence() -> None:
 @pytest.mark.parametrize("name", ["llama-3-70b", "gemma-3-27b", "qwen3-30b-a3b"])
 def test_leaving_out_repeated_layers_changes_nothing(name: str) -> None:
     spec = model(name)
-    whole = GraphModel(spec)
-    whole.layers = graph_layers(spec, len(spec.layers))
-    short = cache_groups(spec)
-    assert len(short.graph_model.layers) < len(whole.layers) == len(spec.layers)
-    assert shortened(short.graph_model.layers) == short.graph_model.layers
+    cache = cache_groups(spec)
+    short = cache.graph_model
+    whole = Stretch(short.every, short.kinds, 0, len(short.every) + 1)
+    whole.layers = short.every
+    assert len(short.layers) < len(whole.layers) == len(spec.layers)
+    kinds = shortened(short.kinds)
+    assert shortened(kinds) == kinds
     for build in (SERVER, LIBRARY):
         for asked in (shape(4096), shape(32_768, 2), shape(8192, flash=False)):
-            batch = micro_batch_of(short, asked, build)
-            assert buffer_bytes(whole, batch) == buffer_bytes(short.graph_model, batch)
+            batch = micro_batch_of(cache, asked, build)
+            assert buffer_bytes(short, batch, whole) == buffer_bytes(short, batch)
 
 
 def test_a_tensor_lives_until_its_last_reader() -> None:

@@ -6,22 +6,20 @@ attention, builds 2796 to 2843 on CUDA and Metal); LLamaSharp's thread (Qwen2.5-
 
 import pytest
 
-from mathcore.api import MIB, ContextShape, ModelSpec, find_model
+from mathcore.api import MIB, ContextShape, ModelSpec, find_model, weigh
 from mathcore.engines.llamacpp.cache import kv_bytes
 from mathcore.engines.llamacpp.device.backends import BACKENDS, RUNTIME_BYTES, Largest, beside_bytes
-from mathcore.engines.llamacpp.device.compute import (
-    NEWEST,
+from mathcore.engines.llamacpp.device.builds import cell_pad
+from mathcore.engines.llamacpp.memory import (
     PIPELINE_COPIES,
-    Build,
-    card_compute_bytes,
-    cell_pad,
+    cache_groups,
+    compute_bytes,
     host_compute_bytes,
 )
-from mathcore.engines.llamacpp.memory import cache_groups
-from mathcore.engines.llamacpp.offload import Placing, card_of
+from mathcore.engines.llamacpp.offload import ALL_LAYERS, Placing, Sums, placed_footprint
 
-OLD = Build(number=2824)
-LOGGED = ContextShape(context=8192, flash=False, cell_pad=cell_pad(OLD, flash=False))
+OLD = 2824
+LOGGED = ContextShape(context=8192, flash=False, cell_pad=cell_pad(OLD, flash=False), build=OLD)
 
 
 def model(name: str) -> ModelSpec:
@@ -39,50 +37,95 @@ def shown(size: int) -> float:
 
 
 def test_one_card_and_its_host_hold_what_the_log_says() -> None:
-    assert shown(card_compute_bytes(LLAMA, LOGGED, OLD)) == 560.00
-    assert shown(host_compute_bytes(LLAMA, LOGGED, OLD)) == 24.01
+    assert shown(compute_bytes(LLAMA, LOGGED, card=True)) == 560.00
+    assert shown(host_compute_bytes(LLAMA, LOGGED)) == 24.01
     assert shown(kv_bytes(cache_groups(LLAMA), LOGGED)) == 1024.00
 
 
-@pytest.mark.parametrize("cards", [2, 4, 6, 8])
-def test_cards_in_a_pipeline_keep_four_copies_of_their_inputs(cards: int) -> None:
-    where = [card_of(i, 32, Placing(split=(1,) * cards)) for i in range(32)]
-    said = []
-    for card in range(cards):
-        own = [i for i in range(32) if where[i] == card]
-        layers = (own[0], own[-1] + 1)
-        said.append(shown(card_compute_bytes(LLAMA, LOGGED, OLD, layers, PIPELINE_COPIES)))
-    assert said == [*[640.01] * (cards - 1), 640.02]
-    assert shown(host_compute_bytes(LLAMA, LOGGED, OLD, PIPELINE_COPIES)) == 72.02
+# Weights, cache and compute buffer of each card in MiB, as 3090_2_v3 and 3090_4_v3 print them
+# (Meta-Llama-3-8B Q4_K - Medium, build 2833, 33 of 33 layers on the cards).
+LOGS = [
+    [(2113.28, 544.00, 640.01), (2290.21, 480.00, 640.02)],
+    [
+        (1130.62, 288.00, 640.01),
+        (982.66, 256.00, 640.01),
+        (982.66, 256.00, 640.01),
+        (1307.55, 224.00, 640.02),
+    ],
+]
+ROUNDED = 3 * 0.005  # three numbers to two decimals
+
+
+@pytest.mark.parametrize("log", LOGS, ids=["two cards", "four cards"])
+def test_a_plan_on_several_cards_needs_on_each_what_its_log_prints(
+    log: list[tuple[float, float, float]],
+) -> None:
+    weights, split = weigh(LLAMA, "Q4_K_M"), (1,) * len(log)
+    need = placed_footprint(LLAMA, weights, LOGGED, Placing(split=split))
+    cards = [(size - RUNTIME_BYTES["cuda"]) / MIB for size in need.cards]
+    assert cards == pytest.approx([sum(card) for card in log], abs=ROUNDED)
+    compute = sum(card[2] for card in log)
+    assert need.compute_bytes / MIB == pytest.approx(compute, abs=0.005 * len(log))
+    # The input table, the logits of one token, the host's own buffer; and the process.
+    assert need.host_bytes / MIB == pytest.approx(281.81 + 0.49 + 72.02 + 150, abs=ROUNDED)
+
+
+def test_cards_in_a_pipeline_keep_four_copies_of_their_inputs() -> None:
+    """8,192 cells x 512 tokens x 4 bytes of mask, 4,096 x 512 x 4 of activations, 512 positions:
+    24.002 MiB, three times more. A card by itself reuses the 8 MiB of the activations."""
+    alone = compute_bytes(LLAMA, LOGGED, card=True, layers=(0, 17))
+    piped = compute_bytes(LLAMA, LOGGED, card=True, layers=(0, 17), copies=PIPELINE_COPIES)
+    assert piped - alone == 3 * (16 * MIB + 8 * MIB + 512 * 4) + 8 * MIB
+
+
+def test_the_newest_build_copies_a_mask_of_16_bits() -> None:
+    """A log of September 2026: 131,072 cells of q4_0 on two cards of 12 and 6 GB took 808.35 MiB a
+    card, and 408.09 when llama.cpp tried again without a pipeline."""
+    spec = model("qwen3-coder-30b-a3b")
+    shape = ContextShape(context=131_072, kv_type="q4_0")
+    alone, piped = (
+        compute_bytes(spec, shape, card=True, layers=(0, 36), copies=copies) for copies in (1, 4)
+    )
+    assert shown(piped - alone) == pytest.approx(808.35 - 408.09, abs=0.011)
+
+
+def test_what_lies_in_host_memory_ends_the_pipeline() -> None:
+    sums = Sums(LLAMA, weigh(LLAMA, "Q4_K_M"), ContextShape(context=8192))
+    assert sums.copies(2, ALL_LAYERS, 0) == sums.copies(2, 33, 0) == PIPELINE_COPIES
+    assert sums.copies(2, 32, 0) == sums.copies(2, ALL_LAYERS, 1) == 1
+    assert sums.copies(1, ALL_LAYERS, 0) == 1
+    inputs = 8 * MIB + 8192 * 512 * 2
+    piped, whole = sums.computes([0, 17, 33], ALL_LAYERS, 0), sums.computes([1, 17, 33], 32, 0)
+    assert piped[1] - whole[1] > 3 * inputs
 
 
 def test_an_old_build_keeps_room_for_the_logits_of_a_whole_micro_batch() -> None:
-    qwen, old = model("qwen2.5-3b"), Build(number=4000)
-    shape = ContextShape(context=4096, flash=False, cell_pad=cell_pad(old, flash=False))
-    assert shown(card_compute_bytes(qwen, shape, old)) == 300.75
-    assert shown(host_compute_bytes(qwen, shape, old)) == 12.01
-    today = ContextShape(context=4096)
-    assert card_compute_bytes(qwen, today) < 200 * MIB
+    qwen, old = model("qwen2.5-3b"), 4000
+    shape = ContextShape(context=4096, flash=False, cell_pad=cell_pad(old, flash=False), build=old)
+    assert shown(compute_bytes(qwen, shape, card=True)) == 300.75
+    assert shown(host_compute_bytes(qwen, shape)) == 12.01
+    assert compute_bytes(qwen, ContextShape(context=4096), card=True) < 200 * MIB
 
 
 def test_a_context_shorter_than_a_micro_batch_makes_an_old_build_s_batch_shorter() -> None:
-    old = Build(number=5863)
-    short = ContextShape(context=128, cell_pad=cell_pad(old, flash=True))
-    long = ContextShape(context=512, cell_pad=cell_pad(old, flash=True))
-    assert 3 < card_compute_bytes(LLAMA, long, old) / card_compute_bytes(LLAMA, short, old) < 5
+    short, long = (
+        compute_bytes(LLAMA, ContextShape(context=context, build=5863), card=True)
+        for context in (128, 512)
+    )
+    assert 3 < long / short < 5
 
 
 def test_cells_come_in_32s_without_flash_attention_until_b6970() -> None:
-    assert [cell_pad(Build(number=n), flash=False) for n in (5863, 6118, 6970)] == [32, 32, 256]
-    assert cell_pad(Build(number=5863), flash=True) == cell_pad(NEWEST, flash=False) == 256
+    assert [cell_pad(build, flash=False) for build in (5863, 6118, 6970)] == [32, 32, 256]
+    assert cell_pad(5863, flash=True) == cell_pad(0, flash=False) == 256
 
 
 @pytest.mark.parametrize("name", ["qwen3-30b-a3b", "gemma-3-27b", "gpt-oss-20b", "qwen3.5-27b"])
 def test_the_last_of_two_cards_holds_the_logits(name: str) -> None:
-    spec, shape = model(name), ContextShape(context=8192)
+    spec, shape = model(name), ContextShape(context=8192, build=5863)
     half, count = len(spec.layers) // 2, len(spec.layers) - spec.draft_layers
-    first = card_compute_bytes(spec, shape, Build(number=5863), (0, half))
-    last = card_compute_bytes(spec, shape, Build(number=5863), (half, count))
+    first = compute_bytes(spec, shape, card=True, layers=(0, half))
+    last = compute_bytes(spec, shape, card=True, layers=(half, count + 1))
     assert 0 < first < last
 
 

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from mathcore.api import GIB, MIB, DeviceSpec, Query, find_model, plan, weigh
 from mathcore.engines.footprint import ContextShape
-from mathcore.engines.llamacpp.memory import compute_bytes
+from mathcore.engines.llamacpp.memory import PIPELINE_COPIES, compute_bytes
 from mathcore.engines.vllm.cache import VllmShape
 from mathcore.engines.vllm.memory import AMPERE, NCCL_BYTES, activation_bytes, graph_bytes
 from mathcore.engines.vllm.start import even_layers
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Placement
-from mathcore.planner.search import weights_of
+from mathcore.planner.search import Search, weights_of
+from mathcore.planner.sets.members import as_device, sets_of
+from mathcore.planner.sets.search import SetSearch
 from mathcore.planner.sets.timing import (
     HOST_HOP_S,
     LAN_ROUND_TRIP_S,
@@ -42,9 +44,15 @@ LAYER = 2 * (4 * 5120 * 5120 + 3 * 5120 * 13_824) + 4 * 2 * 5120  # matrices, tw
 CACHE = 4096 * 2 * 5120 * 2  # K and V of a layer
 OUTPUT = 2 * 32_000 * 5120
 NORM = 4 * 5120
-COMPUTE = compute_bytes(
-    SPEC, ContextShape(context=4096), card=True
-)  # proven against llama.cpp elsewhere
+
+
+def compute(low: int, high: int) -> int:
+    """The buffer of a card in a pipeline, proven against llama.cpp elsewhere."""
+    shape = ContextShape(context=4096)
+    return compute_bytes(SPEC, shape, card=True, layers=(low, high), copies=PIPELINE_COPIES)
+
+
+COMPUTE = compute(0, 41)
 DRIVER = 250 * MIB
 RTX_3090 = {"model": "RTX 3090", "bandwidth_bytes_per_s": 936 * 10**9, "flops": 71 * 10**12}
 BIG = device("big", 24 * GIB, location="lan", host="rig")
@@ -70,8 +78,8 @@ def test_the_faster_card_of_a_host_takes_what_it_holds_and_the_other_the_rest() 
     assert room // (LAYER + CACHE) == 33
     big, small = only([BIG, SMALL]).members
     assert (big.layers, small.layers) == (34, 7)  # the output layer is one more
-    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + COMPUTE + DRIVER
-    assert small.need_bytes == 7 * (LAYER + CACHE) + COMPUTE + DRIVER
+    assert big.need_bytes == 33 * (LAYER + CACHE) + OUTPUT + NORM + compute(7, 41) + DRIVER
+    assert small.need_bytes == 7 * (LAYER + CACHE) + compute(0, 7) + DRIVER
 
 
 def part(layers: int, output: int) -> Work:
@@ -270,3 +278,18 @@ def test_nvidia_and_amd_do_not_serve_together() -> None:
     assert plan(query, [serving(BIG, host=""), radeon]).placements == ()
     pair = [replace(one, engines=("llama.cpp",), host="") for one in (BIG, radeon)]
     assert only(pair).engine == "llama.cpp"  # which passes tensors through the host
+
+
+def test_a_set_is_not_timed_further_once_a_member_alone_is_done() -> None:
+    """The first stage and the hops take longer than asked for: no answer; and else the same."""
+    query = Query(model=SPEC, model_ref="m", quant="F16")
+    together = SetSearch(Search(query, {}))
+    combined = sets_of([BIG, SMALL])[0]
+    whole, found = as_device(combined), together._layouts(combined)[0]
+    weights = weigh(SPEC, "F16")
+    work = together.search.work("F16", weights)
+    known = together.clock.time(whole, found, weights, work)
+    assert known is not None
+    answer_s = known[0].first_s.p90 + known[0].rest_s.p90
+    assert together.clock.time(whole, found, weights, work, answer_s) == known
+    assert together.clock.time(whole, found, weights, work, answer_s * 0.5) is None

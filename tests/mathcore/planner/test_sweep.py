@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from mathcore.api import GIB, DeviceSpec, Query, find_model, plan
 from mathcore.engines.footprint import ContextShape
 from mathcore.engines.llamacpp.compute_buffer import buffer_bytes
-from mathcore.engines.llamacpp.compute_by_length import ComputeByLength
-from mathcore.engines.llamacpp.memory import SERVER, cache_groups, micro_batch_of
+from mathcore.engines.llamacpp.compute_by_length import ComputeByLength, alike
+from mathcore.engines.llamacpp.memory import (
+    PIPELINE_COPIES,
+    SERVER,
+    cache_groups,
+    compute_bytes,
+    micro_batch_of,
+)
 from mathcore.model.spec import ModelSpec
 from mathcore.planner.grids.arrays import (
     MAX_CELLS,
@@ -134,6 +140,36 @@ def test_a_buffer_that_shrinks_while_the_context_grows_is_met_exactly() -> None:
     for i in range(0, len(steps), 7):
         shape = ContextShape(context=steps[i] * 256, sequences=64)
         assert table[i] == buffer_bytes(cache.graph_model, micro_batch_of(cache, shape, SERVER))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    spec=st.sampled_from([*MODELS, model("lfm2-8b-a1b"), model("nemotron-h-8b")]),
+    sequences=st.integers(1, 70),
+    kv_type=st.sampled_from(["f16", "q8_0"]),
+    steps=st.lists(st.integers(1, 600), min_size=12, max_size=40, unique=True),
+    part=st.sampled_from([(0, 9), (9, 17), (9, 1 << 30)]),
+)
+def test_numbers_of_sequences_that_share_layouts_have_each_its_own_bytes(
+    spec: ModelSpec, sequences: int, kv_type: str, steps: list[int], part: tuple[int, int]
+) -> None:
+    least, most = alike(sequences)
+    assert least <= sequences <= most
+    tables = ComputeByLength(
+        spec, least, kv_type, card=True, layers=part, copies=PIPELINE_COPIES, most=most
+    )
+    table = tables.table(sorted(steps), sequences)
+    for at in (0, len(steps) // 2, len(steps) - 1):
+        shape = ContextShape(context=sorted(steps)[at] * 256, sequences=sequences, kv_type=kv_type)
+        asked = compute_bytes(spec, shape, card=True, layers=part, copies=PIPELINE_COPIES)
+        assert table[at] == asked
+
+
+def test_sixteen_numbers_of_sequences_take_few_graphs() -> None:
+    buffer = ComputeByLength(model("gemma3:27b"), 17, "f16", most=32)
+    for sequences in range(17, 33):
+        buffer.table(list(range(1, 513)), sequences)
+    assert buffer.evaluated < 30
 
 
 def test_few_layouts_serve_many_lengths() -> None:

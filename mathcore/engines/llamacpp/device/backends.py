@@ -7,6 +7,7 @@ integrated Radeon, builds 5863 to 6118) after those three; it does not depend on
 from typing import Literal, final
 
 from mathcore.engines.footprint import GPU_OVERHEAD_BYTES
+from mathcore.memo import Memo
 from mathcore.model.spec import ModelSpec, Tensor
 from mathcore.quant.weights import tensor_sizes
 from mathcore.units import MIB
@@ -15,18 +16,20 @@ BackendName = Literal["cuda", "rocm", "vulkan", "metal", "cpu"]
 BACKENDS: tuple[BackendName, ...] = ("cuda", "rocm", "vulkan", "metal", "cpu")
 
 # The runtime's context, kernels and pools. 250 MiB is gguf-parser-go's for CUDA; no log of Metal's
-# was seen, and what a processor's process holds is in host memory (footprint.CPU_OVERHEAD_BYTES).
+# was seen, so it counts as much. What a processor's process holds is CPU_OVERHEAD_BYTES.
 RUNTIME_BYTES: dict[str, int] = {
     "cuda": GPU_OVERHEAD_BYTES,
     "rocm": 165 * MIB,
     "vulkan": 60 * MIB,
-    "metal": 0,
+    "metal": GPU_OVERHEAD_BYTES,
     "cpu": 0,
 }
 # rocBLAS beside a matrix it multiplies in 16 bits: the workspace seen with every such run.
 ROCBLAS_BYTES = 80 * MIB
 # It does so or not by how the library was built: half the runs did, so half of it is counted.
 ROCBLAS_SHARE_PERCENT = 50
+
+MAX_LARGEST = 256  # models at a quantisation: as many as one question tries, of a few models
 
 
 @final
@@ -47,6 +50,9 @@ class Largest:
                 self.table_bytes = sizes[i]
             if tensor.layer >= 0 and tensor.experts == 1:
                 self.matrix_numbers = max(self.matrix_numbers, tensor.columns * tensor.rows)
+
+
+_LARGEST: Memo[Largest] = Memo(MAX_LARGEST)
 
 
 def _on_card(spec: ModelSpec, tensor: Tensor) -> bool:
@@ -70,3 +76,14 @@ def beside_bytes(backend: str, largest: Largest) -> int:
         unpacked = 2 * largest.matrix_numbers + ROCBLAS_BYTES
         size += unpacked * ROCBLAS_SHARE_PERCENT // 100
     return size
+
+
+def backend_bytes(spec: ModelSpec, quant: str, backend: BackendName) -> int:
+    """The same of a model; only Vulkan's and ROCm's depend on its tensors."""
+    if backend not in ("vulkan", "rocm"):
+        return RUNTIME_BYTES[backend]
+    key = (id(spec), quant)
+    found = _LARGEST.get(key, spec)
+    if found is None:
+        found = _LARGEST.put(key, Largest(spec, quant), spec)
+    return beside_bytes(backend, found)
