@@ -160,7 +160,8 @@ def _jobs(placed: Any, count: int) -> list[object]:
 
 def _sweeps() -> list[Figure]:
     from mathcore.api import Query, find_model
-    from mathcore.planner.grids.arrays import Length, sweep
+    from mathcore.planner.grids.arrays import Length
+    from mathcore.planner.grids.closed import sweep
 
     out = []
     for name in ("llama-3.1-70b", "gemma3:27b"):

@@ -191,7 +191,8 @@ class Judge:
             ours = job.home in owners.values() and job.home not in self.world.stolen
             if ours and job.ended_by not in ("", job.home, job.owner):
                 raise self.broken(f"{job_id} was ended by {job.ended_by[:8]}")
-            if job_id.startswith(TWICE) and job.cost_nusd != price_of(said[job_id], job.home):
+            due = price_of(said.get(job_id, ()), job.home) if job_id.startswith(TWICE) else None
+            if due is not None and job.cost_nusd != due:
                 raise self.broken(f"{job_id} was ended twice")
         for bill in bills(state):
             owner = owners.get(whose(bill.device_id), "")

@@ -8,14 +8,13 @@ with a prompt that fills it (`Length`), each such length a plan of its own.
 Models lie wholly on the accelerators; what a plan would keep in RAM counts as not fitting.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
 from mathcore.device import DeviceKind, DeviceSpec
-from mathcore.engines.flags import DEFAULTS, reads_at_once
 from mathcore.engines.footprint import (
     CPU_OVERHEAD_BYTES,
     NOTHING,
@@ -36,10 +35,8 @@ from mathcore.model.spec import ModelSpec
 from mathcore.planner.answer import Fit, Placement
 from mathcore.planner.layouts import backend_of
 from mathcore.planner.limits import kept_bytes
-from mathcore.planner.placing import place
-from mathcore.planner.query import NO_LIMITS, Query
-from mathcore.planner.refusals import NO_QUANT, RefusalCode, device_refusal, query_refusal
-from mathcore.quant.weights import Weights, weigh
+from mathcore.planner.refusals import RefusalCode
+from mathcore.quant.weights import Weights
 from mathcore.units import MAX_BYTES
 
 Cells: TypeAlias = npt.NDArray[np.int64]
@@ -49,8 +46,6 @@ VERDICTS: tuple[Fit | RefusalCode, ...] = ("fit", "tight", "NoFit(mem)", "NoFit(
 ENGINE = "llama.cpp"
 # A million cells are what a second's work covers; each takes some 60 bytes while it is worked on.
 MAX_CELLS = 2_000_000
-# Answers asked of the planner one by one, at about a millisecond each, before we call it a fault.
-MAX_PLANS = 20_000
 
 
 class SweepError(Exception):
@@ -242,10 +237,12 @@ def _shared(sizes: Sizes, sums: Sums, cards: int, overhead: int) -> tuple[Cells,
     return total, fullest
 
 
-def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) -> Grid:
+def laid_out(
+    sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str, built_for: str
+) -> Grid:
     """On as few cards as hold it, as `layouts.DeviceFit` tries them."""
     free = device.free_bytes
-    overhead = backend_bytes(sizes.spec, quant, backend_of(device))
+    overhead = backend_bytes(sizes.spec, quant, backend_of(device, built_for))
     needs = _single(sizes, weights, device.kind, overhead)
     sums = Sums(sizes.spec, weights, sizes.shape(1))
     grid = Grid(device, quant, needs, free - needs, np.ones(needs.shape, np.int64))
@@ -262,148 +259,4 @@ def _laid_out(sizes: Sizes, weights: Weights, device: DeviceSpec, quant: str) ->
         cards += 1
     tight = np.where(grid.spare >= kept_bytes(device), FIT, TIGHT)
     grid.verdicts = np.where(grid.spare >= 0, tight, NO_MEMORY)
-    return grid
-
-
-def cell_query(base: Query, quant: str, batch: int, length: Length) -> Query:
-    """The planner's question of one cell, of whatever engine the base names."""
-    return replace(
-        base.resized(batch, length.context),
-        quant=quant,
-        prompt_tokens=length.prompt_tokens,
-        tokens=length.tokens,
-        limits=NO_LIMITS,
-        on=None,
-        sets=False,
-    )
-
-
-def is_closed(base: Query) -> bool:
-    """Whether a grid's bytes have a closed form here: llama.cpp's as it starts by itself."""
-    asked = replace(base.flags, backend="")
-    return (
-        base.engine in (None, ENGINE)
-        and asked == DEFAULTS
-        and base.draft is None
-        and not reads_at_once(base.model)
-    )
-
-
-def _alike(a: Placement, b: Placement) -> bool:
-    return (
-        a.duration_ms == b.duration_ms
-        and a.tokens_per_s == b.tokens_per_s
-        and a.cost_nusd == b.cost_nusd
-        and a.ttft_ms == b.ttft_ms
-    )
-
-
-@final
-class Timing:
-    """Fills in a grid's times: the planner asked about few cells of each kind."""
-
-    __slots__ = ("asked", "base", "device", "grid", "sizes", "varied")
-
-    def __init__(self, base: Query, device: DeviceSpec, sizes: Sizes, grid: Grid) -> None:
-        self.base = base
-        self.device = device
-        self.sizes = sizes
-        self.grid = grid
-        self.asked = 0
-        self.varied = False  # whether the length matters after all: then every cell is asked about
-
-    def ask(self, i: int, j: int) -> Placement:
-        self.asked += 1
-        if self.asked > MAX_PLANS:
-            raise SweepError("context", f"needs more than {MAX_PLANS} plans: ask for fewer cells")
-        sizes = self.sizes
-        query = cell_query(self.base, self.grid.quant, sizes.batches[i], sizes.lengths[j])
-        return place(query, [self.device], {}).placements[0]
-
-    def run(self) -> None:
-        classes: dict[tuple[int, int], int] = {}
-        kinds = np.array(
-            [
-                classes.setdefault((length.prompt_tokens, length.tokens), len(classes))
-                for length in self.sizes.lengths
-            ],
-            np.int64,
-        )
-        for i in range(len(self.sizes.batches)):
-            fits = np.flatnonzero(self.grid.verdicts[i] <= TIGHT)
-            keys = (self.grid.cards[i] * len(classes) + kinds)[fits]
-            for key in np.unique(keys):
-                self._group(i, fits[keys == key])
-
-    def _group(self, i: int, members: Cells) -> None:
-        """Cells that differ in their length only."""
-        first = self.ask(i, int(members[0]))
-        # The fewest sequences stand for the rest.
-        if i == 0 and not self.varied and len(members) > 1:
-            self.varied = not _alike(first, self.ask(i, int(members[-1])))
-        if not self.varied:
-            self.grid.times[i, members] = self._keep(first)
-            return
-        for j in members:
-            self.grid.times[i, j] = self._keep(self.ask(i, int(j)))
-
-    def _keep(self, placed: Placement) -> int:
-        self.grid.placements.append(placed)
-        return len(self.grid.placements) - 1
-
-
-def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
-    """Cells of a sweep; SweepError when they are too many, too few or do not ascend."""
-    count = len(batches) * len(lengths) * grids
-    if not 0 < count <= MAX_CELLS:
-        raise SweepError("cells", f"{count} cells, 1 to {MAX_CELLS} at once")
-    if min(batches) < 1 or min([length.context for length in lengths]) < 1:
-        raise SweepError("cells", "batch and context must be at least 1")
-    return count
-
-
-def sweep(
-    base: Query,
-    devices: list[DeviceSpec],
-    quants: list[str],
-    batches: list[int],
-    lengths: list[Length],
-) -> list[Grid]:
-    """A grid for each device and quantisation, in their order; the base's shape is ignored.
-
-    The base must be one that `is_closed`. SweepError for what no device could do: an unknown
-    quantisation or cache type, too many cells.
-    """
-    cell_count(batches, lengths, len(devices) * len(quants))
-    kv_type = base.kv_type or "f16"
-    base = replace(base, engine=ENGINE, kv_type=kv_type)
-    for quant in quants:
-        shortest = Length(context=2, prompt_tokens=1, tokens=1)
-        no = query_refusal(cell_query(base, quant, 1, shortest))
-        if no is not None:
-            raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
-    sizes = Sizes(base.model, kv_type, batches, lengths, base.beside)
-    out: list[Grid] = []
-    for quant in quants:
-        weights = weigh(base.model, quant)
-        # In RAM beside the cards a model is another question, which a plan answers.
-        out += [
-            _grid(base, replace(device, ram_free_bytes=0), quant, sizes, weights)
-            for device in devices
-        ]
-    return out
-
-
-def _grid(base: Query, device: DeviceSpec, quant: str, sizes: Sizes, weights: Weights) -> Grid:
-    shortest = cell_query(base, quant, 1, sizes.lengths[0])
-    no = device_refusal(shortest, device)
-    if no is not None:
-        raise SweepError(device.name, no[1])
-    grid = _laid_out(sizes, weights, device, quant)
-    trained = base.longest
-    for j, length in enumerate(sizes.lengths):
-        asked = length.prompt_tokens + length.tokens
-        if asked > length.context or 0 < trained < length.context:
-            grid.verdicts[:, j] = NO_CONTEXT
-    Timing(base, device, sizes, grid).run()
     return grid

@@ -10,20 +10,19 @@ from dataclasses import replace
 import numpy as np
 
 from mathcore.device import DeviceSpec
-from mathcore.planner.grids import arrays
+from mathcore.planner.grids import closed
 from mathcore.planner.grids.arrays import (
     ENGINE,
     FIT,
-    MAX_PLANS,
     NO_CONTEXT,
     NO_MEMORY,
     TIGHT,
     Grid,
     Length,
     SweepError,
-    cell_count,
-    cell_query,
 )
+from mathcore.planner.grids.closed import cell_count
+from mathcore.planner.grids.timing import MAX_PLANS, cell_query
 from mathcore.planner.placing import place
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import NO_QUANT, device_refusal, query_refusal
@@ -70,7 +69,7 @@ def sweep(
 
     SweepError for a device that does not run it, an unknown type, or too many cells.
     """
-    way = arrays.sweep if arrays.is_closed(base) else sweep_by_plan
+    way = closed.sweep if closed.is_closed(base) else sweep_by_plan
     return way(base, devices, quants, batches, lengths)
 
 

@@ -12,8 +12,10 @@ from mathcore.engines.footprint import Beside
 from mathcore.model.spec import ModelSpec, SpecError
 from mathcore.planner.capacity import capacity
 from mathcore.planner.grids import arrays
-from mathcore.planner.grids.arrays import TIGHT, VERDICTS, Length, cell_query, is_closed
+from mathcore.planner.grids.arrays import TIGHT, VERDICTS, Length
 from mathcore.planner.grids.by_plan import sweep
+from mathcore.planner.grids.closed import is_closed
+from mathcore.planner.grids.timing import cell_query
 from mathcore.quant.weights import weigh
 from tests.mathcore.fixtures import device
 

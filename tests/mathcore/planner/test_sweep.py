@@ -18,16 +18,9 @@ from mathcore.engines.llamacpp.memory import (
     micro_batch_of,
 )
 from mathcore.model.spec import ModelSpec
-from mathcore.planner.grids.arrays import (
-    MAX_CELLS,
-    VERDICTS,
-    Grid,
-    Length,
-    SweepError,
-    cell_count,
-    cell_query,
-    sweep,
-)
+from mathcore.planner.grids.arrays import MAX_CELLS, VERDICTS, Grid, Length, SweepError
+from mathcore.planner.grids.closed import cell_count, sweep
+from mathcore.planner.grids.timing import cell_query
 from tests.mathcore.fixtures import device
 
 
