@@ -44,6 +44,7 @@ class DeviceSpec:
     disk_read_bytes_per_s: int = 0  # measured, a large file not in the page cache; 0 = never
     wait_ms: int = 0  # until the job that holds it is expected to end
     free_low_bytes: int = 0  # where `free_bytes` is the best end of a rule's range: the worst; or 0
+    withheld: tuple[str, str] | None = None  # (reason code, why) while it takes no work at all
 
     @property
     def sure_bytes(self) -> int:

@@ -32,6 +32,14 @@ LEAST_LEARNED_BYTES = 1_000_000_000
 # No storage is faster than memory: such a job was not timed right.
 MAX_BYTES_PER_S = 100_000_000_000
 
+# Between two peers: a gigabit line is what homes have; TCP and TLS leave 94 % of it. One receiver
+# in Python decrypts and hashes no faster than this (docs/measurements/dispatch-models.md).
+USUAL_LINK_BPS = 1_000_000_000
+LINK_SHARE = 0.94
+TLS_BPS = 4_000_000_000.0
+TRANSFER_START_S = 0.1  # asking, the manifest, a handshake
+MEASURED_TRANSFER_SPREAD, LINK_SPREAD, UNKNOWN_LINK_SPREAD = 0.2, 0.5, 3.0
+
 
 @final
 class Storage:
@@ -68,6 +76,23 @@ def _learned(job: Observation) -> float:
     reading = job.load_s - start_s(job.run.engine)
     rate = job.work.total_bytes / reading if reading > 0.0 else 0.0
     return rate if rate <= MAX_BYTES_PER_S else 0.0
+
+
+def transfer_ms(size_bytes: int, link_bps: int, measured_bps: int) -> Band:
+    """How long a model takes from one peer to another, in milliseconds; 0 for a rate nobody knows.
+
+    `measured_bps` is what the last transfer between the two made of their line, in bits a second;
+    `link_bps` what the line is said to carry. It is time before the load: add it to the start.
+    """
+    if size_bytes <= 0:
+        return Band(p10=0.0, p50=0.0, p90=0.0)
+    if measured_bps > 0:
+        rate, spread = float(measured_bps), MEASURED_TRANSFER_SPREAD
+    elif link_bps > 0:
+        rate, spread = min(LINK_SHARE * link_bps, TLS_BPS), LINK_SPREAD
+    else:
+        rate, spread = LINK_SHARE * USUAL_LINK_BPS, UNKNOWN_LINK_SPREAD
+    return time_band(1000.0 * (TRANSFER_START_S + 8.0 * size_bytes / rate), spread)
 
 
 def load_band(seconds: float, storage: Storage) -> Band:

@@ -24,6 +24,10 @@ RefusalCode = Literal[
     "PriceAboveCap",
     "CostAboveCap",
     "LowQuality",
+    "Unreachable",
+    "DependencyMissing",
+    "Drained",
+    "Reserved",
 ]
 NO_MEMORY: RefusalCode = "NoFit(mem)"
 NO_CONTEXT: RefusalCode = "NoFit(ctx)"
@@ -33,6 +37,11 @@ TOO_SLOW: RefusalCode = "TooSlow"
 PRICE_ABOVE_CAP: RefusalCode = "PriceAboveCap"
 COST_ABOVE_CAP: RefusalCode = "CostAboveCap"
 LOW_QUALITY: RefusalCode = "LowQuality"
+UNREACHABLE: RefusalCode = "Unreachable"
+DEPENDENCY_MISSING: RefusalCode = "DependencyMissing"
+# Said by whoever asks the planner, for devices it does not hand in.
+DRAINED: RefusalCode = "Drained"
+RESERVED: RefusalCode = "Reserved"
 
 MEANINGS: dict[RefusalCode, str] = {
     NO_MEMORY: "the model needs more memory than is free",
@@ -43,6 +52,10 @@ MEANINGS: dict[RefusalCode, str] = {
     PRICE_ABOVE_CAP: "an hour there costs more than allowed",
     COST_ABOVE_CAP: "the run may cost more than allowed",
     LOW_QUALITY: "more of the 16-bit model is lost than allowed",
+    UNREACHABLE: "the device, or its driver, does not answer",
+    DEPENDENCY_MISSING: "something it needs to run anything is missing or of another version",
+    DRAINED: "its owner lets no new jobs start there",
+    RESERVED: "it is kept for another peer's jobs",
 }
 
 
@@ -140,7 +153,8 @@ def wanted_engines(query: Query) -> tuple[str, ...]:
 def is_able(device: DeviceSpec, wanted: frozenset[str], backend: str = "") -> bool:
     """Whether `device_refusal` has nothing to say, for the thousands of which that is true."""
     return (
-        device.bandwidth_bytes_per_s > 0
+        device.withheld is None
+        and device.bandwidth_bytes_per_s > 0
         and device.count > 0
         and not wanted.isdisjoint(device.engines)
         and (backend == "" or backend_fault(device, backend) == "")
@@ -168,6 +182,9 @@ def backend_fault(device: DeviceSpec, backend: str) -> str:
 
 def device_refusal(query: Query, device: DeviceSpec) -> tuple[RefusalCode, str] | None:
     """(code, text) when this device is out whatever the layout."""
+    if device.withheld is not None:
+        code, text = device.withheld
+        return code if code in MEANINGS else UNREACHABLE, text
     wanted = wanted_engines(query)
     if not any(engine in device.engines for engine in wanted):
         have = f"(engines: {', '.join(device.engines) if device.engines else 'none'})"

@@ -2,40 +2,50 @@
 
 from collections.abc import Iterator
 
-from mesh.state.billing import Bill, bill, totals_bill
+from mesh.state.billing import Bill, job_bills, totals_bill
 from mesh.state.fold import State
-from mesh.state.jobs import JobView
+from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, STARTING, JobView
+
+# Statuses of a job whose device, or a place in its queue, is promised to it.
+HELD = frozenset({STARTING, QUEUED, RUNNING, PAUSED, CANCELLING})
 
 
 def holds(state: State, job: JobView) -> bool:
     """Whether a job has its device: only the device's owner can have said so."""
     owner = state.owner(job.device_id)
-    return owner != "" and owner in (job.home, job.started_by, job.ended_by)
+    taken = owner in (job.dispatched_by, job.started_by) or (job.accepted_ms and owner == job.owner)
+    return owner != "" and bool(taken)
 
 
 def held_jobs(state: State) -> dict[str, JobView]:
     """The jobs that have a device, by id."""
     jobs = list(state.jobs.items())
-    return {job_id: job for job_id, job in jobs if not job.ended and holds(state, job)}
+    return {job_id: job for job_id, job in jobs if job.status in HELD and holds(state, job)}
 
 
 def ended_jobs(state: State) -> list[JobView]:
     """The ended jobs that are kept whole, by their end."""
-    every = sorted(one for each in state.ended.values() for one in each)
-    return [state.jobs[job_id] for _, job_id in every]
+    every = [job for job in list(state.jobs.values()) if job.ended]
+    return sorted(every, key=lambda job: (job.ended_ms, job.job_id))
 
 
 def bills(state: State) -> Iterator[Bill]:
-    """Every ended job's bill that its device's owner made: retired ones added up.
+    """Every ended attempt's bill that its device's owner made: retired ones added up.
 
     Who does not own a device can't spend on it; a job that cost nothing is listed whoever ended it.
     """
     for (day, device_id, model, by), total in sorted(state.totals.items()):
         if not total.cost_nusd or by == state.owner(device_id):
             yield totals_bill(day, device_id, state.device_model(device_id), model, total)
-    for job in ended_jobs(state):
-        if not job.cost_nusd or job.ended_by == state.owner(job.device_id):
-            yield bill(job, state.device_model(job.device_id))
+    for job in [*ended_jobs(state), *_tried_again(state)]:
+        for one in job_bills(job, state.device_model):
+            if not one.cost_nusd or one.ended_by == state.owner(one.device_id):
+                yield one
+
+
+def _tried_again(state: State) -> list[JobView]:
+    """Jobs that have not ended and have attempts that did."""
+    return [job for job in list(state.jobs.values()) if job.earlier and not job.ended]
 
 
 def job_counts(state: State) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,9 +17,10 @@ MOST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """The cost of one ended job on one device; it counts on the UTC day the job ended.
+    """The cost of one ended attempt on one device; it counts on the UTC day the attempt ended.
 
-    `jobs` > 1 stands for that many older ones of one day, device and model; their job_id is "".
+    `jobs` > 1 stands for that many older ones of one day, device and model; their job_id is "". It
+    is 0 for an attempt beside the one that counts as the job's.
     """
 
     job_id: str
@@ -30,6 +31,7 @@ class Bill:
     duration_ms: int
     cost_nusd: int
     tokens: int
+    ended_by: str = ""  # who said so
     jobs: int = 1
 
 
@@ -66,18 +68,35 @@ def totals_bill(day: int, device_id: str, device_model: str, model: str, total: 
     )
 
 
-def bill(job: JobView, device_model: str) -> Bill:
-    """The bill of an ended job."""
-    return Bill(
-        job_id=job.job_id,
-        device_id=job.device_id,
-        device_model=device_model,
-        model=job.model or job.label or " ".join(job.command[:1]),
-        ended_ms=job.ended_ms,
-        duration_ms=job.duration_ms,
-        cost_nusd=job.cost_nusd,
-        tokens=job.tokens_generated,
-    )
+def job_bills(job: JobView, device_model: Callable[[str], str] = lambda _: "") -> Iterator[Bill]:
+    """What each ended attempt of a job cost; the job counts once, with the attempt that counts."""
+    model = job.model or job.label or " ".join(job.command[:1])
+    if job.ended:
+        yield Bill(
+            job_id=job.job_id,
+            device_id=job.device_id,
+            device_model=device_model(job.device_id),
+            model=model,
+            ended_ms=job.ended_ms,
+            ended_by=job.ended_by,
+            duration_ms=job.duration_ms,
+            cost_nusd=job.cost_nusd,
+            tokens=job.tokens_generated,
+        )
+    for one in job.earlier:
+        if one.ended:
+            yield Bill(
+                job_id=job.job_id,
+                device_id=one.device_id,
+                device_model=device_model(one.device_id),
+                model=model,
+                ended_ms=one.ended_ms,
+                ended_by=one.ended_by,
+                duration_ms=one.duration_ms,
+                cost_nusd=one.cost_nusd,
+                tokens=one.tokens,
+                jobs=0,
+            )
 
 
 def _day(at_ms: int) -> str:

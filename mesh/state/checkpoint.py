@@ -8,7 +8,7 @@ from mesh.state.fold import KEEP_ENDED, State
 from mesh.state.trust.verdicts import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 9
+FOLD_VERSION = 11
 DIGEST_BYTES = 32
 
 
@@ -49,6 +49,9 @@ def digest(state: State) -> bytes:
     """
     believed = {
         "devices": sorted(state.devices.items()),
+        "upkeep": sorted(
+            (one, state.drained(one), state.reserved(one, 0)) for one in state.devices
+        ),
         "jobs": sorted(state.jobs.items()),
         "ended": sorted(one for each in state.ended.values() for one in each),
         "retired": [

@@ -64,14 +64,15 @@ def _rate(facts: DeviceRegistered) -> Rate:
 
 
 def host(device: DeviceView) -> str:
-    """What devices of one host share: the owning peer's id, or the name a person gave it; "" for
-    hardware described alone."""
+    """What devices of one host share: the owning peer's id, with its name for a host the peer
+    reaches by SSH, or the name a person gave it; "" for hardware described alone."""
     return _host(device.facts, device.owner)
 
 
 def _host(facts: DeviceRegistered, owner: str) -> str:
     if facts.described_by == "probe" and len(owner) == AUTHOR_HEX:
-        return peer_id(owner)
+        ours = peer_id(owner)
+        return f"{ours}/{facts.host}" if facts.transport == "ssh" and facts.host else ours
     return facts.host
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mathcore.units import DAY_MS
 from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
 from mesh.state import jobs
-from mesh.state.billing import Totals, bill
+from mesh.state.billing import Totals, job_bills
 from mesh.state.devices import Devices, title
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobFact
@@ -24,6 +24,7 @@ from mesh.state.members import Find, Members, holds_nothing
 from mesh.state.retired import Retired
 from mesh.state.timeline import Timeline
 from mesh.state.trust.roles import ADMIN
+from mesh.state.upkeep import Reserved, Upkeep
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512
@@ -50,6 +51,7 @@ class State:
     totals: dict[tuple[int, str, str, str], Totals] = field(default_factory=dict)  # of those
     contested: dict[str, str] = field(default_factory=dict)  # retired ids, and whose they are
     claims: Devices = field(default_factory=Devices)
+    upkeep: Upkeep = field(default_factory=Upkeep)
     counts: dict[str, Counts] = field(default_factory=dict)  # by author
     event_count: int = 0
     cursor: int = 0  # of the last event folded in, in the order in which the ledger got them
@@ -84,6 +86,14 @@ class State:
     def device_model(self, device_id: str) -> str:
         """What a device's owner last called its hardware, also once it is gone."""
         return self.claims.model(device_id, self.owner(device_id))
+
+    def drained(self, device_id: str) -> str:
+        """Why a device's owner lets no new jobs start there; "" where it does."""
+        return self.upkeep.drained(device_id, self.owner(device_id))
+
+    def reserved(self, device_id: str, now_ms: int) -> tuple[Reserved, ...]:
+        """A device's reservations that are not over, as its owner says."""
+        return self.upkeep.reserved(device_id, self.owner(device_id), now_ms)
 
 
 def fold(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
@@ -163,10 +173,12 @@ def apply_fact(state: State, event: Event) -> None:
             _show(state, event.device_id)
         case "note_added":
             counts.notes += 1
-        case kind if kind == "job_submitted" or kind in jobs.MOVES:
+        case "telemetry_summarised":
+            return  # history: who asks for it reads the ledger
+        case kind if kind in jobs.TYPES:
             _job(state, event)
         case _:
-            counts.skipped += 1
+            counts.skipped += not state.upkeep.take(event)
 
 
 def fold_author(state: State, author: str, events: Iterable[Event]) -> None:
@@ -187,6 +199,7 @@ def _forget(state: State, author: str) -> None:
     state.counts.pop(author, None)
     for device_id in state.claims.drop(author):
         _show(state, device_id)
+    state.upkeep.drop(author)
     # Of a retired job nothing is left that others' words could be folded into again.
     state.stale = state.stale or state.retired.named_by(author)
     state.retired.homes.pop(author, None)
@@ -241,19 +254,26 @@ def _job(state: State, event: Event) -> None:
             return
     timeline = state.timelines.setdefault(job_id, Timeline())
     before = _end(timeline)
-    timeline.take(step_of(event), _title(state, job_id))
+    admin = event.event_type == "job_adopted" and state.members.role_of(event) == ADMIN
+    timeline.take(step_of(event, admin=admin), _title(state, job_id))
     _settle(state, job_id, timeline, before)
 
 
 def _echo(state: State, event: Event, job_id: str, home: str) -> None:
-    """An event about a job of which only the bill is left: its home's may still change it."""
+    """An event about a job of which only the bill is left: its home's may still change it.
+
+    So may what its owner said before, and whoever may send it somewhere once more.
+    """
     ms, counter, _, seq, _ = order_key(event)
-    rank = _title(state, job_id)
+    kept, rank = state.retired.homes[home], _title(state, job_id)
     if event.event_type == "job_submitted" and rank(event.author) < rank(home):
         state.contested[job_id] = event.author
         state.stale = True
-    elif event.author == home and (ms, counter, seq) < state.retired.homes[home].until:
-        state.stale = True
+    elif event.author == home or event.author in kept.others:
+        sends = event.author == home and event.event_type == "job_dispatched"
+        state.stale = state.stale or sends or (ms, counter, seq) < kept.until
+    elif event.event_type in ("job_dispatched", "job_adopted"):
+        state.stale = state.stale or state.members.role_of(event) == ADMIN
 
 
 def _replay(state: State, job_id: str, timeline: Timeline) -> None:
@@ -266,7 +286,7 @@ def _end(timeline: Timeline) -> tuple[str, Key] | None:
     """(home, end) of a job that has ended."""
     if timeline.view is None or timeline.ended is None:
         return None
-    return timeline.view.home, timeline.ended
+    return timeline.view.origin, timeline.ended
 
 
 def _settle(state: State, job_id: str, timeline: Timeline, before: tuple[str, Key] | None) -> None:
@@ -298,6 +318,6 @@ def _retire_one(state: State) -> None:
     speakers = {step.author for step in state.timelines.pop(job_id).steps.values()}
     at = (key[0], key[1], key[3])
     state.retired.add(job_id, job.status, home, at, speakers - {home})
-    one = bill(job, "")
-    group = (one.ended_ms // DAY_MS, one.device_id, one.model, job.ended_by)
-    state.totals[group] = state.totals.get(group, Totals()) + one
+    for one in job_bills(job):
+        group = (one.ended_ms // DAY_MS, one.device_id, one.model, one.ended_by)
+        state.totals[group] = state.totals.get(group, Totals()) + one

@@ -1,61 +1,142 @@
-"""Each job's life, folded from its events; the legal moves stand in one table."""
+"""Each job's life as its events tell it: what a job and its attempts look like now."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.facts.fact import Payload, decode
-from mesh.state.facts.job import JobDispatched, JobEnded, JobSubmitted
+from mesh.state.facts.fact import Payload, decode, whole
+from mesh.state.facts.job import JobSubmitted
 from mesh.state.facts.plan import PlanFact
 
 Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one
 
-PENDING, STARTING, RUNNING, CANCELLING = "pending", "starting", "running", "cancelling"
+PENDING, DISPATCHED, QUEUED, STARTING = "pending", "dispatched", "queued", "starting"
+RUNNING, PAUSED, CANCELLING = "running", "paused", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
+RETURNED = "returned"  # of an attempt its owner did not take
 
-# event type -> (states it may find, state it leaves). Anything else is an echo and changes nothing:
-# the first end counts, so a cost can never be booked twice.
-MOVES: dict[str, tuple[frozenset[str], str]] = {
-    "job_dispatched": (frozenset({PENDING}), STARTING),
-    "job_started": (frozenset({STARTING, CANCELLING}), RUNNING),
-    "job_cancel_requested": (frozenset({PENDING, STARTING, RUNNING}), CANCELLING),
-    "job_completed": (frozenset({STARTING, RUNNING, CANCELLING}), SUCCEEDED),
-    "job_failed": (frozenset({PENDING, STARTING, RUNNING, CANCELLING}), FAILED),
-    "job_cancelled": (frozenset({PENDING, STARTING, RUNNING, CANCELLING}), CANCELLED),
-}
+ENDS = {"job_completed": SUCCEEDED, "job_failed": FAILED, "job_cancelled": CANCELLED}
+# Kinds whose events name an attempt; of one kind, author and attempt the first counts.
+OF_ATTEMPTS = frozenset({"job_dispatched", "job_returned", "job_replaced", "job_accepted"}) | {
+    "job_started", "job_paused", "job_resumed", *ENDS,
+}  # fmt: skip
+# Of these the last counts: work may be paused and go on many times.
+REPEATED = frozenset({"job_paused", "job_resumed"})
+TYPES = OF_ATTEMPTS | {"job_submitted", "job_cancel_requested", "job_adopted"}
+# A job that sixteen owners gave back, or that sixteen people adopted, has another trouble; what is
+# kept of a job stays small whatever its peers sign.
+MAX_ATTEMPTS = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """One event as a job sees it; steps sort by their key alone, for no two keys are equal."""
+    """One event as a job sees it; steps sort by their key alone, for no two keys are equal.
+
+    `number` is the attempt it is about, of an adoption its epoch; 0 where it names neither.
+    """
 
     key: Key
     event_type: str = field(compare=False)
     author: str = field(compare=False)
     device_id: str = field(compare=False)
     payload: Payload = field(compare=False)
+    number: int = field(compare=False, default=0)
+    admin: bool = field(compare=False, default=False)  # its author may adopt the jobs of others
 
 
-def step_of(event: Event) -> Step:
+def step_of(event: Event, *, admin: bool = False) -> Step:
     """The event without what only the ledger needs."""
-    return Step(order_key(event), event.event_type, event.author, event.device_id, event.payload)
+    number = 0
+    if event.event_type in OF_ATTEMPTS:
+        number = whole(event.payload, "attempt") or 1
+    elif event.event_type == "job_adopted":
+        number = whole(event.payload, "epoch")
+    return Step(
+        order_key(event),
+        event.event_type,
+        event.author,
+        event.device_id,
+        event.payload,
+        number,
+        admin,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """One attempt: who placed it where, and how it went. `*_ms` are UTC instants, 0: not yet.
+
+    `by` placed it, under `epoch`; `owner` has the device. `status` is as of a job, or RETURNED: its
+    owner does not have it. `replaced`: its owner was not heard of for so long that another attempt
+    may begin. `expected_ms` is how long it should take, by its plan; 0 = unknown.
+    """
+
+    number: int
+    by: str
+    epoch: int
+    owner: str
+    device_id: str
+    status: str
+    dispatched_ms: int
+    replaced: bool = False
+    expected_ms: int = 0
+    paused_for: str = ""  # the code, while it is paused
+    fence: int = 0  # of its lease: the number of job_accepted in the owner's chain
+    accepted_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    started_by: str = ""
+    ended_by: str = ""
+    reason: str = ""
+    duration_ms: int = 0
+    cost_nusd: int = 0
+    tokens: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def open(self) -> bool:
+        """Whether its owner may have it, or get it yet."""
+        return not self.ended and self.status != RETURNED
+
+    @property
+    def alive(self) -> bool:
+        """Whether its owner has it."""
+        return self.open and self.status != DISPATCHED
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing can come of it any more."""
+        return not self.open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """One job as of now; `*_ms` are UTC instants (0: not yet) except `duration_ms`."""
+    """One job as of now; `*_ms` are UTC instants (0: not yet) except `duration_ms`.
+
+    What is said of an attempt is said of the one that counts: the one that succeeded, else the last
+    one that may still. `attempts` are all of them, in the order in which they were meant.
+    """
 
     job_id: str
     kind: str
-    home: str
+    home: str  # who decides for it now
     request: Payload
     submitted_ms: int
+    origin: str = ""  # where it was submitted
+    epoch: int = 0  # how often it was adopted
     status: str = PENDING
-    owner: str = ""  # of the device it was dispatched to, where that is another peer
+    cancel_asked: bool = False
+    attempt: int = 0
+    owner: str = ""  # of the device it was dispatched to
     device_id: str = ""
+    dispatched_by: str = ""
     started_by: str = ""
     ended_by: str = ""
     dispatched_ms: int = 0
+    accepted_ms: int = 0
     started_ms: int = 0
     ended_ms: int = 0
     plan: Payload | None = None
@@ -70,6 +151,17 @@ class JobView:
     peak_memory_bytes: int = 0
     exit_code: int = 0
     engine_memory: Payload | None = None
+    attempts: tuple[AttemptView, ...] = ()
+
+    @property
+    def earlier(self) -> tuple[AttemptView, ...]:
+        """The attempts beside the one whose end is the job's."""
+        return tuple(one for one in self.attempts if not self._ended_with(one))
+
+    def _ended_with(self, one: AttemptView) -> bool:
+        said = self.ended_by, self.ended_ms, self.duration_ms, self.cost_nusd
+        shown = (one.number, one.by) == (self.attempt, self.dispatched_by)
+        return shown and said == (one.ended_by, one.ended_ms, one.duration_ms, one.cost_nusd)
 
     @property
     def asked(self) -> JobSubmitted:
@@ -100,61 +192,3 @@ class JobView:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
-
-
-def submitted(payload: Payload, home: str, at_ms: int) -> JobView:
-    """The job that a `job_submitted` event brings into the world."""
-    asked = decode(JobSubmitted, payload)
-    return JobView(
-        job_id=asked.job_id,
-        kind=asked.kind or "model",
-        home=home,
-        request=payload,
-        submitted_ms=at_ms,
-    )
-
-
-def may_move(job: JobView, event_type: str, author: str) -> bool:
-    """Whether this author's word counts: the job's home, its device's owner; anyone may cancel."""
-    return event_type == "job_cancel_requested" or author in (job.home, job.owner)
-
-
-def moved(job: JobView, step: Step, at_ms: int) -> JobView:
-    """The job after one event; unchanged where the move is not legal from its state."""
-    legal_from, to = MOVES[step.event_type]
-    if job.status not in legal_from:
-        return job
-    if step.event_type == "job_started":
-        status = job.status if job.status == CANCELLING else to
-        return replace(job, status=status, started_ms=at_ms, started_by=step.author)
-    job = replace(job, status=to)
-    if step.event_type == "job_dispatched":
-        placed = decode(JobDispatched, step.payload)
-        return replace(
-            job,
-            device_id=step.device_id,
-            owner=placed.owner,
-            dispatched_ms=at_ms,
-            plan=placed.plan,
-        )
-    return _ended(job, step, at_ms) if to in ENDED else job
-
-
-def _ended(job: JobView, step: Step, at_ms: int) -> JobView:
-    end = decode(JobEnded, step.payload)
-    return replace(
-        job,
-        ended_ms=at_ms,
-        ended_by=step.author,
-        reason=end.reason,
-        text=end.text,
-        tokens_generated=end.tokens_generated,
-        prompt_tokens=end.prompt_tokens,
-        throughput_mtps=end.throughput_mtps,
-        prefill_mtps=end.prefill_mtps,
-        duration_ms=end.actual_duration_ms,
-        cost_nusd=end.actual_cost_nusd,
-        peak_memory_bytes=end.peak_memory_bytes,
-        exit_code=end.exit_code,
-        engine_memory=end.engine_memory,
-    )

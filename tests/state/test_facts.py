@@ -3,7 +3,8 @@
 import pytest
 
 from mesh.api.errors import RequestError
-from mesh.api.requests import parse_job, parse_plan
+from mesh.api.jobs import parse_job
+from mesh.api.requests import parse_plan
 from mesh.edge.jobs.outcomes import decimal, plan_fact
 
 

@@ -65,7 +65,7 @@ def test_only_the_home_of_a_job_moves_it() -> None:
 )
 def test_a_dispatched_job_is_started_and_a_started_one_watched(events: int, command) -> None:
     state = told([*owned("d"), *life()[:events]])
-    assert decide(state, ANA) == [command]
+    assert decide(state, ANA, start=frozenset({("j1", 1)})) == [command]
     assert busy_devices(state) == {"d"}
 
 

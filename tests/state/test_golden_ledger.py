@@ -58,11 +58,19 @@ def home(tmp_path: Path) -> Path:
 
 
 def as_read_now(state: Any) -> Any:
-    """Since 0.2 an event of a newer version of a known type is kept and not read; it is a note."""
+    """Since 0.2 an event of a newer version of a known type is kept and not read; it is a note.
+
+    Since 0.3 a job that runs on its home's own device says whose that is.
+    """
     counts = {**state["counts"]}
     counts["notes"] -= 1
     counts["types of a newer peer"] += 1
-    return {**state, "counts": counts}
+    jobs = {name: {**job, "owner": _owner(job)} for name, job in state["jobs"].items()}
+    return {**state, "counts": counts, "jobs": jobs}
+
+
+def _owner(job: Any) -> str:
+    return job["owner"] or (job["home"] if job["device_id"] else "")
 
 
 def command(home: Path, verb: Any, *words: str) -> Any:

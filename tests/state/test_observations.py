@@ -1,7 +1,7 @@
 """What jobs measured is read back from the ledger beside what had been predicted for them."""
 
 from mesh.ledger.event import Event
-from mesh.state.observations import MOST_PER_DEVICE, observations, scores
+from mesh.state.learning.observations import MOST_PER_DEVICE, observations, scores
 from tests.state.job_story import event, owned, told
 
 PLAN = {
@@ -44,6 +44,12 @@ def test_a_job_that_measured_nothing_teaches_nothing() -> None:
     assert observations(told([*owned("d"), *measured("j", 0, 0)])) == []
     unplanned = [one for one in measured("j", 0, 5) if one.event_type != "job_dispatched"]
     assert observations(told(owned("d") + unplanned)) == []
+
+
+def test_a_job_of_many_lines_teaches_nothing() -> None:
+    asked, *rest = measured("j", 0, 90_000)
+    asked.payload["lines"] = 3
+    assert observations(told([*owned("d"), asked, *rest])) == []
 
 
 def test_only_the_newest_jobs_of_a_device_are_kept() -> None:

@@ -5,7 +5,10 @@ from typing import Annotated
 from mesh.state.facts.fact import Fact, Payload, amount, said
 
 JobId = Annotated[str, said("Which job")]
-Attempt = Annotated[int, amount("Which attempt, from 1; a retry is a new job")]
+Attempt = Annotated[int, amount("Which attempt, from 1")]
+Epoch = Annotated[
+    int, amount("How often the job was adopted when this was decided; 0 = never", since="0.3.0")
+]
 Model = Annotated[str, said("Name of the model's file, or as catalogued; missing = a command")]
 Milliseconds = Annotated[int, amount("How long it ran; 0 = it never did", "ms")]
 Seconds = Annotated[str, said("actual_duration_ms as decimal text", "s")]
@@ -16,7 +19,10 @@ Peak = Annotated[int, amount("The most memory the attempt was seen to take; 0 = 
 ExitCode = Annotated[int, said("Of the attempt; -N = signal N")]
 Reason = Annotated[
     str,
-    said('"exit", "signal", "oom", "setup", "lost", "internal", or a code that a plan refuses by'),
+    said(
+        '"exit", "signal", "oom", "setup", "lost", "interrupted", "internal", or a code that a '
+        "plan refuses by"
+    ),
 ]
 Text = Annotated[
     str, said("What happened, for people; quotes no output, no path and nothing that was typed")
@@ -35,6 +41,9 @@ BodyBytes = Annotated[int, amount("Size of the body", "B", since="0.2.0")]
 MEMORY = said("What the engine reported: weights_, kv_, compute_ and state_bytes, if known", "B")
 
 
+NORMAL_PRIORITY = 50
+
+
 class JobFact(Fact, frozen=True, kw_only=True):
     """What every event of a job says."""
 
@@ -50,7 +59,9 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     """
 
     job_id: JobId
-    kind: Annotated[str, said('"model" or "command"; missing = "model"')]
+    kind: Annotated[
+        str, said('"model", "server" (a model until it is cancelled), "command"; missing = "model"')
+    ]
     prompt: Prompt = ""
     batch: Annotated[int, amount("Sequences at once; 0 counts as 1")]
     objective: Annotated[str, said('"cheapest", "fastest" or "balanced"')]
@@ -81,6 +92,28 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
     max_price: Annotated[str | None, said("Highest hourly price, as text", "USD/h")] = None
     max_cost: Annotated[str | None, said("Highest cost of the job, as text", "USD")] = None
     min_quality: Annotated[str | None, said("Least quality, as text from 0 to 1")] = None
+    priority: Annotated[int, amount("0 to 100; 50 = normal", since="0.3.0")] = NORMAL_PRIORITY
+    preemptible: Annotated[
+        bool, said("May be paused, or stopped and run again, for others", since="0.3.0")
+    ] = False
+    retries: Annotated[
+        int, amount("Attempts more after a failure that is not the job's own", since="0.3.0")
+    ] = 0
+    lines: Annotated[int, amount("Requests in it; 0 = a single prompt", since="0.3.0")] = 0
+    replace_after_ms: Annotated[
+        int,
+        amount(
+            "Its owner not heard of for so long: another attempt; 0 = never", "ms", since="0.3.0"
+        ),
+    ] = 0
+    reconcile: Annotated[
+        str,
+        said(
+            '"keep_original", "keep_replacement", "longest_running" or "best_score": which of two '
+            "attempts goes on when a replaced one is heard of again",
+            since="0.3.0",
+        ),
+    ] = ""
 
 
 class JobTyped(JobSubmitted, frozen=True, kw_only=True):
@@ -117,7 +150,55 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
         None
     )
     config: Annotated[JobConfig | None, said("The plan in brief; of model jobs")] = None
-    owner: Annotated[str, said("Key of another peer that may end the job; nobody writes it")] = ""
+    owner: Annotated[
+        str, said("Key of the peer that has the device; missing = the author's own")
+    ] = ""
+    epoch: Epoch = 0
+
+
+class JobAccepted(Fact, frozen=True, kw_only=True):
+    """The device's owner has taken the attempt: it waits there, or runs. Written by the owner,
+    before it answers the claim; the event's number in its author's chain is the lease's fence."""
+
+    job_id: JobId
+    attempt: Attempt
+
+
+class JobReturned(Fact, frozen=True, kw_only=True):
+    """The owner did not take the attempt and never will; its home looks for another device."""
+
+    job_id: JobId
+    attempt: Attempt
+    reason: Annotated[str, said("The code the owner gave, or a plan refuses by", since="0.3.0")]
+
+
+class JobReplaced(Fact, frozen=True, kw_only=True):
+    """The owner was not heard of for as long as the job allows; another attempt may begin."""
+
+    job_id: JobId
+    attempt: Attempt
+
+
+class JobAdopted(Fact, frozen=True, kw_only=True):
+    """The author decides for the job from now on; of several the highest (epoch, key)."""
+
+    job_id: JobId
+    epoch: Annotated[int, amount("From 1; one more than the job had", since="0.3.0")]
+
+
+class JobPaused(Fact, frozen=True, kw_only=True):
+    """The attempt stands still, its memory kept."""
+
+    job_id: JobId
+    attempt: Attempt
+    reason: Annotated[str, said("Why: a code of the queue's or of the machine's", since="0.3.0")]
+
+
+class JobResumed(Fact, frozen=True, kw_only=True):
+    """The attempt goes on."""
+
+    job_id: JobId
+    attempt: Attempt
 
 
 class JobStarted(Fact, frozen=True, kw_only=True):
@@ -158,6 +239,13 @@ class RunStopped(Fact, frozen=True, kw_only=True):
     cost_basis: CostBasis
     peak_memory_bytes: Peak
     exit_code: ExitCode
+    energy_mj: Annotated[int, amount("Energy drawn; 0 = unknown", "mJ", since="0.3.0")] = 0
+    energy_basis: Annotated[
+        str, said('"measured": from readings of power; "estimated": from the TDP', since="0.3.0")
+    ] = ""
+    paused_ms: Annotated[
+        int, amount("Of its time, while it stood still for others", "ms", since="0.3.0")
+    ] = 0
 
 
 class JobFailed(Fact, frozen=True, kw_only=True):

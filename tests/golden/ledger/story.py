@@ -188,7 +188,7 @@ async def _start(launch: Launch, jobs_dir: Path) -> Handle:
     return Handle(job_dir="", pid=4242, start_ticks=1, boot_id="")
 
 
-def _launch(_: object, job: object) -> Launch:
+def _launch(job: object, *_: object) -> Launch:
     job_id: str = job.job_id  # type: ignore[attr-defined]
     if job_id in BROKEN_SETUPS:
         raise ProviderError("llama.cpp is not here", "pip install 'fleet-ledger[llamacpp]'")
@@ -201,7 +201,7 @@ def fixed() -> ExitStack:
     count = iter(range(10**6))
     for target, name, value in (
         (node_module, "now_ms", CLOCK), (node_module, "_resolvable", lambda _: None),
-        (effects.local, "start", _start), (effects.Effects, "_launch", _launch),
+        (effects.local, "start", _start), (effects, "launch_of", _launch),
         (effects.local, "poll", lambda folder: OUTCOMES.get(folder.parent.name)),
         (effects.local, "adopt", lambda _: None),
     ):  # fmt: skip

@@ -197,6 +197,17 @@ def test_an_impossible_query_is_refused_with_its_reason(
     assert plan(query(**changes), [A100]).refusals[0].code == code
 
 
+def test_a_device_that_takes_no_work_now_is_refused_with_its_reason_and_is_in_no_set() -> None:
+    well = device("well", model="RTX 4090", host="rig")
+    lost = device("lost", model="RTX 4090", host="rig", withheld=("Unreachable", "lost: gone"))
+    answer = plan(query(quant="Q4_0"), [well, lost])  # 70b: two cards would hold it
+    assert answer.placements == ()
+    refusals = {one.device_id: (one.code, one.text) for one in answer.refusals}
+    assert refusals["lost"] == ("Unreachable", "lost: gone")
+    both = plan(query(quant="Q4_0"), [well, replace(lost, withheld=None)])
+    assert {one.device_id for one in both.placements} == {"lost+well"}
+
+
 def test_a_device_without_llama_cpp_is_refused() -> None:
     assert plan(query(), [device(engines=("mlx",))]).refusals[0].code == "NoFit(backend)"
 

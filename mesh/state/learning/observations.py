@@ -67,6 +67,8 @@ def observed(job: JobView, device_model: str) -> Observed | None:
     if job.status != SUCCEEDED or job.plan is None or job.throughput_mtps <= 0:
         return None
     plan, asked = job.predicted, job.asked
+    if asked.lines:  # of many lengths, in the order in which slots fell free: no plan is like it
+        return None
     batch = asked.batch or 1
     return Observed(
         job_id=job.job_id,
