@@ -1,32 +1,121 @@
-"""What this peer should do next: pure, from the state alone, most urgent first."""
+"""What this peer should do next: pure, from the state alone, most urgent first.
 
-from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
+As a job's home it places the job, claims the device and, where the job says so, looks whether the
+owner is still heard of. As the owner of devices it starts, watches and stops what it accepted.
+"""
+
+from collections.abc import Iterator, Set
+
+from mesh.policy.commands import (
+    AskOwner,
+    ClaimDevice,
+    Command,
+    EndJob,
+    PlaceJob,
+    StartJob,
+    StopJob,
+    WatchJob,
+    WithdrawClaim,
+)
+from mesh.policy.reconcile import is_superfluous
 from mesh.state.answers import held_jobs
 from mesh.state.fold import State
-from mesh.state.jobs import CANCELLING, PENDING, RUNNING, STARTING, JobView
+from mesh.state.jobs import (
+    CANCELLING,
+    DISPATCHED,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    AttemptView,
+    JobView,
+)
+
+Attempt = tuple[str, int]  # job id, number
 
 
 def busy_devices(state: State) -> frozenset[str]:
-    """Devices that hold an attempt. One job at a time each: memory promised once stays promised."""
+    """Devices that hold an attempt."""
     return frozenset(job.device_id for job in held_jobs(state).values())
 
 
-def decide(state: State, me: str) -> list[Command]:
-    """Commands for this peer's own jobs: stops, watches and starts, then placements by age."""
-    mine = sorted(
-        (job for job in state.jobs.values() if job.home == me and not job.ended),
-        key=lambda job: (job.submitted_ms, job.job_id),
-    )
-    urgent = [command for job in mine if (command := _pressing(job)) is not None]
-    waiting = [job for job in mine if job.status == PENDING]
-    return [*urgent, *(PlaceJob(job.job_id) for job in waiting)]
+def decide(
+    state: State,
+    me: str,
+    *,
+    begun: Set[Attempt] = frozenset(),
+    start: Set[Attempt] = frozenset(),
+    preempt: Set[Attempt] = frozenset(),
+) -> list[Command]:
+    """Commands for this peer: what it owns first, then its own jobs by their rank.
+
+    `begun` are the attempts that this machine has begun to start: after a crash they may run.
+    `start` and `preempt` are what the owner's queue says of those it holds.
+    """
+    jobs = sorted(list(state.jobs.values()), key=rank)
+    return [*_owned(jobs, me, begun, start, preempt), *_at_home(jobs, me)]
 
 
-def _pressing(job: JobView) -> Command | None:
+def rank(job: JobView) -> tuple[int, int, str]:
+    """Orders jobs: the urgent before others, of those who came first before who came later."""
+    return -job.asked.priority, job.submitted_ms, job.job_id
+
+
+def attempts_at(state: State, me: str) -> Iterator[tuple[JobView, AttemptView]]:
+    """Every attempt that an owner has and that has not ended."""
+    for job in list(state.jobs.values()):
+        for one in job.attempts:
+            if one.owner == me and one.alive:
+                yield job, one
+
+
+def _owned(
+    jobs: list[JobView],
+    me: str,
+    begun: Set[Attempt],
+    start: Set[Attempt],
+    preempt: Set[Attempt],
+) -> Iterator[Command]:
+    for job in jobs:
+        for one in job.attempts:
+            key = (job.job_id, one.number)
+            if one.owner != me or not one.alive:
+                continue
+            if job.cancel_asked or is_superfluous(job, one) or key in preempt:
+                yield StopJob(*key)
+            elif one.status in (RUNNING, PAUSED):
+                yield WatchJob(*key)
+            elif key in begun or key in start:
+                yield StartJob(*key)
+
+
+def _at_home(jobs: list[JobView], me: str) -> Iterator[Command]:
+    for job in jobs:
+        if job.home != me:
+            continue
+        command = None if job.ended else _next(job, me)
+        if command is not None:
+            yield command
+        yield from _left_open(job)
+
+
+def _left_open(job: JobView) -> Iterator[Command]:
+    """Attempts the job does not wait for, of which nobody knows whether their owner has them."""
+    for one in job.attempts:
+        if one.status == DISPATCHED and (job.ended or one.replaced):
+            yield ClaimDevice(job.job_id, one.number)
+
+
+def _next(job: JobView, me: str) -> Command | None:
+    """What a job's home does about it; None while its owner is at it."""
+    out = next((one for one in job.attempts if one.status == DISPATCHED and not one.replaced), None)
     if job.status == CANCELLING:
-        return StopJob(job.job_id)
-    if job.status == RUNNING:
-        return WatchJob(job.job_id)
-    if job.status == STARTING:
-        return StartJob(job.job_id)
+        if out is not None:
+            return WithdrawClaim(job.job_id, out.number)
+        return None if any(one.alive for one in job.attempts) else EndJob(job.job_id)
+    if out is not None:
+        return ClaimDevice(job.job_id, out.number)
+    if job.status == PENDING:
+        return PlaceJob(job.job_id)
+    if job.asked.replace_after_ms and job.owner != me:
+        return AskOwner(job.job_id, job.attempt)
     return None

@@ -1,0 +1,1 @@
+"""Who starts next on the devices one peer owns: a pure function of what waits, runs and is free."""

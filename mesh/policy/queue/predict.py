@@ -1,0 +1,126 @@
+"""When each waiting job starts and ends, and the chance that it meets its deadline.
+
+The model. Jobs of a device start in their order, each when those before it leave it room (backfill
+is not counted on). Medians are followed for the median; spreads (p90 less p50) of the jobs that a
+start waits for are independent, so they add as squares. The time from now to the end is taken to
+be log-normal with that p50 and p90: P = Phi(ln(time left / p50) * 1.2816 / ln(p90 / p50)). What
+a job still takes that runs already is the log-normal of its p50 and p90 given that it lasted so
+long. Not in it: jobs that are still to come, and memory that programs of others give back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from math import erf, exp, hypot, log, sqrt
+from statistics import NormalDist
+
+from mesh.policy.queue.account import Account
+from mesh.policy.queue.backfill import after_reservations
+from mesh.policy.queue.need import Need
+from mesh.policy.queue.values import Attempt, Prediction, Running, Waiting
+
+Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile
+NORMAL = NormalDist()
+# Beyond this share of its distribution a running job's end is guessed: as much again as a tenth of
+# what it ran.
+LATE = 0.999
+UNKNOWN = Prediction()
+End = tuple[float, float, int, Need]  # median instant, spread, tie-breaker, what it gives back
+
+
+def p_in_time(left_ms: float, p50_ms: float, p90_ms: float) -> float:
+    """The chance that something with this p50 and p90 takes at most `left_ms`."""
+    if left_ms <= 0:
+        return 0.0
+    if p50_ms <= 0 or p90_ms <= p50_ms:
+        return 1.0 if left_ms >= p50_ms else 0.0
+    return 0.5 * (1.0 + erf(log(left_ms / p50_ms) * Z90 / log(p90_ms / p50_ms) / sqrt(2.0)))
+
+
+def remaining(p50_ms: int, p90_ms: int, ran_ms: int) -> tuple[float, float]:
+    """(p50, p90) of what a job still takes that has run so long and not ended."""
+    gone = p_in_time(ran_ms, p50_ms, p90_ms)
+    if gone <= 0.0:
+        return float(p50_ms - ran_ms), float(max(p50_ms, p90_ms) - ran_ms)
+    if gone >= LATE:
+        return 0.1 * ran_ms, 0.4 * ran_ms
+    sigma = log(p90_ms / p50_ms) / Z90
+    found = []
+    for part in (0.5, 0.9):
+        z = NORMAL.inv_cdf(gone + part * (1.0 - gone))
+        found.append(p50_ms * exp(sigma * z) - ran_ms)
+    return found[0], found[1]
+
+
+def end_of(one: Running, number: int, now_ms: int) -> End | None:
+    """When a running job ends; None where nobody knows how long it takes."""
+    if not one.p50_ms:
+        return None
+    p50, p90 = remaining(one.p50_ms, one.p90_ms, max(0, now_ms - one.started_ms))
+    return now_ms + p50, p90 - p50, number, one.need
+
+
+class Line:
+    """One device's future: who ends when, and what is free then."""
+
+    def __init__(self, account: Account, running: Iterable[Running], now_ms: int) -> None:
+        self._account = account.copy()
+        ends = (end_of(one, -1 - n, now_ms) for n, one in enumerate(running))
+        self._ends = [one for one in ends if one is not None]
+        heapify(self._ends)
+        self._now = now_ms
+        self._at, self._spread = float(now_ms), 0.0  # of the last start: nobody starts before it
+        self._number = 0
+
+    def start_now(self, job: Waiting) -> Prediction:
+        """A job that the decision starts; the account has it already."""
+        return self._run(job, float(self._now), 0.0)
+
+    def start_later(self, job: Waiting) -> Prediction:
+        """A job that waits: when those before it leave it room."""
+        at, spread, account = self._at, self._spread, self._account
+        while not account.fits(job.need):
+            if not self._ends:
+                return UNKNOWN
+            end, wide, _, need = heappop(self._ends)
+            account.give(need)
+            if end >= at:
+                at, spread = end, wide
+        moved = after_reservations(account.room, job, int(at))
+        if moved > at:
+            at, spread = float(moved), 0.0
+        self._at, self._spread = at, spread
+        account.take(job.need)
+        return self._run(job, at, spread)
+
+    def _run(self, job: Waiting, at: float, spread: float) -> Prediction:
+        starts, latest = int(at), int(at + spread)
+        if not job.p50_ms:
+            return Prediction(start_p50_ms=starts, start_p90_ms=latest)
+        end = at + job.p50_ms
+        wide = hypot(spread, max(0, job.p90_ms - job.p50_ms))
+        self._number += 1
+        heappush(self._ends, (end, wide, self._number, job.need))
+        chance = None
+        if job.deadline_ms is not None:
+            taken = end - self._now
+            chance = p_in_time(job.deadline_ms - self._now, taken, taken + wide)
+        return Prediction(
+            start_p50_ms=starts,
+            start_p90_ms=latest,
+            end_p50_ms=int(end),
+            end_p90_ms=int(end + wide),
+            p_deadline=chance,
+        )
+
+
+def predict_all(
+    lines: dict[str, Line], started: Sequence[Waiting], waiting: Iterable[Waiting]
+) -> dict[Attempt, Prediction]:
+    """Those that start now, then the others in their order; a device that is closed has no line."""
+    found = {job.key: lines[job.device_id].start_now(job) for job in started}
+    for job in waiting:
+        line = lines.get(job.device_id)
+        found[job.key] = UNKNOWN if line is None else line.start_later(job)
+    return found
