@@ -25,7 +25,6 @@ class UnreadableModel(ModelError):
     """What was named is there, and is no model that can be read."""
 
 
-@final
 class ProviderError(Trouble):
     """A provider couldn't start, find or stop an attempt."""
 
@@ -33,14 +32,20 @@ class ProviderError(Trouble):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Everything one attempt needs. `env` is added to the environment, `spec` is the engine's."""
+    """Everything one attempt needs. `env` is added to the environment, `spec` is the engine's.
+
+    `cards`: what the device selection variable gets, indices or UUIDs; `locks`: names of the cards'
+    locks on a host that several peers reach.
+    """
 
     job_id: str
     attempt: int
-    kind: str  # "model" | "command"
+    kind: str  # "model" | "server" | "command"
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     spec: dict[str, object] = field(default_factory=dict)
+    cards: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
 
 
 @final
@@ -59,7 +64,8 @@ class Handle:
 class Outcome:
     """How one attempt ended. A number the engine didn't tell is 0; `exit_code` -N is signal N.
 
-    `reason`: "ok", "exit", "signal", "oom", "setup", "cancelled", or "lost" (runner vanished).
+    `reason`: "ok", "exit", "signal", "oom", "setup", "cancelled", "lost" (runner vanished), or
+    "busy" (a card's lock was taken: it never ran).
     """
 
     exit_code: int
@@ -74,3 +80,4 @@ class Outcome:
     engine_memory: dict[str, int]  # weights_bytes, kv_bytes, compute_bytes, state_bytes
     reason: str
     text: str
+    paused_ms: int = 0  # of `duration_ms`, stood still: its speeds then teach nothing

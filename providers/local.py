@@ -10,12 +10,14 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from providers import durable, process
+from providers import durable, hold, process, tree
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.log import last_words
+from providers.runner import JOB_DIR
 
 # A cold interpreter on a loaded laptop disk takes seconds; more than this is broken.
 START_LIMIT_S = 30.0
@@ -24,6 +26,14 @@ LOOK_EVERY_S = 0.01
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 RUNNER_ERRORS = "runner.err"  # empty unless the runner itself is broken
 PACKAGE_PARENT = Path(__file__).parent.parent
+# A runner that hears of it stops its tree in a few milliseconds; one that has not after this is
+# busy, or of an earlier version, which knows no pause.
+PAUSE_LIMIT_S = 1.5
+# The claim of an attempt that was cancelled before its runner came up, and how it ended.
+NO_RUNNER: dict[str, object] = {
+    "pid": 0, "start_ticks": 0, "boot_id": "", "child_pid": 0, "child_ticks": 0, "void": True,
+}  # fmt: skip
+VOID: dict[str, object] = {"reason": "cancelled", "text": "cancelled before it began"}
 NO_DISK = "free some space or choose another FLEET_HOME"
 
 
@@ -58,7 +68,7 @@ def adopt(folder: Path) -> Handle | None:
     if runner is None or (folder / "result.json").exists():
         return None
     handle = _handle(folder, runner)
-    return handle if process.alive(handle.pid, handle.start_ticks, handle.boot_id) else None
+    return handle if _alive(handle) else None
 
 
 def poll(folder: Path) -> Outcome | None:
@@ -75,16 +85,81 @@ def poll(folder: Path) -> Outcome | None:
     if living is not None:
         return None
     runner = durable.read_json(folder / "runner.json") or {}
-    _kill_orphans(runner)
+    if runner.get("void"):
+        return _outcome(VOID, {})
+    _kill_orphans(folder, runner)
     return _lost(folder, runner)
 
 
 async def cancel(handle: Handle) -> bool:
     """Ask the attempt to end; its outcome becomes "cancelled". False: it had already ended."""
-    if not process.alive(handle.pid, handle.start_ticks, handle.boot_id):
+    if not _alive(handle):
         return False
     os.kill(handle.pid, signal.SIGTERM)
     return True
+
+
+async def pause(handle: Handle) -> bool:
+    """SIGSTOP the attempt's whole tree, until `resume`; its memory stays where it is.
+
+    True once nothing of it runs, also when it was paused before. False: not possible, and then
+    nothing is left stopped.
+    """
+    if not _alive(handle):
+        return False
+    folder = Path(handle.job_dir)
+    try:
+        (folder / hold.ASKED).touch(mode=0o600)
+    except OSError:
+        return False
+    if await _comes(handle, held=True):
+        return True
+    await resume(handle)
+    return False
+
+
+async def resume(handle: Handle) -> bool:
+    """SIGCONT the attempt's whole tree; True once it runs again, False if it has ended."""
+    (Path(handle.job_dir) / hold.ASKED).unlink(missing_ok=True)
+    return await _comes(handle, held=False)
+
+
+def paused(folder: Path) -> bool:
+    """Whether the attempt's tree stands still, whoever asked for it."""
+    return (folder / hold.HELD).exists() and adopt(folder) is not None
+
+
+async def _comes(handle: Handle, *, held: bool) -> bool:
+    """Wake the runner, then wait until it says that its tree is held, or is not."""
+    mark = Path(handle.job_dir) / hold.HELD
+    deadline = time.monotonic() + PAUSE_LIMIT_S
+    while _alive(handle):
+        # Every runner wakes at this one and looks; one that knows no pause is not hurt by it.
+        with suppress(ProcessLookupError):
+            os.kill(handle.pid, signal.SIGCHLD)
+        if mark.exists() == held:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(LOOK_EVERY_S)
+    return False
+
+
+def _alive(handle: Handle) -> bool:
+    return process.alive(handle.pid, handle.start_ticks, handle.boot_id)
+
+
+def void(folder: Path) -> bool:
+    """See that an attempt that no runner has claimed never begins: who cancels claims it first.
+
+    True where it was claimed so; its outcome is "cancelled", after no time at all.
+    """
+    if not (folder / "launch.json").exists():
+        return False
+    try:
+        return durable.claim_json(folder / "runner.json", NO_RUNNER)
+    except OSError as error:
+        raise ProviderError(f"can't cancel {folder}: {error}", NO_DISK) from error
 
 
 async def _spawn_runner(folder: Path, errors: int) -> None:
@@ -119,11 +194,15 @@ async def _claimed(folder: Path) -> Handle:
     )
 
 
-def _kill_orphans(runner: dict[str, object]) -> None:
-    """A runner killed with -9 can't stop its child: we do, if the pid is still that child."""
+def _kill_orphans(folder: Path, runner: dict[str, object]) -> None:
+    """A runner killed with -9 can't stop its tree: we do, if the pid is still that child.
+
+    A paused one that left its session would stand still for ever: it is known by its variable.
+    """
     child, ticks = _int(runner, "child_pid"), _int(runner, "child_ticks")
     if process.alive(child, ticks, str(runner.get("boot_id"))):
         os.killpg(child, signal.SIGKILL)
+    tree.kill_marked(JOB_DIR, str(folder))
 
 
 def _handle(folder: Path, runner: dict[str, object]) -> Handle:
@@ -150,6 +229,7 @@ def _outcome(result: dict[str, object], engine: dict[str, object]) -> Outcome:
         engine_memory=memory if isinstance(memory, dict) else {},
         reason=str(result["reason"]),
         text=str(result["text"]),
+        paused_ms=_int(result, "paused_ms"),
     )
 
 

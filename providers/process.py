@@ -30,14 +30,19 @@ def alive(pid: int, ticks: int, boot: str) -> bool:
     return pid > 0 and ticks > 0 and boot == boot_id() and start_ticks(pid) == ticks
 
 
-def _linux_ticks(pid: int) -> int:
+def stat_fields(pid: int) -> list[str]:
+    """What proc(5) says of a process from its state on: [state, parent, group, ...]; [] if gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return 0
-    # proc(5): the name stands in parentheses and may hold any character, so cut at the last one.
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
+        return []
+    # The name stands in parentheses and may hold any character, so cut at the last one.
+    return stat.rpartition(")")[2].split()
+
+
+def _linux_ticks(pid: int) -> int:
+    fields = stat_fields(pid)
+    return 0 if not fields or fields[0] in "ZX" else int(fields[19])
 
 
 def _portable_ticks(pid: int) -> int:

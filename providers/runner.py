@@ -2,7 +2,8 @@
 
 A process of its own, in its own session, so that killing the daemon leaves the job alone. It
 reads launch.json, claims the folder with runner.json, runs the child in its own process group
-with its words in log.txt, and ends by writing result.json. Only stdlib: it must start fast.
+with its words in log.txt, and ends by writing result.json. While the file `hold` lies in the
+folder the whole tree is stopped, and `held` says that it is. Only stdlib: it must start fast.
 """
 
 import os
@@ -13,9 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from providers import durable, process
+from providers import durable, process, tree
+from providers.hold import Hold
 from providers.log import Log, last_words, says_out_of_memory
+
+if TYPE_CHECKING:
+    import resource
 
 # An engine unloads in well under a second; after this a cancelled one is killed.
 GRACE_S = 10.0
@@ -32,6 +38,7 @@ class Runner:
     def __init__(self, job_dir: Path) -> None:
         self.job_dir = job_dir
         self.cancel_at: float | None = None
+        self.hold = Hold(job_dir)
         self.log: Log
         self.me: dict[str, object] = {
             "pid": os.getpid(),
@@ -51,6 +58,7 @@ class Runner:
             return 3
         self.log = Log(self.job_dir / "log.txt")
         self.wake = wakeup_pipe(self.ask_to_stop)
+        tree.adopt_orphans()
         result = self.attempt(launch)
         self.log.close()
         durable.write_json(self.job_dir / "result.json", result)
@@ -69,7 +77,7 @@ class Runner:
         except (OSError, ValueError) as error:
             text = f"can't start {launch_argv(launch)[:1]}: {error}"
             self.log.write(text.encode() + b"\n")
-            return result(127, started_ms, 0, 0, "setup", text)
+            return result(127, started_ms, 0, 0, 0, "setup", text)
         self.me |= {"child_pid": child.pid, "child_ticks": process.start_ticks(child.pid)}
         durable.write_json(self.job_dir / "runner.json", self.me)
         status, peak = self.watch(child)
@@ -78,21 +86,22 @@ class Runner:
         tail = self.log.last()
         reason = self.reason(code, tail, str(launch["kind"]), oom=oom_kills() > kills)
         text = explain(reason, code, last_words(tail))
-        return result(code, started_ms, duration_ms, peak, reason, text)
+        return result(code, started_ms, duration_ms, self.hold.paused_ms, peak, reason, text)
 
     def watch(self, child: subprocess.Popen[bytes]) -> tuple[int, int]:
-        """(wait status, peak bytes) once the child has ended and its group is gone."""
+        """(wait status, peak bytes) once the child has ended and its whole tree is gone."""
         assert child.stdout is not None
         said = child.stdout.fileno()
         stage = 0
-        while True:
-            ended, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if ended:
-                break
-            stage = self.press(child.pid, stage)
+        while (end := reaped(child.pid)) is None:
+            if self.cancel_at is None:
+                self.hold.look()
+            stage = self.press(stage)
             self.listen(said, 0.5)
+        status, usage = end
         child.returncode = status  # already reaped: Popen must not wait again
-        signal_group(child.pid, signal.SIGKILL)
+        self.hold.over()
+        tree.kill(os.getpid())
         deadline = time.monotonic() + DRAIN_S
         while time.monotonic() < deadline and self.listen(said, 0.05):
             pass
@@ -100,14 +109,15 @@ class Runner:
         # getrusage(2): kilobytes on Linux, bytes on macOS; the largest process of the tree.
         return status, usage.ru_maxrss * (1024 if sys.platform == "linux" else 1)
 
-    def press(self, group: int, stage: int) -> int:
-        """Ask a cancelled group once, kill it when its grace is over."""
+    def press(self, stage: int) -> int:
+        """Ask a cancelled tree once, kill it when its grace is over."""
         if self.cancel_at is None:
             return 0
         if stage == 0:
-            signal_group(group, signal.SIGTERM)
+            tree.terminate(os.getpid())
+            self.hold.over()
         if time.monotonic() >= self.cancel_at:
-            signal_group(group, signal.SIGKILL)
+            tree.kill(os.getpid())
         return 1
 
     def listen(self, said: int, seconds: float) -> bool:
@@ -174,12 +184,17 @@ def spawn(launch: dict[str, object], job_dir: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def signal_group(group: int, number: int) -> None:
-    """Signal everyone still in the group; an empty group is fine (macOS says EPERM for zombies)."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return
+def reaped(child: int) -> tuple[int, "resource.struct_rusage"] | None:
+    """(wait status, usage) of the child once it has ended; adopted orphans are only taken away."""
+    while True:
+        try:
+            ended, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if ended == child:
+            return status, usage
+        if ended == 0:
+            return None
 
 
 def oom_kills() -> int:
@@ -204,7 +219,13 @@ def explain(reason: str, code: int, words: str) -> str:
 
 
 def result(
-    code: int, started_ms: int, duration_ms: int, peak: int, reason: str, text: str
+    code: int,
+    started_ms: int,
+    duration_ms: int,
+    paused_ms: int,
+    peak: int,
+    reason: str,
+    text: str,
 ) -> dict[str, object]:
     """result.json"""
     return {
@@ -212,6 +233,7 @@ def result(
         "started_ms": started_ms,
         "ended_ms": started_ms + duration_ms,
         "duration_ms": duration_ms,
+        "paused_ms": paused_ms,
         "peak_memory_bytes": peak,
         "reason": reason,
         "text": text,

@@ -4,10 +4,9 @@ Pure. The program that holds the engine is `providers.engine_child.llamacpp`.
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import final
 
 from providers.base import Launch
+from providers.engine.setup import Memory
 
 MIB = 1024 * 1024
 ANSWER_FILE = "answer.txt"  # beside log.txt: the model's words alone
@@ -15,17 +14,8 @@ ANSWER_FILE = "answer.txt"  # beside log.txt: the model's words alone
 # so a parsed size is right to 0.005 MiB (5,243 bytes).
 BUFFER = re.compile(r"(\S+)\s+(model|KV|compute|output|RS) buffer size =\s*(\d+(?:\.\d+)?) MiB")
 
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What llama.cpp says it allocated, in bytes; the output buffer counts as compute."""
-
-    weights_bytes: int = 0
-    kv_bytes: int = 0
-    compute_bytes: int = 0
-    state_bytes: int = 0
-    backends: dict[str, int] = field(default_factory=dict)
+# "0.00.004.355 E gguf_init: …", at times right behind a line of progress dots.
+ERROR = re.compile(r"(?<!\d)\d+(?:\.\d+)+ E (.+)$", re.MULTILINE)
 
 
 def launch(
@@ -90,6 +80,12 @@ def parse_memory(log: str) -> Memory:
         state_bytes=sizes["RS"],
         backends=backends,
     )
+
+
+def reason(log: str) -> str:
+    """Its first error line: what it said before every caller repeated that it failed."""
+    found = ERROR.search(log)
+    return found[1].strip() if found else ""
 
 
 def mib_bytes(text: str) -> int:

@@ -8,7 +8,6 @@ can't run here.
 import http.client
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from providers import durable
-from providers.engine.llamacpp import ANSWER_FILE, parse_memory
+from providers.engine.llamacpp import ANSWER_FILE, parse_memory, reason
 from providers.log import SPEAKER
 from providers.probe.host import idle_cores, physical_cores
 from providers.runner import JOB_DIR, SETUP_EXIT
@@ -26,8 +25,6 @@ from providers.runner import JOB_DIR, SETUP_EXIT
 Reply = dict[str, object]
 LOADED = "model loaded"
 FAILED = "model not loaded"
-# "0.00.004.355 E gguf_init: …", at times right behind a line of progress dots.
-ERROR = re.compile(r"(?<!\d)\d+(?:\.\d+)+ E (.+)$", re.MULTILINE)
 # The runner copies our words into log.txt; it is behind by a pipe, not by seconds.
 LOG_LIMIT_S = 3.0
 LOG_EVERY_S = 0.01
@@ -193,10 +190,9 @@ def refused(data: bytes) -> NoReturn:
 
 
 def own_reason(job_dir: Path) -> str:
-    """llama.cpp's first error line: what it said before every caller repeated that it failed."""
+    """Why it failed, in llama.cpp's own words."""
     print(FAILED, file=sys.stderr, flush=True)
-    errors = ERROR.findall(log_until(FAILED, job_dir / "log.txt"))
-    return errors[0].strip() if errors else "it doesn't say why"
+    return reason(log_until(FAILED, job_dir / "log.txt")) or "it doesn't say why"
 
 
 def log_until(mark: str, path: Path) -> str:

@@ -19,7 +19,7 @@ MODULES = (("llama.cpp", "xllamacpp"), ("vllm", "vllm"), ("sglang", "sglang"), (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEngine:
-    """An engine and where it is. `runs`: our runner can start it, not only see it."""
+    """An engine and where it is. `runs`: as a registry ships it, it runs on the processor."""
 
     engine: str
     program: str

@@ -19,6 +19,8 @@ from platformdirs import user_cache_path
 from mathcore.api import ModelSpec, spec_from_config
 from mathcore.engines.mlx import MlxShape, mlx_footprint
 from mathcore.engines.vllm.cache import BLOCK, VllmShape, block_count, pages, shown_tokens
+from tests.engines.drive_jobs import CLIENT_PACKAGES, drive_llamacpp, drive_real, drive_stand_ins
+from tests.support.tiny_gguf import write_tiny_gguf
 
 LAYERS, HIDDEN, WIDE, HEADS, KV_HEADS, SIDE, VOCAB = 4, 512, 1024, 8, 2, 64, 320
 MLX_LENGTHS = (1, 255, 257, 1000, 2000)
@@ -122,6 +124,7 @@ def write_tokenizer(folder: Path) -> None:
         "eos_token": "</s>",
         "unk_token": "<unk>",
         "model_max_length": 4096,
+        "chat_template": "{% for one in messages %}{{ one['content'] }}{% endfor %}",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
@@ -259,6 +262,11 @@ def main(folder: Path | None) -> None:
     spec = write_model(model)
     ok = test_mlx(model, environment(home / "mlx", MLX_PACKAGES), spec)
     ok &= test_vllm(model, environment(home / "vllm", VLLM_PACKAGES, VLLM_UNWANTED), spec)
+    ok &= drive_real("mlx", home / "mlx" / "bin" / "python", model, home / "jobs")
+    ok &= drive_real("vllm", home / "vllm" / "bin" / "python", model, home / "jobs")
+    gguf = write_tiny_gguf(home / "tiny.gguf")
+    ok &= drive_llamacpp(gguf, home / "jobs")
+    ok &= drive_stand_ins(environment(home / "clients", CLIENT_PACKAGES), gguf, home / "jobs")
     raise SystemExit(0 if ok else 1)
 
 

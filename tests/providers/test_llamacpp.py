@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.engine import llamacpp
-from providers.engine_child.llamacpp import ERROR
 
 MIB = 1024 * 1024
 CPU_RUN = """\
@@ -67,4 +66,4 @@ def test_the_context_of_a_launch_is_per_sequence_and_given_in_total() -> None:
 
 def test_an_error_behind_progress_dots_is_still_the_first_one() -> None:
     log = "0.00.001 I load\n....0.00.004.355 E init: block size 32\n0.00.005 E srv: exiting\n"
-    assert ERROR.findall(log) == ["init: block size 32", "srv: exiting"]
+    assert llamacpp.reason(log) == "init: block size 32"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from providers import durable, local, process
 from providers.base import Handle, Launch, ProviderError
 from providers.engine import llamacpp
+from providers.here import LocalAttempts
 from tests.providers.conftest import ended, until
 
 ROOT = Path(__file__).parents[2]
@@ -310,3 +312,27 @@ async def test_what_was_launched_is_on_disk_for_its_owner_only(jobs_dir: Path) -
     assert json.loads(launch.read_text())["job_id"] == "job-1"
     assert launch.stat().st_mode & 0o777 == 0o600
     await ended(handle.job_dir)
+
+
+async def test_a_start_that_is_cancelled_before_its_runner_came_up_never_begins(
+    jobs_dir: Path, tmp_path: Path
+) -> None:
+    here = LocalAttempts(jobs_dir)
+    folder = local.job_dir(jobs_dir, "job-1", 1)
+    folder.mkdir(parents=True)
+    durable.write_json(folder / "launch.json", asdict(command("touch", str(tmp_path / "ran"))))
+    await here.cancel("job-1", 1)
+    late = [sys.executable, "-m", "providers.runner", str(folder)]
+    assert await (await asyncio.create_subprocess_exec(*late, cwd=ROOT)).wait() == 3
+    outcome = await here.poll("job-1", 1)
+    assert outcome is not None
+    assert (outcome.reason, outcome.duration_ms) == ("cancelled", 0)
+    assert here.ran("job-1", 1)
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_a_cancel_of_what_was_never_begun_leaves_nothing(jobs_dir: Path) -> None:
+    here = LocalAttempts(jobs_dir)
+    await here.cancel("job-1", 1)
+    assert not here.ran("job-1", 1)
+    assert not here.folder("job-1", 1).exists()

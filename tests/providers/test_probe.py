@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.probe import nvidia, probe_machine
+from providers.probe import Gpus, machine, nvidia, probe_machine
 from providers.probe.amd import probe_amd
 from providers.probe.apple import apple_gpu, probe_apple, sysctl, working_set
 from providers.probe.compute import compute_of, measure_compute
@@ -24,6 +25,8 @@ from providers.probe.host import (
     measure_ram_bandwidth,
     threads_for,
 )
+from providers.telemetry.guard import Guard
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "tests/support/nvml_shim.c"
@@ -215,6 +218,25 @@ def test_no_mac_is_a_reason() -> None:
 
 def test_no_amd_card_is_a_reason(tmp_path: Path) -> None:
     assert probe_amd(tmp_path / "nothing").reason == "no AMD card"
+
+
+def test_a_driver_that_hangs_is_a_reason_and_is_not_asked_by_the_next_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, asked = threading.Event(), []
+
+    def hangs() -> Gpus:
+        asked.append(1)
+        gate.wait(60)
+        return Gpus(found=(), reason="late")
+
+    monkeypatch.setattr(machine, "_NVIDIA", Guard(hangs, "nvidia"))
+    monkeypatch.setattr(machine, "HUNG_S", 0.05)
+    for _ in range(2):
+        assert "has not answered" in probe_machine(measure=False).notes[0]
+    assert len(asked) == 1
+    gate.set()
+    wait_until(lambda: probe_machine(measure=False).notes[0] == "late", "the late answer")
 
 
 def test_engines_are_found_without_importing_them(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""Attempts on this machine: `providers.local` by job and attempt, for whoever holds the folder."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final, final
+
+from providers import local
+from providers.base import Handle, Launch, Outcome
+
+
+@final
+class LocalAttempts:
+    """Runs attempts under `jobs_dir`, each in a folder of its own."""
+
+    def __init__(self, jobs_dir: Path) -> None:
+        self._jobs_dir: Final = jobs_dir
+
+    def folder(self, job_id: str, attempt: int) -> Path:
+        """Where an attempt keeps its log, its claim and its result."""
+        return local.job_dir(self._jobs_dir, job_id, attempt)
+
+    def begun(self, job_id: str, attempt: int) -> bool:
+        """Whether a start was ever tried: it may run, whatever else is known."""
+        return (self.folder(job_id, attempt) / "launch.json").exists()
+
+    async def start(self, launch: Launch) -> Handle:
+        """Start, or find it started."""
+        return await local.start(launch, self._jobs_dir)
+
+    async def poll(self, job_id: str, attempt: int) -> Outcome | None:
+        """How it ended; None while it runs, and where it never did."""
+        return await asyncio.to_thread(local.poll, self.folder(job_id, attempt))
+
+    async def cancel(self, job_id: str, attempt: int) -> None:
+        """Ask it to end; where its runner is still coming up, it never begins."""
+        folder = self.folder(job_id, attempt)
+        if await asyncio.to_thread(local.void, folder):
+            return
+        handle = await asyncio.to_thread(local.adopt, folder)
+        if handle is not None:
+            await local.cancel(handle)
+
+    async def pause(self, job_id: str, attempt: int) -> bool:
+        """Stop its tree where it stands."""
+        handle = await asyncio.to_thread(local.adopt, self.folder(job_id, attempt))
+        return handle is not None and await local.pause(handle)
+
+    async def resume(self, job_id: str, attempt: int) -> bool:
+        """Let it go on."""
+        handle = await asyncio.to_thread(local.adopt, self.folder(job_id, attempt))
+        return handle is not None and await local.resume(handle)
+
+    def ran(self, job_id: str, attempt: int) -> bool:
+        """Whether a runner ever claimed it: then its result says how it went."""
+        return (self.folder(job_id, attempt) / "runner.json").exists()
+
+    async def read(
+        self, job_id: str, attempt: int, name: str, offset: int, limit: int
+    ) -> tuple[bytes, int]:
+        """Part of one of its files, and the file's size; nothing of one not there."""
+        return await asyncio.to_thread(_part, self.folder(job_id, attempt) / name, offset, limit)
+
+
+def _part(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(min(offset, size))
+            return file.read(limit), size
+    except FileNotFoundError:
+        return b"", 0

@@ -1,0 +1,1 @@
+"""What this machine's devices do now, and whether they are well."""
