@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mathcore.units import parse_bytes
 from mesh.api.errors import RequestError
+from mesh.policy.yield_settings import YieldPolicies, read_yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,15 @@ class Config:
     tailscale_api_key: str = ""  # for the admin API; tailscaled itself needs none
     tailnet: str = "-"  # the key's own
     archive: str = ""  # a folder for full segments of the ledger; none keeps them in it
+    yields: YieldPolicies = YieldPolicies()  # when preemptible work gives way to the owner
+    models: tuple[str, ...] = ()  # folders with models, beside those that programs keep
+    models_disk_bytes: int = 200_000_000_000  # for everything fetched from other peers
+    models_rate: int = 0  # bytes a second that fetching and serving models may take; 0: no bound
+    metered: str = "auto"  # whether this machine's line costs by the byte; auto asks the system
 
 
 SOURCES: Final = ("mdns", "tailnet")
+METERED: Final = ("auto", "yes", "no")
 NUSD: Final = 1_000_000_000  # nano-dollars in a dollar
 MAX_PORT: Final = 65_535
 MAX_MONTHS: Final = 1200
@@ -101,6 +109,33 @@ def _words(value: object) -> tuple[str, ...]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError("must be a list of texts")
     return tuple(word.strip() for word in words if word.strip())
+
+
+def _folders(value: object) -> tuple[str, ...]:
+    return tuple(_folder(one) for one in _words(value))
+
+
+def _size(value: object) -> int:
+    """Bytes."""
+    return parse_bytes(_text(value))
+
+
+def _byte_rate(value: object) -> int:
+    """Bytes a second."""
+    text = _text(value)
+    if not text.lower().endswith("/s"):
+        raise ValueError("must be bytes a second, such as 50MB/s")
+    rate = parse_bytes(text[:-2])
+    if not rate:
+        raise ValueError("must be more than nothing")
+    return rate
+
+
+def _metered(value: object) -> str:
+    text = _text(value)
+    if text not in METERED:
+        raise ValueError(f"must be one of {', '.join(METERED)}")
+    return text
 
 
 def _addresses(value: object) -> tuple[str, ...]:
@@ -232,6 +267,25 @@ SETTINGS: Final[dict[str, Setting]] = {
     "tailnet": _own(_text, "tailnet", '"example.com"', "the key's own", "which tailnet to ask for"),
     "archive": _own(
         _folder, "archive", '"/mnt/disk/fleet"', "none", "a folder for what is old in the ledger"
+    ),
+    "yield": _own(
+        read_yield,
+        "yields",
+        '{ when = ["person", "heat"], idle = "5m", max_temp = 83, action = "pause" }',
+        "all reasons on a desktop, none without one",
+        "when work marked preemptible gives way; see below",
+    ),
+    "models": _own(
+        _folders, "models", '["/mnt/models"]', "none", "folders with models, beside programs' own"
+    ),
+    "models_disk": _own(
+        _size, "models_disk_bytes", '"200GB"', "200GB", "how much models from other peers may take"
+    ),
+    "models_rate": _own(
+        _byte_rate, "models_rate", '"50MB/s"', "no bound", "how fast models go over the line"
+    ),
+    "metered": _own(
+        _metered, "metered", '"yes"', "auto", "whether the line costs by the byte: yes, no, auto"
     ),
 }
 # Names of earlier versions, in the units they had; a new name beside them wins.

@@ -27,6 +27,10 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
     from mesh.edge.http.app import make_app, make_mesh_app
+    from mesh.edge.http.ssh import ssh_routes
+    from mesh.edge.http.telemetry import routes as telemetry
+    from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
+    from mesh.edge.models.routes import ModelRoutes
 
     ledger = Ledger.open(home)
     _archive(ledger, config.archive)
@@ -34,12 +38,22 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
-    app = make_app(node, token(home), node.mesh)
+    readings = asyncio.create_task(node.telemetry.run())
+    yielding = asyncio.create_task(node.yielding.run())
+    routes = ModelRoutes(node.models)
+    travel = asyncio.create_task(node.models.run())
+    own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
+    app = make_app(
+        node, token(home), node.mesh, [*own, *routes.local_routes(), *ssh_routes(node.ssh)]
+    )
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
+    hosts = asyncio.create_task(node.ssh.run())
     try:
         if node.mesh is not None:
-            await node.mesh.start(make_mesh_app(node, node.mesh))
+            shared = telemetry(node.fleet_telemetry, loopback=False)
+            more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
+            await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
         await runner.setup()
@@ -59,6 +73,12 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             around.result()  # the mesh broke: say why
     finally:
         withdraw(home)
+        readings.cancel()
+        yielding.cancel()
+        travel.cancel()
+        routes.close()
+        hosts.cancel()
+        await asyncio.gather(hosts, return_exceptions=True)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sys
 import time
-import traceback
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -17,30 +16,39 @@ from mesh.api.requests import parse_note
 from mesh.api.rows import status_dict
 from mesh.config import Config
 from mesh.edge.capacity import capacity_query
-from mesh.edge.http.ports import Calibration
+from mesh.edge.dispatch.fleet import OwnLedger, PeerCalls
+from mesh.edge.dispatch.machines import Machines
+from mesh.edge.dispatch.peer import Dispatch
+from mesh.edge.dispatch.ports import Owner
+from mesh.edge.http.ports import Calibration, Files
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.inventory import LocalDevices
-from mesh.edge.jobs.effects import Effects
 from mesh.edge.jobs.forget import forget
 from mesh.edge.jobs.intake import Intake
+from mesh.edge.jobs.private import JOBS
 from mesh.edge.live import Live
+from mesh.edge.models.for_jobs import JobModels
+from mesh.edge.models.service import Models
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
 from mesh.edge.signing.hearing import NotHeard
+from mesh.edge.ssh.hosts import SshHosts
 from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import load_state
 from mesh.edge.store.transfer import import_ as import_file
+from mesh.edge.telemetry.fleet import FleetTelemetry
+from mesh.edge.telemetry.recorder import Telemetry
+from mesh.edge.telemetry.rooms import device_facts
 from mesh.edge.transport.link import Link, Misbehaved
+from mesh.edge.upkeep import Upkeep
+from mesh.edge.yielding import YieldWatcher
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Accept, Admission, Fork
-from mesh.policy.commands import Command
-from mesh.policy.decide import decide
 from mesh.state.devices import own_id
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.events import NoteAdded
 from mesh.state.facts.fact import encode
-from mesh.state.facts.job import JobCancelRequested
 from mesh.state.fold import State
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
@@ -48,6 +56,9 @@ from mesh.sync.manifest import Tip
 from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError
 from providers.engine.llamacpp import ANSWER_FILE
+from providers.here import LocalAttempts
+from providers.presence.reading import PresenceReader
+from providers.telemetry.machine import this_machine
 
 TICK_S = 0.1  # how late the end of a job may be noticed; a poll is one stat() per running job
 RETRY_S = 1.0  # pause after a write the disk refused
@@ -87,7 +98,10 @@ class Node:
         self._stop = asyncio.Event()
         self.ready = False
         self._local = LocalDevices(config, ledger.peer_id, home)
-        self._effects = Effects(home, ledger.author, lambda: self.state, self.devices, self.emit)
+        self._here = LocalAttempts(home / JOBS)
+        self.ssh = SshHosts(
+            home, config, ledger.author, lambda: self.state, self.emit, self._may_register
+        )
         self._intake = Intake(home, ledger.author, lambda: self.state, self.emit)
         self._replication = Replication(
             ledger,
@@ -101,6 +115,48 @@ class Node:
         if config.listen != "none":
             who = load_or_create(home)
             self.mesh = Mesh(home, config, who, self, self._replicate, self._progress)
+        self.telemetry = Telemetry(
+            this_machine(home / JOBS),
+            self._local,
+            lambda: self.state,
+            self.emit,
+            now_ms,
+            self._may_register,
+            ledger.peer_id,
+        )
+        self.fleet_telemetry = FleetTelemetry(
+            self.telemetry, self.mesh, lambda: self.state, ledger.author
+        )
+        self.models = Models(home, config, self.mesh, lambda: self.state)
+        self.dispatch = self._joined(OwnLedger(ledger, self._live))
+        self.yielding = YieldWatcher(
+            self.dispatch.giving_way,
+            PresenceReader(),
+            lambda device_id: device_facts(self.telemetry.reading(device_id)),
+            config.yields,
+        )
+        call = None if self.mesh is None else self.mesh.call
+        self.upkeep = Upkeep(ledger.author, lambda: self.state, self.emit, call, now_ms)
+
+    def _joined(self, ledger: OwnLedger) -> Dispatch:
+        """Dispatch, joined to this peer's devices, links and models."""
+        calls = PeerCalls(lambda: self.mesh)
+        machines = Machines(self._here, self.telemetry, self.ssh, lambda: self.state, now_ms)
+        return Dispatch(
+            self.home,
+            ledger,
+            calls.ask,
+            linked=calls.is_linked,
+            live=machines.live,
+            attempts=machines.attempts,
+            may_act=lambda: self._live.may_sign and not self._stop.is_set(),
+            models=JobModels(self.models),
+            rooms=machines.rooms,
+            now_ms=now_ms,
+            wake=self._wake.set,
+            energy=self.telemetry.energy,
+            writes_here=machines.writes_here,
+        )
 
     @property
     def peer_id(self) -> str:
@@ -190,10 +246,11 @@ class Node:
 
     def devices(self) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""
-        return self._local.live(self.state)
+        return self.telemetry.devices()
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
-        return plan_query(self.state, query, self.devices(), now_ms())
+        live = [*self.devices(), *self.ssh.live(self.state)]
+        return plan_query(self.state, query, live, now_ms(), me=self._ledger.author)
 
     def capacity(self, query: Mapping[str, object]) -> dict[str, object]:
         return capacity_query(self.state, query, self.devices())
@@ -210,17 +267,11 @@ class Node:
 
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
-        job = self.state.jobs.get(job_id)
-        if job_id in self.state.retired or (job is not None and job.ended):
-            how = f": {job.status}" if job is not None else ""
-            text = f"job {job_id} has already ended{how}"
-            raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
-        if job is None:
-            raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
-        if job.status != "cancelling":
-            fact = JobCancelRequested(job_id=job_id)
-            device_id = job.device_id or self._local.primary_id
-            await self.emit("job_cancel_requested", device_id, encode(fact))
+        await self._intake.cancel(job_id, self._local.primary_id)
+
+    async def adopt(self, job_id: str) -> dict[str, object]:
+        """Decide for another peer's job from now on; its owner answers us once it has heard."""
+        return await self._intake.adopt(job_id)
 
     async def forget(self, job_id: str) -> dict[str, object]:
         """Erase what was typed for an ended job and what it wrote."""
@@ -270,10 +321,23 @@ class Node:
         return await asyncio.to_thread(self._ledger.verify)
 
     def log_path(self, job_id: str) -> Path:
-        return self._effects.job_dir(job_id) / "log.txt"
+        return self.dispatch.path_of(job_id, "log.txt")
 
     def answer_path(self, job_id: str) -> Path:
-        return self._effects.job_dir(job_id) / ANSWER_FILE
+        return self.dispatch.path_of(job_id, ANSWER_FILE)
+
+    def all_here(self, job_id: str) -> bool:
+        return self.dispatch.all_here(job_id)
+
+    @property
+    def owner(self) -> Owner:
+        """This peer as the owner of its devices."""
+        return self.dispatch.owner
+
+    @property
+    def files(self) -> Files:
+        """Its part in moving the files of commands."""
+        return self.dispatch.files
 
     def shutdown(self) -> None:
         """Begin to stop; running jobs keep running and are adopted by the next daemon."""
@@ -290,23 +354,24 @@ class Node:
         elif self._live.restored:
             _say(StoreError("this ledger is an older copy of itself, or lost", FORKS))
         registered = False
+        await asyncio.to_thread(self.dispatch.effects.look)
         while not self._stop.is_set():
             await self._live.catch_up()
             if self._live.may_sign:
                 registered = registered or await self._register()
             self.ready = True
-            for command in decide(self.state, self._ledger.author):
-                await self._carry_out(command)
+            self.dispatch.step()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()
         self.ready = False
+        await self.dispatch.close()
 
     async def _register(self) -> bool:
         """Announce this machine's devices, where its role lets them count; True, tried once."""
         try:
-            if self.mesh is None or allowed(self.mesh.own_role(), RUNNER):
+            if self._may_register():
                 found = await asyncio.to_thread(self._local.registrations, self.state)
                 for device_id, payload in found:
                     await self.emit("device_registered", device_id, payload)
@@ -316,22 +381,10 @@ class Node:
         await self._intake.sweep()  # a restored ledger knows its own jobs by now
         return True
 
-    async def _carry_out(self, command: Command) -> None:
-        """Run one command; neither a full disk nor one job's trouble may stop the others."""
-        known = command.job_id in self.state.jobs  # a state folded anew may lack it
-        if self._stop.is_set() or not known or not self._live.may_sign:
-            return
-        try:
-            await self._effects.run(command)
-        except StoreError as error:
-            # Nothing was written, so the state is as before and the command comes again.
-            _say(error)
-            await asyncio.sleep(RETRY_S)
-        except Exception as error:
-            traceback.print_exc()
-            if command.job_id in self.state.jobs:
-                text = f"{type(error).__name__}: {error}"
-                await self._effects.fail(command.job_id, "internal", text)
+    def _may_register(self) -> bool:
+        """Whether what this peer says of its devices counts, and may be signed now."""
+        role_counts = self.mesh is None or allowed(self.mesh.own_role(), RUNNER)
+        return self._live.may_sign and role_counts
 
     def close(self) -> None:
         """Give the ledger back; the last thing a node does."""

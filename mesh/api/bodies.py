@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mesh.api.wire.workfiles import WorkFile
+
 # A guess at a short prompt could be checked against a bare hash; against 128 random bits it can't.
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
@@ -25,13 +27,18 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 @final
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was typed for one job. A command has no prompt and no model, a model no command."""
+    """What was typed for one job. A command has no prompt and no model, a model no command.
+
+    `lines`: many requests in place of a prompt, JSON to a line.
+    """
 
     prompt: str = ""
+    lines: str = ""
     model: str = ""  # as the engine opens it: a path says whose folder it is
     command: tuple[str, ...] = ()
     cwd: str = ""  # "" = the home directory
     env: dict[str, str] = {}
+    files: tuple[WorkFile, ...] = ()  # laid out in a folder of the attempt's own, where it runs
 
 
 @final

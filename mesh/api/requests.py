@@ -13,7 +13,6 @@ from mathcore.quant.formats import QUANTS
 from mathcore.quant.names import canonical_quant
 from mathcore.units import parse_duration_ms, parse_hourly_nusd, parse_memory, parse_nusd
 from mesh.api import flags
-from mesh.api.bodies import Body, Sealed, base_name, label_of
 from mesh.api.engine_flags import options_of
 from mesh.api.errors import RequestError
 from mesh.api.fields import (
@@ -28,7 +27,6 @@ from mesh.api.fields import (
     unknown_name,
     wrong_value,
 )
-from mesh.state.facts.job import JobSealed
 
 # What a plan, a run, a sweep and a capacity take where nobody says: an ordinary chat turn.
 DEFAULT_CONTEXT = 4096
@@ -136,29 +134,16 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     engine_build: Annotated[str, msgspec.Meta(max_length=20)] | None = None
 
 
-class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """A job: a model with a prompt, or a command; the same `job_id` again is the same job."""
-
-    model: Name | None = None
-    command: Annotated[list[Name], msgspec.Meta(max_length=MAX_COMMAND_WORDS)] | None = None
-    prompt: Annotated[str, msgspec.Meta(max_length=MAX_PROMPT_CHARS)] = ""
-    context: Count | None = None
-    job_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
-    cwd: str | None = None
-    env: Annotated[dict[EnvName, str], msgspec.Meta(max_length=MAX_ENV_NAMES)] | None = None
-    label: Name | None = None
-
-
 # What a job hands on to the planner, under the same names.
 ASKED = Ask.__struct_fields__
 
 Request = TypeVar("Request", bound=msgspec.Struct)
-Asked = TypeVar("Asked", PlanRequest, JobRequest)
+Asked = TypeVar("Asked", bound=Ask)
 
 
 def parse_plan(given: Mapping[str, object]) -> PlanRequest:
     """A planning question, or RequestError naming the field that is wrong."""
-    asked = _bounded(flags.as_flagged(convert(given, PlanRequest)))
+    asked = _bounded_plan(flags.as_flagged(convert(given, PlanRequest)))
     flags.flags_of(asked)
     options_of(asked)
     for field, parse in (("ram", parse_memory), ("rate", parse_hourly_nusd)):
@@ -168,29 +153,6 @@ def parse_plan(given: Mapping[str, object]) -> PlanRequest:
             if not asked.what_if and not asked.fleet:
                 refuse(f"{field}: says something of hardware that is described", "add what_if")
     return asked
-
-
-def parse_job(given: Mapping[str, object]) -> JobRequest:
-    """A job, or RequestError naming the field that is wrong."""
-    job = convert(given, JobRequest)
-    if (job.model is None) == (not job.command):
-        raise RequestError(
-            "BadRequest", "a job is either a model or a command", "give exactly one of the two"
-        )
-    if job.env and not job.command:
-        refuse("env: a model takes none", "leave it away, or run a command")
-    return _bounded(job)
-
-
-def body_of(request: JobRequest) -> Body:
-    """What was typed for this job: the part of it that no event holds."""
-    return Body(
-        prompt=request.prompt,
-        model=request.model or "",
-        command=tuple(request.command or ()),
-        cwd=request.cwd or "",
-        env=request.env or {},
-    )
 
 
 def parse_note(text: str) -> str:
@@ -203,38 +165,6 @@ def parse_note(text: str) -> str:
             "BadRequest", f"the note has {len(note)} characters", f"at most {MAX_NOTE_CHARS}"
         )
     return note
-
-
-def job_fact(
-    job_id: str, request: JobRequest, body: Sealed, label: str, model_bytes: int = 0
-) -> JobSealed:
-    """The job as it is signed: nothing that was typed, and no floats, so numbers travel as text."""
-    return JobSealed(
-        job_id=job_id,
-        kind="command" if request.command else "model",
-        label=label_of(request.label or label),
-        body_hash=body.body_hash,
-        body_bytes=body.body_bytes,
-        batch=request.batch,
-        objective=request.objective,
-        model=None if request.model is None else base_name(request.model),
-        model_bytes=model_bytes,
-        context=request.context,
-        tokens=request.tokens,
-        prompt_tokens=request.prompt_tokens,
-        engine=request.engine,
-        quant=request.quant,
-        kv_type=request.kv_type,
-        on=request.on,
-        max_latency=request.max_latency,
-        max_latency_ms=request.max_latency_ms,
-        ttft=request.ttft,
-        deadline=request.deadline,
-        min_tps=_as_text(request.min_tps),
-        max_price=request.max_price,
-        max_cost=request.max_cost,
-        min_quality=_as_text(request.min_quality),
-    )
 
 
 def limits_of(request: Ask) -> Limits:
@@ -288,10 +218,6 @@ def _explain(message: str, given: Mapping[str, object], kind: type[Request]) -> 
         missing_field(quoted[1])
 
 
-def _as_text(given: float | str | None) -> str | None:
-    return None if given is None else str(given)
-
-
 def _ms(field: str, text: str | None) -> int | None:
     return None if text is None else read(field, parse_duration_ms, text)
 
@@ -312,9 +238,14 @@ def _number(field: str, value: float | str | None, most: float) -> float | None:
     return number
 
 
-def _bounded(request: Asked) -> Asked:
+def _bounded_plan(request: PlanRequest) -> PlanRequest:
+    return bounded(request, request.context)
+
+
+def bounded(request: Asked, context: int | None) -> Asked:
+    """The request with its quantisation as we spell it; RequestError for what can't be."""
     limits_of(request)
-    _fits(request.prompt_tokens, request.tokens, request.context)
+    _fits(request.prompt_tokens, request.tokens, context)
     if request.kv_type is not None and request.kv_type not in KV_TYPES:
         unknown_name("kv_type", request.kv_type, KV_TYPES)
     if isinstance(request, PlanRequest) and request.cache_type_v not in (None, *KV_TYPES):

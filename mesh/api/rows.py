@@ -5,22 +5,62 @@ from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
 from mesh.state.fold import State
-from mesh.state.jobs import ENDED, PENDING, JobView
+from mesh.state.jobs import (
+    CANCELLING,
+    DISPATCHED,
+    ENDED,
+    PAUSED,
+    PENDING,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    JobView,
+)
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import peer_id
 
 Row = dict[str, object]
+AT_WORK = frozenset({RUNNING, PAUSED, CANCELLING})  # a job in one of these has begun
 
 
 def device_rows(state: State, now: int) -> list[Row]:
     """One row per device, by name, each with the age of what it says."""
     devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
     busy = {j.device_id: j.job_id for j in held_jobs(state).values() if j.started_ms}
+    rows = []
+    for device in devices:
+        row = _device_row(device, busy.get(device.device_id), now)
+        row["peer"] = peer_name(state, device.owner)
+        row |= _use(state, device, now, row["state"])
+        rows.append(row if is_ours(state, device) else row | {"state": "peer removed"})
+    return rows
+
+
+def _use(state: State, device: DeviceView, now: int, shown: object) -> Row:
+    """Whether its owner drained it, and for whom it is reserved, as far as there is any of that."""
+    drained = state.drained(device.device_id)
+    held = reservation_rows(state, device.device_id, now)
+    row: Row = ({"drained": drained} if drained else {}) | ({"reservations": held} if held else {})
+    if drained:
+        row["state"] = "draining" if shown == "busy" else "drained"
+    elif shown != "busy" and any(
+        one.from_ms <= now for one in state.reserved(device.device_id, now)
+    ):
+        row["state"] = "reserved"
+    return row
+
+
+def reservation_rows(state: State, device_id: str, now: int) -> list[Row]:
+    """A device's reservations that are not over, the first to begin first."""
     return [
-        _device_row(device, busy.get(device.device_id), now)
-        | {"peer": peer_name(state, device.owner)}
-        | ({} if is_ours(state, device) else {"state": "peer removed"})
-        for device in devices
+        {
+            "reservation_id": one.reservation_id,
+            "by": one.by,
+            "peer": peer_name(state, one.by),
+            "from_ms": one.from_ms,
+            "until_ms": one.until_ms,
+        }
+        for one in state.reserved(device_id, now)
     ]
 
 
@@ -67,7 +107,7 @@ def job_rows(state: State, now: int, *, every: bool = True) -> list[Row]:
 
 
 def job_row(state: State, job: JobView, now: int = 0) -> Row:
-    """Everything known of one job, JSON-ready; `waiting` says why it is still pending."""
+    """Everything known of one job, JSON-ready; `waiting` says why it has not begun."""
     return _job_fields(job, now) | {
         "peer": peer_name(state, job.home),
         "waiting": why_waiting(state, job),
@@ -75,7 +115,9 @@ def job_row(state: State, job: JobView, now: int = 0) -> Row:
 
 
 def why_waiting(state: State, job: JobView) -> str:
-    """What a pending job waits for; "" for every other job."""
+    """What a job that has not begun waits for; "" for every other job."""
+    if job.status in (QUEUED, STARTING, DISPATCHED):
+        return _behind(state, job)
     if job.status != PENDING:
         return ""
     wanted = job.asked.on or ""
@@ -90,6 +132,15 @@ def why_waiting(state: State, job: JobView) -> str:
     if not own:
         return f"no device of {peer_name(state, job.home) or 'its peer'} can take it"
     return f"waiting for {' or '.join(busy)}" if busy else "about to be placed"
+
+
+def _behind(state: State, job: JobView) -> str:
+    """Which job has the device in whose line this one stands; "" where none has."""
+    device = state.devices.get(job.device_id)
+    for one in held_jobs(state).values():
+        if device is not None and one.device_id == job.device_id and one.status in AT_WORK:
+            return f"waiting for {device.name}, held by {one.job_id}"
+    return ""
 
 
 def _job_fields(job: JobView, now: int) -> Row:

@@ -1,7 +1,9 @@
 """This machine's own devices: what the probes found, as registrations and as live readings."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 from mathcore.device import DeviceSpec
 from mathcore.hardware.described import PRIOR_BANDWIDTH, describe, usable_bytes
@@ -9,7 +11,7 @@ from mesh.config import Config
 from mesh.edge.planning import with_free
 from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode, readings
-from mesh.state.fleet import spec
+from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
 from providers.probe import Machine, probe_machine
@@ -17,6 +19,8 @@ from providers.probe.compute import Compute, measure_compute
 from providers.probe.disk import measure_disk_read
 from providers.probe.engines import FoundEngine
 from providers.probe.gpu import Gpu
+from providers.telemetry.health import MISMATCH, UNRESPONSIVE, Health
+from providers.telemetry.machine import Device, Sample
 
 # What changes from one start to the next without the device having changed.
 READINGS = readings(ProbedDevice)
@@ -98,19 +102,50 @@ class LocalDevices:
             return measure_disk_read(self._home)
         return view.facts.disk_read_bytes_per_s
 
-    def live(self, state: State) -> list[DeviceSpec]:
-        """This machine's devices with the free memory of this moment."""
+    def device_id(self, index: int | None) -> str:
+        """The id of a card by its number on this machine; of the processor for None."""
+        return self.primary_id if index is None else f"{self._prefix}-gpu{index}"
+
+    def own(self, state: State) -> list[DeviceView]:
+        """This machine's registered devices, the processor first."""
         self._settle(state)
-        machine = probe_machine(measure=False)
-        ram = machine.host.ram_free_bytes
-        free = {self.primary_id: (ram, ram)}
-        for i, gpu in enumerate(machine.gpus):
-            free[f"{self._prefix}-gpu{i}"] = (gpu.free_bytes, 0 if gpu.unified else ram)
-        return [
-            with_free(spec(view), *free[key])
-            for key, view in list(state.devices.items())
-            if key in free
-        ]
+        views = [v for k, v in list(state.devices.items()) if k.startswith(f"{self._prefix}-")]
+        ours = [v for v in views if v.device_id == self.primary_id or self.is_own_card(v.device_id)]
+        return sorted(ours, key=lambda v: ("-gpu" in v.device_id, len(v.device_id), v.device_id))
+
+    def is_own_card(self, device_id: str) -> bool:
+        """Whether an id names a card of this machine, there or not."""
+        return device_id.removeprefix(f"{self._prefix}-gpu").isdigit()
+
+    def unseen(self, sample: Sample) -> Health:
+        """How a card is that is registered and gave no reading since this program began."""
+        if sample.waits and not sample.faults:
+            return Health()
+        grave = [one for one in sample.faults if one.kind in (MISMATCH, UNRESPONSIVE)]
+        if grave:
+            return Health(state=cast(Any, grave[0].kind), text=grave[0].text)
+        return Health(state="lost", text="it was registered here and is not found any more")
+
+    def live(self, state: State, sample: Sample) -> list[DeviceSpec]:
+        """This machine's devices with the memory that was free in a sample.
+
+        A device that can take no work says why; one whose memory is unknown keeps what the ledger
+        says of it.
+        """
+        seen = {self.device_id(one.index): one for one in sample.devices}
+        cpu = seen.get(self.primary_id)
+        ram = cpu.reading.free_bytes or 0 if cpu is not None and cpu.reading is not None else 0
+        return [self._live(view, seen.get(view.device_id), sample, ram) for view in self.own(state)]
+
+    def _live(self, view: DeviceView, seen: Device | None, sample: Sample, ram: int) -> DeviceSpec:
+        device = spec(view)
+        health = self.unseen(sample) if seen is None else seen.health
+        if health.refused_by:
+            return replace(device, withheld=(health.refused_by, f"{health.state}: {health.text}"))
+        reading = None if seen is None else seen.reading
+        if reading is None or reading.free_bytes is None:
+            return device
+        return with_free(device, reading.free_bytes, 0 if reading.shares_ram else ram)
 
     def _cpu(self, machine: Machine, compute: Rate, disk: int) -> ProbedDevice:
         found = {one.engine for one in machine.engines if one.runs}

@@ -49,6 +49,8 @@ RETRY_S: Final = 10.0  # pause after a ledger that could not be read
 HANDOVER_EVENTS: Final = 512
 
 Told = Callable[[Sequence[Event]], None]
+Fact = tuple[str, str, dict[str, object]]  # event type, device id, payload
+Group = list[tuple[Sequence[Fact], "asyncio.Future[list[Event]]"]]
 _T = TypeVar("_T")
 
 
@@ -95,6 +97,8 @@ class Live:
             alone=alone,
         )
         self._tasks: Final[set[asyncio.Task[object]]] = set()
+        self._waiting: Group = []  # for the next commit
+        self._committing = False
         self._folding: Final = asyncio.Lock()
         self._mending = False  # a task sees to it that the state is not stale
         self._refold_after_s = 0.0  # on the loop's clock
@@ -106,8 +110,12 @@ class Live:
 
     async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         """Sign, store durably, fold in and tell; in this order. NotHeard where it is too early."""
+        return (await self.emit_all([(event_type, device_id, payload)]))[0]
+
+    async def emit_all(self, facts: Sequence[Fact]) -> list[Event]:
+        """As `emit`, for several facts: all of them or none."""
         await self._voice.demand()
-        return await self._whole(self._emit(event_type, device_id, payload))
+        return await self._whole(self._emit(facts))
 
     async def take_in(self, envelopes: Sequence[Envelope]) -> list[Admission]:
         """Put others' events through the gate, fold in and tell; the verdict on each."""
@@ -134,15 +142,46 @@ class Live:
         """Whether this is the recovery key, which says nothing else; in any thread."""
         return author == self.state.members.recovery
 
-    async def _emit(self, *fact: object) -> Event:
-        event = await self._run(self._writer, self._append, *fact, self._now_ms())
+    async def _emit(self, facts: Sequence[Fact]) -> list[Event]:
+        """Commit together with whoever else waits: one write to the disk for all of them."""
+        waits: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((facts, waits))
+        if not self._committing:
+            self._committing = True
+            self._start(self._commit())
+        events = await waits
         await self._follow()
-        return event
+        return events
 
-    def _append(self, kind: str, device_id: str, payload: dict[str, object], now: int) -> Event:
-        event = self._ledger.append(kind, device_id, payload, now)
-        self._voice.signed(event)
-        return event
+    async def _commit(self) -> None:
+        """Write what waits until nothing does, in the order in which it came."""
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, []
+                await self._commit_group(group)
+        finally:
+            self._committing = False
+
+    async def _commit_group(self, group: Group) -> None:
+        facts = [fact for some, _ in group for fact in some]
+        try:
+            events = await self._run(self._writer, self._append, facts, self._now_ms())
+        except BaseException as error:
+            for _, waits in group:
+                if not waits.done():
+                    waits.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for some, waits in group:
+            mine, events = events[: len(some)], events[len(some) :]
+            if not waits.done():
+                waits.set_result(mine)
+
+    def _append(self, facts: Sequence[Fact], now: int) -> list[Event]:
+        events = self._ledger.append_many(facts, now)
+        self._voice.signed(events[-1], len(events))
+        return events
 
     async def _take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         intake = await self._run(self._writer, self._ledger.take_in, envelopes)

@@ -9,20 +9,21 @@ from mathcore.hardware.described import shares_memory
 from mathcore.planner.answer import Plan
 from mathcore.planner.plan import plan
 from mathcore.planner.query import Query
+from mathcore.planner.refusals import DRAINED, RESERVED, Refusal, refuse
 from mathcore.planner.render import plan_dict
 from mathcore.units import GIB, show_bytes
 from mesh.api.engine_flags import knowing, named_flags, options_of
 from mesh.api.errors import RequestError
-from mesh.api.fields import refuse
+from mesh.api.fields import refuse as refuse_field
 from mesh.api.flags import flags_of
 from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
-from mesh.api.rows import Row, is_ours
+from mesh.api.rows import Row, is_ours, peer_name
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
 from mesh.edge.beside import beside_of
 from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
-from mesh.state.learned import learned_from
+from mesh.state.learning.learned import learned_from
 from mesh.state.leases import with_leases
 
 if TYPE_CHECKING:
@@ -34,16 +35,28 @@ USUAL_RAM_BYTES = 32 * GIB
 
 
 def plan_query(
-    state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = (), now: int = 0
+    state: State,
+    given: Mapping[str, object],
+    live: Sequence[DeviceSpec] = (),
+    now: int = 0,
+    *,
+    me: str = "",
 ) -> Row:
     """The plan's JSON for a query over every device in `state`; bad queries raise RequestError."""
-    return plan_dict(make_plan(state, parse_plan(given), live, now))
+    return plan_dict(make_plan(state, parse_plan(given), live, now, me=me))
 
 
 def make_plan(
-    state: State, request: PlanRequest, live: Sequence[DeviceSpec] = (), now: int = 0
+    state: State,
+    request: PlanRequest,
+    live: Sequence[DeviceSpec] = (),
+    now: int = 0,
+    *,
+    me: str = "",
 ) -> Plan:
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id.
+
+    A drained device is refused, and one that is reserved now for another than the key `me`.
 
     What jobs were promised and had not taken when memory was read is not free.
     """
@@ -52,6 +65,7 @@ def make_plan(
     devices, (query, counted) = _as_devices(payloads), query_of(request)
     devices, assumed = as_told(query, devices)
     notes = (*said_of(payloads), *counted, *_others_plain(request), *assumed)
+    closed: list[Refusal] = []
     if not devices:
         # A copy of the list first: the owner loop may fold an event while a thread plans.
         seen = [view for view in list(state.devices.values()) if is_ours(state, view)]
@@ -60,9 +74,48 @@ def make_plan(
         known_device(state, request.on)
         at = now or state.last_ms
         read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
+        closed = closed_devices(state, devices, at, me)
         devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
+        devices = without(devices, closed)
     answer = plan(query, list(devices.values()), learned_from(state))
-    return replace(answer, notes=(*notes, *answer.notes)) if notes else answer
+    asked = [one for one in closed if request.on in (None, one.device_id, one.name)]
+    return replace(
+        answer,
+        notes=(*notes, *answer.notes),
+        refusals=(*answer.refusals, *asked),
+        not_asked=answer.not_asked + len(closed) - len(asked),
+    )
+
+
+def closed_devices(
+    state: State, devices: Mapping[str, DeviceSpec], now: int, me: str
+) -> list[Refusal]:
+    """Devices whose owner lets nobody's jobs start there now, or only another's than `me`."""
+    found: list[Refusal] = []
+    for device_id, device in devices.items():
+        why = state.drained(device_id)
+        if why:
+            text = f"drained ({why}): fleet resume {device.name}"
+            found.append(refuse(device, DRAINED, text))
+            continue
+        held = state.reserved(device_id, now)
+        other = [one for one in held if one.from_ms <= now and one.by != me]
+        if other:
+            who = peer_name(state, other[0].by) or other[0].by[:8]
+            text = f"reserved for {who} for another {_minutes(other[0].until_ms - now)}"
+            found.append(refuse(device, RESERVED, text))
+    return found
+
+
+def _minutes(ms: int) -> str:
+    minutes = -(-ms // 60_000)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def without(devices: Mapping[str, DeviceSpec], closed: Sequence[Refusal]) -> dict[str, DeviceSpec]:
+    """The devices that are not refused already."""
+    gone = {one.device_id for one in closed}
+    return {key: device for key, device in devices.items() if key not in gone}
 
 
 def as_told(
@@ -197,7 +250,9 @@ def asked_devices(
     """
     for name in request.what_if:
         if " + " in name:
-            refuse(f"what-if {name!r}: only one kind of card here", "fleet plan takes several")
+            refuse_field(
+                f"what-if {name!r}: only one kind of card here", "fleet plan takes several"
+            )
     ram, rate = request.ram, request.rate
     payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
     found = list(_as_devices(payloads).values())

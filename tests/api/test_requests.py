@@ -7,15 +7,14 @@ from hypothesis import strategies as st
 from mesh.api.errors import RequestError
 from mesh.api.fields import COUNTS, TAKES
 from mesh.api.hardware import DeviceRequest
+from mesh.api.jobs import JobRequest, parse_job
 from mesh.api.requests import (
     DEFAULT_CONTEXT,
     DEFAULT_PROMPT_TOKENS,
     DEFAULT_TOKENS,
     MAX_BODY_BYTES,
-    JobRequest,
     PlanRequest,
     lengths,
-    parse_job,
     parse_plan,
 )
 

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from mathcore.device import DeviceSpec
 from mesh.api.bodies import Body
 from mesh.api.requests import parse_plan
-from mesh.edge.jobs.effects import Effects, plan_request
+from mesh.edge.dispatch.candidates import plan_request
 from mesh.edge.jobs.private import drop_request, keep_request, words_of
 from mesh.edge.planning import make_plan
 from mesh.ledger.event import Event
-from mesh.policy.commands import PlaceJob, StartJob, StopJob, WatchJob
-from mesh.state.fleet import spec
+from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.state.fold import State, apply
-from tests.state.job_story import ANA, BEN, event, told
+from tests.edge.dispatch.stage import Stage
+from tests.state.job_story import BEN, event, told
 
 GIB = 1 << 30
 
@@ -64,17 +63,9 @@ def fleet(*sizes: int, busy: str = "") -> State:
 
 async def placed(state: State, tmp_path: Path, job_id: str = "j") -> list[tuple[str, str]]:
     """(event type, device) of what placing the job made known."""
-    said: list[tuple[str, str]] = []
-
-    async def emit(kind: str, device: str, fact: dict[str, object]) -> None:
-        said.append((kind, device))
-
-    def live() -> list[DeviceSpec]:
-        return [spec(view) for view in state.devices.values()]
-
-    effects = Effects(tmp_path, ANA, lambda: state, live, emit)
-    await effects.run(PlaceJob(job_id))
-    return said
+    stage = Stage(tmp_path, state)
+    await stage.home.place(state.jobs[job_id])
+    return [(kind, device) for kind, device, _ in stage.said]
 
 
 async def test_a_job_that_only_a_set_holds_is_refused_not_sent_to_a_set(tmp_path: Path) -> None:
@@ -91,6 +82,13 @@ async def test_a_job_goes_to_the_one_device_that_holds_it(tmp_path: Path) -> Non
 async def test_a_job_waits_for_a_busy_device_that_may_hold_it(tmp_path: Path) -> None:
     """Its memory is another job's now; to fail would be to oversell the other way round."""
     assert await placed(fleet(12, 12, busy="gpu1"), tmp_path) == []
+
+
+async def test_a_job_waits_in_the_queue_of_a_busy_device_that_it_fits_beside(
+    tmp_path: Path,
+) -> None:
+    said = await placed(fleet(12, 24, busy="gpu1"), tmp_path)
+    assert said == [("job_dispatched", "gpu1")]
 
 
 async def test_a_job_is_planned_on_this_peers_own_devices_only(tmp_path: Path) -> None:
@@ -110,10 +108,11 @@ async def test_a_peer_without_devices_fails_its_jobs_instead_of_keeping_them(
     assert await placed(fleet(), tmp_path) == [("job_failed", "none")]
 
 
-async def test_a_command_for_a_device_that_is_gone_fails_and_one_for_a_busy_device_waits(
+async def test_a_command_for_a_device_that_is_gone_fails_and_one_for_a_busy_device_queues(
     tmp_path: Path,
 ) -> None:
-    for busy, said in (("", [("job_failed", "none")]), ("gpu0", [])):
+    queued = [("job_dispatched", "gpu0")]
+    for busy, said in (("", [("job_failed", "none")]), ("gpu0", queued)):
         state = fleet(24, 24, busy=busy)
         wanted = "gpu0" if busy else "gone"
         apply(state, event("job_submitted", 40, job_id="c", kind="command", on=wanted))
@@ -165,29 +164,21 @@ def sealed(tmp_path: Path, body: Body, **asked: object) -> Event:
     )
 
 
-class Said(list[tuple[str, str, dict[str, object]]]):
-    """Events as a peer wrote them."""
-
-    def effects(self, home: Path, state: State) -> Effects:
-        async def emit(kind: str, device: str, fact: dict[str, object]) -> None:
-            self.append((kind, device, fact))
-
-        return Effects(home, ANA, lambda: state, lambda: [], emit)
-
-
 @pytest.mark.parametrize("status", ["waiting", "dispatched"])
 async def test_a_job_whose_body_is_gone_fails_before_anything_starts(
     tmp_path: Path, status: str
 ) -> None:
-    state, said = fleet(24), Said()
-    apply(state, event("job_cancelled", 31, job_id="j"))
-    apply(state, sealed(tmp_path, Body(command=("true",))))
+    stage = Stage(tmp_path, fleet(24))
+    apply(stage.state, event("job_cancelled", 31, job_id="j"))
+    apply(stage.state, sealed(tmp_path, Body(command=("true",))))
     if status == "dispatched":
-        apply(state, event("job_dispatched", 41, device="gpu0", job_id="c"))
+        apply(stage.state, event("job_dispatched", 41, device="gpu0", job_id="c"))
     drop_request(tmp_path, "c")
-    command = PlaceJob("c") if status == "waiting" else StartJob("c")
-    await said.effects(tmp_path, state).run(command)
-    ((kind, _, fact),) = said
+    if status == "waiting":
+        await stage.home.place(stage.state.jobs["c"])
+    else:
+        await stage.effects.run(StartJob("c"))
+    kind, _, fact = stage.said[-1]
     assert (kind, fact["reason"]) == ("job_failed", "setup")
     assert fact["text"] == "its request is gone from this machine"
     assert not (tmp_path / "jobs" / "c").exists()
@@ -196,21 +187,22 @@ async def test_a_job_whose_body_is_gone_fails_before_anything_starts(
 async def test_why_a_model_cannot_be_planned_is_kept_here_and_signed_without_its_path(
     tmp_path: Path,
 ) -> None:
-    state, said = fleet(24), Said()
-    apply(state, event("job_cancelled", 31, job_id="j"))
+    stage = Stage(tmp_path, fleet(24))
+    apply(stage.state, event("job_cancelled", 31, job_id="j"))
     path = str(tmp_path / "gone.gguf")
-    apply(state, sealed(tmp_path, Body(prompt="hi", model=path), model="gone.gguf"))
-    await said.effects(tmp_path, state).run(PlaceJob("c"))
-    ((kind, _, fact),) = said
+    apply(stage.state, sealed(tmp_path, Body(prompt="hi", model=path), model="gone.gguf"))
+    await stage.home.place(stage.state.jobs["c"])
+    ((kind, _, fact),) = stage.said
     assert (kind, fact["reason"]) == ("job_failed", "UnknownModel")
     assert str(tmp_path) not in str(fact)
     assert path in words_of(tmp_path, "c")
 
 
 async def test_an_error_of_ours_is_signed_without_its_words(tmp_path: Path) -> None:
-    state, said = fleet(24), Said()
-    await said.effects(tmp_path, state).fail("j", "internal", "KeyError: 'sk-12345'")
-    ((_, _, fact),) = said
+    stage = Stage(tmp_path, fleet(24))
+    apply(stage.state, event("job_dispatched", 41, device="gpu0", job_id="j"))
+    await stage.effects.fail(StartJob("j"), "internal", "KeyError: 'sk-12345'")
+    ((_, _, fact),) = stage.said
     assert fact["text"] == "an error of this program"
     assert words_of(tmp_path, "j") == "KeyError: 'sk-12345'"
 
@@ -219,29 +211,24 @@ async def test_an_error_of_ours_is_signed_without_its_words(tmp_path: Path) -> N
 async def test_no_end_cost_or_speed_is_booked_on_another_peers_device(
     tmp_path: Path, command: StartJob | WatchJob | StopJob
 ) -> None:
-    state, said = fleet(24), Said()
+    stage = Stage(tmp_path, fleet(24))
     big = event("device_registered", 1, author=BEN, device="big", **card("big", 80))
     for one in (big, sealed(tmp_path, Body(command=("true",)))):
-        apply(state, one)
-    apply(state, event("job_dispatched", 41, device="big", job_id="c"))
+        apply(stage.state, one)
+    apply(stage.state, event("job_dispatched", 41, device="big", job_id="c", owner=BEN))
     folder = tmp_path / "jobs" / "c" / "1"
     folder.mkdir(parents=True)
     (folder / "runner.json").write_text('{"pid": 0}')
     ended = {"exit_code": 0, "started_ms": 0, "ended_ms": 60_000, "duration_ms": 60_000}
     result = {**ended, "peak_memory_bytes": 5, "reason": "ok", "text": ""}
     (folder / "result.json").write_text(json.dumps(result))
-    await said.effects(tmp_path, state).run(command)
-    for _, device, fact in said:
-        assert device == "none"
-        assert fact["actual_cost_nusd"] == fact["actual_duration_ms"] == 0
-        assert "throughput_mtps" not in fact
-    assert len(said) == (0 if isinstance(command, WatchJob) else 1)
+    await stage.effects.run(command)
+    assert stage.said == []
     own = event("device_registered", 2, device="gpu9", **card("gpu9", 24))
     for one in (own, event("job_submitted", 50, job_id="d", kind="command", command=["true"])):
-        apply(state, one)
-    apply(state, event("job_dispatched", 51, device="gpu9", job_id="d"))
+        apply(stage.state, one)
+    apply(stage.state, event("job_dispatched", 51, device="gpu9", job_id="d"))
     folder.parent.rename(tmp_path / "jobs" / "d")
-    said.clear()
-    await said.effects(tmp_path, state).run(WatchJob("d"))
-    ((kind, device, fact),) = said
+    await stage.effects.run(WatchJob("d"))
+    ((kind, device, fact),) = stage.said
     assert (kind, device, fact["actual_duration_ms"]) == ("job_completed", "gpu9", 60_000)

@@ -8,6 +8,7 @@ from mesh.edge.inventory import LocalDevices
 from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
 from providers.probe.disk import measure_disk_read
+from providers.telemetry.machine import this_machine
 from tests.state.job_story import event, told
 
 
@@ -50,7 +51,8 @@ def test_the_disk_is_read_once_and_the_reading_stands(tmp_path: Path) -> None:
     state = after(first)
     assert state.devices[here.primary_id].payload["disk_read_bytes_per_s"] == rate
     assert here.registrations(state) == []  # nor is another reading a change
-    assert here.live(state)[0].disk_read_bytes_per_s == rate
+    sample = this_machine(tmp_path / "jobs").sample()
+    assert here.live(state, sample)[0].disk_read_bytes_per_s == rate
 
 
 def test_a_folder_nobody_may_write_to_has_no_reading(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mesh.edge.jobs.private import (
     words_of,
 )
 from mesh.state.facts.fact import Payload
-from mesh.state.jobs import JobView, submitted
+from mesh.state.jobs import JobView
 from tests.state.test_fold import ANA
 
 BODY = Body(prompt="my doctor says", model="/home/ana/m.gguf")
@@ -31,7 +31,7 @@ BODY = Body(prompt="my doctor says", model="/home/ana/m.gguf")
 
 def job(**payload: object) -> JobView:
     given: Payload = {"job_id": "j1", "kind": "model", **payload}
-    return submitted(given, ANA, 0)
+    return JobView(job_id="j1", kind="model", home=ANA, request=given, submitted_ms=0)
 
 
 def kept(home: Path) -> JobView:

@@ -7,6 +7,7 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.config import OLD, SETTINGS, Config, load_config
+from mesh.policy.yield_settings import YieldPolicies, YieldPolicy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -41,6 +42,10 @@ def load(home: Path, text: str) -> Config:
         ("host_lifetime_months = 36", "host_lifetime_months", 36),
         ("host_watts = 120", "host_watts", 120),
         ('peers = ["nas.lan:7433"]', "peers", ("nas.lan:7433",)),
+        ('models = ["/mnt/models"]', "models", ("/mnt/models",)),
+        ('models_disk = "1TB"', "models_disk_bytes", 1_000_000_000_000),
+        ('models_rate = "50MB/s"', "models_rate", 50_000_000),
+        ('metered = "yes"', "metered", "yes"),
     ],
 )
 def test_a_setting_is_read_in_its_unit(
@@ -70,6 +75,11 @@ def test_nobody_said_what_the_machine_cost_unless_somebody_did(tmp_path: Path) -
         ('power = "65 VA"', "must be watts, not 'va'", 'power = "65 W"'),
         ("host_watts = 6.5", "must be a whole number", 'power = "65 W"'),
         ("port = 65536", "must be a port", "port ="),
+        ('models = ["models"]', "must be a whole path", 'models = ["/mnt/models"]'),
+        ('models_disk = "200"', "has no unit", 'models_disk = "200GB"'),
+        ('models_rate = "50MB"', "must be bytes a second", 'models_rate = "50MB/s"'),
+        ('models_rate = "0B/s"', "must be more than nothing", "models_rate ="),
+        ('metered = "maybe"', "must be one of auto, yes, no", 'metered = "yes"'),
         ("tarif = 0.3", "did you mean tariff?", 'tariff = "0.30 USD/kWh"'),
         ("zzz = 1", "known: name, port, tariff, price", "tariff ="),
         ("name = [", "cannot be read", "correct it"),
@@ -82,6 +92,70 @@ def test_a_wrong_setting_is_named_with_one_that_works(
         load(tmp_path, line)
     assert says in caught.value.text
     assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", YieldPolicies()),
+        ("[yield]", YieldPolicies()),
+        ('yield = "off"', YieldPolicies(machine=YieldPolicy(when=()))),
+        ("yield = []", YieldPolicies(machine=YieldPolicy(when=()))),
+        ('yield = ["heat", "person"]', YieldPolicies(machine=YieldPolicy(when=("person", "heat")))),
+        (
+            '[yield]\nwhen = ["person"]\nidle = "90s"\nmax_temp = 75\naction = "stop"',
+            YieldPolicies(
+                machine=YieldPolicy(when=("person",), idle_ms=90_000, max_temp_c=75, action="stop")
+            ),
+        ),
+        (
+            '[yield]\nidle = "1m"\n[yield.devices.gpu1]\nwhen = ["heat"]',
+            YieldPolicies(
+                machine=YieldPolicy(idle_ms=60_000),
+                devices={"gpu1": YieldPolicy(when=("heat",), idle_ms=60_000)},
+            ),
+        ),
+    ],
+)
+def test_when_work_gives_way_is_read(tmp_path: Path, text: str, wanted: YieldPolicies) -> None:
+    assert load(tmp_path, text).yields == wanted
+
+
+def test_a_variable_says_in_short_when_work_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said, when in (("off", ()), ("heat, memory", ("heat", "memory"))):
+        monkeypatch.setenv("FLEET_YIELD", said)
+        assert load_config(tmp_path).yields.machine.when == when
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("yield = 3", "when must be a list of person, battery, heat, memory"),
+        ('yield = ["fan"]', "when: unknown reason 'fan'; known: person, battery, heat, memory"),
+        ("[yield]\nwhen = [1]", "when must be a list"),
+        ("[yield]\nidel = 1", "unknown key 'idel'; known: when, idle, max_temp, action, devices"),
+        ("[yield]\nidle = 5", 'idle must be a time from "1s" to "1d", such as "5m"'),
+        ('[yield]\nidle = "soon"', "idle must be a time"),
+        ('[yield]\nidle = "2d"', "idle must be a time"),
+        ("[yield]\nmax_temp = true", "max_temp must be degrees Celsius, 30 to 110"),
+        ("[yield]\nmax_temp = 111", "max_temp must be degrees Celsius"),
+        ('[yield]\nmax_temp = "83"', "max_temp must be degrees Celsius"),
+        ('[yield]\naction = "kill"', 'action must be "pause" or "stop"'),
+        ("[yield]\ndevices = 1", "devices must hold a table for each device"),
+        ("[yield.devices]\ngpu0 = 1", "devices must hold a table for each device"),
+        ("[yield.devices.gpu0]\nidle = 1", "devices.gpu0: idle must be a time"),
+    ],
+)
+def test_what_is_wrong_about_giving_way_is_one_clear_line(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        load(tmp_path, text)
+    assert says in caught.value.text
+    assert "\n" not in caught.value.text
+    assert caught.value.hint.startswith("yield = {")
 
 
 def test_variables_override_the_file_and_new_names_the_old(

@@ -12,7 +12,6 @@ from mesh.edge.signing.hearing import NotHeard
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import whole_fold
 from mesh.node import Node
-from mesh.policy.commands import StartJob
 from mesh.state.checkpoint import digest
 from mesh.state.members import RUNNER
 from mesh.sync.wants import NOTHING
@@ -79,12 +78,3 @@ async def test_a_member_that_nobody_has_answered_yet_serves_and_waits_to_sign(
         node.shutdown()
         await running
         node.close()
-
-
-async def test_a_command_for_a_job_that_the_state_no_longer_knows_is_dropped(
-    tmp_path: Path,
-) -> None:
-    node = Node(tmp_path, Config(name="ben", listen="none"), Ledger.open(tmp_path))
-    await node._carry_out(StartJob("j-gone"))
-    assert node.state.event_count == 0
-    node.close()

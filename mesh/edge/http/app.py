@@ -16,6 +16,8 @@ from mesh.api.bodies import base_name
 from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import billed, device_rows, job_row, job_rows
+from mesh.edge.http.dispatch import OWNER, dispatch_routes
+from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
     HttpRefusal,
     answer,
@@ -55,7 +57,7 @@ def make_app(
     """
     role = (lambda: ADMIN) if mesh is None else mesh.own_role
     guards = [shape_errors, check_origin, check_token(token), local_role(role)]
-    routes = [*_checks(), *reads(), *_own_reads(), *_writes(), *more]
+    routes = [*_checks(), *reads(), *_own_reads(), *own_file_routes(), *_writes(), *more]
     routes += [] if mesh is None else peer_routes()
     return _app(node, guards, routes, mesh)
 
@@ -65,7 +67,10 @@ def make_mesh_app(
 ) -> web.Application:
     """What members reach over TLS: the link, the reads, plans, and `more`; each by its role."""
     guards = [shape_errors, peer_role(mesh.role_of)]
-    return _app(node, guards, [*reads(), *mesh_routes(), *more], mesh)
+    routes = [*reads(), *mesh_routes(), *dispatch_routes(), *file_routes(), *more]
+    app = _app(node, guards, routes, mesh)
+    app[OWNER] = node.owner
+    return app
 
 
 def _app(
@@ -121,6 +126,7 @@ def _writes() -> list[Route]:
     return [
         Route("POST", "/v1/jobs", MEMBER, post_job),
         Route("POST", "/v1/jobs/{id}/cancel", MEMBER, post_cancel),
+        Route("POST", "/v1/jobs/{id}/adopt", ADMIN, post_adopt),
         Route("POST", "/v1/jobs/{id}/forget", "", post_forget),
         Route("POST", "/v1/notes", MEMBER, post_note),
         Route("POST", "/v1/devices", RUNNER, post_device),
@@ -248,6 +254,13 @@ async def post_cancel(request: web.Request) -> web.Response:
         known_job(request)
     await node.cancel(job_id)
     return answer({"job_id": job_id}, 202)
+
+
+async def post_adopt(request: web.Request) -> web.Response:
+    """Decide for another peer's job from now on; 200 with its epoch."""
+    refuse_unknown(await read_body(request), ())
+    known_job(request)
+    return answer(await request.app[NODE].adopt(request.match_info["id"]))
 
 
 async def post_forget(request: web.Request) -> web.Response:

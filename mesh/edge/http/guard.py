@@ -145,10 +145,10 @@ def check_token(token: str) -> Middleware:
     return check
 
 
-async def read_body(request: web.Request) -> dict[str, object]:
-    """The JSON object a client sent; an empty body is an empty object."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+async def read_body(request: web.Request, most: int = MAX_BODY_BYTES) -> dict[str, object]:
+    """The JSON object a client sent, of `most` bytes; an empty body is an empty object."""
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
     raw = await request.read()
     if not raw:
         return {}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
+from mesh.api.wire.workfiles import FilePart
+from mesh.edge.dispatch.ports import Owner
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
@@ -23,6 +25,19 @@ class Calibration:
     busy: str
 
 
+class Files(Protocol):
+    """This peer's part in moving files. `who` is the key that asks, in hex."""
+
+    async def given(self, who: str, job_id: str, digest: str, offset: int) -> FilePart:
+        """Some of a file that a job brings."""
+
+    async def left(self, who: str, job_id: str, attempt: int, path: str, offset: int) -> FilePart:
+        """Some of a file that an attempt left here."""
+
+    async def get(self, job_id: str, path: str, offset: int) -> FilePart:
+        """Some of a file that a job left, wherever it ran."""
+
+
 class ServedNode(Protocol):
     """A running peer as its HTTP server sees it."""
 
@@ -36,6 +51,14 @@ class ServedNode(Protocol):
 
     def every_job(self) -> State:
         """The state with the oldest ended jobs whole; reads the ledger, so not for the loop."""
+
+    @property
+    def owner(self) -> Owner:
+        """This peer as the owner of its devices, for the homes of jobs."""
+
+    @property
+    def files(self) -> Files:
+        """Its part in moving the files of commands."""
 
     @property
     def ready(self) -> bool:
@@ -61,6 +84,9 @@ class ServedNode(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end."""
+
+    async def adopt(self, job_id: str) -> dict[str, object]:
+        """Decide for another peer's job from now on."""
 
     async def forget(self, job_id: str) -> dict[str, object]:
         """Erase what was typed for an ended job and what it wrote; says what could not be."""
@@ -94,6 +120,9 @@ class ServedNode(Protocol):
 
     def answer_path(self, job_id: str) -> Path:
         """Where a model's answer is kept; the file may not exist yet."""
+
+    def all_here(self, job_id: str) -> bool:
+        """Whether what a job wrote on another peer has come home, as far as it will."""
 
     def shutdown(self) -> None:
         """Begin to stop the daemon; running jobs keep running."""

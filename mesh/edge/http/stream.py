@@ -194,7 +194,8 @@ def known_job(request: web.Request) -> str:
 async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, offset: int) -> None:
     decoder, quiet_s = codecs.getincrementaldecoder("utf-8")("replace"), 0.0
     while True:
-        ended = node.state.jobs[job_id].status in ENDED  # read before the file: loses no tail
+        # Asked before the file is read: no tail is lost.
+        ended = node.state.jobs[job_id].status in ENDED and node.all_here(job_id)
         chunk = await asyncio.to_thread(_read, path, offset)
         offset += len(chunk)
         if text := decoder.decode(chunk):

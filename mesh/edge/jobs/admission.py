@@ -1,17 +1,23 @@
 """What a job must be before the ledger holds it: placeable here, loadable, and short enough."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
+from mathcore.quant.families import FAMILIES
 from mesh.api.errors import RequestError
 from mesh.api.fields import MAX_CONTEXT
-from mesh.api.requests import DEFAULT_CONTEXT, JobRequest, lengths
-from mesh.api.rows import is_ours, peer_name
+from mesh.api.jobs import JobRequest
+from mesh.api.lines import longest, parse_lines
+from mesh.api.requests import DEFAULT_CONTEXT, lengths
+from mesh.api.rows import peer_name
+from mesh.edge.dispatch.candidates import ANY, usable
 from mesh.edge.planning import known_device, source_of
 from mesh.state.fleet import DeviceView
 from mesh.state.fold import State
 from providers.prompt import PromptLength, prompt_length
+
+MAX_NAMED = 5  # devices in one hint; fleet devices lists all
 
 
 def admit(state: State, author: str, request: JobRequest) -> JobRequest:
@@ -19,11 +25,14 @@ def admit(state: State, author: str, request: JobRequest) -> JobRequest:
 
     Nothing that can be known now is found out by a job that fails later.
     """
-    known_device(state, request.on)
-    _here(state, author, request.on)
+    if request.on != ANY:
+        known_device(state, request.on)
+    _somewhere(state, author, request.on)
     if request.model is None:
         return request
-    path = weights_path(request.model)
+    path = weights_path(request.model, request.engine)
+    if request.lines:
+        return _with_lines(path, request)
     if not request.prompt:
         return _with_room(
             request, PromptLength(tokens=request.prompt_tokens or 0, basis="as asked for")
@@ -31,22 +40,19 @@ def admit(state: State, author: str, request: JobRequest) -> JobRequest:
     return _with_room(request, prompt_length(path, request.prompt))
 
 
-def own_devices(state: State, author: str) -> dict[str, DeviceView]:
-    """The devices on which this peer can start a job."""
-    return {
-        view.device_id: view
-        for view in list(state.devices.values())
-        if view.owner == author and not view.hand_described
-    }
+def weights_path(model: str, engine: str | None = None) -> str:
+    """What an engine here loads: a GGUF file, or the folder of a model in safetensors.
 
-
-def own_state(state: State, author: str) -> State:
-    """The state as if the fleet had no devices but this peer's: where its jobs can run."""
-    return replace(state, devices=own_devices(state, author))
-
-
-def weights_path(model: str) -> str:
-    """The file an engine here can load; RequestError where the reference names none."""
+    RequestError where the reference names nothing that this engine, or llama.cpp, can load.
+    """
+    folder = _folder_of(model)
+    reads_gguf = FAMILIES.get(engine or "", "gguf") == "gguf"
+    if folder is not None:
+        if not reads_gguf:
+            return str(folder)
+        others = " or ".join(name for name, family in FAMILIES.items() if family != "gguf")
+        text = f"{model} is a folder of safetensors, and {engine or 'llama.cpp'} reads GGUF files"
+        raise RequestError("NoWeights", text, f"say --engine {others}")
     path = source_of(model).path
     if path is None or not path.endswith(".gguf"):
         raise RequestError(
@@ -54,33 +60,52 @@ def weights_path(model: str) -> str:
             f"{model} names a model's shape, not a file with weights",
             "give a GGUF file: fleet run ./model.gguf --prompt TEXT",
         )
+    if not reads_gguf:
+        text = f"{engine} reads a folder of safetensors, and {model} is a GGUF file"
+        raise RequestError("NoWeights", text, "name such a folder, or say --engine llama.cpp")
     return path
 
 
-def _here(state: State, author: str, wanted: str | None) -> None:
-    """RequestError unless a device of this peer is wanted, or any."""
-    named = [d for d in state.devices.values() if wanted in (d.device_id, d.name)]
-    own = own_devices(state, author)
-    if wanted is None or any(device.device_id in own for device in named):
+def _folder_of(model: str) -> Path | None:
+    """The folder a reference names, where it holds a model in safetensors."""
+    folder = Path(model).parent if Path(model).name == "config.json" else Path(model)
+    try:
+        here = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    except (OSError, ValueError):
+        return None
+    return folder.resolve() if here else None
+
+
+def _somewhere(state: State, author: str, wanted: str | None) -> None:
+    """RequestError unless a device that can start jobs is wanted."""
+    if usable(state, author, wanted or ""):
         return
-    names = ", ".join(sorted(view.name for view in own.values()))
-    raise RequestError(
-        "NotHere",
-        _why_not_here(state, named[0]),
-        f"leave --on away, or name a device of this peer: {names}" if names else "fleet devices",
+    named = [one for one in state.devices.values() if wanted in (one.device_id, one.name)]
+    why = _why_not(state, named[0]) if named else "no device of this peer runs jobs"
+    others = ", ".join(
+        sorted(one.name for one in usable(state, author, "any").values())[:MAX_NAMED]
     )
+    raise RequestError("NotHere", why, f"--on any, or one of: {others}" if others else "fleet up")
 
 
-def _why_not_here(state: State, device: DeviceView) -> str:
+def _why_not(state: State, device: DeviceView) -> str:
     if device.hand_described:
         return f"{device.name} is described by hand: nothing there could start a job"
     peer = peer_name(state, device.owner)
-    if not is_ours(state, device):
-        return f"{device.name} belongs to {peer}, which is no member of the fleet any more"
-    return (
-        f"{device.name} belongs to peer {peer}; jobs run on the peer they are given to until "
-        "dispatch between peers exists"
-    )
+    return f"{device.name} belongs to {peer}, which is no member of the fleet any more"
+
+
+def _with_lines(path: str, request: JobRequest) -> JobRequest:
+    """The job with its longest line counted, which must fit, as must the longest answer asked for.
+
+    What a chat's template adds is not counted: an engine refuses a line that it makes too long.
+    """
+    lines = parse_lines(request.lines)
+    counted = prompt_length(path, longest(lines).words)
+    said = [line.max_tokens for _, line in lines if line.max_tokens is not None]
+    if len(said) < len(lines):
+        said.append(lengths(None, request.tokens, MAX_CONTEXT)[1])
+    return _with_room(msgspec.structs.replace(request, tokens=max(said)), counted)
 
 
 def _with_room(request: JobRequest, prompt: PromptLength) -> JobRequest:

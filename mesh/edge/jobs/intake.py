@@ -12,13 +12,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from mesh.api.bodies import A_COMMAND, base_name
 from mesh.api.errors import RequestError
-from mesh.api.requests import JobRequest, body_of, job_fact, parse_job
+from mesh.api.jobs import JobRequest, body_of, job_fact, parse_job
 from mesh.api.rows import peer_name
+from mesh.api.wire.workfiles import WorkFile
 from mesh.edge.jobs.admission import admit
 from mesh.edge.jobs.private import drop_request, keep_request, never_started
+from mesh.edge.jobs.workdir import pack
 from mesh.state.facts.fact import encode
+from mesh.state.facts.job import JobAdopted, JobCancelRequested
 from mesh.state.fold import State
 from mesh.state.peer_id import short_id
 
@@ -57,6 +62,30 @@ class Intake:
             del self._coming[job_id]
             done.set()
         return job_id
+
+    async def cancel(self, job_id: str, primary_id: str) -> None:
+        """Ask a job to end; asking twice is once. RequestError for one that has ended already."""
+        job = self._state().jobs.get(job_id)
+        if job_id in self._state().retired or (job is not None and job.ended):
+            how = f": {job.status}" if job is not None else ""
+            text = f"job {job_id} has already ended{how}"
+            raise RequestError("AlreadyEnded", text, f"fleet job {job_id}", 409)
+        if job is None:
+            raise RequestError("NotFound", f"no job {job_id!r}", "fleet ps -a lists them", 404)
+        if job.status != "cancelling":
+            fact = JobCancelRequested(job_id=job_id)
+            device_id = job.device_id or primary_id
+            await self._emit("job_cancel_requested", device_id, encode(fact))
+
+    async def adopt(self, job_id: str) -> dict[str, object]:
+        """Decide for another peer's job from now on; its owner answers us once it has heard."""
+        job = self._state().jobs.get(job_id)
+        if job is None or job.ended:
+            raise RequestError("NotFound", f"no job {job_id!r} goes on", "fleet ps", 404)
+        if job.home != self._author:
+            fact = JobAdopted(job_id=job_id, epoch=job.epoch + 1)
+            await self._emit("job_adopted", job.device_id or "none", encode(fact))
+        return {"job_id": job_id, "epoch": self._state().jobs[job_id].epoch}
 
     async def sweep(self) -> list[str]:
         """Remove the bodies that no event names: the ids of those jobs, which never were."""
@@ -102,6 +131,9 @@ class Intake:
     async def _take(self, job_id: str, request: JobRequest, device_id: str) -> None:
         request = await asyncio.to_thread(admit, self._state(), self._author, request)
         body = body_of(request)
+        if request.workdir is not None:
+            files = await asyncio.to_thread(self._packed, job_id, request.workdir)
+            body = msgspec.structs.replace(body, files=files)
         sealed = await asyncio.to_thread(keep_request, self._home, job_id, body)
         label, size = await asyncio.to_thread(_public, request)
         try:
@@ -109,6 +141,13 @@ class Intake:
             await self._emit("job_submitted", device_id, encode(fact))
         except Exception:  # not where it was cancelled: the event may be on its way to the disk
             await asyncio.to_thread(drop_request, self._home, job_id)
+            raise
+
+    def _packed(self, job_id: str, source: str) -> tuple[WorkFile, ...]:
+        try:
+            return pack(self._home, job_id, source)
+        except RequestError:
+            drop_request(self._home, job_id)
             raise
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCompleted, RunFailed, RunStopped
-from mesh.state.jobs import CANCELLING, JobView
+from mesh.state.jobs import JobView
 from providers.base import Outcome
 
 Fact = dict[str, object]
@@ -22,7 +22,7 @@ WHY = {
     "oom": "out of memory",
     "setup": "it cannot run here",
     "lost": "its supervisor vanished before it could write a result",
-    "cancelled": "cancelled",
+    "cancelled": "it gave way to its machine's owner, or to another job",
 }
 
 
@@ -67,8 +67,16 @@ def _terms(memory: Mapping[str, object]) -> Fact:
     return {name: value for name, value in found.items() if type(value) is int}
 
 
-def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> tuple[str, Fact]:
-    """The event type and payload that end this job."""
+def ended_fact(
+    job: JobView,
+    outcome: Outcome,
+    cost_nusd: int,
+    attempt: int,
+    *,
+    energy: tuple[int | None, str] = (None, ""),
+    superfluous: bool = False,
+) -> tuple[str, Fact]:
+    """The event type and payload that end this attempt. `energy` in mJ, and what it rests on."""
     run = RunStopped(
         job_id=job.job_id,
         attempt=attempt,
@@ -79,11 +87,16 @@ def ended_fact(job: JobView, outcome: Outcome, cost_nusd: int, attempt: int) -> 
         cost_basis="estimated",
         peak_memory_bytes=outcome.peak_memory_bytes,
         exit_code=outcome.exit_code,
+        energy_mj=energy[0] or 0,
+        energy_basis=energy[1] if energy[0] else "",
+        paused_ms=outcome.paused_ms,
     )
-    if job.status == CANCELLING and outcome.reason != "ok":
+    if outcome.reason != "ok" and (job.cancel_asked or superfluous):
         return "job_cancelled", encode(run)
     if outcome.reason != "ok":
-        failed = RunFailed(**asdict(run), reason=outcome.reason, text=why(outcome))
+        # Ended, and neither its home nor another attempt wanted that: it gave way.
+        reason = "interrupted" if outcome.reason == "cancelled" else outcome.reason
+        failed = RunFailed(**asdict(run), reason=reason, text=why(outcome))
         return "job_failed", encode(failed)
     completed = JobCompleted(
         **asdict(run),

@@ -7,6 +7,7 @@ removing the folder removes it for good, as far as the disk lets go of blocks.
 
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,15 @@ from mesh.state.jobs import JobView
 MAX_ID_BYTES: Final = 255
 REQUEST_FILE: Final = "request.json"
 FAILED_FILE: Final = "failed.txt"
+MODEL_FILE: Final = "model.json"
 JOBS: Final = "jobs"
+FILES: Final = "files"  # what a command was given, by hash
 # A failure's words are a sentence or two; engines quote whole files at times.
 MAX_WORDS_CHARS: Final = 4000
 # What a person knows a file by; any other one is the runner's.
 KINDS: Final = {
     REQUEST_FILE: "request",
+    MODEL_FILE: "request",
     "launch.json": "request",
     "log.txt": "log",
     "answer.txt": "answer",
@@ -72,6 +76,12 @@ def folder_of(home: Path, job_id: str) -> Path:
 def keep_request(home: Path, job_id: str, body: Body) -> Sealed:
     """Put the body on disk, durably and for this user alone; what its event will say of it."""
     salt = secrets.token_bytes(SALT_BYTES)
+    keep_body(home, job_id, body, salt)
+    return seal(body, salt)
+
+
+def keep_body(home: Path, job_id: str, body: Body, salt: bytes) -> None:
+    """As `keep_request`, with the salt it was sealed with: the peer that runs a job has it, too."""
     folder = folder_of(home, job_id)
     with explained("cannot keep what was asked"):
         for one in (folder.parent, folder):
@@ -80,7 +90,21 @@ def keep_request(home: Path, job_id: str, body: Body) -> Sealed:
             sync_folder(one.parent)
         text = msgspec.json.encode(Kept(body=body, salt=salt.hex())).decode()
         write_private(folder / REQUEST_FILE, text)
-    return seal(body, salt)
+
+
+def keep_model(home: Path, job_id: str, identity: dict[str, object]) -> None:
+    """What the model of another peer's job is found by, beside its body."""
+    with explained("cannot keep what was asked"):
+        write_private(folder_of(home, job_id) / MODEL_FILE, msgspec.json.encode(identity).decode())
+
+
+def model_of(home: Path, job_id: str) -> dict[str, object] | None:
+    """As it was kept; None for a job whose model is a file of this machine."""
+    try:
+        found = parse_json((folder_of(home, job_id) / MODEL_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def drop_request(home: Path, job_id: str) -> None:
@@ -89,8 +113,20 @@ def drop_request(home: Path, job_id: str) -> None:
     with suppress(OSError):
         for path in folder.glob(f"*{REQUEST_FILE}*"):  # with the drafts of a crash
             path.unlink(missing_ok=True)
+        shutil.rmtree(folder / FILES, ignore_errors=True)
         folder.rmdir()
         sync_folder(folder.parent)
+
+
+def kept_request(home: Path, job: JobView) -> tuple[Body, str]:
+    """As `request_of`, with the salt it is sealed with, in hex."""
+    body = request_of(home, job)
+    if not job.asked.body_hash:
+        return body, bytes(SALT_BYTES).hex()
+    path = folder_of(home, job.job_id) / REQUEST_FILE
+    with suppress(OSError, msgspec.MsgspecError):
+        return body, msgspec.json.decode(path.read_bytes(), type=Kept).salt
+    raise Gone(job.job_id, "is gone from this machine")
 
 
 def request_of(home: Path, job: JobView) -> Body:
@@ -156,7 +192,11 @@ def private_row(home: Path, job: JobView) -> dict[str, object]:
 def never_started(home: Path) -> list[str]:
     """The ids of jobs whose folder holds no attempt: at most a body, or half of one."""
     folders = [home / JOBS / job_id for job_id in kept_jobs(home)]
-    return [one.name for one in folders if not any(path.is_dir() for path in one.iterdir())]
+    return [one.name for one in folders if not any(_is_attempt(path) for path in one.iterdir())]
+
+
+def _is_attempt(path: Path) -> bool:
+    return path.is_dir() and path.name != FILES
 
 
 def kept_jobs(home: Path) -> list[str]:

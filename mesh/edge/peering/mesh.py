@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -163,6 +163,10 @@ class Mesh:
             raise RequestError("NotAMember", "no member of this fleet has that key", "", 404)
         return await self._caller.call(key, self.trust.written(key), method, path, body)
 
+    def stream(self, key: bytes, path: str, most_bytes: int) -> AsyncIterator[bytes]:
+        """The messages of one member's event stream, each at most so long."""
+        return self._caller.stream(key, self.trust.written(key), path, most_bytes)
+
     # Life.
 
     async def start(self, app: web.Application) -> None:
@@ -220,6 +224,7 @@ class Mesh:
     async def close(self) -> None:
         """Say goodbye; the last thing a mesh does."""
         await self.links.close()
+        await self._caller.close()
         for runner in self._runners:
             await runner.cleanup()
         self.sightings.flush()

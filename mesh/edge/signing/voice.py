@@ -68,10 +68,11 @@ class Voice:
         self._hearing.stored(_now_s())
         self._news.set()
 
-    def signed(self, event: Event) -> None:
-        """In the writer's thread: an own event is durable. Now and then the mark follows."""
+    def signed(self, event: Event, count: int = 1) -> None:
+        """In the writer's thread: `count` own events are durable up to this one. Now and then the
+        mark follows."""
         self._hearing.signed()
-        self._unmarked += 1
+        self._unmarked += count
         if self._unmarked > MARK_EVENTS:
             self._note(Tip(event.seq, event.hash))
 

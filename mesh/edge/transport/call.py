@@ -1,8 +1,13 @@
-"""One request to one member, over TLS pinned to its key: how peers ask each other to do things."""
+"""One request to one member, over TLS pinned to its key: how peers ask each other to do things.
+
+A call has one answer; a stream has messages until either side ends it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Final, final
 
 import aiohttp
@@ -18,6 +23,16 @@ from mesh.state.peer_id import peer_id
 # What a member may answer: a page of jobs or a plan, not a ledger.
 MAX_ANSWER_BYTES: Final = 8 << 20
 ANSWER_S: Final = 30.0
+# Connections kept for the next call: a handshake takes some 5 ms of both sides, a call 1.
+MAX_KEPT: Final = 64
+MAX_TO_ONE: Final = 8
+KEEP_S: Final = 15.0  # shorter than a server keeps its side
+# A streaming member says something at least every 15 s, if only that it is there.
+SILENCE_S: Final = 40.0
+# Messages taken from one stream: more wait in its socket, so a peer that shouts fills nothing.
+MAX_PER_S: Final = 5
+CHUNK_BYTES: Final = 1 << 16
+DATA: Final = b"data: "
 
 
 class Unanswered(RequestError):
@@ -34,11 +49,28 @@ class Unanswered(RequestError):
 
 @final
 class Caller:
-    """Asks members by key. Each call proves both keys anew."""
+    """Asks members by key. A connection proves both keys and is kept for the next calls a while;
+    who is no member any more is refused call by call."""
 
     def __init__(self, book: Sightings, directory: Directory) -> None:
         self._book = book
         self._directory = directory
+        self._kept: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Let go of the connections that are kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Connections by address and by the key they prove: another key's is never taken."""
+        if self._kept is None:
+            connector = aiohttp.TCPConnector(
+                limit=MAX_KEPT, limit_per_host=MAX_TO_ONE, keepalive_timeout=KEEP_S
+            )
+            self._kept = aiohttp.ClientSession(connector=connector)
+        return self._kept
 
     async def call(
         self,
@@ -60,6 +92,53 @@ class Caller:
                 why = error.text
         raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
 
+    async def stream(
+        self, key: bytes, ledger: list[Address], path: str, most_bytes: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Each message of a member's event stream, at most `most_bytes` long; ends where it ends.
+
+        Unanswered where it is not reached or falls silent, RequestError where it says no.
+        """
+        why = "nobody knows where it is"
+        for address, _ in self._book.candidates(peer_id(key.hex()), ledger):
+            try:
+                async with aclosing(self._follow(key, address, path, most_bytes)) as said:
+                    async for message in said:
+                        yield message
+            except Unanswered as error:
+                if error.sent:
+                    raise
+                why = error.text
+            else:
+                return
+        raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
+
+    async def _follow(
+        self, key: bytes, address: Address, path: str, most_bytes: int
+    ) -> AsyncGenerator[bytes, None]:
+        where = show_address(address)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(
+                    f"https://{where}{path}",
+                    ssl=self._directory.client_context(key),
+                    server_hostname=SERVER_NAME,
+                    allow_redirects=False,  # a peer sends us nowhere else
+                ) as response,
+            ):
+                if response.status >= 400:
+                    _said(response.status, await _bounded(response.content))
+                async with aclosing(_messages(response.content, most_bytes)) as said:
+                    async for message in said:
+                        yield message
+                        await asyncio.sleep(1 / MAX_PER_S)
+        except aiohttp.ClientConnectorError as error:
+            raise Unanswered(f"{where}: {error}", sent=False) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
+
     async def _ask(
         self,
         key: bytes,
@@ -73,17 +152,16 @@ class Caller:
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         data = None if body is None else msgspec.json.encode(dict(body))
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(
-                    method,
-                    f"https://{where}{path}",
-                    data=data,
-                    ssl=self._directory.client_context(key),
-                    server_hostname=SERVER_NAME,
-                    headers={"Content-Type": "application/json"},
-                ) as response,
-            ):
+            async with self._session().request(
+                method,
+                f"https://{where}{path}",
+                data=data,
+                timeout=timeout,
+                ssl=self._directory.client_context(key),
+                server_hostname=SERVER_NAME,
+                allow_redirects=False,  # a peer sends us nowhere else
+                headers={"Content-Type": "application/json"},
+            ) as response:
                 raw = await _bounded(response.content)
                 return _said(response.status, raw)
         except aiohttp.ClientConnectorError as error:
@@ -99,6 +177,24 @@ async def _bounded(content: aiohttp.StreamReader) -> bytes:
         if len(raw) > MAX_ANSWER_BYTES:
             raise RequestError("TooLong", "the peer's answer is too long", "", 502)
     return raw
+
+
+async def _messages(content: aiohttp.StreamReader, most_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The data of each server-sent event; RequestError for one that is too long."""
+    rest = b""
+    while chunk := await content.read(CHUNK_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(DATA):
+                yield line[len(DATA) : _short(line, most_bytes)]
+        _short(rest, most_bytes)
+
+
+def _short(line: bytes, most_bytes: int) -> int:
+    """A line's length, if that is allowed."""
+    if len(line) > most_bytes:
+        raise RequestError("TooLong", "the peer's message is too long", "", 502)
+    return len(line)
 
 
 def _said(status: int, raw: bytes) -> Any:

@@ -13,7 +13,8 @@ from aiohttp import ClientError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
-from mesh.api.requests import parse_job, parse_note, parse_plan
+from mesh.api.jobs import parse_job
+from mesh.api.requests import parse_note, parse_plan
 from mesh.edge.capacity import capacity_query
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
@@ -97,6 +98,10 @@ class FakeNode:
     async def cancel(self, job_id: str) -> None:
         self.record("job_cancel_requested", "d1", {"job_id": job_id})
 
+    async def adopt(self, job_id: str) -> dict[str, object]:
+        self.record("job_adopted", "d1", {"job_id": job_id, "epoch": 1})
+        return {"job_id": job_id, "epoch": 1}
+
     async def forget(self, job_id: str) -> dict[str, object]:
         return forget(self.home, "ab" * 32, self.state, job_id, self.every_job)
 
@@ -143,8 +148,25 @@ class FakeNode:
     def answer_path(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.answer.txt"
 
+    def all_here(self, job_id: str) -> bool:
+        return True
+
+    @property
+    def owner(self) -> Any:
+        return FakeOwner()
+
     def shutdown(self) -> None:
         self.stopped = True
+
+
+class FakeOwner:
+    """A test double: gives whatever is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def later(*_: object) -> dict[str, object]:
+            return {}
+
+        return later
 
 
 @pytest.fixture

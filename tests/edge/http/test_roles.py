@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -11,6 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.edge.http import roles
 from mesh.edge.http.app import make_app, make_mesh_app
+from mesh.edge.http.telemetry import routes
+from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
 from mesh.state.members import ADMIN, FORMER, MEMBER, ROLES, RUNNER, VIEWER
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 
@@ -18,16 +20,31 @@ KEY = bytes(32)
 NOBODY = ""
 ANY = (NOBODY, *ROLES)
 VIEWERS, MEMBERS, RUNNERS, ADMINS = ROLES, ROLES[1:], ROLES[2:], ROLES[3:]
-# What a member reaches of another peer, by its role there. Nothing here writes, and nothing here
-# reads a job's request or output: those are in no event, and belong to the user of the job's home.
+# What a member reaches of another peer, by its role there. Nothing here writes but what is done to
+# the peer's own devices, and nothing here reads a job's request or output: those are in no event,
+# and belong to the user of the job's home.
 BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
     "GET /v1/status": VIEWERS,
     "GET /v1/devices": VIEWERS,
     "GET /v1/jobs": VIEWERS,
     "GET /v1/jobs/{id}": VIEWERS,
     "GET /v1/events": VIEWERS,
+    "GET /v1/telemetry": VIEWERS,  # of its own devices alone: there is no relay of a relay
     "GET /v1/cost": VIEWERS,
     "POST /v1/plan": VIEWERS,
+    # Its owner asks for more than the role: only its own user or an admin (mesh/edge/upkeep.py).
+    "POST /v1/devices/{id}/drain": RUNNERS,
+    "POST /v1/devices/{id}/resume": RUNNERS,
+    "POST /v1/devices/{id}/reserve": RUNNERS,
+    "POST /v1/devices/{id}/unreserve": RUNNERS,
+    "POST /v1/offers": RUNNERS,  # jobs of others start here by these alone
+    "POST /v1/offers/{id}/release": RUNNERS,
+    "POST /v1/claims": RUNNERS,
+    "GET /v1/claims/{id}/{attempt}": RUNNERS,
+    "POST /v1/claims/{id}/{attempt}/withdraw": RUNNERS,
+    "GET /v1/claims/{id}/{attempt}/output/{name}": RUNNERS,
+    "GET /v1/claims/{id}/{attempt}/files": RUNNERS,
+    "GET /v1/jobs/{id}/files/{hash}": RUNNERS,  # to the owner that has the job alone
     "GET /v1/peers": VIEWERS,
     "GET /v1/sync/status": VIEWERS,
     "GET /v1/sync": (FORMER, *VIEWERS),  # a key that was put out is heard there, quietly
@@ -42,7 +59,9 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /v1/jobs/{id}": ANY,
     "GET /v1/jobs/{id}/logs": ANY,
     "GET /v1/jobs/{id}/answer": ANY,
+    "GET /v1/jobs/{id}/file": ANY,
     "GET /v1/events": ANY,
+    "GET /v1/telemetry": ANY,
     "GET /v1/cost": ANY,
     "GET /v1/verify": ANY,
     "GET /v1/peers": ANY,
@@ -54,10 +73,15 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "POST /v1/sweep": ANY,
     "POST /v1/jobs": MEMBERS,
     "POST /v1/jobs/{id}/cancel": MEMBERS,
+    "POST /v1/jobs/{id}/adopt": ADMINS,
     "POST /v1/jobs/{id}/forget": ANY,
     "POST /v1/notes": MEMBERS,
     "POST /v1/devices": RUNNERS,
     "POST /v1/devices/{id}/remove": RUNNERS,
+    "POST /v1/devices/{id}/drain": RUNNERS,
+    "POST /v1/devices/{id}/resume": RUNNERS,
+    "POST /v1/devices/{id}/reserve": RUNNERS,
+    "POST /v1/devices/{id}/unreserve": RUNNERS,
     "POST /v1/import": ANY,
     "POST /v1/calibrate": ANY,
     "POST /v1/shutdown": ANY,
@@ -106,12 +130,34 @@ class FakeMesh:
         return later
 
 
+class FakeTelemetry:
+    """A test double: streams that end at once."""
+
+    async def own(self) -> AsyncIterator[object]:
+        for nothing in ():
+            yield nothing
+
+
+class FakeUpkeep:
+    """A test double: whoever gets here may do it."""
+
+    async def ask(self, *_: object) -> dict[str, object]:
+        return {}
+
+    async def serve(self, *_: object) -> dict[str, object]:
+        return {}
+
+
 def app_of(where: str, role: str, folder: Path) -> web.Application:
     node, mesh = FakeNode(folder), FakeMesh(role)
     node.record("job_submitted", "d1", {"job_id": "j1", "kind": "command", "command": ["true"]})
     node.record("job_cancelled", "d1", {"job_id": "j1"})
-    double: Any = mesh
-    return make_mesh_app(node, double) if where == "peers" else make_app(node, TOKEN, double)
+    double, telemetry = cast(Any, mesh), cast(Any, FakeTelemetry())
+    if where == "peers":
+        more = [*routes(telemetry, loopback=False), *peer_upkeep_routes(FakeUpkeep())]
+        return make_mesh_app(node, double, more)
+    more = [*routes(telemetry, loopback=True), *upkeep_routes(FakeUpkeep())]
+    return make_app(node, TOKEN, double, more)
 
 
 @asynccontextmanager
@@ -127,7 +173,9 @@ async def asking(
 
 async def refusal(client: TestClient[Any, Any], route: str) -> str:
     """The code a route refuses with for want of a role or of a route; "" where it was reached."""
-    method, path = route.replace("{id}", "j1").split(" ")
+    filled = route.replace("{id}", "j1").replace("{attempt}", "1").replace("{name}", "log.txt")
+    filled = filled.replace("{hash}", "ab" * 32)
+    method, path = filled.split(" ")
     async with client.request(method, path, json={} if method == "POST" else None) as response:
         if response.status not in (403, 404, 405):
             return ""

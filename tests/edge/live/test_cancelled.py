@@ -120,7 +120,7 @@ async def test_even_where_the_work_itself_ends_half_way_the_next_look_finds_the_
         ana.ledger.append("note_added", "", {"text": "y"}, ana.now())
         match what:
             case "_emit":
-                return ana.live._emit("note_added", "", {"text": "z"})
+                return ana.live._emit([("note_added", "", {"text": "z"})])
             case "_take_in":
                 return ana.live._take_in(envelopes(ben.ledger))
             case _:

@@ -283,9 +283,13 @@ async def test_a_member_asks_a_member_and_hears_yes_no_or_nothing(tmp_path: Path
         with pytest.raises(Unanswered) as silent:
             await caller.call(ben.key, at, "GET", "/hang", timeout_s=0.3)
         assert silent.value.sent
-        ben.forget(ana)
+        ben.forget(ana)  # a connection that is kept brings nothing to who is no member any more
+        with pytest.raises(RequestError):
+            await caller.call(ben.key, at, "GET", "/whoami")
+        await caller.close()
         with pytest.raises(Unanswered):
             await caller.call(ben.key, at, "GET", "/whoami")
+        await caller.close()
 
     await between(tmp_path, check)
 

@@ -1,0 +1,109 @@
+"""What peers say to each other about one device and one attempt: asks, offers, claims, leases.
+
+Pure. A home asks the owners of its best devices, claims one, and goes on asking the same owner
+until it answers: an unanswered claim is unknown. Everything is safe to send twice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, final
+
+import msgspec
+
+from mesh.api.bodies import SALT_BYTES, Body
+
+# How long an offer holds its place: a claim follows within a round trip; ten seconds are a slow
+# link's. Nobody else waits longer than that for a home that died.
+HOLD_S: Final = 10.0
+# Events of the home's chain that travel with a claim: what its neighbour lacks is a handful.
+MAX_CLAIM_EVENTS: Final = 32
+MAX_EVENTS_BYTES: Final = 1 << 19  # of them all; in hex twice as much
+# A claim's body as JSON: what was typed (1 MiB, more where it is escaped) and those events.
+MAX_CLAIM_BYTES: Final = 4 << 20
+JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+MAX_BYTES: Final = 1 << 60  # no device has more memory, and sums of such stay in 64 bits
+MAX_MS: Final = 1 << 42  # a hundred years
+
+JobId = Annotated[str, msgspec.Meta(pattern=JOB_ID)]
+AttemptNumber = Annotated[int, msgspec.Meta(ge=1, le=64)]
+DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+OfferId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
+Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$", max_length=1 << 17)]
+
+
+@final
+class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """May this attempt run on that device? `memory_bytes` are of each card, by the home's plan.
+
+    `p50_ms` to `p90_ms` are its predicted time there, 0 where nobody knows.
+    """
+
+    job_id: JobId
+    attempt: AttemptNumber
+    device_id: DeviceId
+    kind: Annotated[str, msgspec.Meta(pattern="^(model|command)$")]
+    memory_bytes: Bytes = 0
+    ram_bytes: Bytes = 0
+    p50_ms: Milliseconds = 0
+    p90_ms: Milliseconds = 0
+    priority: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    deadline_in_ms: Milliseconds | None = None
+    model: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    model_bytes: Bytes = 0
+    model_hash: Annotated[str, msgspec.Meta(max_length=128)] = ""
+
+
+@final
+class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Yes: the attempt would start in `start_in_ms` (0 = at once) if it is claimed while held."""
+
+    offer_id: OfferId
+    device_id: DeviceId
+    start_in_ms: Milliseconds = 0
+    fetch_ms: Milliseconds = 0  # until the model is there
+    ahead: Annotated[int, msgspec.Meta(ge=0)] = 0  # attempts before it on the device
+    hold_ms: Milliseconds = int(HOLD_S * 1000)
+
+
+@final
+class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take the attempt. `events` are the newest of the home's chain, as (signature, body) in hex:
+    among them the job's submission and its dispatch to this device. `body` is what was typed,
+    `model` what the owner finds or fetches the model by."""
+
+    offer_id: OfferId
+    job_id: JobId
+    attempt: AttemptNumber
+    body: Body
+    salt: Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{2 * SALT_BYTES}}}$")]
+    events: Annotated[list[tuple[Hex, Hex]], msgspec.Meta(max_length=MAX_CLAIM_EVENTS)] = []
+    model: dict[str, object] | None = None
+
+
+@final
+class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The owner has it, for good. `fence` grows with each lease of this owner."""
+
+    job_id: JobId
+    attempt: AttemptNumber
+    fence: Annotated[int, msgspec.Meta(ge=1)]
+    status: Annotated[str, msgspec.Meta(max_length=20)]
+
+
+# Of a file, in one answer: smaller pieces of a log cost more in questions than in bytes.
+MAX_PART_BYTES: Final = 1 << 20
+
+
+@final
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Some of a job's file from an offset on, base64. `over`: the attempt has ended."""
+
+    data: Annotated[str, msgspec.Meta(max_length=MAX_PART_BYTES * 4 // 3 + 4)]
+    size: Bytes
+    over: bool
+
+
+# Answers that mean: this owner does not have the attempt and never will.
+GONE: Final = frozenset({"HoldLapsed", "Cancelled", "NotTrusted", "NoFit", "Drained", "BadBody"})

@@ -1,0 +1,230 @@
+"""Which devices of the fleet a job may go to, best first, and what its owner is to be asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+
+from mathcore.device import DeviceSpec
+from mathcore.planner.answer import Placement, Plan
+from mathcore.planner.render import plan_dict
+from mesh.api.errors import RequestError
+from mesh.api.requests import ASKED, PlanRequest, parse_plan
+from mesh.api.wire.claims import Ask
+from mesh.edge.dispatch.ports import ModelFiles
+from mesh.edge.jobs.outcomes import plan_fact
+from mesh.edge.jobs.private import Gone, request_of
+from mesh.edge.planning import make_plan
+from mesh.state.answers import held_jobs
+from mesh.state.facts.fact import decode
+from mesh.state.facts.job import JobConfig
+from mesh.state.facts.plan import PlanFact
+from mesh.state.fleet import DeviceView
+from mesh.state.fold import State
+from mesh.state.jobs import MAX_ATTEMPTS, JobView
+from mesh.state.learning.learned import knowledge
+from mesh.state.members import RUNNER, allowed
+
+ANY: Final = "any"  # `--on any`: wherever it is soonest done
+# Devices that are tried for one placement: beyond them a plan's order says little.
+MAX_CANDIDATES: Final = 16
+
+
+class Nowhere(Exception):
+    """No device can take the job: `for_good`, or as things are now."""
+
+    def __init__(self, code: str, text: str, *, for_good: bool, words: str = "") -> None:
+        super().__init__(text)
+        self.code, self.text, self.for_good = code, text, for_good
+        self.words = words  # may quote what was typed, and stay here
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One device a job may go to. `plan` and `config` are signed with the dispatch."""
+
+    device_id: str
+    name: str
+    owner: str
+    ask: Ask
+    considered: int
+    plan: dict[str, object] | None = None
+    config: JobConfig | None = None
+    cheapest: bool = False
+
+
+@final
+class Chooser:
+    """The fleet's devices as one peer knows them. `live` reads this machine's own memory."""
+
+    def __init__(
+        self,
+        home: Path,
+        author: str,
+        state: Callable[[], State],
+        live: Callable[[], Sequence[DeviceSpec]],
+        models: ModelFiles,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._home, self._author, self._state = home, author, state
+        self._live, self._models, self._now_ms = live, models, now_ms
+
+    async def candidates(self, job: JobView) -> list[Candidate]:
+        """Where it may go, best first; Nowhere with the reason where that is no place."""
+        state = self._state()
+        devices = usable(state, self._author, job.asked.on or "")
+        if job.kind != "command":  # no engine is looked for on hosts yet
+            devices = {key: one for key, one in devices.items() if one.facts.transport != "ssh"}
+        if not devices:
+            raise Nowhere("no_resource", _no_device(job, devices), for_good=True)
+        if job.kind == "command":
+            return _for_command(job, devices)
+        try:
+            body = await asyncio.to_thread(request_of, self._home, job)
+        except Gone as error:
+            raise Nowhere("setup", error.text, for_good=True) from error
+        live = await asyncio.to_thread(self._live)
+        found = await asyncio.to_thread(self._for_model, job, body.model, devices, live)
+        if all(one.owner == self._author for one in found):
+            return found
+        identity = await self._models.identity(body.model)
+        return [_knowing(one, identity) for one in found]
+
+    def _for_model(
+        self,
+        job: JobView,
+        model: str,
+        devices: Mapping[str, DeviceView],
+        live: Sequence[DeviceSpec],
+    ) -> list[Candidate]:
+        state = self._state()
+        try:
+            made = make_plan(
+                narrowed(state, devices), plan_request(job, model), live, self._now_ms()
+            )
+        except RequestError as error:
+            text, words = "its request cannot be planned any more", f"{error.text}; {error.hint}"
+            raise Nowhere(error.code, text, for_good=True, words=words) from error
+        runnable = [p for p in made.placements if p.device_id in devices]
+        if not runnable:
+            busy = {one.device_id for one in held_jobs(state).values()} & devices.keys()
+            raise Nowhere(*_why_nowhere(made), for_good=not busy)
+        return [
+            _for_placement(job, made, chosen, devices[chosen.device_id])
+            for chosen in runnable[:MAX_CANDIDATES]
+        ]
+
+
+def _knowing(one: Candidate, identity: Mapping[str, object]) -> Candidate:
+    """The candidate with what its owner finds the model by."""
+    known = {"model_hash": str(identity["quick_hash"]), "model_bytes": identity["size_bytes"]}
+    return replace(one, ask=msgspec.structs.replace(one.ask, **known))
+
+
+def usable(state: State, author: str, wanted: str) -> dict[str, DeviceView]:
+    """The devices on which a peer may start a job: its own, or of all members as `wanted` says."""
+    found = {}
+    for view in list(state.devices.values()):
+        ours = view.owner == author
+        named = wanted in (view.device_id, view.name)
+        if view.hand_described or not (ours or allowed(state.members.role(view.owner), RUNNER)):
+            continue
+        if named or wanted == ANY or (not wanted and ours):
+            found[view.device_id] = view
+    return found
+
+
+def narrowed(state: State, devices: Mapping[str, DeviceView]) -> State:
+    """The state as if the fleet had no other devices."""
+    return replace(state, devices=dict(devices))
+
+
+def plan_request(job: JobView, model: str) -> PlanRequest:
+    """The planning question behind a job of this model's file, which runs on a single device."""
+    keys = (*ASKED, "context")
+    given = {key: job.request[key] for key in keys if key in job.request and key != "on"}
+    return parse_plan({**given, "model": model, "sets": False})
+
+
+def _for_command(job: JobView, devices: Mapping[str, DeviceView]) -> list[Candidate]:
+    order = sorted(devices.values(), key=lambda view: (view.kind != "cpu", view.device_id))
+    return [
+        Candidate(
+            device_id=view.device_id,
+            name=view.name,
+            owner=view.owner,
+            considered=len(devices),
+            ask=Ask(
+                job_id=job.job_id,
+                attempt=next_attempt(job),
+                device_id=view.device_id,
+                kind="command",
+                priority=job.asked.priority,
+            ),
+        )
+        for view in order[:MAX_CANDIDATES]
+    ]
+
+
+def _for_placement(job: JobView, made: Plan, chosen: Placement, view: DeviceView) -> Candidate:
+    rows = plan_dict(made)["placements"]
+    assert isinstance(rows, list)
+    row = next(r for r in rows if r["device_id"] == chosen.device_id)
+    fact = plan_fact(row)
+    need, took = decode(PlanFact, fact), decode(PlanFact, fact).footprint
+    return Candidate(
+        device_id=view.device_id,
+        name=view.name,
+        owner=view.owner,
+        considered=len(made.placements) + len(made.refusals),
+        cheapest=made.query.objective == "cheapest",
+        plan={
+            **fact,
+            **knowledge(chosen.run, chosen.work),
+            "model": made.query.model.name,
+        },
+        config=JobConfig(
+            batch_size=made.query.batch,
+            seq_length=made.query.context,
+            estimated_cost=f"{chosen.cost_nusd.p50 / 1e9:.9f}",
+            estimated_duration_s=int(chosen.duration_ms.p50) // 1000,
+        ),
+        ask=Ask(
+            job_id=job.job_id,
+            attempt=next_attempt(job),
+            device_id=view.device_id,
+            kind="model",
+            memory_bytes=-(-took.total_bytes // max(1, need.cards)),
+            ram_bytes=took.host_bytes,
+            p50_ms=int(chosen.duration_ms.p50),
+            p90_ms=int(chosen.duration_ms.p90),
+            priority=job.asked.priority,
+            model=job.model,
+            model_bytes=job.asked.model_bytes,
+        ),
+    )
+
+
+def next_attempt(job: JobView) -> int:
+    """The number of the attempt that comes next."""
+    return min(MAX_ATTEMPTS, 1 + max((one.number for one in job.attempts), default=0))
+
+
+def _no_device(job: JobView, devices: Mapping[str, DeviceView]) -> str:
+    wanted = job.asked.on
+    return f"{wanted} is no device that runs jobs" if wanted else "no device here runs jobs"
+
+
+def _why_nowhere(plan: Plan) -> tuple[str, str]:
+    """Reason code and text for a job that no device can run."""
+    if not plan.refusals:
+        return "no_resource", "no device of the fleet can run a model job"
+    closest = min(plan.refusals, key=lambda r: (r.missing_bytes, r.device_id))
+    every = "; ".join(f"{r.name}: {r.text}" for r in plan.refusals[:8])
+    return closest.code, every

@@ -1,0 +1,189 @@
+"""The owner's queue at work: what it holds is read from the state, the room from its devices.
+
+Who starts next is `mesh/policy/queue`'s to say; this module brings it what it asks for, and keeps
+its answer for those who want to know why a job waits, and when it should start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence, Set
+from typing import Final, final
+
+from mathcore.units import parse_duration_ms
+from mesh.api.wire.claims import Ask
+from mesh.edge.dispatch.owner import declined
+from mesh.edge.dispatch.ports import Ledger
+from mesh.policy.decide import attempts_at
+from mesh.policy.queue.need import ALONE, Need, is_loaded, need_of
+from mesh.policy.queue.queue import decide_queue
+from mesh.policy.queue.values import (
+    Attempt,
+    Prediction,
+    QueueDecision,
+    Reason,
+    Room,
+    Running,
+    Waiting,
+)
+from mesh.state.facts.plan import Percentiles
+from mesh.state.fleet import DeviceView
+from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
+
+# A reading of free memory this old is taken anew before anything is started by it.
+FRESH_S: Final = 1.0
+# Of a log-normal through the median and the ninetieth percentile: the eightieth's share of the way.
+P80_OF_P90: Final = 0.8416 / 1.2816
+# What an ask can't wait out: the home should look elsewhere.
+CLOSED: Final = frozenset({"NoFit", "Drained", "Unreachable", "DependencyMissing"})
+
+
+@final
+class Line:
+    """One owner's queue. `rooms` reads every device; it may take a second, in a thread."""
+
+    def __init__(
+        self, ledger: Ledger, rooms: Callable[[], Sequence[Room]], now_ms: Callable[[], int]
+    ) -> None:
+        self._ledger: Final = ledger
+        self._read: Final = rooms
+        self._now_ms: Final = now_ms
+        self._rooms: Sequence[Room] = ()
+        self._read_s = float("-inf")  # on the loop's clock
+        self._reading: asyncio.Task[None] | None = None
+        self._skips: dict[Attempt, int] = {}
+        self.decision = QueueDecision()
+
+    def decide(self, begun: Set[Attempt], read: Callable[[], None]) -> QueueDecision:
+        """Who starts and who makes room now, by the last reading; `read` is called when a newer one
+        is there, for whoever waits."""
+        waiting, running = self._held(begun)
+        if waiting and _now_s() - self._read_s > FRESH_S:
+            self._look_soon(read)
+        self.decision = decide_queue(waiting, running, self._rooms, self._now_ms())
+        alive = {one.key for one in waiting}
+        counted = {**self._skips, **self.decision.skips}
+        self._skips = {key: count for key, count in counted.items() if key in alive}
+        return self.decision
+
+    def why(self, job_id: str, attempt: int) -> tuple[Reason | None, Prediction | None]:
+        """Why an attempt waits here, and when it should start and end."""
+        key = (job_id, attempt)
+        return self.decision.reasons.get(key), self.decision.predicted.get(key)
+
+    async def start_in_ms(self, device: DeviceView, ask: Ask) -> int:
+        """When an attempt would begin if it came now; RequestError where it never would."""
+        if _now_s() - self._read_s > FRESH_S:
+            await self._look()
+        now, key = self._now_ms(), (ask.job_id, ask.attempt)
+        waiting, running = self._held(frozenset())
+        asked = _asked(ask, now)
+        found = decide_queue([*waiting, asked], running, self._rooms, now)
+        reason, predicted = found.reasons.get(key), found.predicted.get(key)
+        if reason is not None and reason.code in CLOSED:
+            raise declined(reason.code, f"{device.name}: {reason.text}")
+        if predicted is None or predicted.start_p50_ms is None:
+            return 0
+        return max(0, predicted.start_p50_ms - now)
+
+    def _look_soon(self, read: Callable[[], None]) -> None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._look())
+            self._reading.add_done_callback(lambda _: read())
+
+    async def _look(self) -> None:
+        self._rooms = await asyncio.to_thread(self._read)
+        self._read_s = _now_s()
+
+    def _held(self, begun: Set[Attempt]) -> tuple[list[Waiting], list[Running]]:
+        """Everything this owner has accepted: what waits, and what has its device."""
+        waiting, running = list[Waiting](), list[Running]()
+        reads = {room.device_id: room.read_ms for room in self._rooms}
+        for job, one in attempts_at(self._ledger.state, self._ledger.author):
+            if one.status in (RUNNING, PAUSED) or (job.job_id, one.number) in begun:
+                running.append(_running(job, one, reads.get(one.device_id, 0)))
+            elif not job.cancel_asked:
+                waiting.append(self._waiting(job, one))
+        return waiting, running
+
+    def _waiting(self, job: JobView, one: AttemptView) -> Waiting:
+        p50, p80, p90 = _band(job, one)
+        return Waiting(
+            job_id=job.job_id,
+            attempt=one.number,
+            device_id=one.device_id,
+            need=_need(job, one),
+            priority=job.asked.priority,
+            accepted_ms=one.accepted_ms or one.dispatched_ms,
+            deadline_ms=_deadline(job),
+            p50_ms=p50,
+            p80_ms=p80,
+            p90_ms=p90,
+            preemptible=job.asked.preemptible,
+            skips=self._skips.get((job.job_id, one.number), 0),
+            by=job.home,
+        )
+
+
+def _running(job: JobView, one: AttemptView, read_ms: int) -> Running:
+    p50, p80, p90 = _band(job, one)
+    return Running(
+        job_id=job.job_id,
+        attempt=one.number,
+        device_id=one.device_id,
+        need=_need(job, one),
+        started_ms=one.started_ms or one.accepted_ms or one.dispatched_ms,
+        p50_ms=p50,
+        p80_ms=p80,
+        p90_ms=p90,
+        priority=job.asked.priority,
+        preemptible=job.asked.preemptible,
+        loaded=is_loaded(job, read_ms),
+    )
+
+
+def _asked(ask: Ask, now_ms: int) -> Waiting:
+    need = Need(memory_bytes=ask.memory_bytes, ram_bytes=ask.ram_bytes)
+    return Waiting(
+        job_id=ask.job_id,
+        attempt=ask.attempt,
+        device_id=ask.device_id,
+        need=need if ask.memory_bytes else ALONE,
+        priority=ask.priority,
+        accepted_ms=now_ms,
+        deadline_ms=None if ask.deadline_in_ms is None else now_ms + ask.deadline_in_ms,
+        p50_ms=ask.p50_ms,
+        p80_ms=_p80(ask.p50_ms, ask.p90_ms),
+        p90_ms=ask.p90_ms,
+    )
+
+
+def _need(job: JobView, one: AttemptView) -> Need:
+    """By the plan of the attempt that counts; of another attempt nobody here has it any more."""
+    return need_of(job) if one.number == job.attempt else ALONE
+
+
+def _band(job: JobView, one: AttemptView) -> tuple[int, int, int]:
+    """(p50, p80, p90) of its time, ms; zeros where nobody can say."""
+    if one.number != job.attempt or job.plan is None:
+        return one.expected_ms, one.expected_ms, one.expected_ms
+    band: Percentiles = job.predicted.duration_ms
+    return band.p50, _p80(band.p50, band.p90), band.p90
+
+
+def _p80(p50: int, p90: int) -> int:
+    return round(p50 * (p90 / p50) ** P80_OF_P90) if 0 < p50 <= p90 else p50
+
+
+def _deadline(job: JobView) -> int | None:
+    """The instant by which a job wants to have ended."""
+    if not job.asked.deadline:
+        return None
+    try:
+        return job.submitted_ms + parse_duration_ms(job.asked.deadline)
+    except ValueError:
+        return None  # another program's words
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

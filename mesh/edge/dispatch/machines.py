@@ -1,0 +1,53 @@
+"""This peer's devices as its jobs need them: its own, and those of hosts it reaches by SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+from mathcore.device import DeviceSpec
+from mesh.edge.ssh.hosts import SshHosts
+from mesh.edge.ssh.work import HostAttempts
+from mesh.edge.telemetry.recorder import Telemetry
+from mesh.edge.telemetry.rooms import rooms
+from mesh.policy.queue.room import room_of
+from mesh.policy.queue.values import Room
+from mesh.state.fold import State
+from providers.attempts import Attempts
+from providers.here import LocalAttempts
+
+
+@final
+class Machines:
+    """Where attempts run, and the room there is."""
+
+    def __init__(
+        self,
+        here: LocalAttempts,
+        telemetry: Telemetry,
+        ssh: SshHosts,
+        state: Callable[[], State],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._here, self._telemetry, self._ssh = here, telemetry, ssh
+        self._state: Final = state
+        self._now_ms: Final = now_ms
+
+    def attempts(self, device_id: str) -> Attempts:
+        """Where a device's attempts run: here, or on the host that has it."""
+        host = self._ssh.attempts(device_id)
+        return self._here if host is None else HostAttempts(host, self._here.folder)
+
+    def writes_here(self, device_id: str) -> bool:
+        """Whether what runs there writes on this machine."""
+        return self._ssh.attempts(device_id) is None
+
+    def live(self) -> list[DeviceSpec]:
+        """Every device with its free memory: of this machine now, of hosts at their last probe."""
+        return [*self._telemetry.devices(), *self._ssh.live(self._state())]
+
+    def rooms(self) -> list[Room]:
+        """The room on every device; blocking for a moment."""
+        now, state = self._now_ms(), self._state()
+        hosts = [room_of(state, one, now, now_ms=now) for one in self._ssh.live(state)]
+        return [*rooms(self._telemetry, self._state, self._now_ms), *hosts]

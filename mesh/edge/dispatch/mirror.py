@@ -1,0 +1,135 @@
+"""What a job writes on another peer, brought home as it grows: the log and the answer.
+
+The home's copy goes on where it ended, after a cut link or a restart, and stays when the owner
+forgets the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, final
+
+from mesh.api.errors import RequestError
+from mesh.api.wire.claims import MAX_PART_BYTES, Part
+from mesh.edge.disk import explained
+from mesh.edge.dispatch.ports import Ledger, Peers
+from mesh.edge.jobs.private import folder_of
+from mesh.state.jobs import AttemptView, JobView
+from providers.durable import private_file
+from providers.engine.llamacpp import ANSWER_FILE
+
+LOG_FILE: Final = "log.txt"
+FILES: Final = (ANSWER_FILE, LOG_FILE)
+DONE_FILE: Final = "brought"  # all of it is here
+WAIT_S: Final = 15.0  # an owner holds a question so long while nothing new comes
+PAUSE_S: Final = 2.0  # after an owner that did not answer
+# Of one file of one job: a disk is not filled by what another peer says a job wrote.
+MAX_FILE_BYTES: Final = 1 << 30
+
+
+@final
+class Mirror:
+    """One home's copies of what its jobs write elsewhere."""
+
+    def __init__(
+        self,
+        home: Path,
+        ledger: Ledger,
+        peers: Peers,
+        writes_here: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """`writes_here`: whether what runs on a device of ours writes on this machine."""
+        self._home: Final = home
+        self._writes_here: Final = writes_here
+        self._ledger: Final = ledger
+        self._peers: Final = peers
+        self._whole: set[tuple[str, int]] = set()  # all of it is here: asked ten times a second
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def follow(self, jobs: list[JobView]) -> None:
+        """Bring what jobs of ours write elsewhere, from when they started until all is here."""
+        for job in jobs:
+            key = (job.job_id, job.attempt)
+            if job.home != self._ledger.author:
+                continue
+            if job.started_ms and key not in self._tasks and not self.is_here(job):
+                self._tasks[key] = asyncio.create_task(self._follow(*key))
+
+    def is_here(self, job: JobView) -> bool:
+        """Whether all that a job wrote is on this machine, or none of it was elsewhere."""
+        ours = job.owner in ("", self._ledger.author) and self._writes_here(job.device_id)
+        if ours or not job.started_ms:
+            return True
+        key = (job.job_id, job.attempt)
+        if key not in self._whole and (self._folder(*key) / DONE_FILE).exists():
+            self._whole.add(key)
+        return key in self._whole
+
+    def hopes(self, job: JobView) -> bool:
+        """Whether more of it may come soon: its owner is reached, and it is being brought."""
+        return (job.job_id, job.attempt) in self._tasks and self._peers.reachable(job.owner)
+
+    async def close(self) -> None:
+        """Stop; it goes on from there."""
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _folder(self, job_id: str, attempt: int) -> Path:
+        return folder_of(self._home, job_id) / str(attempt)
+
+    async def _follow(self, job_id: str, attempt: int) -> None:
+        try:
+            while (one := self._find(job_id, attempt)) is not None:
+                try:
+                    if await self._bring(job_id, one):
+                        return
+                except RequestError as error:
+                    if error.code == "NotFound" and one.ended:
+                        return  # its owner forgot it before all of it was here
+                    await asyncio.sleep(PAUSE_S)
+        finally:
+            self._tasks.pop((job_id, attempt), None)
+
+    def _find(self, job_id: str, attempt: int) -> AttemptView | None:
+        job = self._ledger.state.jobs.get(job_id)
+        found = () if job is None else job.attempts
+        return next((one for one in found if one.number == attempt), None)
+
+    async def _bring(self, job_id: str, one: AttemptView) -> bool:
+        """Fetch what is new of each file; True once nothing more can come."""
+        folder = self._folder(job_id, one.number)
+        await asyncio.to_thread(folder.mkdir, 0o700, True, True)  # noqa: FBT003
+        owner, over = self._peers.owner(one.owner), True
+        for name in FILES:
+            size = await asyncio.to_thread(_size, folder / name)
+            wait_s = WAIT_S if name == FILES[0] else 0.0
+            said = await owner.output(self._ledger.author, job_id, one.number, name, size, wait_s)
+            over = await asyncio.to_thread(_append, folder / name, size, said) and over
+        if over:
+            await asyncio.to_thread(_mark, folder / DONE_FILE)
+        return over
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(path: Path, size: int, said: Part) -> bool:
+    """Write a part where the copy ends; True where that was the last."""
+    data = base64.b64decode(said.data)[:MAX_PART_BYTES]
+    room = max(0, MAX_FILE_BYTES - size)
+    with explained("cannot keep a job's output"):
+        if data[:room]:
+            with os.fdopen(private_file(path, os.O_APPEND), "ab") as file:
+                file.write(data[:room])
+    return said.over and (size + len(data) >= said.size or len(data) >= room)
+
+
+def _mark(path: Path) -> None:
+    with explained("cannot keep a job's output"):
+        os.close(private_file(path, 0))

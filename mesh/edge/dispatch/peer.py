@@ -1,0 +1,109 @@
+"""One peer's whole part in dispatch, put together: home, owner, hands, and copies of outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, final
+
+from mathcore.device import DeviceSpec
+from mesh.edge.dispatch.candidates import Chooser
+from mesh.edge.dispatch.dispatcher import Dispatcher
+from mesh.edge.dispatch.files import JobFiles
+from mesh.edge.dispatch.fleet import FleetOwners
+from mesh.edge.dispatch.giving_way import GivingWay
+from mesh.edge.dispatch.home import Home
+from mesh.edge.dispatch.line import Line
+from mesh.edge.dispatch.mirror import Mirror
+from mesh.edge.dispatch.owner import LocalOwner
+from mesh.edge.dispatch.ports import Fact, Ledger, ModelFiles
+from mesh.edge.dispatch.remote import Call
+from mesh.edge.jobs.effects import Effects
+from mesh.edge.jobs.private import JOBS
+from mesh.policy.decide import decide
+from mesh.policy.queue.values import Room
+from mesh.state.jobs import JobView
+from providers import local
+from providers.attempts import Attempts
+
+
+@final
+class Dispatch:
+    """Everything one peer does about jobs. `call` asks another peer, `linked` says whether one is
+    reached, `attempts` where a device's attempts run, `may_act` whether this peer may sign, `rooms`
+    reads the devices, `wake` has `step` called soon."""
+
+    def __init__(
+        self,
+        home: Path,
+        ledger: Ledger,
+        call: Call,
+        *,
+        linked: Callable[[bytes], bool],
+        live: Callable[[], Sequence[DeviceSpec]],
+        attempts: Callable[[str], Attempts],
+        may_act: Callable[[], bool],
+        models: ModelFiles,
+        rooms: Callable[[], Sequence[Room]],
+        now_ms: Callable[[], int],
+        wake: Callable[[], None],
+        energy: Callable[[str, int], tuple[int | None, str]] = lambda *_: (None, ""),
+        writes_here: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._ledger: Final = ledger
+        self._folder: Final = home / JOBS
+        self._wake: Final = wake
+        self.line: Final = Line(ledger, rooms, now_ms)
+        self.giving_way: Final = GivingWay(ledger, attempts)
+        me, state = ledger.author, lambda: ledger.state
+        self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
+        self.files: Final = JobFiles(home, ledger, call)
+        self.effects.bring = self.files.bring
+        self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models)
+        owners = FleetOwners(me, lambda: self.owner, call, linked)
+        chooser = Chooser(home, me, state, live, models, now_ms)
+        self.home: Final = Home(home, ledger, owners, chooser.candidates, models)
+        self.mirror: Final = Mirror(home, ledger, owners, writes_here)
+        self.dispatcher: Final = Dispatcher(ledger, self.home, self.effects, may_act)
+
+    def step(self) -> None:
+        """Begin what is to be done now, here and on other peers' devices. Never waits."""
+        me, jobs = self._ledger.author, list(self._ledger.state.jobs.values())
+        self.home.forget({job.job_id for job in jobs if job.home == me and is_open(job)})
+        self.effects.settle()
+        line = self.line.decide(self.effects.begun, self._wake)
+        self.dispatcher.carry_out(
+            decide(
+                self._ledger.state,
+                me,
+                begun=self.effects.begun,
+                start=frozenset(line.start),
+                preempt=frozenset(line.preempt),
+            )
+        )
+        self.mirror.follow(jobs)
+
+    def path_of(self, job_id: str, name: str) -> Path:
+        """Where a file of a job's attempt that counts is on this machine; it may not exist yet."""
+        job = self._ledger.state.jobs.get(job_id)
+        number = max(1, job.attempt) if job is not None else 1
+        return local.job_dir(self._folder, job_id, number) / name
+
+    def all_here(self, job_id: str) -> bool:
+        """Whether what a job wrote has come home, as far as it will."""
+        job = self._ledger.state.jobs.get(job_id)
+        return job is None or self.mirror.is_here(job) or not self.mirror.hopes(job)
+
+    async def close(self) -> None:
+        """Stop; running attempts run on, and all of the rest is safe to repeat."""
+        await self.dispatcher.close()
+        await self.mirror.close()
+
+    async def _emit(self, kind: str, device_id: str, payload: dict[str, object]) -> object:
+        fact: Fact = (kind, device_id, payload)
+        return await self._ledger.emit_all([fact])
+
+
+def is_open(job: JobView) -> bool:
+    """Whether a job goes on, or something may still come of one of its attempts."""
+    return not job.ended or any(one.open for one in job.attempts)

@@ -1,0 +1,57 @@
+"""Files of commands: asked by the owner of a job's device, by its home, and by the user there."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from mesh.edge.http.guard import HttpRefusal, answer, refuse_unknown
+from mesh.edge.http.roles import PEER, Route
+from mesh.edge.http.stream import NODE, known_job
+from mesh.state.members import RUNNER
+
+
+def file_routes() -> list[Route]:
+    """What other peers ask."""
+    return [
+        Route("GET", "/v1/jobs/{id}/files/{hash}", RUNNER, get_given),
+        Route("GET", "/v1/claims/{id}/{attempt}/files", RUNNER, get_left),
+    ]
+
+
+def own_file_routes() -> list[Route]:
+    """What the user of a job's home asks; on loopback alone."""
+    return [Route("GET", "/v1/jobs/{id}/file", "", get_file)]
+
+
+async def get_given(request: web.Request) -> web.Response:
+    """Some of a file that a job of ours brings."""
+    refuse_unknown(request.query, ("offset",))
+    who, job_id = request[PEER].hex(), request.match_info["id"]
+    digest = request.match_info["hash"]
+    return answer(await request.app[NODE].files.given(who, job_id, digest, _offset(request)))
+
+
+async def get_left(request: web.Request) -> web.Response:
+    """Some of a file that an attempt left here."""
+    refuse_unknown(request.query, ("offset", "path"))
+    attempt = request.match_info["attempt"]
+    if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 4):
+        raise HttpRefusal(400, "BadField", f"{attempt[:20]!r} is no attempt", "a number from 1")
+    who, path = request[PEER].hex(), request.query.get("path", "")
+    job_id = request.match_info["id"]
+    files = request.app[NODE].files
+    return answer(await files.left(who, job_id, int(attempt), path, _offset(request)))
+
+
+async def get_file(request: web.Request) -> web.Response:
+    """Some of a file that a job left, wherever it ran."""
+    refuse_unknown(request.query, ("offset", "path"))
+    job_id, path = known_job(request), request.query.get("path", "")
+    return answer(await request.app[NODE].files.get(job_id, path, _offset(request)))
+
+
+def _offset(request: web.Request) -> int:
+    text = request.query.get("offset", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HttpRefusal(400, "BadField", "offset must be a whole number")
+    return int(text)

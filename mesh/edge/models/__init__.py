@@ -1,0 +1,1 @@
+"""Models travel: what lies here, who else has it, and how it comes."""

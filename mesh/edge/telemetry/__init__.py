@@ -1,0 +1,1 @@
+"""This peer's devices as they are now, and the fleet's."""

@@ -1,0 +1,133 @@
+"""Files of commands between two peers: asked by hash, given to those they belong to alone."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from mesh.api.bodies import Body
+from mesh.api.errors import RequestError
+from mesh.api.wire.workfiles import FilePart
+from mesh.edge.dispatch.files import JobFiles
+from mesh.edge.jobs import workdir
+from mesh.state.fold import State
+from tests.state.job_story import ANA, BEN, event, told
+
+BOX = "ben-cpu"
+
+
+def story() -> State:
+    return told(
+        [
+            event("job_submitted", 1, author=ANA, job_id="j", kind="command", label="make"),
+            event("job_dispatched", 2, author=ANA, device=BOX, job_id="j", attempt=1, owner=BEN),
+            event("job_accepted", 3, author=BEN, device=BOX, job_id="j", attempt=1),
+        ]
+    )
+
+
+class Pair:
+    """Ana's job on Ben's device; `spoil` changes what comes over the link."""
+
+    def __init__(self, folder: Path) -> None:
+        self.homes = {name: folder / name for name in ("ana", "ben")}
+        for home in self.homes.values():
+            (home / "jobs").mkdir(parents=True)
+        self.state = story()
+        self.spoil = lambda data: data
+        self.asked: list[str] = []
+        self.ana = JobFiles(self.homes["ana"], self._ledger(ANA), self._call)
+        self.ben = JobFiles(self.homes["ben"], self._ledger(BEN), self._call)
+
+    def _ledger(self, author: str) -> Any:
+        return SimpleNamespace(author=author, state=self.state)
+
+    async def _call(
+        self, key: bytes, method: str, path: str, body: Mapping[str, object] | None
+    ) -> Any:
+        self.asked.append(path)
+        words = path.partition("?")[0].split("/")
+        query = dict(one.split("=") for one in path.partition("?")[2].split("&"))
+        if key.hex() == ANA:
+            part = await self.ana.given(BEN, words[3], words[5], int(query["offset"]))
+        else:
+            part = await self.ben.left(ANA, words[3], 1, query["path"], int(query["offset"]))
+        return self.spoil(msgspec.to_builtins(part))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+def packed(pair: Pair, tmp_path: Path) -> Body:
+    root = tmp_path / "source"
+    root.mkdir()
+    (root / "big.bin").write_bytes(bytes(3_000_000))
+    (root / "empty").write_bytes(b"")
+    (root / "same.bin").write_bytes(bytes(3_000_000))
+    return Body(files=workdir.pack(pair.homes["ana"], "j", str(root)))
+
+
+async def test_the_owner_fetches_each_content_once_and_lays_it_out(
+    pair: Pair, tmp_path: Path
+) -> None:
+    body = packed(pair, tmp_path)
+    await pair.ben.bring(pair.state.jobs["j"], body)
+    assert len(pair.asked) == 4  # three parts of a MiB, and one of nothing
+    work = workdir.lay_out(pair.homes["ben"], "j", 1, body)
+    assert (work / "same.bin").read_bytes() == bytes(3_000_000)
+    assert (work / "empty").read_bytes() == b""
+    await pair.ben.bring(pair.state.jobs["j"], body)
+    assert len(pair.asked) == 4
+
+
+def other_bytes(said: dict[str, Any]) -> dict[str, Any]:
+    return said | {"data": base64.b64encode(b"x" * 100).decode()}
+
+
+def endless(said: dict[str, Any]) -> dict[str, Any]:
+    return said | {"data": base64.b64encode(bytes(1 << 20)).decode(), "size": 1 << 50}
+
+
+def nothing(said: dict[str, Any]) -> dict[str, Any]:
+    return said | {"data": ""}
+
+
+def nonsense(said: dict[str, Any]) -> Any:
+    return ["no", "part"]
+
+
+@pytest.mark.parametrize("spoil", [other_bytes, endless, nothing, nonsense])
+async def test_what_is_not_what_was_named_is_not_kept(
+    spoil: Any, pair: Pair, tmp_path: Path
+) -> None:
+    body = packed(pair, tmp_path)
+    pair.spoil = spoil
+    with pytest.raises(RequestError) as caught:
+        await pair.ben.bring(pair.state.jobs["j"], body)
+    assert caught.value.code == "BadAnswer"
+    left = [one for one in (pair.homes["ben"] / "jobs").rglob("*") if one.is_file()]
+    assert sum(one.stat().st_size for one in left) <= 4 << 20
+    assert not [one for one in left if not one.name.startswith(".") and one.stat().st_size]
+
+
+async def test_files_go_to_the_devices_owner_and_back_to_the_jobs_home_alone(
+    pair: Pair, tmp_path: Path
+) -> None:
+    body = packed(pair, tmp_path)
+    with pytest.raises(RequestError, match="owner"):
+        await pair.ana.given(ANA, "j", body.files[0].hash, 0)
+    with pytest.raises(RequestError, match="home"):
+        await pair.ben.left(BEN, "j", 1, "out", 0)
+    with pytest.raises(RequestError, match="no such file"):
+        await pair.ana.given(BEN, "j", "../" * 20 + "abcd", 0)
+    work = pair.homes["ben"] / "jobs" / "j" / "1" / "work"
+    work.mkdir(parents=True)
+    (work / "out").write_text("done")
+    part: FilePart = await pair.ana.get("j", "out", 0)
+    assert base64.b64decode(part.data) == b"done"

@@ -1,0 +1,62 @@
+"""A home that cannot place a job, or hears nothing: what it says, and what it leaves open."""
+
+from pathlib import Path
+
+import pytest
+
+from mesh.api.bodies import SALT_BYTES, Body, seal
+from mesh.api.errors import RequestError
+from mesh.edge.jobs.private import keep_body
+from mesh.state.fold import State, apply
+from mesh.state.jobs import MAX_ATTEMPTS, PENDING
+from tests.edge.dispatch.stage import Stage
+from tests.state.job_story import BEN, event, owned, told
+
+BODY, SALT = Body(command=("true",)), bytes(SALT_BYTES)
+
+
+def submitted(**more: object) -> State:
+    sealed = seal(BODY, SALT)
+    asked = {"body_hash": sealed.body_hash, "body_bytes": sealed.body_bytes, **more}
+    return told([*owned("d"), event("job_submitted", 1, job_id="j", kind="command", **asked)])
+
+
+def sent_to_ben(state: State, number: int = 1) -> None:
+    sent = {"job_id": "j", "attempt": number, "owner": BEN}
+    apply(state, event("job_dispatched", 10 * number, device="ben", **sent))
+
+
+async def test_a_job_is_not_failed_while_an_owner_that_was_given_up_may_have_it(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, submitted(replace_after_ms=1))  # what was typed is gone
+    sent_to_ben(stage.state)
+    apply(stage.state, event("job_replaced", 11, device="ben", job_id="j", attempt=1))
+    await stage.home.place(stage.state.jobs["j"])
+    assert stage.said == []
+    assert stage.home.why(stage.state.jobs["j"])[0] == "setup"
+
+
+async def test_a_job_that_every_owner_gave_back_fails_and_stays_so(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, submitted())
+    keep_body(tmp_path, "j", BODY, SALT)
+    for number in range(1, MAX_ATTEMPTS):
+        sent_to_ben(stage.state, number)
+        gone = {"job_id": "j", "attempt": number, "reason": "HoldLapsed"}
+        apply(stage.state, event("job_returned", 10 * number + 1, device="ben", **gone))
+    assert stage.state.jobs["j"].status == PENDING
+    await stage.home.place(stage.state.jobs["j"])
+    assert (stage.state.jobs["j"].status, stage.state.jobs["j"].reason) == (
+        "failed",
+        "no_resource",
+    )
+
+
+async def test_a_job_is_adopted_once_and_only_while_it_goes_on(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, submitted(), author=BEN)
+    await stage.home.adopt("j")
+    await stage.home.adopt("j")
+    assert [kind for kind, _, _ in stage.said] == ["job_adopted"]
+    assert (stage.state.jobs["j"].home, stage.state.jobs["j"].epoch) == (BEN, 1)
+    with pytest.raises(RequestError, match="no job k"):
+        await stage.home.adopt("k")
