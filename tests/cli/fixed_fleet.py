@@ -226,6 +226,109 @@ SURROUNDINGS: dict[str, Any] = {
 }
 
 
+def now(name: str, **changes: object) -> dict[str, Any]:
+    """What a card under load says of itself, or what `changes` say."""
+    return {
+        "device_id": f"dev-{name}",
+        "name": name,
+        "age_ms": 400,
+        "memory_bytes": 24 * GIB,
+        "free_bytes": 6_442_450_944,
+        "utilisation_percent": 97,
+        "power_mw": 381_400,
+        "power_limit_mw": 450_000,
+        "temperature_c": 71,
+        "core_mhz": 2520,
+        "memory_mhz": 10501,
+        "slowed": ["power_cap"],
+        "foreign": [{"pid": 4242, "program": "ollama", "memory_bytes": 9_771_050_598}],
+        "jobs": [],
+        "health": "ok",
+        "health_text": "",
+        "health_age_ms": 90_000,
+        **changes,
+    }
+
+
+SILENT: dict[str, Any] = dict.fromkeys(
+    ("free_bytes", "utilisation_percent", "power_mw", "temperature_c", "foreign")
+)
+RUNNING: dict[str, Any] = {
+    "job_id": "job-0003",
+    "attempt": 1,
+    "memory_bytes": 9 * GIB,
+    "tokens_per_s_milli": 139_400,
+    "energy_millijoules": 4_100_000,
+    "energy_basis": "measured",
+}
+LOST = "it was there and is gone: fallen off the bus, or unplugged"
+PICTURE: dict[str, Any] = {
+    "at_ms": NOW,
+    "peers": [
+        {
+            "peer_id": "QZ4M2PA-XK7LD3E-AAAAAAA",
+            "name": "workstation",
+            "you": True,
+            "state": "live",
+            "age_ms": 0,
+            "why": "",
+            "devices": [
+                now("workstation", **SILENT | {"memory_bytes": 128 * GIB, "free_bytes": 97 * GIB})
+                | {"utilisation_percent": 12, "temperature_c": 48},
+                now("workstation-gpu0", jobs=[RUNNING]),
+                now("workstation-gpu1", **SILENT, health="lost", health_text=LOST),
+            ],
+        },
+        {
+            "peer_id": "BR5T6YU-JK8WQ2S-AAAAAAA",
+            "name": "living-room-mac",
+            "you": False,
+            "state": "live",
+            "age_ms": 300,
+            "why": "",
+            "devices": [
+                now("living-room-mac-gpu0", **SILENT | {"free_bytes": 90 * GIB})
+                | {"memory_bytes": 128 * GIB, "utilisation_percent": 0},
+            ],
+        },
+        {
+            "peer_id": "C2DF7GH-MN3XZ4V-AAAAAAA",
+            "name": "laptop",
+            "you": False,
+            "state": "silent",
+            "age_ms": 12 * 60_000,
+            "why": "C2DF7GH is not reached: no route to host",
+            "devices": [now("laptop-gpu0", memory_bytes=8 * GIB, foreign=[])],
+        },
+    ],
+}
+
+
+def copy(
+    name: str, digit: str, size: int, peer: str, keeper: str, **more: object
+) -> dict[str, object]:
+    """A model at a peer, "" for this one."""
+    files = [{"name": f"{name.rpartition('/')[2]}.gguf", "size_bytes": size}]
+    row = {"name": name, "size_bytes": size, "quick_hash": digit * 32, "files": files, "root": ""}
+    return {**row, "keeper": keeper, "peer": peer, **more}
+
+
+QWEN = "qwen3-30b-a3b-instruct-2507-ud-q4_k_xl"
+WHERE: dict[str, Any] = {
+    "models": [
+        copy(QWEN, "a", 17_715_663_200, "", "fetched", path=FILE),
+        copy(QWEN, "a", 17_715_663_200, "living-room-mac", "LM Studio", transfer_ms=160_000),
+        copy(
+            "ollama:llama3.2:1b", "b", 1_321_082_688, "living-room-mac", "Ollama", transfer_ms=4_200
+        ),
+        copy("ollama:llama3.2:1b", "b", 1_321_082_688, "laptop", "Ollama", transfer_ms=11_900),
+        copy("Qwen/Qwen3-8B", "c", 16_381_470_720, "", "Hugging Face", path="/models/hub"),
+    ],
+    "silent": [{"peer": "old-nas", "text": "old-nas does not answer"}],
+    "notes": ["/models/big-00001-of-00003.gguf is not all there: 00002-of-00003 is missing"],
+}
+
+
 class FixedDaemon:
     """What the daemon of this fleet answers."""
 
@@ -238,5 +341,7 @@ class FixedDaemon:
             "/v1/peers": {"peers": PEERS},
             "/v1/doctor": SURROUNDINGS,
             "/v1/status": {"waiting_for": ""},
+            "/v1/telemetry?peer=all&once=1": PICTURE,
+            "/v1/models/where": WHERE,
         }
         return answers[path]

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from mesh.cli import client
 from mesh.cli.app import fleet
-from mesh.cli.machines import doctor, peers, status
+from mesh.cli.machines import doctor, peers, status, top
 from mesh.cli.output import wide
+from mesh.cli.planning import models_where
 from mesh.cli.planning.capacity_view import columns
 from mesh.cli.planning.plan_view import show_plan
 from mesh.cli.planning.sweep_view import show_grids
@@ -31,7 +32,9 @@ COMMANDS = {
     "cost-device": ("cost", "--by", "device"),
     "peers": ("peers",),
     "models": ("models", "llama-3"),
+    "models-where": ("models", "--where"),
     "doctor": ("doctor",),
+    "top": ("top", "--once"),
 }
 
 
@@ -47,8 +50,9 @@ def _still(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands, and a daemon answers that no network can change."""
     monkeypatch.chdir(home.parent)
     monkeypatch.setattr(time, "time_ns", lambda: NOW * 1_000_000)
-    for module in (client, status, peers, doctor):
+    for module in (client, status, peers, doctor, models_where):
         monkeypatch.setattr(module, "find_daemon", lambda _: FixedDaemon())
+    monkeypatch.setattr(top, "need_daemon", lambda _: FixedDaemon())
     monkeypatch.setattr(doctor, "_check_compiled", lambda: ("mathcore", "compiled", ""))
     monkeypatch.setattr(doctor, "_check_engine", lambda: ("llama.cpp", "xllamacpp found", ""))
 

@@ -131,7 +131,7 @@ def test_what_waits_says_for_what_and_what_has_ended_is_not_cancelled(fleet: Fle
     wait_until(lambda: fleet.job(first)["status"] == "running", "the first job")
     second = fleet.ok("run", "-d", "--", "true").strip()
     wanted = f"waiting for {fleet.json('devices')[0]['name']}, held by {first}"
-    assert fleet.job(second)["waiting"] == wanted
+    wait_until(lambda: fleet.job(second)["waiting"] == wanted, "the second in line")
     assert wanted in fleet.ok("ps")
     assert wanted in fleet.ok("job", second)
     fleet.ok("down")

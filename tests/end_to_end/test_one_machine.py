@@ -89,7 +89,9 @@ def test_two_jobs_never_hold_one_device_at_once(fleet: Fleet) -> None:
     wait_until(lambda: fleet.job(first)["status"] == "running", "the first job")
     second = fleet.ok("run", "-d", "--", "true").strip()
     fleet.ok("note", "the loop has turned since")
-    assert fleet.job(second)["status"] == "pending"
+    held = f"held by {first}"
+    wait_until(lambda: held in fleet.job(second)["waiting"], "the second in line")
+    assert fleet.job(second)["started_ms"] == 0
     go.touch()
     one, two = fleet.ended(first), fleet.ended(second)
     assert two["started_ms"] >= one["ended_ms"]

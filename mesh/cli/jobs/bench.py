@@ -173,7 +173,7 @@ def accuracy(*, each: bool, output: str) -> None:
 
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
-    from mesh.state.observations import observations, scores
+    from mesh.state.learning.observations import observations, scores
 
     seen = observations(load_state(fleet_home()))
     if output == "json":

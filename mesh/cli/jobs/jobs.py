@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh.cli.client import find_daemon, job_url, need_daemon
-from mesh.cli.exits import NOT_FOUND, stop
+from mesh.cli.exits import CANNOT, NOT_FOUND, stop
 from mesh.cli.jobs.run import end, follow
 from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.table import Column, emit
@@ -36,6 +36,7 @@ MORE = (
     "prefill/s",
     "peak memory",
     "says",
+    "address",
     "request",
     "folder",
     "environment",
@@ -76,8 +77,22 @@ def _with_words(row: Mapping[str, Any], state: "State", home: Path) -> Mapping[s
     """The row with its command and its last words, which only this machine knows."""
     from mesh.edge.jobs.private import private_row
 
-    found = private_row(home, state.jobs[row["job_id"]])
+    found = private_row(home, state.jobs[row["job_id"]]) | serving(row, home)
     return {**row, **{name: value for name, value in found.items() if name != "request"}}
+
+
+def serving(row: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """{"server": how a running server stands}, without its key; {} for any other job."""
+    if row["kind"] != "server" or row["status"] != "running":
+        return {}
+    from msgspec import to_builtins
+
+    from mesh.edge.jobs.serving import standing
+
+    found = standing(home, row["job_id"])
+    if found is None:
+        return {"server": {"state": "loading"}}
+    return {"server": {name: value for name, value in to_builtins(found).items() if name != "key"}}
 
 
 Row = Mapping[str, Any]
@@ -118,7 +133,7 @@ def columns(row: Mapping[str, Any]) -> dict[str, object]:
 
     rate = number(row, "throughput_mtps")
     return {
-        "status": row["status"],
+        "status": row.get("server", {}).get("state") or row["status"],
         "what": what(row),
         "peer": row["peer"],
         "device": row["device_id"],
@@ -149,9 +164,13 @@ def what(row: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("job_id", metavar="ID")
+@click.option("--get", "wanted", metavar="PATH", help="print a file that a command left")
 @json_option
-def job(job_id: str, output: str) -> None:
-    """Everything known of one job."""
+def job(job_id: str, wanted: str | None, output: str) -> None:
+    """Everything known of one job, or a file that it left in its folder."""
+    if wanted is not None:
+        get_file(job_id, wanted)
+        return
     found = find_job(job_id)
     if output == "json":
         emit_json(found)
@@ -161,6 +180,28 @@ def job(job_id: str, output: str) -> None:
     for name in (*(name for name, _ in COLUMNS[2:]), *MORE):
         if facts[name]:
             click.echo(f"  {name:<12} {clean(facts[name])}")
+
+
+def get_file(job_id: str, path: str) -> None:
+    """A file that a command left in its --workdir, to standard output; its hash is checked."""
+    import base64
+    import hashlib
+    from urllib.parse import quote
+
+    from mesh.config import fleet_home
+
+    daemon, at, made = need_daemon(fleet_home()), 0, hashlib.blake2b(digest_size=32)
+    while True:
+        url = job_url(job_id, f"/file?offset={at}&path={quote(path, safe='')}")
+        part = daemon.get(url)
+        data = base64.b64decode(part["data"])
+        made.update(data)
+        click.echo(data, nl=False)
+        at += len(data)
+        if at >= part["size"] or not data:
+            break
+    if made.hexdigest() != part["hash"]:
+        stop(CANNOT, f"{path} changed while it was read", "once more, when the job has ended")
 
 
 def _more(row: Mapping[str, Any]) -> dict[str, object]:
@@ -178,6 +219,7 @@ def _more(row: Mapping[str, Any]) -> dict[str, object]:
         "prefill/s": f"{prefill / 1000:.1f}" if prefill else "",
         "peak memory": show_bytes(peak) if peak else "",
         "says": row["text"],
+        "address": row.get("server", {}).get("url", ""),
     }
 
 
@@ -209,7 +251,8 @@ def find_job(job_id: str) -> Mapping[str, Any]:
     found = state.jobs.get(job_id)
     if found is None:
         stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a")
-    return with_daemon(job_row(state, found, now_ms()) | private_row(home, found), home)
+    row = job_row(state, found, now_ms())
+    return with_daemon(row | private_row(home, found) | serving(row, home), home)
 
 
 @click.command()
@@ -244,8 +287,8 @@ def _written(home: Path, job_id: str, name: str) -> Path | None:
 
     if "/" in job_id:
         return None
-    found = sorted((home / "jobs").glob(f"{escape(job_id)}/*/{name}"))
-    return found[-1] if found else None
+    found = (home / "jobs").glob(f"{escape(job_id)}/[0-9]*/{name}")
+    return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
 def _copy(path: Path) -> None:
@@ -266,3 +309,17 @@ def cancel(job_id: str, output: str) -> None:
         emit_json({"job_id": job_id, "status": "cancelling"})
     else:
         click.echo(f"asked {job_id} to end")
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def adopt(job_id: str, output: str) -> None:
+    """Decide for another peer's job from now on, as an admin: its home is gone."""
+    from mesh.config import fleet_home
+
+    said = need_daemon(fleet_home()).post(job_url(job_id, "/adopt"))
+    if output == "json":
+        emit_json(said)
+    else:
+        click.echo(f"job {job_id} is this peer's now")

@@ -20,11 +20,14 @@ from mesh.cli.exits import (
     nowhere,
     stop,
 )
+from mesh.cli.jobs.dispatch_options import dispatch_options
 from mesh.cli.options import given, plan_options
 from mesh.cli.output import emit_json, json_option, number
 from mesh.cli.planning.plan import model_ref
 
 STDIN: Final = "-"
+LINES_SUFFIX: Final = ".jsonl"
+BESIDE_BYTES: Final = 64 << 10  # of a request's body, for what else a job says
 FIRST: Final = "say either a MODEL or -- COMMAND…, not both and not neither"
 
 
@@ -43,7 +46,12 @@ class RunCommand(click.Command):
 @click.argument("model", required=False)
 @plan_options
 @click.option("--prompt", help="what to ask the model; - reads standard input")
-@click.option("--input", "input_file", type=click.Path(path_type=Path), help="a file holding it")
+@click.option(
+    "--input",
+    "input_file",
+    type=click.Path(path_type=Path),
+    help="a file holding it; of a .jsonl each line is asked",
+)
 @click.option("--label", help="what to call the job; every peer sees it")
 @click.option(
     "-e",
@@ -53,6 +61,9 @@ class RunCommand(click.Command):
     metavar="NAME[=VALUE]",
     help="set for the command; NAME alone takes the value it has here",
 )
+@click.option("--env-file", type=click.Path(path_type=Path), help="NAME=VALUE, one to a line")
+@click.option("--workdir", metavar="DIR|GIT", help="its files go where the command runs")
+@dispatch_options
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @json_option
 @click.pass_context
@@ -65,6 +76,8 @@ def run(
     input_file: Path | None,
     label: str | None,
     names: tuple[str, ...],
+    env_file: Path | None,
+    workdir: str | None,
     detach: bool,
     output: str,
     **options: object,
@@ -72,8 +85,9 @@ def run(
     """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
 
     The answer alone goes to standard output, as it comes; the engine's log is in `fleet logs`.
-    It runs on this peer's own devices. A failed job ends with 100 (103 cancelled, 104 nothing
-    fits), whatever its own exit code was.
+    It runs on this peer's own devices; --on sends it to another peer's, --on any to the best of the
+    fleet. A failed job ends with 100 (103 cancelled, 104 nothing fits), whatever its own exit code
+    was.
     """
     from mesh.config import fleet_home
 
@@ -84,18 +98,27 @@ def run(
     if command:
         _refuse_prompt(ctx, prompt, input_file)
         spec |= {"command": command, "cwd": str(Path.cwd())}
-        spec |= {"env": _environment(names)} if names else {}
+        spec |= {"workdir": _absolute(workdir)} if workdir else {}
+        env = (read_env(env_file) if env_file else {}) | _environment(names)
+        spec |= {"env": env} if env else {}
     else:
-        if names:
-            raise click.UsageError("a model takes no --env", ctx)
-        text = _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)
-        spec |= {"model": model_ref(str(model)), "prompt": text}
+        if names or env_file or workdir:
+            raise click.UsageError("a model takes no --env, --env-file or --workdir", ctx)
+        spec |= {"model": model_ref(str(model))}
+        lines = input_file is not None and input_file.suffix == LINES_SUFFIX
+        if lines and prompt is None and "prompt_tokens" not in spec:
+            spec |= {"lines": lines_text(input_file)}
+        else:
+            spec |= {"prompt": _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)}
     daemon = need_daemon(fleet_home())
     job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
     if detach:
         emit_json({"job_id": job_id}) if output == "json" else click.echo(job_id)
         return
-    click.echo(f"job {job_id} on this peer's devices (Ctrl-C leaves it running)", err=True)
+    click.echo(f"job {job_id}{_where(spec)} (Ctrl-C leaves it running)", err=True)
+    if "lines" in spec:
+        follow_lines(daemon, job_id, str(spec["lines"]), output)
+        return
     kind = "logs" if command else "answer"
     said = follow(daemon, job_id, kind, quiet=output == "json")
     found = daemon.get(job_url(job_id))
@@ -104,6 +127,14 @@ def run(
     elif model and said["status"] == "succeeded":
         click.echo(summary(engine_facts(fleet_home(), job_id) | found), err=True)
     end(job_id, said)
+
+
+def _where(spec: Mapping[str, object]) -> str:
+    """ " on this peer's devices", or where it was sent."""
+    wanted = spec.get("on")
+    if wanted is None:
+        return " on this peer's devices"
+    return " on the best device of the fleet" if wanted == "any" else f" on {wanted}"
 
 
 def _environment(names: Sequence[str]) -> dict[str, str]:
@@ -115,6 +146,29 @@ def _environment(names: Sequence[str]) -> dict[str, str]:
             raise click.UsageError(f"{name} is not set here; say {name}=VALUE")
         found[name] = value if given else os.environ[name]
     return found
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """The names of a file, NAME=VALUE to a line; "#" begins a comment. Values are taken as they
+    are: nothing in them is run or replaced, and quotes around a whole value are taken off."""
+    found: dict[str, str] = {}
+    for at, line in enumerate(_decoded(_read(path), str(path)).splitlines(), 1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, given, value = text.partition("=")
+        if not given or not name.strip():
+            stop(USAGE, f"{path}: line {at} is no NAME=VALUE", "comments begin with #")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        found[name.strip()] = value
+    return found
+
+
+def _absolute(workdir: str) -> str:
+    """A folder by its whole path, for the daemon runs in another one; a repository as it is."""
+    return str(Path(workdir).resolve()) if Path(workdir).is_dir() else workdir
 
 
 def _refuse_prompt(ctx: click.Context, prompt: str | None, input_file: Path | None) -> None:
@@ -179,8 +233,12 @@ def follow(
         else:
             click.echo(value["text"], nl=False)
             sys.stdout.flush()
+    raise _daemon_gone(job_id)
+
+
+def _daemon_gone(job_id: str) -> Stop:
     text = f"the daemon stopped; job {job_id} goes on without it"
-    raise Stop(UNREACHABLE, text, f"fleet up --detach, then fleet logs -f {job_id}")
+    return Stop(UNREACHABLE, text, f"fleet up --detach, then fleet logs -f {job_id}")
 
 
 def end(job_id: str, said: Mapping[str, Any]) -> None:
@@ -213,6 +271,50 @@ def _predicted(job: Mapping[str, Any]) -> str:
     if not band or not band["p50"]:
         return ""
     return f" (predicted {band['p10'] / 1000:.1f}–{band['p90'] / 1000:.1f})"
+
+
+def lines_text(path: Path | None) -> str:
+    """The lines of a file, as far as one job takes them; which of them is wrong says the daemon."""
+    import json
+
+    from mesh.api.requests import MAX_BODY_BYTES
+
+    assert path is not None
+    text = _decoded(_read(path), str(path))
+    size = len(json.dumps(text, ensure_ascii=False).encode())
+    if size > MAX_BODY_BYTES - BESIDE_BYTES:
+        stop(USAGE, f"{path} has {size} bytes as JSON: one job takes a MiB", "split -C 900k FILE")
+    return text
+
+
+def follow_lines(daemon: Daemon, job_id: str, asked: str, output: str) -> None:
+    """Print each answer as it comes, and on standard error how many there are."""
+    import json
+
+    total = sum(1 for line in asked.split("\n") if line.strip())
+    text, done, said = "", 0, dict[str, Any]()
+    for kind, value in daemon.stream(job_url(job_id, "/answer")):
+        if kind == "end":
+            said = {**value, "words": text}
+            break
+        text += value["text"]
+        if output != "json":
+            click.echo(value["text"], nl=False)
+            sys.stdout.flush()
+        before, done = done, text.count("\n")
+        if done * 10 // total != before * 10 // total:
+            click.echo(f"answered {done} of {total}", err=True)
+    if not said:
+        raise _daemon_gone(job_id)
+    rows = [json.loads(line) for line in text.splitlines()]
+    if output == "json":
+        emit_json({**daemon.get(job_url(job_id)), "answers": rows})
+    refused = sum(1 for row in rows if "error" in row)
+    if refused and said["status"] == "succeeded":
+        first = next(row for row in rows if "error" in row)
+        text = f"{refused} of {total} lines were refused; line {first['line']}: {first['error']}"
+        stop(JOB_EXIT["failed"], text, f"the others are answered; fleet job {job_id}")
+    end(job_id, said)
 
 
 def engine_facts(home: Path, job_id: str) -> dict[str, Any]:

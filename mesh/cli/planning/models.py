@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mesh.cli.output import clean, emit_json, json_option, say
+from mesh.cli.planning.models_travel import pull, push, rm
 from mesh.cli.table import Column, emit, emit_table, emit_text
 
 if TYPE_CHECKING:
@@ -47,24 +48,51 @@ class Searchable(click.Group):
 
 
 @click.group(
-    cls=Searchable, invoke_without_command=True, subcommand_metavar="[SEARCH...] | show MODEL"
+    cls=Searchable,
+    invoke_without_command=True,
+    subcommand_metavar="[SEARCH...] | show MODEL | pull MODEL | push MODEL | rm MODEL",
 )
+@click.option("--where", is_flag=True, help="who in the fleet has which model; a MODEL: that one")
 @json_option
 @click.pass_context
-def models(ctx: click.Context, output: str) -> None:
-    """The models known by name, with sizes; words narrow them down: fleet models qwen3 coder."""
+def models(ctx: click.Context, *, where: bool, output: str) -> None:
+    """The models known by name, with sizes; words narrow them down: fleet models qwen3 coder.
+
+    With --where those that lie on the fleet's disks, by content.
+    """
     ctx.obj = output
     if ctx.invoked_subcommand is None:
-        emit_models("", output)
+        _listed(ctx, "", output)
+
+
+def _listed(ctx: click.Context, words: str, output: str) -> None:
+    """The catalogue's rows, or with --where the fleet's."""
+    if not _asks_where(ctx):
+        emit_models(words, output)
+        return
+    from mesh.cli.planning.models_where import emit_where
+
+    emit_where(words, output)
+
+
+def _asks_where(ctx: click.Context | None) -> bool:
+    """Whether --where stood before the words."""
+    return ctx is not None and (bool(ctx.params.get("where")) or _asks_where(ctx.parent))
+
+
+models.add_command(pull)
+models.add_command(push)
+models.add_command(rm)
 
 
 @click.command("search")
 @click.argument("words", nargs=-1)
+@click.option("--where", is_flag=True, help="who in the fleet has it")
 @json_option
 @click.pass_context
-def find(ctx: click.Context, words: tuple[str, ...], output: str) -> None:
+def find(ctx: click.Context, *, words: tuple[str, ...], where: bool, output: str) -> None:
     """Models whose name, repository or aliases hold every word."""
-    emit_models(" ".join(words), _wanted(ctx, output))
+    _listed(ctx, " ".join(words), _wanted(ctx, output))
 
 
 def _wanted(ctx: click.Context, output: str) -> str:

@@ -279,8 +279,12 @@ def legend(table: Table[Row]) -> str:
 
 
 def verdict(refusals: Sequence[Row]) -> str:
-    """What no placement means: no memory anywhere, or limits that nothing keeps to."""
-    bound = [row for row in refusals if not row["code"].startswith(("NoFit", "NotChosen"))]
+    """What no placement means: no memory anywhere, limits nothing keeps to, or no open door."""
+    codes = [row["code"] for row in refusals if row["code"] != "NotChosen"]
+    closed = [code for code in codes if code in ("Drained", "Reserved")]
+    if closed and len(closed) == len(codes):
+        return "Its devices take no new jobs now."
+    bound = [code for code in codes if not code.startswith("NoFit") and code not in closed]
     return "Nothing keeps to the limits." if bound else "It fits nowhere."
 
 
