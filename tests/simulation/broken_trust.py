@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from mesh.state import jobs
+from mesh.state.jobs import ENDS
 from mesh.state.members import Members
 from mesh.state.trust.verdicts import Trust
 
-TRUST, JOBS = "mesh.state.trust.verdicts", "mesh.state.jobs"
+TRUST, ATTEMPTS = "mesh.state.trust.verdicts", "mesh.state.attempts"
 
 
 def _yes(*_: object, **__: object) -> bool:
@@ -63,12 +63,13 @@ def _earliest_owner(self: Any, device_id: str, seniority: Any) -> str:
     return min(claims, key=lambda one: claims[one].key) if claims else ""
 
 
-def _any_end(job: Any, step: Any, at_ms: int) -> Any:
+def _last_end(said: Any) -> Any:
     """An end may come again, with another price."""
-    legal_from, to = jobs.MOVES[step.event_type]
-    if job.ended and to in jobs.ENDED:
-        return jobs._ended(job, step, at_ms)
-    return REAL_MOVED(job, step, at_ms)
+    return max((said[kind] for kind in ENDS if kind in said), default=None)
+
+
+def _words_of_anyone(said: Any, author: str) -> Any:
+    return {one.event_type: one for one in said}
 
 
 def _alone_without_members(self: Any) -> bool:
@@ -94,7 +95,7 @@ def _judge_once(self: Any) -> Any:
 
 
 REAL_BEFORE, REAL_COUNT = Trust._before, Trust._count
-REAL_MOVED, REAL_JUDGE = jobs.moved, Members.judge
+REAL_JUDGE = Members.judge
 
 VARIANTS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
     "cut-by-number": ((f"{TRUST}:Trust._before", _cut_by_number),),
@@ -111,7 +112,7 @@ VARIANTS: Final[dict[str, tuple[tuple[str, Any], ...]]] = {
     "facts-of-anyone-count": (("mesh.state.members:Members.counts", _yes),),
     "changed-verdicts-forgotten": (("mesh.state.members:Members.judge", _judge_once),),
     "earliest-clock-owns-a-device": (("mesh.state.devices:Devices.owner", _earliest_owner),),
-    "ended-by-anyone": ((f"{JOBS}:may_move", _yes),),
-    "ended-twice": ((f"{JOBS}:moved", _any_end),),
+    "ended-by-anyone": ((f"{ATTEMPTS}:_words", _words_of_anyone),),
+    "ended-twice": ((f"{ATTEMPTS}:_end", _last_end),),
     "named-ids-belong-to-anyone": (("mesh.state.devices:is_named_for", _yes),),
 }

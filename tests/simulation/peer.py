@@ -13,7 +13,7 @@ from mesh.edge.live import Live
 from mesh.edge.replication import Replication
 from mesh.edge.signing.hearing import CLAIM_S
 from mesh.ledger.event import Event
-from mesh.policy.decide import decide
+from mesh.policy.decide import attempts_at, decide
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.sync import messages
 from mesh.sync.holdings import Holdings
@@ -259,11 +259,14 @@ class Peer(Acquainted):
         with contextlib.suppress(asyncio.CancelledError):
             while self.up and life == self.starts:
                 await self.live.catch_up()
-                for command in decide(self.live.state, self.who.author)[:3]:
+                held = attempts_at(self.live.state, self.who.author)
+                start = frozenset((job.job_id, one.number) for job, one in held)
+                for command in decide(self.live.state, self.who.author, start=start)[:3]:
                     if command.job_id not in self.live.state.jobs or not self.live.may_sign:
                         continue  # cut off meanwhile
+                    said = outcome(command, self.live.state)
                     with contextlib.suppress(*REFUSED):
-                        await self.say(*outcome(command, self.live.state))
+                        await self.say(*said) if said is not None else None
                 self.wake.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):

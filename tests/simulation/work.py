@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 from mesh.ledger.event import Event, order_key
-from mesh.policy.commands import Command, PlaceJob, StartJob, StopJob, WatchJob
+from mesh.policy.commands import Command, EndJob, PlaceJob, StartJob, StopJob, WatchJob
 from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
 
 COST_NUSD = 7  # of every job that ran to its end
 TWICE = "j-twice-"  # what jobs are called whose home ends them again, at another price
+ENDS = ("job_completed", "job_failed", "job_cancelled")
 SHORT = 10  # characters of a peer id in a device's or a job's name
 
 
@@ -33,8 +34,9 @@ def job_id(author: str, number: int) -> str:
     return f"j-{short(author)}-{number:x}"
 
 
-def outcome(command: Command, state: State) -> tuple[str, dict[str, object], str]:
-    """What a peer with one device writes when it carries out a command at once."""
+def outcome(command: Command, state: State) -> tuple[str, dict[str, object], str] | None:
+    """What a peer with one device writes when it carries out a command at once; None for nothing:
+    nobody here asks other owners."""
     named: dict[str, object] = {"job_id": command.job_id, "attempt": 1}
     job = state.jobs[command.job_id]
     device = device_id(job.home)
@@ -50,32 +52,53 @@ def outcome(command: Command, state: State) -> tuple[str, dict[str, object], str
                 "tokens_generated": 5,
             }
             return "job_completed", named | done, device
-        case StopJob():
+        case StopJob() | EndJob():
             return "job_cancelled", named, device
+        case _:
+            return None
 
 
 def price_of(said: Iterable[Event], home: str) -> int:
     """What a job costs by the rules, from what counts of all that was said of it.
 
-    Of one kind by one author the first counts, of all ends the first that the home, or whom it gave
-    the job to, might say: a job completes only once it was dispatched or somebody asked to end it.
+    Of one kind, author and attempt the first counts. The home says where attempts go; of each the
+    first end by whoever has the device counts, else by the home. Of an attempt that was never
+    dispatched the home may say that the job ends there, not that it succeeded.
     """
-    first: dict[tuple[str, str], Event] = {}
+    first: dict[tuple[str, str, object], Event] = {}
     for event in sorted(said, key=order_key):
-        first.setdefault((event.event_type, event.author), event)
-    may_say, known, under_way = {home}, False, False
-    for (kind, author), event in first.items():
-        if kind == "job_submitted":
-            known = known or author == home
-        elif kind == "job_cancel_requested":
-            under_way = under_way or known
-        elif known and author in may_say:
-            if kind == "job_dispatched" and not under_way:
-                under_way = True
-                may_say.add(str(event.payload.get("owner", home)))
-            if kind in ("job_failed", "job_cancelled") or (kind == "job_completed" and under_way):
-                return _cost(event)
-    return 0
+        first.setdefault((event.event_type, event.author, event.payload.get("attempt", 1)), event)
+    if not any(kind == "job_submitted" and author == home for kind, author, _ in first):
+        return 0
+    owners = {
+        number: str(event.payload.get("owner") or home)
+        for (kind, author, number), event in first.items()
+        if kind == "job_dispatched" and author == home
+    }
+    ends = {number: _end(first, number, owner, home) for number, owner in owners.items()}
+    won = [one for one in ends.values() if one is not None and one.event_type == "job_completed"]
+    if won:
+        return _cost(min(won, key=order_key))
+    if owners:
+        last = ends[max(owners, key=str)]
+        return 0 if last is None else _cost(last)
+    loose = [
+        event
+        for (kind, author, _), event in first.items()
+        if kind in ("job_failed", "job_cancelled") and author == home
+    ]
+    return _cost(min(loose, key=order_key)) if loose else 0
+
+
+def _end(
+    first: dict[tuple[str, str, object], Event], number: object, owner: str, home: str
+) -> Event | None:
+    """How an attempt ended."""
+    for who in (owner, home):
+        found = [first[kind, who, number] for kind in ENDS if (kind, who, number) in first]
+        if found:
+            return min(found, key=order_key)
+    return None
 
 
 def _cost(end: Event) -> int:

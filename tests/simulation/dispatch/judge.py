@@ -1,0 +1,253 @@
+"""What must hold of dispatch, seen from outside: of machines at any moment, of all in the end.
+
+Under `hold` a job's home has it run once. Nobody can promise more of a job that somebody adopted
+while its first home, cut off, went on deciding: then each of the two homes has it run once at most,
+and when they hear of each other the job's word says which goes on.
+"""
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from mesh.api.wire.claims import GONE, HOLD_S
+from mesh.ledger.event import Event
+from mesh.policy.reconcile import is_superfluous
+from mesh.state.answers import bills
+from mesh.state.checkpoint import digest
+from mesh.state.facts.fact import decode
+from mesh.state.facts.job import JobSubmitted
+from mesh.state.jobs import CANCELLED, FAILED, SUCCEEDED, JobView
+from tests.simulation.dispatch.machine import Program
+
+if TYPE_CHECKING:
+    from mesh.api.wire.claims import Lease
+    from tests.simulation.dispatch.daemon import Daemon
+    from tests.simulation.dispatch.world import World
+
+RATE_NUSD_PER_MS = 1000  # of every device here: 3.6 $/h
+# An owner that knows that an attempt should end, and can write, has ended it by then: twelve
+# seconds for the tree, the start that may be under way, and a few looks.
+CANCEL_S = 60.0
+LOOK_TO_WRITE_S = 2.0  # a body on a slow disk, then the event
+SAYS_LEASE = ("job_accepted", "job_completed", "job_failed", "job_cancelled")
+
+
+class Judge:
+    """Looks at disks and programs, never at what a daemon believes, until the end."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.seen: Counter[int] = Counter()  # starts of each machine that were looked at
+        self.kills: Counter[int] = Counter()
+        self.cancelled: set[str] = set()
+        self.submitted: dict[str, JobSubmitted] = {}
+        self.dispatched: defaultdict[tuple[str, int, str], set[str]] = defaultdict(set)
+        self.homes: defaultdict[str, set[str]] = defaultdict(set)  # that dispatched a job
+        self.adopted: set[str] = set()
+        self.said: set[tuple[str, str, int]] = set()  # (author, job, attempt) that has a lease
+        self.runs: defaultdict[str, list[Program]] = defaultdict(list)
+        self.refused: set[tuple[str, str, int]] = set()  # (owner, job, attempt) for good
+        # (owner, job, attempt): when this run of the owner's offered it a place
+        self.offers: dict[tuple[str, str, int], tuple[float, Daemon]] = {}
+        self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
+        self.waiting: dict[tuple[int, str, int], float] = {}  # what should end, since when
+
+    def written(self, daemon: "Daemon", event: Event) -> None:
+        """An event is on a disk."""
+        job_id, kind = str(event.payload.get("job_id")), event.event_type
+        number = event.payload.get("attempt")
+        attempt = number if isinstance(number, int) else 0
+        if kind == "job_submitted":
+            self.submitted[job_id] = decode(JobSubmitted, event.payload)
+        elif kind == "job_cancel_requested":
+            self.cancelled.add(job_id)
+        elif kind == "job_adopted":
+            self.adopted.add(job_id)
+        elif kind == "job_dispatched":
+            owner = str(event.payload.get("owner") or event.author)
+            self.dispatched[job_id, attempt, owner].add(event.author)
+            self.homes[job_id].add(event.author)
+            self.heard[event.author, job_id, attempt] = self.world.loop.time()
+            if owner == event.author:
+                self.said.add((event.author, job_id, attempt))
+        elif kind == "job_replaced":
+            self._waited(event.author, job_id, attempt)
+        elif kind in SAYS_LEASE:
+            self.said.add((event.author, job_id, attempt))
+            if kind == "job_accepted":
+                self._takes(daemon, job_id, attempt)
+
+    def _takes(self, daemon: "Daemon", job_id: str, attempt: int) -> None:
+        """An owner takes attempts of the home it knows alone.
+
+        Between its look and its write it may hear of an adoption; the new home asks, and learns.
+        """
+        job = daemon.state.jobs[job_id]
+        by = {one.by for one in job.attempts if one.number == attempt}
+        heard_s = daemon.adoptions.get(job_id, 0.0)
+        if job.home not in by and self.world.loop.time() - heard_s > LOOK_TO_WRITE_S:
+            self.world.fail(f"{job_id}.{attempt} was taken of a home that decides no more")
+
+        self._held(daemon, job_id, attempt)
+        if (daemon.author, job_id, attempt) in self.refused:
+            self.world.fail(f"{job_id}.{attempt} was refused for good, and was taken")
+
+    def _held(self, daemon: "Daemon", job_id: str, attempt: int) -> None:
+        """What an owner takes it has offered a place that it still held."""
+        offered_s, by = self.offers.get((daemon.author, job_id, attempt), (0.0, None))
+        if by is not daemon or self.world.loop.time() - offered_s > HOLD_S + LOOK_TO_WRITE_S:
+            self.world.fail(f"{job_id}.{attempt} was taken without an offer that is held")
+
+    def offered(self, owner: "Daemon", job_id: str, attempt: int) -> None:
+        """An owner holds a place."""
+        self.offers[owner.author, job_id, attempt] = self.world.loop.time(), owner
+
+    def _waited(self, home: str, job_id: str, attempt: int) -> None:
+        """Another attempt begins only where an owner gave no answer for as long as the job says."""
+        silent_s = self.world.loop.time() - self.heard.get((home, job_id, attempt), 0.0)
+        if silent_s * 1000 < self.submitted[job_id].replace_after_ms:
+            self.world.fail(f"{job_id}.{attempt} was replaced after {silent_s:.0f} s of silence")
+
+    def refuses(self, owner: str, job_id: str, attempt: int, code: str) -> None:
+        """An owner is about to say no to a claim."""
+        if code in GONE:
+            self.refused.add((owner, job_id, attempt))
+
+    def leased(self, owner: "Daemon", lease: "Lease") -> None:
+        """What an owner is about to answer must be on its disk."""
+        if (owner.author, lease.job_id, lease.attempt) not in self.said:
+            self.world.fail(
+                f"{lease.job_id}.{lease.attempt} was acknowledged before it was on disk"
+            )
+
+    def glance(self) -> None:
+        """No device is booked twice, no job runs twice, nothing healthy is killed."""
+        for machine in self.world.machines:
+            for program in machine.starts[self.seen[machine.number] :]:
+                self.runs[program.key[0]].append(program)
+                self._booked_once(program, machine.starts)
+                self._runs_once(program)
+            self.seen[machine.number] = len(machine.starts)
+            for program in machine.killed[self.kills[machine.number] :]:
+                if not self._may_end(program.key[0]):
+                    self.world.fail(f"{program.key} was healthy, and was ended")
+            self.kills[machine.number] = len(machine.killed)
+        self._ends_what_should_end()
+
+    def _booked_once(self, program: Program, others: list[Program]) -> None:
+        for one in others:
+            if one is not program and one.device_id == program.device_id and _meet(one, program):
+                text = f"{program.device_id} runs {program.key} and {one.key} at once"
+                self.world.fail(text)
+
+    def _runs_once(self, program: Program) -> None:
+        job_id = program.key[0]
+        if self.submitted[job_id].replace_after_ms:
+            return
+        mine = self._by(program)
+        others = [one for one in self.runs[job_id] if one is not program and self._by(one) & mine]
+        for one in others:
+            if one.reason != "lost" or _meet(one, program):
+                self.world.fail(f"{job_id} runs twice: {one.key} and {program.key}")
+        if len(others) > self.submitted[job_id].retries:
+            self.world.fail(f"{job_id} was tried {len(others) + 1} times")
+
+    def _by(self, program: Program) -> set[str]:
+        """Which homes a run may be due to."""
+        return self.dispatched[*program.key, self.world.machines[program.number - 1].author]
+
+    def _may_end(self, job_id: str) -> bool:
+        """Cancelled, or another attempt may go on in its place."""
+        other = self.submitted[job_id].replace_after_ms or len(self.homes[job_id]) > 1
+        return job_id in self.cancelled or bool(other)
+
+    def _ends_what_should_end(self) -> None:
+        now, known = self.world.loop.time(), {}
+        for number, daemon in self.world.daemons.items():
+            if daemon.machine.full:
+                continue
+            for job in daemon.state.jobs.values():
+                for one in job.attempts:
+                    stops = job.cancel_asked or is_superfluous(job, one)
+                    if stops and one.owner == daemon.author and one.alive:
+                        key = (number, job.job_id, one.number)
+                        since = max(self.waiting.get(key, now), daemon.since_s)
+                        known[key] = since
+                        if now - since > CANCEL_S:
+                            self.world.fail(f"{key} should end, and goes on")
+        self.waiting = known
+
+    # In the end
+
+    def settled(self) -> bool:
+        """Whether every daemon is up, holds the same, and every job and attempt has ended."""
+        if not self.all_hold_the_same():
+            return False
+        return not any(map(_goes_on, self.world.daemons[1].state.jobs.values()))
+
+    def all_hold_the_same(self) -> bool:
+        """Whether every daemon is up and has the same events."""
+        daemons = list(self.world.daemons.values())
+        up = len(daemons) == len(self.world.machines)
+        return up and all(one.heads == daemons[0].heads for one in daemons)
+
+    def why_not(self) -> str:
+        waits = sorted(
+            f"{job.job_id} {job.status} {[(a.number, a.status) for a in job.attempts]}"
+            for one in self.world.daemons.values()
+            for job in one.state.jobs.values()
+            if _goes_on(job)
+        )
+        return f"never settles: {waits[:2]}"
+
+    def everything(self) -> None:
+        """All agree, nothing is lost, and the bill is what ran."""
+        daemons = list(self.world.daemons.values())
+        if len({digest(one.state) for one in daemons}) > 1:
+            self.world.fail("peers with the same events hold different states")
+        state = daemons[0].state
+        for job_id in self.world.people.jobs:
+            if job_id not in state.jobs and job_id not in state.retired:
+                self.world.fail(f"{job_id} was acknowledged and is lost")
+        for one in daemons:
+            self._bills_are_what_ran(one)
+        for job in state.jobs.values():
+            self._outcome(job)
+
+    def _bills_are_what_ran(self, daemon: "Daemon") -> None:
+        ran: Counter[str] = Counter()
+        for programs in self.runs.values():
+            for one in programs:
+                ran[one.device_id] += RATE_NUSD_PER_MS * round((one.ends_s - one.begun_s) * 1000)
+        billed: Counter[str] = Counter()
+        for bill in bills(daemon.state):
+            billed[bill.device_id] += bill.cost_nusd
+        for device in ran | billed:
+            if ran[device] != billed[device]:
+                self.world.fail(f"{billed[device]} billed on {device}, and {ran[device]} ran")
+
+    def _outcome(self, job: JobView) -> None:
+        """A job ends as its programs did, and never as something nobody wanted or had."""
+        runs = self.runs[job.job_id]
+        well = any(one.reason == "ok" for one in runs)
+        if (job.status == SUCCEEDED) != well:
+            how = "ran" if well else "did not run"
+            self.world.fail(f"{job.job_id} is {job.status}, and {how} to its end")
+        if job.status == CANCELLED and job.job_id not in self.cancelled:
+            self.world.fail(f"{job.job_id} is cancelled, and nobody wanted that")
+        if job.status == FAILED and not self._may_fail(job, runs):
+            self.world.fail(f"{job.job_id} failed of {job.reason}: {job.text}")
+
+    def _may_fail(self, job: JobView, runs: list[Program]) -> bool:
+        """Its program was lost, the disk was full, or what was typed went with its home."""
+        if job.reason == "lost":
+            return any(one.reason == "lost" for one in runs)
+        setup = self.world.faults.full_disks > 0 or job.job_id in self.adopted
+        return job.reason == "setup" and setup
+
+
+def _meet(one: Program, two: Program) -> bool:
+    return one.begun_s < two.ends_s and two.begun_s < one.ends_s
+
+
+def _goes_on(job: JobView) -> bool:
+    return not job.ended or any(one.open for one in job.attempts)
