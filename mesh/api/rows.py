@@ -13,7 +13,6 @@ from mesh.state.jobs import (
     PENDING,
     QUEUED,
     RUNNING,
-    STARTING,
     JobView,
 )
 from mesh.state.members import RUNNER, allowed
@@ -116,7 +115,7 @@ def job_row(state: State, job: JobView, now: int = 0) -> Row:
 
 def why_waiting(state: State, job: JobView) -> str:
     """What a job that has not begun waits for; "" for every other job."""
-    if job.status in (QUEUED, STARTING, DISPATCHED):
+    if job.status in (QUEUED, DISPATCHED):
         return _behind(state, job)
     if job.status != PENDING:
         return ""

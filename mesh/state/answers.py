@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from mesh.state.billing import Bill, job_bills, totals_bill
 from mesh.state.fold import State
-from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, STARTING, JobView
+from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, JobView
 
 # Statuses of a job whose device, or a place in its queue, is promised to it.
-HELD = frozenset({STARTING, QUEUED, RUNNING, PAUSED, CANCELLING})
+HELD = frozenset({QUEUED, RUNNING, PAUSED, CANCELLING})
 
 
 def holds(state: State, job: JobView) -> bool:

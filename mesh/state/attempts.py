@@ -24,7 +24,6 @@ from mesh.state.jobs import (
     QUEUED,
     RETURNED,
     RUNNING,
-    STARTING,
     SUCCEEDED,
     AttemptView,
     JobView,
@@ -238,7 +237,7 @@ def _attempt_status(
         return PAUSED if _is_paused(theirs) else RUNNING
     if "job_accepted" in theirs:
         return QUEUED
-    return STARTING if at_home else DISPATCHED
+    return QUEUED if at_home else DISPATCHED
 
 
 def _loose_end(told: Told, tries: Sequence[Try]) -> Step | None:

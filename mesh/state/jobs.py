@@ -9,7 +9,7 @@ from mesh.state.facts.plan import PlanFact
 
 Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one
 
-PENDING, DISPATCHED, QUEUED, STARTING = "pending", "dispatched", "queued", "starting"
+PENDING, DISPATCHED, QUEUED = "pending", "dispatched", "queued"
 RUNNING, PAUSED, CANCELLING = "running", "paused", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})

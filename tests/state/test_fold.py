@@ -23,7 +23,7 @@ def test_a_job_lives_from_pending_to_succeeded() -> None:
     for one in chained(life()):
         apply(state, one)
         seen.append(state.jobs["j1"].status)
-    assert seen == ["pending", "starting", "running", "succeeded"]
+    assert seen == ["pending", "queued", "running", "succeeded"]
 
 
 @given(st.randoms(use_true_random=False))
@@ -208,7 +208,7 @@ def test_taking_ones_own_device_away_takes_it_away() -> None:
 def test_a_job_is_moved_by_its_home_and_the_owner_of_its_device_only() -> None:
     submitted, dispatched, started, completed = life()
     forged = event("job_completed", 2, author=BEN, job_id="j1", actual_cost_nusd=9)
-    assert told([submitted, dispatched, forged]).jobs["j1"].status == "starting"
+    assert told([submitted, dispatched, forged]).jobs["j1"].status == "queued"
     lent = event("job_dispatched", 1, job_id="j1", owner=BEN)
     assert told([submitted, lent, forged]).jobs["j1"].status == "succeeded"
 

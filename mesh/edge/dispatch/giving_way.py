@@ -14,7 +14,7 @@ from mesh.policy.decide import attempts_at
 from mesh.policy.yielding import RunningAttempt
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobPaused, JobResumed
-from mesh.state.jobs import PAUSED, QUEUED, RUNNING, STARTING, AttemptView, JobView
+from mesh.state.jobs import PAUSED, QUEUED, RUNNING, AttemptView, JobView
 from mesh.state.leases import promised
 from providers.attempts import Attempts
 
@@ -40,7 +40,7 @@ class GivingWay:
         return frozenset(
             one.device_id
             for job, one in self._mine()
-            if job.asked.preemptible and one.status in (QUEUED, STARTING)
+            if job.asked.preemptible and one.status == QUEUED
         )
 
     async def pause(self, job_id: str, attempt: int, code: str, text: str) -> bool:

@@ -21,7 +21,7 @@ from mesh.state import attempts as attempts_module
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAccepted
 from mesh.state.fold import State
-from mesh.state.jobs import QUEUED, STARTING, AttemptView, JobView
+from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch.machine import SimAttempts
 
 Broken = contextlib.AbstractContextManager[object]
@@ -117,9 +117,7 @@ def ignores_a_cancel_while_queued() -> Broken:
 
     def decided(state: State, me: str, **asked: Any) -> list[Command]:
         waits = {
-            (job.job_id, one.number)
-            for job, one in attempts_at(state, me)
-            if one.status in (QUEUED, STARTING)
+            (job.job_id, one.number) for job, one in attempts_at(state, me) if one.status == QUEUED
         }
         found = decide(state, me, **asked)
         return [one for one in found if not _stops(one, waits)]
