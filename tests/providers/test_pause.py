@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,17 @@ def stands(pid: int) -> bool:
 
 
 pytestmark = pytest.mark.skipif(not process.LINUX, reason="reads /proc")
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    (tmp_path / "go").touch()
+    for path in tmp_path.glob("*.pid"):
+        pid = int(path.read_text())
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        until(lambda pid=pid: process.start_ticks(pid) == 0, f"{path.stem} is gone")
 
 
 async def test_a_pause_stops_the_whole_tree_and_resume_lets_it_go_on(
