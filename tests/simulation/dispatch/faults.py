@@ -32,7 +32,9 @@ class Faults:
     def plan(self, run_s: float) -> None:
         """What this schedule will meet."""
         for _ in range(self.rng.randrange(4, 13)):
-            step = self.rng.choice(self.rng.choice((STEPS, STEPS, HANDS, RARE, RAREST)))
+            step = self.rng.choice(
+                self.rng.choice((STEPS, STEPS, (*HANDS, "spawned"), RARE, RAREST))
+            )
             patience = 0 if step in RARE else self.rng.randrange(PATIENCE)
             self.armed.setdefault(step, []).append([self.rng.choice(FAULTS), patience])
         for _ in range(self.rng.randrange(5)):
@@ -57,20 +59,27 @@ class Faults:
             self.armed[step].remove(one)
             self.hits[str(fault), step] += 1
             self.world.note(f"{daemon.machine.number} {fault} at {step}")
-            if step == "spawned" and fault in LOSE_A_PROCESS and self.rng.random() < 0.5:
+            if step == "spawned" and fault in LOSE_A_PROCESS and self.rng.random() < 0.7:
                 self._lose_it_soon(daemon, str(fault))
             else:
                 self.strike(daemon.machine, str(fault))
 
     def _lose_it_soon(self, daemon: "Daemon", fault: str) -> None:
-        """A runner is on its way; something more urgent comes, and then the process goes."""
-        self.world.people.hurry(daemon)
+        """A runner is on its way; somebody hurries or cancels, and then the process goes."""
+        if self.rng.random() < 0.5:
+            self.world.people.hurry(daemon)
+        else:
+            self.world.people.cancel_what_waits(daemon)
         delay = 0.05 + self.rng.random() * 0.4
         self.world.loop.call_later(delay, self._lose, daemon, fault)
 
     def _lose(self, daemon: "Daemon", fault: str) -> None:
-        if daemon.alive and not self.ended:
+        if not daemon.alive or self.ended:
+            return
+        if fault == "reboot":
             self.strike(daemon.machine, fault)
+        else:  # and the next one is there before the runner
+            self.down(daemon.machine, self.rng.random())
 
     def _mishap(self) -> None:
         if not self.ended:

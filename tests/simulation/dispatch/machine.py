@@ -78,7 +78,7 @@ class Machine:
 
     def spawn(self, key: Key, device_id: str, seconds: float) -> None:
         """A runner comes up, whatever becomes of who asked for it; now and then it takes long."""
-        late = self.rng.random() < 0.1
+        late = self.rng.random() < 0.3
         delay = self.rng.random() * (5 if late else 0.3)
         self.loop.call_later(delay, self._runner, key, device_id, seconds, self.boots)
 

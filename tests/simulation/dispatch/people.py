@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mesh.api.bodies import Body, seal
 from mesh.api.errors import RequestError
 from mesh.edge.disk import StoreError
+from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import WORDS
 from mesh.state.jobs import DISPATCHED
 from mesh.state.peer_id import short_id
@@ -88,6 +89,12 @@ class People:
         job_id = f"j-{short_id(daemon.author)}-u{len(self.jobs)}"
         on = f"dev-{short_id(daemon.author)}-0"
         daemon.spawn(self.submit(daemon, job_id, 20.0, {"on": on, "priority": 100}))
+
+    def cancel_what_waits(self, daemon: "Daemon") -> None:
+        """All that an owner has and that does not run yet."""
+        for job, one in attempts_at(daemon.state, daemon.author):
+            if not one.started_ms:
+                daemon.spawn(self.cancel(daemon, job.job_id))
 
     def _cancel_somewhere(self, job_id: str) -> None:
         daemons = [one for one in self.world.daemons.values() if job_id in one.state.jobs]
