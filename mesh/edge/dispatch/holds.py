@@ -54,6 +54,13 @@ class Holds:
         asked = (home, job_id, attempt)
         return held is not None and (held.home, held.ask.job_id, held.ask.attempt) == asked
 
+    def refuse(self, job_id: str, attempt: int) -> None:
+        """An attempt was refused: no claim of it that is still on its way may be taken."""
+        asked = (job_id, attempt)
+        for offer_id, one in list(self._held.items()):
+            if (one.ask.job_id, one.ask.attempt) == asked:
+                del self._held[offer_id]
+
     def drop(self, home: str, offer_id: str) -> None:
         """The home took another offer, or this one: it is held no more."""
         held = self._held.get(offer_id)

@@ -15,7 +15,7 @@ import msgspec
 
 from mesh.api.bodies import Sealed, seal
 from mesh.api.errors import RequestError
-from mesh.api.wire.claims import MAX_PART_BYTES, Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import GONE, MAX_PART_BYTES, Ask, Claim, Lease, Offer, Part
 from mesh.edge.disk import StoreError
 from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.mirror import FILES
@@ -119,10 +119,14 @@ class LocalOwner:
             job, one = await self._dispatched(home, claim.job_id, claim.attempt)
             if one.alive or one.ended:  # whatever its home may do by now: it has the lease
                 return self._lease(job, one)
-            self._demand_role(home)
-            self._demand_takable(home, job, one, claim)
             try:
+                self._demand_role(home)
+                self._demand_takable(home, job, one, claim)
                 return await self._accept(home, job, one, claim)
+            except RequestError as error:
+                if error.code in GONE:  # for good: a claim sent before this one may come after it
+                    self._holds.refuse(job.job_id, one.number)
+                raise
             except StoreError:
                 self._full_until_s = _now_s() + FULL_S
                 raise

@@ -53,6 +53,17 @@ async def test_without_an_offer_nothing_is_taken(stage: Stage) -> None:
     assert stage.said == []
 
 
+async def test_what_was_refused_once_is_not_taken_by_a_claim_that_comes_late(stage: Stage) -> None:
+    """A home restarts, asks without its offer and hears no; then its earlier claim arrives."""
+    owner = stage.dispatch.owner
+    offer = await owner.offer(BEN, asks("j", "d"))
+    for late in (claim(NO_OFFER, Body()), claim(offer.offer_id)):
+        with pytest.raises(RequestError) as caught:
+            await owner.claim(BEN, late)
+        assert caught.value.code == "HoldLapsed"
+    assert stage.said == []
+
+
 async def test_a_full_disk_keeps_the_offer_for_the_same_claim_and_refuses_others_meanwhile(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
