@@ -146,7 +146,8 @@ class Judge:
         mine = self._by(program)
         others = [one for one in self.runs[job_id] if one is not program and self._by(one) & mine]
         for one in others:
-            if one.reason != "lost" or _meet(one, program):
+            first = min(one, program, key=lambda each: each.begun_s)
+            if first.reason != "lost" or _meet(one, program):
                 self.world.fail(f"{job_id} runs twice: {one.key} and {program.key}")
         if len(others) > self.submitted[job_id].retries:
             self.world.fail(f"{job_id} was tried {len(others) + 1} times")
