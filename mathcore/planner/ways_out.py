@@ -98,10 +98,15 @@ def ways_out(
 
 
 def _likely(query: Query, devices: list[DeviceSpec]) -> list[DeviceSpec]:
-    """Of offers alike in hardware the cheapest, of all the emptiest; a named device always."""
+    """Of offers alike in hardware the cheapest, of all the emptiest; a named device always.
+
+    None that takes no work at all: nothing in the question could change that.
+    """
     kinds: dict[tuple[object, ...], DeviceSpec] = {}
     owned: list[DeviceSpec] = []
     for device in devices:
+        if device.withheld is not None:
+            continue
         if may_combine(device) or query.on in (device.device_id, device.name):
             owned.append(device)
             continue

@@ -10,10 +10,10 @@ from mathcore.price import Rate
 from tests.mathcore.fixtures import device
 
 HERE = device()
-# What a device is called, where it stands, what it costs, and what was read of it at one moment.
+# What a device is called, where it stands, what it costs, and what is so of it at one moment.
 NOT_HARDWARE = {
     "device_id", "name", "location", "provider", "host", "network_bps", "rate", "watts", "wait_ms",
-    "free_bytes", "free_basis", "free_low_bytes", "ram_free_bytes",
+    "free_bytes", "free_basis", "free_low_bytes", "ram_free_bytes", "withheld",
 }  # fmt: skip
 
 
@@ -23,7 +23,9 @@ def other(value: object) -> Any:
         return value + 1
     if isinstance(value, str):
         return value + "-other"
-    return (*value, "other") if isinstance(value, tuple) else Rate(hourly_nusd=1)
+    if isinstance(value, tuple):
+        return (*value, "other")
+    return Rate(hourly_nusd=1) if isinstance(value, Rate) else ("reserved", "until noon")
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(DeviceSpec)])

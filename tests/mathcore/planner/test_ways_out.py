@@ -45,6 +45,14 @@ def test_where_something_fits_there_is_no_way_out() -> None:
     assert plan(question("llama-3-8b"), [device()]).ways_out == ()
 
 
+def test_a_cheaper_card_that_takes_no_work_does_not_hide_its_like() -> None:
+    open_ = device("dear", 192 * GIB, model="MI300X", rate=Rate(hourly_nusd=3 * 10**9))
+    shut = replace(open_, device_id="cheap", name="cheap", rate=Rate(hourly_nusd=10**9))
+    closed = replace(shut, withheld=("reserved", "reserved until noon"))
+    answer = plan(question("glm-4.6", quant="Q4_K_M"), [open_, closed])
+    assert "dear" in ways(answer)["quant"].text
+
+
 def test_a_smaller_type_that_fits_is_named_with_its_bytes_and_its_quality() -> None:
     """GLM 4.6 at Q4_K_M misses a 192 GiB card by a little; IQ4_XS fits."""
     big = device("mi300x", 192 * GIB, model="MI300X", bandwidth_bytes_per_s=5300 * 10**9)
