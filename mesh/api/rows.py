@@ -1,5 +1,7 @@
 """Answers as rows: devices, jobs and the fleet at a glance, JSON-ready."""
 
+from collections.abc import Mapping
+
 from mathcore.units import DAY_MS
 from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
@@ -102,21 +104,26 @@ def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
 def job_rows(state: State, now: int, *, every: bool = True) -> list[Row]:
     """One row per job, newest first; only the unended ones unless `every`."""
     jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
-    return [job_row(state, job, now) for job in jobs if every or job.status not in ENDED]
+    held = held_jobs(state)
+    return [_job_row(state, job, now, held) for job in jobs if every or job.status not in ENDED]
 
 
 def job_row(state: State, job: JobView, now: int = 0) -> Row:
     """Everything known of one job, JSON-ready; `waiting` says why it has not begun."""
+    return _job_row(state, job, now, held_jobs(state))
+
+
+def _job_row(state: State, job: JobView, now: int, held: Mapping[str, JobView]) -> Row:
     return _job_fields(job, now) | {
         "peer": peer_name(state, job.home),
-        "waiting": why_waiting(state, job),
+        "waiting": _why_waiting(state, job, held),
     }
 
 
-def why_waiting(state: State, job: JobView) -> str:
+def _why_waiting(state: State, job: JobView, held: Mapping[str, JobView]) -> str:
     """What a job that has not begun waits for; "" for every other job."""
     if job.status in (QUEUED, DISPATCHED):
-        return _behind(state, job)
+        return _behind(state, job, held)
     if job.status != PENDING:
         return ""
     wanted = job.asked.on or ""
@@ -126,17 +133,21 @@ def why_waiting(state: State, job: JobView) -> str:
         if device.owner == job.home and not device.hand_described
         if wanted in ("", device.device_id, device.name)
     ]
-    held = {one.device_id: one.job_id for one in held_jobs(state).values()}
-    busy = [f"{one.name}, held by {held[one.device_id]}" for one in own if one.device_id in held]
+    by_device = {one.device_id: one.job_id for one in held.values()}
+    busy = [
+        f"{one.name}, held by {by_device[one.device_id]}"
+        for one in own
+        if one.device_id in by_device
+    ]
     if not own:
         return f"no device of {peer_name(state, job.home) or 'its peer'} can take it"
     return f"waiting for {' or '.join(busy)}" if busy else "about to be placed"
 
 
-def _behind(state: State, job: JobView) -> str:
+def _behind(state: State, job: JobView, held: Mapping[str, JobView]) -> str:
     """Which job has the device in whose line this one stands; "" where none has."""
     device = state.devices.get(job.device_id)
-    for one in held_jobs(state).values():
+    for one in held.values():
         if device is not None and one.device_id == job.device_id and one.status in AT_WORK:
             return f"waiting for {device.name}, held by {one.job_id}"
     return ""
