@@ -104,6 +104,15 @@ allow_beyond_option: Final = click.option(
 prompt_tokens_option: Final = click.option(
     "--prompt-tokens", type=TOKENS, help="tokens in the prompt  [default: 512]"
 )
+
+
+def kv_type_option(help_text: str) -> Callable[[Command], Command]:
+    """--kv-type, with the names that other programs give cache types."""
+    return click.option(
+        "--kv-type", "kv_type", cls=Renamed, old=CACHE_NAMES, metavar="TYPE", help=help_text
+    )
+
+
 _SHAPE: Final = (
     batch_option,
     context_option,
@@ -111,14 +120,7 @@ _SHAPE: Final = (
     prompt_tokens_option,
     click.option("--engine", metavar="NAME", help="llama.cpp, vllm …  [default: any]"),
     click.option("--quant", metavar="TYPE", help="weights as Q4_K_M, F16 …  [default: best]"),
-    click.option(
-        "--kv-type",
-        "kv_type",
-        cls=Renamed,
-        old=CACHE_NAMES,
-        metavar="TYPE",
-        help="cache as q8_0 …; auto tries 8 bits  [default: f16]",
-    ),
+    kv_type_option("cache as q8_0 …; auto tries 8 bits  [default: f16]"),
 )
 _LIMITS: Final = (
     click.option("--max-latency", metavar="TIME", help="answers within, loading aside: 30s, 5m"),

@@ -21,11 +21,11 @@ from mathcore.planner.grids.arrays import (
     Length,
     SweepError,
 )
-from mathcore.planner.grids.closed import cell_count
+from mathcore.planner.grids.closed import cell_count, check_types
 from mathcore.planner.grids.timing import MAX_PLANS, cell_query
 from mathcore.planner.placing import place
 from mathcore.planner.query import Query
-from mathcore.planner.refusals import NO_QUANT, device_refusal, query_refusal
+from mathcore.planner.refusals import device_refusal
 from mathcore.planner.search import Search
 from mathcore.quant.families import CACHE_TYPES, FAMILIES
 
@@ -92,9 +92,7 @@ def sweep_by_plan(
     shape = (len(batches), len(lengths))
     out: list[Grid] = []
     for quant in quants:
-        no = query_refusal(cell_query(base, quant, 1, Length(context=2, prompt_tokens=1, tokens=1)))
-        if no is not None:
-            raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
+        check_types(base, quant)
         for device in devices:
             if base.engine not in device.engines:
                 raise SweepError(device.name, f"does not run {base.engine}")

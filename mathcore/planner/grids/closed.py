@@ -41,6 +41,14 @@ def cell_count(batches: list[int], lengths: list[Length], grids: int) -> int:
     return count
 
 
+def check_types(base: Query, quant: str) -> None:
+    """SweepError for a quantisation or a cache type that no cell could have."""
+    shortest = Length(context=2, prompt_tokens=1, tokens=1)
+    no = query_refusal(cell_query(base, quant, 1, shortest))
+    if no is not None:
+        raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
+
+
 def sweep(
     base: Query,
     devices: list[DeviceSpec],
@@ -57,10 +65,7 @@ def sweep(
     kv_type = base.kv_type or "f16"
     base = replace(base, engine=ENGINE, kv_type=kv_type)
     for quant in quants:
-        shortest = Length(context=2, prompt_tokens=1, tokens=1)
-        no = query_refusal(cell_query(base, quant, 1, shortest))
-        if no is not None:
-            raise SweepError("quant" if no[0] == NO_QUANT else "kv_type", no[1])
+        check_types(base, quant)
     sizes = Sizes(base.model, kv_type, batches, lengths, base.beside)
     out: list[Grid] = []
     for quant in quants:

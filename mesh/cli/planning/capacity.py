@@ -6,14 +6,13 @@ import click
 
 from mesh.cli.exits import NOTHING_FITS, stop
 from mesh.cli.options import (
-    CACHE_NAMES,
-    Renamed,
     allow_beyond_option,
     batch_option,
     beside_options,
     context_option,
     given,
     hardware_options,
+    kv_type_option,
     llamacpp_options,
     on_option,
     server_options,
@@ -27,14 +26,7 @@ from mesh.cli.planning.plan import model_ref
 @batch_option
 @context_option
 @click.option("--quant", metavar="TYPE", help="weights as  [default: the best that fits]")
-@click.option(
-    "--kv-type",
-    "kv_type",
-    cls=Renamed,
-    old=CACHE_NAMES,
-    metavar="TYPE",
-    help="cache as  [default: f16]",
-)
+@kv_type_option("cache as  [default: f16]")
 @click.option(
     "--engine",
     metavar="NAME",

@@ -7,14 +7,13 @@ import click
 
 from mesh.cli.exits import NOTHING_FITS, USAGE, stop
 from mesh.cli.options import (
-    CACHE_NAMES,
     TOKENS,
-    Renamed,
     allow_beyond_option,
     beside_options,
     csv_option,
     given,
     hardware_options,
+    kv_type_option,
     llamacpp_options,
     on_option,
     output_of,
@@ -53,14 +52,7 @@ if TYPE_CHECKING:
     metavar="TYPE",
     help="weights as; repeatable  [default: Q4_K_M, or as shipped in 4 bits]",
 )
-@click.option(
-    "--kv-type",
-    "kv_type",
-    cls=Renamed,
-    old=CACHE_NAMES,
-    metavar="TYPE",
-    help="cache as  [default: f16]",
-)
+@kv_type_option("cache as  [default: f16]")
 @click.option("--engine", metavar="NAME", help="vllm, mlx …  [default: llama.cpp]")
 @tokens_option
 @click.option(
