@@ -128,13 +128,13 @@ def _is_live(row: Row) -> bool:
 
 def _holders(rows: Sequence[Row]) -> Iterator[str]:
     """Whose memory a job would miss on a card."""
-    from mathcore.units import show_bytes
+    from providers.telemetry.sample import Process, foreign_text
 
     for row in filter(_is_live, rows):
         held = [(number(one, "memory_bytes"), one) for one in row["foreign"] or ()]
         for size, one in [pair for pair in held if pair[0] >= FOREIGN_BYTES][:MAX_HOLDERS]:
-            who = f"{one['program'] or 'a process'} pid {one['pid']}"
-            yield clean(f"{row['name']}: ForeignMemory: {who} holds {show_bytes(size)}")
+            who = Process(pid=one["pid"], program=one["program"], memory_bytes=size)
+            yield clean(f"{row['name']}: {foreign_text(who)}")
 
 
 def _troubles(rows: Sequence[Row]) -> Iterator[str]:
