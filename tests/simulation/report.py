@@ -9,9 +9,9 @@ from typing import Final
 
 from tests.simulation.faults import FAULTS
 from tests.simulation.network import Broken
+from tests.simulation.pairs import Pairs
 from tests.simulation.steps import STEPS
 
-ENOUGH: Final = 20  # times each fault must have met each step
 CHUNK: Final = 5  # seeds a process takes at a time
 # Pairs that cannot meet, and why.
 NEVER: Final[dict[tuple[str, str], str]] = {}
@@ -39,22 +39,15 @@ class Report:
     cpu_s: float = 0.0
     virtual_s: float = 0.0
     failures: list[Played] = field(default_factory=list)
-    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
-    taken: Counter[str] = field(default_factory=Counter)
+    pairs: Pairs = field(default_factory=lambda: Pairs(tuple(FAULTS), STEPS, NEVER))
 
     def add(self, one: Played) -> None:
         self.seeds += 1
         self.cpu_s += one.cpu_s
         self.virtual_s += one.virtual_s
-        self.hits.update(one.hits)
-        self.taken.update(one.taken)
+        self.pairs.add(one.hits, one.taken)
         if one.fault:
             self.failures.append(one)
-
-    def rare(self) -> list[tuple[str, str]]:
-        """Pairs that met less often than they must, and could."""
-        pairs = [(fault, step) for fault in FAULTS for step in STEPS]
-        return [pair for pair in pairs if self.hits[pair] < ENOUGH and pair not in NEVER]
 
     def text(self, name: str = "", *, table: bool = True) -> str:
         """For a person."""
@@ -77,21 +70,14 @@ class Report:
         lines = ["", "fault x step, times met:"]
         lines.append(" " * width + "".join(f"{step[:9]:>10}" for step in STEPS))
         for fault in FAULTS:
-            counts = "".join(f"{self._count(fault, step):>10}" for step in STEPS)
+            counts = "".join(f"{self.pairs.shown(fault, step):>10}" for step in STEPS)
             lines.append(f"{fault:<{width}}{counts}")
-        taken = "".join(f"{self.taken[step]:>10}" for step in STEPS)
+        taken = "".join(f"{self.pairs.taken[step]:>10}" for step in STEPS)
         lines.append(f"{'steps taken':<{width}}{taken}")
         for (fault, step), why in NEVER.items():
             lines.append(f"-: {fault} at {step}: {why}")
-        rare = self.rare()
-        lines.append(
-            f"{len(rare)} pairs met less than {ENOUGH} times"
-            + (": " + ", ".join(f"{fault} at {step}" for fault, step in rare[:12]) if rare else "")
-        )
+        lines.append(self.pairs.rare())
         return lines
-
-    def _count(self, fault: str, step: str) -> str:
-        return "-" if (fault, step) in NEVER else str(self.hits[fault, step])
 
 
 def play_one(seed: int, name: str = "") -> Played:

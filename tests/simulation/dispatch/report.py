@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.simulation.dispatch.mutants import broken
-from tests.simulation.dispatch.steps import ENOUGH, FAULTS, NEVER, STEPS
+from tests.simulation.dispatch.steps import FAULTS, NEVER, STEPS
 from tests.simulation.dispatch.world import Broken, World
+from tests.simulation.pairs import Pairs
 
 CHUNK = 5  # seeds a process takes at a time
 
@@ -64,8 +65,7 @@ class Report:
     failures: int = 0
     virtual_s: float = 0.0
     cpu_s: float = 0.0
-    hits: Counter[tuple[str, str]] = field(default_factory=Counter)
-    taken: Counter[str] = field(default_factory=Counter)
+    pairs: Pairs = field(default_factory=lambda: Pairs(FAULTS, STEPS, NEVER))
 
     def add(self, one: Played) -> None:
         self.seeds += 1
@@ -73,13 +73,7 @@ class Report:
         self.failures += bool(one.fault)
         self.virtual_s += one.virtual_s
         self.cpu_s += one.cpu_s
-        self.hits.update(one.hits)
-        self.taken.update(one.taken)
-
-    def rare(self) -> list[tuple[str, str]]:
-        """Pairs that met less often than they must, and could."""
-        pairs = [(fault, step) for fault in FAULTS for step in STEPS]
-        return [pair for pair in pairs if self.hits[pair] < ENOUGH and pair not in NEVER]
+        self.pairs.add(one.hits, one.taken)
 
     def line(self) -> str:
         """The sums."""
@@ -94,12 +88,6 @@ class Report:
         width = max(map(len, STEPS))
         lines = ["fault x step, times met:", " " * width + "".join(f"{f:>12}" for f in FAULTS)]
         for step in STEPS:
-            counts = "".join(f"{self._met(fault, step):>12}" for fault in FAULTS)
-            lines.append(f"{step:<{width}}{counts}   of {self.taken[step]}")
-        rare = self.rare()
-        names = ": " + ", ".join(f"{fault} at {step}" for fault, step in rare[:12]) if rare else ""
-        lines.append(f"{len(rare)} pairs met less than {ENOUGH} times{names}")
-        return "\n".join([*lines, self.line()])
-
-    def _met(self, fault: str, step: str) -> str:
-        return "-" if (fault, step) in NEVER else str(self.hits[fault, step])
+            counts = "".join(f"{self.pairs.shown(fault, step):>12}" for fault in FAULTS)
+            lines.append(f"{step:<{width}}{counts}   of {self.pairs.taken[step]}")
+        return "\n".join([*lines, self.pairs.rare(), self.line()])

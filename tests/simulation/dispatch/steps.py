@@ -33,5 +33,4 @@ RAREST: Final = tuple(
 )
 # Times a fault of a frequent step lets the step pass before it strikes.
 PATIENCE: Final = 10
-ENOUGH: Final = 20  # times each fault must have met each step
 NEVER: Final[dict[tuple[str, str], str]] = {}
