@@ -18,7 +18,6 @@ from mesh.policy.commands import (
     WithdrawClaim,
 )
 from mesh.policy.reconcile import is_superfluous
-from mesh.state.answers import held_jobs
 from mesh.state.fold import State
 from mesh.state.jobs import (
     CANCELLING,
@@ -31,11 +30,6 @@ from mesh.state.jobs import (
 )
 
 Attempt = tuple[str, int]  # job id, number
-
-
-def busy_devices(state: State) -> frozenset[str]:
-    """Devices that hold an attempt."""
-    return frozenset(job.device_id for job in held_jobs(state).values())
 
 
 def decide(

@@ -5,7 +5,6 @@ Whole millijoules: 1 mW for 1 s. Instants are milliseconds of a steady clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, final
 
 import msgspec
@@ -102,19 +101,3 @@ class Meter:
         if start < end_ms:
             self._level(like, start, end_ms)
         return self.result()
-
-
-def joules(
-    samples: Iterable[Point], start_ms: int, end_ms: int, tdp_mw: int | None = None
-) -> tuple[int | None, str]:
-    """(millijoules, basis) of a stretch of time; samples outside it only give its ends' power.
-
-    basis: "measured"; "estimated" where more than a tenth rests on `tdp_mw`; (None, "unknown")
-    where neither says.
-    """
-    meter = Meter(start_ms, tdp_mw)
-    for point in samples:
-        meter.add(point, end_ms)
-        if point.at_ms >= end_ms:
-            break
-    return meter.finish(end_ms)

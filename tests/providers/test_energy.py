@@ -1,9 +1,27 @@
 """Joules by trapezoids, against sums done by hand."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.telemetry.energy import MAX_GAP_MS, Meter, Point, joules
+from providers.telemetry.energy import MAX_GAP_MS, Meter, Point
+
+
+def joules(
+    samples: Iterable[Point], start_ms: int, end_ms: int, tdp_mw: int | None = None
+) -> tuple[int | None, str]:
+    """(millijoules, basis) of a stretch of time; samples outside it only give its ends' power.
+
+    basis: "measured"; "estimated" where more than a tenth rests on `tdp_mw`; (None, "unknown")
+    where neither says.
+    """
+    meter = Meter(start_ms, tdp_mw)
+    for point in samples:
+        meter.add(point, end_ms)
+        if point.at_ms >= end_ms:
+            break
+    return meter.finish(end_ms)
 
 
 def test_steady_power_is_watts_times_seconds() -> None:

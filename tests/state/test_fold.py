@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.policy.commands import PlaceJob, StartJob, StopJob, WatchJob
-from mesh.policy.decide import busy_devices, decide
+from mesh.policy.decide import decide
 from mesh.state.answers import bills, job_counts
 from mesh.state.billing import MOST, cost_csv, cost_report
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fleet import spec
 from mesh.state.fold import State, apply, fold
+from tests.state.held import busy_devices
 from tests.state.job_story import ANA, BEN, DAY_MS, T0, arriving, chained, event, life, owned, told
 
 

@@ -6,12 +6,13 @@ import pytest
 
 from mesh.ledger.event import Event
 from mesh.policy.commands import WatchJob
-from mesh.policy.decide import busy_devices, decide
+from mesh.policy.decide import decide
 from mesh.state.answers import bills, job_counts
 from mesh.state.learning.learned import learned_from
 from mesh.state.learning.observations import observations
 from mesh.state.members import MEMBER, RUNNER
 from mesh.state.peer_id import short_id
+from tests.state.held import busy_devices
 from tests.state.trust_story import NAMES, Key, fleet, folded, live
 
 ROOT, CID, DAN = NAMES["root"], NAMES["cid"], NAMES["dan"]

@@ -58,17 +58,6 @@ def bounds_of(count: int, gpu_layers: int, split: tuple[int, ...]) -> list[int]:
     return out
 
 
-def card_of(i: int, layers: int, placing: Placing) -> int:
-    """The card of layer i (`layers` = the output layer), -1 for host memory."""
-    bounds = bounds_of(layers, placing.gpu_layers, placing.split)
-    if i < bounds[0]:
-        return -1
-    for card in range(len(placing.split)):
-        if i < bounds[card + 1]:
-            return card
-    return len(placing.split) - 1
-
-
 @final
 class Moved:
     """Tensors that overrides keep in host memory: bytes by layer, and of no layer."""

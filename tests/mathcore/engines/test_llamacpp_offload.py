@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from mathcore.api import GIB, MIB, ContextShape, ModelSpec, SpecError, find_model, weigh
 from mathcore.engines.llamacpp.fit import Split, cpu_experts, gpu_layers
-from mathcore.engines.llamacpp.offload import Placing, card_of, placed_footprint
+from mathcore.engines.llamacpp.offload import Placing, bounds_of, placed_footprint
+
+
+def card_of(i: int, layers: int, placing: Placing) -> int:
+    """The card of layer i (`layers` = the output layer), -1 for host memory."""
+    bounds = bounds_of(layers, placing.gpu_layers, placing.split)
+    if i < bounds[0]:
+        return -1
+    for card in range(len(placing.split)):
+        if i < bounds[card + 1]:
+            return card
+    return len(placing.split) - 1
 
 
 def model(name: str) -> ModelSpec:

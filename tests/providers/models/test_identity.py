@@ -13,7 +13,6 @@ from providers.models.identity import (
     ModelIdentity,
     Part,
     identity_from_json,
-    identity_of_parts,
     is_plain_name,
     quick_hash_of_file,
     sample_offsets,
@@ -28,6 +27,7 @@ from providers.models.manifest import (
     zeros_hash,
 )
 from tests.providers.models.conftest import Write
+from tests.providers.models.parts import identity_of_parts
 
 
 def of(name: str, *paths: Path) -> ModelIdentity:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.models.identity import Part, identity_of_parts
+from providers.models.identity import Part
 from providers.models.incoming import (
     BadChunk,
     Chunk,
@@ -18,6 +18,7 @@ from providers.models.incoming import (
 from providers.models.known import Known
 from providers.models.manifest import Manifest, hash_chunks
 from tests.providers.models.conftest import Write
+from tests.providers.models.parts import identity_of_parts
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 SIZE = 3_000_000

@@ -1,0 +1,9 @@
+"""Which devices a state says are taken."""
+
+from mesh.state.answers import held_jobs
+from mesh.state.fold import State
+
+
+def busy_devices(state: State) -> frozenset[str]:
+    """Devices that hold an attempt."""
+    return frozenset(job.device_id for job in held_jobs(state).values())
