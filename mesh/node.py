@@ -360,8 +360,8 @@ class Node:
             if self._live.may_sign:
                 registered = registered or await self._register()
             self.ready = True
-            self.dispatch.step()
             self._wake.clear()
+            await asyncio.sleep(min(TICK_S, self.dispatch.step()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()

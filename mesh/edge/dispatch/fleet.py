@@ -12,6 +12,7 @@ from mesh.edge.live import Live
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.state.fold import State
 from mesh.sync.archive import Envelope
 
@@ -33,8 +34,8 @@ class OwnLedger:
         """Sign and fold in, durably."""
         return await self._live.emit_all(facts)
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
-        """Events of a member, through the gate."""
+    async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
+        """Events of a member, through the gate; the verdict on each."""
         return await self._live.take_in(envelopes)
 
     def newest(self, count: int, max_bytes: int) -> list[Envelope]:

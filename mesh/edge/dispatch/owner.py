@@ -11,12 +11,11 @@ import base64
 from pathlib import Path
 from typing import Final, Protocol, final
 
-import msgspec
-
 from mesh.api.bodies import Sealed, seal
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import GONE, MAX_PART_BYTES, Ask, Claim, Lease, Offer, Part
 from mesh.edge.disk import StoreError
+from mesh.edge.dispatch.claim_events import ClaimEvents
 from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.mirror import FILES
 from mesh.edge.dispatch.ports import Ledger, ModelFiles
@@ -78,6 +77,7 @@ class LocalOwner:
         self._rooms: Final = rooms
         self._work: Final = work
         self._models: Final = models
+        self._events: Final = ClaimEvents(ledger)
         self._holds: Final = Holds()
         self._locks: Final = KeyedLocks()
         self._full_until_s = 0.0  # the disk took nothing a moment ago
@@ -112,9 +112,7 @@ class LocalOwner:
         """The lease, durable; the same claim again gets the same lease."""
         if self._find(claim.job_id, claim.attempt) is None:
             self._demand_role(home)
-        told = [one for one in _pairs(claim) if _author(one) == home]
-        if told:
-            await self._ledger.take_in(told)
+        await self._events.take_in(home, _pairs(claim))
         async with self._locks.one_at_a_time((claim.job_id, claim.attempt)):
             job, one = await self._dispatched(home, claim.job_id, claim.attempt)
             if one.alive or one.ended:  # whatever its home may do by now: it has the lease
@@ -265,21 +263,8 @@ class LocalOwner:
         return list(attempts_at(self._ledger.state, self._ledger.author))
 
 
-class _Signed(msgspec.Struct):
-    """Of a signed body, whose it is."""
-
-    author: str = ""
-
-
 def _pairs(claim: Claim) -> list[Envelope]:
     return [(bytes.fromhex(sig), bytes.fromhex(body)) for sig, body in claim.events]
-
-
-def _author(one: Envelope) -> str:
-    try:
-        return msgspec.json.decode(one[1], type=_Signed).author
-    except (msgspec.MsgspecError, RecursionError):
-        return ""
 
 
 def _now_s() -> float:

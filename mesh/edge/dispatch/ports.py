@@ -7,6 +7,7 @@ from typing import Protocol
 
 from mesh.api.wire.claims import Ask, Claim, Lease, Offer, Part
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.state.fold import State
 from mesh.sync.archive import Envelope
 
@@ -27,8 +28,8 @@ class Ledger(Protocol):
     async def emit_all(self, facts: Sequence[Fact]) -> list[Event]:
         """Sign and fold in, durably; all or none."""
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
-        """Put others' events through the gate, and fold them in."""
+    async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
+        """Put others' events through the gate, and fold them in; the verdict on each."""
 
     def newest(self, count: int, max_bytes: int) -> list[Envelope]:
         """The last events of its own chain, oldest first."""
