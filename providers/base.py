@@ -29,6 +29,11 @@ class ProviderError(Trouble):
     """A provider couldn't start, find or stop an attempt."""
 
 
+class Unheard(ProviderError):
+    """Whoever runs attempts there does not answer: what was asked for may or may not have
+    happened. Asked again it gets the same answer."""
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:

@@ -24,7 +24,7 @@ from mesh.state.fleet import rate
 from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import ProviderError
+from providers.base import ProviderError, Unheard
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
@@ -60,6 +60,7 @@ class Effects:
         self.bring: Bring = _nowhere  # fetches a job's files from its home
         self._locks = KeyedLocks()
         self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
+        self.unheard: dict[tuple[str, int], str] = {}  # of these, why nobody knows whether they do
 
     def look(self) -> None:
         """Find what an earlier process of ours had begun to start."""
@@ -71,6 +72,8 @@ class Effects:
         """Forget what has ended."""
         mine = {(job.job_id, one.number) for job, one in attempts_at(self._state(), self._author)}
         self.begun &= mine
+        for key in self.unheard.keys() - self.begun:
+            del self.unheard[key]
 
     async def run(self, command: Hand) -> None:
         """Carry out one command; safe to repeat after a crash at any point.
@@ -160,12 +163,16 @@ class Effects:
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
+        except Unheard as error:  # it may run there: the queue has it started again
+            self.unheard[job.job_id, one.number] = f"{device.name}: {error.text}"
+            return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
                 words = f"{error.text}; {error.hint}"
                 reason = "infra" if getattr(error, "code", "") in TRANSIENT else "setup"
                 await self._fail(job, one, reason, "it could not be started", words)
             return
+        self.unheard.pop((job.job_id, one.number), None)
         fact = JobStarted(
             job_id=job.job_id,
             attempt=one.number,
