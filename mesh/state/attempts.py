@@ -204,6 +204,7 @@ def _attempt(
         ended_by=end.author if end else "",
         replaced="job_replaced" in ours,
         expected_ms=_expected_ms(placed),
+        expected=_expected(accepted),
         paused_for=_paused_for(theirs),
         reason=last.reason,
         duration_ms=last.actual_duration_ms,
@@ -215,6 +216,11 @@ def _attempt(
 def _expected_ms(placed: JobDispatched) -> int:
     band = (placed.plan or {}).get("duration_ms")
     return whole(band, "p50") if isinstance(band, dict) else 0
+
+
+def _expected(accepted: Step | None) -> Payload | None:
+    found = None if accepted is None else accepted.payload.get("expected")
+    return found if isinstance(found, dict) else None
 
 
 def _is_paused(theirs: Mapping[str, Step]) -> bool:
@@ -310,6 +316,7 @@ def _with_attempt(view: JobView, shown: Try) -> JobView:
         started_ms=one.started_ms,
         started_by=one.started_by,
         plan=decode(JobDispatched, shown.dispatched.payload).plan,
+        expected=one.expected,
     )
 
 

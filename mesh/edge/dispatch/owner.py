@@ -13,7 +13,18 @@ from typing import Final, Protocol, final
 
 from mesh.api.bodies import Sealed, seal
 from mesh.api.errors import RequestError
-from mesh.api.wire.claims import GONE, MAX_PART_BYTES, Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import (
+    GONE,
+    MAX_PART_BYTES,
+    MAX_WORDS,
+    Ask,
+    Claim,
+    Lease,
+    Leases,
+    Offer,
+    Part,
+    Standing,
+)
 from mesh.edge.disk import StoreError
 from mesh.edge.dispatch.claim_events import ClaimEvents
 from mesh.edge.dispatch.holds import Holds
@@ -23,9 +34,9 @@ from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
 from mesh.state.facts.fact import encode
-from mesh.state.facts.job import JobAccepted, JobCancelled
+from mesh.state.facts.job import Expected, JobAccepted, JobCancelled
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import AttemptView, JobView
+from mesh.state.jobs import QUEUED, AttemptView, JobView
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import is_named_for, short_id
 from mesh.sync.archive import Envelope
@@ -48,12 +59,17 @@ def declined(code: str, text: str, hint: str = "", status: int = 409) -> Request
 class Rooms(Protocol):
     """What this peer's devices can take."""
 
-    async def start_in_ms(self, device: DeviceView, ask: Ask) -> int:
-        """When it would begin there, 0 = at once; RequestError with its reason where it can't."""
+    async def expects(self, device: DeviceView, ask: Ask) -> Standing:
+        """How it would stand there; RequestError with its reason where it can't start."""
+
+    def standing(self, job_id: str, attempt: int) -> Standing:
+        """How an accepted attempt stands."""
 
 
 class Work(Protocol):
-    """The attempts at hand."""
+    """The attempts at hand. `unheard`: of those nobody knows the start of, why."""
+
+    unheard: dict[tuple[str, int], str]
 
     async def stop(self, job_id: str, attempt: int) -> None:
         """Have it ended; that may take as long as a program takes to end."""
@@ -89,17 +105,17 @@ class LocalOwner:
         self._demand_home(home, ask.job_id)
         if _now_s() < self._full_until_s:
             raise declined("Busy", f"the disk of {device.name}'s machine takes nothing just now")
-        start_in_ms = await self._rooms.start_in_ms(device, ask)
+        standing = await self._rooms.expects(device, ask)
         ahead = sum(one.device_id == ask.device_id for _, one in self._mine())
         if ahead >= MAX_QUEUE:
             raise declined("Busy", f"{device.name} has {ahead} jobs waiting", "try another device")
-        held = self._holds.add(home, ask, _now_s())
+        held = self._holds.add(home, ask, _now_s(), standing)
         if held is None:
             raise declined("Busy", "too many offers are held", "claim or release some", 429)
         return Offer(
             offer_id=held.offer_id,
             device_id=ask.device_id,
-            start_in_ms=start_in_ms,
+            standing=standing,
             fetch_ms=await self._fetch_ms(home, ask),
             ahead=ahead,
         )
@@ -132,7 +148,11 @@ class LocalOwner:
     async def _accept(self, home: str, job: JobView, one: AttemptView, claim: Claim) -> Lease:
         if home != self._ledger.author:
             await self._keep(job, claim)
-        fact = JobAccepted(job_id=job.job_id, attempt=one.number)
+        fact = JobAccepted(
+            job_id=job.job_id,
+            attempt=one.number,
+            expected=_expected(self._holds.promised(claim.offer_id)),
+        )
         await self._ledger.emit_all([("job_accepted", one.device_id, encode(fact))])
         # Held until then: where the disk took nothing, the same claim may come again.
         self._holds.drop(home, claim.offer_id)
@@ -173,6 +193,19 @@ class LocalOwner:
         """How an attempt stands here."""
         self._demand_role(home)
         return self._lease(*self._attempt(job_id, attempt))
+
+    def standing(self, job_id: str, attempt: int) -> Standing:
+        """Why an accepted attempt waits, and when it should start."""
+        why = self._work.unheard.get((job_id, attempt))
+        if why is not None:
+            return Standing(code="Unreachable", text=f"Unreachable: {why}"[:MAX_WORDS])
+        return self._rooms.standing(job_id, attempt)
+
+    async def waiting(self, home: str) -> Leases:
+        """What of a home's waits here, and why."""
+        self._demand_role(home)
+        found = [pair for pair in self._mine() if pair[0].home == home and pair[1].status == QUEUED]
+        return Leases(leases=[self._lease(*pair) for pair in found])
 
     async def output(
         self, home: str, job_id: str, attempt: int, name: str, offset: int, wait_s: float
@@ -256,11 +289,28 @@ class LocalOwner:
 
     def _lease(self, job: JobView, one: AttemptView) -> Lease:
         return Lease(
-            job_id=job.job_id, attempt=one.number, fence=max(1, one.fence), status=one.status
+            job_id=job.job_id,
+            attempt=one.number,
+            fence=max(1, one.fence),
+            status=one.status,
+            standing=self.standing(job.job_id, one.number),
         )
 
     def _mine(self) -> list[tuple[JobView, AttemptView]]:
         return list(attempts_at(self._ledger.state, self._ledger.author))
+
+
+def _expected(said: Standing) -> Expected | None:
+    """What was predicted, as it is signed; None where nothing was."""
+    if said.start_p50_ms is None:
+        return None
+    return Expected(
+        start_p50_ms=said.start_p50_ms,
+        start_p90_ms=said.start_p90_ms or said.start_p50_ms,
+        end_p50_ms=said.end_p50_ms,
+        end_p90_ms=said.end_p90_ms,
+        p_ppm=said.p_ppm,
+    )
 
 
 def _pairs(claim: Claim) -> list[Envelope]:

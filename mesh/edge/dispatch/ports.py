@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from mesh.api.wire.claims import Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import Ask, Claim, Lease, Leases, Offer, Part
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
 from mesh.state.fold import State
@@ -56,6 +56,9 @@ class Owner(Protocol):
 
     async def status(self, home: str, job_id: str, attempt: int) -> Lease:
         """How an attempt stands; RequestError NotFound where the owner has none."""
+
+    async def waiting(self, home: str) -> Leases:
+        """The home's attempts that wait there, each with its reason."""
 
     async def output(
         self, home: str, job_id: str, attempt: int, name: str, offset: int, wait_s: float
