@@ -147,25 +147,29 @@ def judge(chaos: Chaos, homes: dict[str, Host]) -> list[str]:
     return wrong
 
 
+def rounds(folder: Path, number: int, seed: int) -> tuple[list[str], Counter[str]]:
+    """Play so many jobs; what went wrong, a line each, and the faults there were."""
+    with lab(folder, DAEMONS + HOSTS) as made:
+        chaos = Chaos(folder, made, seed)
+        try:
+            return play(chaos, number), chaos.faults
+        finally:
+            chaos.calm.set()
+            chaos.end()
+
+
 def main(words: list[str]) -> int:
     """Print what happened; 1 where anything went wrong."""
     number, seed = map(int, [*words, *("300", "0")[len(words) :]])
     began = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="fleet-chaos-") as folder,
-        lab(Path(folder), DAEMONS + HOSTS) as made,
-    ):
-        chaos = Chaos(Path(folder), made, seed)
-        try:
-            wrong = play(chaos, number)
-        finally:
-            chaos.calm.set()
-            chaos.end()
+    with tempfile.TemporaryDirectory(prefix="fleet-chaos-") as folder:
+        wrong, faults = rounds(Path(folder), number, seed)
     took = time.monotonic() - began
     print(
-        f"{number} jobs, seed {seed}, {took:.0f} s, faults {dict(chaos.faults)}: {len(wrong)} wrong"
+        f"{number} jobs, seed {seed}, {took:.0f} s, {dict(faults)}: {len(wrong)} wrong",
+        *wrong,
+        sep="\n",
     )
-    print("\n".join(wrong), flush=True)
     return int(bool(wrong))
 
 
