@@ -92,5 +92,8 @@ def test_without_a_daemon_this_peers_jobs_wait_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mesh.cli.jobs.standing._is_ours", lambda row, home: row["home"] == ANA)
-    rows = [{"waiting": "x", "home": ANA}, {"waiting": "y", "home": "b"}]
-    assert [one["waiting"] for one in with_standing(rows, tmp_path)] == [NO_DAEMON, "y"]
+    rows = [
+        {"job_id": "j", "status": status, "waiting": "", "home": home}
+        for home, status in ((ANA, "queued"), ("b", "pending"), (ANA, "running"))
+    ]
+    assert [one["waiting"] for one in with_standing(rows, tmp_path)] == [NO_DAEMON, "", ""]

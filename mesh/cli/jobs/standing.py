@@ -13,24 +13,26 @@ from mesh.cli.output import clean, show_at
 
 Row = Mapping[str, Any]
 NO_DAEMON: Final = "waiting for the daemon (fleet up --detach)"
+WAITS: Final = ("pending", "dispatched", "queued")
 LIVE: Final = ("waiting", "waiting_code", "standing")
 
 
 def with_standing(rows: Sequence[Row], home: Path) -> list[Row]:
     """The rows of jobs that wait, with what the daemon knows of that: why, and for how long. Where
     none runs, this peer's jobs wait for it."""
-    if not any(row["waiting"] for row in rows):
+    if not any(row["status"] in WAITS for row in rows):
         return list(rows)
     daemon = find_daemon(home)
-    if daemon is None:
-        return [{**row, "waiting": NO_DAEMON} if _is_ours(row, home) else row for row in rows]
-    live = _asked(daemon)
-    return [
-        {**row, **{name: live[row["job_id"]][name] for name in LIVE}}
-        if row["waiting"] and row["job_id"] in live
-        else row
-        for row in rows
-    ]
+    live = {} if daemon is None else _asked(daemon)
+    found: list[Row] = []
+    for row in rows:
+        if row["status"] in WAITS and daemon is None and _is_ours(row, home):
+            found.append({**row, "waiting": NO_DAEMON})
+        elif row["status"] in WAITS and row["job_id"] in live:
+            found.append({**row, **{name: live[row["job_id"]][name] for name in LIVE}})
+        else:
+            found.append(row)
+    return found
 
 
 def _asked(daemon: Daemon) -> dict[str, Row]:
@@ -43,7 +45,7 @@ def _asked(daemon: Daemon) -> dict[str, Row]:
 def _is_ours(row: Row, home: Path) -> bool:
     from mesh.edge.identity import load_or_create
 
-    return bool(row["waiting"] and row["home"] == load_or_create(home).author)
+    return bool(row["home"] == load_or_create(home).author)
 
 
 def tell_standing(value: Mapping[str, Any], *, quiet: bool) -> None:
@@ -57,7 +59,7 @@ def standing_text(value: Mapping[str, Any]) -> str:
     """ "waits: rig is held by j-1; starts in about 2m; deadline met with 83 %", or "on rig: …"."""
     waiting = str(value["waiting"])
     when = when_text(value["standing"] or {})
-    if value["status"] in ("pending", "dispatched", "queued"):
+    if value["status"] in WAITS:
         return "; ".join(part for part in (f"waits: {waiting}" if waiting else "", when) if part)
     expected = expected_text(value["expected"])
     return f"on {value['device']}{f': {expected}' if expected else ''}"
