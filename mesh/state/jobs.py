@@ -129,6 +129,7 @@ class JobView:
     submitted_ms: int
     origin: str = ""  # where it was submitted
     epoch: int = 0  # how often it was adopted
+    home_seq: int = 1  # of its home's first event of it, in that peer's chain
     status: str = PENDING
     cancel_asked: bool = False
     attempt: int = 0

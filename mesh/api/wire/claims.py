@@ -15,7 +15,8 @@ from mesh.api.bodies import SALT_BYTES, Body
 # How long an offer holds its place: a claim follows within a round trip; ten seconds are a slow
 # link's. Nobody else waits longer than that for a home that died.
 HOLD_S: Final = 10.0
-# Events of the home's chain that travel with a claim: what its neighbour lacks is a handful.
+# Events of the home's chain that travel with a claim: from the job's first one on they are a
+# handful. Where they are more, sync has brought the old ones, and brings the new ones.
 MAX_CLAIM_EVENTS: Final = 32
 MAX_EVENTS_BYTES: Final = 1 << 19  # of them all; in hex twice as much
 # A claim's body as JSON: what was typed (1 MiB, more where it is escaped) and those events.
@@ -88,8 +89,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @final
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take the attempt. `events` are the newest of the home's chain, as (signature, body) in hex:
-    among them the job's submission and its dispatch to this device. `body` is what was typed,
+    """Take the attempt. `events` are the end of the home's chain, as (signature, body) in hex, from
+    the job's submission on, its dispatch to this device among them. `body` is what was typed,
     `model` what the owner finds or fetches the model by."""
 
     offer_id: OfferId

@@ -1,7 +1,7 @@
 """Events that come with claims: each is put through the gate once, those of many claims together.
 
-A home sends the newest of its chain with every claim, so of two claims in a row nearly all are the
-same. What this process has put through the gate it does not judge again.
+A home sends the end of its chain with every claim, so of two claims in a row many are the same.
+What this process has put through the gate it does not judge again.
 """
 
 from __future__ import annotations

@@ -38,11 +38,13 @@ class OwnLedger:
         """Events of a member, through the gate; the verdict on each."""
         return await self._live.take_in(envelopes)
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        """The last events of our chain, oldest first."""
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        """The end of our chain; nothing where it is too long."""
         tip = self._ledger.tip(self.author)
-        after = max(0, (tip.seq if tip else 0) - count)
-        return list(self._ledger.page(self.author, after, count, max_bytes).envelopes)
+        if tip is None or not 0 <= tip.seq - seq < count:
+            return []
+        found = self._ledger.page(self.author, seq - 1, count, max_bytes).envelopes
+        return list(found) if len(found) > tip.seq - seq else []
 
 
 @final

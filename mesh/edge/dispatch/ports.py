@@ -31,8 +31,9 @@ class Ledger(Protocol):
     async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         """Put others' events through the gate, and fold them in; the verdict on each."""
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        """The last events of its own chain, oldest first."""
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        """The end of its own chain from an event on; blocks. Nothing where that is more than
+        `count` events or so many bytes."""
 
 
 class Owner(Protocol):

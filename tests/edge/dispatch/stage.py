@@ -59,7 +59,7 @@ class Stage:
     async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         raise AssertionError("nobody else is on this stage")
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
         return []
 
     def live(self) -> list[DeviceSpec]:

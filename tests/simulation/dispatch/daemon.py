@@ -185,8 +185,9 @@ class Daemon:
                 self._fold(event)
                 self.wake.set()
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        return [packed(event) for event in self.chain.get(self.author, [])[-count:]]
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        own = self.chain.get(self.author, [])[seq - 1 :]
+        return [packed(event) for event in own] if len(own) <= count else []
 
     # The fleet
 
