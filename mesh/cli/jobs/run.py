@@ -22,7 +22,7 @@ from mesh.cli.exits import (
 )
 from mesh.cli.jobs.dispatch_options import dispatch_options
 from mesh.cli.options import given, plan_options
-from mesh.cli.output import emit_json, json_option, number
+from mesh.cli.output import clean, emit_json, json_option, number
 from mesh.cli.planning.plan import model_ref
 
 STDIN: Final = "-"
@@ -261,6 +261,7 @@ def summary(job: Mapping[str, Any]) -> str:
         f"{rate / 1000:.1f} tok/s{_predicted(job)}" if rate else "",
         show_ms(number(job, "duration_ms")),
         show_nusd(number(job, "cost_nusd")),
+        f"on {clean(job['plan']['device'])}" if job["members"] and job["plan"] else "",
         busy_note(job),
     ]
     return f"{', '.join(part for part in parts if part)} · fleet job {job['job_id']}"
