@@ -82,7 +82,7 @@ def new_skips(waiting: Sequence[Waiting], started: Sequence[Waiting]) -> dict[tu
     gone = {job.key for job in started}
     counts: dict[tuple[str, int], int] = {}
     for job in waiting:
-        if job.key in gone:
+        if job.key in gone or by_device.keys().isdisjoint(one.device_id for one in job.parts):
             continue
         beside = {one.key: one for part in job.parts for one in by_device.get(part.device_id, ())}
         younger = sum(arrival(one) > arrival(job) for one in beside.values())

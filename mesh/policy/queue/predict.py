@@ -137,17 +137,24 @@ def predict_all(
         said = [lines[part.device_id].start_now(part) for part in one_by_one(job)]
         found[job.key] = said[0]
     for job in waiting:
-        found[job.key] = _start_later(lines, job)
+        found[job.key] = _together(lines, job) if job.others else _start_later(lines, job)
     return found
 
 
 def _start_later(lines: Mapping[str, Line], job: Waiting) -> Prediction:
-    """A job that waits: when those before it leave it room, a gang on the last of its devices."""
+    """A job that waits: when those before it leave it room."""
+    line = lines.get(job.device_id)
+    when = None if line is None else line.free_at(job)
+    return UNKNOWN if line is None or when is None else line.start_at(job, *when)
+
+
+def _together(lines: Mapping[str, Line], job: Waiting) -> Prediction:
+    """A gang that waits: when the last of its devices has room for it."""
     parts = one_by_one(job)
     if any(part.device_id not in lines for part in parts):
         return UNKNOWN
     mine = [(lines[part.device_id], part) for part in parts]
-    if len(mine) > 1 and any(line.copy().free_at(part) is None for line, part in mine):
+    if any(line.copy().free_at(part) is None for line, part in mine):
         return UNKNOWN  # and its other devices are not kept for it
     times = [line.free_at(part) for line, part in mine]
     known = [one for one in times if one is not None]

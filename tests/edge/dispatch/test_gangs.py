@@ -1,5 +1,6 @@
 """A job on several cards of one host: planned, asked for, held, started and billed as one."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from mathcore.catalogue.models import find_row
 from mathcore.device import DeviceSpec
+from mathcore.formats.config import convert
 from mesh.api.bodies import SALT_BYTES, Body, seal
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Ask, Claim, Offer, Share
@@ -19,11 +22,13 @@ from mesh.state.fleet import spec
 from mesh.state.fold import State, apply
 from mesh.state.members import Members
 from providers.base import Handle, Launch, Outcome
+from providers.engine.setup import setup_of
 from providers.here import LocalAttempts
 from tests.edge.dispatch.stage import LATER, Stage, asks
 from tests.edge.test_effects import card
 from tests.simulation.dispatch.machine import outcome
 from tests.state.job_story import ANA, BEN, T0, event, told
+from tests.support.sparse_gguf import write_gguf
 
 GIB = 1 << 30
 SALT = bytes(SALT_BYTES)
@@ -254,3 +259,38 @@ def sent(state: State, tmp_path: Path, member: str) -> Stage:
     keep_body(tmp_path, "j", Body(command=("true",)), SALT)
     apply(state, event("job_dispatched", 31, device="rig-gpu0", job_id="j", members=[member]))
     return Stage(tmp_path, state)
+
+
+async def test_a_model_job_goes_all_the_way_to_the_engine_on_two_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the plan by offer and queue to what llama-server is told. The file is a hole."""
+    launched = asyncio.get_running_loop().create_future()
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        launched.set_result(launch)
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    row = find_row("llama-2-13b")
+    assert row is not None
+    write_gguf(tmp_path / "model.gguf", convert(dict(row.config)), "Q8_0")
+    body = Body(model=str(tmp_path / "model.gguf"), prompt="x")
+    state = told(cards("rig-gpu0", "rig-gpu1", gib=10, ram_free_bytes=64 * GIB))
+    asked(state, body, model="model.gguf", quant=None)
+    keep_body(tmp_path, "j", body, SALT)
+    stage = Stage(tmp_path, state)
+    async with asyncio.timeout(30):
+        while not launched.done():
+            stage.dispatch.step()
+            await asyncio.sleep(0.01)
+        await stage.dispatch.dispatcher.idle()
+    setup, plan = setup_of(launched.result().spec), state.jobs["j"].predicted
+    rows = sorted(plan.members, key=lambda one: one.first_layer)
+    assert setup.cards == tuple(one.device_id[-1] for one in rows)
+    assert setup.tensor_split == tuple(one.layers for one in rows)
+    assert sum(setup.tensor_split) == 41
+    assert [kind for kind, _, _ in stage.said] == ["job_dispatched", "job_started"]
+    assert {device for _, device, _ in stage.said} == {"rig-gpu0"}
+    assert state.jobs["j"].devices == ("rig-gpu0", "rig-gpu1")
+    await stage.dispatch.close()
