@@ -86,8 +86,8 @@ def run(
 
     The answer alone goes to standard output, as it comes; the engine's log is in `fleet logs`.
     It runs on this peer's own devices; --on sends it to another peer's, --on any to the best of the
-    fleet. A failed job ends with 100 (103 cancelled, 104 nothing fits), whatever its own exit code
-    was.
+    fleet. A model that no card holds runs on several of one machine. A failed job ends with 100
+    (103 cancelled, 104 nothing fits), whatever its own exit code was.
     """
     from mesh.config import fleet_home
 

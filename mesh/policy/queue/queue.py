@@ -87,17 +87,9 @@ class _Decision:
 
     def consider(self, job: Waiting) -> Reason | None:
         """Start a job, or say why it waits."""
-        parts = one_by_one(job)
-        for part in parts:
-            shut = self._shut(part)
-            if shut is not None:
-                return shut
-        if not on_one_host(self._accounts, job.parts):
-            return reasons.scattered(job)
-        for part in parts:
-            never = self._unable(part)
-            if never is not None:
-                return never
+        shut = self._shut(job)
+        if shut is not None:
+            return shut
         if not fit(self._accounts, job.parts):
             self._hold_back(job)
             return self._no_room(job)
@@ -109,14 +101,21 @@ class _Decision:
         self._start(job, facing)
         return None
 
-    def _shut(self, part: Waiting) -> Reason | None:
-        """Why one of its devices takes nobody now."""
-        if part.device_id not in self._accounts:
-            return reasons.closed(None, self._now)
-        return self._closed[part.device_id]
+    def _shut(self, job: Waiting) -> Reason | None:
+        """Why its devices do not take it now, though they were free: of the first that does not."""
+        parts = one_by_one(job)
+        for part in parts:
+            if part.device_id not in self._accounts:
+                return reasons.closed(None, self._now)
+            closed = self._closed[part.device_id]
+            if closed is not None:
+                return closed
+        if job.others and not on_one_host(self._accounts, job.parts):
+            return reasons.scattered(job)
+        return next((no for part in parts if (no := self._unable(part)) is not None), None)
 
     def _unable(self, part: Waiting) -> Reason | None:
-        """Why one of its devices takes this job never, or not now though it is free."""
+        """Why an open device does not take this job: it never can, or somebody reserved it."""
         account = self._accounts[part.device_id]
         never = reasons.never_fits(part, account)
         if never is not None:
