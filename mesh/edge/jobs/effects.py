@@ -18,9 +18,10 @@ from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import is_superfluous
+from mesh.state.answers import are_one_gang, devices_of
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
-from mesh.state.fleet import rate
+from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
 from providers.attempts import Attempts
@@ -149,8 +150,8 @@ class Effects:
         await self._emit("job_failed", one.device_id, encode(fact))
 
     async def _start(self, job: JobView, one: AttemptView) -> None:
-        device = self._state().devices.get(one.device_id)
-        if device is None or device.owner != self._author:
+        devices = self._devices(one)
+        if not devices:
             await self._fail(job, one, "no_resource", "its device is no device of this peer")
             return
         self.begun.add((job.job_id, one.number))
@@ -158,13 +159,13 @@ class Effects:
             body = await asyncio.to_thread(request_of, self._home, job)
             work = await self._work(job, one, body)
             body = await self._here(job, one, body)
-            launch = await asyncio.to_thread(launch_of, job, one, body, device, work)
+            launch = await asyncio.to_thread(launch_of, job, one, body, devices, work)
             handle = await self._attempts(one.device_id).start(launch)
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
         except Unheard as error:  # it may run there: the queue has it started again
-            self.unheard[job.job_id, one.number] = f"{device.name}: {error.text}"
+            self.unheard[job.job_id, one.number] = f"{devices[0].name}: {error.text}"
             return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
@@ -182,6 +183,14 @@ class Effects:
             estimated_duration_s=one.expected_ms // 1000,
         )
         await self._emit("job_started", one.device_id, encode(fact))
+
+    def _devices(self, one: AttemptView) -> list[DeviceView]:
+        """All it was sent to; none where one of them is not this peer's, or of another host."""
+        state = self._state()
+        found = [state.devices.get(device_id) for device_id in one.devices]
+        mine = [view for view in found if view is not None and view.owner == self._author]
+        whole = len(mine) == len(found) and are_one_gang(state, one.devices)
+        return mine if whole else []
 
     async def _here(self, job: JobView, one: AttemptView, body: Body) -> Body:
         """The body with the model's file and the folder as they are on this machine."""
@@ -241,17 +250,21 @@ class Effects:
             return
         if outcome is None:
             return
-        device = self._state().devices.get(one.device_id)
-        cost = cost_nusd(rate(device), outcome.duration_ms) if device else 0
         event_type, fact = ended_fact(
             job,
             outcome,
-            cost,
+            self._costs(one, outcome.duration_ms),
             one.number,
             energy=self._energy(job.job_id, one.number),
             superfluous=is_superfluous(job, one),
         )
         await self._emit(event_type, one.device_id, fact)
+
+    def _costs(self, one: AttemptView, duration_ms: int) -> list[int]:
+        """What each device it had comes to; 0 for one that is gone."""
+        state = self._state()
+        found = [state.devices.get(device_id) for device_id in devices_of(state, one)]
+        return [cost_nusd(rate(view), duration_ms) if view else 0 for view in found]
 
     async def _stop(self, job: JobView, one: AttemptView) -> None:
         where = self._attempts(one.device_id)
