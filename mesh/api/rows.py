@@ -127,11 +127,17 @@ def with_standing(row: Row, standing: Standing | None) -> Row:
 
 def _job_row(state: State, job: JobView, now: int, held: Mapping[str, JobView]) -> Row:
     return _job_fields(job, now) | {
+        "devices": [_device_name(state, one) for one in (job.device_id, *job.members) if one],
         "peer": peer_name(state, job.home),
         "waiting": _why_waiting(state, job, held),
         "waiting_code": "",
         "standing": None,
     }
+
+
+def _device_name(state: State, device_id: str) -> str:
+    device = state.devices.get(device_id)
+    return device_id if device is None else device.name
 
 
 def _why_waiting(state: State, job: JobView, held: Mapping[str, JobView]) -> str:

@@ -21,7 +21,7 @@ SOON = {"start_p50_ms": 2000, "start_p90_ms": 4100, "end_p50_ms": 65_000, "end_p
 
 def news(status: str, **more: Any) -> dict[str, Any]:
     empty = {"waiting": "", "waiting_code": "", "standing": None, "expected": None}
-    return {"status": status, "device": "rig", **empty, **more}
+    return {"status": status, "devices": ["rig"], **empty, **more}
 
 
 def test_a_job_that_waits_says_why_and_when_it_starts() -> None:

@@ -93,7 +93,7 @@ def test_every_job_is_shown_with_the_daemon_up_and_down(fleet: Fleet, ending: st
         fleet.ok("cancel", job_id)
     if ending != "running":
         fleet.ended(job_id)
-    device = fleet.json("devices")[0]["device_id"]
+    device = fleet.json("devices")[0]["name"]
     for _ in ("up", "down"):
         shown = fleet.ok("job", job_id)
         assert shown.startswith(f"{job_id}  {ending}  {' '.join(command)[:60]}")
@@ -130,7 +130,8 @@ def test_what_waits_says_for_what_and_what_has_ended_is_not_cancelled(fleet: Fle
     first = fleet.ok("run", "-d", "--", "bash", "-c", waiting_script(go)).strip()
     wait_until(lambda: fleet.job(first)["status"] == "running", "the first job")
     second = fleet.ok("run", "-d", "--", "true").strip()
-    wanted = f"waiting for {fleet.json('devices')[0]['name']}, held by {first}"
+    where = fleet.json("devices")[0]["name"]
+    wanted = f"Busy: {first} runs on {where}; no other may run beside"
     wait_until(lambda: fleet.job(second)["waiting"] == wanted, "the second in line")
     assert wanted in fleet.ok("ps")
     assert wanted in fleet.ok("job", second)

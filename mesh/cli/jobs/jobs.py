@@ -121,8 +121,8 @@ def _column(name: str, title: str, **fit: Any) -> Column[Row]:
 
 def _device(row: Row) -> str:
     """The first of its devices, and how many more there are."""
-    more = len(row["members"])
-    return f"{row['device_id']} +{more}" if more else str(row["device_id"])
+    first, *others = row["devices"] or ("",)
+    return f"{first} +{len(others)}" if others else str(first)
 
 
 def columns(row: Mapping[str, Any]) -> dict[str, object]:
@@ -134,7 +134,7 @@ def columns(row: Mapping[str, Any]) -> dict[str, object]:
         "status": row.get("server", {}).get("state") or row["status"],
         "what": what(row),
         "peer": row["peer"],
-        "device": " + ".join((row["device_id"], *row["members"])),
+        "device": " + ".join(row["devices"]),
         "submitted": show_at(number(row, "submitted_ms")),
         "time": show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
         "tokens/s": f"{rate / 1000:.1f}" if rate else "",

@@ -62,7 +62,7 @@ def standing_text(value: Mapping[str, Any]) -> str:
     if value["status"] in WAITS:
         return "; ".join(part for part in (f"waits: {waiting}" if waiting else "", when) if part)
     expected = expected_text(value["expected"])
-    return f"on {value['device']}{f': {expected}' if expected else ''}"
+    return f"on {' + '.join(value['devices'])}{f': {expected}' if expected else ''}"
 
 
 def when_text(standing: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from mesh.policy.queue.values import (
     Part,
     Prediction,
     QueueDecision,
-    Reason,
     Room,
     Running,
     Waiting,
@@ -70,8 +69,7 @@ class Line:
     def standing(self, job_id: str, attempt: int) -> Standing:
         """Why an attempt waits here, and when it should start and end."""
         key = (job_id, attempt)
-        reason, predicted = self.decision.reasons.get(key), self.decision.predicted.get(key)
-        return _standing(reason, predicted, self._now_ms())
+        return self._standing(self.decision, key, self._now_ms())
 
     async def expects(self, device: DeviceView, ask: Ask) -> Standing:
         """How an attempt would stand if it came now; RequestError where it never would start."""
@@ -81,10 +79,24 @@ class Line:
         waiting, running = self._held(frozenset())
         asked = _asked(ask, now)
         found = decide_queue([*waiting, asked], running, self._rooms, now)
-        reason, predicted = found.reasons.get(key), found.predicted.get(key)
+        reason = found.reasons.get(key)
         if reason is not None and reason.code in CLOSED:
-            raise declined(reason.code, f"{device.name}: {reason.text}")
-        return _standing(reason, predicted, now)
+            raise declined(reason.code, f"{device.name}: {self._named(reason.text)}")
+        return self._standing(found, key, now)
+
+    def _standing(self, decision: QueueDecision, key: Attempt, now_ms: int) -> Standing:
+        reason = decision.reasons.get(key)
+        text = self._named(reason.text) if reason else ""
+        return _standing(reason.code if reason else "", text, decision.predicted.get(key), now_ms)
+
+    def _named(self, text: str) -> str:
+        """The queue speaks of ids, people know names; the longest ids first, which hold others."""
+        devices = self._ledger.state.devices
+        ids = sorted((room.device_id for room in self._rooms), key=len, reverse=True)
+        for one in ids:
+            if one in text and one in devices:
+                text = text.replace(one, devices[one].name)
+        return text
 
     def _look_soon(self, read: Callable[[], None]) -> None:
         if self._reading is None or self._reading.done():
@@ -171,7 +183,7 @@ def _asked(ask: Ask, now_ms: int) -> Waiting:
     )
 
 
-def _standing(reason: Reason | None, predicted: Prediction | None, now_ms: int) -> Standing:
+def _standing(code: str, text: str, predicted: Prediction | None, now_ms: int) -> Standing:
     """As it is told to other peers, whose clocks differ."""
     found = predicted or Prediction()
     chance = found.p_deadline
@@ -180,8 +192,8 @@ def _standing(reason: Reason | None, predicted: Prediction | None, now_ms: int) 
         return None if at_ms is None else min(MAX_MS, max(0, at_ms - now_ms))
 
     return Standing(
-        code=reason.code if reason else "",
-        text=reason.text[:MAX_WORDS] if reason else "",
+        code=code,
+        text=text[:MAX_WORDS],
         start_p50_ms=within(found.start_p50_ms),
         start_p90_ms=within(found.start_p90_ms),
         end_p50_ms=within(found.end_p50_ms),

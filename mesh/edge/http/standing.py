@@ -10,7 +10,7 @@ from mesh.edge.http.ports import ServedNode
 from mesh.state.jobs import ENDED
 
 LOOK_S: Final = 1.0  # a reason that lasts shorter than this nobody needs to read
-SHOWN: Final = ("status", "device_id", "waiting", "waiting_code", "standing", "expected")
+SHOWN: Final = ("status", "devices", "waiting", "waiting_code", "standing", "expected")
 
 
 @final
@@ -37,5 +37,4 @@ class StandingWatch:
         if key == self._told or not (row["device_id"] or row["waiting_code"]):
             return None
         self._told = key
-        device = self._node.state.devices.get(job.device_id)
-        return {name: row[name] for name in SHOWN} | {"device": device.name if device else ""}
+        return {name: row[name] for name in SHOWN}
