@@ -79,7 +79,7 @@ class Chooser:
         """Where it may go, best first; Nowhere with the reason where that is no place."""
         state = self._state()
         devices = usable(state, self._author, job.asked.on or "")
-        if job.kind != "command":  # no engine is looked for on hosts yet
+        if job.kind == "server":  # it would answer on its host's loopback, where nobody asks it
             devices = {key: one for key, one in devices.items() if one.facts.transport != "ssh"}
         if not devices:
             raise Nowhere("no_resource", _no_device(job, devices), for_good=True)

@@ -35,8 +35,11 @@ class Machines:
 
     def attempts(self, device_id: str) -> Attempts:
         """Where a device's attempts run: here, or on the host that has it."""
-        host = self._ssh.attempts(device_id)
-        return self._here if host is None else HostAttempts(host, self._here.folder)
+        host = self._ssh.known(device_id)
+        if host is None:
+            return self._here
+        card = host.card(device_id)
+        return HostAttempts(host.attempts, self._here.folder, host.engines, card)
 
     def writes_here(self, device_id: str) -> bool:
         """Whether what runs there writes on this machine."""

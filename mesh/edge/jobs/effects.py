@@ -24,7 +24,7 @@ from mesh.state.fleet import rate
 from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import ProviderError
+from providers.base import ProviderError, Unknown
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
@@ -150,7 +150,8 @@ class Effects:
         if device is None or device.owner != self._author:
             await self._fail(job, one, "no_resource", "its device is no device of this peer")
             return
-        self.begun.add((job.job_id, one.number))
+        key = job.job_id, one.number
+        self.begun.add(key)
         try:
             body = await asyncio.to_thread(request_of, self._home, job)
             work = await self._work(job, one, body)
@@ -161,6 +162,8 @@ class Effects:
             await self._fail(job, one, "setup", error.text)
             return
         except (ProviderError, RequestError) as error:
+            if isinstance(error, Unknown) and self._attempts(one.device_id).begun(*key):
+                return  # it may run: it is asked for again
             if await self._never_ran(job, one):
                 words = f"{error.text}; {error.hint}"
                 reason = "infra" if getattr(error, "code", "") in TRANSIENT else "setup"

@@ -35,7 +35,8 @@ def launch_of(
         return _command(job, one, body, work)
     plan, request = job.predicted, plan_request(job, body.model)
     plain = job.kind == "model" and not body.lines and (plan.engine or LLAMACPP) == LLAMACPP
-    if plain and vendor_of(device) in ("", "apple"):
+    here = device.facts.transport != "ssh"  # a host gets the supervisor, whatever its engine
+    if plain and here and vendor_of(device) in ("", "apple"):
         return _in_process(job, one, body, request)
     return _by_server(job, one, body, request, device)
 

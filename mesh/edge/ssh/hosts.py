@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 import time
 import traceback
@@ -25,11 +26,14 @@ from mesh.edge.disk import StoreError
 from mesh.edge.inventory import READINGS
 from mesh.edge.ssh.book import Adopted, Book
 from mesh.edge.ssh.devices import live, numbered, prefix, registrations
+from mesh.edge.ssh.engines import HostEngines
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.fact import encode
 from mesh.state.fold import State
+from mesh.state.peer_id import short_id
 from providers.base import ProviderError
 from providers.ssh.attempts import SshAttempts
+from providers.ssh.bring.models import HostModels
 from providers.ssh.client import KeyChanged, NeedsLogin, Unreached, fingerprint
 from providers.ssh.hosts import Host, host_of
 from providers.ssh.pool import Gates, Reach
@@ -38,6 +42,7 @@ from providers.ssh.reading.facts import HostFacts
 
 PROBE_EVERY_S: Final = 60.0
 ALL_EVERY_S: Final = 86_400.0  # a card or a driver added since, engines installed
+CARD: Final = re.compile(r"-gpu(\d{1,4})$")
 MAX_PROBES: Final = 8  # at once: each is a moment of parsing here
 LOOK_EVERY_S: Final = 1.0
 
@@ -58,7 +63,17 @@ class Known:
     live_s: float = float("-inf")
     all_s: float = float("-inf")
     registered: bool = False
+    engines: HostEngines | None = None
     probing: asyncio.Lock | None = None
+
+    def card(self, device_id: str) -> str:
+        """What shows an engine the card of a device of this host; "" for its processor."""
+        found = CARD.search(device_id)
+        number = int(found[1]) if found else -1
+        if self.facts is None or not 0 <= number < len(self.adopted.cards):
+            return ""
+        lock = self.adopted.cards[number]
+        return next((one.select for one in self.facts.cards if one.lock == lock), str(number))
 
     @property
     def status(self) -> str:
@@ -124,9 +139,14 @@ class SshHosts:
 
     def attempts(self, device_id: str) -> SshAttempts | None:
         """What runs attempts on the host of a device; None where that is none of ours."""
+        known = self.known(device_id)
+        return None if known is None else known.attempts
+
+    def known(self, device_id: str) -> Known | None:
+        """The host of a device; None where that is none of ours."""
         for name, known in self._known.items():
             if device_id.startswith(f"{prefix(self._author, name)}-"):
-                return known.attempts
+                return known
         return None
 
     def live(self, state: State) -> list[DeviceSpec]:
@@ -181,6 +201,8 @@ class SshHosts:
     def _know(self, adopted: Adopted) -> Known:
         reach = Reach(adopted.host, self._gates, self._now)
         known = Known(adopted, reach, SshAttempts(reach), probing=asyncio.Lock())
+        models = HostModels(reach, short_id(self._author), adopted.host.name, reach.retry)
+        known.engines = HostEngines(reach, models, adopted.host.name, lambda: known.facts)
         self._known[adopted.host.name] = known
         return known
 
@@ -251,6 +273,7 @@ class SshHosts:
 
     def _row(self, known: Known) -> dict[str, object]:
         host, facts, trouble = known.adopted.host, known.facts, known.trouble
+        sending = None if known.engines is None else known.engines.models.sending
         age = None if facts is None else int(1000 * (self._now() - known.live_s))
         return {
             "name": host.name,
@@ -261,6 +284,7 @@ class SshHosts:
             "hint": trouble.hint if trouble else "",
             "age_ms": age,
             "facts": None if facts is None else msgspec.to_builtins(facts),
+            "sending": None if sending is None else msgspec.to_builtins(sending),
             "devices": [
                 key
                 for key in list(self._state().devices)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
+from mesh.edge.ssh.engines import HostEngines
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
@@ -19,32 +20,46 @@ NOTE: Final = "host.json"  # beside where a local attempt has its files
 
 @final
 class HostAttempts:
-    """One host's attempts. `folder` is where this machine keeps what belongs to one."""
+    """One host's attempts on one of its devices. `folder` is where this machine keeps what belongs
+    to one; `card` shows an engine the device's card."""
 
-    def __init__(self, host: SshAttempts, folder: Callable[[str, int], Path]) -> None:
+    def __init__(
+        self,
+        host: SshAttempts,
+        folder: Callable[[str, int], Path],
+        engines: HostEngines | None = None,
+        card: str = "",
+    ) -> None:
         self._host: Final = host
         self._folder: Final = folder
+        self._engines: Final = engines
+        self._card: Final = card
 
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried from here."""
-        return (self._folder(job_id, attempt) / NOTE).exists()
+        return self._note(job_id, attempt).exists()
 
     def ran(self, job_id: str, attempt: int) -> bool:
-        """Whether the host said that it has it: then it will say how it went."""
-        return bool((read_json(self._folder(job_id, attempt) / NOTE) or {}).get("started"))
+        """Whether the host will say how it went: it said that it has it, or was told that it must
+        never begin."""
+        return bool((read_json(self._note(job_id, attempt)) or {}).get("started"))
 
     async def start(self, launch: Launch) -> Handle:
-        """Start it there, or find it started."""
-        folder = self._folder(launch.job_id, launch.attempt)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (folder / NOTE).exists():
-                write_json(folder / NOTE, {"started": False})
-            handle = await self._host.start(launch)
-            write_json(folder / NOTE, {"started": True})
-        except OSError as error:
-            text = f"can't note {launch.job_id}: {error}"
-            raise ProviderError(text, "free some space") from error
+        """Start it there, or find it started; what a model's job needs is brought there first.
+
+        Unknown, once a start was tried: it may run.
+        """
+        there, holder = launch, ""
+        again = self.begun(launch.job_id, launch.attempt)
+        if launch.kind != "command" and self._engines is not None:
+            engines = self._engines
+            there, holder = (
+                engines.again(launch) if again else await engines.ready(launch, self._card)
+            )
+        if not again:
+            self._say(launch.job_id, launch.attempt, started=False)
+        handle = await self._host.start(there, holder)
+        self._say(launch.job_id, launch.attempt, started=True)
         return handle
 
     async def poll(self, job_id: str, attempt: int) -> Outcome | None:
@@ -52,7 +67,11 @@ class HostAttempts:
         return await self._host.poll(job_id, attempt)
 
     async def cancel(self, job_id: str, attempt: int) -> None:
-        """Ask for its end."""
+        """Ask for its end. Where a start may be on its way, the host is told that it comes too
+        late, and will say that it ran for no time."""
+        if not self.begun(job_id, attempt):
+            return
+        self._say(job_id, attempt, started=True)
         await self._host.cancel(job_id, attempt)
 
     async def pause(self, job_id: str, attempt: int) -> bool:
@@ -68,3 +87,15 @@ class HostAttempts:
     ) -> tuple[bytes, int]:
         """Part of one of its files, and the file's size."""
         return await self._host.read(job_id, attempt, name, offset, limit)
+
+    def _note(self, job_id: str, attempt: int) -> Path:
+        return self._folder(job_id, attempt) / NOTE
+
+    def _say(self, job_id: str, attempt: int, *, started: bool) -> None:
+        note = self._note(job_id, attempt)
+        try:
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_json(note, {"started": started})
+        except OSError as error:
+            text = f"can't note {job_id}: {error}"
+            raise ProviderError(text, "free some space") from error
