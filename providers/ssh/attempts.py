@@ -11,12 +11,15 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, final
 
+from providers.attempts import Given
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.ssh.bring.files import ASK_LIMIT_S, NO_SPACE, PRELUDE, Runs
+from providers.ssh.bring.workfiles import bring_back, lay_out
 from providers.ssh.client import Unreached
 from providers.ssh.framing import Answer
 from providers.ssh.launching import (
@@ -78,6 +81,19 @@ class SshAttempts:
     def equip(self, *, python: str, wrap: bool) -> None:
         """Use what a probe found for the attempts that start from now on."""
         self.python, self.wrap = python, wrap
+
+    async def give(self, job_id: str, attempt: int, given: Sequence[Given]) -> None:
+        """Lay files out in the folder where an attempt that has not begun will run."""
+        await lay_out(self._reach, attempt_name(job_id, attempt), given)
+
+    async def bring_back(self, job_id: str, attempt: int, path: str, work: Path) -> None:
+        """Have a file that an attempt left also below a folder here; or none, as there."""
+        name, here = attempt_name(job_id, attempt), work / path
+        try:
+            if not await bring_back(self._reach, name, path, here):
+                await asyncio.to_thread(here.unlink, missing_ok=True)
+        except OSError as error:
+            raise ProviderError(f"{path[:80]} cannot be kept here: {error.strerror}") from error
 
     async def start(self, launch: Launch, holder: str = "") -> Handle:
         """Start it, or find it started. Unreached: it may run; ask again, the answer will be the

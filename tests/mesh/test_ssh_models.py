@@ -58,3 +58,41 @@ def test_a_model_answers_on_a_host_of_ssh_as_it_does_here(
     assert here.code == 0, here.err
     assert sorted(there.out.splitlines()) == sorted(here.out.splitlines())
     assert len(there.out.splitlines()) == 3
+
+
+SCRIPT = (
+    "cat 'in/a b'; ./run.sh; printf \"$GREETING\" > out.txt; printf '\\0\\1' > 'in/new `x`.bin'; "
+    "ln -s /etc/passwd link; mkdir sub; ln -s / sub/root; tr '\\0' '\\n' </proc/self/environ >env"
+)
+
+
+def test_a_commands_files_go_to_a_host_and_what_it_left_comes_back(
+    machines: Maker, sshd: Sshd, tmp_path: Path
+) -> None:
+    ana = adopted(machines, sshd)
+    source = tmp_path / "source"
+    (source / "in").mkdir(parents=True)
+    (source / "in" / "a b").write_text("given\n")
+    (source / "$(touch pwned);'\n.txt").write_text("nasty\n")
+    (source / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (source / "run.sh").chmod(0o755)
+    env_file = tmp_path / "env"
+    env_file.write_text('GREETING="$(touch pwned) s3cret"\n')
+    words = ("run", "--on", "rig", "--workdir", source, "--env-file", env_file, "--")
+    done = ana.run(*words, "sh", "-c", SCRIPT)
+    assert done.code == 0, done.err
+    assert done.out == "given\nran\n"
+    job_id = json.loads(ana.ok("ps", "-a", "-o", "json"))[0]["job_id"]
+    assert ana.ok("job", job_id, "--get", "out.txt") == "$(touch pwned) s3cret"
+    assert ana.ok("job", job_id, "--get", "$(touch pwned);'\n.txt") == "nasty\n"
+    assert ana.ok("job", job_id, "--get", "in/new `x`.bin") == "\0\1"
+    for path in ("link", "sub/root/etc/passwd", "../cmd", "/etc/passwd", "nothing"):
+        done = ana.run("job", job_id, "--get", path)
+        assert done.code != 0, path
+        assert "root:" not in done.out
+    assert [*sshd.folder.rglob("pwned")] == []
+    (kept,) = (sshd.home("rig") / ".local/state/fleet-ledger").glob("*/files")
+    before = {path.name: path.stat().st_ctime_ns for path in kept.iterdir()}
+    assert len(before) == 3
+    assert ana.run(*words, "true").code == 0
+    assert {path.name for path in kept.iterdir()} == set(before)

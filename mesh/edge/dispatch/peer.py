@@ -57,7 +57,7 @@ class Dispatch:
         self.giving_way: Final = GivingWay(ledger, attempts)
         me, state = ledger.author, lambda: ledger.state
         self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
-        self.files: Final = JobFiles(home, ledger, call)
+        self.files: Final = JobFiles(home, ledger, call, attempts)
         self.effects.bring = self.files.bring
         self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models)
         owners = FleetOwners(me, lambda: self.owner, call, linked)

@@ -13,7 +13,7 @@ from mesh.edge.dispatch.ports import ModelFiles
 from mesh.edge.jobs.launching import launch_of
 from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact
 from mesh.edge.jobs.private import Gone, keep_words, model_of, request_of
-from mesh.edge.jobs.workdir import lay_out, missing, work_of
+from mesh.edge.jobs.workdir import given, missing, work_of
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
@@ -198,15 +198,13 @@ class Effects:
         """The attempt's folder with its files in it; "" for a job that brings none."""
         if not body.files:
             return ""
-        if self._on_host(one):
-            text = "files are not sent to hosts with only SSH yet"
-            raise RequestError("NotThere", text, "leave --workdir away")
-        if self._attempts(one.device_id).begun(job.job_id, one.number):
+        where = self._attempts(one.device_id)
+        if where.begun(job.job_id, one.number):
             return str(work_of(self._home, job.job_id, one.number))  # it may be at work in it
         if await asyncio.to_thread(missing, self._home, job.job_id, body):
             await self.bring(job, body)
-        made = await asyncio.to_thread(lay_out, self._home, job.job_id, one.number, body)
-        return str(made)
+        files = await asyncio.to_thread(given, self._home, job.job_id, body)
+        return await where.give(job.job_id, one.number, files)
 
     def _cwd(self, job: JobView, one: AttemptView, body: Body) -> str:
         """The folder it was asked to run in, where that is one of this machine; "" for the folder

@@ -6,11 +6,12 @@ asked for before anything else is started beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.ssh.engines import HostEngines
+from providers.attempts import WORK, Given
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
@@ -43,6 +44,15 @@ class HostAttempts:
         """Whether the host will say how it went: it said that it has it, or was told that it must
         never begin."""
         return bool((read_json(self._note(job_id, attempt)) or {}).get("started"))
+
+    async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
+        """Bring files to the attempt's folder there, where its command runs."""
+        await self._host.give(job_id, attempt, files)
+        return ""
+
+    async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
+        """Fetch a file that it left."""
+        await self._host.bring_back(job_id, attempt, path, self._folder(job_id, attempt) / WORK)
 
     async def start(self, launch: Launch) -> Handle:
         """Start it there, or find it started; what a model's job needs is brought there first.

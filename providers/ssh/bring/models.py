@@ -115,10 +115,10 @@ class HostModels:
         """(bytes there, whether it has its name already) of one part in our own folder."""
         folder = f'cd "$R/models/{model.id}" 2>/dev/null || exit 0'
         whole, draft = shlex.quote(part.name), self._draft(part)
-        text = f"{folder}\necho whole $(size_of ./{whole})\necho part $(size_of ./{draft})"
+        text = f"{folder}\nis ./{whole} {part.words} && echo whole\necho part $(size_of ./{draft})"
         answer = await self._reach.run(content_script(text), SUM_LEAST_S)
         said = dict(line.partition(" ")[::2] for line in answer.body.decode().splitlines())
-        if said.get("whole", "").isdigit() and int(said["whole"]) == part.size:
+        if "whole" in said:
             return part.size, True
         came = said.get("part", "")
         return (int(came) if came.isdigit() and int(came) <= part.size else 0), False

@@ -36,6 +36,6 @@ candidates() { # paths of files of size $1 where programs keep models, ours firs
   for d in "$R/models" "$hub" "${OLLAMA_MODELS:-$HOME/.ollama/models}/blobs" \
     /usr/share/ollama/.ollama/models/blobs "${LLAMA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/llama.cpp}" \
     "$HOME/.lmstudio/models" "$HOME/.cache/lm-studio/models"; do
-    [ -d "$d" ] && $limit find -L "$d" -type f -size "${1}c" -print 2>/dev/null
+    [ -d "$d" ] && $limit find -L "$d" -type f -size "${1}c" ! -name '*.part' ! -name '*.incomplete' -print 2>/dev/null
   done | head -n 64
 }
