@@ -128,6 +128,8 @@ class SshAttempts:
             told = await self._state(name)
         except Unreached:
             return None
+        if told.state == "absent" and name in self._cancelling:
+            return None  # once it hears that, the host will know that it never begins
         if told.state == "absent":
             text = f"the host holds nothing of {name}: never started there, or removed"
             raise ProviderError(text, "start it again as another attempt")

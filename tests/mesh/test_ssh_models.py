@@ -12,8 +12,10 @@ import pytest
 from tests.mesh.conftest import Machine, Maker, up_all
 from tests.support.sshd import Sshd
 from tests.support.tiny_gguf import write_tiny_gguf
+from tests.support.waiting import wait_until
 
 SHORT = ("--context", 256, "--tokens", 8)
+SECRET = "the s3cret; $(touch pwned)"
 
 
 @pytest.fixture
@@ -38,6 +40,11 @@ def adopted(machines: Maker, sshd: Sshd) -> Machine:
     return ana
 
 
+def newest(machine: Machine) -> Any:
+    job_id = json.loads(machine.ok("ps", "-a", "-o", "json"))[0]["job_id"]
+    return machine.get(f"/v1/jobs/{job_id}")
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "here" / "it's $(touch pwned) `id`.gguf"
@@ -54,15 +61,79 @@ def test_a_model_answers_on_a_host_of_ssh_as_it_does_here(
     asked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     there = ana.run("run", model, *SHORT, "--input", asked, "--on", "rig")
     assert there.code == 0, there.err
-    here = ana.run("run", model, *SHORT, "--input", asked)
+    here = ana.run("run", model, *SHORT, "--input", asked, "--on", "ana")
     assert here.code == 0, here.err
     assert sorted(there.out.splitlines()) == sorted(here.out.splitlines())
     assert len(there.out.splitlines()) == 3
+    first = kept(sshd)
+    said = json.loads(ana.ok("run", model, *SHORT, "--prompt", SECRET, "--on", "rig", "-o", "json"))
+    assert said["device_id"].endswith("-rig-cpu")
+    assert said["answer"].strip()
+    assert (said["status"], said["tokens_generated"], said["exit_code"]) == ("succeeded", 8, 0)
+    for figure in ("prompt_tokens", "throughput_mtps", "cost_nusd", "peak_memory_bytes"):
+        assert said[figure] > 0, figure
+    assert said["engine_memory"]["weights_bytes"] > 1_000_000
+    ended = json.loads(ana.ok("events", "-n", 100, "-o", "json"))
+    (fact,) = [one["payload"] for one in ended if is_end_of(one, said["job_id"])]
+    assert (fact["energy_basis"], fact["energy_mj"] > 0) == ("estimated", True)
+    assert kept(sshd) == first  # once sent, found
+    (spec,) = sshd.home("rig").rglob(f"{said['job_id']}.1/launch.json")
+    assert (SECRET in spec.read_text(), spec.stat().st_mode & 0o077) == (True, 0)
+    assert SECRET not in (spec.parent / "cmd").read_text()
+    assert [*sshd.folder.rglob("pwned")] == []
+
+
+def is_end_of(event: dict[str, Any], job_id: str) -> bool:
+    return event["event_type"] == "job_completed" and event["payload"]["job_id"] == job_id
+
+
+def kept(sshd: Sshd) -> tuple[int, int]:
+    """(inode, time) of the one model that was sent."""
+    (path,) = sshd.home("rig").glob(".local/state/fleet-ledger/*/models/*/*.gguf")
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
+def test_another_peers_model_goes_from_its_home_to_the_host_of_its_owner(
+    machines: Maker, sshd: Sshd, model: Path
+) -> None:
+    ana, ben = up_all(machines, "ana ben")
+    ben.join(ana)
+    wait_until(ana.sees("ben", "online"), "ana linked with ben")
+    ben.post("/v1/ssh", **with_engine(sshd, "rig"))
+    wait_until(
+        lambda: "rig" in {one["name"] for one in ana.get("/v1/devices")["devices"]}, "the host"
+    )
+    done = ana.run("run", model, *SHORT, "--prompt", "hello", "--on", "rig")
+    assert done.code == 0, done.err
+    assert "8 tokens" in done.err
+    assert done.out.strip()
+    job = newest(ana)
+    assert job["device_id"].endswith("-rig-cpu")
+    assert ana.ok("logs", "--answer", job["job_id"]) == done.out
+    assert "load_tensors" in ana.ok("logs", job["job_id"])
+
+
+def test_a_host_whose_python_is_too_old_says_so_in_plan_and_job(
+    machines: Maker, sshd: Sshd, model: Path
+) -> None:
+    (ana,) = up_all(machines, "ana")
+    host = sshd.account("rig")
+    sshd.tool("rig", "ollama", "exit 1\n")
+    sshd.tool("rig", "python3", "echo 3.8 /usr/bin/python3; exit 1\n")
+    for newer in range(10, 15):
+        sshd.tool("rig", f"python3.{newer}", "exit 127\n")
+    ana.post("/v1/ssh", **msgspec.to_builtins(host))
+    done = ana.run("run", model, *SHORT, "--prompt", "x", "--on", "rig")
+    assert "needs Python 3.10 or later on rig to run an engine: it has 3.8" in done.err
+    assert done.code == 104
+    asked = ana.run("plan", model, "--context", 256, "--on", "rig")
+    assert "needs Python 3.10 or later on rig" in asked.out + asked.err
 
 
 SCRIPT = (
     "cat 'in/a b'; ./run.sh; printf \"$GREETING\" > out.txt; printf '\\0\\1' > 'in/new `x`.bin'; "
-    "ln -s /etc/passwd link; mkdir sub; ln -s / sub/root; tr '\\0' '\\n' </proc/self/environ >env"
+    "ln -s /etc/passwd link; mkdir sub; ln -s / sub/root; "
+    "cat /proc/[0-9]*/cmdline >words 2>/dev/null; :"
 )
 
 
@@ -86,13 +157,14 @@ def test_a_commands_files_go_to_a_host_and_what_it_left_comes_back(
     assert ana.ok("job", job_id, "--get", "out.txt") == "$(touch pwned) s3cret"
     assert ana.ok("job", job_id, "--get", "$(touch pwned);'\n.txt") == "nasty\n"
     assert ana.ok("job", job_id, "--get", "in/new `x`.bin") == "\0\1"
+    assert "s3cret" not in ana.ok("job", job_id, "--get", "words")
     for path in ("link", "sub/root/etc/passwd", "../cmd", "/etc/passwd", "nothing"):
         done = ana.run("job", job_id, "--get", path)
         assert done.code != 0, path
         assert "root:" not in done.out
     assert [*sshd.folder.rglob("pwned")] == []
     (kept,) = (sshd.home("rig") / ".local/state/fleet-ledger").glob("*/files")
-    before = {path.name: path.stat().st_ctime_ns for path in kept.iterdir()}
+    before = {path.name: path.stat().st_ino for path in kept.iterdir()}
     assert len(before) == 3
     assert ana.run(*words, "true").code == 0
-    assert {path.name for path in kept.iterdir()} == set(before)
+    assert {path.name: path.stat().st_ino for path in kept.iterdir()} == before

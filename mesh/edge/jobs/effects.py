@@ -1,8 +1,9 @@
 """The owner's hands: starts, watches and stops the attempts it accepted; outcomes become events."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,17 +21,25 @@ from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
-from mesh.state.fleet import rate
+from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import ProviderError, Unknown
+from providers.base import Launch, ProviderError, Unknown
+from providers.telemetry.energy import by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
 # Why a model did not come that may come another time, or to another device.
 TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
+LOOK_S = 0.2  # how late a cancel may break off what an attempt is brought
+T = TypeVar("T")
+Energy = tuple[int | None, str]  # millijoules, and what they rest on
 Hand = StartJob | WatchJob | StopJob
+
+
+class Cancelled(Exception):
+    """A person cancelled the job while its attempt was being started."""
 
 
 class Effects:
@@ -48,7 +57,7 @@ class Effects:
         emit: Emit,
         attempts: Callable[[str], Attempts],
         models: ModelFiles,
-        energy: Callable[[str, int], tuple[int | None, str]] = lambda *_: (None, ""),
+        energy: Callable[[str, int], Energy] = lambda *_: (None, ""),
     ) -> None:
         self._home = home
         self._author = author
@@ -153,11 +162,12 @@ class Effects:
         key = job.job_id, one.number
         self.begun.add(key)
         try:
-            body = await asyncio.to_thread(request_of, self._home, job)
-            work = await self._work(job, one, body)
-            body = await self._here(job, one, body)
-            launch = await asyncio.to_thread(launch_of, job, one, body, device, work)
-            handle = await self._attempts(one.device_id).start(launch)
+            launch = await self._unless_cancelled(job, self._launch(job, one, device))
+            start = self._attempts(one.device_id).start(launch)
+            # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
+            handle = await (self._unless_cancelled(job, start) if self._on_host(one) else start)
+        except Cancelled:
+            return  # the stop that comes next tells whoever runs it
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
@@ -178,6 +188,27 @@ class Effects:
             estimated_duration_s=one.expected_ms // 1000,
         )
         await self._emit("job_started", one.device_id, encode(fact))
+
+    async def _unless_cancelled(self, job: JobView, done: Coroutine[Any, Any, T]) -> T:
+        """What it comes to; Cancelled where a person cancels the job before: it is broken off."""
+        task = asyncio.ensure_future(done)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=LOOK_S)
+                now = self._state().jobs.get(job.job_id)
+                if not task.done() and (now is None or now.cancel_asked):
+                    raise Cancelled
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _launch(self, job: JobView, one: AttemptView, device: DeviceView) -> Launch:
+        """How to start it, once all that it needs is on this machine, and its files are there."""
+        body = await asyncio.to_thread(request_of, self._home, job)
+        work = await self._work(job, one, body)
+        body = await self._here(job, one, body)
+        return await asyncio.to_thread(launch_of, job, one, body, device, work)
 
     async def _here(self, job: JobView, one: AttemptView, body: Body) -> Body:
         """The body with the model's file and the folder as they are on this machine."""
@@ -242,10 +273,22 @@ class Effects:
             outcome,
             cost,
             one.number,
-            energy=self._energy(job.job_id, one.number),
+            energy=self._drawn(job, one, device, outcome.duration_ms),
             superfluous=is_superfluous(job, one),
         )
         await self._emit(event_type, one.device_id, fact)
+
+    def _drawn(
+        self, job: JobView, one: AttemptView, device: DeviceView | None, duration_ms: int
+    ) -> Energy:
+        """What the attempt drew. On a host nobody reads its power: its device's, under load, shared
+        with what runs beside it now."""
+        known = self._energy(job.job_id, one.number)
+        if known[0] is not None or device is None or device.facts.transport != "ssh":
+            return known
+        running = attempts_at(self._state(), self._author)
+        beside = sum(1 for _, other in running if other.device_id == one.device_id)
+        return by_tdp(device.facts.watts, duration_ms, beside)
 
     async def _stop(self, job: JobView, one: AttemptView) -> None:
         where = self._attempts(one.device_id)

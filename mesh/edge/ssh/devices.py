@@ -74,7 +74,7 @@ def _cpu(name: str, facts: HostFacts, config: Config) -> ProbedDevice:
         memory=facts.ram_bytes,
         free=facts.ram_free_bytes,
         what=known,
-        watts=0,
+        watts=known.facts.watts if known.facts and known.facts.watts else config.host_watts,
         engines=engines_for(facts, processor=True) & {*CPU_ENGINES, "ollama"},
     )
 

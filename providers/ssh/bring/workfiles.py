@@ -76,7 +76,7 @@ async def _send(reach: Runs, given: Sequence[Given]) -> None:
     """Contents under their hashes: each has its name once all of them are there."""
     script = (
         f'{ONE_LINE}; mkdir -p "$R/files/.in.$$" && cd "$R/files/.in.$$" || exit {NO_SPACE}; '
-        f"tar -xf - 2>/dev/null && mv ./* .. && cd .. && rmdir .in.$$ && exit 0; "
+        f"tar -xf - 2>/dev/null && touch ./* && mv ./* .. && cd .. && rmdir .in.$$ && exit 0; "
         f'rm -rf "$R/files/.in.$$"; exit {NO_SPACE}'
     )
     _explain(await reach.feed(script, _packed(given), PUT_LIMIT_S))

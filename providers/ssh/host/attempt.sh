@@ -162,13 +162,20 @@ inner() { # process 1 of a PID namespace: the job must not be, or it would be de
   done
 }
 
+never() { # claimed, and cancelled before it began: it ran for no time
+  echo "$began 0 0 0 0" >usage
+  ln claim ended.cancelled.0
+  exit 0
+}
+
 supervise() {
   cd "$D" || exit 2
-  trap 'stop=cancelled' TERM
+  # A wait that begins after the signal sleeps on: whoever hears it while the job lives ends it at once.
+  trap 'stop=cancelled; [ -z "$c" ] || press "$c"' TERM
   trap 'asked=STOP' USR1
   trap 'asked=CONT' USR2
   trap : HUP INT # not '': a job could not undo that
-  stop= asked=
+  stop= asked= c=
   claim || exit 3
   take_all || {
     case $? in 75) ln claim ended.busy.75 ;; *) ln claim ended.setup.125 ;; esac
@@ -176,6 +183,7 @@ supervise() {
   }
   now_ms
   began=$t
+  [ -z "$stop" ] || never # a cancel came between the claim and now
   export FLEET_ATTEMPT="$A"
   if [ -n "$WRAP" ]; then
     exec setsid unshare --user --map-current-user --pid --fork --kill-child sh "$0" inner
@@ -186,13 +194,13 @@ supervise() {
   fi </dev/null >>log.txt 2>&1 &
   c=$!
   unset FLEET_ATTEMPT
+  [ -z "$stop" ] || press $c
   ticks $c
   echo "$c $t $boot" >.child && mv .child child
   while :; do
     wait $c
     rc=$?
     kill -0 $c 2>/dev/null || break
-    if [ -n "$stop" ]; then press $c; fi
     case $asked in
     STOP) tell STOP $c; : >paused ;;
     CONT) tell CONT $c; rm -f paused ;;

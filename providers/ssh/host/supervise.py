@@ -271,6 +271,9 @@ def main(folder: str, mark: str, grace: float, locks: "list[str]") -> int:
         write("claim", triple(os.getpid()), link=True)
     except FileExistsError:
         return 3
+    if job.stop_at:  # a cancel came while we came up: it runs for no time
+        os.link("claim", "ended.cancelled.0")
+        return 0
     taken = take_all(locks)
     if taken:
         write("why", taken)
