@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ SUM_BYTES_PER_S: Final = 50_000_000  # the slowest disk that anybody runs models
 RESERVE_BYTES: Final = 512 << 20
 # `dd` counts in these: a transfer goes on at a multiple of it.
 STEP_BYTES: Final = 1 << 20
+# A transfer of less says more of a disk's and a hash's start than of the line.
+TELLING_BYTES: Final = 16 << 20
 # Cuts without a byte in between, after which a host counts as away; pauses double from a second.
 TRIES: Final = 6
 FIRST_PAUSE_S: Final = 1.0
@@ -58,8 +61,13 @@ class HostModels:
     def __init__(self, reach: Runs, tag: str, host: str, retry: Callable[[], None]) -> None:
         self._reach, self._tag, self._host, self._retry = reach, tag, host, retry
         self._one = asyncio.Lock()  # two at once would only share the line
-        self._known: dict[str, str] = {}  # where a model was found, by its id
+        self._known: dict[str, tuple[str, int]] = {}  # where a model was found and its size, by id
+        self.bps = 0  # what the last transfer made of the line, bits a second; 0 = none yet
         self.sending: Sending | None = None
+
+    def has(self, size_bytes: int) -> bool:
+        """Whether a model of this size was found there since this daemon began."""
+        return any(size == size_bytes for _, size in self._known.values())
 
     async def bring(self, path: Path) -> str:
         """The path on the host of the model that lies here, sent first where it is missing there.
@@ -87,12 +95,12 @@ class HostModels:
 
     async def _find(self, model: ModelContent) -> str:
         """Where the host has it, "" for nowhere; NoSpace where it has neither it nor room."""
-        script = content_script(search_script(model, self._known.get(model.id, "")))
+        script = content_script(search_script(model, self._known.get(model.id, ("", 0))[0]))
         answer = await self._reach.run(script, SEARCH_LIMIT_S)
         lines = answer.body.decode("utf-8", "surrogateescape").splitlines()
         found = found_path(lines)
         if found:
-            self._known[model.id] = found
+            self._known[model.id] = found, model.size
             return found
         self._known.pop(model.id, None)
         free = disk_free("\n".join(lines))
@@ -128,11 +136,15 @@ class HostModels:
 
     async def _send(self, model: ModelContent) -> None:
         self.sending = Sending(model.name, model.size)
+        begun, there = time.monotonic(), await self._there(model)
         try:
             for part in model.parts:
                 await self._send_part(model, part, self.sending)
         finally:
             self.sending = None
+        took_s = time.monotonic() - begun
+        if model.size - there >= TELLING_BYTES:
+            self.bps = round(8 * (model.size - there) / took_s)
 
     async def _send_part(self, model: ModelContent, part: PartContent, seen: Sending) -> None:
         """One file, over cuts, until it has its name there."""

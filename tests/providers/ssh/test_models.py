@@ -38,7 +38,11 @@ async def test_a_model_is_sent_whole_under_its_name_and_found_the_second_time(
 ) -> None:
     here = weights(tmp_path / NASTY, 17 * MIB + 5)
     reach = reaches.to(sshd.account("sent"))
-    first = await models(reach).bring(here)
+    bringing = models(reach)
+    assert (bringing.has(here.stat().st_size), bringing.bps) == (False, 0)
+    first = await bringing.bring(here)
+    assert bringing.has(here.stat().st_size)
+    assert bringing.bps > 0
     (there,) = files_there(sshd, "sent")
     assert str(there) == first
     assert (there.name, there.read_bytes()) == (NASTY, here.read_bytes())
