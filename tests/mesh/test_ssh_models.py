@@ -80,6 +80,10 @@ def test_a_model_answers_on_a_host_of_ssh_as_it_does_here(
     (spec,) = sshd.home("rig").rglob(f"{said['job_id']}.1/launch.json")
     assert (SECRET in spec.read_text(), spec.stat().st_mode & 0o077) == (True, 0)
     assert SECRET not in (spec.parent / "cmd").read_text()
+    erased = json.loads(ana.ok("forget", said["job_id"], "-o", "json"))
+    assert (erased["kept"], erased["hosts"]) == ([], ["rig"])
+    ana.post("/v1/ssh/rig/probe")
+    assert not spec.parent.exists()
     assert [*sshd.folder.rglob("pwned")] == []
 
 

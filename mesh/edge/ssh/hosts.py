@@ -27,6 +27,7 @@ from mesh.edge.inventory import READINGS
 from mesh.edge.ssh.book import Adopted, Book
 from mesh.edge.ssh.devices import live, numbered, prefix, registrations
 from mesh.edge.ssh.engines import HostEngines
+from mesh.edge.ssh.forgotten import forgotten_on
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.fact import encode
 from mesh.state.fold import State
@@ -66,6 +67,11 @@ class Known:
     engines: HostEngines | None = None
     probing: asyncio.Lock | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is called here."""
+        return self.adopted.host.name
+
     def card(self, device_id: str) -> str:
         """What shows an engine the card of a device of this host; "" for its processor."""
         found = CARD.search(device_id)
@@ -101,6 +107,7 @@ class SshHosts:
         may_register: Callable[[], bool],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._home = home
         self._book = Book(home)
         self._config = config
         self._author = author
@@ -246,6 +253,13 @@ class SshHosts:
                 known.all_s = self._now()
                 self._equip(known, known.facts)
             await self._register(known, known.facts)
+            await self._forget(known)
+
+    async def _forget(self, known: Known) -> None:
+        """Remove there what a person forgot here; what runs yet, or is not reached, waits."""
+        for one in await asyncio.to_thread(forgotten_on, self._home, known.name):
+            await known.attempts.forget(one.job_id, one.attempt)
+            await asyncio.to_thread(one.file.unlink, missing_ok=True)
 
     def _equip(self, known: Known, facts: HostFacts) -> None:
         """The best supervisor the host can run."""

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.ssh.engines import HostEngines
+from mesh.edge.ssh.forgotten import NOTE
 from providers.attempts import WORK, Given
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
 
-NOTE: Final = "host.json"  # beside where a local attempt has its files
-
 
 @final
 class HostAttempts:
     """One host's attempts on one of its devices. `folder` is where this machine keeps what belongs
-    to one; `card` shows an engine the device's card."""
+    to one; `card` shows an engine the device's card, `name` is what the host is called."""
 
     def __init__(
         self,
@@ -30,11 +29,13 @@ class HostAttempts:
         folder: Callable[[str, int], Path],
         engines: HostEngines | None = None,
         card: str = "",
+        name: str = "",
     ) -> None:
         self._host: Final = host
         self._folder: Final = folder
         self._engines: Final = engines
         self._card: Final = card
+        self._name: Final = name
 
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried from here."""
@@ -105,7 +106,7 @@ class HostAttempts:
         note = self._note(job_id, attempt)
         try:
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_json(note, {"started": started})
+            write_json(note, {"started": started, "host": self._name})
         except OSError as error:
             text = f"can't note {job_id}: {error}"
             raise ProviderError(text, "free some space") from error
