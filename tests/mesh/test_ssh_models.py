@@ -87,6 +87,15 @@ def test_a_model_answers_on_a_host_of_ssh_as_it_does_here(
     assert [*sshd.folder.rglob("pwned")] == []
 
 
+def test_a_server_is_not_started_where_nobody_could_ask_it(
+    machines: Maker, sshd: Sshd, model: Path
+) -> None:
+    ana = adopted(machines, sshd)
+    done = ana.run("serve", model, "--context", 256, "--on", "rig")
+    assert done.code != 0
+    assert "serves on its own loopback alone" in done.err
+
+
 def is_end_of(event: dict[str, Any], job_id: str) -> bool:
     return event["event_type"] == "job_completed" and event["payload"]["job_id"] == job_id
 

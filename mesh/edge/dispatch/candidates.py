@@ -33,6 +33,7 @@ from mesh.state.members import RUNNER, allowed
 ANY: Final = "any"  # `--on any`: wherever it is soonest done
 # Devices that are tried for one placement: beyond them a plan's order says little.
 MAX_CANDIDATES: Final = 16
+NO_SERVER: Final = "a host of SSH serves on its own loopback alone: fleet up there, then serve"
 
 
 class Nowhere(Exception):
@@ -79,8 +80,10 @@ class Chooser:
         """Where it may go, best first; Nowhere with the reason where that is no place."""
         state = self._state()
         devices = usable(state, self._author, job.asked.on or "")
-        if job.kind == "server":  # it would answer on its host's loopback, where nobody asks it
+        if job.kind == "server" and devices:
             devices = {key: one for key, one in devices.items() if one.facts.transport != "ssh"}
+            if not devices:
+                raise Nowhere("no_resource", NO_SERVER, for_good=True)
         if not devices:
             raise Nowhere("no_resource", _no_device(job, devices), for_good=True)
         if job.kind == "command":

@@ -34,6 +34,7 @@ from mesh.state.fold import State
 from mesh.state.peer_id import short_id
 from providers.base import ProviderError
 from providers.ssh.attempts import SshAttempts
+from providers.ssh.bring.engines import why_none
 from providers.ssh.bring.models import HostModels
 from providers.ssh.client import KeyChanged, NeedsLogin, Unreached, fingerprint
 from providers.ssh.hosts import Host, host_of
@@ -298,6 +299,7 @@ class SshHosts:
             "hint": trouble.hint if trouble else "",
             "age_ms": age,
             "facts": None if facts is None else msgspec.to_builtins(facts),
+            "lacks": "" if facts is None else why_none(facts, host.name),
             "sending": None if sending is None else msgspec.to_builtins(sending),
             "devices": [
                 key
