@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.mesh.conftest import Machine, Maker, up_all
+from tests.mesh.conftest import ROOT, Machine, Maker, up_all
 from tests.support.sshd import Sshd
 from tests.support.tiny_gguf import write_tiny_gguf
 from tests.support.waiting import wait_until
@@ -181,3 +181,23 @@ def test_a_commands_files_go_to_a_host_and_what_it_left_comes_back(
     assert len(before) == 3
     assert ana.run(*words, "true").code == 0
     assert {path.name: path.stat().st_ino for path in kept.iterdir()} == before
+
+
+def test_an_executable_of_the_host_is_held_by_the_hosts_own_python(
+    machines: Maker, sshd: Sshd, model: Path
+) -> None:
+    (ana,) = up_all(machines, "ana")
+    host = sshd.account("rig")
+    words = f'exec {sys.executable} -m providers.engine_child.llama_server "$@"\n'
+    sshd.tool("rig", "llama-server", f"PYTHONPATH={ROOT} {words}")
+    row = ana.post("/v1/ssh", **msgspec.to_builtins(host))
+    (engine,) = row["facts"]["engines"]
+    assert engine["where"].endswith("/llama-server")
+    done = ana.run("run", model, *SHORT, "--prompt", "hi", "--on", "rig")
+    assert done.code == 0, done.err
+    assert "8 tokens" in done.err
+    sshd.tool("rig", "llama-server", "echo '0.00.001 E no such card' >&2; exit 1\n")
+    done = ana.run("run", model, *SHORT, "--prompt", "hi", "--on", "rig", "--retries", 0)
+    assert done.code == 100, done.err
+    shown = ana.run("logs", newest(ana)["job_id"])
+    assert "engine: llama.cpp ended before it could answer: no such card" in shown.out

@@ -108,25 +108,26 @@ def whole_sum(path: Path) -> str:
     return made.hexdigest()
 
 
-def search_script(model: ModelContent, hint: str) -> str:
+def search_script(model: ModelContent, known: str) -> str:
     """Looks for a model: prints its path after "at " where it is there, then what df says.
 
-    `hint` is where it was the last time, "" for nowhere. Names and paths are quoted: a model's
-    files may be called anything.
+    First where it was the last time (`known`, "" for nowhere) and in our own folder, then in every
+    place of models. Names and paths are quoted: a model's files may be called anything.
     """
     sought, rest = model.sought, [one for one in model.parts if one is not model.sought]
-    beside = [f'is "$dir"/{shlex.quote(one.name)} {one.words}' for one in rest]
-    answer = '"$dir"' if model.folder else '"$file"'
-    named = f"case $file in */{shlex.quote(sought.name)}) ;; *) continue ;; esac"
+    hint = f"{known}/{sought.name}" if known and model.folder else known
+    given = '"$dir"' if model.folder else '"$1"'
+    named = f"case $1 in */{shlex.quote(sought.name)}) ;; *) return 1 ;; esac"
     lines = [
-        f"{{ printf '%s\\n' {shlex.quote(hint)}; candidates {sought.size}; }} |",
-        "while IFS= read -r file; do",
-        "  dir=${file%/*}; case $file in /*) ;; *) continue ;; esac",
+        "look() { # whether file $1 is what an engine is given, with all that belongs to it",
+        "  dir=${1%/*}; case $1 in /*) ;; *) return 1 ;; esac",
         f"  {named}" if rest or model.folder else "",
-        f'  is "$file" {sought.words} || continue',
-        *(f"  {line} || continue" for line in beside),
-        f"  printf 'at %s\\n' {answer}; break",
-        "done",
+        f'  is "$1" {sought.words} || return 1',
+        *(f'  is "$dir"/{shlex.quote(one.name)} {one.words} || return 1' for one in rest),
+        f"  printf 'at %s\\n' {given}",
+        "}",
+        f'look {shlex.quote(hint)} || look "$R/models/{model.id}/"{shlex.quote(sought.name)} ||',
+        f'candidates {sought.size} | while IFS= read -r f; do look "$f" && break; done',
         'mkdir -p "$R/models"; df -Pk "$R/models"',
     ]
     return "\n".join(line for line in lines if line)

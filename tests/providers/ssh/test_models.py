@@ -1,16 +1,21 @@
 """Models on a host: found by content wherever they lie, sent once, over cuts, never half."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from providers.attempts import Given
 from providers.base import NoSpace, ProviderError
+from providers.ssh.attempts import SshAttempts
 from providers.ssh.bring.models import HostModels
 from providers.ssh.pool import Reach
 from tests.providers.ssh.conftest import Reaches
+from tests.support.nasty import MARK
+from tests.support.nasty import NASTY as NASTY_NAMES
 from tests.support.sshd import Sshd
 
 MIB = 1 << 20
@@ -33,17 +38,18 @@ def files_there(sshd: Sshd, account: str) -> list[Path]:
     return sorted(path for path in folder.glob("*/models/**/*") if path.is_file())
 
 
+@pytest.mark.parametrize("sh", ["/bin/dash", "/bin/bash", "/bin/busybox", "/usr/bin/zsh"])
 async def test_a_model_is_sent_whole_under_its_name_and_found_the_second_time(
-    sshd: Sshd, reaches: Reaches, tmp_path: Path
+    sshd: Sshd, reaches: Reaches, tmp_path: Path, sh: str
 ) -> None:
-    here = weights(tmp_path / NASTY, 17 * MIB + 5)
-    reach = reaches.to(sshd.account("sent"))
+    here, name = weights(tmp_path / NASTY, 17 * MIB + 5), f"sent-{Path(sh).name}"
+    reach = reaches.to(sshd.account(name, sh=sh))
     bringing = models(reach)
     assert (bringing.has(here.stat().st_size), bringing.bps) == (False, 0)
     first = await bringing.bring(here)
     assert bringing.has(here.stat().st_size)
     assert bringing.bps > 0
-    (there,) = files_there(sshd, "sent")
+    (there,) = files_there(sshd, name)
     assert str(there) == first
     assert (there.name, there.read_bytes()) == (NASTY, here.read_bytes())
     assert there.stat().st_mode & 0o077 == 0
@@ -145,3 +151,34 @@ async def test_every_part_of_a_split_model_and_of_a_folder_goes_along(
     config.write_text("[]")  # somebody's hand: it is another model now
     assert await models(reach).bring(folder) == made
     assert config.read_text() == "{}"
+
+
+async def test_files_are_laid_out_once_sent_and_come_back_as_they_are(
+    sshd: Sshd, reaches: Reaches, tmp_path: Path
+) -> None:
+    attempts = SshAttempts(reaches.to(sshd.account("files")))
+    names = [text for text in NASTY_NAMES if "/" not in text and text.strip(". ")]
+    given = [as_given(tmp_path / str(i), name) for i, name in enumerate(names)]
+    await attempts.give("j", 1, given)
+    (kept,) = sshd.home("files").glob(".local/state/fleet-ledger/*/files")
+    first = {path.name: path.stat().st_ino for path in kept.iterdir()}
+    await attempts.give("again", 1, given)
+    assert {path.name: path.stat().st_ino for path in kept.iterdir()} == first
+    for one in given:
+        await attempts.bring_back("j", 1, one.path, tmp_path / "back")
+        assert (tmp_path / "back" / one.path).read_bytes() == one.source.read_bytes()
+    gone = next(kept.parent.glob("jobs/j.1/work")) / names[0]
+    gone.unlink()
+    await attempts.bring_back("j", 1, names[0], tmp_path / "back")
+    assert not (tmp_path / "back" / names[0]).exists()
+    gone.symlink_to("/etc/passwd")
+    await attempts.bring_back("j", 1, names[0], tmp_path / "back")
+    assert not (tmp_path / "back" / names[0]).exists()
+    assert [*sshd.folder.rglob(MARK)] == []
+
+
+def as_given(source: Path, path: str) -> Given:
+    data = f"of {path}".encode() * 300_000 if path == "a b" else path.encode()
+    source.write_bytes(data)
+    name = hashlib.blake2b(data, digest_size=32).hexdigest()
+    return Given(path=path, source=source, hash=name, size=len(data))
