@@ -1,9 +1,9 @@
 """Where attempts run: what this machine and a host reached by SSH have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 from providers.base import Handle, Launch, Outcome
 
@@ -30,7 +30,7 @@ class Attempts(Protocol):
         """Lay files out for an attempt that has not begun; the folder it is to run in, "" where it
         does so by itself. May be done again after a failure."""
 
-    async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
+    def bring_back(self, job_id: str, attempt: int, path: str) -> Coroutine[Any, Any, None]:
         """See that a file which an attempt left in that folder is in its folder here, as of now, or
         that none is. `path` is checked as `Given.path` is."""
 

@@ -144,7 +144,7 @@ def outcome_of(told: Told, log_tail: str, engine: Mapping[str, object] = NOTHING
     _, why, code = (*told.state.split("."), "", "")[:3]
     number = int(code) if code.isdigit() else -1
     figures = [int(word) if word.isdigit() else 0 for word in told.usage.split()]
-    began, wall, _, peak = (*figures, 0, 0, 0, 0)[:4]
+    began, wall, _, peak, held = (*figures, 0, 0, 0, 0, 0)[:5]
     reason, text = _reason(why, number, told.why, log_tail)
     said = engine.get("memory")
     memory = said if isinstance(said, Mapping) else NOTHING
@@ -161,6 +161,7 @@ def outcome_of(told: Told, log_tail: str, engine: Mapping[str, object] = NOTHING
         engine_memory={key: _count(memory, key) for key in memory},
         reason=reason,
         text=text,
+        paused_ms=min(held, wall),
     )
 
 

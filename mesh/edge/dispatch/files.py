@@ -45,6 +45,7 @@ class JobFiles:
     ) -> None:
         self._home, self._ledger, self._call = home, ledger, call
         self._attempts = attempts
+        self._coming: dict[tuple[str, int, str], asyncio.Task[None]] = {}
 
     async def bring(self, job: JobView, body: Body) -> None:
         """Fetch what this machine lacks of a job's files; RequestError where its home has none."""
@@ -111,13 +112,21 @@ class JobFiles:
         """
         one = next((one for one in job.attempts if one.number == attempt), None)
         if one is not None and not offset:
-            where = self._attempts(one.device_id)
-            try:
-                await where.bring_back(job.job_id, attempt, safe_path(path))
-            except ProviderError as error:
-                code = error.code or "Unreadable"
-                raise RequestError(code, error.text, error.hint, 503) from error
+            await self._bring_back(one.device_id, (job.job_id, attempt, safe_path(path)))
         return await asyncio.to_thread(left_part, self._home, job.job_id, attempt, path, offset)
+
+    async def _bring_back(self, device_id: str, wanted: tuple[str, int, str]) -> None:
+        """One at a time of each file; who asks again before it is here waits for the same."""
+        task = self._coming.get(wanted)
+        if task is None:
+            task = asyncio.create_task(self._attempts(device_id).bring_back(*wanted))
+            self._coming[wanted] = task
+            task.add_done_callback(lambda _: self._coming.pop(wanted, None))
+        try:
+            await asyncio.shield(task)
+        except ProviderError as error:
+            code = error.code or "Unreadable"
+            raise RequestError(code, error.text, error.hint, 503) from error
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job of this peer's left, wherever it ran."""

@@ -23,7 +23,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
 from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
-from mesh.state.jobs import AttemptView, JobView
+from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
 from providers.base import Launch, ProviderError, Unknown
 from providers.telemetry.energy import by_tdp
@@ -286,9 +286,10 @@ class Effects:
         known = self._energy(job.job_id, one.number)
         if known[0] is not None or device is None or device.facts.transport != "ssh":
             return known
-        running = attempts_at(self._state(), self._author)
-        beside = sum(1 for _, other in running if other.device_id == one.device_id)
-        return by_tdp(device.facts.watts, duration_ms, beside)
+        held = [other for _, other in attempts_at(self._state(), self._author)]
+        running = [other for other in held if other.status in (RUNNING, PAUSED)]
+        beside = sum(other.device_id == one.device_id for other in running)
+        return by_tdp(device.facts.watts, duration_ms, max(1, beside))
 
     async def _stop(self, job: JobView, one: AttemptView) -> None:
         where = self._attempts(one.device_id)

@@ -6,6 +6,7 @@ hold there, in a private file of the attempt, and a command line that says nothi
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -69,7 +70,8 @@ class HostEngines:
     async def _bring_program(self) -> None:
         """Our supervisor under its hash, whole: looked at each time, a person may tidy up."""
         name, data = engine_program()
-        script = content_script(f'[ "$(size_of "$R/bin/{name}")" = {len(data)} ]')
+        wanted = hashlib.sha256(data).hexdigest()
+        script = content_script(f'[ "$(sum 2>/dev/null <"$R/bin/{name}")" = {wanted} ]')
         if (await self._reach.run(script, LOOK_LIMIT_S)).status:
             await put(self._reach, "bin", name, data)
 

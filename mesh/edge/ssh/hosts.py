@@ -259,8 +259,9 @@ class SshHosts:
     async def _forget(self, known: Known) -> None:
         """Remove there what a person forgot here; what runs yet, or is not reached, waits."""
         for one in await asyncio.to_thread(forgotten_on, self._home, known.name):
-            await known.attempts.forget(one.job_id, one.attempt)
-            await asyncio.to_thread(one.file.unlink, missing_ok=True)
+            with contextlib.suppress(ProviderError):
+                await known.attempts.forget(one.job_id, one.attempt)
+                await asyncio.to_thread(one.file.unlink, missing_ok=True)
 
     def _equip(self, known: Known, facts: HostFacts) -> None:
         """The best supervisor the host can run."""

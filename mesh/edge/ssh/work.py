@@ -39,15 +39,17 @@ class HostAttempts:
 
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried from here."""
-        return self._note(job_id, attempt).exists()
+        said = self._said(job_id, attempt)
+        return bool(said) and said.get("tried") is not False
 
     def ran(self, job_id: str, attempt: int) -> bool:
         """Whether the host will say how it went: it said that it has it, or was told that it must
         never begin."""
-        return bool((read_json(self._note(job_id, attempt)) or {}).get("started"))
+        return bool(self._said(job_id, attempt).get("started"))
 
     async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
         """Bring files to the attempt's folder there, where its command runs."""
+        self._say(job_id, attempt, tried=False)
         await self._host.give(job_id, attempt, files)
         return ""
 
@@ -64,11 +66,13 @@ class HostAttempts:
         again = self.begun(launch.job_id, launch.attempt)
         if launch.kind != "command" and self._engines is not None:
             engines = self._engines
+            if not again:
+                self._say(launch.job_id, launch.attempt, tried=False)
             there, holder = (
                 engines.again(launch) if again else await engines.ready(launch, self._card)
             )
         if not again:
-            self._say(launch.job_id, launch.attempt, started=False)
+            self._say(launch.job_id, launch.attempt)
         handle = await self._host.start(there, holder)
         self._say(launch.job_id, launch.attempt, started=True)
         return handle
@@ -102,11 +106,15 @@ class HostAttempts:
     def _note(self, job_id: str, attempt: int) -> Path:
         return self._folder(job_id, attempt) / NOTE
 
-    def _say(self, job_id: str, attempt: int, *, started: bool) -> None:
+    def _said(self, job_id: str, attempt: int) -> dict[str, object]:
+        return read_json(self._note(job_id, attempt)) or {}
+
+    def _say(self, job_id: str, attempt: int, *, tried: bool = True, started: bool = False) -> None:
+        """Not yet `tried`, something of it lies there already, and is to be forgotten with it."""
         note = self._note(job_id, attempt)
         try:
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_json(note, {"started": started, "host": self._name})
+            write_json(note, {"tried": tried, "started": started, "host": self._name})
         except OSError as error:
             text = f"can't note {job_id}: {error}"
             raise ProviderError(text, "free some space") from error

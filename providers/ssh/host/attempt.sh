@@ -162,6 +162,13 @@ inner() { # process 1 of a PID namespace: the job must not be, or it would be de
   done
 }
 
+go_on() { # it stands still no more; sets t: now
+  now_ms
+  [ "$since" -eq 0 ] || held=$((held + t - since))
+  since=0
+  rm -f paused
+}
+
 never() { # claimed, and cancelled before it began: it ran for no time
   echo "$began 0 0 0 0" >usage
   ln claim ended.cancelled.0
@@ -175,7 +182,7 @@ supervise() {
   trap 'asked=STOP' USR1
   trap 'asked=CONT' USR2
   trap : HUP INT # not '': a job could not undo that
-  stop= asked= c=
+  stop= asked= c= since=0 held=0
   claim || exit 3
   take_all || {
     case $? in 75) ln claim ended.busy.75 ;; *) ln claim ended.setup.125 ;; esac
@@ -202,20 +209,24 @@ supervise() {
     rc=$?
     kill -0 $c 2>/dev/null || break
     case $asked in
-    STOP) tell STOP $c; : >paused ;;
-    CONT) tell CONT $c; rm -f paused ;;
+    STOP)
+      tell STOP $c
+      : >paused
+      now_ms
+      [ "$since" -gt 0 ] || since=$t
+      ;;
+    CONT) tell CONT $c; go_on ;;
     esac
     asked=
   done
   GRACE=0 press $c # nothing of the job outlives it
-  now_ms
-  echo "$began $((t - began)) 0 0 0" >usage
+  go_on
+  echo "$began $((t - began)) 0 0 $held" >usage
   case $rc in
   129 | 13[0-9] | 14[0-9] | 15[0-9]) why=signal rc=$((rc - 128)) ;; # or a program that says so
   *) why=exit ;;
   esac
   [ -z "$stop" ] || why=cancelled
-  rm -f paused
   mv child "ended.$why.$rc"
 }
 

@@ -92,6 +92,8 @@ async def test_a_start_nobody_knows_of_is_asked_for_again_or_cancelled_for_good(
         SshAttempts(line, grace_s=1), lambda job, number: tmp_path / job / str(number)
     )
     await attempts.start(launch("warm", "true"))
+    await attempts.give("given", 0, [])
+    assert not attempts.begun("given", 0)  # something of it lies there, and nothing was started
     for job in ("again", "never"):
         line.does = lost
         with pytest.raises(Unknown):
