@@ -99,8 +99,12 @@ class Sshd:
             )
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port)) as link,
+            ):
+                if link.getsockname() != link.getpeername():  # else it met itself on a free port
+                    return
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.01)
         raise AssertionError("sshd did not come up")
