@@ -16,6 +16,7 @@ from providers.attempts import WORK, Given
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
+from providers.ssh.bring.tries import over_cuts
 
 
 @final
@@ -50,7 +51,7 @@ class HostAttempts:
     async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
         """Bring files to the attempt's folder there, where its command runs."""
         self._say(job_id, attempt, tried=False)
-        await self._host.give(job_id, attempt, files)
+        await over_cuts(lambda: self._host.give(job_id, attempt, files))
         return ""
 
     async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
@@ -69,7 +70,9 @@ class HostAttempts:
             if not again:
                 self._say(launch.job_id, launch.attempt, tried=False)
             there, holder = (
-                engines.again(launch) if again else await engines.ready(launch, self._card)
+                engines.again(launch)
+                if again
+                else await over_cuts(lambda: engines.ready(launch, self._card))
             )
         if not again:
             self._say(launch.job_id, launch.attempt)

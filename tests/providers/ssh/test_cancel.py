@@ -10,6 +10,7 @@ import pytest
 from mesh.edge.ssh.work import HostAttempts
 from providers.base import ProviderError, Unknown
 from providers.ssh.attempts import SshAttempts
+from providers.ssh.bring import tries
 from providers.ssh.client import Unreached
 from providers.ssh.framing import Answer
 from providers.ssh.pool import Reach
@@ -115,3 +116,25 @@ async def test_a_start_nobody_knows_of_is_asked_for_again_or_cancelled_for_good(
     await attempts.cancel("other", 0)  # never begun: there is nothing to tell the host
     with pytest.raises(ProviderError, match="holds nothing"):
         await attempts.poll("other", 0)
+
+
+async def test_what_an_attempt_is_brought_comes_over_a_link_that_breaks(
+    sshd: Sshd, reaches: Reaches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tries, "FIRST_PAUSE_S", 0.01)
+    host = SshAttempts(reaches.to(sshd.account("breaks")))
+    attempts = HostAttempts(host, lambda job, number: tmp_path / job / str(number))
+    given, left = host.give, [1, 2, 3]
+
+    async def broken(*args: object) -> None:
+        if left:
+            left.pop()
+            raise Unreached("the link broke")
+        await given(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(host, "give", broken)
+    await attempts.give("j", 1, [])
+    left += range(tries.TRIES)
+    with pytest.raises(Unreached):
+        await attempts.give("k", 1, [])
+    assert not attempts.begun("k", 1)
