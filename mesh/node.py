@@ -34,6 +34,7 @@ from mesh.edge.planning import plan_query
 from mesh.edge.replication import Replication
 from mesh.edge.signing.hearing import NotHeard
 from mesh.edge.ssh.hosts import SshHosts
+from mesh.edge.standings import Standings
 from mesh.edge.store.ledger import ImportReport, Ledger, StoreError, VerifyReport
 from mesh.edge.store.state import load_state
 from mesh.edge.store.transfer import import_ as import_file
@@ -129,6 +130,7 @@ class Node:
         )
         self.models = Models(home, config, self.mesh, lambda: self.state)
         self.dispatch = self._joined(OwnLedger(ledger, self._live))
+        self.standings = Standings(ledger.author, self.dispatch).of
         self.yielding = YieldWatcher(
             self.dispatch.giving_way,
             PresenceReader(),
@@ -361,8 +363,8 @@ class Node:
             if self._live.may_sign:
                 registered = registered or await self._register()
             self.ready = True
-            self.dispatch.step()
             self._wake.clear()
+            await asyncio.sleep(min(TICK_S, self.dispatch.step()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._wake.wait()

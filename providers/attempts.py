@@ -35,7 +35,10 @@ class Attempts(Protocol):
         that none is. `path` is checked as `Given.path` is."""
 
     async def start(self, launch: Launch) -> Handle:
-        """Start, or find it started: at most one run ever per (job_id, attempt), whoever asks."""
+        """Start, or find it started: at most one run ever per (job_id, attempt), whoever asks.
+
+        Unheard: nobody knows whether it runs; any other ProviderError: why it can't.
+        """
 
     async def poll(self, job_id: str, attempt: int) -> Outcome | None:
         """How it ended. None: it has not, it never began, or its host is not reached."""

@@ -45,8 +45,9 @@ class DependencyMissing(ProviderError):
     code = "DependencyMissing"
 
 
-class Unknown(ProviderError):
-    """Nobody knows whether it was done: asked for again, it is done once."""
+class Unheard(ProviderError):
+    """Whoever runs attempts there does not answer: what was asked for may or may not have
+    happened. Asked again it gets the same answer."""
 
 
 @final

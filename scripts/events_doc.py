@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import FIRST_VERSION, Fact, bare, marks
-from mesh.state.facts.job import JobConfig
+from mesh.state.facts.job import Expected, JobConfig
 from mesh.state.facts.plan import MemoryFact, Percentiles, PlanFact, RunFact, WorkFact
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
@@ -23,6 +23,7 @@ OBJECTS: dict[type[Fact], str] = {
     RunFact: "run",
     WorkFact: "work",
     JobConfig: "config",
+    Expected: "expected",
 }
 TYPES = {int: "integer", str: "text", bool: "true or false", dict: "object", tuple: "list of text"}
 HEAD = f"""# What the ledger holds

@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from mathcore.units import DAY_MS
+from mesh.api.wire.claims import Standing
 from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
+from mesh.state.facts.fact import decode
+from mesh.state.facts.job import Expected
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
 from mesh.state.fold import State
 from mesh.state.jobs import (
@@ -15,6 +20,7 @@ from mesh.state.jobs import (
     PENDING,
     QUEUED,
     RUNNING,
+    SUCCEEDED,
     JobView,
 )
 from mesh.state.members import RUNNER, allowed
@@ -113,10 +119,20 @@ def job_row(state: State, job: JobView, now: int = 0) -> Row:
     return _job_row(state, job, now, held_jobs(state))
 
 
+def with_standing(row: Row, standing: Standing | None) -> Row:
+    """The row with why its job waits just now and when it should start, where that is known."""
+    if standing is None:
+        return row
+    said = {"waiting": standing.text} if standing.text else {}
+    return {**row, **said, "waiting_code": standing.code, "standing": msgspec.to_builtins(standing)}
+
+
 def _job_row(state: State, job: JobView, now: int, held: Mapping[str, JobView]) -> Row:
     return _job_fields(job, now) | {
         "peer": peer_name(state, job.home),
         "waiting": _why_waiting(state, job, held),
+        "waiting_code": "",
+        "standing": None,
     }
 
 
@@ -161,9 +177,30 @@ def _job_fields(job: JobView, now: int) -> Row:
     ).split()
     row: Row = {name: getattr(job, name) for name in fields}
     row["command"] = list(job.command)
+    row |= {"expected": _expected(job)} | _deadline(job, now)
     if job.started_ms and not job.ended and now:
         row["duration_ms"] = max(0, now - job.started_ms)
     return row
+
+
+def _expected(job: JobView) -> Row | None:
+    """When it should have started and ended, as instants: what its owner said when it took it."""
+    said = decode(Expected, job.expected) if job.expected else None
+    if said is None:
+        return None
+    ends = {"end_p50_ms": said.end_p50_ms, "end_p90_ms": said.end_p90_ms}
+    after = {"start_p50_ms": said.start_p50_ms, "start_p90_ms": said.start_p90_ms, **ends}
+    instants = {k: None if ms is None else job.accepted_ms + ms for k, ms in after.items()}
+    return {**instants, "p_ppm": said.p_ppm}
+
+
+def _deadline(job: JobView, now: int) -> Row:
+    """Until when it should have ended, and whether it did; None: no deadline, or not known yet."""
+    due = job.due_ms
+    if due is None:
+        return {"deadline_ms": None, "deadline_met": None}
+    met = job.status == SUCCEEDED and job.ended_ms <= due
+    return {"deadline_ms": due, "deadline_met": met if job.ended or now > due else None}
 
 
 def billed(state: State) -> list[Bill]:

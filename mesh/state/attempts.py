@@ -42,12 +42,16 @@ TRY_AGAIN: Final = frozenset({"oom", INTERRUPTED, "infra", "lost"})
 
 @dataclass(slots=True)
 class Told:
-    """A job's steps, sorted by what they are about. `homes` may speak for the job: key -> epoch."""
+    """A job's steps, sorted by what they are about. `homes` may speak for the job: key -> epoch.
+
+    `first` is the number of each author's first event of it in that author's chain.
+    """
 
     submitted: Step
     homes: dict[str, int]
     dispatches: list[Step] = field(default_factory=list)
     by_number: dict[int, list[Step]] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
     cancel_asked: bool = False
 
 
@@ -103,6 +107,7 @@ def _told(steps: Sequence[Step], rank: Rank) -> Told | None:
     submitted = min(claims, key=lambda step: rank(step.author))
     told = Told(submitted, _homes(submitted, steps))
     for step in steps:
+        told.first[step.author] = min(step.key[3], told.first.get(step.author, step.key[3]))
         if step.event_type == "job_cancel_requested":
             told.cancel_asked = True
         elif step.event_type == "job_dispatched" and step.author in told.homes:
@@ -204,6 +209,7 @@ def _attempt(
         ended_by=end.author if end else "",
         replaced="job_replaced" in ours,
         expected_ms=_expected_ms(placed),
+        expected=_expected(accepted),
         paused_for=_paused_for(theirs),
         reason=last.reason,
         duration_ms=last.actual_duration_ms,
@@ -215,6 +221,11 @@ def _attempt(
 def _expected_ms(placed: JobDispatched) -> int:
     band = (placed.plan or {}).get("duration_ms")
     return whole(band, "p50") if isinstance(band, dict) else 0
+
+
+def _expected(accepted: Step | None) -> Payload | None:
+    found = None if accepted is None else accepted.payload.get("expected")
+    return found if isinstance(found, dict) else None
 
 
 def _is_paused(theirs: Mapping[str, Step]) -> bool:
@@ -286,6 +297,7 @@ def _job(told: Told, status: str, shown: Try | None, loose: Step | None) -> JobV
         home=home,
         origin=step.author,
         epoch=told.homes[home],
+        home_seq=told.first[home],
         request=step.payload,
         submitted_ms=step.key[0],
         status=status,
@@ -310,6 +322,7 @@ def _with_attempt(view: JobView, shown: Try) -> JobView:
         started_ms=one.started_ms,
         started_by=one.started_by,
         plan=decode(JobDispatched, shown.dispatched.payload).plan,
+        expected=one.expected,
     )
 
 

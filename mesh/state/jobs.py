@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mathcore.units import parse_duration_ms
 from mesh.ledger.event import Event, order_key
 from mesh.state.facts.fact import Payload, decode, whole
 from mesh.state.facts.job import JobSubmitted
@@ -80,6 +81,7 @@ class AttemptView:
     dispatched_ms: int
     replaced: bool = False
     expected_ms: int = 0
+    expected: Payload | None = None  # what its owner predicted when it took it
     paused_for: str = ""  # the code, while it is paused
     fence: int = 0  # of its lease: the number of job_accepted in the owner's chain
     accepted_ms: int = 0
@@ -127,6 +129,7 @@ class JobView:
     submitted_ms: int
     origin: str = ""  # where it was submitted
     epoch: int = 0  # how often it was adopted
+    home_seq: int = 1  # of its home's first event of it, in that peer's chain
     status: str = PENDING
     cancel_asked: bool = False
     attempt: int = 0
@@ -140,6 +143,7 @@ class JobView:
     started_ms: int = 0
     ended_ms: int = 0
     plan: Payload | None = None
+    expected: Payload | None = None  # when it should start and end, as of its acceptance
     reason: str = ""
     text: str = ""
     tokens_generated: int = 0
@@ -188,6 +192,16 @@ class JobView:
     @property
     def batch(self) -> int:
         return self.asked.batch or 1
+
+    @property
+    def due_ms(self) -> int | None:
+        """The instant by which it should have ended; None where nobody said, or in other words."""
+        if not self.asked.deadline:
+            return None
+        try:
+            return self.submitted_ms + parse_duration_ms(self.asked.deadline)
+        except ValueError:
+            return None
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from providers.base import ProviderError, Unknown
+from providers.base import ProviderError, Unheard
 from providers.ssh.feeding import answer_of, fed_answer
 from providers.ssh.framing import COMMAND, FEED, Answer, Reader, TooLong, fed, framed
 from providers.ssh.hosts import Hop, Host
@@ -39,7 +39,7 @@ HUNG: Final = 124  # what timeout(1) says of a program that had to be ended
 WORDS_LIMIT_S: Final = 2.0  # what a shell that refused us may still say
 
 
-class Unreached(Unknown):
+class Unreached(Unheard):
     """The host was not reached, or the link broke: what we asked for may or may not have
     happened."""
 
@@ -47,12 +47,12 @@ class Unreached(Unknown):
 
 
 @final
-class NeedsLogin(ProviderError):
+class NeedsLogin(Unheard):
     """The host is there and lets us in no more: a person must act before we try again."""
 
 
 @final
-class KeyChanged(ProviderError):
+class KeyChanged(Unheard):
     """The host's key is another than the pinned one."""
 
     def __init__(self, host: str, pinned: str, offered: str) -> None:

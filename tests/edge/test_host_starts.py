@@ -19,9 +19,8 @@ from providers.base import (
     NoSpace,
     Outcome,
     ProviderError,
-    Unknown,
+    Unheard,
 )
-from providers.ssh.client import Unreached
 from tests.edge.dispatch.stage import Stage
 from tests.edge.test_effects import card
 from tests.state.job_story import ANA, event, told
@@ -97,7 +96,7 @@ async def test_a_start_nobody_knows_of_is_no_failure_and_its_cancel_waits_for_th
 ) -> None:
     async def lost() -> None:
         host.tried = True
-        raise Unknown("the link broke")
+        raise Unheard("the link broke")
 
     host = Host(lost)
     hands = effects(stage, host)
@@ -115,7 +114,6 @@ async def test_a_start_nobody_knows_of_is_no_failure_and_its_cancel_waits_for_th
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Unreached("rig is not reached"), "infra"),
         (NoSpace("rig has no room for m"), "infra"),
         (DependencyMissing("needs Python 3.10 or later on rig"), "setup"),
         (ProviderError("no"), "setup"),

@@ -23,7 +23,10 @@ async def pipe(a, b):
         b.close()
 async def main():
     async def serve(r, w):
-        fr, fw = await asyncio.open_connection('127.0.0.1', int(sys.argv[2]))
+        try:
+            fr, fw = await asyncio.open_connection('127.0.0.1', int(sys.argv[2]))
+        except OSError:
+            return w.close()  # the daemon is down
         await asyncio.gather(pipe(r, fw), pipe(fr, w), return_exceptions=True)
     server = await asyncio.start_unix_server(serve, sys.argv[1])
     print('ready', flush=True)

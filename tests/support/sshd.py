@@ -42,6 +42,8 @@ class Sshd:
     folder: Path
     port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
+    address: str = "127.0.0.1"
+    inside: tuple[str, ...] = ()  # what runs it elsewhere: in a network namespace
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class Sshd:
     def start(self) -> None:
         base = {
             "Port": str(self.port),
-            "ListenAddress": "127.0.0.1",
+            "ListenAddress": self.address,
             "HostKey": str(self.folder / "host"),
             "PidFile": "none",
             "AuthorizedKeysFile": str(self.folder / "authorized_keys"),
@@ -89,8 +91,9 @@ class Sshd:
         lines = [f"{name} {value}" for name, value in {**base, **self.settings}.items()]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
+            said = log.tell()
             self.process = subprocess.Popen(
-                [str(SSHD), "-D", "-e", "-f", str(self.folder / "config")],
+                [*self.inside, str(SSHD), "-D", "-e", "-f", str(self.folder / "config")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -99,12 +102,8 @@ class Sshd:
             )
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port)) as link,
-            ):
-                if link.getsockname() != link.getpeername():  # else it met itself on a free port
-                    return
+            if b"Server listening" in (self.folder / "log").read_bytes()[said:]:
+                return
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.01)
         raise AssertionError("sshd did not come up")
@@ -174,7 +173,7 @@ class Sshd:
 
     def hop(self, key: Path) -> Hop:
         return Hop(
-            host="127.0.0.1",
+            host=self.address,
             port=self.port,
             user=getpass.getuser(),
             keys=(str(key),),

@@ -15,11 +15,14 @@ from mesh.api.bodies import SALT_BYTES, Body
 # How long an offer holds its place: a claim follows within a round trip; ten seconds are a slow
 # link's. Nobody else waits longer than that for a home that died.
 HOLD_S: Final = 10.0
-# Events of the home's chain that travel with a claim: what its neighbour lacks is a handful.
+# Events of the home's chain that travel with a claim: from the job's first one on they are a
+# handful. Where they are more, sync has brought the old ones, and brings the new ones.
 MAX_CLAIM_EVENTS: Final = 32
 MAX_EVENTS_BYTES: Final = 1 << 19  # of them all; in hex twice as much
 # A claim's body as JSON: what was typed (1 MiB, more where it is escaped) and those events.
 MAX_CLAIM_BYTES: Final = 4 << 20
+MAX_LEASES: Final = 4096  # in one answer: four devices' lines at their longest
+MAX_WORDS: Final = 400  # of a sentence: every peer shows it on a line or two
 JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 MAX_BYTES: Final = 1 << 60  # no device has more memory, and sums of such stay in 64 bits
 MAX_MS: Final = 1 << 42  # a hundred years
@@ -56,12 +59,29 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 @final
+class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why an attempt waits, and when it should start and end, in ms from now; None: nobody can say.
+
+    Of a hundred it starts or ends within `p50` fifty times and within `p90` ninety times. `p_ppm`
+    is the chance that it meets its deadline, in millionths; None without one.
+    """
+
+    code: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    text: Annotated[str, msgspec.Meta(max_length=MAX_WORDS)] = ""
+    start_p50_ms: Milliseconds | None = None
+    start_p90_ms: Milliseconds | None = None
+    end_p50_ms: Milliseconds | None = None
+    end_p90_ms: Milliseconds | None = None
+    p_ppm: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+
+
+@final
 class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Yes: the attempt would start in `start_in_ms` (0 = at once) if it is claimed while held."""
+    """Yes: the attempt would stand so if it came now, and it may be claimed while it is held."""
 
     offer_id: OfferId
     device_id: DeviceId
-    start_in_ms: Milliseconds = 0
+    standing: Standing = Standing()
     fetch_ms: Milliseconds = 0  # until the model is there
     ahead: Annotated[int, msgspec.Meta(ge=0)] = 0  # attempts before it on the device
     hold_ms: Milliseconds = int(HOLD_S * 1000)
@@ -69,8 +89,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @final
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take the attempt. `events` are the newest of the home's chain, as (signature, body) in hex:
-    among them the job's submission and its dispatch to this device. `body` is what was typed,
+    """Take the attempt. `events` are the end of the home's chain, as (signature, body) in hex, from
+    the job's submission on, its dispatch to this device among them. `body` is what was typed,
     `model` what the owner finds or fetches the model by."""
 
     offer_id: OfferId
@@ -90,6 +110,14 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     attempt: AttemptNumber
     fence: Annotated[int, msgspec.Meta(ge=1)]
     status: Annotated[str, msgspec.Meta(max_length=20)]
+    standing: Standing = Standing()
+
+
+@final
+class Leases(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The attempts of one home that wait at an owner."""
+
+    leases: Annotated[list[Lease], msgspec.Meta(max_length=MAX_LEASES)] = []
 
 
 # Of a file, in one answer: smaller pieces of a log cost more in questions than in bytes.

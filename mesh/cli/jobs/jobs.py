@@ -9,6 +9,7 @@ import click
 from mesh.cli.client import find_daemon, job_url, need_daemon
 from mesh.cli.exits import CANNOT, NOT_FOUND, stop
 from mesh.cli.jobs.run import end, follow
+from mesh.cli.jobs.standing import deadline_text, expected_text, when_text, with_standing
 from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.table import Column, emit
 
@@ -28,6 +29,9 @@ COLUMNS = (
     ("reason", "REASON"),
 )
 MORE = (
+    "starts",
+    "expected",
+    "deadline",
     "started",
     "ended",
     "tokens",
@@ -59,10 +63,9 @@ def ps(*, every: bool, output: str) -> None:
     home = fleet_home()
     state = load_state(home, every_job=every)
     here = frozenset(kept_jobs(home))
-    rows = [
-        with_daemon(_with_words(row, state, home) if row["job_id"] in here else row, home)
-        for row in job_rows(state, now_ms(), every=every)
-    ]
+    found = job_rows(state, now_ms(), every=every)
+    worded = [_with_words(row, state, home) if row["job_id"] in here else row for row in found]
+    rows = with_standing(worded, home)
     if output == "json":
         emit_json(rows)
         return
@@ -112,19 +115,6 @@ FITS: dict[str, dict[str, Any]] = {
 
 def _column(name: str, title: str, **fit: Any) -> Column[Row]:
     return Column(title=title, value=lambda row: columns(row)[name], **fit)
-
-
-def with_daemon(row: Mapping[str, Any], home: Path) -> Mapping[str, Any]:
-    """The row, its `waiting` naming the daemon where that is what this peer's job waits for."""
-    if not row["waiting"] or find_daemon(home) is not None or not _is_ours(row, home):
-        return row
-    return {**row, "waiting": "waiting for the daemon (fleet up --detach)"}
-
-
-def _is_ours(row: Mapping[str, Any], home: Path) -> bool:
-    from mesh.edge.identity import load_or_create
-
-    return bool(row["home"] == load_or_create(home).author)
 
 
 def columns(row: Mapping[str, Any]) -> dict[str, object]:
@@ -219,6 +209,9 @@ def _more(row: Mapping[str, Any]) -> dict[str, object]:
         "prefill/s": f"{prefill / 1000:.1f}" if prefill else "",
         "peak memory": show_bytes(peak) if peak else "",
         "says": row["text"],
+        "starts": when_text(row["standing"] or {}),
+        "expected": expected_text(row["expected"]),
+        "deadline": deadline_text(row),
         "address": row.get("server", {}).get("url", ""),
     }
 
@@ -252,7 +245,7 @@ def find_job(job_id: str) -> Mapping[str, Any]:
     if found is None:
         stop(NOT_FOUND, f"no job {job_id!r}", "fleet ps -a")
     row = job_row(state, found, now_ms())
-    return with_daemon(row | private_row(home, found) | serving(row, home), home)
+    return with_standing([row | private_row(home, found) | serving(row, home)], home)[0]
 
 
 @click.command()

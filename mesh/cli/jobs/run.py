@@ -21,6 +21,7 @@ from mesh.cli.exits import (
     stop,
 )
 from mesh.cli.jobs.dispatch_options import dispatch_options
+from mesh.cli.jobs.standing import tell_standing
 from mesh.cli.options import given, plan_options
 from mesh.cli.output import emit_json, json_option, number
 from mesh.cli.planning.plan import model_ref
@@ -228,7 +229,9 @@ def follow(
     for kind, value in daemon.stream(job_url(job_id, f"/{what}")):
         if kind == "end":
             return {**value, "words": "".join(words)}
-        if quiet:
+        if kind == "standing":
+            tell_standing(value, quiet=quiet)
+        elif quiet:
             words.append(value["text"])
         else:
             click.echo(value["text"], nl=False)
@@ -297,6 +300,9 @@ def follow_lines(daemon: Daemon, job_id: str, asked: str, output: str) -> None:
         if kind == "end":
             said = {**value, "words": text}
             break
+        if kind == "standing":
+            tell_standing(value, quiet=output == "json")
+            continue
         text += value["text"]
         if output != "json":
             click.echo(value["text"], nl=False)

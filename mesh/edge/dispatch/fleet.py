@@ -12,6 +12,7 @@ from mesh.edge.live import Live
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.state.fold import State
 from mesh.sync.archive import Envelope
 
@@ -33,15 +34,17 @@ class OwnLedger:
         """Sign and fold in, durably."""
         return await self._live.emit_all(facts)
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
-        """Events of a member, through the gate."""
+    async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
+        """Events of a member, through the gate; the verdict on each."""
         return await self._live.take_in(envelopes)
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        """The last events of our chain, oldest first."""
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        """The end of our chain; nothing where it is too long."""
         tip = self._ledger.tip(self.author)
-        after = max(0, (tip.seq if tip else 0) - count)
-        return list(self._ledger.page(self.author, after, count, max_bytes).envelopes)
+        if tip is None or not 0 <= tip.seq - seq < count:
+            return []
+        found = self._ledger.page(self.author, seq - 1, count, max_bytes).envelopes
+        return list(found) if len(found) > tip.seq - seq else []
 
 
 @final

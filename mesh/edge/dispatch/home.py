@@ -228,14 +228,16 @@ class Home:
                 body, salt = await asyncio.to_thread(kept_request, self.home, job)
             except Gone:
                 offer_id = NO_OFFER
-        newest = self.ledger.newest(MAX_CLAIM_EVENTS, MAX_EVENTS_BYTES)
+        told = await asyncio.to_thread(
+            self.ledger.own_from, job.home_seq, MAX_CLAIM_EVENTS, MAX_EVENTS_BYTES
+        )
         return Claim(
             offer_id=offer_id,
             job_id=job.job_id,
             attempt=one.number,
             body=body,
             salt=salt,
-            events=[(sig.hex(), data.hex()) for sig, data in newest],
+            events=[(sig.hex(), data.hex()) for sig, data in told],
             model=await self._model(job, body),
         )
 

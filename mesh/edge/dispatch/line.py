@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence, Set
 from typing import Final, final
 
-from mathcore.units import parse_duration_ms
-from mesh.api.wire.claims import Ask
+from mesh.api.wire.claims import MAX_MS, MAX_WORDS, Ask, Standing
 from mesh.edge.dispatch.owner import declined
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.decide import attempts_at
@@ -66,13 +65,14 @@ class Line:
         self._skips = {key: count for key, count in counted.items() if key in alive}
         return self.decision
 
-    def why(self, job_id: str, attempt: int) -> tuple[Reason | None, Prediction | None]:
+    def standing(self, job_id: str, attempt: int) -> Standing:
         """Why an attempt waits here, and when it should start and end."""
         key = (job_id, attempt)
-        return self.decision.reasons.get(key), self.decision.predicted.get(key)
+        reason, predicted = self.decision.reasons.get(key), self.decision.predicted.get(key)
+        return _standing(reason, predicted, self._now_ms())
 
-    async def start_in_ms(self, device: DeviceView, ask: Ask) -> int:
-        """When an attempt would begin if it came now; RequestError where it never would."""
+    async def expects(self, device: DeviceView, ask: Ask) -> Standing:
+        """How an attempt would stand if it came now; RequestError where it never would start."""
         if _now_s() - self._read_s > FRESH_S:
             await self._look()
         now, key = self._now_ms(), (ask.job_id, ask.attempt)
@@ -82,9 +82,7 @@ class Line:
         reason, predicted = found.reasons.get(key), found.predicted.get(key)
         if reason is not None and reason.code in CLOSED:
             raise declined(reason.code, f"{device.name}: {reason.text}")
-        if predicted is None or predicted.start_p50_ms is None:
-            return 0
-        return max(0, predicted.start_p50_ms - now)
+        return _standing(reason, predicted, now)
 
     def _look_soon(self, read: Callable[[], None]) -> None:
         if self._reading is None or self._reading.done():
@@ -115,7 +113,7 @@ class Line:
             need=_need(job, one),
             priority=job.asked.priority,
             accepted_ms=one.accepted_ms or one.dispatched_ms,
-            deadline_ms=_deadline(job),
+            deadline_ms=job.due_ms,
             p50_ms=p50,
             p80_ms=p80,
             p90_ms=p90,
@@ -158,6 +156,25 @@ def _asked(ask: Ask, now_ms: int) -> Waiting:
     )
 
 
+def _standing(reason: Reason | None, predicted: Prediction | None, now_ms: int) -> Standing:
+    """As it is told to other peers, whose clocks differ."""
+    found = predicted or Prediction()
+    chance = found.p_deadline
+
+    def within(at_ms: int | None) -> int | None:
+        return None if at_ms is None else min(MAX_MS, max(0, at_ms - now_ms))
+
+    return Standing(
+        code=reason.code if reason else "",
+        text=reason.text[:MAX_WORDS] if reason else "",
+        start_p50_ms=within(found.start_p50_ms),
+        start_p90_ms=within(found.start_p90_ms),
+        end_p50_ms=within(found.end_p50_ms),
+        end_p90_ms=within(found.end_p90_ms),
+        p_ppm=None if chance is None else round(1_000_000 * chance),
+    )
+
+
 def _need(job: JobView, one: AttemptView) -> Need:
     """By the plan of the attempt that counts; of another attempt nobody here has it any more."""
     return need_of(job) if one.number == job.attempt else ALONE
@@ -173,16 +190,6 @@ def _band(job: JobView, one: AttemptView) -> tuple[int, int, int]:
 
 def _p80(p50: int, p90: int) -> int:
     return round(p50 * (p90 / p50) ** P80_OF_P90) if 0 < p50 <= p90 else p50
-
-
-def _deadline(job: JobView) -> int | None:
-    """The instant by which a job wants to have ended."""
-    if not job.asked.deadline:
-        return None
-    try:
-        return job.submitted_ms + parse_duration_ms(job.asked.deadline)
-    except ValueError:
-        return None  # another program's words
 
 
 def _now_s() -> float:

@@ -12,12 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, final
 
-import msgspec
-
 from mesh.api.bodies import Sealed, seal
 from mesh.api.errors import RequestError
-from mesh.api.wire.claims import GONE, MAX_PART_BYTES, Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import (
+    GONE,
+    MAX_PART_BYTES,
+    MAX_WORDS,
+    Ask,
+    Claim,
+    Lease,
+    Leases,
+    Offer,
+    Part,
+    Standing,
+)
 from mesh.edge.disk import StoreError
+from mesh.edge.dispatch.claim_events import ClaimEvents
 from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.mirror import FILES
 from mesh.edge.dispatch.ports import Ledger, ModelFiles
@@ -25,9 +35,9 @@ from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
 from mesh.state.facts.fact import encode
-from mesh.state.facts.job import JobAccepted, JobCancelled
+from mesh.state.facts.job import Expected, JobAccepted, JobCancelled
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import AttemptView, JobView
+from mesh.state.jobs import QUEUED, AttemptView, JobView
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import is_named_for, short_id
 from mesh.sync.archive import Envelope
@@ -50,12 +60,17 @@ def declined(code: str, text: str, hint: str = "", status: int = 409) -> Request
 class Rooms(Protocol):
     """What this peer's devices can take."""
 
-    async def start_in_ms(self, device: DeviceView, ask: Ask) -> int:
-        """When it would begin there, 0 = at once; RequestError with its reason where it can't."""
+    async def expects(self, device: DeviceView, ask: Ask) -> Standing:
+        """How it would stand there; RequestError with its reason where it can't start."""
+
+    def standing(self, job_id: str, attempt: int) -> Standing:
+        """How an accepted attempt stands."""
 
 
 class Work(Protocol):
-    """The attempts at hand."""
+    """The attempts at hand. `unheard`: of those nobody knows the start of, why."""
+
+    unheard: dict[tuple[str, int], str]
 
     async def stop(self, job_id: str, attempt: int) -> None:
         """Have it ended; that may take as long as a program takes to end."""
@@ -87,6 +102,7 @@ class LocalOwner:
         self._work: Final = work
         self._models: Final = models
         self._bring_ms: Final = bring_ms
+        self._events: Final = ClaimEvents(ledger)
         self._holds: Final = Holds()
         self._locks: Final = KeyedLocks()
         self._full_until_s = 0.0  # the disk took nothing a moment ago
@@ -98,17 +114,17 @@ class LocalOwner:
         self._demand_home(home, ask.job_id)
         if _now_s() < self._full_until_s:
             raise declined("Busy", f"the disk of {device.name}'s machine takes nothing just now")
-        start_in_ms = await self._rooms.start_in_ms(device, ask)
+        standing = await self._rooms.expects(device, ask)
         ahead = sum(one.device_id == ask.device_id for _, one in self._mine())
         if ahead >= MAX_QUEUE:
             raise declined("Busy", f"{device.name} has {ahead} jobs waiting", "try another device")
-        held = self._holds.add(home, ask, _now_s())
+        held = self._holds.add(home, ask, _now_s(), standing)
         if held is None:
             raise declined("Busy", "too many offers are held", "claim or release some", 429)
         return Offer(
             offer_id=held.offer_id,
             device_id=ask.device_id,
-            start_in_ms=start_in_ms,
+            standing=standing,
             fetch_ms=await self._fetch_ms(home, ask),
             ahead=ahead,
         )
@@ -121,9 +137,7 @@ class LocalOwner:
         """The lease, durable; the same claim again gets the same lease."""
         if self._find(claim.job_id, claim.attempt) is None:
             self._demand_role(home)
-        told = [one for one in _pairs(claim) if _author(one) == home]
-        if told:
-            await self._ledger.take_in(told)
+        await self._events.take_in(home, _pairs(claim))
         async with self._locks.one_at_a_time((claim.job_id, claim.attempt)):
             job, one = await self._dispatched(home, claim.job_id, claim.attempt)
             if one.alive or one.ended:  # whatever its home may do by now: it has the lease
@@ -143,7 +157,11 @@ class LocalOwner:
     async def _accept(self, home: str, job: JobView, one: AttemptView, claim: Claim) -> Lease:
         if home != self._ledger.author:
             await self._keep(job, claim)
-        fact = JobAccepted(job_id=job.job_id, attempt=one.number)
+        fact = JobAccepted(
+            job_id=job.job_id,
+            attempt=one.number,
+            expected=_expected(self._holds.promised(claim.offer_id)),
+        )
         await self._ledger.emit_all([("job_accepted", one.device_id, encode(fact))])
         # Held until then: where the disk took nothing, the same claim may come again.
         self._holds.drop(home, claim.offer_id)
@@ -186,6 +204,19 @@ class LocalOwner:
         """How an attempt stands here."""
         self._demand_role(home)
         return self._lease(*self._attempt(job_id, attempt))
+
+    def standing(self, job_id: str, attempt: int) -> Standing:
+        """Why an accepted attempt waits, and when it should start."""
+        why = self._work.unheard.get((job_id, attempt))
+        if why is not None:
+            return Standing(code="Unreachable", text=f"Unreachable: {why}"[:MAX_WORDS])
+        return self._rooms.standing(job_id, attempt)
+
+    async def waiting(self, home: str) -> Leases:
+        """What of a home's waits here, and why."""
+        self._demand_role(home)
+        found = [pair for pair in self._mine() if pair[0].home == home and pair[1].status == QUEUED]
+        return Leases(leases=[self._lease(*pair) for pair in found])
 
     async def output(
         self, home: str, job_id: str, attempt: int, name: str, offset: int, wait_s: float
@@ -269,28 +300,32 @@ class LocalOwner:
 
     def _lease(self, job: JobView, one: AttemptView) -> Lease:
         return Lease(
-            job_id=job.job_id, attempt=one.number, fence=max(1, one.fence), status=one.status
+            job_id=job.job_id,
+            attempt=one.number,
+            fence=max(1, one.fence),
+            status=one.status,
+            standing=self.standing(job.job_id, one.number),
         )
 
     def _mine(self) -> list[tuple[JobView, AttemptView]]:
         return list(attempts_at(self._ledger.state, self._ledger.author))
 
 
-class _Signed(msgspec.Struct):
-    """Of a signed body, whose it is."""
-
-    author: str = ""
+def _expected(said: Standing) -> Expected | None:
+    """What was predicted, as it is signed; None where nothing was."""
+    if said.start_p50_ms is None:
+        return None
+    return Expected(
+        start_p50_ms=said.start_p50_ms,
+        start_p90_ms=said.start_p90_ms or said.start_p50_ms,
+        end_p50_ms=said.end_p50_ms,
+        end_p90_ms=said.end_p90_ms,
+        p_ppm=said.p_ppm,
+    )
 
 
 def _pairs(claim: Claim) -> list[Envelope]:
     return [(bytes.fromhex(sig), bytes.fromhex(body)) for sig, body in claim.events]
-
-
-def _author(one: Envelope) -> str:
-    try:
-        return msgspec.json.decode(one[1], type=_Signed).author
-    except (msgspec.MsgspecError, RecursionError):
-        return ""
 
 
 def _now_s() -> float:

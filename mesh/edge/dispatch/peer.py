@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, final
@@ -25,6 +26,10 @@ from mesh.policy.queue.values import Room
 from mesh.state.jobs import JobView
 from providers import local
 from providers.attempts import Attempts
+
+# Times as long as a step took, none is made: with a thousand jobs in line one takes 14 ms, and each
+# claim, event and end asks for another.
+STEP_PAUSES: Final = 3
 
 
 @final
@@ -67,8 +72,12 @@ class Dispatch:
         self.mirror: Final = Mirror(home, ledger, owners, writes_here)
         self.dispatcher: Final = Dispatcher(ledger, self.home, self.effects, may_act)
 
-    def step(self) -> None:
-        """Begin what is to be done now, here and on other peers' devices. Never waits."""
+    def step(self) -> float:
+        """Begin what is to be done now, here and on other peers' devices. Never waits.
+
+        Returns the seconds for which no other step should be made.
+        """
+        began_s = time.monotonic()
         me, jobs = self._ledger.author, list(self._ledger.state.jobs.values())
         self.home.forget({job.job_id for job in jobs if job.home == me and is_open(job)})
         self.effects.settle()
@@ -83,6 +92,7 @@ class Dispatch:
             )
         )
         self.mirror.follow(jobs)
+        return STEP_PAUSES * (time.monotonic() - began_s)
 
     def path_of(self, job_id: str, name: str) -> Path:
         """Where a file of a job's attempt that counts is on this machine; it may not exist yet."""

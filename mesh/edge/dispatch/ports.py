@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from mesh.api.wire.claims import Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import Ask, Claim, Lease, Leases, Offer, Part
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.state.fold import State
 from mesh.sync.archive import Envelope
 
@@ -27,11 +28,12 @@ class Ledger(Protocol):
     async def emit_all(self, facts: Sequence[Fact]) -> list[Event]:
         """Sign and fold in, durably; all or none."""
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
-        """Put others' events through the gate, and fold them in."""
+    async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
+        """Put others' events through the gate, and fold them in; the verdict on each."""
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        """The last events of its own chain, oldest first."""
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        """The end of its own chain from an event on; blocks. Nothing where that is more than
+        `count` events or so many bytes."""
 
 
 class Owner(Protocol):
@@ -55,6 +57,9 @@ class Owner(Protocol):
 
     async def status(self, home: str, job_id: str, attempt: int) -> Lease:
         """How an attempt stands; RequestError NotFound where the owner has none."""
+
+    async def waiting(self, home: str) -> Leases:
+        """The home's attempts that wait there, each with its reason."""
 
     async def output(
         self, home: str, job_id: str, attempt: int, name: str, offset: int, wait_s: float

@@ -56,7 +56,7 @@ def best(found: Sequence[Candidate], offers: dict[str, Offer | RequestError]) ->
 
 def _done_in(one: Candidate, offer: Offer) -> tuple[int, int]:
     """(ms until it should be done, attempts before it, which decide where no time is known)."""
-    return offer.start_in_ms + offer.fetch_ms + one.ask.p50_ms, offer.ahead
+    return (offer.standing.start_p50_ms or 0) + offer.fetch_ms + one.ask.p50_ms, offer.ahead
 
 
 def first_no(

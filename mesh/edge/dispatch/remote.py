@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar, final
 import msgspec
 
 from mesh.api.errors import RequestError
-from mesh.api.wire.claims import Ask, Claim, Lease, Offer, Part
+from mesh.api.wire.claims import Ask, Claim, Lease, Leases, Offer, Part
 
 Call = Callable[[bytes, str, str, Mapping[str, object] | None], Awaitable[Any]]
-Said = TypeVar("Said", Offer, Lease, Part)
+Said = TypeVar("Said", Offer, Lease, Leases, Part)
 
 
 @final
@@ -42,6 +42,10 @@ class RemoteOwner:
     async def status(self, home: str, job_id: str, attempt: int) -> Lease:
         """How an attempt stands there."""
         return _read(await self._call(self._key, "GET", _of(job_id, attempt), None), Lease)
+
+    async def waiting(self, home: str) -> Leases:
+        """What of ours waits there, and why."""
+        return _read(await self._call(self._key, "GET", "/v1/claims", None), Leases)
 
     async def output(
         self, home: str, job_id: str, attempt: int, name: str, offset: int, wait_s: float

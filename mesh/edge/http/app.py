@@ -15,7 +15,7 @@ from mathcore.catalogue.names import find_named
 from mesh.api.bodies import base_name
 from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
-from mesh.api.rows import billed, device_rows, job_row, job_rows
+from mesh.api.rows import billed, device_rows, job_row, job_rows, with_standing
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
@@ -167,7 +167,11 @@ async def get_jobs(request: web.Request) -> web.Response:
     """Every job the ledger knows."""
     refuse_unknown(request.query, ())
     node = request.app[NODE]
-    return answer({"jobs": job_rows(node.state, node.now())})
+    rows = job_rows(node.state, node.now())
+    if PEER in request:  # who asks over the fleet asks each peer for its own part
+        return answer({"jobs": rows})
+    said = await node.standings(list(node.state.jobs.values()))
+    return answer({"jobs": [with_standing(row, said.get(str(row["job_id"]))) for row in rows]})
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -179,6 +183,7 @@ async def get_job(request: web.Request) -> web.Response:
     job = state.jobs[job_id if retired else known_job(request)]
     row = job_row(state, job, node.now())
     if PEER not in request:
+        row = with_standing(row, (await node.standings([job])).get(job_id))
         row |= await asyncio.to_thread(private_row, node.home, job)
     return answer(row)
 

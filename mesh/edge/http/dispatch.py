@@ -26,6 +26,7 @@ def dispatch_routes() -> list[Route]:
         Route("POST", "/v1/offers", RUNNER, post_offer),
         Route("POST", "/v1/offers/{id}/release", RUNNER, post_release),
         Route("POST", "/v1/claims", RUNNER, post_claim),
+        Route("GET", "/v1/claims", RUNNER, get_claims),
         Route("GET", "/v1/claims/{id}/{attempt}", RUNNER, get_claim),
         Route("POST", "/v1/claims/{id}/{attempt}/withdraw", RUNNER, post_withdraw),
         Route("GET", "/v1/claims/{id}/{attempt}/output/{name}", RUNNER, get_output),
@@ -49,6 +50,12 @@ async def post_claim(request: web.Request) -> web.Response:
     """Take an attempt; 200 with the lease once it is durable, the same one however often."""
     claim = await _read(request, Claim)
     return answer(await request.app[OWNER].claim(_who(request), claim))
+
+
+async def get_claims(request: web.Request) -> web.Response:
+    """The attempts of whoever asks that wait here."""
+    refuse_unknown(request.query, ())
+    return answer(await request.app[OWNER].waiting(_who(request)))
 
 
 async def get_claim(request: web.Request) -> web.Response:

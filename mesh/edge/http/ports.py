@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
+from mesh.api.wire.claims import Standing
 from mesh.api.wire.workfiles import FilePart
 from mesh.edge.dispatch.ports import Owner
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
 from mesh.state.fold import State
+from mesh.state.jobs import JobView
 
 
 @final
@@ -84,6 +86,9 @@ class ServedNode(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end."""
+
+    async def standings(self, jobs: Sequence[JobView]) -> Mapping[str, Standing]:
+        """Why those of them that wait do so, and when they should start; by job id."""
 
     async def adopt(self, job_id: str) -> dict[str, object]:
         """Decide for another peer's job from now on."""

@@ -16,6 +16,7 @@ from aiohttp import ClientConnectionResetError, web
 
 from mesh.edge.http.guard import HEADERS, HttpRefusal, refuse_unknown
 from mesh.edge.http.ports import ServedNode
+from mesh.edge.http.standing import StandingWatch
 from mesh.edge.jobs.private import words_of
 from mesh.ledger.event import Event
 from mesh.state.jobs import ENDED
@@ -193,6 +194,7 @@ def known_job(request: web.Request) -> str:
 
 async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, offset: int) -> None:
     decoder, quiet_s = codecs.getincrementaldecoder("utf-8")("replace"), 0.0
+    standing = StandingWatch(node, job_id)
     while True:
         # Asked before the file is read: no tail is lost.
         ended = node.state.jobs[job_id].status in ENDED and node.all_here(job_id)
@@ -203,6 +205,8 @@ async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, off
             quiet_s = 0.0
         if not chunk and ended:
             return await _send_end(node, stream, job_id)
+        if not chunk and (news := await standing.news()) is not None:
+            await stream.send(news, kind="standing")
         if not chunk:
             await asyncio.sleep(LOG_POLL_S)
             quiet_s += LOG_POLL_S

@@ -25,7 +25,7 @@ from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import Launch, ProviderError, Unknown
+from providers.base import Launch, ProviderError, Unheard
 from providers.telemetry.energy import by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
@@ -69,6 +69,7 @@ class Effects:
         self.bring: Bring = _nowhere  # fetches a job's files from its home
         self._locks = KeyedLocks()
         self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
+        self.unheard: dict[tuple[str, int], str] = {}  # of these, why nobody knows whether they do
 
     def look(self) -> None:
         """Find what an earlier process of ours had begun to start."""
@@ -80,6 +81,8 @@ class Effects:
         """Forget what has ended."""
         mine = {(job.job_id, one.number) for job, one in attempts_at(self._state(), self._author)}
         self.begun &= mine
+        for key in self.unheard.keys() - self.begun:
+            del self.unheard[key]
 
     async def run(self, command: Hand) -> None:
         """Carry out one command; safe to repeat after a crash at any point.
@@ -171,14 +174,16 @@ class Effects:
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
+        except Unheard as error:  # it may run there: the queue has it started again
+            self.unheard[key] = f"{device.name}: {error.text}"
+            return
         except (ProviderError, RequestError) as error:
-            if isinstance(error, Unknown) and self._attempts(one.device_id).begun(*key):
-                return  # it may run: it is asked for again
             if await self._never_ran(job, one):
                 words = f"{error.text}; {error.hint}"
                 reason = "infra" if getattr(error, "code", "") in TRANSIENT else "setup"
                 await self._fail(job, one, reason, "it could not be started", words)
             return
+        self.unheard.pop(key, None)
         fact = JobStarted(
             job_id=job.job_id,
             attempt=one.number,

@@ -61,7 +61,7 @@ class HostAttempts:
     async def start(self, launch: Launch) -> Handle:
         """Start it there, or find it started; what a model's job needs is brought there first.
 
-        Unknown, once a start was tried: it may run.
+        Unheard, once a start was tried: it may run.
         """
         there, holder = launch, ""
         again = self.begun(launch.job_id, launch.attempt)

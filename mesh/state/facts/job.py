@@ -156,12 +156,29 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
     epoch: Epoch = 0
 
 
+class Expected(Fact, frozen=True, kw_only=True):
+    """When an attempt should start and end, as its owner saw it when it took it."""
+
+    start_p50_ms: Annotated[int, amount("To its start, at the median", "ms", since="0.3.0")]
+    start_p90_ms: Annotated[int, amount("To its start, nine times in ten", "ms", since="0.3.0")]
+    end_p50_ms: Annotated[
+        int | None, said("To its end, at the median; missing = unknown", "ms", since="0.3.0")
+    ] = None
+    end_p90_ms: Annotated[
+        int | None, said("To its end, nine times in ten", "ms", since="0.3.0")
+    ] = None
+    p_ppm: Annotated[
+        int | None, said("Chance that it meets its deadline, if it has one", "1e-6", since="0.3.0")
+    ] = None
+
+
 class JobAccepted(Fact, frozen=True, kw_only=True):
     """The device's owner has taken the attempt: it waits there, or runs. Written by the owner,
     before it answers the claim; the event's number in its author's chain is the lease's fence."""
 
     job_id: JobId
     attempt: Attempt
+    expected: Annotated[Expected | None, said("What the owner predicted", since="0.3.0")] = None
 
 
 class JobReturned(Fact, frozen=True, kw_only=True):

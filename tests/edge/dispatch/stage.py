@@ -9,6 +9,7 @@ from mesh.api.wire.claims import Ask
 from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Fact
 from mesh.ledger.event import Event
+from mesh.ledger.gate import Admission
 from mesh.policy.queue.room import room_of
 from mesh.policy.queue.values import Room
 from mesh.state.fleet import spec
@@ -55,10 +56,10 @@ class Stage:
             apply(self.state, made[-1])
         return made
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
+    async def take_in(self, envelopes: Sequence[Envelope]) -> Sequence[Admission]:
         raise AssertionError("nobody else is on this stage")
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
         return []
 
     def live(self) -> list[DeviceSpec]:

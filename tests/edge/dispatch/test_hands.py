@@ -8,8 +8,9 @@ import pytest
 from mesh.edge.dispatch.dispatcher import MAX_AT_ONCE
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import ClaimDevice, StartJob, StopJob, WatchJob
+from mesh.policy.decide import decide
 from mesh.state.fold import State, apply, fold
-from providers.base import Handle, Launch, ProviderError
+from providers.base import Handle, Launch, ProviderError, Unheard
 from providers.here import LocalAttempts
 from tests.edge.dispatch.stage import Stage
 from tests.state.job_story import BEN, event, owned, told
@@ -60,6 +61,31 @@ async def test_a_start_that_failed_after_its_runner_came_up_is_no_failure(
     monkeypatch.setattr(LocalAttempts, "ran", lambda *_: True)
     await stage.effects.run(StartJob("j"))
     assert stage.said == []
+
+
+async def test_a_start_that_nobody_heard_of_is_asked_for_again_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host went away over it: the job may run there, and the queue has it started again."""
+    away = True
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        if away:
+            raise Unheard("box is not reached", "is it on?")
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    stage = Stage(tmp_path, running())
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    await stage.effects.run(StartJob("j"))
+    assert stage.said == []
+    said = stage.dispatch.owner.standing("j", 1)
+    assert (said.code, said.text) == ("Unreachable", "Unreachable: d: box is not reached")
+    asked = decide(stage.state, stage.author, begun=stage.effects.begun)
+    assert asked == [StartJob("j")]
+    away = False
+    await stage.effects.run(StartJob("j"))
+    assert [kind for kind, _, _ in stage.said] == ["job_started"]
+    assert stage.dispatch.owner.standing("j", 1).code == ""
 
 
 @pytest.mark.parametrize("command", [WatchJob("j"), StopJob("j")])

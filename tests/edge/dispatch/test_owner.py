@@ -186,3 +186,31 @@ async def test_a_home_that_asks_for_everything_is_given_a_bounded_part(
 async def test_a_device_too_small_says_so(stage: Stage) -> None:
     asked = asks("b1", "dev", memory_bytes=1 << 40)
     assert await refused(stage.dispatch.owner.offer(BEN, asked)) == "NoFit"
+
+
+async def test_what_was_predicted_is_signed_with_the_lease(stage: Stage) -> None:
+    offer = await stage.dispatch.owner.offer(BEN, asks("b1", "dev", p50_ms=5000, p90_ms=9000))
+    assert (offer.standing.start_p50_ms, offer.standing.end_p90_ms) == (0, 9000)
+    dispatch(stage, "b1")
+    await stage.dispatch.owner.claim(BEN, claim(offer.offer_id))
+    _, _, fact = stage.said[-1]
+    assert fact["expected"] == {
+        "start_p50_ms": 0,
+        "start_p90_ms": 0,
+        "end_p50_ms": 5000,
+        "end_p90_ms": 9000,
+    }
+    assert (stage.state.jobs["b1"].expected or {})["end_p50_ms"] == 5000
+
+
+async def test_a_home_hears_why_its_jobs_wait_and_nobody_elses(stage: Stage) -> None:
+    offer = await offered(stage)
+    dispatch(stage, "b1")
+    await stage.dispatch.owner.claim(BEN, claim(offer))
+    apply(stage.state, event("device_drained", 7, device="dev", reason_code="upgrade"))
+    await stage.dispatch.line._look()
+    stage.dispatch.line.decide(frozenset(), lambda: None)
+    (lease,) = (await stage.dispatch.owner.waiting(BEN)).leases
+    assert (lease.job_id, lease.status, lease.standing.code) == ("b1", "queued", "Drained")
+    assert "upgrade" in lease.standing.text
+    assert (await stage.dispatch.owner.waiting(CID)).leases == []

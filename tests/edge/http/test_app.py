@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from mesh.api.errors import RequestError
 from mesh.api.jobs import parse_job
 from mesh.api.requests import parse_note, parse_plan
+from mesh.api.wire.claims import Standing
 from mesh.edge.capacity import capacity_query
 from mesh.edge.http import stream, transfer
 from mesh.edge.http.app import make_app
@@ -25,6 +26,7 @@ from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.sweep import sweep_query
 from mesh.ledger.event import Event
 from mesh.state.fold import State, apply, fold
+from mesh.state.jobs import JobView
 from mesh.state.peer_id import peer_id
 
 TOKEN = "a-token-of-this-test"
@@ -40,6 +42,7 @@ class FakeNode:
         self.state = State()
         self.ready = True
         self.stopped = False
+        self.standing: dict[str, Standing] = {}
         self.ledger: list[Event] = []
         self.bells: set[asyncio.Queue[Event]] = set()
 
@@ -97,6 +100,9 @@ class FakeNode:
 
     async def cancel(self, job_id: str) -> None:
         self.record("job_cancel_requested", "d1", {"job_id": job_id})
+
+    async def standings(self, jobs: Sequence[JobView]) -> Mapping[str, Standing]:
+        return self.standing
 
     async def adopt(self, job_id: str) -> dict[str, object]:
         self.record("job_adopted", "d1", {"job_id": job_id, "epoch": 1})
@@ -315,6 +321,21 @@ async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
         assert await response.content.read() == b""
     async with client.get("/v1/jobs/j1/logs?history=0") as response:
         assert (await message(response))["event"] == "end"
+
+
+async def test_a_stream_tells_why_its_job_waits_and_when_that_changes(
+    client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.edge.http.standing.LOOK_S", 0.0)
+    await node.submit({"model": "m", "job_id": "j1"})
+    async with client.get("/v1/jobs/j1/logs") as response:
+        for text in ("rig runs j-0", "rig is drained"):
+            node.standing = {"j1": Standing(code="Busy", text=text, start_p50_ms=9)}
+            told = await message(response)
+            assert told["event"] == "standing"
+            assert json.loads(told["data"])["waiting"] == text
+        node.log_path("j1").write_text("it runs")
+        assert json.loads((await message(response))["data"]) == {"text": "it runs"}
 
 
 async def test_an_answer_streams_apart_from_the_log(

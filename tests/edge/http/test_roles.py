@@ -40,6 +40,7 @@ BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
     "POST /v1/offers": RUNNERS,  # jobs of others start here by these alone
     "POST /v1/offers/{id}/release": RUNNERS,
     "POST /v1/claims": RUNNERS,
+    "GET /v1/claims": RUNNERS,
     "GET /v1/claims/{id}/{attempt}": RUNNERS,
     "POST /v1/claims/{id}/{attempt}/withdraw": RUNNERS,
     "GET /v1/claims/{id}/{attempt}/output/{name}": RUNNERS,

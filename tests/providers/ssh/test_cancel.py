@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.ssh.work import HostAttempts
-from providers.base import ProviderError, Unknown
+from providers.base import ProviderError, Unheard
 from providers.ssh.attempts import SshAttempts
 from providers.ssh.bring import tries
 from providers.ssh.client import Unreached
@@ -97,7 +97,7 @@ async def test_a_start_nobody_knows_of_is_asked_for_again_or_cancelled_for_good(
     assert not attempts.begun("given", 0)  # something of it lies there, and nothing was started
     for job in ("again", "never"):
         line.does = lost
-        with pytest.raises(Unknown):
+        with pytest.raises(Unheard):
             await attempts.start(launch(job, "sleep", "7772"))
         assert attempts.begun(job, 0)
         assert not attempts.ran(job, 0)

@@ -29,7 +29,6 @@ from providers.ssh.hosts import Host, host_of
 from providers.ssh.limits import MAX_NOISE_BYTES
 from providers.ssh.pool import Gates, Reach
 from tests.providers.ssh.conftest import Reaches
-from tests.providers.ssh.test_attempts import until_async
 from tests.support.sshd import Sshd
 from tests.support.waiting import wait_until
 
@@ -68,7 +67,6 @@ async def test_a_refused_key_waits_for_a_person_and_is_not_tried_in_a_loop(
     stranger = own_sshd.make_key("stranger")
     now = [0.0]
     refused = Host(name="x", hop=structs.replace(host.hop, keys=(str(stranger),)))
-    await until_async(lambda: tries(own_sshd) > 0)  # the knock with which the fixture waits
     reach, before = Reach(refused, Gates(), lambda: now[0]), tries(own_sshd)
     for _ in range(5):
         with pytest.raises(NeedsLogin, match="refuses our keys"):

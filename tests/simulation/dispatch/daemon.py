@@ -9,6 +9,7 @@ from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Fact
 from mesh.ledger import hlc
 from mesh.ledger.event import NO_PREV, Event
+from mesh.ledger.gate import Admission, Hold, Known
 from mesh.policy.queue.values import Room
 from mesh.state.fold import State, apply
 from mesh.sync.archive import Envelope
@@ -165,10 +166,16 @@ class Daemon:
             v=1,
         )
 
-    async def take_in(self, envelopes: Sequence[Envelope]) -> object:
-        self.hear([self.world.events[name_in(body)] for _, body in envelopes])
+    async def take_in(self, envelopes: Sequence[Envelope]) -> list[Admission]:
+        events = [self.world.events[name_in(body)] for _, body in envelopes]
+        self.hear(events)
         await asyncio.sleep(self.world.rng.random() * 0.005)
-        return None
+        return [self._verdict(event) for event in events]
+
+    def _verdict(self, event: Event) -> Admission:
+        if event.seq <= self.heads.get(event.author, 0):
+            return Known(event=event)
+        return Hold(event=event, hash=event.hash, reason="an earlier one is missing")
 
     def hear(self, events: Sequence[Event]) -> None:
         """Others' events: whatever follows on what is here."""
@@ -178,8 +185,9 @@ class Daemon:
                 self._fold(event)
                 self.wake.set()
 
-    def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        return [packed(event) for event in self.chain.get(self.author, [])[-count:]]
+    def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
+        own = self.chain.get(self.author, [])[seq - 1 :]
+        return [packed(event) for event in own] if len(own) <= count else []
 
     # The fleet
 
