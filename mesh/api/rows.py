@@ -8,8 +8,6 @@ from mathcore.units import DAY_MS
 from mesh.api.wire.claims import Standing
 from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
-from mesh.state.facts.fact import decode
-from mesh.state.facts.job import Expected
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
 from mesh.state.fold import State
 from mesh.state.jobs import (
@@ -184,13 +182,13 @@ def _job_fields(job: JobView, now: int) -> Row:
 
 
 def _expected(job: JobView) -> Row | None:
-    """When it should have started and ended, as instants: what its owner said when it took it."""
-    said = decode(Expected, job.expected) if job.expected else None
+    """When it should have started and ended, as instants: what its owner offered."""
+    said = job.expected
     if said is None:
         return None
     ends = {"end_p50_ms": said.end_p50_ms, "end_p90_ms": said.end_p90_ms}
     after = {"start_p50_ms": said.start_p50_ms, "start_p90_ms": said.start_p90_ms, **ends}
-    instants = {k: None if ms is None else job.accepted_ms + ms for k, ms in after.items()}
+    instants = {k: None if ms is None else job.dispatched_ms + ms for k, ms in after.items()}
     return {**instants, "p_ppm": said.p_ppm}
 
 

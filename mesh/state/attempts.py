@@ -209,7 +209,6 @@ def _attempt(
         ended_by=end.author if end else "",
         replaced="job_replaced" in ours,
         expected_ms=_expected_ms(placed),
-        expected=_expected(accepted),
         paused_for=_paused_for(theirs),
         reason=last.reason,
         duration_ms=last.actual_duration_ms,
@@ -221,11 +220,6 @@ def _attempt(
 def _expected_ms(placed: JobDispatched) -> int:
     band = (placed.plan or {}).get("duration_ms")
     return whole(band, "p50") if isinstance(band, dict) else 0
-
-
-def _expected(accepted: Step | None) -> Payload | None:
-    found = None if accepted is None else accepted.payload.get("expected")
-    return found if isinstance(found, dict) else None
 
 
 def _is_paused(theirs: Mapping[str, Step]) -> bool:
@@ -310,7 +304,7 @@ def _job(told: Told, status: str, shown: Try | None, loose: Step | None) -> JobV
 
 
 def _with_attempt(view: JobView, shown: Try) -> JobView:
-    one = shown.view
+    one, placed = shown.view, decode(JobDispatched, shown.dispatched.payload)
     return replace(
         view,
         attempt=one.number,
@@ -321,8 +315,8 @@ def _with_attempt(view: JobView, shown: Try) -> JobView:
         accepted_ms=one.accepted_ms,
         started_ms=one.started_ms,
         started_by=one.started_by,
-        plan=decode(JobDispatched, shown.dispatched.payload).plan,
-        expected=one.expected,
+        plan=placed.plan,
+        expected=placed.expected,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from mathcore.units import parse_duration_ms
 from mesh.ledger.event import Event, order_key
 from mesh.state.facts.fact import Payload, decode, whole
-from mesh.state.facts.job import JobSubmitted
+from mesh.state.facts.job import Expected, JobSubmitted
 from mesh.state.facts.plan import PlanFact
 
 Key = tuple[int, int, str, int, str]  # what order_key gives; no two events share one
@@ -81,7 +81,6 @@ class AttemptView:
     dispatched_ms: int
     replaced: bool = False
     expected_ms: int = 0
-    expected: Payload | None = None  # what its owner predicted when it took it
     paused_for: str = ""  # the code, while it is paused
     fence: int = 0  # of its lease: the number of job_accepted in the owner's chain
     accepted_ms: int = 0
@@ -143,7 +142,7 @@ class JobView:
     started_ms: int = 0
     ended_ms: int = 0
     plan: Payload | None = None
-    expected: Payload | None = None  # when it should start and end, as of its acceptance
+    expected: Expected | None = None  # when it should start and end, from its dispatch on
     reason: str = ""
     text: str = ""
     tokens_generated: int = 0

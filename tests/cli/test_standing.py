@@ -63,14 +63,13 @@ def row_of(*more: Any, now: int = T0 + 50) -> dict[str, Any]:
 
 
 ACCEPTED = (
-    event("job_dispatched", 10, job_id="j", attempt=1),
-    event("job_accepted", 20, job_id="j", attempt=1, expected={**SOON, "p_ppm": 700_000}),
+    event("job_dispatched", 10, job_id="j", attempt=1, expected={**SOON, "p_ppm": 700_000}),
 )
 
 
 def test_a_job_shows_what_was_predicted_beside_what_came() -> None:
     row = row_of(*ACCEPTED)
-    assert row["expected"]["start_p50_ms"] == T0 + 20 + 2000
+    assert row["expected"]["start_p50_ms"] == T0 + 10 + 2000
     assert row["deadline_ms"] == T0 + 60_000
     assert deadline_text(row) == "2027-01-15 08:01:00 UTC, expected with 70 %"
     took = {"actual_duration_ms": 1, "actual_cost_nusd": 0}

@@ -78,6 +78,13 @@ class Chooser:
 
     async def candidates(self, job: JobView) -> list[Candidate]:
         """Where it may go, best first; Nowhere with the reason where that is no place."""
+        found, due_ms = await self._candidates(job), job.due_ms
+        if due_ms is None:
+            return found
+        left = {"deadline_in_ms": max(0, due_ms - self._now_ms())}
+        return [replace(one, ask=msgspec.structs.replace(one.ask, **left)) for one in found]
+
+    async def _candidates(self, job: JobView) -> list[Candidate]:
         state = self._state()
         devices = usable(state, self._author, job.asked.on or "")
         if job.kind == "server" and devices:

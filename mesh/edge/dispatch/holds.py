@@ -11,24 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
-from mesh.api.wire.claims import HOLD_S, Ask, Standing
+from mesh.api.wire.claims import HOLD_S, Ask
 
 # Holds of one home: it asks for one job on its best devices, and forty jobs at once are many.
 MAX_HOLDS_PER_HOME: Final = 256
 MAX_HOLDS: Final = 4096
-NOTHING_SAID: Final = Standing()
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One offer: what for, to whom, until when on the loop's clock, and what was promised."""
+    """One offer: what for, to whom, and until when on the loop's clock."""
 
     offer_id: str
     home: str
     ask: Ask
     until_s: float
-    standing: Standing = NOTHING_SAID
 
 
 @final
@@ -38,9 +36,7 @@ class Holds:
     def __init__(self) -> None:
         self._held: dict[str, Hold] = {}
 
-    def add(
-        self, home: str, ask: Ask, now_s: float, standing: Standing = NOTHING_SAID
-    ) -> Hold | None:
+    def add(self, home: str, ask: Ask, now_s: float) -> Hold | None:
         """Hold a place; the same ask again gets the same one, its time anew. None: too many."""
         self._expire(now_s)
         mine = [one for one in self._held.values() if one.home == home]
@@ -48,13 +44,8 @@ class Holds:
         if known is None and (len(mine) >= MAX_HOLDS_PER_HOME or len(self._held) >= MAX_HOLDS):
             return None
         offer_id = secrets.token_hex(16) if known is None else known.offer_id
-        held = self._held[offer_id] = Hold(offer_id, home, ask, now_s + HOLD_S, standing)
+        held = self._held[offer_id] = Hold(offer_id, home, ask, now_s + HOLD_S)
         return held
-
-    def promised(self, offer_id: str) -> Standing:
-        """How the offer said that the attempt would stand; nothing for one that is not held."""
-        held = self._held.get(offer_id)
-        return NOTHING_SAID if held is None else held.standing
 
     def holds(self, home: str, job_id: str, attempt: int, offer_id: str, now_s: float) -> bool:
         """Whether this attempt's offer is held."""

@@ -26,6 +26,7 @@ from mesh.edge.dispatch.pursuit import (
     Pursuit,
     attempt_of,
     best,
+    expected_of,
     first_no,
 )
 from mesh.edge.jobs.private import Gone, keep_words, kept_request
@@ -179,6 +180,7 @@ class Home:
             config=chosen.config,
             owner="" if chosen.owner == self.ledger.author else chosen.owner,
             epoch=now.epoch,
+            expected=expected_of(offer.standing),
         )
         await self.ledger.emit_all([("job_dispatched", chosen.device_id, encode(fact))])
         pursuit.next_s = 0.0

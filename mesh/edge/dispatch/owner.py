@@ -35,7 +35,7 @@ from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
 from mesh.state.facts.fact import encode
-from mesh.state.facts.job import Expected, JobAccepted, JobCancelled
+from mesh.state.facts.job import JobAccepted, JobCancelled
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from mesh.state.members import RUNNER, allowed
@@ -118,7 +118,7 @@ class LocalOwner:
         ahead = sum(one.device_id == ask.device_id for _, one in self._mine())
         if ahead >= MAX_QUEUE:
             raise declined("Busy", f"{device.name} has {ahead} jobs waiting", "try another device")
-        held = self._holds.add(home, ask, _now_s(), standing)
+        held = self._holds.add(home, ask, _now_s())
         if held is None:
             raise declined("Busy", "too many offers are held", "claim or release some", 429)
         return Offer(
@@ -157,11 +157,7 @@ class LocalOwner:
     async def _accept(self, home: str, job: JobView, one: AttemptView, claim: Claim) -> Lease:
         if home != self._ledger.author:
             await self._keep(job, claim)
-        fact = JobAccepted(
-            job_id=job.job_id,
-            attempt=one.number,
-            expected=_expected(self._holds.promised(claim.offer_id)),
-        )
+        fact = JobAccepted(job_id=job.job_id, attempt=one.number)
         await self._ledger.emit_all([("job_accepted", one.device_id, encode(fact))])
         # Held until then: where the disk took nothing, the same claim may come again.
         self._holds.drop(home, claim.offer_id)
@@ -309,19 +305,6 @@ class LocalOwner:
 
     def _mine(self) -> list[tuple[JobView, AttemptView]]:
         return list(attempts_at(self._ledger.state, self._ledger.author))
-
-
-def _expected(said: Standing) -> Expected | None:
-    """What was predicted, as it is signed; None where nothing was."""
-    if said.start_p50_ms is None:
-        return None
-    return Expected(
-        start_p50_ms=said.start_p50_ms,
-        start_p90_ms=said.start_p90_ms or said.start_p50_ms,
-        end_p50_ms=said.end_p50_ms,
-        end_p90_ms=said.end_p90_ms,
-        p_ppm=said.p_ppm,
-    )
 
 
 def _pairs(claim: Claim) -> list[Envelope]:

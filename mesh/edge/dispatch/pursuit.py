@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.api.errors import RequestError
-from mesh.api.wire.claims import Offer
+from mesh.api.wire.claims import Offer, Standing
 from mesh.edge.dispatch.candidates import Candidate
+from mesh.state.facts.job import Expected
 from mesh.state.jobs import DISPATCHED, AttemptView, JobView
 
 # Between two tries of one thing: at once a link that blinked, at last one that is down for hours.
@@ -57,6 +58,19 @@ def best(found: Sequence[Candidate], offers: dict[str, Offer | RequestError]) ->
 def _done_in(one: Candidate, offer: Offer) -> tuple[int, int]:
     """(ms until it should be done, attempts before it, which decide where no time is known)."""
     return (offer.standing.start_p50_ms or 0) + offer.fetch_ms + one.ask.p50_ms, offer.ahead
+
+
+def expected_of(said: Standing) -> Expected | None:
+    """What was predicted, as it is signed; None where nothing was."""
+    if said.start_p50_ms is None:
+        return None
+    return Expected(
+        start_p50_ms=said.start_p50_ms,
+        start_p90_ms=said.start_p90_ms or said.start_p50_ms,
+        end_p50_ms=said.end_p50_ms,
+        end_p90_ms=said.end_p90_ms,
+        p_ppm=said.p_ppm,
+    )
 
 
 def first_no(

@@ -139,6 +139,22 @@ class JobConfig(Fact, frozen=True, kw_only=True):
     estimated_duration_s: Annotated[int, amount("The plan's median", "s")]
 
 
+class Expected(Fact, frozen=True, kw_only=True):
+    """When an attempt should start and end, as its owner saw it when it offered its device."""
+
+    start_p50_ms: Annotated[int, amount("To its start, at the median", "ms", since="0.3.0")]
+    start_p90_ms: Annotated[int, amount("To its start, nine times in ten", "ms", since="0.3.0")]
+    end_p50_ms: Annotated[
+        int | None, said("To its end, at the median; missing = unknown", "ms", since="0.3.0")
+    ] = None
+    end_p90_ms: Annotated[
+        int | None, said("To its end, nine times in ten", "ms", since="0.3.0")
+    ] = None
+    p_ppm: Annotated[
+        int | None, said("Chance that it meets its deadline, if it has one", "1e-6", since="0.3.0")
+    ] = None
+
+
 class JobDispatched(Fact, frozen=True, kw_only=True):
     """The job's home has chosen the event's device for it; its memory is promised from now on."""
 
@@ -154,22 +170,9 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
         str, said("Key of the peer that has the device; missing = the author's own")
     ] = ""
     epoch: Epoch = 0
-
-
-class Expected(Fact, frozen=True, kw_only=True):
-    """When an attempt should start and end, as its owner saw it when it took it."""
-
-    start_p50_ms: Annotated[int, amount("To its start, at the median", "ms", since="0.3.0")]
-    start_p90_ms: Annotated[int, amount("To its start, nine times in ten", "ms", since="0.3.0")]
-    end_p50_ms: Annotated[
-        int | None, said("To its end, at the median; missing = unknown", "ms", since="0.3.0")
-    ] = None
-    end_p90_ms: Annotated[
-        int | None, said("To its end, nine times in ten", "ms", since="0.3.0")
-    ] = None
-    p_ppm: Annotated[
-        int | None, said("Chance that it meets its deadline, if it has one", "1e-6", since="0.3.0")
-    ] = None
+    expected: Annotated[Expected | None, said("What the device's owner offered", since="0.3.0")] = (
+        None
+    )
 
 
 class JobAccepted(Fact, frozen=True, kw_only=True):
@@ -178,7 +181,6 @@ class JobAccepted(Fact, frozen=True, kw_only=True):
 
     job_id: JobId
     attempt: Attempt
-    expected: Annotated[Expected | None, said("What the owner predicted", since="0.3.0")] = None
 
 
 class JobReturned(Fact, frozen=True, kw_only=True):

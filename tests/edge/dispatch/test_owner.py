@@ -188,19 +188,11 @@ async def test_a_device_too_small_says_so(stage: Stage) -> None:
     assert await refused(stage.dispatch.owner.offer(BEN, asked)) == "NoFit"
 
 
-async def test_what_was_predicted_is_signed_with_the_lease(stage: Stage) -> None:
+async def test_an_offer_says_when_the_attempt_would_start_and_end(stage: Stage) -> None:
     offer = await stage.dispatch.owner.offer(BEN, asks("b1", "dev", p50_ms=5000, p90_ms=9000))
-    assert (offer.standing.start_p50_ms, offer.standing.end_p90_ms) == (0, 9000)
-    dispatch(stage, "b1")
-    await stage.dispatch.owner.claim(BEN, claim(offer.offer_id))
-    _, _, fact = stage.said[-1]
-    assert fact["expected"] == {
-        "start_p50_ms": 0,
-        "start_p90_ms": 0,
-        "end_p50_ms": 5000,
-        "end_p90_ms": 9000,
-    }
-    assert (stage.state.jobs["b1"].expected or {})["end_p50_ms"] == 5000
+    said = offer.standing
+    assert (said.start_p50_ms, said.end_p50_ms, said.end_p90_ms) == (0, 5000, 9000)
+    assert (said.p_ppm, said.code) == (None, "")
 
 
 async def test_a_home_hears_why_its_jobs_wait_and_nobody_elses(stage: Stage) -> None:
