@@ -13,11 +13,19 @@ from msgspec import UNSET, UnsetType, structs
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import FIRST_VERSION, Fact, bare, marks
 from mesh.state.facts.job import Expected, JobConfig
-from mesh.state.facts.plan import MemoryFact, Percentiles, PlanFact, RunFact, WorkFact
+from mesh.state.facts.plan import (
+    MemberFact,
+    MemoryFact,
+    Percentiles,
+    PlanFact,
+    RunFact,
+    WorkFact,
+)
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 OBJECTS: dict[type[Fact], str] = {
     PlanFact: "plan",
+    MemberFact: "member",
     MemoryFact: "footprint",
     Percentiles: "percentiles",
     RunFact: "run",
@@ -25,7 +33,7 @@ OBJECTS: dict[type[Fact], str] = {
     JobConfig: "config",
     Expected: "expected",
 }
-TYPES = {int: "integer", str: "text", bool: "true or false", dict: "object", tuple: "list of text"}
+TYPES = {int: "integer", str: "text", bool: "true or false", dict: "object"}
 HEAD = f"""# What the ledger holds
 
 Made from `mesh/state/facts` by `scripts/events-doc`; do not edit.
@@ -119,7 +127,14 @@ def _type(of: Any) -> str:
         return _type(next(one for one in get_args(of) if one not in (type(None), UnsetType)))
     if of in OBJECTS:
         return f"[{OBJECTS[of]}](#{OBJECTS[of]})"
+    if get_origin(of) is tuple:
+        return _list(get_args(of)[0])
     return TYPES[get_origin(of) or of]
+
+
+def _list(of: Any) -> str:
+    plural = {str: "text", int: "integers"}
+    return f"list of {plural.get(of) or _type(of) + 's'}"
 
 
 def _doc(kind: type[Fact]) -> str:

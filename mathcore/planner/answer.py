@@ -48,6 +48,7 @@ class Member:
     need_bytes: int
     free_bytes: int
     terms: tuple[tuple[str, float], ...]  # seconds of all generated tokens, by cause
+    first_layer: int = 0  # the first of its layers
 
 
 # "tight": it fits, within the margin that should stay free.

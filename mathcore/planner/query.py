@@ -51,7 +51,8 @@ class Query:
     objective: Objective = "balanced"
     on: str | None = None
     allow_beyond: bool = False  # a context longer than the model is published for, too
-    sets: bool = True  # several devices together, too; a job runs on one
+    sets: bool = True  # several devices together, too
+    groups: tuple[tuple[str, ...], ...] | None = None  # ids of which a set is made; None = any
     flags: Flags = DEFAULTS  # what llama.cpp is told; other engines know none of it
     beside: Beside = NOTHING  # a projector, a draft model, adapters
     draft: Draft | None = None  # what the draft's bytes of `beside` are of

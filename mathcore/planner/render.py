@@ -71,6 +71,7 @@ def _member(member: Member) -> dict[str, object]:
         "device_id": member.device_id,
         "cards": member.cards,
         "layers": member.layers,
+        "first_layer": member.first_layer,
         "need_bytes": member.need_bytes,
         "free_bytes": member.free_bytes,
         "terms_ms": _terms(member.terms),

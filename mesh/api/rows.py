@@ -31,7 +31,7 @@ AT_WORK = frozenset({RUNNING, PAUSED, CANCELLING})  # a job in one of these has 
 def device_rows(state: State, now: int) -> list[Row]:
     """One row per device, by name, each with the age of what it says."""
     devices = sorted(state.devices.values(), key=lambda d: (d.name, d.device_id))
-    busy = {j.device_id: j.job_id for j in held_jobs(state).values() if j.started_ms}
+    busy = {k: j.job_id for j in held_jobs(state).values() if j.started_ms for k in j.devices}
     rows = []
     for device in devices:
         row = _device_row(device, busy.get(device.device_id), now)
@@ -147,7 +147,7 @@ def _why_waiting(state: State, job: JobView, held: Mapping[str, JobView]) -> str
         if device.owner == job.home and not device.hand_described
         if wanted in ("", device.device_id, device.name)
     ]
-    by_device = {one.device_id: one.job_id for one in held.values()}
+    by_device = {device: one.job_id for one in held.values() for device in one.devices}
     busy = [
         f"{one.name}, held by {by_device[one.device_id]}"
         for one in own
@@ -159,11 +159,12 @@ def _why_waiting(state: State, job: JobView, held: Mapping[str, JobView]) -> str
 
 
 def _behind(state: State, job: JobView, held: Mapping[str, JobView]) -> str:
-    """Which job has the device in whose line this one stands; "" where none has."""
-    device = state.devices.get(job.device_id)
-    for one in held.values():
-        if device is not None and one.device_id == job.device_id and one.status in AT_WORK:
-            return f"waiting for {device.name}, held by {one.job_id}"
+    """Which job has a device in whose line this one stands; "" where none has."""
+    for device_id in job.devices:
+        device = state.devices.get(device_id)
+        for one in held.values():
+            if device is not None and device_id in one.devices and one.status in AT_WORK:
+                return f"waiting for {device.name}, held by {one.job_id}"
     return ""
 
 
@@ -176,6 +177,7 @@ def _job_fields(job: JobView, now: int) -> Row:
     row: Row = {name: getattr(job, name) for name in fields}
     row["command"] = list(job.command)
     row |= {"expected": _expected(job)} | _deadline(job, now)
+    row["members"] = list(job.members)
     if job.started_ms and not job.ended and now:
         row["duration_ms"] = max(0, now - job.started_ms)
     return row

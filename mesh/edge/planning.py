@@ -53,10 +53,12 @@ def make_plan(
     now: int = 0,
     *,
     me: str = "",
+    groups: tuple[tuple[str, ...], ...] | None = None,
 ) -> Plan:
     """The plan over the ledger's devices; a reading in `live` replaces the one with its id.
 
-    A drained device is refused, and one that is reserved now for another than the key `me`.
+    A drained device is refused, and one that is reserved now for another than the key `me`. Sets
+    are made of the devices of one of `groups`; None: of any.
 
     What jobs were promised and had not taken when memory was read is not free.
     """
@@ -77,6 +79,7 @@ def make_plan(
         closed = closed_devices(state, devices, at, me)
         devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
         devices = without(devices, closed)
+    query = replace(query, groups=groups)
     answer = plan(query, list(devices.values()), learned_from(state))
     asked = [one for one in closed if request.on in (None, one.device_id, one.name)]
     return replace(
@@ -165,11 +168,14 @@ def with_waits(state: State, devices: dict[str, DeviceSpec], now: int) -> dict[s
     """Each device with the time until the job that holds it should end; `now` 0: nobody waits."""
     out = dict(devices)
     for job in held_jobs(state).values():
-        device = out.get(job.device_id)
         since = job.started_ms or job.dispatched_ms
-        if now and device is not None and since:
-            left = max(0, since + job.predicted.duration_ms.p50 - now)
-            out[job.device_id] = replace(device, wait_ms=max(device.wait_ms, left))
+        if not now or not since:
+            continue
+        left = max(0, since + job.predicted.duration_ms.p50 - now)
+        for device_id in job.devices:
+            device = out.get(device_id)
+            if device is not None:
+                out[device_id] = replace(device, wait_ms=max(device.wait_ms, left))
     return out
 
 

@@ -96,7 +96,7 @@ class YieldWatcher:
         """Read once and do what that asks for; all at once, so that no slow one delays another."""
         attempts = self.yields.running()
         waited_for = self.yields.waiting()
-        devices = waited_for | {one.device_id for one in attempts if one.preemptible}
+        devices = waited_for | {key for one in attempts if one.preemptible for key in one.devices}
         if not devices:
             self.state = Yielding()
             return
@@ -105,7 +105,7 @@ class YieldWatcher:
         )
         # Who runs may have changed while the answers were waited for.
         attempts = [one for one in self.yields.running() if one.preemptible]
-        devices = waited_for | {one.device_id for one in attempts}
+        devices = waited_for | {key for one in attempts for key in one.devices}
         self.state, decisions = step(
             self.state,
             self.policies,

@@ -13,6 +13,7 @@ from mathcore.units import show_bytes
 from mesh.policy.yield_settings import Reason, YieldPolicies, YieldPolicy
 
 Kind = Literal["pause", "resume", "stop"]
+ORDER: Final[tuple[Kind, ...]] = ("stop", "pause", "resume")
 
 # Why an attempt stands still or a device takes no preemptible work, as events and answers say it.
 CODES: Final[dict[Reason, str]] = {
@@ -70,13 +71,14 @@ class DeviceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningAttempt:
-    """An attempt that has not ended. `paused_for` is the code it was paused with, by whomever."""
+    """An attempt that has not ended, on one device or several of one host, all of which it gives
+    up or keeps. `paused_for` is the code it was paused with, by whomever."""
 
     job_id: str
     attempt: int
-    device_id: str
+    devices: tuple[str, ...]
     preemptible: bool
-    footprint_bytes: int = 0  # on the device, by its plan; 0 = unknown
+    footprint_bytes: int = 0  # on each device at least, by its plan; 0 = unknown
     state: Literal["running", "paused", "ending"] = "running"
     paused_for: str = ""
     started_ms: int = 0
@@ -146,10 +148,10 @@ def step(
     """
     held: dict[tuple[str, Reason], Held] = {}
     decisions: list[Decision] = []
-    names = sorted({*devices, *(one.device_id for one in attempts)})
+    names = sorted({*devices, *(device for one in attempts for device in one.devices)})
     for name in names:
         policy, facts = policies.of(name), devices.get(name, DeviceFacts())
-        here = [one for one in attempts if one.device_id == name]
+        here = [one for one in attempts if name in one.devices]
         for reason in policy.reasons(desktop=machine.desktop):
             earlier = before.held.get((name, reason)) or _unseen(before, name, reason, here, now_ms)
             now = _held(reason, policy, machine, facts, name, earlier, now_ms)
@@ -157,9 +159,19 @@ def step(
                 held[name, reason] = now
         holding = {reason: held[name, reason] for reason in CODES if (name, reason) in held}
         decisions += _for_device(policy, facts, here, holding)
-    order: list[Kind] = ["stop", "pause", "resume"]
-    decisions.sort(key=lambda decision: order.index(decision.kind))
-    return Yielding(held=held, seen=frozenset(names)), decisions
+    return Yielding(held=held, seen=frozenset(names)), _agreed(decisions, attempts)
+
+
+def _agreed(decisions: Sequence[Decision], attempts: Sequence[RunningAttempt]) -> list[Decision]:
+    """One decision for each attempt, stops first: any of its devices stops or pauses it, and it
+    goes on once none has a reason left."""
+    said: dict[tuple[str, int], list[Decision]] = {}
+    for one in sorted(decisions, key=lambda decision: ORDER.index(decision.kind)):
+        said.setdefault((one.job_id, one.attempt), []).append(one)
+    count = {(one.job_id, one.attempt): len(one.devices) for one in attempts}
+    return [
+        each[0] for key, each in said.items() if each[0].kind != "resume" or len(each) == count[key]
+    ]
 
 
 def _unseen(

@@ -1,10 +1,12 @@
 """What may be asked of a state: who has which device, what has ended, what it cost."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from mesh.state.billing import Bill, job_bills, totals_bill
+from mesh.state.fleet import host
 from mesh.state.fold import State
-from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, JobView
+from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, AttemptView, JobView
 
 # Statuses of a job whose device, or a place in its queue, is promised to it.
 HELD = frozenset({QUEUED, RUNNING, PAUSED, CANCELLING})
@@ -17,10 +19,39 @@ def holds(state: State, job: JobView) -> bool:
     return owner != "" and bool(taken)
 
 
+def are_one_gang(state: State, devices: tuple[str, ...]) -> bool:
+    """Whether devices may be one attempt's: of one owner, in one host.
+
+    Nobody books another's device by naming it. A device that its owner took away stays the owner's.
+    """
+    known = [view for one in devices if (view := state.devices.get(one)) is not None]
+    owners, hosts = {state.owner(one) for one in devices}, {host(view) for view in known}
+    return len(owners) == 1 and "" not in owners and len(hosts) <= 1
+
+
+def devices_of(state: State, one: AttemptView | JobView) -> tuple[str, ...]:
+    """The devices an attempt has: all it was sent to, or the first alone where they are no gang."""
+    return one.devices if are_one_gang(state, one.devices) else one.devices[:1]
+
+
 def held_jobs(state: State) -> dict[str, JobView]:
-    """The jobs that have a device, by id."""
+    """The jobs that have a device, by id; their `members` are those that count."""
     jobs = list(state.jobs.items())
-    return {job_id: job for job_id, job in jobs if job.status in HELD and holds(state, job)}
+    return {
+        job_id: _with_its_devices(state, job)
+        for job_id, job in jobs
+        if job.status in HELD and holds(state, job)
+    }
+
+
+def holders(state: State) -> dict[str, JobView]:
+    """For each device that is taken, a job that has it."""
+    return {one: job for job in held_jobs(state).values() for one in job.devices}
+
+
+def _with_its_devices(state: State, job: JobView) -> JobView:
+    """As held_jobs says."""
+    return replace(job, members=devices_of(state, job)[1:]) if job.members else job
 
 
 def ended_jobs(state: State) -> list[JobView]:
@@ -32,14 +63,16 @@ def ended_jobs(state: State) -> list[JobView]:
 def bills(state: State) -> Iterator[Bill]:
     """Every ended attempt's bill that its device's owner made: retired ones added up.
 
-    Who does not own a device can't spend on it; a job that cost nothing is listed whoever ended it.
+    Who does not own a device can't spend on it, nor have had it; a job that never ran is listed
+    whoever ended it.
     """
     for (day, device_id, model, by), total in sorted(state.totals.items()):
         if not total.cost_nusd or by == state.owner(device_id):
             yield totals_bill(day, device_id, state.device_model(device_id), model, total)
     for job in [*ended_jobs(state), *_tried_again(state)]:
         for one in job_bills(job, state.device_model):
-            if not one.cost_nusd or one.ended_by == state.owner(one.device_id):
+            free = not one.cost_nusd and not one.duration_ms
+            if free or one.ended_by == state.owner(one.device_id):
                 yield one
 
 

@@ -19,6 +19,7 @@ from mesh.state.jobs import (
     DISPATCHED,
     ENDS,
     FAILED,
+    MAX_GANG,
     PAUSED,
     PENDING,
     QUEUED,
@@ -214,7 +215,23 @@ def _attempt(
         duration_ms=last.actual_duration_ms,
         cost_nusd=last.actual_cost_nusd,
         tokens=last.tokens_generated,
+        members=_members(placed, step.device_id),
+        costs_nusd=_shares(last),
     )
+
+
+def _members(placed: JobDispatched, device_id: str) -> tuple[str, ...]:
+    """The further devices of a dispatch; none where they are no sorted list of so many others."""
+    found = placed.members
+    every = {device_id, *found}
+    proper = list(found) == sorted(every - {device_id}) and len(every) <= MAX_GANG
+    return found if proper else ()
+
+
+def _shares(end: JobEnded) -> tuple[int, ...]:
+    """What each device came to, where that adds up."""
+    found = end.costs_nusd[:MAX_GANG]
+    return found if sum(found) == end.actual_cost_nusd and min(found, default=0) >= 0 else ()
 
 
 def _expected_ms(placed: JobDispatched) -> int:
@@ -310,6 +327,7 @@ def _with_attempt(view: JobView, shown: Try) -> JobView:
         attempt=one.number,
         owner=one.owner,
         device_id=one.device_id,
+        members=one.members,
         dispatched_by=one.by,
         dispatched_ms=one.dispatched_ms,
         accepted_ms=one.accepted_ms,
@@ -335,6 +353,7 @@ def _with_end(view: JobView, step: Step) -> JobView:
         prefill_mtps=end.prefill_mtps,
         duration_ms=end.actual_duration_ms,
         cost_nusd=end.actual_cost_nusd,
+        costs_nusd=_shares(end),
         peak_memory_bytes=end.peak_memory_bytes,
         exit_code=end.exit_code,
         engine_memory=memory,

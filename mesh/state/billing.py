@@ -4,11 +4,11 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
-from mesh.state.jobs import JobView
+from mesh.state.jobs import AttemptView, JobView
 
 GROUPINGS = ("day", "month", "device", "job", "model")
 # No total is higher: a snapshot holds no larger number. Whoever signs such costs is shown with it.
@@ -69,13 +69,14 @@ def totals_bill(day: int, device_id: str, device_model: str, model: str, total: 
 
 
 def job_bills(job: JobView, device_model: Callable[[str], str] = lambda _: "") -> Iterator[Bill]:
-    """What each ended attempt of a job cost; the job counts once, with the attempt that counts."""
+    """What each ended attempt of a job cost on each of its devices; the job counts once, with the
+    attempt that counts."""
     model = job.model or job.label or " ".join(job.command[:1])
     if job.ended:
-        yield Bill(
+        whole = Bill(
             job_id=job.job_id,
             device_id=job.device_id,
-            device_model=device_model(job.device_id),
+            device_model="",
             model=model,
             ended_ms=job.ended_ms,
             ended_by=job.ended_by,
@@ -83,12 +84,13 @@ def job_bills(job: JobView, device_model: Callable[[str], str] = lambda _: "") -
             cost_nusd=job.cost_nusd,
             tokens=job.tokens_generated,
         )
+        yield from _by_device(whole, job, device_model)
     for one in job.earlier:
         if one.ended:
-            yield Bill(
+            whole = Bill(
                 job_id=job.job_id,
                 device_id=one.device_id,
-                device_model=device_model(one.device_id),
+                device_model="",
                 model=model,
                 ended_ms=one.ended_ms,
                 ended_by=one.ended_by,
@@ -97,6 +99,27 @@ def job_bills(job: JobView, device_model: Callable[[str], str] = lambda _: "") -
                 tokens=one.tokens,
                 jobs=0,
             )
+            yield from _by_device(whole, one, device_model)
+
+
+def _by_device(
+    whole: Bill, ran: JobView | AttemptView, device_model: Callable[[str], str]
+) -> Iterator[Bill]:
+    """The bill of an attempt as one for each device; all is the first's where no shares are told.
+
+    Each device was had for the whole time; what was made with them counts once.
+    """
+    costs = ran.costs_nusd if len(ran.costs_nusd) == len(ran.members) + 1 else (whole.cost_nusd,)
+    yield replace(whole, device_model=device_model(whole.device_id), cost_nusd=costs[0])
+    for device_id, cost in zip(ran.members, costs[1:], strict=False):
+        yield replace(
+            whole,
+            device_id=device_id,
+            device_model=device_model(device_id),
+            cost_nusd=cost,
+            tokens=0,
+            jobs=0,
+        )
 
 
 def _day(at_ms: int) -> str:

@@ -27,6 +27,8 @@ TYPES = OF_ATTEMPTS | {"job_submitted", "job_cancel_requested", "job_adopted"}
 # A job that sixteen owners gave back, or that sixteen people adopted, has another trouble; what is
 # kept of a job stays small whatever its peers sign.
 MAX_ATTEMPTS = 16
+# Devices of one attempt: hosts have eight cards, few sixteen, and llama.cpp takes no more.
+MAX_GANG = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -69,7 +71,8 @@ class AttemptView:
 
     `by` placed it, under `epoch`; `owner` has the device. `status` is as of a job, or RETURNED: its
     owner does not have it. `replaced`: its owner was not heard of for so long that another attempt
-    may begin. `expected_ms` is how long it should take, by its plan; 0 = unknown.
+    may begin. `expected_ms` is how long it should take, by its plan; 0 = unknown. `members` are the
+    devices it was sent to beside `device_id`, as its home said: whether they count is the owner's.
     """
 
     number: int
@@ -92,6 +95,13 @@ class AttemptView:
     duration_ms: int = 0
     cost_nusd: int = 0
     tokens: int = 0
+    members: tuple[str, ...] = ()
+    costs_nusd: tuple[int, ...] = ()  # of cost_nusd, by device; () where it had one
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All it was sent to."""
+        return self.device_id, *self.members
 
     @property
     def ended(self) -> bool:
@@ -155,6 +165,13 @@ class JobView:
     exit_code: int = 0
     engine_memory: Payload | None = None
     attempts: tuple[AttemptView, ...] = ()
+    members: tuple[str, ...] = ()  # devices it was dispatched to beside device_id
+    costs_nusd: tuple[int, ...] = ()  # of cost_nusd, by device; () where it had one
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All it was dispatched to; none while it is nowhere."""
+        return (self.device_id, *self.members) if self.device_id else ()
 
     @property
     def earlier(self) -> tuple[AttemptView, ...]:

@@ -21,6 +21,14 @@ def loaded_ms(job: JobView) -> int:
     return job.started_ms + LOAD_TIMES * load if job.started_ms else 0
 
 
+def shares(job: JobView) -> dict[str, int]:
+    """Bytes of each card that a job was promised, by device; 0 where its plan does not say."""
+    if not job.members:
+        return {job.device_id: promised(job)[0]}
+    told = {one.device_id: -(-one.need_bytes // max(1, one.cards)) for one in job.predicted.members}
+    return {one: told.get(one, 0) for one in job.devices}
+
+
 def promised(job: JobView) -> tuple[int, int]:
     """Bytes of (each card it was given, host memory), by the plan it was dispatched with."""
     plan = job.predicted
@@ -34,16 +42,16 @@ def with_leases(
     """Each device without what is promised and not part of its reading, made at `read_ms`."""
     out = dict(devices)
     for job in list(jobs.values()):
-        taken = devices.get(job.device_id)
+        taken = next((devices[one] for one in job.devices if one in devices), None)
         if taken is None or job.ended:
             continue
-        loaded, (card, beside) = loaded_ms(job), promised(job)
+        loaded, of_card, (card, beside) = loaded_ms(job), shares(job), promised(job)
         for device_id, device in out.items():
             shares_ram = device.host != "" and device.host == taken.host
             if 0 < loaded <= read_ms.get(device_id, 0):
                 continue
-            if device_id == job.device_id:
-                out[device_id] = _less(device, card, beside)
+            if device_id in of_card:
+                out[device_id] = _less(device, of_card[device_id], beside)
             elif shares_ram:
                 out[device_id] = _less(device, 0, card if taken.kind == "cpu" else beside)
     return out

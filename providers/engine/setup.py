@@ -32,7 +32,9 @@ class Setup:
     """How a plan wants its engine started. Counts are per sequence, `parallel` sequences at once.
 
     `split`: "layer" = cards one after the other, "tensor" = every layer over all of them.
-    `tensor_split`: the share of each card, in the order of `cards`; empty = even.
+    `tensor_split`: layers of each card, in the order of `cards`, the output layer one more; empty =
+    even. `stages`: so many groups of cards one after the other, each of which splits its layers;
+    0 = as `split` says.
     """
 
     engine: str
@@ -46,6 +48,7 @@ class Setup:
     cards: tuple[str, ...] = ()
     split: str = "layer"
     tensor_split: tuple[int, ...] = ()
+    stages: int = 0
     gpu_layers: int = ALL_LAYERS
     cpu_experts: int = 0
     threads: int = 0  # 0 = as many as cores are idle when it starts

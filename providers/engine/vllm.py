@@ -38,12 +38,29 @@ def argv(setup: Setup, port: int) -> tuple[str, ...]:
         f"--max-num-seqs={setup.parallel}",
         f"--kv-cache-dtype={KV_TYPES[setup.kv_type]}",
     ]
-    if setup.card_count > 1:
-        how = "pipeline" if setup.split == "layer" else "tensor"
-        words.append(f"--{how}-parallel-size={setup.card_count}")
+    stages, ranks = _stages(setup)
+    if ranks > 1:
+        words.append(f"--tensor-parallel-size={ranks}")
+    if stages > 1:
+        words.append(f"--pipeline-parallel-size={stages}")
     if not setup.vendor:
         words.append("--enforce-eager")  # compiling for a processor takes minutes
     return tuple(words)
+
+
+def _stages(setup: Setup) -> tuple[int, int]:
+    """(stages one after the other, cards of each, which split its layers)."""
+    stages = setup.stages or (setup.card_count if setup.split == "layer" else 1)
+    return stages, max(1, setup.card_count // stages)
+
+
+def _partition(setup: Setup) -> str:
+    """Layers of each stage as the plan has them, where it says; "" lets vLLM deal evenly."""
+    stages, ranks = _stages(setup)
+    if stages == 1 or len(setup.tensor_split) != setup.card_count:
+        return ""
+    *layers, last = setup.tensor_split[::ranks]
+    return ",".join(map(str, (*layers, last - 1)))  # the output layer is none of vLLM's
 
 
 def env(setup: Setup, port: int, key: str) -> dict[str, str]:
@@ -55,6 +72,8 @@ def env(setup: Setup, port: int, key: str) -> dict[str, str]:
         "VLLM_API_KEY": key,
         "VLLM_HOST_IP": "127.0.0.1",
     }
+    if partition := _partition(setup):
+        found["VLLM_PP_LAYER_PARTITION"] = partition
     if not setup.vendor:
         # Whole GiB are what it takes; unset it takes 4, or half of the machine.
         found["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, -(-setup.kv_bytes // GIB)))

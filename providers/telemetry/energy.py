@@ -5,6 +5,7 @@ Whole millijoules: 1 mW for 1 s. Instants are milliseconds of a steady clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, final
 
 import msgspec
@@ -109,3 +110,12 @@ def by_tdp(watts: int, duration_ms: int, jobs: int = 1) -> tuple[int | None, str
     meter = Meter(0, watts * 1000 or None)
     meter.add(Point(0, jobs=jobs))
     return meter.finish(duration_ms)
+
+
+def added(parts: Sequence[tuple[int | None, str]]) -> tuple[int | None, str]:
+    """What several devices drew for one attempt: unknown where one is, estimated where one is."""
+    known = [energy for energy, _ in parts if energy is not None]
+    if not parts or len(known) < len(parts):
+        return None, UNKNOWN
+    sure = all(basis == MEASURED for _, basis in parts)
+    return sum(known), MEASURED if sure else ESTIMATED

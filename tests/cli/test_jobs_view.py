@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mesh.cli.jobs.jobs import MAX_REQUEST_CHARS, NOT_HERE, _asked, what
+from mesh.cli.jobs.jobs import MAX_REQUEST_CHARS, NOT_HERE, _asked, _device, columns, what
+from mesh.cli.jobs.run import summary
 
 
 def row(label: str = "", model: str = "", command: str = "") -> dict[str, Any]:
@@ -38,3 +39,16 @@ def test_a_long_prompt_is_cut_and_an_environments_values_are_left_out() -> None:
     assert shown == {"request": "true", "folder": "/srv", "environment": "API_KEY"}
     assert _asked({"model": "/home/ana/m.gguf"})["request"] == "/home/ana/m.gguf"
     assert _asked(None)["request"] == NOT_HERE
+
+
+def test_a_gangs_cards_are_counted_in_a_table_and_named_of_one_job() -> None:
+    ended = {
+        **row("m"), "status": "succeeded", "peer": "rig", "device_id": "dev-x-gpu0",
+        "members": ["dev-x-gpu1"], "submitted_ms": 0, "duration_ms": 9_000, "started_ms": 1,
+        "ended_ms": 2, "cost_nusd": 0, "throughput_mtps": 0, "waiting": "", "job_id": "j-1",
+        "tokens_generated": 42, "plan": {"device": "rig-gpu0 + rig-gpu1"},
+    }  # fmt: skip
+    assert _device(ended) == "dev-x-gpu0 +1"
+    assert columns(ended)["device"] == "dev-x-gpu0 + dev-x-gpu1"
+    assert summary(ended) == "42 tokens, 9.0 s, $0.0000, on rig-gpu0 + rig-gpu1 · fleet job j-1"
+    assert _device({**ended, "members": []}) == "dev-x-gpu0"

@@ -14,6 +14,7 @@ from mesh.ledger.event import Event
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.state.fold import State, apply
 from tests.edge.dispatch.stage import Stage
+from tests.state.held import busy_devices
 from tests.state.job_story import BEN, event, told
 
 GIB = 1 << 30
@@ -68,11 +69,14 @@ async def placed(state: State, tmp_path: Path, job_id: str = "j") -> list[tuple[
     return [(kind, device) for kind, device, _ in stage.said]
 
 
-async def test_a_job_that_only_a_set_holds_is_refused_not_sent_to_a_set(tmp_path: Path) -> None:
+async def test_a_job_that_only_a_set_of_one_host_holds_is_sent_to_all_of_it(tmp_path: Path) -> None:
     state = fleet(12, 12)
     asked = parse_plan({"model": "llama-2-13b", "quant": "Q8_0"})
     assert [found.device_id for found in make_plan(state, asked).placements] == ["gpu0+gpu1"]
-    assert await placed(state, tmp_path) == [("job_failed", "none")]
+    said = await placed(state, tmp_path)
+    assert said == [("job_dispatched", "gpu0")]
+    assert state.jobs["j"].devices == ("gpu0", "gpu1")
+    assert busy_devices(state) == {"gpu0", "gpu1"}
 
 
 async def test_a_job_goes_to_the_one_device_that_holds_it(tmp_path: Path) -> None:
@@ -81,7 +85,10 @@ async def test_a_job_goes_to_the_one_device_that_holds_it(tmp_path: Path) -> Non
 
 async def test_a_job_waits_for_a_busy_device_that_may_hold_it(tmp_path: Path) -> None:
     """Its memory is another job's now; to fail would be to oversell the other way round."""
-    assert await placed(fleet(12, 12, busy="gpu1"), tmp_path) == []
+    state = fleet(12, 12, busy="gpu1")
+    asked = {"job_id": "k", "kind": "model", "model": "llama-2-13b", "quant": "Q8_0"}
+    apply(state, event("job_submitted", 31, on="gpu1", **asked))
+    assert await placed(state, tmp_path, "k") == []
 
 
 async def test_a_job_waits_in_the_queue_of_a_busy_device_that_it_fits_beside(

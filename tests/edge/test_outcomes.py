@@ -34,21 +34,21 @@ def outcome(reason: str, code: int, **memory: Any) -> Outcome:
     ],
 )
 def test_a_failure_says_its_kind_and_quotes_nothing(reason: str, code: int, says: str) -> None:
-    event_type, fact = ended_fact(JOB, outcome(reason, code), 7, 1)
+    event_type, fact = ended_fact(JOB, outcome(reason, code), [7], 1)
     assert (event_type, fact["text"]) == ("job_failed", says)
     assert "sk-12345" not in str({**fact, "reason": ""})
 
 
 def test_a_success_says_the_engines_numbers_and_nothing_else_of_its_file() -> None:
     memory = {"weights_bytes": 7, "kv_bytes": "sk-12345", "sk-12345": 5}
-    event_type, fact = ended_fact(JOB, outcome("ok", 0, **memory), 7, 1)
+    event_type, fact = ended_fact(JOB, outcome("ok", 0, **memory), [7], 1)
     assert (event_type, fact["engine_memory"]) == ("job_completed", {"weights_bytes": 7})
     assert WORDS not in str(fact)
 
 
 def test_an_attempt_that_was_ended_gave_way_unless_somebody_wanted_its_end() -> None:
     ended = outcome("cancelled", -15)
-    event_type, fact = ended_fact(JOB, ended, 7, 1)
+    event_type, fact = ended_fact(JOB, ended, [7], 1)
     assert (event_type, fact["reason"]) == ("job_failed", "interrupted")
-    assert ended_fact(JOB, ended, 7, 1, superfluous=True)[0] == "job_cancelled"
-    assert ended_fact(replace(JOB, cancel_asked=True), ended, 7, 1)[0] == "job_cancelled"
+    assert ended_fact(JOB, ended, [7], 1, superfluous=True)[0] == "job_cancelled"
+    assert ended_fact(replace(JOB, cancel_asked=True), ended, [7], 1)[0] == "job_cancelled"

@@ -188,6 +188,29 @@ async def test_two_attempts_on_a_card_share_what_it_draws(here: Here) -> None:
     assert here.telemetry.energy("j-2", 1) == (1_500_000, "measured")
 
 
+async def test_a_gang_draws_what_all_its_cards_draw_and_is_shown_on_each(here: Here) -> None:
+    here.cards.said = Look(
+        source=NVIDIA, found=(card("nvidia:a"), card("nvidia:b", power_mw=100_000))
+    )
+    shared = {"kind": "gpu", "described_by": "probe", "watts": 400}
+    story = [
+        *here.registered(),
+        event("device_registered", 2, device=here.id(1), name="rig-gpu1", **shared),
+        event("job_submitted", 3, job_id="j-1", kind="command"),
+        event("job_dispatched", 4, device=here.id(0), job_id="j-1", members=[here.id(1)]),
+        event("job_started", int(here.seconds * 1000), device=here.id(0), job_id="j-1"),
+    ]
+    await here.telemetry.take()
+    here.state = told(story)
+    await here.telemetry.take()
+    await here.pass_time(60)
+    assert here.telemetry.energy("j-1", 1) == (24_000_000, "measured")
+    assert [row(here, name).jobs[0].job_id for name in ("rig-gpu0", "rig-gpu1")] == ["j-1", "j-1"]
+    here.state = told(here.registered())
+    await here.pass_time(1)
+    assert here.telemetry.energy("j-1", 1) == (24_400_000, "measured")
+
+
 async def test_readings_are_kept_in_bounds(here: Here) -> None:
     await here.pass_time(RING + 50)
     assert len(here.telemetry.points(here.id(0))) == RING

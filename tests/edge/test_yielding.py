@@ -29,7 +29,7 @@ DEADLINE_S = 60.0  # a busy machine's; `scripts/bench yielding` measures the 2 s
 
 
 def job(name: str = "a", **changes: object) -> RunningAttempt:
-    given = RunningAttempt(job_id=name, attempt=1, device_id=GPU, preemptible=True)
+    given = RunningAttempt(job_id=name, attempt=1, devices=(GPU,), preemptible=True)
     return replace(given, **changes)  # type: ignore[arg-type]
 
 

@@ -33,7 +33,7 @@ COOL = DeviceFacts(temperature_c=60, foreign_need_bytes=0)
 
 def job(name: str = "a", **changes: object) -> RunningAttempt:
     given = RunningAttempt(
-        job_id=name, attempt=1, device_id=GPU, preemptible=True, footprint_bytes=4 * GIB
+        job_id=name, attempt=1, devices=(GPU,), preemptible=True, footprint_bytes=4 * GIB
     )
     return replace(given, **changes)  # type: ignore[arg-type]
 
@@ -279,7 +279,7 @@ def test_after_a_stop_nothing_preemptible_starts_until_it_is_calm() -> None:
 def test_one_device_gives_way_and_the_other_works_on() -> None:
     other = "dev-ab12-gpu1"
     facts = {GPU: DeviceFacts(temperature_c=90), other: COOL}
-    attempts = [job(), job("b", device_id=other)]
+    attempts = [job(), job("b", devices=(other,))]
     decisions = step(Yielding(), ALL, AWAY, facts, attempts, 0)[1]
     assert [one.job_id for one in decisions] == ["a"]
 
@@ -376,3 +376,15 @@ def test_without_a_desktop_nothing_gives_way_unless_somebody_asked_for_it(
     machine: MachineFacts, device: DeviceFacts
 ) -> None:
     assert once(replace(machine, desktop=False), device, policies=YieldPolicies()) == []
+
+
+def test_a_gang_gives_way_for_any_of_its_devices_and_goes_on_once_all_are_well() -> None:
+    other = "gpu-1"
+    hot, on_both = replace(COOL, temperature_c=99), job(devices=(GPU, other))
+    _, said = step(Yielding(), ALL, AWAY, {GPU: COOL, other: hot}, [on_both], 0)
+    assert [(one.kind, one.code) for one in said] == [("pause", CODES["heat"])]
+    paused = replace(on_both, state="paused", paused_for=CODES["heat"])
+    held, said = step(Yielding(), ALL, AWAY, {GPU: COOL, other: hot}, [paused], 0)
+    assert said == []  # the first is well, the other is not
+    _, said = step(held, ALL, AWAY, {GPU: COOL, other: COOL}, [paused], 3_600_000)
+    assert [one.kind for one in said] == ["resume"]

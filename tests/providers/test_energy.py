@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.telemetry.energy import MAX_GAP_MS, Meter, Point
+from providers.telemetry.energy import MAX_GAP_MS, Meter, Point, added
 
 
 def joules(
@@ -100,3 +100,10 @@ def test_a_meter_that_is_fed_as_readings_come_says_the_same(steps: list[tuple[in
     for point in points:
         meter.add(point)
     assert meter.result() == joules(points, 0, points[-1].at_ms)
+
+
+def test_what_several_devices_drew_is_known_where_each_is() -> None:
+    assert added([(5, "measured"), (7, "measured")]) == (12, "measured")
+    assert added([(5, "measured"), (7, "estimated")]) == (12, "estimated")
+    assert added([(5, "measured"), (None, "unknown")]) == (None, "unknown")
+    assert added([]) == (None, "unknown")

@@ -16,7 +16,7 @@ from tests.simulation.dispatch.report import play
 from tests.simulation.dispatch.world import World
 
 SEEDS = 15
-FAST = ("answers_before_the_disk", "ignores_a_cancel_while_queued")
+FAST = ("answers_before_the_disk", "ignores_a_cancel_while_queued", "gang_leak")
 LONG_S = 300.0  # a job of this length does not end while a plot is played
 PATIENCE_S = 120.0
 CUT_S = 1e9

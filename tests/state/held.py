@@ -6,4 +6,4 @@ from mesh.state.fold import State
 
 def busy_devices(state: State) -> frozenset[str]:
     """Devices that hold an attempt."""
-    return frozenset(job.device_id for job in held_jobs(state).values())
+    return frozenset(one for job in held_jobs(state).values() for one in job.devices)

@@ -27,7 +27,14 @@ from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import Fact, Payload, bare, decode, encode, exact, marks, text, whole
 from mesh.state.facts.job import JobEnded, JobSealed, JobSubmitted
 from mesh.state.facts.member import FleetFounded, Membership, PeerReachable
-from mesh.state.facts.plan import MemoryFact, Percentiles, PlanFact, RunFact, WorkFact
+from mesh.state.facts.plan import (
+    MemberFact,
+    MemoryFact,
+    Percentiles,
+    PlanFact,
+    RunFact,
+    WorkFact,
+)
 from mesh.state.jobs import TYPES as JOBS
 from mesh.state.learning.learned import (
     knowledge,
@@ -46,7 +53,7 @@ from tests.state.test_learned import RUN, WORK, after
 
 KEPT = Path(__file__).parent.parent / "golden" / "ledger"
 FORMS = [form for forms in EVENTS.values() for form in forms]
-INSIDE: list[type[Fact]] = [PlanFact, MemoryFact, Percentiles]
+INSIDE: list[type[Fact]] = [PlanFact, MemberFact, MemoryFact, Percentiles]
 EXACT: list[type[Fact]] = [RunFact, WorkFact]  # all of it is read, or nothing
 FEW = settings(max_examples=25)  # of each of some twenty structs
 READ: list[type[Fact]] = [DeviceRegistered, JobEnded, Membership]
@@ -91,9 +98,10 @@ def values(of: Any) -> st.SearchStrategy[Any]:
         return (st.none() if other is type(None) else st.just(msgspec.UNSET)) | values(inner)
     if isinstance(kind, type) and issubclass(kind, Fact):
         return facts(kind)
+    if get_origin(kind) is tuple:
+        return st.lists(values(get_args(kind)[0]), max_size=3).map(tuple)
     found: dict[object, st.SearchStrategy[Any]] = {
         int: INTEGERS, str: TEXTS, bool: st.booleans(), dict: st.dictionaries(TEXTS, JSON),
-        tuple: st.lists(TEXTS, max_size=3).map(tuple),
     }  # fmt: skip
     return found[get_origin(kind) or kind]
 
@@ -247,7 +255,17 @@ def test_any_payload_at_all_is_read(kind: type[Fact], data: st.DataObject) -> No
         elif of is str and not marks(one.type)["as_text"]:
             assert found == text(payload, one.encode_name)
         elif get_origin(of) is tuple:
-            assert found == (tuple(map(str, signed)) if isinstance(signed, list) else ())
+            assert found == tuple(each_read(get_args(of)[0], signed))
+
+
+def each_read(of: Any, signed: object) -> list[object]:
+    """What a list's elements are read as."""
+    given = signed if isinstance(signed, list) else []
+    if of is str:
+        return [str(one) for one in given]
+    if of is int:
+        return [whole({"": one}, "") for one in given]
+    return [decode(of, one if isinstance(one, dict) else {}) for one in given]
 
 
 def test_what_is_missing_or_of_another_type_is_unknown() -> None:

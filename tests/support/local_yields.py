@@ -44,7 +44,7 @@ class LocalYields:
         return RunningAttempt(
             job_id=job_id,
             attempt=1,
-            device_id=self.device_id,
+            devices=(self.device_id,),
             preemptible=True,
             state="paused" if code else "running",
             paused_for=code,

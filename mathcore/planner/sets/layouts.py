@@ -38,12 +38,14 @@ class Stage:
 
 @final
 class Part:
-    """What one member of a set gives: cards, layers on them, and bytes over those cards."""
+    """What one member of a set gives: cards, layers on them from `low` on, and bytes over those
+    cards."""
 
-    __slots__ = ("cards", "device", "layers", "need_bytes")
+    __slots__ = ("cards", "device", "layers", "low", "need_bytes")
 
-    def __init__(self, device: DeviceSpec) -> None:
+    def __init__(self, device: DeviceSpec, low: int) -> None:
         self.device = device
+        self.low = low
         self.cards = 0
         self.layers = 0
         self.need_bytes = 0
@@ -214,7 +216,7 @@ def dealt_layout(engine: str, column: LayerSums, line: Line, deal: list[int]) ->
             roomy and need.cards[i] <= line.kept[at],
         )
         if not parts or parts[len(parts) - 1].device is not device:
-            parts.append(Part(device))
+            parts.append(Part(device, low))
             stages.append(Stage(device, 0, low, low))
         part, stage = parts[len(parts) - 1], stages[len(stages) - 1]
         part.cards, part.layers = part.cards + 1, part.layers + layers

@@ -188,8 +188,18 @@ def _choices(groups: list[Group]) -> list[list[DeviceSpec]]:
     return out
 
 
-def sets_of(devices: list[DeviceSpec]) -> list[DeviceSet]:
-    """The sets worth laying out: those of one host, then those over hosts; the order is fixed."""
+def sets_of(
+    devices: list[DeviceSpec], groups: tuple[tuple[str, ...], ...] | None = None
+) -> list[DeviceSet]:
+    """The sets worth laying out: those of one host, then those over hosts; the order is fixed.
+
+    With `groups` of ids, those within each of them alone.
+    """
+    if groups is not None:
+        inside: list[DeviceSet] = []
+        for group in groups:
+            inside += sets_of([device for device in devices if device.device_id in group])
+        return inside
     able = [device for device in devices if may_combine(device)]
     by_host: dict[str, list[DeviceSpec]] = {}
     for device in able:

@@ -75,7 +75,7 @@ class SetSearch:
     def refusal(self, devices: list[DeviceSpec]) -> Refusal | None:
         """Why not even the best set does, where there is one: what is missing is the least."""
         best: Refusal | None = None
-        for combined in sets_of(devices):
+        for combined in sets_of(devices, self.query.groups):
             found = self._refusal(combined)
             if found is not None and (best is None or found.missing_bytes < best.missing_bytes):
                 best = found
@@ -106,7 +106,7 @@ class SetSearch:
     def options(self, devices: list[DeviceSpec]) -> list[SetOptions]:
         """Every set that does something none of its members does, in a fixed order."""
         out: list[SetOptions] = []
-        for combined in sets_of(devices):
+        for combined in sets_of(devices, self.query.groups):
             layouts = self._layouts(combined)
             if not layouts:
                 continue

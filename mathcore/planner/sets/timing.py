@@ -371,6 +371,7 @@ class SetClock:
                     need_bytes=part.need_bytes,
                     free_bytes=device.free_bytes * part.cards,
                     terms=tuple(_by_cause(own, tokens)),
+                    first_layer=part.low,
                 )
             )
         return tuple(out)

@@ -152,7 +152,7 @@ def _count(parts: list[Part], stage: Stage, device: DeviceSpec, size: int, *, fi
         if part.device is device:
             found = part
     if found is None:
-        found = Part(device)
+        found = Part(device, stage.low)
         parts.append(found)
     found.cards, found.need_bytes = found.cards + 1, found.need_bytes + size
     if device not in stage.devices:

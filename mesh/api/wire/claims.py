@@ -11,6 +11,7 @@ from typing import Annotated, Final, final
 import msgspec
 
 from mesh.api.bodies import SALT_BYTES, Body
+from mesh.state.jobs import MAX_GANG
 
 # How long an offer holds its place: a claim follows within a round trip; ten seconds are a slow
 # link's. Nobody else waits longer than that for a home that died.
@@ -37,10 +38,22 @@ Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$", max_length=1 << 1
 
 
 @final
-class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further device of a gang, and what is taken of each of its cards."""
+
+    device_id: DeviceId
+    memory_bytes: Bytes = 0
+
+
+@final
+class Ask(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """May this attempt run on that device? `memory_bytes` are of each card, by the home's plan.
 
-    `p50_ms` to `p90_ms` are its predicted time there, 0 where nobody knows.
+    `p50_ms` to `p90_ms` are its predicted time there, 0 where nobody knows. `members`: devices of
+    the same owner and host that it needs at the same time; they are left out where there are none,
+    and an owner whose program does not know of them refuses the whole.
     """
 
     job_id: JobId
@@ -56,6 +69,12 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     model: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     model_bytes: Bytes = 0
     model_hash: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    members: Annotated[tuple[Share, ...], msgspec.Meta(max_length=MAX_GANG - 1)] = ()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All it asks for."""
+        return self.device_id, *(one.device_id for one in self.members)
 
 
 @final
@@ -76,8 +95,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @final
-class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Yes: the attempt would stand so if it came now, and it may be claimed while it is held."""
+class Offer(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Yes: the attempt would stand so if it came now, and it may be claimed while it is held.
+
+    `members` repeats what was asked for: an offer without them is none for a gang.
+    """
 
     offer_id: OfferId
     device_id: DeviceId
@@ -85,6 +109,12 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fetch_ms: Milliseconds = 0  # until the model is there
     ahead: Annotated[int, msgspec.Meta(ge=0)] = 0  # attempts before it on the device
     hold_ms: Milliseconds = int(HOLD_S * 1000)
+    members: Annotated[tuple[DeviceId, ...], msgspec.Meta(max_length=MAX_GANG - 1)] = ()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All that is held."""
+        return self.device_id, *self.members
 
 
 @final

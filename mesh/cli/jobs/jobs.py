@@ -114,7 +114,15 @@ FITS: dict[str, dict[str, Any]] = {
 
 
 def _column(name: str, title: str, **fit: Any) -> Column[Row]:
+    if name == "device":
+        return Column(title=title, value=_device, **fit)
     return Column(title=title, value=lambda row: columns(row)[name], **fit)
+
+
+def _device(row: Row) -> str:
+    """The first of its devices, and how many more there are."""
+    more = len(row["members"])
+    return f"{row['device_id']} +{more}" if more else str(row["device_id"])
 
 
 def columns(row: Mapping[str, Any]) -> dict[str, object]:
@@ -126,7 +134,7 @@ def columns(row: Mapping[str, Any]) -> dict[str, object]:
         "status": row.get("server", {}).get("state") or row["status"],
         "what": what(row),
         "peer": row["peer"],
-        "device": row["device_id"],
+        "device": " + ".join((row["device_id"], *row["members"])),
         "submitted": show_at(number(row, "submitted_ms")),
         "time": show_ms(number(row, "duration_ms")) if row["started_ms"] else "",
         "tokens/s": f"{rate / 1000:.1f}" if rate else "",

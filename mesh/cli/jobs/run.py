@@ -23,7 +23,7 @@ from mesh.cli.exits import (
 from mesh.cli.jobs.dispatch_options import dispatch_options
 from mesh.cli.jobs.standing import tell_standing
 from mesh.cli.options import given, plan_options
-from mesh.cli.output import emit_json, json_option, number
+from mesh.cli.output import clean, emit_json, json_option, number
 from mesh.cli.planning.plan import model_ref
 
 STDIN: Final = "-"
@@ -87,8 +87,8 @@ def run(
 
     The answer alone goes to standard output, as it comes; the engine's log is in `fleet logs`.
     It runs on this peer's own devices; --on sends it to another peer's, --on any to the best of the
-    fleet. A failed job ends with 100 (103 cancelled, 104 nothing fits), whatever its own exit code
-    was.
+    fleet. A model that no card holds runs on several of one machine. A failed job ends with 100
+    (103 cancelled, 104 nothing fits), whatever its own exit code was.
     """
     from mesh.config import fleet_home
 
@@ -264,6 +264,7 @@ def summary(job: Mapping[str, Any]) -> str:
         f"{rate / 1000:.1f} tok/s{_predicted(job)}" if rate else "",
         show_ms(number(job, "duration_ms")),
         show_nusd(number(job, "cost_nusd")),
+        f"on {clean(job['plan']['device'])}" if job["members"] and job["plan"] else "",
         busy_note(job),
     ]
     return f"{', '.join(part for part in parts if part)} · fleet job {job['job_id']}"

@@ -12,15 +12,16 @@ import msgspec
 
 from mathcore.device import DeviceSpec
 from mathcore.planner.answer import Placement, Plan
-from mathcore.planner.render import plan_dict
+from mathcore.planner.render import placement_dict
 from mesh.api.errors import RequestError
 from mesh.api.requests import ASKED, PlanRequest, parse_plan
-from mesh.api.wire.claims import Ask
+from mesh.api.wire.claims import Ask, Share
 from mesh.edge.dispatch.ports import ModelFiles
+from mesh.edge.jobs.cards import groups_of, may_be_gang
 from mesh.edge.jobs.outcomes import plan_fact
 from mesh.edge.jobs.private import Gone, request_of
 from mesh.edge.planning import make_plan
-from mesh.state.answers import held_jobs
+from mesh.state.answers import holders
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobConfig
 from mesh.state.facts.plan import PlanFact
@@ -48,7 +49,10 @@ class Nowhere(Exception):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One device a job may go to. `plan` and `config` are signed with the dispatch."""
+    """One device a job may go to, or a gang of which the first is named; `ask` names all.
+
+    `plan` and `config` are signed with the dispatch.
+    """
 
     device_id: str
     name: str
@@ -58,6 +62,11 @@ class Candidate:
     plan: dict[str, object] | None = None
     config: JobConfig | None = None
     cheapest: bool = False
+
+    @property
+    def key(self) -> str:
+        """Tells it from every other candidate of its job."""
+        return "+".join(self.ask.devices)
 
 
 @final
@@ -113,22 +122,49 @@ class Chooser:
         devices: Mapping[str, DeviceView],
         live: Sequence[DeviceSpec],
     ) -> list[Candidate]:
-        state = self._state()
+        state, groups = self._state(), groups_of(devices)
         try:
             made = make_plan(
-                narrowed(state, devices), plan_request(job, model), live, self._now_ms()
+                narrowed(state, devices),
+                plan_request(job, model, sets=bool(groups)),
+                live,
+                self._now_ms(),
+                groups=groups,
             )
         except RequestError as error:
             text, words = "its request cannot be planned any more", f"{error.text}; {error.hint}"
             raise Nowhere(error.code, text, for_good=True, words=words) from error
-        runnable = [p for p in made.placements if p.device_id in devices]
-        if not runnable:
-            busy = {one.device_id for one in held_jobs(state).values()} & devices.keys()
-            raise Nowhere(*_why_nowhere(made), for_good=not busy)
-        return [
-            _for_placement(job, made, chosen, devices[chosen.device_id])
-            for chosen in runnable[:MAX_CANDIDATES]
+        runnable = [
+            one
+            for one in made.placements
+            if devices_in(one) <= devices.keys()
+            and (not one.members or may_be_gang(devices_in(one), groups))
         ]
+        if not runnable:
+            busy = holders(state).keys() & devices.keys()
+            code, text = _why_nowhere(made)
+            apart = "" if busy else self._apart(job, model, devices, live)
+            raise Nowhere(code, "; ".join(filter(None, (text, apart))), for_good=not busy)
+        return [_for_placement(job, made, one, devices) for one in runnable[:MAX_CANDIDATES]]
+
+    def _apart(
+        self,
+        job: JobView,
+        model: str,
+        devices: Mapping[str, DeviceView],
+        live: Sequence[DeviceSpec],
+    ) -> str:
+        """The best set of devices that would do and may not have the job; "" where there is none.
+
+        Devices of several peers or hosts are not had at once yet.
+        """
+        if len(devices) < 2:
+            return ""
+        request = plan_request(job, model, sets=True)
+        made = make_plan(narrowed(self._state(), devices), request, live, self._now_ms())
+        if not made.placements:
+            return ""
+        return f"{made.placements[0].name}: a job's devices are cards of one host and one maker"
 
 
 def _knowing(one: Candidate, identity: Mapping[str, object]) -> Candidate:
@@ -155,11 +191,16 @@ def narrowed(state: State, devices: Mapping[str, DeviceView]) -> State:
     return replace(state, devices=dict(devices))
 
 
-def plan_request(job: JobView, model: str) -> PlanRequest:
-    """The planning question behind a job of this model's file, which runs on a single device."""
+def devices_in(one: Placement) -> set[str]:
+    """Ids of the devices a placement is made of."""
+    return {member.device_id for member in one.members} or {one.device_id}
+
+
+def plan_request(job: JobView, model: str, *, sets: bool = False) -> PlanRequest:
+    """The planning question behind a job of this model's file; `sets`: of several devices, too."""
     keys = (*ASKED, "context")
     given = {key: job.request[key] for key in keys if key in job.request and key != "on"}
-    return parse_plan({**given, "model": model, "sets": False})
+    return parse_plan({**given, "model": model, "sets": sets})
 
 
 def _for_command(job: JobView, devices: Mapping[str, DeviceView]) -> list[Candidate]:
@@ -182,15 +223,18 @@ def _for_command(job: JobView, devices: Mapping[str, DeviceView]) -> list[Candid
     ]
 
 
-def _for_placement(job: JobView, made: Plan, chosen: Placement, view: DeviceView) -> Candidate:
-    rows = plan_dict(made)["placements"]
-    assert isinstance(rows, list)
-    row = next(r for r in rows if r["device_id"] == chosen.device_id)
-    fact = plan_fact(row)
+def _for_placement(
+    job: JobView, made: Plan, chosen: Placement, devices: Mapping[str, DeviceView]
+) -> Candidate:
+    """The device of a placement; of a set the first by id leads, whatever order it computes in."""
+    fact = plan_fact(placement_dict(chosen))
     need, took = decode(PlanFact, fact), decode(PlanFact, fact).footprint
+    view = devices[min(devices_in(chosen))]
+    shares = {one.device_id: one.need_bytes for one in chosen.members}
+    card = shares.pop(view.device_id, -(-took.total_bytes // max(1, need.cards)))
     return Candidate(
         device_id=view.device_id,
-        name=view.name,
+        name=chosen.name,
         owner=view.owner,
         considered=len(made.placements) + len(made.refusals),
         cheapest=made.query.objective == "cheapest",
@@ -210,7 +254,10 @@ def _for_placement(job: JobView, made: Plan, chosen: Placement, view: DeviceView
             attempt=next_attempt(job),
             device_id=view.device_id,
             kind="model",
-            memory_bytes=-(-took.total_bytes // max(1, need.cards)),
+            memory_bytes=card,
+            members=tuple(
+                Share(device_id=key, memory_bytes=size) for key, size in sorted(shares.items())
+            ),
             ram_bytes=took.host_bytes,
             p50_ms=int(chosen.duration_ms.p50),
             p90_ms=int(chosen.duration_ms.p90),

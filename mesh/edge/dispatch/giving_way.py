@@ -12,10 +12,11 @@ from typing import Final, Literal, final
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.decide import attempts_at
 from mesh.policy.yielding import RunningAttempt
+from mesh.state.answers import devices_of
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobPaused, JobResumed
 from mesh.state.jobs import PAUSED, QUEUED, RUNNING, AttemptView, JobView
-from mesh.state.leases import promised
+from mesh.state.leases import shares
 from providers.attempts import Attempts
 
 
@@ -38,9 +39,10 @@ class GivingWay:
     def waiting(self) -> frozenset[str]:
         """Devices of this machine that preemptible work waits for."""
         return frozenset(
-            one.device_id
+            device_id
             for job, one in self._mine()
             if job.asked.preemptible and one.status == QUEUED
+            for device_id in devices_of(self._ledger.state, one)
         )
 
     async def pause(self, job_id: str, attempt: int, code: str, text: str) -> bool:
@@ -86,9 +88,9 @@ class GivingWay:
         return RunningAttempt(
             job_id=job.job_id,
             attempt=one.number,
-            device_id=one.device_id,
+            devices=devices_of(self._ledger.state, one),
             preemptible=job.asked.preemptible,
-            footprint_bytes=promised(job)[0],
+            footprint_bytes=min(shares(job).values()),
             state=state,
             paused_for=one.paused_for,
         )

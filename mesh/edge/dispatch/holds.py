@@ -7,7 +7,6 @@ good, however late and however often the claim arrives.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -47,12 +46,22 @@ class Holds:
         held = self._held[offer_id] = Hold(offer_id, home, ask, now_s + HOLD_S)
         return held
 
-    def holds(self, home: str, job_id: str, attempt: int, offer_id: str, now_s: float) -> bool:
-        """Whether this attempt's offer is held."""
+    def holds(
+        self,
+        home: str,
+        job_id: str,
+        attempt: int,
+        devices: tuple[str, ...],
+        offer_id: str,
+        now_s: float,
+    ) -> bool:
+        """Whether this attempt's offer is held, for these devices and no others."""
         self._expire(now_s)
         held = self._held.get(offer_id)
-        asked = (home, job_id, attempt)
-        return held is not None and (held.home, held.ask.job_id, held.ask.attempt) == asked
+        if held is None or held.home != home:
+            return False
+        ask = held.ask
+        return (ask.job_id, ask.attempt, ask.devices) == (job_id, attempt, devices)
 
     def refuse(self, job_id: str, attempt: int) -> None:
         """An attempt was refused: no claim of it that is still on its way may be taken."""
@@ -66,11 +75,6 @@ class Holds:
         held = self._held.get(offer_id)
         if held is not None and held.home == home:
             del self._held[offer_id]
-
-    def on(self, device_id: str, now_s: float) -> Iterator[Hold]:
-        """What is held on a device."""
-        self._expire(now_s)
-        yield from (one for one in self._held.values() if one.ask.device_id == device_id)
 
     def _expire(self, now_s: float) -> None:
         for offer_id in [key for key, one in self._held.items() if one.until_s <= now_s]:

@@ -46,6 +46,8 @@ from mesh.state.members import ADMIN
 ASKED: Final = 3
 OFFER_S: Final = 5.0  # an owner that needs longer to offer is not the fastest place to go
 HEARD_AGAIN: Final = "Unreachable", "an attempt of it may go on: its owner is heard of again"
+NO_GANGS: Final = "its peer's program gives a job one device alone"
+UPDATE: Final = "update fleet there"
 BEAT_S: Final = 5.0  # how often an owner is asked whether it still has a job that may be replaced
 
 Candidates = Callable[[JobView], Awaitable[Sequence[Candidate]]]
@@ -118,7 +120,7 @@ class Home:
             pursuit.later(first_no(found, offers), _now_s())
             return
         self._release(found, offers, chosen)
-        offer = offers[chosen.device_id]
+        offer = offers[chosen.key]
         assert isinstance(offer, Offer)
         await self._dispatch(job, chosen, offer)
 
@@ -139,14 +141,21 @@ class Home:
         async def ask(one: Candidate) -> Offer | RequestError:
             try:
                 async with asyncio.timeout(OFFER_S):
-                    return await self.peers.owner(one.owner).offer(self.ledger.author, one.ask)
+                    owner = self.peers.owner(one.owner)
+                    said = await owner.offer(self.ledger.author, one.ask)
+                if said.devices == one.ask.devices:
+                    return said
+                await self._give_back(one.owner, said.offer_id)
+                return RequestError("NoFit", NO_GANGS, UPDATE)
             except RequestError as error:
-                return error
+                # A program before gangs calls their devices a field it does not know.
+                older = error.code == "BadRequest" and bool(one.ask.members)
+                return RequestError("NoFit", NO_GANGS, UPDATE) if older else error
             except TimeoutError:
                 return RequestError("Unreachable", f"{one.name} does not answer", "fleet doctor")
 
         answers = await asyncio.gather(*(ask(one) for one in found))
-        return {one.device_id: said for one, said in zip(found, answers, strict=True)}
+        return {one.key: said for one, said in zip(found, answers, strict=True)}
 
     def _release(
         self,
@@ -156,7 +165,7 @@ class Home:
     ) -> None:
         """Give back what is not taken. Best effort: it lapses by itself."""
         for one in found:
-            said = offers.get(one.device_id)
+            said = offers.get(one.key)
             if one is not chosen and isinstance(said, Offer):
                 asyncio.ensure_future(self._give_back(one.owner, said.offer_id))
 
@@ -181,6 +190,7 @@ class Home:
             owner="" if chosen.owner == self.ledger.author else chosen.owner,
             epoch=now.epoch,
             expected=expected_of(offer.standing),
+            members=chosen.ask.devices[1:],
         )
         await self.ledger.emit_all([("job_dispatched", chosen.device_id, encode(fact))])
         pursuit.next_s = 0.0

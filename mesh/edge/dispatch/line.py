@@ -7,17 +7,18 @@ its answer for those who want to know why a job waits, and when it should start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, final
 
 from mesh.api.wire.claims import MAX_MS, MAX_WORDS, Ask, Standing
 from mesh.edge.dispatch.owner import declined
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.decide import attempts_at
-from mesh.policy.queue.need import ALONE, Need, is_loaded, need_of
+from mesh.policy.queue.need import ALONE, Need, is_loaded, needs_of
 from mesh.policy.queue.queue import decide_queue
 from mesh.policy.queue.values import (
     Attempt,
+    Part,
     Prediction,
     QueueDecision,
     Reason,
@@ -25,6 +26,7 @@ from mesh.policy.queue.values import (
     Running,
     Waiting,
 )
+from mesh.state.answers import devices_of
 from mesh.state.facts.plan import Percentiles
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
@@ -99,18 +101,29 @@ class Line:
         reads = {room.device_id: room.read_ms for room in self._rooms}
         for job, one in attempts_at(self._ledger.state, self._ledger.author):
             if one.status in (RUNNING, PAUSED) or (job.job_id, one.number) in begun:
-                running.append(_running(job, one, reads.get(one.device_id, 0)))
+                running.append(self._running(job, one, reads))
             elif not job.cancel_asked:
                 waiting.append(self._waiting(job, one))
         return waiting, running
 
+    def _parts(self, job: JobView, one: AttemptView) -> tuple[Part, ...]:
+        """What it takes of each device it has, by the plan of the attempt that counts; of another
+        attempt nobody here has that any more."""
+        known = needs_of(job) if one.number == job.attempt else {}
+        return tuple(
+            Part(device_id=device_id, need=known.get(device_id, ALONE))
+            for device_id in devices_of(self._ledger.state, one)
+        )
+
     def _waiting(self, job: JobView, one: AttemptView) -> Waiting:
         p50, p80, p90 = _band(job, one)
+        first, *others = self._parts(job, one)
         return Waiting(
             job_id=job.job_id,
             attempt=one.number,
-            device_id=one.device_id,
-            need=_need(job, one),
+            device_id=first.device_id,
+            need=first.need,
+            others=tuple(others),
             priority=job.asked.priority,
             accepted_ms=one.accepted_ms or one.dispatched_ms,
             deadline_ms=job.due_ms,
@@ -122,31 +135,33 @@ class Line:
             by=job.home,
         )
 
-
-def _running(job: JobView, one: AttemptView, read_ms: int) -> Running:
-    p50, p80, p90 = _band(job, one)
-    return Running(
-        job_id=job.job_id,
-        attempt=one.number,
-        device_id=one.device_id,
-        need=_need(job, one),
-        started_ms=one.started_ms or one.accepted_ms or one.dispatched_ms,
-        p50_ms=p50,
-        p80_ms=p80,
-        p90_ms=p90,
-        priority=job.asked.priority,
-        preemptible=job.asked.preemptible,
-        loaded=is_loaded(job, read_ms),
-    )
+    def _running(self, job: JobView, one: AttemptView, reads: Mapping[str, int]) -> Running:
+        p50, p80, p90 = _band(job, one)
+        first, *others = parts = self._parts(job, one)
+        return Running(
+            job_id=job.job_id,
+            attempt=one.number,
+            device_id=first.device_id,
+            need=first.need,
+            others=tuple(others),
+            started_ms=one.started_ms or one.accepted_ms or one.dispatched_ms,
+            p50_ms=p50,
+            p80_ms=p80,
+            p90_ms=p90,
+            priority=job.asked.priority,
+            preemptible=job.asked.preemptible,
+            loaded=is_loaded(job, min(reads.get(part.device_id, 0) for part in parts)),
+        )
 
 
 def _asked(ask: Ask, now_ms: int) -> Waiting:
-    need = Need(memory_bytes=ask.memory_bytes, ram_bytes=ask.ram_bytes)
+    others = [(one.device_id, one.memory_bytes) for one in ask.members]
     return Waiting(
         job_id=ask.job_id,
         attempt=ask.attempt,
         device_id=ask.device_id,
-        need=need if ask.memory_bytes else ALONE,
+        need=_asked_need(ask.memory_bytes, ask.ram_bytes),
+        others=tuple(Part(device_id=one, need=_asked_need(size, 0)) for one, size in others),
         priority=ask.priority,
         accepted_ms=now_ms,
         deadline_ms=None if ask.deadline_in_ms is None else now_ms + ask.deadline_in_ms,
@@ -175,9 +190,8 @@ def _standing(reason: Reason | None, predicted: Prediction | None, now_ms: int) 
     )
 
 
-def _need(job: JobView, one: AttemptView) -> Need:
-    """By the plan of the attempt that counts; of another attempt nobody here has it any more."""
-    return need_of(job) if one.number == job.attempt else ALONE
+def _asked_need(memory_bytes: int, ram_bytes: int) -> Need:
+    return Need(memory_bytes=memory_bytes, ram_bytes=ram_bytes) if memory_bytes else ALONE
 
 
 def _band(job: JobView, one: AttemptView) -> tuple[int, int, int]:

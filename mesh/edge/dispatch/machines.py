@@ -39,8 +39,7 @@ class Machines:
         host = self._ssh.known(device_id)
         if host is None:
             return self._here
-        card = host.card(device_id)
-        return HostAttempts(host.attempts, self._here.folder, host.engines, card, host.name)
+        return HostAttempts(host.attempts, self._here.folder, host.engines, host.card, host.name)
 
     def bring_ms(self, device_id: str, model_bytes: int) -> int:
         """How long until a model that is on this machine is where a device's engine reads it."""

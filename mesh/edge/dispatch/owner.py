@@ -34,6 +34,7 @@ from mesh.edge.dispatch.ports import Ledger, ModelFiles
 from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
+from mesh.state.answers import are_one_gang
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAccepted, JobCancelled
 from mesh.state.fleet import DeviceView
@@ -110,12 +111,13 @@ class LocalOwner:
     async def offer(self, home: str, ask: Ask) -> Offer:
         """A held place on a device of ours; RequestError with its reason where there is none."""
         self._demand_role(home)
-        device = self._own(ask.device_id)
+        device = self._own_all(ask.devices)
         self._demand_home(home, ask.job_id)
         if _now_s() < self._full_until_s:
             raise declined("Busy", f"the disk of {device.name}'s machine takes nothing just now")
         standing = await self._rooms.expects(device, ask)
-        ahead = sum(one.device_id == ask.device_id for _, one in self._mine())
+        wanted = set(ask.devices)
+        ahead = sum(not wanted.isdisjoint(one.devices) for _, one in self._mine())
         if ahead >= MAX_QUEUE:
             raise declined("Busy", f"{device.name} has {ahead} jobs waiting", "try another device")
         held = self._holds.add(home, ask, _now_s())
@@ -127,6 +129,7 @@ class LocalOwner:
             standing=standing,
             fetch_ms=await self._fetch_ms(home, ask),
             ahead=ahead,
+            members=ask.devices[1:],
         )
 
     async def release(self, home: str, offer_id: str) -> None:
@@ -248,6 +251,14 @@ class LocalOwner:
             raise declined("NotHere", f"{device_id} is no device of this peer", "fleet devices")
         return device
 
+    def _own_all(self, devices: tuple[str, ...]) -> DeviceView:
+        """The first of one device or a gang's, which must be ours, each once, and in one host."""
+        views = [self._own(one) for one in devices]
+        if len(set(devices)) < len(devices) or not are_one_gang(self._ledger.state, devices):
+            text = f"{' and '.join(one.name for one in views)} are not of one host"
+            raise declined("NoFit", text, "a job's devices are")
+        return views[0]
+
     def _demand_home(self, home: str, job_id: str) -> None:
         """A job that is known is its home's, one that is not belongs to whom its id names."""
         job = self._ledger.state.jobs.get(job_id)
@@ -263,7 +274,7 @@ class LocalOwner:
         if job.cancel_asked or job.ended:
             raise declined("Cancelled", f"job {job.job_id} is {job.status}")
         now_s, offer_id = _now_s(), claim.offer_id
-        held = self._holds.holds(home, job.job_id, one.number, offer_id, now_s)
+        held = self._holds.holds(home, job.job_id, one.number, one.devices, offer_id, now_s)
         if one.by != home or not held:
             raise declined("HoldLapsed", "the offer is not held any more", "ask again", 410)
 

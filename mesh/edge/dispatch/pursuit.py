@@ -47,7 +47,7 @@ class Pursuit:
 
 def best(found: Sequence[Candidate], offers: dict[str, Offer | RequestError]) -> Candidate | None:
     """The candidate to go to: by the plan's order where money decides, else the soonest done."""
-    said = [(one, offer) for one in found if isinstance(offer := offers.get(one.device_id), Offer)]
+    said = [(one, offer) for one in found if isinstance(offer := offers.get(one.key), Offer)]
     if not said:
         return None
     if said[0][0].cheapest:
@@ -78,7 +78,7 @@ def first_no(
 ) -> tuple[str, str]:
     """Why the best of them that said no did."""
     for one in found:
-        said = offers.get(one.device_id)
+        said = offers.get(one.key)
         if isinstance(said, RequestError):
             return said.code, f"{one.name}: {said.text}"
     return "Unreachable", "no device that could take it is reached"

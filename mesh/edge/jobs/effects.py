@@ -19,6 +19,7 @@ from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import is_superfluous
+from mesh.state.answers import are_one_gang, devices_of
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
 from mesh.state.fleet import DeviceView, rate
@@ -26,7 +27,7 @@ from mesh.state.fold import State
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
 from providers.base import Launch, ProviderError, Unheard
-from providers.telemetry.energy import by_tdp
+from providers.telemetry.energy import added, by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
@@ -158,14 +159,14 @@ class Effects:
         await self._emit("job_failed", one.device_id, encode(fact))
 
     async def _start(self, job: JobView, one: AttemptView) -> None:
-        device = self._state().devices.get(one.device_id)
-        if device is None or device.owner != self._author:
+        devices = self._devices(one)
+        if not devices:
             await self._fail(job, one, "no_resource", "its device is no device of this peer")
             return
         key = job.job_id, one.number
         self.begun.add(key)
         try:
-            launch = await self._unless_cancelled(job, self._launch(job, one, device))
+            launch = await self._unless_cancelled(job, self._launch(job, one, devices))
             start = self._attempts(one.device_id).start(launch)
             # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
             handle = await (self._unless_cancelled(job, start) if self._on_host(one) else start)
@@ -175,7 +176,7 @@ class Effects:
             await self._fail(job, one, "setup", error.text)
             return
         except Unheard as error:  # it may run there: the queue has it started again
-            self.unheard[key] = f"{device.name}: {error.text}"
+            self.unheard[key] = f"{devices[0].name}: {error.text}"
             return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
@@ -208,12 +209,20 @@ class Effects:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _launch(self, job: JobView, one: AttemptView, device: DeviceView) -> Launch:
+    async def _launch(self, job: JobView, one: AttemptView, devices: list[DeviceView]) -> Launch:
         """How to start it, once all that it needs is on this machine, and its files are there."""
         body = await asyncio.to_thread(request_of, self._home, job)
         work = await self._work(job, one, body)
         body = await self._here(job, one, body)
-        return await asyncio.to_thread(launch_of, job, one, body, device, work)
+        return await asyncio.to_thread(launch_of, job, one, body, devices, work)
+
+    def _devices(self, one: AttemptView) -> list[DeviceView]:
+        """All it was sent to; none where one of them is not this peer's, or of another host."""
+        state = self._state()
+        found = [state.devices.get(device_id) for device_id in one.devices]
+        mine = [view for view in found if view is not None and view.owner == self._author]
+        whole = len(mine) == len(found) and are_one_gang(state, one.devices)
+        return mine if whole else []
 
     async def _here(self, job: JobView, one: AttemptView, body: Body) -> Body:
         """The body with the model's file and the folder as they are on this machine."""
@@ -271,30 +280,37 @@ class Effects:
             return
         if outcome is None:
             return
-        device = self._state().devices.get(one.device_id)
-        cost = cost_nusd(rate(device), outcome.duration_ms) if device else 0
         event_type, fact = ended_fact(
             job,
             outcome,
-            cost,
+            self._costs(one, outcome.duration_ms),
             one.number,
-            energy=self._drawn(job, one, device, outcome.duration_ms),
+            energy=self._drawn(job, one, outcome.duration_ms),
             superfluous=is_superfluous(job, one),
         )
         await self._emit(event_type, one.device_id, fact)
 
-    def _drawn(
-        self, job: JobView, one: AttemptView, device: DeviceView | None, duration_ms: int
-    ) -> Energy:
-        """What the attempt drew. On a host nobody reads its power: its device's, under load, shared
-        with what runs beside it now."""
-        known = self._energy(job.job_id, one.number)
-        if known[0] is not None or device is None or device.facts.transport != "ssh":
+    def _drawn(self, job: JobView, one: AttemptView, duration_ms: int) -> Energy:
+        """What the attempt drew. On a host nobody reads its power: its devices', under load, each
+        shared with what runs there beside it now."""
+        known, state = self._energy(job.job_id, one.number), self._state()
+        if known[0] is not None or not self._on_host(one):
             return known
-        held = [other for _, other in attempts_at(self._state(), self._author)]
+        held = [other for _, other in attempts_at(state, self._author)]
         running = [other for other in held if other.status in (RUNNING, PAUSED)]
-        beside = sum(other.device_id == one.device_id for other in running)
-        return by_tdp(device.facts.watts, duration_ms, max(1, beside))
+        drawn = list[Energy]()
+        for device_id in devices_of(state, one):
+            device = state.devices.get(device_id)
+            beside = sum(device_id in devices_of(state, other) for other in running)
+            watts = device.facts.watts if device is not None else 0
+            drawn.append(by_tdp(watts, duration_ms, max(1, beside)))
+        return added(drawn)
+
+    def _costs(self, one: AttemptView, duration_ms: int) -> list[int]:
+        """What each device it had comes to; 0 for one that is gone."""
+        state = self._state()
+        found = [state.devices.get(device_id) for device_id in devices_of(state, one)]
+        return [cost_nusd(rate(view), duration_ms) if view else 0 for view in found]
 
     async def _stop(self, job: JobView, one: AttemptView) -> None:
         where = self._attempts(one.device_id)

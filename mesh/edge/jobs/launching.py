@@ -1,44 +1,40 @@
 """A job as it is started on this peer's device: the command, or the engine its plan chose."""
 
-import re
 import sys
+from collections.abc import Sequence
 from typing import Final
 
-from mathcore.hardware.names import lookup_gpu
 from mesh.api.bodies import Body
 from mesh.api.lines import spec_rows
 from mesh.api.requests import PlanRequest, lengths
 from mesh.edge.dispatch.candidates import plan_request
 from mesh.edge.jobs.admission import weights_path
+from mesh.edge.jobs.cards import cards_of, gang_of, vendor_of
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import AttemptView, JobView
 from providers.base import Launch
 from providers.engine import llamacpp
-from providers.engine.setup import ALL_LAYERS, Setup, Task, Vendor, launch, safe_name
+from providers.engine.setup import ALL_LAYERS, Setup, Task, launch, safe_name
 
 LLAMACPP: Final = "llama.cpp"  # what a job without a plan runs by
-# A device of a probed machine ends in its card's number; what ends otherwise is its first.
-CARD: Final = re.compile(r"-gpu(\d{1,3})$")
-# Makers by the architectures of their cards, as mathcore.hardware has them.
-AMD: Final = ("cdna", "rdna", "gcn", "polaris")
-INTEL: Final = ("xe", "gaudi")
 
 
 def launch_of(
-    job: JobView, one: AttemptView, body: Body, device: DeviceView, work: str = ""
+    job: JobView, one: AttemptView, body: Body, devices: Sequence[DeviceView], work: str = ""
 ) -> Launch:
     """How to start the attempt; the runner keeps it beside the request, as private.
 
-    `work`: where the job's own files were laid out, if it brought any.
+    `devices`: all it has, the event's first. `work`: where the job's own files were laid out, if it
+    brought any. RequestError where its plan does not say what each device gives.
     """
     if job.kind == "command":
         return _command(job, one, body, work)
     plan, request = job.predicted, plan_request(job, body.model)
     plain = job.kind == "model" and not body.lines and (plan.engine or LLAMACPP) == LLAMACPP
-    here = device.facts.transport != "ssh"  # a host gets the supervisor, whatever its engine
-    if plain and here and vendor_of(device) in ("", "apple"):
+    here = devices[0].facts.transport != "ssh"  # a host gets the supervisor, whatever its engine
+    if plain and here and len(devices) == 1 and vendor_of(devices[0]) in ("", "apple"):
         return _in_process(job, one, body, request)
-    return _by_server(job, one, body, request, device)
+    return _by_server(job, one, body, request, devices)
 
 
 def _command(job: JobView, one: AttemptView, body: Body, work: str) -> Launch:
@@ -76,7 +72,11 @@ def _in_process(job: JobView, one: AttemptView, body: Body, request: PlanRequest
 
 
 def _by_server(
-    job: JobView, one: AttemptView, body: Body, request: PlanRequest, device: DeviceView
+    job: JobView,
+    one: AttemptView,
+    body: Body,
+    request: PlanRequest,
+    devices: Sequence[DeviceView],
 ) -> Launch:
     """An engine's own server, held by a supervisor of ours."""
     prompt_tokens, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
@@ -88,7 +88,7 @@ def _by_server(
         work |= {"prompt": body.prompt, "prompt_tokens": prompt_tokens}
         work["ignore_eos"] = request.tokens is not None
     return launch(
-        setup_for(job, request, device),
+        setup_for(job, request, devices),
         job_id=job.job_id,
         attempt=one.number,
         python=sys.executable,
@@ -97,9 +97,10 @@ def _by_server(
     )
 
 
-def setup_for(job: JobView, request: PlanRequest, device: DeviceView) -> Setup:
+def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView]) -> Setup:
     """The engine as the plan has it; where there is no plan, as it was asked for."""
-    plan = job.predicted
+    plan, device = job.predicted, devices[0]
+    gang = gang_of(plan, devices) if len(devices) > 1 else None
     engine = plan.engine or request.engine or LLAMACPP
     split = plan.run.get("split") if isinstance(plan.run, dict) else None
     return Setup(
@@ -111,33 +112,12 @@ def setup_for(job: JobView, request: PlanRequest, device: DeviceView) -> Setup:
         kv_type=plan.kv_type or request.kv_type or "f16",
         quant=plan.quant,
         vendor=vendor_of(device),
-        cards=cards_of(device, max(1, plan.cards)),
+        cards=gang.cards if gang else cards_of(device, max(1, plan.cards)),
         split=str(split or "layer"),
+        tensor_split=gang.layers if gang else (),
+        stages=gang.stages if gang else 0,
         gpu_layers=plan.gpu_layers if job.plan else ALL_LAYERS,
         cpu_experts=plan.cpu_experts,
         kv_bytes=plan.footprint.kv_bytes,
         load_p90_ms=plan.load_ms.p90 if plan.load_ms else 0,
     )
-
-
-def vendor_of(device: DeviceView) -> Vendor:
-    """Whose runtime picks the device's cards; "" for a processor."""
-    if device.kind in ("apple", "cpu"):
-        return "apple" if device.kind == "apple" else ""
-    known = lookup_gpu(device.model)
-    arch = known.arch if known is not None else ""
-    if arch.startswith(AMD) or "radeon" in device.model.lower():
-        return "amd"
-    if arch.startswith(INTEL) or "intel" in device.model.lower():
-        return "intel"
-    return "nvidia"
-
-
-def cards_of(device: DeviceView, wanted: int) -> tuple[str, ...]:
-    """Indices of the cards the plan uses: a device is one card, or the first of several."""
-    if device.kind != "gpu":
-        return ()
-    found = CARD.search(device.device_id)
-    if found is not None and (device.facts.count or 1) == 1:
-        return (found[1],)
-    return tuple(str(index) for index in range(min(wanted, device.facts.count or 1)))

@@ -1,12 +1,13 @@
 """Outcomes as event payloads: integers and decimal text only, since signed bytes hold no floats."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import asdict
 
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCompleted, RunFailed, RunStopped
+from mesh.state.facts.plan import MemberFact
 from mesh.state.jobs import JobView
 from providers.base import Outcome
 
@@ -36,6 +37,10 @@ def decimal(value: int, places: int) -> str:
 NOT_SIGNED = frozenset({"engine_log", "quality_band", "quality_usual"})
 
 
+# What is signed of a set's members: what each gives. The rest is in the plan and in its device.
+OF_MEMBERS = frozenset(MemberFact.__struct_encode_fields__)
+
+
 def plan_fact(placement: Fact) -> Fact:
     """A placement's JSON with each float as an integer in thousandths, its key ending in _milli."""
     fact: Fact = {}
@@ -46,6 +51,8 @@ def plan_fact(placement: Fact) -> Fact:
             fact[f"{key}_milli"] = {k: round(float(x) * 1000) for k, x in value.items()}
         elif isinstance(value, float):
             fact[f"{key}_milli"] = round(value * 1000)
+        elif key == "members" and isinstance(value, list):
+            fact[key] = [{k: x for k, x in one.items() if k in OF_MEMBERS} for one in value]
         elif key == "footprint" and isinstance(value, dict):
             fact[key] = {k: x for k, x in value.items() if x or k not in BESIDE_TERMS}
         else:
@@ -70,13 +77,15 @@ def _terms(memory: Mapping[str, object]) -> Fact:
 def ended_fact(
     job: JobView,
     outcome: Outcome,
-    cost_nusd: int,
+    costs_nusd: Sequence[int],
     attempt: int,
     *,
     energy: tuple[int | None, str] = (None, ""),
     superfluous: bool = False,
 ) -> tuple[str, Fact]:
-    """The event type and payload that end this attempt. `energy` in mJ, and what it rests on."""
+    """The event type and payload that end this attempt. `costs_nusd` are of each device it had;
+    `energy` in mJ, and what it rests on."""
+    cost_nusd = sum(costs_nusd)
     run = RunStopped(
         job_id=job.job_id,
         attempt=attempt,
@@ -90,6 +99,7 @@ def ended_fact(
         energy_mj=energy[0] or 0,
         energy_basis=energy[1] if energy[0] else "",
         paused_ms=outcome.paused_ms,
+        costs_nusd=tuple(costs_nusd) if len(costs_nusd) > 1 else (),
     )
     if outcome.reason != "ok" and (job.cancel_asked or superfluous):
         return "job_cancelled", encode(run)

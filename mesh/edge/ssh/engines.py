@@ -36,16 +36,17 @@ class HostEngines:
         self._reach, self._name, self._facts = reach, name, facts
         self.models: Final = models
 
-    async def ready(self, launch: Launch, card: str) -> tuple[Launch, str]:
+    async def ready(self, launch: Launch, card: Callable[[str], str]) -> tuple[Launch, str]:
         """(the launch as it is on the host, the program that holds its engine), all of it there.
 
-        `card`: what shows an engine its card, "" for the processor. DependencyMissing, NoSpace,
-        Unreached, ProviderError.
+        `card`: what shows an engine the card of a number. DependencyMissing, NoSpace, Unreached,
+        ProviderError.
         """
         setup = _setup(launch)
         engine = self._engine(setup)
         path = await self.models.bring(Path(str(setup["model_path"])))
-        cards = (card,) if card and setup.get("cards") else ()
+        numbers = setup.get("cards")
+        cards = [card(str(one)) for one in numbers] if isinstance(numbers, list | tuple) else []
         there = {**setup, "model_path": path, "program": engine.program, "cards": cards}
         spec = {**launch.spec, "setup": there}
         folder = f"jobs/{attempt_name(launch.job_id, launch.attempt)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import sys
 import time
 import traceback
@@ -44,7 +43,6 @@ from providers.ssh.reading.facts import HostFacts
 
 PROBE_EVERY_S: Final = 60.0
 ALL_EVERY_S: Final = 86_400.0  # a card or a driver added since, engines installed
-CARD: Final = re.compile(r"-gpu(\d{1,4})$")
 MAX_PROBES: Final = 8  # at once: each is a moment of parsing here
 LOOK_EVERY_S: Final = 1.0
 
@@ -73,14 +71,12 @@ class Known:
         """What it is called here."""
         return self.adopted.host.name
 
-    def card(self, device_id: str) -> str:
-        """What shows an engine the card of a device of this host; "" for its processor."""
-        found = CARD.search(device_id)
-        number = int(found[1]) if found else -1
-        if self.facts is None or not 0 <= number < len(self.adopted.cards):
-            return ""
-        lock = self.adopted.cards[number]
-        return next((one.select for one in self.facts.cards if one.lock == lock), str(number))
+    def card(self, number: str) -> str:
+        """What shows an engine the card that a device of this host is named by."""
+        cards = () if self.facts is None else self.facts.cards
+        at = int(number) if number.isdecimal() else len(self.adopted.cards)
+        lock = self.adopted.cards[at] if at < len(self.adopted.cards) else ""
+        return next((one.select for one in cards if one.lock == lock), number)
 
     @property
     def status(self) -> str:

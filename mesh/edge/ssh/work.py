@@ -21,15 +21,15 @@ from providers.ssh.bring.tries import over_cuts
 
 @final
 class HostAttempts:
-    """One host's attempts on one of its devices. `folder` is where this machine keeps what belongs
-    to one; `card` shows an engine the device's card, `name` is what the host is called."""
+    """One host's attempts. `folder` is where this machine keeps what belongs to one; `card` says
+    what shows an engine the card of a number, `name` is what the host is called."""
 
     def __init__(
         self,
         host: SshAttempts,
         folder: Callable[[str, int], Path],
         engines: HostEngines | None = None,
-        card: str = "",
+        card: Callable[[str], str] = str,
         name: str = "",
     ) -> None:
         self._host: Final = host

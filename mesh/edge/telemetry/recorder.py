@@ -25,7 +25,7 @@ from mesh.state.answers import held_jobs
 from mesh.state.facts.fact import encode
 from mesh.state.facts.telemetry import TelemetrySummarised
 from mesh.state.fold import State
-from providers.telemetry.energy import UNKNOWN, Meter, Point
+from providers.telemetry.energy import UNKNOWN, Meter, Point, added
 from providers.telemetry.health import OK, Health
 from providers.telemetry.machine import Device, Sample, Sampler
 from providers.telemetry.sample import Reading
@@ -66,7 +66,7 @@ class Telemetry:
         self._lock = threading.Lock()  # the loop and plans in other threads take samples
         self._sample: Sample | None = None
         self._rings: dict[str, deque[Point]] = {}
-        self._meters: dict[tuple[str, int], Meter] = {}
+        self._meters: dict[tuple[str, int], dict[str, Meter]] = {}  # by device
         self._ended: OrderedDict[tuple[str, int], Energy] = OrderedDict()
         self._tallies: dict[str, Tally] = {}
         self._told: dict[str, TelemetrySummarised] = {}
@@ -99,9 +99,9 @@ class Telemetry:
 
     def energy(self, job_id: str, attempt: int) -> Energy:
         """(millijoules, basis) an attempt on this machine drew so far, or in all once it ended."""
-        meter = self._meters.get((job_id, attempt))
-        if meter is not None:
-            return meter.result()
+        meters = self._meters.get((job_id, attempt))
+        if meters is not None:
+            return added([one.result() for one in meters.values()])
         return self._ended.get((job_id, attempt), (None, UNKNOWN))
 
     def points(self, device_id: str) -> tuple[Point, ...]:
@@ -187,7 +187,7 @@ class Telemetry:
         """Attempts that run on this peer's own devices."""
         own = {view.device_id for view in self._local.own(state)}
         return [
-            Running((job.job_id, max(1, job.attempt)), job.device_id, job.started_ms)
+            Running((job.job_id, max(1, job.attempt)), job.devices, job.started_ms)
             for job in held_jobs(state).values()
             if job.started_ms and job.device_id in own
         ]
@@ -199,11 +199,11 @@ class Telemetry:
         state = self._state()
         jobs, found = self._running(state), self._by_id(sample)
         for device_id, device in found.items():
-            point = _point(device, sample.at_ms, sum(job.device_id == device_id for job in jobs))
+            point = _point(device, sample.at_ms, sum(device_id in job.devices for job in jobs))
             self._rings.setdefault(device_id, deque(maxlen=RING)).append(point)
             for job in jobs:
-                if job.device_id == device_id:
-                    self._meter(job, state).add(point)
+                if device_id in job.devices:
+                    self._meters_of(job, state)[device_id].add(point)
             tally = self._tallies.get(device_id)
             if tally is None:
                 health = self._told[device_id].health if device_id in self._told else OK
@@ -211,16 +211,20 @@ class Telemetry:
                 self._tallies[device_id] = tally
             tally.add(device, sample.at_ms)
         for key in self._meters.keys() - {job.key for job in jobs}:
-            self._ended[key] = self._meters.pop(key).finish(sample.at_ms)
+            parts = [one.finish(sample.at_ms) for one in self._meters.pop(key).values()]
+            self._ended[key] = added(parts)
             while len(self._ended) > MAX_ENDED:
                 self._ended.popitem(last=False)
 
-    def _meter(self, job: Running, state: State) -> Meter:
-        """The attempt's meter; what it drew before this daemon saw it is estimated."""
+    def _meters_of(self, job: Running, state: State) -> dict[str, Meter]:
+        """The attempt's meter on each device; what it drew before this daemon saw it is
+        estimated."""
         if job.key not in self._meters:
             since_ms = min(MAX_SINCE_MS, max(0, self._now() - job.started_ms))
             begun_ms = int(self._steady() * 1000) - since_ms
-            self._meters[job.key] = Meter(begun_ms, self._tdp_mw(state, job.device_id))
+            self._meters[job.key] = {
+                one: Meter(begun_ms, self._tdp_mw(state, one)) for one in job.devices
+            }
         return self._meters[job.key]
 
     def _tdp_mw(self, state: State, device_id: str) -> int | None:

@@ -21,10 +21,10 @@ Energy = Callable[[str, int], tuple[int | None, str]]
 @final
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt that runs on one of our devices. `started_ms` is a label, UTC."""
+    """An attempt that runs on devices of ours. `started_ms` is a label, UTC."""
 
     key: tuple[str, int]  # (job id, attempt)
-    device_id: str
+    devices: tuple[str, ...]
     started_ms: int
 
 
@@ -38,7 +38,7 @@ def device_now(
 ) -> DeviceNow:
     """One device's row; `at_ms` is now on the steady clock."""
     reading = None if device is None else device.reading
-    mine = [job for job in jobs if job.device_id == view.device_id][:MAX_JOBS]
+    mine = [job for job in jobs if view.device_id in job.devices][:MAX_JOBS]
     row = DeviceNow(
         device_id=cut(view.device_id),
         name=cut(view.name),

@@ -7,12 +7,12 @@ taken from each card of its device, for nobody here knows which of them it was g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from mesh.policy.queue.need import Need
-from mesh.policy.queue.values import Room, Running
+from mesh.policy.queue.values import Part, Room, Running, one_by_one
 
 PLENTY = 1 << 62  # of memory whose size nobody stated
 
@@ -88,11 +88,11 @@ class Account:
         if self.ram.free is not None:
             self.ram.free -= sign * self.beside(need)
 
-    def copy(self) -> Account:
-        """The same, to try moves on."""
+    def copy(self, ram: Ram | None = None) -> Account:
+        """The same, to try moves on; `ram`: a copy that other devices' copies share."""
         return Account(
             self.room,
-            Ram(self.ram.free),
+            Ram(self.ram.free) if ram is None else ram,
             self.read_free,
             self.book_free,
             self.jobs,
@@ -113,10 +113,51 @@ def accounts(rooms: Iterable[Room], running: Iterable[Running]) -> dict[str, Acc
         if read is not None:
             ram.free = read if ram.free is None else min(ram.free, read)
         found[room.device_id] = _opened(room, ram)
-    for one in running:
-        if one.device_id in found:
-            found[one.device_id].promise(one)
+    for each in running:
+        for one in one_by_one(each):
+            if one.device_id in found:
+                found[one.device_id].promise(one)
     return found
+
+
+def of_host(found: Accounts, ram: Ram) -> dict[str, Account]:
+    """Copies of one host's devices, which share its RAM as the devices do."""
+    shared = Ram(ram.free)
+    return {key: one.copy(shared) for key, one in found.items() if one.ram is ram}
+
+
+def on_one_host(found: Accounts, parts: Sequence[Part]) -> bool:
+    """Whether devices share their RAM."""
+    return len({id(found[one.device_id].ram) for one in parts}) == 1
+
+
+def beside(found: Accounts, parts: Sequence[Part]) -> int:
+    """Bytes of the host's RAM that a job takes, all its devices together."""
+    return sum(found[one.device_id].beside(one.need) for one in parts)
+
+
+def fit(found: Accounts, parts: Sequence[Part]) -> bool:
+    """Whether a job could run on all its devices at once, beside those that are there."""
+    if not all(found[one.device_id].fits(one.need) for one in parts):
+        return False
+    if len(parts) == 1:
+        return True
+    ram, free = beside(found, parts), found[parts[0].device_id].ram.free
+    return ram <= 0 or (free is not None and ram <= free)
+
+
+def take(found: Accounts, parts: Iterable[Part]) -> None:
+    """Count a job on those of its devices that are known."""
+    for one in parts:
+        if one.device_id in found:
+            found[one.device_id].take(one.need)
+
+
+def give(found: Accounts, parts: Iterable[Part]) -> None:
+    """What a job took comes back, on all its devices."""
+    for one in parts:
+        if one.device_id in found:
+            found[one.device_id].give(one.need)
 
 
 def _ram_read(room: Room) -> int | None:

@@ -7,13 +7,12 @@ the first will need. (Lifka, "The ANL/IBM SP Scheduling System", 1995.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from mesh.policy.queue.account import Account, Accounts
-from mesh.policy.queue.need import Need
-from mesh.policy.queue.values import ASSUMED_MS, Attempt, Reservation, Room, Waiting
+from mesh.policy.queue.account import Account, Accounts, beside, fit, give, of_host, take
+from mesh.policy.queue.values import ASSUMED_MS, Attempt, Part, Reservation, Room, Waiting
 
 NEVER = 1 << 62
 
@@ -24,25 +23,32 @@ class Holder:
     """What is given back when a job ends; `end_ms` NEVER: nobody knows when."""
 
     key: Attempt
-    device_id: str
-    need: Need
+    parts: tuple[Part, ...]
     end_ms: int
 
 
 @final
 @dataclass(slots=True)
-class Promise:
-    """The start that a device's first in line can count on, and what is spare at that time.
+class Spare:
+    """What others may have of a device beside its first in line; `jobs` below 0: any number."""
 
-    `at_ms` NEVER: as soon as jobs end of which nobody knows how long they take. Not `firm`: on
-    another device of its host somebody waits for RAM who comes before it.
+    memory: int
+    jobs: int
+
+
+@final
+@dataclass(slots=True)
+class Promise:
+    """The start that the first in line can count on, and what is spare at that time, by device.
+
+    `at_ms` NEVER: as soon as jobs end of which nobody knows how long they take. Not `firm`: there
+    is somebody on its host who waits for RAM, or on a device of its gang, and comes before it.
     """
 
     job: Waiting
     at_ms: int
-    memory: int
+    spare: Mapping[str, Spare]
     ram: int | None
-    jobs: int  # that may run beside it; below 0: any number
     firm: bool
 
 
@@ -60,43 +66,40 @@ def promise(
     *,
     firm: bool,
 ) -> Promise | None:
-    """What can be promised to a job that does not start now.
+    """What can be promised to a job that does not start now; a gang, when all its devices are free.
 
     None where what it waits for is not ours to give: foreign memory, or another's reservation.
     What was promised to others on its host is taken from now on, until they should be over.
     """
-    account = accounts[job.device_id]
-    trial, host, coming = account.copy(), account.ram, [*holders]
+    host = accounts[job.device_id].ram
+    trial, coming, parts = of_host(accounts, host), [*holders], job.parts
     for first in earlier:
         if accounts[first.job.device_id].ram is host:
-            _give_ram(trial, -accounts[first.job.device_id].beside(first.job.need))
+            take(trial, first.job.parts)
             coming.append(after(first))
-    at = now_ms if trial.fits(job.need) else None
+    at = now_ms if fit(trial, parts) else None
     for one in sorted(coming, key=lambda holder: holder.end_ms):
         if at is not None:
             break
-        if one.device_id == job.device_id:
-            trial.give(one.need)
-        elif accounts[one.device_id].ram is host:
-            _give_ram(trial, accounts[one.device_id].beside(one.need))
-        if trial.fits(job.need):
+        give(trial, one.parts)
+        if fit(trial, parts):
             at = one.end_ms
-    if at is None or reserved(account.room, job, at) is not None:
+    if at is None or any(reserved(trial[one.device_id].room, job, at) for one in parts):
         return None
-    trial.take(job.need)
-    return Promise(job, at, memory=trial.free, ram=trial.ram.free, jobs=_beside(trial), firm=firm)
+    take(trial, parts)
+    return Promise(job, at, _spare(trial, parts), trial[job.device_id].ram.free, firm)
 
 
 def after(first: Promise) -> Holder:
-    """When the first in line of a device gives back what it will have taken."""
+    """When the first in line gives back what it will have taken."""
     job = first.job
     ends = first.at_ms + job.p80_ms if job.p80_ms and first.at_ms != NEVER else NEVER
-    return Holder(key=job.key, device_id=job.device_id, need=job.need, end_ms=ends)
+    return Holder(key=job.key, parts=job.parts, end_ms=ends)
 
 
-def _give_ram(account: Account, size: int) -> None:
-    if account.ram.free is not None:
-        account.ram.free += size
+def _spare(trial: Accounts, parts: Iterable[Part]) -> dict[str, Spare]:
+    found = ((one.device_id, trial[one.device_id]) for one in parts)
+    return {key: Spare(memory=one.free, jobs=_beside(one)) for key, one in found}
 
 
 def _beside(trial: Account) -> int:
@@ -111,30 +114,39 @@ def ends_before(first: Promise, job: Waiting, now_ms: int) -> bool:
     return bool(job.p80_ms) and first.at_ms != NEVER and now_ms + job.p80_ms <= first.at_ms
 
 
-def breaks(first: Promise, job: Waiting, account: Account, now_ms: int) -> bool:
+def breaks(first: Promise, job: Waiting, accounts: Accounts, now_ms: int) -> bool:
     """Whether a job that starts now would push back the first in line.
 
-    The first may stand on another device of the same host: then RAM is all they share.
+    The first may stand on other devices of the same host: then RAM is all they share.
     """
     if ends_before(first, job, now_ms):
         return False
-    ram = account.beside(job.need)
+    ram = beside(accounts, job.parts)
     if ram > 0 and first.ram is not None and ram > first.ram:
         return True
-    if first.job.device_id != job.device_id:
-        return False
-    return job.need.exclusive or first.jobs == 0 or account.card(job.need) > first.memory
+    return any(
+        one.need.exclusive or spare.jobs == 0 or size > spare.memory
+        for one, spare, size in _shared(first, job, accounts)
+    )
 
 
-def charge(first: Promise, job: Waiting, account: Account, now_ms: int) -> None:
+def charge(first: Promise, job: Waiting, accounts: Accounts, now_ms: int) -> None:
     """Count a start that breaks nothing: what it still takes when the first starts is not spare."""
     if ends_before(first, job, now_ms):
         return
     if first.ram is not None:
-        first.ram -= account.beside(job.need)
-    if first.job.device_id == job.device_id:
-        first.memory -= account.card(job.need)
-        first.jobs -= first.jobs > 0
+        first.ram -= beside(accounts, job.parts)
+    for _, spare, size in _shared(first, job, accounts):
+        spare.memory -= size
+        spare.jobs -= spare.jobs > 0
+
+
+def _shared(first: Promise, job: Waiting, accounts: Accounts) -> Iterator[tuple[Part, Spare, int]]:
+    """On each device that both want: what the job takes, what is spare, and the job's bytes."""
+    for one in job.parts:
+        spare = first.spare.get(one.device_id)
+        if spare is not None:
+            yield one, spare, accounts[one.device_id].card(one.need)
 
 
 def reserved(room: Room, job: Waiting, start_ms: int) -> Reservation | None:

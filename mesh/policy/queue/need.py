@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 from mesh.state.jobs import JobView
-from mesh.state.leases import loaded_ms, promised
+from mesh.state.leases import loaded_ms, promised, shares
 
 
 @final
@@ -29,6 +29,24 @@ def need_of(job: JobView) -> Need:
     cards = max(1, job.predicted.cards)
     # A plan without a footprint, as of a program that left it out, promises nothing.
     return Need(memory_bytes=card, cards=cards, ram_bytes=beside, exclusive=card == 0)
+
+
+def needs_of(job: JobView) -> dict[str, Need]:
+    """The same for each of its devices; RAM, which a host has once, counts with the first.
+
+    A member of which the plan says nothing is the job's alone.
+    """
+    if job.plan is None or not job.members:
+        return dict.fromkeys(job.devices, need_of(job))
+    beside = promised(job)[1]
+    return {
+        device_id: Need(
+            memory_bytes=card,
+            ram_bytes=beside if device_id == job.device_id else 0,
+            exclusive=card == 0,
+        )
+        for device_id, card in shares(job).items()
+    }
 
 
 def is_loaded(job: JobView, read_ms: int) -> bool:

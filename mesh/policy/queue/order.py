@@ -5,8 +5,6 @@ instant, so that only the deadline and the length of a job are left of it.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from operator import attrgetter
 
 from mesh.policy.queue.values import Waiting
 
@@ -57,10 +55,14 @@ def in_line(waiting: Iterable[Waiting], now_ms: int) -> list[Waiting]:
 
 
 def passed_over(waiting: Sequence[Waiting]) -> list[Waiting]:
-    """The one job of each device that others passed too often."""
-    often = sorted((job for job in waiting if job.skips >= MAX_SKIPS), key=arrival)
-    often.sort(key=attrgetter("device_id"))
-    return [next(jobs) for _, jobs in groupby(often, key=attrgetter("device_id"))]
+    """The one job of each device that others passed too often; a gang is it on all its devices."""
+    found, taken = list[Waiting](), set[str]()
+    for job in sorted((job for job in waiting if job.skips >= MAX_SKIPS), key=arrival):
+        devices = {one.device_id for one in job.parts}
+        if not devices & taken:
+            found.append(job)
+            taken |= devices
+    return found
 
 
 def arrival(job: Waiting) -> tuple[int, str, int]:
@@ -71,20 +73,23 @@ def arrival(job: Waiting) -> tuple[int, str, int]:
 def new_skips(waiting: Sequence[Waiting], started: Sequence[Waiting]) -> dict[tuple[str, int], int]:
     """The changed counts of those that still wait: one more for each younger job that started.
 
-    Where the job that was passed too often got its turn, the others' counts begin anew.
+    Where an older job that was passed too often got its turn, the others' counts begin anew.
     """
     by_device: dict[str, list[Waiting]] = {}
     for job in started:
-        by_device.setdefault(job.device_id, []).append(job)
+        for part in job.parts:
+            by_device.setdefault(part.device_id, []).append(job)
     gone = {job.key for job in started}
-    turned = {job.device_id for job in started if job.skips >= MAX_SKIPS}
     counts: dict[tuple[str, int], int] = {}
     for job in waiting:
-        younger = by_device.get(job.device_id)
-        if younger is None or job.key in gone:
+        if job.key in gone or by_device.keys().isdisjoint(one.device_id for one in job.parts):
             continue
-        before = 0 if job.device_id in turned else job.skips
-        count = before + sum(arrival(one) > arrival(job) for one in younger)
+        beside = {one.key: one for part in job.parts for one in by_device.get(part.device_id, ())}
+        younger = sum(arrival(one) > arrival(job) for one in beside.values())
+        turned = len(beside) > younger and any(
+            one.skips >= MAX_SKIPS and arrival(one) < arrival(job) for one in beside.values()
+        )
+        count = younger + (0 if turned else job.skips)
         if count != job.skips:
             counts[job.key] = count
     return counts

@@ -10,7 +10,7 @@ long. Not in it: jobs that are still to come, and memory that programs of others
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from math import erf, exp, hypot, log, sqrt
 from statistics import NormalDist
@@ -18,7 +18,7 @@ from statistics import NormalDist
 from mesh.policy.queue.account import Account
 from mesh.policy.queue.backfill import after_reservations
 from mesh.policy.queue.need import Need
-from mesh.policy.queue.values import Attempt, Prediction, Running, Waiting
+from mesh.policy.queue.values import Attempt, Prediction, Running, Waiting, one_by_one
 
 Z90 = 1.2815515655446004  # standard deviations from the median to the 90th percentile
 NORMAL = NormalDist()
@@ -77,22 +77,35 @@ class Line:
         """A job that the decision starts; the account has it already."""
         return self._run(job, float(self._now), 0.0)
 
-    def start_later(self, job: Waiting) -> Prediction:
-        """A job that waits: when those before it leave it room."""
+    def free_at(self, job: Waiting) -> tuple[float, float] | None:
+        """(median, spread) of when those before a job leave it room here; None: nobody knows."""
         at, spread, account = self._at, self._spread, self._account
         while not account.fits(job.need):
             if not self._ends:
-                return UNKNOWN
+                return None
             end, wide, _, need = heappop(self._ends)
             account.give(need)
             if end >= at:
                 at, spread = end, wide
-        moved = after_reservations(account.room, job, int(at))
-        if moved > at:
-            at, spread = float(moved), 0.0
+        return self.moved(job, at, spread)
+
+    def moved(self, job: Waiting, at: float, spread: float) -> tuple[float, float]:
+        """A start put off until it runs into nobody's reservation."""
+        moved = after_reservations(self._account.room, job, int(at))
+        return (float(moved), 0.0) if moved > at else (at, spread)
+
+    def start_at(self, job: Waiting, at: float, spread: float) -> Prediction:
+        """A job that starts then: nobody after it starts before."""
         self._at, self._spread = at, spread
-        account.take(job.need)
+        self._account.take(job.need)
         return self._run(job, at, spread)
+
+    def copy(self) -> Line:
+        """The same, to try what is free when."""
+        made = Line(self._account, (), self._now)
+        made._ends, made._number = [*self._ends], self._number
+        made._at, made._spread = self._at, self._spread
+        return made
 
     def _run(self, job: Waiting, at: float, spread: float) -> Prediction:
         starts, latest = int(at), int(at + spread)
@@ -116,11 +129,39 @@ class Line:
 
 
 def predict_all(
-    lines: dict[str, Line], started: Sequence[Waiting], waiting: Iterable[Waiting]
+    lines: Mapping[str, Line], started: Sequence[Waiting], waiting: Iterable[Waiting]
 ) -> dict[Attempt, Prediction]:
     """Those that start now, then the others in their order; a device that is closed has no line."""
-    found = {job.key: lines[job.device_id].start_now(job) for job in started}
+    found: dict[Attempt, Prediction] = {}
+    for job in started:
+        said = [lines[part.device_id].start_now(part) for part in one_by_one(job)]
+        found[job.key] = said[0]
     for job in waiting:
-        line = lines.get(job.device_id)
-        found[job.key] = UNKNOWN if line is None else line.start_later(job)
+        found[job.key] = _together(lines, job) if job.others else _start_later(lines, job)
     return found
+
+
+def _start_later(lines: Mapping[str, Line], job: Waiting) -> Prediction:
+    """A job that waits: when those before it leave it room."""
+    line = lines.get(job.device_id)
+    when = None if line is None else line.free_at(job)
+    return UNKNOWN if line is None or when is None else line.start_at(job, *when)
+
+
+def _together(lines: Mapping[str, Line], job: Waiting) -> Prediction:
+    """A gang that waits: when the last of its devices has room for it."""
+    parts = one_by_one(job)
+    if any(part.device_id not in lines for part in parts):
+        return UNKNOWN
+    mine = [(lines[part.device_id], part) for part in parts]
+    if any(line.copy().free_at(part) is None for line, part in mine):
+        return UNKNOWN  # and its other devices are not kept for it
+    times = [line.free_at(part) for line, part in mine]
+    known = [one for one in times if one is not None]
+    if len(known) < len(times):
+        return UNKNOWN
+    at, spread = max(known)
+    for _ in parts:  # what one device's reservations put off may run into another's
+        for line, part in mine:
+            at, spread = line.moved(part, at, spread)
+    return [line.start_at(part, at, spread) for line, part in mine][0]

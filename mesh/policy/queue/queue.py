@@ -1,7 +1,9 @@
 """Who starts now, who makes room, and what to tell everybody else: one pure decision.
 
 The whole queue of one owner is looked at at once, for devices of one host share its RAM. Each
-device has its own line; a job never moves to another device here (its home chose).
+device has its own line; a job never moves to another device here (its home chose). A gang stands
+in the lines of all its devices, starts on all at once, and until then holds none: so nobody waits
+for a gang that waits for somebody.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import replace
 from typing import final
 
 from mesh.policy.queue import backfill, order, predict, preempt, reasons
-from mesh.policy.queue.account import Account, Accounts, accounts
+from mesh.policy.queue.account import Account, Accounts, accounts, beside, fit, on_one_host, take
 from mesh.policy.queue.backfill import Holder, Promise
 from mesh.policy.queue.values import (
     Attempt,
@@ -20,6 +22,7 @@ from mesh.policy.queue.values import (
     Room,
     Running,
     Waiting,
+    one_by_one,
 )
 
 
@@ -64,21 +67,18 @@ class _Decision:
         self._rooms = {room.device_id: room for room in rooms}
         self._accounts: Accounts = accounts(rooms, running)
         self._closed = {one: reasons.closed(room, now_ms) for one, room in self._rooms.items()}
-        self._running = {one: list[Running]() for one in self._rooms}
-        for each in running:
-            self._running.setdefault(each.device_id, []).append(each)
+        self._running = running
         self._holders = [
             Holder(
                 key=each.key,
-                device_id=each.device_id,
-                need=each.need,
+                parts=each.parts,
                 end_ms=backfill.end_by_p80(each.started_ms, each.p80_ms, now_ms),
             )
             for each in running
-            if each.device_id in self._rooms
         ]
         self.promises: list[Promise] = []
         self._promised: set[str] = set()  # devices whose first in line has one
+        self._behind: set[str] = set()  # devices on which somebody waits who has none
         self._want_ram: set[int] = set()  # hosts on which somebody waits who needs RAM
         self._crowds: dict[str, str] = {}  # who is on a device, in words
         self.started: list[Waiting] = []
@@ -87,65 +87,99 @@ class _Decision:
 
     def consider(self, job: Waiting) -> Reason | None:
         """Start a job, or say why it waits."""
-        account = self._accounts.get(job.device_id)
-        shut = self._closed[job.device_id] if account else reasons.closed(None, self._now)
-        if account is None or shut is not None:
+        shut = self._shut(job)
+        if shut is not None:
             return shut
-        never = reasons.never_fits(job, account)
-        if never is not None:
-            return never
-        taken = backfill.reserved(account.room, job, self._now)
-        if taken is not None:
-            return reasons.held_back(job, taken)
-        if not account.fits(job.need):
-            self._hold_back(job, account)
-            return reasons.no_room(job, account, self._crowd(job.device_id))
-        first = next((p for p in self._facing(account) if self._breaks(p, job, account)), None)
+        if not fit(self._accounts, job.parts):
+            self._hold_back(job)
+            return self._no_room(job)
+        facing = self._facing(job)
+        first = next((p for p in facing if self._breaks(p, job)), None)
         if first is not None:
-            self._hold_back(job, account)
+            self._hold_back(job)
             return reasons.kept_for(first)
-        self._start(job, account)
+        self._start(job, facing)
         return None
 
-    def _breaks(self, first: Promise, job: Waiting, account: Account) -> bool:
-        return backfill.breaks(first, job, account, self._now)
+    def _shut(self, job: Waiting) -> Reason | None:
+        """Why its devices do not take it now, though they were free: of the first that does not."""
+        parts = one_by_one(job)
+        for part in parts:
+            if part.device_id not in self._accounts:
+                return reasons.closed(None, self._now)
+            closed = self._closed[part.device_id]
+            if closed is not None:
+                return closed
+        if job.others and not on_one_host(self._accounts, job.parts):
+            return reasons.scattered(job)
+        return next((no for part in parts if (no := self._unable(part)) is not None), None)
 
-    def _facing(self, account: Account) -> list[Promise]:
-        """The promises that a start on this device could break: of its whole host."""
-        return [one for one in self.promises if self._of(one).ram is account.ram]
+    def _unable(self, part: Waiting) -> Reason | None:
+        """Why an open device does not take this job: it never can, or somebody reserved it."""
+        account = self._accounts[part.device_id]
+        never = reasons.never_fits(part, account)
+        if never is not None:
+            return never
+        taken = backfill.reserved(account.room, part, self._now)
+        return None if taken is None else reasons.held_back(part, taken)
 
-    def _of(self, one: Promise) -> Account:
-        return self._accounts[one.job.device_id]
+    def _no_room(self, job: Waiting) -> Reason:
+        """The reason of the first of its devices that is short."""
+        for part in one_by_one(job):
+            account, name = self._accounts[part.device_id], part.device_id
+            if not account.fits(part.need):
+                said = reasons.no_room(part, account, self._crowd(name))
+                return reasons.of_gang(job, name, said)
+        ram = self._accounts[job.device_id].ram
+        return reasons.no_ram(beside(self._accounts, job.parts), ram.free)
 
-    def _start(self, job: Waiting, account: Account) -> None:
-        for first in self._facing(account):
-            backfill.charge(first, job, account, self._now)
-        account.take(job.need)
+    def _breaks(self, first: Promise, job: Waiting) -> bool:
+        return backfill.breaks(first, job, self._accounts, self._now)
+
+    def _facing(self, job: Waiting) -> list[Promise]:
+        """The promises that its start could break: of its whole host."""
+        ram = self._accounts[job.device_id].ram
+        return [one for one in self.promises if self._accounts[one.job.device_id].ram is ram]
+
+    def _start(self, job: Waiting, facing: Sequence[Promise]) -> None:
+        for first in facing:
+            backfill.charge(first, job, self._accounts, self._now)
+        take(self._accounts, job.parts)
         end = backfill.end_by_p80(self._now, job.p80_ms, self._now)
-        self._holders.append(
-            Holder(key=job.key, device_id=job.device_id, need=job.need, end_ms=end)
-        )
-        self._crowds.pop(job.device_id, None)
+        self._holders.append(Holder(key=job.key, parts=job.parts, end_ms=end))
+        for part in job.parts:
+            self._crowds.pop(part.device_id, None)
         self.started.append(job)
 
-    def _hold_back(self, job: Waiting, account: Account) -> None:
-        """A job has to wait; the first of its device gets a promise."""
-        if job.device_id not in self._promised:
-            stopped = preempt.victims(job, account, self._running[job.device_id], self._now)
-            self.stopped += stopped
+    def _hold_back(self, job: Waiting) -> None:
+        """A job has to wait; the first of a device gets a promise."""
+        devices = {part.device_id for part in job.parts}
+        ram, host = beside(self._accounts, job.parts), id(self._accounts[job.device_id].ram)
+        if devices <= self._promised:
+            self._behind |= devices
+        else:
+            if not devices & self._promised:
+                self._make_room(job)
             found = backfill.promise(
                 job,
                 self._accounts,
-                self._leaving(stopped),
+                self._leaving(),
                 self.promises,
                 self._now,
-                firm=not account.beside(job.need) or id(account.ram) not in self._want_ram,
+                firm=not devices & self._behind and (not ram or host not in self._want_ram),
             )
             if found is not None:
                 self.promises.append(found)
-                self._promised.add(job.device_id)
-        if account.beside(job.need):
-            self._want_ram.add(id(account.ram))
+                self._promised |= devices
+        if ram:
+            self._want_ram.add(host)
+
+    def _make_room(self, job: Waiting) -> None:
+        """Stop others for a job that is first in line on all its devices."""
+        gone = [one for one in self.stopped if preempt.shares_device(one, job)]
+        near = [one for one in self._running if preempt.shares_device(one, job)]
+        stays = [one for one in near if one not in gone]
+        self.stopped += preempt.victims(job, self._accounts, stays, self._now, gone)
 
     def _crowd(self, device_id: str) -> str:
         """Who is on a device, in words."""
@@ -153,24 +187,28 @@ class _Decision:
             self._crowds[device_id] = reasons.crowd(device_id, self._holders)
         return self._crowds[device_id]
 
-    def _leaving(self, stopped: Sequence[Running]) -> list[Holder]:
+    def _leaving(self) -> list[Holder]:
         """Who gives back what, and when: those to be stopped do so at once."""
-        gone = {one.key for one in stopped}
+        gone = {one.key for one in self.stopped}
         return [replace(one, end_ms=self._now) if one.key in gone else one for one in self._holders]
 
     def lines(self) -> dict[str, predict.Line]:
         """The future of each device that is open, after what starts and stops now."""
+        on: dict[str, list[Running]] = {one: [] for one in self._accounts}
+        for each in self._running:
+            for part in one_by_one(each):
+                on.setdefault(part.device_id, []).append(part)
         return {
-            one: self._line(one, account)
+            one: self._line(on[one], account)
             for one, account in self._accounts.items()
             if self._closed[one] is None
         }
 
-    def _line(self, device_id: str, account: Account) -> predict.Line:
+    def _line(self, running: Sequence[Running], account: Account) -> predict.Line:
         stopped = {one.key for one in self.stopped}
         left = account.copy()
-        for one in self._running[device_id]:
+        for one in running:
             if one.key in stopped:
                 left.give(one.need)
-        stay = [one for one in self._running[device_id] if one.key not in stopped]
+        stay = [one for one in running if one.key not in stopped]
         return predict.Line(left, stay, self._now)

@@ -72,7 +72,7 @@ def kept_for(first: Promise) -> Reason:
 
 def crowd(device_id: str, holders: Sequence[Holder]) -> str:
     """Who is on a device, and until when, for `no_room`."""
-    here = [one for one in holders if one.device_id == device_id]
+    here = [one for one in holders if device_id in {part.device_id for part in one.parts}]
     count = f"{here[0].key[0]} runs" if len(here) == 1 else f"{len(here)} jobs run"
     first = min((one.end_ms for one in here), default=NEVER)
     until = "" if first == NEVER else f", the next ends by about {_clock(first)} UTC"
@@ -93,13 +93,31 @@ def no_room(job: Waiting, account: Account, here: str) -> Reason:
     return _reason("Busy", f"{here}; {lacks}")
 
 
+def scattered(job: Waiting) -> Reason:
+    """By devices of which no job can have some here and some there."""
+    names = " and ".join(part.device_id for part in job.parts)
+    return _reason("NoFit", f"{names} are not of one host")
+
+
+def no_ram(need: int, free: int | None) -> Reason:
+    """By the host's RAM, which a gang's devices take together."""
+    has = "free RAM was never read" if free is None else f"{show_bytes(max(0, free))} free"
+    return _reason("Busy", f"needs {show_bytes(need)} of the host's RAM, {has}")
+
+
+def of_gang(job: Waiting, device_id: str, reason: Reason) -> Reason:
+    """The reason of one of its devices, with the device named."""
+    if not job.others or device_id in reason.text:
+        return reason
+    return _reason(reason.code, reason.text.replace(f"{reason.code}: ", f"{device_id}: ", 1))
+
+
 def _short(job: Waiting, account: Account) -> Reason:
     """Memory is short, and our jobs do not hold it."""
     room, card, ram = account.room, account.card(job.need), account.beside(job.need)
     free = account.ram.free
     if card <= account.free and ram and (free is None or ram > free):
-        has = "free RAM was never read" if free is None else f"{show_bytes(max(0, free))} free"
-        return _reason("Busy", f"needs {show_bytes(ram)} of the host's RAM, {has}")
+        return no_ram(ram, free)
     left = f"needs {show_bytes(card)}, {show_bytes(max(0, account.free))} free"
     total = f" of {show_bytes(room.total_bytes)}" if room.total_bytes else ""
     if not room.foreign:

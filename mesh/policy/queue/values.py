@@ -7,8 +7,8 @@ is a size that is None. A percentile is the time that so many in a hundred runs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, final
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar, final
 
 from mesh.policy.queue.need import Need
 
@@ -35,8 +35,21 @@ MIN_RUNTIME_MS = 60_000
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a job takes of one device."""
+
+    device_id: str
+    need: Need
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An accepted attempt that has not started. `skips` is what the last decision said."""
+    """An accepted attempt that has not started. `skips` is what the last decision said.
+
+    `others`: what a gang takes of further devices of the same host. It starts on all of them at
+    once; until then it holds none.
+    """
 
     job_id: str
     attempt: int
@@ -52,16 +65,23 @@ class Waiting:
     min_runtime_ms: int = MIN_RUNTIME_MS
     skips: int = 0
     by: str = ""  # key of the job's home: whose reservation lets it start
+    others: tuple[Part, ...] = ()
 
     @property
     def key(self) -> Attempt:
         return self.job_id, self.attempt
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it takes, device by device."""
+        return Part(device_id=self.device_id, need=self.need), *self.others
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """An attempt that was started. `loaded`: the reading of its device's memory knows of it."""
+    """An attempt that was started, on the devices of `others` too. `loaded`: the readings of its
+    devices' memory know of it."""
 
     job_id: str
     attempt: int
@@ -75,10 +95,28 @@ class Running:
     preemptible: bool = False
     loaded: bool = False
     min_runtime_ms: int = MIN_RUNTIME_MS
+    others: tuple[Part, ...] = ()
 
     @property
     def key(self) -> Attempt:
         return self.job_id, self.attempt
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it holds, device by device."""
+        return Part(device_id=self.device_id, need=self.need), *self.others
+
+
+Either = TypeVar("Either", Waiting, Running)
+
+
+def one_by_one(job: Either) -> tuple[Either, ...]:
+    """The attempt as each of its devices sees it."""
+    if not job.others:
+        return (job,)
+    return tuple(
+        replace(job, device_id=one.device_id, need=one.need, others=()) for one in job.parts
+    )
 
 
 @final

@@ -126,8 +126,16 @@ def _plain(of: Any) -> Read:
     """The reader of a type whose unknown value is its empty one."""
     if isinstance(of, type) and issubclass(of, Fact):
         return lambda value: decode(of, value if isinstance(value, dict) else {})
+    if get_origin(of) is tuple:
+        return _each(get_args(of)[0])
     read: dict[object, Read] = {int: _whole, str: _text, bool: _true, dict: _object}
-    return read.get(get_origin(of) or of, _texts)
+    return read[get_origin(of) or of]
+
+
+def _each(of: Any) -> Read:
+    """The reader of a list; of what is no list, none."""
+    one: Read = str if of is str else _plain(of)
+    return lambda value: tuple(one(each) for each in value) if isinstance(value, list) else ()
 
 
 def _optional(of: Any) -> Read:
@@ -157,7 +165,3 @@ def _true(value: object) -> bool:
 
 def _object(value: object) -> Payload:
     return value if isinstance(value, dict) else {}
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(one) for one in value) if isinstance(value, list) else ()

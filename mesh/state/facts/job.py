@@ -173,6 +173,14 @@ class JobDispatched(Fact, frozen=True, kw_only=True):
     expected: Annotated[Expected | None, said("What the device's owner offered", since="0.3.0")] = (
         None
     )
+    members: Annotated[
+        tuple[str, ...],
+        said(
+            "Devices it has beside the event's, sorted; all are its owner's and in one host, or "
+            "none counts",
+            since="0.3.0",
+        ),
+    ] = ()
 
 
 class JobAccepted(Fact, frozen=True, kw_only=True):
@@ -265,6 +273,15 @@ class RunStopped(Fact, frozen=True, kw_only=True):
     paused_ms: Annotated[
         int, amount("Of its time, while it stood still for others", "ms", since="0.3.0")
     ] = 0
+    costs_nusd: Annotated[
+        tuple[int, ...],
+        said(
+            "Of actual_cost_nusd, what each device came to: the event's, then the dispatch's "
+            "members; missing = one device",
+            "nano-USD",
+            since="0.3.0",
+        ),
+    ] = ()
 
 
 class JobFailed(Fact, frozen=True, kw_only=True):
@@ -312,3 +329,4 @@ class JobEnded(Fact, frozen=True, kw_only=True):
     peak_memory_bytes: Peak = 0
     exit_code: ExitCode = 0
     engine_memory: Annotated[Payload | None, MEMORY] = None
+    costs_nusd: Annotated[tuple[int, ...], said("actual_cost_nusd by device", "nano-USD")] = ()

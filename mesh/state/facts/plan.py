@@ -45,6 +45,18 @@ class MemoryFact(Fact, frozen=True, kw_only=True):
     adapter_bytes: Annotated[int, amount("Adapters", "B", since="0.2.0")] = 0
 
 
+class MemberFact(Fact, frozen=True, kw_only=True):
+    """What one device of several gives to a run."""
+
+    device_id: Annotated[str, said("Which device", since="0.3.0")]
+    cards: Annotated[int, amount("Of its accelerators; 0 counts as 1", since="0.3.0")]
+    layers: Annotated[
+        int, amount("Layers on it, the output layer one more; shared ones count", since="0.3.0")
+    ]
+    need_bytes: Annotated[int, amount("On those accelerators, all terms", "B", since="0.3.0")]
+    first_layer: Annotated[int, amount("The first of its layers, from 0", since="0.3.0")] = 0
+
+
 class PlanFact(Fact, frozen=True, kw_only=True):
     """The placement that was chosen, `plan` in a job_dispatched."""
 
@@ -93,6 +105,10 @@ class PlanFact(Fact, frozen=True, kw_only=True):
     cost_lacks: Annotated[
         tuple[str, ...],
         said('"price", "power": not known, so that costs are lower bounds', since="0.2.0"),
+    ] = ()
+    members: Annotated[
+        tuple[MemberFact, ...],
+        said("What each device of a set gives; missing = it runs on one device", since="0.3.0"),
     ] = ()
 
 

@@ -51,8 +51,8 @@ def observations(state: State) -> list[Observed]:
     seen: dict[str, int] = {}
     out: list[Observed] = []
     for job in reversed(ended_jobs(state)):
-        if job.ended_by != state.owner(job.device_id):
-            continue  # only who owns a device can have measured it
+        if job.ended_by != state.owner(job.device_id) or job.members:
+            continue  # only who owns a device can have measured it, and a gang measures no one
         found = observed(job, state.device_model(job.device_id))
         if found is None or seen.get(job.device_id, 0) >= MOST_PER_DEVICE:
             continue

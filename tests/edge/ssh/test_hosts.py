@@ -131,8 +131,10 @@ async def test_a_models_job_is_told_its_hosts_paths_and_its_own_card_alone(
     assert known is not None
     assert known.facts is not None
     assert known.engines is not None
-    assert known.card(device) == known.facts.cards[1].uuid
-    assert known.card(device.replace("-gpu1", "-cpu")) == ""
+    assert [known.card(number) for number in ("0", "1", "7")] == [
+        *(one.uuid for one in known.facts.cards),
+        "7",
+    ]
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     launch = engine_launch(
         Setup(
@@ -147,7 +149,7 @@ async def test_a_models_job_is_told_its_hosts_paths_and_its_own_card_alone(
         task="prompt",
         work={"tokens": 1, "prompt": "a secret"},
     )
-    there, holder = await known.engines.ready(launch, known.card(device))
+    there, holder = await known.engines.ready(launch, known.card)
     assert (there.argv, there.spec, there.cards) == ((known.facts.python,), {}, ())
     state = sshd.home("rig") / ".local/state/fleet-ledger"
     (spec,) = state.glob("*/jobs/j.1/launch.json")

@@ -209,6 +209,7 @@ def test_vllm_splits_every_layer_over_like_cards_of_a_host() -> None:
     cards = [serving(BIG, device_id=f"c{i}", name=f"c{i}") for i in range(2)]
     placed = only(cards, quant="HF-BF16")
     assert [(member.cards, member.layers) for member in placed.members] == [(1, 41), (1, 41)]
+    assert [member.first_layer for member in placed.members] == [0, 0]  # both have all
     double = serving(BIG, count=2)
     query = Query(model=SPEC, model_ref="m", quant="HF-BF16")
     assert placed.footprint == plan(query, [double]).placements[0].footprint
@@ -219,6 +220,7 @@ def test_vllm_gives_stretches_of_layers_to_hosts_evenly() -> None:
     placed = only(cards, quant="HF-BF16")
     first, last = placed.members
     assert (first.layers, last.layers) == (20, 21)  # the output layer is one more
+    assert (first.first_layer, last.first_layer) == (0, 20)
     layer = 2 * (4 * 5120 * 5120 + 3 * 5120 * 13_824 + 2 * 5120)
     shape_bytes = {
         name: 20 * layer + OUTPUT + CACHE * 20 + beside

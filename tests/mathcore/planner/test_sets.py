@@ -55,8 +55,20 @@ def test_two_cards_together_hold_what_neither_does() -> None:
     assert [refusal.code for refusal in answer.refusals] == ["NoFit(mem)", "NoFit(mem)"]
 
 
-def test_a_job_asks_for_single_devices_and_gets_no_set() -> None:
+def test_who_asks_for_single_devices_gets_no_set() -> None:
     assert ask([FAST, SLOW], quant="Q4_K_M", sets=False).placements == ()
+
+
+def test_sets_are_made_within_the_groups_that_are_asked_for() -> None:
+    """A better set over two groups neither is offered nor stands in another's way."""
+    other = replace(SLOW, device_id="other", name="other")
+    fleet = [FAST, SLOW, other]
+    assert [one.device_id for one in ask(fleet, quant="Q4_K_M").placements] == ["fast+other"]
+    within = ask(fleet, quant="Q4_K_M", groups=(("slow", "other"), ("fast",)))
+    assert [placed.device_id for placed in within.placements] == ["other+slow"]
+    apart = ask(fleet, quant="Q4_K_M", groups=(("slow",), ("fast", "unknown")))
+    assert apart.placements == ()
+    assert ask(fleet, quant="Q4_K_M", groups=()).placements == ()
 
 
 def test_a_named_device_is_not_helped_by_others() -> None:
@@ -184,10 +196,12 @@ def test_the_json_of_a_set_names_its_members() -> None:
         "device_id",
         "cards",
         "layers",
+        "first_layer",
         "need_bytes",
         "free_bytes",
         "terms_ms",
     }
+    assert (slow["first_layer"], fast["first_layer"]) == (0, slow["layers"])
     assert fast["layers"] + slow["layers"] == 81
     assert fast["need_bytes"] + slow["need_bytes"] == shown[0]["footprint"]["total_bytes"]
     assert shown[0]["basis"].startswith("2 hosts, prior: RTX 3090 and RTX 4090")

@@ -10,6 +10,7 @@ from mesh.policy.queue.need import ALONE, Need
 from mesh.policy.queue.values import (
     Attempt,
     Foreign,
+    Part,
     QueueDecision,
     Reservation,
     Room,
@@ -70,11 +71,19 @@ def a_length(rng: random.Random) -> dict[str, int]:
     return {"p50_ms": p50, "p80_ms": p80, "p90_ms": int(p80 * rng.uniform(1.0, 1.5))}
 
 
+def a_gang(rng: random.Random, devices: list[str]) -> tuple[str, tuple[Part, ...]]:
+    """A device, and now and then what a gang takes of more; not always of one host."""
+    first, *more = rng.sample(devices, rng.choice((1, 1, 1, min(2, len(devices)), len(devices))))
+    return first, tuple(Part(device_id=one, need=a_need(rng)) for one in more)
+
+
 def a_job(rng: random.Random, number: int, now: int, devices: list[str]) -> Waiting:
+    first, others = a_gang(rng, devices)
     return Waiting(
         job_id=f"j{number:03d}",
         attempt=1,
-        device_id=rng.choice(devices),
+        device_id=first,
+        others=others,
         need=a_need(rng),
         priority=rng.randint(0, 100),
         accepted_ms=now - rng.randint(0, 90 * MINUTE),
@@ -127,6 +136,9 @@ def a_case(rng: random.Random) -> Case:
     """Devices, a few jobs that fit there and run, and many that wait."""
     devices = [f"gpu{n}" for n in range(rng.randint(1, 3))]
     rooms = [a_room(rng, one, T0) for one in devices]
+    if rng.random() < 0.4:  # a host as most are: all its cards work
+        well = {"host": "h", "drained": "", "health": "", "read_ms": T0, "is_ram": False}
+        rooms = [replace(one, **well) for one in rooms]
     run: list[Running] = []
     for one in rooms:
         left, loaded = one.free_bytes or 0, 0
@@ -153,8 +165,34 @@ def a_case(rng: random.Random) -> Case:
         if one.free_bytes is not None:
             at = rooms.index(one)
             rooms[at] = replace(one, free_bytes=one.free_bytes - loaded)
+    run += a_running_gang(rng, rooms, run)
     jobs = [a_job(rng, n, T0, [*devices, "gone"]) for n in range(rng.randint(0, 12))]
     return Case(jobs, run, rooms)
+
+
+def a_running_gang(rng: random.Random, rooms: list[Room], run: list[Running]) -> list[Running]:
+    """One that fits beside what runs on every device, now and then, and is not loaded yet."""
+    if len(rooms) < 2 or rng.random() < 0.5:
+        return []
+    size = rng.randint(1, 4) * GIB
+    for one in rooms:
+        fresh = [j.need.memory_bytes for j in run if j.device_id == one.device_id and not j.loaded]
+        if one.free_bytes is None or size + sum(fresh) > one.free_bytes:
+            return []
+    need = Need(memory_bytes=size)
+    return [
+        Running(
+            job_id="gang",
+            attempt=1,
+            device_id=rooms[0].device_id,
+            need=need,
+            others=tuple(Part(device_id=one.device_id, need=need) for one in rooms[1:]),
+            started_ms=T0 - rng.randint(0, 30 * MINUTE),
+            priority=rng.randint(0, 100),
+            preemptible=rng.random() < 0.5,
+            **a_length(rng),
+        )
+    ]
 
 
 @dataclass(slots=True)
@@ -202,6 +240,7 @@ class Owner:
             attempt=one.attempt,
             device_id=one.device_id,
             need=one.need,
+            others=one.others,
             started_ms=self.now,
             p50_ms=one.p50_ms,
             p80_ms=one.p80_ms,

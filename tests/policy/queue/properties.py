@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mesh.policy.queue import order
 from mesh.policy.queue.need import Need
-from mesh.policy.queue.values import ASSUMED_MS, Room
+from mesh.policy.queue.values import ASSUMED_MS, Part, Room, one_by_one
 from tests.policy.queue.cases import GIB, MINUTE, T0, Decide, Owner, a_case, room, waiting
 
 
@@ -17,9 +17,11 @@ def books_no_byte_twice(decide: Decide, rng: random.Random) -> None:
     case = a_case(rng)
     started = set(case.ask(decide).start)
     ram: Counter[str] = Counter()
+    starts = [part for j in case.waiting if j.key in started for part in one_by_one(j)]
+    runs = [part for j in case.running for part in one_by_one(j)]
     for one in case.rooms:
-        new = [j for j in case.waiting if j.key in started and j.device_id == one.device_id]
-        old = [j for j in case.running if j.device_id == one.device_id]
+        new = [j for j in starts if j.device_id == one.device_id]
+        old = [j for j in runs if j.device_id == one.device_id]
         fresh = [j for j in old if not j.loaded]
         if new:
             assert card_bytes(one, new) + card_bytes(one, fresh) <= (one.free_bytes or 0)
@@ -36,9 +38,7 @@ def books_no_byte_twice(decide: Decide, rng: random.Random) -> None:
             for r in case.rooms
             if (r.host or r.device_id) == (one.host or one.device_id)
         }
-        if any(
-            j.key in started and j.device_id in on and uses_ram(j.need, one) for j in case.waiting
-        ):
+        if any(j.device_id in on and uses_ram(j.need, one) for j in starts):
             assert (
                 one.ram_free_bytes is None or ram[one.host or one.device_id] <= one.ram_free_bytes
             )
@@ -53,21 +53,25 @@ def uses_ram(need: Need, one: Room) -> bool:
 
 
 def starts_nothing_where_it_may_not(decide: Decide, rng: random.Random) -> None:
-    """Nothing on a drained, broken or unread device, nor into somebody else's reservation."""
+    """Nothing on a drained, broken or unread device, nor into somebody else's reservation; a gang
+    on no device then, and never on two hosts."""
     case = a_case(rng)
     rooms = {one.device_id: one for one in case.rooms}
     started = set(case.ask(decide).start)
     for job in case.waiting:
         if job.key not in started:
             continue
-        one = rooms[job.device_id]
-        assert not one.drained
-        assert one.health in ("", "degraded")
-        assert one.free_bytes is not None
-        assert case.now - one.read_ms <= 60_000
         ends = case.now + (job.p80_ms or ASSUMED_MS)
-        for held in one.reservations:
-            assert held.by == job.by or ends <= held.from_ms or held.until_ms <= case.now
+        for part in job.parts:
+            one = rooms[part.device_id]
+            assert not one.drained
+            assert one.health in ("", "degraded")
+            assert one.free_bytes is not None
+            assert case.now - one.read_ms <= 60_000
+            for held in one.reservations:
+                assert held.by == job.by or ends <= held.from_ms or held.until_ms <= case.now
+        hosts = {rooms[part.device_id].host or part.device_id for part in job.parts}
+        assert len(hosts) == 1
 
 
 def says_why_everybody_waits(decide: Decide, rng: random.Random) -> None:
@@ -118,8 +122,10 @@ def keeps_a_rank_by_waiting(decide: Decide, rng: random.Random) -> None:
 
 def never_delays_the_first(decide: Decide, rng: random.Random) -> None:
     """Where every job ends by its p80, the first in line starts by the time it was promised."""
-    devices = [f"gpu{n}" for n in range(rng.randint(1, 2))]
-    rooms = [room(one, rng.choice((8, 24)), host=rng.choice(("", "h"))) for one in devices]
+    devices = [f"gpu{n}" for n in range(rng.randint(1, 3))]
+    gangs = len(devices) > 1 and rng.random() < 0.5
+    host = "h" if gangs else rng.choice(("", "h"))
+    rooms = [room(one, rng.choice((8, 24)), host=host) for one in devices]
     jobs = []
     for n in range(rng.randint(2, 14)):
         p80 = rng.randint(1, 60) * MINUTE
@@ -132,7 +138,7 @@ def never_delays_the_first(decide: Decide, rng: random.Random) -> None:
             waiting(
                 f"j{n}",
                 need=need,
-                device_id=rng.choice(devices),
+                **some_devices(rng, devices, gangs=gangs),
                 accepted_ms=T0 - rng.randint(0, 9),
                 p50_ms=p80 // 2,
                 p80_ms=p80,
@@ -156,18 +162,50 @@ def never_delays_the_first(decide: Decide, rng: random.Random) -> None:
         owner.pass_time()
 
 
+def some_devices(rng: random.Random, devices: list[str], *, gangs: bool) -> dict[str, object]:
+    """One device, or with `gangs` now and then several, of each of which as much is taken."""
+    count = rng.choice((1, 1, 2, len(devices))) if gangs else 1
+    first, *more = rng.sample(devices, min(count, len(devices)))
+    size = Need(memory_bytes=rng.randint(1, 8) * GIB)
+    return {"device_id": first, "others": tuple(Part(device_id=one, need=size) for one in more)}
+
+
+def gives_all_of_a_gang_back(decide: Decide, rng: random.Random) -> None:
+    """Each device is free again once a gang on it has ended: one that needs all of it starts."""
+    devices = [f"gpu{n}" for n in range(rng.randint(2, 4))]
+    whole = Need(memory_bytes=8 * GIB)
+    rest = tuple(Part(device_id=one, need=whole) for one in devices[1:])
+    gang = waiting("gang", device_id=devices[0], need=whole, others=rest)
+    after = [waiting(f"on-{one}", device_id=one, need=whole, accepted_ms=T0 + 1) for one in devices]
+    lengths = {"gang": MINUTE} | {one.job_id: MINUTE for one in after}
+    owner = Owner(decide, [room(one, 8, host="h") for one in devices], lengths)
+    owner.waiting = [gang, *after]
+    rng.shuffle(owner.waiting)
+    owner.step()
+    owner.step()
+    assert set(owner.started_at) == {"gang"}, "a gang that all fits starts, and has all of it"
+    assert owner.pass_time() == ["gang"]
+    owner.step()
+    assert set(owner.started_at) == {"gang"} | {one.job_id for one in after}
+
+
 def starves_nobody(decide: Decide, rng: random.Random) -> None:
-    """However many more important ones keep coming, an old job starts after a bounded number."""
-    size = rng.choice((1, 2, 4))
+    """However many more important ones keep coming, an old job starts after a bounded number; a
+    gang too, on whichever of its devices they come."""
+    size, devices = rng.choice((1, 2, 4)), [f"gpu{n}" for n in range(rng.choice((1, 1, 2, 3)))]
     old = [
         waiting(
-            f"old{n}", priority=rng.randint(0, 60), need=Need(memory_bytes=rng.randint(1, 8) * GIB)
+            f"old{n}",
+            priority=rng.randint(0, 60),
+            need=Need(memory_bytes=rng.randint(1, 8) * GIB),
+            **some_devices(rng, devices, gangs=True),
         )
         for n in range(size)
     ]
-    owner = Owner(decide, [room(gib=8)], {one.job_id: MINUTE for one in old}, waiting=list(old))
+    rooms = [room(one, gib=8, host="h") for one in devices]
+    owner = Owner(decide, rooms, {one.job_id: MINUTE for one in old}, waiting=list(old))
     others, number = rng.randint(2, 6), 0
-    bound = 40 + 12 * size * others
+    bound = 40 + 12 * size * others * len(devices)
     while any(one.job_id not in owner.started_at for one in old):
         while (
             sum(one.job_id.startswith("new") for one in (*owner.waiting, *owner.running)) < others
@@ -178,6 +216,7 @@ def starves_nobody(decide: Decide, rng: random.Random) -> None:
                 priority=rng.randint(60, 100),
                 accepted_ms=owner.now,
                 need=Need(memory_bytes=rng.randint(1, 4) * GIB),
+                device_id=rng.choice(devices),
                 deadline_ms=rng.choice((None, owner.now + 5 * MINUTE)),
             )
             owner.waiting.append(job)
@@ -195,4 +234,5 @@ PROPERTIES = (
     keeps_a_rank_by_waiting,
     never_delays_the_first,
     starves_nobody,
+    gives_all_of_a_gang_back,
 )

@@ -71,6 +71,39 @@ def nobody_counts_skips(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(order, "new_skips", lambda *_: {})
 
 
+def a_gang_counts_on_its_first_device(patch: pytest.MonkeyPatch) -> None:
+    """What it takes of the others nobody has written down."""
+    known = account.take
+    patch.setattr(queue, "take", lambda found, parts: known(found, parts[:1]))
+
+
+def a_gang_starts_where_its_first_device_has_room(patch: pytest.MonkeyPatch) -> None:
+    known = account.fit
+    patch.setattr(queue, "fit", lambda found, parts: known(found, parts[:1]))
+
+
+def a_gang_is_promised_its_first_device(patch: pytest.MonkeyPatch) -> None:
+    """The others' jobs may go on taking its other devices."""
+    known = backfill._spare
+    patch.setattr(backfill, "_spare", lambda trial, parts: known(trial, parts[:1]))
+
+
+def a_gang_keeps_its_other_devices(patch: pytest.MonkeyPatch) -> None:
+    """It ended, and only its first device is free again."""
+    known = queue.accounts
+
+    def leaking(rooms: Any, running: Any) -> Any:
+        found, seen = known(rooms, running), leaked.setdefault(id(patch), {})
+        seen.update({part.device_id: one for one in running for part in one.parts[1:]})
+        for device_id, one in seen.items():
+            if one not in running and device_id in found:
+                found[device_id].take(one.need)
+        return found
+
+    leaked: dict[int, Any] = {}
+    patch.setattr(queue, "accounts", leaking)
+
+
 BROKEN: dict[Any, Callable[..., None]] = {
     drain_is_lost: properties.starts_nothing_where_it_may_not,
     reservation_is_lost: properties.starts_nothing_where_it_may_not,
@@ -81,6 +114,10 @@ BROKEN: dict[Any, Callable[..., None]] = {
     backoff_overtakes: properties.keeps_a_rank_by_waiting,
     waiting_lowers_a_rank: properties.keeps_a_rank_by_waiting,
     nobody_counts_skips: properties.starves_nobody,
+    a_gang_counts_on_its_first_device: properties.books_no_byte_twice,
+    a_gang_starts_where_its_first_device_has_room: properties.books_no_byte_twice,
+    a_gang_is_promised_its_first_device: properties.never_delays_the_first,
+    a_gang_keeps_its_other_devices: properties.gives_all_of_a_gang_back,
 }
 
 

@@ -14,6 +14,7 @@ from mesh.policy.queue.values import Room
 from mesh.state.fold import State, apply
 from mesh.sync.archive import Envelope
 from tests.simulation.clock import OWNER
+from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.machine import Machine, SimAttempts, name_in, packed
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Daemon:
             self._call,
             linked=self._linked,
             live=lambda: [],
-            attempts=lambda device: SimAttempts(machine, device, self.step),
+            attempts=lambda _: SimAttempts(machine, self.devices_of, self.step),
             may_act=lambda: self.alive,
             models=NoModels(),
             rooms=self.rooms,
@@ -70,6 +71,8 @@ class Daemon:
             wake=self.wake.set,
         )
         self.dispatch.mirror.follow = lambda _: None  # type: ignore[method-assign]  # outputs are not simulated
+        home = self.dispatch.home
+        home.candidates = gangs.choosing(home.candidates)
         self.dispatch.effects.look()
         self.task = self.spawn(self._loop())
 
@@ -78,9 +81,16 @@ class Daemon:
         mine = [one for one in self.state.devices.values() if one.owner == self.author]
         now = self.now_ms()
         return [
-            Room(device_id=one.device_id, total_bytes=GIB, free_bytes=GIB, read_ms=now)
+            Room(device_id=one.device_id, total_bytes=GIB, free_bytes=GIB, read_ms=now, host="me")
             for one in mine
         ]
+
+    def devices_of(self, key: tuple[str, int]) -> tuple[str, ...]:
+        """All that an attempt of ours was sent to."""
+        for one in self.state.jobs[key[0]].attempts:
+            if (one.number, one.owner) == (key[1], self.author):
+                return one.devices
+        raise AssertionError(key)
 
     def spawn(self, work: Any) -> "asyncio.Task[Any]":
         token = OWNER.set(self)

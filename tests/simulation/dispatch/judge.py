@@ -16,6 +16,8 @@ from mesh.state.checkpoint import digest
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
 from mesh.state.jobs import CANCELLED, FAILED, SUCCEEDED, JobView
+from mesh.state.peer_id import short_id
+from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.machine import Program
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ class Judge:
             for program in machine.starts[self.seen[machine.number] :]:
                 self.runs[program.key[0]].append(program)
                 self._booked_once(program, machine.starts)
+                self._is_whole(program)
                 self._runs_once(program)
             self.seen[machine.number] = len(machine.starts)
             for program in machine.killed[self.kills[machine.number] :]:
@@ -135,9 +138,16 @@ class Judge:
 
     def _booked_once(self, program: Program, others: list[Program]) -> None:
         for one in others:
-            if one is not program and one.device_id == program.device_id and _meet(one, program):
-                text = f"{program.device_id} runs {program.key} and {one.key} at once"
-                self.world.fail(text)
+            both = {*one.devices} & {*program.devices}
+            if one is not program and both and _meet(one, program):
+                self.world.fail(f"{min(both)} runs {program.key} and {one.key} at once")
+
+    def _is_whole(self, program: Program) -> None:
+        """A job has as many devices as it wants, of one machine, or none."""
+        mine = f"dev-{short_id(self.world.machines[program.number - 1].author)}-"
+        theirs = [one for one in program.devices if not one.startswith(mine)]
+        if theirs or len({*program.devices}) != gangs.size_of(program.key[0]):
+            self.world.fail(f"{program.key} runs on {' and '.join(program.devices)}")
 
     def _runs_once(self, program: Program) -> None:
         job_id = program.key[0]
@@ -218,7 +228,8 @@ class Judge:
         ran: Counter[str] = Counter()
         for programs in self.runs.values():
             for one in programs:
-                ran[one.device_id] += RATE_NUSD_PER_MS * round((one.ends_s - one.begun_s) * 1000)
+                took_ms = round((one.ends_s - one.begun_s) * 1000)
+                ran.update(dict.fromkeys(one.devices, RATE_NUSD_PER_MS * took_ms))
         billed: Counter[str] = Counter()
         for bill in bills(daemon.state):
             billed[bill.device_id] += bill.cost_nusd

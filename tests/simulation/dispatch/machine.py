@@ -24,7 +24,7 @@ class Program:
 
     key: Key
     number: int  # of its machine
-    device_id: str
+    devices: tuple[str, ...]
     begun_s: float
     ends_s: float
     reason: str = "ok"
@@ -76,26 +76,32 @@ class Machine:
             raise Gone(job.job_id, "is gone from this machine")
         return self.bodies[job.job_id]
 
-    def spawn(self, key: Key, device_id: str, seconds: float) -> None:
+    def spawn(self, key: Key, devices: tuple[str, ...], seconds: float) -> None:
         """A runner comes up, whatever becomes of who asked for it; now and then it takes long."""
         late = self.rng.random() < 0.3
         delay = self.rng.random() * (5 if late else 0.3)
-        self.loop.call_later(delay, self._runner, key, device_id, seconds, self.boots)
+        self.loop.call_later(delay, self._runner, key, devices, seconds, self.boots)
 
-    def _runner(self, key: Key, device_id: str, seconds: float, boots: int) -> None:
+    def _runner(self, key: Key, devices: tuple[str, ...], seconds: float, boots: int) -> None:
         """It claims the attempt's folder, which one can, and runs the program."""
         if boots != self.boots or key in self.programs or key in self.voided:
             return
-        program = Program(key, self.number, device_id, self.now(), self.now() + seconds)
+        program = Program(key, self.number, devices, self.now(), self.now() + seconds)
         self.programs[key] = program
         self.starts.append(program)
 
 
 class SimAttempts:
-    """Attempts of one device of a machine, as `providers.here` and the runner have them."""
+    """Attempts of a machine, as `providers.here` and the runner have them. `devices_of` says which
+    devices one is shown, as its launch does."""
 
-    def __init__(self, machine: Machine, device_id: str, step: Callable[[str], None]) -> None:
-        self.machine, self.device_id, self.step = machine, device_id, step
+    def __init__(
+        self,
+        machine: Machine,
+        devices_of: Callable[[Key], tuple[str, ...]],
+        step: Callable[[str], None],
+    ) -> None:
+        self.machine, self.devices_of, self.step = machine, devices_of, step
 
     def begun(self, job_id: str, attempt: int) -> bool:
         return (job_id, attempt) in self.machine.launches
@@ -112,7 +118,7 @@ class SimAttempts:
             raise ProviderError("no space left on device", "free some space")
         machine.launches.add(key)
         if not self.ran(*key):
-            machine.spawn(key, self.device_id, float(launch.argv[1]))
+            machine.spawn(key, self.devices_of(key), float(launch.argv[1]))
             self.step("spawned")
             await self._claimed(key)
         self.step("started")

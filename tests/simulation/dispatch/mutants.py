@@ -22,6 +22,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAccepted
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
+from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.machine import SimAttempts
 
 Broken = contextlib.AbstractContextManager[object]
@@ -85,7 +86,7 @@ def starts_a_second_claim_again() -> Broken:
             there = self._work._attempts(found[1].device_id)  # type: ignore[attr-defined]
             machine, key = there.machine, (claim.job_id, claim.attempt)
             machine.programs.pop(key, None)
-            machine.spawn(key, found[1].device_id, 5.0)
+            machine.spawn(key, found[1].devices, 5.0)
         return await real(self, home, claim)
 
     return patch.object(LocalOwner, "claim", claim)
@@ -195,7 +196,7 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         lets_a_late_runner_begin,
         lets_both_attempts_go_on,
     )
-}
+} | gangs.MUTANTS
 
 
 @contextlib.contextmanager

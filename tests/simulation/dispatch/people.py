@@ -10,6 +10,7 @@ from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import WORDS
 from mesh.state.jobs import DISPATCHED
 from mesh.state.peer_id import short_id
+from tests.simulation.dispatch import gangs
 
 if TYPE_CHECKING:
     from tests.simulation.dispatch.daemon import Daemon
@@ -53,6 +54,9 @@ class People:
             "priority": self.rng.choice((50, 50, 75)),
             "retries": self.rng.choice((0, 0, 0, 1, 2)),
         }
+        most = gangs.largest(daemon.state)
+        if most > 1 and self.rng.random() < gangs.PART:
+            job_id, asked["on"] = gangs.named(job_id, self.rng.choice((2, most))), "any"
         if self.rng.random() < self.replacing:
             asked |= {
                 "replace_after_ms": REPLACE_AFTER_MS,

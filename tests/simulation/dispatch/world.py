@@ -201,7 +201,7 @@ class World:
 
     async def _register(self, machine: Machine) -> None:
         daemon = self.daemons[machine.number]
-        for serial in range(1 if self.quiet else self.rng.choice((1, 1, 2))):
+        for serial in range(1 if self.quiet else self.rng.choice((1, 1, 2, 2, 3))):
             name = f"dev-{short_id(machine.author)}-{serial}"
             await daemon.emit_all([("device_registered", name, {"name": name, **DEVICE})])
 
