@@ -158,6 +158,7 @@ class Node:
             wake=self._wake.set,
             energy=self.telemetry.energy,
             writes_here=machines.writes_here,
+            bring_ms=machines.bring_ms,
         )
 
     @property

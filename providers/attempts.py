@@ -1,12 +1,38 @@
 """Where attempts run: what this machine and a host reached by SSH have in common."""
 
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final
 
 from providers.base import Handle, Launch, Outcome
+
+WORK = "work"  # below an attempt's folder: where its files are, and what it leaves
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A file for an attempt: where its content is here, and its path below the attempt's folder,
+    which the caller checked. `hash` is the content's, of 64 hexadecimal digits."""
+
+    path: str
+    source: Path
+    hash: str
+    size: int
+    executable: bool = False
 
 
 class Attempts(Protocol):
     """Runs attempts on one host: this machine (providers.here) or one reached by SSH."""
+
+    async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
+        """Lay files out for an attempt that has not begun; the folder it is to run in, "" where it
+        does so by itself. May be done again after a failure."""
+
+    def bring_back(self, job_id: str, attempt: int, path: str) -> Coroutine[Any, Any, None]:
+        """See that a file which an attempt left in that folder is in its folder here, as of now, or
+        that none is. `path` is checked as `Given.path` is."""
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started: at most one run ever per (job_id, attempt), whoever asks.

@@ -26,7 +26,23 @@ class UnreadableModel(ModelError):
 
 
 class ProviderError(Trouble):
-    """A provider couldn't start, find or stop an attempt."""
+    """A provider couldn't start, find or stop an attempt. `code`: of what kind, "" for any."""
+
+    code = ""
+
+
+@final
+class NoSpace(ProviderError):
+    """The disk there has no room for it."""
+
+    code = "NoSpace"
+
+
+@final
+class DependencyMissing(ProviderError):
+    """A program that is needed is not there, or too old."""
+
+    code = "DependencyMissing"
 
 
 class Unheard(ProviderError):

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
 from providers import local
-from providers.base import Handle, Launch, Outcome
+from providers.attempts import WORK, Given
+from providers.base import Handle, Launch, Outcome, ProviderError
 
 
 @final
@@ -23,6 +26,13 @@ class LocalAttempts:
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried: it may run, whatever else is known."""
         return (self.folder(job_id, attempt) / "launch.json").exists()
+
+    async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
+        """Copy files into the attempt's own folder; where that is."""
+        return await asyncio.to_thread(_laid_out, self.folder(job_id, attempt) / WORK, files)
+
+    async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
+        """It is here already."""
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started."""
@@ -60,6 +70,19 @@ class LocalAttempts:
     ) -> tuple[bytes, int]:
         """Part of one of its files, and the file's size; nothing of one not there."""
         return await asyncio.to_thread(_part, self.folder(job_id, attempt) / name, offset, limit)
+
+
+def _laid_out(work: Path, files: Sequence[Given]) -> str:
+    try:
+        for one in files:
+            path = work / one.path
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(one.source, path)
+            path.chmod(0o700 if one.executable else 0o600)
+    except OSError as error:
+        text = f"cannot lay out the job's files: {error.strerror}"
+        raise ProviderError(text, "free some space") from error
+    return str(work)
 
 
 def _part(path: Path, offset: int, limit: int) -> tuple[bytes, int]:

@@ -63,9 +63,14 @@ class Log:
 def last_words(tail: str) -> str:
     """The one line that best says why: the engine's own, else the last that says anything."""
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    spoken = [line for line in lines if line.startswith(SPEAKER)]
-    chosen = spoken or lines
-    return chosen[-1].removeprefix(SPEAKER)[:MAX_TEXT_CHARS] if chosen else ""
+    return spoken(tail) or (lines[-1][:MAX_TEXT_CHARS] if lines else "")
+
+
+def spoken(tail: str) -> str:
+    """The last line that one of our own engine programs said; "" where none did."""
+    lines = [line.strip() for line in tail.splitlines()]
+    found = [line for line in lines if line.startswith(SPEAKER)]
+    return found[-1].removeprefix(SPEAKER)[:MAX_TEXT_CHARS] if found else ""
 
 
 def says_out_of_memory(tail: str) -> bool:

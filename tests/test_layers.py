@@ -106,6 +106,7 @@ PURE = (
     "providers.telemetry.health", "providers.telemetry.energy", "mesh.ledger", "mesh.state",
     "mesh.sync", "mesh.policy", "mesh.api", "providers.ssh.framing", "providers.ssh.hosts",
     "providers.ssh.limits", "providers.ssh.launching", "providers.ssh.reading",
+    "providers.ssh.bring.engines",
 )  # fmt: skip
 READS_DATA = "mathcore.data"  # the one reader of data tables
 WORLD = frozenset(

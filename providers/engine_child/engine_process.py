@@ -24,7 +24,8 @@ LOOK_EVERY_S: Final = 0.05
 # Of the ten seconds a runner leaves a cancelled job (providers.runner.GRACE_S).
 STOP_S: Final = 6.0
 LISTENS: Final = "0A"  # TCP_LISTEN of the kernel's tcp_states.h
-PACKAGE_PARENT: Final = Path(__file__).parent.parent.parent
+# The folder our own modules are in; on a host that has nothing of ours, the zip they came in.
+PACKAGE_PARENT: Final = Path(__file__).absolute().parent.parent.parent
 
 
 class NotHere(Exception):
@@ -81,22 +82,23 @@ def found_program(engine: Engine, setup: Setup) -> list[str]:
     """The words that start it."""
     wanted = engine.programs(setup)
     for program in wanted:
-        words = _words(program)
+        words = _words(program, setup.program)
         if words:
             return words
     names = " or ".join(dict.fromkeys(one.executable or one.module for one in wanted))
     raise NotHere(f"{engine.name} is not installed here: no {names}")
 
 
-def _words(program: Program) -> list[str]:
-    path = shutil.which(program.executable) if program.executable else None
+def _words(program: Program, known: str = "") -> list[str]:
+    """`known`: the executable, where it was found before; then no other is taken."""
+    path = shutil.which(known or program.executable) if program.executable else None
     if path is not None:
         # A module's own Python stands beside its script, whatever venv or tool installed both.
         python = Path(path).resolve().parent / "python"
         if program.module and python.exists():
             return [str(python), "-m", program.module]
         return [path, *program.words]
-    if program.module and not program.executable and _importable(program.module):
+    if program.module and not (program.executable or known) and _importable(program.module):
         return [sys.executable, "-m", program.module]
     return []
 
@@ -150,16 +152,26 @@ def listener_uid(table: str, port: int) -> int | None:
 
 
 def _spawn(program: list[str], engine: Engine, setup: Setup, port: int, key: str) -> EngineProcess:
-    env = {**os.environ, **selection(setup.vendor, setup.cards), **engine.env(setup, port, key)}
+    env = {**os.environ, **_modules(), **selection(setup.vendor, setup.cards)}
+    env |= engine.env(setup, port, key)
     argv = [*program, *engine.argv(setup, port)]
     try:
         # Its words go where ours go: into the job's log.
         child = subprocess.Popen(
-            argv, env=env, cwd=PACKAGE_PARENT, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+            argv,
+            env=env,
+            cwd=PACKAGE_PARENT if PACKAGE_PARENT.is_dir() else None,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
         )
     except (OSError, ValueError) as error:
         raise NotHere(f"can't start {argv[0]}: {error}") from error
     return EngineProcess(child, Server(f"127.0.0.1:{port}", key))
+
+
+def _modules() -> dict[str, str]:
+    """How an engine in Python finds our own modules: in the folder it starts in, or in a zip."""
+    return {} if PACKAGE_PARENT.is_dir() else {"PYTHONPATH": str(PACKAGE_PARENT)}
 
 
 def _ready(process: EngineProcess, engine: Engine, setup: Setup) -> bool:

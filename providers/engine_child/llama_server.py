@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 
+from providers.cores import idle_cores
 from providers.engine_child.llamacpp import refuse
-from providers.probe.host import idle_cores
 
 # Which tensors of a layer are its routed experts, by llama.cpp's names, and where they go.
 EXPERTS = r"blk\.%d\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from providers import durable
+from providers.cores import idle_cores, physical_cores
 from providers.engine.llamacpp import ANSWER_FILE, parse_memory, reason
 from providers.log import SPEAKER
-from providers.probe.host import idle_cores, physical_cores
 from providers.runner import JOB_DIR, SETUP_EXIT
 
 Reply = dict[str, object]
@@ -99,7 +99,7 @@ class Answer:
     def __init__(self, path: Path) -> None:
         self.out = os.fdopen(durable.private_file(path, os.O_TRUNC), "wb", buffering=0)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Answer":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, final
 
 from providers import durable
+from providers.cores import idle_cores, physical_cores
 from providers.engine.dialects import Line
 from providers.engine.llamacpp import ANSWER_FILE
 from providers.engine.servers import SERVERS
@@ -30,8 +31,7 @@ from providers.engine_child.batch import Answers, answer_all
 from providers.engine_child.engine_process import Ended, EngineProcess, NotHere, start
 from providers.engine_child.llamacpp import FILLER, Answer, log_until, refuse
 from providers.engine_child.store import hand_over
-from providers.log import SPEAKER
-from providers.probe.host import idle_cores, physical_cores
+from providers.log import SPEAKER, spoken
 from providers.runner import JOB_DIR
 
 READY: Final = "engine ready"
@@ -96,7 +96,8 @@ class Supervisor:
     def _why(self) -> str:
         """What the engine said last, or first, that explains its end."""
         print(ENDED, file=sys.stderr, flush=True)
-        said = self.engine.reason(log_until(ENDED, self.job_dir / "log.txt"))
+        log = log_until(ENDED, self.job_dir / "log.txt")
+        said = spoken(log) or self.engine.reason(log)
         return f": {said}" if said else "; its log may say why"
 
     def _end(self) -> None:
@@ -295,7 +296,7 @@ def lines_of(spec: dict[str, object]) -> list[Line]:
 
 def main() -> int:
     """Read the spec, run the job."""
-    job_dir = Path(os.environ[JOB_DIR])
+    job_dir = Path(os.environ[JOB_DIR]).absolute()
     spec = (durable.read_json(job_dir / "launch.json") or {}).get("spec")
     if not isinstance(spec, dict):
         refuse(f"no spec in {job_dir / 'launch.json'}")

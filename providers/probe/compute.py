@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, final
 
-from providers.probe.host import idle_cores, physical_cores
+from providers.cores import idle_cores, physical_cores
 
 # Three square f32 matrices of this side take 12 MiB, past the second-level cache, and one product
 # 2 Gflop: tens of milliseconds on a small machine.

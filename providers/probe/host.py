@@ -12,6 +12,8 @@ from typing import final
 
 import psutil
 
+from providers.cores import physical_cores
+
 # Each thread copies between two buffers of this size: four of them are past any desktop's
 # last-level cache, and small enough for a 2 GiB machine.
 BUFFER_BYTES = 64 * 1024 * 1024
@@ -77,30 +79,6 @@ def probe_host(*, measure: bool = True, disk: Path | None = None) -> Host:
         flops=estimate_flops(cores, clock_hz(), cpu_flags()),
         nics=nics(),
     )
-
-
-def physical_cores() -> int:
-    """Cores, not hyperthreads; the threads where the machine doesn't tell them apart."""
-    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-
-
-# Long enough to tell a busy core from a hiccup; a job waits this long once.
-IDLE_SAMPLE_S = 0.2
-
-
-def idle_cores() -> int:
-    """Cores nobody uses right now, at least one: how many threads an engine may take."""
-    return threads_for(physical_cores(), psutil.cpu_percent(IDLE_SAMPLE_S) / 100)
-
-
-def threads_for(cores: int, busy: float) -> int:
-    """Threads for a machine whose share `busy` is taken.
-
-    An engine's threads meet after every operation, so one that shares its core holds up the rest:
-    on two cores, both busy with others, llama.cpp made 7 tokens/s with two threads and 432 with one
-    (docs/measurements/2026-11-25-busy-machine.md).
-    """
-    return max(1, min(cores, round(cores * (1 - busy))))
 
 
 def cpuinfo() -> str:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Final, Protocol, final
+from pathlib import Path
+from typing import Final, final
 
+from providers.attempts import Given
 from providers.base import Handle, Launch, Outcome, ProviderError
+from providers.ssh.bring.files import ASK_LIMIT_S, NO_SPACE, PRELUDE, Runs
+from providers.ssh.bring.workfiles import bring_back, lay_out
 from providers.ssh.client import Unreached
 from providers.ssh.framing import Answer
 from providers.ssh.launching import (
+    ENGINE,
     LOG,
     Told,
     attempt_name,
@@ -30,31 +36,14 @@ from providers.ssh.launching import (
 )
 from providers.ssh.limits import MAX_READ_BYTES
 
-# A session on a loaded host took 0.1 s; ten times that, and a slow rc file.
-ASK_LIMIT_S: Final = 20.0
 START_LIMIT_S: Final = 30.0
 GRACE_S: Final = 6  # TERM to KILL: with the rounds of KILL, a whole tree is dead within 12 s
 # How old what the host said may be: a new attempt is asked for often, an old one each second.
 FRESH_FROM_S: Final = 0.05
 FRESH_TO_S: Final = 1.0
 NOT_INSTALLED: Final = 74
-NO_SPACE: Final = 73
+MAX_FIGURES_BYTES: Final = 256 * 1024  # engine.json has under 1 KiB
 TAIL_BYTES: Final = 8192  # of a failed attempt's log, for its one line
-# Where everything of ours lies: not in a cache, which cleaners empty, and apart by machine, for
-# homes may be shared by NFS.
-PRELUDE: Final = """LC_ALL=C; export LC_ALL; umask 077
-M=; { read -r M </etc/machine-id; } 2>/dev/null || M=$(uname -n)
-R="${XDG_STATE_HOME:-$HOME/.local/state}/fleet-ledger/$(printf %.12s "$M")"
-"""
-
-
-class Runs(Protocol):
-    """A host that runs scripts: `Reach`, or a stand-in."""
-
-    async def run(
-        self, script: str, limit_s: float, *, urgent: bool = False, limit: int = ...
-    ) -> Answer:
-        """What a script prints."""
 
 
 def program(name: str) -> tuple[str, str]:
@@ -93,11 +82,24 @@ class SshAttempts:
         """Use what a probe found for the attempts that start from now on."""
         self.python, self.wrap = python, wrap
 
-    async def start(self, launch: Launch) -> Handle:
+    async def give(self, job_id: str, attempt: int, given: Sequence[Given]) -> None:
+        """Lay files out in the folder where an attempt that has not begun will run."""
+        await lay_out(self._reach, attempt_name(job_id, attempt), given)
+
+    async def bring_back(self, job_id: str, attempt: int, path: str, work: Path) -> None:
+        """Have a file that an attempt left also below a folder here; or none, as there."""
+        name, here = attempt_name(job_id, attempt), work / path
+        try:
+            if not await bring_back(self._reach, name, path, here):
+                await asyncio.to_thread(here.unlink, missing_ok=True)
+        except OSError as error:
+            raise ProviderError(f"{path[:80]} cannot be kept here: {error.strerror}") from error
+
+    async def start(self, launch: Launch, holder: str = "") -> Handle:
         """Start it, or find it started. Unreached: it may run; ask again, the answer will be the
-        same."""
+        same. `holder`: as `job_script` says."""
         name = attempt_name(launch.job_id, launch.attempt)
-        script, locks = job_script(launch), lock_words(launch.locks)
+        script, locks = job_script(launch, holder), lock_words(launch.locks)
         if name in self._cancelling:
             await asyncio.wait([self._cancelling[name]])  # a cancel that came first wins
         settings = {
@@ -126,6 +128,8 @@ class SshAttempts:
             told = await self._state(name)
         except Unreached:
             return None
+        if told.state == "absent" and name in self._cancelling:
+            return None  # once it hears that, the host will know that it never begins
         if told.state == "absent":
             text = f"the host holds nothing of {name}: never started there, or removed"
             raise ProviderError(text, "start it again as another attempt")
@@ -134,9 +138,10 @@ class SshAttempts:
         failed = not told.state.startswith(("ended.exit.0", "ended.cancelled"))
         try:
             tail = await self._tail(name) if failed else ""
+            figures = {} if failed else await self._figures(name)
         except Unreached:
             return None
-        return outcome_of(told, tail)
+        return outcome_of(told, tail, figures)
 
     async def cancel(self, job_id: str, attempt: int) -> None:
         """Ask for its end, and go on asking until the host heard it."""
@@ -210,6 +215,15 @@ class SshAttempts:
             start = max(0, size - TAIL_BYTES)
             _, data = await self._look(name, LOG, start, TAIL_BYTES)
         return data.decode(errors="replace")
+
+    async def _figures(self, name: str) -> dict[str, object]:
+        """What an engine said of itself; {} of a job that had none."""
+        _, data = await self._look(name, ENGINE, 0, MAX_FIGURES_BYTES)
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     async def _look(self, name: str, file: str, offset: int, limit: int) -> tuple[int, bytes]:
         if offset < 0 or limit < 0:

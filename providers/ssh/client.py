@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from providers.base import ProviderError, Unheard
-from providers.ssh.framing import COMMAND, Answer, Reader, TooLong, framed
+from providers.ssh.feeding import answer_of, fed_answer
+from providers.ssh.framing import COMMAND, FEED, Answer, Reader, TooLong, fed, framed
 from providers.ssh.hosts import Hop, Host
 from providers.ssh.limits import (
     CONNECT_LIMIT_S,
@@ -40,6 +42,8 @@ WORDS_LIMIT_S: Final = 2.0  # what a shell that refused us may still say
 class Unreached(Unheard):
     """The host was not reached, or the link broke: what we asked for may or may not have
     happened."""
+
+    code = "Unreached"
 
 
 @final
@@ -167,6 +171,25 @@ class Link:
                     return Answer(HUNG, reader.partial)
                 raise
 
+    async def feed(self, script: str, pieces: Iterator[bytes], limit_s: float) -> Answer:
+        """Run a script of one line with these bytes on its stdin; Unreached where that broke off.
+
+        `pieces` is read in a thread. Its time is bounded by progress: STALL_S for each piece, and
+        `limit_s` for the answer once all is sent.
+        """
+        nonce = secrets.token_hex(8)
+        reader = Reader(nonce)
+        async with self._sessions:
+            with _explained(self.host.name):
+                process = await self._connection.create_process(FEED, encoding=None)
+                try:
+                    answer = await fed_answer(process, reader, fed(script, nonce), pieces, limit_s)
+                finally:
+                    process.close()
+        if answer is None:
+            raise Unreached(f"{self.host.name}: the link broke", "it is tried again")
+        return answer
+
     async def _run(self, script: str, limit_s: float, nonce: str, reader: Reader) -> Answer:
         with _explained(self.host.name):
             process = await self._connection.create_process(COMMAND, encoding=None)
@@ -176,7 +199,7 @@ class Link:
                     with contextlib.suppress(BrokenPipeError):
                         process.stdin.write(framed(script, nonce))
                         process.stdin.write_eof()
-                    answer = await _answer(process, reader)
+                    answer = await answer_of(process, reader)
             finally:
                 if not reader.ended:
                     with contextlib.suppress(OSError):
@@ -192,14 +215,6 @@ class Link:
         """End the connection and those it goes through."""
         self._connection.abort()
         await self._stack.aclose()
-
-
-async def _answer(process: Any, reader: Reader) -> Answer | None:
-    while data := await process.stdout.read(65536):
-        answer = reader.take(data)
-        if answer is not None:
-            return answer
-    return None
 
 
 async def _last_words(process: Any) -> str:

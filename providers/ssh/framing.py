@@ -15,6 +15,12 @@ from providers.ssh.limits import MAX_ANSWER_BYTES, MAX_NOISE_BYTES
 
 # Every shell runs this: one that is no POSIX shell replaces itself by one that is.
 COMMAND: Final = "exec sh -s"
+# As above where data follow: `read` takes byte by byte, so what comes after the script's one line
+# is left for the script. In single quotes, which every login shell takes as they are.
+FEED: Final = (
+    "exec sh -c 'while IFS= read -r l; do case $l in @@*) break ;; esac; done; "
+    'IFS= read -r l; eval "$l"\''
+)
 # What an rc file that reads its stdin is fed instead of our script.
 BLANKS: Final = "\n\n\n"
 
@@ -79,6 +85,19 @@ class Reader:
     def words(self) -> str:
         """What came so far, for an error."""
         return bytes(self._got[:4096]).decode(errors="replace")
+
+
+def fed(script: str, nonce: str) -> bytes:
+    """The head of FEED's stdin; the bytes that follow are the script's own stdin.
+
+    `script` is one line. It runs in a subshell, so `exit` is safe.
+    """
+    if "\n" in script:
+        raise ValueError("a script that is fed is one line")
+    return (
+        f"{BLANKS}@@{nonce}\nprintf '\\n@@%s+\\n' {nonce}; ( {script} ); "
+        f"printf '\\n@@%s-%s\\n' {nonce} $?\n"
+    ).encode("utf-8", "surrogateescape")
 
 
 def framed(script: str, nonce: str) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
 from providers.base import Handle, Launch, Outcome, ProviderError
-from providers.log import MAX_TEXT_CHARS, last_words, says_out_of_memory
+from providers.engine.llamacpp import ANSWER_FILE
+from providers.log import MAX_TEXT_CHARS, last_words, says_out_of_memory, spoken
+from providers.runner import JOB_DIR, SETUP_EXIT
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # A PCI address, "cpu", or a name of our own; behind a slash the slice of a card.
@@ -20,6 +23,10 @@ MAX_PARTS: Final = 16  # folders in an output's name
 # What attempt.sh is told by; nothing of it is the job's business.
 OURS: Final = "D A LOCKS GRACE PY WRAP SIZE SUPERVISOR N H R M"
 LOG: Final = "log.txt"
+ENGINE: Final = "engine.json"  # an engine's figures
+# An engine's own files lie beside its folder `work`, as they do on this machine.
+BESIDE: Final = (LOG, ANSWER_FILE, ENGINE)
+NOTHING: Final[Mapping[str, object]] = {}
 
 
 @final
@@ -44,10 +51,12 @@ def attempt_name(job_id: str, attempt: int) -> str:
     return f"{job_id}.{attempt}"
 
 
-def job_script(launch: Launch) -> bytes:
+def job_script(launch: Launch, holder: str = "") -> bytes:
     """The job as a script of its host: its environment, then its argv, each word quoted.
 
-    ProviderError for what no shell can be told: NUL, a variable that is no name, an empty argv.
+    `holder`: a program of ours in bin/ there, which the first word of argv, a Python, runs instead
+    of the rest. ProviderError for what no shell can be told: NUL, a variable that is no name, an
+    empty argv.
     """
     if not launch.argv or not launch.argv[0]:
         raise ProviderError("there is no program to run", "name one")
@@ -58,7 +67,11 @@ def job_script(launch: Launch) -> bytes:
         lines.append(f"export {name}={shlex.quote(value)}")
     # A word with an = in front of the program would be a variable; env(1) has no such trap after
     # --.
-    lines.append("exec " + " ".join(_word(word) for word in launch.argv))
+    words = " ".join(_word(word) for word in (launch.argv[:1] if holder else launch.argv))
+    if holder:
+        lines.append(f'export {JOB_DIR}="$(cd .. && pwd)"')
+        words += f' "${JOB_DIR}/../../bin/{holder}"'
+    lines.append(f"exec {words}")
     script = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
     if b"\0" in script:
         raise ProviderError("a NUL is in the command or its environment", "no program takes one")
@@ -101,8 +114,8 @@ def lock_words(locks: tuple[str, ...]) -> str:
 def file_word(name: str) -> str:
     """Where a file of an attempt lies in its folder; ProviderError for one outside of it."""
     parts = name.split("/")
-    if name == LOG:
-        return LOG
+    if name in BESIDE:
+        return name
     climbs = any(part in ("", ".", "..") for part in parts)
     if climbs or len(parts) > MAX_PARTS or "\0" in name or "\n" in name or len(name) > 4096:
         raise ProviderError(f"{name[:80]!r} is no file of a job", "name one in its folder")
@@ -126,26 +139,29 @@ def handle_of(name: str, words: list[str]) -> Handle:
     return Handle(job_dir=name, pid=pid, start_ticks=ticks, boot_id=boot)
 
 
-def outcome_of(told: Told, log_tail: str) -> Outcome:
-    """How an attempt ended; a figure its host doesn't have is 0."""
+def outcome_of(told: Told, log_tail: str, engine: Mapping[str, object] = NOTHING) -> Outcome:
+    """How an attempt ended; `engine` is its engine.json. A figure its host doesn't have is 0."""
     _, why, code = (*told.state.split("."), "", "")[:3]
     number = int(code) if code.isdigit() else -1
     figures = [int(word) if word.isdigit() else 0 for word in told.usage.split()]
-    began, wall, _, peak = (*figures, 0, 0, 0, 0)[:4]
+    began, wall, _, peak, held = (*figures, 0, 0, 0, 0, 0)[:5]
     reason, text = _reason(why, number, told.why, log_tail)
+    said = engine.get("memory")
+    memory = said if isinstance(said, Mapping) else NOTHING
     return Outcome(
         exit_code=-number if why in ("signal", "oom") else number,
         started_ms=began,
         ended_ms=began + wall,
         duration_ms=wall,
         peak_memory_bytes=peak,
-        tokens_generated=0,
-        prompt_tokens=0,
-        decode_mtps=0,
-        prefill_mtps=0,
-        engine_memory={},
+        tokens_generated=_count(engine, "tokens_generated"),
+        prompt_tokens=_count(engine, "prompt_tokens"),
+        decode_mtps=_count(engine, "decode_mtps"),
+        prefill_mtps=_count(engine, "prefill_mtps"),
+        engine_memory={key: _count(memory, key) for key in memory},
         reason=reason,
         text=text,
+        paused_ms=min(held, wall),
     )
 
 
@@ -153,6 +169,8 @@ def _reason(why: str, code: int, said: str, log_tail: str) -> tuple[str, str]:
     """(reason, one line) of an end."""
     if why == "exit" and code == 0:
         return "ok", ""
+    if why == "exit" and code == SETUP_EXIT and spoken(log_tail):
+        return "setup", spoken(log_tail)
     if why in ("exit", "signal") and says_out_of_memory(log_tail):
         return "oom", last_words(log_tail)
     if why in ("exit", "signal", "oom"):
@@ -163,6 +181,12 @@ def _reason(why: str, code: int, said: str, log_tail: str) -> tuple[str, str]:
     if why == "cancelled":
         return why, ""
     return "lost", said or "its supervisor was killed, or the host was restarted"
+
+
+def _count(source: Mapping[str, object], key: str) -> int:
+    """A whole number of a file that its host may have written as it likes."""
+    value = source.get(key)
+    return value if type(value) is int and 0 <= value < 1 << 62 else 0
 
 
 def _plain(text: str) -> str:

@@ -22,6 +22,10 @@ KEEPALIVE_S: Final = 4
 KEEPALIVE_COUNT: Final = 2
 CONNECT_LIMIT_S: Final = 10.0
 LOGIN_LIMIT_S: Final = 15.0
+# A piece of a file that is not taken for so long will not be: a disk that sleeps wakes in 10 s.
+STALL_S: Final = 60.0
+# Sent at a time: larger pieces were no faster, and hold a cancel up longer.
+PIECE_BYTES: Final = 1024 * 1024
 # OpenSSH 9.8 and later penalise an address for failed logins: a person must act first anyway.
 REFUSED_PAUSE_S: Final = 60.0
 # After a host was not reached: from, doubling, to. A laptop that wakes is found within a minute.
@@ -31,5 +35,7 @@ RETRY_TO_S: Final = 60.0
 MAX_CARDS: Final = 256
 MAX_PROCESSES: Final = 1024
 MAX_ENGINES: Final = 256
+# The Python that holds an engine on a host: match statements and keyword-only dataclasses.
+LEAST_PYTHON: Final = (3, 10)
 # A name a host gives anything: longer than any card's or path's worth showing.
 MAX_NAME: Final = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import final
 
 from providers.base import ProviderError
@@ -81,6 +81,10 @@ class Reach:
                 if last:
                     raise
         raise AssertionError
+
+    async def feed(self, script: str, pieces: Iterator[bytes], limit_s: float) -> Answer:
+        """A script with bytes on its stdin, as `Link.feed`."""
+        return await (await self._linked()).feed(script, pieces, limit_s)
 
     def retry(self) -> None:
         """A person says to try at once."""

@@ -104,6 +104,14 @@ class Meter:
         return self.result()
 
 
+def by_tdp(watts: int, duration_ms: int, jobs: int = 1) -> tuple[int | None, str]:
+    """(millijoules, basis) of an attempt whose device nobody read: its TDP for all of the time,
+    shared by the attempts there."""
+    meter = Meter(0, watts * 1000 or None)
+    meter.add(Point(0, jobs=jobs))
+    return meter.finish(duration_ms)
+
+
 def added(parts: Sequence[tuple[int | None, str]]) -> tuple[int | None, str]:
     """What several devices drew for one attempt: unknown where one is, estimated where one is."""
     known = [energy for energy, _ in parts if energy is not None]

@@ -49,6 +49,17 @@ def said(monkeypatch: pytest.MonkeyPatch, daemon: Answers, *args: str) -> tuple[
     return done.stdout, done.stderr, getattr(done.exception, "exit_code", 0)
 
 
+def test_a_model_on_its_way_and_an_engine_that_cannot_run_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sending = {"name": "tiny", "sent": 1 << 30, "total": 4 << 30}
+    row = {**ROW, "sending": sending, "lacks": "needs Python 3.10 or later on rig"}
+    _, err, code = said(monkeypatch, Answers(row), "ls")
+    assert code == 0
+    assert "rig: tiny is on its way there: 1.0 GiB of 4.0 GiB" in err
+    assert "rig: no model runs there: needs Python 3.10 or later on rig" in err
+
+
 def test_the_list_shows_cards_engines_and_what_keeps_a_host_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,6 @@
 """A command's folder: what goes along, what is refused, and what comes back."""
 
+import asyncio
 import base64
 import hashlib
 import subprocess
@@ -12,6 +13,7 @@ from mesh.api.errors import RequestError
 from mesh.api.wire.workfiles import WorkFile, check_files, safe_path
 from mesh.edge.jobs import workdir
 from mesh.edge.jobs.private import Gone
+from providers.here import LocalAttempts
 from tests.support.nasty import NASTY
 
 
@@ -32,6 +34,12 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
+def laid_out(home: Path, body: Body) -> Path:
+    """The folder of the job's first attempt, with its files."""
+    files = workdir.given(home, "j", body)
+    return Path(asyncio.run(LocalAttempts(home / "jobs").give("j", 1, files)))
+
+
 def git(root: Path, *words: str) -> None:
     name = ("-c", "user.name=a", "-c", "user.email=a@b.invalid")
     subprocess.run(["git", "-C", str(root), *name, *words], check=True, capture_output=True)
@@ -41,7 +49,7 @@ def test_a_folder_is_laid_out_as_it_was_each_content_kept_once(home: Path, sourc
     files = workdir.pack(home, "j", str(source))
     assert [one.path for one in files] == ["copy.bin", "deep/data.bin", "run.sh"]
     assert len(list((home / "jobs" / "j" / "files").iterdir())) == 2
-    work = workdir.lay_out(home, "j", 1, Body(files=files))
+    work = laid_out(home, Body(files=files))
     assert (work / "deep" / "data.bin").read_bytes() == bytes(range(256))
     assert (work / "run.sh").stat().st_mode & 0o777 == 0o700
     assert (work / "copy.bin").stat().st_mode & 0o777 == 0o600
@@ -108,7 +116,7 @@ def test_names_that_a_shell_would_run_are_files_like_others(home: Path, tmp_path
         (root / text).write_bytes(text.encode())
     files = workdir.pack(home, "j", str(root))
     assert {one.path for one in files} == set(plain)
-    work = workdir.lay_out(home, "j", 1, Body(files=files))
+    work = laid_out(home, Body(files=files))
     assert all((work / text).read_bytes() == text.encode() for text in plain)
 
 
@@ -139,7 +147,7 @@ def test_a_list_that_says_too_much_is_refused() -> None:
 def test_files_that_are_not_here_start_nothing(home: Path) -> None:
     (home / "jobs" / "j").mkdir()
     with pytest.raises(Gone):
-        workdir.lay_out(home, "j", 1, Body(files=(WorkFile(path="a", hash="0" * 64, size=0),)))
+        laid_out(home, Body(files=(WorkFile(path="a", hash="0" * 64, size=0),)))
 
 
 def test_what_a_command_left_is_read_in_parts_and_links_out_of_it_are_not(

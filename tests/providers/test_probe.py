@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.cores import threads_for
 from providers.probe import Gpus, machine, nvidia, probe_machine
 from providers.probe.amd import probe_amd
 from providers.probe.apple import apple_gpu, probe_apple, sysctl, working_set
@@ -23,7 +24,6 @@ from providers.probe.host import (
     cpu_model,
     estimate_flops,
     measure_ram_bandwidth,
-    threads_for,
 )
 from providers.telemetry.guard import Guard
 from tests.support.waiting import wait_until

@@ -89,8 +89,20 @@ def remarks(row: Row) -> None:
     """What a person should know of a host, a line each, on stderr."""
     if row["text"]:
         say(f"{row['name']}: {row['text']}. try: {row['hint']}", err=True)
+    if row.get("lacks"):
+        say(f"{row['name']}: no model runs there: {row['lacks']}", err=True)
     for text in (row["facts"] or {}).get("warnings", ()):
         say(f"{row['name']}: {text}", err=True)
+    if row.get("sending"):
+        say(f"{row['name']}: {on_its_way(row['sending'])}", err=True)
+
+
+def on_its_way(sending: Mapping[str, Any]) -> str:
+    """How far a model has come."""
+    from mathcore.units import show_bytes
+
+    sent, total = show_bytes(sending["sent"]), show_bytes(sending["total"])
+    return f"{sending['name']} is on its way there: {sent} of {total}"
 
 
 @ssh.command()

@@ -34,6 +34,7 @@ from mesh.state.members import RUNNER, allowed
 ANY: Final = "any"  # `--on any`: wherever it is soonest done
 # Devices that are tried for one placement: beyond them a plan's order says little.
 MAX_CANDIDATES: Final = 16
+NO_SERVER: Final = "a host of SSH serves on its own loopback alone: fleet up there, then serve"
 
 
 class Nowhere(Exception):
@@ -95,8 +96,10 @@ class Chooser:
     async def _candidates(self, job: JobView) -> list[Candidate]:
         state = self._state()
         devices = usable(state, self._author, job.asked.on or "")
-        if job.kind != "command":  # no engine is looked for on hosts yet
+        if job.kind == "server" and devices:
             devices = {key: one for key, one in devices.items() if one.facts.transport != "ssh"}
+            if not devices:
+                raise Nowhere("no_resource", NO_SERVER, for_good=True)
         if not devices:
             raise Nowhere("no_resource", _no_device(job, devices), for_good=True)
         if job.kind == "command":

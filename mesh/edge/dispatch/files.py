@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
@@ -16,13 +17,15 @@ import msgspec
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.api.wire.workfiles import HASH_BYTES, FilePart, WorkFile
+from mesh.api.wire.workfiles import HASH_BYTES, FilePart, WorkFile, safe_path
 from mesh.edge.disk import explained
 from mesh.edge.dispatch.ports import Ledger
 from mesh.edge.dispatch.remote import Call
 from mesh.edge.jobs.private import FILES, folder_of
 from mesh.edge.jobs.workdir import blob_part, left_part, missing
 from mesh.state.jobs import JobView
+from providers.attempts import Attempts
+from providers.base import ProviderError
 from providers.durable import private_file
 
 # Files fetched at once: enough to hide a link's delay, few enough for a small machine.
@@ -34,10 +37,15 @@ PAUSE_S: Final = 1.0
 
 @final
 class JobFiles:
-    """One peer's part in it, as home and as owner. `call` asks another peer."""
+    """One peer's part in it, as home and as owner. `call` asks another peer, `attempts` says where
+    a device's attempts run."""
 
-    def __init__(self, home: Path, ledger: Ledger, call: Call) -> None:
+    def __init__(
+        self, home: Path, ledger: Ledger, call: Call, attempts: Callable[[str], Attempts]
+    ) -> None:
         self._home, self._ledger, self._call = home, ledger, call
+        self._attempts = attempts
+        self._coming: dict[tuple[str, int, str], asyncio.Task[None]] = {}
 
     async def bring(self, job: JobView, body: Body) -> None:
         """Fetch what this machine lacks of a job's files; RequestError where its home has none."""
@@ -95,7 +103,30 @@ class JobFiles:
         job = self._ledger.state.jobs.get(job_id)
         if job is None or who not in (job.home, job.origin):
             raise RequestError("NotTrusted", "what a job left belongs to its home", "", 403)
-        return await asyncio.to_thread(left_part, self._home, job_id, attempt, path, offset)
+        return await self._left(job, attempt, path, offset)
+
+    async def _left(self, job: JobView, attempt: int, path: str, offset: int) -> FilePart:
+        """Some of a file of an attempt on a device of ours, from its host where that is another.
+
+        What is read from its start on is read anew; its rest is of the same reading.
+        """
+        one = next((one for one in job.attempts if one.number == attempt), None)
+        if one is not None and not offset:
+            await self._bring_back(one.device_id, (job.job_id, attempt, safe_path(path)))
+        return await asyncio.to_thread(left_part, self._home, job.job_id, attempt, path, offset)
+
+    async def _bring_back(self, device_id: str, wanted: tuple[str, int, str]) -> None:
+        """One at a time of each file; who asks again before it is here waits for the same."""
+        task = self._coming.get(wanted)
+        if task is None:
+            task = asyncio.create_task(self._attempts(device_id).bring_back(*wanted))
+            self._coming[wanted] = task
+            task.add_done_callback(lambda _: self._coming.pop(wanted, None))
+        try:
+            await asyncio.shield(task)
+        except ProviderError as error:
+            code = error.code or "Unreadable"
+            raise RequestError(code, error.text, error.hint, 503) from error
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job of this peer's left, wherever it ran."""
@@ -103,7 +134,7 @@ class JobFiles:
         if job is None or not job.attempt:
             raise RequestError("NotFound", f"job {job_id[:80]} ran nowhere yet", "fleet ps", 404)
         if job.owner == self._ledger.author:
-            return await asyncio.to_thread(left_part, self._home, job_id, job.attempt, path, offset)
+            return await self._left(job, job.attempt, path, offset)
         from urllib.parse import quote
 
         url = f"/v1/claims/{job_id}/{job.attempt}/files?offset={offset}&path={quote(path, safe='')}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from mathcore.device import DeviceSpec
+from mathcore.planner.loading import transfer_ms
 from mesh.edge.ssh.hosts import SshHosts
 from mesh.edge.ssh.work import HostAttempts
 from mesh.edge.telemetry.recorder import Telemetry
@@ -35,8 +36,17 @@ class Machines:
 
     def attempts(self, device_id: str) -> Attempts:
         """Where a device's attempts run: here, or on the host that has it."""
-        host = self._ssh.attempts(device_id)
-        return self._here if host is None else HostAttempts(host, self._here.folder)
+        host = self._ssh.known(device_id)
+        if host is None:
+            return self._here
+        return HostAttempts(host.attempts, self._here.folder, host.engines, host.card, host.name)
+
+    def bring_ms(self, device_id: str, model_bytes: int) -> int:
+        """How long until a model that is on this machine is where a device's engine reads it."""
+        host = self._ssh.known(device_id)
+        if host is None or host.engines is None or host.engines.models.has(model_bytes):
+            return 0
+        return round(transfer_ms(model_bytes, 0, host.engines.models.bps).p50)
 
     def writes_here(self, device_id: str) -> bool:
         """Whether what runs there writes on this machine."""

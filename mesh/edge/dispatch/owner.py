@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, final
 
@@ -84,16 +85,24 @@ class Work(Protocol):
 @final
 class LocalOwner:
     """This peer as the owner of its devices. `rooms` says what they can take and when, `work` has
-    the attempts at hand."""
+    the attempts at hand, `bring_ms` how long a model of so many bytes takes from here to a device's
+    host."""
 
     def __init__(
-        self, home: Path, ledger: Ledger, rooms: Rooms, work: Work, models: ModelFiles
+        self,
+        home: Path,
+        ledger: Ledger,
+        rooms: Rooms,
+        work: Work,
+        models: ModelFiles,
+        bring_ms: Callable[[str, int], int] = lambda *_: 0,
     ) -> None:
         self._home: Final = home
         self._ledger: Final = ledger
         self._rooms: Final = rooms
         self._work: Final = work
         self._models: Final = models
+        self._bring_ms: Final = bring_ms
         self._events: Final = ClaimEvents(ledger)
         self._holds: Final = Holds()
         self._locks: Final = KeyedLocks()
@@ -168,9 +177,11 @@ class LocalOwner:
             await asyncio.to_thread(keep_model, self._home, job.job_id, claim.model)
 
     async def _fetch_ms(self, home: str, ask: Ask) -> int:
+        """Until the model is where the device's engine reads it: here, and then on its host."""
+        on_host = self._bring_ms(ask.device_id, ask.model_bytes) if ask.kind == "model" else 0
         if home == self._ledger.author:
-            return 0
-        return await self._models.fetch_ms(ask.model_hash, ask.model_bytes, home)
+            return on_host
+        return on_host + await self._models.fetch_ms(ask.model_hash, ask.model_bytes, home)
 
     async def withdraw(self, home: str, job_id: str, attempt: int) -> Lease:
         """End an attempt at its home's word, or say for good that it will not begin."""

@@ -54,6 +54,7 @@ class Dispatch:
         wake: Callable[[], None],
         energy: Callable[[str, int], tuple[int | None, str]] = lambda *_: (None, ""),
         writes_here: Callable[[str], bool] = lambda _: True,
+        bring_ms: Callable[[str, int], int] = lambda *_: 0,
     ) -> None:
         self._ledger: Final = ledger
         self._folder: Final = home / JOBS
@@ -62,9 +63,9 @@ class Dispatch:
         self.giving_way: Final = GivingWay(ledger, attempts)
         me, state = ledger.author, lambda: ledger.state
         self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
-        self.files: Final = JobFiles(home, ledger, call)
+        self.files: Final = JobFiles(home, ledger, call, attempts)
         self.effects.bring = self.files.bring
-        self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models)
+        self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models, bring_ms)
         owners = FleetOwners(me, lambda: self.owner, call, linked)
         chooser = Chooser(home, me, state, live, models, now_ms)
         self.home: Final = Home(home, ledger, owners, chooser.candidates, models)

@@ -1,8 +1,9 @@
 """The owner's hands: starts, watches and stops the attempts it accepted; outcomes become events."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,7 +14,7 @@ from mesh.edge.dispatch.ports import ModelFiles
 from mesh.edge.jobs.launching import launch_of
 from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact
 from mesh.edge.jobs.private import Gone, keep_words, model_of, request_of
-from mesh.edge.jobs.workdir import lay_out, missing, work_of
+from mesh.edge.jobs.workdir import given, missing, work_of
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
@@ -23,15 +24,23 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
 from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
-from mesh.state.jobs import AttemptView, JobView
+from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import ProviderError, Unheard
+from providers.base import Launch, ProviderError, Unheard
+from providers.telemetry.energy import added, by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
 # Why a model did not come that may come another time, or to another device.
 TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
+LOOK_S = 0.2  # how late a cancel may break off what an attempt is brought
+T = TypeVar("T")
+Energy = tuple[int | None, str]  # millijoules, and what they rest on
 Hand = StartJob | WatchJob | StopJob
+
+
+class Cancelled(Exception):
+    """A person cancelled the job while its attempt was being started."""
 
 
 class Effects:
@@ -49,7 +58,7 @@ class Effects:
         emit: Emit,
         attempts: Callable[[str], Attempts],
         models: ModelFiles,
-        energy: Callable[[str, int], tuple[int | None, str]] = lambda *_: (None, ""),
+        energy: Callable[[str, int], Energy] = lambda *_: (None, ""),
     ) -> None:
         self._home = home
         self._author = author
@@ -154,18 +163,20 @@ class Effects:
         if not devices:
             await self._fail(job, one, "no_resource", "its device is no device of this peer")
             return
-        self.begun.add((job.job_id, one.number))
+        key = job.job_id, one.number
+        self.begun.add(key)
         try:
-            body = await asyncio.to_thread(request_of, self._home, job)
-            work = await self._work(job, one, body)
-            body = await self._here(job, one, body)
-            launch = await asyncio.to_thread(launch_of, job, one, body, devices, work)
-            handle = await self._attempts(one.device_id).start(launch)
+            launch = await self._unless_cancelled(job, self._launch(job, one, devices))
+            start = self._attempts(one.device_id).start(launch)
+            # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
+            handle = await (self._unless_cancelled(job, start) if self._on_host(one) else start)
+        except Cancelled:
+            return  # the stop that comes next tells whoever runs it
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
         except Unheard as error:  # it may run there: the queue has it started again
-            self.unheard[job.job_id, one.number] = f"{devices[0].name}: {error.text}"
+            self.unheard[key] = f"{devices[0].name}: {error.text}"
             return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
@@ -173,7 +184,7 @@ class Effects:
                 reason = "infra" if getattr(error, "code", "") in TRANSIENT else "setup"
                 await self._fail(job, one, reason, "it could not be started", words)
             return
-        self.unheard.pop((job.job_id, one.number), None)
+        self.unheard.pop(key, None)
         fact = JobStarted(
             job_id=job.job_id,
             attempt=one.number,
@@ -183,6 +194,27 @@ class Effects:
             estimated_duration_s=one.expected_ms // 1000,
         )
         await self._emit("job_started", one.device_id, encode(fact))
+
+    async def _unless_cancelled(self, job: JobView, done: Coroutine[Any, Any, T]) -> T:
+        """What it comes to; Cancelled where a person cancels the job before: it is broken off."""
+        task = asyncio.ensure_future(done)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=LOOK_S)
+                now = self._state().jobs.get(job.job_id)
+                if not task.done() and (now is None or now.cancel_asked):
+                    raise Cancelled
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _launch(self, job: JobView, one: AttemptView, devices: list[DeviceView]) -> Launch:
+        """How to start it, once all that it needs is on this machine, and its files are there."""
+        body = await asyncio.to_thread(request_of, self._home, job)
+        work = await self._work(job, one, body)
+        body = await self._here(job, one, body)
+        return await asyncio.to_thread(launch_of, job, one, body, devices, work)
 
     def _devices(self, one: AttemptView) -> list[DeviceView]:
         """All it was sent to; none where one of them is not this peer's, or of another host."""
@@ -211,15 +243,13 @@ class Effects:
         """The attempt's folder with its files in it; "" for a job that brings none."""
         if not body.files:
             return ""
-        if self._on_host(one):
-            text = "files are not sent to hosts with only SSH yet"
-            raise RequestError("NotThere", text, "leave --workdir away")
-        if self._attempts(one.device_id).begun(job.job_id, one.number):
+        where = self._attempts(one.device_id)
+        if where.begun(job.job_id, one.number):
             return str(work_of(self._home, job.job_id, one.number))  # it may be at work in it
         if await asyncio.to_thread(missing, self._home, job.job_id, body):
             await self.bring(job, body)
-        made = await asyncio.to_thread(lay_out, self._home, job.job_id, one.number, body)
-        return str(made)
+        files = await asyncio.to_thread(given, self._home, job.job_id, body)
+        return await where.give(job.job_id, one.number, files)
 
     def _cwd(self, job: JobView, one: AttemptView, body: Body) -> str:
         """The folder it was asked to run in, where that is one of this machine; "" for the folder
@@ -255,10 +285,26 @@ class Effects:
             outcome,
             self._costs(one, outcome.duration_ms),
             one.number,
-            energy=self._energy(job.job_id, one.number),
+            energy=self._drawn(job, one, outcome.duration_ms),
             superfluous=is_superfluous(job, one),
         )
         await self._emit(event_type, one.device_id, fact)
+
+    def _drawn(self, job: JobView, one: AttemptView, duration_ms: int) -> Energy:
+        """What the attempt drew. On a host nobody reads its power: its devices', under load, each
+        shared with what runs there beside it now."""
+        known, state = self._energy(job.job_id, one.number), self._state()
+        if known[0] is not None or not self._on_host(one):
+            return known
+        held = [other for _, other in attempts_at(state, self._author)]
+        running = [other for other in held if other.status in (RUNNING, PAUSED)]
+        drawn = list[Energy]()
+        for device_id in devices_of(state, one):
+            device = state.devices.get(device_id)
+            beside = sum(device_id in devices_of(state, other) for other in running)
+            watts = device.facts.watts if device is not None else 0
+            drawn.append(by_tdp(watts, duration_ms, max(1, beside)))
+        return added(drawn)
 
     def _costs(self, one: AttemptView, duration_ms: int) -> list[int]:
         """What each device it had comes to; 0 for one that is gone."""

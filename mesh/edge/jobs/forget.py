@@ -9,6 +9,7 @@ from typing import Final
 from mesh.api.errors import RequestError
 from mesh.api.rows import peer_name
 from mesh.edge.jobs.private import REQUEST_FILE, erase, folder_of
+from mesh.edge.ssh.forgotten import note_forgotten
 from mesh.ledger.event import Event
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
@@ -24,6 +25,7 @@ def forget(
 ) -> dict[str, object]:
     """Erase an ended job of this home; `kept` says what could not be. Twice is once.
 
+    `hosts` are those of SSH where it left anything: it is removed there when they are reached next.
     `every_job` folds the whole ledger: asked only where an old job's event may hold what was typed.
     RequestError for a job that is not known, not this home's, or has not ended.
     """
@@ -34,12 +36,14 @@ def forget(
         _may_forget(state, author, job)
     elif job_id not in state.retired:
         raise RequestError("NotFound", f"no job {job_id[:80]!r}", "fleet ps -a lists them", 404)
+    hosts = note_forgotten(home, folder_of(home, job_id))
     erased = erase(home, job_id)
     return {
         "job_id": job_id,
         "files": erased.files,
         "bytes": erased.size,
         "erased": list(erased.kinds),
+        "hosts": hosts,
         "kept": [*(f"{path} cannot be removed" for path in erased.stuck), *_signed(job)],
     }
 
@@ -109,4 +113,7 @@ def told(found: Mapping[str, object]) -> str:
     if not kinds:
         return f"nothing of {found['job_id']} is left on this machine"
     files = f"{found['files']} file{'' if found['files'] == 1 else 's'}"
-    return f"forgot {found['job_id']}: {', '.join(kinds)} ({files})"
+    hosts = found.get("hosts")
+    names = ", ".join(hosts) if isinstance(hosts, list) else ""
+    there = f"; on {names} within a minute of being reached" if names else ""
+    return f"forgot {found['job_id']}: {', '.join(kinds)} ({files}){there}"

@@ -31,7 +31,8 @@ def launch_of(
         return _command(job, one, body, work)
     plan, request = job.predicted, plan_request(job, body.model)
     plain = job.kind == "model" and not body.lines and (plan.engine or LLAMACPP) == LLAMACPP
-    if plain and len(devices) == 1 and vendor_of(devices[0]) in ("", "apple"):
+    here = devices[0].facts.transport != "ssh"  # a host gets the supervisor, whatever its engine
+    if plain and here and len(devices) == 1 and vendor_of(devices[0]) in ("", "apple"):
         return _in_process(job, one, body, request)
     return _by_server(job, one, body, request, devices)
 

@@ -7,7 +7,6 @@ runs, and what it leaves there is what it gives back.
 import base64
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -29,8 +28,8 @@ from mesh.api.wire.workfiles import (
 )
 from mesh.edge.disk import explained
 from mesh.edge.jobs.private import FILES, Gone, folder_of
+from providers.attempts import WORK, Given
 
-WORK: Final = "work"
 GIT_S: Final = 300.0  # a clone of the newest state alone; what takes longer is no job's folder
 CHUNK: Final = 1 << 20
 # A repository's own settings may name programs: none of ours runs them.
@@ -149,18 +148,21 @@ def work_of(home: Path, job_id: str, attempt: int) -> Path:
     return folder_of(home, job_id) / str(attempt) / WORK
 
 
-def lay_out(home: Path, job_id: str, attempt: int, body: Body) -> Path:
-    """The attempt's folder with the job's files in it; Gone where one is not here."""
+def given(home: Path, job_id: str, body: Body) -> list[Given]:
+    """The job's files as whoever runs it lays them out; Gone where one is not here."""
     if missing(home, job_id, body):
         raise Gone(job_id, "holds files that are not on this machine")
-    folder, work = folder_of(home, job_id), work_of(home, job_id, attempt)
-    with explained("cannot lay out the job's files"):
-        for one in body.files:
-            path = work / safe_path(one.path)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(folder / FILES / one.hash, path)
-            path.chmod(0o700 if one.executable else 0o600)
-    return work
+    store = folder_of(home, job_id) / FILES
+    return [
+        Given(
+            path=safe_path(one.path),
+            source=store / one.hash,
+            hash=one.hash,
+            size=one.size,
+            executable=one.executable,
+        )
+        for one in body.files
+    ]
 
 
 def blob_part(home: Path, job_id: str, digest: str, offset: int) -> FilePart:

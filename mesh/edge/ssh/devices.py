@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mathcore.device import DeviceSpec
 from mathcore.hardware.described import PRIOR_BANDWIDTH, Described, describe
@@ -14,6 +15,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.fleet import spec
 from mesh.state.fold import State
 from mesh.state.peer_id import short_id
+from providers.ssh.bring.engines import engines_for, why_none
 from providers.ssh.reading.facts import Card, HostFacts
 
 Registration = tuple[str, dict[str, object]]
@@ -51,10 +53,12 @@ def live(
         if card.lock in order:
             beside = 0 if card.shares_ram else ram or 0
             free[f"{start}-gpu{order.index(card.lock)}"] = (card.free_bytes, beside)
+    lacking = why_none(facts, name)
     for device_id, (own, beside) in free.items():
         view = state.devices.get(device_id)
         if view is not None and own is not None:
-            yield with_free(spec(view), own, beside)
+            found = with_free(spec(view), own, beside)
+            yield replace(found, withheld=("DependencyMissing", lacking)) if lacking else found
 
 
 def _cpu(name: str, facts: HostFacts, config: Config) -> ProbedDevice:
@@ -70,8 +74,8 @@ def _cpu(name: str, facts: HostFacts, config: Config) -> ProbedDevice:
         memory=facts.ram_bytes,
         free=facts.ram_free_bytes,
         what=known,
-        watts=0,
-        engines={one.engine for one in facts.engines if one.engine in (*CPU_ENGINES, "ollama")},
+        watts=known.facts.watts if known.facts and known.facts.watts else config.host_watts,
+        engines=engines_for(facts, processor=True) & {*CPU_ENGINES, "ollama"},
     )
 
 
@@ -89,7 +93,7 @@ def _gpu(host: str, index: int, card: Card, facts: HostFacts, config: Config) ->
         free=card.free_bytes,
         what=what if known else None,
         watts=card.watts_limit or (known.watts if known else 0),
-        engines={one.engine for one in facts.engines},
+        engines=engines_for(facts, processor=card.vendor == "apple"),
         shares_ram=card.shares_ram,
     )
 

@@ -25,11 +25,16 @@ from mesh.edge.disk import StoreError
 from mesh.edge.inventory import READINGS
 from mesh.edge.ssh.book import Adopted, Book
 from mesh.edge.ssh.devices import live, numbered, prefix, registrations
+from mesh.edge.ssh.engines import HostEngines
+from mesh.edge.ssh.forgotten import forgotten_on
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.fact import encode
 from mesh.state.fold import State
+from mesh.state.peer_id import short_id
 from providers.base import ProviderError
 from providers.ssh.attempts import SshAttempts
+from providers.ssh.bring.engines import why_none
+from providers.ssh.bring.models import HostModels
 from providers.ssh.client import KeyChanged, NeedsLogin, Unreached, fingerprint
 from providers.ssh.hosts import Host, host_of
 from providers.ssh.pool import Gates, Reach
@@ -58,7 +63,20 @@ class Known:
     live_s: float = float("-inf")
     all_s: float = float("-inf")
     registered: bool = False
+    engines: HostEngines | None = None
     probing: asyncio.Lock | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called here."""
+        return self.adopted.host.name
+
+    def card(self, number: str) -> str:
+        """What shows an engine the card that a device of this host is named by."""
+        cards = () if self.facts is None else self.facts.cards
+        at = int(number) if number.isdecimal() else len(self.adopted.cards)
+        lock = self.adopted.cards[at] if at < len(self.adopted.cards) else ""
+        return next((one.select for one in cards if one.lock == lock), number)
 
     @property
     def status(self) -> str:
@@ -86,6 +104,7 @@ class SshHosts:
         may_register: Callable[[], bool],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._home = home
         self._book = Book(home)
         self._config = config
         self._author = author
@@ -124,9 +143,14 @@ class SshHosts:
 
     def attempts(self, device_id: str) -> SshAttempts | None:
         """What runs attempts on the host of a device; None where that is none of ours."""
+        known = self.known(device_id)
+        return None if known is None else known.attempts
+
+    def known(self, device_id: str) -> Known | None:
+        """The host of a device; None where that is none of ours."""
         for name, known in self._known.items():
             if device_id.startswith(f"{prefix(self._author, name)}-"):
-                return known.attempts
+                return known
         return None
 
     def live(self, state: State) -> list[DeviceSpec]:
@@ -181,6 +205,8 @@ class SshHosts:
     def _know(self, adopted: Adopted) -> Known:
         reach = Reach(adopted.host, self._gates, self._now)
         known = Known(adopted, reach, SshAttempts(reach), probing=asyncio.Lock())
+        models = HostModels(reach, short_id(self._author), adopted.host.name, reach.retry)
+        known.engines = HostEngines(reach, models, adopted.host.name, lambda: known.facts)
         self._known[adopted.host.name] = known
         return known
 
@@ -224,6 +250,14 @@ class SshHosts:
                 known.all_s = self._now()
                 self._equip(known, known.facts)
             await self._register(known, known.facts)
+            await self._forget(known)
+
+    async def _forget(self, known: Known) -> None:
+        """Remove there what a person forgot here; what runs yet, or is not reached, waits."""
+        for one in await asyncio.to_thread(forgotten_on, self._home, known.name):
+            with contextlib.suppress(ProviderError):
+                await known.attempts.forget(one.job_id, one.attempt)
+                await asyncio.to_thread(one.file.unlink, missing_ok=True)
 
     def _equip(self, known: Known, facts: HostFacts) -> None:
         """The best supervisor the host can run."""
@@ -251,6 +285,7 @@ class SshHosts:
 
     def _row(self, known: Known) -> dict[str, object]:
         host, facts, trouble = known.adopted.host, known.facts, known.trouble
+        sending = None if known.engines is None else known.engines.models.sending
         age = None if facts is None else int(1000 * (self._now() - known.live_s))
         return {
             "name": host.name,
@@ -261,6 +296,8 @@ class SshHosts:
             "hint": trouble.hint if trouble else "",
             "age_ms": age,
             "facts": None if facts is None else msgspec.to_builtins(facts),
+            "lacks": "" if facts is None else why_none(facts, host.name),
+            "sending": None if sending is None else msgspec.to_builtins(sending),
             "devices": [
                 key
                 for key in list(self._state().devices)

@@ -6,45 +6,78 @@ asked for before anything else is started beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, final
 
+from mesh.edge.ssh.engines import HostEngines
+from mesh.edge.ssh.forgotten import NOTE
+from providers.attempts import WORK, Given
 from providers.base import Handle, Launch, Outcome, ProviderError
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
-
-NOTE: Final = "host.json"  # beside where a local attempt has its files
+from providers.ssh.bring.tries import over_cuts
 
 
 @final
 class HostAttempts:
-    """One host's attempts. `folder` is where this machine keeps what belongs to one."""
+    """One host's attempts. `folder` is where this machine keeps what belongs to one; `card` says
+    what shows an engine the card of a number, `name` is what the host is called."""
 
-    def __init__(self, host: SshAttempts, folder: Callable[[str, int], Path]) -> None:
+    def __init__(
+        self,
+        host: SshAttempts,
+        folder: Callable[[str, int], Path],
+        engines: HostEngines | None = None,
+        card: Callable[[str], str] = str,
+        name: str = "",
+    ) -> None:
         self._host: Final = host
         self._folder: Final = folder
+        self._engines: Final = engines
+        self._card: Final = card
+        self._name: Final = name
 
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried from here."""
-        return (self._folder(job_id, attempt) / NOTE).exists()
+        said = self._said(job_id, attempt)
+        return bool(said) and said.get("tried") is not False
 
     def ran(self, job_id: str, attempt: int) -> bool:
-        """Whether the host said that it has it: then it will say how it went."""
-        return bool((read_json(self._folder(job_id, attempt) / NOTE) or {}).get("started"))
+        """Whether the host will say how it went: it said that it has it, or was told that it must
+        never begin."""
+        return bool(self._said(job_id, attempt).get("started"))
+
+    async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
+        """Bring files to the attempt's folder there, where its command runs."""
+        self._say(job_id, attempt, tried=False)
+        await over_cuts(lambda: self._host.give(job_id, attempt, files))
+        return ""
+
+    async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
+        """Fetch a file that it left."""
+        await self._host.bring_back(job_id, attempt, path, self._folder(job_id, attempt) / WORK)
 
     async def start(self, launch: Launch) -> Handle:
-        """Start it there, or find it started."""
-        folder = self._folder(launch.job_id, launch.attempt)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (folder / NOTE).exists():
-                write_json(folder / NOTE, {"started": False})
-            handle = await self._host.start(launch)
-            write_json(folder / NOTE, {"started": True})
-        except OSError as error:
-            text = f"can't note {launch.job_id}: {error}"
-            raise ProviderError(text, "free some space") from error
+        """Start it there, or find it started; what a model's job needs is brought there first.
+
+        Unheard, once a start was tried: it may run.
+        """
+        there, holder = launch, ""
+        again = self.begun(launch.job_id, launch.attempt)
+        if launch.kind != "command" and self._engines is not None:
+            engines = self._engines
+            if not again:
+                self._say(launch.job_id, launch.attempt, tried=False)
+            there, holder = (
+                engines.again(launch)
+                if again
+                else await over_cuts(lambda: engines.ready(launch, self._card))
+            )
+        if not again:
+            self._say(launch.job_id, launch.attempt)
+        handle = await self._host.start(there, holder)
+        self._say(launch.job_id, launch.attempt, started=True)
         return handle
 
     async def poll(self, job_id: str, attempt: int) -> Outcome | None:
@@ -52,7 +85,11 @@ class HostAttempts:
         return await self._host.poll(job_id, attempt)
 
     async def cancel(self, job_id: str, attempt: int) -> None:
-        """Ask for its end."""
+        """Ask for its end. Where a start may be on its way, the host is told that it comes too
+        late, and will say that it ran for no time."""
+        if not self.begun(job_id, attempt):
+            return
+        self._say(job_id, attempt, started=True)
         await self._host.cancel(job_id, attempt)
 
     async def pause(self, job_id: str, attempt: int) -> bool:
@@ -68,3 +105,19 @@ class HostAttempts:
     ) -> tuple[bytes, int]:
         """Part of one of its files, and the file's size."""
         return await self._host.read(job_id, attempt, name, offset, limit)
+
+    def _note(self, job_id: str, attempt: int) -> Path:
+        return self._folder(job_id, attempt) / NOTE
+
+    def _said(self, job_id: str, attempt: int) -> dict[str, object]:
+        return read_json(self._note(job_id, attempt)) or {}
+
+    def _say(self, job_id: str, attempt: int, *, tried: bool = True, started: bool = False) -> None:
+        """Not yet `tried`, something of it lies there already, and is to be forgotten with it."""
+        note = self._note(job_id, attempt)
+        try:
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_json(note, {"tried": tried, "started": started, "host": self._name})
+        except OSError as error:
+            text = f"can't note {job_id}: {error}"
+            raise ProviderError(text, "free some space") from error

@@ -162,13 +162,27 @@ inner() { # process 1 of a PID namespace: the job must not be, or it would be de
   done
 }
 
+go_on() { # it stands still no more; sets t: now
+  now_ms
+  [ "$since" -eq 0 ] || held=$((held + t - since))
+  since=0
+  rm -f paused
+}
+
+never() { # claimed, and cancelled before it began: it ran for no time
+  echo "$began 0 0 0 0" >usage
+  ln claim ended.cancelled.0
+  exit 0
+}
+
 supervise() {
   cd "$D" || exit 2
-  trap 'stop=cancelled' TERM
+  # A wait that begins after the signal sleeps on: whoever hears it while the job lives ends it at once.
+  trap 'stop=cancelled; [ -z "$c" ] || press "$c"' TERM
   trap 'asked=STOP' USR1
   trap 'asked=CONT' USR2
   trap : HUP INT # not '': a job could not undo that
-  stop= asked=
+  stop= asked= c= since=0 held=0
   claim || exit 3
   take_all || {
     case $? in 75) ln claim ended.busy.75 ;; *) ln claim ended.setup.125 ;; esac
@@ -176,6 +190,7 @@ supervise() {
   }
   now_ms
   began=$t
+  [ -z "$stop" ] || never # a cancel came between the claim and now
   export FLEET_ATTEMPT="$A"
   if [ -n "$WRAP" ]; then
     exec setsid unshare --user --map-current-user --pid --fork --kill-child sh "$0" inner
@@ -186,28 +201,32 @@ supervise() {
   fi </dev/null >>log.txt 2>&1 &
   c=$!
   unset FLEET_ATTEMPT
+  [ -z "$stop" ] || press $c
   ticks $c
   echo "$c $t $boot" >.child && mv .child child
   while :; do
     wait $c
     rc=$?
     kill -0 $c 2>/dev/null || break
-    if [ -n "$stop" ]; then press $c; fi
     case $asked in
-    STOP) tell STOP $c; : >paused ;;
-    CONT) tell CONT $c; rm -f paused ;;
+    STOP)
+      tell STOP $c
+      : >paused
+      now_ms
+      [ "$since" -gt 0 ] || since=$t
+      ;;
+    CONT) tell CONT $c; go_on ;;
     esac
     asked=
   done
   GRACE=0 press $c # nothing of the job outlives it
-  now_ms
-  echo "$began $((t - began)) 0 0 0" >usage
+  go_on
+  echo "$began $((t - began)) 0 0 $held" >usage
   case $rc in
   129 | 13[0-9] | 14[0-9] | 15[0-9]) why=signal rc=$((rc - 128)) ;; # or a program that says so
   *) why=exit ;;
   esac
   [ -z "$stop" ] || why=cancelled
-  rm -f paused
   mv child "ended.$why.$rc"
 }
 

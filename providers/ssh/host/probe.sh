@@ -79,16 +79,18 @@ if [ "$W" = all ]; then
       [ -x "$q" ] && printf 'program %s\n' "$q"
     done
     for q in "$e"/lib/python3*/site-packages/vllm-*.dist-info "$e"/lib/python3*/site-packages/xllamacpp-*.dist-info "$e"/lib/python3*/site-packages/mlx_lm-*.dist-info "$e"/lib/python3*/site-packages/sglang-*.dist-info; do
-      [ -d "$q" ] && printf 'module %s\n' "$q"
+      [ -d "$q" ] || continue
+      printf 'module %s\n' "$q"
+      [ -x "$e/bin/python3" ] && printf 'python %s\n' "$e/bin/python3"
     done
   done
   section ports
   grep -s ' 0A ' /proc/net/tcp /proc/net/tcp6 | grep -oE ':(2CAA|1F40|1F90|04D2|7530) 0+:0000'
-  p=$(command -v python3) && { [ "$os" != Darwin ] || [ "$p" != /usr/bin/python3 ] || xcode-select -p >/dev/null 2>&1; } && {
-    section python
-    limit 5 "$p" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.executable)' 2>/dev/null
-    status
-  }
+  section python # the first that is new enough for engines ends the search
+  for t in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+    p=$(command -v $t) && { [ "$os" != Darwin ] || [ "$p" != /usr/bin/python3 ] || xcode-select -p >/dev/null 2>&1; } &&
+      limit 5 "$p" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.executable); sys.exit(sys.version_info < (3, 10))' 2>/dev/null && break
+  done
   have loginctl && {
     section logind
     limit 2 loginctl show-user "$(id -un)" -p Linger 2>/dev/null

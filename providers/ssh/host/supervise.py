@@ -150,6 +150,8 @@ class Job:
         self.grace = grace
         self.stop_at = 0.0
         self.asked = 0
+        self.held_at = 0.0  # since when it stands still; 0 = it runs
+        self.held_s = 0.0
         self.status = None  # type: int | None
         self.peak_kib = 0
         self.cpu_s = 0.0
@@ -196,9 +198,18 @@ class Job:
             tell(self.mark, self.asked)
             if self.asked == signal.SIGSTOP:
                 write("paused", "")
-            elif os.path.exists("paused"):  # noqa: PTH110
-                os.unlink("paused")  # noqa: PTH108
+                self.held_at = self.held_at or time.monotonic()
+            else:
+                self.go_on()
             self.asked = 0
+
+    def go_on(self) -> None:
+        """It stands still no more."""
+        if self.held_at:
+            self.held_s += time.monotonic() - self.held_at
+            self.held_at = 0.0
+        if os.path.exists("paused"):  # noqa: PTH110
+            os.unlink("paused")  # noqa: PTH108
 
     def reap(self) -> None:
         """Take in what ended."""
@@ -243,7 +254,9 @@ class Job:
 
     def book(self) -> None:
         """Leave how it ended; the rename needs no free disk block."""
+        self.go_on()
         wall_ms = int((time.monotonic() - self.began) * 1000)
+        held_ms = int(self.held_s * 1000)
         cpu_ms, peak = int(self.cpu_s * 1000), self.peak_kib * 1024
         status = self.status or 0
         code = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -251,9 +264,8 @@ class Job:
         if why == "signal" and code == signal.SIGKILL and self.kernel_ooms() > self.ooms:
             why = "oom"
         with contextlib.suppress(OSError):
-            write("usage", "%d %d %d %d" % (self.began_ms, wall_ms, cpu_ms, peak))  # noqa: UP031
-        if os.path.exists("paused"):  # noqa: PTH110
-            os.unlink("paused")  # noqa: PTH108
+            used = (self.began_ms, wall_ms, cpu_ms, peak, held_ms)
+            write("usage", "%d %d %d %d %d" % used)  # noqa: UP031
         os.rename("child", "ended.%s.%d" % (why, code))  # noqa: PTH104, UP031
 
 
@@ -271,6 +283,9 @@ def main(folder: str, mark: str, grace: float, locks: "list[str]") -> int:
         write("claim", triple(os.getpid()), link=True)
     except FileExistsError:
         return 3
+    if job.stop_at:  # a cancel came while we came up: it runs for no time
+        os.link("claim", "ended.cancelled.0")
+        return 0
     taken = take_all(locks)
     if taken:
         write("why", taken)

@@ -71,11 +71,22 @@ class Cards:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """An engine and where it lies; `version` as its package says, "" where none does."""
+    """An engine and where it lies: an executable, or the environment of a package.
+
+    `version` as its package says, "" where none does; `python` is its environment's own, of
+    `python_version` ("3.11"), "" where it has none.
+    """
 
     engine: str
     where: str
     version: str = ""
+    python: str = ""
+    python_version: str = ""
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is a package of a Python, and no executable alone."""
+        return bool(self.version)
 
 
 @final
@@ -98,7 +109,8 @@ class HostFacts:
     ram_free_bytes: int | None = None
     disk_free_bytes: int | None = None
     load: float | None = None
-    python: str = ""  # an interpreter of 3.6 or later
+    python: str = ""  # an interpreter of 3.6 or later, the first of 3.10 or later if there is one
+    python_version: str = ""  # "3.11"
     can_unshare: bool = False
     container: str = ""  # "docker", "wsl" …
     linger: bool | None = None

@@ -71,6 +71,7 @@ def _machine(
     ram, free = memory(files, cpu)
     load = files.get("/proc/loadavg") or lines.get("vm.loadavg", "").strip("{ }")
     tools = parts.get("tools", EMPTY).text
+    interpreter, version = python(parts.get("python"))
     linger = re.search(r"^Linger=(yes|no)$", parts.get("logind", EMPTY).text, re.M)
     return HostFacts(
         whole=everything,
@@ -90,7 +91,8 @@ def _machine(
         ram_free_bytes=free if free is not None else free_bytes(mac),
         disk_free_bytes=disk_free(parts.get("disk", EMPTY).text),
         load=number(load.split()[0]) if load.split() else None,
-        python=python(parts.get("python")),
+        python=interpreter,
+        python_version=version,
         can_unshare="works unshare" in tools,
         container=container(files),
         linger=None if linger is None else linger[1] == "yes",

@@ -15,6 +15,7 @@ from mesh.api.wire.workfiles import FilePart
 from mesh.edge.dispatch.files import JobFiles
 from mesh.edge.jobs import workdir
 from mesh.state.fold import State
+from providers.here import LocalAttempts
 from tests.state.job_story import ANA, BEN, event, told
 
 BOX = "ben-cpu"
@@ -40,11 +41,14 @@ class Pair:
         self.state = story()
         self.spoil = lambda data: data
         self.asked: list[str] = []
-        self.ana = JobFiles(self.homes["ana"], self._ledger(ANA), self._call)
-        self.ben = JobFiles(self.homes["ben"], self._ledger(BEN), self._call)
+        self.ana = JobFiles(self.homes["ana"], self._ledger(ANA), self._call, self._attempts)
+        self.ben = JobFiles(self.homes["ben"], self._ledger(BEN), self._call, self._attempts)
 
     def _ledger(self, author: str) -> Any:
         return SimpleNamespace(author=author, state=self.state)
+
+    def _attempts(self, device_id: str) -> LocalAttempts:
+        return LocalAttempts(self.homes["ben"] / "jobs")
 
     async def _call(
         self, key: bytes, method: str, path: str, body: Mapping[str, object] | None
@@ -79,7 +83,8 @@ async def test_the_owner_fetches_each_content_once_and_lays_it_out(
     body = packed(pair, tmp_path)
     await pair.ben.bring(pair.state.jobs["j"], body)
     assert len(pair.asked) == 4  # three parts of a MiB, and one of nothing
-    work = workdir.lay_out(pair.homes["ben"], "j", 1, body)
+    files = workdir.given(pair.homes["ben"], "j", body)
+    work = Path(await LocalAttempts(pair.homes["ben"] / "jobs").give("j", 1, files))
     assert (work / "same.bin").read_bytes() == bytes(3_000_000)
     assert (work / "empty").read_bytes() == b""
     await pair.ben.bring(pair.state.jobs["j"], body)

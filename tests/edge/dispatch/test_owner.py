@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mesh.api.bodies import Body, seal
@@ -28,6 +29,21 @@ def stage(tmp_path: Path) -> Stage:
     made = Stage(tmp_path, told([event("device_registered", 0, device="dev", **facts)]))
     submit(made, "b1")
     return made
+
+
+async def test_an_offer_counts_the_time_a_model_takes_to_its_host(stage: Stage) -> None:
+    made = owner.LocalOwner(
+        stage.folder,
+        stage,
+        stage.dispatch.line,
+        stage.effects,
+        stage,
+        lambda device_id, size: size // 1000 if device_id == "dev" else 0,
+    )
+    told_of = {"model_hash": "a" * 32, "model_bytes": 40_000}
+    for kind, wanted in (("model", 40), ("command", 0)):
+        asked = msgspec.structs.replace(asks("a1", "dev", **told_of), kind=kind)
+        assert (await made.offer(ANA, asked)).fetch_ms == wanted
 
 
 def submit(stage: Stage, job_id: str, home: str = BEN) -> None:

@@ -1,6 +1,7 @@
 """Adopted hosts as this peer's devices: registered once, free memory live, kept over a restart."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from mesh.edge.ssh.hosts import SshHosts, merged
 from mesh.state.fleet import spec
 from mesh.state.fold import State
 from providers.base import Launch
+from providers.engine.setup import Setup
+from providers.engine.setup import launch as engine_launch
 from providers.ssh.hosts import Host
 from providers.ssh.reading.facts import Card, HostFacts
 from tests.providers.ssh.test_attempts import ended, until_async
@@ -114,6 +117,50 @@ async def test_jobs_on_a_device_of_a_host_run_there(sshd: Sshd, peer: Peer) -> N
     await ended(attempts, "j")
     assert (await attempts.read("j", 0, "log.txt", 0, 99))[0] == b"there\n"
     assert peer.hosts.attempts("dev-other-gpu0") is None
+
+
+async def test_a_models_job_is_told_its_hosts_paths_and_its_own_card_alone(
+    sshd: Sshd, peer: Peer, tmp_path: Path
+) -> None:
+    host = rig(sshd)
+    sshd.tool("rig", "llama-server", "exit 1\n")
+    await peer.hosts.adopt(msgspec.to_builtins(host))
+    device = next(key for key in peer.state().devices if key.endswith("-gpu1"))
+    assert peer.state().devices[device].facts.engines == ("llama.cpp",)
+    known = peer.hosts.known(device)
+    assert known is not None
+    assert known.facts is not None
+    assert known.engines is not None
+    assert [known.card(number) for number in ("0", "1", "7")] == [
+        *(one.uuid for one in known.facts.cards),
+        "7",
+    ]
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    launch = engine_launch(
+        Setup(
+            engine="llama.cpp",
+            model_path=str(tmp_path / "m.gguf"),
+            vendor="nvidia",
+            cards=("1",),
+        ),
+        job_id="j",
+        attempt=1,
+        python="here",
+        task="prompt",
+        work={"tokens": 1, "prompt": "a secret"},
+    )
+    there, holder = await known.engines.ready(launch, known.card)
+    assert (there.argv, there.spec, there.cards) == ((known.facts.python,), {}, ())
+    state = sshd.home("rig") / ".local/state/fleet-ledger"
+    (spec,) = state.glob("*/jobs/j.1/launch.json")
+    said = json.loads(spec.read_text())["spec"]
+    assert said["prompt"] == "a secret"
+    assert said["setup"]["cards"] == [known.facts.cards[1].uuid]
+    assert said["setup"]["program"] == str(sshd.folder / "tools" / "rig" / "llama-server")
+    (model,) = state.glob("*/models/*/m.gguf")
+    assert said["setup"]["model_path"] == str(model)
+    assert [path.name for path in state.glob("*/bin/engine-*")] == [holder]
+    assert known.engines.again(launch) == (there, holder)
 
 
 async def test_a_host_that_is_away_or_refuses_is_kept_and_says_why(sshd: Sshd, peer: Peer) -> None:

@@ -337,7 +337,9 @@ async def test_a_paused_job_stands_still_and_can_be_cancelled(
     assert await attempts.pause("counts", 0)
     begun = time.monotonic()
     await attempts.cancel("counts", 0)
-    assert (await ended(attempts, "counts")).reason == "cancelled"
+    outcome = await ended(attempts, "counts")
+    assert outcome.reason == "cancelled"
+    assert 0 < outcome.paused_ms <= outcome.duration_ms
     assert time.monotonic() - begun < 12
     assert not await attempts.pause("counts", 0)
 

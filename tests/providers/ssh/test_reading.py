@@ -338,8 +338,9 @@ def test_engines_are_found_on_path_and_in_environments_with_their_versions() -> 
 
 
 def test_only_a_python_the_supervisor_can_run_in_counts() -> None:
-    assert python(nv("3.11 /usr/bin/python3")) == "/usr/bin/python3"
-    assert python(nv("3.5 /usr/bin/python3")) == python(nv("", 137)) == python(None) == ""
+    assert python(nv("3.11 /usr/bin/python3")) == ("/usr/bin/python3", "3.11")
+    assert python(nv("3.5 /usr/bin/python3")) == python(nv("", 137)) == python(None) == ("", "")
+    assert python(nv("3.8 /usr/bin/python3\n3.12 /opt/py\n")) == ("/opt/py", "3.12")
 
 
 def said(**sections: str) -> str:

@@ -3,6 +3,7 @@ words."""
 
 import pytest
 
+from providers.ssh.bring.files import pieces_of, put
 from providers.ssh.client import NoShell
 from tests.providers.ssh.conftest import Reaches
 from tests.support.sshd import Sshd, need
@@ -36,6 +37,20 @@ async def test_a_script_comes_back_exactly_whatever_the_shell_says(
     answer = await reach.run(f"cat <<'END'\n{body}END\nexit 7", 20)
     assert (answer.status, answer.body.decode()) == (7, body)
     assert (await reach.run("true", 20)).body == b""
+
+
+@pytest.mark.parametrize("name", sorted(SHELLS))
+async def test_bytes_arrive_exactly_whatever_the_shell_says(
+    sshd: Sshd, reaches: Reaches, name: str
+) -> None:
+    shell, sh, files = SHELLS[name]
+    reach = reaches.to(sshd.account(f"fed-{name}", shell, sh=sh, files=files))
+    data = bytes(range(256)) * 4096 + b"@@\n\0\r\n"
+    await put(reach, "bin", "data-0", data)
+    (path,) = sshd.home(f"fed-{name}").glob(".local/state/fleet-ledger/*/bin/*")
+    assert (path.name, path.read_bytes()) == ("data-0", data)
+    early = await reach.feed("exit 5", pieces_of(data * 8), 20)  # a script that reads nothing
+    assert (early.status, early.body) == (5, b"")
 
 
 @pytest.mark.parametrize("name", sorted(REFUSING))
