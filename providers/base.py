@@ -51,6 +51,12 @@ class Unheard(ProviderError):
 
 
 @final
+class Taken(ProviderError):
+    """What an attempt needs is another peer's just now, on a host that both reach: it did not begin
+    and may be started again."""
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Everything one attempt needs. `env` is added to the environment, `spec` is the engine's.

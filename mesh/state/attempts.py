@@ -38,7 +38,8 @@ TAKES: Final = frozenset({"job_accepted", "job_started"})  # an owner has the at
 OF_HOMES: Final = frozenset({"job_returned", "job_replaced"})  # what a home says of an attempt
 # Failures that say nothing of the job itself: it may be tried elsewhere. Others would come again.
 INTERRUPTED: Final = "interrupted"  # it gave way; of a preemptible job that is no failure
-TRY_AGAIN: Final = frozenset({"oom", INTERRUPTED, "infra", "lost"})
+BUSY: Final = "busy"  # it never ran: another peer had its card
+TRY_AGAIN: Final = frozenset({"oom", INTERRUPTED, BUSY, "infra", "lost"})
 
 
 @dataclass(slots=True)
@@ -294,9 +295,9 @@ def _tries_again(told: Told, shown: Try, tries: Sequence[Try]) -> bool:
     last, asked = shown.view, decode(JobSubmitted, told.submitted.payload)
     if last.status != FAILED or last.reason not in TRY_AGAIN:
         return False
-    gave_way = [one.view.reason == INTERRUPTED for one in tries if asked.preemptible]
-    failed = sum(one.view.status == FAILED for one in tries) - sum(gave_way)
-    return failed <= asked.retries
+    free = {BUSY, INTERRUPTED} if asked.preemptible else {BUSY}
+    failed = [one for one in tries if one.view.status == FAILED and one.view.reason not in free]
+    return len(failed) <= asked.retries
 
 
 def _job(told: Told, status: str, shown: Try | None, loose: Step | None) -> JobView:

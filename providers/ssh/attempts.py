@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, final
 
 from providers.attempts import Given
-from providers.base import Handle, Launch, Outcome, ProviderError
+from providers.base import Handle, Launch, Outcome, ProviderError, Taken
 from providers.ssh.bring.files import ASK_LIMIT_S, NO_SPACE, PRELUDE, Runs
 from providers.ssh.bring.workfiles import bring_back, lay_out
 from providers.ssh.client import Unreached
@@ -42,6 +42,7 @@ GRACE_S: Final = 6  # TERM to KILL: with the rounds of KILL, a whole tree is dea
 FRESH_FROM_S: Final = 0.05
 FRESH_TO_S: Final = 1.0
 NOT_INSTALLED: Final = 74
+BUSY: Final = "ended.busy."  # the state of an attempt that found a lock taken
 MAX_FIGURES_BYTES: Final = 256 * 1024  # engine.json has under 1 KiB
 TAIL_BYTES: Final = 8192  # of a failed attempt's log, for its one line
 
@@ -97,7 +98,7 @@ class SshAttempts:
 
     async def start(self, launch: Launch, holder: str = "") -> Handle:
         """Start it, or find it started. Unreached: it may run; ask again, the answer will be the
-        same. `holder`: as `job_script` says."""
+        same. Taken: it did not begin. `holder`: as `job_script` says."""
         name = attempt_name(launch.job_id, launch.attempt)
         script, locks = job_script(launch, holder), lock_words(launch.locks)
         if name in self._cancelling:
@@ -114,9 +115,17 @@ class SshAttempts:
         words = said.split()
         if not words or words[0] in ("absent", "nospace", "setup"):
             raise ProviderError(*_not_started(launch.job_id, words))
-        self._began_s.setdefault(name, self._now())
         self._told_s = float("-inf")
+        if words[0].startswith(BUSY):
+            await self._give_up(name, launch)
+        self._began_s.setdefault(name, self._now())
         return handle_of(name, words[1:])
+
+    async def _give_up(self, name: str, launch: Launch) -> None:
+        """Leave the way free for another start of an attempt that found a lock taken."""
+        told = await self._state(name)
+        await self.forget(launch.job_id, launch.attempt)
+        raise Taken(told.why or "one of its cards is taken", "it waits for another peer's job")
 
     async def poll(self, job_id: str, attempt: int) -> Outcome | None:
         """How it ended; None while it runs or the host is away.

@@ -87,3 +87,36 @@ def test_a_command_runs_on_a_host_that_has_only_ssh(machines: Maker, tmp_path: P
         wait_until(lambda: job(ana, job_id)["status"] == "cancelled", "it is cancelled")
     finally:
         sshd.stop()
+
+
+def test_two_peers_that_reach_one_host_never_run_there_at_once(
+    machines: Maker, tmp_path: Path
+) -> None:
+    """The host's own lock decides: whoever comes second waits, says so, and fails nothing."""
+    sshd = Sshd(tmp_path / "sshd")
+    sshd.start()
+    try:
+        ana, ben = pair(machines)
+        jobs = {}
+        for one in (ana, ben):
+            one.post("/v1/ssh", **msgspec.to_builtins(sshd.account(f"rig-{one.name}")))
+        log = tmp_path / "log"
+        script = f"echo in >> {log}; sleep 1; echo out >> {log}"
+        for one in (ana, ben):
+            device = next(
+                row["name"]
+                for row in one.get("/v1/devices")["devices"]
+                if row["name"].startswith(f"rig-{one.name}")
+            )
+            jobs[one] = one.post("/v1/jobs", command=["sh", "-c", script], on=device)["job_id"]
+        late = wait_until(
+            lambda: next((o for o in jobs if job(o, jobs[o])["waiting_code"] == "Busy"), None),
+            "the second to wait",
+        )
+        assert "taken" in job(late, jobs[late])["waiting"]
+        for one, job_id in jobs.items():
+            wait_until(lambda one=one, j=job_id: job(one, j)["status"] == "succeeded", "its end")
+            assert len(job(one, job_id)["devices"]) == 1
+        assert log.read_text().split() == ["in", "out"] * 2
+    finally:
+        sshd.stop()

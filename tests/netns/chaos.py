@@ -1,5 +1,6 @@
 """Jobs in a fleet that is being broken: four daemons and two hosts with only SSH, cables pulled,
-daemons and sshd killed. Each job must run exactly once. argv: [jobs] [seed]."""
+daemons and sshd killed. Each host was adopted by two daemons, and all hosts are this one machine:
+their processor is locked for one job at a time. Each job must run exactly once. argv: [jobs] [seed]."""
 
 import json
 import random
@@ -44,13 +45,14 @@ class Chaos:
         self.locks = {one.name: threading.Lock() for one in made.hosts}
 
     def begin(self) -> list[str]:
-        """Everything up, every host adopted by one daemon; names of the devices."""
+        """Everything up, every host adopted by two daemons; names of the devices."""
         pair(self.daemons)
         for index, sshd in enumerate(self.sshds):
             sshd.start()
-            account = msgspec.to_builtins(sshd.account(f"box{index}"))
-            _ask(self.daemons[index], "POST", "/v1/ssh", account)
-        wanted = DAEMONS + HOSTS
+            for one in self.daemons[2 * index : 2 * index + 2]:
+                account = sshd.account(f"box{index}-{one.name}")
+                _ask(one, "POST", "/v1/ssh", msgspec.to_builtins(account))
+        wanted = DAEMONS + 2 * HOSTS
         for one in self.daemons:
             _until(lambda one=one: len(_devices(one)) == wanted, f"{wanted} devices at {one.name}")
         return _devices(self.daemons[0])

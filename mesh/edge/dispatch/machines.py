@@ -39,7 +39,15 @@ class Machines:
         host = self._ssh.known(device_id)
         if host is None:
             return self._here
-        return HostAttempts(host.attempts, self._here.folder, host.engines, host.card, host.name)
+        return HostAttempts(
+            host.attempts,
+            self._here.folder,
+            host.engines,
+            host.card,
+            host.name,
+            host.lock,
+            host.lock(device_id.rpartition("-")[2].removeprefix("gpu")),
+        )
 
     def bring_ms(self, device_id: str, model_bytes: int) -> int:
         """How long until a model that is on this machine is where a device's engine reads it."""
@@ -59,5 +67,7 @@ class Machines:
     def rooms(self) -> list[Room]:
         """The room on every device; blocking for a moment."""
         now, state = self._now_ms(), self._state()
-        hosts = [room_of(state, one, now, now_ms=now) for one in self._ssh.live(state)]
+        # One job at a time: on the host a card is locked for one, whoever's it is.
+        live = self._ssh.live(state)
+        hosts = [room_of(state, one, now, now_ms=now, max_jobs=1) for one in live]
         return [*rooms(self._telemetry, self._state, self._now_ms), *hosts]

@@ -31,6 +31,7 @@ from mesh.edge.dispatch.claim_events import ClaimEvents
 from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.mirror import FILES
 from mesh.edge.dispatch.ports import Ledger, ModelFiles
+from mesh.edge.jobs.effects import HeldUp
 from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
@@ -69,9 +70,9 @@ class Rooms(Protocol):
 
 
 class Work(Protocol):
-    """The attempts at hand. `unheard`: of those nobody knows the start of, why."""
+    """The attempts at hand. `held_up`: why those that were to start have not."""
 
-    unheard: dict[tuple[str, int], str]
+    held_up: dict[tuple[str, int], HeldUp]
 
     async def stop(self, job_id: str, attempt: int) -> None:
         """Have it ended; that may take as long as a program takes to end."""
@@ -206,9 +207,9 @@ class LocalOwner:
 
     def standing(self, job_id: str, attempt: int) -> Standing:
         """Why an accepted attempt waits, and when it should start."""
-        why = self._work.unheard.get((job_id, attempt))
+        why = self._work.held_up.get((job_id, attempt))
         if why is not None:
-            return Standing(code="Unreachable", text=f"Unreachable: {why}"[:MAX_WORDS])
+            return Standing(code=why.code, text=f"{why.code}: {why.text}"[:MAX_WORDS])
         return self._rooms.standing(job_id, attempt)
 
     async def waiting(self, home: str) -> Leases:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import Launch, ProviderError, Unheard
+from providers.base import Launch, ProviderError, Taken, Unheard
 from providers.telemetry.energy import added, by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
@@ -36,7 +36,17 @@ TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
 LOOK_S = 0.2  # how late a cancel may break off what an attempt is brought
 T = TypeVar("T")
 Energy = tuple[int | None, str]  # millijoules, and what they rest on
+TAKEN_S = 2.0  # until an attempt whose card another peer has is tried again
 Hand = StartJob | WatchJob | StopJob
+
+
+class HeldUp(NamedTuple):
+    """Why an attempt that was to start has not, or nobody knows; not to be tried before `until_s`
+    of the loop's clock."""
+
+    code: str
+    text: str
+    until_s: float = 0.0
 
 
 class Cancelled(Exception):
@@ -70,7 +80,7 @@ class Effects:
         self.bring: Bring = _nowhere  # fetches a job's files from its home
         self._locks = KeyedLocks()
         self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
-        self.unheard: dict[tuple[str, int], str] = {}  # of these, why nobody knows whether they do
+        self.held_up: dict[tuple[str, int], HeldUp] = {}  # of those that were to start
 
     def look(self) -> None:
         """Find what an earlier process of ours had begun to start."""
@@ -82,8 +92,8 @@ class Effects:
         """Forget what has ended."""
         mine = {(job.job_id, one.number) for job, one in attempts_at(self._state(), self._author)}
         self.begun &= mine
-        for key in self.unheard.keys() - self.begun:
-            del self.unheard[key]
+        for key in self.held_up.keys() - mine:
+            del self.held_up[key]
 
     async def run(self, command: Hand) -> None:
         """Carry out one command; safe to repeat after a crash at any point.
@@ -164,6 +174,8 @@ class Effects:
             await self._fail(job, one, "no_resource", "its device is no device of this peer")
             return
         key = job.job_id, one.number
+        if key in self.held_up and asyncio.get_running_loop().time() < self.held_up[key].until_s:
+            return
         self.begun.add(key)
         try:
             launch = await self._unless_cancelled(job, self._launch(job, one, devices))
@@ -176,7 +188,12 @@ class Effects:
             await self._fail(job, one, "setup", error.text)
             return
         except Unheard as error:  # it may run there: the queue has it started again
-            self.unheard[key] = f"{devices[0].name}: {error.text}"
+            self.held_up[key] = HeldUp("Unreachable", f"{devices[0].name}: {error.text}")
+            return
+        except Taken as error:
+            until_s = asyncio.get_running_loop().time() + TAKEN_S
+            self.held_up[key] = HeldUp("Busy", f"{devices[0].name}: {error.text}", until_s)
+            self.begun.discard(key)
             return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
@@ -184,7 +201,7 @@ class Effects:
                 reason = "infra" if getattr(error, "code", "") in TRANSIENT else "setup"
                 await self._fail(job, one, reason, "it could not be started", words)
             return
-        self.unheard.pop(key, None)
+        self.held_up.pop(key, None)
         fact = JobStarted(
             job_id=job.job_id,
             attempt=one.number,

@@ -45,6 +45,7 @@ PROBE_EVERY_S: Final = 60.0
 ALL_EVERY_S: Final = 86_400.0  # a card or a driver added since, engines installed
 MAX_PROBES: Final = 8  # at once: each is a moment of parsing here
 LOOK_EVERY_S: Final = 1.0
+CPU_LOCK: Final = "cpu"
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 
@@ -73,10 +74,13 @@ class Known:
 
     def card(self, number: str) -> str:
         """What shows an engine the card that a device of this host is named by."""
-        cards = () if self.facts is None else self.facts.cards
-        at = int(number) if number.isdecimal() else len(self.adopted.cards)
-        lock = self.adopted.cards[at] if at < len(self.adopted.cards) else ""
+        cards, lock = () if self.facts is None else self.facts.cards, self.lock(number)
         return next((one.select for one in cards if one.lock == lock), number)
+
+    def lock(self, number: str) -> str:
+        """What locks that card on the host, for every peer that reaches it; "cpu" its processor."""
+        at = int(number) if number.isdecimal() else len(self.adopted.cards)
+        return self.adopted.cards[at] if at < len(self.adopted.cards) else CPU_LOCK
 
     @property
     def status(self) -> str:

@@ -7,13 +7,14 @@ asked for before anything else is started beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.ssh.engines import HostEngines
 from mesh.edge.ssh.forgotten import NOTE
 from providers.attempts import WORK, Given
-from providers.base import Handle, Launch, Outcome, ProviderError
+from providers.base import Handle, Launch, Outcome, ProviderError, Taken
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
 from providers.ssh.bring.tries import over_cuts
@@ -21,8 +22,9 @@ from providers.ssh.bring.tries import over_cuts
 
 @final
 class HostAttempts:
-    """One host's attempts. `folder` is where this machine keeps what belongs to one; `card` says
-    what shows an engine the card of a number, `name` is what the host is called."""
+    """One host's attempts on one device. `folder` is where this machine keeps what belongs to one;
+    `card` says what shows an engine the card of a number, `lock` what locks that card for every
+    peer that reaches the host, `own` what locks the device; `name` is what the host is called."""
 
     def __init__(
         self,
@@ -31,12 +33,16 @@ class HostAttempts:
         engines: HostEngines | None = None,
         card: Callable[[str], str] = str,
         name: str = "",
+        lock: Callable[[str], str] = str,
+        own: str = "",
     ) -> None:
         self._host: Final = host
         self._folder: Final = folder
         self._engines: Final = engines
         self._card: Final = card
         self._name: Final = name
+        self._lock: Final = lock
+        self._own: Final = own
 
     def begun(self, job_id: str, attempt: int) -> bool:
         """Whether a start was ever tried from here."""
@@ -61,7 +67,7 @@ class HostAttempts:
     async def start(self, launch: Launch) -> Handle:
         """Start it there, or find it started; what a model's job needs is brought there first.
 
-        Unheard, once a start was tried: it may run.
+        Unheard, once a start was tried: it may run. Taken: another peer has one of its cards.
         """
         there, holder = launch, ""
         again = self.begun(launch.job_id, launch.attempt)
@@ -76,7 +82,11 @@ class HostAttempts:
             )
         if not again:
             self._say(launch.job_id, launch.attempt)
-        handle = await self._host.start(there, holder)
+        try:
+            handle = await self._host.start(replace(there, locks=self._locks(launch)), holder)
+        except Taken:
+            self._say(launch.job_id, launch.attempt, tried=False)
+            raise
         self._say(launch.job_id, launch.attempt, started=True)
         return handle
 
@@ -105,6 +115,14 @@ class HostAttempts:
     ) -> tuple[bytes, int]:
         """Part of one of its files, and the file's size."""
         return await self._host.read(job_id, attempt, name, offset, limit)
+
+    def _locks(self, launch: Launch) -> tuple[str, ...]:
+        """What is locked while it runs: the cards its engine sees, else its device."""
+        setup = launch.spec.get("setup")
+        cards = setup.get("cards") if isinstance(setup, dict) else None
+        if isinstance(cards, list | tuple) and cards:
+            return tuple(self._lock(str(one)) for one in cards)
+        return (self._own,) if self._own else ()
 
     def _note(self, job_id: str, attempt: int) -> Path:
         return self._folder(job_id, attempt) / NOTE

@@ -126,6 +126,9 @@ take() { # take the lock of name $1 on descriptor $2, "shared" or not
 }
 
 take_all() {
+  [ -z "$LOCKS" ] || command -v flock >/dev/null 2>&1 || command -v perl >/dev/null 2>&1 || {
+    echo "nothing here locks a card: install flock, perl or python3" >why && return 125
+  }
   n=2
   for name in $LOCKS; do
     n=$((n + 1))

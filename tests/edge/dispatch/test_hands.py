@@ -10,7 +10,7 @@ from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import ClaimDevice, StartJob, StopJob, WatchJob
 from mesh.policy.decide import decide
 from mesh.state.fold import State, apply, fold
-from providers.base import Handle, Launch, ProviderError, Unheard
+from providers.base import Handle, Launch, ProviderError, Taken, Unheard
 from providers.here import LocalAttempts
 from tests.edge.dispatch.stage import Stage
 from tests.state.job_story import BEN, event, owned, told
@@ -86,6 +86,32 @@ async def test_a_start_that_nobody_heard_of_is_asked_for_again_and_fails_nothing
     await stage.effects.run(StartJob("j"))
     assert [kind for kind, _, _ in stage.said] == ["job_started"]
     assert stage.dispatch.owner.standing("j", 1).code == ""
+
+
+async def test_a_start_that_finds_its_card_taken_waits_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another peer's job has the card of a host that both reach."""
+    tries, free = 0, False
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        nonlocal tries
+        tries += 1
+        if not free:
+            raise Taken("card 0 is taken", "wait")
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    stage = Stage(tmp_path, running())
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    for _ in range(2):
+        await stage.effects.run(StartJob("j"))
+    assert (tries, stage.said, stage.effects.begun) == (1, [], set())
+    assert stage.dispatch.owner.standing("j", 1).text == "Busy: d: card 0 is taken"
+    free = True
+    stage.effects.held_up["j", 1] = stage.effects.held_up["j", 1]._replace(until_s=0.0)
+    await stage.effects.run(StartJob("j"))
+    assert [kind for kind, _, _ in stage.said] == ["job_started"]
+    assert stage.effects.held_up == {}
 
 
 @pytest.mark.parametrize("command", [WatchJob("j"), StopJob("j")])
