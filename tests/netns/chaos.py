@@ -1,6 +1,8 @@
 """Jobs in a fleet that is being broken: four daemons and two hosts with only SSH, cables pulled,
 daemons and sshd killed. Each host was adopted by two daemons, and all hosts are this one machine:
-their processor is locked for one job at a time. Each job must run exactly once. argv: [jobs] [seed]."""
+their processor is locked for one job at a time. Each job must run exactly once.
+
+argv: [jobs] [seed]."""
 
 import json
 import random
