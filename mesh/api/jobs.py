@@ -41,9 +41,9 @@ class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
 
     `on_disconnect`: "hold" waits for an owner that is not heard of, "replace:10m" tries elsewhere
     after so long, and `reconcile` says which attempt goes on when both are heard of again. `on`: a
-    device by id or name, "any", or missing: this peer's own. `lines`: many requests in place of a
-    prompt, JSON to a line. `serve`: until it is cancelled. `workdir`: a folder of the home's or a
-    repository, whose files go where the command runs.
+    device's id, the name of a device, peer or host, "any", "ssh", or missing: this peer's own.
+    `lines`: many requests in place of a prompt, JSON to a line. `serve`: until it is cancelled.
+    `workdir`: a folder of the home's or a repository, whose files go where the command runs.
     """
 
     model: Name | None = None

@@ -6,6 +6,7 @@ import pytest
 
 from mesh.api.errors import RequestError
 from mesh.api.jobs import parse_job
+from mesh.edge.dispatch.candidates import usable
 from mesh.edge.jobs import admission
 from mesh.edge.jobs.admission import admit
 from mesh.state.fold import State
@@ -32,6 +33,33 @@ def on(device: str) -> None:
 @pytest.mark.parametrize("device", ["mac", "b1", "any"])
 def test_a_device_of_another_member_is_taken(device: str) -> None:
     on(device)
+
+
+def test_a_name_means_every_device_of_the_machine_and_an_id_one() -> None:
+    rig = {"described_by": "probe", "kind": "gpu"}
+    box = {"described_by": "probe", "transport": "ssh", "host": "box"}
+    state = told(
+        [
+            event("device_registered", 1, device="c", name="rig", described_by="probe"),
+            event("device_registered", 2, device="g0", name="rig-gpu0", **rig),
+            event("device_registered", 3, device="g1", name="rig-gpu1", **rig),
+            event("device_registered", 4, device="s", name="box", **box),
+            event("device_registered", 5, device="s0", name="box-gpu0", kind="gpu", **box),
+            event("device_registered", 6, author=BEN, device="b", name="mac"),
+        ]
+    )
+    meant = {
+        "rig": "c g0 g1", "rig-gpu1": "g1", "g0": "g0", "c": "c", "box": "s s0", "ssh": "s s0",
+        "any": "c g0 g1 s s0 b", "": "c g0 g1 s s0", "gpu0": "",
+    }  # fmt: skip
+    for wanted, ids in meant.items():
+        assert usable(state, ANA, wanted).keys() == set(ids.split()), wanted
+
+
+def test_without_a_host_that_has_only_ssh_the_way_to_one_is_shown() -> None:
+    with pytest.raises(RequestError, match="no host is reached by SSH alone") as caught:
+        on("ssh")
+    assert "fleet ssh add" in caught.value.hint
 
 
 @pytest.mark.parametrize("device", ["vm", "a1"])

@@ -86,9 +86,10 @@ def run(
     """Run MODEL with a prompt, or a command: fleet run -- COMMAND…
 
     The answer alone goes to standard output, as it comes; the engine's log is in `fleet logs`.
-    It runs on this peer's own devices; --on sends it to another peer's, --on any to the best of the
-    fleet. A model that no card holds runs on several of one machine. A failed job ends with 100
-    (103 cancelled, 104 nothing fits), whatever its own exit code was.
+    It runs on this peer's own devices; --on NAME sends it to the device, or to the best one of the
+    peer or SSH host, of that name, --on ssh to the best that is reached by SSH alone, --on any to
+    the best of the fleet. A model that no card holds runs on several of one machine. A failed job
+    ends with 100 (103 cancelled, 104 nothing fits), whatever its own exit code was.
     """
     from mesh.config import fleet_home
 
@@ -135,6 +136,8 @@ def _where(spec: Mapping[str, object]) -> str:
     wanted = spec.get("on")
     if wanted is None:
         return " on this peer's devices"
+    if wanted == "ssh":
+        return " on the best device that is reached by SSH"
     return " on the best device of the fleet" if wanted == "any" else f" on {wanted}"
 
 

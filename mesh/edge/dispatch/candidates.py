@@ -17,7 +17,7 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import ASKED, PlanRequest, parse_plan
 from mesh.api.wire.claims import Ask, Share
 from mesh.edge.dispatch.ports import ModelFiles
-from mesh.edge.jobs.cards import groups_of, may_be_gang
+from mesh.edge.jobs.cards import CARD, groups_of, may_be_gang
 from mesh.edge.jobs.outcomes import plan_fact
 from mesh.edge.jobs.private import Gone, request_of
 from mesh.edge.planning import make_plan
@@ -32,6 +32,7 @@ from mesh.state.learning.learned import knowledge
 from mesh.state.members import RUNNER, allowed
 
 ANY: Final = "any"  # `--on any`: wherever it is soonest done
+SSH: Final = "ssh"  # likewise, of the hosts with only SSH
 # Devices that are tried for one placement: beyond them a plan's order says little.
 MAX_CANDIDATES: Final = 16
 NO_SERVER: Final = "a host of SSH serves on its own loopback alone: fleet up there, then serve"
@@ -174,16 +175,29 @@ def _knowing(one: Candidate, identity: Mapping[str, object]) -> Candidate:
 
 
 def usable(state: State, author: str, wanted: str) -> dict[str, DeviceView]:
-    """The devices on which a peer may start a job: its own, or of all members as `wanted` says."""
+    """The devices on which a peer may start a job: its own, or of all members as `wanted` says.
+
+    An id names that device alone; a device's, a peer's or a host's name all that bear it.
+    """
     found = {}
     for view in list(state.devices.values()):
         ours = view.owner == author
-        named = wanted in (view.device_id, view.name)
         if view.hand_described or not (ours or allowed(state.members.role(view.owner), RUNNER)):
             continue
-        if named or wanted == ANY or (not wanted and ours):
+        if wanted in called(state, view) if wanted else ours:
             found[view.device_id] = view
-    return found
+    return {wanted: found[wanted]} if wanted in found else found
+
+
+def called(state: State, view: DeviceView) -> set[str]:
+    """What a job may say to be sent to a device: among it what its machine is called, by itself (a
+    card is called as its machine, with -gpu0 behind), by the fleet, or as an SSH host."""
+    if view.hand_described:
+        return {view.device_id, view.name}
+    machine = CARD.sub("", view.name)
+    if view.facts.transport == SSH:
+        return {view.device_id, view.name, machine, ANY, SSH}
+    return {view.device_id, view.name, machine, state.members.name(view.owner), ANY}
 
 
 def narrowed(state: State, devices: Mapping[str, DeviceView]) -> State:

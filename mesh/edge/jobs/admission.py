@@ -11,8 +11,8 @@ from mesh.api.jobs import JobRequest
 from mesh.api.lines import longest, parse_lines
 from mesh.api.requests import DEFAULT_CONTEXT, lengths
 from mesh.api.rows import peer_name
-from mesh.edge.dispatch.candidates import ANY, usable
-from mesh.edge.planning import known_device, source_of
+from mesh.edge.dispatch.candidates import ANY, SSH, called, usable
+from mesh.edge.planning import source_of
 from mesh.state.fleet import DeviceView
 from mesh.state.fold import State
 from providers.prompt import PromptLength, prompt_length
@@ -25,8 +25,6 @@ def admit(state: State, author: str, request: JobRequest) -> JobRequest:
 
     Nothing that can be known now is found out by a job that fails later.
     """
-    if request.on != ANY:
-        known_device(state, request.on)
     _somewhere(state, author, request.on)
     if request.model is None:
         return request
@@ -80,11 +78,14 @@ def _somewhere(state: State, author: str, wanted: str | None) -> None:
     """RequestError unless a device that can start jobs is wanted."""
     if usable(state, author, wanted or ""):
         return
-    named = [one for one in state.devices.values() if wanted in (one.device_id, one.name)]
+    named = [one for one in state.devices.values() if wanted in called(state, one)]
+    if wanted == SSH:
+        raise RequestError("NotHere", "no host is reached by SSH alone", "fleet ssh add user@host")
+    if wanted and not named and wanted != ANY:
+        text = f"no device, peer or host is called {wanted!r}"
+        raise RequestError("NotFound", text, "fleet devices lists them", 404)
     why = _why_not(state, named[0]) if named else "no device of this peer runs jobs"
-    others = ", ".join(
-        sorted(one.name for one in usable(state, author, "any").values())[:MAX_NAMED]
-    )
+    others = ", ".join(sorted(one.name for one in usable(state, author, ANY).values())[:MAX_NAMED])
     raise RequestError("NotHere", why, f"--on any, or one of: {others}" if others else "fleet up")
 
 
