@@ -31,7 +31,8 @@ def are_one_gang(state: State, devices: tuple[str, ...]) -> bool:
 
 def devices_of(state: State, one: AttemptView | JobView) -> tuple[str, ...]:
     """The devices an attempt has: all it was sent to, or the first alone where they are no gang."""
-    return one.devices if are_one_gang(state, one.devices) else one.devices[:1]
+    devices = one.devices
+    return devices if len(devices) < 2 or are_one_gang(state, devices) else devices[:1]
 
 
 def held_jobs(state: State) -> dict[str, JobView]:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, cast, get_args, get_origin
 
 import msgspec
 from msgspec import structs
+
+from mathcore.memo import Memo
 
 Payload = dict[str, object]
 FIRST_VERSION = "0.1.0"  # of the program that wrote the first ledger
@@ -26,6 +28,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 AnyFact = TypeVar("AnyFact", bound=Fact)
+# An owner's queue reads the facts of each of its jobs at every turn: those of four thousand jobs,
+# and of their plans, are kept.
+_DECODED: Final[Memo[Fact]] = Memo(1 << 14)
 Read = Callable[[object], object]
 
 
@@ -61,7 +66,16 @@ def encode(fact: Fact) -> Payload:
 
 
 def decode(kind: type[AnyFact], payload: Payload) -> AnyFact:
-    """What a payload says, whoever wrote it; never raises."""
+    """What a payload says, whoever wrote it; never raises. Nobody changes a payload that was read:
+    who asks again gets the same answer."""
+    key = kind, id(payload)
+    known = _DECODED.get(key, payload)
+    if known is None:
+        known = _DECODED.put(key, _decoded(kind, payload), payload)
+    return cast("AnyFact", known)
+
+
+def _decoded(kind: type[AnyFact], payload: Payload) -> AnyFact:
     try:
         return msgspec.convert(payload, kind)
     except msgspec.ValidationError:
