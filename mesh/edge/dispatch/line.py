@@ -15,8 +15,10 @@ from mesh.api.wire.claims import Ask
 from mesh.edge.dispatch.owner import declined
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.decide import attempts_at
+from mesh.policy.queue.backfill import reserved
 from mesh.policy.queue.need import ALONE, Need, is_loaded, need_of
 from mesh.policy.queue.queue import decide_queue
+from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import (
     Attempt,
     Prediction,
@@ -60,7 +62,7 @@ class Line:
         waiting, running = self._held(begun)
         if waiting and _now_s() - self._read_s > FRESH_S:
             self._look_soon(read)
-        self.decision = decide_queue(waiting, running, self._rooms, self._now_ms())
+        self.decision = decide_queue(waiting, running, self._told(), self._now_ms())
         alive = {one.key for one in waiting}
         counted = {**self._skips, **self.decision.skips}
         self._skips = {key: count for key, count in counted.items() if key in alive}
@@ -78,13 +80,26 @@ class Line:
         now, key = self._now_ms(), (ask.job_id, ask.attempt)
         waiting, running = self._held(frozenset())
         asked = _asked(ask, now)
-        found = decide_queue([*waiting, asked], running, self._rooms, now)
+        found = decide_queue([*waiting, asked], running, self._told(), now)
         reason, predicted = found.reasons.get(key), found.predicted.get(key)
         if reason is not None and reason.code in CLOSED:
             raise declined(reason.code, f"{device.name}: {reason.text}")
         if predicted is None or predicted.start_p50_ms is None:
             return 0
         return max(0, predicted.start_p50_ms - now)
+
+    def open_to(self, job: JobView, one: AttemptView) -> bool:
+        """Whether this peer's word on its device still lets an attempt begin: what it needs may
+        have taken minutes to come."""
+        now = self._now_ms()
+        unread = Room(device_id=one.device_id, total_bytes=0, free_bytes=None, read_ms=0)
+        room = with_word(unread, self._ledger.state, now)
+        return not room.drained and reserved(room, self._waiting(job, one), now) is None
+
+    def _told(self) -> list[Room]:
+        """The last reading, with this peer's word on each device: a drain counts at once."""
+        state, now = self._ledger.state, self._now_ms()
+        return [with_word(room, state, now) for room in self._rooms]
 
     def _look_soon(self, read: Callable[[], None]) -> None:
         if self._reading is None or self._reading.done():

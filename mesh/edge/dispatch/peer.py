@@ -59,6 +59,7 @@ class Dispatch:
         self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
         self.files: Final = JobFiles(home, ledger, call)
         self.effects.bring = self.files.bring
+        self.effects.may_begin = self.line.open_to
         self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models)
         owners = FleetOwners(me, lambda: self.owner, call, linked)
         chooser = Chooser(home, me, state, live, models, now_ms)

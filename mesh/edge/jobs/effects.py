@@ -28,6 +28,7 @@ from providers.base import ProviderError
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
+MayBegin = Callable[[JobView, AttemptView], bool]
 # Why a model did not come that may come another time, or to another device.
 TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
 Hand = StartJob | WatchJob | StopJob
@@ -58,6 +59,8 @@ class Effects:
         self._models = models
         self._energy = energy
         self.bring: Bring = _nowhere  # fetches a job's files from its home
+        # Asked once all is there that a start needs; what may not begin then waits in line again.
+        self.may_begin: MayBegin = _always
         self._locks = KeyedLocks()
         self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
 
@@ -156,7 +159,11 @@ class Effects:
             work = await self._work(job, one, body)
             body = await self._here(job, one, body)
             launch = await asyncio.to_thread(launch_of, job, one, body, device, work)
-            handle = await self._attempts(one.device_id).start(launch)
+            where = self._attempts(one.device_id)
+            if not (where.begun(job.job_id, one.number) or self.may_begin(job, one)):
+                self.begun.discard((job.job_id, one.number))
+                return
+            handle = await where.start(launch)
         except Gone as error:
             await self._fail(job, one, "setup", error.text)
             return
@@ -256,6 +263,11 @@ class Effects:
             job_id=job.job_id, attempt=one.number, actual_duration_ms=0, actual_cost_nusd=0
         )
         await self._emit("job_cancelled", one.device_id, encode(fact))
+
+
+def _always(job: JobView, one: AttemptView) -> bool:
+    """Nobody has a word on it."""
+    return True
 
 
 async def _nowhere(job: JobView, body: Body) -> None:
