@@ -197,7 +197,7 @@ def _attempt(
         status=_attempt_status(theirs, ours, end, at_home=step.author == owner),
         dispatched_ms=step.key[0],
         accepted_ms=accepted.key[0] if accepted else 0,
-        fence=accepted.key[3] if accepted else 0,
+        fence=_fence(step, accepted, at_home=step.author == owner),
         started_ms=started.key[0] if started else 0,
         started_by=started.author if started else "",
         ended_ms=end.key[0] if end else 0,
@@ -210,6 +210,12 @@ def _attempt(
         cost_nusd=last.actual_cost_nusd,
         tokens=last.tokens_generated,
     )
+
+
+def _fence(step: Step, accepted: Step | None, *, at_home: bool) -> int:
+    """The number of the lease in the owner's chain; at home the dispatch is the lease."""
+    lease = accepted or (step if at_home else None)
+    return lease.key[3] if lease is not None else 0
 
 
 def _expected_ms(placed: JobDispatched) -> int:

@@ -130,6 +130,7 @@ class Line:
             need=_need(job, one),
             priority=job.asked.priority,
             accepted_ms=one.accepted_ms or one.dispatched_ms,
+            arrived=one.fence,
             deadline_ms=_deadline(job),
             p50_ms=p50,
             p80_ms=p80,

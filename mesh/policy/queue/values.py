@@ -44,6 +44,7 @@ class Waiting:
     need: Need
     priority: int = 50  # 0 to 100
     accepted_ms: int = 0
+    arrived: int = 0  # number of its lease in the owner's chain: where a clock stood still
     deadline_ms: int | None = None  # an instant
     p50_ms: int = 0
     p80_ms: int = 0
