@@ -157,6 +157,17 @@ def test_a_cancel_ends_what_any_owner_has_and_what_nobody_has() -> None:
     assert ended.jobs["j"].status == "cancelled"
 
 
+def test_what_its_owner_ended_at_the_homes_word_is_cancelled_whatever_the_owner_had_heard() -> None:
+    """Ben was told to end it, and booked that before the cancel had reached him."""
+    cancel = event("job_cancel_requested", 9, job_id="j")
+    end = by(BEN, "failed", 1, reason="interrupted", text="it gave way", actual_cost_nusd=7)
+    view = job(sent(1, BEN), by(BEN, "accepted", 1, FAR - 1), cancel, end)
+    assert (view.status, view.reason, view.text, view.cost_nusd) == ("cancelled", "", "", 7)
+    assert [one.status for one in view.attempts] == ["cancelled"]
+    broke = by(BEN, "failed", 1, reason="exit")
+    assert job(sent(1, BEN), by(BEN, "accepted", 1, FAR - 1), cancel, broke).status == "failed"
+
+
 def test_a_paused_attempt_runs_again_when_it_was_resumed() -> None:
     steps = [sent(1, BEN), by(BEN, "started", 1)]
     pause = by(BEN, "paused", 1, FAR + 5, reason="OwnerPresent")
