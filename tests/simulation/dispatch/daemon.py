@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Fact
+from mesh.edge.upkeep import Upkeep
 from mesh.ledger import hlc
 from mesh.ledger.event import NO_PREV, Event
+from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import Room
 from mesh.state.fold import State, apply
 from mesh.sync.archive import Envelope
@@ -68,18 +70,24 @@ class Daemon:
             now_ms=self.now_ms,
             wake=self.wake.set,
         )
+        self.upkeep = Upkeep(self.author, lambda: self.state, self._emit, self._call, self.now_ms)
         self.dispatch.mirror.follow = lambda _: None  # type: ignore[method-assign]  # outputs are not simulated
         self.dispatch.effects.look()
         self.task = self.spawn(self._loop())
 
     def rooms(self) -> list[Room]:
         """Each device as it is read now: nothing but our programs takes any of it."""
-        mine = [one for one in self.state.devices.values() if one.owner == self.author]
         now = self.now_ms()
-        return [
-            Room(device_id=one.device_id, total_bytes=GIB, free_bytes=GIB, read_ms=now)
-            for one in mine
+        read = [
+            Room(device_id=one, total_bytes=GIB, free_bytes=GIB, read_ms=now)
+            for one in self.own_devices()
         ]
+        return [with_word(room, self.state, now) for room in read]
+
+    def own_devices(self) -> list[str]:
+        """Those of this machine, by id."""
+        mine = self.state.devices.values()
+        return sorted(one.device_id for one in mine if one.owner == self.author)
 
     def spawn(self, work: Any) -> "asyncio.Task[Any]":
         token = OWNER.set(self)
@@ -128,6 +136,9 @@ class Daemon:
             raise Dead
         self.wake.set()
         return made
+
+    async def _emit(self, kind: str, device_id: str, payload: dict[str, object]) -> Event:
+        return (await self.emit_all([(kind, device_id, payload)]))[0]
 
     def _fsync(self, kind: str, made: list[Event]) -> None:
         """On the disk, or not: a crash in the middle leaves the one or the other."""

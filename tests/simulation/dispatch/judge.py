@@ -17,6 +17,7 @@ from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
 from mesh.state.jobs import CANCELLED, FAILED, SUCCEEDED, JobView
 from tests.simulation.dispatch.machine import Program
+from tests.simulation.dispatch.turns import Turns
 
 if TYPE_CHECKING:
     from mesh.api.wire.claims import Lease
@@ -50,12 +51,14 @@ class Judge:
         self.offers: dict[tuple[str, str, int], tuple[float, Daemon]] = {}
         self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
         self.waiting: dict[tuple[int, str, int], float] = {}  # what should end, since when
+        self.turns = Turns(world)
 
     def written(self, daemon: "Daemon", event: Event) -> None:
         """An event is on a disk."""
         job_id, kind = str(event.payload.get("job_id")), event.event_type
         number = event.payload.get("attempt")
         attempt = number if isinstance(number, int) else 0
+        self.turns.written(event)
         if kind == "job_submitted":
             self.submitted[job_id] = decode(JobSubmitted, event.payload)
         elif kind == "job_cancel_requested":

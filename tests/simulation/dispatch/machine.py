@@ -44,6 +44,7 @@ class Machine:
     events: list[Event] = field(default_factory=list)  # as the disk has them, in order of commits
     bodies: dict[str, tuple[Body, str]] = field(default_factory=dict)
     launches: set[Key] = field(default_factory=set)  # attempts that have a launch.json
+    on_launch: Callable[["Machine", Key, str], None] = lambda *_: None  # machine, attempt, device
     voided: set[Key] = field(default_factory=set)  # claimed by who cancelled: no runner goes on
     programs: dict[Key, Program] = field(default_factory=dict)  # that have a runner.json
     starts: list[Program] = field(default_factory=list)  # every run there ever was
@@ -110,6 +111,8 @@ class SimAttempts:
         self.step("launch")
         if key not in machine.launches and machine.full:
             raise ProviderError("no space left on device", "free some space")
+        if key not in machine.launches:
+            machine.on_launch(machine, key, self.device_id)
         machine.launches.add(key)
         if not self.ran(*key):
             machine.spawn(key, self.device_id, float(launch.argv[1]))

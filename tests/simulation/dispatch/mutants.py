@@ -23,6 +23,7 @@ from mesh.state.facts.job import JobAccepted
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch.machine import SimAttempts
+from tests.simulation.dispatch.mutants_of_queues import OF_QUEUES
 
 Broken = contextlib.AbstractContextManager[object]
 Begun = Set[tuple[str, int]]
@@ -194,6 +195,7 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         stops_beside_a_start,
         lets_a_late_runner_begin,
         lets_both_attempts_go_on,
+        *OF_QUEUES,
     )
 }
 

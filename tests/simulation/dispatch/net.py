@@ -21,6 +21,7 @@ ANSWER_S = 30.0
 LOSSY = 0.25
 ATTEMPT = re.compile(r"/v1/claims/([^/]+)/(\d+)(/withdraw|/output/.*)?$")
 RELEASE = re.compile(r"/v1/offers/([0-9a-f]+)/release$")
+UPKEEP = re.compile(r"/v1/devices/([^/]+)/(\w+)$")
 
 
 class Net:
@@ -149,6 +150,8 @@ def _tell(found: "asyncio.Future[Any]", said: Any) -> None:
 def _kind(method: str, path: str) -> str:
     if "offers" in path:
         return "release" if path.endswith("release") else "offer"
+    if UPKEEP.match(path):
+        return "upkeep"
     if method == "GET":
         return "status"
     return "withdraw" if path.endswith("withdraw") else "claim"
@@ -163,6 +166,9 @@ async def answer(owner: Daemon, home: str, method: str, path: str, body: Any) ->
         return await here.claim(home, msgspec.convert(body, Claim))
     if found := RELEASE.match(path):
         return await here.release(home, found[1])
+    if found := UPKEEP.match(path):
+        role = owner.state.members.role(home)
+        return await owner.upkeep.serve(found[2], found[1], body, home, role)
     found = ATTEMPT.match(path)
     assert found is not None, path
     if found[3] == "/withdraw":

@@ -8,7 +8,8 @@ FAULTS: Final = (
 EVENTS: Final = (
     "job_submitted", "job_dispatched", "job_accepted", "job_returned", "job_replaced",
     "job_adopted", "job_started", "job_completed", "job_failed", "job_cancelled",
-    "job_cancel_requested",
+    "job_cancel_requested", "device_drained", "device_resumed", "device_reserved",
+    "reservation_ended",
 )  # fmt: skip
 # A crash "before" an event falls into its fsync: it may be on the disk, and nobody was told. One
 # "after" it finds it on the disk and folded in, and who asked for it was not told.
@@ -24,7 +25,8 @@ STEPS: Final = SIGNED + CALLS + HANDS
 # Steps of few schedules: faults wait for them more often.
 SELDOM: Final = frozenset({
     "job_returned", "job_replaced", "job_adopted", "job_failed", "job_cancelled",
-    "job_cancel_requested", "withdraw", "status",
+    "job_cancel_requested", "withdraw", "status", "device_drained", "device_resumed",
+    "device_reserved", "reservation_ended",
 })  # fmt: skip
 RARE: Final = tuple(step for step in STEPS if step.split()[-1] in SELDOM)
 # Steps of very few.

@@ -25,6 +25,7 @@ from tests.simulation.clock import Spins, VirtualLoop
 from tests.simulation.dispatch.daemon import Daemon, Dead
 from tests.simulation.dispatch.faults import Faults
 from tests.simulation.dispatch.judge import Judge
+from tests.simulation.dispatch.keepers import Keepers
 from tests.simulation.dispatch.machine import Machine
 from tests.simulation.dispatch.net import Net
 from tests.simulation.dispatch.people import People
@@ -62,6 +63,9 @@ class World:
         self.judge = Judge(self)
         self.faults = Faults(self)
         self.people = People(self)
+        self.keepers = Keepers(self)
+        for machine in self.machines:
+            machine.on_launch = self.judge.turns.launched
 
     @property
     def hits(self) -> Counter[tuple[str, str]]:
@@ -182,6 +186,7 @@ class World:
     async def _play(self) -> None:
         await self.begin()
         self.people.plan(RUN_S)
+        self.keepers.plan(RUN_S)
         self.faults.plan(RUN_S)
         while self.loop.time() < RUN_S:
             await self.look()
@@ -224,6 +229,7 @@ class World:
         while self.loop.time() < until:
             for machine in self.machines:
                 self.start(machine)
+            self.keepers.open_all()
             await self.look()
             if self.judge.settled():
                 return
