@@ -15,7 +15,7 @@ from mesh.state.checkpoint import digest
 from mesh.state.fold import State, fold
 from mesh.state.jobs import MAX_ATTEMPTS, JobView
 from mesh.state.members import ADMIN, MEMBER, RUNNER
-from tests.state.job_story import ANA, BEN, arriving, event, told
+from tests.state.job_story import ANA, BEN, arriving, event, life, told
 from tests.state.trust_story import NAMES, Key, fleet, live
 
 CID = "c" * 64
@@ -215,3 +215,19 @@ def test_the_order_of_arrival_changes_nothing(rng: random.Random) -> None:
     ]
     events = rng.sample(pool, rng.randrange(1, len(pool)))
     assert digest(fold(arriving(rng, events))) == digest(told(events))
+
+
+def test_a_job_that_went_on_after_its_end_by_a_slow_clock_retires_in_its_turn() -> None:
+    """By the clocks Ana sent it elsewhere long after it had ended, and others had retired it."""
+    lost = by(BEN, "failed", 1, FAR + 2, reason="lost")
+    story = [
+        asked(), sent(1, BEN), by(BEN, "accepted", 1, FAR), by(BEN, "started", 1, FAR + 1), lost,
+        *(one for n in range(4) for one in life(f"k{n}", 100 + 10 * n)),
+        event("job_replaced", 300, device="d", job_id="j", attempt=1),
+        event("job_dispatched", 301, device="a", job_id="j", attempt=2),
+        event("job_completed", 302, device="a", job_id="j", attempt=2, actual_cost_nusd=7),
+    ]  # fmt: skip
+    made = [fold(arriving(random.Random(n), story), keep_ended=2) for n in range(20)]
+    assert not any(one.stale for one in made)
+    assert len({digest(one) for one in made}) == 1
+    assert made[0].jobs["j"].status == "succeeded"
