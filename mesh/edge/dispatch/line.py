@@ -28,6 +28,7 @@ from mesh.policy.queue.values import (
     Running,
     Waiting,
 )
+from mesh.policy.standing import may_use
 from mesh.state.facts.plan import Percentiles
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
@@ -89,12 +90,17 @@ class Line:
         return max(0, predicted.start_p50_ms - now)
 
     def open_to(self, job: JobView, one: AttemptView) -> bool:
-        """Whether this peer's word on its device still lets an attempt begin: what it needs may
-        have taken minutes to come."""
+        """Whether this peer's word on its device, and its home's role, still let an attempt begin:
+        what it needs may have taken minutes to come."""
+        if not self._trusts(job):
+            return False
         now = self._now_ms()
         unread = Room(device_id=one.device_id, total_bytes=0, free_bytes=None, read_ms=0)
         room = with_word(unread, self._ledger.state, now)
         return not room.drained and reserved(room, self._waiting(job, one), now) is None
+
+    def _trusts(self, job: JobView) -> bool:
+        return may_use(self._ledger.state.members, job.home, self._ledger.author)
 
     def _told(self) -> list[Room]:
         """The last reading, with this peer's word on each device: a drain counts at once."""
@@ -138,6 +144,7 @@ class Line:
             preemptible=job.asked.preemptible,
             skips=self._skips.get((job.job_id, one.number), 0),
             by=job.home,
+            trusted=self._trusts(job),
         )
 
 

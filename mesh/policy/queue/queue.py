@@ -91,6 +91,8 @@ class _Decision:
         shut = self._closed[job.device_id] if account else reasons.closed(None, self._now)
         if account is None or shut is not None:
             return shut
+        if not job.trusted:
+            return reasons.demoted(job)
         never = reasons.never_fits(job, account)
         if never is not None:
             return never

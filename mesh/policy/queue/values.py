@@ -25,6 +25,7 @@ Code = Literal[
     "PowerCap",
     "Paused",
     "StaleView",
+    "NotTrusted",
 ]
 # A reservation by time needs a length; for what nobody can say, this one is taken.
 ASSUMED_MS = 3_600_000
@@ -53,6 +54,7 @@ class Waiting:
     min_runtime_ms: int = MIN_RUNTIME_MS
     skips: int = 0
     by: str = ""  # key of the job's home: whose reservation lets it start
+    trusted: bool = True  # whether its home may run jobs here
 
     @property
     def key(self) -> Attempt:
