@@ -10,8 +10,8 @@ from mesh.api.bodies import Body, seal
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Claim, Lease
 from mesh.edge.dispatch import holds, owner
-from mesh.state.fold import apply
 from mesh.policy.commands import StartJob
+from mesh.state.fold import apply
 from mesh.state.members import Members
 from tests.edge.dispatch.stage import Stage, asks
 from tests.state.job_story import ANA, BEN, event, told

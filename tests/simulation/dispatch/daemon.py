@@ -12,9 +12,11 @@ from mesh.ledger import hlc
 from mesh.ledger.event import NO_PREV, Event
 from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import Room
-from mesh.state.fold import State, apply
+from mesh.state.fold import State
+from mesh.state.members import allowed
 from mesh.sync.archive import Envelope
 from tests.simulation.clock import OWNER
+from tests.simulation.dispatch.folding import Folding
 from tests.simulation.dispatch.machine import Machine, SimAttempts, name_in, packed
 
 if TYPE_CHECKING:
@@ -48,9 +50,7 @@ class Daemon:
     def __init__(self, world: "World", machine: Machine) -> None:
         self.world, self.machine, self.author = world, machine, machine.author
         self.alive = True
-        self.state = State()
-        self.chain: dict[str, list[Event]] = {}
-        self.heads: dict[str, int] = {}  # events of each author
+        self.held = Folding(world.machines[0].author, world.founding, world.keep_ended)
         self.adoptions: dict[str, float] = {}  # when the last one of a job was heard of
         self.since_s = world.loop.time()
         self.last = hlc.ZERO
@@ -74,6 +74,24 @@ class Daemon:
         self.dispatch.mirror.follow = lambda _: None  # type: ignore[method-assign]  # outputs are not simulated
         self.dispatch.effects.look()
         self.task = self.spawn(self._loop())
+
+    @property
+    def state(self) -> State:
+        """What the ledger says."""
+        return self.held.state
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """How many events of each author are here."""
+        return self.held.heads
+
+    def may(self, role: str) -> bool:
+        """Whether this peer's own user may use the routes of a role."""
+        return allowed(self.state.members.role(self.author), role)
+
+    def counts(self, event: Event) -> bool:
+        """Whether what an event says is believed here now."""
+        return self.state.members.counts(event)
 
     def rooms(self) -> list[Room]:
         """Each device as it is read now: nothing but our programs takes any of it."""
@@ -111,11 +129,9 @@ class Daemon:
     # The ledger
 
     def _fold(self, event: Event) -> None:
-        self.chain.setdefault(event.author, []).append(event)
-        self.heads[event.author] = event.seq
+        self.held.fold(event)
         if event.event_type == "job_adopted":
             self.adoptions[str(event.payload["job_id"])] = self.world.loop.time()
-        apply(self.state, event)
         stamp = hlc.parse(event.hlc)
         self.last = (
             stamp if event.author == self.author else hlc.receive(self.last, stamp, self.now_ms())
@@ -126,7 +142,9 @@ class Daemon:
         await asyncio.sleep(self.world.rng.random() * 0.01)
         if not self.alive:
             raise Dead
-        made = [self._signed(fact) for fact in facts]
+        made: list[Event] = []
+        for fact in facts:
+            made.append(self._signed(fact, made))
         self._fsync(facts[0][0], made)
         for event in made:
             self._fold(event)
@@ -156,9 +174,9 @@ class Daemon:
         for event in made:
             self.world.was_written(self, event)
 
-    def _signed(self, fact: Fact) -> Event:
+    def _signed(self, fact: Fact, before: Sequence[Event]) -> Event:
         kind, device_id, payload = fact
-        mine = self.chain.get(self.author, [])
+        mine = [*self.held.chain.get(self.author, [])[-1:], *before][-1:]
         self.last = hlc.send(self.last, self.now_ms())
         name = self.world.name()
         return Event(
@@ -169,7 +187,7 @@ class Daemon:
             event_type=kind,
             payload=payload,
             author=self.author,
-            seq=len(mine) + 1,
+            seq=mine[-1].seq + 1 if mine else 1,
             prev=mine[-1].hash if mine else NO_PREV,
             hlc=hlc.render(self.last),
             sig="",
@@ -184,13 +202,13 @@ class Daemon:
     def hear(self, events: Sequence[Event]) -> None:
         """Others' events: whatever follows on what is here."""
         for event in events:
-            if self.heads.get(event.author, 0) + 1 == event.seq:
+            if self.held.takes(event):
                 self.machine.events.append(event)
                 self._fold(event)
                 self.wake.set()
 
     def newest(self, count: int, max_bytes: int) -> list[Envelope]:
-        return [packed(event) for event in self.chain.get(self.author, [])[-count:]]
+        return [packed(event) for event in self.held.chain.get(self.author, [])[-count:]]
 
     # The fleet
 

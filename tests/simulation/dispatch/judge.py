@@ -29,6 +29,8 @@ RATE_NUSD_PER_MS = 1000  # of every device here: 3.6 $/h
 # seconds for the tree, the start that may be under way, and a few looks.
 CANCEL_S = 60.0
 LOOK_TO_WRITE_S = 2.0  # a body on a slow disk, then the event
+# After each change of its role an author may say once more what did not count before.
+SAID_AGAIN = 8
 SAYS_LEASE = ("job_accepted", "job_completed", "job_failed", "job_cancelled")
 
 
@@ -52,6 +54,7 @@ class Judge:
         self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
         self.waiting: dict[tuple[int, str, int], float] = {}  # what should end, since when
         self.turns = Turns(world)
+        self.times: Counter[tuple[str, str, str, int]] = Counter()  # an author said of an attempt
 
     def written(self, daemon: "Daemon", event: Event) -> None:
         """An event is on a disk."""
@@ -59,6 +62,7 @@ class Judge:
         number = event.payload.get("attempt")
         attempt = number if isinstance(number, int) else 0
         self.turns.written(event)
+        self._not_again(event, job_id, attempt)
         if kind == "job_submitted":
             self.submitted[job_id] = decode(JobSubmitted, event.payload)
         elif kind == "job_cancel_requested":
@@ -78,6 +82,13 @@ class Judge:
             self.said.add((event.author, job_id, attempt))
             if kind == "job_accepted":
                 self._takes(daemon, job_id, attempt)
+
+    def _not_again(self, event: Event, job_id: str, attempt: int) -> None:
+        """Nobody signs the same of one attempt time after time."""
+        said = event.author, event.event_type, job_id, attempt
+        self.times[said] += 1
+        if attempt and self.times[said] > SAID_AGAIN:
+            self.world.fail(f"{event.event_type} of {job_id}.{attempt} signed again and again")
 
     def _takes(self, daemon: "Daemon", job_id: str, attempt: int) -> None:
         """An owner takes attempts of the home it knows alone.
@@ -138,18 +149,32 @@ class Judge:
 
     def _booked_once(self, program: Program, others: list[Program]) -> None:
         for one in others:
-            if one is not program and one.device_id == program.device_id and _meet(one, program):
+            if one is program or one.device_id != program.device_id or self.stray(one):
+                continue
+            if _meet(one, program) and not self.stray(program):
                 text = f"{program.device_id} runs {program.key} and {one.key} at once"
                 self.world.fail(text)
 
+    def stray(self, program: Program) -> bool:
+        """Whether nothing that counts any more says that it was to run: its home's submission or
+        its owner's lease was signed after a cut that nobody there had heard of."""
+        daemon = self.world.daemons.get(program.number)
+        if daemon is None or program.key[0] in daemon.state.retired:
+            return False
+        job = daemon.state.jobs.get(program.key[0])
+        mine = [] if job is None else [one for one in job.attempts if one.owner == daemon.author]
+        return not any(one.number == program.key[1] and (one.alive or one.ended) for one in mine)
+
     def _runs_once(self, program: Program) -> None:
         job_id = program.key[0]
-        if self.submitted[job_id].replace_after_ms:
+        if self.submitted[job_id].replace_after_ms or self.stray(program):
             return
         mine = self._by(program)
         others = [one for one in self.runs[job_id] if one is not program and self._by(one) & mine]
         for one in others:
             first = min(one, program, key=lambda each: each.begun_s)
+            if self.stray(one):
+                continue
             if first.reason != "lost" or _meet(one, program):
                 self.world.fail(f"{job_id} runs twice: {one.key} and {program.key}")
         if len(others) > self.submitted[job_id].retries:
@@ -192,7 +217,7 @@ class Judge:
         """Whether every daemon is up and has the same events."""
         daemons = list(self.world.daemons.values())
         up = len(daemons) == len(self.world.machines)
-        return up and all(one.heads == daemons[0].heads for one in daemons)
+        return up and all(one.held.counted() == daemons[0].held.counted() for one in daemons)
 
     def why_not(self) -> str:
         waits = sorted(
@@ -209,8 +234,9 @@ class Judge:
         if len({digest(one.state) for one in daemons}) > 1:
             self.world.fail("peers with the same events hold different states")
         state = daemons[0].state
-        for job_id in self.world.people.jobs:
-            if job_id not in state.jobs and job_id not in state.retired:
+        for job_id, event in self.world.people.jobs.items():
+            known = job_id in state.jobs or job_id in state.retired
+            if not known and daemons[0].counts(event):
                 self.world.fail(f"{job_id} was acknowledged and is lost")
         for one in daemons:
             self._bills_are_what_ran(one)
@@ -221,17 +247,26 @@ class Judge:
         ran: Counter[str] = Counter()
         for programs in self.runs.values():
             for one in programs:
-                ran[one.device_id] += RATE_NUSD_PER_MS * round((one.ends_s - one.begun_s) * 1000)
+                if self.stray(one):
+                    continue
+                ran[self._place(one.device_id)] += RATE_NUSD_PER_MS * round(
+                    (one.ends_s - one.begun_s) * 1000
+                )
         billed: Counter[str] = Counter()
         for bill in bills(daemon.state):
-            billed[bill.device_id] += bill.cost_nusd
+            billed[self._place(bill.device_id)] += bill.cost_nusd
         for device in ran | billed:
             if ran[device] != billed[device]:
                 self.world.fail(f"{billed[device]} billed on {device}, and {ran[device]} ran")
 
+    def _place(self, device_id: str) -> str:
+        """A device; its owner where somebody's word did not count for a while: an attempt whose
+        number comes again has run there on another device."""
+        return device_id.rpartition("-")[0] if self.world.roles.changed else device_id
+
     def _outcome(self, job: JobView) -> None:
         """A job ends as its programs did, and never as something nobody wanted or had."""
-        runs = self.runs[job.job_id]
+        runs = [one for one in self.runs[job.job_id] if not self.stray(one)]
         well = any(one.reason == "ok" for one in runs)
         if (job.status == SUCCEEDED) != well:
             how = "ran" if well else "did not run"
@@ -242,9 +277,12 @@ class Judge:
             self.world.fail(f"{job.job_id} failed of {job.reason}: {job.text}")
 
     def _may_fail(self, job: JobView, runs: list[Program]) -> bool:
-        """Its program was lost, the disk was full, or what was typed went with its home."""
+        """Its program was lost, the disk was full, what was typed went with its home, or the
+        device it asked for is of a peer that may run nothing for others."""
         if job.reason == "lost":
             return any(one.reason == "lost" for one in runs)
+        if job.reason == "no_resource":
+            return self.world.roles.changed
         setup = self.world.faults.full_disks > 0 or job.job_id in self.adopted
         return job.reason == "setup" and setup
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mesh.api.errors import RequestError
 from mesh.api.upkeep import DRAIN, MIN_RESERVED_MS, RESERVE, RESUME, UNRESERVE
 from mesh.edge.disk import StoreError
+from mesh.state.members import RUNNER
 
 if TYPE_CHECKING:
     from tests.simulation.dispatch.daemon import Daemon
@@ -88,6 +89,8 @@ class Keepers:
 
     async def ask(self, daemon: "Daemon", verb: str, device: str, body: dict[str, Any]) -> None:
         """As the routes do it."""
+        if not daemon.may(RUNNER):
+            return
         self.world.note(f"{daemon.machine.number} asks to {verb} {device}")
         with contextlib.suppress(RequestError, StoreError):
             await daemon.upkeep.ask(verb, device, body)

@@ -24,6 +24,7 @@ from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch.machine import SimAttempts
 from tests.simulation.dispatch.mutants_of_queues import OF_QUEUES
+from tests.simulation.dispatch.mutants_of_roles import OF_ROLES
 
 Broken = contextlib.AbstractContextManager[object]
 Begun = Set[tuple[str, int]]
@@ -196,6 +197,7 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         lets_a_late_runner_begin,
         lets_both_attempts_go_on,
         *OF_QUEUES,
+        *OF_ROLES,
     )
 }
 

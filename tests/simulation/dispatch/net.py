@@ -10,7 +10,10 @@ import msgspec
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Ask, Claim, Lease, Offer
 from mesh.edge.disk import StoreError
+from mesh.edge.http.dispatch import dispatch_routes
+from mesh.edge.http.upkeep import peer_upkeep_routes
 from mesh.edge.transport.call import Unanswered
+from mesh.state.members import allowed
 from tests.simulation.dispatch.daemon import Daemon, Dead
 from tests.simulation.dispatch.machine import Machine
 
@@ -21,6 +24,11 @@ ANSWER_S = 30.0
 LOSSY = 0.25
 ATTEMPT = re.compile(r"/v1/claims/([^/]+)/(\d+)(/withdraw|/output/.*)?$")
 RELEASE = re.compile(r"/v1/offers/([0-9a-f]+)/release$")
+NOBODY: Any = None  # routes are looked at here, and not called
+ROUTES = [
+    (re.compile(f"{one.method} {re.sub(r'{[a-z]+}', '[^/]+', one.path)}"), one.role)
+    for one in (*dispatch_routes(), *peer_upkeep_routes(NOBODY))
+]
 UPKEEP = re.compile(r"/v1/devices/([^/]+)/(\w+)$")
 
 
@@ -157,8 +165,20 @@ def _kind(method: str, path: str) -> str:
     return "withdraw" if path.endswith("withdraw") else "claim"
 
 
+def demand_role(owner: Daemon, home: str, method: str, path: str) -> None:
+    """As mesh/edge/http/roles: who is no member reaches nothing, the rest by the route's role."""
+    role = owner.state.members.role(home)
+    asked = f"{method} {path.partition('?')[0]}"
+    needed = next(needed for route, needed in ROUTES if route.fullmatch(asked))
+    if not role:
+        raise RequestError("NotAMember", "this key is no member of the fleet", "", 403)
+    if not allowed(role, needed):
+        raise RequestError("WrongRole", f"this needs the role {needed}", "", 403)
+
+
 async def answer(owner: Daemon, home: str, method: str, path: str, body: Any) -> Any:
     """As mesh/edge/http/dispatch routes it."""
+    demand_role(owner, home, method, path)
     here = owner.dispatch.owner
     if path == "/v1/offers":
         return await here.offer(home, msgspec.convert(body, Ask))

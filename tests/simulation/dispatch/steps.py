@@ -9,7 +9,7 @@ EVENTS: Final = (
     "job_submitted", "job_dispatched", "job_accepted", "job_returned", "job_replaced",
     "job_adopted", "job_started", "job_completed", "job_failed", "job_cancelled",
     "job_cancel_requested", "device_drained", "device_resumed", "device_reserved",
-    "reservation_ended",
+    "reservation_ended", "peer_added", "peer_removed",
 )  # fmt: skip
 # A crash "before" an event falls into its fsync: it may be on the disk, and nobody was told. One
 # "after" it finds it on the disk and folded in, and who asked for it was not told.
@@ -26,7 +26,7 @@ STEPS: Final = SIGNED + CALLS + HANDS
 SELDOM: Final = frozenset({
     "job_returned", "job_replaced", "job_adopted", "job_failed", "job_cancelled",
     "job_cancel_requested", "withdraw", "status", "device_drained", "device_resumed",
-    "device_reserved", "reservation_ended",
+    "device_reserved", "reservation_ended", "peer_added", "peer_removed",
 })  # fmt: skip
 RARE: Final = tuple(step for step in STEPS if step.split()[-1] in SELDOM)
 # Steps of very few.

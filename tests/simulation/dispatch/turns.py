@@ -1,10 +1,12 @@
 """When an attempt may begin on a device: as its owner says, and in the order in which it took them.
 
-Looked at the moment a launch is on the owner's disk. From a drain's event on that disk until its
-resume nothing is launched there; while a reservation is open by the owner's clock, only jobs of
-whom it is for; and of two attempts with the same priority and the same need (all commands need
-their device to themselves), the one whose lease comes first in the owner's chain is launched first,
-unless it was cancelled or ended, another attempt of its job goes on, or a reservation held it back.
+Looked at the moment a launch is on the owner's disk, by those events on that disk that count there.
+From a drain's event until its resume nothing is launched; while a reservation is open by the
+owner's clock, only jobs of whom it is for; nothing on another's device for a home that is known
+there to be no runner; and of two attempts with the same priority and the same need (all commands
+need their device to themselves), the one whose lease comes first in the owner's chain is launched
+first, unless it was cancelled or ended, another attempt of its job goes on, its home is no runner,
+or a reservation held it back.
 """
 
 from collections import defaultdict
@@ -16,12 +18,15 @@ from mesh.policy.queue.values import ASSUMED_MS
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.facts.fact import decode
 from mesh.state.facts.upkeep import DeviceReserved
+from mesh.state.members import RUNNER, allowed
 from tests.simulation.dispatch.machine import Key, Machine
 
 if TYPE_CHECKING:
+    from tests.simulation.dispatch.daemon import Daemon
     from tests.simulation.dispatch.world import World
 
 ENDS = ("job_completed", "job_failed", "job_cancelled")
+WORDS = ("device_drained", "device_resumed", "device_reserved", "reservation_ended")
 
 
 @dataclass(slots=True)
@@ -29,7 +34,7 @@ class Lease:
     """An attempt that an owner took for one of its devices; `kept`: it met a reservation."""
 
     key: Key
-    device_id: str
+    event: Event
     kept: bool = False
 
 
@@ -38,70 +43,88 @@ class Turns:
 
     def __init__(self, world: "World") -> None:
         self.world = world
-        self.drained: set[str] = set()
-        self.reserved: defaultdict[str, dict[str, DeviceReserved]] = defaultdict(dict)
+        self.words: defaultdict[str, list[Event]] = defaultdict(list)  # by device
         self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet launched
 
     def written(self, event: Event) -> None:
         """An event is on its author's disk."""
-        match event.event_type:
-            case "device_drained":
-                self.drained.add(event.device_id)
-            case "device_resumed":
-                self.drained.discard(event.device_id)
-            case "device_reserved":
-                fact = decode(DeviceReserved, event.payload)
-                self.reserved[event.device_id][fact.reservation_id] = fact
-                self._keep(event)
-            case "reservation_ended":
-                said = str(event.payload["reservation_id"])
-                self.reserved[event.device_id].pop(said, None)
-            case _:
-                self._leased(event)
-
-    def _leased(self, event: Event) -> None:
-        line, kind = self.line[event.author], event.event_type
+        line, kind, device = self.line[event.author], event.event_type, event.device_id
+        if kind in WORDS:
+            self.words[device].append(event)
+            if kind == "device_reserved":
+                for one in line:
+                    one.kept = one.kept or one.event.device_id == device
+            return
         at_home = kind == "job_dispatched" and not event.payload.get("owner")
         key = str(event.payload.get("job_id")), int(str(event.payload.get("attempt", 0)))
         if kind == "job_accepted" or at_home:
-            kept = bool(self.reserved[event.device_id])
-            line.append(Lease(key, event.device_id, kept))
+            line.append(Lease(key, event, kept=any(map(_reserves, self.words[device]))))
         elif kind in ENDS:
             self.line[event.author] = [one for one in line if one.key != key]
-
-    def _keep(self, event: Event) -> None:
-        for one in self.line[event.author]:
-            one.kept = one.kept or one.device_id == event.device_id
 
     def launched(self, machine: Machine, key: Key, device_id: str) -> None:
         """An attempt's launch is being written."""
         what = f"{key[0]}.{key[1]} begins on {device_id}"
-        if device_id in self.drained:
+        owner = self.world.daemons[machine.number]
+        if self._drained(owner, device_id):
             self.world.fail(f"{what}, which is drained")
-        self._reserved(machine, key, device_id, what)
-        line = self.line[machine.author]
-        before = next((one for one in line if one.key == key), None)
-        if before is None:
+        home = owner.state.jobs[key[0]].home
+        if not _may_use(owner, home):
+            self.world.fail(f"{what} for a home that is no runner any more")
+        if self._reserved(owner, home, device_id):
+            self.world.fail(f"{what}, which is reserved for another")
+        self._in_turn(owner, key, device_id, what)
+
+    def _in_turn(self, owner: "Daemon", key: Key, device_id: str, what: str) -> None:
+        line = [one for one in self.line[owner.author] if owner.counts(one.event)]
+        its = next((one for one in line if one.key == key), None)
+        if its is None:
             self.world.fail(f"{what}, which has no lease of its owner on disk")
             return
-        for one in line[: line.index(before)]:
-            if one.device_id == device_id and self._comes_first(machine, one, before):
+        for one in line[: line.index(its)]:
+            if one.event.device_id == device_id and self._comes_first(owner, one, its):
                 self.world.fail(f"{what} before {one.key[0]}.{one.key[1]}, which came first")
-        line.remove(before)
+        self.line[owner.author] = [one for one in self.line[owner.author] if one.key != key]
 
-    def _reserved(self, machine: Machine, key: Key, device_id: str, what: str) -> None:
-        job = self.world.daemons[machine.number].state.jobs[key[0]]
-        now = self.world.ms(machine)
-        for one in self.reserved[device_id].values():
-            if one.by != job.home and one.from_ms < now + ASSUMED_MS and now < one.until_ms:
-                self.world.fail(f"{what}, which is reserved for another")
+    def _drained(self, owner: "Daemon", device_id: str) -> bool:
+        told = [
+            one.event_type
+            for one in self.words[device_id]
+            if one.event_type in ("device_drained", "device_resumed") and owner.counts(one)
+        ]
+        return told[-1:] == ["device_drained"]
 
-    def _comes_first(self, machine: Machine, one: Lease, other: Lease) -> bool:
+    def _reserved(self, owner: "Daemon", home: str, device_id: str) -> bool:
+        """For somebody else, within the time that a job of unknown length is taken to need."""
+        told = [one for one in self.words[device_id] if owner.counts(one)]
+        over = {one.payload["reservation_id"] for one in told if not _reserves(one) and _ends(one)}
+        now = owner.now_ms()
+        return any(
+            fact.by != home and fact.from_ms < now + ASSUMED_MS and now < fact.until_ms
+            for fact in (decode(DeviceReserved, one.payload) for one in told if _reserves(one))
+            if fact.reservation_id not in over
+        )
+
+    def _comes_first(self, owner: "Daemon", one: Lease, other: Lease) -> bool:
         submitted = self.world.judge.submitted
-        job = self.world.daemons[machine.number].state.jobs.get(one.key[0])
+        job = owner.state.jobs.get(one.key[0])
         if job is None or one.kept or one.key[0] in self.world.judge.cancelled:
             return False
         if submitted[one.key[0]].priority != submitted[other.key[0]].priority:
             return False
+        if not _may_use(owner, job.home):
+            return False
         there = [each for each in job.attempts if each.number == one.key[1] and each.alive]
-        return any(each.owner == machine.author and not is_superfluous(job, each) for each in there)
+        return any(each.owner == owner.author and not is_superfluous(job, each) for each in there)
+
+
+def _may_use(owner: "Daemon", home: str) -> bool:
+    return home == owner.author or allowed(owner.state.members.role(home), RUNNER)
+
+
+def _reserves(event: Event) -> bool:
+    return event.event_type == "device_reserved"
+
+
+def _ends(event: Event) -> bool:
+    return event.event_type == "reservation_ended"

@@ -20,6 +20,7 @@ from mesh.edge.dispatch import home as home_module
 from mesh.edge.dispatch import owner as owner_module
 from mesh.edge.jobs import effects as effects_module
 from mesh.ledger.event import Event
+from mesh.state.fold import KEEP_ENDED
 from mesh.state.peer_id import short_id
 from tests.simulation.clock import Spins, VirtualLoop
 from tests.simulation.dispatch.daemon import Daemon, Dead
@@ -29,11 +30,14 @@ from tests.simulation.dispatch.keepers import Keepers
 from tests.simulation.dispatch.machine import Machine
 from tests.simulation.dispatch.net import Net
 from tests.simulation.dispatch.people import People
+from tests.simulation.dispatch.roles import Roles
 
 START_MS = 1_790_000_000_000
 RUN_S = 600.0
 SETTLE_S = 3000.0
 GOSSIP_S = 1.0
+# Ended jobs that daemons keep whole: of most schedules all, of some few, so that jobs retire.
+KEPT = (KEEP_ENDED, KEEP_ENDED, 8, 3)
 GLANCE_S = 3.0
 DEVICE = {"kind": "cpu", "described_by": "probe", "hourly_nusd": 3_600_000_000}
 
@@ -49,6 +53,8 @@ class World:
         self.seed, self.rng = seed, random.Random(seed)
         self.loop = VirtualLoop(self.rng)
         self.made = 0
+        self.founding = "founding"  # hash of the fleet's first event, of the first machine
+        self.keep_ended = KEEP_ENDED if quiet else self.rng.choice(KEPT)
         self.machines = [
             Machine(number, f"{number:x}" * 64, self.rng, self.loop)
             for number in range(1, 1 + (machines or self.rng.choice((2, 3, 3, 4, 5))))
@@ -64,6 +70,7 @@ class World:
         self.faults = Faults(self)
         self.people = People(self)
         self.keepers = Keepers(self)
+        self.roles = Roles(self)
         for machine in self.machines:
             machine.on_launch = self.judge.turns.launched
 
@@ -73,7 +80,7 @@ class World:
 
     def name(self) -> str:
         self.made += 1
-        return f"e{self.made}"
+        return f"e{self.made}" if self.made > 1 else self.founding
 
     def ms(self, machine: Machine) -> int:
         """What a machine's clock says, never before 1970."""
@@ -177,6 +184,7 @@ class World:
         """All machines up, each with a device or two that all know of."""
         for machine in self.machines:
             self.start(machine)
+        await self.roles.found()
         for machine in self.machines:
             await self._register(machine)
         self.loop.create_task(self._gossip())
@@ -187,6 +195,7 @@ class World:
         await self.begin()
         self.people.plan(RUN_S)
         self.keepers.plan(RUN_S)
+        self.roles.plan(RUN_S)
         self.faults.plan(RUN_S)
         while self.loop.time() < RUN_S:
             await self.look()
@@ -229,6 +238,7 @@ class World:
         while self.loop.time() < until:
             for machine in self.machines:
                 self.start(machine)
+            self.roles.let_all_in()
             self.keepers.open_all()
             await self.look()
             if self.judge.settled():
@@ -237,7 +247,5 @@ class World:
 
 
 def _tell(one: Daemon, two: Daemon) -> None:
-    for author, count in list(one.heads.items()):
-        have = two.heads.get(author, 0)
-        if have < count:
-            two.hear(one.chain[author][have:])
+    for events in two.held.lacks(one.held):
+        two.hear(events)
