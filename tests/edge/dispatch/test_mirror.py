@@ -1,4 +1,4 @@
-"""What a job wrote elsewhere comes home once, and is all here only when no power cut can take it."""
+"""What a job wrote elsewhere comes home once; it is all here when no power cut can take it."""
 
 import asyncio
 import base64

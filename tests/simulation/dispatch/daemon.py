@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesh.edge.dispatch.peer import Dispatch
@@ -58,7 +57,7 @@ class Daemon:
             self._fold(event)
         self.wake = asyncio.Event()
         self.dispatch = Dispatch(
-            Path(str(machine.number)),
+            world.outputs.home(machine),
             self,
             self._call,
             linked=self._linked,
@@ -71,7 +70,6 @@ class Daemon:
             wake=self.wake.set,
         )
         self.upkeep = Upkeep(self.author, lambda: self.state, self._emit, self._call, self.now_ms)
-        self.dispatch.mirror.follow = lambda _: None  # type: ignore[method-assign]  # outputs are not simulated
         self.dispatch.effects.look()
         self.task = self.spawn(self._loop())
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from mesh.api.wire.claims import GONE, HOLD_S
 from mesh.ledger.event import Event
 from mesh.policy.reconcile import is_superfluous
-from mesh.state.answers import bills
-from mesh.state.checkpoint import digest
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
-from mesh.state.jobs import CANCELLED, FAILED, SUCCEEDED, JobView
+from mesh.state.jobs import JobView
+from mesh.state.members import MEMBER
+from tests.simulation.dispatch import endings
 from tests.simulation.dispatch.machine import Program
 from tests.simulation.dispatch.turns import Turns
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.simulation.dispatch.daemon import Daemon
     from tests.simulation.dispatch.world import World
 
-RATE_NUSD_PER_MS = 1000  # of every device here: 3.6 $/h
 # An owner that knows that an attempt should end, and can write, has ended it by then: twelve
 # seconds for the tree, the start that may be under way, and a few looks.
 CANCEL_S = 60.0
@@ -48,7 +47,8 @@ class Judge:
         self.adopted: set[str] = set()
         self.said: set[tuple[str, str, int]] = set()  # (author, job, attempt) that has a lease
         self.runs: defaultdict[str, list[Program]] = defaultdict(list)
-        self.refused: set[tuple[str, str, int]] = set()  # (owner, job, attempt) for good
+        # (owner, job, attempt) refused for good, and why
+        self.refused: dict[tuple[str, str, int], str] = {}
         # (owner, job, attempt): when this run of the owner's offered it a place
         self.offers: dict[tuple[str, str, int], tuple[float, Daemon]] = {}
         self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
@@ -112,7 +112,10 @@ class Judge:
             self.world.fail(f"{job_id}.{attempt} was taken without an offer that is held")
 
     def offered(self, owner: "Daemon", job_id: str, attempt: int) -> None:
-        """An owner holds a place."""
+        """An owner holds a place. A home that is trusted again numbers its attempts as others know
+        them, and what it sent meanwhile they never knew."""
+        if self.refused.get((owner.author, job_id, attempt)) == "NotTrusted":
+            del self.refused[owner.author, job_id, attempt]
         self.offers[owner.author, job_id, attempt] = self.world.loop.time(), owner
 
     def _waited(self, home: str, job_id: str, attempt: int) -> None:
@@ -124,7 +127,7 @@ class Judge:
     def refuses(self, owner: str, job_id: str, attempt: int, code: str) -> None:
         """An owner is about to say no to a claim."""
         if code in GONE:
-            self.refused.add((owner, job_id, attempt))
+            self.refused.setdefault((owner, job_id, attempt), code)
 
     def leased(self, owner: "Daemon", lease: "Lease") -> None:
         """What an owner is about to answer must be on its disk."""
@@ -145,6 +148,7 @@ class Judge:
                 if not self._may_end(program.key[0]):
                     self.world.fail(f"{program.key} was healthy, and was ended")
             self.kills[machine.number] = len(machine.killed)
+        self.world.outputs.look()
         self._ends_what_should_end()
 
     def _booked_once(self, program: Program, others: list[Program]) -> None:
@@ -159,7 +163,12 @@ class Judge:
         """Whether nothing that counts any more says that it was to run: its home's submission or
         its owner's lease was signed after a cut that nobody there had heard of."""
         daemon = self.world.daemons.get(program.number)
-        if daemon is None or program.key[0] in daemon.state.retired:
+        if daemon is None:
+            return False
+        leases = self.turns.leases[daemon.author, program.key]
+        if not any(map(daemon.counts, leases)):
+            return True
+        if program.key[0] in daemon.state.retired:
             return False
         job = daemon.state.jobs.get(program.key[0])
         mine = [] if job is None else [one for one in job.attempts if one.owner == daemon.author]
@@ -192,8 +201,8 @@ class Judge:
     def _ends_what_should_end(self) -> None:
         now, known = self.world.loop.time(), {}
         for number, daemon in self.world.daemons.items():
-            if daemon.machine.full:
-                continue
+            if daemon.machine.full or not daemon.may(MEMBER):
+                continue  # it can write nothing, or nothing that counts
             for job in daemon.state.jobs.values():
                 for one in job.attempts:
                     stops = job.cancel_asked or is_superfluous(job, one)
@@ -209,7 +218,7 @@ class Judge:
 
     def settled(self) -> bool:
         """Whether every daemon is up, holds the same, and every job and attempt has ended."""
-        if not self.all_hold_the_same():
+        if not self.all_hold_the_same() or self.world.outputs.missing():
             return False
         return not any(map(_goes_on, self.world.daemons[1].state.jobs.values()))
 
@@ -226,65 +235,11 @@ class Judge:
             for job in one.state.jobs.values()
             if _goes_on(job)
         )
-        return f"never settles: {waits[:2]}"
+        return f"never settles: {waits[:2]} {self.world.outputs.missing()[:2]}"
 
     def everything(self) -> None:
         """All agree, nothing is lost, and the bill is what ran."""
-        daemons = list(self.world.daemons.values())
-        if len({digest(one.state) for one in daemons}) > 1:
-            self.world.fail("peers with the same events hold different states")
-        state = daemons[0].state
-        for job_id, event in self.world.people.jobs.items():
-            known = job_id in state.jobs or job_id in state.retired
-            if not known and daemons[0].counts(event):
-                self.world.fail(f"{job_id} was acknowledged and is lost")
-        for one in daemons:
-            self._bills_are_what_ran(one)
-        for job in state.jobs.values():
-            self._outcome(job)
-
-    def _bills_are_what_ran(self, daemon: "Daemon") -> None:
-        ran: Counter[str] = Counter()
-        for programs in self.runs.values():
-            for one in programs:
-                if self.stray(one):
-                    continue
-                ran[self._place(one.device_id)] += RATE_NUSD_PER_MS * round(
-                    (one.ends_s - one.begun_s) * 1000
-                )
-        billed: Counter[str] = Counter()
-        for bill in bills(daemon.state):
-            billed[self._place(bill.device_id)] += bill.cost_nusd
-        for device in ran | billed:
-            if ran[device] != billed[device]:
-                self.world.fail(f"{billed[device]} billed on {device}, and {ran[device]} ran")
-
-    def _place(self, device_id: str) -> str:
-        """A device; its owner where somebody's word did not count for a while: an attempt whose
-        number comes again has run there on another device."""
-        return device_id.rpartition("-")[0] if self.world.roles.changed else device_id
-
-    def _outcome(self, job: JobView) -> None:
-        """A job ends as its programs did, and never as something nobody wanted or had."""
-        runs = [one for one in self.runs[job.job_id] if not self.stray(one)]
-        well = any(one.reason == "ok" for one in runs)
-        if (job.status == SUCCEEDED) != well:
-            how = "ran" if well else "did not run"
-            self.world.fail(f"{job.job_id} is {job.status}, and {how} to its end")
-        if job.status == CANCELLED and job.job_id not in self.cancelled:
-            self.world.fail(f"{job.job_id} is cancelled, and nobody wanted that")
-        if job.status == FAILED and not self._may_fail(job, runs):
-            self.world.fail(f"{job.job_id} failed of {job.reason}: {job.text}")
-
-    def _may_fail(self, job: JobView, runs: list[Program]) -> bool:
-        """Its program was lost, the disk was full, what was typed went with its home, or the
-        device it asked for is of a peer that may run nothing for others."""
-        if job.reason == "lost":
-            return any(one.reason == "lost" for one in runs)
-        if job.reason == "no_resource":
-            return self.world.roles.changed
-        setup = self.world.faults.full_disks > 0 or job.job_id in self.adopted
-        return job.reason == "setup" and setup
+        endings.everything(self)
 
 
 def _meet(one: Program, two: Program) -> bool:

@@ -16,6 +16,8 @@ from providers.base import Handle, Launch, Outcome, ProviderError
 Key = tuple[str, int]  # job, attempt
 START_LIMIT_S = 30.0  # as providers.local: a runner that has not come up by then is broken
 LOOK_S = 0.1
+LINES_PER_S = 2
+PART_BYTES = 200
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Machine:
     programs: dict[Key, Program] = field(default_factory=dict)  # that have a runner.json
     starts: list[Program] = field(default_factory=list)  # every run there ever was
     killed: list[Program] = field(default_factory=list)  # ended by our own hand
+    on_reboot: Callable[["Machine"], None] = lambda *_: None
     full_until_s: float = 0.0  # the disk takes nothing until then
     boots: int = 0
 
@@ -67,6 +70,7 @@ class Machine:
     def reboot(self) -> None:
         """The power goes and comes back: runners and programs are gone, files are there."""
         self.boots += 1
+        self.on_reboot(self)
         for program in self.programs.values():
             if program.runs(self.now()):
                 program.ends_s, program.reason = self.now(), "lost"
@@ -157,11 +161,24 @@ class SimAttempts:
     async def read(
         self, job_id: str, attempt: int, name: str, offset: int, limit: int
     ) -> tuple[bytes, int]:
-        return b"", 0
+        """What its program wrote by now, a few lines at most in one answer."""
+        program = self.machine.programs.get((job_id, attempt))
+        if program is None:
+            return b"", 0
+        written = written_by(program, name, self.machine.now())
+        some = 1 + self.machine.rng.randrange(PART_BYTES)
+        return written[offset : offset + min(limit, some)], len(written)
 
     async def _pause(self) -> None:
         """The disk takes its time; others go on meanwhile."""
         await asyncio.sleep(self.machine.rng.random() * 0.02)
+
+
+def written_by(program: Program, name: str, now_s: float) -> bytes:
+    """Numbered lines, some each second, of which no two are alike; a line is 8 bytes."""
+    seconds = max(0.0, min(now_s, program.ends_s) - program.begun_s)
+    count = int(seconds * LINES_PER_S) + 1
+    return b"".join(b"%s%06d\n" % (name[:1].encode(), line) for line in range(count))
 
 
 def outcome(ms: int, reason: str) -> Outcome:

@@ -23,6 +23,7 @@ from mesh.state.facts.job import JobAccepted
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch.machine import SimAttempts
+from tests.simulation.dispatch.mutants_of_outputs import OF_OUTPUTS
 from tests.simulation.dispatch.mutants_of_queues import OF_QUEUES
 from tests.simulation.dispatch.mutants_of_roles import OF_ROLES
 
@@ -198,6 +199,7 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         lets_both_attempts_go_on,
         *OF_QUEUES,
         *OF_ROLES,
+        *OF_OUTPUTS,
     )
 }
 

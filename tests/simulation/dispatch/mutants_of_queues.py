@@ -5,8 +5,10 @@ import contextlib
 from typing import Any
 from unittest.mock import patch
 
+from mesh.api.wire.claims import Claim, Lease
 from mesh.edge.dispatch import line as line_module
 from mesh.edge.dispatch.line import Line
+from mesh.edge.dispatch.owner import LocalOwner
 from mesh.edge.jobs.effects import Effects
 from mesh.policy.queue.queue import decide_queue
 from mesh.policy.queue.values import QueueDecision, Running, Waiting
@@ -100,6 +102,23 @@ def forgets_who_runs_at_restart() -> Broken:
     return _all(patch.object(Effects, "look", forget), patch.object(Line, "_held", without))
 
 
+def starts_what_has_retired() -> Broken:
+    """A late claim of a job of which only the bill is left is taken for a new one."""
+    real = LocalOwner.claim
+
+    async def claim(self: LocalOwner, home: str, claim: Claim) -> Lease:
+        ledger = self._ledger
+        if claim.job_id in ledger.state.retired:
+            key = claim.job_id, claim.attempt
+            machine: Any = ledger.machine  # type: ignore[attr-defined]
+            old = machine.programs.pop(key, None)
+            if old is not None:
+                machine.spawn(key, old.device_id, 5.0)
+        return await real(self, home, claim)
+
+    return patch.object(LocalOwner, "claim", claim)
+
+
 def _all(*many: Broken) -> Broken:
     stack = contextlib.ExitStack()
     for one in many:
@@ -114,4 +133,5 @@ OF_QUEUES = (
     backoff_overtakes,
     late_arrival_by_name,
     forgets_who_runs_at_restart,
+    starts_what_has_retired,
 )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ANSWER_S = 30.0
 LOSSY = 0.25
+# Some claims and withdrawals are heard once more minutes later: the job may long be retired.
+ECHOED, ECHO_S = ("claim", "withdraw"), 120.0
 ATTEMPT = re.compile(r"/v1/claims/([^/]+)/(\d+)(/withdraw|/output/.*)?$")
 RELEASE = re.compile(r"/v1/offers/([0-9a-f]+)/release$")
 NOBODY: Any = None  # routes are looked at here, and not called
@@ -38,6 +40,7 @@ class Net:
     def __init__(self, world: "World") -> None:
         self.world, self.rng, self.loop = world, world.rng, world.loop
         self.usual = 0.0 if world.quiet else world.rng.choice((0.0, 0.02, 0.1, LOSSY))
+        self.echoes = 0.0 if world.quiet else world.rng.choice((0.0, 0.0, 0.2))
         self.lossy_until = 0.0
         self.cuts: dict[tuple[int, int], float] = {}  # pairs that don't reach each other, until
         self.slow: dict[int, float] = {}  # until when a machine's links are slow
@@ -77,6 +80,9 @@ class Net:
         for _ in range(2 if self.rng.random() < self.loss else 1):
             delay = self.delay(who.machine, other)
             self.loop.call_later(delay, self._arrive, who, other, asked, found)
+        if self.rng.random() < self.echoes and _kind(method, path) in ECHOED:
+            delay = self.rng.expovariate(1 / ECHO_S)
+            self.loop.call_later(delay, self._arrive, who, other, asked, found)
         try:
             async with asyncio.timeout(ANSWER_S * self.rng.choice((0.1, 0.3, 1))):
                 await asyncio.wait((found,))
@@ -91,7 +97,7 @@ class Net:
         """A home got an owner's word about an attempt."""
         if path == "/v1/claims":
             about = body["job_id"], body["attempt"]
-        elif named := ATTEMPT.match(path):
+        elif (named := ATTEMPT.match(path)) and "/output/" not in path:
             about = named[1], int(named[2])
         else:
             return
@@ -160,6 +166,8 @@ def _kind(method: str, path: str) -> str:
         return "release" if path.endswith("release") else "offer"
     if UPKEEP.match(path):
         return "upkeep"
+    if "/output/" in path:
+        return "output"
     if method == "GET":
         return "status"
     return "withdraw" if path.endswith("withdraw") else "claim"
@@ -194,5 +202,9 @@ async def answer(owner: Daemon, home: str, method: str, path: str, body: Any) ->
     if found[3] == "/withdraw":
         return await here.withdraw(home, found[1], int(found[2]))
     if found[3]:
-        raise RequestError("NotFound", "outputs are not simulated", "", 404)
+        name, _, query = found[3].removeprefix("/output/").partition("?")
+        asked = dict(part.split("=") for part in query.split("&"))
+        wait_s = int(asked["wait_ms"]) / 1000
+        offset = int(asked["offset"])
+        return await here.output(home, found[1], int(found[2]), name, offset, wait_s)
     return await here.status(home, found[1], int(found[2]))

@@ -16,11 +16,11 @@ EVENTS: Final = (
 SIGNED: Final = tuple(f"{when} {kind}" for kind in EVENTS for when in ("before", "after"))
 CALLS: Final = tuple(
     f"{when} {kind}"
-    for kind in ("offer", "claim", "withdraw", "status")
+    for kind in ("offer", "claim", "withdraw", "status", "output")
     for when in ("call", "answer")
 )
 # launch: before launch.json; spawned: a runner is on its way; started: the program runs.
-HANDS: Final = ("keep body", "launch", "spawned", "started")
+HANDS: Final = ("keep body", "launch", "spawned", "started", "append output", "mark output")
 STEPS: Final = SIGNED + CALLS + HANDS
 # Steps of few schedules: faults wait for them more often.
 SELDOM: Final = frozenset({

@@ -44,6 +44,7 @@ class Turns:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.words: defaultdict[str, list[Event]] = defaultdict(list)  # by device
+        self.leases: defaultdict[tuple[str, Key], list[Event]] = defaultdict(list)
         self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet launched
 
     def written(self, event: Event) -> None:
@@ -58,6 +59,7 @@ class Turns:
         at_home = kind == "job_dispatched" and not event.payload.get("owner")
         key = str(event.payload.get("job_id")), int(str(event.payload.get("attempt", 0)))
         if kind == "job_accepted" or at_home:
+            self.leases[event.author, key].append(event)
             line.append(Lease(key, event, kept=any(map(_reserves, self.words[device]))))
         elif kind in ENDS:
             self.line[event.author] = [one for one in line if one.key != key]

@@ -29,6 +29,7 @@ from tests.simulation.dispatch.judge import Judge
 from tests.simulation.dispatch.keepers import Keepers
 from tests.simulation.dispatch.machine import Machine
 from tests.simulation.dispatch.net import Net
+from tests.simulation.dispatch.outputs import Outputs
 from tests.simulation.dispatch.people import People
 from tests.simulation.dispatch.roles import Roles
 
@@ -69,10 +70,12 @@ class World:
         self.judge = Judge(self)
         self.faults = Faults(self)
         self.people = People(self)
+        self.outputs = Outputs(self)
         self.keepers = Keepers(self)
         self.roles = Roles(self)
         for machine in self.machines:
             machine.on_launch = self.judge.turns.launched
+            machine.on_reboot = self.outputs.lose
 
     @property
     def hits(self) -> Counter[tuple[str, str]]:
@@ -125,6 +128,7 @@ class World:
             task.cancel()
         with contextlib.suppress(Spins, Dead):
             self.loop.run_until_complete(asyncio.sleep(1))
+        self.outputs.close()
         asyncio.set_event_loop(None)
         self.loop.close()
 
@@ -147,6 +151,7 @@ class World:
                 (effects_module, "keep_words", words),
                 (dispatcher_module.traceback, "print_exc", self._surprise),
                 (dispatcher_module, "print", words),  # of full disks
+                *self.outputs.patches(),
             ):
                 stack.enter_context(patch.object(module, name, made, create=name == "print"))
             yield
@@ -164,7 +169,7 @@ class World:
             raise self.broken(self.failed)
 
     def _disk(self, path: Path) -> Machine:
-        return self.machines[int(str(path)) - 1]
+        return self.machines[int(path.name) - 1]
 
     def _keep(self, path: Path, job_id: str, body: Body, salt: bytes) -> None:
         machine = self._disk(path)
