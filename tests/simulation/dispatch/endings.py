@@ -73,5 +73,7 @@ def _may_fail(judge: "Judge", job: JobView, runs: list[Program]) -> bool:
         return any(one.reason == "lost" for one in runs)
     if job.reason == "no_resource":
         return judge.world.roles.changed
+    if job.reason == "interrupted":  # at the word of somebody who does not count any more
+        return judge.world.roles.changed and job.job_id in judge.cancelled
     setup = judge.world.faults.full_disks > 0 or job.job_id in judge.adopted
     return job.reason == "setup" and setup

@@ -141,6 +141,7 @@ class Judge:
         for machine in self.world.machines:
             for program in machine.starts[self.seen[machine.number] :]:
                 self.runs[program.key[0]].append(program)
+                self.turns.began(program)
                 self._booked_once(program, machine.starts)
                 self._runs_once(program)
             self.seen[machine.number] = len(machine.starts)

@@ -111,12 +111,14 @@ class SimAttempts:
 
     async def start(self, launch: Launch) -> Handle:
         key, machine = (launch.job_id, launch.attempt), self.machine
+        if key not in machine.launches:
+            machine.on_launch(machine, key, self.device_id)
         await self._pause()
+        if machine.rng.random() < 0.1:  # a slow disk: somebody may want it stopped meanwhile
+            await asyncio.sleep(machine.rng.random() * 3)
         self.step("launch")
         if key not in machine.launches and machine.full:
             raise ProviderError("no space left on device", "free some space")
-        if key not in machine.launches:
-            machine.on_launch(machine, key, self.device_id)
         machine.launches.add(key)
         if not self.ran(*key):
             machine.spawn(key, self.device_id, float(launch.argv[1]))

@@ -1,6 +1,6 @@
 """When an attempt may begin on a device: as its owner says, and in the order in which it took them.
 
-Looked at the moment a launch is on the owner's disk, by those events on that disk that count there.
+Looked at the moment the owner begins to write a launch, by the events on its disk that count there.
 From a drain's event until its resume nothing is launched; while a reservation is open by the
 owner's clock, only jobs of whom it is for; nothing on another's device for a home that is known
 there to be no runner; and of two attempts with the same priority and the same need (all commands
@@ -19,7 +19,7 @@ from mesh.policy.reconcile import is_superfluous
 from mesh.state.facts.fact import decode
 from mesh.state.facts.upkeep import DeviceReserved
 from mesh.state.members import RUNNER, allowed
-from tests.simulation.dispatch.machine import Key, Machine
+from tests.simulation.dispatch.machine import Key, Machine, Program
 
 if TYPE_CHECKING:
     from tests.simulation.dispatch.daemon import Daemon
@@ -45,7 +45,8 @@ class Turns:
         self.world = world
         self.words: defaultdict[str, list[Event]] = defaultdict(list)  # by device
         self.leases: defaultdict[tuple[str, Key], list[Event]] = defaultdict(list)
-        self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet launched
+        self.ended_s: dict[tuple[str, Key], float] = {}  # when an owner's end of it was on disk
+        self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet over
 
     def written(self, event: Event) -> None:
         """An event is on its author's disk."""
@@ -62,10 +63,11 @@ class Turns:
             self.leases[event.author, key].append(event)
             line.append(Lease(key, event, kept=any(map(_reserves, self.words[device]))))
         elif kind in ENDS:
+            self.ended_s.setdefault((event.author, key), self.world.loop.time())
             self.line[event.author] = [one for one in line if one.key != key]
 
     def launched(self, machine: Machine, key: Key, device_id: str) -> None:
-        """An attempt's launch is being written."""
+        """An attempt's launch begins to be written."""
         what = f"{key[0]}.{key[1]} begins on {device_id}"
         owner = self.world.daemons[machine.number]
         if self._drained(owner, device_id):
@@ -77,6 +79,13 @@ class Turns:
             self.world.fail(f"{what}, which is reserved for another")
         self._in_turn(owner, key, device_id, what)
 
+    def began(self, program: Program) -> None:
+        """No program of an attempt begins once its end is signed."""
+        owner = self.world.machines[program.number - 1].author
+        ended_s = self.ended_s.get((owner, program.key), program.begun_s)
+        if ended_s < program.begun_s and not self.world.roles.changed:
+            self.world.fail(f"{program.key} begins after its end was signed")
+
     def _in_turn(self, owner: "Daemon", key: Key, device_id: str, what: str) -> None:
         line = [one for one in self.line[owner.author] if owner.counts(one.event)]
         its = next((one for one in line if one.key == key), None)
@@ -86,7 +95,6 @@ class Turns:
         for one in line[: line.index(its)]:
             if one.event.device_id == device_id and self._comes_first(owner, one, its):
                 self.world.fail(f"{what} before {one.key[0]}.{one.key[1]}, which came first")
-        self.line[owner.author] = [one for one in self.line[owner.author] if one.key != key]
 
     def _drained(self, owner: "Daemon", device_id: str) -> bool:
         told = [
@@ -114,7 +122,7 @@ class Turns:
             return False
         if submitted[one.key[0]].priority != submitted[other.key[0]].priority:
             return False
-        if not _may_use(owner, job.home):
+        if not _may_use(owner, job.home) or one.key in owner.machine.launches:
             return False
         there = [each for each in job.attempts if each.number == one.key[1] and each.alive]
         return any(each.owner == owner.author and not is_superfluous(job, each) for each in there)
