@@ -195,16 +195,20 @@ def _attempt(
     started = theirs.get("job_started") or ours.get("job_started")
     accepted = theirs.get("job_accepted")
     last = decode(JobEnded, end.payload) if end is not None else JobEnded()
+    status = _attempt_status(theirs, ours, end, at_home=step.author == owner)
+    wanted = told.cancel_asked and status == FAILED and last.reason == INTERRUPTED
+    if wanted:
+        status = CANCELLED  # its owner ended it at the home's word, and had not heard the cancel
     return AttemptView(
         number=step.number,
         by=step.author,
         epoch=min(placed.epoch, told.homes[step.author]),
         owner=owner,
         device_id=step.device_id,
-        status=_attempt_status(theirs, ours, end, at_home=step.author == owner),
+        status=status,
         dispatched_ms=step.key[0],
         accepted_ms=accepted.key[0] if accepted else 0,
-        fence=accepted.key[3] if accepted else 0,
+        fence=_fence(step, accepted, at_home=step.author == owner),
         started_ms=started.key[0] if started else 0,
         started_by=started.author if started else "",
         ended_ms=end.key[0] if end else 0,
@@ -212,7 +216,7 @@ def _attempt(
         replaced="job_replaced" in ours,
         expected_ms=_expected_ms(placed),
         paused_for=_paused_for(theirs),
-        reason=last.reason,
+        reason="" if wanted else last.reason,
         duration_ms=last.actual_duration_ms,
         cost_nusd=last.actual_cost_nusd,
         tokens=last.tokens_generated,
@@ -233,6 +237,12 @@ def _shares(end: JobEnded) -> tuple[int, ...]:
     """What each device came to, where that adds up."""
     found = end.costs_nusd[:MAX_GANG]
     return found if sum(found) == end.actual_cost_nusd and min(found, default=0) >= 0 else ()
+
+
+def _fence(step: Step, accepted: Step | None, *, at_home: bool) -> int:
+    """The number of the lease in the owner's chain; at home the dispatch is the lease."""
+    lease = accepted or (step if at_home else None)
+    return lease.key[3] if lease is not None else 0
 
 
 def _expected_ms(placed: JobDispatched) -> int:
@@ -341,13 +351,14 @@ def _with_attempt(view: JobView, shown: Try) -> JobView:
 
 def _with_end(view: JobView, step: Step) -> JobView:
     end: JobEnded = decode(JobEnded, step.payload)
+    wanted = view.status == CANCELLED and end.reason == INTERRUPTED  # whatever its owner thought
     memory: Payload | None = end.engine_memory
     return replace(
         view,
         ended_ms=step.key[0],
         ended_by=step.author,
-        reason=end.reason,
-        text=end.text,
+        reason="" if wanted else end.reason,
+        text="" if wanted else end.text,
         tokens_generated=end.tokens_generated,
         prompt_tokens=end.prompt_tokens,
         throughput_mtps=end.throughput_mtps,

@@ -28,6 +28,9 @@ from mesh.state.upkeep import Reserved, Upkeep
 
 # Ended jobs kept whole, about 4 KB each; a million-event ledger must not fill a daemon's memory.
 KEEP_ENDED = 512
+# Retired jobs that went on, as their homes said later: each has everything folded anew. A home has
+# a few; one that brings thousands of its old jobs back may be told of wrongly.
+MAX_LATE = 4096
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class State:
     retired: Retired = field(default_factory=Retired)  # older ended jobs
     totals: dict[tuple[int, str, str, str], Totals] = field(default_factory=dict)  # of those
     contested: dict[str, str] = field(default_factory=dict)  # retired ids, and whose they are
+    late: set[str] = field(default_factory=set)  # went on after they had been retired
+    holding: bool = False  # all is being folded anew: `late` jobs retire at the end of it
     claims: Devices = field(default_factory=Devices)
     upkeep: Upkeep = field(default_factory=Upkeep)
     counts: dict[str, Counts] = field(default_factory=dict)  # by author
@@ -107,34 +112,51 @@ def fold_all(events: list[Event], members: Members, keep_ended: int = KEEP_ENDED
     state = State(keep_ended=keep_ended, members=members)
     for event in events:
         apply(state, event, lambda *claim: claim in held)
-    if state.changed or state.stale:
-        state = again(state)
+    late = -1
+    while state.changed or (state.stale and late < len(state.late)):
+        late, state = len(state.late), again(state)
         if not state.event_count:
             for event in events:
                 apply(state, event, lambda *claim: claim in held)
             state = again(state)
         for event in sorted(events, key=order_key):
             apply_fact(state, event)
+        finish(state)
     return state
 
 
 def again(state: State) -> State:
-    """A state with the same verdicts and nothing else, to fold every event's facts into, ordered.
+    """A state with the same verdicts and nothing else, to fold every event's facts into, ordered,
+    and then to `finish`.
 
     Where statements were lost it has no events yet: all must be applied, and it begun once more.
     """
     known, kept = state.members, dict(state.contested)
     if known.lost:
         heard = Members(known.root, known.founding, known.recovery, heard=set(known.heard))
-        return State(members=heard, keep_ended=state.keep_ended, contested=kept)
+        return State(
+            members=heard, keep_ended=state.keep_ended, contested=kept, late=set(state.late)
+        )
     return State(
         members=known.copy(),
         keep_ended=state.keep_ended,
         contested=kept,
+        late=set(state.late),
+        holding=bool(state.late),
         event_count=state.event_count,
         cursor=state.cursor,
         last_ms=state.last_ms,
     )
+
+
+def finish(state: State) -> None:
+    """All is folded anew: what was not to retire before its last event may do so now."""
+    held, state.holding = state.holding, False
+    for job_id in sorted(state.late) if held else ():
+        end = _end(state.timelines[job_id]) if job_id in state.timelines else None
+        if end is not None:
+            insort(state.ended.setdefault(end[0], []), (end[1], job_id))
+    _retire_rest(state)
 
 
 def apply(state: State, event: Event, find: Find = holds_nothing) -> None:
@@ -271,9 +293,18 @@ def _echo(state: State, event: Event, job_id: str, home: str) -> None:
         state.stale = True
     elif event.author == home or event.author in kept.others:
         sends = event.author == home and event.event_type == "job_dispatched"
-        state.stale = state.stale or sends or (ms, counter, seq) < kept.until
+        _goes_on(state, job_id, sends or (ms, counter, seq) < kept.until)
     elif event.event_type in ("job_dispatched", "job_adopted"):
-        state.stale = state.stale or state.members.role_of(event) == ADMIN
+        _goes_on(state, job_id, state.members.role_of(event) == ADMIN)
+
+
+def _goes_on(state: State, job_id: str, it_does: bool) -> None:  # noqa: FBT001
+    """What seemed a job's end was none, and others retired by it, or it did: fold all anew, and let
+    it retire at the end. By clocks alone it would end in the middle again, time after time."""
+    if it_does:
+        state.stale = True
+        if len(state.late) < MAX_LATE:
+            state.late.add(job_id)
 
 
 def _replay(state: State, job_id: str, timeline: Timeline) -> None:
@@ -298,14 +329,18 @@ def _settle(state: State, job_id: str, timeline: Timeline, before: tuple[str, Ke
         if not timeline.steps:
             del state.timelines[job_id]
     after = _end(timeline)
-    if after == before:
+    if after == before or (state.holding and job_id in state.late):
         return
     if before is not None:
         state.ended[before[0]].remove((before[1], job_id))
         # A job that ended earlier than it seemed may have pushed out one that should have stayed.
-        state.stale = state.stale or bool(state.retired)
+        _goes_on(state, job_id, bool(state.retired))
     if after is not None:
         insort(state.ended.setdefault(after[0], []), (after[1], job_id))
+    _retire_rest(state)
+
+
+def _retire_rest(state: State) -> None:
     while sum(map(len, state.ended.values())) > state.keep_ended:
         _retire_one(state)
 

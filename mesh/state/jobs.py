@@ -85,7 +85,7 @@ class AttemptView:
     replaced: bool = False
     expected_ms: int = 0
     paused_for: str = ""  # the code, while it is paused
-    fence: int = 0  # of its lease: the number of job_accepted in the owner's chain
+    fence: int = 0  # of its lease: the number of job_accepted, at home of job_dispatched
     accepted_ms: int = 0
     started_ms: int = 0
     ended_ms: int = 0

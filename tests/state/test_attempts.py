@@ -15,7 +15,7 @@ from mesh.state.checkpoint import digest
 from mesh.state.fold import State, fold
 from mesh.state.jobs import MAX_ATTEMPTS, JobView
 from mesh.state.members import ADMIN, MEMBER, RUNNER
-from tests.state.job_story import ANA, BEN, arriving, event, told
+from tests.state.job_story import ANA, BEN, arriving, event, life, told
 from tests.state.trust_story import NAMES, Key, fleet, live
 
 CID = "c" * 64
@@ -157,6 +157,17 @@ def test_a_cancel_ends_what_any_owner_has_and_what_nobody_has() -> None:
     assert ended.jobs["j"].status == "cancelled"
 
 
+def test_what_its_owner_ended_at_the_homes_word_is_cancelled_whatever_the_owner_had_heard() -> None:
+    """Ben was told to end it, and booked that before the cancel had reached him."""
+    cancel = event("job_cancel_requested", 9, job_id="j")
+    end = by(BEN, "failed", 1, reason="interrupted", text="it gave way", actual_cost_nusd=7)
+    view = job(sent(1, BEN), by(BEN, "accepted", 1, FAR - 1), cancel, end)
+    assert (view.status, view.reason, view.text, view.cost_nusd) == ("cancelled", "", "", 7)
+    assert [one.status for one in view.attempts] == ["cancelled"]
+    broke = by(BEN, "failed", 1, reason="exit")
+    assert job(sent(1, BEN), by(BEN, "accepted", 1, FAR - 1), cancel, broke).status == "failed"
+
+
 def test_a_paused_attempt_runs_again_when_it_was_resumed() -> None:
     steps = [sent(1, BEN), by(BEN, "started", 1)]
     pause = by(BEN, "paused", 1, FAR + 5, reason="OwnerPresent")
@@ -204,3 +215,19 @@ def test_the_order_of_arrival_changes_nothing(rng: random.Random) -> None:
     ]
     events = rng.sample(pool, rng.randrange(1, len(pool)))
     assert digest(fold(arriving(rng, events))) == digest(told(events))
+
+
+def test_a_job_that_went_on_after_its_end_by_a_slow_clock_retires_in_its_turn() -> None:
+    """By the clocks Ana sent it elsewhere long after it had ended, and others had retired it."""
+    lost = by(BEN, "failed", 1, FAR + 2, reason="lost")
+    story = [
+        asked(), sent(1, BEN), by(BEN, "accepted", 1, FAR), by(BEN, "started", 1, FAR + 1), lost,
+        *(one for n in range(4) for one in life(f"k{n}", 100 + 10 * n)),
+        event("job_replaced", 300, device="d", job_id="j", attempt=1),
+        event("job_dispatched", 301, device="a", job_id="j", attempt=2),
+        event("job_completed", 302, device="a", job_id="j", attempt=2, actual_cost_nusd=7),
+    ]  # fmt: skip
+    made = [fold(arriving(random.Random(n), story), keep_ended=2) for n in range(20)]
+    assert not any(one.stale for one in made)
+    assert len({digest(one) for one in made}) == 1
+    assert made[0].jobs["j"].status == "succeeded"

@@ -47,7 +47,7 @@ class Hands(Protocol):
 @final
 class Dispatcher:
     """Runs commands: of one job in their order, of many at once. `may_act`: not while this peer
-    may sign nothing."""
+    may sign nothing, or nothing of it counts."""
 
     def __init__(
         self, ledger: Ledger, home: Home, hands: Hands, may_act: Callable[[], bool]

@@ -314,12 +314,18 @@ class Home:
         await self.ledger.emit_all([("job_returned", one.device_id, encode(fact))])
 
     async def _fail(self, job: JobView, reason: str, text: str, words: str = "") -> None:
-        """`text` goes to every peer; `words` stay here."""
+        """`text` goes to every peer; `words` stay here.
+
+        Not of a job that somebody adopted or placed meanwhile: its next attempt may run here.
+        """
         if words:
             await asyncio.to_thread(keep_words, self.home, job.job_id, words)
+        now = self.ledger.state.jobs.get(job.job_id)
+        if now is None or (now.status, now.home) != (PENDING, self.ledger.author):
+            return
         fact = JobFailed(
             job_id=job.job_id,
-            attempt=next_attempt(job),
+            attempt=next_attempt(now),
             reason=reason,
             text=text[:2000],
             exit_code=0,

@@ -14,8 +14,10 @@ from mesh.api.wire.claims import MAX_MS, MAX_WORDS, Ask, Standing
 from mesh.edge.dispatch.owner import declined
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.decide import attempts_at
+from mesh.policy.queue.backfill import reserved
 from mesh.policy.queue.need import ALONE, Need, is_loaded, needs_of
 from mesh.policy.queue.queue import decide_queue
+from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import (
     Attempt,
     Part,
@@ -25,6 +27,7 @@ from mesh.policy.queue.values import (
     Running,
     Waiting,
 )
+from mesh.policy.standing import may_use
 from mesh.state.answers import devices_of
 from mesh.state.facts.plan import Percentiles
 from mesh.state.fleet import DeviceView
@@ -60,7 +63,7 @@ class Line:
         waiting, running = self._held(begun)
         if waiting and _now_s() - self._read_s > FRESH_S:
             self._look_soon(read)
-        self.decision = decide_queue(waiting, running, self._rooms, self._now_ms())
+        self.decision = decide_queue(waiting, running, self._told(), self._now_ms())
         alive = {one.key for one in waiting}
         counted = {**self._skips, **self.decision.skips}
         self._skips = {key: count for key, count in counted.items() if key in alive}
@@ -78,7 +81,7 @@ class Line:
         now, key = self._now_ms(), (ask.job_id, ask.attempt)
         waiting, running = self._held(frozenset())
         asked = _asked(ask, now)
-        found = decide_queue([*waiting, asked], running, self._rooms, now)
+        found = decide_queue([*waiting, asked], running, self._told(), now)
         reason = found.reasons.get(key)
         if reason is not None and reason.code in CLOSED:
             raise declined(reason.code, f"{device.name}: {self._named(reason.text)}")
@@ -97,6 +100,27 @@ class Line:
             if one in text and one in devices:
                 text = text.replace(one, devices[one].name)
         return text
+
+    def open_to(self, job: JobView, one: AttemptView) -> bool:
+        """Whether this peer's word on its device, and its home's role, still let an attempt begin:
+        what it needs may have taken minutes to come."""
+        if not self._trusts(job):
+            return False
+        now, waits = self._now_ms(), self._waiting(job, one)
+        return all(self._is_open(part.device_id, waits, now) for part in waits.parts)
+
+    def _is_open(self, device_id: str, waits: Waiting, now_ms: int) -> bool:
+        unread = Room(device_id=device_id, total_bytes=0, free_bytes=None, read_ms=0)
+        room = with_word(unread, self._ledger.state, now_ms)
+        return not room.drained and reserved(room, waits, now_ms) is None
+
+    def _trusts(self, job: JobView) -> bool:
+        return may_use(self._ledger.state.members, job.home, self._ledger.author)
+
+    def _told(self) -> list[Room]:
+        """The last reading, with this peer's word on each device: a drain counts at once."""
+        state, now = self._ledger.state, self._now_ms()
+        return [with_word(room, state, now) for room in self._rooms]
 
     def _look_soon(self, read: Callable[[], None]) -> None:
         if self._reading is None or self._reading.done():
@@ -139,12 +163,14 @@ class Line:
             priority=job.asked.priority,
             accepted_ms=one.accepted_ms or one.dispatched_ms,
             deadline_ms=job.due_ms,
+            arrived=one.fence,
             p50_ms=p50,
             p80_ms=p80,
             p90_ms=p90,
             preemptible=job.asked.preemptible,
             skips=self._skips.get((job.job_id, one.number), 0),
             by=job.home,
+            trusted=self._trusts(job),
         )
 
     def _running(self, job: JobView, one: AttemptView, reads: Mapping[str, int]) -> Running:

@@ -15,7 +15,7 @@ from typing import Final, final
 
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import MAX_PART_BYTES, Part
-from mesh.edge.disk import explained
+from mesh.edge.disk import StoreError, explained
 from mesh.edge.dispatch.ports import Ledger, Peers
 from mesh.edge.jobs.private import folder_of
 from mesh.state.jobs import AttemptView, JobView
@@ -92,6 +92,8 @@ class Mirror:
                     if error.code == "NotFound" and one.ended:
                         return  # its owner forgot it before all of it was here
                     await asyncio.sleep(PAUSE_S)
+                except StoreError:  # a full disk: the copy goes on where it ends
+                    await asyncio.sleep(PAUSE_S)
         finally:
             self._tasks.pop((job_id, attempt), None)
 
@@ -111,7 +113,7 @@ class Mirror:
             said = await owner.output(self._ledger.author, job_id, one.number, name, size, wait_s)
             over = await asyncio.to_thread(_append, folder / name, size, said) and over
         if over:
-            await asyncio.to_thread(_mark, folder / DONE_FILE)
+            await asyncio.to_thread(_mark, folder)
         return over
 
 
@@ -121,7 +123,10 @@ def _size(path: Path) -> int:
 
 def _append(path: Path, size: int, said: Part) -> bool:
     """Write a part where the copy ends; True where that was the last."""
-    data = base64.b64decode(said.data)[:MAX_PART_BYTES]
+    try:
+        data = base64.b64decode(said.data, validate=True)[:MAX_PART_BYTES]
+    except ValueError as error:
+        raise RequestError("BadAnswer", "a part came that is not one", "", 502) from error
     room = max(0, MAX_FILE_BYTES - size)
     with explained("cannot keep a job's output"):
         if data[:room]:
@@ -130,6 +135,15 @@ def _append(path: Path, size: int, said: Part) -> bool:
     return said.over and (size + len(data) >= said.size or len(data) >= room)
 
 
-def _mark(path: Path) -> None:
+def _mark(folder: Path) -> None:
+    """Note that all is here, once it is there after a power cut too."""
     with explained("cannot keep a job's output"):
-        os.close(private_file(path, 0))
+        for name in FILES:
+            _flush(folder / name)
+        os.close(private_file(folder / DONE_FILE, 0))
+
+
+def _flush(path: Path) -> None:
+    if path.exists():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())

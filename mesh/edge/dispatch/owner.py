@@ -35,12 +35,12 @@ from mesh.edge.jobs.effects import HeldUp
 from mesh.edge.jobs.private import keep_body, keep_model
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.decide import attempts_at
+from mesh.policy.standing import is_heard, may_use
 from mesh.state.answers import are_one_gang
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAccepted, JobCancelled
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import QUEUED, AttemptView, JobView
-from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import is_named_for, short_id
 from mesh.sync.archive import Envelope
 
@@ -112,6 +112,7 @@ class LocalOwner:
     async def offer(self, home: str, ask: Ask) -> Offer:
         """A held place on a device of ours; RequestError with its reason where there is none."""
         self._demand_role(home)
+        self._demand_own_role()
         device = self._own_all(ask.devices)
         self._demand_home(home, ask.job_id)
         if _now_s() < self._full_until_s:
@@ -139,7 +140,8 @@ class LocalOwner:
 
     async def claim(self, home: str, claim: Claim) -> Lease:
         """The lease, durable; the same claim again gets the same lease."""
-        if self._find(claim.job_id, claim.attempt) is None:
+        if self._find(claim.job_id, claim.attempt) is None and not self._may_use(home):
+            self._holds.refuse(claim.job_id, claim.attempt)
             self._demand_role(home)
         await self._events.take_in(home, _pairs(claim))
         async with self._locks.one_at_a_time((claim.job_id, claim.attempt)):
@@ -148,6 +150,7 @@ class LocalOwner:
                 return self._lease(job, one)
             try:
                 self._demand_role(home)
+                self._demand_own_role()
                 self._demand_takable(home, job, one, claim)
                 return await self._accept(home, job, one, claim)
             except RequestError as error:
@@ -185,8 +188,9 @@ class LocalOwner:
         return on_host + await self._models.fetch_ms(ask.model_hash, ask.model_bytes, home)
 
     async def withdraw(self, home: str, job_id: str, attempt: int) -> Lease:
-        """End an attempt at its home's word, or say for good that it will not begin."""
-        self._demand_role(home)
+        """End an attempt at its home's word, whatever its role, or say for good that it will not
+        begin."""
+        self._demand_own_role()
         async with self._locks.one_at_a_time((job_id, attempt)):
             job, one = await self._dispatched(home, job_id, attempt)
             if one.ended:
@@ -201,8 +205,7 @@ class LocalOwner:
             return self._lease(*self._attempt(job_id, attempt))
 
     async def status(self, home: str, job_id: str, attempt: int) -> Lease:
-        """How an attempt stands here."""
-        self._demand_role(home)
+        """How an attempt stands here; every member's ledger says so too."""
         return self._lease(*self._attempt(job_id, attempt))
 
     def standing(self, job_id: str, attempt: int) -> Standing:
@@ -213,8 +216,7 @@ class LocalOwner:
         return self._rooms.standing(job_id, attempt)
 
     async def waiting(self, home: str) -> Leases:
-        """What of a home's waits here, and why."""
-        self._demand_role(home)
+        """What of a home's waits here, and why, whatever its role."""
         found = [pair for pair in self._mine() if pair[0].home == home and pair[1].status == QUEUED]
         return Leases(leases=[self._lease(*pair) for pair in found])
 
@@ -236,9 +238,18 @@ class LocalOwner:
 
     # What must be so.
 
+    def _may_use(self, home: str) -> bool:
+        return may_use(self._ledger.state.members, home, self._ledger.author)
+
+    def _demand_own_role(self) -> None:
+        """Of who is not heard no lease is one; nobody knows what it took before."""
+        if not is_heard(self._ledger.state.members, self._ledger.author):
+            text = "what this peer says of jobs does not count now"
+            raise declined("StaleView", text, "fleet peers", 503)
+
     def _demand_role(self, home: str) -> None:
         role = self._ledger.state.members.role(home)
-        if home != self._ledger.author and not allowed(role, RUNNER):
+        if not self._may_use(home):
             raise declined(
                 "NotTrusted",
                 f"jobs on other peers' devices need the role runner, not {role or 'none'}",

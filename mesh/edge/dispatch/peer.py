@@ -23,6 +23,7 @@ from mesh.edge.jobs.effects import Effects
 from mesh.edge.jobs.private import JOBS
 from mesh.policy.decide import decide
 from mesh.policy.queue.values import Room
+from mesh.policy.standing import is_heard
 from mesh.state.jobs import JobView
 from providers import local
 from providers.attempts import Attempts
@@ -65,12 +66,17 @@ class Dispatch:
         self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
         self.files: Final = JobFiles(home, ledger, call, attempts)
         self.effects.bring = self.files.bring
+        self.effects.may_begin = self.line.open_to
         self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models, bring_ms)
         owners = FleetOwners(me, lambda: self.owner, call, linked)
         chooser = Chooser(home, me, state, live, models, now_ms)
         self.home: Final = Home(home, ledger, owners, chooser.candidates, models)
         self.mirror: Final = Mirror(home, ledger, owners, writes_here)
-        self.dispatcher: Final = Dispatcher(ledger, self.home, self.effects, may_act)
+
+        def may() -> bool:
+            return may_act() and is_heard(ledger.state.members, me)
+
+        self.dispatcher: Final = Dispatcher(ledger, self.home, self.effects, may)
 
     def step(self) -> float:
         """Begin what is to be done now, here and on other peers' devices. Never waits.

@@ -1,6 +1,8 @@
-"""What the homes of jobs ask this peer as the owner of its devices; members with the role runner.
+"""What the homes of jobs ask this peer as the owner of its devices.
 
-Who asks is the key behind the connection, never what a body says.
+A place is for runners. What was sent here while its home was one, any member may ask about, end and
+read: the owner says whether it is that job's home. Who asks is the key behind the connection, never
+what a body says.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from mesh.api.wire.claims import MAX_CLAIM_BYTES, Ask, Claim
 from mesh.edge.dispatch.ports import Owner
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown
 from mesh.edge.http.roles import PEER, Route
-from mesh.state.members import RUNNER
+from mesh.state.members import RUNNER, VIEWER
 
 OWNER: Final[web.AppKey[Owner]] = web.AppKey("owner", Owner)
 Asked = TypeVar("Asked", Ask, Claim)
@@ -25,11 +27,11 @@ def dispatch_routes() -> list[Route]:
     return [
         Route("POST", "/v1/offers", RUNNER, post_offer),
         Route("POST", "/v1/offers/{id}/release", RUNNER, post_release),
-        Route("POST", "/v1/claims", RUNNER, post_claim),
-        Route("GET", "/v1/claims", RUNNER, get_claims),
-        Route("GET", "/v1/claims/{id}/{attempt}", RUNNER, get_claim),
-        Route("POST", "/v1/claims/{id}/{attempt}/withdraw", RUNNER, post_withdraw),
-        Route("GET", "/v1/claims/{id}/{attempt}/output/{name}", RUNNER, get_output),
+        Route("POST", "/v1/claims", VIEWER, post_claim),
+        Route("GET", "/v1/claims", VIEWER, get_claims),
+        Route("GET", "/v1/claims/{id}/{attempt}", VIEWER, get_claim),
+        Route("POST", "/v1/claims/{id}/{attempt}/withdraw", VIEWER, post_withdraw),
+        Route("GET", "/v1/claims/{id}/{attempt}/output/{name}", VIEWER, get_output),
     ]
 
 

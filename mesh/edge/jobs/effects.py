@@ -31,6 +31,7 @@ from providers.telemetry.energy import added, by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 Bring = Callable[[JobView, Body], Awaitable[None]]
+MayBegin = Callable[[JobView, AttemptView], bool]
 # Why a model did not come that may come another time, or to another device.
 TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
 LOOK_S = 0.2  # how late a cancel may break off what an attempt is brought
@@ -78,6 +79,8 @@ class Effects:
         self._models = models
         self._energy = energy
         self.bring: Bring = _nowhere  # fetches a job's files from its home
+        # Asked once all is there that a start needs; what may not begin then waits in line again.
+        self.may_begin: MayBegin = _always
         self._locks = KeyedLocks()
         self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
         self.held_up: dict[tuple[str, int], HeldUp] = {}  # of those that were to start
@@ -179,7 +182,11 @@ class Effects:
         self.begun.add(key)
         try:
             launch = await self._unless_cancelled(job, self._launch(job, one, devices))
-            start = self._attempts(one.device_id).start(launch)
+            where = self._attempts(one.device_id)
+            if not (where.begun(job.job_id, one.number) or self.may_begin(job, one)):
+                self.begun.discard(key)
+                return
+            start = where.start(launch)
             # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
             handle = await (self._unless_cancelled(job, start) if self._on_host(one) else start)
         except Cancelled:
@@ -339,6 +346,11 @@ class Effects:
             job_id=job.job_id, attempt=one.number, actual_duration_ms=0, actual_cost_nusd=0
         )
         await self._emit("job_cancelled", one.device_id, encode(fact))
+
+
+def _always(job: JobView, one: AttemptView) -> bool:
+    """Nobody has a word on it."""
+    return True
 
 
 async def _nowhere(job: JobView, body: Body) -> None:

@@ -13,7 +13,7 @@ from mesh.edge.store.reader import Shelf
 from mesh.edge.store.reports import Finding
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, unpack
-from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, fold_author
+from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, finish, fold_author
 from mesh.state.members import Find, Members
 
 # Events folded between two pauses in which other threads run: a millisecond or two.
@@ -112,7 +112,9 @@ def fold_anew(
     last = shelf.last_cursor() if until is None else until
     state = State(members=members, keep_ended=keep_ended)
     _hear(state, shelf, last, go_on)
-    if state.changed or state.stale:
+    late = -1
+    while state.changed or (state.stale and late < len(state.late)):
+        late = len(state.late)
         state = refold(shelf, again(state), go_on)
     return state
 
@@ -125,6 +127,7 @@ def refold(shelf: Shelf, fresh: State, go_on: Callable[[], bool] | None = None) 
     events: Iterable[Event] = shelf.ordered(fresh.cursor)
     for event in _paced(events, go_on) if go_on else events:
         apply_fact(fresh, event)
+    finish(fresh)
     return fresh
 
 

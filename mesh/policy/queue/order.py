@@ -16,7 +16,7 @@ NO_DEADLINE = 1 << 62
 # backlog of old jobs takes one start in six from more important ones and no more.
 MAX_SKIPS = 5
 
-Rank = tuple[int, int, int, int, str, int]
+Rank = tuple[int, int, int, int, int, str, int]
 
 
 def class_of(priority: int) -> int:
@@ -38,7 +38,7 @@ def rank(job: Waiting, now_ms: int) -> Rank:
     """Sorts before the rank of whatever should start later; no two jobs share one."""
     priority = aged(job, now_ms)
     slack = NO_DEADLINE if job.deadline_ms is None else job.deadline_ms - now_ms - job.p80_ms
-    return (class_of(priority), slack, -priority, job.accepted_ms, job.job_id, job.attempt)
+    return (class_of(priority), slack, -priority, *arrival(job))
 
 
 def in_line(waiting: Iterable[Waiting], now_ms: int) -> list[Waiting]:
@@ -65,9 +65,9 @@ def passed_over(waiting: Sequence[Waiting]) -> list[Waiting]:
     return found
 
 
-def arrival(job: Waiting) -> tuple[int, str, int]:
-    """The order in which jobs were accepted."""
-    return job.accepted_ms, job.job_id, job.attempt
+def arrival(job: Waiting) -> tuple[int, int, str, int]:
+    """The order in which jobs were accepted. After a clock went back, many are of one moment."""
+    return job.accepted_ms, job.arrived, job.job_id, job.attempt
 
 
 def new_skips(waiting: Sequence[Waiting], started: Sequence[Waiting]) -> dict[tuple[str, int], int]:

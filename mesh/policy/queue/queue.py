@@ -90,6 +90,8 @@ class _Decision:
         shut = self._shut(job)
         if shut is not None:
             return shut
+        if not job.trusted:
+            return reasons.demoted(job)
         if not fit(self._accounts, job.parts):
             self._hold_back(job)
             return self._no_room(job)

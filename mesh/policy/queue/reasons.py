@@ -55,6 +55,12 @@ def never_fits(job: Waiting, account: Account) -> Reason | None:
     return None
 
 
+def demoted(job: Waiting) -> Reason:
+    """By its home's role, which was another when it was taken."""
+    text = f"its home {job.by[:SHOWN_ID]} has not the role runner any more: fleet peers role"
+    return _reason("NotTrusted", text)
+
+
 def held_back(job: Waiting, found: Reservation) -> Reason:
     """By somebody's reservation."""
     who = found.by[:SHOWN_ID] or "its owner"

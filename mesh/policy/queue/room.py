@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mathcore.device import DeviceSpec
 from mesh.policy.queue.values import Foreign, Reservation, Room
 from mesh.state.fold import State
@@ -23,8 +25,7 @@ def room_of(
 ) -> Room:
     """What the owner's word and a reading made at `read_ms` say of a device; 0 bytes are unknown
     but for `free_bytes` of a device that was read."""
-    held = state.reserved(device.device_id, now_ms)
-    return Room(
+    room = Room(
         device_id=device.device_id,
         total_bytes=device.memory_bytes,
         free_bytes=device.free_bytes if read_ms else None,
@@ -33,11 +34,20 @@ def room_of(
         ram_free_bytes=device.ram_free_bytes or None,
         max_jobs=max_jobs,
         foreign=foreign,
-        drained=state.drained(device.device_id),
-        reservations=tuple(
-            Reservation(by=one.by, from_ms=one.from_ms, until_ms=one.until_ms) for one in held
-        ),
         health=health,
         host=device.host,
         is_ram=device.kind in UNIFIED or not device.ram_free_bytes,
+    )
+    return with_word(room, state, now_ms)
+
+
+def with_word(room: Room, state: State, now_ms: int) -> Room:
+    """The room as its owner says now that it may be used, however old the reading of it is."""
+    held = state.reserved(room.device_id, now_ms)
+    return replace(
+        room,
+        drained=state.drained(room.device_id),
+        reservations=tuple(
+            Reservation(by=one.by, from_ms=one.from_ms, until_ms=one.until_ms) for one in held
+        ),
     )

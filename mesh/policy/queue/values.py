@@ -25,6 +25,7 @@ Code = Literal[
     "PowerCap",
     "Paused",
     "StaleView",
+    "NotTrusted",
 ]
 # A reservation by time needs a length; for what nobody can say, this one is taken.
 ASSUMED_MS = 3_600_000
@@ -57,6 +58,7 @@ class Waiting:
     need: Need
     priority: int = 50  # 0 to 100
     accepted_ms: int = 0
+    arrived: int = 0  # number of its lease in the owner's chain: where a clock stood still
     deadline_ms: int | None = None  # an instant
     p50_ms: int = 0
     p80_ms: int = 0
@@ -66,6 +68,7 @@ class Waiting:
     skips: int = 0
     by: str = ""  # key of the job's home: whose reservation lets it start
     others: tuple[Part, ...] = ()
+    trusted: bool = True  # whether its home may run jobs here
 
     @property
     def key(self) -> Attempt:

@@ -60,3 +60,14 @@ async def test_a_job_is_adopted_once_and_only_while_it_goes_on(tmp_path: Path) -
     assert (stage.state.jobs["j"].home, stage.state.jobs["j"].epoch) == (BEN, 1)
     with pytest.raises(RequestError, match="no job k"):
         await stage.home.adopt("k")
+
+
+async def test_a_job_that_was_placed_by_another_home_meanwhile_is_not_failed_by_this_one(
+    tmp_path: Path,
+) -> None:
+    """Ana saw that what was typed is gone; before she said so, Ben had adopted it and sent it."""
+    stage = Stage(tmp_path, submitted())
+    seen = stage.state.jobs["j"]
+    apply(stage.state, event("job_adopted", 5, author=BEN, device="none", job_id="j", epoch=1))
+    await stage.home.place(seen)
+    assert stage.said == []

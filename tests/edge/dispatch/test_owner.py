@@ -11,6 +11,7 @@ from mesh.api.bodies import Body, seal
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Claim, Lease
 from mesh.edge.dispatch import holds, owner
+from mesh.policy.commands import StartJob
 from mesh.state.fold import apply
 from mesh.state.members import Members
 from tests.edge.dispatch.stage import Stage, asks
@@ -150,16 +151,46 @@ async def test_an_id_that_names_another_home_is_refused(stage: Stage) -> None:
     assert await refused(stage.dispatch.owner.offer(BEN, taken)) == "NotTrusted"
 
 
-async def test_a_member_without_the_runner_role_gets_nothing(stage: Stage) -> None:
+async def test_a_peer_without_the_runner_role_gets_no_place_and_no_lease(stage: Stage) -> None:
     stage.state.members = Members(root=ANA)
     for asked in (
         stage.dispatch.owner.offer(BEN, asks("b1", "dev")),
         stage.dispatch.owner.claim(BEN, claim("0" * 32)),
-        stage.dispatch.owner.withdraw(BEN, "b1", 1),
-        stage.dispatch.owner.status(BEN, "b1", 1),
     ):
         assert await refused(asked) == "NotTrusted"
     assert stage.said == []
+
+
+async def test_a_home_that_is_no_runner_any_more_learns_of_its_lease_and_may_end_it(
+    stage: Stage,
+) -> None:
+    """What it has there waits in the queue, and may run for whoever adopts the job."""
+    offer = await offered(stage)
+    dispatch(stage, "b1")
+    lease = await stage.dispatch.owner.claim(BEN, claim(offer))
+    stage.state.members = Members(root=ANA)
+    assert await stage.dispatch.owner.claim(BEN, claim("0" * 32)) == lease
+    assert await stage.dispatch.owner.status(BEN, "b1", 1) == lease
+    await stage.dispatch.line._look()
+    found = stage.dispatch.line.decide(frozenset(), lambda: None)
+    assert (found.start, found.reasons["b1", 1].code) == ((), "NotTrusted")
+    assert not stage.dispatch.line.open_to(*stage.dispatch.owner._attempt("b1", 1))
+    assert (await stage.dispatch.owner.withdraw(BEN, "b1", 1)).status == "cancelled"
+
+
+async def test_an_owner_whose_word_does_not_count_takes_nothing_and_does_nothing(
+    stage: Stage,
+) -> None:
+    """It would sign the same end for ever, and nobody would believe it."""
+    offer = await offered(stage)
+    dispatch(stage, "b1")
+    stage.state.members = Members(root=BEN)
+    assert await refused(stage.dispatch.owner.offer(BEN, asks("b1", "dev", 2))) == "StaleView"
+    assert await refused(stage.dispatch.owner.claim(BEN, claim(offer))) == "StaleView"
+    stage.dispatch.dispatcher.carry_out([StartJob("b1")])
+    assert stage.dispatch.dispatcher._tasks == {}
+    stage.state.members = Members()
+    assert (await stage.dispatch.owner.claim(BEN, claim(offer))).status == "queued"
 
 
 async def test_a_withdrawn_attempt_never_begins(stage: Stage) -> None:

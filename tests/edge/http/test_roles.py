@@ -39,11 +39,13 @@ BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
     "POST /v1/devices/{id}/unreserve": RUNNERS,
     "POST /v1/offers": RUNNERS,  # jobs of others start here by these alone
     "POST /v1/offers/{id}/release": RUNNERS,
-    "POST /v1/claims": RUNNERS,
-    "GET /v1/claims": RUNNERS,
-    "GET /v1/claims/{id}/{attempt}": RUNNERS,
-    "POST /v1/claims/{id}/{attempt}/withdraw": RUNNERS,
-    "GET /v1/claims/{id}/{attempt}/output/{name}": RUNNERS,
+    # A home that was demoted asks for its own attempts still: the owner starts nothing for it
+    # (mesh/edge/dispatch/owner.py), and ends, shows and explains what it has.
+    "POST /v1/claims": VIEWERS,
+    "GET /v1/claims": VIEWERS,
+    "GET /v1/claims/{id}/{attempt}": VIEWERS,
+    "POST /v1/claims/{id}/{attempt}/withdraw": VIEWERS,
+    "GET /v1/claims/{id}/{attempt}/output/{name}": VIEWERS,
     "GET /v1/claims/{id}/{attempt}/files": RUNNERS,
     "GET /v1/jobs/{id}/files/{hash}": RUNNERS,  # to the owner that has the job alone
     "GET /v1/peers": VIEWERS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mesh.policy.queue.need import ALONE, Need, need_of
-from mesh.policy.queue.order import aged, in_line, rank
+from mesh.policy.queue.order import aged, in_line, new_skips, rank
 from mesh.policy.queue.predict import p_in_time, remaining
 from mesh.policy.queue.queue import decide_queue
 from mesh.policy.queue.room import room_of
@@ -134,6 +134,13 @@ def test_the_class_comes_before_slack_and_slack_before_age() -> None:
     ]
     assert [job.job_id for job in in_line(jobs, T0)] == ["high", "normal", "due", "aged"]
     assert rank(jobs[2], T0 + MINUTE) <= rank(jobs[2], T0)
+
+
+def test_of_jobs_of_one_moment_the_first_that_was_taken_comes_first() -> None:
+    """A clock that went back an hour stamps an hour of leases alike."""
+    first, second = waiting("z", arrived=4), waiting("a", arrived=7)
+    assert in_line([second, first], T0 + MINUTE) == [first, second]
+    assert new_skips([first], [second]) == {first.key: 1}
 
 
 def test_a_job_ages_a_point_a_minute_up_to_the_next_class() -> None:

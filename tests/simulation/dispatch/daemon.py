@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Fact
+from mesh.edge.upkeep import Upkeep
 from mesh.ledger import hlc
 from mesh.ledger.event import NO_PREV, Event
 from mesh.ledger.gate import Admission, Hold, Known
+from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import Room
-from mesh.state.fold import State, apply
+from mesh.state.fold import State
+from mesh.state.members import allowed
 from mesh.sync.archive import Envelope
 from tests.simulation.clock import OWNER
 from tests.simulation.dispatch import gangs
+from tests.simulation.dispatch.folding import Folding
 from tests.simulation.dispatch.machine import Machine, SimAttempts, name_in, packed
 
 if TYPE_CHECKING:
@@ -48,9 +51,7 @@ class Daemon:
     def __init__(self, world: "World", machine: Machine) -> None:
         self.world, self.machine, self.author = world, machine, machine.author
         self.alive = True
-        self.state = State()
-        self.chain: dict[str, list[Event]] = {}
-        self.heads: dict[str, int] = {}  # events of each author
+        self.held = Folding(world.machines[0].author, world.founding, world.keep_ended)
         self.adoptions: dict[str, float] = {}  # when the last one of a job was heard of
         self.since_s = world.loop.time()
         self.last = hlc.ZERO
@@ -58,7 +59,7 @@ class Daemon:
             self._fold(event)
         self.wake = asyncio.Event()
         self.dispatch = Dispatch(
-            Path(str(machine.number)),
+            world.outputs.home(machine),
             self,
             self._call,
             linked=self._linked,
@@ -70,20 +71,43 @@ class Daemon:
             now_ms=self.now_ms,
             wake=self.wake.set,
         )
-        self.dispatch.mirror.follow = lambda _: None  # type: ignore[method-assign]  # outputs are not simulated
         home = self.dispatch.home
         home.candidates = gangs.choosing(home.candidates)
+        self.upkeep = Upkeep(self.author, lambda: self.state, self._emit, self._call, self.now_ms)
         self.dispatch.effects.look()
         self.task = self.spawn(self._loop())
 
+    @property
+    def state(self) -> State:
+        """What the ledger says."""
+        return self.held.state
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """How many events of each author are here."""
+        return self.held.heads
+
+    def may(self, role: str) -> bool:
+        """Whether this peer's own user may use the routes of a role."""
+        return allowed(self.state.members.role(self.author), role)
+
+    def counts(self, event: Event) -> bool:
+        """Whether what an event says is believed here now."""
+        return self.state.members.counts(event)
+
     def rooms(self) -> list[Room]:
         """Each device as it is read now: nothing but our programs takes any of it."""
-        mine = [one for one in self.state.devices.values() if one.owner == self.author]
         now = self.now_ms()
-        return [
-            Room(device_id=one.device_id, total_bytes=GIB, free_bytes=GIB, read_ms=now, host="me")
-            for one in mine
+        read = [
+            Room(device_id=one, total_bytes=GIB, free_bytes=GIB, read_ms=now, host="me")
+            for one in self.own_devices()
         ]
+        return [with_word(room, self.state, now) for room in read]
+
+    def own_devices(self) -> list[str]:
+        """Those of this machine, by id."""
+        mine = self.state.devices.values()
+        return sorted(one.device_id for one in mine if one.owner == self.author)
 
     def devices_of(self, key: tuple[str, int]) -> tuple[str, ...]:
         """All that an attempt of ours was sent to."""
@@ -114,11 +138,9 @@ class Daemon:
     # The ledger
 
     def _fold(self, event: Event) -> None:
-        self.chain.setdefault(event.author, []).append(event)
-        self.heads[event.author] = event.seq
+        self.held.fold(event)
         if event.event_type == "job_adopted":
             self.adoptions[str(event.payload["job_id"])] = self.world.loop.time()
-        apply(self.state, event)
         stamp = hlc.parse(event.hlc)
         self.last = (
             stamp if event.author == self.author else hlc.receive(self.last, stamp, self.now_ms())
@@ -129,7 +151,9 @@ class Daemon:
         await asyncio.sleep(self.world.rng.random() * 0.01)
         if not self.alive:
             raise Dead
-        made = [self._signed(fact) for fact in facts]
+        made: list[Event] = []
+        for fact in facts:
+            made.append(self._signed(fact, made))
         self._fsync(facts[0][0], made)
         for event in made:
             self._fold(event)
@@ -139,6 +163,9 @@ class Daemon:
             raise Dead
         self.wake.set()
         return made
+
+    async def _emit(self, kind: str, device_id: str, payload: dict[str, object]) -> Event:
+        return (await self.emit_all([(kind, device_id, payload)]))[0]
 
     def _fsync(self, kind: str, made: list[Event]) -> None:
         """On the disk, or not: a crash in the middle leaves the one or the other."""
@@ -156,9 +183,9 @@ class Daemon:
         for event in made:
             self.world.was_written(self, event)
 
-    def _signed(self, fact: Fact) -> Event:
+    def _signed(self, fact: Fact, before: Sequence[Event]) -> Event:
         kind, device_id, payload = fact
-        mine = self.chain.get(self.author, [])
+        mine = [*self.held.chain.get(self.author, [])[-1:], *before][-1:]
         self.last = hlc.send(self.last, self.now_ms())
         name = self.world.name()
         return Event(
@@ -169,7 +196,7 @@ class Daemon:
             event_type=kind,
             payload=payload,
             author=self.author,
-            seq=len(mine) + 1,
+            seq=mine[-1].seq + 1 if mine else 1,
             prev=mine[-1].hash if mine else NO_PREV,
             hlc=hlc.render(self.last),
             sig="",
@@ -190,13 +217,13 @@ class Daemon:
     def hear(self, events: Sequence[Event]) -> None:
         """Others' events: whatever follows on what is here."""
         for event in events:
-            if self.heads.get(event.author, 0) + 1 == event.seq:
+            if self.held.takes(event):
                 self.machine.events.append(event)
                 self._fold(event)
                 self.wake.set()
 
     def own_from(self, seq: int, count: int, max_bytes: int) -> list[Envelope]:
-        own = self.chain.get(self.author, [])[seq - 1 :]
+        own = self.held.chain.get(self.author, [])[seq - 1 :]
         return [packed(event) for event in own] if len(own) <= count else []
 
     # The fleet

@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING
 from mesh.api.wire.claims import GONE, HOLD_S
 from mesh.ledger.event import Event
 from mesh.policy.reconcile import is_superfluous
-from mesh.state.answers import bills
-from mesh.state.checkpoint import digest
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
-from mesh.state.jobs import CANCELLED, FAILED, SUCCEEDED, JobView
+from mesh.state.jobs import JobView
+from mesh.state.members import MEMBER
 from mesh.state.peer_id import short_id
-from tests.simulation.dispatch import gangs
+from tests.simulation.dispatch import endings, gangs
 from tests.simulation.dispatch.machine import Program
+from tests.simulation.dispatch.turns import Turns
 
 if TYPE_CHECKING:
     from mesh.api.wire.claims import Lease
     from tests.simulation.dispatch.daemon import Daemon
     from tests.simulation.dispatch.world import World
 
-RATE_NUSD_PER_MS = 1000  # of every device here: 3.6 $/h
 # An owner that knows that an attempt should end, and can write, has ended it by then: twelve
 # seconds for the tree, the start that may be under way, and a few looks.
 CANCEL_S = 60.0
 LOOK_TO_WRITE_S = 2.0  # a body on a slow disk, then the event
+# After each change of its role an author may say once more what did not count before.
+SAID_AGAIN = 8
 SAYS_LEASE = ("job_accepted", "job_completed", "job_failed", "job_cancelled")
 
 
@@ -47,17 +48,22 @@ class Judge:
         self.adopted: set[str] = set()
         self.said: set[tuple[str, str, int]] = set()  # (author, job, attempt) that has a lease
         self.runs: defaultdict[str, list[Program]] = defaultdict(list)
-        self.refused: set[tuple[str, str, int]] = set()  # (owner, job, attempt) for good
+        # (owner, job, attempt) refused for good, and why
+        self.refused: dict[tuple[str, str, int], str] = {}
         # (owner, job, attempt): when this run of the owner's offered it a place
         self.offers: dict[tuple[str, str, int], tuple[float, Daemon]] = {}
         self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
         self.waiting: dict[tuple[int, str, int], float] = {}  # what should end, since when
+        self.turns = Turns(world)
+        self.times: Counter[tuple[str, str, str, int]] = Counter()  # an author said of an attempt
 
     def written(self, daemon: "Daemon", event: Event) -> None:
         """An event is on a disk."""
         job_id, kind = str(event.payload.get("job_id")), event.event_type
         number = event.payload.get("attempt")
         attempt = number if isinstance(number, int) else 0
+        self.turns.written(event)
+        self._not_again(event, job_id, attempt)
         if kind == "job_submitted":
             self.submitted[job_id] = decode(JobSubmitted, event.payload)
         elif kind == "job_cancel_requested":
@@ -77,6 +83,13 @@ class Judge:
             self.said.add((event.author, job_id, attempt))
             if kind == "job_accepted":
                 self._takes(daemon, job_id, attempt)
+
+    def _not_again(self, event: Event, job_id: str, attempt: int) -> None:
+        """Nobody signs the same of one attempt time after time."""
+        said = event.author, event.event_type, job_id, attempt
+        self.times[said] += 1
+        if attempt and self.times[said] > SAID_AGAIN:
+            self.world.fail(f"{event.event_type} of {job_id}.{attempt} signed again and again")
 
     def _takes(self, daemon: "Daemon", job_id: str, attempt: int) -> None:
         """An owner takes attempts of the home it knows alone.
@@ -100,7 +113,10 @@ class Judge:
             self.world.fail(f"{job_id}.{attempt} was taken without an offer that is held")
 
     def offered(self, owner: "Daemon", job_id: str, attempt: int) -> None:
-        """An owner holds a place."""
+        """An owner holds a place. A home that is trusted again numbers its attempts as others know
+        them, and what it sent meanwhile they never knew."""
+        if self.refused.get((owner.author, job_id, attempt)) == "NotTrusted":
+            del self.refused[owner.author, job_id, attempt]
         self.offers[owner.author, job_id, attempt] = self.world.loop.time(), owner
 
     def _waited(self, home: str, job_id: str, attempt: int) -> None:
@@ -112,7 +128,7 @@ class Judge:
     def refuses(self, owner: str, job_id: str, attempt: int, code: str) -> None:
         """An owner is about to say no to a claim."""
         if code in GONE:
-            self.refused.add((owner, job_id, attempt))
+            self.refused.setdefault((owner, job_id, attempt), code)
 
     def leased(self, owner: "Daemon", lease: "Lease") -> None:
         """What an owner is about to answer must be on its disk."""
@@ -126,6 +142,7 @@ class Judge:
         for machine in self.world.machines:
             for program in machine.starts[self.seen[machine.number] :]:
                 self.runs[program.key[0]].append(program)
+                self.turns.began(program)
                 self._booked_once(program, machine.starts)
                 self._is_whole(program)
                 self._runs_once(program)
@@ -134,12 +151,15 @@ class Judge:
                 if not self._may_end(program.key[0]):
                     self.world.fail(f"{program.key} was healthy, and was ended")
             self.kills[machine.number] = len(machine.killed)
+        self.world.outputs.look()
         self._ends_what_should_end()
 
     def _booked_once(self, program: Program, others: list[Program]) -> None:
         for one in others:
+            if one is program or self.stray(one):
+                continue
             both = {*one.devices} & {*program.devices}
-            if one is not program and both and _meet(one, program):
+            if both and _meet(one, program) and not self.stray(program):
                 self.world.fail(f"{min(both)} runs {program.key} and {one.key} at once")
 
     def _is_whole(self, program: Program) -> None:
@@ -149,14 +169,31 @@ class Judge:
         if theirs or len({*program.devices}) != gangs.size_of(program.key[0]):
             self.world.fail(f"{program.key} runs on {' and '.join(program.devices)}")
 
+    def stray(self, program: Program) -> bool:
+        """Whether nothing that counts any more says that it was to run: its home's submission or
+        its owner's lease was signed after a cut that nobody there had heard of."""
+        daemon = self.world.daemons.get(program.number)
+        if daemon is None:
+            return False
+        leases = self.turns.leases[daemon.author, program.key]
+        if not any(map(daemon.counts, leases)):
+            return True
+        if program.key[0] in daemon.state.retired:
+            return False
+        job = daemon.state.jobs.get(program.key[0])
+        mine = [] if job is None else [one for one in job.attempts if one.owner == daemon.author]
+        return not any(one.number == program.key[1] and (one.alive or one.ended) for one in mine)
+
     def _runs_once(self, program: Program) -> None:
         job_id = program.key[0]
-        if self.submitted[job_id].replace_after_ms:
+        if self.submitted[job_id].replace_after_ms or self.stray(program):
             return
         mine = self._by(program)
         others = [one for one in self.runs[job_id] if one is not program and self._by(one) & mine]
         for one in others:
             first = min(one, program, key=lambda each: each.begun_s)
+            if self.stray(one):
+                continue
             if first.reason != "lost" or _meet(one, program):
                 self.world.fail(f"{job_id} runs twice: {one.key} and {program.key}")
         if len(others) > self.submitted[job_id].retries:
@@ -174,8 +211,8 @@ class Judge:
     def _ends_what_should_end(self) -> None:
         now, known = self.world.loop.time(), {}
         for number, daemon in self.world.daemons.items():
-            if daemon.machine.full:
-                continue
+            if daemon.machine.full or not daemon.may(MEMBER):
+                continue  # it can write nothing, or nothing that counts
             for job in daemon.state.jobs.values():
                 for one in job.attempts:
                     stops = job.cancel_asked or is_superfluous(job, one)
@@ -191,7 +228,7 @@ class Judge:
 
     def settled(self) -> bool:
         """Whether every daemon is up, holds the same, and every job and attempt has ended."""
-        if not self.all_hold_the_same():
+        if not self.all_hold_the_same() or self.world.outputs.missing():
             return False
         return not any(map(_goes_on, self.world.daemons[1].state.jobs.values()))
 
@@ -199,7 +236,7 @@ class Judge:
         """Whether every daemon is up and has the same events."""
         daemons = list(self.world.daemons.values())
         up = len(daemons) == len(self.world.machines)
-        return up and all(one.heads == daemons[0].heads for one in daemons)
+        return up and all(one.held.counted() == daemons[0].held.counted() for one in daemons)
 
     def why_not(self) -> str:
         waits = sorted(
@@ -208,53 +245,11 @@ class Judge:
             for job in one.state.jobs.values()
             if _goes_on(job)
         )
-        return f"never settles: {waits[:2]}"
+        return f"never settles: {waits[:2]} {self.world.outputs.missing()[:2]}"
 
     def everything(self) -> None:
         """All agree, nothing is lost, and the bill is what ran."""
-        daemons = list(self.world.daemons.values())
-        if len({digest(one.state) for one in daemons}) > 1:
-            self.world.fail("peers with the same events hold different states")
-        state = daemons[0].state
-        for job_id in self.world.people.jobs:
-            if job_id not in state.jobs and job_id not in state.retired:
-                self.world.fail(f"{job_id} was acknowledged and is lost")
-        for one in daemons:
-            self._bills_are_what_ran(one)
-        for job in state.jobs.values():
-            self._outcome(job)
-
-    def _bills_are_what_ran(self, daemon: "Daemon") -> None:
-        ran: Counter[str] = Counter()
-        for programs in self.runs.values():
-            for one in programs:
-                took_ms = round((one.ends_s - one.begun_s) * 1000)
-                ran.update(dict.fromkeys(one.devices, RATE_NUSD_PER_MS * took_ms))
-        billed: Counter[str] = Counter()
-        for bill in bills(daemon.state):
-            billed[bill.device_id] += bill.cost_nusd
-        for device in ran | billed:
-            if ran[device] != billed[device]:
-                self.world.fail(f"{billed[device]} billed on {device}, and {ran[device]} ran")
-
-    def _outcome(self, job: JobView) -> None:
-        """A job ends as its programs did, and never as something nobody wanted or had."""
-        runs = self.runs[job.job_id]
-        well = any(one.reason == "ok" for one in runs)
-        if (job.status == SUCCEEDED) != well:
-            how = "ran" if well else "did not run"
-            self.world.fail(f"{job.job_id} is {job.status}, and {how} to its end")
-        if job.status == CANCELLED and job.job_id not in self.cancelled:
-            self.world.fail(f"{job.job_id} is cancelled, and nobody wanted that")
-        if job.status == FAILED and not self._may_fail(job, runs):
-            self.world.fail(f"{job.job_id} failed of {job.reason}: {job.text}")
-
-    def _may_fail(self, job: JobView, runs: list[Program]) -> bool:
-        """Its program was lost, the disk was full, or what was typed went with its home."""
-        if job.reason == "lost":
-            return any(one.reason == "lost" for one in runs)
-        setup = self.world.faults.full_disks > 0 or job.job_id in self.adopted
-        return job.reason == "setup" and setup
+        endings.everything(self)
 
 
 def _meet(one: Program, two: Program) -> bool:

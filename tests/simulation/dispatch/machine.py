@@ -16,6 +16,8 @@ from providers.base import Handle, Launch, Outcome, ProviderError
 Key = tuple[str, int]  # job, attempt
 START_LIMIT_S = 30.0  # as providers.local: a runner that has not come up by then is broken
 LOOK_S = 0.1
+LINES_PER_S = 2
+PART_BYTES = 200
 
 
 @dataclass(slots=True)
@@ -44,10 +46,12 @@ class Machine:
     events: list[Event] = field(default_factory=list)  # as the disk has them, in order of commits
     bodies: dict[str, tuple[Body, str]] = field(default_factory=dict)
     launches: set[Key] = field(default_factory=set)  # attempts that have a launch.json
+    on_launch: Callable[["Machine", Key, str], None] = lambda *_: None  # machine, attempt, device
     voided: set[Key] = field(default_factory=set)  # claimed by who cancelled: no runner goes on
     programs: dict[Key, Program] = field(default_factory=dict)  # that have a runner.json
     starts: list[Program] = field(default_factory=list)  # every run there ever was
     killed: list[Program] = field(default_factory=list)  # ended by our own hand
+    on_reboot: Callable[["Machine"], None] = lambda *_: None
     full_until_s: float = 0.0  # the disk takes nothing until then
     boots: int = 0
 
@@ -66,6 +70,7 @@ class Machine:
     def reboot(self) -> None:
         """The power goes and comes back: runners and programs are gone, files are there."""
         self.boots += 1
+        self.on_reboot(self)
         for program in self.programs.values():
             if program.runs(self.now()):
                 program.ends_s, program.reason = self.now(), "lost"
@@ -112,7 +117,11 @@ class SimAttempts:
 
     async def start(self, launch: Launch) -> Handle:
         key, machine = (launch.job_id, launch.attempt), self.machine
+        if key not in machine.launches:
+            machine.on_launch(machine, key, self.device_id)
         await self._pause()
+        if machine.rng.random() < 0.1:  # a slow disk: somebody may want it stopped meanwhile
+            await asyncio.sleep(machine.rng.random() * 3)
         self.step("launch")
         if key not in machine.launches and machine.full:
             raise ProviderError("no space left on device", "free some space")
@@ -160,11 +169,24 @@ class SimAttempts:
     async def read(
         self, job_id: str, attempt: int, name: str, offset: int, limit: int
     ) -> tuple[bytes, int]:
-        return b"", 0
+        """What its program wrote by now, a few lines at most in one answer."""
+        program = self.machine.programs.get((job_id, attempt))
+        if program is None:
+            return b"", 0
+        written = written_by(program, name, self.machine.now())
+        some = 1 + self.machine.rng.randrange(PART_BYTES)
+        return written[offset : offset + min(limit, some)], len(written)
 
     async def _pause(self) -> None:
         """The disk takes its time; others go on meanwhile."""
         await asyncio.sleep(self.machine.rng.random() * 0.02)
+
+
+def written_by(program: Program, name: str, now_s: float) -> bytes:
+    """Numbered lines, some each second, of which no two are alike; a line is 8 bytes."""
+    seconds = max(0.0, min(now_s, program.ends_s) - program.begun_s)
+    count = int(seconds * LINES_PER_S) + 1
+    return b"".join(b"%s%06d\n" % (name[:1].encode(), line) for line in range(count))
 
 
 def outcome(ms: int, reason: str) -> Outcome:

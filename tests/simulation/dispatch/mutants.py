@@ -24,6 +24,9 @@ from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.machine import SimAttempts
+from tests.simulation.dispatch.mutants_of_outputs import OF_OUTPUTS
+from tests.simulation.dispatch.mutants_of_queues import OF_QUEUES
+from tests.simulation.dispatch.mutants_of_roles import OF_ROLES
 
 Broken = contextlib.AbstractContextManager[object]
 Begun = Set[tuple[str, int]]
@@ -195,6 +198,9 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         stops_beside_a_start,
         lets_a_late_runner_begin,
         lets_both_attempts_go_on,
+        *OF_QUEUES,
+        *OF_ROLES,
+        *OF_OUTPUTS,
     )
 } | gangs.MUTANTS
 

@@ -10,7 +10,10 @@ import msgspec
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Ask, Claim, Lease, Offer
 from mesh.edge.disk import StoreError
+from mesh.edge.http.dispatch import dispatch_routes
+from mesh.edge.http.upkeep import peer_upkeep_routes
 from mesh.edge.transport.call import Unanswered
+from mesh.state.members import allowed
 from tests.simulation.dispatch.daemon import Daemon, Dead
 from tests.simulation.dispatch.machine import Machine
 
@@ -19,8 +22,16 @@ if TYPE_CHECKING:
 
 ANSWER_S = 30.0
 LOSSY = 0.25
+# Some claims and withdrawals are heard once more minutes later: the job may long be retired.
+ECHOED, ECHO_S = ("claim", "withdraw"), 120.0
 ATTEMPT = re.compile(r"/v1/claims/([^/]+)/(\d+)(/withdraw|/output/.*)?$")
 RELEASE = re.compile(r"/v1/offers/([0-9a-f]+)/release$")
+NOBODY: Any = None  # routes are looked at here, and not called
+ROUTES = [
+    (re.compile(f"{one.method} {re.sub(r'{[a-z]+}', '[^/]+', one.path)}"), one.role)
+    for one in (*dispatch_routes(), *peer_upkeep_routes(NOBODY))
+]
+UPKEEP = re.compile(r"/v1/devices/([^/]+)/(\w+)$")
 
 
 class Net:
@@ -29,6 +40,7 @@ class Net:
     def __init__(self, world: "World") -> None:
         self.world, self.rng, self.loop = world, world.rng, world.loop
         self.usual = 0.0 if world.quiet else world.rng.choice((0.0, 0.02, 0.1, LOSSY))
+        self.echoes = 0.0 if world.quiet else world.rng.choice((0.0, 0.0, 0.2))
         self.lossy_until = 0.0
         self.cuts: dict[tuple[int, int], float] = {}  # pairs that don't reach each other, until
         self.slow: dict[int, float] = {}  # until when a machine's links are slow
@@ -68,6 +80,9 @@ class Net:
         for _ in range(2 if self.rng.random() < self.loss else 1):
             delay = self.delay(who.machine, other)
             self.loop.call_later(delay, self._arrive, who, other, asked, found)
+        if self.rng.random() < self.echoes and _kind(method, path) in ECHOED:
+            delay = self.rng.expovariate(1 / ECHO_S)
+            self.loop.call_later(delay, self._arrive, who, other, asked, found)
         try:
             async with asyncio.timeout(ANSWER_S * self.rng.choice((0.1, 0.3, 1))):
                 await asyncio.wait((found,))
@@ -82,7 +97,7 @@ class Net:
         """A home got an owner's word about an attempt."""
         if path == "/v1/claims":
             about = body["job_id"], body["attempt"]
-        elif named := ATTEMPT.match(path):
+        elif (named := ATTEMPT.match(path)) and "/output/" not in path:
             about = named[1], int(named[2])
         else:
             return
@@ -149,13 +164,29 @@ def _tell(found: "asyncio.Future[Any]", said: Any) -> None:
 def _kind(method: str, path: str) -> str:
     if "offers" in path:
         return "release" if path.endswith("release") else "offer"
+    if UPKEEP.match(path):
+        return "upkeep"
+    if "/output/" in path:
+        return "output"
     if method == "GET":
         return "status"
     return "withdraw" if path.endswith("withdraw") else "claim"
 
 
+def demand_role(owner: Daemon, home: str, method: str, path: str) -> None:
+    """As mesh/edge/http/roles: who is no member reaches nothing, the rest by the route's role."""
+    role = owner.state.members.role(home)
+    asked = f"{method} {path.partition('?')[0]}"
+    needed = next(needed for route, needed in ROUTES if route.fullmatch(asked))
+    if not role:
+        raise RequestError("NotAMember", "this key is no member of the fleet", "", 403)
+    if not allowed(role, needed):
+        raise RequestError("WrongRole", f"this needs the role {needed}", "", 403)
+
+
 async def answer(owner: Daemon, home: str, method: str, path: str, body: Any) -> Any:
     """As mesh/edge/http/dispatch routes it."""
+    demand_role(owner, home, method, path)
     here = owner.dispatch.owner
     if path == "/v1/offers":
         return await here.offer(home, msgspec.convert(body, Ask))
@@ -163,10 +194,17 @@ async def answer(owner: Daemon, home: str, method: str, path: str, body: Any) ->
         return await here.claim(home, msgspec.convert(body, Claim))
     if found := RELEASE.match(path):
         return await here.release(home, found[1])
+    if found := UPKEEP.match(path):
+        role = owner.state.members.role(home)
+        return await owner.upkeep.serve(found[2], found[1], body, home, role)
     found = ATTEMPT.match(path)
     assert found is not None, path
     if found[3] == "/withdraw":
         return await here.withdraw(home, found[1], int(found[2]))
     if found[3]:
-        raise RequestError("NotFound", "outputs are not simulated", "", 404)
+        name, _, query = found[3].removeprefix("/output/").partition("?")
+        asked = dict(part.split("=") for part in query.split("&"))
+        wait_s = int(asked["wait_ms"]) / 1000
+        offset = int(asked["offset"])
+        return await here.output(home, found[1], int(found[2]), name, offset, wait_s)
     return await here.status(home, found[1], int(found[2]))

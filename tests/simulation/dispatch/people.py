@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 from mesh.api.bodies import Body, seal
 from mesh.api.errors import RequestError
 from mesh.edge.disk import StoreError
+from mesh.ledger.event import Event
 from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import WORDS
 from mesh.state.jobs import DISPATCHED
+from mesh.state.members import MEMBER
 from mesh.state.peer_id import short_id
 from tests.simulation.dispatch import gangs
 
@@ -24,7 +26,7 @@ class People:
 
     def __init__(self, world: "World") -> None:
         self.world, self.rng = world, world.rng
-        self.jobs: set[str] = set()  # submitted and acknowledged
+        self.jobs: dict[str, Event] = {}  # submitted and acknowledged
         self.hasty = 0  # times yet that somebody adopts while the home is well
         self.replacing = 0.25  # share of jobs that may be replaced
 
@@ -71,6 +73,8 @@ class People:
         self, daemon: "Daemon", job_id: str, seconds: float, asked: dict[str, Any]
     ) -> None:
         """As the intake does it: the body on disk, then its event, then the answer."""
+        if not daemon.may(MEMBER):
+            return
         body, salt = Body(command=("sleep", f"{seconds:.2f}")), bytes(16)
         sealed = seal(body, salt)
         fact: dict[str, Any] = {
@@ -85,8 +89,8 @@ class People:
         with contextlib.suppress(StoreError):
             daemon.machine.write("keep what was asked")
             daemon.machine.bodies[job_id] = (body, salt.hex())
-            await daemon.emit_all([("job_submitted", "none", fact)])
-            self.jobs.add(job_id)
+            (event,) = await daemon.emit_all([("job_submitted", "none", fact)])
+            self.jobs[job_id] = event
 
     def hurry(self, daemon: "Daemon") -> None:
         """A job that comes before all others, for the first device of its home."""
@@ -108,7 +112,8 @@ class People:
 
     async def cancel(self, daemon: "Daemon", job_id: str) -> None:
         """As the cancel route does it."""
-        if not daemon.state.jobs[job_id].ended:
+        job = daemon.state.jobs.get(job_id)
+        if job is not None and not job.ended and daemon.may(MEMBER):
             with contextlib.suppress(StoreError):
                 fact = ("job_cancel_requested", "none", {"job_id": job_id})
                 await daemon.emit_all([fact])

@@ -20,19 +20,25 @@ from mesh.edge.dispatch import home as home_module
 from mesh.edge.dispatch import owner as owner_module
 from mesh.edge.jobs import effects as effects_module
 from mesh.ledger.event import Event
+from mesh.state.fold import KEEP_ENDED
 from mesh.state.peer_id import short_id
 from tests.simulation.clock import Spins, VirtualLoop
 from tests.simulation.dispatch.daemon import Daemon, Dead
 from tests.simulation.dispatch.faults import Faults
 from tests.simulation.dispatch.judge import Judge
+from tests.simulation.dispatch.keepers import Keepers
 from tests.simulation.dispatch.machine import Machine
 from tests.simulation.dispatch.net import Net
+from tests.simulation.dispatch.outputs import Outputs
 from tests.simulation.dispatch.people import People
+from tests.simulation.dispatch.roles import Roles
 
 START_MS = 1_790_000_000_000
 RUN_S = 600.0
 SETTLE_S = 3000.0
 GOSSIP_S = 1.0
+# Ended jobs that daemons keep whole: of most schedules all, of some few, so that jobs retire.
+KEPT = (KEEP_ENDED, KEEP_ENDED, 8, 3)
 GLANCE_S = 3.0
 DEVICE = {"kind": "cpu", "described_by": "probe", "hourly_nusd": 3_600_000_000}
 
@@ -48,6 +54,8 @@ class World:
         self.seed, self.rng = seed, random.Random(seed)
         self.loop = VirtualLoop(self.rng)
         self.made = 0
+        self.founding = "founding"  # hash of the fleet's first event, of the first machine
+        self.keep_ended = KEEP_ENDED if quiet else self.rng.choice(KEPT)
         self.machines = [
             Machine(number, f"{number:x}" * 64, self.rng, self.loop)
             for number in range(1, 1 + (machines or self.rng.choice((2, 3, 3, 4, 5))))
@@ -62,6 +70,12 @@ class World:
         self.judge = Judge(self)
         self.faults = Faults(self)
         self.people = People(self)
+        self.outputs = Outputs(self)
+        self.keepers = Keepers(self)
+        self.roles = Roles(self)
+        for machine in self.machines:
+            machine.on_launch = self.judge.turns.launched
+            machine.on_reboot = self.outputs.lose
 
     @property
     def hits(self) -> Counter[tuple[str, str]]:
@@ -69,7 +83,7 @@ class World:
 
     def name(self) -> str:
         self.made += 1
-        return f"e{self.made}"
+        return f"e{self.made}" if self.made > 1 else self.founding
 
     def ms(self, machine: Machine) -> int:
         """What a machine's clock says, never before 1970."""
@@ -114,6 +128,7 @@ class World:
             task.cancel()
         with contextlib.suppress(Spins, Dead):
             self.loop.run_until_complete(asyncio.sleep(1))
+        self.outputs.close()
         asyncio.set_event_loop(None)
         self.loop.close()
 
@@ -136,6 +151,7 @@ class World:
                 (effects_module, "keep_words", words),
                 (dispatcher_module.traceback, "print_exc", self._surprise),
                 (dispatcher_module, "print", words),  # of full disks
+                *self.outputs.patches(),
             ):
                 stack.enter_context(patch.object(module, name, made, create=name == "print"))
             yield
@@ -153,7 +169,7 @@ class World:
             raise self.broken(self.failed)
 
     def _disk(self, path: Path) -> Machine:
-        return self.machines[int(str(path)) - 1]
+        return self.machines[int(path.name) - 1]
 
     def _keep(self, path: Path, job_id: str, body: Body, salt: bytes) -> None:
         machine = self._disk(path)
@@ -173,6 +189,7 @@ class World:
         """All machines up, each with a device or two that all know of."""
         for machine in self.machines:
             self.start(machine)
+        await self.roles.found()
         for machine in self.machines:
             await self._register(machine)
         self.loop.create_task(self._gossip())
@@ -182,6 +199,8 @@ class World:
     async def _play(self) -> None:
         await self.begin()
         self.people.plan(RUN_S)
+        self.keepers.plan(RUN_S)
+        self.roles.plan(RUN_S)
         self.faults.plan(RUN_S)
         while self.loop.time() < RUN_S:
             await self.look()
@@ -224,6 +243,8 @@ class World:
         while self.loop.time() < until:
             for machine in self.machines:
                 self.start(machine)
+            self.roles.let_all_in()
+            self.keepers.open_all()
             await self.look()
             if self.judge.settled():
                 return
@@ -231,7 +252,5 @@ class World:
 
 
 def _tell(one: Daemon, two: Daemon) -> None:
-    for author, count in list(one.heads.items()):
-        have = two.heads.get(author, 0)
-        if have < count:
-            two.hear(one.chain[author][have:])
+    for events in two.held.lacks(one.held):
+        two.hear(events)

@@ -1,0 +1,83 @@
+"""An owner's word on its device counts at once, however old the reading of it is."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mesh.policy.commands import StartJob
+from mesh.state.fold import State, apply
+from providers.base import Handle, Launch
+from providers.here import LocalAttempts
+from tests.edge.dispatch.stage import LATER, Stage
+from tests.state.job_story import BEN, T0, event, owned, told
+
+JOB = ("j", 1)
+
+
+def waits() -> State:
+    """A command of Ana's that waits for her device."""
+    story = [
+        event("job_submitted", 1, job_id="j", kind="command", batch=1, command=["true"]),
+        event("job_dispatched", 2, job_id="j", attempt=1),
+    ]
+    return told([*owned("d"), *story])
+
+
+def said(kind: str, **fact: object) -> tuple[str, dict[str, object]]:
+    return kind, fact
+
+
+HOUR_MS = 3_600_000
+RESERVED = {"reservation_id": "r", "by": BEN, "from_ms": T0, "until_ms": T0 + HOUR_MS}
+WORDS = [said("device_drained", reason_code="other"), said("device_reserved", **RESERVED)]
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_nothing_starts_by_a_reading_from_before_the_device_was_kept(
+    tmp_path: Path, word: tuple[str, dict[str, object]]
+) -> None:
+    stage, read = Stage(tmp_path, waits()), asyncio.Event()
+    line = stage.dispatch.line
+    line.decide(frozenset(), read.set)
+    await read.wait()
+    assert line.decide(frozenset(), read.set).start == (JOB,)
+    apply(stage.state, event(word[0], LATER, device="d", **word[1]))
+    assert line.decide(frozenset(), read.set).start == ()
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_what_was_still_being_fetched_when_the_device_was_kept_waits_in_line_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: tuple[str, dict[str, object]]
+) -> None:
+    started: list[str] = []
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        started.append(launch.job_id)
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    stage = Stage(tmp_path, waits())
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    apply(stage.state, event(word[0], LATER, device="d", **word[1]))
+    await stage.effects.run(StartJob(*JOB))
+    assert (started, stage.said, stage.effects.begun) == ([], [], set())
+    apply(stage.state, event("device_resumed", LATER + 1, device="d"))
+    apply(stage.state, event("reservation_ended", LATER + 1, device="d", reservation_id="r"))
+    await stage.effects.run(StartJob(*JOB))
+    assert started == ["j"]
+
+
+async def test_a_launch_that_began_before_the_drain_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may run already: only its runner knows."""
+    stage = Stage(tmp_path, waits())
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    monkeypatch.setattr(LocalAttempts, "begun", lambda *_: True)
+    apply(stage.state, event("device_drained", LATER, device="d", reason_code="other"))
+    await stage.effects.run(StartJob(*JOB))
+    assert [kind for kind, _, _ in stage.said] == ["job_started"]
