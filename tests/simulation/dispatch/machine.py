@@ -46,7 +46,7 @@ class Machine:
     events: list[Event] = field(default_factory=list)  # as the disk has them, in order of commits
     bodies: dict[str, tuple[Body, str]] = field(default_factory=dict)
     launches: set[Key] = field(default_factory=set)  # attempts that have a launch.json
-    on_launch: Callable[["Machine", Key, str], None] = lambda *_: None  # machine, attempt, device
+    on_launch: Callable[["Machine", Key, tuple[str, ...]], None] = lambda *_: None
     voided: set[Key] = field(default_factory=set)  # claimed by who cancelled: no runner goes on
     programs: dict[Key, Program] = field(default_factory=dict)  # that have a runner.json
     starts: list[Program] = field(default_factory=list)  # every run there ever was
@@ -118,7 +118,7 @@ class SimAttempts:
     async def start(self, launch: Launch) -> Handle:
         key, machine = (launch.job_id, launch.attempt), self.machine
         if key not in machine.launches:
-            machine.on_launch(machine, key, self.device_id)
+            machine.on_launch(machine, key, self.devices_of(key))
         await self._pause()
         if machine.rng.random() < 0.1:  # a slow disk: somebody may want it stopped meanwhile
             await asyncio.sleep(machine.rng.random() * 3)

@@ -113,7 +113,7 @@ def starts_what_has_retired() -> Broken:
             machine: Any = ledger.machine  # type: ignore[attr-defined]
             old = machine.programs.pop(key, None)
             if old is not None:
-                machine.spawn(key, old.device_id, 5.0)
+                machine.spawn(key, old.devices, 5.0)
         return await real(self, home, claim)
 
     return patch.object(LocalOwner, "claim", claim)

@@ -6,7 +6,7 @@ owner's clock, only jobs of whom it is for; nothing on another's device for a ho
 there to be no runner; and of two attempts with the same priority and the same need (all commands
 need their device to themselves), the one whose lease comes first in the owner's chain is launched
 first, unless it was cancelled or ended, another attempt of its job goes on, its home is no runner,
-or a reservation held it back.
+it needs several devices (which others have by turns), or a reservation held it back.
 """
 
 from collections import defaultdict
@@ -19,6 +19,7 @@ from mesh.policy.reconcile import is_superfluous
 from mesh.state.facts.fact import decode
 from mesh.state.facts.upkeep import DeviceReserved
 from mesh.state.members import RUNNER, allowed
+from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.machine import Key, Machine, Program
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ WORDS = ("device_drained", "device_resumed", "device_reserved", "reservation_end
 
 @dataclass(slots=True)
 class Lease:
-    """An attempt that an owner took for one of its devices; `kept`: it met a reservation."""
+    """An attempt that an owner took for one of its devices; `kept`: it may be passed, for it met a
+    reservation or needs several."""
 
     key: Key
     event: Event
@@ -61,23 +63,25 @@ class Turns:
         key = str(event.payload.get("job_id")), int(str(event.payload.get("attempt", 0)))
         if kind == "job_accepted" or at_home:
             self.leases[event.author, key].append(event)
-            line.append(Lease(key, event, kept=any(map(_reserves, self.words[device]))))
+            kept = gangs.size_of(key[0]) > 1 or any(map(_reserves, self.words[device]))
+            line.append(Lease(key, event, kept=kept))
         elif kind in ENDS:
             self.ended_s.setdefault((event.author, key), self.world.loop.time())
             self.line[event.author] = [one for one in line if one.key != key]
 
-    def launched(self, machine: Machine, key: Key, device_id: str) -> None:
+    def launched(self, machine: Machine, key: Key, devices: tuple[str, ...]) -> None:
         """An attempt's launch begins to be written."""
-        what = f"{key[0]}.{key[1]} begins on {device_id}"
         owner = self.world.daemons[machine.number]
-        if self._drained(owner, device_id):
-            self.world.fail(f"{what}, which is drained")
         home = owner.state.jobs[key[0]].home
-        if not _may_use(owner, home):
-            self.world.fail(f"{what} for a home that is no runner any more")
-        if self._reserved(owner, home, device_id):
-            self.world.fail(f"{what}, which is reserved for another")
-        self._in_turn(owner, key, device_id, what)
+        for device_id in devices:
+            what = f"{key[0]}.{key[1]} begins on {device_id}"
+            if self._drained(owner, device_id):
+                self.world.fail(f"{what}, which is drained")
+            if not _may_use(owner, home):
+                self.world.fail(f"{what} for a home that is no runner any more")
+            if self._reserved(owner, home, device_id):
+                self.world.fail(f"{what}, which is reserved for another")
+            self._in_turn(owner, key, device_id, what)
 
     def began(self, program: Program) -> None:
         """No program of an attempt begins once its end is signed."""
