@@ -65,7 +65,7 @@ class Dispatch:
         me, state = ledger.author, lambda: ledger.state
         self.effects: Final = Effects(home, me, state, self._emit, attempts, models, energy)
         self.files: Final = JobFiles(home, ledger, call, attempts)
-        self.effects.bring = self.files.bring
+        self.effects.preparation.bring = self.files.bring
         self.effects.may_begin = self.line.open_to
         self.owner: Final = LocalOwner(home, ledger, self.line, self.effects, models, bring_ms)
         owners = FleetOwners(me, lambda: self.owner, call, linked)

@@ -5,16 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
 from mathcore.price import cost_nusd
-from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
 from mesh.edge.dispatch.ports import ModelFiles
-from mesh.edge.jobs.launching import launch_of
 from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact
-from mesh.edge.jobs.private import Gone, keep_words, model_of, request_of
-from mesh.edge.jobs.workdir import given, missing, work_of
+from mesh.edge.jobs.preparing import Preparation, is_on_host
+from mesh.edge.jobs.private import Gone, keep_words
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
@@ -26,11 +22,10 @@ from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from providers.attempts import Attempts
-from providers.base import Launch, ProviderError, Taken, Unheard
+from providers.base import ProviderError, Taken, Unheard
 from providers.telemetry.energy import added, by_tdp
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
-Bring = Callable[[JobView, Body], Awaitable[None]]
 MayBegin = Callable[[JobView, AttemptView], bool]
 # Why a model did not come that may come another time, or to another device.
 TRANSIENT = frozenset({"Unreached", "Unanswered", "Metered", "Busy", "NoSpace"})
@@ -76,9 +71,8 @@ class Effects:
         self._state = state
         self._emit = emit
         self._attempts = attempts
-        self._models = models
         self._energy = energy
-        self.bring: Bring = _nowhere  # fetches a job's files from its home
+        self.preparation = Preparation(home, author, attempts, models)
         # Asked once all is there that a start needs; what may not begin then waits in line again.
         self.may_begin: MayBegin = _always
         self._locks = KeyedLocks()
@@ -181,14 +175,14 @@ class Effects:
             return
         self.begun.add(key)
         try:
-            launch = await self._unless_cancelled(job, self._launch(job, one, devices))
+            launch = await self._unless_cancelled(job, self.preparation.launch(job, one, devices))
             where = self._attempts(one.device_id)
             if not (where.begun(job.job_id, one.number) or self.may_begin(job, one)):
                 self.begun.discard(key)
                 return
             start = where.start(launch)
             # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
-            handle = await (self._unless_cancelled(job, start) if self._on_host(one) else start)
+            handle = await (self._unless_cancelled(job, start) if is_on_host(devices[0]) else start)
         except Cancelled:
             return  # the stop that comes next tells whoever runs it
         except Gone as error:
@@ -233,13 +227,6 @@ class Effects:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _launch(self, job: JobView, one: AttemptView, devices: list[DeviceView]) -> Launch:
-        """How to start it, once all that it needs is on this machine, and its files are there."""
-        body = await asyncio.to_thread(request_of, self._home, job)
-        work = await self._work(job, one, body)
-        body = await self._here(job, one, body)
-        return await asyncio.to_thread(launch_of, job, one, body, devices, work)
-
     def _devices(self, one: AttemptView) -> list[DeviceView]:
         """All it was sent to; none where one of them is not this peer's, or of another host."""
         state = self._state()
@@ -247,43 +234,6 @@ class Effects:
         mine = [view for view in found if view is not None and view.owner == self._author]
         whole = len(mine) == len(found) and are_one_gang(state, one.devices)
         return mine if whole else []
-
-    async def _here(self, job: JobView, one: AttemptView, body: Body) -> Body:
-        """The body with the model's file and the folder as they are on this machine."""
-        path = await self._model_path(job, body)
-        return msgspec.structs.replace(body, model=path, cwd=self._cwd(job, one, body))
-
-    async def _model_path(self, job: JobView, body: Body) -> str:
-        """The model's file on this machine: as typed here, else by its content, fetched first."""
-        if job.kind == "command":
-            return ""
-        known = await asyncio.to_thread(model_of, self._home, job.job_id)
-        if known is None and job.origin != self._author:
-            text = "its home did not say which model it is"
-            raise RequestError("NoWeights", text, "send it anew")
-        return body.model if known is None else await self._models.path(known)
-
-    async def _work(self, job: JobView, one: AttemptView, body: Body) -> str:
-        """The attempt's folder with its files in it; "" for a job that brings none."""
-        if not body.files:
-            return ""
-        where = self._attempts(one.device_id)
-        if where.begun(job.job_id, one.number):
-            return str(work_of(self._home, job.job_id, one.number))  # it may be at work in it
-        if await asyncio.to_thread(missing, self._home, job.job_id, body):
-            await self.bring(job, body)
-        files = await asyncio.to_thread(given, self._home, job.job_id, body)
-        return await where.give(job.job_id, one.number, files)
-
-    def _cwd(self, job: JobView, one: AttemptView, body: Body) -> str:
-        """The folder it was asked to run in, where that is one of this machine; "" for the folder
-        of the attempt: another peer's folders are nowhere here."""
-        away = job.origin != self._author or self._on_host(one)
-        return "" if away else body.cwd or str(Path.home())
-
-    def _on_host(self, one: AttemptView) -> bool:
-        device = self._state().devices.get(one.device_id)
-        return device is not None and device.facts.transport == "ssh"
 
     async def _never_ran(self, job: JobView, one: AttemptView) -> bool:
         """See that an attempt whose start failed never begins. False: it did, and goes on."""
@@ -318,7 +268,8 @@ class Effects:
         """What the attempt drew. On a host nobody reads its power: its devices', under load, each
         shared with what runs there beside it now."""
         known, state = self._energy(job.job_id, one.number), self._state()
-        if known[0] is not None or not self._on_host(one):
+        first = state.devices.get(one.device_id)
+        if known[0] is not None or first is None or not is_on_host(first):
             return known
         held = [other for _, other in attempts_at(state, self._author)]
         running = [other for other in held if other.status in (RUNNING, PAUSED)]
@@ -351,7 +302,3 @@ class Effects:
 def _always(job: JobView, one: AttemptView) -> bool:
     """Nobody has a word on it."""
     return True
-
-
-async def _nowhere(job: JobView, body: Body) -> None:
-    """Nobody to fetch from: what is missing stays so."""

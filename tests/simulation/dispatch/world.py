@@ -19,6 +19,7 @@ from mesh.edge.dispatch import dispatcher as dispatcher_module
 from mesh.edge.dispatch import home as home_module
 from mesh.edge.dispatch import owner as owner_module
 from mesh.edge.jobs import effects as effects_module
+from mesh.edge.jobs import preparing as preparing_module
 from mesh.ledger.event import Event
 from mesh.state.fold import KEEP_ENDED
 from mesh.state.peer_id import short_id
@@ -147,7 +148,7 @@ class World:
                 (home_module, "kept_request", kept),
                 (home_module, "keep_words", words),
                 (owner_module, "keep_body", self._keep),
-                (effects_module, "request_of", lambda path, job: kept(path, job)[0]),
+                (preparing_module, "request_of", lambda path, job: kept(path, job)[0]),
                 (effects_module, "keep_words", words),
                 (dispatcher_module.traceback, "print_exc", self._surprise),
                 (dispatcher_module, "print", words),  # of full disks
