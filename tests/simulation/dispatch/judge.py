@@ -170,13 +170,13 @@ class Judge:
             self.world.fail(f"{program.key} runs on {' and '.join(program.devices)}")
 
     def stray(self, program: Program) -> bool:
-        """Whether nothing that counts any more says that it was to run: its home's submission or
-        its owner's lease was signed after a cut that nobody there had heard of."""
+        """Whether nothing that counts any more says that it was to run, or ran: its home's
+        submission, or its owner's lease and end, were signed after a cut that nobody there had
+        heard of."""
         daemon = self.world.daemons.get(program.number)
         if daemon is None:
             return False
-        leases = self.turns.leases[daemon.author, program.key]
-        if not any(map(daemon.counts, leases)):
+        if not any(map(daemon.counts, self.turns.said[daemon.author, program.key])):
             return True
         if program.key[0] in daemon.state.retired:
             return False

@@ -46,7 +46,8 @@ class Turns:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.words: defaultdict[str, list[Event]] = defaultdict(list)  # by device
-        self.leases: defaultdict[tuple[str, Key], list[Event]] = defaultdict(list)
+        # The lease of an owner's attempt, and its end.
+        self.said: defaultdict[tuple[str, Key], list[Event]] = defaultdict(list)
         self.ended_s: dict[tuple[str, Key], float] = {}  # when an owner's end of it was on disk
         self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet over
 
@@ -62,10 +63,11 @@ class Turns:
         at_home = kind == "job_dispatched" and not event.payload.get("owner")
         key = str(event.payload.get("job_id")), int(str(event.payload.get("attempt", 0)))
         if kind == "job_accepted" or at_home:
-            self.leases[event.author, key].append(event)
+            self.said[event.author, key].append(event)
             kept = gangs.size_of(key[0]) > 1 or any(map(_reserves, self.words[device]))
             line.append(Lease(key, event, kept=kept))
         elif kind in ENDS:
+            self.said[event.author, key].append(event)
             self.ended_s.setdefault((event.author, key), self.world.loop.time())
             self.line[event.author] = [one for one in line if one.key != key]
 
