@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mathcore.units import DAY_MS
-from mesh.api.wire.claims import Standing
+from mesh.api.wire.claims import MAX_MS, Standing
 from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
@@ -196,7 +196,8 @@ def _expected(job: JobView) -> Row | None:
         return None
     ends = {"end_p50_ms": said.end_p50_ms, "end_p90_ms": said.end_p90_ms}
     after = {"start_p50_ms": said.start_p50_ms, "start_p90_ms": said.start_p90_ms, **ends}
-    instants = {k: None if ms is None else job.dispatched_ms + ms for k, ms in after.items()}
+    known = {k: ms for k, ms in after.items() if ms is not None and 0 <= ms <= MAX_MS}
+    instants = {k: job.dispatched_ms + known[k] if k in known else None for k in after}
     return {**instants, "p_ppm": said.p_ppm}
 
 

@@ -14,6 +14,7 @@ PENDING, DISPATCHED, QUEUED = "pending", "dispatched", "queued"
 RUNNING, PAUSED, CANCELLING = "running", "paused", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
+MAX_WITHIN_MS = 1 << 42  # a deadline later than in a hundred years binds nobody
 RETURNED = "returned"  # of an attempt its owner did not take
 
 ENDS = {"job_completed": SUCCEEDED, "job_failed": FAILED, "job_cancelled": CANCELLED}
@@ -215,9 +216,10 @@ class JobView:
         if not self.asked.deadline:
             return None
         try:
-            return self.submitted_ms + parse_duration_ms(self.asked.deadline)
+            within_ms = parse_duration_ms(self.asked.deadline)
         except ValueError:
             return None
+        return self.submitted_ms + within_ms if within_ms <= MAX_WITHIN_MS else None
 
     @property
     def ended(self) -> bool:

@@ -80,6 +80,19 @@ def test_a_job_shows_what_was_predicted_beside_what_came() -> None:
     assert deadline_text(row_of(*ACCEPTED, now=T0 + 60_001)).split(", ")[1] == "missed"
 
 
+@pytest.mark.parametrize("deadline", ["99999999h", "9" * 30 + "h", "soon", "-1m"])
+def test_what_another_program_made_up_is_no_time(deadline: str) -> None:
+    """Years that no calendar has would end the program that shows them."""
+    asked = {"job_id": "j", "kind": "command", "deadline": deadline}
+    made_up = {name: 10**30 for name in SOON} | {"start_p50_ms": -5, "p_ppm": -7}
+    story = [event("job_submitted", 0, **asked)]
+    story.append(event("job_dispatched", 1, job_id="j", attempt=1, expected=made_up))
+    state = told([*owned("d"), *story])
+    row = job_row(state, state.jobs["j"], T0)
+    assert expected_text(row["expected"]) == ""
+    assert deadline_text(row) == ""
+
+
 def test_without_a_deadline_or_a_prediction_nothing_is_said_of_them() -> None:
     state = told([*owned("d"), event("job_submitted", 0, job_id="j", kind="command")])
     row = job_row(state, state.jobs["j"], T0)
