@@ -83,6 +83,7 @@ class Node:
         self.home = home
         self.config = config
         self._ledger = ledger
+        self.peer_id = ledger.peer_id
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self.mesh: Mesh | None = None
         self._live = Live(
@@ -161,10 +162,6 @@ class Node:
             bring_ms=machines.bring_ms,
         )
 
-    @property
-    def peer_id(self) -> str:
-        return self._ledger.peer_id
-
     def _skews(self) -> list[int]:
         """The neighbours' clocks minus ours, ms; a key that was put out is not asked the time."""
         links = [] if self.mesh is None else self.mesh.links.all()
@@ -194,6 +191,7 @@ class Node:
                     queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._subscribers.discard(queue)
+        self.dispatch.heard(event.event_type for event in events)
         if any(event.author == self._ledger.author for event in events):
             self._replication.notify([self._ledger.author])
         if self.mesh is not None and any(event.event_type in MEMBERSHIP for event in events):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -30,7 +30,9 @@ from providers.attempts import Attempts
 
 # Times as long as a step took, none is made: with a thousand jobs in line one takes 14 ms, and each
 # claim, event and end asks for another.
-STEP_PAUSES: Final = 3
+STEP_PAUSES: Final = 9
+# Kinds of events by which a device takes jobs that it did not take before.
+OPENS: Final = frozenset({"device_registered", "device_resumed", "reservation_ended"})
 
 
 @final
@@ -99,6 +101,11 @@ class Dispatch:
         )
         self.mirror.follow(jobs)
         return STEP_PAUSES * (time.monotonic() - began_s)
+
+    def heard(self, kinds: Iterable[str]) -> None:
+        """Events of these kinds came: where a device opened, whoever waits asks for it at once."""
+        if not OPENS.isdisjoint(kinds):
+            self.home.wake()
 
     def path_of(self, job_id: str, name: str) -> Path:
         """Where a file of a job's attempt that counts is on this machine; it may not exist yet."""

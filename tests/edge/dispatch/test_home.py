@@ -1,5 +1,6 @@
 """A home that cannot place a job, or hears nothing: what it says, and what it leaves open."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,15 @@ async def test_a_job_that_was_placed_by_another_home_meanwhile_is_not_failed_by_
     apply(stage.state, event("job_adopted", 5, author=BEN, device="none", job_id="j", epoch=1))
     await stage.home.place(seen)
     assert stage.said == []
+
+
+async def test_a_job_that_was_told_no_asks_again_at_once_when_a_device_opens(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, submitted())
+    later_s = asyncio.get_running_loop().time() + 60
+    stage.home._pursuit("j").later(("Drained", "rig is drained"), later_s)
+    stage.dispatch.heard(["job_started", "note_added"])
+    assert not stage.home.due("j", 0)
+    stage.dispatch.heard(["note_added", "device_resumed"])
+    assert stage.home.due("j", 0)
