@@ -45,6 +45,14 @@ class EndJob:
 
 
 @dataclass(frozen=True, slots=True)
+class LoseAttempt:
+    """Say that an attempt is over whose owner was put out: nothing that it says counts any more."""
+
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartJob:
     """Start an accepted attempt, as its device's owner: an attempt is started once."""
 
@@ -68,4 +76,5 @@ class StopJob:
     attempt: int = 1
 
 
-Command = PlaceJob | ClaimDevice | WithdrawClaim | AskOwner | EndJob | StartJob | WatchJob | StopJob
+AtHome = PlaceJob | ClaimDevice | WithdrawClaim | AskOwner | LoseAttempt | EndJob
+Command = AtHome | StartJob | WatchJob | StopJob

@@ -11,6 +11,7 @@ from mesh.policy.commands import (
     ClaimDevice,
     Command,
     EndJob,
+    LoseAttempt,
     PlaceJob,
     StartJob,
     StopJob,
@@ -46,7 +47,9 @@ def decide(
     `start` and `preempt` are what the owner's queue says of those it holds.
     """
     jobs = sorted(list(state.jobs.values()), key=rank)
-    return [*_owned(jobs, me, begun, start, preempt), *_at_home(jobs, me)]
+    owners = {one.owner for job in jobs if job.home == me for one in job.attempts if one.open}
+    gone = {one for one in owners - {me} if not state.members.role(one)}
+    return [*_owned(jobs, me, begun, start, preempt), *_at_home(jobs, me, gone)]
 
 
 def rank(job: JobView) -> tuple[int, int, str]:
@@ -82,14 +85,23 @@ def _owned(
                 yield StartJob(*key)
 
 
-def _at_home(jobs: list[JobView], me: str) -> Iterator[Command]:
+def _at_home(jobs: list[JobView], me: str, gone: Set[str]) -> Iterator[Command]:
+    """`gone`: owners that were put out of the fleet."""
     for job in jobs:
         if job.home != me:
             continue
-        command = None if job.ended else _next(job, me)
+        command = None if job.ended else _lost(job, me, gone) or _next(job, me)
         if command is not None:
             yield command
         yield from _left_open(job)
+
+
+def _lost(job: JobView, me: str, gone: Set[str]) -> Command | None:
+    """An attempt of ours that nobody can end any more but we."""
+    for one in job.attempts:
+        if one.open and one.by == me and one.owner in gone:
+            return LoseAttempt(job.job_id, one.number)
+    return None
 
 
 def _left_open(job: JobView) -> Iterator[Command]:

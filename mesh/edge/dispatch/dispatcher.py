@@ -19,6 +19,7 @@ from mesh.policy.commands import (
     ClaimDevice,
     Command,
     EndJob,
+    LoseAttempt,
     PlaceJob,
     StartJob,
     StopJob,
@@ -76,7 +77,7 @@ class Dispatcher:
         asking = sum(side == "home" for _, side in self._tasks)
         attempt = 0 if isinstance(command, PlaceJob | EndJob) else command.attempt
         return asking < MAX_AT_ONCE and (
-            isinstance(command, EndJob) or self._home.due(command.job_id, attempt)
+            isinstance(command, EndJob | LoseAttempt) or self._home.due(command.job_id, attempt)
         )
 
     async def close(self) -> None:
@@ -127,6 +128,8 @@ class Dispatcher:
                 return self._home.withdraw(job, command.attempt)
             case AskOwner():
                 return self._home.ask_owner(job, command.attempt)
+            case LoseAttempt():
+                return self._home.lose(job, command.attempt)
             case _:
                 return self._home.end(job)
 

@@ -276,6 +276,29 @@ class Home:
             await self._until_known(job, one, asked)
             self._pursuit(job.job_id, attempt).next_s = _now_s() + BEAT_S
 
+    async def lose(self, job: JobView, attempt: int) -> None:
+        """End an attempt whose owner was put out of the fleet. It is not tried again unasked: its
+        program may run there still."""
+        one = attempt_of(job, attempt)
+        if one is None:
+            return
+        none: dict[str, int] = {"actual_duration_ms": 0, "actual_cost_nusd": 0}
+        if job.cancel_asked:
+            gone = JobCancelled(job_id=job.job_id, attempt=attempt, **none)
+            await self.ledger.emit_all([("job_cancelled", one.device_id, encode(gone))])
+            return
+        text = "the owner of its device was put out of the fleet"
+        lost = JobFailed(
+            job_id=job.job_id,
+            attempt=attempt,
+            reason="removed",
+            text=text,
+            exit_code=0,
+            peak_memory_bytes=0,
+            **none,
+        )
+        await self.ledger.emit_all([("job_failed", one.device_id, encode(lost))])
+
     async def end(self, job: JobView) -> None:
         """End a cancelled job that no owner has."""
         fact = JobCancelled(

@@ -20,8 +20,8 @@ ExitCode = Annotated[int, said("Of the attempt; -N = signal N")]
 Reason = Annotated[
     str,
     said(
-        '"exit", "signal", "oom", "setup", "lost", "interrupted", "internal", or a code that a '
-        "plan refuses by"
+        '"exit", "signal", "oom", "setup", "lost", "removed" (its owner was put out), '
+        '"interrupted", "internal", or a code that a plan refuses by'
     ),
 ]
 Text = Annotated[
