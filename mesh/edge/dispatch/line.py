@@ -104,6 +104,7 @@ class Line:
     def open_to(self, job: JobView, one: AttemptView) -> bool:
         """Whether this peer's word on its device, and its home's role, still let an attempt begin:
         what it needs may have taken minutes to come."""
+        job = self._ledger.state.jobs.get(job.job_id, job)  # it may have another home by now
         if not self._trusts(job):
             return False
         now, waits = self._now_ms(), self._waiting(job, one)

@@ -81,3 +81,16 @@ async def test_a_launch_that_began_before_the_drain_goes_on(
     apply(stage.state, event("device_drained", LATER, device="d", reason_code="other"))
     await stage.effects.run(StartJob(*JOB))
     assert [kind for kind, _, _ in stage.said] == ["job_started"]
+
+
+async def test_a_job_that_another_home_adopted_meanwhile_may_not_use_the_first_ones_reservation(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, waits())
+    mine = {"reservation_id": "r", "by": stage.author, "from_ms": T0, "until_ms": T0 + HOUR_MS}
+    apply(stage.state, event("device_reserved", LATER, device="d", **mine))
+    seen = stage.state.jobs["j"]
+    line = stage.dispatch.line
+    assert line.open_to(seen, seen.attempts[0])
+    apply(stage.state, event("job_adopted", LATER + 1, author=BEN, job_id="j", epoch=1))
+    assert not line.open_to(seen, seen.attempts[0])
