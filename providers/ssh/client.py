@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 WINDOWS: Final = "OpenSSH_for_Windows"
 NO_WINDOWS: Final = "run the daemon there: fleet up on Windows, or add its WSL as a host of its own"
 HUNG: Final = 124  # what timeout(1) says of a program that had to be ended
+NO_SESSION_PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0)  # a busy server closed a session in 0.3 s
 WORDS_LIMIT_S: Final = 2.0  # what a shell that refused us may still say
 
 
@@ -161,7 +162,7 @@ class Link:
         reader = Reader(nonce, limit)
         async with self._urgent if urgent else self._sessions:
             try:
-                return await self._run(script, limit_s, nonce, reader)
+                return await self._in_session(script, limit_s, nonce, reader)
             except NoSession:
                 self._given_up = True
                 self._connection.abort()  # scripts that hang hold them all: begin anew
@@ -170,6 +171,15 @@ class Link:
                 if partial and reader.partial and not self.closed:
                     return Answer(HUNG, reader.partial)
                 raise
+
+    async def _in_session(self, script: str, limit_s: float, nonce: str, reader: Reader) -> Answer:
+        """As `_run`. A server that is still closing what ended a moment ago is asked again: to give
+        the connection up would break off whatever else runs over it."""
+        for pause_s in NO_SESSION_PAUSES_S:
+            with contextlib.suppress(NoSession):
+                return await self._run(script, limit_s, nonce, reader)
+            await asyncio.sleep(pause_s)
+        return await self._run(script, limit_s, nonce, reader)
 
     async def feed(self, script: str, pieces: Iterator[bytes], limit_s: float) -> Answer:
         """Run a script of one line with these bytes on its stdin; Unreached where that broke off.

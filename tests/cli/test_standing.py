@@ -7,10 +7,12 @@ import pytest
 
 from mesh.api.rows import job_row
 from mesh.cli.jobs.standing import (
+    MAX_TOLD,
     NO_DAEMON,
     deadline_text,
     expected_text,
     standing_text,
+    tell_waiting,
     when_text,
     with_standing,
 )
@@ -109,3 +111,17 @@ def test_without_a_daemon_this_peers_jobs_wait_for_it(
         for home, status in ((ANA, "queued"), ("b", "pending"), (ANA, "running"))
     ]
     assert [one["waiting"] for one in with_standing(rows, tmp_path)] == [NO_DAEMON, "", ""]
+
+
+def test_below_the_table_those_that_came_first_say_why_they_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [
+        {**news("queued", waiting=f"Busy: rig runs j-{n}"), "job_id": f"k-{n}"}
+        for n in reversed(range(7))
+    ]
+    tell_waiting([{**news("running"), "job_id": "r"}, *rows, {**news("queued"), "job_id": "q"}])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "k-0 waits: Busy: rig runs j-0"
+    assert len(lines) == MAX_TOLD + 1
+    assert lines[-1] == "and 2 more that wait; fleet job ID says why"

@@ -89,7 +89,7 @@ def test_two_jobs_never_hold_one_device_at_once(fleet: Fleet) -> None:
     wait_until(lambda: fleet.job(first)["status"] == "running", "the first job")
     second = fleet.ok("run", "-d", "--", "true").strip()
     fleet.ok("note", "the loop has turned since")
-    held = f"held by {first}"
+    held = f"{first} runs"
     wait_until(lambda: held in fleet.job(second)["waiting"], "the second in line")
     assert fleet.job(second)["status"] == "queued"
     go.touch()

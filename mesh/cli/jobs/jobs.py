@@ -9,7 +9,13 @@ import click
 from mesh.cli.client import find_daemon, job_url, need_daemon
 from mesh.cli.exits import CANNOT, NOT_FOUND, stop
 from mesh.cli.jobs.run import end, follow
-from mesh.cli.jobs.standing import deadline_text, expected_text, when_text, with_standing
+from mesh.cli.jobs.standing import (
+    deadline_text,
+    expected_text,
+    tell_waiting,
+    when_text,
+    with_standing,
+)
 from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.table import Column, emit
 
@@ -74,6 +80,7 @@ def ps(*, every: bool, output: str) -> None:
         rows,
         "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
     )
+    tell_waiting(rows)
 
 
 def _with_words(row: Mapping[str, Any], state: "State", home: Path) -> Mapping[str, Any]:
@@ -116,6 +123,8 @@ FITS: dict[str, dict[str, Any]] = {
 def _column(name: str, title: str, **fit: Any) -> Column[Row]:
     if name == "device":
         return Column(title=title, value=_device, **fit)
+    if name == "reason":  # what waits says so below the table, in a line that no column cuts
+        return Column(title=title, value=why, **fit)
     return Column(title=title, value=lambda row: columns(row)[name], **fit)
 
 

@@ -14,6 +14,7 @@ from mesh.cli.output import clean, show_at
 Row = Mapping[str, Any]
 NO_DAEMON: Final = "waiting for the daemon (fleet up --detach)"
 WAITS: Final = ("pending", "dispatched", "queued")
+MAX_TOLD: Final = 5
 LIVE: Final = ("waiting", "waiting_code", "standing")
 
 
@@ -53,6 +54,16 @@ def tell_standing(value: Mapping[str, Any], *, quiet: bool) -> None:
     text = "" if quiet else standing_text(value)
     if text:
         click.echo(clean(text), err=True)
+
+
+def tell_waiting(rows: Sequence[Row]) -> None:
+    """Why jobs wait, a line each below their table: of those that came first, a few."""
+    found = [(row, standing_text(row)) for row in rows if row["status"] in WAITS]
+    told = [(row, text) for row, text in found if text][::-1]  # rows come newest first
+    for row, text in told[:MAX_TOLD]:
+        click.echo(f"{row['job_id']} {clean(text)}")
+    if len(told) > MAX_TOLD:
+        click.echo(f"and {len(told) - MAX_TOLD} more that wait; fleet job ID says why")
 
 
 def standing_text(value: Mapping[str, Any]) -> str:

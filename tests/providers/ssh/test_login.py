@@ -190,6 +190,20 @@ async def test_more_scripts_than_sessions_wait_for_one_and_a_cancel_does_not(
     assert [one.status for one in await asyncio.gather(*many)] == [0] * 12
 
 
+async def test_a_server_that_is_slow_to_close_sessions_breaks_nothing_off(
+    tmp_path: Path, reaches: Reaches
+) -> None:
+    """It refuses a session where ours are over and its own are not: that is no broken link."""
+    sshd = Sshd(tmp_path / "narrow", settings={"MaxSessions": "8"})
+    sshd.start()
+    try:
+        reach = reaches.to(sshd.account("narrow"))
+        asked = [reach.run("true", 60) for _ in range(80)]
+        assert {one.status for one in await asyncio.gather(*asked)} == {0}
+    finally:
+        sshd.stop()
+
+
 async def test_a_host_that_never_stops_talking_fills_nothing(sshd: Sshd, reaches: Reaches) -> None:
     reach = reaches.to(sshd.account("chatty"))
     with pytest.raises(ProviderError, match="more than any answer"):
