@@ -90,34 +90,36 @@ def _at_home(jobs: list[JobView], me: str, gone: Set[str]) -> Iterator[Command]:
     for job in jobs:
         if job.home != me:
             continue
-        command = None if job.ended else _lost(job, me, gone) or _next(job, me)
+        command = None if job.ended else _lost(job, me, gone) or _next(job, me, gone)
         if command is not None:
             yield command
-        yield from _left_open(job)
+        yield from _left_open(job, gone)
 
 
 def _lost(job: JobView, me: str, gone: Set[str]) -> Command | None:
-    """An attempt of ours that nobody can end any more but we."""
+    """An attempt of ours at an owner whose word does not count any more."""
     for one in job.attempts:
-        if one.open and one.by == me and one.owner in gone:
+        if one.open and one.by == me and one.owner in gone and not one.replaced:
             return LoseAttempt(job.job_id, one.number)
     return None
 
 
-def _left_open(job: JobView) -> Iterator[Command]:
+def _left_open(job: JobView, gone: Set[str]) -> Iterator[Command]:
     """Attempts the job does not wait for, of which nobody knows whether their owner has them."""
     for one in job.attempts:
-        if one.status == DISPATCHED and (job.ended or one.replaced):
+        asks = one.status == DISPATCHED and one.owner not in gone
+        if asks and (job.ended or one.replaced):
             yield ClaimDevice(job.job_id, one.number)
 
 
-def _next(job: JobView, me: str) -> Command | None:
+def _next(job: JobView, me: str, gone: Set[str]) -> Command | None:
     """What a job's home does about it; None while its owner is at it."""
     out = next((one for one in job.attempts if one.status == DISPATCHED and not one.replaced), None)
     if job.status == CANCELLING:
         if out is not None:
             return WithdrawClaim(job.job_id, out.number)
-        return None if any(one.alive for one in job.attempts) else EndJob(job.job_id)
+        going = any(one.alive and one.owner not in gone for one in job.attempts)
+        return None if going else EndJob(job.job_id)
     if out is not None:
         return ClaimDevice(job.job_id, out.number)
     if job.status == PENDING:

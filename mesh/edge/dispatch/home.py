@@ -18,7 +18,7 @@ from mesh.api.bodies import SALT_BYTES, Body
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import GONE, MAX_CLAIM_EVENTS, MAX_EVENTS_BYTES, Claim, Lease, Offer
 from mesh.edge.dispatch.candidates import Candidate, Nowhere, next_attempt
-from mesh.edge.dispatch.ports import Ledger, ModelFiles, Peers
+from mesh.edge.dispatch.ports import Fact, Ledger, ModelFiles, Peers
 from mesh.edge.dispatch.pursuit import (
     FIRST_PAUSE_S,
     NO_OFFER,
@@ -277,27 +277,18 @@ class Home:
             self._pursuit(job.job_id, attempt).next_s = _now_s() + BEAT_S
 
     async def lose(self, job: JobView, attempt: int) -> None:
-        """End an attempt whose owner was put out of the fleet. It is not tried again unasked: its
-        program may run there still."""
+        """Give up an attempt whose owner was put out of the fleet, and the job with it: it is not
+        tried elsewhere unasked, for its program may run on there. Let in again, its owner ends it.
+        """
         one = attempt_of(job, attempt)
         if one is None:
             return
-        none: dict[str, int] = {"actual_duration_ms": 0, "actual_cost_nusd": 0}
-        if job.cancel_asked:
-            gone = JobCancelled(job_id=job.job_id, attempt=attempt, **none)
-            await self.ledger.emit_all([("job_cancelled", one.device_id, encode(gone))])
-            return
-        text = "the owner of its device was put out of the fleet"
-        lost = JobFailed(
-            job_id=job.job_id,
-            attempt=attempt,
-            reason="removed",
-            text=text,
-            exit_code=0,
-            peak_memory_bytes=0,
-            **none,
-        )
-        await self.ledger.emit_all([("job_failed", one.device_id, encode(lost))])
+        given_up = JobReplaced(job_id=job.job_id, attempt=attempt)
+        facts: list[Fact] = [("job_replaced", one.device_id, encode(given_up))]
+        if not job.cancel_asked and not job.asked.replace_after_ms:
+            text = "the owner of its device was put out of the fleet"
+            facts.append(("job_failed", "none", encode(_failed(job, "removed", text))))
+        await self.ledger.emit_all(facts)
 
     async def end(self, job: JobView) -> None:
         """End a cancelled job that no owner has."""
@@ -357,6 +348,20 @@ class Home:
             peak_memory_bytes=0,
         )
         await self.ledger.emit_all([("job_failed", "none", encode(fact))])
+
+
+def _failed(job: JobView, reason: str, text: str) -> JobFailed:
+    """A job ends without another attempt."""
+    return JobFailed(
+        job_id=job.job_id,
+        attempt=next_attempt(job),
+        reason=reason,
+        text=text[:2000],
+        exit_code=0,
+        actual_duration_ms=0,
+        actual_cost_nusd=0,
+        peak_memory_bytes=0,
+    )
 
 
 def _now_s() -> float:

@@ -8,8 +8,9 @@ import pytest
 from mesh.api.bodies import SALT_BYTES, Body, seal
 from mesh.api.errors import RequestError
 from mesh.edge.jobs.private import keep_body
-from mesh.policy.commands import LoseAttempt
+from mesh.policy.commands import EndJob, LoseAttempt, PlaceJob
 from mesh.policy.decide import decide
+from mesh.policy.reconcile import is_superfluous
 from mesh.state.fold import State, apply
 from mesh.state.jobs import MAX_ATTEMPTS, PENDING
 from mesh.state.members import Members
@@ -89,17 +90,14 @@ async def test_a_job_that_was_told_no_asks_again_at_once_when_a_device_opens(
     assert stage.home.due("j", 0)
 
 
-@pytest.mark.parametrize(
-    ("cancelled", "ends"), [(False, ("failed", "removed")), (True, ("cancelled", ""))]
-)
-async def test_a_job_at_an_owner_that_was_put_out_ends_and_is_not_tried_again(
-    tmp_path: Path, *, cancelled: bool, ends: tuple[str, str]
-) -> None:
-    """Nothing that Ben says counts any more, and his program may run on: only Ana can end it."""
-    stage = Stage(tmp_path, submitted(retries=3))
+@pytest.mark.parametrize("asked", ["nothing", "cancel", "replace"])
+async def test_a_job_at_an_owner_that_was_put_out_is_given_up(tmp_path: Path, asked: str) -> None:
+    """Nothing that Ben says counts any more, and his program may run on: the job ends, and is tried
+    elsewhere only where it says that it may be."""
+    stage = Stage(tmp_path, submitted(retries=3, replace_after_ms=60_000 * (asked == "replace")))
     sent_to_ben(stage.state)
     apply(stage.state, event("job_accepted", 11, author=BEN, device="ben", job_id="j", attempt=1))
-    if cancelled:
+    if asked == "cancel":
         apply(stage.state, event("job_cancel_requested", 12, job_id="j"))
     here = decide(stage.state, stage.author)
     assert LoseAttempt("j", 1) not in here
@@ -107,5 +105,12 @@ async def test_a_job_at_an_owner_that_was_put_out_ends_and_is_not_tried_again(
     assert decide(stage.state, stage.author) == [LoseAttempt("j", 1)]
     await stage.home.lose(stage.state.jobs["j"], 1)
     job = stage.state.jobs["j"]
-    assert (job.status, job.reason) == ends
-    assert decide(stage.state, stage.author) == []
+    ends = {
+        "nothing": ("failed", "removed"),
+        "cancel": ("cancelling", ""),
+        "replace": (PENDING, ""),
+    }
+    assert (job.status, job.reason) == ends[asked]
+    then = {"nothing": [], "cancel": [EndJob("j")], "replace": [PlaceJob("j")]}
+    assert decide(stage.state, stage.author) == then[asked]
+    assert is_superfluous(job, job.attempts[0]) is (asked == "nothing")  # let in again, Ben ends it

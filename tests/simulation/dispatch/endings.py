@@ -71,7 +71,9 @@ def _may_fail(judge: "Judge", job: JobView, runs: list[Program]) -> bool:
     asked for is of a peer that may run nothing for others."""
     if job.reason == "lost":
         return any(one.reason == "lost" for one in runs)
-    if job.reason in ("no_resource", "removed"):
+    if job.reason == "removed":
+        return job.job_id in judge.given_up
+    if job.reason == "no_resource":
         return judge.world.roles.changed
     if job.reason == "interrupted":  # at the word of somebody who does not count any more
         return judge.world.roles.changed and job.job_id in judge.cancelled

@@ -42,6 +42,7 @@ class Judge:
         self.seen: Counter[int] = Counter()  # starts of each machine that were looked at
         self.kills: Counter[int] = Counter()
         self.cancelled: set[str] = set()
+        self.given_up: set[str] = set()  # their owner was put out
         self.submitted: dict[str, JobSubmitted] = {}
         self.dispatched: defaultdict[tuple[str, int, str], set[str]] = defaultdict(set)
         self.homes: defaultdict[str, set[str]] = defaultdict(set)  # that dispatched a job
@@ -77,12 +78,19 @@ class Judge:
             self.heard[event.author, job_id, attempt] = self.world.loop.time()
             if owner == event.author:
                 self.said.add((event.author, job_id, attempt))
+        elif kind == "job_replaced" and self._put_out(daemon, job_id, attempt):
+            self.given_up.add(job_id)
         elif kind == "job_replaced":
             self._waited(event.author, job_id, attempt)
         elif kind in SAYS_LEASE:
             self.said.add((event.author, job_id, attempt))
             if kind == "job_accepted":
                 self._takes(daemon, job_id, attempt)
+
+    def _put_out(self, home: "Daemon", job_id: str, attempt: int) -> bool:
+        """Whether an attempt's owner is nobody any more, as its home knows."""
+        mine = [one for one in home.state.jobs[job_id].attempts if one.number == attempt]
+        return any(not home.state.members.role(one.owner) for one in mine)
 
     def _not_again(self, event: Event, job_id: str, attempt: int) -> None:
         """Nobody signs the same of one attempt time after time."""
@@ -204,9 +212,9 @@ class Judge:
         return self.dispatched[*program.key, self.world.machines[program.number - 1].author]
 
     def _may_end(self, job_id: str) -> bool:
-        """Cancelled, or another attempt may go on in its place."""
+        """Cancelled, given up, or another attempt may go on in its place."""
         other = self.submitted[job_id].replace_after_ms or len(self.homes[job_id]) > 1
-        return job_id in self.cancelled or bool(other)
+        return job_id in self.cancelled or job_id in self.given_up or bool(other)
 
     def _ends_what_should_end(self) -> None:
         now, known = self.world.loop.time(), {}
