@@ -35,6 +35,11 @@ class Daemon:
 
     def __init__(self, said: Mapping[str, object]) -> None:
         self.said, self.asked = dict(said), list[tuple[str, dict[str, object]]]()
+        self.devices: list[dict[str, object]] = []
+
+    def get(self, path: str) -> dict[str, object]:
+        assert path == "/v1/devices"
+        return {"devices": self.devices}
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
         self.asked.append((path, dict(body)))
@@ -90,3 +95,35 @@ def test_a_start_is_a_time_of_day_a_date_or_a_while_from_now() -> None:
     assert upkeep.instant(later, NOW) == datetime.fromisoformat(later).timestamp() * 1000
     with pytest.raises(Stop):
         upkeep.instant("soon", NOW)
+
+
+ROWS = [
+    {"device_id": "c", "name": "rig", "owner": "a", "payload": {}},
+    {"device_id": "g1", "name": "rig-gpu1", "owner": "a", "payload": {}},
+    {"device_id": "g0", "name": "rig-gpu0", "owner": "a", "payload": {}},
+    {"device_id": "o", "name": "other", "owner": "b", "payload": {"host": "i"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [("rig", ["c", "g0", "g1"]), ("rig-gpu1", ["rig-gpu1"]), ("c", ["c"]), ("nosuch", ["nosuch"])],
+)
+def test_a_machines_name_means_all_of_its_devices(wanted: str, meant: list[str]) -> None:
+    assert upkeep._meant(ROWS, wanted) == meant
+    two = [*ROWS, {"device_id": "z", "name": "rig", "owner": "b", "payload": {"host": "i"}}]
+    assert upkeep._meant(two, "rig") == ["rig"]  # two machines: the daemon asks for an id
+
+
+def test_a_machine_that_is_drained_names_its_devices_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daemon = Daemon(SAID | {"drained": "maintenance", "name": "rig-gpu0"})
+    daemon.devices = ROWS
+    monkeypatch.setattr(upkeep, "need_daemon", lambda _: daemon)
+    done = CliRunner().invoke(upkeep.drain, ["rig"], env={"COLUMNS": "200"}, catch_exceptions=False)
+    paths = [path.split("/")[3] for path, _ in daemon.asked]
+    assert paths == ["c", "g0", "g1"]
+    assert "take no new jobs (maintenance); what runs there goes on. Later: fleet resume rig" in (
+        done.stdout
+    )

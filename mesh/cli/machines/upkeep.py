@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from mesh.cli.table import Column, emit, emit_text
 from mesh.state.facts.upkeep import DRAIN_REASONS
 
 Row = Mapping[str, Any]
+CARD: Final = re.compile(r"-gpu\d{1,3}$")  # a card is called as its machine, with this behind
 device_argument = click.argument("device", metavar="DEV")
 
 
@@ -29,11 +31,16 @@ device_argument = click.argument("device", metavar="DEV")
 )
 @json_option
 def drain(device: str, reason: str, output: str) -> None:
-    """Let no new jobs start on DEV, a device's name or id; what runs there goes on."""
+    """Let no new jobs start on DEV; what runs there goes on.
+
+    DEV is a device's id or name, or a machine's name, which means all of its devices.
+    """
     said = _post(device, "drain", {"reason_code": reason})
-    name = clean(said["name"])
-    text = f"{name} takes no new jobs ({clean(said['drained'])}); what runs there goes on"
-    _tell(said, output, f"{text}. Later: fleet resume {name}")
+    verb = "takes" if len(said) == 1 else "take"
+    text = (
+        f"{_names(said)} {verb} no new jobs ({clean(said[0]['drained'])}); what runs there goes on"
+    )
+    _tell(said, output, f"{text}. Later: fleet resume {clean(device)}")
 
 
 @click.command()
@@ -42,7 +49,8 @@ def drain(device: str, reason: str, output: str) -> None:
 def resume(device: str, output: str) -> None:
     """Let jobs start on DEV again."""
     said = _post(device, "resume", {})
-    _tell(said, output, f"{clean(said['name'])} takes jobs again")
+    verb = "takes" if len(said) == 1 else "take"
+    _tell(said, output, f"{_names(said)} {verb} jobs again")
 
 
 @click.command()
@@ -70,7 +78,8 @@ def unreserve(device: str, reservation: str | None, output: str) -> None:
     """End this peer's reservations of DEV, or the one that --id names."""
     body = {} if reservation is None else {"reservation_id": reservation}
     said = _post(device, "unreserve", body)
-    _show(said, output, f"{clean(said['name'])} is free for everybody's jobs")
+    verb = "is" if len(said) == 1 else "are"
+    _show(said, output, f"{_names(said)} {verb} free for everybody's jobs")
 
 
 def instant(text: str, now: int) -> int:
@@ -103,18 +112,33 @@ def _duration(text: str) -> int:
         stop(USAGE, str(error), "--for 30m, --for 2h, --for 1d")
 
 
-def _post(device: str, verb: str, body: Mapping[str, object]) -> Row:
+def _post(device: str, verb: str, body: Mapping[str, object]) -> list[Row]:
+    """What became of each device that is meant, in the order of their names."""
     from urllib.parse import quote
 
     from mesh.config import fleet_home
 
-    path = f"/v1/devices/{quote(device, safe='')}/{verb}"
-    return dict(need_daemon(fleet_home()).post(path, body))
+    daemon = need_daemon(fleet_home())
+    meant = _meant(daemon.get("/v1/devices")["devices"], device)
+    return [daemon.post(f"/v1/devices/{quote(one, safe='')}/{verb}", body) for one in meant]
 
 
-def _tell(said: Row, output: str, text: str) -> None:
+def _meant(rows: Sequence[Row], wanted: str) -> list[str]:
+    """Ids of the devices of a machine of this name; else what was typed, for one device."""
+    machine = [row for row in rows if CARD.sub("", row["name"]) == wanted]
+    known = any(row["device_id"] == wanted for row in rows)
+    if known or len({(row["owner"], row["payload"].get("host", "")) for row in machine}) != 1:
+        return [wanted]
+    return [row["device_id"] for row in sorted(machine, key=lambda row: str(row["name"]))]
+
+
+def _names(said: Sequence[Row]) -> str:
+    return ", ".join(clean(row["name"]) for row in said)
+
+
+def _tell(said: Sequence[Row], output: str, text: str) -> None:
     if output == "json":
-        emit_json(said)
+        emit_json(said[0] if len(said) == 1 else list(said))
     else:
         emit_text(text)
 
@@ -133,11 +157,14 @@ COLUMNS: Final[tuple[Column[Row], ...]] = (
 )
 
 
-def _show(said: Row, output: str, free: str) -> None:
-    """A device's reservations."""
+def _show(said: Sequence[Row], output: str, free: str) -> None:
+    """The devices' reservations; of one machine's devices they are mostly the same."""
     if output == "json":
-        emit_json(said)
+        emit_json(said[0] if len(said) == 1 else list(said))
         return
-    if said["reservations"]:
-        emit_text(f"{clean(said['name'])} is reserved:")
-    emit(COLUMNS, said["reservations"], free)
+    held = [row for row in said if row["reservations"]]
+    if not held:
+        emit_text(free)
+    for row in held:
+        emit_text(f"{clean(row['name'])} is reserved:")
+        emit(COLUMNS, row["reservations"], "")
