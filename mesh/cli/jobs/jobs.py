@@ -227,7 +227,7 @@ def _more(row: Mapping[str, Any]) -> dict[str, object]:
         "peak memory": show_bytes(peak) if peak else "",
         "says": row["text"],
         "starts": when_text(row["standing"] or {}),
-        "expected": expected_text(row["expected"]),
+        "expected": expected_text(row["expected"] and {**row["expected"], "p_ppm": None}),
         "deadline": deadline_text(row),
         "address": row.get("server", {}).get("url", ""),
     }
