@@ -10,7 +10,7 @@ it needs several devices (which others have by turns), or a reservation held it 
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mesh.ledger.event import Event
@@ -38,6 +38,7 @@ class Lease:
     key: Key
     event: Event
     kept: bool = False
+    ends: list[Event] = field(default_factory=list)  # what its owner said of its end
 
 
 class Turns:
@@ -49,7 +50,7 @@ class Turns:
         # The lease of an owner's attempt, and its end.
         self.said: defaultdict[tuple[str, Key], list[Event]] = defaultdict(list)
         self.ended_s: dict[tuple[str, Key], float] = {}  # when an owner's end of it was on disk
-        self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner, not yet over
+        self.line: defaultdict[str, list[Lease]] = defaultdict(list)  # by owner
 
     def written(self, event: Event) -> None:
         """An event is on its author's disk."""
@@ -69,7 +70,9 @@ class Turns:
         elif kind in ENDS:
             self.said[event.author, key].append(event)
             self.ended_s.setdefault((event.author, key), self.world.loop.time())
-            self.line[event.author] = [one for one in line if one.key != key]
+            for one in line:
+                if one.key == key:
+                    one.ends.append(event)
 
     def launched(self, machine: Machine, key: Key, devices: tuple[str, ...]) -> None:
         """An attempt's launch begins to be written."""
@@ -93,7 +96,12 @@ class Turns:
             self.world.fail(f"{program.key} begins after its end was signed")
 
     def _in_turn(self, owner: "Daemon", key: Key, device_id: str, what: str) -> None:
-        line = [one for one in self.line[owner.author] if owner.counts(one.event)]
+        # An end that was signed while its owner's word did not count is none, once it does again.
+        line = [
+            one
+            for one in self.line[owner.author]
+            if owner.counts(one.event) and not any(map(owner.counts, one.ends))
+        ]
         its = next((one for one in line if one.key == key), None)
         if its is None:
             self.world.fail(f"{what}, which has no lease of its owner on disk")
