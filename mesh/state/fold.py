@@ -351,6 +351,7 @@ def _retire_one(state: State) -> None:
     key, job_id = state.ended[home].pop(0)
     job = state.jobs.pop(job_id)
     speakers = {step.author for step in state.timelines.pop(job_id).steps.values()}
+    speakers |= {one.owner for one in job.attempts}  # who may have said something earlier
     at = (key[0], key[1], key[3])
     state.retired.add(job_id, job.status, home, at, speakers - {home})
     for one in job_bills(job):

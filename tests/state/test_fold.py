@@ -217,3 +217,20 @@ def test_a_job_is_moved_by_its_home_and_the_owner_of_its_device_only() -> None:
 def test_anybody_in_the_fleet_may_ask_for_a_job_to_stop() -> None:
     asked = event("job_cancel_requested", 1, author=BEN, job_id="j1")
     assert fold([life()[0], asked]).jobs["j1"].status == "cancelling"
+
+
+def test_what_an_owner_said_before_its_job_retired_counts_though_it_had_said_nothing_then() -> None:
+    """Ben said that it never began; Ana, who had not heard it, gave it back and ended it later."""
+    asked = [
+        event("job_submitted", 1, job_id="j", kind="command", batch=1),
+        event("job_dispatched", 2, job_id="j", attempt=1, owner=BEN, device="rig"),
+        event("job_cancel_requested", 3, job_id="j"),
+        event("job_returned", 12, job_id="j", attempt=1, reason="Cancelled", device="rig"),
+        event("job_cancelled", 13, job_id="j", attempt=2, device="none"),
+    ]
+    never = event("job_cancelled", 10, author=BEN, device="rig", job_id="j", attempt=1)
+    others = [one for n in range(3) for one in life(f"o{n}", 1000 * (n + 1))]
+    early = chained([*asked, never, *others])
+    late = sorted(early, key=lambda one: one.author == BEN)  # his word comes last
+    assert "j" in fold(early, 1).retired
+    assert fold(late, 1).totals == fold(early, 1).totals
