@@ -69,7 +69,9 @@ def view_of(steps: Iterable[Step], rank: Rank) -> tuple[JobView | None, Key | No
     alone = loose is not None and (shown is None or shown.view.status != status)
     view = _job(told, status, shown, loose if alone else None)
     view = replace(view, attempts=tuple(one.view for one in tries))
-    ends = [one.end.key for one in tries if one.end is not None] + ([loose.key] if loose else [])
+    # What its home says of a job that has ended by then changes nothing, its place in time neither.
+    last = [loose.key] if loose is not None and alone else []
+    ends = [one.end.key for one in tries if one.end is not None] + last
     over = view.ended and all(one.view.settled for one in tries)
     return view, max(ends) if over and ends else None
 

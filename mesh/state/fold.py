@@ -18,7 +18,7 @@ from mesh.state.devices import Devices, title
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobFact
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import JobView, Key, step_of
+from mesh.state.jobs import ENDS, JobView, Key, step_of
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
 from mesh.state.retired import Retired
@@ -293,7 +293,8 @@ def _echo(state: State, event: Event, job_id: str, home: str) -> None:
         state.stale = True
     elif event.author == home or event.author in kept.others:
         sends = event.author == home and event.event_type == "job_dispatched"
-        _goes_on(state, job_id, sends or (ms, counter, seq) < kept.until)
+        ends = event.author != home and event.event_type in ENDS and job_id not in state.late
+        _goes_on(state, job_id, sends or ends or (ms, counter, seq) < kept.until)
     elif event.event_type in ("job_dispatched", "job_adopted"):
         _goes_on(state, job_id, state.members.role_of(event) == ADMIN)
 
