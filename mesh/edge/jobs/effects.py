@@ -177,7 +177,7 @@ class Effects:
         try:
             launch = await self._unless_cancelled(job, self.preparation.launch(job, one, devices))
             where = self._attempts(one.device_id)
-            if not (where.begun(job.job_id, one.number) or self.may_begin(job, one)):
+            if not (where.begun(job.job_id, one.number) or self._is_still_to_begin(job, one)):
                 self.begun.discard(key)
                 return
             start = where.start(launch)
@@ -212,6 +212,15 @@ class Effects:
             estimated_duration_s=one.expected_ms // 1000,
         )
         await self._emit("job_started", one.device_id, encode(fact))
+
+    def _is_still_to_begin(self, job: JobView, one: AttemptView) -> bool:
+        """Whether it is now as it was when its start began, which may be minutes ago: ours, wanted,
+        and let in by the word on its device."""
+        now = self._state().jobs.get(job.job_id)
+        mine = None if now is None else self._mine(now, one.number)
+        if now is None or mine is None or is_superfluous(now, mine):
+            return False
+        return self.may_begin(now, mine)
 
     async def _unless_cancelled(self, job: JobView, done: Coroutine[Any, Any, T]) -> T:
         """What it comes to; Cancelled where a person cancels the job before: it is broken off."""

@@ -94,3 +94,23 @@ async def test_a_job_that_another_home_adopted_meanwhile_may_not_use_the_first_o
     assert line.open_to(seen, seen.attempts[0])
     apply(stage.state, event("job_adopted", LATER + 1, author=BEN, job_id="j", epoch=1))
     assert not line.open_to(seen, seen.attempts[0])
+
+
+async def test_what_ended_while_its_start_was_prepared_is_not_launched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its home gave the attempt up meanwhile; that the owner still has it changes nothing."""
+    started: list[str] = []
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        started.append(launch.job_id)
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    stage = Stage(tmp_path, waits())
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    apply(stage.state, event("job_replaced", LATER, device="d", job_id="j", attempt=1))
+    ended = {"job_id": "j", "attempt": 2, "reason": "removed"}
+    apply(stage.state, event("job_failed", LATER + 1, device="none", **ended))
+    assert stage.state.jobs["j"].attempts[0].alive
+    await stage.effects.run(StartJob(*JOB))
+    assert (started, stage.effects.begun) == ([], set())
