@@ -162,7 +162,7 @@ class Link:
         reader = Reader(nonce, limit)
         async with self._urgent if urgent else self._sessions:
             try:
-                return await self._in_session(script, limit_s, nonce, reader)
+                return await self._run(script, limit_s, nonce, reader)
             except NoSession:
                 self._given_up = True
                 self._connection.abort()  # scripts that hang hold them all: begin anew
@@ -171,15 +171,6 @@ class Link:
                 if partial and reader.partial and not self.closed:
                     return Answer(HUNG, reader.partial)
                 raise
-
-    async def _in_session(self, script: str, limit_s: float, nonce: str, reader: Reader) -> Answer:
-        """As `_run`. A server that is still closing what ended a moment ago is asked again: to give
-        the connection up would break off whatever else runs over it."""
-        for pause_s in NO_SESSION_PAUSES_S:
-            with contextlib.suppress(NoSession):
-                return await self._run(script, limit_s, nonce, reader)
-            await asyncio.sleep(pause_s)
-        return await self._run(script, limit_s, nonce, reader)
 
     async def feed(self, script: str, pieces: Iterator[bytes], limit_s: float) -> Answer:
         """Run a script of one line with these bytes on its stdin; Unreached where that broke off.
@@ -190,8 +181,8 @@ class Link:
         nonce = secrets.token_hex(8)
         reader = Reader(nonce)
         async with self._sessions:
+            process = await self._session(FEED)
             with _explained(self.host.name):
-                process = await self._connection.create_process(FEED, encoding=None)
                 try:
                     answer = await fed_answer(process, reader, fed(script, nonce), pieces, limit_s)
                 finally:
@@ -200,9 +191,22 @@ class Link:
             raise Unreached(f"{self.host.name}: the link broke", "it is tried again")
         return answer
 
+    async def _session(self, command: str) -> Any:
+        """A session of its own. A server that is still closing what ended a moment ago is asked
+        again: to give the connection up would break off whatever else runs over it."""
+        for pause_s in (*NO_SESSION_PAUSES_S, None):
+            try:
+                with _explained(self.host.name):
+                    return await self._connection.create_process(command, encoding=None)
+            except NoSession:
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+        raise AssertionError
+
     async def _run(self, script: str, limit_s: float, nonce: str, reader: Reader) -> Answer:
+        process = await self._session(COMMAND)
         with _explained(self.host.name):
-            process = await self._connection.create_process(COMMAND, encoding=None)
             try:
                 async with asyncio.timeout(limit_s):
                     # A login shell that left at once (nologin) may be gone before it hears us.
