@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,7 +15,6 @@ from mesh.cli.table import Column, emit, emit_text
 from mesh.state.facts.upkeep import DRAIN_REASONS
 
 Row = Mapping[str, Any]
-CARD: Final = re.compile(r"-gpu\d{1,3}$")  # a card is called as its machine, with this behind
 device_argument = click.argument("device", metavar="DEV")
 
 
@@ -125,7 +123,9 @@ def _post(device: str, verb: str, body: Mapping[str, object]) -> list[Row]:
 
 def _meant(rows: Sequence[Row], wanted: str) -> list[str]:
     """Ids of the devices of a machine of this name; else what was typed, for one device."""
-    machine = [row for row in rows if CARD.sub("", row["name"]) == wanted]
+    from mesh.edge.jobs.cards import machine_of
+
+    machine = [row for row in rows if machine_of(row["name"]) == wanted]
     known = any(row["device_id"] == wanted for row in rows)
     if known or len({(row["owner"], row["payload"].get("host", "")) for row in machine}) != 1:
         return [wanted]

@@ -17,7 +17,7 @@ from mesh.api.errors import RequestError
 from mesh.api.requests import ASKED, PlanRequest, parse_plan
 from mesh.api.wire.claims import Ask, Share
 from mesh.edge.dispatch.ports import ModelFiles
-from mesh.edge.jobs.cards import CARD, groups_of, may_be_gang
+from mesh.edge.jobs.cards import groups_of, machine_of, may_be_gang
 from mesh.edge.jobs.outcomes import plan_fact
 from mesh.edge.jobs.private import Gone, request_of
 from mesh.edge.planning import make_plan
@@ -194,7 +194,7 @@ def called(state: State, view: DeviceView) -> set[str]:
     card is called as its machine, with -gpu0 behind), by the fleet, or as an SSH host."""
     if view.hand_described:
         return {view.device_id, view.name}
-    machine = CARD.sub("", view.name)
+    machine = machine_of(view.name)
     if view.facts.transport == SSH:
         return {view.device_id, view.name, machine, ANY, SSH}
     return {view.device_id, view.name, machine, state.members.name(view.owner), ANY}

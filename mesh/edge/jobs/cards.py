@@ -21,6 +21,11 @@ AMD: Final = ("cdna", "rdna", "gcn", "polaris")
 INTEL: Final = ("xe", "gaudi")
 
 
+def machine_of(name: str) -> str:
+    """What the machine of a device is called: a card has its number behind that."""
+    return CARD.sub("", name)
+
+
 def vendor_of(device: DeviceView) -> Vendor:
     """Whose runtime picks the device's cards; "" for a processor."""
     if device.kind in ("apple", "cpu"):
