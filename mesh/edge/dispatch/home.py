@@ -337,16 +337,7 @@ class Home:
         now = self.ledger.state.jobs.get(job.job_id)
         if now is None or (now.status, now.home) != (PENDING, self.ledger.author):
             return
-        fact = JobFailed(
-            job_id=job.job_id,
-            attempt=next_attempt(now),
-            reason=reason,
-            text=text[:2000],
-            exit_code=0,
-            actual_duration_ms=0,
-            actual_cost_nusd=0,
-            peak_memory_bytes=0,
-        )
+        fact = _failed(now, reason, text)
         await self.ledger.emit_all([("job_failed", "none", encode(fact))])
 
 
