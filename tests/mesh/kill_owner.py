@@ -2,6 +2,7 @@
 daemon, runs once, and its cost is right. argv: [points] [seed]."""
 
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -10,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from mathcore.price import cost_nusd
 from mesh.edge.store.state import load_state
 from mesh.state.fleet import rate
-from tests.mesh.conftest import Machine, is_gone, make, up_all
+from tests.mesh.conftest import Machine, make, up_all
 from tests.support.waiting import wait_until
 
 SLEEP_S = 0.6  # how long a job lasts
@@ -43,7 +42,7 @@ def play(folder: Path, points: int, seed: int, say: Callable[[str], None] = prin
             home.post("/v1/jobs", job_id=job_id, command=["sh", "-c", script], on="owner")
             time.sleep(rng.uniform(0, LIFE_S))
             status = _job(home, job_id)["status"]
-            _kill(owner)
+            owner.stop(signal.SIGKILL)
             owner.up()
             found = _after(home, owner, job_id)
             times = Counter(ran.read_text().split())[job_id]
@@ -83,13 +82,6 @@ def _job(machine: Machine, job_id: str) -> dict[str, Any]:
 
 def _devices(machine: Machine) -> set[str]:
     return {one["name"] for one in machine.get("/v1/devices")["devices"]}
-
-
-def _kill(machine: Machine) -> None:
-    process = psutil.Process(machine.pid)
-    process.kill()
-    wait_until(lambda: is_gone(process), f"the end of {machine.name}'s daemon")
-    (machine.home / "daemon.json").unlink()
 
 
 def main(words: list[str]) -> int:

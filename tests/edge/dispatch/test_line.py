@@ -24,6 +24,19 @@ def waits() -> State:
     return told([*owned("d"), *story])
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that were launched; nothing runs."""
+    found: list[str] = []
+
+    async def start(self: LocalAttempts, launch: Launch) -> Handle:
+        found.append(launch.job_id)
+        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
+
+    monkeypatch.setattr(LocalAttempts, "start", start)
+    return found
+
+
 def said(kind: str, **fact: object) -> tuple[str, dict[str, object]]:
     return kind, fact
 
@@ -48,16 +61,9 @@ async def test_nothing_starts_by_a_reading_from_before_the_device_was_kept(
 
 @pytest.mark.parametrize("word", WORDS)
 async def test_what_was_still_being_fetched_when_the_device_was_kept_waits_in_line_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: tuple[str, dict[str, object]]
+    tmp_path: Path, started: list[str], word: tuple[str, dict[str, object]]
 ) -> None:
-    started: list[str] = []
-
-    async def start(self: LocalAttempts, launch: Launch) -> Handle:
-        started.append(launch.job_id)
-        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
-
     stage = Stage(tmp_path, waits())
-    monkeypatch.setattr(LocalAttempts, "start", start)
     apply(stage.state, event(word[0], LATER, device="d", **word[1]))
     await stage.effects.run(StartJob(*JOB))
     assert (started, stage.said, stage.effects.begun) == ([], [], set())
@@ -67,16 +73,12 @@ async def test_what_was_still_being_fetched_when_the_device_was_kept_waits_in_li
     assert started == ["j"]
 
 
+@pytest.mark.usefixtures("started")
 async def test_a_launch_that_began_before_the_drain_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may run already: only its runner knows."""
     stage = Stage(tmp_path, waits())
-
-    async def start(self: LocalAttempts, launch: Launch) -> Handle:
-        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
-
-    monkeypatch.setattr(LocalAttempts, "start", start)
     monkeypatch.setattr(LocalAttempts, "begun", lambda *_: True)
     apply(stage.state, event("device_drained", LATER, device="d", reason_code="other"))
     await stage.effects.run(StartJob(*JOB))
@@ -97,17 +99,10 @@ async def test_a_job_that_another_home_adopted_meanwhile_may_not_use_the_first_o
 
 
 async def test_what_ended_while_its_start_was_prepared_is_not_launched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, started: list[str]
 ) -> None:
     """Its home gave the attempt up meanwhile; that the owner still has it changes nothing."""
-    started: list[str] = []
-
-    async def start(self: LocalAttempts, launch: Launch) -> Handle:
-        started.append(launch.job_id)
-        return Handle(job_dir="", pid=1, start_ticks=1, boot_id="")
-
     stage = Stage(tmp_path, waits())
-    monkeypatch.setattr(LocalAttempts, "start", start)
     apply(stage.state, event("job_replaced", LATER, device="d", job_id="j", attempt=1))
     ended = {"job_id": "j", "attempt": 2, "reason": "removed"}
     apply(stage.state, event("job_failed", LATER + 1, device="none", **ended))

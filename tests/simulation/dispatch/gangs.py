@@ -22,10 +22,10 @@ from mesh.edge.dispatch.line import Line
 from mesh.policy.queue.values import Part, Running
 from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
+from tests.simulation.dispatch.breaking import Broken
 
 PART = 0.3  # of all jobs, where some machine has devices enough
 Candidates = Callable[[JobView], Awaitable[Sequence[Candidate]]]
-Broken = contextlib.AbstractContextManager[object]
 
 
 def size_of(job_id: str) -> int:

@@ -23,12 +23,12 @@ from mesh.state.facts.job import JobAccepted
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
 from tests.simulation.dispatch import gangs
+from tests.simulation.dispatch.breaking import Broken, together
 from tests.simulation.dispatch.machine import SimAttempts
 from tests.simulation.dispatch.mutants_of_outputs import OF_OUTPUTS
 from tests.simulation.dispatch.mutants_of_queues import OF_QUEUES
 from tests.simulation.dispatch.mutants_of_roles import OF_ROLES
 
-Broken = contextlib.AbstractContextManager[object]
 Begun = Set[tuple[str, int]]
 
 
@@ -76,7 +76,9 @@ def forgets_leases_at_restart() -> Broken:
         jobs = {job_id: without(job, lost) for job_id, job in state.jobs.items()}
         return decide(replace(state, jobs=jobs), me, **asked)
 
-    return _all(patch.object(Effects, "look", look), patch.object(peer_module, "decide", decided))
+    return together(
+        patch.object(Effects, "look", look), patch.object(peer_module, "decide", decided)
+    )
 
 
 def starts_a_second_claim_again() -> Broken:
@@ -173,13 +175,6 @@ def lets_a_late_runner_begin() -> Broken:
 def lets_both_attempts_go_on() -> Broken:
     """A replaced attempt that is heard of again is not reconciled."""
     return patch.object(decide_module, "is_superfluous", lambda *_: False)
-
-
-def _all(*many: Broken) -> Broken:
-    stack = contextlib.ExitStack()
-    for one in many:
-        stack.enter_context(one)
-    return stack
 
 
 MUTANTS: dict[str, Callable[[], Broken]] = {

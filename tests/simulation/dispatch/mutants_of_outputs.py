@@ -1,6 +1,5 @@
 """Deliberately broken copies of what jobs wrote."""
 
-import contextlib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -8,8 +7,7 @@ from mesh.api.wire.claims import Part
 from mesh.edge.dispatch import mirror
 from mesh.edge.dispatch.remote import RemoteOwner
 from mesh.edge.transport.call import Unanswered
-
-Broken = contextlib.AbstractContextManager[object]
+from tests.simulation.dispatch.breaking import Broken, together
 
 
 def appends_twice_after_a_lost_answer() -> Broken:
@@ -37,7 +35,7 @@ def appends_twice_after_a_lost_answer() -> Broken:
         again = last.get(key, 0) if key in lost else 0
         return max(0, size_of(path) - again)
 
-    return _all(patch.object(RemoteOwner, "output", asked), patch.object(mirror, "_size", size))
+    return together(patch.object(RemoteOwner, "output", asked), patch.object(mirror, "_size", size))
 
 
 def begins_anew_after_a_restart() -> Broken:
@@ -54,19 +52,14 @@ def begins_anew_after_a_restart() -> Broken:
         known.add((now[0], path))
         return 0 if first else size_of(path)
 
-    return _all(patch.object(mirror.Mirror, "_bring", brings), patch.object(mirror, "_size", size))
+    return together(
+        patch.object(mirror.Mirror, "_bring", brings), patch.object(mirror, "_size", size)
+    )
 
 
 def marks_before_the_disk() -> Broken:
     """All is said to be here while the last of it may still be lost with the power."""
     return patch.object(mirror, "_mark", lambda folder: (folder / mirror.DONE_FILE).touch())
-
-
-def _all(*many: Broken) -> Broken:
-    stack = contextlib.ExitStack()
-    for one in many:
-        stack.enter_context(one)
-    return stack
 
 
 OF_OUTPUTS = (

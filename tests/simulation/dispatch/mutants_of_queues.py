@@ -1,7 +1,6 @@
 """Deliberately broken owners: of what they say of their devices, and of the line before them."""
 
 import asyncio
-import contextlib
 from typing import Any
 from unittest.mock import patch
 
@@ -15,8 +14,8 @@ from mesh.policy.queue.values import QueueDecision, Running, Waiting
 from mesh.state.fold import State
 from mesh.state.jobs import Key
 from mesh.state.upkeep import Upkeep
+from tests.simulation.dispatch.breaking import Broken, together
 
-Broken = contextlib.AbstractContextManager[object]
 Attempt = tuple[str, int]
 FIRST_S, LAST_S = 0.25, 15.0  # pauses of a line that looks at those who wait less and less often
 
@@ -38,12 +37,12 @@ def drain_lost_at_restart() -> Broken:
         lost = word is not None and word.drained_key in forgotten
         return "" if lost else really(self, device_id, owner)
 
-    return _all(patch.object(Effects, "look", forget), patch.object(Upkeep, "drained", drained))
+    return together(patch.object(Effects, "look", forget), patch.object(Upkeep, "drained", drained))
 
 
 def drain_counts_at_the_next_reading() -> Broken:
     """A drain is part of the reading of a device, as old as that is."""
-    return _all(
+    return together(
         patch.object(Line, "_told", lambda self: self._rooms),
         patch.object(Line, "open_to", lambda *_: True),
     )
@@ -99,7 +98,7 @@ def forgets_who_runs_at_restart() -> Broken:
         lost = forgotten.get(id(begun), set())
         return waiting, [one for one in running if one.key not in lost]
 
-    return _all(patch.object(Effects, "look", forget), patch.object(Line, "_held", without))
+    return together(patch.object(Effects, "look", forget), patch.object(Line, "_held", without))
 
 
 def starts_what_has_retired() -> Broken:
@@ -117,13 +116,6 @@ def starts_what_has_retired() -> Broken:
         return await real(self, home, claim)
 
     return patch.object(LocalOwner, "claim", claim)
-
-
-def _all(*many: Broken) -> Broken:
-    stack = contextlib.ExitStack()
-    for one in many:
-        stack.enter_context(one)
-    return stack
 
 
 OF_QUEUES = (
