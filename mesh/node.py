@@ -355,7 +355,7 @@ class Node:
         elif self._live.restored:
             _say(StoreError("this ledger is an older copy of itself, or lost", FORKS))
         registered = False
-        await asyncio.to_thread(self.dispatch.effects.look)
+        await asyncio.to_thread(lambda: self.dispatch.effects.look(self._here.running()))
         while not self._stop.is_set():
             await self._live.catch_up()
             if self._live.may_sign:

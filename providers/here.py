@@ -27,6 +27,12 @@ class LocalAttempts:
         """Whether a start was ever tried: it may run, whatever else is known."""
         return (self.folder(job_id, attempt) / "launch.json").exists()
 
+    def running(self) -> list[tuple[str, int]]:
+        """Every attempt whose runner lives, by its folder: whatever anybody remembers of it."""
+        claims = self._jobs_dir.glob("*/*/runner.json")
+        folders = [one.parent for one in claims if one.parent.name.isdecimal()]
+        return [(one.parent.name, int(one.name)) for one in folders if local.adopt(one)]
+
     async def give(self, job_id: str, attempt: int, files: Sequence[Given]) -> str:
         """Copy files into the attempt's own folder; where that is."""
         return await asyncio.to_thread(_laid_out, self.folder(job_id, attempt) / WORK, files)

@@ -76,5 +76,14 @@ class StopJob:
     attempt: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class EndStray:
+    """End what runs on this peer's device and is no attempt of its any more."""
+
+    job_id: str
+    attempt: int = 1
+
+
 AtHome = PlaceJob | ClaimDevice | WithdrawClaim | AskOwner | LoseAttempt | EndJob
-Command = AtHome | StartJob | WatchJob | StopJob
+AtDevice = StartJob | WatchJob | StopJob | EndStray
+Command = AtHome | AtDevice

@@ -11,6 +11,7 @@ from mesh.policy.commands import (
     ClaimDevice,
     Command,
     EndJob,
+    EndStray,
     LoseAttempt,
     PlaceJob,
     StartJob,
@@ -40,16 +41,19 @@ def decide(
     begun: Set[Attempt] = frozenset(),
     start: Set[Attempt] = frozenset(),
     preempt: Set[Attempt] = frozenset(),
+    strays: Set[Attempt] = frozenset(),
 ) -> list[Command]:
     """Commands for this peer: what it owns first, then its own jobs by their rank.
 
     `begun` are the attempts that this machine has begun to start: after a crash they may run.
-    `start` and `preempt` are what the owner's queue says of those it holds.
+    `start` and `preempt` are what the owner's queue says of those it holds; `strays` run, and no
+    lease tells of them any more.
     """
     jobs = sorted(list(state.jobs.values()), key=rank)
     owners = {one.owner for job in jobs if job.home == me for one in job.attempts if one.open}
     gone = {one for one in owners - {me} if not state.members.role(one)}
-    return [*_owned(jobs, me, begun, start, preempt), *_at_home(jobs, me, gone)]
+    ends = [EndStray(*key) for key in sorted(strays)]
+    return [*ends, *_owned(jobs, me, begun, start, preempt), *_at_home(jobs, me, gone)]
 
 
 def rank(job: JobView) -> tuple[int, int, str]:

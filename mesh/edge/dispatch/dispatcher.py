@@ -16,14 +16,12 @@ from mesh.edge.dispatch.home import Home
 from mesh.edge.dispatch.ports import Ledger
 from mesh.policy.commands import (
     AskOwner,
+    AtDevice,
     ClaimDevice,
     Command,
     EndJob,
     LoseAttempt,
     PlaceJob,
-    StartJob,
-    StopJob,
-    WatchJob,
     WithdrawClaim,
 )
 from mesh.state.jobs import JobView
@@ -32,16 +30,14 @@ from mesh.state.jobs import JobView
 MAX_AT_ONCE: Final = 64
 RETRY_S: Final = 1.0  # pause after a write the disk refused
 
-Hand = StartJob | WatchJob | StopJob
-
 
 class Hands(Protocol):
     """Who starts, watches and stops attempts on this peer's devices."""
 
-    async def run(self, command: Hand) -> None:
+    async def run(self, command: AtDevice) -> None:
         """Carry out one command."""
 
-    async def fail(self, command: Hand, reason: str, words: str) -> None:
+    async def fail(self, command: AtDevice, reason: str, words: str) -> None:
         """End an attempt that could not be carried out."""
 
 
@@ -72,7 +68,7 @@ class Dispatcher:
 
     def _may_begin(self, command: Command) -> bool:
         """Whether it is time, and a home does not ask too many at once; hands wait for nobody."""
-        if isinstance(command, Hand):
+        if isinstance(command, AtDevice):
             return True
         asking = sum(side == "home" for _, side in self._tasks)
         attempt = 0 if isinstance(command, PlaceJob | EndJob) else command.attempt
@@ -103,7 +99,7 @@ class Dispatcher:
             await asyncio.sleep(RETRY_S)
         except Exception as error:
             traceback.print_exc()
-            if isinstance(command, Hand):
+            if isinstance(command, AtDevice):
                 text = f"{type(error).__name__}: {error}"
                 await self._hands.fail(command, "internal", text)
             await asyncio.sleep(RETRY_S)
@@ -111,7 +107,7 @@ class Dispatcher:
             self._tasks.pop(key, None)
 
     async def _do(self, command: Command) -> None:
-        if isinstance(command, Hand):
+        if isinstance(command, AtDevice):
             await self._hands.run(command)
             return
         job = self._ledger.state.jobs.get(command.job_id)
@@ -136,4 +132,4 @@ class Dispatcher:
 
 def _key(command: Command) -> tuple[str, str]:
     """What is done one at a time: all that a home does of a job, and with each attempt here."""
-    return command.job_id, str(command.attempt) if isinstance(command, Hand) else "home"
+    return command.job_id, str(command.attempt) if isinstance(command, AtDevice) else "home"

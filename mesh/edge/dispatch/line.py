@@ -7,7 +7,7 @@ its answer for those who want to know why a job waits, and when it should start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from mesh.api.wire.claims import MAX_MS, MAX_WORDS, Ask, Standing
@@ -37,6 +37,7 @@ from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 FRESH_S: Final = 1.0
 # Of a log-normal through the median and the ninetieth percentile: the eightieth's share of the way.
 P80_OF_P90: Final = 0.8416 / 1.2816
+Begun = Mapping[Attempt, Sequence[str]]  # what may run here, and on which devices
 # What an ask can't wait out: the home should look elsewhere.
 CLOSED: Final = frozenset({"NoFit", "Drained", "Unreachable", "DependencyMissing"})
 
@@ -57,9 +58,9 @@ class Line:
         self._skips: dict[Attempt, int] = {}
         self.decision = QueueDecision()
 
-    def decide(self, begun: Set[Attempt], read: Callable[[], None]) -> QueueDecision:
-        """Who starts and who makes room now, by the last reading; `read` is called when a newer one
-        is there, for whoever waits."""
+    def decide(self, begun: Begun, read: Callable[[], None]) -> QueueDecision:
+        """Who starts and who makes room now, by the last reading; `begun` are the devices of each
+        attempt that may run, `read` is called when a newer one is there, for whoever waits."""
         waiting, running = self._held(begun)
         if waiting and _now_s() - self._read_s > FRESH_S:
             self._look_soon(read)
@@ -79,7 +80,7 @@ class Line:
         if _now_s() - self._read_s > FRESH_S:
             await self._look()
         now, key = self._now_ms(), (ask.job_id, ask.attempt)
-        waiting, running = self._held(frozenset())
+        waiting, running = self._held({})
         asked = _asked(ask, now)
         found = decide_queue([*waiting, asked], running, self._told(), now)
         reason = found.reasons.get(key)
@@ -132,15 +133,18 @@ class Line:
         self._rooms = await asyncio.to_thread(self._read)
         self._read_s = _now_s()
 
-    def _held(self, begun: Set[Attempt]) -> tuple[list[Waiting], list[Running]]:
-        """Everything this owner has accepted: what waits, and what has its device."""
+    def _held(self, begun: Begun) -> tuple[list[Waiting], list[Running]]:
+        """Everything this owner has accepted: what waits, and what has its device, strays too."""
+        strays = dict(begun)
         waiting, running = list[Waiting](), list[Running]()
         reads = {room.device_id: room.read_ms for room in self._rooms}
         for job, one in attempts_at(self._ledger.state, self._ledger.author):
+            strays.pop((job.job_id, one.number), None)
             if one.status in (RUNNING, PAUSED) or (job.job_id, one.number) in begun:
                 running.append(self._running(job, one, reads))
             elif not job.cancel_asked:
                 waiting.append(self._waiting(job, one))
+        running += [_stray(key, devices) for key, devices in strays.items() if devices]
         return waiting, running
 
     def _parts(self, job: JobView, one: AttemptView) -> tuple[Part, ...]:
@@ -191,6 +195,19 @@ class Line:
             preemptible=job.asked.preemptible,
             loaded=is_loaded(job, min(reads.get(part.device_id, 0) for part in parts)),
         )
+
+
+def _stray(key: Attempt, devices: Sequence[str]) -> Running:
+    """What no lease tells of any more: nobody knows what it takes of them."""
+    first, *others = (Part(device_id=one, need=ALONE) for one in devices)
+    return Running(
+        job_id=key[0],
+        attempt=key[1],
+        device_id=first.device_id,
+        need=first.need,
+        started_ms=0,
+        others=tuple(others),
+    )
 
 
 def _asked(ask: Ask, now_ms: int) -> Waiting:

@@ -25,6 +25,7 @@ from providers.engine.llamacpp import ANSWER_FILE
 LOG_FILE: Final = "log.txt"
 FILES: Final = (ANSWER_FILE, LOG_FILE)
 DONE_FILE: Final = "brought"  # all of it is here
+OWNER_FILE: Final = "brought_from"  # whose these copies are
 WAIT_S: Final = 15.0  # an owner holds a question so long while nothing new comes
 PAUSE_S: Final = 2.0  # after an owner that did not answer
 # Of one file of one job: a disk is not filled by what another peer says a job wrote.
@@ -47,7 +48,8 @@ class Mirror:
         self._writes_here: Final = writes_here
         self._ledger: Final = ledger
         self._peers: Final = peers
-        self._whole: set[tuple[str, int]] = set()  # all of it is here: asked ten times a second
+        # (job, attempt, owner) of which all is here: asked ten times a second
+        self._whole: set[tuple[str, int, str]] = set()
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     def follow(self, jobs: list[JobView]) -> None:
@@ -64,8 +66,8 @@ class Mirror:
         ours = job.owner in ("", self._ledger.author) and self._writes_here(job.device_id)
         if ours or not job.started_ms:
             return True
-        key = (job.job_id, job.attempt)
-        if key not in self._whole and (self._folder(*key) / DONE_FILE).exists():
+        key = (job.job_id, job.attempt, job.owner)
+        if key not in self._whole and _is_whole(self._folder(*key[:2]), job.owner):
             self._whole.add(key)
         return key in self._whole
 
@@ -105,7 +107,7 @@ class Mirror:
     async def _bring(self, job_id: str, one: AttemptView) -> bool:
         """Fetch what is new of each file; True once nothing more can come."""
         folder = self._folder(job_id, one.number)
-        await asyncio.to_thread(folder.mkdir, 0o700, True, True)  # noqa: FBT003
+        await asyncio.to_thread(_begin, folder, one.owner)
         owner, over = self._peers.owner(one.owner), True
         for name in FILES:
             size = await asyncio.to_thread(_size, folder / name)
@@ -115,6 +117,31 @@ class Mirror:
         if over:
             await asyncio.to_thread(_mark, folder)
         return over
+
+
+def _is_whole(folder: Path, owner: str) -> bool:
+    return (folder / DONE_FILE).exists() and _owner(folder) in ("", owner)
+
+
+def _owner(folder: Path) -> str:
+    """Whose copies lie there; "" where nobody said, as before this was noted."""
+    try:
+        return (folder / OWNER_FILE).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _begin(folder: Path, owner: str) -> None:
+    """The copies there are this owner's, or there are none. A home that was put out and let in
+    again may have sent an attempt of this number to somebody else before."""
+    if _owner(folder) == owner:
+        return
+    with explained("cannot keep a job's output"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (DONE_FILE, *FILES):
+            (folder / name).unlink(missing_ok=True)
+        with os.fdopen(private_file(folder / OWNER_FILE, os.O_TRUNC), "w") as file:
+            file.write(owner)
 
 
 def _size(path: Path) -> int:

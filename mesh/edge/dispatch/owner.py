@@ -74,6 +74,9 @@ class Work(Protocol):
 
     held_up: dict[tuple[str, int], HeldUp]
 
+    def has_begun(self, one: AttemptView, job_id: str) -> bool:
+        """Whether a start of it was ever tried here."""
+
     async def stop(self, job_id: str, attempt: int) -> None:
         """Have it ended; that may take as long as a program takes to end."""
 
@@ -149,6 +152,8 @@ class LocalOwner:
             if one.alive or one.ended:  # whatever its home may do by now: it has the lease
                 return self._lease(job, one)
             try:
+                if self._work.has_begun(one, job.job_id):
+                    return await self._say_again(job, one)
                 self._demand_role(home)
                 self._demand_own_role()
                 self._demand_takable(home, job, one, claim)
@@ -164,10 +169,20 @@ class LocalOwner:
     async def _accept(self, home: str, job: JobView, one: AttemptView, claim: Claim) -> Lease:
         if home != self._ledger.author:
             await self._keep(job, claim)
-        fact = JobAccepted(job_id=job.job_id, attempt=one.number)
-        await self._ledger.emit_all([("job_accepted", one.device_id, encode(fact))])
+        lease = await self._say(job, one)
         # Held until then: where the disk took nothing, the same claim may come again.
         self._holds.drop(home, claim.offer_id)
+        return lease
+
+    async def _say_again(self, job: JobView, one: AttemptView) -> Lease:
+        """A lease of ours that counts no more, since this peer was put out and let in again: what
+        began by it is watched, ended and billed by a new one."""
+        self._demand_own_role()
+        return await self._say(job, one)
+
+    async def _say(self, job: JobView, one: AttemptView) -> Lease:
+        fact = JobAccepted(job_id=job.job_id, attempt=one.number)
+        await self._ledger.emit_all([("job_accepted", one.device_id, encode(fact))])
         return self._lease(*self._attempt(job.job_id, one.number))
 
     async def _keep(self, job: JobView, claim: Claim) -> None:
@@ -195,6 +210,9 @@ class LocalOwner:
             job, one = await self._dispatched(home, job_id, attempt)
             if one.ended:
                 return self._lease(job, one)
+            if not one.alive and self._work.has_begun(one, job_id):
+                await self._say_again(job, one)
+                one = self._attempt(job_id, attempt)[1]
             if one.alive:
                 await self._work.stop(job_id, attempt)
                 return self._lease(*self._attempt(job_id, attempt))

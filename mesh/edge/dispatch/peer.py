@@ -78,6 +78,7 @@ class Dispatch:
         def may() -> bool:
             return may_act() and is_heard(ledger.state.members, me)
 
+        self._may: Final = may
         self.dispatcher: Final = Dispatcher(ledger, self.home, self.effects, may)
 
     def step(self) -> float:
@@ -88,13 +89,14 @@ class Dispatch:
         began_s = time.monotonic()
         me, jobs = self._ledger.author, list(self._ledger.state.jobs.values())
         self.home.forget({job.job_id for job in jobs if job.home == me and is_open(job)})
-        self.effects.settle()
+        self.effects.settle(acts=self._may())
         line = self.line.decide(self.effects.begun, self._wake)
         self.dispatcher.carry_out(
             decide(
                 self._ledger.state,
                 me,
-                begun=self.effects.begun,
+                begun=self.effects.begun.keys(),
+                strays=self.effects.strays.due(),
                 start=frozenset(line.start),
                 preempt=frozenset(line.preempt),
             )

@@ -1,7 +1,8 @@
 """The owner's hands: starts, watches and stops the attempts it accepted; outcomes become events."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,8 +12,9 @@ from mesh.edge.dispatch.ports import ModelFiles
 from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact
 from mesh.edge.jobs.preparing import Preparation, is_on_host
 from mesh.edge.jobs.private import Gone, keep_words
+from mesh.edge.jobs.strays import Attempt, Strays, is_over
 from mesh.edge.locks import KeyedLocks
-from mesh.policy.commands import StartJob, StopJob, WatchJob
+from mesh.policy.commands import AtDevice, EndStray, StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.answers import are_one_gang, devices_of
@@ -33,7 +35,6 @@ LOOK_S = 0.2  # how late a cancel may break off what an attempt is brought
 T = TypeVar("T")
 Energy = tuple[int | None, str]  # millijoules, and what they rest on
 TAKEN_S = 2.0  # until an attempt whose card another peer has is tried again
-Hand = StartJob | WatchJob | StopJob
 
 
 class HeldUp(NamedTuple):
@@ -76,23 +77,42 @@ class Effects:
         # Asked once all is there that a start needs; what may not begin then waits in line again.
         self.may_begin: MayBegin = _always
         self._locks = KeyedLocks()
-        self.begun: set[tuple[str, int]] = set()  # what may run here, whatever the ledger says yet
-        self.held_up: dict[tuple[str, int], HeldUp] = {}  # of those that were to start
+        # What may run here, and on which devices, whatever the ledger says of it.
+        self.begun: dict[Attempt, tuple[str, ...]] = {}
+        self.strays = Strays()  # those of them that the ledger tells nothing of
+        self.held_up: dict[Attempt, HeldUp] = {}  # of those that were to start
 
-    def look(self) -> None:
-        """Find what an earlier process of ours had begun to start."""
-        for job, one in attempts_at(self._state(), self._author):
-            if self._attempts(one.device_id).begun(job.job_id, one.number):
-                self.begun.add((job.job_id, one.number))
+    def look(self, running: Iterable[Attempt] = ()) -> None:
+        """Find what an earlier process of ours had begun to start; `running`: on this machine."""
+        state = self._state()
+        for job, one in attempts_at(state, self._author):
+            if self.has_begun(one, job.job_id):
+                self.begun[job.job_id, one.number] = one.devices
+        here = tuple(
+            one.device_id
+            for one in state.devices.values()
+            if one.owner == self._author and not is_on_host(one)
+        )
+        for key in running:
+            if here and not is_over(state, self._author, key):
+                self.begun.setdefault(key, here)  # nobody knows any more which of them it has
 
-    def settle(self) -> None:
-        """Forget what has ended."""
-        mine = {(job.job_id, one.number) for job, one in attempts_at(self._state(), self._author)}
-        self.begun &= mine
+    def settle(self, *, acts: bool) -> None:
+        """Forget what has ended. `acts`: this peer's word counts."""
+        state = self._state()
+        mine = {(job.job_id, one.number) for job, one in attempts_at(state, self._author)}
+        others = self.begun.keys() - mine
+        for key in [key for key in others if is_over(state, self._author, key)]:
+            del self.begun[key]
+        self.strays.settle(self.begun.keys() - mine, acts=acts)
         for key in self.held_up.keys() - mine:
             del self.held_up[key]
 
-    async def run(self, command: Hand) -> None:
+    def has_begun(self, one: AttemptView, job_id: str) -> bool:
+        """Whether a start of it was ever tried here."""
+        return self._attempts(one.device_id).begun(job_id, one.number)
+
+    async def run(self, command: AtDevice) -> None:
         """Carry out one command; safe to repeat after a crash at any point.
 
         Of one attempt one at a time: a stop must not miss a start that is under way.
@@ -100,7 +120,10 @@ class Effects:
         async with self._locks.one_at_a_time((command.job_id, command.attempt)):
             await self._run(command)
 
-    async def _run(self, command: Hand) -> None:
+    async def _run(self, command: AtDevice) -> None:
+        if isinstance(command, EndStray):
+            await self._end_stray((command.job_id, command.attempt))
+            return
         job = self._state().jobs.get(command.job_id)
         one = None if job is None else self._mine(job, command.attempt)
         if job is None or one is None:
@@ -135,7 +158,7 @@ class Effects:
                 return one
         return None
 
-    async def fail(self, command: Hand, reason: str, words: str) -> None:
+    async def fail(self, command: AtDevice, reason: str, words: str) -> None:
         """End an attempt that could not be started; it cost nothing. `words` stay here.
 
         One that runs goes on: an error of ours while it is watched or stopped says nothing of it.
@@ -173,12 +196,12 @@ class Effects:
         key = job.job_id, one.number
         if key in self.held_up and asyncio.get_running_loop().time() < self.held_up[key].until_s:
             return
-        self.begun.add(key)
+        self.begun[key] = one.devices
         try:
             launch = await self._unless_cancelled(job, self.preparation.launch(job, one, devices))
             where = self._attempts(one.device_id)
             if not (where.begun(job.job_id, one.number) or self._is_still_to_begin(job, one)):
-                self.begun.discard(key)
+                self.begun.pop(key, None)
                 return
             start = where.start(launch)
             # On a host it may bring gigabytes first; here it is a moment, and is not broken off.
@@ -194,7 +217,7 @@ class Effects:
         except Taken as error:
             until_s = asyncio.get_running_loop().time() + TAKEN_S
             self.held_up[key] = HeldUp("Busy", f"{devices[0].name}: {error.text}", until_s)
-            self.begun.discard(key)
+            self.begun.pop(key, None)
             return
         except (ProviderError, RequestError) as error:
             if await self._never_ran(job, one):
@@ -243,6 +266,17 @@ class Effects:
         mine = [view for view in found if view is not None and view.owner == self._author]
         whole = len(mine) == len(found) and are_one_gang(state, one.devices)
         return mine if whole else []
+
+    async def _end_stray(self, key: Attempt) -> None:
+        """End what nobody claims any more; nobody is billed for it."""
+        if key not in self.strays:
+            return
+        where = self._attempts(self.begun[key][0])
+        await where.cancel(*key)
+        with contextlib.suppress(ProviderError):  # its host holds nothing of it any more
+            if await where.poll(*key) is None and where.begun(*key):
+                return
+        self.begun.pop(key, None)
 
     async def _never_ran(self, job: JobView, one: AttemptView) -> bool:
         """See that an attempt whose start failed never begins. False: it did, and goes on."""

@@ -80,7 +80,7 @@ async def test_a_start_that_nobody_heard_of_is_asked_for_again_and_fails_nothing
     assert stage.said == []
     said = stage.dispatch.owner.standing("j", 1)
     assert (said.code, said.text) == ("Unreachable", "Unreachable: d: box is not reached")
-    asked = decide(stage.state, stage.author, begun=stage.effects.begun)
+    asked = decide(stage.state, stage.author, begun=stage.effects.begun.keys())
     assert asked == [StartJob("j")]
     away = False
     await stage.effects.run(StartJob("j"))
@@ -105,7 +105,7 @@ async def test_a_start_that_finds_its_card_taken_waits_and_fails_nothing(
     monkeypatch.setattr(LocalAttempts, "start", start)
     for _ in range(2):
         await stage.effects.run(StartJob("j"))
-    assert (tries, stage.said, stage.effects.begun) == (1, [], set())
+    assert (tries, stage.said, stage.effects.begun) == (1, [], {})
     assert stage.dispatch.owner.standing("j", 1).text == "Busy: d: card 0 is taken"
     free = True
     stage.effects.held_up["j", 1] = stage.effects.held_up["j", 1]._replace(until_s=0.0)

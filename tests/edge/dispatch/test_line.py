@@ -66,7 +66,7 @@ async def test_what_was_still_being_fetched_when_the_device_was_kept_waits_in_li
     stage = Stage(tmp_path, waits())
     apply(stage.state, event(word[0], LATER, device="d", **word[1]))
     await stage.effects.run(StartJob(*JOB))
-    assert (started, stage.said, stage.effects.begun) == ([], [], set())
+    assert (started, stage.said, stage.effects.begun) == ([], [], {})
     apply(stage.state, event("device_resumed", LATER + 1, device="d"))
     apply(stage.state, event("reservation_ended", LATER + 1, device="d", reservation_id="r"))
     await stage.effects.run(StartJob(*JOB))
@@ -108,4 +108,4 @@ async def test_what_ended_while_its_start_was_prepared_is_not_launched(
     apply(stage.state, event("job_failed", LATER + 1, device="none", **ended))
     assert stage.state.jobs["j"].attempts[0].alive
     await stage.effects.run(StartJob(*JOB))
-    assert (started, stage.effects.begun) == ([], set())
+    assert (started, stage.effects.begun) == ([], {})

@@ -11,7 +11,7 @@ import pytest
 from mesh.api.wire.claims import Part
 from mesh.edge.disk import StoreError
 from mesh.edge.dispatch import mirror as mirror_module
-from mesh.edge.dispatch.mirror import DONE_FILE, LOG_FILE, Mirror
+from mesh.edge.dispatch.mirror import DONE_FILE, LOG_FILE, OWNER_FILE, Mirror
 from tests.state.job_story import ANA, BEN, event, told
 
 TEXT = b"one\ntwo\n"
@@ -50,6 +50,21 @@ def log(name: str, offset: int) -> Part:
     data = text[offset : offset + 3]
     encoded = base64.b64encode(data).decode()
     return Part(data=encoded, size=len(text), over=offset + len(data) >= len(text))
+
+
+async def test_copies_of_another_owner_s_attempt_of_that_number_are_not_added_to(
+    tmp_path: Path,
+) -> None:
+    """Ana was put out and let in again: what she had sent to Cal before is known to nobody."""
+    folder = tmp_path / "jobs" / "j" / "1"
+    folder.mkdir(parents=True)
+    (folder / LOG_FILE).write_bytes(b"zero\n")
+    (folder / OWNER_FILE).write_text("c" * 64)
+    (folder / DONE_FILE).touch()
+    ben = Ben(log)
+    assert not Mirror(tmp_path, ben, ben).is_here(ben.state.jobs["j"])  # type: ignore[arg-type]
+    assert (await brought(tmp_path, ben) / LOG_FILE).read_bytes() == TEXT
+    assert Mirror(tmp_path, ben, ben).is_here(ben.state.jobs["j"])  # type: ignore[arg-type]
 
 
 async def brought(tmp_path: Path, ben: Any) -> Path:

@@ -54,6 +54,7 @@ class Daemon:
         self.held = Folding(world.machines[0].author, world.founding, world.keep_ended)
         self.adoptions: dict[str, float] = {}  # when the last one of a job was heard of
         self.since_s = world.loop.time()
+        self.sent_to: dict[tuple[str, int], tuple[str, ...]] = {}
         self.last = hlc.ZERO
         for event in machine.events:
             self._fold(event)
@@ -74,7 +75,7 @@ class Daemon:
         home = self.dispatch.home
         home.candidates = gangs.choosing(home.candidates)
         self.upkeep = Upkeep(self.author, lambda: self.state, self._emit, self._call, self.now_ms)
-        self.dispatch.effects.look()
+        self.dispatch.effects.look(machine.running())
         self.task = self.spawn(self._loop())
 
     @property
@@ -110,11 +111,12 @@ class Daemon:
         return sorted(one.device_id for one in mine if one.owner == self.author)
 
     def devices_of(self, key: tuple[str, int]) -> tuple[str, ...]:
-        """All that an attempt of ours was sent to."""
-        for one in self.state.jobs[key[0]].attempts:
+        """All that an attempt of ours was sent to, as of when it was last in the ledger."""
+        job = self.state.jobs.get(key[0])
+        for one in () if job is None else job.attempts:
             if (one.number, one.owner) == (key[1], self.author):
-                return one.devices
-        raise AssertionError(key)
+                self.sent_to[key] = one.devices
+        return self.sent_to[key]
 
     def spawn(self, work: Any) -> "asyncio.Task[Any]":
         token = OWNER.set(self)

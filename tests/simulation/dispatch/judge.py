@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from mesh.api.wire.claims import GONE, HOLD_S
+from mesh.edge.jobs.strays import GRACE_S
 from mesh.ledger.event import Event
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.facts.fact import decode
@@ -55,6 +56,7 @@ class Judge:
         self.offers: dict[tuple[str, str, int], tuple[float, Daemon]] = {}
         self.heard: dict[tuple[str, str, int], float] = {}  # (home, job, attempt): owner's answer
         self.waiting: dict[tuple[int, str, int], float] = {}  # what should end, since when
+        self.strays: dict[tuple[int, str, int], float] = {}  # programs of no lease, since when
         self.turns = Turns(world)
         self.times: Counter[tuple[str, str, str, int]] = Counter()  # an author said of an attempt
 
@@ -115,7 +117,10 @@ class Judge:
             self.world.fail(f"{job_id}.{attempt} was refused for good, and was taken")
 
     def _held(self, daemon: "Daemon", job_id: str, attempt: int) -> None:
-        """What an owner takes it has offered a place that it still held."""
+        """What an owner takes it has offered a place that it still held, or has begun: then it says
+        again what it had said past a cut."""
+        if (job_id, attempt) in daemon.machine.launches:
+            return
         offered_s, by = self.offers.get((daemon.author, job_id, attempt), (0.0, None))
         if by is not daemon or self.world.loop.time() - offered_s > HOLD_S + LOOK_TO_WRITE_S:
             self.world.fail(f"{job_id}.{attempt} was taken without an offer that is held")
@@ -156,18 +161,19 @@ class Judge:
                 self._runs_once(program)
             self.seen[machine.number] = len(machine.starts)
             for program in machine.killed[self.kills[machine.number] :]:
-                if not self._may_end(program.key[0]):
+                if not self._may_end(program.key[0]) and not self.stray(program):
                     self.world.fail(f"{program.key} was healthy, and was ended")
             self.kills[machine.number] = len(machine.killed)
         self.world.outputs.look()
         self._ends_what_should_end()
+        self._ends_strays()
 
     def _booked_once(self, program: Program, others: list[Program]) -> None:
         for one in others:
-            if one is program or self.stray(one):
+            if one is program:
                 continue
             both = {*one.devices} & {*program.devices}
-            if both and _meet(one, program) and not self.stray(program):
+            if both and _meet(one, program):
                 self.world.fail(f"{min(both)} runs {program.key} and {one.key} at once")
 
     def _is_whole(self, program: Program) -> None:
@@ -197,15 +203,23 @@ class Judge:
         if self.submitted[job_id].replace_after_ms or self.stray(program):
             return
         mine = self._by(program)
-        others = [one for one in self.runs[job_id] if one is not program and self._by(one) & mine]
+        others = [
+            one
+            for one in self.runs[job_id]
+            if one is not program and self._by(one) & mine and not self.stray(one)
+        ]
         for one in others:
             first = min(one, program, key=lambda each: each.begun_s)
-            if self.stray(one):
-                continue
-            if first.reason != "lost" or _meet(one, program):
+            if not self._came_to_nothing(first) or _meet(one, program):
                 self.world.fail(f"{job_id} runs twice: {one.key} and {program.key}")
-        if len(others) > self.submitted[job_id].retries:
+        if sum(one.reason == "lost" for one in others) > self.submitted[job_id].retries:
             self.world.fail(f"{job_id} was tried {len(others) + 1} times")
+
+    def _came_to_nothing(self, program: Program) -> bool:
+        """Its machine lost it, or it was ended at the word of somebody who does not count now."""
+        return program.reason == "lost" or (
+            program.reason == "cancelled" and self.world.roles.changed
+        )
 
     def _by(self, program: Program) -> set[str]:
         """Which homes a run may be due to."""
@@ -231,6 +245,19 @@ class Judge:
                         if now - since > CANCEL_S:
                             self.world.fail(f"{key} should end, and goes on")
         self.waiting = known
+
+    def _ends_strays(self) -> None:
+        """What nothing that counts tells of any more runs on for a while only."""
+        now, known = self.world.loop.time(), {}
+        for number, daemon in self.world.daemons.items():
+            for program in daemon.machine.programs.values():
+                heard = program.runs(now) and daemon.may(MEMBER)
+                if heard and self.stray(program):
+                    key = (number, *program.key)
+                    known[key] = since = max(self.strays.get(key, now), daemon.since_s)
+                    if now - since > GRACE_S + CANCEL_S:
+                        self.world.fail(f"{program.key} has no lease, and runs on")
+        self.strays = known
 
     # In the end
 

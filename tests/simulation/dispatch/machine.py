@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from mesh.api.bodies import Body
 from mesh.edge.disk import StoreError
@@ -17,6 +18,8 @@ Key = tuple[str, int]  # job, attempt
 START_LIMIT_S = 30.0  # as providers.local: a runner that has not come up by then is broken
 LOOK_S = 0.1
 LINES_PER_S = 2
+LINE_BYTES = 8
+MANY = 1000  # lines made at once and kept
 PART_BYTES = 200
 
 
@@ -74,6 +77,10 @@ class Machine:
         for program in self.programs.values():
             if program.runs(self.now()):
                 program.ends_s, program.reason = self.now(), "lost"
+
+    def running(self) -> list[Key]:
+        """The attempts whose runners live."""
+        return [key for key, one in self.programs.items() if one.runs(self.now())]
 
     def body_of(self, job: JobView) -> tuple[Body, str]:
         """As the private folder of the job."""
@@ -183,10 +190,16 @@ class SimAttempts:
 
 
 def written_by(program: Program, name: str, now_s: float) -> bytes:
-    """Numbered lines, some each second, of which no two are alike; a line is 8 bytes."""
+    """Numbered lines, some each second, of which no two are alike; a line is LINE_BYTES."""
     seconds = max(0.0, min(now_s, program.ends_s) - program.begun_s)
     count = int(seconds * LINES_PER_S) + 1
-    return b"".join(b"%s%06d\n" % (name[:1].encode(), line) for line in range(count))
+    return _numbered(name[:1], -(-count // MANY))[: count * LINE_BYTES]
+
+
+@cache
+def _numbered(letter: str, times: int) -> bytes:
+    """So many times MANY numbered lines."""
+    return b"".join(b"%s%06d\n" % (letter.encode(), line) for line in range(times * MANY))
 
 
 def outcome(ms: int, reason: str) -> Outcome:

@@ -64,7 +64,7 @@ class People:
                 "replace_after_ms": REPLACE_AFTER_MS,
                 "reconcile": self.rng.choice(("", *WORDS)),
             }
-        await self.submit(daemon, job_id, seconds, asked)
+        await self.submit(daemon, job_id, seconds * self.world.roles.outlast(daemon), asked)
         if self.rng.random() < 0.2:
             delay = self.rng.expovariate(1 / 20)
             self.world.loop.call_later(delay, self._cancel_somewhere, job_id)

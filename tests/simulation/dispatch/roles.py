@@ -5,6 +5,7 @@ everybody is let in again, so that what was left waiting comes to its end.
 """
 
 import contextlib
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.simulation.dispatch.world import World
 
 PUT_OUT = "put out"
+HARSH = 0.1  # of all schedules
 
 
 class Keeper:
@@ -61,6 +63,9 @@ class Roles:
     def __init__(self, world: "World") -> None:
         self.world, self.rng = world, world.rng
         self.changed = False  # somebody was something less for a while
+        # Their own chances, so that every other schedule stays as it was.
+        self.own = random.Random(f"roles {world.seed}")
+        self.harsh = self.own.random() < HARSH
 
     async def found(self) -> None:
         """The fleet's first event, and everybody let in as an admin."""
@@ -87,6 +92,17 @@ class Roles:
             delay = self.rng.choice((5, 60, 200)) * self.rng.random()
             back = self.rng.choice((RUNNER, ADMIN))
             self.world.loop.call_later(delay, self._ask, other, back)
+
+    def outlast(self, home: "Daemon") -> int:
+        """In a harsh schedule some homes are put out while what they submitted runs on, and soon
+        let in again: how many times as long such a job takes."""
+        if not self.harsh or home.machine.number == 1 or self.own.random() > 0.3:
+            return 1
+        out_s = self.own.random() * 8
+        self.world.loop.call_later(out_s, self._ask, home.machine, PUT_OUT)
+        back_s = out_s + self.own.random() * 20
+        self.world.loop.call_later(back_s, self._ask, home.machine, RUNNER)
+        return 8
 
     def _ask(self, other: "Machine", role: str) -> None:
         admins = [
