@@ -269,6 +269,7 @@ class Effects:
 
     async def _end_stray(self, key: Attempt) -> None:
         """End what nobody claims any more; nobody is billed for it."""
+        self.settle(acts=True)  # its lease may count again by now
         if key not in self.strays:
             return
         where = self._attempts(self.begun[key][0])

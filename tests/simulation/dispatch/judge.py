@@ -161,7 +161,8 @@ class Judge:
                 self._runs_once(program)
             self.seen[machine.number] = len(machine.starts)
             for program in machine.killed[self.kills[machine.number] :]:
-                if not self._may_end(program.key[0]) and not self.stray(program):
+                was_stray = (machine.number, *program.key) in self.strays
+                if not (self._may_end(program.key[0]) or was_stray or self.stray(program)):
                     self.world.fail(f"{program.key} was healthy, and was ended")
             self.kills[machine.number] = len(machine.killed)
         self.world.outputs.look()
