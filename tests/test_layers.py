@@ -75,6 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mesh.state": STATE,
     "mesh.sync": ("mesh.ledger",),
     "mesh.policy": STATE,
+    "mesh.serving": ("mesh.api.errors", "mesh.serving"),
     "mesh.api": API,
     "mesh.config": (
         "mesh.api.errors",
@@ -104,9 +105,9 @@ DOORS = ("mathcore", "mesh")  # hold docstrings; nothing may stand in them but r
 PURE = (
     "mathcore", "providers.base", "providers.engine", "providers.telemetry.sample",
     "providers.telemetry.health", "providers.telemetry.energy", "mesh.ledger", "mesh.state",
-    "mesh.sync", "mesh.policy", "mesh.api", "providers.ssh.framing", "providers.ssh.hosts",
-    "providers.ssh.limits", "providers.ssh.launching", "providers.ssh.reading",
-    "providers.ssh.bring.engines",
+    "mesh.sync", "mesh.policy", "mesh.api", "mesh.serving",
+    "providers.ssh.framing", "providers.ssh.hosts", "providers.ssh.limits",
+    "providers.ssh.launching", "providers.ssh.reading", "providers.ssh.bring.engines",
 )  # fmt: skip
 READS_DATA = "mathcore.data"  # the one reader of data tables
 WORLD = frozenset(

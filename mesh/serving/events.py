@@ -1,0 +1,42 @@
+"""Server-sent events, as engines write them: bytes in, the data of each whole event out."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+# One event of an engine: a token with its alternatives is a few kB, a whole Responses answer is
+# sent again in its last event. Beyond that it is no stream of an engine.
+MAX_EVENT_BYTES: Final = 16 << 20
+DONE: Final = b"[DONE]"
+_DATA: Final = b"data:"
+
+
+class NoEvents(ValueError):
+    """An engine's stream is none."""
+
+
+@final
+class EventReader:
+    """Collects what arrives until an event is whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that are whole now; comments and event names are left out."""
+        data = self._rest + chunk if self._rest else chunk
+        *lines, self._rest = data.split(b"\n")
+        if len(self._rest) > MAX_EVENT_BYTES:
+            raise NoEvents(f"an event of more than {MAX_EVENT_BYTES} bytes")
+        return [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
+
+
+def sse(data: bytes, event: str = "") -> bytes:
+    """One event of ours."""
+    name = b"event: " + event.encode() + b"\n" if event else b""
+    return name + b"data: " + data + b"\n\n"
+
+
+def comment(note: str) -> bytes:
+    """A line that every client's library skips."""
+    return b": " + note.replace("\n", " ").encode() + b"\n\n"
