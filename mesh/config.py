@@ -32,6 +32,7 @@ class Config:
     listen: str = ""
     mesh_port: int = 7433  # unassigned by IANA; a taken one is replaced by any free one
     pairing_port: int = 7434
+    gateway_port: int = 7435  # on loopback, for models; a taken one is replaced likewise
     peers: tuple[str, ...] = ()  # addresses to try, HOST or HOST:PORT
     discovery: tuple[str, ...] = ("mdns", "tailnet")
     interfaces: tuple[str, ...] = ()  # for mDNS; none means every real one
@@ -245,6 +246,9 @@ SETTINGS: Final[dict[str, Setting]] = {
     ),
     "mesh_port": _own(_port, "mesh_port", "7433", "7433", "the port for the fleet's members"),
     "pairing_port": _own(_port, "pairing_port", "7434", "7434", "the port for newcomers"),
+    "gateway_port": _own(
+        _port, "gateway_port", "7435", "7435", "the port on loopback where tools find every model"
+    ),
     "peers": _own(
         _addresses, "peers", '["nas.lan:7433"]', "none", "addresses to try, HOST or HOST:PORT"
     ),

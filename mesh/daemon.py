@@ -53,6 +53,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
             more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
+            more += node.front.peer_routes()
             await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
@@ -66,7 +67,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             )
             raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        announce(home, url, _ports(node), now_ms())
+        gateway = await node.front.start(config.gateway_port)
+        announce(home, url, {"gateway": gateway, **_ports(node)}, now_ms())
         print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
         await node.run()
         if around is not None and around.done():
@@ -83,6 +85,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
             await node.mesh.close()
+        await node.front.close()
         await runner.cleanup()
         node.close()
 

@@ -20,6 +20,7 @@ from mesh.edge.dispatch.fleet import OwnLedger, PeerCalls
 from mesh.edge.dispatch.machines import Machines
 from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Owner
+from mesh.edge.gateway.front import Front
 from mesh.edge.http.ports import Calibration, Files
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.inventory import LocalDevices
@@ -130,6 +131,7 @@ class Node:
             self.telemetry, self.mesh, lambda: self.state, ledger.author
         )
         self.models = Models(home, config, self.mesh, lambda: self.state)
+        self.front = Front(home, ledger.author, lambda: self.state, self.mesh)
         self.dispatch = self._joined(OwnLedger(ledger, self._live))
         self.standings = Standings(ledger.author, self.dispatch).of
         self.yielding = YieldWatcher(
@@ -243,7 +245,8 @@ class Node:
     def status(self) -> dict[str, object]:
         """The fleet at a glance; `waiting_for` says why this peer signs nothing yet, or ""."""
         found = status_dict(self.state, now_ms(), self.peer_id, daemon=True)
-        return found | {"waiting_for": self._live.waiting_for}
+        gateway = {"url": self.front.url}
+        return found | {"waiting_for": self._live.waiting_for, "gateway": gateway}
 
     def devices(self) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""

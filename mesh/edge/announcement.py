@@ -29,6 +29,8 @@ def listens(home: Path) -> list[str]:
     """Each address of the announced daemon and who gets in there, a line each."""
     said = json.loads((home / DAEMON_FILE).read_text())
     lines = [f"  API      {said['url']}  this machine only, by the token"]
+    if "gateway" in said:
+        lines.append(f"  models   {said['gateway']}/v1  tools on this machine, in OpenAI's form")
     if "peers" not in said:
         return [*lines, "  peers    nowhere: listen is none"]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -166,6 +166,10 @@ class Mesh:
     def stream(self, key: bytes, path: str, most_bytes: int) -> AsyncIterator[bytes]:
         """The messages of one member's event stream, each at most so long."""
         return self._caller.stream(key, self.trust.written(key), path, most_bytes)
+
+    def pour(self, key: bytes, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        """What one member answers to a POST, as it comes."""
+        return self._caller.pour(key, self.trust.written(key), path, body)
 
     # Life.
 

@@ -27,6 +27,10 @@ ANSWER_S: Final = 30.0
 MAX_KEPT: Final = 64
 MAX_TO_ONE: Final = 8
 KEEP_S: Final = 15.0  # shorter than a server keeps its side
+# Answers of models that are on their way at once, of all peers; and how long their connections are
+# kept: a cold handshake makes fifty streams wait up to 150 ms, a warm one costs nothing.
+MAX_POURED: Final = 512
+KEEP_POURED_S: Final = 60.0
 # A streaming member says something at least every 15 s, if only that it is there.
 SILENCE_S: Final = 40.0
 # Messages taken from one stream: more wait in its socket, so a peer that shouts fills nothing.
@@ -56,12 +60,15 @@ class Caller:
         self._book = book
         self._directory = directory
         self._kept: aiohttp.ClientSession | None = None
+        self._poured: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Let go of the connections that are kept."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.close()
+        both = self._kept, self._poured
+        self._kept = self._poured = None
+        for kept in both:
+            if kept is not None:
+                await kept.close()
 
     def _session(self) -> aiohttp.ClientSession:
         """Connections by address and by the key they prove: another key's is never taken."""
@@ -112,6 +119,58 @@ class Caller:
             else:
                 return
         raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
+
+    async def pour(
+        self, key: bytes, ledger: list[Address], path: str, body: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        """What a member answers to a POST, as it comes, however long it is.
+
+        Unanswered where it is not reached, breaks off or falls silent, RequestError where it says
+        no. To be closed in any case: that tells the member that nobody reads on.
+        """
+        why = "nobody knows where it is"
+        for address, _ in self._book.candidates(peer_id(key.hex()), ledger):
+            try:
+                async with aclosing(self._pour(key, address, path, body)) as said:
+                    async for chunk in said:
+                        yield chunk
+            except Unanswered as error:
+                if error.sent:
+                    raise
+                why = error.text
+            else:
+                return
+        raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
+
+    def _pouring(self) -> aiohttp.ClientSession:
+        """Connections of their own: an answer has one for minutes; other calls must not wait."""
+        if self._poured is None:
+            connector = aiohttp.TCPConnector(limit=MAX_POURED, keepalive_timeout=KEEP_POURED_S)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+            self._poured = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return self._poured
+
+    async def _pour(
+        self, key: bytes, address: Address, path: str, body: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        where = show_address(address)
+        try:
+            async with self._pouring().post(
+                f"https://{where}{path}",
+                data=body,
+                ssl=self._directory.client_context(key),
+                server_hostname=SERVER_NAME,
+                allow_redirects=False,  # a peer sends us nowhere else
+                headers={"Content-Type": "application/json"},
+            ) as response:
+                if response.status >= 400:
+                    _said(response.status, await _bounded(response.content))
+                while chunk := await response.content.readany():
+                    yield chunk
+        except aiohttp.ClientConnectorError as error:
+            raise Unanswered(f"{where}: {error}", sent=False) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
 
     async def _follow(
         self, key: bytes, address: Address, path: str, most_bytes: int

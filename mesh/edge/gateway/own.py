@@ -1,0 +1,219 @@
+"""The model servers on this peer's devices: who may ask them, in turn, and what it came to.
+
+Every request to such a server passes here, whichever peer it came in at: so the slots are counted
+once, and the device's owner books what was answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, final
+
+from mesh.api.errors import RequestError
+from mesh.edge.gateway.child import Broken, Children
+from mesh.edge.gateway.slots import Slots
+from mesh.edge.jobs.serving import Standing, standing
+from mesh.policy.decide import attempts_at
+from mesh.serving.events import comment
+from mesh.serving.family import EMBEDDINGS, Body
+from mesh.serving.tally import Tally
+from mesh.state.fold import State
+from mesh.state.jobs import RUNNING, AttemptView, JobView
+
+SERVER: Final = "server"  # the kind of job that serves
+LOOK_S: Final = 0.25  # how often a server that loads is looked at
+FRESH_S: Final = 1.0  # for so long a server stands as it stood
+# Whoever waits hears of it this often: clients and what is between them give up at ten seconds.
+NOTE_S: Final = 5.0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What is asked of one server, for whom."""
+
+    job_id: str
+    path: str
+    body: Body
+    key_id: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One request's end, to be booked."""
+
+    job: JobView
+    device_id: str
+    key_id: str
+    tally: Tally
+    failed: bool
+    share_s: float  # of its server's time: a second with four requests is a quarter of one for each
+
+
+class Books(Protocol):
+    """Who books what was answered."""
+
+    def served(self, one: Served) -> None:
+        """A request ended."""
+
+
+@final
+@dataclass(slots=True)
+class _Server:
+    """One server job's attempt here."""
+
+    slots: Slots
+    stands: Standing | None = None
+    read_s: float = float("-inf")
+    # Seconds for each of those who are answered at the time, since the server began; see `share`.
+    shared_s: float = 0.0
+    since_s: float = 0.0
+
+    def share(self, now_s: float) -> float:
+        """The seconds that one request, answered all the time, would have had of it."""
+        if self.slots.busy:
+            self.shared_s += (now_s - self.since_s) / self.slots.busy
+        self.since_s = now_s
+        return self.shared_s
+
+
+@final
+class OwnServers:
+    """This peer's. `author` owns the devices."""
+
+    def __init__(self, home: Path, author: str, state: Callable[[], State], books: Books) -> None:
+        self._home: Final = home
+        self._author: Final = author
+        self._state: Final = state
+        self._books: Final = books
+        self._children: Final = Children()
+        self._known: dict[tuple[str, int], _Server] = {}
+
+    async def close(self) -> None:
+        """Let go of what is open."""
+        await self._children.close()
+
+    def running(self) -> Iterator[tuple[JobView, AttemptView]]:
+        """The server jobs whose attempts run here."""
+        for job, one in attempts_at(self._state(), self._author):
+            if job.kind == SERVER and one.status == RUNNING and not job.cancel_asked:
+                yield job, one
+
+    async def rows(self) -> list[Body]:
+        """How each stands, for whoever has to choose one."""
+        found = []
+        for job, one in list(self.running()):
+            server = await self._look(job, one)
+            found.append(_row(job, one, server))
+        alive = {(job.job_id, one.number) for job, one in self.running()}
+        self._known = {key: one for key, one in self._known.items() if key in alive}
+        return found
+
+    def slots(self, job_id: str, attempt: int) -> Slots | None:
+        """Who is at a server; None where nobody was yet."""
+        known = self._known.get((job_id, attempt))
+        return None if known is None else known.slots
+
+    async def answer(self, want: Want) -> AsyncGenerator[bytes, None]:
+        """The server's stream, with a comment now and then before it begins.
+
+        RequestError where it says no, Broken where it breaks off. To be closed in any case: that
+        ends what it was asked.
+        """
+        job, one = self._find(want.job_id)
+        while (server := await self._look(job, one)).stands is None:
+            yield comment(f"{job.model} is loading on {one.device_id}")
+            await asyncio.sleep(LOOK_S)
+            job, one = self._find(want.job_id)
+        server.share(time.monotonic())
+        door = server.slots.join()
+        try:
+            while not await door.comes(NOTE_S):
+                place = server.slots.place(door)
+                yield comment(f"queued: {place} before you")
+            async with aclosing(self._asked(want, job, one, server)) as said:
+                async for chunk in said:
+                    yield chunk
+        finally:
+            server.share(time.monotonic())
+            server.slots.leave(door)
+
+    async def _asked(
+        self, want: Want, job: JobView, one: AttemptView, server: _Server
+    ) -> AsyncGenerator[bytes, None]:
+        assert server.stands is not None
+        had_s, tally, failed = server.share(time.monotonic()), Tally(time.monotonic), True
+        streams = want.path != EMBEDDINGS
+        try:
+            async with self._children.ask(server.stands, want.path, want.body) as stream:
+                async for chunk in stream.chunks():
+                    tally.feed(chunk)
+                    yield chunk
+            failed = streams and not tally.whole
+        except Broken:
+            server.stands = None  # looked at anew
+            raise
+        finally:
+            share_s = server.share(time.monotonic()) - had_s
+            self._books.served(
+                Served(
+                    job=job,
+                    device_id=one.device_id,
+                    key_id=want.key_id,
+                    tally=tally,
+                    failed=failed,
+                    share_s=share_s,
+                )
+            )
+
+    def _find(self, job_id: str) -> tuple[JobView, AttemptView]:
+        for job, one in self.running():
+            if job.job_id == job_id:
+                return job, one
+        raise RequestError("NotServed", f"{job_id} does not serve here", "ask again", 503)
+
+    async def _look(self, job: JobView, one: AttemptView) -> _Server:
+        """How a server stands, read from its own words; `stands` is None until it can answer."""
+        key, now_s = (job.job_id, one.number), time.monotonic()
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Server(Slots(1, time.monotonic))
+        if now_s - known.read_s < FRESH_S and known.stands is not None:
+            return known
+        said = await asyncio.to_thread(standing, self._home, job.job_id)
+        known.read_s = now_s
+        known.stands = said if said is not None and said.state != "stopped" else None
+        if known.stands is not None and known.slots.size != max(1, known.stands.slots):
+            known.slots.resize(known.stands.slots)
+        return known
+
+    def make_room(self, job_id: str, attempt: int) -> bool:
+        """Let nobody to a server any more; whether nobody is there."""
+        slots = self.slots(job_id, attempt)
+        if slots is None:
+            return True
+        slots.close()
+        return slots.busy == 0
+
+
+def _row(job: JobView, one: AttemptView, server: _Server) -> Body:
+    stands, slots = server.stands, server.slots
+    return {
+        "job_id": job.job_id,
+        "model": job.model,
+        "device_id": one.device_id,
+        "ready": stands is not None and not slots.closed,
+        "engine": "" if stands is None else stands.engine,
+        "slots": slots.size,
+        "context": 0 if stands is None else stands.context,
+        "busy": slots.busy,
+        "waiting": slots.waiting,
+        "wait_ms": round(1000 * slots.wait_s(slots.waiting)),
+        "idle_ms": round(1000 * slots.idle_s),
+    }

@@ -1,0 +1,192 @@
+"""A request on its way: to the best server, on to the client, and elsewhere where that one fails.
+
+Before the first byte a request is tried once more elsewhere; after it never: the client is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol, final
+
+from aiohttp import web
+
+from mesh.api.errors import RequestError
+from mesh.edge.gateway.child import MAX_ANSWER_BYTES, Broken
+from mesh.edge.gateway.fleet import FleetServers
+from mesh.edge.gateway.outlet import Outlet
+from mesh.edge.gateway.own import Want
+from mesh.serving.events import DONE, EventReader, NoEvents
+from mesh.serving.family import EMBEDDINGS, Asked, Problem, Reply
+from mesh.serving.routing import Blocks, Memory, Option, blocks_of, in_order
+
+# A client hears something this often before the first token; what is between them gives up at 10.
+NOTE_S: Final = 8.0
+TRIES: Final = 2  # servers asked before the first byte
+# A server that was closed under a request has not begun it: that is no try.
+MAX_CLOSINGS: Final = 8
+# Codes of who did not begin a request, and of who may have.
+UNBEGUN: Final = frozenset({"Closing", "NotServed", "Unreachable"})
+BROKEN: Final = frozenset({"UpstreamBroken", "Unanswered", "Internal"})
+CUT: Final = "the model's server broke off before its end"
+
+
+class Starts(Protocol):
+    """Who brings servers up where there are none."""
+
+    def waits(self, model: str, context: int) -> AsyncGenerator[str, None]:
+        """Have a server of a model come up: says what is waited for, and ends when there is one.
+
+        RequestError where there never will be.
+        """
+
+
+@final
+@dataclass(slots=True)
+class _Pass:
+    """One request's passage."""
+
+    asked: Asked
+    reply: Reply
+    out: Outlet
+    blocks: Blocks
+    key_id: str
+    note: str = "waiting"
+
+
+@final
+class Relay:
+    """Passes requests on."""
+
+    def __init__(
+        self, servers: FleetServers, starts: Starts, name: Callable[[str], str] = str
+    ) -> None:
+        """`name` says what people call a device."""
+        self._servers: Final = servers
+        self._starts: Final = starts
+        self._name: Final = name
+        self.memory: Final = Memory()
+
+    async def answer(
+        self, asked: Asked, reply: Reply, out: Outlet, key_id: str
+    ) -> web.StreamResponse:
+        """The client's answer, to its end."""
+        one = _Pass(asked, reply, out, blocks_of(asked.prefix), key_id)
+        tried: set[str] = set()
+        tries = closings = 0
+        async with self._alive(one):
+            while True:
+                try:
+                    option = await self._place(one, tried)
+                except RequestError as error:
+                    return await out.breaks(problem_of(error))
+                try:
+                    return await self._from(one, option)
+                except RequestError as error:
+                    self._servers.forget(option.owner)
+                    self.memory.failed(option.job_id)
+                    tries += error.code not in UNBEGUN
+                    closings += error.code in UNBEGUN
+                    again = error.code in UNBEGUN | BROKEN and not out.began
+                    if not again or tries >= TRIES or closings >= MAX_CLOSINGS:
+                        return await out.breaks(problem_of(error))
+                    if error.code in BROKEN:
+                        tried.add(option.job_id)
+
+    async def _place(self, one: _Pass, tried: set[str]) -> Option:
+        """The best server that was not tried; where there is none, one comes up."""
+        asked = one.asked
+        waited = False
+        while True:
+            options = await self._servers.options(asked.model)
+            self.memory.keep(job.job_id for job in self._servers.jobs())
+            found = in_order(
+                [option for option in options if option.job_id not in tried],
+                self.memory,
+                prefix=asked.prefix,
+                blocks=one.blocks,
+                context=asked.context,
+                now_s=time.monotonic(),
+            )
+            if found:
+                return found[0]
+            if tried and waited:
+                raise Broken(CUT)
+            waited = True
+            async with aclosing(self._starts.waits(asked.model, asked.context)) as notes:
+                async for note in notes:
+                    one.note = note
+
+    async def _from(self, one: _Pass, option: Option) -> web.StreamResponse:
+        """Everything from one server; RequestError where it does not come, or not to its end."""
+        asked, now_s = one.asked, time.monotonic()
+        one.out.about = {
+            "X-Fleet-Job": option.job_id,
+            "X-Fleet-Device": self._name(option.device_id),
+        }
+        new = len(asked.prefix) - 1024 * self.memory.shared(option.job_id, one.blocks, now_s)
+        self.memory.sent(option.job_id, one.blocks, now_s)
+        want = Want(job_id=option.job_id, path=asked.path, body=asked.body, key_id=one.key_id)
+        async with aclosing(self._servers.said(option, want)) as chunks:
+            if asked.path == EMBEDDINGS or not asked.body.get("stream"):
+                return await one.out.is_plain(await _joined(chunks))
+            reader = EventReader()
+            async for chunk in chunks:
+                if chunk.startswith(b": "):
+                    one.note = chunk[2:200].decode(errors="replace").strip()
+                data = b"".join(map(one.reply.event, _events(reader, chunk)))
+                if data and not one.out.began and new > 0:
+                    self.memory.measured(option.job_id, new, 1000 * (time.monotonic() - now_s))
+                await one.out.send(data)
+        if not one.reply.done:
+            raise Broken(CUT)
+        return await one.out.ends()
+
+    @asynccontextmanager
+    async def _alive(self, one: _Pass) -> AsyncIterator[None]:
+        """The client hears something until it has the first token."""
+
+        async def speak() -> None:
+            while not one.out.began:
+                await asyncio.sleep(NOTE_S)
+                await one.out.waits(one.note)
+
+        speaking = asyncio.create_task(speak())
+        try:
+            yield
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
+
+
+def _events(reader: EventReader, chunk: bytes) -> list[bytes]:
+    try:
+        return [data for data in reader.feed(chunk) if data != DONE]
+    except NoEvents as error:
+        raise Broken(f"the model's server sends {error}") from error
+
+
+async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """A whole answer, without the comments before it."""
+    raw = b""
+    async for chunk in chunks:
+        if not chunk.startswith(b": "):
+            raw += chunk
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise Broken("the model's server answers too long")
+    return raw
+
+
+def problem_of(error: RequestError) -> Problem:
+    """What a client is told."""
+    again_s = getattr(error, "retry_after_s", None)
+    return Problem(
+        status=error.status,
+        code=error.code,
+        text=error.text,
+        hint=error.hint,
+        retry_after_s=again_s if isinstance(again_s, int) else None,
+    )
