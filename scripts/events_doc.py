@@ -21,6 +21,7 @@ from mesh.state.facts.plan import (
     RunFact,
     WorkFact,
 )
+from mesh.state.facts.serving import TailFact, UsageRow
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 OBJECTS: dict[type[Fact], str] = {
@@ -32,6 +33,8 @@ OBJECTS: dict[type[Fact], str] = {
     WorkFact: "work",
     JobConfig: "config",
     Expected: "expected",
+    UsageRow: "usage",
+    TailFact: "tail",
 }
 TYPES = {int: "integer", str: "text", bool: "true or false", dict: "object"}
 HEAD = f"""# What the ledger holds

@@ -8,7 +8,7 @@ from mesh.state.fold import KEEP_ENDED, State
 from mesh.state.trust.verdicts import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 16
+FOLD_VERSION = 17
 DIGEST_BYTES = 32
 
 
@@ -52,6 +52,9 @@ def digest(state: State) -> bytes:
         "upkeep": sorted(
             (one, state.drained(one), state.reserved(one, 0)) for one in state.devices
         ),
+        "keys": sorted(state.keys.items()),
+        "services": sorted(state.services.items()),
+        "usage": list(state.usage.items()),
         "jobs": sorted(state.jobs.items()),
         "ended": sorted(one for each in state.ended.values() for one in each),
         "retired": [

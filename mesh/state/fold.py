@@ -22,6 +22,10 @@ from mesh.state.jobs import ENDS, JobView, Key, step_of
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
 from mesh.state.retired import Retired
+from mesh.state.serving.keys import KeyView
+from mesh.state.serving.services import ServiceView
+from mesh.state.serving.serving import Serving
+from mesh.state.serving.usage import Used
 from mesh.state.timeline import Timeline
 from mesh.state.trust.roles import ADMIN
 from mesh.state.upkeep import Reserved, Upkeep
@@ -57,6 +61,7 @@ class State:
     holding: bool = False  # all is being folded anew: `late` jobs retire at the end of it
     claims: Devices = field(default_factory=Devices)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    serving: Serving = field(default_factory=Serving)
     counts: dict[str, Counts] = field(default_factory=dict)  # by author
     event_count: int = 0
     cursor: int = 0  # of the last event folded in, in the order in which the ledger got them
@@ -99,6 +104,25 @@ class State:
     def reserved(self, device_id: str, now_ms: int) -> tuple[Reserved, ...]:
         """A device's reservations that are not over, as its owner says."""
         return self.upkeep.reserved(device_id, self.owner(device_id), now_ms)
+
+    @property
+    def keys(self) -> dict[str, KeyView]:
+        """Every key by its id, also those that work no more."""
+        return self.serving.keys.views(self.members.seniority, self.members.role)
+
+    @property
+    def services(self) -> dict[str, ServiceView]:
+        """The models that are to be kept up, by the service's id."""
+        return self.serving.services.views(self.members.seniority, self.members.role)
+
+    @property
+    def usage(self) -> dict[tuple[int, str, str, str], Used]:
+        """What requests used, by (UTC day, key, model, device)."""
+        return self.serving.usage.sums(self.owner)
+
+    def spent_nusd(self, key_id: str, per: str, now_ms: int) -> int:
+        """What a key cost in the "day" or "month" of now, or in "total"."""
+        return self.serving.usage.spent_nusd(key_id, per, now_ms, self.owner)
 
 
 def fold(events: Iterable[Event], keep_ended: int = KEEP_ENDED) -> State:
@@ -200,7 +224,9 @@ def apply_fact(state: State, event: Event) -> None:
         case kind if kind in jobs.TYPES:
             _job(state, event)
         case _:
-            counts.skipped += not state.upkeep.take(event)
+            admin = state.members.role_of(event) == ADMIN
+            known = state.upkeep.take(event) or state.serving.take(event, admin=admin)
+            counts.skipped += not known
 
 
 def fold_author(state: State, author: str, events: Iterable[Event]) -> None:
@@ -222,6 +248,7 @@ def _forget(state: State, author: str) -> None:
     for device_id in state.claims.drop(author):
         _show(state, device_id)
     state.upkeep.drop(author)
+    state.serving.drop(author)
     # Of a retired job nothing is left that others' words could be folded into again.
     state.stale = state.stale or state.retired.named_by(author)
     state.retired.homes.pop(author, None)

@@ -37,7 +37,7 @@ def is_named_for(author: str, name: str) -> bool:
     own = rest.startswith(f"{short}-") or (
         kind == "dev" and rest.startswith(f"{short[:OLD_SHORT]}-")
     )
-    return own and kind in ("dev", "j")
+    return own and kind in ("dev", "j", "k", "s")
 
 
 def parse_peer_id(text: str) -> str:

@@ -35,6 +35,7 @@ from mesh.state.facts.plan import (
     RunFact,
     WorkFact,
 )
+from mesh.state.facts.serving import TailFact, UsageRow
 from mesh.state.jobs import TYPES as JOBS
 from mesh.state.learning.learned import (
     knowledge,
@@ -45,6 +46,7 @@ from mesh.state.learning.learned import (
     work_of,
 )
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.serving.serving import TYPES as SERVING
 from mesh.state.upkeep import FOLDS
 from scripts.events_doc import PAGE, page
 from tests.golden.ledger.describe import described, digest
@@ -53,7 +55,7 @@ from tests.state.test_learned import RUN, WORK, after
 
 KEPT = Path(__file__).parent.parent / "golden" / "ledger"
 FORMS = [form for forms in EVENTS.values() for form in forms]
-INSIDE: list[type[Fact]] = [PlanFact, MemberFact, MemoryFact, Percentiles]
+INSIDE: list[type[Fact]] = [PlanFact, MemberFact, MemoryFact, Percentiles, UsageRow, TailFact]
 EXACT: list[type[Fact]] = [RunFact, WorkFact]  # all of it is read, or nothing
 FEW = settings(max_examples=25)  # of each of some twenty structs
 READ: list[type[Fact]] = [DeviceRegistered, JobEnded, Membership]
@@ -67,6 +69,7 @@ SINCE_DISPATCH = {
     "job_resumed",
     "telemetry_summarised",
     *UPKEEP,
+    *SERVING,
 }
 NEWER_FORMS: set[type[Fact]] = {
     FleetFounded,
@@ -76,7 +79,7 @@ NEWER_FORMS: set[type[Fact]] = {
 # Written by a "newer peer" in the kept ledger, with fields nobody here knows.
 NEWER_DEVICE, NEWER_JOB, NEWER_TYPES = "dev-rented", "ben-rented", {"rental_offered", "budget_set"}
 
-NEW_TYPES = {"fleet_founded", *SINCE_DISPATCH}  # since 0.2 and 0.3
+NEW_TYPES = {"fleet_founded", *SINCE_DISPATCH}  # since 0.2, 0.3 and 0.4
 
 INTEGERS = st.integers(-codec.MAX_INT, codec.MAX_INT)
 AMOUNTS = st.integers(0, codec.MAX_INT)
@@ -142,7 +145,7 @@ def is_ours(event: dict[str, Any]) -> bool:
 
 def test_each_type_that_is_folded_has_a_struct() -> None:
     other = {"device_registered", "device_removed", "note_added", "telemetry_summarised"}
-    assert set(EVENTS) == other | set(FOLDS) | JOBS | MEMBERSHIP
+    assert set(EVENTS) == other | set(FOLDS) | SERVING | JOBS | MEMBERSHIP
 
 
 @pytest.mark.parametrize("event_type", sorted(set(EVENTS) - NEW_TYPES))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from mesh.state.facts import device, job, member, telemetry, upkeep
+from mesh.state.facts import device, job, member, serving, telemetry, upkeep
 from mesh.state.facts.fact import Fact, said
 
 
@@ -34,6 +34,11 @@ EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
     "job_failed": (job.RunFailed, job.JobFailed),
     "job_cancelled": (job.RunStopped, job.JobCancelled),
     "telemetry_summarised": (telemetry.TelemetrySummarised,),
+    "key_added": (serving.KeyAdded,),
+    "key_revoked": (serving.KeyRevoked,),
+    "usage_summarised": (serving.UsageSummarised,),
+    "service_set": (serving.ServiceSet,),
+    "service_ended": (serving.ServiceEnded,),
     "fleet_founded": (member.FleetFounded,),
     "peer_added": (member.PeerAdded, member.HistoryAdopted),
     "peer_removed": (member.PeerRemoved, member.HistoryEnded),

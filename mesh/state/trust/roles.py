@@ -10,7 +10,13 @@ ROLES: Final = (VIEWER, MEMBER, RUNNER, ADMIN)  # each may do what those before 
 FORMER: Final = "former"
 # The lowest role whose events of a kind count, by the word before the first underscore; anything
 # else is a fact about hardware, prices or rentals and needs a runner.
-NEEDED: Final = {"job": MEMBER, "note": MEMBER, "budget": ADMIN}
+NEEDED: Final = {
+    "job": MEMBER,
+    "note": MEMBER,
+    "key": MEMBER,
+    "service": MEMBER,
+    "budget": ADMIN,
+}
 
 
 def needed_role(event_type: str) -> str:

@@ -1,0 +1,1 @@
+"""What the ledger knows of answering requests: keys, services, and what was used."""
