@@ -26,6 +26,8 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
+    from mesh.edge.gateway.front import Front
+    from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
     from mesh.edge.http.ssh import ssh_routes
     from mesh.edge.http.telemetry import routes as telemetry
@@ -42,18 +44,19 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     yielding = asyncio.create_task(node.yielding.run())
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
+    front = Front(node, ledger.author)
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
-    app = make_app(
-        node, token(home), node.mesh, [*own, *routes.local_routes(), *ssh_routes(node.ssh)]
-    )
+    own += [*routes.local_routes(), *ssh_routes(node.ssh), *gateway_routes(front)]
+    app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
     hosts = asyncio.create_task(node.ssh.run())
+    serving = asyncio.create_task(front.run())
     try:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
             more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
-            more += node.front.peer_routes()
+            more += front.peer_routes()
             await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
@@ -67,7 +70,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             )
             raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        gateway = await node.front.start(config.gateway_port)
+        gateway = await front.start(config.gateway_port)
         announce(home, url, {"gateway": gateway, **_ports(node)}, now_ms())
         print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
         await node.run()
@@ -80,12 +83,13 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         travel.cancel()
         routes.close()
         hosts.cancel()
-        await asyncio.gather(hosts, return_exceptions=True)
+        serving.cancel()
+        await asyncio.gather(hosts, serving, return_exceptions=True)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
             await node.mesh.close()
-        await node.front.close()
+        await front.close()
         await runner.cleanup()
         node.close()
 

@@ -20,7 +20,6 @@ from mesh.edge.dispatch.fleet import OwnLedger, PeerCalls
 from mesh.edge.dispatch.machines import Machines
 from mesh.edge.dispatch.peer import Dispatch
 from mesh.edge.dispatch.ports import Owner
-from mesh.edge.gateway.front import Front
 from mesh.edge.http.ports import Calibration, Files
 from mesh.edge.identity import Fleet, fleet_of, load_or_create
 from mesh.edge.inventory import LocalDevices
@@ -100,6 +99,7 @@ class Node:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = False
+        self.gateway_url = ""  # where tools find every model, once it is open
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._here = LocalAttempts(home / JOBS)
         self.ssh = SshHosts(
@@ -131,7 +131,6 @@ class Node:
             self.telemetry, self.mesh, lambda: self.state, ledger.author
         )
         self.models = Models(home, config, self.mesh, lambda: self.state)
-        self.front = Front(home, ledger.author, lambda: self.state, self.mesh)
         self.dispatch = self._joined(OwnLedger(ledger, self._live))
         self.standings = Standings(ledger.author, self.dispatch).of
         self.yielding = YieldWatcher(
@@ -245,7 +244,7 @@ class Node:
     def status(self) -> dict[str, object]:
         """The fleet at a glance; `waiting_for` says why this peer signs nothing yet, or ""."""
         found = status_dict(self.state, now_ms(), self.peer_id, daemon=True)
-        gateway = {"url": self.front.url}
+        gateway = {"url": self.gateway_url}
         return found | {"waiting_for": self._live.waiting_for, "gateway": gateway}
 
     def devices(self) -> list[DeviceSpec]:

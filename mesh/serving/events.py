@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, final
 
 # One event of an engine: a token with its alternatives is a few kB, a whole Responses answer is
 # sent again in its last event. Beyond that it is no stream of an engine.
 MAX_EVENT_BYTES: Final = 16 << 20
+MAX_NOTES: Final = 4  # comments that nobody read yet
 DONE: Final = b"[DONE]"
 _DATA: Final = b"data:"
 
@@ -21,13 +23,16 @@ class EventReader:
 
     def __init__(self) -> None:
         self._rest = b""
+        self.notes: deque[bytes] = deque(maxlen=MAX_NOTES)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of the events that are whole now; comments and event names are left out."""
+        """The data of the events that are whole now; comments are in `notes`, the newest first."""
         data = self._rest + chunk if self._rest else chunk
         *lines, self._rest = data.split(b"\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise NoEvents(f"an event of more than {MAX_EVENT_BYTES} bytes")
+        if b":" in {line[:1] for line in lines}:
+            self.notes.extendleft(line[1:].strip() for line in lines if line.startswith(b":"))
         return [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
 
 

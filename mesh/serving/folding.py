@@ -23,7 +23,7 @@ def folded(chunks: Sequence[bytes], *, chat: bool) -> Body:
         chunk = _object(data)
         answer |= {name: chunk[name] for name in (*WHOLE, *BESIDE) if chunk.get(name) is not None}
         for part in _objects(chunk.get("choices")):
-            index = part.get("index") or 0
+            index = _index(part)
             _add(choices.setdefault(index, _empty(index, chat=chat)), part, chat=chat)
     answer["choices"] = [_closed(choices[index]) for index in sorted(choices)]
     return answer
@@ -42,7 +42,8 @@ def _add(choice: Body, part: Mapping[str, Any], *, chat: bool) -> None:
     if chat:
         _add_delta(choice["message"], part.get("delta"))
     else:
-        choice["text"] += part.get("text") or ""
+        text = part.get("text")
+        choice["text"] += text if isinstance(text, str) else ""
 
 
 def _add_delta(message: Body, delta: object) -> None:
@@ -51,9 +52,10 @@ def _add_delta(message: Body, delta: object) -> None:
         if name == "tool_calls":
             calls = message.setdefault("tool_calls", {})
             for call in _objects(value):
-                _add_call(calls.setdefault(call.get("index") or 0, {}), call)
+                _add_call(calls.setdefault(_index(call), {}), call)
         elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
+            known = message.get(name)
+            message[name] = (known if isinstance(known, str) else "") + value
         elif value is not None:
             message[name] = value
 
@@ -63,8 +65,9 @@ def _add_call(known: Body, part: Mapping[str, Any]) -> None:
         if name == "function" and isinstance(value, dict):
             function = known.setdefault("function", {"name": "", "arguments": ""})
             for key, text in value.items():
-                if isinstance(text, str):
-                    function[key] = function.get(key, "") + text
+                known_text = function.get(key, "")
+                if isinstance(text, str) and isinstance(known_text, str):
+                    function[key] = known_text + text
         elif name != "index" and value is not None:
             known[name] = value
 
@@ -83,6 +86,11 @@ def _closed(choice: Body) -> Body:
     if isinstance(calls, dict):
         choice["message"]["tool_calls"] = [calls[index] for index in sorted(calls)]
     return choice
+
+
+def _index(part: Mapping[str, Any]) -> int:
+    index = part.get("index")
+    return index if type(index) is int else 0
 
 
 def _object(data: bytes) -> Body:

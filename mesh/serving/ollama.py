@@ -136,16 +136,12 @@ def _conversation(body: Mapping[str, Any]) -> list[Body]:
 
 
 def _raw(body: Mapping[str, Any]) -> Body:
-    """A prompt that a client put into the model's own template. Completions take a schema by
-    itself: they know no `response_format`."""
-    for name in ("system", "images"):
+    """A prompt that a client put into the model's own template. llama.cpp's completions take a
+    schema and do not keep to it, so a format is refused rather than broken."""
+    for name in ("system", "images", "format"):
         if body.get(name):
-            raise _bad(f"{name} has no place in a raw prompt", f"leave {name} or raw out")
-    schema = body.get("format")
-    shape = {"type": "object"} if schema == "json" else schema
-    if shape and not isinstance(shape, dict):
-        raise _bad_format()
-    return {"prompt": _prompt(body), **({"json_schema": shape} if shape else {})}
+            raise _bad(f"a raw prompt goes without {name}", f"leave {name} or raw out")
+    return {"prompt": _prompt(body)}
 
 
 def _refuse_what_no_engine_does(body: Mapping[str, Any]) -> None:
@@ -184,7 +180,7 @@ def _response_format(form: object) -> Body:
     if form == "json":
         return {"response_format": {"type": "json_object"}}
     if not isinstance(form, dict):
-        raise _bad_format()
+        raise _bad("format must be json or a JSON schema")
     schema = {"name": "answer", "schema": form}  # OpenAI wants some name; no one reads it
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
@@ -247,7 +243,3 @@ def _stop(stop: object) -> list[str] | None:
 
 def _bad(text: str, hint: str = "") -> RequestError:
     return RequestError("BadField", text, hint)
-
-
-def _bad_format() -> RequestError:
-    return _bad("format must be json or a JSON schema")

@@ -254,11 +254,9 @@ def test_a_generate_is_a_chat_of_its_system_text_and_prompt() -> None:
 
 
 def test_a_raw_prompt_is_completed_as_it_is() -> None:
-    asked = generate(raw=True, format=SCHEMA, options={"num_predict": 5})
+    asked = generate(raw=True, options={"num_predict": 5})
     assert (asked.path, asked.prefix) == (COMPLETIONS, "hello")
     assert (asked.body["prompt"], asked.body["max_tokens"]) == ("hello", 5)
-    assert asked.body["json_schema"] == SCHEMA
-    assert generate(raw=True, format="json").body["json_schema"] == {"type": "object"}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,8 @@ def test_a_raw_prompt_is_completed_as_it_is() -> None:
         {"prompt": 3},
         {"raw": True, "system": "be brief"},
         {"raw": True, "images": [PNG]},
-        {"raw": True, "format": "yaml"},
+        {"raw": True, "format": "json"},
+        {"raw": True, "format": SCHEMA},
     ],
 )
 def test_a_generate_that_no_engine_could_answer_is_refused(body: Body) -> None:

@@ -114,6 +114,11 @@ class FleetServers:
         path = f"{SERVE}/{want.job_id}"
         return peers.pour(bytes.fromhex(option.owner), path, msgspec.json.encode(body))
 
+    def is_ready(self, job: JobView) -> bool:
+        """Whether a server could answer when its owner was asked last."""
+        row = self._row(job)
+        return row is not None and row.ready
+
     def forget(self, owner: str) -> None:
         """A server of this owner's did not answer: it is asked anew."""
         self._owners.pop(owner, None)

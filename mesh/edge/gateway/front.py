@@ -2,45 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, Protocol, final
 
 from aiohttp import web
 
 from mesh.api.errors import RequestError
+from mesh.api.wire.claims import Standing
+from mesh.edge.disk import StoreError
+from mesh.edge.gateway.admission import Admission
 from mesh.edge.gateway.fleet import FleetServers
-from mesh.edge.gateway.own import OwnServers, Served
+from mesh.edge.gateway.listing import Listing
+from mesh.edge.gateway.own import OwnServers
 from mesh.edge.gateway.peers import ServeRoutes
 from mesh.edge.gateway.relay import Relay
+from mesh.edge.gateway.rooms import Rooms
 from mesh.edge.gateway.routes import Gateway
+from mesh.edge.gateway.services import Services
+from mesh.edge.gateway.usage import UsageBook
 from mesh.edge.http.roles import Route
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.transport.listen import listen
-from mesh.serving.family import Asked
+from mesh.ledger.event import Event
 from mesh.state.fold import State
+from mesh.state.jobs import JobView
 
 LOOPBACK: Final = "127.0.0.1"
+STEP_S: Final = 0.5  # how late a service comes up or ends, and room is made for another
+RETRY_S: Final = 5.0  # after an error of ours, or a write that the disk refused
+
+
+class Served(Protocol):
+    """The node, as serving needs it."""
+
+    home: Path
+    mesh: Mesh | None
+    gateway_url: str
+
+    @property
+    def state(self) -> State:
+        """What the ledger says."""
+
+    def now(self) -> int:
+        """Milliseconds UTC."""
+
+    async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
+        """Sign an event."""
+
+    async def submit(self, spec: Mapping[str, object]) -> str:
+        """Admit a job."""
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask a job to end."""
+
+    async def standings(self, jobs: Iterable[JobView]) -> dict[str, Standing]:
+        """Why jobs wait."""
 
 
 @final
 class Front:
-    """Everything one peer does about serving. `mesh` reaches the others, None where nobody is."""
+    """Everything one peer does about serving."""
 
-    def __init__(
-        self, home: Path, author: str, state: Callable[[], State], mesh: Mesh | None
-    ) -> None:
-        self._state: Final = state
-        self._mesh: Final = mesh
+    def __init__(self, node: Served, author: str) -> None:
+        self._node: Final = node
         self._runner: web.AppRunner | None = None
-        self.own: Final = OwnServers(home, author, state, self)
-        self.servers: Final = FleetServers(author, state, self.own, lambda: mesh, self._linked)
-        self._gateway: Final = Gateway(Relay(self.servers, self, self._name), self.servers, self)
-        self.url = ""
+        self.usage: Final = UsageBook(self._state, node.emit, node.now)
+        self.own: Final = OwnServers(node.home, author, self._state, self.usage)
+        self.servers: Final = FleetServers(
+            author, self._state, self.own, lambda: node.mesh, self._linked
+        )
+        self.services: Final = Services(
+            node.home, author, self._state, node.emit, node, self.servers, self._call, self._why
+        )
+        self._rooms: Final = Rooms(author, self._state, self.own, node.cancel)
+        self._gateway: Final = Gateway(
+            Relay(self.servers, self.services, self._name),
+            Listing(self._state, self.servers),
+            Admission(self._state, self.servers, node.now),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the address is."""
+        return self._node.gateway_url
 
     def peer_routes(self) -> list[Route]:
         """What members reach over TLS."""
-        return ServeRoutes(self.own).routes()
+        return ServeRoutes(self.own, self.services).routes()
 
     async def start(self, port: int) -> str:
         """Open the address; where it is. Another port is taken where this one is not free."""
@@ -55,8 +107,17 @@ class Front:
         self._runner = runner
         (sock,) = listen(LOOPBACK, port)
         await web.SockSite(runner, sock).start()
-        self.url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
-        return self.url
+        self._node.gateway_url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
+        return self._node.gateway_url
+
+    async def run(self) -> None:
+        """Keep services up and make room, until cancelled; then what was used is signed."""
+        try:
+            while True:
+                await asyncio.sleep(STEP_S)
+                await self._safely()
+        finally:
+            await self._last()
 
     async def close(self) -> None:
         """Let go of the port and of what is open."""
@@ -64,30 +125,39 @@ class Front:
             await self._runner.cleanup()
         await self.own.close()
 
+    async def _safely(self) -> None:
+        try:
+            await self.services.step()
+            await self._rooms.step()
+            await self.usage.step()
+        except (RequestError, StoreError) as error:
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            await asyncio.sleep(RETRY_S)
+        except Exception:
+            traceback.print_exc()
+            await asyncio.sleep(RETRY_S)
+
+    async def _last(self) -> None:
+        try:
+            await self.usage.step(last=True)
+        except (RequestError, StoreError) as error:
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+
+    def _state(self) -> State:
+        return self._node.state
+
     def _linked(self, key: bytes) -> bool:
-        return self._mesh is not None and self._mesh.links.get(key) is not None
+        return self._node.mesh is not None and self._node.mesh.links.get(key) is not None
+
+    async def _call(self, key: bytes, method: str, path: str, body: Any) -> Any:
+        if self._node.mesh is None:
+            raise RequestError("Unreachable", "this peer reaches no other", "fleet doctor", 503)
+        return await self._node.mesh.call(key, method, path, body)
+
+    async def _why(self, job: JobView) -> str:
+        said = (await self._node.standings([job])).get(job.job_id)
+        return said.text if said is not None else ""
 
     def _name(self, device_id: str) -> str:
         device = self._state().devices.get(device_id)
         return device_id if device is None else device.name
-
-    # Books, starts and admits, until each has its own room.
-
-    def served(self, one: Served) -> None:
-        return
-
-    def who(self, secret: str) -> str:
-        return ""
-
-    def begin(self, key_id: str, asked: Asked) -> Callable[[], None]:
-        return lambda: None
-
-    def waits(self, model: str, context: int) -> AsyncGenerator[str, None]:
-        return self._nobody(model)
-
-    async def _nobody(self, model: str) -> AsyncGenerator[str, None]:
-        names = ", ".join(sorted({job.model for job in self.servers.jobs()})) or "nothing"
-        text = f"nobody serves {model[:80]!r}; served: {names[:400]}"
-        if text:
-            raise RequestError("UnknownModel", text, f"fleet serve {model[:80]}", 404)
-        yield text

@@ -28,8 +28,11 @@ from mesh.state.jobs import RUNNING, AttemptView, JobView
 SERVER: Final = "server"  # the kind of job that serves
 LOOK_S: Final = 0.25  # how often a server that loads is looked at
 FRESH_S: Final = 1.0  # for so long a server stands as it stood
+# A server that came up for somebody is asked within a moment; if not, they went away.
+UNASKED_S: Final = 10.0
 # Whoever waits hears of it this often: clients and what is between them give up at ten seconds.
 NOTE_S: Final = 5.0
+COST: Final = "cost_nusd"  # what a comment after the answer begins with
 
 
 @final
@@ -59,8 +62,8 @@ class Served:
 class Books(Protocol):
     """Who books what was answered."""
 
-    def served(self, one: Served) -> None:
-        """A request ended."""
+    def served(self, one: Served) -> int:
+        """A request ended; what it cost, in nano-dollars."""
 
 
 @final
@@ -69,6 +72,8 @@ class _Server:
     """One server job's attempt here."""
 
     slots: Slots
+    callers: int = 0  # who is at it, or waits for it to load
+    asked: bool = False  # somebody was
     stands: Standing | None = None
     read_s: float = float("-inf")
     # Seconds for each of those who are answered at the time, since the server began; see `share`.
@@ -115,11 +120,6 @@ class OwnServers:
         self._known = {key: one for key, one in self._known.items() if key in alive}
         return found
 
-    def slots(self, job_id: str, attempt: int) -> Slots | None:
-        """Who is at a server; None where nobody was yet."""
-        known = self._known.get((job_id, attempt))
-        return None if known is None else known.slots
-
     async def answer(self, want: Want) -> AsyncGenerator[bytes, None]:
         """The server's stream, with a comment now and then before it begins.
 
@@ -127,10 +127,22 @@ class OwnServers:
         ends what it was asked.
         """
         job, one = self._find(want.job_id)
-        while (server := await self._look(job, one)).stands is None:
-            yield comment(f"{job.model} is loading on {one.device_id}")
-            await asyncio.sleep(LOOK_S)
-            job, one = self._find(want.job_id)
+        server = self._server(job, one)
+        server.callers, server.asked = server.callers + 1, True
+        try:
+            while (await self._look(job, one)).stands is None:
+                yield comment(f"{job.model} is loading on {one.device_id}")
+                await asyncio.sleep(LOOK_S)
+                job, one = self._find(want.job_id)
+            async with aclosing(self._in_turn(want, job, one, server)) as said:
+                async for chunk in said:
+                    yield chunk
+        finally:
+            server.callers -= 1
+
+    async def _in_turn(
+        self, want: Want, job: JobView, one: AttemptView, server: _Server
+    ) -> AsyncGenerator[bytes, None]:
         server.share(time.monotonic())
         door = server.slots.join()
         try:
@@ -161,7 +173,7 @@ class OwnServers:
             raise
         finally:
             share_s = server.share(time.monotonic()) - had_s
-            self._books.served(
+            cost_nusd = self._books.served(
                 Served(
                     job=job,
                     device_id=one.device_id,
@@ -171,6 +183,8 @@ class OwnServers:
                     share_s=share_s,
                 )
             )
+        if streams:
+            yield comment(f"{COST}={cost_nusd}")
 
     def _find(self, job_id: str) -> tuple[JobView, AttemptView]:
         for job, one in self.running():
@@ -178,12 +192,13 @@ class OwnServers:
                 return job, one
         raise RequestError("NotServed", f"{job_id} does not serve here", "ask again", 503)
 
+    def _server(self, job: JobView, one: AttemptView) -> _Server:
+        key = job.job_id, one.number
+        return self._known.setdefault(key, _Server(Slots(1, time.monotonic)))
+
     async def _look(self, job: JobView, one: AttemptView) -> _Server:
         """How a server stands, read from its own words; `stands` is None until it can answer."""
-        key, now_s = (job.job_id, one.number), time.monotonic()
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = _Server(Slots(1, time.monotonic))
+        known, now_s = self._server(job, one), time.monotonic()
         if now_s - known.read_s < FRESH_S and known.stands is not None:
             return known
         said = await asyncio.to_thread(standing, self._home, job.job_id)
@@ -193,13 +208,21 @@ class OwnServers:
             known.slots.resize(known.stands.slots)
         return known
 
-    def make_room(self, job_id: str, attempt: int) -> bool:
+    def idle_s(self, job: JobView, one: AttemptView) -> float:
+        """For how long nobody is at a server or waits for it to load; a server that nobody asked
+        yet is not idle for a while: it came up for somebody."""
+        known = self._known.get((job.job_id, one.number))
+        if known is None or known.callers:
+            return 0.0
+        return known.slots.idle_s - (0.0 if known.asked else UNASKED_S)
+
+    def make_room(self, job: JobView, one: AttemptView) -> bool:
         """Let nobody to a server any more; whether nobody is there."""
-        slots = self.slots(job_id, attempt)
-        if slots is None:
-            return True
-        slots.close()
-        return slots.busy == 0
+        known = self._known.get((job.job_id, one.number))
+        if known is None:
+            return False
+        known.slots.close()
+        return known.slots.busy == 0
 
 
 def _row(job: JobView, one: AttemptView, server: _Server) -> Body:

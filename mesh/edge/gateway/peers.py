@@ -13,6 +13,7 @@ from mesh.api.errors import RequestError
 from mesh.edge.gateway.fleet import REPLICAS, SERVE
 from mesh.edge.gateway.own import OwnServers, Want
 from mesh.edge.gateway.routes import MAX_BODY_BYTES
+from mesh.edge.gateway.services import Services
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown, want_text
 from mesh.edge.http.roles import Route
 from mesh.serving.family import CHAT, COMPLETIONS, COUNT, EMBEDDINGS, RESPONSES, SSE
@@ -30,19 +31,26 @@ MAX_KEY_ID: Final = 80
 class ServeRoutes:
     """Between members, over TLS."""
 
-    def __init__(self, own: OwnServers) -> None:
+    def __init__(self, own: OwnServers, services: Services) -> None:
         self._own: Final = own
+        self._services: Final = services
 
     def routes(self) -> list[Route]:
         """Whoever may use this peer's devices may use what serves on them."""
         return [
             Route("GET", REPLICAS, VIEWER, self._rows),
+            Route("POST", "/v1/services/{id}/demand", RUNNER, self._demand),
             Route("POST", SERVE + "/{id}", RUNNER, self._serve),
         ]
 
     async def _rows(self, request: web.Request) -> web.Response:
         refuse_unknown(request.query, ())
         return answer({"replicas": await self._own.rows()})
+
+    async def _demand(self, request: web.Request) -> web.Response:
+        """Somebody waits for a model that this peer keeps up."""
+        refuse_unknown(await read_body(request), ())
+        return answer({"note": await self._services.demand(request.match_info["id"])})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         large = request.clone(client_max_size=MAX_BODY_BYTES)

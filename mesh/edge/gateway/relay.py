@@ -15,16 +15,19 @@ from typing import Final, Protocol, final
 from aiohttp import web
 
 from mesh.api.errors import RequestError
+from mesh.edge.gateway.admission import Pass
 from mesh.edge.gateway.child import MAX_ANSWER_BYTES, Broken
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.outlet import Outlet
-from mesh.edge.gateway.own import Want
+from mesh.edge.gateway.own import COST, Want
 from mesh.serving.events import DONE, EventReader, NoEvents
 from mesh.serving.family import EMBEDDINGS, Asked, Problem, Reply
 from mesh.serving.routing import Blocks, Memory, Option, blocks_of, in_order
 
 # A client hears something this often before the first token; what is between them gives up at 10.
 NOTE_S: Final = 8.0
+MAX_NOTE: Final = 200  # bytes of what is shown of a wait
+LOOK_S: Final = 0.2  # how late it is seen that a server is ready
 TRIES: Final = 2  # servers asked before the first byte
 # A server that was closed under a request has not begun it: that is no try.
 MAX_CLOSINGS: Final = 8
@@ -46,14 +49,14 @@ class Starts(Protocol):
 
 @final
 @dataclass(slots=True)
-class _Pass:
-    """One request's passage."""
+class _Passage:
+    """One request's way."""
 
     asked: Asked
     reply: Reply
     out: Outlet
     blocks: Blocks
-    key_id: str
+    admitted: Pass
     note: str = "waiting"
 
 
@@ -70,11 +73,20 @@ class Relay:
         self._name: Final = name
         self.memory: Final = Memory()
 
+    async def loaded(self, model: str) -> None:
+        """Until a server of a model can answer; RequestError where none ever will."""
+        while not any(option.ready for option in await self._servers.options(model)):
+            if next(self._servers.jobs(model), None) is None:
+                async with aclosing(self._starts.waits(model, 0)) as notes:
+                    async for _ in notes:
+                        pass
+            await asyncio.sleep(LOOK_S)
+
     async def answer(
-        self, asked: Asked, reply: Reply, out: Outlet, key_id: str
+        self, asked: Asked, reply: Reply, out: Outlet, admitted: Pass
     ) -> web.StreamResponse:
-        """The client's answer, to its end."""
-        one = _Pass(asked, reply, out, blocks_of(asked.prefix), key_id)
+        """The client's answer, to its end; what it cost is noted in `admitted`."""
+        one = _Passage(asked, reply, out, blocks_of(asked.prefix), admitted)
         tried: set[str] = set()
         tries = closings = 0
         async with self._alive(one):
@@ -96,7 +108,7 @@ class Relay:
                     if error.code in BROKEN:
                         tried.add(option.job_id)
 
-    async def _place(self, one: _Pass, tried: set[str]) -> Option:
+    async def _place(self, one: _Passage, tried: set[str]) -> Option:
         """The best server that was not tried; where there is none, one comes up."""
         asked = one.asked
         waited = False
@@ -120,7 +132,7 @@ class Relay:
                 async for note in notes:
                     one.note = note
 
-    async def _from(self, one: _Pass, option: Option) -> web.StreamResponse:
+    async def _from(self, one: _Passage, option: Option) -> web.StreamResponse:
         """Everything from one server; RequestError where it does not come, or not to its end."""
         asked, now_s = one.asked, time.monotonic()
         one.out.about = {
@@ -129,15 +141,17 @@ class Relay:
         }
         new = len(asked.prefix) - 1024 * self.memory.shared(option.job_id, one.blocks, now_s)
         self.memory.sent(option.job_id, one.blocks, now_s)
-        want = Want(job_id=option.job_id, path=asked.path, body=asked.body, key_id=one.key_id)
+        want = Want(
+            job_id=option.job_id, path=asked.path, body=asked.body, key_id=one.admitted.key_id
+        )
         async with aclosing(self._servers.said(option, want)) as chunks:
             if asked.path == EMBEDDINGS or not asked.body.get("stream"):
                 return await one.out.is_plain(await _joined(chunks))
             reader = EventReader()
             async for chunk in chunks:
-                if chunk.startswith(b": "):
-                    one.note = chunk[2:200].decode(errors="replace").strip()
                 data = b"".join(map(one.reply.event, _events(reader, chunk)))
+                while reader.notes:
+                    _hear(one, reader.notes.pop())
                 if data and not one.out.began and new > 0:
                     self.memory.measured(option.job_id, new, 1000 * (time.monotonic() - now_s))
                 await one.out.send(data)
@@ -146,7 +160,7 @@ class Relay:
         return await one.out.ends()
 
     @asynccontextmanager
-    async def _alive(self, one: _Pass) -> AsyncIterator[None]:
+    async def _alive(self, one: _Passage) -> AsyncIterator[None]:
         """The client hears something until it has the first token."""
 
         async def speak() -> None:
@@ -162,6 +176,16 @@ class Relay:
             await asyncio.gather(speaking, return_exceptions=True)
 
 
+def _hear(one: _Passage, note: bytes) -> None:
+    """What the owner of a server says beside the answer: why it waits, and what it cost."""
+    said = note[:MAX_NOTE].decode(errors="replace")
+    word, _, rest = said.partition("=")
+    if word == COST and rest.isascii() and rest.isdecimal():
+        one.admitted.cost_nusd = int(rest)
+    elif said:
+        one.note = said
+
+
 def _events(reader: EventReader, chunk: bytes) -> list[bytes]:
     try:
         return [data for data in reader.feed(chunk) if data != DONE]
@@ -173,10 +197,11 @@ async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
     """A whole answer, without the comments before it."""
     raw = b""
     async for chunk in chunks:
-        if not chunk.startswith(b": "):
-            raw += chunk
+        raw += chunk
         if len(raw) > MAX_ANSWER_BYTES:
             raise Broken("the model's server answers too long")
+    while raw.startswith(b":"):
+        raw = raw.partition(b"\n\n")[2]
     return raw
 
 

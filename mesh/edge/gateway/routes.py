@@ -6,64 +6,93 @@ On loopback no key is needed, as tools expect; a key that is sent must not be a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, final
+from collections.abc import Mapping
+from typing import Any, Final, final
 
 import msgspec
 from aiohttp import web
 
 from mesh.api.errors import RequestError
-from mesh.edge.gateway.fleet import FleetServers, Row
-from mesh.edge.gateway.outlet import Left, Outlet, refused
+from mesh.edge.gateway.admission import Admission
+from mesh.edge.gateway.listing import Listing, now_text
+from mesh.edge.gateway.outlet import HEADERS, Left, Outlet, refused
 from mesh.edge.gateway.relay import Relay, problem_of
 from mesh.edge.http.guard import Handler, answer, check_origin
-from mesh.serving.family import CHAT, COMPLETIONS, EMBEDDINGS, Asked, Family, Problem
-from mesh.serving.openai import Embeddings, Generation
-from mesh.state.jobs import JobView
+from mesh.serving import anthropic, ollama, ollama_models
+from mesh.serving.family import (
+    CHAT,
+    COMPLETIONS,
+    COUNT,
+    EMBEDDINGS,
+    RESPONSES,
+    Asked,
+    Body,
+    Family,
+    Problem,
+    want_model,
+)
+from mesh.serving.openai import Embeddings, Generation, Passed
+from mesh.serving.responses import Responses
 
 # A conversation of a million tokens is 4 MB; its pictures and recordings as text some more. Each
 # request under way is in memory twice.
 MAX_BODY_BYTES: Final = 32 << 20
+LONG_BYTES: Final = 1 << 20  # longer ones are read beside the loop, which others wait for
 # Requests under way at this address: each has a socket here and one to its server.
 MAX_AT_ONCE: Final = 256
 
 
-class Admits(Protocol):
-    """Who may ask, and how much."""
-
-    def who(self, secret: str) -> str:
-        """The key's id; "" for none. RequestError, 401, for one that is not good any more."""
-
-    def begin(self, key_id: str, asked: Asked) -> Callable[[], None]:
-        """Let a request in; what is to be called at its end. RequestError where it may not."""
-
-
 @final
 class Gateway:
-    """The routes of one peer's address."""
+    """The routes of one peer's address. `needs_key`: whether who asks must send one."""
 
-    def __init__(self, relay: Relay, servers: FleetServers, admits: Admits) -> None:
+    def __init__(self, relay: Relay, listing: Listing, admission: Admission) -> None:
         self._relay: Final = relay
-        self._servers: Final = servers
-        self._admits: Final = admits
+        self._listing: Final = listing
+        self._admission: Final = admission
         self._at_once = 0
 
     def app(self) -> web.Application:
-        """All of it."""
+        """All of it, for this machine's own tools."""
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_shaped, check_origin])
-        families: dict[str, Family] = {
+        app.add_routes([web.post(path, self._asks(one)) for path, one in self._families().items()])
+        app.add_routes(
+            [
+                web.get("/", _hello),
+                web.get("/v1/models", self._models),
+                web.get("/v1/models/{name:.+}", self._model),
+                web.post("/v1/messages/count_tokens", self._count),
+                web.get("/api/version", _version),
+                web.get("/api/tags", self._tags),
+                web.get("/api/ps", self._running),
+                web.post("/api/show", self._show),
+                web.post("/api/embed", self._embeds(old=False)),
+                web.post("/api/embeddings", self._embeds(old=True)),
+                *[web.route("*", path, _not_here(one)) for path, one in NOT_HERE.items()],
+            ]
+        )
+        return app
+
+    def _families(self) -> dict[str, Family]:
+        return {
             CHAT: Generation(CHAT),
             COMPLETIONS: Generation(COMPLETIONS),
             EMBEDDINGS: Embeddings(),
+            RESPONSES: Responses(),
+            "/v1/messages": anthropic.Messages(),
+            "/api/chat": ollama.OllamaChat(now_text),
+            "/api/generate": ollama.OllamaGenerate(now_text),
         }
-        app.add_routes([web.post(path, self._asks(one)) for path, one in families.items()])
-        app.add_routes([web.get("/v1/models", self._models)])
-        return app
+
+    # Asking
 
     def _asks(self, family: Family) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             try:
-                return await self._pass(request, family)
+                body = await read_json(request)
+                if request.path.startswith("/api/") and ollama.is_load(body):
+                    return await self._load(request, body)
+                return await self._pass(request, family, family.read(body))
             except RequestError as error:
                 return refused(family, problem_of(error))
             except Left:
@@ -71,32 +100,131 @@ class Gateway:
 
         return handler
 
-    async def _pass(self, request: web.Request, family: Family) -> web.StreamResponse:
-        key_id = self._admits.who(secret_of(request.headers))
-        asked = family.read(await read_json(request))
+    async def _pass(self, request: web.Request, family: Family, asked: Asked) -> web.StreamResponse:
+        """An answer, to its end."""
+        key = self._admission.key(secret_of(request.headers), needed=False)
         if self._at_once >= MAX_AT_ONCE:
             raise RequestError("Busy", f"{MAX_AT_ONCE} requests are under way here", "", 503)
-        ended = self._admits.begin(key_id, asked)
+        admitted = self._admission.begin(key, asked)
         self._at_once += 1
         try:
             reply = asked.reply()
             out = Outlet(request, family, asked, reply)
-            return await self._relay.answer(asked, reply, out, key_id)
+            return await self._relay.answer(asked, reply, out, admitted)
         finally:
             self._at_once -= 1
-            ended()
+            admitted.end()
+
+    async def _plain(self, request: web.Request, family: Family, asked: Asked) -> Body:
+        """An answer that is no stream, to be told in another way."""
+        response = await self._pass(request, family, asked)
+        raw = response.body if isinstance(response, web.Response) else b""
+        found = msgspec.json.decode(raw if isinstance(raw, bytes) else b"{}")
+        if response.status != 200:
+            raise _Said(response)
+        return found if isinstance(found, dict) else {}
+
+    # Listing
 
     async def _models(self, request: web.Request) -> web.Response:
-        """What can be asked for, in OpenAI's form."""
-        rows = await self._servers.rows()
-        names: dict[str, tuple[JobView, Row | None]] = {}
-        for job, row in rows:
-            names.setdefault(job.model, (job, row))
-        data = [
-            {"id": name, "object": "model", "created": job.started_ms // 1000, "owned_by": "fleet"}
-            for name, (job, _) in sorted(names.items())
-        ]
-        return answer({"object": "list", "data": data})
+        return answer({"object": "list", "data": await self._listing.openai()})
+
+    async def _model(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        for one in await self._listing.openai():
+            if one["id"] == name:
+                return answer(one)
+        text, hint = f"no model is called {name[:80]!r} here", "GET /v1/models lists them"
+        raise RequestError("UnknownModel", text, hint, 404)
+
+    async def _tags(self, request: web.Request) -> web.Response:
+        return answer(ollama_models.tags(await self._listing.ollama()))
+
+    async def _running(self, request: web.Request) -> web.Response:
+        return answer(ollama_models.running(await self._listing.ollama()))
+
+    async def _show(self, request: web.Request) -> web.Response:
+        family = ollama.OllamaChat(now_text)
+        try:
+            name = ollama_models.shown_name(await read_json(request))
+        except RequestError as error:
+            return refused(family, problem_of(error))
+        for one in await self._listing.ollama():
+            if ollama.plain_name(one.name) == ollama.plain_name(name):
+                return answer(ollama_models.show(one))
+        text = f"model '{name[:80]}' not found"
+        return refused(family, Problem(status=404, code="UnknownModel", text=text))
+
+    # What is told in another way
+
+    async def _load(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+        """Ollama's way to have a model loaded: a request without a prompt."""
+        model, chat = want_model(body), request.path.endswith("chat")
+        if ollama.is_unload(body):
+            return answer(ollama.loaded(model, now_text(), chat=chat, unload=True))
+        await self._relay.loaded(ollama.plain_name(model))
+        return answer(ollama.loaded(model, now_text(), chat=chat))
+
+    def _embeds(self, *, old: bool) -> Handler:
+        family = ollama_models.OllamaEmbed(old=old)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            try:
+                asked = family.read(await read_json(request))
+                found = await self._plain(request, family, asked)
+                return answer(ollama_models.embedded(found, asked.model, old=old))
+            except _Said as said:
+                return said.response
+            except RequestError as error:
+                return refused(family, problem_of(error))
+
+        return handler
+
+    async def _count(self, request: web.Request) -> web.StreamResponse:
+        """How many tokens a request of Anthropic's has."""
+        family = anthropic.Messages()
+        try:
+            body = await read_json(request)
+            asked = Asked(
+                model=want_model(body),
+                path=COUNT,
+                body=anthropic.count_body(body),
+                stream=False,
+                reply=lambda: Passed(chat=True, wants_usage=True),
+            )
+            return answer(anthropic.counted(await self._plain(request, family, asked)))
+        except _Said as said:
+            return said.response
+        except RequestError as error:
+            return refused(family, problem_of(error))
+
+
+@final
+class _Said(Exception):
+    """The client has its answer already, or will have this one."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        super().__init__()
+        self.response: Final = response
+
+
+NOT_HERE: Final = ollama_models.NOT_HERE
+
+
+def _not_here(problem: Problem) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return refused(ollama.OllamaChat(now_text), problem)
+
+    return handler
+
+
+async def _hello(request: web.Request) -> web.Response:
+    """Tools look whether Ollama is here by this sentence."""
+    return web.Response(text=ollama_models.RUNNING, headers=HEADERS)
+
+
+async def _version(request: web.Request) -> web.Response:
+    return answer(ollama_models.version())
 
 
 @web.middleware
@@ -108,19 +236,20 @@ async def _shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     except RequestError as error:
         return refused(family, problem_of(error))
     except web.HTTPException as error:
-        text = "the body is too large" if error.status == 413 else error.reason
-        known = Problem(status=error.status, code=error.reason.replace(" ", ""), text=text)
+        text = f"a request of more than {MAX_BODY_BYTES >> 20} MiB" if error.status == 413 else ""
+        reason = error.reason
+        text = text or f"{request.method} {request.path[:200]}: {reason}"
+        known = Problem(status=error.status, code=reason.replace(" ", ""), text=text)
         return refused(family, known)
 
 
 async def read_json(request: web.Request) -> Mapping[str, Any]:
-    """The object a client sent; a long one is read beside the loop."""
+    """The object a client sent."""
     raw = await request.read()
     try:
-        long = len(raw) > 1 << 20
-        body = (
-            await asyncio.to_thread(msgspec.json.decode, raw) if long else msgspec.json.decode(raw)
-        )
+        long = len(raw) > LONG_BYTES
+        decode = msgspec.json.decode
+        body = await asyncio.to_thread(decode, raw) if long else decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise RequestError("BadJson", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):

@@ -1,0 +1,127 @@
+"""Who may ask at this address, by the key that is sent: which models, how often, for how much."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable
+from typing import Final, final
+
+from mathcore.price import cost_nusd
+from mesh.api.errors import RequestError
+from mesh.edge.gateway.fleet import FleetServers
+from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
+from mesh.serving.family import Asked
+from mesh.state.fleet import rate
+from mesh.state.fold import State
+from mesh.state.jobs import JobView
+from mesh.state.serving.keys import KeyView
+
+PREFIX: Final = "fl-"  # what our secrets begin with: what tools make up is looked up in vain
+# A token of an answer, where nobody measured one: a processor says five a second.
+ASSUMED_MS_PER_TOKEN: Final = 200.0
+ASSUMED_TOKENS: Final = (
+    4096  # of an answer that names no bound, of a server whose context is unknown
+)
+NEWEST: Final = 0.2
+BOUNDS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@final
+class Refused(RequestError):
+    """A key may not ask this now."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        again = refusal.retry_ms
+        self.retry_after_s: Final = None if again is None else max(1, -(-again // 1000))
+        status = 403 if refusal.code in ("KeyRevoked", "ModelNotAllowed") else 429
+        super().__init__(refusal.code, refusal.text, refusal.hint, status)
+
+
+@final
+class Pass:
+    """A request that was let in. To be ended in any case."""
+
+    def __init__(self, key_id: str, settle: Callable[[int | None], None]) -> None:
+        self.key_id: Final = key_id
+        self._settle: Final = settle
+        self.cost_nusd: int | None = None  # None: nobody knows, so it counts as the most
+
+    def end(self) -> None:
+        """It is over, and cost that."""
+        self._settle(self.cost_nusd)
+
+
+@final
+class Admission:
+    """One address's. `now_ms` is UTC."""
+
+    def __init__(
+        self,
+        state: Callable[[], State],
+        servers: FleetServers,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._state: Final = state
+        self._servers: Final = servers
+        self._now_ms: Final = now_ms
+        self._limits: Final = KeyLimits()
+
+    def key(self, secret: str, *, needed: bool) -> KeyView | None:
+        """Whose a secret is; RequestError for a revoked one, and for none where one is needed.
+
+        Tools send something where no key is needed, such as "ollama": that is no key of ours.
+        """
+        found = find_by_secret(self._state().keys.values(), secret)
+        if found is None and needed:
+            text = "this address asks for a key"
+            raise RequestError("Unauthorized", text, "fleet keys add NAME makes one", 401)
+        if found is not None and not found.works:
+            text = f"the key {found.name} works no more"
+            raise RequestError("KeyRevoked", text, "fleet keys add NAME makes another", 401)
+        return found
+
+    def begin(self, key: KeyView | None, asked: Asked) -> Pass:
+        """Let a request in; Refused where its key may not."""
+        if key is None:
+            return Pass("", lambda _: None)
+        worst, spent = self._worst_nusd(asked), self._spent_nusd(key)
+        model = next((job.model for job in self._servers.jobs(asked.model)), asked.model)
+        held = self._limits.admit(
+            key, model=model, worst_nusd=worst, spent_nusd=spent, now_ms=self._now_ms()
+        )
+        if isinstance(held, Refusal):
+            raise Refused(held)
+        return Pass(key.key_id, lambda cost: self._settle(held, worst if cost is None else cost))
+
+    def _spent_nusd(self, key: KeyView) -> int:
+        """What the ledger says of its budget's time; nobody adds it up for a key without one."""
+        if not key.budget_nusd:
+            return 0
+        return self._state().spent_nusd(key.key_id, key.budget_per, self._now_ms())
+
+    def _settle(self, held: Reservation, cost: int) -> None:
+        self._limits.settle(held, actual_nusd=cost, now_ms=self._now_ms())
+
+    def _worst_nusd(self, asked: Asked) -> int:
+        """What an answer costs at most, on the dearest of the model's servers, alone on it."""
+        bounds = [asked.body.get(name) for name in BOUNDS]
+        tokens = next((one for one in bounds if type(one) is int and one > 0), ASSUMED_TOKENS)
+        ms = round(tokens * ASSUMED_MS_PER_TOKEN)
+        return max((self._cost(job, ms) for job in self._servers.jobs(asked.model)), default=0)
+
+    def _cost(self, job: JobView, ms: int) -> int:
+        device = self._state().devices.get(job.device_id)
+        return 0 if device is None else cost_nusd(rate(device), ms)
+
+
+def find_by_secret(keys: Iterable[KeyView], secret: str) -> KeyView | None:
+    """The key of a secret, also one that works no more; all are compared in full."""
+    if not secret.startswith(PREFIX):
+        return None
+    raw = secret.encode("utf-8", "surrogateescape")
+    wanted, found = hashlib.blake2b(raw, digest_size=32).hexdigest().encode(), None
+    for one in keys:
+        if hmac.compare_digest(one.hash.encode(), wanted):
+            found = one if found is None or one.works else found
+    return found

@@ -1,0 +1,74 @@
+"""What this machine's own people ask about serving: services, replicas, and further ports."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from mesh.edge.gateway.front import Front
+from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown
+from mesh.edge.http.roles import Route
+from mesh.state.members import MEMBER, VIEWER
+from mesh.state.serving.services import MAX_REPLICAS
+
+FIELDS: Final = ("spec", "min", "max", "idle_ms")
+MAX_IDLE_MS: Final = 30 * 86_400_000  # a month: longer is for ever, which is 0
+
+
+def gateway_routes(front: Front) -> list[Route]:
+    """By the token."""
+
+    async def get_services(request: web.Request) -> web.Response:
+        """The models that are kept up, and every server that runs."""
+        refuse_unknown(request.query, ())
+        services = [_shown(one) for one in front.services.all()]
+        rows = [
+            {
+                "job_id": job.job_id,
+                "model": job.model,
+                "device_id": job.device_id,
+                "owner": job.owner,
+                **({} if row is None else msgspec.to_builtins(row)),
+            }
+            for job, row in await front.servers.rows()
+        ]
+        return answer({"services": services, "replicas": rows, "url": front.url})
+
+    async def post_service(request: web.Request) -> web.Response:
+        """Keep a model up; 201 with its service."""
+        body = await read_body(request)
+        refuse_unknown(body, FIELDS)
+        spec = body.get("spec")
+        if not isinstance(spec, dict):
+            raise HttpRefusal(400, "BadField", "spec must be an object", "as POST /v1/jobs has it")
+        least, most = _count(body, "min", 0, MAX_REPLICAS), _count(body, "max", 1, MAX_REPLICAS)
+        idle_ms = _count(body, "idle_ms", 0, MAX_IDLE_MS)
+        kept = await front.services.keep(spec, least=least, most=most, idle_ms=idle_ms)
+        return answer(_shown(kept), 201)
+
+    async def end_service(request: web.Request) -> web.Response:
+        """Keep it up no more."""
+        refuse_unknown(await read_body(request), ())
+        service_id = request.match_info["id"]
+        await front.services.end(service_id)
+        return answer({"service_id": service_id})
+
+    return [
+        Route("GET", "/v1/services", VIEWER, get_services),
+        Route("POST", "/v1/services", MEMBER, post_service),
+        Route("POST", "/v1/services/{id}/end", MEMBER, end_service),
+    ]
+
+
+def _shown(service: object) -> dict[str, object]:
+    names = ("service_id", "home", "model", "min_replicas", "max_replicas", "idle_ms")
+    return {name: getattr(service, name) for name in names}
+
+
+def _count(body: dict[str, object], name: str, default: int, most: int) -> int:
+    value = body.get(name, default)
+    if type(value) is not int or not 0 <= value <= most:
+        raise HttpRefusal(400, "BadField", f"{name} must be a whole number of 0 to {most}")
+    return value

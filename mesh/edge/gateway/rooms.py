@@ -1,0 +1,75 @@
+"""Room for the model that somebody waits for: a server that nobody asks gives its device up.
+
+Decided by the device's owner alone, who sees both who is at a server and what waits for the device.
+The server that is loaded answers all who wait for it first; where they never end, its door is shut
+after a while, so that nobody waits for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, final
+
+from mesh.edge.gateway.own import SERVER, OwnServers
+from mesh.policy.decide import attempts_at
+from mesh.state.answers import devices_of
+from mesh.state.fold import State
+from mesh.state.jobs import QUEUED, AttemptView, JobView
+
+# A loaded model whose requests never end gives way after so long: three times what a large model
+# takes to load from a disk, so that most of the time is spent on answers.
+PATIENCE_S: Final = 60.0
+# Between the last answer and the next question of the same conversation, if only a program asks.
+LINGER_S: Final = 0.5
+
+
+@final
+class Rooms:
+    """One owner's. `cancel` ends a job."""
+
+    def __init__(
+        self,
+        author: str,
+        state: Callable[[], State],
+        own: OwnServers,
+        cancel: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._author: Final = author
+        self._state: Final = state
+        self._own: Final = own
+        self._cancel: Final = cancel
+        self._since_s: dict[tuple[str, int], float] = {}  # who waits, and since when
+
+    async def step(self) -> None:
+        """Have servers give way to those who wait for their devices."""
+        waiting = self._waiting()
+        if not waiting:
+            return
+        now_s, state = time.monotonic(), self._state()
+        servers = sorted(self._own.running(), key=lambda pair: -self._own.idle_s(*pair))
+        for key, wanted in waiting.items():
+            for job, one in servers:
+                if job.asked.preemptible and wanted & set(devices_of(state, one)):
+                    await self._give_way(job, one, patient=now_s - self._since_s[key] < PATIENCE_S)
+                    break
+
+    async def _give_way(self, job: JobView, one: AttemptView, *, patient: bool) -> None:
+        """End a server that nobody asks; shut the door of one that too long somebody does."""
+        if patient and self._own.idle_s(job, one) < LINGER_S:
+            return
+        if self._own.make_room(job, one):
+            await self._cancel(job.job_id)
+
+    def _waiting(self) -> dict[tuple[str, int], set[str]]:
+        """The servers that wait for devices here, those who came first before others."""
+        state, now_s = self._state(), time.monotonic()
+        found = {
+            (job.job_id, one.number): set(devices_of(state, one))
+            for job, one in sorted(
+                attempts_at(state, self._author), key=lambda pair: pair[1].accepted_ms
+            )
+            if job.kind == SERVER and one.status == QUEUED and not job.cancel_asked
+        }
+        self._since_s = {key: self._since_s.get(key, now_s) for key in found}
+        return found
