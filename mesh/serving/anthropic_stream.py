@@ -164,7 +164,7 @@ class MessagesReply:
         finish, stop = choice.get("finish_reason"), choice.get("stop_reason")
         if isinstance(finish, str) and finish:
             self._finish, self.done = finish, True
-        if isinstance(stop, str) and stop in self._stops:
+        if stop in self._stops:
             self._stopped_by = stop  # vLLM says which; llama.cpp does not
 
     def _say(self, kind: Kind, piece: object) -> bool:
@@ -185,9 +185,8 @@ class MessagesReply:
             self._blocks.append(block)
         if block.closed:
             return  # its arguments were whole: what follows belongs to no call
-        if not block.opened:
-            block.id = block.id or _string(call.get("id"))
-            block.name = block.name or _string(function.get("name"))
+        block.id = block.id or _string(call.get("id"))
+        block.name = block.name or _string(function.get("name"))
         piece = function.get("arguments")
         if isinstance(piece, dict):  # some engines send them whole
             piece = _encoded(piece)

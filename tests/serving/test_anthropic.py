@@ -274,6 +274,7 @@ def test_sampling_and_stops_are_passed_on() -> None:
         ("stop_sequences", "END"),
         ("stop_sequences", [1]),
         ("thinking", {"type": "perhaps"}),
+        ("thinking", {"type": []}),
         ("thinking", True),
         ("system", 3),
         ("messages", []),

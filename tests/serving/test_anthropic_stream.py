@@ -243,6 +243,14 @@ def test_why_an_answer_ends_is_said_in_anthropics_words(finish: str, reason: str
     assert one.whole()["stop_reason"] == reason
 
 
+@pytest.mark.parametrize("finish", [None, "", 1, True, {"a": 1}])
+def test_what_is_no_reason_to_end_is_no_end(finish: object) -> None:
+    one = reply()
+    one.event(msgspec.json.encode({"choices": [{"delta": {}, "finish_reason": finish}]}))
+    assert not one.done
+    assert one.whole()["stop_reason"] is None
+
+
 def test_a_stop_sequence_is_told_only_where_the_engine_says_which() -> None:
     silent, telling = reply(("END",)), reply(("END",))
     written(silent, chunk("stop"))
