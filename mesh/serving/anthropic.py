@@ -46,13 +46,14 @@ class Messages:
             "stream_options": {"include_usage": True},
             "return_progress": True,
         }
+        one_call = asked.get("parallel_tool_calls") is False
         return Asked(
             model=model,
             path=CHAT,
             body=asked,
             stream=body.get("stream") is True,
             prefix=prefix_of(asked["messages"]),
-            reply=lambda: MessagesReply(model=model, stops=stops),
+            reply=lambda: MessagesReply(model=model, stops=stops, one_call=one_call),
         )
 
     def refusal(self, problem: Problem) -> Body:

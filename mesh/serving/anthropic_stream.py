@@ -38,14 +38,19 @@ def error_body(problem: Problem) -> Body:
 @final
 class MessagesReply:
     """Anthropic's events, from those of a chat. Blocks are written one after the other: what an
-    engine says of a later one is held back until the one before it is over."""
+    engine says of a later one is held back until the one before it is over.
+
+    With `one_call`, calls after the first are left out: the client forbade them, and llama.cpp
+    was seen to write them all the same. The model can ask again once it has the first's result.
+    """
 
     media: Final = SSE
 
-    def __init__(self, *, model: str, stops: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, model: str, stops: tuple[str, ...] = (), one_call: bool = False) -> None:
         self.done = False
         self._model = model
         self._stops = stops
+        self._one_call = one_call
         self._id = ""
         self._begun = False
         self._broken = False
@@ -181,6 +186,8 @@ class MessagesReply:
         index = given if isinstance(given, int) else position
         block = self._calls.get(index)
         if block is None:
+            if self._one_call and self._calls:
+                return
             block = self._calls[index] = Block("tool_use")
             self._blocks.append(block)
         if block.closed:

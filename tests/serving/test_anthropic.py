@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,7 +217,12 @@ def test_a_tool_asked_for_by_name_is_the_only_one_and_required() -> None:
 
 def test_parallel_calls_can_be_forbidden() -> None:
     choice = {"type": "auto", "disable_parallel_tool_use": True}
-    assert chat(tools=[WEATHER], tool_choice=choice)["parallel_tool_calls"] is False
+    asked = ask(tools=[WEATHER], tool_choice=choice)
+    assert asked.body["parallel_tool_calls"] is False
+    reply = asked.reply()
+    calls = [{"index": index, "function": {"name": "weather"}} for index in range(2)]
+    reply.event(msgspec.json.encode({"choices": [{"delta": {"tool_calls": calls}}]}))
+    assert len(reply.whole()["content"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,15 @@ def test_two_tool_calls_in_one_reply_become_two_blocks() -> None:
     assert order(stream)[1:7] == ["start 0", "delta 0", "stop 0", "start 1", "delta 1", "stop 1"]
 
 
+def test_a_second_call_is_left_out_where_the_client_forbade_it() -> None:
+    one = MessagesReply(model="m", one_call=True)
+    first, second = call(0, "{}", id="t", name="one"), call(1, '{"a":', id="u", name="two")
+    pieces = [[first], [second], [call(1, "1}")]]
+    stream = written(one, *[chunk(tool_calls=piece) for piece in pieces], chunk("tool_calls"))
+    assert [block["id"] for block in one.whole()["content"]] == ["t"]
+    assert folded(events(stream)) == one.whole()
+
+
 def test_calls_whose_pieces_are_mixed_are_written_one_after_the_other() -> None:
     one = reply()
     stream = written(
