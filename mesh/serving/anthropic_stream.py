@@ -204,6 +204,7 @@ class MessagesReply:
         if self._begun:
             return b""
         self._begun = True
+        self._id = self._id or NO_ID  # a name that comes later would be another message's
         message = self._message(content=[], stop_reason=None, stop_sequence=None)
         return _written({"type": "message_start", "message": message})
 

@@ -218,6 +218,12 @@ def test_a_call_without_an_id_gets_one_that_no_other_message_has() -> None:
     assert [block["id"] for block in one.whole()["content"]] == ["toolu_abc_0", "toolu_abc_1"]
 
 
+def test_an_id_that_comes_too_late_changes_nothing() -> None:
+    one = reply()
+    stream = written(one, msgspec.json.encode({"choices": []}), chunk(content="a"), chunk("stop"))
+    assert folded(events(stream))["id"] == one.whole()["id"]
+
+
 def test_calls_without_a_number_count_by_their_place() -> None:
     one = reply()
     both = [{"function": {"name": name, "arguments": {"n": 1}}} for name in ("one", "two")]
