@@ -18,6 +18,7 @@ COMPLETIONS: Final = "/v1/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
 RESPONSES: Final = "/v1/responses"
 COUNT: Final = "/v1/chat/completions/input_tokens"
+PLAIN: Final = frozenset({EMBEDDINGS, COUNT})  # answered at once, as one JSON document
 SSE: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"

@@ -20,7 +20,7 @@ from mesh.edge.gateway.slots import Slots
 from mesh.edge.jobs.serving import Standing, standing
 from mesh.policy.decide import attempts_at
 from mesh.serving.events import comment
-from mesh.serving.family import EMBEDDINGS, Body
+from mesh.serving.family import PLAIN, Body
 from mesh.serving.tally import Tally
 from mesh.state.fold import State
 from mesh.state.jobs import RUNNING, AttemptView, JobView
@@ -161,7 +161,7 @@ class OwnServers:
     ) -> AsyncGenerator[bytes, None]:
         assert server.stands is not None
         had_s, tally, failed = server.share(time.monotonic()), Tally(time.monotonic), True
-        streams = want.path != EMBEDDINGS
+        streams = want.path not in PLAIN
         try:
             async with self._children.ask(server.stands, want.path, want.body) as stream:
                 async for chunk in stream.chunks():

@@ -21,7 +21,7 @@ from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.outlet import Outlet
 from mesh.edge.gateway.own import COST, Want
 from mesh.serving.events import DONE, EventReader, NoEvents
-from mesh.serving.family import EMBEDDINGS, Asked, Problem, Reply
+from mesh.serving.family import PLAIN, Asked, Problem, Reply
 from mesh.serving.routing import Blocks, Memory, Option, blocks_of, in_order
 
 # A client hears something this often before the first token; what is between them gives up at 10.
@@ -145,7 +145,7 @@ class Relay:
             job_id=option.job_id, path=asked.path, body=asked.body, key_id=one.admitted.key_id
         )
         async with aclosing(self._servers.said(option, want)) as chunks:
-            if asked.path == EMBEDDINGS or not asked.body.get("stream"):
+            if asked.path in PLAIN:
                 return await one.out.is_plain(await _joined(chunks))
             reader = EventReader()
             async for chunk in chunks:

@@ -6,6 +6,7 @@ On loopback no key is needed, as tools expect; a key that is sent must not be a 
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final, final
 
@@ -33,6 +34,7 @@ from mesh.serving.family import (
 )
 from mesh.serving.openai import Embeddings, Generation, Passed
 from mesh.serving.responses import Responses
+from mesh.serving.routing import is_called
 
 # A conversation of a million tokens is 4 MB; its pictures and recordings as text some more. Each
 # request under way is in memory twice.
@@ -118,11 +120,10 @@ class Gateway:
     async def _plain(self, request: web.Request, family: Family, asked: Asked) -> Body:
         """An answer that is no stream, to be told in another way."""
         response = await self._pass(request, family, asked)
-        raw = response.body if isinstance(response, web.Response) else b""
-        found = msgspec.json.decode(raw if isinstance(raw, bytes) else b"{}")
-        if response.status != 200:
+        raw = response.body if isinstance(response, web.Response) else None
+        if response.status != 200 or not isinstance(raw, bytes):
             raise _Said(response)
-        return found if isinstance(found, dict) else {}
+        return _object(raw)
 
     # Listing
 
@@ -132,7 +133,7 @@ class Gateway:
     async def _model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         for one in await self._listing.openai():
-            if one["id"] == name:
+            if is_called(name, one["id"]):
                 return answer(one)
         text, hint = f"no model is called {name[:80]!r} here", "GET /v1/models lists them"
         raise RequestError("UnknownModel", text, hint, 404)
@@ -150,7 +151,7 @@ class Gateway:
         except RequestError as error:
             return refused(family, problem_of(error))
         for one in await self._listing.ollama():
-            if ollama.plain_name(one.name) == ollama.plain_name(name):
+            if is_called(name, one.name):
                 return answer(ollama_models.show(one))
         text = f"model '{name[:80]}' not found"
         return refused(family, Problem(status=404, code="UnknownModel", text=text))
@@ -211,6 +212,15 @@ class _Said(Exception):
 NOT_HERE: Final = ollama_models.NOT_HERE
 
 
+def _object(raw: bytes) -> Body:
+    """An engine's answer; RequestError where it is none."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestError("BadAnswer", "the engine's answer is not JSON", "", 502) from error
+    return found if isinstance(found, dict) else {}
+
+
 def _not_here(problem: Problem) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         return refused(ollama.OllamaChat(now_text), problem)
@@ -241,6 +251,10 @@ async def _shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         text = text or f"{request.method} {request.path[:200]}: {reason}"
         known = Problem(status=error.status, code=reason.replace(" ", ""), text=text)
         return refused(family, known)
+    except Exception:
+        traceback.print_exc()
+        text, hint = "the daemon could not serve this request", "see daemon.log"
+        return refused(family, Problem(status=500, code="Internal", text=text, hint=hint))
 
 
 async def read_json(request: web.Request) -> Mapping[str, Any]:
