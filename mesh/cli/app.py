@@ -44,6 +44,7 @@ HOMES = {
     "cancel": "mesh.cli.jobs.jobs:cancel",
     "adopt": "mesh.cli.jobs.jobs:adopt",
     "forget": "mesh.cli.jobs.forget:forget",
+    "connect": "mesh.cli.connect:connect",
     "cost": "mesh.cli.jobs.cost:cost",
     "bench": "mesh.cli.jobs.bench:bench",
     "calibrate": "mesh.cli.jobs.bench:calibrate",
