@@ -58,7 +58,7 @@ class File:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What one tool needs. `environment`: variables that do the same as the file, or are all that
-    there is, or, where `both` is true, are needed beside it; `words`: what a person does besides."""
+    there is; with `both`, they are needed beside it; `words`: what a person does besides."""
 
     title: str
     files: Sequence[File] = ()
@@ -235,7 +235,11 @@ def _codex(to: Address) -> Settings:
         files=(file,),
         environment={KEY_VARIABLE: to.key} if to.key else {},
         both=True,
-        words=("The first two lines belong above every [table] of the file.",),
+        words=(
+            "The first two lines belong above every [table] of the file.",
+            "Where Codex says that image_generation cannot be used here, turn it off: "
+            "codex --disable image_generation",
+        ),
     )
 
 

@@ -149,7 +149,7 @@ def _told(tool: Body) -> Body:
     if kind == "custom":
         return _as_function(tool)
     if kind != "function":
-        _refuse(f"a tool of type {kind!r} runs at OpenAI, not here", "leave it out of tools")
+        _refuse(f"a tool of type {kind!r} cannot be used here", "functions and custom tools can")
     return {name: value for name, value in tool.items() if value is not None}
 
 
