@@ -1,6 +1,6 @@
-"""One address beside the model's server itself, in one run: direct, through this machine's daemon, and
-through another peer's. Real llama.cpp with a tiny model; each way by turns, so that all meet the same
-load."""
+"""One address beside the model's server itself, in one run: direct, through this machine's daemon,
+and through another peer's. Real llama.cpp with a tiny model; each way by turns, so that all meet
+the same load."""
 
 from __future__ import annotations
 
@@ -131,6 +131,8 @@ async def _stream(session: aiohttp.ClientSession, way: Way, tokens: int) -> None
     headers = {"Authorization": f"Bearer {way.key}"} if way.key else {}
     begun, last, finished = time.perf_counter(), 0.0, False
     async with session.post(f"{way.url}/v1/chat/completions", json=body, headers=headers) as said:
+        if said.status != 200:
+            print(way.name, said.status, (await said.text())[:200])
         async for line in said.content:
             if not line.startswith(b"data: "):
                 continue
@@ -174,7 +176,7 @@ def _say_first(way: Way) -> None:
 def _say_many(way: Way) -> None:
     per_s, per_chunk = way.chunks / way.wall_s, 1e6 * way.cpu_s / max(1, way.chunks)
     print(
-        f"{way.name}: {STREAMS} streams, {way.lost} lost, {per_s:.0f} chunks/s in {way.wall_s:.1f} s; "
+        f"{way.name}: {STREAMS} streams, {way.lost} lost, {per_s:.0f} chunks/s; "
         f"between chunks {_quantiles(way.gaps_ms)}; "
         f"CPU {per_chunk:.0f} us a chunk = {per_chunk * 500 / 10_000:.1f} % of a core at 500/s",
         flush=True,

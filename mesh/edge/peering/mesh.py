@@ -38,8 +38,9 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.member import PeerReachable
 from mesh.state.members import REACHABLE
 
-# A member reconnects a few times a minute at worst; strangers end in the handshake.
-MESH_RATES: Final = (10.0, 60, 100.0, 300)
+# A member reconnects a few times a minute at worst, and asks for a hundred answers of a model at
+# once at most, each by a connection that is then kept; strangers end in the handshake.
+MESH_RATES: Final = (10.0, 160, 100.0, 300)
 # How often this machine's own addresses are looked at: a laptop changes networks.
 ADDRESS_S: Final = 15.0
 

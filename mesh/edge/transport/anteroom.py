@@ -20,10 +20,11 @@ MAX_STRANGERS: Final = 64
 MEMBER_SLOTS: Final = 24
 # From one address at a time. An honest machine needs one or two; people behind one router share.
 MAX_PER_ADDRESS: Final = 8
-# Connections of members, once they asked something: a link, and some requests each. Together with
-# the strangers' they stay below the 1,024 files that systems let a process open.
+# Connections of members, once they asked something: a link, some requests, and one for each answer
+# of a model that is on its way (call.MAX_POURED_TO_ONE). Together with the strangers' they stay below
+# the 1,024 files that systems let a process open.
 MAX_PROVEN: Final = 512
-MAX_PER_KEY: Final = 32
+MAX_PER_KEY: Final = 160
 # An IPv6 host has a whole /64 of addresses to itself (RFC 4291, RFC 8981).
 IPV6_PREFIX: Final = 64
 

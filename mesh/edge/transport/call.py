@@ -30,6 +30,7 @@ KEEP_S: Final = 15.0  # shorter than a server keeps its side
 # Answers of models that are on their way at once, of all peers; and how long their connections are
 # kept: a cold handshake makes fifty streams wait up to 150 ms, a warm one costs nothing.
 MAX_POURED: Final = 512
+MAX_POURED_TO_ONE: Final = 128  # further answers wait for one of them to end
 KEEP_POURED_S: Final = 60.0
 # A streaming member says something at least every 15 s, if only that it is there.
 SILENCE_S: Final = 40.0
@@ -145,7 +146,11 @@ class Caller:
     def _pouring(self) -> aiohttp.ClientSession:
         """Connections of their own: an answer has one for minutes; other calls must not wait."""
         if self._poured is None:
-            connector = aiohttp.TCPConnector(limit=MAX_POURED, keepalive_timeout=KEEP_POURED_S)
+            connector = aiohttp.TCPConnector(
+                limit=MAX_POURED,
+                limit_per_host=MAX_POURED_TO_ONE,
+                keepalive_timeout=KEEP_POURED_S,
+            )
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
             self._poured = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._poured
