@@ -48,7 +48,7 @@ PAIRING = ("mesh.edge.pairing", "mesh.config", "mesh.sync", *HTTP)
 SIGNING = ("mesh.edge.signing", *STORE)
 PEERING = ("mesh.edge.peering", *PAIRING, *SIGNING)
 MODELS = ("mesh.edge.models", "providers", *PEERING)
-EDGE = ("mesh.edge", *MODELS)
+EDGE = ("mesh.edge", "mesh.serving", *MODELS)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore": (),
     "mathcore.units": (),

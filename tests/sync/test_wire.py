@@ -218,7 +218,7 @@ def test_the_numbers_of_the_sync_page_are_the_programs() -> None:
         (anteroom.MAX_PER_ADDRESS, "| 64 in all, {:,} a place"),
         (anteroom.MEMBER_SLOTS, "| {:,} more, 8 a place"),
         (anteroom.MAX_PER_KEY, "| {:,} a key, 512 in all"),
-        (anteroom.MAX_PROVEN, "| 32 a key, {:,} in all"),
+        (anteroom.MAX_PROVEN, "| 160 a key, {:,} in all"),
         (listen.HANDSHAKE_S, "| {:.0f} s | | from there"),
         (listen.FIRST_REQUEST_S, "first request's head | {:.0f} s |"),
         (listen.MAX_ADDRESSES, "| {:,}, the least recent forgotten |"),

@@ -21,7 +21,7 @@ MEMBER_SLOTS: Final = 24
 # From one address at a time. An honest machine needs one or two; people behind one router share.
 MAX_PER_ADDRESS: Final = 8
 # Connections of members, once they asked something: a link, some requests, and one for each answer
-# of a model that is on its way (call.MAX_POURED_TO_ONE). Together with the strangers' they stay below
+# of a model on its way (call.MAX_POURED_TO_ONE). Together with the strangers' they stay below
 # the 1,024 files that systems let a process open.
 MAX_PROVEN: Final = 512
 MAX_PER_KEY: Final = 160
