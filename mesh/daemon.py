@@ -29,10 +29,12 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
+    from mesh.edge.http.keys import key_routes
     from mesh.edge.http.ssh import ssh_routes
     from mesh.edge.http.telemetry import routes as telemetry
     from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
     from mesh.edge.models.routes import ModelRoutes
+    from mesh.edge.serving.keys import Keys
 
     ledger = Ledger.open(home)
     _archive(ledger, config.archive)
@@ -45,8 +47,9 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
     front = Front(node, ledger.author)
+    keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
-    own += [*routes.local_routes(), *ssh_routes(node.ssh), *gateway_routes(front)]
+    own += [*routes.local_routes(), *ssh_routes(node.ssh), *gateway_routes(front), *key_routes(keys)]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None

@@ -46,6 +46,8 @@ HOMES = {
     "forget": "mesh.cli.jobs.forget:forget",
     "connect": "mesh.cli.connect:connect",
     "cost": "mesh.cli.jobs.cost:cost",
+    "keys": "mesh.cli.serving.keys:keys",
+    "usage": "mesh.cli.serving.usage:usage",
     "bench": "mesh.cli.jobs.bench:bench",
     "calibrate": "mesh.cli.jobs.bench:calibrate",
     "accuracy": "mesh.cli.jobs.bench:accuracy",

@@ -11,6 +11,7 @@ from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.state.jobs import AttemptView, JobView
 
 GROUPINGS = ("day", "month", "device", "job", "model")
+KEY = "key"  # needs usage beside the jobs' bills: mesh/api/serving/usage.py
 # No total is higher: a snapshot holds no larger number. Whoever signs such costs is shown with it.
 MOST = 2**63 - 1
 
@@ -33,6 +34,7 @@ class Bill:
     tokens: int
     ended_by: str = ""  # who said so
     jobs: int = 1
+    key: str = ""  # whose requests, where the bill is split by key
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,12 @@ PERIOD: dict[str, Callable[[Bill], str]] = {
     "device": lambda b: b.device_id,
     "job": lambda b: b.job_id,
     "model": lambda b: b.model,
+    KEY: lambda b: b.key,
 }
 
 
 def cost_report(bills: Iterable[Bill], by: str) -> dict[str, object]:
-    """All bills grouped by one of GROUPINGS, oldest or first name first, with the grand total.
+    """All bills grouped by one of GROUPINGS or KEY, oldest or first name first, with the total.
 
     Each group has the seed's shape: {period, devices: [{device_id, model, hours_used, cost}],
     total_cost, total_throughput}; `*_nusd` are exact, `cost` and `hours_used` are for reading;

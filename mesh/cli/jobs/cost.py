@@ -13,7 +13,7 @@ from mesh.cli.table import Column, emit
 @click.command()
 @click.option(
     "--by",
-    type=click.Choice(["day", "month", "device", "job", "model"]),
+    type=click.Choice(["day", "month", "device", "job", "model", "key"]),
     default="day",
     show_default=True,
     help="what to add up by",
@@ -22,13 +22,13 @@ from mesh.cli.table import Column, emit
 @csv_option
 def cost(*, by: str, output: str, as_csv: bool) -> None:
     """What was spent, from the ledger: daily unless --by says otherwise."""
-    from mesh.api.rows import billed
+    from mesh.api.serving.usage import cost_by
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
-    from mesh.state.billing import cost_csv, cost_report
+    from mesh.state.billing import cost_csv
 
     output = output_of(output, as_csv=as_csv)
-    report = cost_report(billed(load_state(fleet_home(), every_job=by == "job")), by)
+    report = cost_by(load_state(fleet_home(), every_job=by == "job"), by)
     if output == "csv":
         click.echo(cost_csv(report), nl=False)
     elif output == "json":

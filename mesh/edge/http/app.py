@@ -15,7 +15,8 @@ from mathcore.catalogue.names import find_named
 from mesh.api.bodies import base_name
 from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
-from mesh.api.rows import billed, device_rows, job_row, job_rows, with_standing
+from mesh.api.rows import device_rows, job_row, job_rows, with_standing
+from mesh.api.serving.usage import cost_by
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
@@ -44,7 +45,7 @@ from mesh.edge.http.stream import (
 )
 from mesh.edge.http.transfer import post_import
 from mesh.edge.jobs.private import private_row
-from mesh.state.billing import GROUPINGS, cost_report
+from mesh.state.billing import GROUPINGS, KEY
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
 
@@ -198,11 +199,12 @@ async def get_cost(request: web.Request) -> web.Response:
     """The bill, by day unless `by` says otherwise."""
     refuse_unknown(request.query, ("by",))
     by = request.query.get("by", "day")
-    if by not in GROUPINGS:
-        raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(GROUPINGS)}")
+    known = (*GROUPINGS, KEY)
+    if by not in known:
+        raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(known)}")
     node = request.app[NODE]
     state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
-    return answer(cost_report(billed(state), by))
+    return answer(cost_by(state, by))
 
 
 async def post_plan(request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.edge.http import roles
 from mesh.edge.http.app import make_app, make_mesh_app
+from mesh.edge.http.keys import key_routes
 from mesh.edge.http.telemetry import routes
 from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
 from mesh.state.members import ADMIN, FORMER, MEMBER, ROLES, RUNNER, VIEWER
@@ -85,6 +86,10 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "POST /v1/devices/{id}/resume": RUNNERS,
     "POST /v1/devices/{id}/reserve": RUNNERS,
     "POST /v1/devices/{id}/unreserve": RUNNERS,
+    "GET /v1/keys": ANY,
+    "GET /v1/usage": ANY,
+    "POST /v1/keys": MEMBERS,
+    "POST /v1/keys/{id}/revoke": MEMBERS,  # of another peer's key: only as an admin
     "POST /v1/import": ANY,
     "POST /v1/calibrate": ANY,
     "POST /v1/shutdown": ANY,
@@ -151,6 +156,22 @@ class FakeUpkeep:
         return {}
 
 
+class FakeKeys:
+    """A test double: there are no keys, and whoever gets here may make one."""
+
+    def rows(self) -> list[dict[str, object]]:
+        return []
+
+    def usage(self, *_: object) -> dict[str, object]:
+        return {}
+
+    async def add(self, *_: object) -> dict[str, object]:
+        return {}
+
+    async def revoke(self, *_: object) -> dict[str, object]:
+        return {}
+
+
 def app_of(where: str, role: str, folder: Path) -> web.Application:
     node, mesh = FakeNode(folder), FakeMesh(role)
     node.record("job_submitted", "d1", {"job_id": "j1", "kind": "command", "command": ["true"]})
@@ -160,6 +181,7 @@ def app_of(where: str, role: str, folder: Path) -> web.Application:
         more = [*routes(telemetry, loopback=False), *peer_upkeep_routes(FakeUpkeep())]
         return make_mesh_app(node, double, more)
     more = [*routes(telemetry, loopback=True), *upkeep_routes(FakeUpkeep())]
+    more += key_routes(FakeKeys())
     return make_app(node, TOKEN, double, more)
 
 

@@ -1,0 +1,1 @@
+"""What may be asked about keys and usage, and how they are shown."""

@@ -1,0 +1,1 @@
+"""`fleet keys` and `fleet usage`."""
