@@ -8,14 +8,16 @@ function of all that was said.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 from mathcore.units import DAY_MS
 from mesh.ledger.event import Event, order_key
 from mesh.state.billing import MOST
-from mesh.state.facts.fact import decode
+from mesh.state.facts.fact import decode_once
 from mesh.state.facts.serving import DAY, MONTH, UsageRow, UsageSummarised
 from mesh.state.serving.keys import MAX_ID, MAX_MODEL_NAME
 
@@ -35,8 +37,7 @@ OTHERS: Final[Group] = ("", "", "")
 Owner = Callable[[str], str]  # whose a device is
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(msgspec.Struct, frozen=True):
     """What requests add up to, each MOST at the most. `estimated`: some of the energy is."""
 
     requests: int = 0
@@ -50,11 +51,21 @@ class Used:
     estimated: bool = False
 
     def __add__(self, one: Used) -> Used:
-        sums = {name: min(MOST, getattr(self, name) + getattr(one, name)) for name in AMOUNTS}
-        return Used(**sums, estimated=self.estimated or one.estimated)
+        # Written out: each row of each minute of each peer comes through here.
+        return Used(
+            min(MOST, self.requests + one.requests),
+            min(MOST, self.errors + one.errors),
+            min(MOST, self.cut + one.cut),
+            min(MOST, self.prompt_tokens + one.prompt_tokens),
+            min(MOST, self.cached_tokens + one.cached_tokens),
+            min(MOST, self.generated_tokens + one.generated_tokens),
+            min(MOST, self.energy_mj + one.energy_mj),
+            min(MOST, self.cost_nusd + one.cost_nusd),
+            self.estimated or one.estimated,
+        )
 
 
-AMOUNTS: Final = tuple(one.name for one in fields(Used) if one.name != "estimated")
+AMOUNTS: Final = tuple(one for one in Used.__struct_fields__ if one != "estimated")
 
 
 @dataclass(slots=True)
@@ -66,16 +77,21 @@ class Word:
 
     def add(self, day: int, group: Group, used: Used) -> None:
         """Add one row; days that are too old now become one."""
-        self.newest = max(self.newest, day)
-        first = self.newest - KEPT_DAYS + 1
-        for old in [one for one in self.days if BEFORE < one < first]:
-            for each, sums in self.days.pop(old).items():
-                _put(self.days.setdefault(BEFORE, {}), each, sums)
-        _put(self.days.setdefault(day if day >= first else BEFORE, {}), group, used)
+        if day > self.newest:
+            self.newest = day
+            self._join_old()
+        kept = day if day > self.newest - KEPT_DAYS else BEFORE
+        _put(self.days.setdefault(kept, {}), group, used)
+
+    def _join_old(self) -> None:
+        for old in [one for one in self.days if BEFORE < one <= self.newest - KEPT_DAYS]:
+            for group, used in self.days.pop(old).items():
+                _put(self.days.setdefault(BEFORE, {}), group, used)
 
 
 def _put(groups: dict[Group, Used], group: Group, used: Used) -> None:
-    groups[group] = groups.get(group, Used()) + used
+    known = groups.get(group)
+    groups[group] = used if known is None else known + used
     if len(groups) > MAX_GROUPS + (OTHERS in groups):
         last = max(groups)  # never OTHERS, which is the least
         groups[OTHERS] = groups.get(OTHERS, Used()) + groups.pop(last)
@@ -89,12 +105,11 @@ class Usage:
 
     def take(self, event: Event) -> None:
         """Add one event's rows; they count on the day on which their time began."""
-        fact = decode(UsageSummarised, event.payload)
+        fact = decode_once(UsageSummarised, event.payload)
         day = min(fact.begun_ms, order_key(event)[0]) // DAY_MS
         word = self.words.setdefault(event.author, Word())
-        for row in fact.rows[:MAX_ROWS]:
-            if _is_sane(row):
-                word.add(day, (row.key_id, row.model, row.device_id), _used(row))
+        for row in filter(_is_sane, fact.rows[:MAX_ROWS]):
+            word.add(day, (row.key_id, row.model, row.device_id), _used(row))
 
     def drop(self, author: str) -> None:
         """Forget what an author said."""
@@ -152,5 +167,14 @@ def _is_sane(row: UsageRow) -> bool:
 
 
 def _used(row: UsageRow) -> Used:
-    estimated = row.energy_mj > 0 and row.energy_basis != "measured"
-    return Used(**{name: min(MOST, getattr(row, name)) for name in AMOUNTS}, estimated=estimated)
+    return Used(
+        row.requests,
+        row.errors,
+        row.cut,
+        row.prompt_tokens,
+        row.cached_tokens,
+        row.generated_tokens,
+        row.energy_mj,
+        row.cost_nusd,
+        estimated=row.energy_mj > 0 and row.energy_basis != "measured",
+    )
