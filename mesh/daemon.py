@@ -46,10 +46,15 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     yielding = asyncio.create_task(node.yielding.run())
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
-    front = Front(node, ledger.author)
     keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
+    front = Front(node, ledger.author, keys)
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
-    own += [*routes.local_routes(), *ssh_routes(node.ssh), *gateway_routes(front), *key_routes(keys)]
+    own += [
+        *routes.local_routes(),
+        *ssh_routes(node.ssh),
+        *gateway_routes(front),
+        *key_routes(keys),
+    ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, final
 
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
 from mesh.edge.gateway.fleet import FleetServers
+from mesh.edge.serving.keys import Keys
 from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
 from mesh.serving.family import Asked
 from mesh.state.fleet import rate
@@ -17,7 +16,6 @@ from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.serving.keys import KeyView
 
-PREFIX: Final = "fl-"  # what our secrets begin with: what tools make up is looked up in vain
 # A token of an answer, where nobody measured one: a processor says five a second.
 ASSUMED_MS_PER_TOKEN: Final = 200.0
 ASSUMED_TOKENS: Final = (
@@ -60,10 +58,12 @@ class Admission:
         self,
         state: Callable[[], State],
         servers: FleetServers,
+        keys: Keys,
         now_ms: Callable[[], int],
     ) -> None:
         self._state: Final = state
         self._servers: Final = servers
+        self._keys: Final = keys
         self._now_ms: Final = now_ms
         self._limits: Final = KeyLimits()
 
@@ -72,7 +72,7 @@ class Admission:
 
         Tools send something where no key is needed, such as "ollama": that is no key of ours.
         """
-        found = find_by_secret(self._state().keys.values(), secret)
+        found = self._keys.find(secret)
         if found is None and needed:
             text = "this address asks for a key"
             raise RequestError("Unauthorized", text, "fleet keys add NAME makes one", 401)
@@ -98,7 +98,7 @@ class Admission:
         """What the ledger says of its budget's time; nobody adds it up for a key without one."""
         if not key.budget_nusd:
             return 0
-        return self._state().spent_nusd(key.key_id, key.budget_per, self._now_ms())
+        return self._keys.spent_nusd(key)
 
     def _settle(self, held: Reservation, cost: int) -> None:
         self._limits.settle(held, actual_nusd=cost, now_ms=self._now_ms())
@@ -113,15 +113,3 @@ class Admission:
     def _cost(self, job: JobView, ms: int) -> int:
         device = self._state().devices.get(job.device_id)
         return 0 if device is None else cost_nusd(rate(device), ms)
-
-
-def find_by_secret(keys: Iterable[KeyView], secret: str) -> KeyView | None:
-    """The key of a secret, also one that works no more; all are compared in full."""
-    if not secret.startswith(PREFIX):
-        return None
-    raw = secret.encode("utf-8", "surrogateescape")
-    wanted, found = hashlib.blake2b(raw, digest_size=32).hexdigest().encode(), None
-    for one in keys:
-        if hmac.compare_digest(one.hash.encode(), wanted):
-            found = one if found is None or one.works else found
-    return found

@@ -26,6 +26,7 @@ from mesh.edge.gateway.services import Services
 from mesh.edge.gateway.usage import UsageBook
 from mesh.edge.http.roles import Route
 from mesh.edge.peering.mesh import Mesh
+from mesh.edge.serving.keys import Keys
 from mesh.edge.transport.listen import listen
 from mesh.ledger.event import Event
 from mesh.state.fold import State
@@ -67,10 +68,10 @@ class Served(Protocol):
 class Front:
     """Everything one peer does about serving."""
 
-    def __init__(self, node: Served, author: str) -> None:
+    def __init__(self, node: Served, author: str, keys: Keys) -> None:
         self._node: Final = node
         self._runner: web.AppRunner | None = None
-        self.usage: Final = UsageBook(self._state, node.emit, node.now)
+        self.usage: Final = UsageBook(self._state, keys.tell_usage, node.now)
         self.own: Final = OwnServers(node.home, author, self._state, self.usage)
         self.servers: Final = FleetServers(
             author, self._state, self.own, lambda: node.mesh, self._linked
@@ -82,7 +83,7 @@ class Front:
         self._gateway: Final = Gateway(
             Relay(self.servers, self.services, self._name),
             Listing(self._state, self.servers),
-            Admission(self._state, self.servers, node.now),
+            Admission(self._state, self.servers, keys, node.now),
         )
 
     @property

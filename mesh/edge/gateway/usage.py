@@ -14,20 +14,18 @@ from typing import Final, final
 from mathcore.price import cost_nusd
 from mesh.edge.gateway.own import Served
 from mesh.state.answers import devices_of
-from mesh.state.facts.fact import encode
-from mesh.state.facts.serving import TailFact, UsageRow, UsageSummarised
+from mesh.state.facts.serving import TailFact, UsageRow
 from mesh.state.fleet import DeviceView, rate
 from mesh.state.fold import State
-from mesh.state.serving.usage import MAX_ROWS
 from providers.telemetry.energy import added, by_tdp
 
 SPAN_S: Final = 60.0
 MAX_SAMPLES: Final = 512  # of a row's times: quantiles of a minute need no more
-# Rows kept for the next minutes where one event is full; what comes beyond is booked under no key.
+# Rows of a minute; what comes beyond is booked under no key.
 MAX_KEPT: Final = 1024
 
 Key = tuple[str, str, str, str]  # key id, model, device, job
-Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
+Tell = Callable[[int, int, Sequence[UsageRow]], Awaitable[object]]
 
 
 @final
@@ -110,11 +108,11 @@ class _Row:
 
 @final
 class UsageBook:
-    """One owner's. `now_ms` is UTC."""
+    """One owner's. `tell` signs what was used since a moment, for so long; `now_ms` is UTC."""
 
-    def __init__(self, state: Callable[[], State], emit: Emit, now_ms: Callable[[], int]) -> None:
+    def __init__(self, state: Callable[[], State], tell: Tell, now_ms: Callable[[], int]) -> None:
         self._state: Final = state
-        self._emit: Final = emit
+        self._tell: Final = tell
         self._now_ms: Final = now_ms
         self._rows: dict[Key, _Row] = {}
         self._since_s = time.monotonic()
@@ -139,18 +137,13 @@ class UsageBook:
             return
         if now_s - self._since_s < SPAN_S and not last:
             return
-        keys = sorted(self._rows)[:MAX_ROWS]
+        rows, self._rows = self._rows, {}
         span_ms = round(1000 * (now_s - self._since_s))
-        rows = {key: self._rows.pop(key) for key in keys}
-        fact = UsageSummarised(
-            begun_ms=max(0, self._now_ms() - span_ms),
-            span_ms=span_ms,
-            rows=tuple(row.fact(key) for key, row in rows.items()),
-        )
+        begun_ms = max(0, self._now_ms() - span_ms)
         try:
-            await self._emit("usage_summarised", keys[0][2], encode(fact))
+            await self._tell(begun_ms, span_ms, [row.fact(key) for key, row in rows.items()])
         except BaseException:
-            self._rows = {**rows, **self._rows}  # nothing was signed: it comes with the next
+            self._rows = {**self._rows, **rows}  # nothing was signed: it comes with the next
             raise
         self._since_s = now_s
 
