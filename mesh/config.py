@@ -33,6 +33,8 @@ class Config:
     mesh_port: int = 7433  # unassigned by IANA; a taken one is replaced by any free one
     pairing_port: int = 7434
     gateway_port: int = 7435  # on loopback, for models; a taken one is replaced likewise
+    gateway_listen: str = ""  # one more address for models, by keys alone; none where it is empty
+    gateway_lan_port: int = 7436
     peers: tuple[str, ...] = ()  # addresses to try, HOST or HOST:PORT
     discovery: tuple[str, ...] = ("mdns", "tailnet")
     interfaces: tuple[str, ...] = ()  # for mDNS; none means every real one
@@ -249,6 +251,14 @@ SETTINGS: Final[dict[str, Setting]] = {
     "gateway_port": _own(
         _port, "gateway_port", "7435", "7435", "the port on loopback where tools find every model"
     ),
+    "gateway_listen": _own(
+        _text,
+        "gateway_listen",
+        '"192.168.1.20"',
+        "none",
+        "an address where other machines find every model, by keys; it is not encrypted",
+    ),
+    "gateway_lan_port": _own(_port, "gateway_lan_port", "7436", "7436", "the port there"),
     "peers": _own(
         _addresses, "peers", '["nas.lan:7433"]', "none", "addresses to try, HOST or HOST:PORT"
     ),

@@ -79,7 +79,12 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             raise OSError(error.errno, text) from error
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         gateway = await front.start(config.gateway_port)
-        announce(home, url, {"gateway": gateway, **_ports(node)}, now_ms())
+        said = {"gateway": gateway, **_ports(node)}
+        if config.gateway_listen:
+            said["lan"] = await front.start_for_others(
+                config.gateway_listen, config.gateway_lan_port
+            )
+        announce(home, url, said, now_ms())
         print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
         await node.run()
         if around is not None and around.done():

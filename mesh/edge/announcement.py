@@ -31,6 +31,8 @@ def listens(home: Path) -> list[str]:
     lines = [f"  API      {said['url']}  this machine only, by the token"]
     if "gateway" in said:
         lines.append(f"  models   {said['gateway']}/v1  tools on this machine, in OpenAI's form")
+    if "lan" in said:
+        lines.append(f"  models   {said['lan']}/v1  other machines, by keys; not encrypted")
     if "peers" not in said:
         return [*lines, "  peers    nowhere: listen is none"]
     return [

@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str = ""
     ready: bool = False
     context: Count = 0
+    load_ms: Count = 0
     wait_ms: Count = 0
     busy: Count = 0
     waiting: Count = 0

@@ -1,4 +1,4 @@
-"""One peer's part in "one address", put together: its own servers, the fleet's, and the port."""
+"""One peer's part in "one address", put together: its own servers, the fleet's, the ports."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from mesh.edge.peering.mesh import Mesh
 from mesh.edge.serving.keys import Keys
 from mesh.edge.transport.listen import listen
 from mesh.ledger.event import Event
+from mesh.state.address import show_address
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
 
@@ -70,7 +71,7 @@ class Front:
 
     def __init__(self, node: Served, author: str, keys: Keys) -> None:
         self._node: Final = node
-        self._runner: web.AppRunner | None = None
+        self._runners: list[web.AppRunner] = []
         self.usage: Final = UsageBook(self._state, keys.tell_usage, node.now)
         self.own: Final = OwnServers(node.home, author, self._state, self.usage)
         self.servers: Final = FleetServers(
@@ -97,19 +98,26 @@ class Front:
 
     async def start(self, port: int) -> str:
         """Open the address; where it is. Another port is taken where this one is not free."""
+        self._node.gateway_url = await self._serve(self._gateway.app(), LOOPBACK, port)
+        return self._node.gateway_url
+
+    async def start_for_others(self, host: str, port: int) -> str:
+        """Open an address where other machines ask, by keys; where it is."""
+        return await self._serve(self._gateway.app(needs_key=True), host, port)
+
+    async def _serve(self, app: web.Application, host: str, port: int) -> str:
         runner = web.AppRunner(
-            self._gateway.app(),
+            app,
             handle_signals=False,
             shutdown_timeout=1.0,
             access_log=None,
             handler_cancellation=True,  # a client that leaves must free its slot
         )
         await runner.setup()
-        self._runner = runner
-        (sock,) = listen(LOOPBACK, port)
+        self._runners.append(runner)
+        (sock,) = listen(host, port)
         await web.SockSite(runner, sock).start()
-        self._node.gateway_url = f"http://{LOOPBACK}:{sock.getsockname()[1]}"
-        return self._node.gateway_url
+        return f"http://{show_address((host, sock.getsockname()[1]))}"
 
     async def run(self) -> None:
         """Keep services up and make room, until cancelled; then what was used is signed."""
@@ -122,8 +130,8 @@ class Front:
 
     async def close(self) -> None:
         """Let go of the port and of what is open."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for runner in self._runners:
+            await runner.cleanup()
         await self.own.close()
 
     async def _safely(self) -> None:

@@ -235,6 +235,7 @@ def _row(job: JobView, one: AttemptView, server: _Server) -> Body:
         "engine": "" if stands is None else stands.engine,
         "slots": slots.size,
         "context": 0 if stands is None else stands.context,
+        "load_ms": 0 if stands is None else stands.load_ms,
         "busy": slots.busy,
         "waiting": slots.waiting,
         "wait_ms": round(1000 * slots.wait_s(slots.waiting)),

@@ -54,9 +54,10 @@ class Gateway:
         self._admission: Final = admission
         self._at_once = 0
 
-    def app(self) -> web.Application:
-        """All of it, for this machine's own tools."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_shaped, check_origin])
+    def app(self, *, needs_key: bool = False) -> web.Application:
+        """All of it, for this machine's own tools; `needs_key`: for others', who must send one."""
+        guards = [self._check_key] if needs_key else [check_origin]
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_shaped, *guards])
         app.add_routes([web.post(path, self._asks(one)) for path, one in self._families().items()])
         app.add_routes(
             [
@@ -74,6 +75,11 @@ class Gateway:
             ]
         )
         return app
+
+    @web.middleware
+    async def _check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._admission.key(secret_of(request.headers), needed=True)
+        return await handler(request)
 
     def _families(self) -> dict[str, Family]:
         return {

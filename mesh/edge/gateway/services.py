@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, final
 from mesh.api.bodies import base_name
 from mesh.api.errors import RequestError
 from mesh.edge.disk import explained
-from mesh.edge.gateway.fleet import FleetServers
+from mesh.edge.gateway.fleet import FleetServers, Row
 from mesh.edge.jobs.intake import new_job_id
 from mesh.serving.routing import is_called
 from mesh.state.facts.fact import encode
@@ -37,6 +37,7 @@ NOTE_EVERY: Final = 10  # looks
 ASSUMED_LOAD_MS: Final = 10_000
 ASKED_S: Final = 10.0  # a demand is good for so long: who still waits says so again
 DEMAND_S: Final = 3.0
+LOOK_AT_ROWS_S: Final = 3.0  # how often it is asked how its servers stand
 
 
 class Jobs(Protocol):
@@ -57,6 +58,7 @@ class _Own:
     wanted_until_s: float = 0.0
     pause_s: float = 0.0
     next_s: float = 0.0
+    look_s: float = 0.0  # when its servers are looked at next
     why: str = ""  # the last load failed of this
     failed: set[str] = field(default_factory=set)  # jobs whose failure was counted
 
@@ -152,9 +154,9 @@ class Services:
             await asyncio.sleep(LOOK_S)
 
     def _service(self, model: str) -> ServiceView:
-        for one in self._state().services.values():
-            if is_called(model, one.model):
-                return one
+        found = [one for one in self._state().services.values() if is_called(model, one.model)]
+        if found:  # ours first: it may know a path that another home's does not
+            return min(found, key=lambda one: (one.home != self._author, one.service_id))
         named = {job.model for job in self._servers.jobs()}
         named |= {one.model for one in self._state().services.values()}
         text = (
@@ -195,18 +197,30 @@ class Services:
             alive = self._alive(service.service_id)
             if self._wants_more(service, own, alive):
                 await self._start(service, own)
-            elif service.idle_ms and len(alive) > service.min_replicas:
-                await self._end_idle(service, alive)
+            elif alive and time.monotonic() >= own.look_s:
+                own.look_s = time.monotonic() + LOOK_AT_ROWS_S
+                await self._fit(service, own, alive)
 
     def _wants_more(self, service: ServiceView, own: _Own, alive: list[JobView]) -> bool:
         now_s = time.monotonic()
         if len(alive) >= service.max_replicas or now_s < own.next_s:
             return False
-        if len(alive) < service.min_replicas:
-            return True
-        if now_s >= own.wanted_until_s:
-            return False
-        return not any(job.status == RUNNING for job in alive) and not alive
+        asked = now_s < own.wanted_until_s and not alive
+        return asked or len(alive) < service.min_replicas
+
+    async def _fit(self, service: ServiceView, own: _Own, alive: list[JobView]) -> None:
+        """One server more where those who wait would wait longer than it takes to load; one less
+        where nobody asks."""
+        found = {job.job_id: row for job, row in await self._servers.rows()}
+        rows = [(job, found.get(job.job_id)) for job in alive]
+        ready = [(job, row) for job, row in rows if row is not None and row.ready]
+        if len(ready) == len(alive) < service.max_replicas and time.monotonic() >= own.next_s:
+            load_ms = max(row.load_ms for _, row in ready) or ASSUMED_LOAD_MS
+            if all(row.waiting and row.wait_ms > load_ms for _, row in ready):
+                await self._start(service, own)
+                return
+        if service.idle_ms and len(alive) > service.min_replicas:
+            await self._end_idle(service, ready)
 
     async def _start(self, service: ServiceView, own: _Own) -> None:
         spec = await asyncio.to_thread(self._read, service.service_id)
@@ -234,17 +248,11 @@ class Services:
             elif job.status == RUNNING and job.started_ms:
                 own.pause_s = 0.0 if self._servers.is_ready(job) else own.pause_s
 
-    async def _end_idle(self, service: ServiceView, alive: list[JobView]) -> None:
+    async def _end_idle(self, service: ServiceView, ready: list[tuple[JobView, Row]]) -> None:
         """The one that nobody asked for longest, once that is long enough."""
-        rows = {job.job_id: row for job, row in await self._servers.rows()}
-        idle = [
-            (row.idle_ms, job)
-            for job in alive
-            if (row := rows.get(job.job_id)) is not None and row.ready
-        ]
-        for idle_ms, job in sorted(idle, key=lambda pair: -pair[0])[:1]:
-            if idle_ms >= service.idle_ms:
-                await self._jobs.cancel(job.job_id)
+        idlest = max(ready, key=lambda pair: pair[1].idle_ms, default=None)
+        if idlest is not None and idlest[1].idle_ms >= service.idle_ms:
+            await self._jobs.cancel(idlest[0].job_id)
 
     def _mine(self) -> list[ServiceView]:
         return [one for one in self._state().services.values() if one.home == self._author]

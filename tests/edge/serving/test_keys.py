@@ -111,7 +111,9 @@ async def test_a_revoked_key_is_refused_with_the_next_request(ana: Peer) -> None
     for _ in range(2):
         row = await ana.keys.revoke("ci", MEMBER)
         assert row["works"] is False
-    assert ana.keys.find(made["secret"]) is None
+    found = ana.keys.find(made["secret"])
+    assert found is not None
+    assert not found.works
     assert [one.event_type for one in ana.emitted] == ["key_added", "key_revoked"]
 
 
