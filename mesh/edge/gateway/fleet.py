@@ -23,6 +23,8 @@ from mesh.state.jobs import RUNNING, JobView
 REPLICAS: Final = "/v1/replicas"
 SERVE: Final = "/v1/serve"
 FRESH_S: Final = 1.0  # for so long an owner's word on its servers is taken
+# For so long more nobody waits for a newer word, which is on its way: what is new are its waits.
+STALE_S: Final = 5.0
 SILENT_S: Final = 5.0  # an owner that did not answer is left alone for so long
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 42)]
@@ -146,11 +148,16 @@ class FleetServers:
     async def _ask(self, owner: str) -> None:
         """Have a fresh word of an owner; several who want it at once wait for the same answer."""
         known = self._owners.setdefault(owner, _Owner())
-        if time.monotonic() < known.until_s:
+        if owner == self._author:
+            await self._refresh(owner, known)
+            return
+        late_s = time.monotonic() - known.until_s
+        if late_s < 0:
             return
         if known.asking is None or known.asking.done():
             known.asking = asyncio.create_task(self._refresh(owner, known))
-        await asyncio.shield(known.asking)
+        if not known.rows or late_s > STALE_S:
+            await asyncio.shield(known.asking)
 
     async def _refresh(self, owner: str, known: _Owner) -> None:
         try:

@@ -89,15 +89,17 @@ class Relay:
         one = _Passage(asked, reply, out, blocks_of(asked.prefix), admitted)
         tried: set[str] = set()
         tries = closings = 0
+        last: RequestError | None = None  # why the servers that were tried did not answer
         async with self._alive(one):
             while True:
                 try:
-                    option = await self._place(one, tried)
+                    option = await self._place(one, tried, last)
                 except RequestError as error:
                     return await out.breaks(problem_of(error))
                 try:
                     return await self._from(one, option)
                 except RequestError as error:
+                    last = error
                     self._servers.forget(option.owner)
                     self.memory.failed(option.job_id)
                     tries += error.code not in UNBEGUN
@@ -108,10 +110,10 @@ class Relay:
                     if error.code in BROKEN:
                         tried.add(option.job_id)
 
-    async def _place(self, one: _Passage, tried: set[str]) -> Option:
-        """The best server that was not tried; where there is none, one comes up."""
+    async def _place(self, one: _Passage, tried: set[str], last: RequestError | None) -> Option:
+        """The best server that was not tried; where there is none, one comes up. Where all were
+        tried in vain, the last one's error."""
         asked = one.asked
-        waited = False
         while True:
             options = await self._servers.options(asked.model)
             self.memory.keep(job.job_id for job in self._servers.jobs())
@@ -125,9 +127,10 @@ class Relay:
             )
             if found:
                 return found[0]
-            if tried and waited:
-                raise Broken(CUT)
-            waited = True
+            if options and last is not None:
+                raise last
+            if options and not tried:
+                raise _too_long(asked, options)
             async with aclosing(self._starts.waits(asked.model, asked.context)) as notes:
                 async for note in notes:
                     one.note = note
@@ -174,6 +177,13 @@ class Relay:
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
+
+
+def _too_long(asked: Asked, options: list[Option]) -> RequestError:
+    """No server has room for what a client says it needs; nothing is cut off behind its back."""
+    most = max(option.context for option in options)
+    text = f"{asked.model[:80]} is served with a context of {most} tokens, not {asked.context}"
+    return RequestError("ContextTooSmall", text, "fleet serve it with a larger --context")
 
 
 def _hear(one: _Passage, note: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any, Final, final
 
 import aiohttp
@@ -31,6 +32,7 @@ KEEP_S: Final = 15.0  # shorter than a server keeps its side
 # kept: a cold handshake makes fifty streams wait up to 150 ms, a warm one costs nothing.
 MAX_POURED: Final = 512
 MAX_POURED_TO_ONE: Final = 128  # further answers wait for one of them to end
+MAX_HANDSHAKES: Final = 6  # at once; anteroom.MAX_PER_ADDRESS of one address are let in
 KEEP_POURED_S: Final = 60.0
 # A streaming member says something at least every 15 s, if only that it is there.
 SILENCE_S: Final = 40.0
@@ -152,7 +154,9 @@ class Caller:
                 keepalive_timeout=KEEP_POURED_S,
             )
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-            self._poured = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._poured = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, trace_configs=[_few_at_once()]
+            )
         return self._poured
 
     async def _pour(
@@ -232,6 +236,26 @@ class Caller:
             raise Unanswered(f"{where}: {error}", sent=False) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
+
+
+def _few_at_once() -> aiohttp.TraceConfig:
+    """New connections wait for each other: a member lets few handshakes in at a time."""
+    room = asyncio.Semaphore(MAX_HANDSHAKES)
+    config = aiohttp.TraceConfig()
+
+    async def begin(_: object, context: SimpleNamespace, __: object) -> None:
+        await room.acquire()
+        context.shakes = True
+
+    async def end(_: object, context: SimpleNamespace, __: object) -> None:
+        if getattr(context, "shakes", False):
+            context.shakes = False
+            room.release()
+
+    config.on_connection_create_start.append(begin)
+    config.on_connection_create_end.append(end)
+    config.on_request_exception.append(end)
+    return config
 
 
 async def _bounded(content: aiohttp.StreamReader) -> bytes:
