@@ -164,19 +164,26 @@ class Relay:
 
     @asynccontextmanager
     async def _alive(self, one: _Passage) -> AsyncIterator[None]:
-        """The client hears something until it has the first token."""
+        """The client hears something until it has the first token. Most have it so soon that no
+        task is begun for that."""
+        speaking: list[asyncio.Task[None]] = []
 
         async def speak() -> None:
             while not one.out.began:
-                await asyncio.sleep(NOTE_S)
                 await one.out.waits(one.note)
+                await asyncio.sleep(NOTE_S)
 
-        speaking = asyncio.create_task(speak())
+        def begin() -> None:
+            speaking.append(asyncio.create_task(speak()))
+
+        timer = asyncio.get_running_loop().call_later(NOTE_S, begin)
         try:
             yield
         finally:
-            speaking.cancel()
-            await asyncio.gather(speaking, return_exceptions=True)
+            timer.cancel()
+            for task in speaking:
+                task.cancel()
+            await asyncio.gather(*speaking, return_exceptions=True)
 
 
 def _too_long(asked: Asked, options: list[Option]) -> RequestError:

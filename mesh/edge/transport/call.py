@@ -32,7 +32,7 @@ KEEP_S: Final = 15.0  # shorter than a server keeps its side
 # kept: a cold handshake makes fifty streams wait up to 150 ms, a warm one costs nothing.
 MAX_POURED: Final = 512
 MAX_POURED_TO_ONE: Final = 128  # further answers wait for one of them to end
-MAX_HANDSHAKES: Final = 6  # at once; anteroom.MAX_PER_ADDRESS of one address are let in
+MAX_HANDSHAKES: Final = 3  # at once: a member has anteroom.MAX_PER_ADDRESS until it asked something
 KEEP_POURED_S: Final = 60.0
 # A streaming member says something at least every 15 s, if only that it is there.
 SILENCE_S: Final = 40.0
@@ -253,7 +253,7 @@ def _few_at_once() -> aiohttp.TraceConfig:
             room.release()
 
     config.on_connection_create_start.append(begin)
-    config.on_connection_create_end.append(end)
+    config.on_request_headers_sent.append(end)
     config.on_request_exception.append(end)
     return config
 
