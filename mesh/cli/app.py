@@ -38,6 +38,8 @@ HOMES = {
     "models": "mesh.cli.planning.models:models",
     "run": "mesh.cli.jobs.run:run",
     "serve": "mesh.cli.jobs.serve:serve",
+    "chat": "mesh.cli.serving.chat:chat",
+    "proxy": "mesh.cli.serving.proxy:proxy",
     "ps": "mesh.cli.jobs.jobs:ps",
     "job": "mesh.cli.jobs.jobs:job",
     "logs": "mesh.cli.jobs.jobs:logs",

@@ -329,6 +329,26 @@ WHERE: dict[str, Any] = {
 }
 
 
+def replica(number: int, device: str, **more: object) -> dict[str, object]:
+    """A server of a model, as its owner says it stands."""
+    row = {"job_id": f"job-{number}", "model": QWEN, "device_id": device, "owner": "ab" * 32}
+    stands = {"ready": True, "context": 8192, "busy": 3, "waiting": 2, "slots": 4, "wait_ms": 90}
+    return {**row, **stands, "idle_ms": 0, "engine": "llama.cpp", **more}
+
+
+def kept(model: str, least: int, most: int, idle_ms: int) -> dict[str, object]:
+    """A service."""
+    bounds = {"min_replicas": least, "max_replicas": most, "idle_ms": idle_ms}
+    return {"service_id": f"s-{model[:4]}", "home": "ab" * 32, "model": model, **bounds}
+
+
+SERVICES: dict[str, Any] = {
+    "url": "http://127.0.0.1:7435",
+    "services": [kept(QWEN, 1, 2, 0), kept("llama3.2-1b.gguf", 0, 1, 600_000)],
+    "replicas": [replica(10, "dev-rig"), replica(11, "dev-other", ready=False, busy=0, slots=0)],
+}
+
+
 class FixedDaemon:
     """What the daemon of this fleet answers."""
 
@@ -340,7 +360,8 @@ class FixedDaemon:
         answers = {
             "/v1/peers": {"peers": PEERS},
             "/v1/doctor": SURROUNDINGS,
-            "/v1/status": {"waiting_for": ""},
+            "/v1/status": {"waiting_for": "", "gateway": {"url": "http://127.0.0.1:7435"}},
+            "/v1/services": SERVICES,
             "/v1/telemetry?peer=all&once=1": PICTURE,
             "/v1/models/where": WHERE,
         }

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from mesh.cli import client
 from mesh.cli.app import fleet
+from mesh.cli.jobs import jobs
 from mesh.cli.machines import doctor, peers, status, top
 from mesh.cli.output import wide
 from mesh.cli.planning import models_where
@@ -50,7 +51,7 @@ def _still(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock stands, and a daemon answers that no network can change."""
     monkeypatch.chdir(home.parent)
     monkeypatch.setattr(time, "time_ns", lambda: NOW * 1_000_000)
-    for module in (client, status, peers, doctor, models_where):
+    for module in (client, status, peers, doctor, models_where, jobs):
         monkeypatch.setattr(module, "find_daemon", lambda _: FixedDaemon())
     monkeypatch.setattr(top, "need_daemon", lambda _: FixedDaemon())
     monkeypatch.setattr(doctor, "_check_compiled", lambda: ("mathcore", "compiled", ""))

@@ -9,6 +9,7 @@ import click
 from mesh.cli.client import find_daemon, job_url, need_daemon
 from mesh.cli.exits import CANNOT, NOT_FOUND, stop
 from mesh.cli.jobs.run import end, follow
+from mesh.cli.jobs.served import show_served
 from mesh.cli.jobs.standing import (
     deadline_text,
     expected_text,
@@ -60,7 +61,7 @@ LOG_FILE, ANSWER_FILE = "log.txt", "answer.txt"
 @click.option("-a", "--all", "every", is_flag=True, help="ended ones too")
 @json_option
 def ps(*, every: bool, output: str) -> None:
-    """Jobs, newest first: those not yet ended, or all."""
+    """Jobs, newest first: those not yet ended, or all; below them, the models that are served."""
     from mesh.api.rows import job_rows
     from mesh.config import fleet_home
     from mesh.edge.jobs.private import kept_jobs
@@ -81,6 +82,8 @@ def ps(*, every: bool, output: str) -> None:
         "no jobs" if every else "no job is waiting or running (fleet ps -a shows all)",
     )
     tell_waiting(rows)
+    names = {device_id: device.name for device_id, device in state.devices.items()}
+    show_served(find_daemon(home), names)
 
 
 def _with_words(row: Mapping[str, Any], state: "State", home: Path) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,13 +45,19 @@ def up(*, detach: bool, name: str | None, port: int, alone: bool) -> None:
 
 
 def _start(home: Path, name: str | None, port: int, *, alone: bool) -> None:
+    arguments = ["--port", str(port), *(["--name", name] if name else [])]
+    daemon = start_detached(home, [*arguments, *(["--alone"] if alone else [])])
+    click.echo(f"fleet is up: {daemon.url} (process {daemon.pid})")
+    _show_listening(home)
+
+
+def start_detached(home: Path, arguments: Sequence[str] = ()) -> Daemon:
+    """Start a daemon in the background and wait until it is ready; Stop where it is not."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    arguments = ["up", "--port", str(port), *(["--name", name] if name else [])]
-    arguments += ["--alone"] if alone else []
     log = home / "daemon.log"
     with log.open("ab") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "mesh", *arguments],
+            [sys.executable, "-m", "mesh", "up", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -60,16 +67,14 @@ def _start(home: Path, name: str | None, port: int, *, alone: bool) -> None:
     while time.monotonic() < deadline:
         daemon = find_daemon(home)
         if daemon is not None and _is_ready(daemon):
-            click.echo(f"fleet is up: {daemon.url} (process {daemon.pid})")
-            _show_listening(home)
-            return
+            return daemon
         code = child.poll()
         if code is not None:  # it ends with the code of its trouble's kind, as any command does
             why, hint = _last_words(log)
             stop(code if code > 0 else INTERNAL, f"the daemon ended at once: {why}", hint)
         time.sleep(POLL_S)
     why, hint = _last_words(log)
-    stop(UNREACHABLE, f"not ready after {READY_DEADLINE_S:.0f} s: {why}", hint)
+    raise Stop(UNREACHABLE, f"not ready after {READY_DEADLINE_S:.0f} s: {why}", hint)
 
 
 def _show_listening(home: Path) -> None:

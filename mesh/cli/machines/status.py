@@ -1,6 +1,7 @@
 """`fleet status`: the fleet at a glance."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def status(output: str) -> None:
     found = status_dict(state, now_ms(), daemon=alive is not None)
     known = [{"name": one.name, "state": "unknown"} for one in state.members.peers() if one.role]
     found |= {"peers": (None if alive is None else _seen(alive)) or known} | _forks(home)
-    found["waiting_for"] = "" if alive is None else _waiting(alive)
+    found |= _own(alive)
     if output == "json":
         emit_json(found)
         return
@@ -48,12 +49,16 @@ def _seen(daemon: Daemon) -> list[dict[str, object]] | None:
     ]
 
 
-def _waiting(daemon: Daemon) -> str:
-    """Why the daemon signs nothing yet; "" where it does, or does not say."""
-    try:
-        return str(daemon.get("/v1/status").get("waiting_for", ""))
-    except (RequestError, Stop):
-        return ""
+def _own(daemon: Daemon | None) -> dict[str, object]:
+    """Why the daemon signs nothing yet, and where it answers for models; "" where it doesn't."""
+    said: Mapping[str, Any] = {}
+    with suppress(RequestError, Stop):
+        said = {} if daemon is None else daemon.get("/v1/status")
+    gateway = said.get("gateway") or {}
+    return {
+        "waiting_for": str(said.get("waiting_for", "")),
+        "gateway": {"url": str(gateway.get("url", ""))},
+    }
 
 
 def _forks(home: Path) -> dict[str, object]:
@@ -79,6 +84,8 @@ def _show(found: Mapping[str, Any]) -> None:
     if found["waiting_for"]:
         text = f"signs nothing yet: waits for {found['waiting_for']} (fleet doctor)"
         emit_text(text, "  ")
+    if found["gateway"]["url"]:
+        say(f"models: {found['gateway']['url']}/v1 (fleet chat, fleet ps)")
     if found["peers"]:
         emit_text(f"peers: {', '.join(_peer(one) for one in found['peers'])}", "  ")
     jobs = ", ".join(f"{count} {name}" for name, count in sorted(found["jobs"].items()))

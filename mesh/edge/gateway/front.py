@@ -19,6 +19,7 @@ from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.listing import Listing
 from mesh.edge.gateway.own import OwnServers
 from mesh.edge.gateway.peers import ServeRoutes
+from mesh.edge.gateway.ports import Ports
 from mesh.edge.gateway.relay import Relay
 from mesh.edge.gateway.rooms import Rooms
 from mesh.edge.gateway.routes import Gateway
@@ -80,6 +81,7 @@ class Front:
         self.services: Final = Services(
             node.home, author, self._state, node.emit, node, self.servers, self._call, self._why
         )
+        self.ports: Final = Ports(node.home)
         self._rooms: Final = Rooms(author, self._state, self.own, node.cancel)
         self._gateway: Final = Gateway(
             Relay(self.servers, self.services, self._name),
@@ -99,6 +101,7 @@ class Front:
     async def start(self, port: int) -> str:
         """Open the address; where it is. Another port is taken where this one is not free."""
         self._node.gateway_url = await self._serve(self._gateway.app(), LOOPBACK, port)
+        await self.ports.start(self._runners[-1])  # on loopback alone, for these ask without a key
         return self._node.gateway_url
 
     async def start_for_others(self, host: str, port: int) -> str:
@@ -118,6 +121,14 @@ class Front:
         (sock,) = listen(host, port)
         await web.SockSite(runner, sock).start()
         return f"http://{show_address((host, sock.getsockname()[1]))}"
+
+    async def open_at(self, port: int, name: str = "") -> None:
+        """Answer at a further port, where tools look for the program called `name`."""
+        await self.ports.open_at(port, name)
+
+    async def close_at(self, port: int) -> None:
+        """Answer there no more."""
+        await self.ports.close_at(port)
 
     async def run(self) -> None:
         """Keep services up and make room, until cancelled; then what was used is signed."""

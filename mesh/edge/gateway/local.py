@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from mesh.edge.gateway.front import Front
+from mesh.edge.gateway.ports import MAX_PORT, USUAL
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown
 from mesh.edge.http.roles import Route
 from mesh.state.members import MEMBER, VIEWER
@@ -59,7 +60,49 @@ def gateway_routes(front: Front) -> list[Route]:
         Route("GET", "/v1/services", VIEWER, get_services),
         Route("POST", "/v1/services", MEMBER, post_service),
         Route("POST", "/v1/services/{id}/end", MEMBER, end_service),
+        *proxy_routes(front),
     ]
+
+
+def proxy_routes(front: Front) -> list[Route]:
+    """The further ports at which the address answers."""
+
+    async def get_proxies(request: web.Request) -> web.Response:
+        """Each that was asked for."""
+        refuse_unknown(request.query, ())
+        return answer({"proxies": front.ports.rows(), "url": front.url})
+
+    async def post_proxy(request: web.Request) -> web.Response:
+        """Open one; 201 with how it stands."""
+        name, port = _place(await read_body(request))
+        await front.open_at(port, name)
+        return answer(next(row for row in front.ports.rows() if row["port"] == port), 201)
+
+    async def close_proxy(request: web.Request) -> web.Response:
+        """Close one."""
+        name, port = _place(await read_body(request))
+        named = [row["port"] for row in front.ports.rows() if name and row["as"] == name]
+        for one in named or [port]:
+            await front.close_at(int(str(one)))
+        return answer({"closed": named or [port]})
+
+    return [
+        Route("GET", "/v1/proxies", VIEWER, get_proxies),
+        Route("POST", "/v1/proxies", MEMBER, post_proxy),
+        Route("POST", "/v1/proxies/close", MEMBER, close_proxy),
+    ]
+
+
+def _place(body: dict[str, object]) -> tuple[str, int]:
+    """Whose place, "" for nobody's, and at which port."""
+    refuse_unknown(body, ("as", "port"))
+    name = body.get("as", "")
+    if not isinstance(name, str) or (name and name not in USUAL):
+        raise HttpRefusal(400, "BadField", f"as must be one of {', '.join(USUAL)}")
+    port = _count(body, "port", USUAL.get(name, 0), MAX_PORT)
+    if not port:
+        raise HttpRefusal(400, "BadField", "say as, or a port of 1 and more")
+    return name, port
 
 
 def _shown(service: object) -> dict[str, object]:

@@ -8,9 +8,11 @@ from typing import Final, final
 import msgspec
 from aiohttp import ClientConnectionResetError, web
 
-from mesh.serving.family import JSON, Asked, Family, Problem, Reply
+from mesh.serving.events import comment
+from mesh.serving.family import JSON, SSE, Asked, Family, Problem, Reply
 
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+NOTES: Final = "X-Fleet-Notes"  # who sends it hears what an answer cost, before its end
 # A client that takes nothing for this long is gone or hostile.
 WRITE_S: Final = 60.0
 # Statuses after which the same request may work: clients send it again by themselves.
@@ -49,6 +51,11 @@ class Outlet:
         """A sign of life."""
         if not self.began:
             await self._write(self._reply.waits(note) if self._stream else b" ")
+
+    async def says(self, fact: str) -> None:
+        """A comment beside a stream, for a client of ours that asks for such."""
+        if self.began and NOTES in self._request.headers and self._reply.media == SSE:
+            await self._write(comment(fact))
 
     async def ends(self) -> web.StreamResponse:
         """All of it was there."""

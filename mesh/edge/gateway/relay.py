@@ -160,6 +160,8 @@ class Relay:
                 await one.out.send(data)
         if not one.reply.done:
             raise Broken(CUT)
+        if one.admitted.cost_nusd is not None:
+            await one.out.says(f"{COST}={one.admitted.cost_nusd}")
         return await one.out.ends()
 
     @asynccontextmanager
