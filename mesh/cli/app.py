@@ -46,7 +46,7 @@ HOMES = {
     "cancel": "mesh.cli.jobs.jobs:cancel",
     "adopt": "mesh.cli.jobs.jobs:adopt",
     "forget": "mesh.cli.jobs.forget:forget",
-    "connect": "mesh.cli.connect:connect",
+    "connect": "mesh.cli.serving.connect:connect",
     "cost": "mesh.cli.jobs.cost:cost",
     "keys": "mesh.cli.serving.keys:keys",
     "usage": "mesh.cli.serving.usage:usage",

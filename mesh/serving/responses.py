@@ -25,9 +25,9 @@ HISTORY: Final = "send the whole history as input"
 OURS: Final = frozenset(
     (*KEPT_ELSEWHERE, "model", "store", "include", "stream_options", "tools", "tool_choice")
 )
-# Codex offers it with every request and works without it, so it is left out, and the answer's
+# Codex offers them with every request and works without them: they are left out, and the answer's
 # metadata says so. Any other tool that OpenAI runs itself is refused.
-WEB_SEARCH: Final = "web_search"
+LEFT_OUT: Final = ("web_search", "image_generation")
 UNSUPPORTED: Final = "unsupported_tools"
 PASSED_ITEMS: Final = ("message", "function_call", "function_call_output")
 # What an answer repeats of its request; strict clients miss a field that is absent.
@@ -133,7 +133,7 @@ def _blank(body: Mapping[str, Any], tools: _Tools) -> Body:
 
 def _tools(given: object) -> _Tools:
     """A request's tools, each of them told, left out by name, or refused."""
-    kept = [one for one in _listed(given, "tools") if not _kind(one).startswith(WEB_SEARCH)]
+    kept = [one for one in _listed(given, "tools") if not _kind(one).startswith(LEFT_OUT)]
     custom = [one for one in kept if _kind(one) == "custom"]
     return _Tools(
         told=[_told(one) for one in kept],

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mesh.cli import connect as command
 from mesh.cli.app import fleet
-from mesh.cli.connecting import APPS, Address, File, NotUnderstood, joined, settings
 from mesh.cli.exits import Stop, code_of
+from mesh.cli.serving import connect as command
+from mesh.cli.serving.connecting import APPS, Address, File, NotUnderstood, joined, settings
 
 URL = "http://127.0.0.1:7435"
 TO = Address(url=URL, model="qwen3-8b")

@@ -97,7 +97,6 @@ def test_equal_beginnings_have_equal_prefixes() -> None:
         ({"tools": [{"type": "local_shell"}]}, "'local_shell'"),
         ({"tools": [{"type": "mcp", "server_label": "x"}]}, "'mcp'"),
         ({"tools": [{"type": "code_interpreter"}]}, "'code_interpreter'"),
-        ({"tools": [{"type": "image_generation"}]}, "'image_generation'"),
         ({"tools": [{"type": "computer_use_preview"}]}, "'computer_use_preview'"),
         ({"tools": ["x"]}, "tools must be"),
         (

@@ -6,6 +6,7 @@ On loopback no key is needed, as tools expect; a key that is sent must not be a 
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, Final, final
@@ -86,7 +87,7 @@ class Gateway:
             CHAT: Generation(CHAT),
             COMPLETIONS: Generation(COMPLETIONS),
             EMBEDDINGS: Embeddings(),
-            RESPONSES: Responses(),
+            RESPONSES: Responses(now_s=lambda: int(time.time())),
             "/v1/messages": anthropic.Messages(),
             "/api/chat": ollama.OllamaChat(now_text),
             "/api/generate": ollama.OllamaGenerate(now_text),

@@ -235,11 +235,7 @@ def _codex(to: Address) -> Settings:
         files=(file,),
         environment={KEY_VARIABLE: to.key} if to.key else {},
         both=True,
-        words=(
-            "The first two lines belong above every [table] of the file.",
-            "Where Codex says that image_generation cannot be used here, turn it off: "
-            "codex --disable image_generation",
-        ),
+        words=("The first two lines belong above every [table] of the file.",),
     )
 
 

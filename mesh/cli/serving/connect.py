@@ -12,7 +12,9 @@ from typing import Any, Final
 import click
 
 from mesh.cli.client import need_daemon
-from mesh.cli.connecting import (
+from mesh.cli.exits import CANNOT, USAGE, stop
+from mesh.cli.output import emit_json, json_option, say
+from mesh.cli.serving.connecting import (
     APPS,
     NAMES_NO_MODEL,
     Address,
@@ -23,8 +25,6 @@ from mesh.cli.connecting import (
     joined,
     settings,
 )
-from mesh.cli.exits import CANNOT, USAGE, stop
-from mesh.cli.output import emit_json, json_option, say
 from mesh.cli.table import emit_text
 
 BACKUP: Final = ".before-fleet"
