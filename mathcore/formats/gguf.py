@@ -1,6 +1,7 @@
 """GGUF metadata and tensors -> ModelSpec: of a file as it is, or of a config's conversion."""
 
 from dataclasses import replace
+from typing import Final
 
 from mathcore.architectures.hparams import metadata_fields
 from mathcore.architectures.registry import layers_from
@@ -16,6 +17,11 @@ from mathcore.model.spec import (
     parameter_count,
 )
 from mathcore.quant.ggml import FILE_TYPES
+from mathcore.quant.weights import ENCODERS
+
+# Pooling types of llama.cpp: none, then mean, first and last token; a fourth ranks texts.
+NOT_POOLED: Final = 0
+POOLED: Final = (1, 2, 3)
 
 
 def _file_type(header: GgufHeader) -> str:
@@ -140,6 +146,18 @@ def spec_from_gguf(header: GgufHeader, name: str, source: str = "") -> ModelSpec
         _file_type(header),
     )
     return replace(spec, scaled_length=_scaled(fields, spec.context_length))
+
+
+def makes_vectors(header: GgufHeader) -> bool:
+    """Whether a file's model makes a vector of a text, and is no use for completing one.
+
+    Its metadata says how the vectors of a text's tokens become one, or its architecture is such.
+    """
+    pooling = metadata_fields(header.metadata).values.get("pooling_type")
+    if isinstance(pooling, int) and pooling != NOT_POOLED:
+        return pooling in POOLED
+    arch = Fields(header.metadata).text("general.architecture")
+    return arch in ENCODERS or "bert" in arch or arch.endswith(("-embed", "-embedding"))
 
 
 def _scaled(fields: Fields, trained: int) -> int:

@@ -10,6 +10,10 @@ from providers.engine.setup import ALL_LAYERS, Engine, Memory, Program, Setup
 
 # More than any model has: llama.cpp takes it as all, in every release.
 ALL: Final = "999"
+# A text of which a vector is made lies in one pass. The planner counts passes as long as the
+# context; beyond this their buffers are as large as the model.
+LONGEST_TEXT: Final = 8192
+LEAST_PASS: Final = 512  # as llama.cpp has it
 WHEEL: Final = "providers.engine_child.llama_server"
 
 
@@ -40,6 +44,9 @@ def argv(setup: Setup, port: int) -> tuple[str, ...]:
         words += ["--tensor-split", ",".join(map(str, shares))]
     if setup.threads:
         words += ["--threads", str(setup.threads)]
+    if setup.embeddings:
+        passes = str(max(LEAST_PASS, min(setup.context, LONGEST_TEXT)))
+        words += ["--embeddings", "--batch-size", passes, "--ubatch-size", passes]
     return tuple(words)
 
 

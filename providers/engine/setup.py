@@ -54,6 +54,7 @@ class Setup:
     threads: int = 0  # 0 = as many as cores are idle when it starts
     kv_bytes: int = 0  # as planned; 0 = unknown
     load_p90_ms: int = 0  # as planned; 0 = unknown
+    embeddings: bool = False  # the model makes vectors of texts
     program: str = ""  # the executable, where somebody looked already; "" = find it
 
     @property

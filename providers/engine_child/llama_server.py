@@ -24,9 +24,10 @@ def options(words: list[str]) -> argparse.Namespace:
         parser.add_argument(name, required=True)
     for name in ("--port", "--ctx-size", "--parallel", "--n-gpu-layers"):
         parser.add_argument(name, type=int, required=True)
-    for name in ("--n-cpu-moe", "--threads", "--verbosity"):
+    for name in ("--n-cpu-moe", "--threads", "--verbosity", "--batch-size", "--ubatch-size"):
         parser.add_argument(name, type=int, default=0)
     parser.add_argument("--metrics", action="store_true")
+    parser.add_argument("--embeddings", action="store_true")
     parser.add_argument("--split-mode", choices=("layer", "row"), default="layer")
     parser.add_argument("--tensor-split", type=_shares, default=[])
     return parser.parse_args(words)
@@ -60,6 +61,11 @@ def params(asked: argparse.Namespace):  # type: ignore[no-untyped-def]  # the en
     made.api_keys = [key] if (key := os.environ.get("LLAMA_API_KEY")) else []
     made.ui = False
     made.cache_ram_mib = 0  # what is kept beside the slots is in no plan
+    made.embedding = asked.embeddings
+    made.n_batch, made.n_ubatch = (
+        asked.batch_size or made.n_batch,
+        asked.ubatch_size or made.n_ubatch,
+    )
     if asked.n_cpu_moe:
         made.tensor_buft_overrides = ",".join(EXPERTS % i for i in range(asked.n_cpu_moe))
     if asked.tensor_split:

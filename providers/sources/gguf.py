@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from mathcore.formats.gguf import makes_vectors
 from mathcore.gguf.header import GgufHeader, fetch_header, leap_header
 from mathcore.gguf.split import join_headers, shard_names
 from mathcore.model.spec import SpecError
@@ -27,6 +28,14 @@ def read_headers(path: Path) -> GgufHeader:
     if missing:
         raise SpecError(missing[0], f"is missing: the model is split over {len(names)} files")
     return join_headers([read_header(path.parent / name) for name in names])
+
+
+def is_for_vectors(path: Path) -> bool:
+    """Whether a file's model makes vectors of texts; of what can't be read, its engine says why."""
+    try:
+        return makes_vectors(read_header(path))
+    except (OSError, SpecError):
+        return False
 
 
 def whole(header: GgufHeader, size: int) -> GgufHeader:

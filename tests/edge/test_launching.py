@@ -130,6 +130,15 @@ def gguf(tmp_path: Path) -> Path:
     return write_tiny_gguf(tmp_path / "model.gguf")
 
 
+def test_a_model_for_embeddings_is_started_for_them(tmp_path: Path, gguf: Path) -> None:
+    from gguf import PoolingType
+
+    vectors = write_tiny_gguf(tmp_path / "vectors.gguf", pooling=PoolingType.MEAN)
+    plan = gang_plan("llama.cpp", (0, 1, 0), (1, 3, 1))
+    assert told_to(plan, vectors).embeddings
+    assert not told_to(plan, gguf).embeddings
+
+
 def test_llama_server_deals_layers_to_a_gangs_cards_in_the_plans_order(gguf: Path) -> None:
     """The card that is filled first has the last layers and the output: it is shown last."""
     setup = told_to(gang_plan("llama.cpp", (1, 50, 31), (0, 20, 11), (3, 11, 0)), gguf)

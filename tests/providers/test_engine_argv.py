@@ -55,6 +55,20 @@ def test_the_wheels_program_takes_exactly_what_llama_server_is_told() -> None:
     assert asked.tensor_split == [3.0, 1.0]
 
 
+def test_a_model_for_embeddings_reads_a_text_in_one_pass() -> None:
+    words = llama_server.argv(replace(ONE, embeddings=True), 8080)
+    asked = options(list(words))
+    assert asked.embeddings
+    assert asked.batch_size == asked.ubatch_size == ONE.context
+    longest = options(list(llama_server.argv(replace(ONE, embeddings=True, context=1 << 20), 1)))
+    assert longest.ubatch_size == llama_server.LONGEST_TEXT
+    short = options(list(llama_server.argv(replace(ONE, embeddings=True, context=64), 1)))
+    assert short.ubatch_size == llama_server.LEAST_PASS
+    usual = options(list(llama_server.argv(ONE, 1)))
+    assert not usual.embeddings
+    assert usual.ubatch_size == 0
+
+
 def test_vllm_splits_over_cards_as_the_plan_does() -> None:
     assert "--tensor-parallel-size=2" in vllm.argv(replace(TWO, kv_type="fp8"), 1)
     assert "--pipeline-parallel-size=2" in vllm.argv(replace(TWO, split="layer", kv_type="f16"), 1)

@@ -47,8 +47,10 @@ def write_tiny_gguf(
     context: int = 4096,
     dtype: str = "f16",
     seed: int = 0,
+    pooling: gguf.PoolingType | None = None,
 ) -> Path:
-    """Write the model to `path` and return it. `dtype` is one of f32, f16, q8_0, q4_0."""
+    """Write the model to `path` and return it. `dtype` is one of f32, f16, q8_0, q4_0; with a
+    `pooling` it is one that makes vectors."""
     quant, file_type = QUANTS[dtype]
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
@@ -62,6 +64,8 @@ def write_tiny_gguf(
     writer.add_rope_dimension_count(hidden // heads)
     writer.add_rope_freq_base(10000.0)
     writer.add_file_type(file_type)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     _add_tokenizer(writer, vocabulary(vocab))
     weights = _Weights(writer, quant, seed)
     weights.matrix("token_embd", vocab, hidden)

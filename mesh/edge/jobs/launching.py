@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from mesh.api.bodies import Body
@@ -15,6 +16,7 @@ from mesh.state.jobs import AttemptView, JobView
 from providers.base import Launch
 from providers.engine import llamacpp
 from providers.engine.setup import ALL_LAYERS, Setup, Task, launch, safe_name
+from providers.sources.gguf import is_for_vectors
 
 LLAMACPP: Final = "llama.cpp"  # what a job without a plan runs by
 
@@ -103,9 +105,10 @@ def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView])
     gang = gang_of(plan, devices) if len(devices) > 1 else None
     engine = plan.engine or request.engine or LLAMACPP
     split = plan.run.get("split") if isinstance(plan.run, dict) else None
+    path = weights_path(request.model, engine)
     return Setup(
         engine=engine,
-        model_path=weights_path(request.model, engine),
+        model_path=path,
         name=safe_name(job.model),
         context=request.context,
         parallel=request.batch,
@@ -120,4 +123,5 @@ def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView])
         cpu_experts=plan.cpu_experts,
         kv_bytes=plan.footprint.kv_bytes,
         load_p90_ms=plan.load_ms.p90 if plan.load_ms else 0,
+        embeddings=engine == LLAMACPP and is_for_vectors(Path(path)),
     )
