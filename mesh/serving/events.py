@@ -22,14 +22,25 @@ class EventReader:
     """Collects what arrives until an event is whole."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []  # of a line that is not whole yet
+        self._rest_bytes = 0
         self.notes: deque[bytes] = deque(maxlen=MAX_NOTES)
+
+    @property
+    def is_between(self) -> bool:
+        """Whether all that came were whole lines."""
+        return self._rest_bytes == 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that are whole now; comments are in `notes`, the newest first."""
-        data = self._rest + chunk if self._rest else chunk
-        *lines, self._rest = data.split(b"\n")
-        if len(self._rest) > MAX_EVENT_BYTES:
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._rest, lines[0]))
+            self._rest, self._rest_bytes = [], 0
+        self._rest.append(rest)
+        self._rest_bytes += len(rest)
+        if self._rest_bytes > MAX_EVENT_BYTES:
+            self._rest, self._rest_bytes = [], 0
             raise NoEvents(f"an event of more than {MAX_EVENT_BYTES} bytes")
         if b":" in {line[:1] for line in lines}:
             self.notes.extendleft(line[1:].strip() for line in lines if line.startswith(b":"))

@@ -52,7 +52,7 @@ class Generation:
             body=asked,
             stream=stream,
             prefix=prefix_of(body.get("messages") if chat else body.get("prompt")),
-            reply=lambda: Passed(chat=chat, wants_usage=wants_usage),
+            reply=lambda: Passed(chat=chat, wants_usage=wants_usage, keeps=not stream),
         )
 
     def refusal(self, problem: Problem) -> Body:
@@ -75,14 +75,16 @@ def refusal(problem: Problem) -> Body:
 
 @final
 class Passed:
-    """The engine's own events, unread but for a word here and there."""
+    """The engine's own events, unread but for a word here and there. `keeps` them for `whole`,
+    which nobody asks of a stream: an answer of hours is some tens of MB."""
 
     media: Final = SSE
 
-    def __init__(self, *, chat: bool, wants_usage: bool) -> None:
+    def __init__(self, *, chat: bool, wants_usage: bool, keeps: bool = True) -> None:
         self.done = False
         self._chat = chat
         self._wants_usage = wants_usage
+        self._keeps = keeps
         self._kept: list[bytes] = []
 
     def begin(self) -> bytes:
@@ -93,7 +95,8 @@ class Passed:
         """The event as it is; not the engine's progress, nor a usage that nobody asked for."""
         if b'"prompt_progress"' in data and _is_progress(data):
             return b""
-        self._kept.append(data)
+        if self._keeps:
+            self._kept.append(data)
         if b'"finish_reason":"' in data or b'"finish_reason": "' in data:
             self.done = True
         if not self._wants_usage and b'"choices":[]' in data.replace(b" ", b"")[:4096]:

@@ -11,10 +11,12 @@ from typing import Any, Final, final
 
 import msgspec
 
-from mesh.serving.events import DONE, EventReader, NoEvents
+from mesh.serving.events import DONE, EventReader
 
 # Words that stand in an event which says how many tokens there were.
 SAYS: Final = (b'"usage"', b'"timings"')
+# The last word of a Responses stream; one that was cut by its own limit is whole too.
+LAST: Final = (b'"response.completed"', b'"response.incomplete"')
 MAX_TOKENS: Final = 1 << 40  # of one answer: what an engine says beyond that is no count
 
 
@@ -39,24 +41,31 @@ class Tally:
         return self.pieces if self.generated_tokens is None else self.generated_tokens
 
     @property
+    def is_between(self) -> bool:
+        """Whether something may be said after what came, without becoming part of it."""
+        return self._reader.is_between
+
+    @property
     def took_s(self) -> float:
         """Since the beginning."""
         return self._now_s() - self._begun_s
 
     def feed(self, chunk: bytes) -> None:
-        """Some bytes of the stream."""
-        try:
-            for data in self._reader.feed(chunk):
-                self._see(data)
-        except NoEvents:
-            return
+        """Some bytes of the stream; NoEvents where it is none."""
+        for data in self._reader.feed(chunk):
+            self._see(data)
+
+    def read(self, document: bytes) -> None:
+        """An answer that is no stream."""
+        self._count(document)
+        self.whole = True
 
     def _see(self, data: bytes) -> None:
-        if data == DONE or b'"response.completed"' in data:
+        if data == DONE or any(word in data for word in LAST):
             self.whole = True
         if data == DONE or b'"prompt_progress"' in data:
             return
-        if b'"finish_reason":"' in data:
+        if b'"finish_reason":"' in data or b'"finish_reason": "' in data:
             self.whole = True
         if b'"choices":[]' not in data:
             self.pieces += 1

@@ -11,6 +11,7 @@ from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.serving.keys import Keys
 from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
 from mesh.serving.family import Asked
+from mesh.serving.routing import is_called
 from mesh.state.fleet import rate
 from mesh.state.fold import State
 from mesh.state.jobs import JobView
@@ -86,13 +87,21 @@ class Admission:
         if key is None:
             return Pass("", lambda _: None)
         worst, spent = self._worst_nusd(asked), self._spent_nusd(key)
-        model = next((job.model for job in self._servers.jobs(asked.model)), asked.model)
+        model = self._label(asked.model)
         held = self._limits.admit(
             key, model=model, worst_nusd=worst, spent_nusd=spent, now_ms=self._now_ms()
         )
         if isinstance(held, Refusal):
             raise Refused(held)
         return Pass(key.key_id, lambda cost: self._settle(held, worst if cost is None else cost))
+
+    def _label(self, asked: str) -> str:
+        """What the fleet calls a model that a tool names in its own way."""
+        served = next(self._servers.jobs(asked), None)
+        if served is not None:
+            return served.model
+        services = list(self._state().services.values())
+        return next((one.model for one in services if is_called(asked, one.model)), asked)
 
     def _spent_nusd(self, key: KeyView) -> int:
         """What the ledger says of its budget's time; nobody adds it up for a key without one."""

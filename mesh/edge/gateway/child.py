@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, final
 
 import aiohttp
@@ -25,6 +26,8 @@ MAX_ANSWER_BYTES: Final = 64 << 20  # vectors of a thousand texts
 CHUNK_BYTES: Final = 1 << 16
 # What an engine says of a request that can never work, and of itself where it fails.
 SERVER_FAULTS: Final = frozenset({500, 501})
+# Statuses about the key we send, which is none of the client's.
+OUR_KEY: Final = frozenset({401, 403, 407})
 
 
 @final
@@ -40,19 +43,21 @@ class Stream:
             while chunk := await self.content.readany():
                 yield chunk
         except TimeoutError as error:
-            text = f"the model's server was silent for {SILENCE_S:.0f} s"
-            raise Broken(text) from error
+            raise Broken(_silent()) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Broken("the model's server broke off") from error
 
 
 @final
 class Broken(RequestError):
-    """A server does not answer, or no further. `begun`: it may have begun to."""
+    """A server does not answer, or no further."""
 
-    def __init__(self, text: str, *, begun: bool = True) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__("UpstreamBroken", text, "ask again", 502)
-        self.begun: Final = begun
+
+
+def _silent() -> str:
+    return f"the model's server was silent for {SILENCE_S:.0f} s"
 
 
 @final
@@ -84,10 +89,12 @@ class Children:
         data = msgspec.json.encode({**body, "model": server.model})
         try:
             asked = await self._connected().post(
-                server.url + path, data=data, headers=headers, allow_redirects=False
+                server.url + path, data=BytesIO(data), headers=headers, allow_redirects=False
             )
+        except aiohttp.ServerTimeoutError as error:
+            raise Broken(_silent()) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Broken("the model's server is not reached", begun=False) from error
+            raise Broken("the model's server is not reached") from error
         try:
             if asked.status != 200:
                 raise await _refused(asked)
@@ -104,6 +111,8 @@ async def _refused(asked: aiohttp.ClientResponse) -> RequestError:
     except (aiohttp.ClientError, OSError, TimeoutError):
         raw = b""
     text = said_of(raw) or f"the model's server answered {asked.status}"
+    if asked.status in OUR_KEY:
+        return Broken(f"the model's server lets nobody in: {text}")
     if asked.status in SERVER_FAULTS or 400 <= asked.status < 500:
         status = asked.status if 400 <= asked.status < 500 else 400
         return RequestError("Refused", text, "change the request", status)
@@ -123,9 +132,15 @@ def said_of(raw: bytes) -> str:
 
 async def bounded(stream: Stream) -> bytes:
     """A whole answer."""
-    raw = b""
-    async for chunk in stream.chunks():
-        raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
+    return await joined(stream.chunks())
+
+
+async def joined(chunks: AsyncIterator[bytes]) -> bytes:
+    """All of it; Broken where that is too much."""
+    found, size = list[bytes](), 0
+    async for chunk in chunks:
+        found.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
             raise Broken("the model's server answers too long")
-    return raw
+    return b"".join(found)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Protocol, final
 import msgspec
 
 from mesh.api.errors import RequestError
-from mesh.edge.gateway.own import SERVER, OwnServers, Want
+from mesh.edge.gateway.own import OwnServers, Want
 from mesh.serving.family import Body
 from mesh.serving.routing import LINK_MS, Option, is_called
 from mesh.state.fold import State
@@ -26,6 +26,7 @@ FRESH_S: Final = 1.0  # for so long an owner's word on its servers is taken
 # For so long more nobody waits for a newer word, which is on its way: what is new are its waits.
 STALE_S: Final = 5.0
 SILENT_S: Final = 5.0  # an owner that did not answer is left alone for so long
+MAX_ROWS: Final = 4096  # of one owner: what a peer says beyond that is no list of servers
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 42)]
 
@@ -88,21 +89,25 @@ class FleetServers:
 
     def jobs(self, model: str = "") -> Iterator[JobView]:
         """The server jobs that run, of a model or all."""
-        for job in list(self._state().jobs.values()):
-            serves = job.kind == SERVER and job.status == RUNNING and not job.cancel_asked
-            if serves and (not model or is_called(model, job.model)):
+        for job in self.all():
+            runs = job.status == RUNNING and not job.cancel_asked
+            if runs and (not model or is_called(model, job.model)):
                 yield job
+
+    def all(self) -> list[JobView]:
+        """Every server job that the ledger has, those that ended too."""
+        return self._own.jobs.all()
 
     async def options(self, model: str) -> list[Option]:
         """The servers of a model whose owners can be reached, as they stand."""
-        jobs = [job for job in self.jobs(model) if self._reached(job.owner)]
+        jobs = [job for job in self.jobs(model) if self.reaches(job.owner)]
         await asyncio.gather(*(self._ask(owner) for owner in {job.owner for job in jobs}))
         return [self._option(job) for job in jobs]
 
     async def rows(self) -> list[tuple[JobView, Row | None]]:
         """All of them, for people to see; None where its owner says nothing of it."""
         jobs = list(self.jobs())
-        owners = {job.owner for job in jobs if self._reached(job.owner)}
+        owners = {job.owner for job in jobs if self.reaches(job.owner)}
         await asyncio.gather(*(self._ask(owner) for owner in owners))
         return [(job, self._row(job)) for job in jobs]
 
@@ -126,7 +131,8 @@ class FleetServers:
         """A server of this owner's did not answer: it is asked anew."""
         self._owners.pop(owner, None)
 
-    def _reached(self, owner: str) -> bool:
+    def reaches(self, owner: str) -> bool:
+        """Whether a peer can be asked now."""
         return owner == self._author or self._linked(bytes.fromhex(owner))
 
     def _row(self, job: JobView) -> Row | None:
@@ -162,7 +168,7 @@ class FleetServers:
     async def _refresh(self, owner: str, known: _Owner) -> None:
         try:
             found = await self._rows_of(owner)
-            rows = msgspec.convert(found, list[Row], strict=True)
+            rows = msgspec.convert(found[:MAX_ROWS], list[Row], strict=True)
             known.rows, fresh_s = {row.job_id: row for row in rows}, FRESH_S
         except (RequestError, msgspec.ValidationError, TimeoutError):
             known.rows, fresh_s = {}, SILENT_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, final
 
@@ -82,7 +82,7 @@ class Front:
             node.home, author, self._state, node.emit, node, self.servers, self._call, self._why
         )
         self.ports: Final = Ports(node.home)
-        self._rooms: Final = Rooms(author, self._state, self.own, node.cancel)
+        self._rooms: Final = Rooms(self._state, self.own, node.cancel)
         self._gateway: Final = Gateway(
             Relay(self.servers, self.services, self._name),
             Listing(self._state, self.servers),
@@ -135,7 +135,8 @@ class Front:
         try:
             while True:
                 await asyncio.sleep(STEP_S)
-                await self._safely()
+                for step in (self.services.step, self._rooms.step, self.usage.step):
+                    await self._safely(step)
         finally:
             await self._last()
 
@@ -145,11 +146,10 @@ class Front:
             await runner.cleanup()
         await self.own.close()
 
-    async def _safely(self) -> None:
+    async def _safely(self, step: Callable[[], Awaitable[None]]) -> None:
+        """What fails of one keeps the others from nothing: what was used is signed all the same."""
         try:
-            await self.services.step()
-            await self._rooms.step()
-            await self.usage.step()
+            await step()
         except (RequestError, StoreError) as error:
             print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
             await asyncio.sleep(RETRY_S)

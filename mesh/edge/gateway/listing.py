@@ -16,6 +16,7 @@ from mesh.state.fold import State
 from mesh.state.jobs import JobView
 
 OWNER: Final = "fleet"
+MAX_MS: Final = 253_402_300_799_000  # the end of the year 9999: datetime knows no later one
 
 
 @final
@@ -97,8 +98,8 @@ def _unloaded(name: str) -> Model:
 
 
 def _moment(ms: int) -> str:
-    """RFC 3339."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+    """RFC 3339; a peer may sign any."""
+    return datetime.fromtimestamp(min(ms, MAX_MS) / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def now_text() -> str:

@@ -16,7 +16,8 @@ NOTES: Final = "X-Fleet-Notes"  # who sends it hears what an answer cost, before
 # A client that takes nothing for this long is gone or hostile.
 WRITE_S: Final = 60.0
 # Statuses after which the same request may work: clients send it again by themselves.
-AGAIN: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
+# Not 429: where that one may, it says when; a budget that is used up does not fill in a second.
+AGAIN: Final = frozenset({408, 409, 500, 502, 503, 504})
 
 
 @final
@@ -27,13 +28,22 @@ class Left(Exception):
 @final
 class Outlet:
     """One answer on its way. A stream's head is sent with its first byte; of a plain answer spaces
-    are sent while it is waited for, which every JSON parser skips."""
+    are sent while it is waited for, which every JSON parser skips; not of one that is `retold`."""
 
-    def __init__(self, request: web.Request, family: Family, asked: Asked, reply: Reply) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        family: Family,
+        asked: Asked,
+        reply: Reply,
+        *,
+        retold: bool = False,
+    ) -> None:
         self._request: Final = request
         self._family: Final = family
         self._stream: Final = asked.stream
         self._reply: Final = reply
+        self._retold: Final = retold
         self._response: web.StreamResponse | None = None
         self.about: dict[str, str] = {}  # further headers
         self.began = False  # the client has some of the answer
@@ -49,7 +59,7 @@ class Outlet:
 
     async def waits(self, note: str) -> None:
         """A sign of life."""
-        if not self.began:
+        if not self.began and not self._retold:
             await self._write(self._reply.waits(note) if self._stream else b" ")
 
     async def says(self, fact: str) -> None:
@@ -84,8 +94,7 @@ class Outlet:
         if self._response is None:
             return self.refuses(problem)
         if not self._stream:
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            self._abort()
             raise Left
         await self._write(self._reply.breaks(problem))
         return await self._closed(self._response)
@@ -111,8 +120,15 @@ class Outlet:
             response = await self._opened()
             async with asyncio.timeout(WRITE_S):
                 await response.write(data)
-        except (ClientConnectionResetError, ConnectionResetError, TimeoutError) as error:
+        except TimeoutError as error:
+            self._abort()  # what it has must not look whole
             raise Left from error
+        except (ClientConnectionResetError, ConnectionResetError) as error:
+            raise Left from error
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def _closed(self, response: web.StreamResponse) -> web.StreamResponse:
         try:

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Final, Protocol, final
 
 from mesh.api.errors import RequestError
-from mesh.edge.gateway.child import Broken, Children
+from mesh.edge.gateway.child import Broken, Children, Stream, bounded
 from mesh.edge.gateway.slots import Slots
 from mesh.edge.jobs.serving import Standing, standing
-from mesh.policy.decide import attempts_at
-from mesh.serving.events import comment
+from mesh.edge.serving.jobs import SERVER, ServerJobs
+from mesh.serving.events import NoEvents, comment
 from mesh.serving.family import PLAIN, Body
 from mesh.serving.tally import Tally
 from mesh.state.fold import State
 from mesh.state.jobs import RUNNING, AttemptView, JobView
 
-SERVER: Final = "server"  # the kind of job that serves
 LOOK_S: Final = 0.25  # how often a server that loads is looked at
 FRESH_S: Final = 1.0  # for so long a server stands as it stood
 # A server that came up for somebody is asked within a moment; if not, they went away.
@@ -76,6 +75,7 @@ class _Server:
     asked: bool = False  # somebody was
     stands: Standing | None = None
     read_s: float = float("-inf")
+    up_s: float | None = None  # since when it could answer
     # Seconds for each of those who are answered at the time, since the server began; see `share`.
     shared_s: float = 0.0
     since_s: float = 0.0
@@ -97,6 +97,7 @@ class OwnServers:
         self._author: Final = author
         self._state: Final = state
         self._books: Final = books
+        self.jobs: Final = ServerJobs(state)
         self._children: Final = Children()
         self._known: dict[tuple[str, int], _Server] = {}
 
@@ -106,19 +107,21 @@ class OwnServers:
 
     def running(self) -> Iterator[tuple[JobView, AttemptView]]:
         """The server jobs whose attempts run here."""
-        for job, one in attempts_at(self._state(), self._author):
-            if job.kind == SERVER and one.status == RUNNING and not job.cancel_asked:
-                yield job, one
+        yield from self.attempts(RUNNING)
+
+    def attempts(self, status: str) -> Iterator[tuple[JobView, AttemptView]]:
+        """Those of server jobs that are here and stand so, and that nobody wants to end."""
+        for job in self.jobs.all():
+            for one in () if job.cancel_asked else job.attempts:
+                if one.owner == self._author and one.status == status:
+                    yield job, one
 
     async def rows(self) -> list[Body]:
         """How each stands, for whoever has to choose one."""
-        found = []
-        for job, one in list(self.running()):
-            server = await self._look(job, one)
-            found.append(_row(job, one, server))
-        alive = {(job.job_id, one.number) for job, one in self.running()}
-        self._known = {key: one for key, one in self._known.items() if key in alive}
-        return found
+        running = list(self.running())
+        alive = {(job.job_id, one.number) for job, one in running}
+        self._known = {key: one for key, one in self._known.items() if key in alive or one.callers}
+        return [_row(job, one, await self._look(job, one)) for job, one in running]
 
     async def answer(self, want: Want) -> AsyncGenerator[bytes, None]:
         """The server's stream, with a comment now and then before it begins.
@@ -127,13 +130,14 @@ class OwnServers:
         ends what it was asked.
         """
         job, one = self._find(want.job_id)
-        server = self._server(job, one)
-        server.callers, server.asked = server.callers + 1, True
+        server = _called(self._server(job, one))
         try:
             while (await self._look(job, one)).stands is None:
                 yield comment(f"{job.model} is loading on {one.device_id}")
                 await asyncio.sleep(LOOK_S)
                 job, one = self._find(want.job_id)
+                server.callers -= 1  # a further attempt is another server
+                server = _called(self._server(job, one))
             async with aclosing(self._in_turn(want, job, one, server)) as said:
                 async for chunk in said:
                     yield chunk
@@ -159,15 +163,18 @@ class OwnServers:
     async def _asked(
         self, want: Want, job: JobView, one: AttemptView, server: _Server
     ) -> AsyncGenerator[bytes, None]:
-        assert server.stands is not None
-        had_s, tally, failed = server.share(time.monotonic()), Tally(time.monotonic), True
+        had_s, tally = server.share(time.monotonic()), Tally(time.monotonic)
         streams = want.path not in PLAIN
         try:
-            async with self._children.ask(server.stands, want.path, want.body) as stream:
-                async for chunk in stream.chunks():
-                    tally.feed(chunk)
-                    yield chunk
-            failed = streams and not tally.whole
+            # Somebody before this one may have found it broken.
+            stands = server.stands or (await self._look(job, one)).stands
+            if stands is None:
+                raise Broken("the model's server is gone")
+            async with self._children.ask(stands, want.path, want.body) as stream:
+                passing = _counted(stream, tally) if streams else _whole(stream, tally)
+                async with aclosing(passing) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
         except Broken:
             server.stands = None  # looked at anew
             raise
@@ -179,18 +186,20 @@ class OwnServers:
                     device_id=one.device_id,
                     key_id=want.key_id,
                     tally=tally,
-                    failed=failed,
+                    failed=not tally.whole,
                     share_s=share_s,
                 )
             )
-        if streams:
+        if streams and tally.is_between:
             yield comment(f"{COST}={cost_nusd}")
 
     def _find(self, job_id: str) -> tuple[JobView, AttemptView]:
-        for job, one in self.running():
-            if job.job_id == job_id:
-                return job, one
-        raise RequestError("NotServed", f"{job_id} does not serve here", "ask again", 503)
+        job = self._state().jobs.get(job_id)
+        if job is not None and job.kind == SERVER and not job.cancel_asked:
+            for one in job.attempts:
+                if one.owner == self._author and one.status == RUNNING:
+                    return job, one
+        raise RequestError("NotServed", f"{job_id[:80]} does not serve here", "ask again", 503)
 
     def _server(self, job: JobView, one: AttemptView) -> _Server:
         key = job.job_id, one.number
@@ -204,6 +213,8 @@ class OwnServers:
         said = await asyncio.to_thread(standing, self._home, job.job_id)
         known.read_s = now_s
         known.stands = said if said is not None and said.state != "stopped" else None
+        if known.stands is not None and known.up_s is None:
+            known.up_s = now_s
         if known.stands is not None and known.slots.size != max(1, known.stands.slots):
             known.slots.resize(known.stands.slots)
         return known
@@ -211,18 +222,42 @@ class OwnServers:
     def idle_s(self, job: JobView, one: AttemptView) -> float:
         """For how long nobody is at a server or waits for it to load; a server that nobody asked
         yet is not idle for a while: it came up for somebody."""
-        known = self._known.get((job.job_id, one.number))
-        if known is None or known.callers:
+        known = self._server(job, one)
+        if known.callers:
             return 0.0
         return known.slots.idle_s - (0.0 if known.asked else UNASKED_S)
 
+    def up_s(self, job: JobView, one: AttemptView) -> float:
+        """For how long a server could answer; 0 of one that loads."""
+        since_s = self._server(job, one).up_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
     def make_room(self, job: JobView, one: AttemptView) -> bool:
         """Let nobody to a server any more; whether nobody is there."""
-        known = self._known.get((job.job_id, one.number))
-        if known is None:
-            return False
+        known = self._server(job, one)
         known.slots.close()
         return known.slots.busy == 0
+
+
+def _called(server: _Server) -> _Server:
+    """Somebody is at it now."""
+    server.callers, server.asked = server.callers + 1, True
+    return server
+
+
+async def _counted(stream: Stream, tally: Tally) -> AsyncGenerator[bytes, None]:
+    async for chunk in stream.chunks():
+        try:
+            tally.feed(chunk)
+        except NoEvents as error:
+            raise Broken(f"the model's server sends {error}") from error
+        yield chunk
+
+
+async def _whole(stream: Stream, tally: Tally) -> AsyncGenerator[bytes, None]:
+    raw = await bounded(stream)
+    tally.read(raw)
+    yield raw
 
 
 def _row(job: JobView, one: AttemptView, server: _Server) -> Body:

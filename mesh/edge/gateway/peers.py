@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from typing import Final, final
+from typing import Any, Final, TypeVar, final
 
 from aiohttp import ClientConnectionResetError, web
 
@@ -25,6 +25,7 @@ WRITE_S: Final = 60.0
 # How late it is seen that a peer does not read on: then its request is given up.
 LOOK_S: Final = 0.2
 MAX_KEY_ID: Final = 80
+T = TypeVar("T")
 
 
 @final
@@ -56,24 +57,29 @@ class ServeRoutes:
         large = request.clone(client_max_size=MAX_BODY_BYTES)
         want = _want(request.match_info["id"], await read_body(large, MAX_BODY_BYTES))
         async with aclosing(self._own.answer(want)) as said:
-            first = await anext(said, b"")  # a refusal is still one
+            first = await _while_there(request, _first(said))  # a refusal is still one
             response = web.StreamResponse(headers={"Content-Type": SSE})
-            passing = asyncio.create_task(_pass(request, response, first, said))
-            try:
-                await _until_left(request, passing)
-            finally:
-                passing.cancel()
-                await asyncio.gather(passing, return_exceptions=True)
+            if first is not None:
+                await _while_there(request, _pass(request, response, first, said))
             return response
 
 
-async def _until_left(request: web.Request, passing: asyncio.Task[None]) -> None:
-    """Until all is passed, or nobody reads on."""
-    while not passing.done():
-        await asyncio.wait([passing], timeout=LOOK_S)
-        if request.transport is None or request.transport.is_closing():
-            return
-    passing.result()
+async def _while_there(request: web.Request, doing: Coroutine[Any, Any, T]) -> T | None:
+    """What it comes to; None, and it is given up, once nobody reads on."""
+    task = asyncio.create_task(doing)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_S)
+            if request.transport is None or request.transport.is_closing():
+                return None
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _first(said: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(said, b"")
 
 
 async def _pass(

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+)
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, final
@@ -16,13 +22,13 @@ from aiohttp import web
 
 from mesh.api.errors import RequestError
 from mesh.edge.gateway.admission import Pass
-from mesh.edge.gateway.child import MAX_ANSWER_BYTES, Broken
+from mesh.edge.gateway.child import Broken, joined
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.outlet import Outlet
 from mesh.edge.gateway.own import COST, Want
 from mesh.serving.events import DONE, EventReader, NoEvents
 from mesh.serving.family import PLAIN, Asked, Problem, Reply
-from mesh.serving.routing import Blocks, Memory, Option, blocks_of, in_order
+from mesh.serving.routing import BLOCK_CHARS, Blocks, Memory, Option, blocks_of, in_order
 
 # A client hears something this often before the first token; what is between them gives up at 10.
 NOTE_S: Final = 8.0
@@ -35,6 +41,9 @@ MAX_CLOSINGS: Final = 8
 UNBEGUN: Final = frozenset({"Closing", "NotServed", "Unreachable"})
 BROKEN: Final = frozenset({"UpstreamBroken", "Unanswered", "Internal"})
 CUT: Final = "the model's server broke off before its end"
+# Of an answer "not now" that names no time: in the time of another's short answer.
+RETRY_S: Final = 2
+PROGRESS: Final = b'"prompt_progress"'  # in an event that is no part of the answer yet
 
 
 class Starts(Protocol):
@@ -58,6 +67,17 @@ class _Passage:
     blocks: Blocks
     admitted: Pass
     note: str = "waiting"
+    heard: bool = False  # a server began to answer; it may not have reached the client
+
+
+@final
+class _Failed(Exception):
+    """A server did not begin, or broke off."""
+
+    def __init__(self, option: Option, why: RequestError) -> None:
+        super().__init__()
+        self.option: Final = option
+        self.why: Final = why
 
 
 @final
@@ -87,38 +107,33 @@ class Relay:
     ) -> web.StreamResponse:
         """The client's answer, to its end; what it cost is noted in `admitted`."""
         one = _Passage(asked, reply, out, blocks_of(asked.prefix), admitted)
-        tried: set[str] = set()
-        tries = closings = 0
-        last: RequestError | None = None  # why the servers that were tried did not answer
+        tried: dict[str, RequestError] = {}
         async with self._alive(one):
             while True:
                 try:
-                    option = await self._place(one, tried, last)
-                except RequestError as error:
-                    return await out.breaks(problem_of(error))
-                try:
+                    option = await self._place(one, tried)
                     return await self._from(one, option)
+                except _Failed as failed:
+                    tried[failed.option.job_id] = failed.why
+                    if one.heard or not _may_try_again(tried.values()):
+                        return await self._ends_badly(one, failed.why)
                 except RequestError as error:
-                    last = error
-                    self._servers.forget(option.owner)
-                    self.memory.failed(option.job_id)
-                    tries += error.code not in UNBEGUN
-                    closings += error.code in UNBEGUN
-                    again = error.code in UNBEGUN | BROKEN and not out.began
-                    if not again or tries >= TRIES or closings >= MAX_CLOSINGS:
-                        return await out.breaks(problem_of(error))
-                    if error.code in BROKEN:
-                        tried.add(option.job_id)
+                    return await self._ends_badly(one, error)
 
-    async def _place(self, one: _Passage, tried: set[str], last: RequestError | None) -> Option:
-        """The best server that was not tried; where there is none, one comes up. Where all were
-        tried in vain, the last one's error."""
+    async def _ends_badly(self, one: _Passage, error: RequestError) -> web.StreamResponse:
+        if not one.heard and error.code not in BROKEN and one.admitted.cost_nusd is None:
+            one.admitted.cost_nusd = 0  # nothing was begun
+        return await one.out.breaks(problem_of(error))
+
+    async def _place(self, one: _Passage, tried: Mapping[str, RequestError]) -> Option:
+        """The best server that was not tried; where there is none, one comes up."""
         asked = one.asked
         while True:
             options = await self._servers.options(asked.model)
             self.memory.keep(job.job_id for job in self._servers.jobs())
+            left = [option for option in options if option.job_id not in tried]
             found = in_order(
-                [option for option in options if option.job_id not in tried],
+                left,
                 self.memory,
                 prefix=asked.prefix,
                 blocks=one.blocks,
@@ -127,36 +142,52 @@ class Relay:
             )
             if found:
                 return found[0]
-            if options and last is not None:
-                raise last
-            if options and not tried:
-                raise _too_long(asked, options)
+            if left:
+                raise _too_long(asked, left)
+            for why in tried.values():
+                if why.code in BROKEN:
+                    raise why
             async with aclosing(self._starts.waits(asked.model, asked.context)) as notes:
                 async for note in notes:
                     one.note = note
 
     async def _from(self, one: _Passage, option: Option) -> web.StreamResponse:
+        """Everything from one server; _Failed where another one may do better."""
+        try:
+            return await self._passed(one, option)
+        except RequestError as error:
+            if error.code not in UNBEGUN | BROKEN:
+                raise
+            self._servers.forget(option.owner)
+            self.memory.failed(option.job_id)
+            raise _Failed(option, error) from error
+
+    async def _passed(self, one: _Passage, option: Option) -> web.StreamResponse:
         """Everything from one server; RequestError where it does not come, or not to its end."""
         asked, now_s = one.asked, time.monotonic()
         one.out.about = {
             "X-Fleet-Job": option.job_id,
             "X-Fleet-Device": self._name(option.device_id),
         }
-        new = len(asked.prefix) - 1024 * self.memory.shared(option.job_id, one.blocks, now_s)
+        new = len(asked.prefix) - BLOCK_CHARS * self.memory.shared(option.job_id, one.blocks, now_s)
         self.memory.sent(option.job_id, one.blocks, now_s)
         want = Want(
             job_id=option.job_id, path=asked.path, body=asked.body, key_id=one.admitted.key_id
         )
         async with aclosing(self._servers.said(option, want)) as chunks:
             if asked.path in PLAIN:
-                return await one.out.is_plain(await _joined(chunks))
+                return await one.out.is_plain(_without_notes(await joined(chunks)))
             reader = EventReader()
             async for chunk in chunks:
-                data = b"".join(map(one.reply.event, _events(reader, chunk)))
+                found = _events(reader, chunk)
+                begins = not one.heard and any(PROGRESS not in each for each in found)
+                data = b"".join(map(one.reply.event, found))
                 while reader.notes:
                     _hear(one, reader.notes.pop())
-                if data and not one.out.began and new > 0:
+                at_once = option.ready and not option.wait_ms
+                if begins and new > 0 and at_once:
                     self.memory.measured(option.job_id, new, 1000 * (time.monotonic() - now_s))
+                one.heard = one.heard or begins
                 await one.out.send(data)
         if not one.reply.done:
             raise Broken(CUT)
@@ -212,21 +243,21 @@ def _events(reader: EventReader, chunk: bytes) -> list[bytes]:
         raise Broken(f"the model's server sends {error}") from error
 
 
-async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
+def _without_notes(raw: bytes) -> bytes:
     """A whole answer, without the comments before it."""
-    raw = b""
-    async for chunk in chunks:
-        raw += chunk
-        if len(raw) > MAX_ANSWER_BYTES:
-            raise Broken("the model's server answers too long")
     while raw.startswith(b":"):
         raw = raw.partition(b"\n\n")[2]
     return raw
 
 
+def _may_try_again(tried: Collection[RequestError]) -> bool:
+    begun = sum(why.code in BROKEN for why in tried)
+    return begun < TRIES and len(tried) - begun < MAX_CLOSINGS
+
+
 def problem_of(error: RequestError) -> Problem:
     """What a client is told."""
-    again_s = getattr(error, "retry_after_s", None)
+    again_s = getattr(error, "retry_after_s", RETRY_S if error.status == 503 else None)
     return Problem(
         status=error.status,
         code=error.code,

@@ -11,8 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
-from mesh.edge.gateway.own import SERVER, OwnServers
-from mesh.policy.decide import attempts_at
+from mesh.edge.gateway.own import OwnServers
 from mesh.state.answers import devices_of
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
@@ -30,12 +29,10 @@ class Rooms:
 
     def __init__(
         self,
-        author: str,
         state: Callable[[], State],
         own: OwnServers,
         cancel: Callable[[str], Awaitable[None]],
     ) -> None:
-        self._author: Final = author
         self._state: Final = state
         self._own: Final = own
         self._cancel: Final = cancel
@@ -51,7 +48,10 @@ class Rooms:
         for key, wanted in waiting.items():
             for job, one in servers:
                 if job.asked.preemptible and wanted & set(devices_of(state, one)):
-                    await self._give_way(job, one, patient=now_s - self._since_s[key] < PATIENCE_S)
+                    # A load that somebody waits for is not given up: else two large models push
+                    # each other out, and neither ever answers.
+                    waited_s = min(now_s - self._since_s[key], self._own.up_s(job, one))
+                    await self._give_way(job, one, patient=waited_s < PATIENCE_S)
                     break
 
     async def _give_way(self, job: JobView, one: AttemptView, *, patient: bool) -> None:
@@ -66,10 +66,7 @@ class Rooms:
         state, now_s = self._state(), time.monotonic()
         found = {
             (job.job_id, one.number): set(devices_of(state, one))
-            for job, one in sorted(
-                attempts_at(state, self._author), key=lambda pair: pair[1].accepted_ms
-            )
-            if job.kind == SERVER and one.status == QUEUED and not job.cancel_asked
+            for job, one in sorted(self._own.attempts(QUEUED), key=lambda pair: pair[1].accepted_ms)
         }
         self._since_s = {key: self._since_s.get(key, now_s) for key in found}
         return found

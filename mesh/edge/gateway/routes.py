@@ -104,12 +104,12 @@ class Gateway:
                 return await self._pass(request, family, family.read(body))
             except RequestError as error:
                 return refused(family, problem_of(error))
-            except Left:
-                return web.Response()
 
         return handler
 
-    async def _pass(self, request: web.Request, family: Family, asked: Asked) -> web.StreamResponse:
+    async def _pass(
+        self, request: web.Request, family: Family, asked: Asked, *, retold: bool = False
+    ) -> web.StreamResponse:
         """An answer, to its end."""
         key = self._admission.key(secret_of(request.headers), needed=False)
         if self._at_once >= MAX_AT_ONCE:
@@ -118,7 +118,7 @@ class Gateway:
         self._at_once += 1
         try:
             reply = asked.reply()
-            out = Outlet(request, family, asked, reply)
+            out = Outlet(request, family, asked, reply, retold=retold)
             return await self._relay.answer(asked, reply, out, admitted)
         finally:
             self._at_once -= 1
@@ -126,7 +126,7 @@ class Gateway:
 
     async def _plain(self, request: web.Request, family: Family, asked: Asked) -> Body:
         """An answer that is no stream, to be told in another way."""
-        response = await self._pass(request, family, asked)
+        response = await self._pass(request, family, asked, retold=True)
         raw = response.body if isinstance(response, web.Response) else None
         if response.status != 200 or not isinstance(raw, bytes):
             raise _Said(response)
@@ -170,6 +170,7 @@ class Gateway:
         model, chat = want_model(body), request.path.endswith("chat")
         if ollama.is_unload(body):
             return answer(ollama.loaded(model, now_text(), chat=chat, unload=True))
+        self._admission.key(secret_of(request.headers), needed=False)
         await self._relay.loaded(ollama.plain_name(model))
         return answer(ollama.loaded(model, now_text(), chat=chat))
 
@@ -250,6 +251,8 @@ async def _shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     family = Generation(CHAT)
     try:
         return await handler(request)
+    except Left:
+        return web.Response()  # nobody reads it
     except RequestError as error:
         return refused(family, problem_of(error))
     except web.HTTPException as error:

@@ -7,36 +7,38 @@ What a service runs by (a path, options) stays on its home's disk; the ledger ha
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, final
+from urllib.parse import quote
 
 from mesh.api.bodies import base_name
 from mesh.api.errors import RequestError
-from mesh.edge.disk import explained
+from mesh.edge.disk import StoreError
 from mesh.edge.gateway.fleet import FleetServers, Row
 from mesh.edge.jobs.intake import new_job_id
+from mesh.edge.serving.loads import Loads
+from mesh.edge.serving.settings import Settings
 from mesh.serving.routing import is_called
 from mesh.state.facts.fact import encode
 from mesh.state.facts.serving import ServiceEnded, ServiceSet
 from mesh.state.fold import State
-from mesh.state.jobs import FAILED, RUNNING, JobView
+from mesh.state.jobs import FAILED, JobView
+from mesh.state.peer_id import short_id
 from mesh.state.serving.services import ServiceView
-from providers.durable import read_json, write_json
 
-FOLDER: Final = "services"
-# After a load that failed, doubled each time: whoever asks meanwhile is told why at once.
-FIRST_PAUSE_S: Final = 5.0
-LAST_PAUSE_S: Final = 300.0
 LOOK_S: Final = 0.2
 NOTE_EVERY: Final = 10  # looks
 # Waiting longer than a load takes is worth a second copy; before the first load nobody knows.
 ASSUMED_LOAD_MS: Final = 10_000
 ASKED_S: Final = 10.0  # a demand is good for so long: who still waits says so again
 DEMAND_S: Final = 3.0
+# Ids of servers that services started; of other jobs, people choose any.
+OF_A_SERVICE: Final = re.compile(r"j-[a-z2-7]{10}-[0-9a-f]{10}-(.+)")
 LOOK_AT_ROWS_S: Final = 3.0  # how often it is asked how its servers stand
 
 
@@ -48,19 +50,6 @@ class Jobs(Protocol):
 
     async def cancel(self, job_id: str) -> None:
         """Ask a job to end."""
-
-
-@final
-@dataclass(slots=True)
-class _Own:
-    """What the home remembers of one of its services."""
-
-    wanted_until_s: float = 0.0
-    pause_s: float = 0.0
-    next_s: float = 0.0
-    look_s: float = 0.0  # when its servers are looked at next
-    why: str = ""  # the last load failed of this
-    failed: set[str] = field(default_factory=set)  # jobs whose failure was counted
 
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
@@ -82,7 +71,7 @@ class Services:
         call: Call,
         why: Callable[[JobView], Awaitable[str]],
     ) -> None:
-        self._folder: Final = home / FOLDER
+        self._settings: Final = Settings(home)
         self._author: Final = author
         self._state: Final = state
         self._emit: Final = emit
@@ -90,7 +79,7 @@ class Services:
         self._servers: Final = servers
         self._call: Final = call
         self._why: Final = why
-        self._own: dict[str, _Own] = {}
+        self._loads: dict[str, Loads] = {}
 
     # People
 
@@ -106,7 +95,7 @@ class Services:
         label = base_name(model)
         mine = [one for one in self._mine() if one.model == label]
         service_id = mine[0].service_id if mine else _new_id(self._author)
-        await asyncio.to_thread(self._write, service_id, spec)
+        await self._settings.keep(service_id, spec)
         fact = ServiceSet(
             service_id=service_id,
             model=label,
@@ -115,8 +104,12 @@ class Services:
             idle_ms=idle_ms,
         )
         await self._emit("service_set", "none", encode(fact))
-        self._own.pop(service_id, None)
-        return self._state().services[service_id]
+        self._loads.pop(service_id, None)
+        kept = self._state().services.get(service_id)
+        if kept is None:
+            hint = "its name may be too long, or this peer's role too low"
+            raise RequestError("NotKept", f"the fleet keeps no {label[:80]!r} up", hint, 409)
+        return kept
 
     def all(self) -> list[ServiceView]:
         """Every service of the fleet."""
@@ -132,7 +125,15 @@ class Services:
         fact = ServiceEnded(service_id=service_id)
         await self._emit("service_ended", "none", encode(fact))
         for job in self._alive(service_id):
+            await self._cancel(job)
+        await self._settings.drop(service_id)
+
+    async def _cancel(self, job: JobView) -> None:
+        try:
             await self._jobs.cancel(job.job_id)
+        except RequestError as error:
+            if error.code != "AlreadyEnded":  # as it should
+                raise
 
     # Demand
 
@@ -154,23 +155,34 @@ class Services:
             await asyncio.sleep(LOOK_S)
 
     def _service(self, model: str) -> ServiceView:
-        found = [one for one in self._state().services.values() if is_called(model, one.model)]
-        if found:  # ours first: it may know a path that another home's does not
-            return min(found, key=lambda one: (one.home != self._author, one.service_id))
-        named = {job.model for job in self._servers.jobs()}
-        named |= {one.model for one in self._state().services.values()}
+        services = self._state().services.values()
+        named = [one for one in services if is_called(model, one.model)]
+        if named:
+            return min(named, key=self._rank)
+        if next(self._servers.jobs(model), None) is not None:
+            text = f"{model[:80]} is served, but by nobody who can be asked now"
+            raise RequestError("NotReached", text, "fleet ps tells where", 503)
+        known = {job.model for job in self._servers.jobs()} | {one.model for one in services}
         text = (
-            f"nobody serves {model[:80]!r}; there is {', '.join(sorted(named))[:400] or 'nothing'}"
+            f"nobody serves {model[:80]!r}; there is {', '.join(sorted(known))[:400] or 'nothing'}"
         )
         raise RequestError("UnknownModel", text, f"fleet serve {model[:80]}", 404)
+
+    def _rank(self, one: ServiceView) -> tuple[bool, bool, str]:
+        """Of services that keep up one model, ours is asked first, then one that can be."""
+        return one.home != self._author, not self._servers.reaches(one.home), one.service_id
 
     async def _demand(self, service: ServiceView) -> str:
         """Tell a service's home that somebody waits; what for."""
         if service.home == self._author:
             return await self.demand(service.service_id)
-        path = f"/v1/services/{service.service_id}/demand"
-        async with asyncio.timeout(DEMAND_S):
-            said = await self._call(bytes.fromhex(service.home), "POST", path, {})
+        path = f"/v1/services/{quote(service.service_id, safe='')}/demand"
+        try:
+            async with asyncio.timeout(DEMAND_S):
+                said = await self._call(bytes.fromhex(service.home), "POST", path, {})
+        except TimeoutError as error:
+            text = f"the peer that keeps {service.model[:80]} up does not answer"
+            raise RequestError("Unreachable", text, "ask again", 503) from error
         return str(said.get("note", ""))[:400] if isinstance(said, dict) else ""
 
     async def demand(self, service_id: str) -> str:
@@ -178,11 +190,11 @@ class Services:
         service = self._state().services.get(service_id)
         if service is None or service.home != self._author:
             raise RequestError("NotFound", "no such service here", "fleet ps", 404)
-        own, now_s = self._own.setdefault(service_id, _Own()), time.monotonic()
-        own.wanted_until_s = now_s + ASKED_S
+        own = self._remembered(service_id)
+        own.wanted_until_s = time.monotonic() + ASKED_S
         alive = self._alive(service_id)
-        if not alive and own.next_s > now_s:
-            raise _LoadFailed(service.model, own.why, own.next_s - now_s)
+        if not alive:
+            own.refuse_while_paused(service.model)
         for job in alive:
             return await self._why(job) or f"{service.model} is loading"
         return f"{service.model} is starting"
@@ -191,24 +203,34 @@ class Services:
 
     async def step(self) -> None:
         """Start what is wanted, end what nobody asks."""
+        jobs = self._by_service()
         for service in self._mine():
-            own = self._own.setdefault(service.service_id, _Own())
-            self._count_failures(service, own)
-            alive = self._alive(service.service_id)
+            own = self._remembered(service.service_id)
+            own.count(jobs[service.service_id], self._servers.is_ready)
+            alive = _alive(jobs[service.service_id])
             if self._wants_more(service, own, alive):
-                await self._start(service, own)
+                await self._start(service, own, alive)
             elif alive and time.monotonic() >= own.look_s:
                 own.look_s = time.monotonic() + LOOK_AT_ROWS_S
                 await self._fit(service, own, alive)
 
-    def _wants_more(self, service: ServiceView, own: _Own, alive: list[JobView]) -> bool:
+    def _remembered(self, service_id: str) -> Loads:
+        """What failed before we looked, or before the service was changed, is no reason to wait."""
+        known = self._loads.get(service_id)
+        if known is None:
+            jobs = self._by_service()[service_id]
+            known = Loads({job.job_id for job in jobs if job.status == FAILED})
+            self._loads[service_id] = known
+        return known
+
+    def _wants_more(self, service: ServiceView, own: Loads, alive: list[JobView]) -> bool:
         now_s = time.monotonic()
         if len(alive) >= service.max_replicas or now_s < own.next_s:
             return False
         asked = now_s < own.wanted_until_s and not alive
         return asked or len(alive) < service.min_replicas
 
-    async def _fit(self, service: ServiceView, own: _Own, alive: list[JobView]) -> None:
+    async def _fit(self, service: ServiceView, own: Loads, alive: list[JobView]) -> None:
         """One server more where those who wait would wait longer than it takes to load; one less
         where nobody asks."""
         found = {job.job_id: row for job, row in await self._servers.rows()}
@@ -217,75 +239,49 @@ class Services:
         if len(ready) == len(alive) < service.max_replicas and time.monotonic() >= own.next_s:
             load_ms = max(row.load_ms for _, row in ready) or ASSUMED_LOAD_MS
             if all(row.waiting and row.wait_ms > load_ms for _, row in ready):
-                await self._start(service, own)
+                await self._start(service, own, alive)
                 return
         if service.idle_ms and len(alive) > service.min_replicas:
             await self._end_idle(service, ready)
 
-    async def _start(self, service: ServiceView, own: _Own) -> None:
-        spec = await asyncio.to_thread(self._read, service.service_id)
+    async def _start(self, service: ServiceView, own: Loads, alive: list[JobView]) -> None:
         job_id = f"{new_job_id(self._author)}-{service.service_id}"
         try:
+            spec = await self._settings.read(service.service_id)
             if spec is None:
                 raise RequestError("Gone", "its settings are gone from this machine")
-            yields = len(self._alive(service.service_id)) >= service.min_replicas
+            yields = len(alive) >= service.min_replicas
             await self._jobs.submit(
                 {**spec, "serve": True, "job_id": job_id, "preemptible": yields}
             )
-        except RequestError as error:
-            self._failed(own, error.text)
-
-    def _failed(self, own: _Own, why: str) -> None:
-        own.why = why
-        own.pause_s = min(LAST_PAUSE_S, 2 * own.pause_s) if own.pause_s else FIRST_PAUSE_S
-        own.next_s = time.monotonic() + own.pause_s
-
-    def _count_failures(self, service: ServiceView, own: _Own) -> None:
-        for job in self._jobs_of(service.service_id):
-            if job.status == FAILED and job.job_id not in own.failed:
-                own.failed.add(job.job_id)
-                self._failed(own, job.text or job.reason)
-            elif job.status == RUNNING and job.started_ms:
-                own.pause_s = 0.0 if self._servers.is_ready(job) else own.pause_s
+        except (RequestError, StoreError) as error:
+            own.fail(error.text)
 
     async def _end_idle(self, service: ServiceView, ready: list[tuple[JobView, Row]]) -> None:
         """The one that nobody asked for longest, once that is long enough."""
         idlest = max(ready, key=lambda pair: pair[1].idle_ms, default=None)
         if idlest is not None and idlest[1].idle_ms >= service.idle_ms:
-            await self._jobs.cancel(idlest[0].job_id)
+            await self._cancel(idlest[0])
 
     def _mine(self) -> list[ServiceView]:
         return [one for one in self._state().services.values() if one.home == self._author]
 
-    def _jobs_of(self, service_id: str) -> list[JobView]:
-        jobs = list(self._state().jobs.values())
-        return [job for job in jobs if job.job_id.endswith(f"-{service_id}")]
+    def _by_service(self) -> defaultdict[str, list[JobView]]:
+        """The servers of our services. Members may give a job of theirs any id: it is no server of
+        ours."""
+        found = defaultdict[str, list[JobView]](list)
+        for job in self._servers.all():
+            if job.home == self._author and (named := OF_A_SERVICE.fullmatch(job.job_id)):
+                found[named[1]].append(job)
+        return found
 
     def _alive(self, service_id: str) -> list[JobView]:
-        return [job for job in self._jobs_of(service_id) if not job.ended and not job.cancel_asked]
-
-    # Disk
-
-    def _write(self, service_id: str, spec: Mapping[str, object]) -> None:
-        with explained("cannot keep a service's settings"):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_json(self._folder / f"{service_id}.json", dict(spec))
-
-    def _read(self, service_id: str) -> dict[str, object] | None:
-        return read_json(self._folder / f"{service_id}.json")
+        return _alive(self._by_service()[service_id])
 
 
-@final
-class _LoadFailed(RequestError):
-    """A model did not come up a moment ago."""
-
-    def __init__(self, model: str, why: str, again_s: float) -> None:
-        self.retry_after_s: Final = max(1, min(60, round(again_s)))
-        text = f"{model} could not be loaded: {why[:400]}"
-        super().__init__("LoadFailed", text, f"it is tried again in {self.retry_after_s} s", 503)
+def _alive(jobs: list[JobView]) -> list[JobView]:
+    return [job for job in jobs if not job.ended and not job.cancel_asked]
 
 
 def _new_id(author: str) -> str:
-    from mesh.state.peer_id import short_id
-
     return f"s-{short_id(author)}-{secrets.token_hex(4)}"

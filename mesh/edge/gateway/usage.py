@@ -25,6 +25,7 @@ MAX_SAMPLES: Final = 512  # of a row's times: quantiles of a minute need no more
 MAX_KEPT: Final = 1024
 
 Key = tuple[str, str, str, str]  # key id, model, device, job
+Summary = tuple[int, int, list[UsageRow]]  # since when, for how long, and what
 Tell = Callable[[int, int, Sequence[UsageRow]], Awaitable[object]]
 
 
@@ -115,6 +116,7 @@ class UsageBook:
         self._tell: Final = tell
         self._now_ms: Final = now_ms
         self._rows: dict[Key, _Row] = {}
+        self._unsigned: Summary | None = None  # the disk refused it: it is tried again
         self._since_s = time.monotonic()
 
     def served(self, one: Served) -> int:
@@ -131,21 +133,25 @@ class UsageBook:
 
     async def step(self, *, last: bool = False) -> None:
         """Sign what a minute came to; `last`: whatever there is."""
+        if self._unsigned is None:
+            self._unsigned = self._summary(last=last)
+        if self._unsigned is not None:
+            await self._tell(*self._unsigned)
+            self._unsigned = None
+        if last and self._rows:
+            await self.step(last=True)
+
+    def _summary(self, *, last: bool) -> Summary | None:
+        """What is booked so far, and booked no more; None where it is not time yet."""
         now_s = time.monotonic()
+        span_ms = round(1000 * (now_s - self._since_s))
         if not self._rows:
             self._since_s = now_s
-            return
-        if now_s - self._since_s < SPAN_S and not last:
-            return
-        rows, self._rows = self._rows, {}
-        span_ms = round(1000 * (now_s - self._since_s))
+        if not self._rows or (span_ms < 1000 * SPAN_S and not last):
+            return None
+        rows, self._rows, self._since_s = self._rows, {}, now_s
         begun_ms = max(0, self._now_ms() - span_ms)
-        try:
-            await self._tell(begun_ms, span_ms, [row.fact(key) for key, row in rows.items()])
-        except BaseException:
-            self._rows = {**self._rows, **rows}  # nothing was signed: it comes with the next
-            raise
-        self._since_s = now_s
+        return begun_ms, span_ms, [row.fact(key) for key, row in rows.items()]
 
     def _devices(self, one: Served) -> Sequence[DeviceView]:
         state = self._state()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Final, final
 
@@ -166,7 +167,7 @@ class Caller:
         try:
             async with self._pouring().post(
                 f"https://{where}{path}",
-                data=body,
+                data=BytesIO(body),  # in pieces: others wait for the loop
                 ssl=self._directory.client_context(key),
                 server_hostname=SERVER_NAME,
                 allow_redirects=False,  # a peer sends us nowhere else
