@@ -66,7 +66,7 @@ def write_tiny_gguf(
     writer.add_file_type(file_type)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    _add_tokenizer(writer, vocabulary(vocab))
+    add_tokenizer(writer, vocabulary(vocab))
     weights = _Weights(writer, quant, seed)
     weights.matrix("token_embd", vocab, hidden)
     weights.norm("output_norm", hidden)
@@ -80,7 +80,8 @@ def write_tiny_gguf(
     return Path(path)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokens: list[Token]) -> None:
+def add_tokenizer(writer: gguf.GGUFWriter, tokens: list[Token]) -> None:
+    """A SentencePiece vocabulary and its special tokens."""
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
