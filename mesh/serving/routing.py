@@ -18,6 +18,7 @@ from typing import Final, final
 BLOCK_CHARS: Final = 1024
 MAX_BLOCKS: Final = 256  # of one prompt; longer ones agree that far or do not
 MAX_KNOWN: Final = 4096  # pieces remembered of each server
+MAX_TALKS: Final = 1024  # conversations remembered of each server; it has a slot for few of them
 KEPT_S: Final = 1200.0  # a slot is used by somebody else by then
 # Before anything is measured: a processor reads some 50 tokens a second, a card fifty times more.
 ASSUMED_MS_PER_CHAR: Final = 0.5
@@ -39,6 +40,8 @@ class Option:
     wait_ms: int = 0
     context: int = 0
     link_ms: float = 0.0
+    slots: int = 1
+    busy: int = 0
 
 
 def blocks_of(prefix: str) -> Blocks:
@@ -60,13 +63,15 @@ class Memory:
     def __init__(self) -> None:
         self._seen: dict[str, OrderedDict[bytes, float]] = {}
         self._ms_per_char: dict[str, float] = {}
+        # Conversations by their first piece, the last one asked at the end.
+        self._talks: dict[str, OrderedDict[bytes, None]] = {}
 
     def keep(self, job_ids: Iterable[str]) -> None:
         """Forget servers that are gone."""
         alive = set(job_ids)
         for job_id in (self._seen.keys() | self._ms_per_char.keys()) - alive:
-            self._seen.pop(job_id, None)
-            self._ms_per_char.pop(job_id, None)
+            for known in (self._seen, self._ms_per_char, self._talks):
+                known.pop(job_id, None)
 
     def shared(self, job_id: str, blocks: Blocks, now_s: float) -> int:
         """How many pieces of a prompt a server has read already."""
@@ -84,10 +89,27 @@ class Memory:
             seen.move_to_end(block)
         while len(seen) > MAX_KNOWN:
             seen.popitem(last=False)
+        talks = self._talks.setdefault(job_id, OrderedDict())
+        for first in blocks[:1]:
+            talks[first] = None
+            talks.move_to_end(first)
+        while len(talks) > MAX_TALKS:
+            talks.popitem(last=False)
 
     def failed(self, job_id: str) -> None:
         """A server did not answer: nobody goes there for what it had read."""
         self._seen.pop(job_id, None)
+        self._talks.pop(job_id, None)
+
+    def holds(self, option: Option, blocks: Blocks) -> bool:
+        """Whether a prompt's conversation is one of the last that have a slot of the server each;
+        others were read over since."""
+        last = list(self._talks.get(option.job_id, ()))[-max(1, option.slots) :]
+        return bool(blocks) and blocks[0] in last
+
+    def is_full(self, option: Option) -> bool:
+        """Whether every slot has a conversation, so that a new one takes another's place."""
+        return len(self._talks.get(option.job_id, ())) >= option.slots
 
     def measured(self, job_id: str, chars: int, first_ms: float) -> None:
         """How long a server took for so many new characters."""
@@ -97,10 +119,14 @@ class Memory:
         self._ms_per_char[job_id] = found if known is None else known + NEWEST * (found - known)
 
     def first_ms(self, option: Option, chars: int, blocks: Blocks, now_s: float) -> float:
-        """Predicted time to the first token."""
-        read = BLOCK_CHARS * self.shared(option.job_id, blocks, now_s)
+        """Predicted time to the first token, and what taking another's place costs that one later:
+        its prompt is read again, and is taken to be as long as this one."""
+        holds = self.holds(option, blocks)
+        read = BLOCK_CHARS * self.shared(option.job_id, blocks, now_s) if holds else 0
         speed = self._ms_per_char.get(option.job_id, ASSUMED_MS_PER_CHAR)
-        return option.link_ms + option.wait_ms + speed * max(0, chars - read)
+        beside = 1 + option.busy / max(1, option.slots)  # those who are answered read and write too
+        pushes = speed * chars if blocks and not holds and self.is_full(option) else 0.0
+        return option.link_ms + option.wait_ms + beside * speed * max(0, chars - read) + pushes
 
 
 def in_order(

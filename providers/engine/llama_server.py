@@ -47,6 +47,8 @@ def argv(setup: Setup, port: int) -> tuple[str, ...]:
     if setup.embeddings:
         passes = str(max(LEAST_PASS, min(setup.context, LONGEST_TEXT)))
         words += ["--embeddings", "--batch-size", passes, "--ubatch-size", passes]
+    elif setup.passes:
+        words += ["--batch-size", str(setup.passes)]
     return tuple(words)
 
 

@@ -54,6 +54,7 @@ class Setup:
     threads: int = 0  # 0 = as many as cores are idle when it starts
     kv_bytes: int = 0  # as planned; 0 = unknown
     load_p90_ms: int = 0  # as planned; 0 = unknown
+    passes: int = 0  # tokens read between two looks at who went away; 0 = as the engine likes
     embeddings: bool = False  # the model makes vectors of texts
     program: str = ""  # the executable, where somebody looked already; "" = find it
 

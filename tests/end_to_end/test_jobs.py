@@ -186,7 +186,7 @@ def test_up_says_every_address_it_listens_on(fleet: Fleet) -> None:
         if one.status == psutil.CONN_LISTEN
     }
     assert ports == open_ports
-    assert len(ports) == 3
+    assert len(ports) == 4
 
 
 @pytest.mark.parametrize("what", ["command", "model", "dispatch"])

@@ -90,6 +90,7 @@ def filled(command: str, fleet: Fleet) -> list[str]:
         "B": "RTX 3090",
         "--detach": "--detach",
         "make": "./make",
+        "APP": "aider",
     }
     words = [places.get(word, word) for word in shlex.split(command.split(" > ")[0])[1:]]
     if "model.gguf" in words:
@@ -99,6 +100,12 @@ def filled(command: str, fleet: Fleet) -> list[str]:
         words = [name if word == "FILE" else word for word in words]
     if words[:1] in (["events"], ["logs"]) and "-f" in words:
         words.remove("-f")  # it follows until Ctrl-C
+    if words[:1] == ["chat"]:
+        words += ["-p", "hello", "--tokens", "8"]  # nobody is there to type
+    if words[:2] == ["keys", "revoke"]:
+        words.append("-y")
+    if words[:2] == ["proxy", "--as"]:
+        words += ["--port", "0"]  # the usual one may be taken
     return [word for word in words if word]
 
 

@@ -109,7 +109,7 @@ class FleetServers:
         jobs = list(self.jobs())
         owners = {job.owner for job in jobs if self.reaches(job.owner)}
         await asyncio.gather(*(self._ask(owner) for owner in owners))
-        return [(job, self._row(job)) for job in jobs]
+        return [(job, self._row(job) if job.owner in owners else None) for job in jobs]
 
     def said(self, option: Option, want: Want) -> AsyncGenerator[bytes, None]:
         """A server's answer as it comes. To be closed in any case."""
@@ -148,6 +148,8 @@ class FleetServers:
             ready=row is not None and row.ready,
             wait_ms=0 if row is None else row.wait_ms,
             context=0 if row is None else row.context,
+            slots=1 if row is None else max(1, row.slots),
+            busy=0 if row is None else row.busy,
             link_ms=0.0 if job.owner == self._author else LINK_MS,
         )
 

@@ -160,7 +160,7 @@ class Relay:
                 raise
             self._servers.forget(option.owner)
             self.memory.failed(option.job_id)
-            raise _Failed(option, error) from error
+            raise _Failed(option, _told(error, self._name(option.device_id))) from error
 
     async def _passed(self, one: _Passage, option: Option) -> web.StreamResponse:
         """Everything from one server; RequestError where it does not come, or not to its end."""
@@ -217,6 +217,13 @@ class Relay:
             for task in speaking:
                 task.cancel()
             await asyncio.gather(*speaking, return_exceptions=True)
+
+
+def _told(error: RequestError, device: str) -> RequestError:
+    """What a client reads of it: where it was, never a library's words on sockets."""
+    if error.code != "Unanswered":
+        return error
+    return Broken(f"the peer that has {device} broke off, or is not reached")
 
 
 def _too_long(asked: Asked, options: list[Option]) -> RequestError:

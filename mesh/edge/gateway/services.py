@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from mesh.api.bodies import base_name
 from mesh.api.errors import RequestError
+from mesh.api.jobs import parse_job
 from mesh.edge.disk import StoreError
 from mesh.edge.gateway.fleet import FleetServers, Row
 from mesh.edge.jobs.intake import new_job_id
@@ -92,6 +93,7 @@ class Services:
             raise RequestError("BadField", "model must be a model", "fleet serve MODEL")
         if not 0 <= least <= most or not most:
             raise RequestError("BadField", "min and max: 0 <= min <= max, and max >= 1")
+        parse_job({**spec, "serve": True})  # a wrong field is told now, not at every start
         label = base_name(model)
         mine = [one for one in self._mine() if one.model == label]
         service_id = mine[0].service_id if mine else _new_id(self._author)

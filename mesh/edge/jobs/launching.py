@@ -18,6 +18,10 @@ from providers.engine import llamacpp
 from providers.engine.setup import ALL_LAYERS, Setup, Task, launch, safe_name
 from providers.sources.gguf import is_for_vectors
 
+# A card reads a thousand tokens a second and more, and 512 at a time anyway, so that nothing is
+# slower; of a processor, which reads some hundred, 256 take a second (measured: serving.md).
+CARD_PASS: Final = 512
+PROCESSOR_PASS: Final = 256
 LLAMACPP: Final = "llama.cpp"  # what a job without a plan runs by
 
 
@@ -99,6 +103,11 @@ def _by_server(
     )
 
 
+def _passes(vendor: str) -> int:
+    """A server notices that a client left its prompt after so many tokens: within a second."""
+    return CARD_PASS if vendor else PROCESSOR_PASS
+
+
 def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView]) -> Setup:
     """The engine as the plan has it; where there is no plan, as it was asked for."""
     plan, device = job.predicted, devices[0]
@@ -123,5 +132,6 @@ def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView])
         cpu_experts=plan.cpu_experts,
         kv_bytes=plan.footprint.kv_bytes,
         load_p90_ms=plan.load_ms.p90 if plan.load_ms else 0,
+        passes=_passes(vendor_of(device)) if job.kind == "server" else 0,
         embeddings=engine == LLAMACPP and is_for_vectors(Path(path)),
     )
