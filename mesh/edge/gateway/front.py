@@ -82,7 +82,7 @@ class Front:
             node.home, author, self._state, node.emit, node, self.servers, self._call, self._why
         )
         self.ports: Final = Ports(node.home)
-        self._rooms: Final = Rooms(self._state, self.own, node.cancel)
+        self._rooms: Final = Rooms(author, self._state, self.own, node.cancel)
         self._gateway: Final = Gateway(
             Relay(self.servers, self.services, self._name),
             Listing(self._state, self.servers),

@@ -1,4 +1,4 @@
-"""Room for the model that somebody waits for: a server that nobody asks gives its device up.
+"""Room for whatever waits for a device: a server that nobody asks gives it up.
 
 Decided by the device's owner alone, who sees both who is at a server and what waits for the device.
 The server that is loaded answers all who wait for it first; where they never end, its door is shut
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 from mesh.edge.gateway.own import OwnServers
+from mesh.policy.decide import attempts_at
 from mesh.state.answers import devices_of
 from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
@@ -29,10 +30,12 @@ class Rooms:
 
     def __init__(
         self,
+        author: str,
         state: Callable[[], State],
         own: OwnServers,
         cancel: Callable[[str], Awaitable[None]],
     ) -> None:
+        self._author: Final = author
         self._state: Final = state
         self._own: Final = own
         self._cancel: Final = cancel
@@ -40,14 +43,15 @@ class Rooms:
 
     async def step(self) -> None:
         """Have servers give way to those who wait for their devices."""
-        waiting = self._waiting()
+        yields = [pair for pair in self._own.running() if pair[0].asked.preemptible]
+        waiting = self._waiting() if yields else {}
         if not waiting:
             return
         now_s, state = time.monotonic(), self._state()
-        servers = sorted(self._own.running(), key=lambda pair: -self._own.idle_s(*pair))
+        servers = sorted(yields, key=lambda pair: -self._own.idle_s(*pair))
         for key, wanted in waiting.items():
             for job, one in servers:
-                if job.asked.preemptible and wanted & set(devices_of(state, one)):
+                if wanted & set(devices_of(state, one)):
                     # A load that somebody waits for is not given up: else two large models push
                     # each other out, and neither ever answers.
                     waited_s = min(now_s - self._since_s[key], self._own.up_s(job, one))
@@ -62,11 +66,16 @@ class Rooms:
             await self._cancel(job.job_id)
 
     def _waiting(self) -> dict[tuple[str, int], set[str]]:
-        """The servers that wait for devices here, those who came first before others."""
+        """What waits for devices here, those who came first before others."""
         state, now_s = self._state(), time.monotonic()
+        queued = [
+            (job, one)
+            for job, one in attempts_at(state, self._author)
+            if one.status == QUEUED and not job.cancel_asked
+        ]
         found = {
             (job.job_id, one.number): set(devices_of(state, one))
-            for job, one in sorted(self._own.attempts(QUEUED), key=lambda pair: pair[1].accepted_ms)
+            for job, one in sorted(queued, key=lambda pair: pair[1].accepted_ms)
         }
         self._since_s = {key: self._since_s.get(key, now_s) for key in found}
         return found

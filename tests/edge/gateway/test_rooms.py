@@ -9,7 +9,7 @@ from mesh.edge.gateway import rooms
 from mesh.edge.gateway.rooms import Rooms
 from tests.edge.gateway.stage import Stage, stands_at, until
 from tests.edge.gateway.stand_in import WHOLE, piece, says, says_then_waits
-from tests.state.job_story import Event, event
+from tests.state.job_story import ANA, Event, event
 
 
 def queued(job_id: str = "w1", at: int = 100, device: str = "d", kind: str = "server"):
@@ -35,7 +35,7 @@ class Scene:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.ended: list[str] = []
-        self.rooms = Rooms(lambda: stage.state, stage.own, self.cancel)
+        self.rooms = Rooms(ANA, lambda: stage.state, stage.own, self.cancel)
 
     async def cancel(self, job_id: str) -> None:
         self.ended.append(job_id)
@@ -76,16 +76,22 @@ async def test_a_server_that_nobody_ever_asked_gives_way_too(scene: Scene) -> No
     assert scene.ended == ["j1"]
 
 
-@pytest.mark.parametrize(
-    "waits",
-    [queued(device="e"), queued(kind="model")],
-    ids=["for another device", "a job that serves nobody"],
-)
-async def test_nobody_gives_way_to_one_whom_it_is_not_in_the_way_of(
-    scene: Scene, waits: list[Event]
+@pytest.mark.parametrize("kind", ["model", "command"])
+async def test_an_idle_server_gives_way_to_any_job_that_waits_for_its_device(
+    scene: Scene, kind: str
 ) -> None:
+    """A command needs its device alone: else it waited until the service is idle long enough."""
     await serves(scene, says(*WHOLE))
-    scene.stage.tell(event("device_registered", -90, device="e"), *waits)
+    await scene.stage.chat()
+    scene.stage.tell(*queued(kind=kind))
+    for _ in range(2):
+        await scene.rooms.step()
+    assert scene.ended == ["j1"]
+
+
+async def test_nobody_gives_way_to_one_whom_it_is_not_in_the_way_of(scene: Scene) -> None:
+    await serves(scene, says(*WHOLE))
+    scene.stage.tell(event("device_registered", -90, device="e"), *queued(device="e"))
     for _ in range(3):
         await scene.rooms.step()
     assert scene.ended == []
