@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,13 @@ def filled(command: str, fleet: Fleet) -> list[str]:
     if words[:2] == ["keys", "revoke"]:
         words.append("-y")
     if words[:2] == ["proxy", "--as"]:
-        words += ["--port", "0"]  # the usual one may be taken
+        words += ["--port", str(free_port())]  # the usual one may be taken
     return [word for word in words if word]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 # The test's own daemon is up already, and the job it ran has ended.
