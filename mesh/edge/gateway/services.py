@@ -24,6 +24,7 @@ from mesh.edge.gateway.fleet import FleetServers, Row
 from mesh.edge.jobs.intake import new_job_id
 from mesh.edge.serving.loads import Loads
 from mesh.edge.serving.settings import Settings
+from mesh.edge.transport.call import Unanswered
 from mesh.serving.routing import is_called
 from mesh.state.facts.fact import encode
 from mesh.state.facts.serving import ServiceEnded, ServiceSet
@@ -182,7 +183,7 @@ class Services:
         try:
             async with asyncio.timeout(DEMAND_S):
                 said = await self._call(bytes.fromhex(service.home), "POST", path, {})
-        except TimeoutError as error:
+        except (TimeoutError, Unanswered) as error:
             text = f"the peer that keeps {service.model[:80]} up does not answer"
             raise RequestError("Unreachable", text, "ask again", 503) from error
         return str(said.get("note", ""))[:400] if isinstance(said, dict) else ""
