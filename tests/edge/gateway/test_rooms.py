@@ -89,6 +89,19 @@ async def test_an_idle_server_gives_way_to_any_job_that_waits_for_its_device(
     assert scene.ended == ["j1"]
 
 
+async def test_an_idle_server_gives_way_to_one_of_ours_that_fits_nowhere(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two idle models fill the memory: a third is placed nowhere, and stands in no owner's line."""
+    monkeypatch.setattr(rooms, "PENDING_S", 1e-9)
+    await serves(scene, says(*WHOLE))
+    await scene.stage.chat()
+    scene.stage.tell(event("job_submitted", 100, job_id="w1", kind="server", model="large"))
+    for _ in range(3):
+        await scene.rooms.step()
+    assert scene.ended == ["j1"]
+
+
 async def test_nobody_gives_way_to_one_whom_it_is_not_in_the_way_of(scene: Scene) -> None:
     await serves(scene, says(*WHOLE))
     scene.stage.tell(event("device_registered", -90, device="e"), *queued(device="e"))
