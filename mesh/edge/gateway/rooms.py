@@ -8,6 +8,7 @@ after a while, so that nobody waits for ever.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
@@ -24,6 +25,9 @@ PATIENCE_S: Final = 60.0
 LINGER_S: Final = 0.5
 # A server that has not found a device by then waits for memory: asking all owners takes less.
 PENDING_S: Final = 2.0
+MAX_HELPED: Final = (
+    4  # servers that end for it: where it fits nowhere still, they are not in its way
+)
 
 
 @final
@@ -42,6 +46,7 @@ class Rooms:
         self._own: Final = own
         self._cancel: Final = cancel
         self._since_s: dict[tuple[str, int], float] = {}  # who waits, and since when
+        self._helped: Counter[tuple[str, int]] = Counter()  # servers that ended for one
 
     async def step(self) -> None:
         """Have servers give way to those who wait for their devices."""
@@ -52,7 +57,7 @@ class Rooms:
         now_s, state = time.monotonic(), self._state()
         servers = sorted(yields, key=lambda pair: -self._own.idle_s(*pair))
         for key, wanted in waiting.items():
-            if not key[1] and now_s - self._since_s[key] < PENDING_S:
+            if not key[1] and not self._may_help(key, now_s):
                 continue
             for job, one in servers:
                 if wanted & set(devices_of(state, one)):
@@ -62,7 +67,13 @@ class Rooms:
                     gave = await self._give_way(job, one, patient=waited_s < PATIENCE_S)
                     if gave and not key[1]:
                         self._since_s[key] = now_s  # it is tried anew before another one ends
+                        self._helped[key] += 1
                     break
+
+    def _may_help(self, key: tuple[str, int], now_s: float) -> bool:
+        """Whether one more server may end for a job that has found no device."""
+        waits = now_s - self._since_s[key] >= PENDING_S
+        return waits and self._helped[key] < MAX_HELPED
 
     async def _give_way(self, job: JobView, one: AttemptView, *, patient: bool) -> bool:
         """End a server that nobody asks; shut the door of one that too long somebody does."""
@@ -88,6 +99,7 @@ class Rooms:
         }
         found |= self._nowhere(state)
         self._since_s = {key: self._since_s.get(key, now_s) for key in found}
+        self._helped = Counter({key: self._helped[key] for key in found})
         return found
 
     def _nowhere(self, state: State) -> dict[tuple[str, int], set[str]]:
