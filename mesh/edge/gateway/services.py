@@ -254,9 +254,8 @@ class Services:
             if spec is None:
                 raise RequestError("Gone", "its settings are gone from this machine")
             yields = len(alive) >= service.min_replicas
-            where = {"on": "any"} | spec  # the plan's best device of the fleet, where nobody says
             await self._jobs.submit(
-                where | {"serve": True, "job_id": job_id, "preemptible": yields}
+                {**spec, "serve": True, "job_id": job_id, "preemptible": yields}
             )
         except (RequestError, StoreError) as error:
             own.fail(error.text)
