@@ -111,7 +111,7 @@ class Services:
         kept = self._state().services.get(service_id)
         if kept is None:
             hint = "its name may be too long, or this peer's role too low"
-            raise RequestError("NotKept", f"the fleet keeps no {label[:80]!r} up", hint, 409)
+            raise RequestError("NotKept", f"no {label[:80]!r} is kept up", hint, 409)
         return kept
 
     def all(self) -> list[ServiceView]:
