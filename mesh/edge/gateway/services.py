@@ -29,7 +29,7 @@ from mesh.serving.routing import is_called
 from mesh.state.facts.fact import encode
 from mesh.state.facts.serving import ServiceEnded, ServiceSet
 from mesh.state.fold import State
-from mesh.state.jobs import FAILED, JobView
+from mesh.state.jobs import FAILED, RUNNING, JobView
 from mesh.state.peer_id import short_id
 from mesh.state.serving.services import ServiceView
 
@@ -211,6 +211,8 @@ class Services:
             own = self._remembered(service.service_id)
             own.count(jobs[service.service_id], self._servers.is_ready)
             alive = _alive(jobs[service.service_id])
+            if any(job.status == RUNNING for job in alive):
+                own.wanted_until_s = 0.0  # who waited goes there; who still waits says so again
             if self._wants_more(service, own, alive):
                 await self._start(service, own, alive)
             elif alive and time.monotonic() >= own.look_s:

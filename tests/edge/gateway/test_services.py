@@ -43,13 +43,28 @@ async def test_what_nobody_asks_is_not_started_and_one_is_when_somebody_does(hom
     assert await home.services.demand(service.service_id) == f"{service.model} is loading"
 
 
+async def test_a_server_that_gave_way_comes_back_for_those_who_ask_again_alone(home: Home) -> None:
+    """Else each model that made room for another was loaded once more at once, for nobody."""
+    service = await home.keep()
+    await home.services.demand(service.service_id)
+    await home.services.step()
+    home.runs(home.job_id)
+    await home.services.step()
+    await home.cancel(home.job_id)
+    for _ in range(3):
+        await home.services.step()
+    assert len(home.submitted) == 1
+    await home.services.demand(service.service_id)
+    await home.services.step()
+    assert len(home.submitted) == 2
+
+
 async def test_an_idle_server_ends_and_what_is_always_up_stays(home: Home) -> None:
     service = await home.keep(idle_ms=1)
     await home.services.demand(service.service_id)
     await home.services.step()
     home.runs(home.job_id)
     stands_at(home.stage.home, home.job_id, "http://127.0.0.1:9")
-    home.services._loads[service.service_id].wanted_until_s = 0.0
 
     async def step() -> list[str]:
         home.services._loads[service.service_id].look_s = 0.0
