@@ -39,6 +39,8 @@ NOTE_EVERY: Final = 10  # looks
 ASSUMED_LOAD_MS: Final = 10_000
 ASKED_S: Final = 10.0  # a demand is good for so long: who still waits says so again
 DEMAND_S: Final = 3.0
+# Who joined a moment ago is heard once the event that lets it in is here.
+COUNTS_S: Final = 3.0
 # Ids of servers that services started; of other jobs, people choose any.
 OF_A_SERVICE: Final = re.compile(r"j-[a-z2-7]{10}-[0-9a-f]{10}-(.+)")
 LOOK_AT_ROWS_S: Final = 3.0  # how often it is asked how its servers stand
@@ -108,10 +110,12 @@ class Services:
         )
         await self._emit("service_set", "none", encode(fact))
         self._loads.pop(service_id, None)
-        kept = self._state().services.get(service_id)
-        if kept is None:
-            hint = "its name may be too long, or this peer's role too low"
-            raise RequestError("NotKept", f"no {label[:80]!r} is kept up", hint, 409)
+        until_s = time.monotonic() + COUNTS_S
+        while (kept := self._state().services.get(service_id)) is None:
+            if time.monotonic() >= until_s:
+                hint = "its name may be too long, or this peer's role too low"
+                raise RequestError("NotKept", f"no {label[:80]!r} is kept up", hint, 409)
+            await asyncio.sleep(LOOK_S)
         return kept
 
     def all(self) -> list[ServiceView]:
