@@ -333,7 +333,7 @@ def replica(number: int, device: str, **more: object) -> dict[str, object]:
     """A server of a model, as its owner says it stands."""
     row = {"job_id": f"job-{number}", "model": QWEN, "device_id": device, "owner": "ab" * 32}
     stands = {"ready": True, "context": 8192, "busy": 3, "waiting": 2, "slots": 4, "wait_ms": 90}
-    return {**row, **stands, "idle_ms": 0, "engine": "llama.cpp", **more}
+    return {**row, **stands, "idle_ms": 0, "mtps": 41_300, "engine": "llama.cpp", **more}
 
 
 def kept(model: str, least: int, most: int, idle_ms: int) -> dict[str, object]:

@@ -35,6 +35,12 @@ class Served:
         return f"{self.total('busy')}/{slots}" if slots else ""
 
     @property
+    def speed(self) -> str:
+        """ "41.3": tokens a second of one answer, of the fastest server; "" of none heard."""
+        fastest = max((number(one, "mtps") for one in self.replicas), default=0)
+        return f"{fastest / 1000:.1f}" if fastest else ""
+
+    @property
     def kept(self) -> str:
         """ "0-2, idle 10m": how many are kept up, and when one that nobody asks leaves."""
         words = [
@@ -59,6 +65,7 @@ COLUMNS: Final[tuple[Column[Served], ...]] = (
     Column(title="READY", value=lambda one: one.ready, right=True),
     Column(title="BUSY", value=lambda one: one.busy, rank=20, right=True),
     Column(title="WAITING", value=lambda one: one.total("waiting"), rank=30, right=True),
+    Column(title="TOK/S", value=lambda one: one.speed, rank=35, right=True),
     Column(title="DEVICE", value=_devices, rank=10, least=8),
     Column(title="KEPT UP", value=lambda one: one.kept, rank=40, optional=True),
 )

@@ -55,6 +55,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Count = 0
     slots: Count = 0
     idle_ms: Count = 0
+    mtps: Count = 0
     engine: str = ""
 
 

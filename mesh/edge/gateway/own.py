@@ -16,7 +16,7 @@ from typing import Final, Protocol, final
 
 from mesh.api.errors import RequestError
 from mesh.edge.gateway.child import Broken, Children, Stream, bounded
-from mesh.edge.gateway.slots import Slots
+from mesh.edge.gateway.slots import NEWEST, Slots
 from mesh.edge.jobs.serving import Standing, standing
 from mesh.edge.serving.jobs import SERVER, ServerJobs
 from mesh.serving.events import NoEvents, comment
@@ -31,6 +31,7 @@ FRESH_S: Final = 1.0  # for so long a server stands as it stood
 UNASKED_S: Final = 10.0
 # Whoever waits hears of it this often: clients and what is between them give up at ten seconds.
 NOTE_S: Final = 5.0
+MEASURED_TOKENS: Final = 8  # of an answer whose speed means anything
 COST: Final = "cost_nusd"  # what a comment after the answer begins with
 
 
@@ -76,6 +77,7 @@ class _Server:
     stands: Standing | None = None
     read_s: float = float("-inf")
     up_s: float | None = None  # since when it could answer
+    mtps: int = 0  # tokens of one answer in 1,000 s, as of the last answers; 0: none was measured
     # Seconds for each of those who are answered at the time, since the server began; see `share`.
     shared_s: float = 0.0
     since_s: float = 0.0
@@ -180,6 +182,7 @@ class OwnServers:
             raise
         finally:
             share_s = server.share(time.monotonic()) - had_s
+            server.mtps = _speed(tally, server.mtps)
             cost_nusd = self._books.served(
                 Served(
                     job=job,
@@ -245,6 +248,14 @@ def _called(server: _Server) -> _Server:
     return server
 
 
+def _speed(tally: Tally, known_mtps: int) -> int:
+    """An answer's tokens a second from its first to its last, in thousandths, with those before."""
+    if tally.first_s is None or tally.tokens < MEASURED_TOKENS or tally.took_s <= tally.first_s:
+        return known_mtps
+    found = round(1000 * (tally.tokens - 1) / (tally.took_s - tally.first_s))
+    return found if not known_mtps else round(known_mtps + NEWEST * (found - known_mtps))
+
+
 async def _counted(stream: Stream, tally: Tally) -> AsyncGenerator[bytes, None]:
     async for chunk in stream.chunks():
         try:
@@ -275,4 +286,5 @@ def _row(job: JobView, one: AttemptView, server: _Server) -> Body:
         "waiting": slots.waiting,
         "wait_ms": round(1000 * slots.wait_s(slots.waiting)),
         "idle_ms": round(1000 * slots.idle_s),
+        "mtps": server.mtps,
     }
