@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from urllib.parse import quote
 
 from mesh.api.errors import RequestError
+from mesh.api.naming import only_one
 from mesh.api.rows import Row, peer_name
 from mesh.api.upkeep import (
     DRAIN,
@@ -80,14 +81,8 @@ class Upkeep:
         devices = self._state().devices
         named = [devices[device]] if device in devices else []
         named = named or [one for one in devices.values() if one.name == device]
-        if not named:
-            text = f"no device is called {device[:80]!r}"
-            raise RequestError("NotFound", text, "fleet devices lists them", 404)
-        if len(named) > 1:
-            ids = " or ".join(sorted(one.device_id for one in named)[:4])
-            text = f"{len(named)} devices are called {device[:80]}"
-            raise RequestError("Ambiguous", text, f"its id: {ids}", 409)
-        return named[0]
+        hint = "fleet devices lists them"
+        return only_one(named, device, kind="device", hint=hint, id_of=lambda one: one.device_id)
 
     async def _do(
         self, verb: str, device: DeviceView, body: Mapping[str, object], asker: str

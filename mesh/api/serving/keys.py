@@ -10,6 +10,7 @@ from typing import Final, final
 from mathcore.units import NUSD, parse_nusd
 from mesh.api.bodies import base_name
 from mesh.api.errors import RequestError
+from mesh.api.naming import only_one
 from mesh.api.rows import Row, peer_name
 from mesh.state.facts.serving import BUDGET_PERIODS, DAY, MONTH, TOTAL
 from mesh.state.fold import State
@@ -169,14 +170,8 @@ def find_key(state: State, wanted: str) -> KeyView:
         return keys[wanted]
     named = [one for one in keys.values() if one.name == wanted]
     named = [one for one in named if one.works] or named
-    if not named:
-        text = f"no key is called {wanted[:80]!r}"
-        raise RequestError("NotFound", text, "fleet keys lists them", 404)
-    if len(named) > 1:
-        ids = " or ".join(sorted(one.key_id for one in named)[:4])
-        text = f"{len(named)} keys are called {wanted[:80]}"
-        raise RequestError("Ambiguous", text, f"its id: {ids}", 409)
-    return named[0]
+    hint = "fleet keys lists them"
+    return only_one(named, wanted, kind="key", hint=hint, id_of=lambda one: one.key_id)
 
 
 def key_name(keys: Mapping[str, KeyView], key_id: str) -> str:

@@ -6,8 +6,9 @@ A call has one answer; a stream has messages until either side ends it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Final, final
@@ -110,19 +111,10 @@ class Caller:
 
         Unanswered where it is not reached or falls silent, RequestError where it says no.
         """
-        why = "nobody knows where it is"
-        for address, _ in self._book.candidates(peer_id(key.hex()), ledger):
-            try:
-                async with aclosing(self._follow(key, address, path, most_bytes)) as said:
-                    async for message in said:
-                        yield message
-            except Unanswered as error:
-                if error.sent:
-                    raise
-                why = error.text
-            else:
-                return
-        raise Unanswered(f"{peer_id(key.hex())[:7]} is not reached: {why}", sent=False)
+        follow = partial(self._follow, key, path=path, most_bytes=most_bytes)
+        async with aclosing(self._at_one_place(key, ledger, follow)) as said:
+            async for message in said:
+                yield message
 
     async def pour(
         self, key: bytes, ledger: list[Address], path: str, body: bytes
@@ -132,12 +124,24 @@ class Caller:
         Unanswered where it is not reached, breaks off or falls silent, RequestError where it says
         no. To be closed in any case: that tells the member that nobody reads on.
         """
+        pour = partial(self._pour, key, path=path, body=body)
+        async with aclosing(self._at_one_place(key, ledger, pour)) as said:
+            async for chunk in said:
+                yield chunk
+
+    async def _at_one_place(
+        self,
+        key: bytes,
+        ledger: list[Address],
+        asked: Callable[[Address], AsyncGenerator[bytes, None]],
+    ) -> AsyncGenerator[bytes, None]:
+        """What a member says at the first of its addresses where it is reached."""
         why = "nobody knows where it is"
         for address, _ in self._book.candidates(peer_id(key.hex()), ledger):
             try:
-                async with aclosing(self._pour(key, address, path, body)) as said:
-                    async for chunk in said:
-                        yield chunk
+                async with aclosing(asked(address)) as said:
+                    async for part in said:
+                        yield part
             except Unanswered as error:
                 if error.sent:
                     raise
@@ -164,7 +168,7 @@ class Caller:
         self, key: bytes, address: Address, path: str, body: bytes
     ) -> AsyncGenerator[bytes, None]:
         where = show_address(address)
-        try:
+        with _unanswered(where):
             async with self._pouring().post(
                 f"https://{where}{path}",
                 data=BytesIO(body),  # in pieces: others wait for the loop
@@ -177,17 +181,13 @@ class Caller:
                     _said(response.status, await _bounded(response.content))
                 while chunk := await response.content.readany():
                     yield chunk
-        except aiohttp.ClientConnectorError as error:
-            raise Unanswered(f"{where}: {error}", sent=False) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
 
     async def _follow(
         self, key: bytes, address: Address, path: str, most_bytes: int
     ) -> AsyncGenerator[bytes, None]:
         where = show_address(address)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-        try:
+        with _unanswered(where):
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(
@@ -203,10 +203,6 @@ class Caller:
                     async for message in said:
                         yield message
                         await asyncio.sleep(1 / MAX_PER_S)
-        except aiohttp.ClientConnectorError as error:
-            raise Unanswered(f"{where}: {error}", sent=False) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
 
     async def _ask(
         self,
@@ -220,7 +216,7 @@ class Caller:
         where = show_address(address)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         data = None if body is None else msgspec.json.encode(dict(body))
-        try:
+        with _unanswered(where):
             async with self._session().request(
                 method,
                 f"https://{where}{path}",
@@ -233,10 +229,17 @@ class Caller:
             ) as response:
                 raw = await _bounded(response.content)
                 return _said(response.status, raw)
-        except aiohttp.ClientConnectorError as error:
-            raise Unanswered(f"{where}: {error}", sent=False) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
+
+
+@contextmanager
+def _unanswered(where: str) -> Iterator[None]:
+    """What goes wrong on the way to a place is Unanswered."""
+    try:
+        yield
+    except aiohttp.ClientConnectorError as error:
+        raise Unanswered(f"{where}: {error}", sent=False) from error
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
 
 
 def _few_at_once() -> aiohttp.TraceConfig:
