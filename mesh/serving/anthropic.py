@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from mesh.api.errors import RequestError
 from mesh.serving.anthropic_content import bad, chat_messages, unsupported
 from mesh.serving.anthropic_stream import MessagesReply, error_body
-from mesh.serving.family import CHAT, Asked, Body, Problem, want_model
+from mesh.serving.family import CHAT, STREAMED, Asked, Body, Problem, want_model
 from mesh.serving.openai import prefix_of
 
 # Tools that Anthropic's servers run themselves: the beginnings of their types.
@@ -41,11 +41,7 @@ class Messages:
         asked = _prompt(body) | _limits(body)
         if stops:
             asked["stop"] = list(stops)
-        asked |= {
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "return_progress": True,
-        }
+        asked |= STREAMED
         one_call = asked.get("parallel_tool_calls") is False
         return Asked(
             model=model,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import msgspec
-
+from mesh.serving.events import said_in
 from mesh.serving.family import Body
 
 Kind = Literal["thinking", "text", "tool_use"]
@@ -38,7 +37,7 @@ class Block:
 
     @property
     def _is_object(self) -> bool:
-        return isinstance(decoded(self.text), dict)
+        return isinstance(said_in(self.text), dict)
 
     def empty(self) -> Body:
         """As content_block_start has it. An engine signs no thoughts."""
@@ -71,13 +70,5 @@ def tool_input(arguments: str) -> Body:
     """
     if not arguments.strip():
         return {}
-    found = decoded(arguments)
+    found = said_in(arguments)
     return found if isinstance(found, dict) else {"arguments": arguments}
-
-
-def decoded(data: bytes | str) -> object:
-    """What this JSON says; None where it is none."""
-    try:
-        return msgspec.json.decode(data)
-    except (ValueError, RecursionError):
-        return None

@@ -10,8 +10,8 @@ from typing import Any, Final, final
 
 import msgspec
 
-from mesh.serving.anthropic_blocks import Block, Kind, decoded
-from mesh.serving.events import sse
+from mesh.serving.anthropic_blocks import Block, Kind
+from mesh.serving.events import PROGRESS, object_of, objects_of, said_in, sse, text_of
 from mesh.serving.family import SSE, Body, Problem
 
 KINDS: Final = {
@@ -67,17 +67,17 @@ class MessagesReply:
 
     def event(self, data: bytes) -> bytes:
         """What can be written now."""
-        chunk = _object(decoded(data))
-        if "prompt_progress" in chunk:
-            self._count_progress(_object(chunk["prompt_progress"]))
+        chunk = object_of(said_in(data))
+        if PROGRESS in chunk:
+            self._count_progress(object_of(chunk[PROGRESS]))
             return b""
         if chunk.get("error"):
-            return self._fails(_object(chunk["error"]))
+            return self._fails(object_of(chunk["error"]))
         if not isinstance(chunk.get("choices"), list):
             return b""
         self._id = self._id or _message_id(chunk.get("id"))
-        self._count_usage(_object(chunk.get("usage")))
-        for choice in _objects(chunk["choices"])[:1]:
+        self._count_usage(object_of(chunk.get("usage")))
+        for choice in objects_of(chunk["choices"])[:1]:
             self._take(choice)
         return self._start() + self._flow(last=False)
 
@@ -146,7 +146,7 @@ class MessagesReply:
     def _count_usage(self, usage: Body) -> None:
         if not usage:
             return
-        details = _object(usage.get("prompt_tokens_details"))
+        details = object_of(usage.get("prompt_tokens_details"))
         self._count_input(
             _number(usage.get("prompt_tokens")), _number(details.get("cached_tokens"))
         )
@@ -159,12 +159,12 @@ class MessagesReply:
 
     def _take(self, choice: Body) -> None:
         """One choice's next part: thoughts, then text, then calls, as models write them."""
-        delta = _object(choice.get("delta"))
+        delta = object_of(choice.get("delta"))
         for name in THOUGHTS:
             if self._say("thinking", delta.get(name)):
                 break  # an engine that says both names says the same twice
         self._say("text", delta.get("content"))
-        for position, call in enumerate(_objects(delta.get("tool_calls"))):
+        for position, call in enumerate(objects_of(delta.get("tool_calls"))):
             self._call(call, position)
         finish, stop = choice.get("finish_reason"), choice.get("stop_reason")
         if isinstance(finish, str) and finish:
@@ -182,7 +182,7 @@ class MessagesReply:
 
     def _call(self, call: Body, position: int) -> None:
         """A piece of a call; where the engine numbers none, its place in the list counts."""
-        given, function = call.get("index"), _object(call.get("function"))
+        given, function = call.get("index"), object_of(call.get("function"))
         index = given if isinstance(given, int) else position
         block = self._calls.get(index)
         if block is None:
@@ -192,8 +192,8 @@ class MessagesReply:
             self._blocks.append(block)
         if block.closed:
             return  # its arguments were whole: what follows belongs to no call
-        block.id = block.id or _string(call.get("id"))
-        block.name = block.name or _string(function.get("name"))
+        block.id = block.id or text_of(call.get("id"))
+        block.name = block.name or text_of(function.get("name"))
         piece = function.get("arguments")
         if isinstance(piece, dict):  # some engines send them whole
             piece = _encoded(piece)
@@ -262,7 +262,7 @@ NO_ID: Final = "msg_unnamed"
 
 def _message_id(given: object) -> str:
     """The engine's id as Anthropic's look; "" where it gives none."""
-    known = _string(given).removeprefix("chatcmpl-")[:MAX_ID_CHARS]
+    known = text_of(given).removeprefix("chatcmpl-")[:MAX_ID_CHARS]
     kept = "".join(sign for sign in known if sign.isascii() and (sign.isalnum() or sign in "_-"))
     return f"msg_{kept}" if kept else ""
 
@@ -276,18 +276,6 @@ def _encoded(value: Body) -> str:
         return msgspec.json.encode(value).decode()
     except (ValueError, RecursionError):  # nested as deeply as can be read, which is too deep here
         return "{}"
-
-
-def _object(value: object) -> Body:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[Body]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _number(value: Any) -> int:

@@ -24,6 +24,12 @@ NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
 
 Body = dict[str, Any]
+# How an engine is asked for a stream: with its usage, and signs of life while it reads a prompt.
+STREAMED: Final[Body] = {
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "return_progress": True,
+}
 
 
 @final

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
+from mesh.serving.events import object_of, objects_of, said_in
 from mesh.serving.family import Body
 
 # What a chunk says of one choice besides its text; the last one that says it counts.
@@ -20,9 +19,9 @@ def folded(chunks: Sequence[bytes], *, chat: bool) -> Body:
     answer: Body = {"object": "chat.completion" if chat else "text_completion", "choices": []}
     choices: dict[int, Body] = {}
     for data in chunks:
-        chunk = _object(data)
+        chunk = object_of(said_in(data))
         answer |= {name: chunk[name] for name in (*WHOLE, *BESIDE) if chunk.get(name) is not None}
-        for part in _objects(chunk.get("choices")):
+        for part in objects_of(chunk.get("choices")):
             index = _index(part)
             _add(choices.setdefault(index, _empty(index, chat=chat)), part, chat=chat)
     answer["choices"] = [_closed(choices[index]) for index in sorted(choices)]
@@ -51,7 +50,7 @@ def _add_delta(message: Body, delta: object) -> None:
     for name, value in delta.items() if isinstance(delta, dict) else ():
         if name == "tool_calls":
             calls = message.setdefault("tool_calls", {})
-            for call in _objects(value):
+            for call in objects_of(value):
                 _add_call(calls.setdefault(_index(call), {}), call)
         elif isinstance(value, str) and name != "role":
             known = message.get(name)
@@ -91,15 +90,3 @@ def _closed(choice: Body) -> Body:
 def _index(part: Mapping[str, Any]) -> int:
     index = part.get("index")
     return index if type(index) is int else 0
-
-
-def _object(data: bytes) -> Body:
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _objects(value: object) -> list[Body]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, final
 
 from mesh.api.errors import RequestError
-from mesh.serving.family import CHAT, COMPLETIONS, Asked, Body, Problem, want_model
+from mesh.serving.family import CHAT, COMPLETIONS, STREAMED, Asked, Body, Problem, want_model
 from mesh.serving.ollama_messages import content_of, messages_of
 from mesh.serving.ollama_reply import OllamaReply, refusal, said
 from mesh.serving.openai import prefix_of
@@ -27,11 +27,6 @@ NUMBERS: Final = (
 INTEGERS: Final = ("top_k", "seed")
 MAX_INTEGER: Final = 1 << 53  # clients in JavaScript can't say a greater one exactly
 NO_TIME: Final = ("0", "0s", "0m", "0h", "0ms")  # Ollama's words for a model that may leave at once
-STREAMED: Final[Body] = {
-    "stream": True,
-    "stream_options": {"include_usage": True},
-    "return_progress": True,
-}
 
 
 @final

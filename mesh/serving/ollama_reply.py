@@ -8,6 +8,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from mesh.serving.events import PROGRESS, object_of, objects_of, said_in, text_of
 from mesh.serving.family import NDJSON, Body, Problem
 
 NS_PER_MS: Final = 1_000_000
@@ -62,16 +63,16 @@ class OllamaReply:
 
     def event(self, data: bytes) -> bytes:
         """A line with what is new. The engine's counts come after its last word."""
-        chunk = _object(_parsed(data))
-        if self._failed or "prompt_progress" in chunk:
+        chunk = object_of(said_in(data))
+        if self._failed or PROGRESS in chunk:
             return b""
-        self._usage = _object(chunk.get("usage")) or self._usage
-        self._timings = _object(chunk.get("timings")) or self._timings
+        self._usage = object_of(chunk.get("usage")) or self._usage
+        self._timings = object_of(chunk.get("timings")) or self._timings
         if self.done:
             return b""
         if error := chunk.get("error"):
             return self._fail(error)
-        choices = _objects(chunk.get("choices"))
+        choices = objects_of(chunk.get("choices"))
         return self._add(choices[0]) if choices else b""
 
     def waits(self, note: str) -> bytes:
@@ -93,13 +94,13 @@ class OllamaReply:
 
     def _add(self, choice: Mapping[str, Any]) -> bytes:
         """Tool calls are sent once, whole: Ollama's clients do not put parts together."""
-        delta = _object(choice.get("delta"))
-        text = _string(delta.get("content")) or _string(choice.get("text"))
-        thinking = _string(delta.get("reasoning_content"))
+        delta = object_of(choice.get("delta"))
+        text = text_of(delta.get("content")) or text_of(choice.get("text"))
+        thinking = text_of(delta.get("reasoning_content"))
         self._text.append(text)
         self._thinking.append(thinking)
-        self._gather(_objects(delta.get("tool_calls")))
-        if reason := _string(choice.get("finish_reason")):
+        self._gather(objects_of(delta.get("tool_calls")))
+        if reason := text_of(choice.get("finish_reason")):
             self.done = True
             self._reason = REASONS.get(reason, reason)
         calls = self._called() if self.done else []
@@ -112,9 +113,9 @@ class OllamaReply:
         for place, part in enumerate(parts):
             index = part.get("index")
             call = self._calls.setdefault(index if isinstance(index, int) else place, Call())
-            function = _object(part.get("function"))
-            call.name += _string(function.get("name"))
-            call.arguments.append(_string(function.get("arguments")))
+            function = object_of(part.get("function"))
+            call.name += text_of(function.get("name"))
+            call.arguments.append(text_of(function.get("arguments")))
 
     def _called(self) -> list[Body]:
         """The calls in their order. A generate has no tools, so its answer has no calls."""
@@ -123,7 +124,7 @@ class OllamaReply:
     def _fail(self, error: object) -> bytes:
         """The engine's own words; `done` stays false, so who reads the stream knows too."""
         self._failed = True
-        words = _string(_object(error).get("message")) or _string(error)
+        words = text_of(object_of(error).get("message")) or text_of(error)
         return line({"error": words or NO_WORDS})
 
     def _line(self, new: Body) -> bytes:
@@ -165,7 +166,7 @@ def arguments(text: str) -> Body:
     empty object would call the tool as if the model had asked for that."""
     if not text.strip():
         return {}
-    found = _parsed(text.encode())
+    found = said_in(text.encode())
     return found if isinstance(found, dict) and _is_flat(found) else {"arguments": text}
 
 
@@ -195,26 +196,6 @@ def line(body: Body) -> bytes:
     for mark, escaped in LINE_ENDS:
         data = data.replace(mark, escaped)
     return data + b"\n"
-
-
-def _parsed(data: bytes) -> object:
-    """What this JSON says; None for what is none."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-
-
-def _object(value: object) -> Body:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[Body]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _amount(value: object) -> float:

@@ -11,8 +11,17 @@ from typing import Any, Final, Literal, final
 
 import msgspec
 
-from mesh.serving.events import comment, sse
-from mesh.serving.family import CHAT, COMPLETIONS, EMBEDDINGS, SSE, Asked, Body, Problem, want_model
+from mesh.serving.events import PROGRESS, comment, object_of, said_in, says_finish, sse
+from mesh.serving.family import (
+    CHAT,
+    EMBEDDINGS,
+    SSE,
+    STREAMED,
+    Asked,
+    Body,
+    Problem,
+    want_model,
+)
 
 PREFIX_CHARS: Final = 1 << 20
 # Kinds of OpenAI's errors by status; clients choose their exception by the status alone.
@@ -41,9 +50,8 @@ class Generation:
         given = options if isinstance(options, dict) else {}
         asked = {name: value for name, value in body.items() if name != "model"}
         asked |= {
-            "stream": True,
-            "stream_options": {**given, "include_usage": True},
-            "return_progress": True,
+            **STREAMED,
+            "stream_options": {**given, **STREAMED["stream_options"]},
         }
         chat, stream = self._path == CHAT, bool(body.get("stream"))
         return Asked(
@@ -97,7 +105,7 @@ class Passed:
             return b""
         if self._keeps:
             self._kept.append(data)
-        if b'"finish_reason":"' in data or b'"finish_reason": "' in data:
+        if says_finish(data):
             self.done = True
         if not self._wants_usage and b'"choices":[]' in data.replace(b" ", b"")[:4096]:
             return b""
@@ -123,10 +131,7 @@ class Passed:
 
 
 def _is_progress(data: bytes) -> bool:
-    try:
-        return "prompt_progress" in msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
-        return False
+    return PROGRESS in object_of(said_in(data))
 
 
 @final
@@ -147,6 +152,3 @@ class Embeddings:
 
 def _no_stream() -> Passed:
     return Passed(chat=False, wants_usage=True)
-
-
-FAMILIES: Final = {CHAT: Generation(CHAT), COMPLETIONS: Generation(COMPLETIONS)}

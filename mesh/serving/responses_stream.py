@@ -12,14 +12,13 @@ from typing import Any, Final, final
 
 import msgspec
 
-from mesh.serving.events import comment, sse
+from mesh.serving.events import PROGRESS, comment, said_in, sse, text_of
 from mesh.serving.family import SSE, Body, Problem
 from mesh.serving.openai import refusal
 
 INPUT: Final = "input"  # the one parameter of a custom tool that is told as a function
 LAST: Final = frozenset(f"response.{word}" for word in ("completed", "failed", "incomplete"))
 FIRST: Final = ("response.created", "response.in_progress")  # each is said once
-PROGRESS: Final = "prompt_progress"
 ADDED: Final = "response.output_item.added"
 ITEM_DONE: Final = "response.output_item.done"
 CALL_DELTA: Final = "response.function_call_arguments.delta"
@@ -67,7 +66,7 @@ class _Text:
             self._opened, self._rest = True, self._rest[found.end() :]
         whole = _CHARS.match(self._rest)
         raw = whole.group() if whole else ""
-        text = _decoded(f'"{raw}"'.encode())
+        text = said_in(f'"{raw}"'.encode())
         if not isinstance(text, str):
             return ""
         self._rest = self._rest[len(raw) :]
@@ -77,8 +76,8 @@ class _Text:
     @staticmethod
     def of(arguments: object) -> str:
         """The whole of it; where the arguments are cut, what can be read."""
-        raw = _text(arguments)
-        call = _decoded(raw.encode())
+        raw = text_of(arguments)
+        call = said_in(raw.encode())
         if isinstance(call, dict) and isinstance(call.get(INPUT), str):
             return str(call[INPUT])
         read = _Text()
@@ -111,7 +110,7 @@ class ResponsesReply:
 
     def event(self, data: bytes) -> bytes:
         """The event, repaired; what is no object is left out, as no client can read it."""
-        said = _decoded(data)
+        said = said_in(data)
         if not isinstance(said, dict):
             return b""
         kind = said.get("type")
@@ -185,10 +184,10 @@ class ResponsesReply:
         if not isinstance(item, dict) or item.get("type") != "function_call":
             return item
         arguments = item.get("arguments")
-        whole = isinstance(_decoded(_text(arguments).encode()), dict)
+        whole = isinstance(said_in(text_of(arguments).encode()), dict)
         if item.get("status") == "completed" and not whole:
             item = {**item, "status": "incomplete"}
-        if _text(item.get("name")) not in self._custom:
+        if text_of(item.get("name")) not in self._custom:
             return item
         rest = {name: value for name, value in item.items() if name != "arguments"}
         return rest | {"type": "custom_tool_call", INPUT: _Text.of(arguments)}
@@ -197,10 +196,10 @@ class ResponsesReply:
         """An event of one item, or one that nobody here knows."""
         item = said.get("item")
         item = item if isinstance(item, dict) else {}
-        name = _text(said.get("item_id")) or _text(item.get("id"))
+        name = text_of(said.get("item_id")) or text_of(item.get("id"))
         if kind == ADDED:
             self._places.setdefault(name, len(self._places))
-            if item.get("type") == "function_call" and _text(item.get("name")) in self._custom:
+            if item.get("type") == "function_call" and text_of(item.get("name")) in self._custom:
                 self._texts[name] = _Text()
         if kind in (CALL_DELTA, CALL_DONE) and name in self._texts:
             return self._custom_said(name, kind, said)
@@ -229,7 +228,7 @@ class ResponsesReply:
         """A piece of a custom tool's text, or all of it."""
         if kind == CALL_DONE:
             return self._custom_ends(name, said.get("arguments"))
-        delta = self._texts[name].feed(_text(said.get("delta")))
+        delta = self._texts[name].feed(text_of(said.get("delta")))
         return self._of_item(CUSTOM_DELTA, name, {"delta": delta}) if delta else b""
 
     def _call_ends(self, name: str, item: Mapping[str, Any]) -> bytes:
@@ -238,7 +237,7 @@ class ResponsesReply:
             return b""
         if name in self._texts:
             return self._custom_ends(name, item.get("arguments"))
-        whole = {"arguments": _text(item.get("arguments")), "name": _text(item.get("name"))}
+        whole = {"arguments": text_of(item.get("arguments")), "name": text_of(item.get("name"))}
         return self._of_item(CALL_DONE, name, whole)
 
     def _custom_ends(self, name: str, arguments: object) -> bytes:
@@ -257,18 +256,6 @@ class ResponsesReply:
     def _numbered(self, kind: str, said: Body) -> bytes:
         number, self._next = self._next, self._next + 1
         return _written({**said, "type": kind, "sequence_number": number}, kind)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _decoded(data: bytes) -> object:
-    """What JSON says; None where it is none."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
 
 
 def _written(said: Body, kind: str = "") -> bytes:

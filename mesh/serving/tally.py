@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, final
 
-import msgspec
-
-from mesh.serving.events import DONE, EventReader
+from mesh.serving.events import DONE, PROGRESS, EventReader, object_of, said_in, says_finish
 
 # Words that stand in an event which says how many tokens there were.
 SAYS: Final = (b'"usage"', b'"timings"')
 # The last word of a Responses stream; one that was cut by its own limit is whole too.
 LAST: Final = (b'"response.completed"', b'"response.incomplete"')
+_PROGRESS: Final = f'"{PROGRESS}"'.encode()
 MAX_TOKENS: Final = 1 << 40  # of one answer: what an engine says beyond that is no count
 
 
@@ -63,9 +62,9 @@ class Tally:
     def _see(self, data: bytes) -> None:
         if data == DONE or any(word in data for word in LAST):
             self.whole = True
-        if data == DONE or b'"prompt_progress"' in data:
+        if data == DONE or _PROGRESS in data:
             return
-        if b'"finish_reason":"' in data or b'"finish_reason": "' in data:
+        if says_finish(data):
             self.whole = True
         if b'"choices":[]' not in data:
             self.pieces += 1
@@ -75,15 +74,10 @@ class Tally:
             self._count(data)
 
     def _count(self, data: bytes) -> None:
-        try:
-            found = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, RecursionError):
-            return
-        if not isinstance(found, dict):
-            return
+        found = object_of(said_in(data))
         inner = found.get("response")
-        self._usage(_dict((inner if isinstance(inner, dict) else found).get("usage")))
-        timings = _dict(found.get("timings"))
+        self._usage(object_of((inner if isinstance(inner, dict) else found).get("usage")))
+        timings = object_of(found.get("timings"))
         self.cached_tokens = _number(timings, "cache_n") or self.cached_tokens
 
     def _usage(self, usage: dict[str, Any]) -> None:
@@ -94,12 +88,8 @@ class Tally:
         generated = _number(usage, "completion_tokens", "output_tokens")
         self.generated_tokens = generated if generated is not None else self.generated_tokens
         for name in ("prompt_tokens_details", "input_tokens_details"):
-            cached = _number(_dict(usage.get(name)), "cached_tokens")
+            cached = _number(object_of(usage.get(name)), "cached_tokens")
             self.cached_tokens = self.cached_tokens if cached is None else cached
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _number(found: dict[str, Any], *names: str) -> int | None:

@@ -22,7 +22,6 @@ ASSUMED_MS_PER_TOKEN: Final = 200.0
 ASSUMED_TOKENS: Final = (
     4096  # of an answer that names no bound, of a server whose context is unknown
 )
-NEWEST: Final = 0.2
 BOUNDS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 

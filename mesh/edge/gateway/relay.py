@@ -26,7 +26,7 @@ from mesh.edge.gateway.child import Broken, joined
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.outlet import Outlet
 from mesh.edge.gateway.own import COST, Want
-from mesh.serving.events import DONE, EventReader, NoEvents
+from mesh.serving.events import DONE, PROGRESS, EventReader, NoEvents
 from mesh.serving.family import PLAIN, Asked, Problem, Reply
 from mesh.serving.routing import BLOCK_CHARS, Blocks, Memory, Option, blocks_of, in_order
 
@@ -43,7 +43,7 @@ BROKEN: Final = frozenset({"UpstreamBroken", "Unanswered", "Internal"})
 CUT: Final = "the model's server broke off before its end"
 # Of an answer "not now" that names no time: in the time of another's short answer.
 RETRY_S: Final = 2
-PROGRESS: Final = b'"prompt_progress"'  # in an event that is no part of the answer yet
+_PROGRESS: Final = f'"{PROGRESS}"'.encode()
 
 
 class Starts(Protocol):
@@ -180,7 +180,7 @@ class Relay:
             reader = EventReader()
             async for chunk in chunks:
                 found = _events(reader, chunk)
-                begins = not one.heard and any(PROGRESS not in each for each in found)
+                begins = not one.heard and any(_PROGRESS not in each for each in found)
                 data = b"".join(map(one.reply.event, found))
                 while reader.notes:
                     _hear(one, reader.notes.pop())
