@@ -65,11 +65,13 @@ class Gateway:
                 web.get("/", _hello),
                 web.get("/v1/models", self._models),
                 web.get("/v1/models/{name:.+}", self._model),
-                web.post("/v1/messages/count_tokens", self._count),
+                web.post(
+                    "/v1/messages/count_tokens", _refused_as(anthropic.Messages(), self._count)
+                ),
                 web.get("/api/version", _version),
                 web.get("/api/tags", self._tags),
                 web.get("/api/ps", self._running),
-                web.post("/api/show", self._show),
+                web.post("/api/show", _refused_as(ollama.OllamaChat(now_text), self._show)),
                 web.post("/api/embed", self._embeds(old=False)),
                 web.post("/api/embeddings", self._embeds(old=True)),
                 *[web.route("*", path, _not_here(one)) for path, one in NOT_HERE.items()],
@@ -96,16 +98,13 @@ class Gateway:
     # Asking
 
     def _asks(self, family: Family) -> Handler:
-        async def handler(request: web.Request) -> web.StreamResponse:
-            try:
-                body = await read_json(request)
-                if request.path.startswith("/api/") and ollama.is_load(body):
-                    return await self._load(request, body)
-                return await self._pass(request, family, family.read(body))
-            except RequestError as error:
-                return refused(family, problem_of(error))
+        async def asked(request: web.Request) -> web.StreamResponse:
+            body = await read_json(request)
+            if request.path.startswith("/api/") and ollama.is_load(body):
+                return await self._load(request, body)
+            return await self._pass(request, family, family.read(body))
 
-        return handler
+        return _refused_as(family, asked)
 
     async def _pass(
         self, request: web.Request, family: Family, asked: Asked, *, retold: bool = False
@@ -152,16 +151,11 @@ class Gateway:
         return answer(ollama_models.running(await self._listing.ollama()))
 
     async def _show(self, request: web.Request) -> web.Response:
-        family = ollama.OllamaChat(now_text)
-        try:
-            name = ollama_models.shown_name(await read_json(request))
-        except RequestError as error:
-            return refused(family, problem_of(error))
+        name = ollama_models.shown_name(await read_json(request))
         for one in await self._listing.ollama():
             if is_called(name, one.name):
                 return answer(ollama_models.show(one))
-        text = f"model '{name[:80]}' not found"
-        return refused(family, Problem(status=404, code="UnknownModel", text=text))
+        raise RequestError("UnknownModel", f"model '{name[:80]}' not found", "", 404)
 
     # What is told in another way
 
@@ -177,35 +171,25 @@ class Gateway:
     def _embeds(self, *, old: bool) -> Handler:
         family = ollama_models.OllamaEmbed(old=old)
 
-        async def handler(request: web.Request) -> web.StreamResponse:
-            try:
-                asked = family.read(await read_json(request))
-                found = await self._plain(request, family, asked)
-                return answer(ollama_models.embedded(found, asked.model, old=old))
-            except _Said as said:
-                return said.response
-            except RequestError as error:
-                return refused(family, problem_of(error))
+        async def embeds(request: web.Request) -> web.StreamResponse:
+            asked = family.read(await read_json(request))
+            found = await self._plain(request, family, asked)
+            return answer(ollama_models.embedded(found, asked.model, old=old))
 
-        return handler
+        return _refused_as(family, embeds)
 
     async def _count(self, request: web.Request) -> web.StreamResponse:
         """How many tokens a request of Anthropic's has."""
-        family = anthropic.Messages()
-        try:
-            body = await read_json(request)
-            asked = Asked(
-                model=want_model(body),
-                path=COUNT,
-                body=anthropic.count_body(body),
-                stream=False,
-                reply=lambda: Passed(chat=True, wants_usage=True),
-            )
-            return answer(anthropic.counted(await self._plain(request, family, asked)))
-        except _Said as said:
-            return said.response
-        except RequestError as error:
-            return refused(family, problem_of(error))
+        body = await read_json(request)
+        asked = Asked(
+            model=want_model(body),
+            path=COUNT,
+            body=anthropic.count_body(body),
+            stream=False,
+            reply=lambda: Passed(chat=True, wants_usage=True),
+        )
+        found = await self._plain(request, anthropic.Messages(), asked)
+        return answer(anthropic.counted(found))
 
 
 @final
@@ -218,6 +202,20 @@ class _Said(Exception):
 
 
 NOT_HERE: Final = ollama_models.NOT_HERE
+
+
+def _refused_as(family: Family, work: Handler) -> Handler:
+    """What is refused on the way is refused in a family's own shape."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        try:
+            return await work(request)
+        except _Said as said:
+            return said.response
+        except RequestError as error:
+            return refused(family, problem_of(error))
+
+    return handler
 
 
 def _object(raw: bytes) -> Body:
