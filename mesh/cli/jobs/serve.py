@@ -129,4 +129,4 @@ def _idle_ms(text: str) -> int:
     try:
         return parse_duration_ms(text)
     except ValueError as error:
-        raise Stop(USAGE, f"--idle {text[:40]!r}: {error}", "try --idle 10m") from error
+        raise Stop(USAGE, f"--idle {text[:40]!r}: {error}", "--idle 10m") from error
