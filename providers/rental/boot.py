@@ -1,0 +1,88 @@
+"""What a rented machine runs first: our host key, who may log in, sshd, and its dead-man.
+
+POSIX sh, for any Debian-like or Alpine image, as root; run again after a restart it does no harm.
+The dead-man counts by the machine's own uptime, so that no wrong clock ends or spares it. It ends
+the machine `lease` after the last contact, or at the end of its life, by one call that it repeats
+each minute. A probe of ours runs CONTACT, which notes the uptime of that moment.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from shlex import quote
+from typing import Final, final
+
+from providers.rental.contract import Order
+
+CONTACT_FILE: Final = "/tmp/fleet-contact"
+CONTACT: Final = f"cut -d. -f1 /proc/uptime > {CONTACT_FILE}"
+HOST_KEY: Final = "/etc/ssh/fleet_host_key"
+PORT: Final = 22
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfEnd:
+    """The call by which a machine ends itself, with its own key; shell words may name variables of
+    its environment (`$CONTAINER_ID`)."""
+
+    method: str
+    url: str
+    header: str  # "Authorization: Bearer $CONTAINER_API_KEY"
+    body: str = ""
+
+
+def script(order: Order, end: SelfEnd | None) -> str:
+    """The script; without `end` there is no dead-man."""
+    parts = [_HEAD, _access(order), _SSHD]
+    if end is not None:
+        parts.append(_dead_man(order, end))
+    return "\n".join(parts) + "\n"
+
+
+def one_line(text: str) -> str:
+    """The script as one shell command, for fields that take no lines."""
+    packed = base64.b64encode(text.encode()).decode()
+    return f"echo {packed} | base64 -d > /tmp/fleet-boot.sh; sh /tmp/fleet-boot.sh"
+
+
+_HEAD: Final = "#!/bin/sh\numask 077"
+
+
+def _access(order: Order) -> str:
+    key = base64.b64encode(order.host_private_key.encode()).decode()
+    return (
+        "mkdir -p /root/.ssh /etc/ssh /run/sshd\n"
+        f"K={quote(order.user_public_key)}\n"
+        'grep -qxF "$K" /root/.ssh/authorized_keys 2>/dev/null ||'
+        ' echo "$K" >> /root/.ssh/authorized_keys\n'
+        f"echo {key} | base64 -d > {HOST_KEY}"
+    )
+
+
+# A provider's own sshd is ended: it shows a host key that nobody here can know beforehand.
+_SSHD: Final = f"""\
+command -v sshd >/dev/null || (apt-get update && apt-get install -y openssh-server) ||
+ apk add openssh-server
+pkill -x sshd; sleep 1
+$(command -v sshd || echo /usr/sbin/sshd) -p {PORT} -h {HOST_KEY} -o HostKey={HOST_KEY} \
+-o PasswordAuthentication=no -o PermitRootLogin=prohibit-password
+{CONTACT}"""
+
+
+def _dead_man(order: Order, end: SelfEnd) -> str:
+    life_s, lease_s = order.life_ms // 1000, order.lease_ms // 1000
+    curl = f'curl -fsS -m 30 -X {end.method} -H "{end.header}"'
+    data = f" -H 'Content-Type: application/json' -d {quote(end.body)}" if end.body else ""
+    wget = f'wget -qO- -T 30 --method={end.method} --header="{end.header}"'
+    return f"""\
+up() {{ cut -d. -f1 /proc/uptime; }}
+B=$(cat /tmp/fleet-begun 2>/dev/null || up | tee /tmp/fleet-begun)
+(while sleep 60; do
+ N=$(up); [ "$N" -lt "$B" ] && B=$N
+ C=$(cat {CONTACT_FILE} 2>/dev/null || echo "$B"); [ "$N" -lt "$C" ] && C=$N
+ if [ $((N - B)) -ge {life_s} ] || [ $((N - C)) -ge {lease_s} ]; then
+  {curl}{data} "{end.url}" || {wget} "{end.url}"
+ fi
+done) >/dev/null 2>&1 &"""

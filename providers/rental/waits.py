@@ -1,0 +1,50 @@
+"""How long a 429 holds: the longest of all windows it names.
+
+Shapes seen: `Retry-After` seconds; RunPod's `RateLimit: "minute";r=0;t=12, "hour";…` where each
+window with r=0 holds for its t; Vast.ai's "…threshold=3.0" in the text, whose penalty is that much
+and 12 s more on a create; a daily quota, until UTC midnight; or nothing at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from providers.rental.contract import Reply
+
+DAY_MS: Final = 86_400_000
+PENALTY_MS: Final = 12_000  # Vast.ai adds as much
+LEAST_MS: Final = 5_000  # nothing said: doubled with each failure, up to the most
+MOST_MS: Final = 60_000
+MAX_RETRY_AFTER_S: Final = 86_400  # beyond a day it is no wait but nonsense
+QUOTA: Final = "search_quota_exceeded"
+_WINDOW: Final = re.compile(r'"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
+_THRESHOLD: Final = re.compile(r"threshold=(\d{1,5}(?:\.\d{1,3})?)")
+
+
+def hold_ms(reply: Reply, fails: int, now_ms: int) -> int:
+    """For how long nothing of the kind may be sent; 0 where nothing forbids it. `fails`: how often
+    in a row it was said before. `now_ms`: UTC."""
+    if reply.status != 429:
+        return 0
+    if QUOTA in str(reply.body):
+        return DAY_MS - now_ms % DAY_MS
+    named = [*_retry_after(reply), *_windows(reply), *_threshold(reply)]
+    return max(named, default=min(MOST_MS, LEAST_MS << min(fails, 8)))
+
+
+def _retry_after(reply: Reply) -> list[int]:
+    said = reply.headers.get("retry-after", "").strip()
+    if not said.isascii() or not said.isdigit():
+        return []
+    return [1000 * min(int(said[:9]), MAX_RETRY_AFTER_S)]
+
+
+def _windows(reply: Reply) -> list[int]:
+    found = _WINDOW.findall(reply.headers.get("ratelimit", ""))
+    return [1000 * min(int(t), MAX_RETRY_AFTER_S) for r, t in found if int(r) == 0]
+
+
+def _threshold(reply: Reply) -> list[int]:
+    found = _THRESHOLD.search(str(reply.body)[:1000])
+    return [] if found is None else [int(1000 * float(found[1])) + PENALTY_MS]
