@@ -156,14 +156,6 @@ class KeyLimits:
         account = self._accounts.get(key_id)
         return 0 if account is None else account.here_nusd(now_ms)
 
-    def keep_only(self, key_ids: frozenset[str]) -> None:
-        """Forget keys that are gone and hold nothing; now and then, lest they add up."""
-        for key_id in [one for one in self._buckets if one not in key_ids]:
-            del self._buckets[key_id]
-        idle = [one for one, account in self._accounts.items() if not account.held]
-        for key_id in [one for one in idle if one not in key_ids]:
-            del self._accounts[key_id]
-
 
 def _over_budget(key: KeyView, worst_nusd: int, left_nusd: int) -> Refusal:
     missing = max(1, worst_nusd - left_nusd)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from mesh.cli.app import fleet
 from mesh.cli.exits import Stop, code_of
+from mesh.cli.serving import asking
 from mesh.cli.serving import connect as command
 from mesh.cli.serving.connecting import APPS, Address, File, NotUnderstood, joined, settings
 
@@ -38,11 +39,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CODEX_HOME", "XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
     answer(monkeypatch, gateway={"url": URL + "/"})
+    serves(monkeypatch)
     return folder
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **said: Any) -> None:
     monkeypatch.setattr(command, "need_daemon", lambda _: Daemon(**said))
+
+
+def serves(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(asking, "models_at", lambda url: dict.fromkeys(names, True))
 
 
 def ask(*args: str, width: int = 80) -> Result:
@@ -126,6 +132,13 @@ def test_a_missing_name_is_said_and_not_written(home: Path) -> None:
     assert code_of(stopped("codex", "-y")) == 2
     assert ask("open-webui", "-y").exit_code == 0
     assert list(home.iterdir()) == []
+
+
+def test_the_only_model_that_is_served_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    serves(monkeypatch, "tiny")
+    assert "openai/tiny" in ask("aider").stdout
+    serves(monkeypatch, "tiny", "other")
+    assert "openai/MODEL" in ask("aider").stdout
 
 
 def test_a_daemon_without_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,15 +140,3 @@ def test_whatever_is_asked_settled_and_released_the_budget_holds(seed: int) -> N
         worst = sum(cost for _, cost in settled) + sum(one.worst_nusd for one in open_ones)
         assert worst <= NUSD
     assert settled
-
-
-def test_keys_that_are_gone_leave_nothing_unless_they_hold_something() -> None:
-    limits, key = KeyLimits(), replace(DOLLAR, rate_per_min=9)
-    one = ask(limits, key, worst_nusd=CENT)
-    assert isinstance(one, Reservation)
-    limits.keep_only(frozenset())
-    assert limits.held_nusd("k-1", now_ms=0) == CENT
-    limits.release(one)
-    limits.keep_only(frozenset())
-    assert not limits._buckets
-    assert not limits._accounts

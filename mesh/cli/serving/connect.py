@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import need_daemon
 from mesh.cli.exits import CANNOT, USAGE, stop
 from mesh.cli.output import emit_json, json_option, say
@@ -47,7 +48,8 @@ def connect(*, app: str, model: str, key: str, yes: bool, output: str) -> None:
     from mesh.config import fleet_home
 
     said = need_daemon(fleet_home()).get("/v1/status")
-    to = Address(url=_url(said), model=model.strip() or MODEL, key=key)
+    url = _url(said)
+    to = Address(url=url, model=model.strip() or _only_served(url), key=key)
     if yes and to.model == MODEL and app not in NAMES_NO_MODEL:
         stop(USAGE, f"{app} is told a model's name", f"fleet connect {app} --model NAME -y")
     found, home = settings(app, to), Path.home()
@@ -68,6 +70,17 @@ def _url(said: Mapping[str, Any]) -> str:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         stop(CANNOT, "this daemon has no model address", "fleet down, then fleet up --detach")
     return url.rstrip("/")
+
+
+def _only_served(url: str) -> str:
+    """The model that is served, where there is just one; else what stands for a name."""
+    from mesh.cli.serving.asking import models_at
+
+    try:
+        found = list(models_at(url))
+    except RequestError:
+        return MODEL  # the settings are the same whether or not somebody answers now
+    return found[0] if len(found) == 1 else MODEL
 
 
 # Showing.

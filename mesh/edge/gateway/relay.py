@@ -22,7 +22,7 @@ from aiohttp import web
 
 from mesh.api.errors import RequestError
 from mesh.edge.gateway.admission import Pass
-from mesh.edge.gateway.child import Broken, joined
+from mesh.edge.gateway.child import Broken, joined, said_of
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.outlet import Outlet
 from mesh.edge.gateway.own import COST, Want
@@ -43,6 +43,7 @@ BROKEN: Final = frozenset({"UpstreamBroken", "Unanswered", "Internal"})
 CUT: Final = "the model's server broke off before its end"
 # Of an answer "not now" that names no time: in the time of another's short answer.
 RETRY_S: Final = 2
+_ERROR: Final = b'{"error"'  # an engine's own end of a stream
 _PROGRESS: Final = f'"{PROGRESS}"'.encode()
 
 
@@ -177,9 +178,10 @@ class Relay:
         async with aclosing(self._servers.said(option, want)) as chunks:
             if asked.path in PLAIN:
                 return await one.out.is_plain(_without_notes(await joined(chunks)))
-            reader = EventReader()
+            reader, fault = EventReader(), ""
             async for chunk in chunks:
                 found = _events(reader, chunk)
+                fault = fault or _fault_in(found)
                 begins = not one.heard and any(_PROGRESS not in each for each in found)
                 data = b"".join(map(one.reply.event, found))
                 while reader.notes:
@@ -190,7 +192,7 @@ class Relay:
                 one.heard = one.heard or begins
                 await one.out.send(data)
         if not one.reply.done:
-            raise Broken(CUT)
+            raise Broken(fault or CUT)
         if one.admitted.cost_nusd is not None:
             await one.out.says(f"{COST}={one.admitted.cost_nusd}")
         return await one.out.ends()
@@ -248,6 +250,11 @@ def _events(reader: EventReader, chunk: bytes) -> list[bytes]:
         return [data for data in reader.feed(chunk) if data != DONE]
     except NoEvents as error:
         raise Broken(f"the model's server sends {error}") from error
+
+
+def _fault_in(events: list[bytes]) -> str:
+    """What an engine says of itself where it ends a stream; "" where it does not."""
+    return next((said_of(data) for data in events if data.startswith(_ERROR)), "")
 
 
 def _without_notes(raw: bytes) -> bytes:

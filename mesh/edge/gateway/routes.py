@@ -245,8 +245,8 @@ async def _version(request: web.Request) -> web.Response:
 
 @web.middleware
 async def _shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever is refused before a family is known is refused in OpenAI's form."""
-    family = Generation(CHAT)
+    """Whatever is refused before its body is read is refused as its path's family would."""
+    family = _family_of(request.path)
     try:
         return await handler(request)
     except Left:
@@ -263,6 +263,13 @@ async def _shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
         traceback.print_exc()
         text, hint = "the daemon could not serve this request", "see daemon.log"
         return refused(family, Problem(status=500, code="Internal", text=text, hint=hint))
+
+
+def _family_of(path: str) -> Family:
+    """Whose clients ask at a path."""
+    if path.startswith("/api/"):
+        return ollama.OllamaChat(now_text)
+    return anthropic.Messages() if path.startswith("/v1/messages") else Generation(CHAT)
 
 
 async def read_json(request: web.Request) -> Mapping[str, Any]:

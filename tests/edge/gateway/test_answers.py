@@ -154,6 +154,17 @@ async def test_an_endless_event_is_cut_before_it_fills_the_memory(
     await until(lambda: not server.here, "the endless server to be let go")
 
 
+@pytest.mark.parametrize("more", [{"stream": True}, {"stream": False}])
+async def test_an_engine_that_says_why_it_ends_a_stream_is_quoted(
+    stage: Stage, more: dict[str, bool]
+) -> None:
+    fault = stand_in.event({"error": {"message": "context shift is off", "code": 500}})
+    await stage.serves(says(piece("one"), fault))
+    _, _, raw = await stage.chat(**more)
+    said = events_of(raw)[-1] if more["stream"] else json.loads(raw)
+    assert "context shift is off" in said["error"]["message"]
+
+
 # Elsewhere
 
 

@@ -113,6 +113,10 @@ async def test_a_body_over_the_limit_is_413(stage: Stage) -> None:
     body = b'{"model":"' + b"x" * routes.MAX_BODY_BYTES + b'"}'
     status, headers, raw = await stage.post("/v1/chat/completions", body)
     assert (status, headers["x-should-retry"], "32 MiB" in message(raw)) == (413, "false", True)
+    _, _, raw = await stage.post("/v1/messages", body)
+    assert json.loads(raw)["type"] == "error"
+    _, _, raw = await stage.post("/api/chat", body)
+    assert "32 MiB" in json.loads(raw)["error"]
 
 
 async def test_a_picture_of_some_megabytes_passes(stage: Stage) -> None:
@@ -150,9 +154,11 @@ async def test_pages_of_other_sites_reach_nothing(
     stage: Stage, headers: dict[str, str], code: str
 ) -> None:
     server = await stage.serves(says(*WHOLE))
-    for path in ("/v1/chat/completions", "/api/chat", "/nowhere"):
+    for path in ("/v1/chat/completions", "/nowhere"):
         status, _, raw = await stage.post(path, chat(), headers)
         assert (status, json.loads(raw)["error"]["code"]) == (403, code)
+    status, _, raw = await stage.post("/api/chat", chat(), headers)
+    assert (status, isinstance(json.loads(raw)["error"], str)) == (403, True)
     assert server.asked == []
 
 
