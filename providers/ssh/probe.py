@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Final, Protocol
 
 from providers.base import ProviderError
+from providers.rental.boot import CONTACT
 from providers.ssh.framing import Answer
 from providers.ssh.reading.facts import HostFacts
 from providers.ssh.reading.host import read_host
@@ -23,11 +24,13 @@ class Runs(Protocol):
         """What a script prints; `partial`: also where it did not come back in time."""
 
 
-async def probe(reach: Runs, *, everything: bool) -> HostFacts:
-    """The facts of a host now; ProviderError where it is not reached or gives no shell."""
+async def probe(reach: Runs, *, everything: bool, rented: bool = False) -> HostFacts:
+    """The facts of a host now; ProviderError where it is not reached or gives no shell. On a rented
+    machine it is noted for its dead-man that somebody was there."""
     nonce = secrets.token_hex(8)
     text = files("providers.ssh").joinpath("host", "probe.sh").read_text()
-    script = f"N={nonce} W={'all' if everything else 'live'}\n{text}"
+    contact = f"{CONTACT}\n" if rented else ""
+    script = f"N={nonce} W={'all' if everything else 'live'}\n{contact}{text}"
     limit_s = ALL_LIMIT_S if everything else LIVE_LIMIT_S
     answer = await reach.run(script, limit_s, partial=True)
     body = answer.body.decode(errors="replace")

@@ -18,12 +18,22 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 @final
+class Rent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rented machine is paid: its rental, who lets it, nano-dollars an hour."""
+
+    rental_id: str
+    provider: str
+    hourly_nusd: int
+
+
+@final
 class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     """A host and the order in which its cards were first seen: so a card keeps its number when
-    another is gone."""
+    another is gone; and what is paid for it, where it is rented."""
 
     host: Host
     cards: Annotated[tuple[str, ...], msgspec.Meta(max_length=1024)] = ()
+    rent: Rent | None = None  # None: a person adopted it
 
 
 @final

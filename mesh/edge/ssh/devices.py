@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from mathcore.device import DeviceSpec
 from mathcore.hardware.described import PRIOR_BANDWIDTH, Described, describe
 from mesh.config import Config
 from mesh.edge.inventory import CPU_ENGINES
 from mesh.edge.planning import with_free
+from mesh.edge.ssh.book import Rent
 from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode
 from mesh.state.fleet import spec
@@ -32,15 +35,35 @@ def numbered(known: Sequence[str], cards: Sequence[Card]) -> tuple[str, ...]:
 
 
 def registrations(
-    author: str, name: str, facts: HostFacts, order: Sequence[str], config: Config
+    author: str,
+    name: str,
+    facts: HostFacts,
+    order: Sequence[str],
+    config: Config,
+    rent: Rent | None = None,
 ) -> list[Registration]:
-    """(device_id, payload) of the host's processor and of each of its cards."""
+    """(device_id, payload) of the host's processor and of each of its cards.
+
+    A rented host is paid for as a whole: each of its cards costs its part of that, and the
+    processor of one with cards nothing of its own.
+    """
     start = prefix(author, name)
-    found = [(f"{start}-cpu", encode(_cpu(name, facts, config)))]
+    found = [(f"{start}-cpu", _cpu(name, facts, config))]
     for card in facts.cards:
         i = order.index(card.lock)
-        found.append((f"{start}-gpu{i}", encode(_gpu(name, i, card, facts, config))))
-    return found
+        found.append((f"{start}-gpu{i}", _gpu(name, i, card, facts, config)))
+    return [(key, encode(_paid(one, facts, rent))) for key, one in found]
+
+
+def _paid(one: ProbedDevice, facts: HostFacts, rent: Rent | None) -> ProbedDevice:
+    """What an hour of a rented host's device costs, rounded up."""
+    if rent is None:
+        return one
+    parts = len(facts.cards) or 1
+    hourly = -(-rent.hourly_nusd // parts) if one.kind != "cpu" or not facts.cards else 0
+    return msgspec.structs.replace(
+        one, hourly_nusd=hourly, location="cloud", provider=rent.provider
+    )
 
 
 def live(

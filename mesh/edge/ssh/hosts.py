@@ -23,7 +23,7 @@ from mesh.api.errors import RequestError
 from mesh.config import Config
 from mesh.edge.disk import StoreError
 from mesh.edge.inventory import READINGS
-from mesh.edge.ssh.book import Adopted, Book
+from mesh.edge.ssh.book import Adopted, Book, Rent
 from mesh.edge.ssh.devices import live, numbered, prefix, registrations
 from mesh.edge.ssh.engines import HostEngines
 from mesh.edge.ssh.forgotten import forgotten_on
@@ -179,13 +179,35 @@ class SshHosts:
         before = self._known.get(host.name)
         if before is not None:
             _same(before.adopted.host, host)
+            _not_rented(before)
+        return await self._asked(await self._take(host, None))
+
+    async def rent(self, host: Host, rent: Rent) -> Known:
+        """Take in a rented machine, or its new way in or price; probed when its time comes."""
+        before = self._known.get(host.name)
+        if before is not None and (before.adopted.host, before.adopted.rent) == (host, rent):
+            return before
+        return await self._take(host, rent)
+
+    async def give_back(self, rental_id: str) -> None:
+        """A rented machine is gone, or soon will be: nothing is sent there any more."""
+        for known in list(self._known.values()):
+            if known.adopted.rent is not None and known.adopted.rent.rental_id == rental_id:
+                await self._let_go(known, "returned")
+
+    def rented(self, rental_id: str) -> Known | None:
+        """The machine of a rental; None where it was not taken in yet."""
+        rents = ((one.adopted.rent, one) for one in self._known.values())
+        return next((one for rent, one in rents if rent and rent.rental_id == rental_id), None)
+
+    async def _take(self, host: Host, rent: Rent | None) -> Known:
+        before = self._known.get(host.name)
         cards = before.adopted.cards if before else ()
-        adopted = Adopted(host=host, cards=cards)
+        adopted = Adopted(host=host, cards=cards, rent=rent)
         await asyncio.to_thread(self._book.put, adopted)
         if before is not None:
             await before.reach.close()
-        known = self._know(adopted)
-        return await self._asked(known)
+        return self._know(adopted)
 
     async def probe(self, name: str) -> dict[str, object]:
         """Ask a host for everything now."""
@@ -196,6 +218,12 @@ class SshHosts:
     async def remove(self, name: str) -> dict[str, object]:
         """Let a host go, its devices too; what runs there goes on."""
         known = self._need(name)
+        _not_rented(known)
+        return {"name": name, "removed": await self._let_go(known, "ssh rm")}
+
+    async def _let_go(self, known: Known, reason: str) -> list[str]:
+        """Forget a host; the ids of its devices, which are removed."""
+        name = known.name
         await asyncio.to_thread(self._book.drop, name)
         del self._known[name]
         await known.attempts.close()
@@ -203,8 +231,8 @@ class SshHosts:
         start = f"{prefix(self._author, name)}-"
         gone = [key for key in list(self._state().devices) if key.startswith(start)]
         for device_id in gone:
-            await self._emit("device_removed", device_id, encode(DeviceRemoved(reason="ssh rm")))
-        return {"name": name, "removed": gone}
+            await self._emit("device_removed", device_id, encode(DeviceRemoved(reason=reason)))
+        return gone
 
     def _know(self, adopted: Adopted) -> Known:
         reach = Reach(adopted.host, self._gates, self._now)
@@ -244,7 +272,8 @@ class SshHosts:
         async with known.probing, self._slots:
             known.tried_s = self._now()
             try:
-                found = await probe(known.reach, everything=everything)
+                rented = known.adopted.rent is not None
+                found = await probe(known.reach, everything=everything, rented=rented)
             except ProviderError as error:
                 known.trouble = error
                 raise
@@ -276,7 +305,8 @@ class SshHosts:
         if not facts.whole or not self._may_register():
             return
         name = known.adopted.host.name
-        found = registrations(self._author, name, facts, order, self._config)
+        rent = known.adopted.rent
+        found = registrations(self._author, name, facts, order, self._config, rent)
         for device_id, payload in found:
             if self._differs(device_id, payload):
                 await self._emit("device_registered", device_id, payload)
@@ -319,6 +349,13 @@ def _same(known: Host, given: Host) -> None:
         prints = f"pinned {fingerprint(known.hop.pin)}, offered {fingerprint(given.hop.pin)}"
         text = f"{known.name}: the host key is another: {prints}"
         raise RequestError("HostKeyChanged", text, hint, 409)
+
+
+def _not_rented(known: Known) -> None:
+    """RequestError for a rented machine: it is paid for until it is returned."""
+    if known.adopted.rent is not None:
+        text = f"{known.name} is a rented machine, and paid for until it is returned"
+        raise RequestError("Rented", text, f"fleet return {known.adopted.rent.rental_id}", 409)
 
 
 def merged(before: HostFacts | None, now: HostFacts) -> HostFacts:
