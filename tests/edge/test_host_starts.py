@@ -165,3 +165,22 @@ async def test_joules_on_a_host_are_its_devices_tdp_and_said_to_be_estimated(sta
     kind, _, fact = stage.said[-1]
     assert (kind, fact["energy_basis"]) == ("job_completed", "estimated")
     assert fact["energy_mj"] == 300 * 1000 * 10
+
+
+@pytest.mark.parametrize(("device", "ends"), [("rig", 1), ("another", 0)])
+async def test_what_runs_on_a_machine_that_was_taken_away_ends_with_its_time(
+    stage: Stage, device: str, ends: int
+) -> None:
+    async def nothing() -> None:
+        pass
+
+    apply(stage.state, event("job_started", 4, author=ANA, device="rig", job_id="c", attempt=1))
+    begun_ms = stage.state.jobs["c"].attempts[0].started_ms
+    await effects(stage, Host(nothing)).lose({device}, begun_ms + 90_000)
+    assert len(stage.said) == ends
+    for kind, _, fact in stage.said:
+        assert (kind, fact["reason"]) == ("job_failed", "interrupted")
+        assert (fact["actual_duration_ms"], fact["text"]) == (
+            90_000,
+            "its rented machine was taken away",
+        )

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Set
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
 from mesh.edge.dispatch.ports import ModelFiles
-from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact
+from mesh.edge.jobs.outcomes import MAX_TEXT_CHARS, ended_fact, taken_away
 from mesh.edge.jobs.preparing import Preparation, is_on_host
 from mesh.edge.jobs.private import Gone, keep_words
 from mesh.edge.jobs.strays import Attempt, Strays, is_over
@@ -305,6 +305,27 @@ class Effects:
             one.number,
             energy=self._drawn(job, one, outcome.duration_ms),
             superfluous=is_superfluous(job, one),
+        )
+        await self._emit(event_type, one.device_id, fact)
+
+    async def lose(self, device_ids: Set[str], now_ms: int) -> None:
+        """Book what runs on devices that were taken away as interrupted: its time is paid for."""
+        for job, one in list(attempts_at(self._state(), self._author)):
+            if not device_ids.isdisjoint(one.devices):
+                async with self._locks.one_at_a_time((job.job_id, one.number)):
+                    await self._lose(job.job_id, one.number, now_ms)
+
+    async def _lose(self, job_id: str, number: int, now_ms: int) -> None:
+        job = self._state().jobs.get(job_id)
+        one = None if job is None else self._mine(job, number)
+        if job is None or one is None:
+            return
+        ran_ms = max(0, now_ms - one.started_ms) if one.started_ms else 0
+        costs, energy = self._costs(one, ran_ms), self._drawn(job, one, ran_ms)
+        over = is_superfluous(job, one)
+        outcome = taken_away(now_ms, ran_ms)
+        event_type, fact = ended_fact(
+            job, outcome, costs, one.number, energy=energy, superfluous=over
         )
         await self._emit(event_type, one.device_id, fact)
 

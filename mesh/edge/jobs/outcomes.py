@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCompleted, RunFailed, RunStopped
 from mesh.state.facts.plan import MemberFact
+from mesh.state.attempts import INTERRUPTED
 from mesh.state.jobs import JobView
 from providers.base import Outcome
 
@@ -23,6 +24,7 @@ WHY = {
     "oom": "out of memory",
     "setup": "it cannot run here",
     "lost": "its supervisor vanished before it could write a result",
+    INTERRUPTED: "its rented machine was taken away",
     "cancelled": "it gave way to its machine's owner, or to another job",
 }
 
@@ -74,6 +76,24 @@ def _terms(memory: Mapping[str, object]) -> Fact:
     return {name: value for name, value in found.items() if type(value) is int}
 
 
+def taken_away(now_ms: int, ran_ms: int) -> Outcome:
+    """How an attempt ended whose machine was taken away: what it did is lost."""
+    return Outcome(
+        exit_code=0,
+        started_ms=now_ms - ran_ms,
+        ended_ms=now_ms,
+        duration_ms=ran_ms,
+        peak_memory_bytes=0,
+        tokens_generated=0,
+        prompt_tokens=0,
+        decode_mtps=0,
+        prefill_mtps=0,
+        engine_memory={},
+        reason=INTERRUPTED,
+        text="",
+    )
+
+
 def ended_fact(
     job: JobView,
     outcome: Outcome,
@@ -105,7 +125,7 @@ def ended_fact(
         return "job_cancelled", encode(run)
     if outcome.reason != "ok":
         # Ended, and neither its home nor another attempt wanted that: it gave way.
-        reason = "interrupted" if outcome.reason == "cancelled" else outcome.reason
+        reason = INTERRUPTED if outcome.reason == "cancelled" else outcome.reason
         failed = RunFailed(**asdict(run), reason=reason, text=why(outcome))
         return "job_failed", encode(failed)
     completed = JobCompleted(
