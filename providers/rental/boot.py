@@ -33,9 +33,10 @@ class SelfEnd:
     body: str = ""
 
 
-def script(order: Order, end: SelfEnd | None) -> str:
-    """The script; without `end` there is no dead-man."""
-    parts = [_HEAD, _access(order), _SSHD]
+def script(order: Order, end: SelfEnd | None, *, user: str = "root") -> str:
+    """The script; without `end` there is no dead-man. `user`: who logs in, an account that is
+    there already."""
+    parts = [_HEAD, _access(order, user), _SSHD, _note_contact(user)]
     if end is not None:
         parts.append(_dead_man(order, end))
     return "\n".join(parts) + "\n"
@@ -50,25 +51,47 @@ def one_line(text: str) -> str:
 _HEAD: Final = "#!/bin/sh\numask 077"
 
 
-def _access(order: Order) -> str:
+def _access(order: Order, user: str) -> str:
     key = base64.b64encode(order.host_private_key.encode()).decode()
+    name = quote(user)
+    home = "H=/root" if user == "root" else f"H=$(getent passwd {name} | cut -d: -f6)"
+    own = "" if user == "root" else f'chown -R {name}: "$H/.ssh"\n'
     return (
-        "mkdir -p /root/.ssh /etc/ssh /run/sshd\n"
+        f"{home}\n"
+        'mkdir -p "$H/.ssh" /etc/ssh /run/sshd\n'
         f"K={quote(order.user_public_key)}\n"
-        'grep -qxF "$K" /root/.ssh/authorized_keys 2>/dev/null ||'
-        ' echo "$K" >> /root/.ssh/authorized_keys\n'
+        'grep -qxF "$K" "$H/.ssh/authorized_keys" 2>/dev/null ||'
+        ' echo "$K" >> "$H/.ssh/authorized_keys"\n'
+        f"{own}"
         f"echo {key} | base64 -d > {HOST_KEY}"
     )
 
 
-# A provider's own sshd is ended: it shows a host key that nobody here can know beforehand.
+# A provider's own sshd is ended: it shows a host key that nobody here can know beforehand. Where
+# systemd runs, sshd is its service and comes back with the machine: so it is told our key instead.
+_CONFIG: Final = "/etc/ssh/sshd_config"
+# Neither by itself keeps passwords out: PAM asks for them in a dialogue, too.
+_NO_PASSWORDS: Final = ("PasswordAuthentication", "KbdInteractiveAuthentication")
+_DELETE: Final = " ".join(f"-e '/^ *{name} /d'" for name in ("HostKey", *_NO_PASSWORDS))
+_INSERT: Final = "\\n".join(f"{name} no" for name in _NO_PASSWORDS)
 _SSHD: Final = f"""\
 command -v sshd >/dev/null || (apt-get update && apt-get install -y openssh-server) ||
  apk add openssh-server
-pkill -x sshd; sleep 1
-$(command -v sshd || echo /usr/sbin/sshd) -p {PORT} -h {HOST_KEY} -o HostKey={HOST_KEY} \
--o PasswordAuthentication=no -o PermitRootLogin=prohibit-password
-{CONTACT}"""
+if [ -d /run/systemd/system ]; then
+ sed -i {_DELETE} {_CONFIG}
+ sed -i '1i HostKey {HOST_KEY}\\n{_INSERT}' {_CONFIG}
+ systemctl restart ssh || systemctl restart sshd
+else
+ pkill -x sshd; sleep 1
+ $(command -v sshd || echo /usr/sbin/sshd) -p {PORT} -h {HOST_KEY} -o HostKey={HOST_KEY} \
+-o PermitRootLogin=prohibit-password {" ".join(f"-o {name}=no" for name in _NO_PASSWORDS)}
+fi"""
+
+
+def _note_contact(user: str) -> str:
+    """The first contact; whoever logs in writes the next ones."""
+    own = "" if user == "root" else f"\nchown {quote(user)}: {CONTACT_FILE}"
+    return CONTACT + own
 
 
 def _dead_man(order: Order, end: SelfEnd) -> str:

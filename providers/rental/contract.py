@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, final
 
-# What is asked: each has its own spacing and its own 429. "refuse": a request to pay more.
-Op = Literal["offers", "create", "list", "terminate", "charges", "balance", "rises", "refuse"]
+# What is asked: each has its own spacing and its own 429. "refuse": a request to pay more. "keys":
+# our public key made known, where a provider wants that before a create.
+Op = Literal[
+    "offers", "keys", "create", "list", "terminate", "charges", "balance", "rises", "refuse"
+]
 # How a machine is on its way, up, or bad: what every provider's own words are read as.
 Status = Literal[
     "placing", "image", "container", "up", "stopped", "exited", "preempted", "error", "terminating"

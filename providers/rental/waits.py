@@ -8,6 +8,7 @@ and 12 s more on a create; a daily quota, until UTC midnight; or nothing at all.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from providers.rental.contract import Reply
@@ -17,6 +18,8 @@ PENALTY_MS: Final = 12_000  # Vast.ai adds as much
 LEAST_MS: Final = 5_000  # nothing said: doubled with each failure, up to the most
 MOST_MS: Final = 60_000
 MAX_RETRY_AFTER_S: Final = 86_400  # beyond a day it is no wait but nonsense
+MAX_SAID: Final = 1000  # characters of a text that are read
+MAX_WORDS: Final = 16  # texts of an object
 QUOTA: Final = "search_quota_exceeded"
 _WINDOW: Final = re.compile(r'"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
 _THRESHOLD: Final = re.compile(r"threshold=(\d{1,5}(?:\.\d{1,3})?)")
@@ -27,10 +30,18 @@ def hold_ms(reply: Reply, fails: int, now_ms: int) -> int:
     in a row it was said before. `now_ms`: UTC."""
     if reply.status != 429:
         return 0
-    if QUOTA in str(reply.body):
+    if QUOTA in _said(reply):
         return DAY_MS - now_ms % DAY_MS
     named = [*_retry_after(reply), *_windows(reply), *_threshold(reply)]
     return max(named, default=min(MOST_MS, LEAST_MS << min(fails, 8)))
+
+
+def _said(reply: Reply) -> str:
+    """The words of a 429: the text, or the texts of its object; a body may be of any depth and
+    size."""
+    body = reply.body
+    words = body.values() if isinstance(body, dict) else (body,)
+    return " ".join(one[:MAX_SAID] for one in islice(words, MAX_WORDS) if isinstance(one, str))
 
 
 def _retry_after(reply: Reply) -> list[int]:
@@ -46,5 +57,5 @@ def _windows(reply: Reply) -> list[int]:
 
 
 def _threshold(reply: Reply) -> list[int]:
-    found = _THRESHOLD.search(str(reply.body)[:1000])
+    found = _THRESHOLD.search(_said(reply))
     return [] if found is None else [int(1000 * float(found[1])) + PENALTY_MS]

@@ -75,15 +75,22 @@ class Machines:
     """
 
     def __init__(
-        self, dice: random.Random, *, from_create: bool, dead_man: bool, billed_dead: bool
+        self,
+        dice: random.Random,
+        *,
+        from_create: bool,
+        dead_man: bool,
+        billed_dead: bool,
+        first: int = 70,
     ) -> None:
-        """`from_create`: billed in full at once. `billed_dead`: also when nothing runs in it."""
+        """`from_create`: billed in full at once. `billed_dead`: also when nothing runs in it.
+        `first`: the number before the first machine's."""
         self.dice = dice
         self.from_create, self.dead_man, self.billed_dead = from_create, dead_man, billed_dead
         self.all: dict[str, Machine] = {}
         self.now = 0
         self._due: list[tuple[int, int, Callable[[int], None]]] = []
-        self._n = 70
+        self._n = first
         self._turn = 0
         self.on_created: Callable[[Machine, int], None] = lambda machine, now: None
         self.on_ended: Callable[[Machine, int], None] = lambda machine, now: None
@@ -151,8 +158,9 @@ class Machines:
     def turn(self, one: Machine, status: Status, now: int) -> None:
         """The next status of its own life; never back to an earlier one of its boot."""
         before = one.status(now)
-        backwards = status in ORDER and ORDER.index(status) < ORDER.index(before)
-        if one.ended is not None or before not in ORDER or backwards:
+        if one.ended is not None or before not in ORDER:
+            return
+        if status in ORDER and ORDER.index(status) < ORDER.index(before):
             return
         full = status == "up" or (self.from_create and status in ORDER) or self.billed_dead
         one.line.append((now, status, one.price_at(now) if full else one.storage))

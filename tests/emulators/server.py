@@ -97,6 +97,7 @@ def _response(reply: Reply, now_ms: int) -> web.Response:
     headers = {"Date": formatdate(now_ms / 1000, usegmt=True), **reply.headers}
     if reply.body is None:
         return web.Response(status=reply.status, headers=headers)
-    if isinstance(reply.body, str):
-        return web.Response(status=reply.status, headers=headers, text=reply.body)
-    return web.json_response(reply.body, status=reply.status, headers=headers)
+    text = isinstance(reply.body, str)
+    kind = headers.pop("content-type", "text/plain" if text else "application/json")
+    body = str(reply.body) if text else json.dumps(reply.body)
+    return web.Response(status=reply.status, headers=headers, text=body, content_type=kind)
