@@ -1,0 +1,1 @@
+"""Clients of the providers themselves, in environments of their own, against our stand-ins."""
