@@ -1,0 +1,1 @@
+"""What machines to rent typically cost: a dated table, for who was never online."""

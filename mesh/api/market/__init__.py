@@ -1,0 +1,1 @@
+"""What may be asked of the market, and how its answers look."""
