@@ -8,7 +8,7 @@ from mesh.state.fold import KEEP_ENDED, State
 from mesh.state.trust.verdicts import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 17
+FOLD_VERSION = 19
 DIGEST_BYTES = 32
 
 
@@ -52,9 +52,11 @@ def digest(state: State) -> bytes:
         "upkeep": sorted(
             (one, state.drained(one), state.reserved(one, 0)) for one in state.devices
         ),
+        "market": list(state.market.latest().items()),
         "keys": sorted(state.keys.items()),
         "services": sorted(state.services.items()),
         "usage": list(state.usage.items()),
+        "rentals": state.rentals.believed(),
         "jobs": sorted(state.jobs.items()),
         "ended": sorted(one for each in state.ended.values() for one in each),
         "retired": [

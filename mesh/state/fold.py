@@ -19,8 +19,10 @@ from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobFact
 from mesh.state.fleet import DeviceView
 from mesh.state.jobs import ENDS, JobView, Key, step_of
+from mesh.state.market.market import Market
 from mesh.state.members import TYPES as MEMBERSHIP
 from mesh.state.members import Find, Members, holds_nothing
+from mesh.state.rentals.rentals import Rentals
 from mesh.state.retired import Retired
 from mesh.state.serving.keys import KeyView
 from mesh.state.serving.services import ServiceView
@@ -61,6 +63,8 @@ class State:
     holding: bool = False  # all is being folded anew: `late` jobs retire at the end of it
     claims: Devices = field(default_factory=Devices)
     upkeep: Upkeep = field(default_factory=Upkeep)
+    rentals: Rentals = field(default_factory=Rentals)
+    market: Market = field(default_factory=Market)
     serving: Serving = field(default_factory=Serving)
     counts: dict[str, Counts] = field(default_factory=dict)  # by author
     event_count: int = 0
@@ -219,13 +223,19 @@ def apply_fact(state: State, event: Event) -> None:
             _show(state, event.device_id)
         case "note_added":
             counts.notes += 1
+        case "offers_refreshed":
+            state.market.take(event)
         case "telemetry_summarised":
             return  # history: who asks for it reads the ledger
         case kind if kind in jobs.TYPES:
             _job(state, event)
         case _:
             admin = state.members.role_of(event) == ADMIN
-            known = state.upkeep.take(event) or state.serving.take(event, admin=admin)
+            known = (
+                state.upkeep.take(event)
+                or state.serving.take(event, admin=admin)
+                or state.rentals.take(event)
+            )
             counts.skipped += not known
 
 
@@ -248,7 +258,9 @@ def _forget(state: State, author: str) -> None:
     for device_id in state.claims.drop(author):
         _show(state, device_id)
     state.upkeep.drop(author)
+    state.market.drop(author)
     state.serving.drop(author)
+    state.rentals.drop(author)
     # Of a retired job nothing is left that others' words could be folded into again.
     state.stale = state.stale or state.retired.named_by(author)
     state.retired.homes.pop(author, None)

@@ -27,6 +27,7 @@ from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import Fact, Payload, bare, decode, encode, exact, marks, text, whole
 from mesh.state.facts.job import JobEnded, JobSealed, JobSubmitted
 from mesh.state.facts.member import FleetFounded, Membership, PeerReachable
+from mesh.state.facts.offers import OfferRow
 from mesh.state.facts.plan import (
     MemberFact,
     MemoryFact,
@@ -46,6 +47,7 @@ from mesh.state.learning.learned import (
     work_of,
 )
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.rentals.rentals import TYPES as RENTALS
 from mesh.state.serving.serving import TYPES as SERVING
 from mesh.state.upkeep import FOLDS
 from scripts.events_doc import PAGE, page
@@ -56,6 +58,7 @@ from tests.state.test_learned import RUN, WORK, after
 KEPT = Path(__file__).parent.parent / "golden" / "ledger"
 FORMS = [form for forms in EVENTS.values() for form in forms]
 INSIDE: list[type[Fact]] = [PlanFact, MemberFact, MemoryFact, Percentiles, UsageRow, TailFact]
+INSIDE.append(OfferRow)
 EXACT: list[type[Fact]] = [RunFact, WorkFact]  # all of it is read, or nothing
 FEW = settings(max_examples=25)  # of each of some twenty structs
 READ: list[type[Fact]] = [DeviceRegistered, JobEnded, Membership]
@@ -68,8 +71,10 @@ SINCE_DISPATCH = {
     "job_paused",
     "job_resumed",
     "telemetry_summarised",
+    "offers_refreshed",
     *UPKEEP,
     *SERVING,
+    *RENTALS,
 }
 NEWER_FORMS: set[type[Fact]] = {
     FleetFounded,
@@ -79,7 +84,7 @@ NEWER_FORMS: set[type[Fact]] = {
 # Written by a "newer peer" in the kept ledger, with fields nobody here knows.
 NEWER_DEVICE, NEWER_JOB, NEWER_TYPES = "dev-rented", "ben-rented", {"rental_offered", "budget_set"}
 
-NEW_TYPES = {"fleet_founded", *SINCE_DISPATCH}  # since 0.2, 0.3 and 0.4
+NEW_TYPES = {"fleet_founded", *SINCE_DISPATCH}  # since 0.2 to 0.5
 
 INTEGERS = st.integers(-codec.MAX_INT, codec.MAX_INT)
 AMOUNTS = st.integers(0, codec.MAX_INT)
@@ -145,7 +150,8 @@ def is_ours(event: dict[str, Any]) -> bool:
 
 def test_each_type_that_is_folded_has_a_struct() -> None:
     other = {"device_registered", "device_removed", "note_added", "telemetry_summarised"}
-    assert set(EVENTS) == other | set(FOLDS) | SERVING | JOBS | MEMBERSHIP
+    other |= {"offers_refreshed"}
+    assert set(EVENTS) == other | set(FOLDS) | SERVING | RENTALS | JOBS | MEMBERSHIP
 
 
 @pytest.mark.parametrize("event_type", sorted(set(EVENTS) - NEW_TYPES))

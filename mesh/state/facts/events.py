@@ -2,8 +2,9 @@
 
 from typing import Annotated, Final
 
-from mesh.state.facts import device, job, member, serving, telemetry, upkeep
+from mesh.state.facts import device, job, member, rental, serving, telemetry, upkeep
 from mesh.state.facts.fact import Fact, said
+from mesh.state.facts.offers import OffersRefreshed
 
 
 class NoteAdded(Fact, frozen=True, kw_only=True):
@@ -34,11 +35,13 @@ EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
     "job_failed": (job.RunFailed, job.JobFailed),
     "job_cancelled": (job.RunStopped, job.JobCancelled),
     "telemetry_summarised": (telemetry.TelemetrySummarised,),
+    "offers_refreshed": (OffersRefreshed,),
     "key_added": (serving.KeyAdded,),
     "key_revoked": (serving.KeyRevoked,),
     "usage_summarised": (serving.UsageSummarised,),
     "service_set": (serving.ServiceSet,),
     "service_ended": (serving.ServiceEnded,),
+    **rental.EVENTS,
     "fleet_founded": (member.FleetFounded,),
     "peer_added": (member.PeerAdded, member.HistoryAdopted),
     "peer_removed": (member.PeerRemoved, member.HistoryEnded),

@@ -1,0 +1,1 @@
+"""What may be asked of rented machines, and how they are shown."""

@@ -1,0 +1,112 @@
+"""A machine that somebody wants to rent: a body in, checked values out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+from mathcore.units import NUSD, parse_bytes, parse_duration_ms, parse_hourly_nusd, parse_nusd
+from mesh.api.errors import RequestError
+from mesh.api.fields import read, refuse, unknown_field
+from mesh.api.market.asked import OfferFilter, parse_offers
+from mesh.state.rentals.requests import MAX_LIFE_MS, MAX_TEXT, MIN_LIFE_MS
+from mesh.state.rentals.terms import DAY_MS
+
+OF_OFFER: Final = ("gpu", "count", "spot", "max_price", "provider")
+FIELDS: Final = (*OF_OFFER, "offer", "life", "idle", "cap", "disk", "image", "request_id", "job_id")
+DEFAULT_IDLE: Final = "15m"  # a person thinks so long between two jobs
+DEFAULT_DISK: Final = "40GiB"  # a model of 30 GB and its engine; prices are asked for with it
+MAX_DISK_BYTES: Final = 16 << 40
+MAX_CAP_NUSD: Final = 1_000_000 * NUSD  # more is a mistake
+MIN_DISK_BYTES: Final = 8 << 30  # the least that Vast.ai lets
+_ID: Final = re.compile(r"[a-z0-9]{1,20}")
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,250}")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentAsked:
+    """What is wanted; None and "" do not bind. `cap_nusd`: all that may be spent on it."""
+
+    filter: OfferFilter
+    gpu: str
+    offer_id: str
+    life_ms: int
+    idle_ms: int  # 0 = never
+    cap_nusd: int | None
+    disk_bytes: int
+    image: str
+    request_id: str
+    job_id: str
+
+    @property
+    def spot(self) -> bool:
+        """Whether one that may be taken back will do."""
+        return self.filter.spot is True
+
+
+def parse_rent(body: Mapping[str, object]) -> RentAsked:
+    """What a body asks for; RequestError names the field that is wrong."""
+    given: dict[str, str] = {}
+    for name, value in body.items():
+        if name not in FIELDS:
+            unknown_field(name, FIELDS, "fleet rent --help")
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            refuse(f"{name} must be a text of at most {MAX_TEXT} characters", "fleet rent --help")
+        given[name] = str(value)
+    if "life" not in given:
+        refuse("life: for how long at most?", "say for example 2h")
+    return RentAsked(
+        filter=parse_offers({name: given[name] for name in OF_OFFER if name in given}),
+        gpu=given.get("gpu", ""),
+        offer_id=given.get("offer", ""),
+        life_ms=_life(given["life"]),
+        idle_ms=_idle(given.get("idle", DEFAULT_IDLE)),
+        cap_nusd=_cap(given["cap"]) if "cap" in given else None,
+        disk_bytes=_disk(given.get("disk", DEFAULT_DISK)),
+        image=_matching("image", given.get("image", ""), _IMAGE, "an image's name, as docker has"),
+        request_id=_matching("request_id", given.get("request_id", ""), _ID, "1 to 20 of a-z0-9"),
+        job_id=given.get("job_id", ""),
+    )
+
+
+def parse_price(text: str) -> int:
+    """Nano-dollars an hour of "0.50"; RequestError otherwise."""
+    return read("max_price", parse_hourly_nusd, text)
+
+
+def _life(text: str) -> int:
+    found = read("life", parse_duration_ms, text)
+    if not MIN_LIFE_MS <= found <= MAX_LIFE_MS:
+        least, most = MIN_LIFE_MS // 60_000, MAX_LIFE_MS // DAY_MS
+        refuse(f"life: {text!r} is not between {least}m and {most}d", "say for example 2h")
+    return found
+
+
+def _idle(text: str) -> int:
+    if text.strip() in ("0", "never"):
+        return 0
+    return min(MAX_LIFE_MS, read("idle", parse_duration_ms, text))
+
+
+def _cap(text: str) -> int:
+    """A cap of nothing rents nothing: it is no way to say that there is none."""
+    found = read("cap", parse_nusd, text.strip("$ "))
+    if not 0 < found <= MAX_CAP_NUSD:
+        refuse(f"cap: {text[:40]!r} is not between $0 and $1,000,000", "fleet rent --cap 5")
+    return found
+
+
+def _disk(text: str) -> int:
+    found = read("disk", parse_bytes, text)
+    if not MIN_DISK_BYTES <= found <= MAX_DISK_BYTES:
+        refuse(f"disk: {text!r} is not between 8GiB and 16TiB", f"say for example {DEFAULT_DISK}")
+    return found
+
+
+def _matching(name: str, text: str, rule: re.Pattern[str], what: str) -> str:
+    if text and rule.fullmatch(text) is None:
+        raise RequestError("BadField", f"{name}: {text[:60]!r} is not {what}", "fleet rent --help")
+    return text

@@ -1,0 +1,88 @@
+"""Money before it is spent: what a rental reserves, and whether one more may.
+
+A reservation ends by proved absence alone. What a rental may cost is 1.05 times its quote for its
+life and the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from mesh.policy.rentals.timers import TOLERANCE
+from mesh.policy.rentals.values import Shares
+from mesh.state.rentals.money import MOST_NUSD, cost_nusd
+from mesh.state.rentals.rental import Rental
+from mesh.state.rentals.rentals import Rentals
+from mesh.state.rentals.requests import Request
+from mesh.state.rentals.terms import ABSENT, DAY_MS, GUARD_MS, HOUR_MS
+
+JOB_CAP, DAY_CAP, PROVIDER_CAP = "job_cap", "day_cap", "provider_cap"
+
+
+def reserve_nusd(quote_nusd: int, life_ms: int) -> int:
+    """What a rental of such a quote and life may cost."""
+    exact = max(0, quote_nusd) * TOLERANCE * (life_ms + GUARD_MS)
+    return min(MOST_NUSD, -(-exact // (100 * HOUR_MS)))
+
+
+def held_nusd(one: Rental) -> int:
+    """What it has reserved: of a refused create only what a proof of absence takes."""
+    if one.refused:
+        return min(one.reserved_nusd, cost_nusd(one.quote_nusd, GUARD_MS))
+    return one.reserved_nusd
+
+
+def remaining_nusd(one: Rental, now_ms: int) -> int:
+    """What an open rental may still cost by its reservation."""
+    if one.state == ABSENT:
+        return 0
+    return max(0, held_nusd(one) - one.cost_nusd(now_ms))
+
+
+def committed_nusd(those: Iterable[Rental], now_ms: int, begin_ms: int = 0) -> int:
+    """Spent since then, and reserved."""
+    return sum(
+        one.cost_nusd(now_ms, begin_ms) + one.meter.possible_nusd + remaining_nusd(one, now_ms)
+        for one in those
+    )
+
+
+def admit(
+    rentals: Rentals, request: Request, shares: Shares, me: str, now_ms: int, reserve: int
+) -> str:
+    """Why a machine may not be asked for, "" where it may. What was found without its intent is
+    counted on every peer's share."""
+    every = list(rentals.every())
+    asks: list[tuple[str, int | None, int, Callable[[Rental], bool]]] = [
+        (JOB_CAP, request.cap_nusd, 0, lambda one: _of_request(one, request)),
+        (DAY_CAP, shares.day_nusd, now_ms - now_ms % DAY_MS, lambda one: one.author in (me, "")),
+        (
+            PROVIDER_CAP,
+            shares.month_nusd,
+            month_begin(now_ms),
+            lambda one: one.author in (me, "") and _of_account(one, request),
+        ),
+    ]
+    for why, cap, begin, counts in asks:
+        if cap is None:
+            continue
+        if reserve + committed_nusd(filter(counts, every), now_ms, begin) > cap:
+            return why
+    return ""
+
+
+def _of_request(one: Rental, request: Request) -> bool:
+    same_job = bool(request.job_id) and one.job_id == request.job_id
+    return same_job or one.request_id == request.request_id
+
+
+def _of_account(one: Rental, request: Request) -> bool:
+    return (one.provider, one.account) == (request.provider, request.account)
+
+
+def month_begin(now_ms: int) -> int:
+    """When the UTC month of a moment began."""
+    day = datetime.fromtimestamp(now_ms / 1000, UTC)
+    first = day.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return round(first.timestamp()) * 1000

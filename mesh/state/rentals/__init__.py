@@ -1,0 +1,1 @@
+"""Rented machines as the ledger tells of them: requests, accounts, lives, money."""
