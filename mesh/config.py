@@ -46,6 +46,9 @@ class Config:
     models: tuple[str, ...] = ()  # folders with models, beside those that programs keep
     models_disk_bytes: int = 200_000_000_000  # for everything fetched from other peers
     models_rate: int = 0  # bytes a second that fetching and serving models may take; 0: no bound
+    # What this peer may spend on rented machines: on a UTC day, and at one provider in a month.
+    rent_day_nusd: int = 50 * 1_000_000_000
+    rent_month_nusd: int = 500 * 1_000_000_000
     metered: str = "auto"  # whether this machine's line costs by the byte; auto asks the system
 
 
@@ -297,6 +300,16 @@ SETTINGS: Final[dict[str, Setting]] = {
     ),
     "models_rate": _own(
         _byte_rate, "models_rate", '"50MB/s"', "no bound", "how fast models go over the line"
+    ),
+    "rent_day": _own(
+        _price, "rent_day_nusd", '"20 USD"', "50 USD", "what rented machines may cost on a day, UTC"
+    ),
+    "rent_month": _own(
+        _price,
+        "rent_month_nusd",
+        '"200 USD"',
+        "500 USD",
+        "and at one provider in a month",
     ),
     "metered": _own(
         _metered, "metered", '"yes"', "auto", "whether the line costs by the byte: yes, no, auto"

@@ -26,10 +26,13 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
+    from mesh.edge.clouds.service import Clouds
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
     from mesh.edge.http.keys import key_routes
+    from mesh.edge.http.offers import offer_routes
+    from mesh.edge.http.rentals import rental_routes
     from mesh.edge.http.ssh import ssh_routes
     from mesh.edge.http.telemetry import routes as telemetry
     from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
@@ -48,23 +51,28 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     travel = asyncio.create_task(node.models.run())
     keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
     front = Front(node, ledger.author, keys)
+    rented = Clouds(node, ledger.author, ledger.peer_id, node.dispatch.effects.lose)
+    node.quotes, node.changed = rented.known, rented.notice
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
         *routes.local_routes(),
         *ssh_routes(node.ssh),
         *gateway_routes(front),
         *key_routes(keys),
+        *offer_routes(rented),
+        *rental_routes(rented),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
     hosts = asyncio.create_task(node.ssh.run())
     serving = asyncio.create_task(front.run())
+    renting = asyncio.create_task(rented.run())
     try:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
             more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
-            more += front.peer_routes()
+            more += [*front.peer_routes(), *offer_routes(rented)]
             await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
@@ -97,7 +105,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         routes.close()
         hosts.cancel()
         serving.cancel()
-        await asyncio.gather(hosts, serving, return_exceptions=True)
+        renting.cancel()
+        await asyncio.gather(hosts, serving, renting, return_exceptions=True)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)

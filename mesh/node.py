@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +30,7 @@ from mesh.edge.live import Live
 from mesh.edge.models.for_jobs import JobModels
 from mesh.edge.models.service import Models
 from mesh.edge.peering.mesh import Mesh
-from mesh.edge.planning import plan_query
+from mesh.edge.planning import Quotes, plan_query
 from mesh.edge.replication import Replication
 from mesh.edge.signing.hearing import NotHeard
 from mesh.edge.ssh.hosts import SshHosts
@@ -87,23 +87,19 @@ class Node:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self.mesh: Mesh | None = None
         self._live = Live(
-            ledger,
-            fleet_of(home),
-            self._writer,
-            now_ms,
-            self._tell,
-            alone=alone,
-            skews=self._skews,
+            ledger, fleet_of(home), self._writer, now_ms, self._tell, alone=alone, skews=self._skews
         )
         self._subscribers: set[asyncio.Queue[Event]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self.ready = False
         self.gateway_url = ""  # where tools find every model, once it is open
+        self.quotes: Quotes = tuple  # what is known of machines to rent
+        self.changed: Callable[[], None] = lambda: None  # who rents looks at the state anew
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._here = LocalAttempts(home / JOBS)
         self.ssh = SshHosts(
-            home, config, ledger.author, lambda: self.state, self.emit, self._may_register
+            home, config, ledger.author, lambda: self.state, self.emit, self.may_register
         )
         self._intake = Intake(home, ledger.author, lambda: self.state, self.emit)
         self._replication = Replication(
@@ -124,7 +120,7 @@ class Node:
             lambda: self.state,
             self.emit,
             now_ms,
-            self._may_register,
+            self.may_register,
             ledger.peer_id,
         )
         self.fleet_telemetry = FleetTelemetry(
@@ -193,6 +189,7 @@ class Node:
             except asyncio.QueueFull:
                 self._subscribers.discard(queue)
         self.dispatch.heard(event.event_type for event in events)
+        self.changed()
         if any(event.author == self._ledger.author for event in events):
             self._replication.notify([self._ledger.author])
         if self.mesh is not None and any(event.event_type in MEMBERSHIP for event in events):
@@ -253,7 +250,8 @@ class Node:
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         live = [*self.devices(), *self.ssh.live(self.state)]
-        return plan_query(self.state, query, live, now_ms(), me=self._ledger.author)
+        author, quotes = self._ledger.author, self.quotes
+        return plan_query(self.state, query, live, now_ms(), me=author, quotes=quotes)
 
     def capacity(self, query: Mapping[str, object]) -> dict[str, object]:
         return capacity_query(self.state, query, self.devices())
@@ -374,7 +372,7 @@ class Node:
     async def _register(self) -> bool:
         """Announce this machine's devices, where its role lets them count; True, tried once."""
         try:
-            if self._may_register():
+            if self.may_register():
                 found = await asyncio.to_thread(self._local.registrations, self.state)
                 for device_id, payload in found:
                     await self.emit("device_registered", device_id, payload)
@@ -384,7 +382,7 @@ class Node:
         await self._intake.sweep()  # a restored ledger knows its own jobs by now
         return True
 
-    def _may_register(self) -> bool:
+    def may_register(self) -> bool:
         """Whether what this peer says of its devices counts, and may be signed now."""
         role_counts = self.mesh is None or allowed(self.mesh.own_role(), RUNNER)
         return self._live.may_sign and role_counts

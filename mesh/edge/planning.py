@@ -20,11 +20,13 @@ from mesh.api.requests import PlanRequest, lengths, limits_of, parse_plan
 from mesh.api.rows import Row, is_ours, peer_name
 from mesh.api.what_ifs import parse_fleet, parse_what_ifs
 from mesh.edge.beside import beside_of
+from mesh.edge.clouds.prices.planning import with_cloud
 from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.fold import State
 from mesh.state.learning.learned import learned_from
 from mesh.state.leases import with_leases
+from mesh.state.market.quotes import Quote
 
 if TYPE_CHECKING:
     from providers.sources.resolve import Source
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # What desktops with a card for models are mostly sold with; hosts of larger cards have as much RAM
 # as all their cards have memory, at least.
 USUAL_RAM_BYTES = 32 * GIB
+Quotes = Callable[[], tuple[Quote, ...]]
 
 
 def plan_query(
@@ -41,9 +44,17 @@ def plan_query(
     now: int = 0,
     *,
     me: str = "",
+    quotes: Quotes = tuple,
 ) -> Row:
-    """The plan's JSON for a query over every device in `state`; bad queries raise RequestError."""
-    return plan_dict(make_plan(state, parse_plan(given), live, now, me=me))
+    """The plan's JSON for a query over every device in `state`; bad queries raise RequestError.
+
+    `quotes` knows the machines to rent, for a question that wants those, too.
+    """
+    request = parse_plan(given)
+    found = make_plan(state, request, live, now, me=me)
+    if request.cloud:
+        return with_cloud(found, quotes(), now or state.last_ms)
+    return plan_dict(found)
 
 
 def make_plan(

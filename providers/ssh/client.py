@@ -1,8 +1,6 @@
 """SSH itself, by asyncssh: the one file that knows it. One connection, many scripts.
-
-asyncssh is imported when the first host is reached: loading it takes longer than any command of
-ours.
-No config is read, no key accepted unseen, no password asked: what is needed stands in the `Host`.
+It is imported when the first host is reached. No config is read, no key accepted unseen, no
+password asked: what is needed stands in the `Host`.
 """
 
 from __future__ import annotations
@@ -41,8 +39,7 @@ WORDS_LIMIT_S: Final = 2.0  # what a shell that refused us may still say
 
 
 class Unreached(Unheard):
-    """The host was not reached, or the link broke: what we asked for may or may not have
-    happened."""
+    """The host was not reached, or the link broke: what we asked for may have happened, or not."""
 
     code = "Unreached"
 

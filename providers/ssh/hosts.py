@@ -7,14 +7,15 @@ from typing import Annotated, final
 
 import msgspec
 
-# What a host may be called: it stands in device ids and in folder names.
-NAME = r"^[a-z0-9][a-z0-9._-]{0,31}$"
+# What a host may be called: it stands in device ids and in folder names. `\Z` and not `$`, which
+# takes a line feed at the end.
+NAME = r"^[a-z0-9][a-z0-9._-]{0,31}\Z"
 # A name or an address, IPv6 with its zone too. Never an option: no leading dash.
-ADDRESS = r"^[A-Za-z0-9_:\[][A-Za-z0-9._:%\[\]-]{0,254}$"
+ADDRESS = r"^[A-Za-z0-9_:\[][A-Za-z0-9._:%\[\]-]{0,254}\Z"
 # useradd's rule, widened by what directories (AD, LDAP) have.
-USER = r"^[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,127}$"
+USER = r"^[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,127}\Z"
 # "ssh-ed25519 AAAA…", as in known_hosts.
-KEY = r"^[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{32,8192}={0,2}$"
+KEY = r"^[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{32,8192}={0,2}\Z"
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 MAX_KEYS = 16  # identity files tried; sshd ends a connection after six anyway
 MAX_PATH = 4096

@@ -56,6 +56,20 @@ def test_a_name_means_every_device_of_the_machine_and_an_id_one() -> None:
         assert usable(state, ANA, wanted).keys() == set(ids.split()), wanted
 
 
+def test_a_job_goes_to_a_rented_machine_by_its_name_alone() -> None:
+    rented = {"described_by": "probe", "transport": "ssh", "host": "vast-r1", "location": "cloud"}
+    state = told(
+        [
+            event("device_registered", 1, device="c", name="rig", described_by="probe"),
+            event("device_registered", 2, device="v", name="vast-r1-gpu0", kind="gpu", **rented),
+            event("device_registered", 3, author=BEN, device="w", name="vast-r2", **rented),
+        ]
+    )
+    meant = {"": "c", "any": "c", "ssh": "", "vast-r1": "v", "v": "v", "vast-r2": "w"}
+    for wanted, ids in meant.items():
+        assert usable(state, ANA, wanted).keys() == set(ids.split()), wanted
+
+
 def test_without_a_host_that_has_only_ssh_the_way_to_one_is_shown() -> None:
     with pytest.raises(RequestError, match="no host is reached by SSH alone") as caught:
         on("ssh")

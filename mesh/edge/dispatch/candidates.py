@@ -31,6 +31,7 @@ from mesh.state.jobs import MAX_ATTEMPTS, JobView
 from mesh.state.learning.learned import knowledge
 from mesh.state.members import RUNNER, allowed
 
+CLOUD: Final = "cloud"  # where a rented machine stands
 ANY: Final = "any"  # `--on any`: wherever it is soonest done
 SSH: Final = "ssh"  # likewise, of the hosts with only SSH
 # Devices that are tried for one placement: beyond them a plan's order says little.
@@ -175,7 +176,8 @@ def _knowing(one: Candidate, identity: Mapping[str, object]) -> Candidate:
 
 
 def usable(state: State, author: str, wanted: str) -> dict[str, DeviceView]:
-    """The devices on which a peer may start a job: its own, or of all members as `wanted` says.
+    """The devices on which a peer may start a job: its own that are not rented, or of all members
+    as `wanted` says.
 
     An id names that device alone; a device's, a peer's or a host's name all that bear it.
     """
@@ -184,9 +186,15 @@ def usable(state: State, author: str, wanted: str) -> dict[str, DeviceView]:
         ours = view.owner == author
         if view.hand_described or not (ours or allowed(state.members.role(view.owner), RUNNER)):
             continue
-        if wanted in called(state, view) if wanted else ours:
+        if wanted in called(state, view) if wanted else ours and not is_rented(view):
             found[view.device_id] = view
     return {wanted: found[wanted]} if wanted in found else found
+
+
+def is_rented(view: DeviceView) -> bool:
+    """Whether strangers run the machine, who can read what is sent there: so a job goes to it by
+    its name alone, never because it is free or cheap."""
+    return view.facts.location == CLOUD
 
 
 def called(state: State, view: DeviceView) -> set[str]:
@@ -195,6 +203,8 @@ def called(state: State, view: DeviceView) -> set[str]:
     if view.hand_described:
         return {view.device_id, view.name}
     machine = machine_of(view.name)
+    if is_rented(view):
+        return {view.device_id, view.name, machine}
     if view.facts.transport == SSH:
         return {view.device_id, view.name, machine, ANY, SSH}
     return {view.device_id, view.name, machine, state.members.name(view.owner), ANY}

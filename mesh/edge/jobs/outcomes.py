@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import asdict
 
+from mesh.state.attempts import INTERRUPTED
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCompleted, RunFailed, RunStopped
 from mesh.state.facts.plan import MemberFact
-from mesh.state.attempts import INTERRUPTED
 from mesh.state.jobs import JobView
 from providers.base import Outcome
 

@@ -15,6 +15,7 @@ FILE: Final = "ssh.json"
 # Each host is a connection and a probe a minute.
 MAX_HOSTS: Final = 256
 MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_ORDER: Final = 1024  # cards that one host ever had: a file with more could not be read again
 
 
 @final
@@ -32,7 +33,7 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     another is gone; and what is paid for it, where it is rented."""
 
     host: Host
-    cards: Annotated[tuple[str, ...], msgspec.Meta(max_length=1024)] = ()
+    cards: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ORDER)] = ()
     rent: Rent | None = None  # None: a person adopted it
 
 

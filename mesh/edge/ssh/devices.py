@@ -12,7 +12,7 @@ from mathcore.hardware.described import PRIOR_BANDWIDTH, Described, describe
 from mesh.config import Config
 from mesh.edge.inventory import CPU_ENGINES
 from mesh.edge.planning import with_free
-from mesh.edge.ssh.book import Rent
+from mesh.edge.ssh.book import MAX_ORDER, Rent
 from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode
 from mesh.state.fleet import spec
@@ -29,9 +29,17 @@ def prefix(author: str, host: str) -> str:
     return f"dev-{short_id(author)}-{host}"
 
 
+def is_of(device_id: str, author: str, host: str) -> bool:
+    """Whether a device is a host's: another one's name may begin with this host's."""
+    start = f"{prefix(author, host)}-"
+    number = device_id.removeprefix(f"{start}gpu")
+    return device_id == f"{start}cpu" or (number != device_id and number.isdecimal())
+
+
 def numbered(known: Sequence[str], cards: Sequence[Card]) -> tuple[str, ...]:
-    """The cards' locks in the order they were first seen; those that are gone keep their place."""
-    return tuple(dict.fromkeys([*known, *(card.lock for card in cards)]))
+    """The cards' locks in the order they were first seen; those that are gone keep their place.
+    A host that shows others at each probe gets no number for them in the end."""
+    return tuple(dict.fromkeys([*known, *(card.lock for card in cards)]))[:MAX_ORDER]
 
 
 def registrations(
@@ -49,7 +57,7 @@ def registrations(
     """
     start = prefix(author, name)
     found = [(f"{start}-cpu", _cpu(name, facts, config))]
-    for card in facts.cards:
+    for card in [one for one in facts.cards if one.lock in order]:
         i = order.index(card.lock)
         found.append((f"{start}-gpu{i}", _gpu(name, i, card, facts, config)))
     return [(key, encode(_paid(one, facts, rent))) for key, one in found]

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
@@ -24,9 +24,10 @@ from mesh.config import Config
 from mesh.edge.disk import StoreError
 from mesh.edge.inventory import READINGS
 from mesh.edge.ssh.book import Adopted, Book, Rent
-from mesh.edge.ssh.devices import live, numbered, prefix, registrations
+from mesh.edge.ssh.devices import is_of, live, numbered, registrations
 from mesh.edge.ssh.engines import HostEngines
 from mesh.edge.ssh.forgotten import forgotten_on
+from mesh.edge.ssh.merging import merged
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.fact import encode
 from mesh.state.fold import State
@@ -46,6 +47,9 @@ ALL_EVERY_S: Final = 86_400.0  # a card or a driver added since, engines install
 MAX_PROBES: Final = 8  # at once: each is a moment of parsing here
 LOOK_EVERY_S: Final = 1.0
 CPU_LOCK: Final = "cpu"
+# What a rented machine, which is a stranger's, may have told of itself: 16 cards and its processor,
+# some times over. It could show other ones at each look, and each would be an event for ever.
+MAX_TOLD: Final = 64
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 
@@ -64,6 +68,7 @@ class Known:
     live_s: float = float("-inf")
     all_s: float = float("-inf")
     registered: bool = False
+    told: int = 0  # events of its devices
     engines: HostEngines | None = None
     probing: asyncio.Lock | None = None
 
@@ -153,7 +158,7 @@ class SshHosts:
     def known(self, device_id: str) -> Known | None:
         """The host of a device; None where that is none of ours."""
         for name, known in self._known.items():
-            if device_id.startswith(f"{prefix(self._author, name)}-"):
+            if is_of(device_id, self._author, name):
                 return known
         return None
 
@@ -191,14 +196,14 @@ class SshHosts:
 
     async def give_back(self, rental_id: str) -> None:
         """A rented machine is gone, or soon will be: nothing is sent there any more."""
-        for known in list(self._known.values()):
-            if known.adopted.rent is not None and known.adopted.rent.rental_id == rental_id:
+        for of, known in self.rents():
+            if of == rental_id:
                 await self._let_go(known, "returned")
 
-    def rented(self, rental_id: str) -> Known | None:
-        """The machine of a rental; None where it was not taken in yet."""
-        rents = ((one.adopted.rent, one) for one in self._known.values())
-        return next((one for rent, one in rents if rent and rent.rental_id == rental_id), None)
+    def rents(self) -> list[tuple[str, Known]]:
+        """The rented machines, by their rentals."""
+        every = list(self._known.values())
+        return [(one.adopted.rent.rental_id, one) for one in every if one.adopted.rent]
 
     async def _take(self, host: Host, rent: Rent | None) -> Known:
         before = self._known.get(host.name)
@@ -215,6 +220,16 @@ class SshHosts:
         known.reach.retry()
         return await self._asked(known)
 
+    async def look(self, known: Known) -> bool:
+        """Ask a rented machine how it is now; whether it answered and was read whole."""
+        if self._known.get(known.name) is not known:
+            return False
+        known.reach.retry()
+        with contextlib.suppress(ProviderError):
+            await self._look(known, everything=known.facts is None or not known.facts.whole)
+            return known.facts is not None and known.facts.whole
+        return False
+
     async def remove(self, name: str) -> dict[str, object]:
         """Let a host go, its devices too; what runs there goes on."""
         known = self._need(name)
@@ -228,8 +243,7 @@ class SshHosts:
         del self._known[name]
         await known.attempts.close()
         await known.reach.close()
-        start = f"{prefix(self._author, name)}-"
-        gone = [key for key in list(self._state().devices) if key.startswith(start)]
+        gone = [key for key in list(self._state().devices) if is_of(key, self._author, name)]
         for device_id in gone:
             await self._emit("device_removed", device_id, encode(DeviceRemoved(reason=reason)))
         return gone
@@ -309,6 +323,9 @@ class SshHosts:
         found = registrations(self._author, name, facts, order, self._config, rent)
         for device_id, payload in found:
             if self._differs(device_id, payload):
+                if rent is not None and known.told >= MAX_TOLD:
+                    break
+                known.told += 1
                 await self._emit("device_registered", device_id, payload)
         known.registered = True
 
@@ -333,9 +350,7 @@ class SshHosts:
             "lacks": "" if facts is None else why_none(facts, host.name),
             "sending": None if sending is None else msgspec.to_builtins(sending),
             "devices": [
-                key
-                for key in list(self._state().devices)
-                if key.startswith(f"{prefix(self._author, host.name)}-")
+                key for key in list(self._state().devices) if is_of(key, self._author, host.name)
             ],
         }
 
@@ -356,41 +371,3 @@ def _not_rented(known: Known) -> None:
     if known.adopted.rent is not None:
         text = f"{known.name} is a rented machine, and paid for until it is returned"
         raise RequestError("Rented", text, f"fleet return {known.adopted.rent.rental_id}", 409)
-
-
-def merged(before: HostFacts | None, now: HostFacts) -> HostFacts:
-    """A live probe's readings over what the last whole one told; cards whose maker's tool gives no
-    answer stay as they were, without readings."""
-    if before is None:
-        return now
-    silent = {maker for maker, (state, _) in now.states.items() if state != "lost"}
-    kept = [c for c in before.cards if c.vendor in silent]
-    seen = {card.lock for card in now.cards}
-    lost = [
-        c
-        for c in before.cards
-        if "lost" in now.states.get(c.vendor, ("", "")) and c.lock not in seen
-    ]
-    blind = [
-        replace(
-            c, used_bytes=None, free_bytes=None, utilisation_percent=None, watts=None, processes=()
-        )
-        for c in (*kept, *lost)
-        if c.lock not in seen
-    ]
-    cards = (*now.cards, *blind)
-    if now.whole:
-        return replace(now, cards=cards)
-    return replace(
-        before,
-        boot_id=now.boot_id,
-        ram_bytes=now.ram_bytes,
-        ram_free_bytes=now.ram_free_bytes,
-        disk_free_bytes=now.disk_free_bytes,
-        load=now.load,
-        cards=cards,
-        states=now.states,
-        warnings=tuple(dict.fromkeys((*before.warnings, *now.warnings)))
-        if now.states
-        else before.warnings,
-    )

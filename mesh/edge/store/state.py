@@ -11,6 +11,7 @@ from mesh.edge.identity import Fleet, fleet_of
 from mesh.edge.store.ledger import Reader
 from mesh.edge.store.reader import Shelf
 from mesh.edge.store.reports import Finding
+from mesh.edge.store.schema import DATABASE
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, unpack
 from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, finish, fold_author
@@ -37,6 +38,11 @@ def load_state(home: Path, *, every_job: bool = False) -> State:
     """
     with closing(Reader.open(home)) as reader:
         return whole_fold(reader, sys.maxsize) if every_job else current_state(reader)
+
+
+def load_state_if_any(home: Path) -> State:
+    """The same; of a machine that has no ledger yet, the state of an empty one."""
+    return load_state(home) if (home / DATABASE).is_file() else State()
 
 
 def current_state(shelf: Shelf, fleet: Fleet | None = None) -> State:

@@ -1,0 +1,136 @@
+"""What people ask about rented machines: one is wanted, one is to be returned."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol, final
+
+from mesh.api.errors import RequestError
+from mesh.api.rentals.asked import RentAsked, parse_rent
+from mesh.api.rentals.rows import host_name
+from mesh.edge.clouds.choosing import at_most, fits, reported
+from mesh.edge.clouds.prices.market import MarketWatch
+from mesh.edge.clouds.renting.account import Account
+from mesh.policy.rentals.caps import reserve_nusd
+from mesh.state.facts.fact import encode
+from mesh.state.facts.rental import RentalRequested, RequestEnded
+from mesh.state.fold import State
+from mesh.state.rentals.rental import Rental
+from mesh.state.rentals.requests import Request
+
+CANCELLED: Final = "cancelled"
+AccountKey = tuple[str, str]
+Emit = Callable[[str, dict[str, object]], Awaitable[object]]
+
+
+class Held(Protocol):
+    """The accounts that this peer holds keys of."""
+
+    accounts: dict[AccountKey, Account]
+    market: MarketWatch
+
+    def hosts(self) -> dict[str, str]:
+        """What each rental's machine is called among this peer's hosts."""
+
+    def renamed(self) -> None:
+        """Labels use the fleet's name of this moment."""
+
+
+@final
+class Asking:
+    """One peer's. Everything asked is an event before anything is done because of it."""
+
+    def __init__(self, held: Held, author: str, state: Callable[[], State], emit: Emit) -> None:
+        self._held: Final = held
+        self._author: Final = author
+        self._state: Final = state
+        self._emit: Final = emit
+
+    async def rent(self, body: Mapping[str, object]) -> Request:
+        """Ask for a machine. The same request_id again is the same request."""
+        asked = parse_rent(body)
+        known = self.request(asked.request_id)
+        if known is not None:
+            return known
+        name, price = self._where(asked)
+        most = asked.filter.max_nusd or price
+        if most is None and asked.cap_nusd is None:
+            text = "nobody knows a price of such a machine yet, so nobody knows what it may cost"
+            raise RequestError("NoPrice", text, "say --max-price or --cap")
+        request_id = asked.request_id or secrets.token_hex(4)
+        self._held.renamed()
+        fact = _fact(asked, name, request_id, most or 0)
+        await self._emit("rental_requested", encode(fact))
+        found = self.request(request_id)
+        if found is None:
+            text = "this peer may not rent: it needs the role runner"
+            raise RequestError("WrongRole", text, "fleet peers", 403)
+        return found
+
+    async def give_back(self, wanted: str, why: str = CANCELLED) -> dict[str, object]:
+        """End a request and return its machine; by the name of either, or of its host."""
+        request, rental = self._named(wanted)
+        if request is not None and not request.over:
+            fact = RequestEnded(request_id=request.request_id, why=why)
+            await self._emit("request_ended", encode(fact))
+            return {"request_id": request.request_id, "rental_id": None}
+        if rental is None:
+            raise RequestError("NotFound", f"no rental {wanted[:80]!r}", "fleet rentals", 404)
+        account = self._held.accounts.get((rental.provider, rental.account))
+        if account is None or not await account.give_back(rental.rental_id, why):
+            text = f"{rental.rental_id} is {rental.state}"
+            raise RequestError("NotOpen", text, "fleet rentals -a", 409)
+        return {"request_id": rental.request_id or None, "rental_id": rental.rental_id}
+
+    def request(self, request_id: str) -> Request | None:
+        """One by its id."""
+        return self._state().rentals.requests.views.get(request_id) if request_id else None
+
+    def _named(self, wanted: str) -> tuple[Request | None, Rental | None]:
+        """The request and the rental of a name; the rental is an open one, where there are several
+        of a request."""
+        hosts = {host: rental_id for rental_id, host in self._held.hosts().items()}
+        rental_id = hosts.get(wanted, wanted)
+        every = list(self._state().rentals.every())
+        found = [one for one in every if rental_id in (one.rental_id, one.instance_id)]
+        found += [one for one in every if wanted in (one.request_id, host_name(one))]
+        # Another member can name a rental of its own as one of ours is called.
+        found.sort(key=lambda one: (one.author != self._author, not one.is_open, -one.made_ms))
+        rental = found[0] if found else None
+        return self.request(wanted if rental is None else rental.request_id), rental
+
+    def _where(self, asked: RentAsked) -> tuple[AccountKey, int | None]:
+        """The account to rent with and the price that is known there: the cheapest that fits."""
+        names = [one for one in self._held.accounts if asked.filter.provider in ("", one[0])]
+        if not names:
+            text = f"this peer has no key of {asked.filter.provider or 'a cloud'}"
+            raise RequestError("NoAccount", text, "fleet clouds login PROVIDER", 409)
+        found = [one for one in self._held.market.offers if fits(one, asked, names)]
+        if found:
+            best = min(found, key=lambda one: (one.hourly_nusd, one.provider, one.offer_id))
+            return (best.provider, best.account), at_most(best, asked.disk_bytes)
+        if len(names) > 1:
+            text = "no offer fits now, and several clouds could be asked"
+            raise RequestError("NothingFits", text, "fleet offers, or --provider NAME", 409)
+        return names[0], None
+
+
+def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> RentalRequested:
+    return RentalRequested(
+        provider=name[0],
+        account=name[1],
+        request_id=request_id,
+        gpu=" ".join(asked.filter.words),
+        gpu_count=asked.filter.count or 0,
+        memory_bytes=reported(asked),
+        offer_id=asked.offer_id,
+        max_hourly_nusd=most,
+        life_ms=asked.life_ms,
+        idle_ms=asked.idle_ms,
+        cap_nusd=asked.cap_nusd or reserve_nusd(most, asked.life_ms),
+        spot=asked.spot,
+        disk_bytes=asked.disk_bytes,
+        image=asked.image,
+        job_id=asked.job_id,
+    )

@@ -1,0 +1,1 @@
+"""What can be rented, for how much: asked, told to the fleet, put into plans."""
