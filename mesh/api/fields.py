@@ -51,6 +51,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "fleet": ("a list of at most 4096 devices", '[{"name": "rig", "gpu": "RTX 4090"}]'),
     "sets": ("true or false", "false"),
     "allow_beyond": ("true or false", "true"),
+    "cloud": ("true or false", "true"),
     "ram": ("a size of memory", "128GB"),
     "rate": ("a price of an hour", "0.45/h"),
     "gpu_layers": ('a number of layers, or "all"', "20"),

@@ -90,7 +90,8 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     `fleet` describes such hardware in the words of `fleet devices add`. `ram` and `rate` hold for
     each of either that says nothing of its own: "128GB" of host RAM, "0.45/h" for the machine.
     `sets`: whether devices are planned together, too. `allow_beyond`: a context longer than the
-    model is published for is planned with a warning, not refused. What llama.cpp alone knows of has
+    model is published for is planned with a warning, not refused. `cloud`: machines to rent, too.
+    What llama.cpp alone knows of has
     the names of its own options.
     """
 
@@ -99,6 +100,7 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
     sets: bool = True
     allow_beyond: bool = False
+    cloud: bool = False
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []
     ram: str | None = None
     rate: str | None = None
@@ -152,6 +154,8 @@ def parse_plan(given: Mapping[str, object]) -> PlanRequest:
             read(field, parse, value)
             if not asked.what_if and not asked.fleet:
                 refuse(f"{field}: says something of hardware that is described", "add what_if")
+    if asked.cloud and asked.on is not None:
+        refuse("cloud: on names one device, which is not to rent", "give one of the two")
     return asked
 
 

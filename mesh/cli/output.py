@@ -149,7 +149,11 @@ def show_at(at_ms: int) -> str:
     """An instant in UTC, to the second."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if at_ms else ""
+    try:
+        at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "?"  # another peer may write any number
+    return at.strftime("%Y-%m-%d %H:%M:%S") if at_ms else ""
 
 
 def now_ms() -> int:

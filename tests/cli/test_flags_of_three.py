@@ -21,7 +21,7 @@ from mesh.state.fold import State
 CARD = ("--what-if", "RTX 3090")
 # What a plan alone asks: limits, an objective, and how it is shown.
 LIMITS = frozenset("max_latency ttft min_tps deadline max_price max_cost min_quality".split())
-PLANS_OWN = LIMITS | {"objective", "sets", "explain"}
+PLANS_OWN = LIMITS | {"objective", "sets", "explain", "cloud"}
 
 
 @pytest.fixture(autouse=True)

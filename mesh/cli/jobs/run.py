@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ class RunCommand(click.Command):
 @click.option("--env-file", type=click.Path(path_type=Path), help="NAME=VALUE, one to a line")
 @click.option("--workdir", metavar="DIR|GIT", help="its files go where the command runs")
 @dispatch_options
+@click.option("--rent", metavar="24GB..|NAME", help="on a machine rented for it, returned after it")
+@click.option("--for", "life", metavar="1h", help="which is rented for so long at most  [1h]")
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @json_option
 @click.pass_context
@@ -79,6 +82,8 @@ def run(
     names: tuple[str, ...],
     env_file: Path | None,
     workdir: str | None,
+    rent: str | None,
+    life: str | None,
     detach: bool,
     output: str,
     **options: object,
@@ -112,21 +117,44 @@ def run(
             spec |= {"lines": lines_text(input_file)}
         else:
             spec |= {"prompt": _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)}
+    if rent is not None or life is not None:
+        from mesh.cli.clouds.for_job import refuse_options
+
+        refuse_options(spec, rent, life, detach=detach)
     daemon = need_daemon(fleet_home())
-    job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
-    if detach:
-        emit_json({"job_id": job_id}) if output == "json" else click.echo(job_id)
-        return
-    click.echo(f"job {job_id}{_where(spec)} (Ctrl-C leaves it running)", err=True)
+    with renting(daemon, spec, rent, life):
+        job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
+        if detach:
+            emit_json({"job_id": job_id}) if output == "json" else click.echo(job_id)
+            return
+        click.echo(f"job {job_id}{_where(spec)} (Ctrl-C leaves it running)", err=True)
+        _to_its_end(daemon, job_id, spec, output)
+
+
+def renting(
+    daemon: Daemon, spec: dict[str, object], gpu: str | None, life: str | None
+) -> AbstractContextManager[None]:
+    """The machine that a job asks for, for as long as it runs."""
+    if gpu is None:
+        return nullcontext()
+    from mesh.cli.clouds.for_job import rented
+
+    return rented(daemon, spec, gpu, life)
+
+
+def _to_its_end(daemon: Daemon, job_id: str, spec: Mapping[str, object], output: str) -> None:
+    """What it says, as it comes; then how it ended."""
+    from mesh.config import fleet_home
+
     if "lines" in spec:
         follow_lines(daemon, job_id, str(spec["lines"]), output)
         return
-    kind = "logs" if command else "answer"
+    kind = "logs" if "command" in spec else "answer"
     said = follow(daemon, job_id, kind, quiet=output == "json")
     found = daemon.get(job_url(job_id))
     if output == "json":
-        emit_json({**found, "answer" if model else "output": said["words"]})
-    elif model and said["status"] == "succeeded":
+        emit_json({**found, "answer" if kind == "answer" else "output": said["words"]})
+    elif kind == "answer" and said["status"] == "succeeded":
         click.echo(summary(engine_facts(fleet_home(), job_id) | found), err=True)
     end(job_id, said)
 

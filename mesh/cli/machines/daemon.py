@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -117,6 +118,21 @@ def down() -> None:
             stop(INTERNAL, f"process {daemon.pid} did not stop", f"kill {daemon.pid}")
         time.sleep(POLL_S)
     click.echo("fleet is down; running jobs keep running and are adopted at the next fleet up")
+    _tell_rented(fleet_home())
+
+
+def _tell_rented(home: Path) -> None:
+    """What goes on costing; a ledger that can't be read now keeps nobody from stopping."""
+    from mesh.cli.clouds.staying import in_words, rented_at
+    from mesh.cli.output import now_ms
+    from mesh.cli.table import emit_text
+    from mesh.edge.disk import StoreError
+
+    with suppress(StoreError, OSError):
+        rented = in_words(rented_at(home, now_ms()))
+        if rented:
+            text = f"{rented} stay rented; this machine returns none of them until the next"
+            emit_text(f"{text} fleet up (fleet rentals)", err=True)
 
 
 def _ask_to_stop(daemon: Daemon) -> None:

@@ -12,11 +12,12 @@ from urllib.parse import unquote, urlsplit
 PACKAGE: Final = "fleet-ledger"
 
 
-def install_hint(extra: str) -> str:
+def install_hint(extra: str, package: str = "") -> str:
     """The command that installs what `extra` stands for, where `fleet` was installed by pipx, uv
-    or pip; the versions are those our own metadata pins.
+    or pip; the versions are those our own metadata pins. Without metadata of ours it is `package`,
+    by default of the extra's own name.
     """
-    wanted = requirements(extra, _requires()) or [extra]
+    wanted = requirements(extra, _requires()) or [package or extra]
     quoted = " ".join(shlex.quote(one) for one in wanted)
     prefix = Path(sys.prefix)
     if (prefix / "pipx_metadata.json").is_file():

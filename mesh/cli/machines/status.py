@@ -20,6 +20,7 @@ from mesh.cli.table import emit_text
 def status(output: str) -> None:
     """The fleet at a glance: daemon, devices, jobs, today's cost."""
     from mesh.api.rows import status_dict
+    from mesh.cli.clouds.staying import rented_now
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
 
@@ -29,7 +30,7 @@ def status(output: str) -> None:
     found = status_dict(state, now_ms(), daemon=alive is not None)
     known = [{"name": one.name, "state": "unknown"} for one in state.members.peers() if one.role]
     found |= {"peers": (None if alive is None else _seen(alive)) or known} | _forks(home)
-    found |= _own(alive)
+    found |= _own(alive) | {"rented": rented_now(state, now_ms())}
     if output == "json":
         emit_json(found)
         return
@@ -80,6 +81,8 @@ def _peer(row: Mapping[str, Any]) -> str:
 
 
 def _show(found: Mapping[str, Any]) -> None:
+    from mesh.cli.clouds.staying import in_words
+
     say("daemon up" if found["daemon"] else "daemon down (start it: fleet up --detach)")
     if found["waiting_for"]:
         text = f"signs nothing yet: waits for {found['waiting_for']} (fleet doctor)"
@@ -92,6 +95,9 @@ def _show(found: Mapping[str, Any]) -> None:
     say(f"jobs: {jobs or 'none yet'}")
     today, total = (money(number(found, f"cost_{when}_nusd")) for when in ("today", "total"))
     say(f"cost: {today} today, {total} in all")
+    if rented := in_words(found["rented"]):
+        down = "" if found["daemon"] else ", and no daemon here to return them"
+        emit_text(f"rented: {rented}{down} (fleet rentals)", "  ")
     age = show_age(now_ms() - number(found, "last_event_ms"))
     say(f"ledger: {found['events']} events, the last {age} ago")
     for one in found["forks"]:

@@ -32,6 +32,9 @@ SAME: Final = {"--batch": ("--parallel",), "--kv-type": ("--cache-type-k", "--ca
 @server_options
 @click.option("--sets/--no-sets", default=None, help="plan devices together, too  [default: yes]")
 @allow_beyond_option
+@click.option(
+    "--cloud", is_flag=True, default=None, help="also machines to rent, the cheapest of each kind"
+)
 @click.option("--explain", is_flag=True, help="memory term by term, seconds by cause, the limits")
 @json_option
 @click.pass_context
@@ -97,13 +100,18 @@ def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
     daemon = find_daemon(home)
     if daemon is not None:
         return dict(daemon.post("/v1/plan", query))
+    from mesh.edge.clouds.prices.known import known_quotes
     from mesh.edge.planning import plan_query
-    from mesh.edge.store.state import load_state
+    from mesh.edge.store.state import load_state, load_state_if_any
     from mesh.state.fold import State
 
     brings_hardware = bool(query.get("what_if") or query.get("fleet"))
-    # Hardware nobody owns needs no ledger.
-    return plan_query(State() if brings_hardware else load_state(home), query, now=now_ms())
+    now = now_ms()
+    if query.get("cloud"):  # a machine that was never online has typical prices
+        state = load_state_if_any(home)
+    else:  # hardware nobody owns needs no ledger
+        state = State() if brings_hardware else load_state(home)
+    return plan_query(state, query, now=now, quotes=lambda: known_quotes(state, now))
 
 
 def model_ref(text: str) -> str:

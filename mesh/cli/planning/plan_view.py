@@ -5,6 +5,14 @@ from typing import Any, Final
 
 from mesh.cli.output import brief_ms, clean, gib, rate, say, show_cost
 from mesh.cli.planning.models import tokens
+from mesh.cli.planning.plan_rented import (
+    few_rented,
+    is_rented,
+    rent_age,
+    rent_text,
+    show_refused_rents,
+    show_rented,
+)
 from mesh.cli.table import Column, Table, emit_text, fitted, terminal_width
 
 Row = Mapping[str, Any]
@@ -36,7 +44,7 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
 
     `command` gives what was typed, without the options a way out replaces.
     """
-    placements: Sequence[Row] = found["placements"]
+    placements: Sequence[Row] = few_rented(found["placements"])
     emit_text(headline(question(found)), "  ")
     say()
     if placements:
@@ -49,6 +57,7 @@ def show_plan(found: Row, *, explain: bool, command: Callable[[Row], str]) -> No
         if is_degraded(placements):
             say()
             emit_text(DEGRADED)
+        show_rented(found, len(found["placements"]) - len(placements))
     else:
         say(verdict(found["refusals"]))
     for note in found.get("notes", ()):
@@ -88,7 +97,7 @@ def headline(asked: Row) -> str:
 
 def columns(placements: Sequence[Row], found: Row) -> tuple[Column[Row], ...]:
     """What a plan's table shows; the fit, the median speed and the time to answer always stay."""
-    several = len(placements) > 1
+    several, rents = len(placements) > 1, any("offer" in row for row in placements)
     one_engine = len({row["engine"] for row in placements}) == 1
     layers = int(found["query"]["layers"])
     return (
@@ -122,7 +131,9 @@ def columns(placements: Sequence[Row], found: Row) -> tuple[Column[Row], ...]:
         _banded("TIME", answer_ms, brief_ms, 95),
         Column(title="LOAD", value=_load, rank=50, right=True, optional=True),
         Column(title="WAIT", value=_wait, rank=40, right=True, optional=True),
-        Column(title="COST", value=cost, rank=20, right=True),
+        Column(title="COST", value=cost, rank=13 if rents else 20, right=True),
+        Column(title="RENT", value=rent_text, rank=14, right=True, optional=True),
+        Column(title="AGE", value=rent_age, right=True, optional=True),
         Column(
             title="QUALITY",
             value=_quality if quality_decided(placements) or is_degraded(placements) else _nothing,
@@ -291,7 +302,7 @@ def verdict(refusals: Sequence[Row]) -> str:
 def show_refusals(found: Row, *, explain: bool) -> None:
     """Why not elsewhere: devices with one reason stand on one line, those left out are counted."""
     refusals: Sequence[Row] = found["refusals"]
-    told = [row for row in refusals if row["code"] != "NotChosen"]
+    told = [row for row in refusals if row["code"] != "NotChosen" and not is_rented(row)]
     reasons: dict[str, list[str]] = {}
     for row in told:
         code = f" [{row['code']}]" if explain else ""
@@ -300,7 +311,8 @@ def show_refusals(found: Row, *, explain: bool) -> None:
         say("\nRefused:")
     for text, names in reasons.items():
         emit_text(clean(f"{named(names)}: {text}"), "    ", "  ")
-    left = len(refusals) - len(told)
+    show_refused_rents([row for row in refusals if is_rented(row)])
+    left = sum(row["code"] == "NotChosen" for row in refusals)
     if left:
         others = "1 other device" if left == 1 else f"{left} other devices"
         say()

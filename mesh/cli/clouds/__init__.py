@@ -1,0 +1,1 @@
+"""Commands about accounts at clouds, and what they rent."""
