@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import FIRST_VERSION, Fact, bare, marks
 from mesh.state.facts.job import Expected, JobConfig
+from mesh.state.facts.offers import OfferRow
 from mesh.state.facts.plan import (
     MemberFact,
     MemoryFact,
@@ -33,6 +34,7 @@ OBJECTS: dict[type[Fact], str] = {
     WorkFact: "work",
     JobConfig: "config",
     Expected: "expected",
+    OfferRow: "offer",
     UsageRow: "usage",
     TailFact: "tail",
 }

@@ -28,8 +28,8 @@ FORMATS = (
     "mathcore.convert",
     *QUANT,
 )
-STATE = ("mesh.state", "mesh.ledger", *PLANNER)
-API = ("mesh.api", *STATE)
+STATE = ("mesh.state", "mesh.ledger", "mathcore.market", *PLANNER)
+API = ("mesh.api", "providers.rental.labels", *STATE)
 PRIVATE = ("mesh.edge.jobs.private", "mesh.edge.disk", *API)
 DISK = ("mesh.edge.disk", "mesh.edge.identity", "mesh.state", "mesh.ledger")
 STORE = ("mesh.edge.store", "mesh.sync", *DISK)
@@ -48,7 +48,14 @@ PAIRING = ("mesh.edge.pairing", "mesh.config", "mesh.sync", *HTTP)
 SIGNING = ("mesh.edge.signing", *STORE)
 PEERING = ("mesh.edge.peering", *PAIRING, *SIGNING)
 MODELS = ("mesh.edge.models", "providers", *PEERING)
-EDGE = ("mesh.edge", "mesh.serving", *MODELS)
+CLOUDS = (
+    "mesh.policy.rentals",
+    "providers.rental",
+    "providers.vastai",
+    "providers.runpod",
+    "providers.lambdalabs",
+)
+EDGE = ("mesh.edge", "mesh.serving", *CLOUDS, *MODELS)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore": (),
     "mathcore.units": (),
@@ -56,6 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.band": (),
     "mathcore.memo": (),
     "mathcore.price": UNITS,
+    "mathcore.market": (*DATA, *UNITS),
     "mathcore.device": ("mathcore.price", *UNITS),
     "mathcore.model": (),
     "mathcore.quant": ("mathcore.band", "mathcore.memo", *DATA, *MODEL),
@@ -69,12 +77,22 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "mathcore.speed": SPEED,
     "mathcore.planner": PLANNER,
     "mathcore.api": ("mathcore.catalogue", *FORMATS, *PLANNER),
-    "providers": ("mathcore.catalogue", "mathcore.hardware", *FORMATS, *UNITS),
+    "providers": ("providers.rental", "mathcore.catalogue", "mathcore.hardware", *FORMATS, *UNITS),
+    "providers.rental": (),
+    "providers.lambdalabs": ("providers.rental",),
+    "providers.vastai": ("providers.rental",),
+    "providers.runpod": ("providers.rental",),
     "mesh": (),
     "mesh.ledger": (),
     "mesh.state": STATE,
     "mesh.sync": ("mesh.ledger",),
     "mesh.policy": STATE,
+    "mesh.policy.rentals": (
+        "mesh.policy",
+        "providers.rental.contract",
+        "providers.rental.labels",
+        *STATE,
+    ),
     "mesh.serving": ("mesh.api.errors", "mesh.serving"),
     "mesh.api": API,
     "mesh.config": (
@@ -108,6 +126,18 @@ PURE = (
     "mesh.sync", "mesh.policy", "mesh.api", "mesh.serving",
     "providers.ssh.framing", "providers.ssh.hosts", "providers.ssh.limits",
     "providers.ssh.launching", "providers.ssh.reading", "providers.ssh.bring.engines",
+    "providers.rental.boot", "providers.rental.contract", "providers.rental.labels",
+    "providers.rental.reading", "providers.rental.units", "providers.rental.waits",
+    "providers.vastai.balance", "providers.vastai.charges", "providers.vastai.creating",
+    "providers.vastai.ending", "providers.vastai.errors", "providers.vastai.listing",
+    "providers.vastai.money", "providers.vastai.offers", "providers.vastai.profile",
+    "providers.vastai.rises",
+    "providers.lambdalabs.ending", "providers.lambdalabs.errors", "providers.lambdalabs.launch",
+    "providers.lambdalabs.listing", "providers.lambdalabs.offers", "providers.lambdalabs.profile",
+    "providers.lambdalabs.reading", "providers.lambdalabs.ssh_keys",
+    "providers.runpod.balance", "providers.runpod.charges", "providers.runpod.create",
+    "providers.runpod.ending", "providers.runpod.listing", "providers.runpod.offers",
+    "providers.runpod.profile", "providers.runpod.replies",
 )  # fmt: skip
 READS_DATA = "mathcore.data"  # the one reader of data tables
 WORLD = frozenset(
@@ -117,8 +147,10 @@ WORLD = frozenset(
 SENSES = frozenset({"open", "print", "input"})
 ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "asyncssh": "providers.ssh.client",
+    "cryptography": "providers.ssh.keys",
     "automerge": "mesh.ledger.document",
     "blake3": "providers.models.hashing",
+    "keyring": "mesh.edge.clouds.ring",
     "mnemonic": "mesh.policy.words",
     "nacl": "mesh.ledger.signing",
     "pynvml": "providers.probe.nvidia",

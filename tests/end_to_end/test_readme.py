@@ -23,6 +23,14 @@ NOT_HERE = {
     "fleet peers role NAME admin",
     "fleet recover --remove NAME",  # with the words on standard input: test_people runs it
     "fleet identity reset",  # while no daemon runs
+    # A cloud and a key of it: tests/mesh/test_clouds_page types them.
+    "fleet clouds login vastai",
+    "fleet clouds take vastai",
+    "fleet clouds logout vastai",
+    "fleet rent --gpu 24GB.. --for 2h",
+    "fleet run --rent 24GB.. -- COMMAND",
+    "fleet return ID",
+    "fleet orphans",
 }
 
 

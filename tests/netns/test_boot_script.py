@@ -1,0 +1,179 @@
+"""What a rented machine runs first, run for real: its sshd, its key and its dead-man, in namespaces
+that hold no process, no file and no address of the machine that runs the tests."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from providers.rental.boot import CONTACT, SelfEnd, script
+from providers.rental.contract import Offer, Order
+from tests.netns.lab import NoNamespaces
+from tests.netns.machine import GUARD, HERE, KINDS, NOT_THERE, Machine, machine, namespace
+from tests.support.waiting import wait_until
+
+SHELLS = {"dash": ("dash",), "busybox": ("busybox", "sh")}
+END = SelfEnd(
+    method="DELETE",
+    url="https://cloud.test/v0/$CONTAINER_ID/",
+    header="Authorization: Bearer $CONTAINER_API_KEY",
+)
+OWN = {"CONTAINER_ID": "27182818", "CONTAINER_API_KEY": "key-of-this-machine"}
+CURL = (
+    "-fsS -m 30 -X DELETE -H Authorization: Bearer key-of-this-machine"
+    " https://cloud.test/v0/27182818/"
+)
+WGET = (
+    "-qO- -T 30 --method=DELETE --header=Authorization: Bearer key-of-this-machine"
+    " https://cloud.test/v0/27182818/"
+)
+DAY_MS = 86_400_000
+
+Make = Callable[..., Machine]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes machines; passed over, with the reason, where there can be no namespaces."""
+    with ExitStack() as stack:
+
+        def made(**how: bool) -> Machine:
+            try:
+                return stack.enter_context(machine(tmp_path / "machine", **how))
+            except (NoNamespaces, FileNotFoundError) as error:
+                pytest.skip(f"no namespaces here: {error}")
+
+        yield made
+
+
+def order(one: Machine, *, life_ms: int = DAY_MS, lease_ms: int = DAY_MS) -> Order:
+    """With a login of ours, and the key by which the machine is to be known."""
+    login, host = one.folder / "login", one.folder / "host"
+    for path in (login, host):
+        if not path.exists():
+            one.make_key(path.name)
+    offer = Offer(
+        provider="vastai", offer_id="1", gpu="RTX 4090", gpu_count=1, memory_bytes=0, hourly_nusd=1
+    )
+    return Order(
+        label="fl-m1-r1-6ab0f5c0",
+        offer=offer,
+        image="",
+        disk_bytes=0,
+        life_ms=life_ms,
+        lease_ms=lease_ms,
+        user_public_key=public(login),
+        host_private_key=host.read_text(),
+    )
+
+
+def public(key: Path) -> str:
+    """Without its comment."""
+    return " ".join(key.with_name(f"{key.name}.pub").read_text().split()[:2])
+
+
+def boot(one: Machine, what: Order, shell: str, end: SelfEnd | None = END) -> None:
+    """Run the script as the provider would: with the machine's own key in its environment."""
+    (one.folder / "boot.sh").write_text(script(what, end))
+    done = one.run(*SHELLS[shell], f"{HERE}/boot.sh", **OWN)
+    assert done.returncode == 0, done.stderr
+
+
+def ssh(one: Machine, command: str, key: str = "login") -> "subprocess.CompletedProcess[str]":
+    """Log in as ours do: with this key alone, and only if the host shows the pinned one."""
+    (one.folder / "known").write_text(f"127.0.0.1 {public(one.folder / 'host')}\n")
+    return one.run(
+        *("ssh", "-F", "none", "-i", f"{HERE}/{key}", "-o", "IdentitiesOnly=yes", "-o"),
+        *("BatchMode=yes", "-o", f"UserKnownHostsFile={HERE}/known", "-o"),
+        *("StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=none", "-p", "22"),
+        *("root@127.0.0.1", command),
+    )
+
+
+def shown_keys(one: Machine) -> set[str]:
+    """Every key that the sshd on port 22 offers, of any kind."""
+    said = one.run("ssh-keyscan", "-p", "22", "127.0.0.1").stdout
+    return {" ".join(line.split()[1:3]) for line in said.splitlines() if not line.startswith("#")}
+
+
+def test_words_meant_for_a_machine_are_not_run_outside_of_one(tmp_path: Path) -> None:
+    for kind in KINDS:
+        (tmp_path / kind).write_text(f"{namespace(kind)}\n")
+    (tmp_path / "guard").write_text(GUARD)
+    words = ["sh", str(tmp_path / "guard"), "touch", str(tmp_path / "touched")]
+    done = subprocess.run(words, env=os.environ | {"OUTSIDE": str(tmp_path)}, check=False)
+    assert done.returncode == NOT_THERE
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_its_sshd_shows_our_key_alone_and_lets_our_login_alone_in(make: Make, shell: str) -> None:
+    one = make()
+    theirs = public(one.folder / "provider" / "ssh_host_ed25519_key")
+    one.run("mkdir", "-p", "/run/sshd")
+    assert one.run("/usr/sbin/sshd", "-p", "22").returncode == 0
+    wait_until(lambda: shown_keys(one) == {theirs}, "the provider's own sshd")
+    for _ in range(2):  # a machine that is started again runs it again
+        boot(one, order(one), shell)
+        wait_until(lambda: shown_keys(one) == {public(one.folder / "host")}, "our sshd")
+        assert ssh(one, "id -un").stdout == "root\n"
+    kept = one.run("cat", "/root/.ssh/authorized_keys").stdout
+    assert kept.splitlines() == [public(one.folder / "login")]
+    one.make_key("stranger")
+    refused = ssh(one, "true", "stranger")
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr, "no password is asked for"
+    assert one.run("stat", "-c", "%a", "/etc/ssh/fleet_host_key").stdout == "600\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_contact_keeps_it_and_the_end_of_its_life_ends_it(make: Make, shell: str) -> None:
+    one = make()
+    boot(one, order(one, life_ms=12_000, lease_ms=4_000), shell)
+    begun = uptime(one)
+    wait_until(lambda: ssh(one, "true").returncode == 0, "our sshd")
+    while uptime(one) < begun + 8:  # twice its lease
+        assert ssh(one, CONTACT).returncode == 0
+        assert one.called("curl") == []
+    wait_until(lambda: kept_up(one) and len(one.called("curl")) >= 3, "its end, asked for again")
+    assert uptime(one) >= begun + 11
+    assert set(one.called("curl")) == {CURL}
+
+
+def kept_up(one: Machine) -> bool:
+    return ssh(one, CONTACT).returncode == 0
+
+
+def uptime(one: Machine) -> int:
+    return int(float(one.run("cat", "/proc/uptime").stdout.split()[0]))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_contact_it_ends_itself_and_says_so_until_it_is_gone(
+    make: Make, shell: str
+) -> None:
+    one = make()
+    boot(one, order(one, lease_ms=2_000), shell)
+    begun = uptime(one)
+    wait_until(lambda: len(one.called("curl")) >= 3, "its end, asked for again")
+    assert uptime(one) >= begun + 1
+    assert set(one.called("curl")) == {CURL}
+    assert one.called("wget") == []
+
+
+def test_where_curl_fails_it_asks_in_another_way(make: Make) -> None:
+    one = make(curl_fails=True)
+    boot(one, order(one, lease_ms=1_000), "dash")
+    wait_until(lambda: len(one.called("wget")) >= 2, "its end, asked for again")
+    assert set(one.called("wget")) == {WGET}
+
+
+def test_without_a_way_to_end_itself_it_asks_nobody(make: Make) -> None:
+    one = make()
+    boot(one, order(one, life_ms=1_000, lease_ms=1_000), "dash", None)
+    begun = uptime(one)
+    wait_until(lambda: uptime(one) >= begun + 3, "three times its life")
+    assert one.called("curl") + one.called("wget") == []
