@@ -135,6 +135,8 @@ def test_a_second_peer_with_the_key_sees_an_orphan_and_ends_it(
     give_key(machines("ben"), "vastai", vast)
     (ben,) = up_all(machines, "ben")
     ben.join(ana)
+    # Alone both took the account: now one has it.
+    ana.ok("clouds", "take", "vastai")
     row = json.loads(ana.ok("rent", "--gpu", "20GB..", "--for", "1h", "-y", "-o", "json"))
     (wanted,) = vast.ours()
     founder = next(one["key"] for one in ana.peers().values() if one["name"] == "ana")
@@ -147,8 +149,10 @@ def test_a_second_peer_with_the_key_sees_an_orphan_and_ends_it(
         return [one["instance"] for one in json.loads(ben.ok("orphans", "-o", "json"))["orphans"]]
 
     wait_until(lambda: listed(ben, "vastai"), "ben to see the account")
-    # Idle, an account is listed every five minutes; a rental that ben knows of has it listed often.
     wait_until(lambda: rental_of(ben, row["request_id"]), "ben to know what ana rents")
+    # Who does not have the account lists it every five minutes; who has it, and something is open
+    # there, every fifteen seconds.
+    ben.ok("clouds", "take", "vastai")
     wait_until(lambda: orphan.id in seen(), "the orphan, by the name of the fleet", 150)
     assert seen() == [orphan.id], "what ana rents is none"
     assert "asked to end" in ben.ok("orphans", "--kill", "-y")

@@ -36,7 +36,8 @@ def orphans(*, kill: bool, yes: bool, output: str) -> None:
     from mesh.config import fleet_home
 
     daemon = need_daemon(fleet_home())
-    unseen = _unseen(daemon.get("/v1/clouds")["clouds"])
+    checked = daemon.get("/v1/clouds")["clouds"]
+    unseen = _unseen(checked)
     rows = daemon.get("/v1/orphans")["orphans"]
     killed = _kill(daemon, rows, yes=yes) if kill and rows else []
     if output == "json":
@@ -47,7 +48,7 @@ def orphans(*, kill: bool, yes: bool, output: str) -> None:
             done = "asked to end" if one["asked"] else "not taken"
             emit_text(f"{clean(one['instance'])}: {done}")
     else:
-        emit(COLUMNS, rows, NONE_SEEN if unseen else NONE)
+        emit(COLUMNS, rows, NONE_SEEN if unseen else f"{NONE} ({_oldest(checked)})")
     _end(unseen, [one for one in killed if not one["asked"]])
 
 
@@ -67,6 +68,12 @@ def _unseen(checked: list[Row]) -> list[Row]:
     if not keyed:
         stop(CANNOT, "this peer has no key of any cloud", "fleet clouds login PROVIDER")
     return [row for row in keyed if not row["seen"]]
+
+
+def _oldest(checked: list[Row]) -> str:
+    """ "listed 9s ago": a peer that does not have an account lists it every five minutes."""
+    ages = [row["listed_ms_ago"] for row in checked if row["listed_ms_ago"] is not None]
+    return f"listed {show_age(max(ages, default=0))} ago"
 
 
 def _end(unseen: list[Row], refused: list[Row]) -> None:

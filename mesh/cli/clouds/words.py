@@ -37,6 +37,7 @@ _WHY: Final = {
     "price_not_believed": "its price is too far from the usual one",
     "all_were_tried": "all offers that fit were tried, and failed",
     "not_allowed": "this peer rents for nobody else",
+    "another_has_it": "another peer has the account (fleet clouds take has it here)",
     # Where a rental stands.
     "admitted": "it is within the caps",
     "called": "the provider was asked for it",

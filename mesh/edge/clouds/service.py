@@ -266,8 +266,11 @@ class Clouds:
 
     def _request_row(self, one: Request) -> dict[str, Any]:
         account = self.accounts.get((one.provider, one.account))
-        reasons = {} if account is None else account.reasons
-        return request_row(self._node.state, one, reasons.get(one.request_id, ""))
+        why = "" if account is None else account.reasons.get(one.request_id, "")
+        owner = self._node.state.rentals.account(one.provider, one.account).owner[1]
+        if one.author == self._author and owner not in ("", self._author):
+            why = why or "another_has_it"  # whose own reasons stay there
+        return request_row(self._node.state, one, why)
 
     def hosts(self) -> dict[str, str]:
         """What each rental's machine is called among this peer's hosts."""

@@ -89,7 +89,7 @@ CODES = {
     *STATUSES,
     *STEPS,
     *("timeout", "reset", "unreached", "5xx", "429", "auth", "retired", "malformed", "quota"),
-    *("odd_reply", JOB_CAP, DAY_CAP, PROVIDER_CAP),
+    *("another_has_it", "odd_reply", JOB_CAP, DAY_CAP, PROVIDER_CAP),
 } - NO_REASONS
 
 

@@ -234,6 +234,15 @@ async def test_why_a_request_waits_is_told_with_it(tmp_path: Path) -> None:
     assert row["waits_for"] == "too_dear"
 
 
+async def test_a_request_that_another_peer_would_have_to_meet_says_so(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, offers=[quote(0.4)])
+    desk.accounts[NAME].reasons = {}
+    taken = {"provider": NAME[0], "account": NAME[1], "epoch": 9, "peer": "be" * 32}
+    apply(desk.node.state, event("account_taken", 0, "be" * 32, "dev-b", **taken))
+    row = await desk.clouds.rent({**BODY, "request_id": "r1"})
+    assert row["waits_for"] == "another_has_it"
+
+
 # Orphans.
 
 
