@@ -75,8 +75,9 @@ class Account:
     def notice(self) -> None:
         self.told.append("notice")
 
-    async def take(self) -> None:
+    async def take(self) -> bool:
         self.told.append("take")
+        return True
 
     async def give_back(self, rental_id: str, why: str) -> bool:
         self.told.append(f"{rental_id} {why}")
