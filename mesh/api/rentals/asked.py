@@ -95,7 +95,9 @@ def _cap(text: str) -> int:
     """A cap of nothing rents nothing: it is no way to say that there is none."""
     found = read("cap", parse_nusd, text.strip("$ "))
     if not 0 < found <= MAX_CAP_NUSD:
-        refuse(f"cap: {text[:40]!r} is not between $0 and $1,000,000", "fleet rent --cap 5")
+        refuse(
+            f"cap: {text[:40]!r} is not between $0 and $1,000,000", "fleet rent --for 2h --cap 5"
+        )
     return found
 
 

@@ -305,9 +305,7 @@ class Clouds:
             if name[0] == provider:
                 if not await account.take():
                     text = f"another member keeps the account at {provider} for itself"
-                    raise RequestError(
-                        "NotTaken", text, "fleet peers: remove it, if it may not", 409
-                    )
+                    raise RequestError("NotTaken", text, "fleet peers remove NAME", 409)
                 account.notice()
                 return {"provider": provider, "account": name[1]}
         text = f"this peer has no key of {provider[:40]}"
