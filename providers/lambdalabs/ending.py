@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from providers.lambdalabs.errors import NOT_THERE, REASONS, code_of, failed, text_of
 from providers.lambdalabs.profile import API
-from providers.lambdalabs.reading import items, mapping, word
+from providers.lambdalabs.reading import items, word
 from providers.rental.contract import Accepted, Ended, Refused, Reply, Request
+from providers.rental.reading import mapping
 
 
 def request(instance_id: str) -> Request:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from providers.lambdalabs.reading import mapping, text, word
+from providers.lambdalabs.reading import text, word
 from providers.rental.contract import Refused, Reply, Unclear, Unread
+from providers.rental.reading import mapping
 
 LAUNCH: Final = "instance-operations/launch/"
 NO_CAPACITY: Final = LAUNCH + "insufficient-capacity"

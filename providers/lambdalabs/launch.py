@@ -9,9 +9,10 @@ from providers.lambdalabs.errors import failed
 from providers.lambdalabs.listing import LABEL_TAG, LOGIN
 from providers.lambdalabs.offers import type_and_region
 from providers.lambdalabs.profile import API
-from providers.lambdalabs.reading import items, mapping, word
+from providers.lambdalabs.reading import items, word
 from providers.rental import boot
 from providers.rental.contract import Created, Made, Order, Refused, Reply, Request
+from providers.rental.reading import mapping
 
 # Our own words for a launch that was never asked for.
 ODD_OFFER: Final = "fleet/odd-offer"

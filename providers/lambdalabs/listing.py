@@ -9,9 +9,10 @@ from typing import Final
 
 from providers.lambdalabs.errors import unread
 from providers.lambdalabs.profile import API
-from providers.lambdalabs.reading import items, mapping, text, word
+from providers.lambdalabs.reading import items, text, word
 from providers.rental.contract import Page, Reply, Request, Row, SshAt, Status, Unread
 from providers.rental.labels import is_ours
+from providers.rental.reading import mapping
 from providers.rental.units import cents_per_hour
 
 LOGIN: Final = "ubuntu"

@@ -15,8 +15,9 @@ from typing import Final, Literal, final
 
 from providers.lambdalabs.errors import unread
 from providers.lambdalabs.profile import API, NAME
-from providers.lambdalabs.reading import items, mapping, text, word
+from providers.lambdalabs.reading import items, text, word
 from providers.rental.contract import Ask, Offer, Reply, Request, Unread
+from providers.rental.reading import mapping
 from providers.rental.units import GIB, cents_per_hour, scaled, whole
 
 # "no_gpu": a processor alone. "memory": its description does not say. "count": it says another

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 MAX_TEXT: Final = 300  # characters of a provider's text that are kept; its longest own is 180
 MAX_ID: Final = 128  # an id has 32; a longer one is no id
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """A JSON object; an empty one where there is none."""
-    return value if isinstance(value, dict) else {}
 
 
 def items(value: object) -> list[object] | None:

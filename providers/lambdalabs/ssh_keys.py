@@ -11,8 +11,9 @@ from typing import Final
 
 from providers.lambdalabs.errors import failed, unread
 from providers.lambdalabs.profile import API
-from providers.lambdalabs.reading import items, mapping
+from providers.lambdalabs.reading import items
 from providers.rental.contract import Refused, Reply, Request, Unclear, Unread
+from providers.rental.reading import mapping
 
 PATH: Final = f"{API}/ssh-keys"
 PREFIX: Final = "fleet-"

@@ -26,6 +26,7 @@ Status = Literal[
 Step = Literal["placed", "image", "container", "sshd", "engine"]
 STEPS: Final[tuple[Step, ...]] = ("placed", "image", "container", "sshd", "engine")
 # Machines that are paid for and of no use.
+DEFAULT_DISK_BYTES: Final = 40 << 30  # a model of 30 GB and its engine
 BAD: Final[frozenset[Status]] = frozenset({"stopped", "exited", "preempted", "error"})
 
 
@@ -94,7 +95,7 @@ class Ask:
     spot: bool = False
     memory_bytes: int = 0  # of one accelerator, at least
     gpu_count: int = 0  # exactly; 0 = any
-    disk_bytes: int = 40 << 30
+    disk_bytes: int = DEFAULT_DISK_BYTES
     limit: int = 200
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final, final
 from urllib.parse import urlsplit
@@ -57,14 +56,6 @@ def _here(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
-
-
-def date_ms(reply: Reply) -> int | None:
-    """When the provider answered, by its own clock: the Date header, milliseconds UTC."""
-    try:
-        return int(parsedate_to_datetime(reply.headers.get("date", "")).timestamp() * 1000)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 PREFIX: Final = "fl"
@@ -26,6 +27,12 @@ def read_label(mesh: str, label: str) -> tuple[str, int] | None:
     """(rental, expiry in ms) of a label of this fleet; None of any other text."""
     found = _LABEL.fullmatch(label)
     return (found[2], int(found[3], 16) * 1000) if found and found[1] == mesh else None
+
+
+def read_any(names: Iterable[str], label: str) -> tuple[str, int] | None:
+    """The same, of a fleet that has or had any of these names."""
+    found = (read_label(name, label) for name in names)
+    return next((one for one in found if one is not None), None)
 
 
 def is_ours(label: str) -> bool:

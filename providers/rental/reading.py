@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from providers.rental.contract import Reply, Unread
@@ -10,6 +12,9 @@ MAX_NOTE: Final = 300  # characters of a provider's words that people see
 MAX_CODE: Final = 80
 MAX_ID: Final = 100
 _NO_CODE: Final = "odd_code"
+# Years 2024 to 2200: no provider answers outside of them.
+LEAST_MS: Final = 1_704_067_200_000
+MOST_MS: Final = 7_258_118_400_000
 
 
 def mapping(value: object) -> dict[str, object]:
@@ -64,3 +69,17 @@ def unread(reply: Reply, why: str = "") -> Unread:
     """No answer, with what it said."""
     words = reply.body if isinstance(reply.body, str) else ""
     return Unread(why=why or silent(reply) or "malformed", text=text(words))
+
+
+def date_ms(text: str) -> int | None:
+    """A Date header, ms UTC; None of what is none."""
+    try:
+        found = parsedate_to_datetime(text[:64])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    aware = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    try:
+        found_ms = round(aware.timestamp()) * 1000
+    except (OverflowError, ValueError):
+        return None
+    return found_ms if LEAST_MS <= found_ms <= MOST_MS else None

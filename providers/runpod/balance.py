@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from providers.rental.contract import Balance, Reply, Request, Unread
+from providers.rental.reading import mapping
 from providers.rental.units import usd
-from providers.runpod.replies import mapping, said, unread
+from providers.runpod.replies import said, unread
 
 QUERY: Final = "query { myself { clientBalance currentSpendPerHr } }"
 AUTH_CODES: Final = ("UNAUTHENTICATED", "FORBIDDEN")

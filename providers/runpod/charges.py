@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Final
 
 from providers.rental.contract import Charges, Reply, Request, Unread
+from providers.rental.reading import mapping
 from providers.rental.units import NUSD, decimal_of, usd
-from providers.runpod.replies import mapping, unread
+from providers.runpod.replies import unread
 
 HOUR_MS: Final = 3_600_000
 MAX_RECORDS: Final = 100_000

@@ -12,9 +12,10 @@ from typing import Final
 
 from providers.rental.boot import PORT, SelfEnd, one_line, script
 from providers.rental.contract import Created, Made, Order, Reply, Request, Unclear
+from providers.rental.reading import mapping
 from providers.runpod.offers import disk_gb, read_offer_id
 from providers.runpod.profile import BASE_URL
-from providers.runpod.replies import failure, mapping
+from providers.runpod.replies import failure
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 END: Final = SelfEnd(

@@ -12,10 +12,11 @@ from decimal import Decimal
 from typing import Final
 
 from providers.rental.contract import Page, Reply, Request, Row, SshAt, Status, Unread
+from providers.rental.reading import mapping
 from providers.rental.units import HOURS_IN_MONTH_730, usd, usd_per_gb_month, whole
 from providers.runpod.create import instance_id
 from providers.runpod.offers import disk_rate
-from providers.runpod.replies import mapping, said, unread
+from providers.runpod.replies import said, unread
 
 MAX_ROWS: Final = 10_000
 MAX_CURSOR: Final = 2_000

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from providers.rental.contract import Ask, Offer, Reply, Request, Unread
+from providers.rental.reading import mapping
 from providers.rental.units import (
     GB,
     GIB,
@@ -22,7 +23,7 @@ from providers.rental.units import (
     whole,
 )
 from providers.runpod.profile import PROFILE
-from providers.runpod.replies import mapping, said, unread
+from providers.runpod.replies import said, unread
 
 Cloud = Literal["SECURE", "COMMUNITY"]
 CLOUDS: Final[tuple[Cloud, ...]] = ("SECURE", "COMMUNITY")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from providers.rental.contract import Refused, Reply, Unclear, Unread
+from providers.rental.reading import mapping
 
 MAX_TEXT: Final = 300  # of what a provider says, as much as a person reads
 MAX_ERRORS: Final = 3  # of the schema's complaints
@@ -30,11 +31,6 @@ def said(value: object, most: int = MAX_TEXT) -> str:
         return ""
     line = " ".join(value[: 4 * most].split())
     return "".join(letter for letter in line if letter.isprintable())[:most]
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    """A JSON object, or an empty one."""
-    return value if isinstance(value, dict) else {}
 
 
 def is_problem(reply: Reply) -> bool:

@@ -10,7 +10,7 @@ from mesh.state.fold import State
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import ABSENT, STEPS
-from providers.rental.labels import read_label
+from providers.rental.labels import read_any
 
 QUOTED: Final = "quoted"
 METERED: Final = "metered"
@@ -123,8 +123,7 @@ def orphan_row(
     `row` is a `contract.Row`, `names` what labels call this fleet. `known`: what the ledger holds
     of it, null where it knows nothing.
     """
-    labels = (read_label(name, row.label) for name in names)
-    label = next((one for one in labels if one is not None), None)
+    label = read_any(names, row.label)
     if label is None:
         return None
     known = [

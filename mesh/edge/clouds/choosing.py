@@ -17,9 +17,7 @@ from mesh.policy.rentals.timers import TOLERANCE
 from mesh.state.fold import State
 from mesh.state.market.quotes import Quote
 from mesh.state.rentals.requests import Request
-from providers.rental.contract import Ask, Offer, Unread
-
-DEFAULT_DISK_BYTES: Final = 40 << 30
+from providers.rental.contract import DEFAULT_DISK_BYTES, Ask, Offer, Unread
 
 
 @final

@@ -93,6 +93,7 @@ class RentedMachines:
         self._now_ms: Final = now_ms
         self._lose: Final = lose
         self._own_ms: Final = own_ms  # goes evenly: a clock that is set ends no machine as idle
+        self._forgotten = set[str]()  # rentals whose keys are gone
         self._idle_since: dict[str, int] = {}  # rental -> when nothing ran there for the first time
 
     async def probe(self, rental: Rental, ssh: SshAt) -> Step | Literal[""]:
@@ -139,7 +140,9 @@ class RentedMachines:
                 await self._ssh.give_back(rental_id)
                 self._idle_since.pop(rental_id, None)
         gone = {key for key, one in rentals.items() if not one.is_open}
-        await asyncio.to_thread(self.keys.forget, gone)
+        if not gone <= self._forgotten:  # not a look at the disk each second
+            await asyncio.to_thread(self.keys.forget, gone - self._forgotten)
+        self._forgotten = gone
 
     def _host(self, rental: Rental, ssh: SshAt) -> Host | None:
         """The way into it; None where this peer has no key of it, or the provider names no way."""

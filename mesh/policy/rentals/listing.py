@@ -3,7 +3,7 @@ what carries a label of ours that nobody accounts for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -14,7 +14,7 @@ from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental, may_help
 from mesh.state.rentals.terms import ABSENT, CREATING, GRACE_MS, INTENDED, LAG_MS
 from providers.rental.contract import BAD, Row
-from providers.rental.labels import read_label
+from providers.rental.labels import read_any
 
 WORDS = {"stopped": "outbid", "exited": "container_exited"}
 
@@ -58,13 +58,6 @@ def heard_listing(
     return says
 
 
-def unaccounted(account: Account, rows: Iterable[Row], *names: str) -> list[Row]:
-    """Machines with a label of this fleet that no open rental accounts for: for people to see."""
-    open_ids = {one.instance_id for one in account.open()}
-    ours = (row for row in rows if _read(row, names) is not None)
-    return [row for row in ours if row.instance_id not in open_ids]
-
-
 Labelled = dict[str, list[tuple[Row, int]]]  # rental -> its rows, each with its label's expiry
 
 
@@ -76,17 +69,11 @@ def _ours(
     ours: Labelled = {}
     by_id = {row.instance_id: row for row in whole.rows if row.instance_id in known}
     for row in whole.rows:
-        read = _read(row, names)
+        read = read_any(names, row.label)
         if read is not None:
             ours.setdefault(read[0], []).append((row, read[1]))
             by_id[row.instance_id] = row
     return ours, by_id
-
-
-def _read(row: Row, names: tuple[str, ...]) -> tuple[str, int] | None:
-    """(rental, expiry) of a label of this fleet, by any of its names."""
-    found = (read_label(name, row.label) for name in names)
-    return next((one for one in found if one is not None), None)
 
 
 def _rows_of(account: Account, one: Rental, ours: Labelled, by_id: dict[str, Row]) -> list[Row]:

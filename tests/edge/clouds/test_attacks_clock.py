@@ -6,7 +6,8 @@ import time
 import pytest
 
 from mesh.edge.clouds.adapters import own_ms
-from mesh.edge.clouds.renting.clock import AccountClock, date_ms
+from mesh.edge.clouds.renting.clock import AccountClock
+from providers.rental.reading import date_ms
 from tests.edge.clouds.attacked import T0, Attacked
 
 DAY_MS = 86_400_000

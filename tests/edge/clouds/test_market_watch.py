@@ -238,14 +238,6 @@ async def test_offers_of_an_account_whose_key_is_gone_cannot_be_taken() -> None:
     await peer.watch.turn()
     held.clear()
     assert peer.watch.offers == ()
-    assert peer.watch.rentable(VAST) == ()
-
-
-async def test_an_order_takes_offers_as_the_provider_gave_them_without_those_refused() -> None:
-    both = offer(0.2, offer_id="id-0.4", spot=True)
-    peer = Peer({VAST: StandIn((*USUAL, both, offer(0.001)))})
-    await peer.watch.turn()
-    assert peer.watch.rentable(VAST) == (both, USUAL[2], USUAL[0], USUAL[1])
 
 
 async def test_a_price_of_another_peer_that_cannot_be_is_not_believed() -> None:

@@ -5,12 +5,13 @@ from email.utils import formatdate
 
 import pytest
 
-from mesh.edge.clouds.renting.clock import AccountClock, date_ms
+from mesh.edge.clouds.renting.clock import AccountClock
 from mesh.edge.clouds.renting.reading import MAX_PAGES, read_all
 from mesh.edge.clouds.renting.wire import Limits, NotingWire
 from mesh.policy.rentals.values import Seen
 from providers.lambdalabs.profile import PROFILE as LAMBDA
 from providers.rental.contract import Page, Reply, Request, Row, Unread
+from providers.rental.reading import date_ms
 from providers.vastai.profile import PROFILE as VAST
 
 T0 = 1_790_000_000_000

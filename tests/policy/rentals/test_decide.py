@@ -6,7 +6,7 @@ import pytest
 
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.hearing import heard_charges, heard_probe, heard_work
-from mesh.policy.rentals.listing import Whole, heard_listing, unaccounted
+from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import ABSENCE_MS, AGAIN_MS, ALARMS_MS, POLL_MS
 from mesh.policy.rentals.values import Say, Shares
 from mesh.state.rentals.rental import may_help
@@ -451,14 +451,6 @@ def test_an_invoice_counts_once_two_answers_agree() -> None:
         )
         desk.say(*heard_charges(one, desk.seen, charges, desk.now))
     assert one.invoiced_nusd == 7
-
-
-def test_machines_of_the_fleet_that_no_rental_accounts_for_are_shown() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    rows = (row(one), row(one, instance_id="9"), row(one, label="mine", instance_id="5"))
-    assert unaccounted(desk.account, rows, "m1") == [rows[1]]
 
 
 def test_a_word_that_does_not_count_hides_no_second_machine() -> None:

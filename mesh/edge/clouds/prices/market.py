@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol, final
 
@@ -27,7 +27,6 @@ from mesh.policy.market import (
 from mesh.state.facts.fact import encode
 from mesh.state.facts.offers import OfferRow, OffersRefreshed
 from mesh.state.fold import State
-from mesh.state.market.device import rank
 from mesh.state.market.groups import MAX_GPU_NAME, MAX_ROWS
 from mesh.state.market.market import SLOT_MS, Account
 from mesh.state.market.quotes import OFFER, Quote
@@ -75,7 +74,6 @@ class _Seen:
 
     tried_ms: int | None = None
     quotes: tuple[Quote, ...] = ()
-    machines: dict[tuple[str, bool], Offer] = field(default_factory=dict)  # by offer and spot
     refused: tuple[Refused, ...] = ()
     trouble: Trouble | None = None
 
@@ -154,7 +152,6 @@ class MarketWatch:
         quotes = [quote_of(one, account, now) for one in found if one.available]
         usual = self._state().market.usual(account[0], now, self._me)
         seen.trouble = None
-        seen.machines = {(one.offer_id, one.spot): one for one in found}
         seen.quotes, seen.refused = judged(quotes, usual, typical_by_hardware(typical_prices()))
         await self._tell(account, seen, now)
 
@@ -203,14 +200,6 @@ class MarketWatch:
         held = self._accounts()
         seen = list(self._seen.items())  # plans ask in threads of their own
         return tuple(quote for name, one in seen if name in held for quote in one.quotes)
-
-    def rentable(self, account: Account) -> tuple[Offer, ...]:
-        """One account's as the provider gave them, the cheapest first: what an order takes."""
-        seen = self._seen.get(account)
-        if seen is None or account not in self._accounts():
-            return ()
-        quotes = sorted(seen.quotes, key=rank)
-        return tuple(seen.machines[one.offer_id, one.spot] for one in quotes)
 
     @property
     def refused(self) -> tuple[Refused, ...]:

@@ -7,9 +7,9 @@ laptop sleeps. So each reply is compared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final, final
+
+from providers.rental.reading import date_ms
 
 # A Date has whole seconds, and is of some moment between the request and its reply. What differs
 # by more than this beyond that is a clock that jumped or stood still.
@@ -18,23 +18,6 @@ SECOND_MS: Final = 1_000
 # A correction larger than this is believed once a second reply in a row says the same: one cached
 # page, or one server of theirs with a wrong clock, ends no machine and begins no new day of a cap.
 JUMP_MS: Final = 60_000
-# Years 2024 to 2200: no provider answers outside of them.
-LEAST_MS: Final = 1_704_067_200_000
-MOST_MS: Final = 7_258_118_400_000
-
-
-def date_ms(text: str) -> int | None:
-    """A Date header, ms UTC; None of what is none."""
-    try:
-        found = parsedate_to_datetime(text[:64])
-    except (TypeError, ValueError, OverflowError):
-        return None
-    aware = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    try:
-        found_ms = round(aware.timestamp()) * SECOND_MS
-    except (OverflowError, ValueError):
-        return None
-    return found_ms if LEAST_MS <= found_ms <= MOST_MS else None
 
 
 @final

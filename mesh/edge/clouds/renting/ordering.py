@@ -9,11 +9,10 @@ from mesh.policy.rentals.timers import LEASE_MS
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import S_MS
-from providers.rental.contract import Offer, Order
+from providers.rental.contract import DEFAULT_DISK_BYTES, Offer, Order
 
 # What runs where nobody asked for another; our boot script brings sshd where it lacks.
 IMAGE: Final = "nvidia/cuda:12.8.1-base-ubuntu24.04"
-DISK_BYTES: Final = 40 << 30
 
 
 def order_of(
@@ -25,7 +24,7 @@ def order_of(
         label=one.label,
         offer=offer,
         image=(request.image if request is not None else "") or IMAGE,
-        disk_bytes=asked_disk or offer.disk_bytes or DISK_BYTES,
+        disk_bytes=asked_disk or offer.disk_bytes or DEFAULT_DISK_BYTES,
         life_ms=max(S_MS, one.expires_ms - now_ms),
         lease_ms=LEASE_MS,
         user_public_key=keys.user_public_key,
