@@ -11,7 +11,8 @@ from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import S_MS
 from providers.rental.contract import DEFAULT_DISK_BYTES, Offer, Order
 
-# What runs where nobody asked for another; our boot script brings sshd where it lacks.
+# What runs where nobody asked for another; our boot script brings sshd where it lacks, no engine.
+# RunPod hands the boot script to the entrypoint, which here runs what it is given.
 IMAGE: Final = "nvidia/cuda:12.8.1-base-ubuntu24.04"
 
 
