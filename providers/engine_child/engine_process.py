@@ -23,6 +23,7 @@ PORT_TRIES: Final = 3
 LOOK_EVERY_S: Final = 0.05
 # Of the ten seconds a runner leaves a cancelled job (providers.runner.GRACE_S).
 STOP_S: Final = 6.0
+LIBRARIES: Final = "LD_LIBRARY_PATH"
 LISTENS: Final = "0A"  # TCP_LISTEN of the kernel's tcp_states.h
 # The folder our own modules are in; on a host that has nothing of ours, the zip they came in.
 PACKAGE_PARENT: Final = Path(__file__).absolute().parent.parent.parent
@@ -152,7 +153,8 @@ def listener_uid(table: str, port: int) -> int | None:
 
 
 def _spawn(program: list[str], engine: Engine, setup: Setup, port: int, key: str) -> EngineProcess:
-    env = {**os.environ, **_modules(), **selection(setup.vendor, setup.cards)}
+    env = {**os.environ, **_modules(), **libraries_beside(program[0])}
+    env |= selection(setup.vendor, setup.cards)
     env |= engine.env(setup, port, key)
     argv = [*program, *engine.argv(setup, port)]
     try:
@@ -167,6 +169,15 @@ def _spawn(program: list[str], engine: Engine, setup: Setup, port: int, key: str
     except (OSError, ValueError) as error:
         raise NotHere(f"can't start {argv[0]}: {error}") from error
     return EngineProcess(child, Server(f"127.0.0.1:{port}", key))
+
+
+def libraries_beside(program: str) -> dict[str, str]:
+    """Where an engine's own libraries are looked for: last of all beside it. llama.cpp's images and
+    archives have them there, and not every release of it looks there (b9282: llama.cpp#23517)."""
+    folder, kept = Path(program).parent, os.environ.get(LIBRARIES, "")
+    if not any(folder.glob("libllama*.so*")):
+        return {}
+    return {LIBRARIES: os.pathsep.join([*([kept] if kept else []), str(folder)])}
 
 
 def _modules() -> dict[str, str]:

@@ -49,4 +49,5 @@ PROFILE: Final = Profile(
     has_rises=False,
     has_spot=False,
     label_bytes=MAX_NAME,
+    default_image="",
 )

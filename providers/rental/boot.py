@@ -36,7 +36,7 @@ class SelfEnd:
 def script(order: Order, end: SelfEnd | None, *, user: str = "root") -> str:
     """The script; without `end` there is no dead-man. `user`: who logs in, an account that is
     there already."""
-    parts = [_HEAD, _access(order, user), _SSHD, _note_contact(user)]
+    parts = [_HEAD, _access(order, user), _PACKAGES, _SSHD, _note_contact(user)]
     if end is not None:
         parts.append(_dead_man(order, end))
     return "\n".join(parts) + "\n"
@@ -67,6 +67,15 @@ def _access(order: Order, user: str) -> str:
     )
 
 
+# What an image may lack of what is needed here: the way in, the dead-man's call (busybox's wget
+# knows no DELETE), and what holds an engine.
+_PACKAGES: Final = """\
+P=
+for n in sshd:openssh-server curl:curl python3:python3; do
+ command -v ${n%:*} >/dev/null || P="$P ${n#*:}"
+done
+export DEBIAN_FRONTEND=noninteractive
+[ -z "$P" ] || (apt-get update && apt-get install -y $P) || apk add $P"""
 # A provider's own sshd is ended: it shows a host key that nobody here can know beforehand. Where
 # systemd runs, sshd is its service and comes back with the machine: so it is told our key instead.
 _CONFIG: Final = "/etc/ssh/sshd_config"
@@ -75,8 +84,6 @@ _NO_PASSWORDS: Final = ("PasswordAuthentication", "KbdInteractiveAuthentication"
 _DELETE: Final = " ".join(f"-e '/^ *{name} /d'" for name in ("HostKey", *_NO_PASSWORDS))
 _INSERT: Final = "\\n".join(f"{name} no" for name in _NO_PASSWORDS)
 _SSHD: Final = f"""\
-command -v sshd >/dev/null || (apt-get update && apt-get install -y openssh-server) ||
- apk add openssh-server
 if [ -d /run/systemd/system ]; then
  sed -i {_DELETE} {_CONFIG}
  sed -i '1i HostKey {HOST_KEY}\\n{_INSERT}' {_CONFIG}

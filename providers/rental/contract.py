@@ -26,8 +26,10 @@ Status = Literal[
 Step = Literal["placed", "image", "container", "sshd", "engine"]
 STEPS: Final[tuple[Step, ...]] = ("placed", "image", "container", "sshd", "engine")
 # Machines that are paid for and of no use.
-DEFAULT_DISK_BYTES: Final = 40 << 30  # a model of 30 GB and its engine
 BAD: Final[frozenset[Status]] = frozenset({"stopped", "exited", "preempted", "error"})
+DEFAULT_DISK_BYTES: Final = 40 << 30  # a model of 30 GB and its engine
+# llama.cpp's own image with CUDA: llama-server in /app, and the Python that holds it there.
+LLAMACPP_IMAGE: Final = "ghcr.io/ggml-org/llama.cpp:full-cuda"
 
 
 @final
@@ -245,6 +247,9 @@ class Profile:
     has_rises: bool
     has_spot: bool
     label_bytes: int  # a label may be so long
+    # What runs where nobody names an image; "" = machines with a system of their own, which take no
+    # image and have no engine until somebody installs one.
+    default_image: str
 
 
 class Cloud(Protocol):

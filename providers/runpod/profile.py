@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from providers.rental.contract import Profile
+from providers.rental.contract import LLAMACPP_IMAGE, Profile
 
 BASE_URL: Final = "https://api.runpod.io"  # of /v2 and of /graphql
 MINUTE_MS: Final = 60_000
@@ -43,4 +43,5 @@ PROFILE: Final = Profile(
     has_rises=False,
     has_spot=False,
     label_bytes=64,  # no limit is documented; ours are no longer (labels.MAX_LABEL)
+    default_image=LLAMACPP_IMAGE,
 )

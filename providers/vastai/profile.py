@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from providers.rental.contract import Profile
+from providers.rental.contract import LLAMACPP_IMAGE, Profile
 
 NAME: Final = "vastai"
 TITLE: Final = "Vast.ai"
@@ -44,4 +44,5 @@ PROFILE: Final = Profile(
     has_rises=True,
     has_spot=True,
     label_bytes=256,
+    default_image=LLAMACPP_IMAGE,
 )

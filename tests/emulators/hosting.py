@@ -27,6 +27,8 @@ from tests.support.sshd import Sshd
 LOGIN = re.compile(r"^K='?(ssh-ed25519 [A-Za-z0-9+/=]+)", re.M)
 HOST_KEY = re.compile(r"^echo ([A-Za-z0-9+/=]+) \| base64 -d > \S*fleet_host_key", re.M)
 PACKED = re.compile(r"echo ([A-Za-z0-9+/=]{100,}) \| base64 -d > /tmp/fleet-boot.sh")
+# A machine has what its image has: these llama.cpp (here our own wheel of it), others nothing.
+WITH_LLAMACPP = ("ghcr.io/ggml-org/llama.cpp:full-cuda",)
 QUICK = {"placed": (0, 1), "image": (0, 1), "container": (0, 1), "sshd": (0, 0), "engine": (0, 0)}
 
 
@@ -95,7 +97,8 @@ class Hosting:
         mine = (sshd.folder / "key-rented.pub").read_text().strip()
         known = sshd.folder / "authorized_keys"
         known.write_text(known.read_text().replace(mine, login[1]))
-        (sshd.home("rented") / "venv").symlink_to(sys.prefix)
+        if one.extra.get("image") in WITH_LLAMACPP:
+            (sshd.home("rented") / "venv").symlink_to(sys.prefix)
         sshd.start()
         self.sshds[one.id] = sshd
         one.extra["ssh"] = ("127.0.0.1", sshd.port)

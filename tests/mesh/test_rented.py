@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.clouds.service import fleet_name
+from providers.rental.contract import LLAMACPP_IMAGE
 from providers.rental.labels import label_of
 from tests.emulators.hosting import Hosting
 from tests.mesh.conftest import Machine, Maker, up_all
@@ -61,13 +62,29 @@ def test_a_machine_is_rented_runs_a_model_and_is_returned(
     assert done.code == 0, done.err
     assert done.out.strip()
     ana.ok("return", row["host"])
-    seen = ana.run("run", "--rent", "20GB..", "--max-price", "1", "--", "sh", "-c", "echo out")
+    wait_until(lambda: all_ended(vast), "the machine to be returned")
+
+
+@ROOT_ONLY
+def test_a_job_gets_a_machine_for_itself_with_an_engine_where_it_is_a_model(
+    machines: Maker, vast: Hosting, tmp_path: Path
+) -> None:
+    ana = with_account(machines, "ana", "vastai", vast)
+    model = write_tiny_gguf(tmp_path / "tiny.gguf")
+    rent = ("run", "--rent", "20GB..", "--max-price", "1")
+    done = ana.run(*rent, model, *SHORT, "--prompt", "hello")
+    assert done.code == 0, done.err
+    assert done.out.strip()
+    # This image has no engine, and a command needs none.
+    seen = ana.run(*rent, "--image", "me/mine:1", "--", "sh", "-c", "echo out")
     assert "say --max-price" not in seen.err
     assert (seen.code, seen.out) == (0, "out\n"), seen.err
     assert "is being returned" in seen.err
     wait_until(lambda: all_ended(vast), "both machines to be returned")
     assert ana.get("/v1/ssh")["hosts"] == []
-    assert (vast.server.counted["create"], len(vast.ours())) == (2, 2)
+    images = [one.extra["image"] for one in vast.ours()]
+    assert images == [LLAMACPP_IMAGE, "me/mine:1"]
+    assert vast.server.counted["create"] == 2
 
 
 @ROOT_ONLY

@@ -105,16 +105,32 @@ class Machine:
 
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Words inside, once more only if it is inside."""
-        inside = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--net"]
         return subprocess.run(
-            [*inside, "sh", f"{HERE}/guard", *words],
-            env={"PATH": f"{HERE}/bin:{SYSTEM}", "OUTSIDE": f"{HERE}/outside", **env},
+            self._inside(words),
+            env=self._env(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
+
+    @contextmanager
+    def begun(self, *words: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Words that run inside until the block ends."""
+        child = subprocess.Popen(self._inside(words), env=self._env(env), stdin=subprocess.DEVNULL)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+
+    def _inside(self, words: tuple[str, ...]) -> list[str]:
+        inside = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--net"]
+        return [*inside, "sh", f"{HERE}/guard", *words]
+
+    def _env(self, more: dict[str, str]) -> dict[str, str]:
+        return {"PATH": f"{HERE}/bin:{SYSTEM}", "OUTSIDE": f"{HERE}/outside", **more}
 
     def called(self, name: str) -> list[str]:
         path = self.folder / name

@@ -2,6 +2,7 @@
 that hold no process, no file and no address of the machine that runs the tests."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,8 +12,9 @@ import pytest
 
 from providers.rental.boot import CONTACT, SelfEnd, script
 from providers.rental.contract import Offer, Order
+from providers.runpod.create import args_of, bash_env_of
 from tests.netns.lab import NoNamespaces
-from tests.netns.machine import GUARD, HERE, KINDS, NOT_THERE, Machine, machine, namespace
+from tests.netns.machine import GUARD, HERE, KINDS, NOT_THERE, Machine, machine, namespace, tool
 from tests.support.waiting import wait_until
 
 SHELLS = {"dash": ("dash",), "busybox": ("busybox", "sh")}
@@ -177,3 +179,55 @@ def test_without_a_way_to_end_itself_it_asks_nobody(make: Make) -> None:
     begun = uptime(one)
     wait_until(lambda: uptime(one) >= begun + 3, "three times its life")
     assert one.called("curl") + one.called("wget") == []
+
+
+# What an image lacks, and its entrypoint.
+
+# As much as the script needs: with these alone on PATH a machine has neither sshd nor curl nor
+# Python, as nvidia/cuda's images have not.
+FEW = ("base64", "cat", "chmod", "cut", "echo", "grep", "mkdir", "sh", "tee", "true")
+
+
+def test_what_an_image_lacks_is_installed_before_it_is_used(make: Make) -> None:
+    one = make()
+    few = one.folder / "few"
+    few.mkdir()
+    for name in FEW:
+        (few / name).symlink_to(f"/usr/bin/{name}")
+    (few / "apt-get").write_text(tool("apt", 0))
+    (few / "pkill").write_text("#!/bin/sh\n")
+    (few / "sleep").write_text("#!/bin/sh\n")
+    for name in ("apt-get", "pkill", "sleep"):
+        (few / name).chmod(0o755)
+    (one.folder / "boot.sh").write_text(script(order(one), None))
+    one.run("env", f"PATH={HERE}/few", "sh", f"{HERE}/boot.sh")
+    assert one.called("apt") == ["update", "install -y openssh-server curl python3"]
+
+
+# llama.cpp's own takes no words but its own; NVIDIA's runs what it is given.
+OWN_WORDS = """#!/usr/bin/env bash
+set -e
+case "$1" in --run | --server) shift ;; *) echo "Unknown command: $1"; exit 1 ;; esac
+"""
+RUNS_WORDS = '#!/usr/bin/env bash\nexec "$@"\n'
+
+
+@pytest.mark.parametrize("entrypoint", ["", OWN_WORDS, RUNS_WORDS], ids=["none", "own", "runs"])
+def test_a_pod_boots_once_whatever_its_entrypoint_is(make: Make, entrypoint: str) -> None:
+    one = make()
+    what = order(one)
+    first = shlex.split(args_of(what))
+    if entrypoint:
+        (one.folder / "entry").write_text(entrypoint)
+        (one.folder / "entry").chmod(0o755)
+        first = [f"{HERE}/entry", *first]
+    own = {"BASH_ENV": bash_env_of(what), "RUNPOD_POD_ID": "p1", "RUNPOD_API_KEY": "k"}
+    # A container's first process has number 1.
+    words = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *first)
+    with one.begun(*words, **own) as pod:
+        wait_until(lambda: ssh(one, "true").returncode == 0 or pod.poll() is not None, "its sshd")
+        assert pod.poll() is None, "a pod lives as long as its first process"
+        assert shown_keys(one) == {public(one.folder / "host")}
+        later = one.run("bash", "-c", "echo later", BASH_ENV=own["BASH_ENV"])
+        assert later.stdout == "later\n", "a shell that is opened there later boots nothing"
+        assert ssh(one, "env").stdout.count("BASH_ENV") == 0

@@ -3,6 +3,7 @@
 import string
 import subprocess
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ from providers.engine.setup import (
     safe_name,
     setup_of,
 )
-from providers.engine_child.engine_process import listener_uid
+from providers.engine_child.engine_process import libraries_beside, listener_uid
 from providers.engine_child.llama_server import options
 from tests.support.nasty import NASTY
 
@@ -186,3 +187,17 @@ def test_no_module_of_engines_starts_a_shell() -> None:
         text=True,
     )
     assert found.stdout == ""
+
+
+def test_an_engines_own_libraries_are_looked_for_beside_it_and_last_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "llama-server"
+    assert libraries_beside(str(program)) == {}, "one of a system finds its own"
+    (tmp_path / "libllama-common.so.0").write_text("")
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    assert libraries_beside(str(program)) == {"LD_LIBRARY_PATH": str(tmp_path)}
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/nvidia/lib64")
+    assert libraries_beside(str(program)) == {
+        "LD_LIBRARY_PATH": f"/usr/local/nvidia/lib64:{tmp_path}"
+    }

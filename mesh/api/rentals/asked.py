@@ -15,7 +15,8 @@ from mesh.state.rentals.requests import MAX_LIFE_MS, MAX_TEXT, MIN_LIFE_MS
 from mesh.state.rentals.terms import DAY_MS
 
 OF_OFFER: Final = ("gpu", "count", "spot", "max_price", "provider")
-FIELDS: Final = (*OF_OFFER, "offer", "life", "idle", "cap", "disk", "image", "request_id", "job_id")
+OF_MACHINE: Final = ("offer", "disk", "image", "engine")
+FIELDS: Final = (*OF_OFFER, *OF_MACHINE, "life", "idle", "cap", "request_id", "job_id")
 DEFAULT_IDLE: Final = "15m"  # a person thinks so long between two jobs
 DEFAULT_DISK: Final = "40GiB"  # a model of 30 GB and its engine; prices are asked for with it
 MAX_DISK_BYTES: Final = 16 << 40
@@ -38,6 +39,7 @@ class RentAsked:
     cap_nusd: int | None
     disk_bytes: int
     image: str
+    engine: bool  # only a machine that has an engine once it is up
     request_id: str
     job_id: str
 
@@ -67,6 +69,7 @@ def parse_rent(body: Mapping[str, object]) -> RentAsked:
         cap_nusd=_cap(given["cap"]) if "cap" in given else None,
         disk_bytes=_disk(given.get("disk", DEFAULT_DISK)),
         image=_matching("image", given.get("image", ""), _IMAGE, "an image's name, as docker has"),
+        engine=_engine(given.get("engine", "false")),
         request_id=_matching("request_id", given.get("request_id", ""), _ID, "1 to 20 of a-z0-9"),
         job_id=given.get("job_id", ""),
     )
@@ -106,6 +109,12 @@ def _disk(text: str) -> int:
     if not MIN_DISK_BYTES <= found <= MAX_DISK_BYTES:
         refuse(f"disk: {text!r} is not between 8GiB and 16TiB", f"say for example {DEFAULT_DISK}")
     return found
+
+
+def _engine(text: str) -> bool:
+    if text not in ("true", "false"):
+        refuse(f"engine: {text[:40]!r} is not true or false", "leave it out")
+    return text == "true"
 
 
 def _matching(name: str, text: str, rule: re.Pattern[str], what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 from mesh.api.errors import RequestError
@@ -55,8 +55,8 @@ def _provider(text: str) -> str:
 
 def question(daemon: Daemon, body: Mapping[str, str]) -> str:
     """What it will be and cost; a Stop where there is no key, or nothing that fits."""
-    keyed = _keyed(daemon, body.get("provider", ""))
-    offered = _offered(daemon, body)
+    keyed = _keyed(daemon, body)
+    offered = _offered(daemon, body, {row["provider"] for row in keyed})
     if not offered:
         _why_none(keyed)
         if "max_price" not in body and "cap" not in body:
@@ -91,8 +91,8 @@ def _dollars(text: str) -> str:
     return money(parse_hourly_nusd(text))
 
 
-def _offered(daemon: Daemon, body: Mapping[str, str]) -> list[Row]:
-    """Single offers that fit, the cheapest first."""
+def _offered(daemon: Daemon, body: Mapping[str, str], providers: Set[str]) -> list[Row]:
+    """Single offers of these that fit, the cheapest first."""
     from urllib.parse import urlencode
 
     keys = ("gpu", "count", "provider", "max_price")
@@ -100,18 +100,25 @@ def _offered(daemon: Daemon, body: Mapping[str, str]) -> list[Row]:
     if "spot" not in body:
         query["spot"] = "false"
     rows = daemon.get(f"/v1/offers?{urlencode(query)}")["offers"]
-    found = [row for row in rows if row["source"] == "offer" and not row["owned"]]
+    rows = [row for row in rows if row["source"] == "offer" and row["provider"] in providers]
+    found = [row for row in rows if not row["owned"]]
     return [row for row in found if body.get("offer") in (None, row["offer"])]
 
 
-def _keyed(daemon: Daemon, provider: str) -> list[Row]:
+def _keyed(daemon: Daemon, body: Mapping[str, str]) -> list[Row]:
     """The clouds that may be asked; a Stop where this peer has no key of one."""
-    rows = daemon.get("/v1/clouds")["clouds"]
+    rows, provider = daemon.get("/v1/clouds")["clouds"], body.get("provider", "")
     found = [row for row in rows if row["account"] and provider in ("", row["provider"])]
     if not found:
         named, hint = provider or "any cloud", provider or "PROVIDER"
         stop(CANNOT, f"this peer has no key of {named}", f"fleet clouds login {hint}")
-    return found
+    if "image" not in body and "engine" not in body:
+        return found
+    able = [row for row in found if row.get("has_images", True)]
+    if not able:
+        text = f"machines at {found[0]['title']} have no engine and take no image"
+        stop(CANNOT, text, "fleet clouds login vastai, or rent it and install one: clouds.md")
+    return able
 
 
 def _why_none(keyed: list[Row]) -> None:

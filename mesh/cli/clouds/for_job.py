@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, final
 from urllib.parse import quote
 
 import click
@@ -22,12 +23,23 @@ DEFAULT_LIFE: Final = "1h"
 ALONE: Final = "a job that is left alone has nobody to return its machine: say --rent or --detach"
 
 
-def refuse_options(
-    spec: Mapping[str, object], gpu: str | None, life: str | None, *, detach: bool
-) -> None:
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentFor:
+    """What `fleet run` was told of a machine for its job: options as typed, None where not."""
+
+    gpu: str | None
+    life: str | None = None
+    image: str | None = None
+
+
+def refuse_options(spec: Mapping[str, object], asked: RentFor, *, detach: bool) -> None:
     """UsageError where what was said of renting does not go together."""
-    if gpu is None and life is not None:
+    gpu = asked.gpu
+    if gpu is None and asked.life is not None:
         raise click.UsageError("--for says how long --rent rents for: say --rent 24GB.., too")
+    if gpu is None and asked.image is not None:
+        raise click.UsageError("--image says what --rent runs: say --rent 24GB.., too")
     if gpu is not None and detach:
         raise click.UsageError(ALONE)
     if gpu is not None and "on" in spec:
@@ -35,10 +47,10 @@ def refuse_options(
 
 
 @contextmanager
-def rented(daemon: Daemon, spec: dict[str, object], gpu: str, life: str | None) -> Iterator[None]:
+def rented(daemon: Daemon, spec: dict[str, object], asked: RentFor) -> Iterator[None]:
     """A machine for a job, which is sent there; returned however the job ends. Whoever presses
     Ctrl-C leaves both running: the machine is returned when it is idle."""
-    row = _rent(daemon, spec, gpu, life)
+    row = _rent(daemon, spec, asked)
     left = False
     try:
         yield
@@ -50,9 +62,17 @@ def rented(daemon: Daemon, spec: dict[str, object], gpu: str, life: str | None) 
             _give_back(daemon, row)
 
 
-def _rent(daemon: Daemon, spec: dict[str, object], gpu: str, life: str | None) -> Row:
+def _rent(daemon: Daemon, spec: dict[str, object], asked: RentFor) -> Row:
     """Asked first, unless --max-price says what it may cost."""
-    body = checked({"gpu": gpu, "life": life or DEFAULT_LIFE, "max_price": spec.get("max_price")})
+    body = checked(
+        {
+            "gpu": asked.gpu,
+            "life": asked.life or DEFAULT_LIFE,
+            "max_price": spec.get("max_price"),
+            "image": asked.image,
+            "engine": True if "model" in spec and asked.image is None else None,
+        }
+    )
     asks = "max_price" not in body
     if asks:
         confirm(question(daemon, body))

@@ -29,7 +29,7 @@ Row = Mapping[str, Any]
 @click.option("--provider", metavar="NAME", help="at this provider: vastai, runpod, lambdalabs")
 @click.option("--offer", metavar="ID", help="this offer of fleet offers and no other")
 @click.option("--disk", metavar="100GB", help="room on its disk  [40GiB]")
-@click.option("--image", metavar="NAME", help="the container image it runs  [CUDA, no engine]")
+@click.option("--image", metavar="NAME", help="the container image it runs  [llama.cpp, CUDA]")
 @click.option("-d", "--detach", is_flag=True, help="return at once, with the request's id")
 @yes_option
 @json_option

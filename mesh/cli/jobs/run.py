@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +68,7 @@ class RunCommand(click.Command):
 @dispatch_options
 @click.option("--rent", metavar="24GB..|NAME", help="on a machine rented for it, returned after it")
 @click.option("--for", "life", metavar="1h", help="which is rented for so long at most  [1h]")
+@click.option("--image", metavar="NAME", help="in this container image  [llama.cpp, CUDA]")
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @json_option
 @click.pass_context
@@ -84,6 +85,7 @@ def run(
     workdir: str | None,
     rent: str | None,
     life: str | None,
+    image: str | None,
     detach: bool,
     output: str,
     **options: object,
@@ -117,12 +119,9 @@ def run(
             spec |= {"lines": lines_text(input_file)}
         else:
             spec |= {"prompt": _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)}
-    if rent is not None or life is not None:
-        from mesh.cli.clouds.for_job import refuse_options
-
-        refuse_options(spec, rent, life, detach=detach)
+    machine = renting(spec, rent, life, image, detach=detach)
     daemon = need_daemon(fleet_home())
-    with renting(daemon, spec, rent, life):
+    with machine(daemon):
         job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
         if detach:
             emit_json({"job_id": job_id}) if output == "json" else click.echo(job_id)
@@ -132,14 +131,22 @@ def run(
 
 
 def renting(
-    daemon: Daemon, spec: dict[str, object], gpu: str | None, life: str | None
-) -> AbstractContextManager[None]:
-    """The machine that a job asks for, for as long as it runs."""
-    if gpu is None:
-        return nullcontext()
-    from mesh.cli.clouds.for_job import rented
+    spec: dict[str, object],
+    gpu: str | None,
+    life: str | None,
+    image: str | None,
+    *,
+    detach: bool,
+) -> Callable[[Daemon], AbstractContextManager[None]]:
+    """The machine that a job asks for, for as long as it runs; UsageError where what was said of it
+    does not go together."""
+    if (gpu, life, image) == (None, None, None):
+        return lambda _: nullcontext()
+    from mesh.cli.clouds.for_job import RentFor, refuse_options, rented
 
-    return rented(daemon, spec, gpu, life)
+    asked = RentFor(gpu=gpu, life=life, image=image)
+    refuse_options(spec, asked, detach=detach)
+    return lambda daemon: rented(daemon, spec, asked)
 
 
 def _to_its_end(daemon: Daemon, job_id: str, spec: Mapping[str, object], output: str) -> None:

@@ -20,6 +20,7 @@ from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 
 CANCELLED: Final = "cancelled"
+NO_IMAGES: Final = "machines there have a system of their own: no engine, and they take no image"
 AccountKey = tuple[str, str]
 Emit = Callable[[str, dict[str, object]], Awaitable[object]]
 
@@ -87,6 +88,9 @@ class Asking:
         """One by its id."""
         return self._state().rentals.requests.views.get(request_id) if request_id else None
 
+    def _takes_images(self, name: AccountKey) -> bool:
+        return bool(self._held.accounts[name].profile.default_image)
+
     def _named(self, wanted: str) -> tuple[Request | None, Rental | None]:
         """The request and the rental of a name; the rental is an open one, where there are several
         of a request."""
@@ -106,6 +110,9 @@ class Asking:
         if not names:
             text = f"this peer has no key of {asked.filter.provider or 'a cloud'}"
             raise RequestError("NoAccount", text, "fleet clouds login PROVIDER", 409)
+        names = [one for one in names if self._takes_images(one)] if _needs_image(asked) else names
+        if not names:
+            raise RequestError("NoImages", NO_IMAGES, "fleet rent without --image", 409)
         found = [one for one in self._held.market.offers if fits(one, asked, names)]
         if found:
             best = min(found, key=lambda one: (one.hourly_nusd, one.provider, one.offer_id))
@@ -114,6 +121,11 @@ class Asking:
             text = "no offer fits now, and several clouds could be asked"
             raise RequestError("NothingFits", text, "fleet offers, or --provider NAME", 409)
         return names[0], None
+
+
+def _needs_image(asked: RentAsked) -> bool:
+    """Whether only a machine that runs an image will do: an engine is in one."""
+    return bool(asked.image) or asked.engine
 
 
 def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> RentalRequested:

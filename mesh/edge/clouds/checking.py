@@ -42,6 +42,7 @@ def check_row(one: KeyedAccount, account: Account | None, market: MarketWatch) -
         "seen": False,
         "has_dead_man": None,
         "has_charges": None,
+        "has_images": None,
     }
     if account is None:
         return row
@@ -52,6 +53,7 @@ def check_row(one: KeyedAccount, account: Account | None, market: MarketWatch) -
     row |= {"seen": listed is not None and listed <= BLIND_MS and not account.calls.trouble}
     profile = account.profile
     row |= {"has_dead_man": profile.has_dead_man, "has_charges": profile.has_charges}
+    row |= {"has_images": bool(profile.default_image)}
     if why:
         text, hint = MENDS.get(why, (f"the provider says {why}", "it is asked again"))
         state = "retired" if why == "retired" else "trouble"

@@ -96,7 +96,7 @@ class RentedMachines:
         self._forgotten = set[str]()  # rentals whose keys are gone
         self._idle_since: dict[str, int] = {}  # rental -> when nothing ran there for the first time
 
-    async def probe(self, rental: Rental, ssh: SshAt) -> Step | Literal[""]:
+    async def probe(self, rental: Rental, ssh: SshAt, *, needs_engine: bool) -> Step | Literal[""]:
         """How far a machine that is up came; it becomes a host of this peer, its cards devices."""
         host = self._host(rental, ssh)
         if host is None:
@@ -106,7 +106,7 @@ class RentedMachines:
         known = await self._ssh.rent(host, rent)
         if not await self._ssh.look(known):
             return ""
-        return "engine" if self._may_work(rental, known) else "sshd"
+        return "engine" if may_work(known, needs_engine=needs_engine) else "sshd"
 
     async def work(self, rental: Rental) -> Work:
         """How it stands with what a machine was rented for."""
@@ -157,16 +157,6 @@ class RentedMachines:
         except msgspec.ValidationError:
             return None
 
-    def _may_work(self, rental: Rental, known: Known) -> bool:
-        """Whether an engine was found, or its image is somebody's own choice."""
-        request = self._state().rentals.requests.views.get(rental.request_id)
-        if known.facts is None or not known.registered:
-            return False
-        own_image = request is not None and bool(request.image)
-        return own_image or any(
-            engines_for(known.facts, processor=processor) for processor in (False, True)
-        )
-
     def _device_ids(self, known: Known) -> set[str]:
         every = list(self._state().devices)
         return {key for key in every if is_of(key, self._author, known.name)}
@@ -177,3 +167,12 @@ class RentedMachines:
             for one in job.attempts:
                 if one.owner == self._author and is_of(one.device_id, self._author, host):
                     yield job, one
+
+
+def may_work(known: Known, *, needs_engine: bool) -> bool:
+    """Whether jobs can run there: its cards are devices, and an engine was found where one must
+    be."""
+    if known.facts is None or not known.registered:
+        return False
+    found = (engines_for(known.facts, processor=processor) for processor in (False, True))
+    return not needs_engine or any(found)

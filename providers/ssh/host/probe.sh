@@ -3,7 +3,7 @@
 # grep reads every small file. Risky programs come last: a driver that hangs in the kernel ignores KILL.
 LC_ALL=C LANG=C
 export LC_ALL LANG
-for d in /usr/local/bin /usr/local/cuda/bin /opt/rocm/bin /usr/lib/wsl/lib /opt/homebrew/bin /usr/local/sbin /usr/sbin /sbin /usr/bin /bin /snap/bin /opt/bin /run/current-system/sw/bin "$HOME/.local/bin" "$HOME/bin"; do
+for d in /usr/local/bin /usr/local/cuda/bin /opt/rocm/bin /usr/lib/wsl/lib /opt/homebrew/bin /usr/local/sbin /usr/sbin /sbin /usr/bin /bin /snap/bin /opt/bin /run/current-system/sw/bin "$HOME/.local/bin" "$HOME/bin" /app; do
   PATH=$PATH:$d # appended: what the person's own PATH has goes first
 done
 export PATH

@@ -67,6 +67,7 @@ def cloud(name: str, **changes: object) -> dict[str, Any]:
         "seen": True,
         "has_dead_man": name != "lambdalabs",
         "has_charges": name != "lambdalabs",
+        "has_images": name != "lambdalabs",
         **changes,
     }
 
@@ -74,9 +75,8 @@ def cloud(name: str, **changes: object) -> dict[str, Any]:
 def no_key(name: str) -> dict[str, Any]:
     variable = {"vastai": "VAST", "runpod": "RUNPOD", "lambdalabs": "LAMBDA"}[name]
     hint = f"fleet clouds login {name}, or set {variable}_API_KEY"
-    none = dict.fromkeys(
-        ("account", "key_from", "owns", "listed_ms_ago", "machines", "has_dead_man", "has_charges")
-    )
+    has = ("has_dead_man", "has_charges", "has_images")
+    none = dict.fromkeys(("account", "key_from", "owns", "listed_ms_ago", "machines", *has))
     return cloud(name, **none, state="no_key", text="no key", hint=hint, seen=False)
 
 

@@ -4,6 +4,7 @@ means; and `fleet run --rent`, whose options exclude each other."""
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import keyring
 import pytest
@@ -12,7 +13,7 @@ from keyring.backends import fail
 from mesh.api.errors import RequestError
 from mesh.cli import client
 from mesh.cli.clouds import staying
-from mesh.cli.clouds.for_job import rented
+from mesh.cli.clouds.for_job import RentFor, rented
 from mesh.cli.exits import OK, UNREACHABLE, USAGE, Stop
 from mesh.edge.clouds.keys import PROVIDERS, Key
 from tests.cli.clouds.conftest import Say
@@ -140,9 +141,13 @@ def posted(clouds: Clouds) -> list[str]:
     return [path for path, _ in clouds.posted]
 
 
+def for_dollar(ready: Clouds) -> AbstractContextManager[None]:
+    return rented(ready, {"max_price": "1"}, RentFor(gpu="24GB.."))  # type: ignore[arg-type]
+
+
 def test_its_job_goes_to_the_machine_which_goes_back_after_it(ready: Clouds) -> None:
     spec: dict[str, object] = {"max_price": "1"}
-    with rented(ready, spec, "24GB..", None):  # type: ignore[arg-type]
+    with rented(ready, spec, RentFor(gpu="24GB..")):  # type: ignore[arg-type]
         assert spec["on"] == "vast-r7k2m9"
         assert posted(ready) == ["/v1/rentals"]
     assert posted(ready) == ["/v1/rentals", "/v1/rentals/r7k2m9/return"]
@@ -151,25 +156,45 @@ def test_its_job_goes_to_the_machine_which_goes_back_after_it(ready: Clouds) -> 
 
 @pytest.mark.parametrize("error", [Stop(100, "it failed"), ValueError("a bug"), SystemExit(100)])
 def test_however_its_job_ends_the_machine_goes_back(ready: Clouds, error: BaseException) -> None:
-    with pytest.raises(type(error)), rented(ready, {"max_price": "1"}, "24GB..", None):  # type: ignore[arg-type]
+    with pytest.raises(type(error)), for_dollar(ready):
         raise error
     assert posted(ready)[-1] == "/v1/rentals/r7k2m9/return"
 
 
 def test_ctrl_c_leaves_the_machine_with_its_job(ready: Clouds) -> None:
-    with pytest.raises(KeyboardInterrupt), rented(ready, {"max_price": "1"}, "24GB..", None):  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), for_dollar(ready):
         raise KeyboardInterrupt
     assert posted(ready) == ["/v1/rentals"]
 
 
 def test_a_machine_that_was_lost_meanwhile_hides_not_how_the_job_ended(ready: Clouds) -> None:
     ready.answers["/v1/rentals/r7k2m9/return"] = refusal("NotOpen", "it is absent", "")
-    with pytest.raises(Stop, match="interrupted"), rented(ready, {"max_price": "1"}, "1GB..", None):  # type: ignore[arg-type]
+    with (
+        pytest.raises(Stop, match="interrupted"),
+        for_dollar(ready),
+    ):  # type: ignore[arg-type]
         raise Stop(100, "interrupted")
 
 
 def test_what_keeps_it_from_going_back_is_said(ready: Clouds) -> None:
     ready.answers["/v1/rentals/r7k2m9/return"] = refusal("Forbidden", "no", "fleet peers", 403)
-    with pytest.raises(RequestError) as caught, rented(ready, {"max_price": "1"}, "1GB..", None):  # type: ignore[arg-type]
+    with (
+        pytest.raises(RequestError) as caught,
+        for_dollar(ready),
+    ):  # type: ignore[arg-type]
         pass
     assert caught.value.status == 403
+
+
+def test_a_model_goes_to_a_machine_that_has_an_engine_and_a_command_to_any(ready: Clouds) -> None:
+    model: dict[str, object] = {"max_price": "1", "model": "qwen3-8b"}
+    command: dict[str, object] = {"max_price": "1", "command": ["true"]}
+    with rented(ready, model, RentFor(gpu="24GB..")):  # type: ignore[arg-type]
+        pass
+    with rented(ready, model, RentFor(gpu="24GB..", image="me/mine:1")):  # type: ignore[arg-type]
+        pass
+    with rented(ready, command, RentFor(gpu="24GB..")):  # type: ignore[arg-type]
+        pass
+    bodies = [body for path, body in ready.posted if path == "/v1/rentals"]
+    assert [one.get("engine") for one in bodies] == ["true", None, None]
+    assert [one.get("image") for one in bodies] == [None, "me/mine:1", None]

@@ -28,6 +28,7 @@ def profile(*, has_spot: bool = True) -> Profile:
         has_rises=True,
         has_spot=has_spot,
         label_bytes=60,
+        default_image="llama",
     )
 
 

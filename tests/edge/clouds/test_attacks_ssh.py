@@ -41,6 +41,9 @@ class Rig:
             lambda: self.own_ms,
         )
 
+    async def enter(self, one: Rental, at: SshAt) -> str:
+        return await self.machines.probe(one, at, needs_engine=True)
+
     async def rented(self) -> Rental:
         keys = await self.machines.keys.make(RENTAL)
         self.user_key = keys.user_public_key
@@ -57,14 +60,14 @@ class Rig:
 async def test_what_is_no_address_is_not_reached(tmp_path: Path, host: str) -> None:
     rig = Rig(tmp_path)
     one = await rig.rented()
-    assert await rig.machines.probe(one, SshAt(host=host, port=22, user="root")) == ""
+    assert await rig.enter(one, SshAt(host=host, port=22, user="root")) == ""
 
 
 @pytest.mark.parametrize("user", ["-l root", "root\n", "", "a b", "$(id)"])
 async def test_what_is_no_user_is_not_sent(tmp_path: Path, user: str) -> None:
     rig = Rig(tmp_path)
     one = await rig.rented()
-    assert await rig.machines.probe(one, SshAt(host="127.0.0.1", port=9, user=user)) == ""
+    assert await rig.enter(one, SshAt(host="127.0.0.1", port=9, user=user)) == ""
     assert rig.ssh.rows() == []
 
 
@@ -83,7 +86,7 @@ async def test_a_service_of_the_persons_own_gets_a_greeting_and_nothing_of_ours(
     port = server.sockets[0].getsockname()[1]
     rig = Rig(tmp_path)
     one = await rig.rented()
-    assert await rig.machines.probe(one, SshAt(host="127.0.0.1", port=port, user="root")) == ""
+    assert await rig.enter(one, SshAt(host="127.0.0.1", port=port, user="root")) == ""
     server.close()
     key = base64.b64decode(rig.user_key.split()[1])
     assert bytes(got).startswith(b"SSH-2.0-")
@@ -98,7 +101,7 @@ async def test_another_machine_at_that_address_is_not_logged_in_to(tmp_path: Pat
         rig = Rig(tmp_path)
         one = await rig.rented()
         at = SshAt(host="127.0.0.1", port=sshd.port, user="root")
-        assert await rig.machines.probe(one, at) == ""
+        assert await rig.enter(one, at) == ""
         (row,) = rig.ssh.rows()
         assert (row["status"], row["facts"]) == ("key_changed", None)
     finally:

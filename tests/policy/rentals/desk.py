@@ -25,7 +25,7 @@ def profile(**changed: Any) -> Profile:
         "budgets_ms": {step: minutes * MIN_MS for step, minutes in BUDGETS.items()},
         "spacing_ms": {"create": 4500, "terminate": 3000, "list": 1000},
         "has_dead_man": True, "has_charges": True, "has_rises": False, "has_spot": True,
-        "label_bytes": 64,
+        "label_bytes": 64, "default_image": "llama",
     }  # fmt: skip
     return Profile(**(given | changed))
 

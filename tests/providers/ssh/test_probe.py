@@ -4,6 +4,8 @@ import shlex
 
 import pytest
 
+from providers.ssh.bring.engines import engines_for
+from providers.ssh.framing import Answer
 from providers.ssh.probe import probe
 from tests.providers.ssh.conftest import Reaches
 from tests.providers.ssh.test_reading import HEAD, NEW, TWO, USERS
@@ -88,3 +90,25 @@ async def test_the_probe_is_the_same_under_every_sh(sshd: Sshd, reaches: Reaches
     facts = await probe(reaches.to(host), everything=True)
     assert (len(facts.cards), facts.arch != "", facts.cores is not None) == (1, True, True)
     assert facts.disk_free_bytes is not None
+
+
+async def test_the_server_of_llama_cpps_own_image_is_found_where_the_image_has_it(
+    sshd: Sshd, reaches: Reaches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = sshd.account("image")
+    app = sshd.home("image") / "app"  # /app is nobody's to make here
+    app.mkdir()
+    (app / "llama-server").write_text("#!/bin/sh\n")
+    (app / "llama-server").chmod(0o755)
+    reach = reaches.to(host)
+    run = reach.run
+
+    async def moved(script: str, limit_s: float, *, partial: bool = False) -> Answer:
+        assert script.count(" /app;") == 1
+        return await run(script.replace(" /app;", f" {app};"), limit_s, partial=partial)
+
+    monkeypatch.setattr(reach, "run", moved)
+    facts = await probe(reach, everything=True)
+    found = [one for one in facts.engines if one.engine == "llama.cpp"]
+    assert [one.where for one in found] == [str(app / "llama-server")]
+    assert "llama.cpp" in engines_for(facts, processor=False)

@@ -27,7 +27,7 @@ class SimLadder:
     def __init__(self, daemon: "Daemon") -> None:
         self.daemon, self.world = daemon, daemon.world
 
-    async def probe(self, rental: Rental, ssh: SshAt) -> Step | Literal[""]:
+    async def probe(self, rental: Rental, ssh: SshAt, *, needs_engine: bool) -> Step | Literal[""]:
         self.daemon.step("probe")
         await asyncio.sleep(self.world.dice.randint(20, 400) / 1000)
         one, now = self._up(rental), self.world.now()

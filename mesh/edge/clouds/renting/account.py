@@ -312,7 +312,9 @@ class Account:
         if self._limits.wait_ms("create", self.clock.now()) > 0:
             await self._write.say(Say("create_unclear", rental_id, {"why": "429"}))
             return
-        order = order_of(one, self.request(one.request_id), offer, keys, self.clock.now())
+        request, now_ms = self.request(one.request_id), self.clock.now()
+        image = self.profile.default_image
+        order = order_of(one, request, offer, keys, now_ms, image)
         self.sent("create")
         self._spawn({rental_id}, partial(self.calls.create, rental_id, order))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, final
 
+from mesh.edge.clouds.renting.ordering import needs_engine
 from mesh.edge.clouds.renting.ports import Alarm, Ladder, Offers
 from mesh.edge.clouds.renting.reading import read_all
 from mesh.policy.rentals.hearing import (
@@ -169,9 +170,11 @@ class Calls:
             seen.probe[rental_id] = now_ms + PROBE_MS
             return
         step, work = "", "none"
+        request, image = self._actor.request(one.request_id), self._cloud.profile.default_image
+        engine = needs_engine(request, image)
         try:
             async with asyncio.timeout(CALL_LIMIT_MS / S_MS):
-                step = await self._ladder.probe(one, at)
+                step = await self._ladder.probe(one, at, needs_engine=engine)
                 if step == "engine":
                     work = await self._ladder.work(one)
         except TimeoutError:
