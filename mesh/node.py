@@ -50,9 +50,9 @@ from mesh.state.devices import own_id
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.events import NoteAdded
 from mesh.state.facts.fact import encode
-from mesh.state.fold import State
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError

@@ -10,9 +10,11 @@ from typing import Any, get_args, get_origin
 
 from msgspec import UNSET, UnsetType, structs
 
+from mesh.state.facts.budget import BudgetNamed, BudgetPart
 from mesh.state.facts.events import EVENTS
 from mesh.state.facts.fact import FIRST_VERSION, Fact, bare, marks
 from mesh.state.facts.job import Expected, JobConfig
+from mesh.state.facts.money import TariffBand
 from mesh.state.facts.offers import OfferRow
 from mesh.state.facts.plan import (
     MemberFact,
@@ -37,6 +39,9 @@ OBJECTS: dict[type[Fact], str] = {
     OfferRow: "offer",
     UsageRow: "usage",
     TailFact: "tail",
+    TariffBand: "band",
+    BudgetNamed: "budget",
+    BudgetPart: "budget part",
 }
 TYPES = {int: "integer", str: "text", bool: "true or false", dict: "object"}
 HEAD = f"""# What the ledger holds

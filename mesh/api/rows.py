@@ -9,7 +9,6 @@ from mesh.api.wire.claims import MAX_MS, Standing
 from mesh.state.answers import bills, held_jobs, job_counts
 from mesh.state.billing import Bill
 from mesh.state.fleet import AUTHOR_HEX, DeviceView
-from mesh.state.fold import State
 from mesh.state.jobs import (
     CANCELLING,
     DISPATCHED,
@@ -23,6 +22,7 @@ from mesh.state.jobs import (
 )
 from mesh.state.members import RUNNER, allowed
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 
 Row = dict[str, object]
 AT_WORK = frozenset({RUNNING, PAUSED, CANCELLING})  # a job in one of these has begun

@@ -10,7 +10,7 @@ from mesh.api.errors import RequestError
 from mesh.api.rows import Row, reservation_rows
 from mesh.state.facts.upkeep import DRAIN_REASONS
 from mesh.state.fleet import DeviceView
-from mesh.state.fold import State
+from mesh.state.state import State
 
 DRAIN, RESUME, RESERVE, UNRESERVE = "drain", "resume", "reserve", "unreserve"
 VERBS: Final = (DRAIN, RESUME, RESERVE, UNRESERVE)

@@ -17,7 +17,7 @@ from mesh.api.fields import refuse
 from mesh.api.most import Row, capacity_row, parse_capacity, served_row
 from mesh.api.requests import PlanRequest
 from mesh.edge.planning import as_told, asked_devices, query_of, what_ifs
-from mesh.state.fold import State
+from mesh.state.state import State
 
 HELP: Final = "fleet capacity --help"
 Answer = Capacity | ServedCapacity

@@ -12,8 +12,8 @@ from mesh.edge.planning import with_free
 from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode, readings
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from providers.probe import Machine, probe_machine
 from providers.probe.compute import Compute, measure_compute
 from providers.probe.disk import measure_disk_read

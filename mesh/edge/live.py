@@ -34,9 +34,10 @@ from mesh.edge.store.state import (
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
 from mesh.state.checkpoint import pack
-from mesh.state.fold import State, again
+from mesh.state.fold import again
 from mesh.state.members import LEADING
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 from mesh.sync.manifest import Tip
 

@@ -23,10 +23,10 @@ from mesh.edge.beside import beside_of
 from mesh.edge.clouds.prices.planning import with_cloud
 from mesh.state.answers import held_jobs
 from mesh.state.fleet import DeviceView, spec
-from mesh.state.fold import State
 from mesh.state.learning.learned import learned_from
 from mesh.state.leases import with_leases
 from mesh.state.market.quotes import Quote
+from mesh.state.state import State
 
 if TYPE_CHECKING:
     from providers.sources.resolve import Source

@@ -14,7 +14,7 @@ from mesh.api.most import Axes, Row, parse_sweep
 from mesh.api.numbers import parse_numbers
 from mesh.api.requests import PlanRequest, lengths
 from mesh.edge.planning import as_told, asked_devices, query_of
-from mesh.state.fold import State
+from mesh.state.state import State
 
 if TYPE_CHECKING:
     from mathcore.planner.grids.arrays import Grid, Length

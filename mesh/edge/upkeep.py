@@ -23,8 +23,8 @@ from mesh.ledger.event import Event
 from mesh.state.facts.fact import encode
 from mesh.state.facts.upkeep import DeviceDrained, DeviceReserved, DeviceResumed, ReservationEnded
 from mesh.state.fleet import DeviceView
-from mesh.state.fold import State
 from mesh.state.members import ADMIN
+from mesh.state.state import State
 from mesh.state.upkeep import MAX_RESERVATIONS, Reserved
 
 ID_BYTES: Final = 8  # random: two reservations of one device never share an id

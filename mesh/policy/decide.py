@@ -20,7 +20,6 @@ from mesh.policy.commands import (
     WithdrawClaim,
 )
 from mesh.policy.reconcile import is_superfluous
-from mesh.state.fold import State
 from mesh.state.jobs import (
     CANCELLING,
     DISPATCHED,
@@ -30,6 +29,7 @@ from mesh.state.jobs import (
     AttemptView,
     JobView,
 )
+from mesh.state.state import State
 
 Attempt = tuple[str, int]  # job id, number
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from mesh.state.billing import Bill, job_bills, totals_bill
 from mesh.state.fleet import host
-from mesh.state.fold import State
 from mesh.state.jobs import CANCELLING, PAUSED, QUEUED, RUNNING, AttemptView, JobView
+from mesh.state.state import State
 
 # Statuses of a job whose device, or a place in its queue, is promised to it.
 HELD = frozenset({QUEUED, RUNNING, PAUSED, CANCELLING})

@@ -4,11 +4,11 @@ import hashlib
 
 import msgspec
 
-from mesh.state.fold import KEEP_ENDED, State
+from mesh.state.state import KEEP_ENDED, State
 from mesh.state.trust.verdicts import Cut
 
 # Raise it with every change to how events are folded: an older snapshot is then not used.
-FOLD_VERSION = 19
+FOLD_VERSION = 20
 DIGEST_BYTES = 32
 
 
@@ -57,6 +57,8 @@ def digest(state: State) -> bytes:
         "services": sorted(state.services.items()),
         "usage": list(state.usage.items()),
         "rentals": state.rentals.believed(),
+        "books": state.books.believed(),
+        "budgets": state.budgets.believed(),
         "jobs": sorted(state.jobs.items()),
         "ended": sorted(one for each in state.ended.values() for one in each),
         "retired": [

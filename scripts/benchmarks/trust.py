@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from mesh.ledger.event import Event
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import Members
+from mesh.state.state import State
 
 KEYS = 5_000  # let in, a tenth of them as admins, and put out again
 

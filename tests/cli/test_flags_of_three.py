@@ -16,7 +16,7 @@ from mesh.cli.planning.plan import plan
 from mesh.cli.planning.sweep import sweep
 from mesh.edge.capacity import capacity_query
 from mesh.edge.sweep import sweep_query
-from mesh.state.fold import State
+from mesh.state.state import State
 
 CARD = ("--what-if", "RTX 3090")
 # What a plan alone asks: limits, an objective, and how it is shown.

@@ -13,7 +13,7 @@ from mesh.api.requests import MAX_FLEET
 from mesh.edge.http.app import make_app
 from mesh.edge.http.ports import ServedNode
 from mesh.edge.planning import plan_query
-from mesh.state.fold import State
+from mesh.state.state import State
 
 AUTH = {"Authorization": "Bearer t"}
 RIG = {"name": "rig", "gpu": "RTX 4090"}

@@ -13,8 +13,8 @@ from mesh.edge.store.state import current_state, snapshot_finding, whole_fold
 from mesh.edge.transport.link import own_anchor
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest
-from mesh.state.fold import State
 from mesh.state.members import ADMIN, RUNNER
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 from tests.sync.links import MemoryLink, pair
 

@@ -9,7 +9,7 @@ from mesh.api.jobs import parse_job
 from mesh.edge.dispatch.candidates import usable
 from mesh.edge.jobs import admission
 from mesh.edge.jobs.admission import admit
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.prompt import PromptLength, prompt_length
 from tests.state.job_story import ANA, BEN, event, told
 

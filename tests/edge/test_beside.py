@@ -20,7 +20,7 @@ from mathcore.quant.weights import weigh
 from mathcore.units import MIB
 from mesh.api.errors import RequestError
 from mesh.edge.planning import plan_query, source_of
-from mesh.state.fold import State
+from mesh.state.state import State
 from tests.mathcore.convert.test_projector import CONFIGS, QWEN2_VL, QWEN3_VL
 
 QWEN3_VL_2B = {

@@ -12,7 +12,8 @@ from mesh.edge.jobs.private import drop_request, keep_request, words_of
 from mesh.edge.planning import make_plan
 from mesh.ledger.event import Event
 from mesh.policy.commands import StartJob, StopJob, WatchJob
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from tests.edge.dispatch.stage import Stage
 from tests.state.held import busy_devices
 from tests.state.job_story import BEN, event, told

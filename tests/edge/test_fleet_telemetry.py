@@ -20,9 +20,9 @@ from mesh.edge.http.roles import PEER, ROLE, Route
 from mesh.edge.http.telemetry import routes
 from mesh.edge.telemetry.fleet import FleetTelemetry
 from mesh.edge.transport.call import Caller, Unanswered
-from mesh.state.fold import State
 from mesh.state.members import VIEWER
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from tests.edge.transport.peers import Peer, between, until
 
 ANA, BEN, CID = ("aa" * 32, "bb" * 32, "cc" * 32)

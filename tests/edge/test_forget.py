@@ -9,7 +9,8 @@ from mesh.api.errors import RequestError
 from mesh.edge.jobs.forget import forget, told, typed_in_ledger
 from mesh.edge.jobs.private import keep_request
 from mesh.ledger.event import Event
-from mesh.state.fold import State, fold
+from mesh.state.fold import fold
+from mesh.state.state import State
 from tests.state.test_fold import ANA, BEN, event
 
 OLD = {"kind": "command", "command": ["env", "API_KEY=sk-12345"], "cwd": "/srv"}

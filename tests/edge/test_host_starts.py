@@ -10,7 +10,8 @@ from mesh.api.bodies import Body
 from mesh.edge.jobs.effects import Effects
 from mesh.edge.jobs.private import keep_request
 from mesh.policy.commands import StartJob, StopJob, WatchJob
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from providers.attempts import Given
 from providers.base import (
     DependencyMissing,

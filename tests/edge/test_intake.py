@@ -9,8 +9,9 @@ from mesh.api.errors import RequestError
 from mesh.edge.disk import StoreError
 from mesh.edge.jobs.intake import Intake, program_name
 from mesh.edge.jobs.private import REQUEST_FILE, request_of
-from mesh.state.fold import State, apply, fold
+from mesh.state.fold import apply, fold
 from mesh.state.peer_id import peer_id, short_id
+from mesh.state.state import State
 from tests.state.test_fold import ANA, BEN, event
 
 COMMAND = {"command": ["env", "API_KEY=sk-12345", "true"], "cwd": "/srv"}

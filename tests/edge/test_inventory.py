@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mesh.config import Config
 from mesh.edge.inventory import LocalDevices
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from providers.probe.disk import measure_disk_read
 from providers.telemetry.machine import this_machine
 from tests.state.job_story import event, told

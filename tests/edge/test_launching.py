@@ -14,7 +14,8 @@ from mesh.edge.jobs.launching import launch_of
 from mesh.edge.jobs.workdir import pack
 from mesh.policy.commands import StartJob
 from mesh.state.fleet import DeviceView
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from providers.engine import llama_server, ollama, tgi, vllm
 from providers.engine.devices import selection
 from providers.engine.setup import Setup, setup_of

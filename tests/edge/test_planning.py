@@ -21,8 +21,9 @@ from mesh.state.billing import cost_report
 from mesh.state.checkpoint import digest, pack
 from mesh.state.facts.fact import Payload
 from mesh.state.fleet import MOST_CARDS, spec
-from mesh.state.fold import State, apply, fold
+from mesh.state.fold import apply, fold
 from mesh.state.members import Find
+from mesh.state.state import State
 from tests.golden.ledger import junk
 from tests.state.job_story import ANA, T0, told
 from tests.state.job_story import event as story

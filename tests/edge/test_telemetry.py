@@ -18,8 +18,8 @@ from mesh.edge.telemetry.recorder import IDLE_S, RING, Telemetry
 from mesh.edge.telemetry.summaries import SPAN_MS, is_notable
 from mesh.state.facts.fact import decode
 from mesh.state.facts.telemetry import TelemetrySummarised
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from providers.telemetry.attempts import Owners
 from providers.telemetry.guard import HUNG_S
 from providers.telemetry.health import mismatch

@@ -19,8 +19,9 @@ from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
 from mesh.edge.planning import make_plan
 from mesh.edge.upkeep import Upkeep
 from mesh.ledger.event import Event
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MEMBER, RUNNER
+from mesh.state.state import State
 from mesh.state.upkeep import MAX_RESERVATIONS
 from tests.edge.http.test_app import FakeNode
 from tests.edge.http.test_roles import FakeMesh

@@ -3,7 +3,8 @@
 from mesh.edge.identity import Fleet
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import members_of
-from mesh.state.fold import State, fold_all
+from mesh.state.fold import fold_all
+from mesh.state.state import State
 
 
 def folded_anew(ledger: Ledger, fleet: Fleet | None) -> State:

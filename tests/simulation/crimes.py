@@ -8,8 +8,8 @@ from typing import Final
 from mesh.edge.identity import Identity
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.codec import MAX_INT
-from mesh.state.fold import State
 from mesh.state.members import ROLES
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 from tests.simulation import pen
 from tests.simulation.keys import EVIL, INVENTED, RECOVERY, identity

@@ -9,8 +9,8 @@ from mesh.ledger import signing
 from mesh.ledger.event import SCHEMA_VERSION, Event
 from mesh.state.answers import bills
 from mesh.state.checkpoint import digest
-from mesh.state.fold import State
 from mesh.state.members import ADMIN
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 from mesh.sync.manifest import digest as tips_digest
 from tests.simulation import keys

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from mesh.ledger.event import Event, order_key
 from mesh.policy.commands import Command, EndJob, PlaceJob, StartJob, StopJob, WatchJob
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 
 COST_NUSD = 7  # of every job that ran to its end
 TWICE = "j-twice-"  # what jobs are called whose home ends them again, at another price

@@ -1,7 +1,7 @@
 """Which devices a state says are taken."""
 
 from mesh.state.answers import held_jobs
-from mesh.state.fold import State
+from mesh.state.state import State
 
 
 def busy_devices(state: State) -> frozenset[str]:

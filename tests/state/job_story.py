@@ -4,7 +4,8 @@ import random
 from dataclasses import replace
 
 from mesh.ledger.event import Event
-from mesh.state.fold import KEEP_ENDED, State, fold
+from mesh.state.fold import fold
+from mesh.state.state import KEEP_ENDED, State
 
 ANA, BEN = "a" * 64, "b" * 64
 DAY_MS = 86_400_000

@@ -6,7 +6,8 @@ from mesh.ledger.event import Event
 from mesh.policy.commands import ClaimDevice, EndJob, PlaceJob
 from mesh.policy.decide import decide
 from mesh.state.answers import bills
-from mesh.state.fold import State, fold
+from mesh.state.fold import fold
+from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, arriving, chained, event, owned
 
 CAL = "c" * 64

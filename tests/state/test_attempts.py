@@ -12,9 +12,10 @@ from mesh.policy.decide import decide
 from mesh.policy.reconcile import WORDS, is_superfluous, kept
 from mesh.state.answers import bills
 from mesh.state.checkpoint import digest
-from mesh.state.fold import State, fold
+from mesh.state.fold import fold
 from mesh.state.jobs import MAX_ATTEMPTS, JobView
 from mesh.state.members import ADMIN, MEMBER, RUNNER
+from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, arriving, event, life, told
 from tests.state.trust_story import NAMES, Key, fleet, live
 

@@ -13,7 +13,8 @@ from mesh.state.answers import bills, job_counts
 from mesh.state.billing import MOST, cost_csv, cost_report
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.fleet import spec
-from mesh.state.fold import State, apply, fold
+from mesh.state.fold import apply, fold
+from mesh.state.state import State
 from tests.state.held import busy_devices
 from tests.state.job_story import ANA, BEN, DAY_MS, T0, arriving, chained, event, life, owned, told
 

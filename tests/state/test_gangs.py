@@ -9,10 +9,10 @@ from mesh.ledger.event import Event
 from mesh.state.answers import bills, devices_of, held_jobs
 from mesh.state.billing import cost_report
 from mesh.state.fleet import spec
-from mesh.state.fold import State
 from mesh.state.jobs import MAX_GANG
 from mesh.state.learning.observations import observations
 from mesh.state.leases import with_leases
+from mesh.state.state import State
 from tests.state.held import busy_devices
 from tests.state.job_story import BEN, T0, event, told
 

@@ -11,8 +11,8 @@ from mathcore.speed.chip import Chip
 from mathcore.speed.learning import learned_speed
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
-from mesh.state.fold import State
 from mesh.state.learning.learned import knowledge, learned_from
+from mesh.state.state import State
 from tests.state.job_story import event, owned, told
 
 WORK = Work(layers=32, hidden=4096, total_bytes=5 * 10**9, dense_bytes=5 * 10**9, active=8 * 10**9)

@@ -4,8 +4,8 @@ import pytest
 
 from mathcore.device import DeviceSpec
 from mesh.state.fleet import spec
-from mesh.state.fold import State
 from mesh.state.leases import loaded_ms, promised, with_leases
+from mesh.state.state import State
 from tests.state.job_story import ANA, T0, event, told
 
 GIB = 1 << 30

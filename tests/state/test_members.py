@@ -3,7 +3,6 @@
 import pytest
 
 from mesh.ledger.event import Event
-from mesh.state.fold import State
 from mesh.state.members import (
     ADMIN,
     MAX_NAMINGS,
@@ -12,6 +11,7 @@ from mesh.state.members import (
     VIEWER,
     Members,
 )
+from mesh.state.state import State
 from tests.state.trust_story import NAMES, Key, fleet, live
 
 ANA, CID = NAMES["ana"], NAMES["cid"]

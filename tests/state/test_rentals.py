@@ -8,13 +8,14 @@ import pytest
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.facts.rental import EVENTS
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import RUNNER, needed_role
 from mesh.state.rentals import account as account_module
 from mesh.state.rentals import requests as requests_module
 from mesh.state.rentals.money import Meter
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import GRACE_MS, HOUR_MS, MIN_MS
+from mesh.state.state import State
 
 T0 = 1_790_000_000_000
 RATE = 3_600_000_000  # one nano-dollar a nanosecond, a thousand a microsecond: 1,000,000 a ms

@@ -8,8 +8,9 @@ import pytest
 from mesh.ledger.codec import MAX_INT
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, pack, unpack
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MAX_WAITING, MEMBER, RUNNER, VIEWER, Members
+from mesh.state.state import State
 from mesh.state.trust.chains import MAX_SIBLINGS, Chains
 from mesh.state.trust.verdicts import VIEWER_EVENTS
 from tests.state.trust_story import NAMES, Key, fleet, folded, live

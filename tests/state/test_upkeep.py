@@ -5,7 +5,8 @@ import random
 import pytest
 
 from mesh.state.checkpoint import digest, pack, unpack
-from mesh.state.fold import State, fold
+from mesh.state.fold import fold
+from mesh.state.state import State
 from mesh.state.upkeep import MAX_ENDED, MAX_RESERVATIONS
 from tests.state.job_story import ANA, BEN, T0, arriving, event, owned, told
 

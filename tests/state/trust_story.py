@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, fold_all, fold_author
+from mesh.state.fold import again, apply, apply_fact, fold_all, fold_author
 from mesh.state.members import Members
+from mesh.state.state import KEEP_ENDED, State
 
 WHO = ("root", "ana", "ben", "cid", "dan", "evil", "words")
 NAMES = {name: f"{n:x}" * 64 for n, name in enumerate(WHO)}

@@ -8,9 +8,9 @@ from mathcore.price import hourly_nusd, unknown_parts
 from mesh.api.market.asked import OfferFilter
 from mesh.api.rows import Row, is_ours, peer_name
 from mesh.state.fleet import DeviceView, rate
-from mesh.state.fold import State
 from mesh.state.market.device import basis_of, rank
 from mesh.state.market.quotes import Quote
+from mesh.state.state import State
 
 
 def offers_answer(

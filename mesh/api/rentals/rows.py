@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mesh.api.rows import Row, peer_name
-from mesh.state.fold import State
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import ABSENT, STEPS
+from mesh.state.state import State
 from providers.rental.labels import read_any
 
 QUOTED: Final = "quoted"

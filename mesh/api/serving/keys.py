@@ -13,8 +13,8 @@ from mesh.api.errors import RequestError
 from mesh.api.naming import only_one
 from mesh.api.rows import Row, peer_name
 from mesh.state.facts.serving import BUDGET_PERIODS, DAY, MONTH, TOTAL
-from mesh.state.fold import State
 from mesh.state.serving.keys import MAX_MODEL_NAME, MAX_MODELS, MAX_NAME, KeyView
+from mesh.state.state import State
 
 FIELDS: Final = ("name", "models", "rate_per_min", "budget", "budget_per")
 # More requests a minute than any gateway here answers: a mistake.

@@ -12,8 +12,8 @@ from mesh.api.errors import RequestError
 from mesh.api.rows import Row, billed
 from mesh.api.serving.keys import key_name
 from mesh.state.billing import KEY, Bill, cost_report
-from mesh.state.fold import State
 from mesh.state.serving.usage import AMOUNTS, BEFORE, Used
+from mesh.state.state import State
 
 GROUPINGS: Final = ("key", "model", "device", "day")
 NO_KEY: Final = "(no key)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mesh.cli.output import money
 
 if TYPE_CHECKING:
-    from mesh.state.fold import State
+    from mesh.state.state import State
 
 
 def rented_now(state: State, now_ms: int, *, provider: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mesh.cli.output import clean, emit_json, json_option, now_ms, number, show_
 from mesh.cli.table import Column, emit
 
 if TYPE_CHECKING:
-    from mesh.state.fold import State
+    from mesh.state.state import State
 
 # Each column once: `ps` shows these, `job` shows them and MORE, both by name.
 COLUMNS = (

@@ -103,7 +103,7 @@ def ask_plan(query: Mapping[str, object]) -> Mapping[str, Any]:
     from mesh.edge.clouds.prices.known import known_quotes
     from mesh.edge.planning import plan_query
     from mesh.edge.store.state import load_state, load_state_if_any
-    from mesh.state.fold import State
+    from mesh.state.state import State
 
     brings_hardware = bool(query.get("what_if") or query.get("fleet"))
     now = now_ms()

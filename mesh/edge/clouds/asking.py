@@ -15,9 +15,9 @@ from mesh.edge.clouds.renting.account import Account
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import RentalRequested, RequestEnded
-from mesh.state.fold import State
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
+from mesh.state.state import State
 
 CANCELLED: Final = "cancelled"
 NO_IMAGES: Final = "machines there have a system of their own: no engine, and they take no image"

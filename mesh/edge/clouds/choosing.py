@@ -14,9 +14,9 @@ from mesh.policy.market import judged, typical_by_hardware
 from mesh.policy.rentals.choosing import best_offer
 from mesh.policy.rentals.history import Record, records
 from mesh.policy.rentals.timers import TOLERANCE
-from mesh.state.fold import State
 from mesh.state.market.quotes import Quote
 from mesh.state.rentals.requests import Request
+from mesh.state.state import State
 from providers.rental.contract import DEFAULT_DISK_BYTES, Ask, Offer, Unread
 
 

@@ -22,10 +22,10 @@ from mesh.edge.disk import write_private
 from mesh.edge.ssh.book import Rent
 from mesh.edge.ssh.devices import is_of
 from mesh.edge.ssh.hosts import Known, SshHosts
-from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import LIVE
+from mesh.state.state import State
 from providers.rental.contract import SshAt, Step
 from providers.ssh.bring.engines import engines_for
 from providers.ssh.hosts import Hop, Host, host_of

@@ -33,10 +33,10 @@ from mesh.ledger.event import Event
 from mesh.policy.rentals.history import records
 from mesh.policy.rentals.values import Shares
 from mesh.policy.rentals.watch import flat_days, is_idle
-from mesh.state.fold import State
 from mesh.state.market.quotes import Quote
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import DAY_MS
+from mesh.state.state import State
 
 STEP_S: Final = 1.0  # how late a machine that is gone is let go of
 RETRY_S: Final = 5.0

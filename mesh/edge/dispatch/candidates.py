@@ -26,10 +26,10 @@ from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobConfig
 from mesh.state.facts.plan import PlanFact
 from mesh.state.fleet import DeviceView
-from mesh.state.fold import State
 from mesh.state.jobs import MAX_ATTEMPTS, JobView
 from mesh.state.learning.learned import knowledge
 from mesh.state.members import RUNNER, allowed
+from mesh.state.state import State
 
 CLOUD: Final = "cloud"  # where a rented machine stands
 ANY: Final = "any"  # `--on any`: wherever it is soonest done

@@ -13,7 +13,7 @@ from mesh.edge.peering.mesh import Mesh
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
-from mesh.state.fold import State
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 
 

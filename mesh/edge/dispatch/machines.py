@@ -13,7 +13,7 @@ from mesh.edge.telemetry.recorder import Telemetry
 from mesh.edge.telemetry.rooms import rooms
 from mesh.policy.queue.room import room_of
 from mesh.policy.queue.values import Room
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.attempts import Attempts
 from providers.here import LocalAttempts
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from mesh.api.wire.claims import Ask, Claim, Lease, Leases, Offer, Part
 from mesh.ledger.event import Event
 from mesh.ledger.gate import Admission
-from mesh.state.fold import State
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 
 Fact = tuple[str, str, dict[str, object]]

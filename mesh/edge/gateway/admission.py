@@ -13,9 +13,9 @@ from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
 from mesh.serving.family import Asked
 from mesh.serving.routing import is_called
 from mesh.state.fleet import rate
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.serving.keys import KeyView
+from mesh.state.state import State
 
 # A token of an answer, where nobody measured one: a processor says five a second.
 ASSUMED_MS_PER_TOKEN: Final = 200.0

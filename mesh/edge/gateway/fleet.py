@@ -17,8 +17,8 @@ from mesh.api.errors import RequestError
 from mesh.edge.gateway.own import OwnServers, Want
 from mesh.serving.family import Body
 from mesh.serving.routing import LINK_MS, Option, is_called
-from mesh.state.fold import State
 from mesh.state.jobs import RUNNING, JobView
+from mesh.state.state import State
 
 REPLICAS: Final = "/v1/replicas"
 SERVE: Final = "/v1/serve"

@@ -31,8 +31,8 @@ from mesh.edge.serving.keys import Keys
 from mesh.edge.transport.listen import listen
 from mesh.ledger.event import Event
 from mesh.state.address import show_address
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.state import State
 
 LOOPBACK: Final = "127.0.0.1"
 STEP_S: Final = 0.5  # how late a service comes up or ends, and room is made for another

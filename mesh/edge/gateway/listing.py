@@ -12,8 +12,8 @@ from mesh.edge.gateway.fleet import FleetServers, Row
 from mesh.serving.family import Body
 from mesh.serving.ollama_models import Listed
 from mesh.serving.routing import plain_name
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.state import State
 
 OWNER: Final = "fleet"
 MAX_MS: Final = 253_402_300_799_000  # the end of the year 9999: datetime knows no later one

@@ -22,8 +22,8 @@ from mesh.edge.serving.jobs import SERVER, ServerJobs
 from mesh.serving.events import NoEvents, comment
 from mesh.serving.family import PLAIN, Body
 from mesh.serving.tally import Tally
-from mesh.state.fold import State
 from mesh.state.jobs import RUNNING, AttemptView, JobView
+from mesh.state.state import State
 
 LOOK_S: Final = 0.25  # how often a server that loads is looked at
 FRESH_S: Final = 1.0  # for so long a server stands as it stood

@@ -15,8 +15,8 @@ from typing import Final, final
 from mesh.edge.gateway.own import OwnServers
 from mesh.policy.decide import attempts_at
 from mesh.state.answers import devices_of
-from mesh.state.fold import State
 from mesh.state.jobs import PENDING, QUEUED, AttemptView, JobView
+from mesh.state.state import State
 
 # A loaded model whose requests never end gives way after so long: three times what a large model
 # takes to load from a disk, so that most of the time is spent on answers.

@@ -28,10 +28,10 @@ from mesh.edge.transport.call import Unanswered
 from mesh.serving.routing import is_called
 from mesh.state.facts.fact import encode
 from mesh.state.facts.serving import ServiceEnded, ServiceSet
-from mesh.state.fold import State
 from mesh.state.jobs import FAILED, RUNNING, JobView
 from mesh.state.peer_id import short_id
 from mesh.state.serving.services import ServiceView
+from mesh.state.state import State
 
 LOOK_S: Final = 0.2
 NOTE_EVERY: Final = 10  # looks

@@ -16,7 +16,7 @@ from mesh.edge.gateway.own import Served
 from mesh.state.answers import devices_of
 from mesh.state.facts.serving import TailFact, UsageRow
 from mesh.state.fleet import DeviceView, rate
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.telemetry.energy import added, by_tdp
 
 SPAN_S: Final = 60.0

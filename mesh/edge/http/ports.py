@@ -14,8 +14,8 @@ from mesh.edge.dispatch.ports import Owner
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
 from mesh.ledger.event import Event
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.state import State
 
 
 @final

@@ -14,7 +14,7 @@ from mesh.api.rows import peer_name
 from mesh.edge.dispatch.candidates import ANY, SSH, called, usable
 from mesh.edge.planning import source_of
 from mesh.state.fleet import DeviceView
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.prompt import PromptLength, prompt_length
 
 MAX_NAMED = 5  # devices in one hint; fleet devices lists all

@@ -21,8 +21,8 @@ from mesh.state.answers import are_one_gang, devices_of
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
 from mesh.state.fleet import DeviceView, rate
-from mesh.state.fold import State
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
+from mesh.state.state import State
 from providers.attempts import Attempts
 from providers.base import ProviderError, Taken, Unheard
 from providers.telemetry.energy import added, by_tdp

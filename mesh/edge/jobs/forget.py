@@ -13,8 +13,8 @@ from mesh.edge.ssh.forgotten import note_forgotten
 from mesh.ledger.event import Event
 from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobSubmitted
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.state import State
 
 # The first programs' events are the oldest, so those at the start tell; a second of work.
 MAX_EVENTS_READ: Final = 20_000

@@ -24,8 +24,8 @@ from mesh.edge.jobs.private import drop_request, keep_request, never_started
 from mesh.edge.jobs.workdir import pack
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAdopted, JobCancelRequested
-from mesh.state.fold import State
 from mesh.state.peer_id import short_id
+from mesh.state.state import State
 
 Emit = Callable[[str, str, dict[str, object]], Awaitable[object]]
 OF_A_HOME = re.compile(r"j-([a-z2-7]{10})-")  # how each peer names its own jobs

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Set
 from typing import Final, final
 
-from mesh.state.fold import State
+from mesh.state.state import State
 
 Attempt = tuple[str, int]  # job id, number
 # A peer that is let in again hears within this time from every home that is up and claims again

@@ -11,8 +11,8 @@ from mathcore.planner.loading import transfer_ms
 from mesh.api.errors import RequestError
 from mesh.edge.peering.mesh import Mesh
 from mesh.state.address import Address
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from providers.models.identity import ModelIdentity, identity_from_json
 
 ASK_S: Final = 6.0  # for one member's list; it may have to look through its folders first

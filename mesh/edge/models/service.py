@@ -31,7 +31,7 @@ from mesh.edge.models.line import Stopped
 from mesh.edge.models.local import Here, LocalModels, only, unknown
 from mesh.edge.models.rates import Rates
 from mesh.edge.peering.mesh import Mesh
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.base import ModelError
 from providers.durable import read_json, write_json
 from providers.models.identity import ModelIdentity, identity_from_json

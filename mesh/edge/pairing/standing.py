@@ -8,8 +8,8 @@ from typing import Protocol
 from mesh.api.errors import RequestError
 from mesh.edge.identity import Fleet
 from mesh.ledger.event import Event
-from mesh.state.fold import State
 from mesh.state.members import ADMIN, Members
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 
 

@@ -23,7 +23,7 @@ from mesh.edge.store.state import load_state
 from mesh.edge.transport.links import Links
 from mesh.ledger.event import Event
 from mesh.state.address import parse_address
-from mesh.state.fold import State
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
+from mesh.state.state import State
 
 SERVER: Final = "server"  # the kind of job that serves
 # All jobs are looked through this often besides: what came before may be believed later. A request

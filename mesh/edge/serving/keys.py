@@ -15,11 +15,11 @@ from mesh.api.serving.usage import usage_report
 from mesh.ledger.event import Event
 from mesh.state.facts.fact import encode
 from mesh.state.facts.serving import KeyAdded, KeyRevoked, UsageRow, UsageSummarised
-from mesh.state.fold import State
 from mesh.state.members import ADMIN
 from mesh.state.peer_id import short_id
 from mesh.state.serving.keys import MAX_KEYS, KeyView
 from mesh.state.serving.rows import bounded_rows
+from mesh.state.state import State
 
 PREFIX: Final = "fl-"  # so that scanners of source code can tell what they found
 SECRET_BYTES: Final = 32  # random: nobody guesses it, so its hash needs no salt and no slowness

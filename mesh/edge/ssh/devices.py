@@ -16,8 +16,8 @@ from mesh.edge.ssh.book import MAX_ORDER, Rent
 from mesh.state.facts.device import ProbedDevice
 from mesh.state.facts.fact import encode
 from mesh.state.fleet import spec
-from mesh.state.fold import State
 from mesh.state.peer_id import short_id
+from mesh.state.state import State
 from providers.ssh.bring.engines import engines_for, why_none
 from providers.ssh.reading.facts import Card, HostFacts
 

@@ -30,8 +30,8 @@ from mesh.edge.ssh.forgotten import forgotten_on
 from mesh.edge.ssh.merging import merged
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.fact import encode
-from mesh.state.fold import State
 from mesh.state.peer_id import short_id
+from mesh.state.state import State
 from providers.base import ProviderError
 from providers.ssh.attempts import SshAttempts
 from providers.ssh.bring.engines import why_none

@@ -14,8 +14,9 @@ from mesh.edge.store.reports import Finding
 from mesh.edge.store.schema import DATABASE
 from mesh.ledger.event import Event
 from mesh.state.checkpoint import digest, unpack
-from mesh.state.fold import KEEP_ENDED, State, again, apply, apply_fact, finish, fold_author
+from mesh.state.fold import again, apply, apply_fact, finish, fold_author
 from mesh.state.members import Find, Members
+from mesh.state.state import KEEP_ENDED, State
 
 # Events folded between two pauses in which other threads run: a millisecond or two.
 PAGE_EVENTS: Final = 64

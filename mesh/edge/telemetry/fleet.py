@@ -23,8 +23,8 @@ from mesh.api.telemetry import (
     read_message,
 )
 from mesh.edge.telemetry.recorder import Telemetry
-from mesh.state.fold import State
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 
 PATH: Final = "/v1/telemetry"
 # A picture of the fleet a second.

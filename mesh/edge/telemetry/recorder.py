@@ -24,7 +24,7 @@ from mesh.edge.telemetry.summaries import Tally, is_notable
 from mesh.state.answers import held_jobs
 from mesh.state.facts.fact import encode
 from mesh.state.facts.telemetry import TelemetrySummarised
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.telemetry.energy import UNKNOWN, Meter, Point, added
 from providers.telemetry.health import OK, Health
 from providers.telemetry.machine import Device, Sample, Sampler

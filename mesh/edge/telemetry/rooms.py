@@ -6,7 +6,7 @@ from mesh.edge.telemetry.recorder import Telemetry
 from mesh.policy.queue.room import room_of
 from mesh.policy.queue.values import Foreign, Room
 from mesh.policy.yielding import DeviceFacts, foreign_need
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.telemetry.sample import Reading, foreign, foreign_bytes
 
 

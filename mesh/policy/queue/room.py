@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mathcore.device import DeviceSpec
 from mesh.policy.queue.values import Foreign, Reservation, Room
-from mesh.state.fold import State
+from mesh.state.state import State
 
 # A processor's memory is the host's RAM, and so is an Apple GPU's and that of a GPU without any of
 # its own.

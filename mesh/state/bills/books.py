@@ -141,6 +141,14 @@ class Books:
             found[author] = max((max(rows) for rows in every if rows), default=0)
         return found
 
+    def believed(self) -> list[object]:
+        """All that counts of what was said, for the digest of a state."""
+        return [
+            (author, shelf.name, _newest(getattr(word, shelf.name), shelf.most))
+            for author, word in sorted(self.words.items())
+            for shelf in SHELVES.values()
+        ]
+
     def inputs(self, believed: Believed, known: AsKnown = NOW) -> list[Input]:
         """Everything that counts, in the order it was said; a correction has the place of what it
         corrects."""

@@ -2,7 +2,17 @@
 
 from typing import Annotated, Final
 
-from mesh.state.facts import device, job, member, rental, serving, telemetry, upkeep
+from mesh.state.facts import (
+    budget,
+    device,
+    job,
+    member,
+    money,
+    rental,
+    serving,
+    telemetry,
+    upkeep,
+)
 from mesh.state.facts.fact import Fact, said
 from mesh.state.facts.offers import OffersRefreshed
 
@@ -42,6 +52,8 @@ EVENTS: Final[dict[str, tuple[type[Fact], ...]]] = {
     "service_set": (serving.ServiceSet,),
     "service_ended": (serving.ServiceEnded,),
     **rental.EVENTS,
+    **money.EVENTS,
+    **budget.EVENTS,
     "fleet_founded": (member.FleetFounded,),
     "peer_added": (member.PeerAdded, member.HistoryAdopted),
     "peer_removed": (member.PeerRemoved, member.HistoryEnded),

@@ -11,8 +11,8 @@ from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
 from mesh.state.facts.fact import Payload, encode, exact
 from mesh.state.facts.plan import KNOWLEDGE_VERSION, RunFact, WorkFact
-from mesh.state.fold import State
 from mesh.state.learning.observations import Observed, observations
+from mesh.state.state import State
 
 # A fact of another peer could claim any size; no model has more of anything than this.
 MAX_NUMBER = 1 << 60

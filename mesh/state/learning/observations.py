@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mesh.state.answers import ended_jobs
 from mesh.state.facts.fact import Payload
 from mesh.state.facts.plan import Percentiles
-from mesh.state.fold import State
 from mesh.state.jobs import SUCCEEDED, JobView
+from mesh.state.state import State
 
 # A newer job says more than an older one, and a device has long been learned by then.
 MOST_PER_DEVICE = 64

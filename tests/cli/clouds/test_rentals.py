@@ -11,8 +11,8 @@ from mesh.cli import client
 from mesh.cli.clouds.receipt import NO_CHARGES
 from mesh.cli.exits import CANNOT, NOT_FOUND, OK, USAGE
 from mesh.edge.store.ledger import Ledger
-from mesh.state.fold import State
 from mesh.state.rentals.rental import Rental
+from mesh.state.state import State
 from providers.lambdalabs.profile import PROFILE as LAMBDALABS
 from providers.rental.contract import Row as Listed
 from providers.runpod.profile import PROFILE as RUNPOD

@@ -12,7 +12,7 @@ from mesh.edge.clouds.renting.ports import MachineKeys
 from mesh.edge.clouds.renting.wire import NotingWire
 from mesh.ledger.event import Event
 from mesh.policy.rentals.values import Shares
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.rental.contract import (
     Accepted,
     Created,

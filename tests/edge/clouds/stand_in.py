@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from mathcore.units import NUSD
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.ledger.event import Event
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.market.market import Account
+from mesh.state.state import State
 from providers.rental.contract import Ask, Cloud, Offer, Profile, Unread
 from tests.state.job_story import ANA, T0, event
 

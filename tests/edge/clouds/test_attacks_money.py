@@ -8,8 +8,8 @@ import pytest
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.timers import MAX_SAID
 from mesh.policy.rentals.values import Shares
-from mesh.state.fold import State
 from mesh.state.rentals.life import MAX_STEPS
+from mesh.state.state import State
 from tests.edge.clouds.attacked import ME, Attacked
 
 USD = 10**9

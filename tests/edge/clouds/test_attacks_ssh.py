@@ -10,8 +10,8 @@ import pytest
 from mesh.config import Config
 from mesh.edge.clouds.machines import KeyFiles, RentedMachines
 from mesh.edge.ssh.hosts import SshHosts
-from mesh.state.fold import State
 from mesh.state.rentals.rental import Rental
+from mesh.state.state import State
 from providers.rental.contract import SshAt
 from tests.state.job_story import event, told
 from tests.support.sshd import Sshd

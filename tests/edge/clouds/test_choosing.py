@@ -13,7 +13,7 @@ from mesh.edge.clouds.choosing import Chooser, at_most, fits, reported, with_rec
 from mesh.edge.clouds.keys import PROVIDERS, Key
 from mesh.edge.clouds.prices.market import quote_of
 from mesh.policy.rentals.history import Record
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.rental.contract import Ask, Offer, Unread
 from tests.edge.clouds.stand_in import VAST, offer
 from tests.policy.rentals.test_choosing import asked

@@ -8,9 +8,9 @@ import pytest
 from mathcore.units import GIB, NUSD
 from mesh.api.errors import RequestError
 from mesh.edge.planning import plan_query
-from mesh.state.fold import State
 from mesh.state.market.device import cheapest_of_kinds, device_of
 from mesh.state.market.quotes import Quote
+from mesh.state.state import State
 
 NOW = 1_800_000_000_000
 CARD = Quote(

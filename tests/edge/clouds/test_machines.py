@@ -17,10 +17,10 @@ from mesh.edge.clouds.machines import KeyFiles, RentedMachines
 from mesh.edge.ssh.book import Rent
 from mesh.edge.ssh.devices import prefix, registrations
 from mesh.edge.ssh.hosts import SshHosts
-from mesh.state.fold import State
 from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import ABSENT, READY, RUNNING, TERMINATING
+from mesh.state.state import State
 from providers.rental.contract import SshAt
 from providers.ssh.hosts import Host
 from providers.ssh.reading.facts import Card, HostFacts

@@ -21,8 +21,9 @@ from mesh.edge.clouds.service import Clouds, fleet_name
 from mesh.ledger.event import Event
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.timers import BLIND_MS
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.rentals.terms import HOUR_MS
+from mesh.state.state import State
 from providers.lambdalabs.profile import PROFILE as LAMBDALABS
 from providers.rental.contract import Row
 from providers.rental.labels import label_of

@@ -13,7 +13,8 @@ from mesh.ledger.gate import Admission
 from mesh.policy.queue.room import room_of
 from mesh.policy.queue.values import Room
 from mesh.state.fleet import spec
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 from providers.here import LocalAttempts
 from tests.state.job_story import ANA, T0, event

@@ -14,7 +14,7 @@ from mesh.api.errors import RequestError
 from mesh.api.wire.workfiles import FilePart
 from mesh.edge.dispatch.files import JobFiles
 from mesh.edge.jobs import workdir
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.here import LocalAttempts
 from tests.state.job_story import ANA, BEN, event, told
 

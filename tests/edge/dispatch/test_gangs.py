@@ -19,8 +19,9 @@ from mesh.edge.jobs.private import keep_body
 from mesh.policy.commands import StartJob, WatchJob
 from mesh.state.answers import bills, held_jobs
 from mesh.state.fleet import spec
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import Members
+from mesh.state.state import State
 from providers.base import Handle, Launch, Outcome
 from providers.engine.setup import setup_of
 from providers.here import LocalAttempts

@@ -9,7 +9,8 @@ from mesh.edge.dispatch.dispatcher import MAX_AT_ONCE
 from mesh.edge.locks import KeyedLocks
 from mesh.policy.commands import ClaimDevice, StartJob, StopJob, WatchJob
 from mesh.policy.decide import decide
-from mesh.state.fold import State, apply, fold
+from mesh.state.fold import apply, fold
+from mesh.state.state import State
 from providers.base import Handle, Launch, ProviderError, Taken, Unheard
 from providers.here import LocalAttempts
 from tests.edge.dispatch.stage import Stage

@@ -11,9 +11,10 @@ from mesh.edge.jobs.private import keep_body
 from mesh.policy.commands import EndJob, LoseAttempt, PlaceJob
 from mesh.policy.decide import decide
 from mesh.policy.reconcile import is_superfluous
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.jobs import MAX_ATTEMPTS, PENDING
 from mesh.state.members import Members
+from mesh.state.state import State
 from tests.edge.dispatch.stage import Stage
 from tests.state.job_story import BEN, event, owned, told
 

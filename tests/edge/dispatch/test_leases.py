@@ -10,7 +10,8 @@ from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Claim
 from mesh.edge.disk import StoreError
 from mesh.edge.dispatch.pursuit import NO_OFFER
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from tests.edge.dispatch.stage import Stage, asks
 from tests.state.job_story import ANA, BEN, event, owned, told
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mesh.policy.commands import StartJob
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
+from mesh.state.state import State
 from providers.base import Handle, Launch
 from providers.here import LocalAttempts
 from tests.edge.dispatch.stage import LATER, Stage

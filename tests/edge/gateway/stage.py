@@ -24,7 +24,7 @@ from mesh.edge.gateway.routes import Gateway
 from mesh.edge.gateway.usage import UsageBook
 from mesh.edge.serving.keys import Keys
 from mesh.ledger.event import Event
-from mesh.state.fold import State
+from mesh.state.state import State
 from tests.edge.gateway.stand_in import Script, StandIn
 from tests.state.job_story import ANA, T0, event, told
 

@@ -25,9 +25,10 @@ from mesh.edge.jobs.forget import forget
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.sweep import sweep_query
 from mesh.ledger.event import Event
-from mesh.state.fold import State, apply, fold
+from mesh.state.fold import apply, fold
 from mesh.state.jobs import JobView
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 
 TOKEN = "a-token-of-this-test"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}

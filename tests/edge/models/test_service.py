@@ -15,7 +15,7 @@ from mesh.edge.models import line, service
 from mesh.edge.models.answers import only_content
 from mesh.edge.models.around import Copy, Member, Silent
 from mesh.edge.models.service import Models
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.models.identity import ModelIdentity
 from tests.edge.models.conftest import Peer, nobodys_models
 

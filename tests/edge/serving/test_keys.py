@@ -18,10 +18,11 @@ from mesh.ledger import codec
 from mesh.ledger.event import Event
 from mesh.state.answers import bills
 from mesh.state.facts.serving import UsageRow
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MEMBER
 from mesh.state.peer_id import is_named_for
 from mesh.state.serving.usage import MAX_ROWS
+from mesh.state.state import State
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS
 from tests.state.job_story import ANA, BEN, T0, event, life, owned, told

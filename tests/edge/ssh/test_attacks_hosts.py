@@ -10,8 +10,8 @@ from mesh.edge.ssh.book import MAX_ORDER, Book, Rent
 from mesh.edge.ssh.devices import is_of, numbered
 from mesh.edge.ssh.hosts import MAX_TOLD, Known, SshHosts
 from mesh.edge.ssh.merging import MAX_WARNINGS, merged
-from mesh.state.fold import State
 from mesh.state.peer_id import short_id
+from mesh.state.state import State
 from providers.ssh.hosts import Hop, Host
 from providers.ssh.limits import MAX_CARDS
 from providers.ssh.reading.facts import Card, HostFacts

@@ -16,7 +16,7 @@ from mesh.edge.ssh.book import Book
 from mesh.edge.ssh.devices import numbered
 from mesh.edge.ssh.hosts import SshHosts, merged
 from mesh.state.fleet import spec
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.base import Launch
 from providers.engine.setup import Setup
 from providers.engine.setup import launch as engine_launch

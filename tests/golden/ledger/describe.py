@@ -17,11 +17,11 @@ from mathcore.speed.work import Work
 from mesh.state.answers import bills, ended_jobs, job_counts
 from mesh.state.billing import GROUPINGS, Bill, cost_report
 from mesh.state.fleet import DeviceView, host, rate, spec
-from mesh.state.fold import State
 from mesh.state.jobs import JobView
 from mesh.state.learning.learned import learned_from
 from mesh.state.learning.observations import Observed, observations
 from mesh.state.members import Members, PeerView
+from mesh.state.state import State
 from mesh.state.trust.verdicts import FOREVER, Grant
 
 Terms = dict[str, Any]

@@ -7,8 +7,9 @@ different programs must agree on it. junk.json keeps what the old code made of e
 from collections.abc import Iterator
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, fold_all
+from mesh.state.fold import fold_all
 from mesh.state.members import Members
+from mesh.state.state import State
 
 ANA, BEN = "a" * 64, "b" * 64
 Payload = dict[str, object]

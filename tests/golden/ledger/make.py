@@ -22,7 +22,8 @@ from mesh.views import load_state
 from mesh.edge.store import Ledger
 from mesh.ledger.event import Event, order_key
 from mesh.state.billing import GROUPINGS
-from mesh.state.fold import State, fold_all
+from mesh.state.fold import fold_all
+from mesh.state.state import State
 from tests.golden.ledger.describe import costs, described, digest
 from tests.golden.ledger.junk import cases, folded
 from tests.golden.ledger.story import CLOCK, SEEDS, fixed, whole

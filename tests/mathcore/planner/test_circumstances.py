@@ -8,7 +8,7 @@ from mathcore.speed.releases import kind_of_model, known_releases, release_flags
 from mathcore.speed.work import work_of
 from mesh.api.errors import RequestError
 from mesh.edge.planning import make_plan, parse_plan, plan_query, source_of
-from mesh.state.fold import State
+from mesh.state.state import State
 
 
 def ask(what: str, model: str = "llama-3.1-8b", **flags: object) -> dict[str, Any]:

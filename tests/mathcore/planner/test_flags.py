@@ -11,7 +11,7 @@ from mathcore.quant.weights import weigh
 from mathcore.units import GIB, MIB
 from mesh.api.errors import RequestError
 from mesh.edge.planning import plan_query
-from mesh.state.fold import State
+from mesh.state.state import State
 from providers.sources.resolve import resolve
 
 MODEL = "qwen3-30b-a3b"

@@ -12,8 +12,8 @@ from mesh.ledger.event import NO_PREV, Event
 from mesh.ledger.gate import Admission, Hold, Known
 from mesh.policy.queue.room import with_word
 from mesh.policy.queue.values import Room
-from mesh.state.fold import State
 from mesh.state.members import allowed
+from mesh.state.state import State
 from mesh.sync.archive import Envelope
 from tests.simulation.clock import OWNER
 from tests.simulation.dispatch import gangs

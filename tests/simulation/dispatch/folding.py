@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from mesh.ledger.event import Event, order_key
-from mesh.state.fold import State, again, apply, apply_fact, finish, fold_author
+from mesh.state.fold import again, apply, apply_fact, finish, fold_author
 from mesh.state.members import Members
+from mesh.state.state import State
 
 
 class Folding:

@@ -20,8 +20,8 @@ from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.home import Home
 from mesh.edge.dispatch.line import Line
 from mesh.policy.queue.values import Part, Running
-from mesh.state.fold import State
 from mesh.state.jobs import AttemptView, JobView
+from mesh.state.state import State
 from tests.simulation.dispatch.breaking import Broken
 
 PART = 0.3  # of all jobs, where some machine has devices enough

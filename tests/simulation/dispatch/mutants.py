@@ -20,8 +20,8 @@ from mesh.policy.decide import attempts_at, decide
 from mesh.state import attempts as attempts_module
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobAccepted
-from mesh.state.fold import State
 from mesh.state.jobs import QUEUED, AttemptView, JobView
+from mesh.state.state import State
 from tests.simulation.dispatch import gangs
 from tests.simulation.dispatch.breaking import Broken, together
 from tests.simulation.dispatch.machine import SimAttempts

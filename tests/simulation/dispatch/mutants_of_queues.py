@@ -11,8 +11,8 @@ from mesh.edge.dispatch.owner import LocalOwner
 from mesh.edge.jobs.effects import Effects
 from mesh.policy.queue.queue import decide_queue
 from mesh.policy.queue.values import QueueDecision, Running, Waiting
-from mesh.state.fold import State
 from mesh.state.jobs import Key
+from mesh.state.state import State
 from mesh.state.upkeep import Upkeep
 from tests.simulation.dispatch.breaking import Broken, together
 

@@ -17,9 +17,9 @@ from mesh.edge.pairing.roster import Roster
 from mesh.ledger.event import Event
 from mesh.state.facts.fact import encode
 from mesh.state.facts.member import FleetFounded, PeerAdded
-from mesh.state.fold import State
 from mesh.state.members import ADDED, ADMIN, FOUNDED, MEMBER, RUNNER, VIEWER
 from mesh.state.peer_id import peer_id
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from mesh.edge.dispatch import owner as owner_module
 from mesh.edge.jobs import effects as effects_module
 from mesh.edge.jobs import preparing as preparing_module
 from mesh.ledger.event import Event
-from mesh.state.fold import KEEP_ENDED
 from mesh.state.peer_id import short_id
+from mesh.state.state import KEEP_ENDED
 from tests.simulation.clock import Spins, VirtualLoop
 from tests.simulation.dispatch.daemon import Daemon, Dead
 from tests.simulation.dispatch.faults import Faults

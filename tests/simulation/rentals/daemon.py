@@ -9,8 +9,9 @@ from mesh.edge.clouds.renting.wire import NotingWire
 from mesh.edge.disk import StoreError
 from mesh.ledger import hlc
 from mesh.ledger.event import NO_PREV, Event
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.rentals.rental import Rental
+from mesh.state.state import State
 from tests.simulation.clock import OWNER
 from tests.simulation.rentals.stubs import SimKeys, SimLadder, SimOffers
 from tests.simulation.rentals.wire import SimWire

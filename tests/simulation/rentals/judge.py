@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from mesh.ledger.event import Event
 from mesh.policy.rentals.caps import held_nusd
 from mesh.state.checkpoint import pack, unpack
-from mesh.state.fold import State, apply
+from mesh.state.fold import apply
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import ABSENT, GUARD_MS
+from mesh.state.state import State
 from providers.rental.labels import read_label
 from tests.emulators.base import Asked
 from tests.emulators.machines import HOUR, MIN, Machine, S

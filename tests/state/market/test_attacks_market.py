@@ -4,10 +4,10 @@ import pytest
 
 from mathcore.units import GIB, HOUR_MS, NUSD
 from mesh.edge.clouds.prices.known import known_quotes
-from mesh.state.fold import State
 from mesh.state.market.groups import kind_of
 from mesh.state.market.market import SLOT_MS
 from mesh.state.market.quotes import OFFER, Quote
+from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, T0, event, told
 
 CARD = kind_of("RTX 4090", 1, 24 * GIB, spot=False)

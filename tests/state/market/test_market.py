@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, GIB, NUSD
 from mesh.state.checkpoint import digest, pack, unpack
-from mesh.state.fold import State, fold
+from mesh.state.fold import fold
 from mesh.state.market.groups import MAX_ROWS, kind_of
 from mesh.state.market.market import KEPT_SLOTS, MAX_ACCOUNTS, SLOT_MS
 from mesh.state.market.quotes import quotes_of
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
+from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, T0, arriving, event, told
 from tests.state.trust_story import Key, fleet, live
 

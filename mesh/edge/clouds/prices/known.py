@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from mathcore.market.typical import typical_prices
 from mesh.policy.market import TAKE_OVER_MS, judged, typical_by_hardware
-from mesh.state.fold import State
 from mesh.state.market.quotes import Quote, best_known, quotes_of, typical_quotes
+from mesh.state.state import State
 
 
 def known_quotes(state: State, now_ms: int, live: Iterable[Quote] = ()) -> tuple[Quote, ...]:

@@ -26,10 +26,10 @@ from mesh.policy.market import (
 )
 from mesh.state.facts.fact import encode
 from mesh.state.facts.offers import OfferRow, OffersRefreshed
-from mesh.state.fold import State
 from mesh.state.market.groups import MAX_GPU_NAME, MAX_ROWS
 from mesh.state.market.market import SLOT_MS, Account
 from mesh.state.market.quotes import OFFER, Quote
+from mesh.state.state import State
 from providers.rental.contract import Ask, Offer, Profile, Unread
 
 # How often it is looked whose turn it is.

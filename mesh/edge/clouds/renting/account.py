@@ -24,11 +24,11 @@ from mesh.policy.rentals.decide import decide
 from mesh.policy.rentals.timers import POLL_MS
 from mesh.policy.rentals.unwanted import overdue
 from mesh.policy.rentals.values import NEVER_MS, Command, Here, Say, Seen, Shares
-from mesh.state.fold import State
 from mesh.state.rentals.account import Account as AccountView
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import CREATING, INTENDED, S_MS
+from mesh.state.state import State
 from providers.rental.contract import (
     Accepted,
     Ask,
