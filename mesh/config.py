@@ -49,6 +49,7 @@ class Config:
     # What this peer may spend on rented machines: on a UTC day, and at one provider in a month.
     rent_day_nusd: int = 50 * 1_000_000_000
     rent_month_nusd: int = 500 * 1_000_000_000
+    zone: str = "UTC"  # whose days and months bills are kept by
     metered: str = "auto"  # whether this machine's line costs by the byte; auto asks the system
 
 
@@ -82,6 +83,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a text")
     return value.strip()
+
+
+def _zone(value: object) -> str:
+    from mesh.state.bills.calendar import zone_of
+
+    name = _text(value)
+    if zone_of(name) is None:
+        raise ValueError(f"this machine knows no time zone {name[:40]!r}; say Europe/Berlin")
+    return name
 
 
 def _folder(value: object) -> str:
@@ -304,6 +314,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "rent_day": _own(
         _price, "rent_day_nusd", '"20 USD"', "50 USD", "what rented machines may cost on a day, UTC"
     ),
+    "zone": _own(_zone, "zone", '"Europe/Berlin"', "UTC", "whose days and months bills go by"),
     "rent_month": _own(
         _price,
         "rent_month_nusd",

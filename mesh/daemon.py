@@ -26,10 +26,13 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
+    from mesh.edge.bills.rates import Rates
+    from mesh.edge.bills.service import BillService
     from mesh.edge.clouds.service import Clouds
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
+    from mesh.edge.http.bills import bill_routes, rate_routes
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
     from mesh.edge.http.rentals import rental_routes
@@ -53,6 +56,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     front = Front(node, ledger.author, keys)
     rented = Clouds(node, ledger.author, ledger.peer_id, node.dispatch.effects.lose)
     node.quotes, node.changed = rented.known, rented.notice
+    bills = BillService(node, ledger.author, config.zone, now_ms)
+    rates = Rates(ledger.author, lambda: node.state, node.emit, now_ms, bills.zone, bills.expire)
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
         *routes.local_routes(),
@@ -61,6 +66,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *key_routes(keys),
         *offer_routes(rented),
         *rental_routes(rented),
+        *bill_routes(bills, config.zone),
+        *rate_routes(rates),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
@@ -68,11 +75,13 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     hosts = asyncio.create_task(node.ssh.run())
     serving = asyncio.create_task(front.run())
     renting = asyncio.create_task(rented.run())
+    billing = asyncio.create_task(bills.run())
     try:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
             more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
             more += [*front.peer_routes(), *offer_routes(rented)]
+            more += bill_routes(bills, config.zone)
             await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
@@ -106,7 +115,9 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         hosts.cancel()
         serving.cancel()
         renting.cancel()
-        await asyncio.gather(hosts, serving, renting, return_exceptions=True)
+        billing.cancel()
+        await asyncio.gather(hosts, serving, renting, billing, return_exceptions=True)
+        await bills.close()
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)

@@ -128,7 +128,11 @@ def apply_fact(state: State, event: Event) -> None:
         case kind if kind in jobs.TYPES:
             _job(state, event)
         case kind if kind in books.TYPES:
-            state.books.add(event)
+            # Whose device it is says what it costs; what a currency is worth an admin says.
+            if event.event_type != "fx_rate_set" or state.members.role_of(event) == ADMIN:
+                state.books.add(event)
+            else:
+                counts.untrusted += 1
         case _:
             admin = state.members.role_of(event) == ADMIN
             known = (

@@ -16,7 +16,6 @@ from mesh.api.bodies import base_name
 from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import device_rows, job_row, job_rows, with_standing
-from mesh.api.serving.usage import cost_by
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
@@ -45,7 +44,6 @@ from mesh.edge.http.stream import (
 )
 from mesh.edge.http.transfer import post_import
 from mesh.edge.jobs.private import private_row
-from mesh.state.billing import GROUPINGS, KEY
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
 
@@ -106,7 +104,6 @@ def reads() -> list[Route]:
         Route("GET", "/v1/jobs", VIEWER, get_jobs),
         Route("GET", "/v1/jobs/{id}", VIEWER, get_job),
         Route("GET", "/v1/events", VIEWER, stream_events),
-        Route("GET", "/v1/cost", VIEWER, get_cost),
         Route("POST", "/v1/plan", VIEWER, post_plan),
     ]
 
@@ -193,18 +190,6 @@ async def get_verify(request: web.Request) -> web.Response:
     """Every hash, link and signature, checked now."""
     refuse_unknown(request.query, ())
     return answer(msgspec.to_builtins(await request.app[NODE].verify()))
-
-
-async def get_cost(request: web.Request) -> web.Response:
-    """The bill, by day unless `by` says otherwise."""
-    refuse_unknown(request.query, ("by",))
-    by = request.query.get("by", "day")
-    known = (*GROUPINGS, KEY)
-    if by not in known:
-        raise HttpRefusal(400, "BadField", f"by={by[:40]!r}", f"one of {', '.join(known)}")
-    node = request.app[NODE]
-    state = await asyncio.to_thread(node.every_job) if by == "job" else node.state
-    return answer(cost_by(state, by))
 
 
 async def post_plan(request: web.Request) -> web.Response:

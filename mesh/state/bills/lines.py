@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, TypeVar, final
 
 from mesh.state.bills.inputs import BASES, Basis
@@ -74,6 +74,24 @@ class Sum:
             if one.told_ms is not None:
                 known = one.told_ms if self.told_ms is None else self.told_ms
                 self.told_ms = min(one.told_ms, known)
+
+    def join(self, one: Sum) -> None:
+        """All of another sum."""
+        self.nusd += one.nusd
+        self.unit_ms += one.unit_ms
+        self.unknown_ms += one.unknown_ms
+        self.is_known = self.is_known or one.is_known
+        told = [at for at in (self.told_ms, one.told_ms) if at is not None]
+        self.told_ms = min(told, default=None)
+        self.sources |= one.sources
+        self._basis = min(self._basis, one._basis, key=RANK.__getitem__)
+        self._any = min(self._any, one._any, key=RANK.__getitem__)
+
+    def part(self, nusd: int, unit_ms: int, unknown_ms: int) -> Sum:
+        """Some of it, resting on the same."""
+        return replace(
+            self, nusd=nusd, unit_ms=unit_ms, unknown_ms=unknown_ms, sources=set(self.sources)
+        )
 
     @property
     def amount(self) -> int | None:

@@ -1,0 +1,242 @@
+"""Rows of what ran, in SQLite: what `mesh.state.runs.reading` keeps, and where bills start from."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final, final
+
+import msgspec
+
+from mesh.edge.bills.schema import OF_AUTHOR, OPEN
+from mesh.state.runs.making import PaidKnown, RunKnown
+from mesh.state.runs.rows import JobRow, PaidRow, RunKey, RunRow, SentRow, UsedRow
+
+FOREVER: Final = 0  # dirty from the first row on
+CLEAN: Final = OPEN
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+@final
+class SqlDesk:
+    """Rows of all authors, within a transaction of the caller's; nothing here commits."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db: Final = db
+        self._numbers: dict[str, int] = {}
+        self.dirty: dict[str, int] = {}  # device -> from when on its lines may have changed
+        self.met: set[str] = set()  # authors whose events were met in this run
+        self.rentals_changed = False
+
+    # Authors
+
+    def number(self, author: str) -> int:
+        """How rows name an author."""
+        known = self._numbers.get(author)
+        if known is None:
+            self._db.execute("INSERT OR IGNORE INTO authors VALUES (NULL, ?, '', 0)", (author,))
+            row = self._db.execute("SELECT id FROM authors WHERE key = ?", (author,)).fetchone()
+            known = self._numbers[author] = int(row[0])
+        return known
+
+    def heard(self, author: str, at_ms: int) -> None:
+        """An author said something."""
+        self._db.execute(
+            "UPDATE authors SET last_ms = max(last_ms, ?) WHERE id = ?",
+            (at_ms, self.number(author)),
+        )
+
+    def drop(self, author: str) -> None:
+        """Forget what an author said."""
+        number = self.number(author)
+        for table in ("runs", "paid", "seen", "used"):
+            for (device,) in self._db.execute(
+                f"SELECT DISTINCT device FROM {table} WHERE author = ?", (number,)
+            ).fetchall():
+                self.mark(str(device), FOREVER)
+        for table in OF_AUTHOR:
+            self._db.execute(f"DELETE FROM {table} WHERE author = ?", (number,))
+
+    def mark(self, device: str, from_ms: int) -> None:
+        """What a device cost may have changed from then on."""
+        self.dirty[device] = min(from_ms, self.dirty.get(device, CLEAN))
+
+    # What `reading` keeps
+
+    def run(self, key: RunKey) -> RunRow | None:
+        """What is known of an attempt."""
+        row = self._db.execute(
+            "SELECT row FROM runs WHERE device = ? AND author = ? AND job = ? AND attempt = ?",
+            (key.device, self.number(key.author), key.job, key.attempt),
+        ).fetchone()
+        return None if row is None else msgspec.msgpack.decode(row[0], type=RunRow)
+
+    def put_run(self, key: RunKey, row: RunRow) -> None:
+        """Keep that of it; what its device costs changes from its begin on."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                key.device,
+                self.number(key.author),
+                key.job,
+                key.attempt,
+                row.ended_ms or OPEN,
+                _ENCODE(row),
+            ),
+        )
+        begin = min(row.started_ms, (row.ended_ms or row.started_ms) - row.duration_ms)
+        for device in (key.device, *self._members(key)):
+            self.mark(device, max(FOREVER, begin))
+
+    def _members(self, key: RunKey) -> list[str]:
+        query = "SELECT device FROM gangs WHERE job = ? AND attempt = ?"
+        return [str(one) for (one,) in self._db.execute(query, (key.job, key.attempt))]
+
+    def put_job(self, author: str, job: str, at_ms: int, row: JobRow) -> None:
+        """Keep what a job is; of one author the first word counts."""
+        number = self.number(author)
+        self._db.execute(
+            "INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?)", (job, number, at_ms, _ENCODE(row))
+        )
+        self._mark_runs(job)
+
+    def put_sent(self, author: str, job: str, attempt: int, row: SentRow) -> None:
+        """Keep how an attempt was sent; of one author the first word counts."""
+        number = self.number(author)
+        self._db.execute(
+            "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, ?)", (job, attempt, number, _ENCODE(row))
+        )
+        for device in row.members:
+            self._db.execute(
+                "INSERT OR IGNORE INTO gangs VALUES (?, ?, ?, ?)", (device, job, attempt, number)
+            )
+        self._mark_runs(job, row.members)
+
+    def _mark_runs(self, job: str, more: tuple[str, ...] = ()) -> None:
+        """It is told late what a run was: its lines are as they were, whose they are may change."""
+        query = "SELECT device, row FROM runs WHERE job = ?"
+        for device, blob in self._db.execute(query, (job,)).fetchall():
+            begun = msgspec.msgpack.decode(blob, type=RunRow).started_ms
+            for one in (str(device), *more):
+                self.mark(one, begun)
+
+    def put_paid(self, author: str, device: str, from_ms: int, row: PaidRow) -> None:
+        """Keep what a device costs from then on, where that is another thing than before."""
+        number = self.number(author)
+        last = self._db.execute(
+            "SELECT row FROM paid WHERE device = ? AND author = ? AND at <= ? "
+            "ORDER BY at DESC LIMIT 1",
+            (device, number, from_ms),
+        ).fetchone()
+        if last is not None and last[0] == _ENCODE(row):
+            return
+        self._db.execute(
+            "INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?)",
+            (device, number, from_ms, _ENCODE(row)),
+        )
+        self.mark(device, from_ms)
+
+    def put_seen(
+        self, author: str, device: str, from_ms: int, to_ms: int, energy_mj: int | None
+    ) -> None:
+        """Somebody watched a device all the while, and what it drew."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+            (device, self.number(author), from_ms, to_ms, energy_mj),
+        )
+        self.mark(device, from_ms)
+
+    def add_used(
+        self, author: str, device: str, job: str, at_ms: int, names: tuple[str, str], row: UsedRow
+    ) -> None:
+        """Add what requests used; `names`: key, model."""
+        at = (device, self.number(author), at_ms, job, *names)
+        known = self._db.execute(
+            "SELECT row FROM used WHERE device = ? AND author = ? AND at = ? AND job = ? "
+            "AND key = ? AND model = ?",
+            at,
+        ).fetchone()
+        if known is not None:
+            row = msgspec.msgpack.decode(known[0], type=UsedRow).plus(row)
+        self._db.execute("INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?, ?, ?, ?)",
+                         (*at, _ENCODE(row)))  # fmt: skip
+        self.mark(device, at_ms)
+
+    # What bills start from
+
+    def devices(self) -> list[tuple[str, str]]:
+        """(device, author) of every device that is registered, or on which something ran."""
+        query = """SELECT device, key FROM (
+            SELECT DISTINCT device, author FROM paid UNION SELECT DISTINCT device, author FROM runs
+            ) JOIN authors ON author = id ORDER BY device, key"""
+        return [(str(device), str(key)) for device, key in self._db.execute(query)]
+
+    def last_ms(self, author: str) -> int:
+        """When an author last said something."""
+        query = "SELECT last_ms FROM authors WHERE id = ?"
+        return int(self._db.execute(query, (self.number(author),)).fetchone()[0])
+
+    def runs_of(self, device: str, owner: str, since_ms: int, until_ms: int) -> Iterator[RunKnown]:
+        """Runs on a device that had not ended by `since_ms`, as its owner says; those that go on
+        ran until `until_ms`. Also runs that had it beside another device."""
+        number = self.number(owner)
+        own = """SELECT job, attempt, row FROM runs INDEXED BY runs_ended
+            WHERE device = ? AND ended > ? AND author = ?"""
+        yield from self._known(device, until_ms, own, (device, since_ms, number))
+        beside = """SELECT r.job, r.attempt, r.row FROM gangs g
+            JOIN runs r ON r.job = g.job AND r.attempt = g.attempt
+            WHERE g.device = ? AND r.device != g.device AND r.ended > ? AND r.author = ?
+            GROUP BY r.job, r.attempt"""
+        yield from self._known(device, until_ms, beside, (device, since_ms, number))
+
+    def _known(
+        self, device: str, until_ms: int, query: str, values: tuple[object, ...]
+    ) -> Iterator[RunKnown]:
+        for job, attempt, blob in self._db.execute(query, values).fetchall():
+            yield RunKnown(
+                job=str(job),
+                device=device,
+                row=msgspec.msgpack.decode(blob, type=RunRow),
+                asked=self._job(str(job)),
+                sent=self._sent(str(job), int(attempt)),
+                until_ms=until_ms,
+            )
+
+    def _job(self, job: str) -> JobRow:
+        """What a job is, as the first says who submitted it."""
+        query = "SELECT row FROM jobs WHERE job = ? ORDER BY at, author LIMIT 1"
+        row = self._db.execute(query, (job,)).fetchone()
+        return JobRow() if row is None else msgspec.msgpack.decode(row[0], type=JobRow)
+
+    def _sent(self, job: str, attempt: int) -> SentRow:
+        query = "SELECT row FROM sent WHERE job = ? AND attempt = ? ORDER BY author LIMIT 1"
+        row = self._db.execute(query, (job, attempt)).fetchone()
+        return SentRow() if row is None else msgspec.msgpack.decode(row[0], type=SentRow)
+
+    def paid_of(self, device: str, owner: str) -> list[PaidKnown]:
+        """What its owner registered of a device's cost, in the order of time."""
+        query = "SELECT at, row FROM paid WHERE device = ? AND author = ? ORDER BY at"
+        return [
+            PaidKnown(
+                device=device,
+                owner=owner,
+                from_ms=int(at),
+                row=msgspec.msgpack.decode(blob, type=PaidRow),
+            )
+            for at, blob in self._db.execute(query, (device, self.number(owner)))
+        ]
+
+    def seen_of(
+        self, device: str, owner: str, since_ms: int
+    ) -> Iterator[tuple[int, int, int | None]]:
+        """(from, to, millijoules) of a device's watches that were not over by then."""
+        query = "SELECT at, until, energy FROM seen WHERE device = ? AND author = ? AND until > ?"
+        yield from self._db.execute(query, (device, self.number(owner), since_ms))
+
+    def used_of(
+        self, device: str, owner: str, since_ms: int
+    ) -> Iterator[tuple[int, str, str, UsedRow]]:
+        """(quarter-hour, job, key, what it used) since then, as the device's owner says."""
+        query = "SELECT at, job, key, row FROM used WHERE device = ? AND author = ? AND at >= ?"
+        for at, job, key, blob in self._db.execute(query, (device, self.number(owner), since_ms)):
+            yield int(at), str(job), str(key), msgspec.msgpack.decode(blob, type=UsedRow)

@@ -1,0 +1,179 @@
+"""What a device's bill is made from: its rows, what was said of money, its rentals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, final
+
+from mesh.api.rentals.rows import host_name
+from mesh.edge.bills.desk import SqlDesk
+from mesh.state.bills.books import NOW, AsKnown
+from mesh.state.bills.given import Given, gather
+from mesh.state.bills.inputs import NOBODY, Charge, FxRate, Input, Rate, Run, Tariff, Watched, Who
+from mesh.state.rentals.rental import Rental as RentedMachine
+from mesh.state.runs.making import RunKnown, hardware, machine_prefix, rented, run_of, seen
+from mesh.state.runs.rows import UsedRow
+from mesh.state.state import State
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """This peer's daemon watches its own devices since an instant, which no event says yet."""
+
+    author: str = ""
+    from_ms: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """A device with a bill: its parts are how its rows name it, its machines rent it."""
+
+    device: str
+    owner: str
+    parts: tuple[str, ...]
+    machines: tuple[RentedMachine, ...] = ()
+
+
+@final
+@dataclass(slots=True)
+class Found:
+    """A device's inputs, whose its jobs were, which of them count, and what keys used."""
+
+    given: Given
+    whose: dict[str, Who] = field(default_factory=dict)
+    ran: list[Run] = field(default_factory=list)
+    used: list[tuple[int, str, str, UsedRow]] = field(default_factory=list)
+
+
+@final
+class Gatherer:
+    """Inputs as of one state, at one moment."""
+
+    def __init__(
+        self, desk: SqlDesk, state: State, now_ms: int, watch: Watch, known: AsKnown = NOW
+    ) -> None:
+        self._desk: Final = desk
+        self._state: Final = state
+        self._now_ms: Final = now_ms
+        self._watch: Final = watch
+        self._known: Final = known
+        self._common, self._by_device = self._said()
+
+    def devices(self) -> list[Billed]:
+        """All that has a bill, rented machines as a whole, by name."""
+        parts: dict[str, list[str]] = {}
+        machines = self._machines()
+        found = []
+        for device, author in self._desk.devices():
+            owner = self._state.owner(device) or author
+            if owner != author:
+                continue  # somebody else's word on it
+            host = next((one for one in machines if _is_part(device, *one)), None)
+            if host is None:
+                found.append(Billed(device, owner, (device,)))
+            else:
+                parts.setdefault(host[1], []).append(device)
+        for (author, host_), ones in machines.items():
+            found.append(Billed(host_, author, tuple(parts.get(host_, ())), tuple(ones)))
+        charged = {one.device for one in found}
+        others = sorted(set(self._by_device) - charged)
+        found += [Billed(one, self._state.owner(one), (one,)) for one in others]
+        return sorted(found, key=lambda one: one.device)
+
+    def inputs(self, one: Billed, since_ms: int) -> Found:
+        """All that counts for a device from an instant on."""
+        charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
+        since_ms = min([since_ms, *(charge.from_ms for charge in charges)])
+        runs = list(self._runs(one, since_ms))
+        whose: dict[str, Who] = {}
+        for _, run in runs:
+            if whose.get(run.job, NOBODY) == NOBODY:
+                whose[run.job] = run.who
+        return Found(
+            gather([*self._of(one, since_ms), *(run for _, run in runs)]),
+            whose,
+            [run for known, run in runs if known.device not in known.sent.members],
+            [row for part in one.parts for row in self._desk.used_of(part, one.owner, since_ms)],
+        )
+
+    def first_ms(self, one: Billed) -> int:
+        """When a device's bill begins; now where nothing ever was."""
+        found = self.inputs(one, 0).given
+        firsts = [rate.from_ms for rows in found.rates.values() for rate in rows]
+        firsts += [run.spans[0][0] for rows in found.runs.values() for run in rows]
+        firsts += [rental.from_ms for rows in found.rentals.values() for rental in rows]
+        firsts += [charge.from_ms for rows in found.charges.values() for charge in rows]
+        return min(firsts, default=self._now_ms)
+
+    def _of(self, one: Billed, since_ms: int) -> Iterator[Input]:
+        """Rates, watches and rentals; what a person said goes before what was registered."""
+        yield from self._common
+        said = self._by_device.get(one.device, [])
+        first = min((rate.from_ms for rate in said if isinstance(rate, Rate)), default=None)
+        for part in one.parts if not one.machines else ():
+            paid = self._desk.paid_of(part, one.owner)
+            for each in hardware([row for row in paid if self._is_known(row.from_ms)]):
+                if first is None or not isinstance(each, Rate) or each.from_ms < first:
+                    yield each
+            for row in self._desk.seen_of(part, one.owner, since_ms):
+                yield from seen(part, *row)
+        yield from rented(one.device, one.machines)
+        yield from said
+        if self._watch.author == one.owner and self._watch.from_ms and not one.machines:
+            begun, now_ms = self._watch.from_ms, self._now_ms
+            yield Watched(device=one.device, from_ms=begun, to_ms=now_ms)
+
+    def _runs(self, one: Billed, since_ms: int) -> Iterator[tuple[RunKnown, Run]]:
+        until_ms = self._now_ms
+        if one.owner != self._watch.author:
+            until_ms = min(until_ms, self._desk.last_ms(one.owner))
+        for part in one.parts:
+            for known in self._desk.runs_of(part, one.owner, since_ms, until_ms):
+                run = run_of(known)
+                if run is not None and self._is_known(run.told_ms):
+                    yield known, replace(run, device=one.device, who=_counted(known, run.who))
+
+    def _is_known(self, told_ms: int | None) -> bool:
+        """Whether what was said then counts in a bill as known by some day."""
+        by_ms = self._known.by_ms
+        return by_ms is None or (told_ms or 0) <= by_ms
+
+    def _said(self) -> tuple[list[Input], dict[str, list[Input]]]:
+        """What people said of money: of every device, and of each."""
+        common: list[Input] = []
+        by_device: dict[str, list[Input]] = {}
+        for one in self._state.books.inputs(self._believes, self._known):
+            if isinstance(one, Tariff | FxRate):
+                common.append(one)
+            else:
+                by_device.setdefault(getattr(one, "device", ""), []).append(one)
+        return common, by_device
+
+    def _believes(self, author: str, device: str) -> bool:
+        """A device's owner says what it costs; of rented machines whoever rents them."""
+        if not device:
+            return True
+        owner = self._state.owner(device)
+        return author == owner if owner else (author, device) in self._machines()
+
+    def _machines(self) -> Mapping[tuple[str, str], list[RentedMachine]]:
+        """Rented machines by (who rents, what their host is called)."""
+        found: dict[tuple[str, str], list[RentedMachine]] = {}
+        for one in self._state.rentals.every():
+            if one.meter.spans and one.author:
+                found.setdefault((one.author, host_name(one)), []).append(one)
+        return found
+
+
+def _is_part(device: str, author: str, host: str) -> bool:
+    return device.startswith(machine_prefix(author, host))
+
+
+def _counted(known: RunKnown, who: Who) -> Who:
+    """What several devices made together counts once, on the first."""
+    if known.device not in known.sent.members:
+        return who
+    return replace(who, tokens=(0, 0, 0), phases_ms=None)

@@ -1,0 +1,193 @@
+"""What this peer says things cost: checked, signed, shown with what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, final
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from mathcore.units import NUSD
+from mesh.api.bills.rates import PARSERS
+from mesh.api.errors import RequestError
+from mesh.state.bills.books import SHELVES, Word
+from mesh.state.bills.inputs import Charge, FxRate, Rate, Tariff
+from mesh.state.facts.fact import encode
+from mesh.state.facts.money import Corrected, DeviceRateSet
+from mesh.state.fleet import DeviceView
+from mesh.state.runs.making import PaidKnown, flat_name, hardware
+from mesh.state.runs.reading import paid_row
+from mesh.state.state import State
+
+Row = dict[str, Any]
+MICRO: Final = 1000  # nano-units in a millionth
+SHOWN: Final = ("device_rate_set", "tariff_set", "fx_rate_set", "charge_recorded")
+
+
+@final
+class Rates:
+    """One peer's. `emit` returns once the fact is on disk."""
+
+    def __init__(
+        self,
+        author: str,
+        state: Callable[[], State],
+        emit: Callable[[str, str, dict[str, object]], Awaitable[Any]],
+        now_ms: Callable[[], int],
+        zone: ZoneInfo,
+        told: Callable[[], None],
+    ) -> None:
+        self._author: Final = author
+        self._state: Final = state
+        self._emit: Final = emit
+        self._now_ms: Final = now_ms
+        self._zone: Final = zone
+        self._told: Final = told  # bills made before are out of date
+
+    async def say(self, what: str, body: Mapping[str, object]) -> Row:
+        """Sign a statement; RequestError where it makes no sense, or is not this peer's to make."""
+        if what not in PARSERS:
+            raise RequestError("NotFound", f"nothing is called {what[:40]!r}", "fleet rates", 404)
+        said = PARSERS[what](body, self._now_ms(), self._zone)
+        device = self._device(said.device) if said.device else ""
+        fact = said.fact
+        if isinstance(fact, Corrected):
+            fact = self._meant(fact)
+        elif isinstance(fact, DeviceRateSet):
+            fact = self._filled(fact, self._state().devices[device], body)
+        event = await self._emit(said.event_type, device, encode(fact))
+        self._told()
+        return {"seq": event.seq, "event_type": said.event_type, "device_id": device or None}
+
+    def rows(self) -> Row:
+        """What every device costs as known now, and what this peer said, by event."""
+        state = self._state()
+        devices = [self._shown(state, one) for _, one in sorted(state.devices.items())]
+        return {"devices": devices, "said": self._said(state)}
+
+    def _device(self, wanted: str) -> str:
+        """The id of a device of this peer's, by that or by its name."""
+        state = self._state()
+        found = [one for one in state.devices.values() if wanted in (one.device_id, one.name)]
+        own = [one for one in found if one.owner == self._author]
+        if len(own) == 1:
+            return own[0].device_id
+        if not found:
+            raise RequestError("NotFound", f"no device {wanted[:60]!r}", "fleet devices", 404)
+        if own:
+            text = f"{len(own)} devices are called {wanted[:60]!r}"
+            raise RequestError("BadField", text, "say its id: fleet devices")
+        text = f"{wanted[:60]} is another peer's: its owner alone says what it costs"
+        raise RequestError("NotYours", text, "the same command on that machine", 403)
+
+    def _filled(
+        self, fact: DeviceRateSet, one: DeviceView, body: Mapping[str, object]
+    ) -> DeviceRateSet:
+        """The rate with what was not typed as it was: said before, else registered."""
+        known = self._rate(self._state(), one) or registered(one)
+        kept: dict[str, Any] = {
+            "price": {"price_micro": None if known.price is None else known.price // MICRO},
+            "resale": {"resale_micro": known.resale // MICRO},
+            "bought": {"bought_ms": known.bought_ms},
+            "months": {"life_months": known.life_months or 0},
+            "currency": {"currency": known.currency},
+            "watts": {"tdp_mw": known.tdp_mw},
+            "idle_watts": {"idle_mw": known.idle_mw},
+            "tariff": {"tariff": known.tariff.partition("/")[2]},
+        }
+        for name, fields in kept.items():
+            if name not in body:
+                fact = replace(fact, **fields)
+        return fact
+
+    def _meant(self, fact: Corrected) -> Corrected:
+        """The correction with the type of what it corrects."""
+        word = self._word()
+        for kind, shelf in SHELVES.items():
+            rows = getattr(word, shelf.name)
+            if fact.seq in rows and rows[fact.seq][1] == 0:
+                return Corrected(seq=fact.seq, event_type=kind)
+        text = f"this peer said nothing about money in its event {fact.seq}"
+        raise RequestError("NotFound", text, "fleet rates show", 404)
+
+    def _word(self) -> Word:
+        return self._state().books.words.get(self._author) or Word()
+
+    def _shown(self, state: State, one: DeviceView) -> Row:
+        """A device's rate now: as somebody said, else as it registered."""
+        facts, said = one.facts, self._rate(state, one)
+        rate = said or registered(one)
+        tariff = rate.tariff.partition("/")[2]
+        flat = f"{facts.tariff_nusd_per_kwh / NUSD:g} USD/kWh"
+        row = {
+            "price_nusd": rate.price,
+            "currency": rate.currency,
+            "resale_nusd": rate.resale,
+            "months": rate.life_months,
+            "watts_mw": rate.tdp_mw,
+            "idle_mw": rate.idle_mw,
+            "tariff": (flat if rate.tariff == flat_name(one.owner, one.device_id) else tariff)
+            or None,
+            "from_ms": rate.from_ms,
+            "source": "registered" if said is None else "said",
+        }
+        named = {"device_id": one.device_id, "name": one.name, "owner": one.owner}
+        rent = facts.hourly_nusd or None
+        missing = [] if rent else _missing(row)
+        return {**named, **row, "hourly_nusd": rent, "missing": missing}
+
+    def _rate(self, state: State, one: DeviceView) -> Rate | None:
+        """The rate that holds now."""
+        mine = (one.owner, one.device_id)
+        said = state.books.inputs(lambda author, device: (author, device) == mine)
+        now_ms = self._now_ms()
+        found = [each for each in said if isinstance(each, Rate) and each.from_ms <= now_ms]
+        return max(found, key=lambda each: each.from_ms, default=None)
+
+    def _said(self, state: State) -> list[Row]:
+        """What this peer said of money, the newest first; what it took back has `undone`."""
+        found: list[Row] = []
+        word = self._word()
+        for kind in SHOWN:
+            rows = getattr(word, SHELVES[kind].name)
+            undone = {corrects for _, corrects, value in rows.values() if corrects and not value}
+            for seq, (key, corrects, value) in rows.items():
+                if not corrects:
+                    told = {"seq": seq, "event_type": kind, "said_ms": key[0]}
+                    found.append({**told, "undone": seq in undone, "text": _text(value)})
+        return sorted(found, key=lambda row: -row["seq"])
+
+
+def registered(one: DeviceView) -> Rate:
+    """What a device's registration says of its cost."""
+    row = paid_row(one.facts)
+    known = PaidKnown(device=one.device_id, owner=one.owner, from_ms=one.seen_ms, row=row)
+    return next(each for each in hardware([known]) if isinstance(each, Rate))
+
+
+def _missing(row: Row) -> list[str]:
+    names = {
+        "price_nusd": "price",
+        "watts_mw": "watts",
+        "idle_mw": "idle watts",
+        "tariff": "tariff",
+    }
+    return [name for field, name in names.items() if row[field] is None]
+
+
+def _text(value: Rate | Tariff | FxRate | Charge) -> str:
+    """A statement in a few words."""
+    match value:
+        case Rate():
+            price = "no price" if value.price is None else f"{value.price / NUSD:g}"
+            return f"{value.device}: {price} {value.currency}, {value.life_months} months"
+        case Tariff():
+            prices = sorted({band.price for band in value.bands})
+            told = "–".join(f"{one / NUSD:g}" for one in (prices[0], prices[-1])[: len(prices)])
+            name = value.name.partition("/")[2]
+            return f"tariff {name}: {told} {value.currency}/kWh, {value.zone}"
+        case FxRate():
+            return f"1 {value.currency} = {value.nusd / NUSD:g} USD"
+        case Charge():
+            return f"{value.device}: {value.nusd / NUSD:g} USD {value.basis}"

@@ -1,0 +1,228 @@
+"""Rows as a bill's inputs: runs, rates of hardware as registered, rented machines, watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from mesh.state.bills.calendar import quarter
+from mesh.state.bills.inputs import (
+    NOBODY,
+    Band,
+    Charge,
+    Input,
+    Metered,
+    Price,
+    Rate,
+    Rental,
+    Run,
+    Span,
+    Tariff,
+    Watched,
+    Who,
+)
+from mesh.state.bills.reading import MAX_COUNT, tariff_name
+from mesh.state.peer_id import short_id
+from mesh.state.rentals.rental import Rental as RentedMachine
+from mesh.state.runs.rows import JobRow, PaidRow, RunRow, SentRow
+
+# A job has its device whole, however many accelerators that is.
+WHOLE: Final = MAX_COUNT
+DEFAULT_LIFE_MONTHS: Final = 60  # as the registration of a device has it
+ALL_WEEK: Final = "0123456"
+DAY_MIN: Final = 1440
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKnown:
+    """An attempt on a device with all that was said of it. `until_ms`: of one that goes on, how
+    long its owner has been heard of."""
+
+    job: str
+    device: str
+    row: RunRow
+    asked: JobRow
+    sent: SentRow
+    until_ms: int
+
+
+def run_of(known: RunKnown) -> Run | None:
+    """The run; None where it never ran."""
+    row = known.row
+    spans = spans_of(row, known.until_ms)
+    if not spans:
+        return None
+    alone = not known.sent.members  # whose part of the energy of several was whose is not known
+    return Run(
+        job=known.job,
+        device=known.device,
+        spans=spans,
+        units=WHOLE,
+        energy_mj=row.energy_mj if alone and row.energy_mj else None,
+        who=who_of(known),
+        told_ms=row.told_ms,
+    )
+
+
+def spans_of(row: RunRow, until_ms: int) -> tuple[Span, ...]:
+    """When it ran: up to its end, by its measured duration where there is one, without pauses."""
+    end = row.ended_ms or until_ms
+    begin = max(row.started_ms, end - row.duration_ms) if row.duration_ms else row.started_ms
+    if row.ended_ms and row.duration_ms:
+        begin = end - row.duration_ms
+    if not row.started_ms or end <= begin:
+        return ()
+    spans, since = [], begin
+    for at_ms, pauses in sorted(row.marks):
+        at = min(max(at_ms, begin), end)
+        if pauses and since >= 0:
+            spans.append((since, at))
+            since = -1
+        elif not pauses and since < 0:
+            since = at
+    if since >= 0:
+        spans.append((since, end))
+    return tuple(one for one in spans if one[1] > one[0])
+
+
+def who_of(known: RunKnown) -> Who:
+    """Whose it was and what it made."""
+    row, asked = known.row, known.asked
+    if not (asked.user or asked.model or known.sent.engine):
+        return NOBODY
+    return Who(
+        user=asked.user,
+        model=asked.model or asked.label,
+        engine=known.sent.engine,
+        tokens=(row.prompt_tokens, 0, row.generated_tokens),
+        phases_ms=_phases_ms(row),
+    )
+
+
+def _phases_ms(row: RunRow) -> tuple[int, int, int] | None:
+    """How long it read and wrote, by its measured speeds; None where one of them is unknown."""
+    if not (row.prefill_mtps and row.throughput_mtps):
+        return None
+    read = row.prompt_tokens * 1_000_000 // row.prefill_mtps
+    return read, 0, row.generated_tokens * 1_000_000 // row.throughput_mtps
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidKnown:
+    """What a device's owner registered of its cost, from an instant on."""
+
+    device: str
+    owner: str
+    from_ms: int
+    row: PaidRow
+
+
+def hardware(rows: Sequence[PaidKnown]) -> Iterator[Input]:
+    """Rates, tariffs and rents of one device, as registered; rows in the order of time.
+
+    A price is of the whole device. Wear counts from the registration that first said it.
+    """
+    bought, priced = 0, (0, 0)
+    for n, one in enumerate(rows):
+        row, after = one.row, rows[n + 1].from_ms if n + 1 < len(rows) else None
+        if (row.price_nusd, row.lifetime_months) != priced:
+            bought, priced = one.from_ms, (row.price_nusd, row.lifetime_months)
+        if row.hourly_nusd > 0:
+            yield _by_hand(one, after)
+        yield _rate(one, bought)
+        if row.tariff_nusd_per_kwh:
+            # A tariff counts from a quarter-hour on: the first from that of the registration.
+            yield _flat(one, one.from_ms if n else quarter(one.from_ms))
+
+
+def _rate(one: PaidKnown, bought_ms: int) -> Rate:
+    row = one.row
+    return Rate(
+        device=one.device,
+        from_ms=one.from_ms,
+        owner=one.owner,
+        count=0 if row.gone or row.hourly_nusd > 0 else 1,
+        price=row.price_nusd or None,
+        resale=row.resale_nusd,
+        bought_ms=bought_ms,
+        life_months=row.lifetime_months or DEFAULT_LIFE_MONTHS,
+        tdp_mw=row.watts * 1000 or None,
+        tariff=flat_name(one.owner, one.device) if row.tariff_nusd_per_kwh else "",
+        told_ms=one.from_ms,
+    )
+
+
+def flat_name(owner: str, device: str) -> str:
+    """What the price of power is called that a device's registration says."""
+    return tariff_name(owner, f"device {device}")
+
+
+def _flat(one: PaidKnown, from_ms: int) -> Tariff:
+    price = one.row.tariff_nusd_per_kwh
+    band = Band(weekdays=ALL_WEEK, from_min=0, to_min=DAY_MIN, price=price)
+    return Tariff(
+        name=flat_name(one.owner, one.device),
+        from_ms=from_ms,
+        zone="UTC",
+        bands=(band,),
+        told_ms=one.from_ms,
+    )
+
+
+def _by_hand(one: PaidKnown, until_ms: int | None) -> Rental:
+    """A machine that somebody rents by himself, at the price he typed, until that changes."""
+    return Rental(
+        device=one.device,
+        from_ms=one.from_ms,
+        prices=(Price(from_ms=one.from_ms, hourly_nusd=one.row.hourly_nusd),),
+        to_ms=until_ms,
+        owner=one.owner,
+    )
+
+
+def seen(device: str, from_ms: int, to_ms: int, energy_mj: int | None) -> Iterator[Input]:
+    """A watch, and what was metered in it."""
+    yield Watched(device=device, from_ms=from_ms, to_ms=to_ms)
+    if energy_mj is not None:
+        told = to_ms
+        yield Metered(
+            device=device, from_ms=from_ms, to_ms=to_ms, energy_mj=energy_mj, told_ms=told
+        )
+
+
+def rented(device: str, machines: Iterable[RentedMachine]) -> Iterator[Input]:
+    """A device's rentals by their meters, and what their providers charged in the end."""
+    for one in machines:
+        spans = one.meter.spans
+        if not spans:
+            continue
+        prices = tuple(Price(from_ms=span.from_ms, hourly_nusd=span.rate_nusd) for span in spans)
+        end = spans[-1].to_ms
+        yield Rental(
+            device=device,
+            from_ms=spans[0].from_ms,
+            prices=prices,
+            to_ms=end,
+            step_ms=1,
+            count=max(1, one.gpu_count),
+            for_job=one.job_id,
+            owner=one.author,
+            provider=one.provider,
+        )
+        if one.invoiced_nusd is not None and end is not None and end > spans[0].from_ms:
+            yield Charge(
+                device=device,
+                from_ms=spans[0].from_ms,
+                to_ms=end,
+                nusd=one.invoiced_nusd,
+                owner=one.author,
+                told_ms=one.since_ms,
+            )
+
+
+def machine_prefix(author: str, host: str) -> str:
+    """What the devices of a rented machine are called after, by whoever rented it."""
+    return f"dev-{short_id(author)}-{host}-"

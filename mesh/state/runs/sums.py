@@ -1,0 +1,211 @@
+"""A device's local day in rows: what a bill by any grouping is added up from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from mesh.state.bills.calendar import day_of
+from mesh.state.bills.inputs import BASES, NOBODY, Run, Who
+from mesh.state.bills.lines import IDLE, RANK, UNKNOWN, Line, Sum, apportion, sums
+from mesh.state.runs.rows import UsedRow
+
+USED: Final = "used"
+# What requests without a key, and the time between requests, come to of a job that serves keys.
+NO_KEY: Final = ""
+
+
+@final
+class Group(msgspec.Struct, frozen=True, array_like=True):
+    """What a row is of. `job` is "" in rows that are kept: of a million jobs nobody reads a day."""
+
+    device: str
+    owner: str
+    kind: str  # used, idle or unknown
+    component: str
+    user: str = ""
+    key: str = ""
+    model: str = ""
+    engine: str = ""
+    job: str = ""
+
+
+@final
+class DayRow(msgspec.Struct, array_like=True):
+    """An amount of a group in a local day. `nusd` None: nothing of it is known."""
+
+    group: Group
+    nusd: int | None
+    unit_ms: int
+    unknown_ms: int
+    basis: int  # its place in BASES
+    sources: list[str]
+    told_ms: int | None
+    jobs: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+
+Used = Mapping[tuple[str, str], Mapping[str, UsedRow]]  # (day, job) -> key -> what it used
+Days = dict[str, list[DayRow]]
+
+
+def day_rows(
+    lines: Iterable[Line],
+    zone: ZoneInfo,
+    whose: Mapping[str, Who],
+    ran: Iterable[Run],
+    used: Used,
+    *,
+    by_job: bool = False,
+) -> Days:
+    """Lines of devices as rows by local day. A serving job is split by the keys that asked it.
+
+    Of one (device, day, job, component) all keys' parts add up to the job's lines exactly. `ran`:
+    the runs that count as jobs, each on one of its devices.
+    """
+    ended = _ended(ran, zone)
+    parts = sums(lines, lambda one: (day_of(one.at_ms, zone), *_part(one), one.component))
+    found: dict[str, dict[Group, Sum]] = {}
+    for (day, device, owner, part, component), one in parts.items():
+        kind = part if part in (IDLE, UNKNOWN) else USED
+        who = whose.get(part, NOBODY) if kind == USED else NOBODY
+        for key, share in _by_key(one, used.get((day, part), {})).items():
+            group = Group(
+                device=device,
+                owner=owner,
+                kind=kind,
+                component=component,
+                user=who.user,
+                key=key,
+                model=who.model,
+                engine=who.engine,
+                job=part if by_job and kind == USED else "",
+            )
+            _add(found.setdefault(day, {}), group, share)
+    days = {day: [_row(group, one) for group, one in rows.items()] for day, rows in found.items()}
+    _tell_made(days, ended, used, whose, by_job=by_job)
+    return days
+
+
+def _part(one: Line) -> tuple[str, str, str]:
+    return one.device, one.owner, one.part
+
+
+def _by_key(one: Sum, used: Mapping[str, UsedRow]) -> dict[str, Sum]:
+    """A job's sum by key, as their requests' cost; what is left is nobody's."""
+    weights = {key: row.cost_nusd for key, row in used.items() if key and row.cost_nusd > 0}
+    if not weights or not one.unit_ms + one.nusd:
+        return {NO_KEY: one}
+    weights[NO_KEY] = max(0, _whole(used) - sum(weights.values()))
+    nusd = apportion(one.nusd, weights)
+    unit_ms, unknown_ms = apportion(one.unit_ms, weights), apportion(one.unknown_ms, weights)
+    return {key: one.part(nusd[key], unit_ms[key], unknown_ms[key]) for key in weights}
+
+
+def _whole(used: Mapping[str, UsedRow]) -> int:
+    return sum(row.cost_nusd for row in used.values())
+
+
+def _add(rows: dict[Group, Sum], group: Group, one: Sum) -> None:
+    known = rows.get(group)
+    if known is None:
+        rows[group] = one
+    else:
+        known.join(one)
+
+
+def _row(group: Group, one: Sum) -> DayRow:
+    return DayRow(
+        group=group,
+        nusd=one.amount,
+        unit_ms=one.unit_ms,
+        unknown_ms=one.unknown_ms,
+        basis=RANK[one.basis],
+        sources=sorted(one.sources - {"none"}),
+        told_ms=one.told_ms,
+    )
+
+
+def _ended(runs: Iterable[Run], zone: ZoneInfo) -> list[tuple[str, Run]]:
+    """Runs by the local day of their last instant."""
+    return [(day_of(run.spans[-1][1] - 1, zone), run) for run in runs]
+
+
+def _tell_made(
+    days: Days,
+    ended: Iterable[tuple[str, Run]],
+    used: Used,
+    whose: Mapping[str, Who],
+    *,
+    by_job: bool,
+) -> None:
+    """Put jobs and tokens into a row of theirs: each counts once, on the day its run ended, of what
+    requests used on the day they were."""
+    serving = {job for _, job in used}
+    for day, run in ended:
+        row = _home_of(days.get(day, ()), run.device, run.who, run.job if by_job else "", NO_KEY)
+        if row is not None:
+            row.jobs += 1
+            if run.job not in serving:
+                _made(row, *run.who.tokens)
+    for (day, job), keys in used.items():
+        who = whose.get(job)
+        for key, one in keys.items() if who is not None else ():
+            row = _home_of(days.get(day, ()), "", who or NOBODY, job if by_job else "", key)
+            if row is not None:
+                read = max(0, one.prompt_tokens - one.cached_tokens)
+                _made(row, read, one.cached_tokens, one.generated_tokens)
+
+
+def _made(row: DayRow, prompt: int, cached: int, generated: int) -> None:
+    row.prompt_tokens += prompt
+    row.cached_tokens += cached
+    row.generated_tokens += generated
+
+
+def _home_of(rows: Iterable[DayRow], device: str, who: Who, job: str, key: str) -> DayRow | None:
+    """The first row of such a group, of used time."""
+    for row in rows:
+        one = row.group
+        same = (one.user, one.model, one.engine, one.job) == (who.user, who.model, who.engine, job)
+        if one.kind == USED and same and one.key == key and device in ("", one.device):
+            return row
+    return None
+
+
+def joined(rows: Iterable[DayRow], key: Callable[[Group], Group]) -> list[DayRow]:
+    """Rows added up by what `key` leaves of their groups."""
+    found: dict[Group, DayRow] = {}
+    for one in rows:
+        group = key(one.group)
+        known = found.get(group)
+        if known is None:
+            found[group] = msgspec.structs.replace(one, group=group, sources=list(one.sources))
+        else:
+            add(known, one)
+    return list(found.values())
+
+
+def add(to: DayRow, one: DayRow) -> None:
+    """Add a row to another; the weakest of what is not 0 says how sure the sum is."""
+    known = [row.basis for row in (to, one) if row.nusd != 0]
+    to.basis = min(known or [to.basis, one.basis])
+    if one.nusd is not None:
+        to.nusd = (to.nusd or 0) + one.nusd
+    to.unit_ms += one.unit_ms
+    to.unknown_ms += one.unknown_ms
+    to.sources = sorted({*to.sources, *one.sources})
+    told = [at for at in (to.told_ms, one.told_ms) if at is not None]
+    to.told_ms = min(told, default=None)
+    to.jobs += one.jobs
+    _made(to, one.prompt_tokens, one.cached_tokens, one.generated_tokens)
+
+
+def basis_of(row: DayRow) -> str:
+    """How sure an amount is."""
+    return BASES[row.basis]
