@@ -27,12 +27,12 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
     from mesh.edge.bills.rates import Rates
+    from mesh.edge.bills.routes import bill_routes, rate_routes
     from mesh.edge.bills.service import BillService
     from mesh.edge.clouds.service import Clouds
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
-    from mesh.edge.http.bills import bill_routes, rate_routes
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
     from mesh.edge.http.rentals import rental_routes

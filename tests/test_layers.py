@@ -99,6 +99,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "mesh.api.errors",
         "mesh.policy.yield_settings",
         "mesh.state.address",
+        "mesh.state.bills.calendar",
         *UNITS,
     ),
     "mesh.edge.disk": (),

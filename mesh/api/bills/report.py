@@ -125,6 +125,7 @@ def amounts(rows: list[DayRow]) -> Row:
         "total_nusd": _nusd(rows),
         "hours_used": round((used.unit_ms if used else 0) / HOUR_MS, 6),
         "unknown_ms": whole.unknown_ms if whole else 0,
+        **{f"{kind}_unknown_ms": _unknown_ms(rows, kind) for kind in KINDS},
         "basis": BASES[whole.basis] if whole else None,
         "sources": whole.sources if whole else [],
         "oldest_ms": whole.told_ms if whole else None,
@@ -133,6 +134,10 @@ def amounts(rows: list[DayRow]) -> Row:
         "cached_tokens": sum(row.cached_tokens for row in rows),
         "million_generated_nusd": None if cost is None else per_million(cost, generated),
     }
+
+
+def _unknown_ms(rows: Iterable[DayRow], kind: str) -> int:
+    return sum(row.unknown_ms for row in rows if row.group.kind == kind)
 
 
 def _nusd(rows: Iterable[DayRow]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from mesh.cli.client import find_daemon
 from mesh.cli.options import csv_option, output_of
 from mesh.cli.output import emit_json, say
 from mesh.cli.table import Column, emit
@@ -73,7 +74,6 @@ def _asked(query: Mapping[str, str]) -> Row:
     """The daemon's answer, else this machine's own ledger's."""
     from urllib.parse import urlencode
 
-    from mesh.cli.client import find_daemon
     from mesh.config import fleet_home
 
     daemon = find_daemon(fleet_home())
@@ -137,9 +137,14 @@ def show(report: Row) -> None:
             _column(key.upper(), lambda row: row[key], least=10),
             _column("HOURS", lambda row: f"{row['hours_used']:.3f}", rank=20, right=True),
             _column("JOBS", lambda row: row["jobs"], rank=30, right=True),
-            _column("USED", lambda row: _part(row, "total_cost_nusd"), right=True),
-            _column("IDLE", lambda row: _part(row, "idle_nusd"), rank=10, right=True),
-            _column("NOT WATCHED", lambda row: _part(row, "unknown_nusd"), rank=40, right=True),
+            _column("USED", lambda row: _part(row, "total_cost_nusd", "used"), right=True),
+            _column("IDLE", lambda row: _part(row, "idle_nusd", "idle"), rank=10, right=True),
+            _column(
+                "NOT WATCHED",
+                lambda row: _part(row, "unknown_nusd", "unknown"),
+                rank=40,
+                right=True,
+            ),
             _column("TOTAL", lambda row: _whole(row), right=True),
             _column("BASIS", lambda row: row["basis"] or "", rank=50),
         ],
@@ -150,8 +155,8 @@ def show(report: Row) -> None:
         say(NOTE, err=True)
 
 
-def _part(row: Row, name: str) -> str:
-    return dollars(row[name])
+def _part(row: Row, name: str, kind: str) -> str:
+    return dollars(row[name], partly=row.get(f"{kind}_unknown_ms", 0) > 0)
 
 
 def _whole(row: Row) -> str:

@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 from mesh.api.bills.asked import BillAsked
 from mesh.api.bills.report import Names, Placed, report
 from mesh.api.bills.tables import Focus, focus
+from mesh.edge.bills.cutting import rows_between, rows_of
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
-from mesh.edge.bills.keeping import Keeper, rows_between, rows_of
+from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.schema import in_memory, open_bills, read_bills
 from mesh.edge.store.reader import Shelf
 from mesh.state.bills.bill import bill

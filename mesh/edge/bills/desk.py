@@ -134,7 +134,8 @@ class SqlDesk:
             "INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?)",
             (device, number, from_ms, _ENCODE(row)),
         )
-        self.mark(device, from_ms)
+        # Of what was owned and is rented now its rents count alone, from the first day on.
+        self.mark(device, FOREVER if row.hourly_nusd else from_ms)
 
     def put_seen(
         self, author: str, device: str, from_ms: int, to_ms: int, energy_mj: int | None
@@ -175,6 +176,13 @@ class SqlDesk:
         """When an author last said something."""
         query = "SELECT last_ms FROM authors WHERE id = ?"
         return int(self._db.execute(query, (self.number(author),)).fetchone()[0])
+
+    def goes_on(self, device: str, owner: str) -> bool:
+        """Whether something runs on a device, as its owner says."""
+        query = """SELECT 1 FROM runs WHERE device = ?1 AND ended = ?2 AND author = ?3 UNION ALL
+            SELECT 1 FROM gangs g JOIN runs r ON r.job = g.job AND r.attempt = g.attempt
+            WHERE g.device = ?1 AND r.ended = ?2 AND r.author = ?3 LIMIT 1"""
+        return self._db.execute(query, (device, OPEN, self.number(owner))).fetchone() is not None
 
     def runs_of(self, device: str, owner: str, since_ms: int, until_ms: int) -> Iterator[RunKnown]:
         """Runs on a device that had not ended by `since_ms`, as its owner says; those that go on
@@ -240,3 +248,8 @@ class SqlDesk:
         query = "SELECT at, job, key, row FROM used WHERE device = ? AND author = ? AND at >= ?"
         for at, job, key, blob in self._db.execute(query, (device, self.number(owner), since_ms)):
             yield int(at), str(job), str(key), msgspec.msgpack.decode(blob, type=UsedRow)
+
+    def serving(self, device: str, owner: str) -> list[str]:
+        """The jobs there that requests asked."""
+        query = "SELECT DISTINCT job FROM used WHERE device = ? AND author = ?"
+        return [str(job) for (job,) in self._db.execute(query, (device, self.number(owner)))]

@@ -46,6 +46,7 @@ class Found:
     whose: dict[str, Who] = field(default_factory=dict)
     ran: list[Run] = field(default_factory=list)
     used: list[tuple[int, str, str, UsedRow]] = field(default_factory=list)
+    serving: frozenset[str] = frozenset()  # jobs that requests asked, whenever they did
 
 
 @final
@@ -57,7 +58,7 @@ class Gatherer:
     ) -> None:
         self._desk: Final = desk
         self._state: Final = state
-        self._now_ms: Final = now_ms
+        self.now_ms: Final = now_ms
         self._watch: Final = watch
         self._known: Final = known
         self._common, self._by_device = self._said()
@@ -97,7 +98,23 @@ class Gatherer:
             whose,
             [run for known, run in runs if known.device not in known.sent.members],
             [row for part in one.parts for row in self._desk.used_of(part, one.owner, since_ms)],
+            frozenset(job for part in one.parts for job in self._desk.serving(part, one.owner)),
         )
+
+    def charged_since(self, one: Billed, since_ms: int) -> int:
+        """An instant, or the begin of a charge that reaches over it: how a charge is spread follows
+        from all of its time."""
+        charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
+        for charge in sorted(charges, key=lambda each: -each.from_ms):
+            if charge.from_ms < since_ms < charge.to_ms:
+                since_ms = charge.from_ms
+        return since_ms
+
+    def certain_ms(self, one: Billed) -> int:
+        """Up to when no more can be heard of what runs there now: of a job that goes on its owner
+        has told so much, and the next event of that peer's tells more."""
+        goes_on = any(self._desk.goes_on(part, one.owner) for part in one.parts)
+        return self._until_ms(one.owner) if goes_on else self.now_ms
 
     def first_ms(self, one: Billed) -> int:
         """When a device's bill begins; now where nothing ever was."""
@@ -106,7 +123,7 @@ class Gatherer:
         firsts += [run.spans[0][0] for rows in found.runs.values() for run in rows]
         firsts += [rental.from_ms for rows in found.rentals.values() for rental in rows]
         firsts += [charge.from_ms for rows in found.charges.values() for charge in rows]
-        return min(firsts, default=self._now_ms)
+        return min(firsts, default=self.now_ms)
 
     def _of(self, one: Billed, since_ms: int) -> Iterator[Input]:
         """Rates, watches and rentals; what a person said goes before what was registered."""
@@ -123,18 +140,22 @@ class Gatherer:
         yield from rented(one.device, one.machines)
         yield from said
         if self._watch.author == one.owner and self._watch.from_ms and not one.machines:
-            begun, now_ms = self._watch.from_ms, self._now_ms
+            begun, now_ms = self._watch.from_ms, self.now_ms
             yield Watched(device=one.device, from_ms=begun, to_ms=now_ms)
 
     def _runs(self, one: Billed, since_ms: int) -> Iterator[tuple[RunKnown, Run]]:
-        until_ms = self._now_ms
-        if one.owner != self._watch.author:
-            until_ms = min(until_ms, self._desk.last_ms(one.owner))
+        until_ms = self._until_ms(one.owner)
         for part in one.parts:
             for known in self._desk.runs_of(part, one.owner, since_ms, until_ms):
                 run = run_of(known)
                 if run is not None and self._is_known(run.told_ms):
                     yield known, replace(run, device=one.device, who=_counted(known, run.who))
+
+    def _until_ms(self, owner: str) -> int:
+        """How long a peer has been heard of: this one until now."""
+        if owner == self._watch.author:
+            return self.now_ms
+        return min(self.now_ms, self._desk.last_ms(owner))
 
     def _is_known(self, told_ms: int | None) -> bool:
         """Whether what was said then counts in a bill as known by some day."""

@@ -1,4 +1,4 @@
-"""Bills brought up to date: new events in, lines cut anew where something changed, sums kept.
+"""Bills brought up to date: new events in, and then lines cut anew where something changed.
 
 One transaction a step, so that whoever reads sees whole days. A process that dies leaves what it
 had kept, and the next goes on from there.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final, final
@@ -16,28 +16,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from mathcore.units import DAY_MS
+from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import CLEAN, FOREVER, SqlDesk
-from mesh.edge.bills.gathering import Billed, Found, Gatherer, Watch
+from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.schema import NAMES
 from mesh.edge.store.reader import Shelf
 from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
-from mesh.state.bills.bill import bill
 from mesh.state.bills.books import TYPES as BOOKS
-from mesh.state.bills.calendar import bounds_ms, day_of
-from mesh.state.bills.lines import Line
 from mesh.state.facts.fact import whole
 from mesh.state.rentals.rentals import TYPES as RENTALS
 from mesh.state.runs.reading import take
-from mesh.state.runs.rows import UsedRow
-from mesh.state.runs.sums import DayRow, Days, day_rows, joined
 from mesh.state.state import State
 
 PAGE_EVENTS: Final = 2000  # a transaction of some 0.1 s
-# Days that are cut at once: so many lines of a device fit into some 20 MB.
-SPAN_MS: Final = 31 * DAY_MS
 EVERY: Final = "*"  # every device's lines may have changed
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
 @final
@@ -59,7 +51,13 @@ class Keeper:
         with self._whole():
             self._watches(desk, state, watch)
             self._mark(desk)
-        self._cut_all(desk, state, now_ms, watch)
+        gatherer = Gatherer(desk, state, now_ms, watch)
+        cutter = Cutter(self._db, self._zone, gatherer)
+        with self._whole():
+            cutter.drop_gone()
+        for one in gatherer.devices():
+            with self._whole():
+                cutter.cut(one, rentals_changed=desk.rentals_changed)
         with self._whole():
             self._set("now", str(now_ms))
 
@@ -163,99 +161,6 @@ class Keeper:
             )
         desk.dirty.clear()
 
-    # Lines out
-
-    def _cut_all(self, desk: SqlDesk, state: State, now_ms: int, watch: Watch) -> None:
-        gatherer = Gatherer(desk, state, now_ms, watch)
-        billed = gatherer.devices()
-        with self._whole():
-            self._drop_gone({one.device for one in billed})
-        for one in billed:
-            with self._whole():
-                self._cut(desk, gatherer, one, now_ms)
-
-    def _drop_gone(self, kept: set[str]) -> None:
-        """Devices that are none any more have no bill: their owner's word counts no longer."""
-        for (device,) in self._db.execute("SELECT DISTINCT device FROM days").fetchall():
-            if str(device) not in kept:
-                for table in ("days", "months", "cut"):
-                    self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
-
-    def _cut(self, desk: SqlDesk, gatherer: Gatherer, one: Billed, now_ms: int) -> None:
-        """A device's rows anew from where they may have changed."""
-        since_ms = self._since(desk, gatherer, one, now_ms)
-        if since_ms is None:
-            return
-        first = day_of(since_ms, self._zone)
-        start = bounds_ms(first, self._zone)[0]
-        days: Days = {}
-        for begin, end, found in _spans(gatherer, one, start, now_ms):
-            lines = bill(found.given, end, begin).lines
-            mine = (line for line in lines if line.device == one.device)
-            days |= rows_between(found, mine, self._zone, begin, end)
-        self._put(one.device, first, days)
-        self._db.execute(
-            "INSERT OR REPLACE INTO cut VALUES (?, ?, ?, ?)",
-            (one.device, one.owner, now_ms, CLEAN),
-        )
-
-    def _since(self, desk: SqlDesk, gatherer: Gatherer, one: Billed, now_ms: int) -> int | None:
-        """From when on its lines are to be cut; None where nothing changed."""
-        rows = [
-            self._db.execute("SELECT owner, done, dirty FROM cut WHERE device = ?", (each,))
-            .fetchone() for each in {one.device, *one.parts}
-        ]  # fmt: skip
-        known = [row for row in rows if row is not None]
-        own = next((row for row in known if row[0]), None)
-        dirty = min((int(row[2]) for row in known), default=FOREVER)
-        if one.machines and (
-            desk.rentals_changed
-            or dirty < CLEAN
-            or any(machine.is_open for machine in one.machines)
-        ):
-            dirty = FOREVER
-        if own is None or own[0] != one.owner:
-            dirty = FOREVER
-        done = int(own[1]) if own is not None else 0
-        since = min(dirty, done) if not one.machines or dirty < CLEAN else CLEAN
-        if since >= now_ms and dirty == CLEAN:
-            return None
-        for part in set(one.parts) - {one.device}:
-            self._db.execute("UPDATE cut SET dirty = ? WHERE device = ?", (CLEAN, part))
-        return max(since, gatherer.first_ms(one)) if since == FOREVER else since
-
-    def _used(
-        self, found: Found, begin: int, end: int
-    ) -> dict[tuple[str, str], dict[str, UsedRow]]:
-        used: dict[tuple[str, str], dict[str, UsedRow]] = {}
-        for at_ms, job, key, row in found.used:
-            if begin <= at_ms < end:
-                keys = used.setdefault((day_of(at_ms, self._zone), job), {})
-                known = keys.get(key)
-                keys[key] = row if known is None else known.plus(row)
-        return used
-
-    def _put(self, device: str, first: str, days: Days) -> None:
-        """Put a device's days in the place of those it had from `first` on."""
-        months = {day[:7] for day in days} | {first[:7]}
-        query = "SELECT DISTINCT substr(day, 1, 7) FROM days WHERE device = ? AND day >= ?"
-        months |= {str(month) for (month,) in self._db.execute(query, (device, first))}
-        self._db.execute("DELETE FROM days WHERE device = ? AND day >= ?", (device, first))
-        self._db.executemany(
-            "INSERT OR REPLACE INTO days VALUES (?, ?, ?)",
-            [(day, device, _ENCODE(rows)) for day, rows in days.items()],
-        )
-        for month in months:
-            self._sum_up(device, month)
-
-    def _sum_up(self, device: str, month: str) -> None:
-        query = "SELECT rows FROM days WHERE device = ? AND day BETWEEN ? AND ?"
-        blobs = self._db.execute(query, (device, f"{month}-01", f"{month}-31"))
-        rows = joined(rows_of(blob for (blob,) in blobs), lambda group: group)
-        self._db.execute(
-            "INSERT OR REPLACE INTO months VALUES (?, ?, ?)", (month, device, _ENCODE(rows))
-        )
-
     # The file
 
     def _get(self, name: str) -> str:
@@ -274,45 +179,6 @@ class Keeper:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def rows_between(
-    found: Found,
-    lines: Iterable[Line],
-    zone: ZoneInfo,
-    begin: int,
-    end: int,
-    *,
-    by_job: bool = False,
-) -> Days:
-    """Lines between two instants as rows by local day."""
-    used: dict[tuple[str, str], dict[str, UsedRow]] = {}
-    for at_ms, job, key, row in found.used:
-        if begin <= at_ms < end:
-            keys = used.setdefault((day_of(at_ms, zone), job), {})
-            known = keys.get(key)
-            keys[key] = row if known is None else known.plus(row)
-    ran = [run for run in found.ran if begin < run.spans[-1][1] <= end]
-    return day_rows(lines, zone, found.whose, ran, used, by_job=by_job)
-
-
-def rows_of(blobs: Iterable[bytes]) -> Iterator[DayRow]:
-    """Rows of days or months as they are kept."""
-    for blob in blobs:
-        yield from msgspec.msgpack.decode(blob, type=list[DayRow])
-
-
-def _spans(
-    gatherer: Gatherer, one: Billed, start: int, now_ms: int
-) -> Iterator[tuple[int, int, Found]]:
-    """The time from `start` in pieces, with what each is made from; in one where a charge or a
-    rental may reach over an edge."""
-    found = gatherer.inputs(one, start)
-    if found.given.charges or found.given.rentals or now_ms - start <= SPAN_MS:
-        yield start, now_ms, found
-        return
-    for begin in range(start, now_ms, SPAN_MS):
-        yield begin, min(now_ms, begin + SPAN_MS), gatherer.inputs(one, begin)
 
 
 def _verdict(state: State, author: str) -> str:

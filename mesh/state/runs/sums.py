@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, final
 from zoneinfo import ZoneInfo
 
@@ -60,13 +60,15 @@ def day_rows(
     whose: Mapping[str, Who],
     ran: Iterable[Run],
     used: Used,
+    serving: Collection[str],
     *,
     by_job: bool = False,
 ) -> Days:
     """Lines of devices as rows by local day. A serving job is split by the keys that asked it.
 
     Of one (device, day, job, component) all keys' parts add up to the job's lines exactly. `ran`:
-    the runs that count as jobs, each on one of its devices.
+    the runs that count as jobs, each on one of its devices. `serving`: jobs whose tokens are told
+    by what requests used.
     """
     ended = _ended(ran, zone)
     parts = sums(lines, lambda one: (day_of(one.at_ms, zone), *_part(one), one.component))
@@ -88,7 +90,7 @@ def day_rows(
             )
             _add(found.setdefault(day, {}), group, share)
     days = {day: [_row(group, one) for group, one in rows.items()] for day, rows in found.items()}
-    _tell_made(days, ended, used, whose, by_job=by_job)
+    _tell_made(days, ended, used, whose, serving, by_job=by_job)
     return days
 
 
@@ -141,12 +143,12 @@ def _tell_made(
     ended: Iterable[tuple[str, Run]],
     used: Used,
     whose: Mapping[str, Who],
+    serving: Collection[str],
     *,
     by_job: bool,
 ) -> None:
     """Put jobs and tokens into a row of theirs: each counts once, on the day its run ended, of what
     requests used on the day they were."""
-    serving = {job for _, job in used}
     for day, run in ended:
         row = _home_of(days.get(day, ()), run.device, run.who, run.job if by_job else "", NO_KEY)
         if row is not None:

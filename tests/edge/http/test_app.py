@@ -260,7 +260,6 @@ async def test_unknown_routes_methods_and_fields_are_named(client: TestClient[An
         ]
     )
     assert "sinse" in (await refused(client, "GET", "/v1/events?sinse=1", 400))["text"]
-    assert "year" in (await refused(client, "GET", "/v1/cost?by=year", 400))["text"]
     await refused(client, "POST", "/v1/plan", 400, json={"model": "m", "batch": -1})
     await refused(client, "GET", "/v1/jobs/nope/logs", 404)
 
@@ -273,7 +272,7 @@ async def test_a_bug_shows_a_500_without_its_insides(
 
 
 async def test_every_read_answers_json_on_an_empty_ledger(client: TestClient[Any, Any]) -> None:
-    for path in ("status", "devices", "jobs", "verify", "cost", "cost?by=month"):
+    for path in ("status", "devices", "jobs", "verify"):
         response = await client.get(f"/v1/{path}")
         assert response.status == 200, path
         assert isinstance(await response.json(), dict)

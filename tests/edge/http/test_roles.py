@@ -1,6 +1,6 @@
 """Which route answers whom: every role against every route, between peers and on loopback."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from mesh.api.bills.asked import BillAsked
+from mesh.edge.bills.routes import bill_routes, rate_routes
 from mesh.edge.http import roles
 from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.edge.http.keys import key_routes
@@ -32,6 +34,7 @@ BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
     "GET /v1/events": VIEWERS,
     "GET /v1/telemetry": VIEWERS,  # of its own devices alone: there is no relay of a relay
     "GET /v1/cost": VIEWERS,
+    "GET /v1/cost/focus": VIEWERS,
     "POST /v1/plan": VIEWERS,
     # Its owner asks for more than the role: only its own user or an admin (mesh/edge/upkeep.py).
     "POST /v1/devices/{id}/drain": RUNNERS,
@@ -67,6 +70,9 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /v1/events": ANY,
     "GET /v1/telemetry": ANY,
     "GET /v1/cost": ANY,
+    "GET /v1/cost/focus": ANY,
+    "GET /v1/rates": ANY,
+    "POST /v1/rates/{what}": RUNNERS,
     "GET /v1/verify": ANY,
     "GET /v1/peers": ANY,
     "GET /v1/peers/pending": ANY,
@@ -172,6 +178,26 @@ class FakeKeys:
         return {}
 
 
+class FakeBills:
+    """Answers that nothing was spent."""
+
+    async def ask(self, asked: BillAsked) -> dict[str, object]:
+        return {"by": asked.by}
+
+    async def focus(self, asked: BillAsked) -> str:
+        return ""
+
+
+class FakeRates:
+    """Takes any word on what things cost."""
+
+    async def say(self, what: str, body: Mapping[str, object]) -> dict[str, object]:
+        return {"seq": 1}
+
+    def rows(self) -> dict[str, object]:
+        return {}
+
+
 def app_of(where: str, role: str, folder: Path) -> web.Application:
     node, mesh = FakeNode(folder), FakeMesh(role)
     node.record("job_submitted", "d1", {"job_id": "j1", "kind": "command", "command": ["true"]})
@@ -179,9 +205,10 @@ def app_of(where: str, role: str, folder: Path) -> web.Application:
     double, telemetry = cast(Any, mesh), cast(Any, FakeTelemetry())
     if where == "peers":
         more = [*routes(telemetry, loopback=False), *peer_upkeep_routes(FakeUpkeep())]
+        more += bill_routes(FakeBills(), "UTC")
         return make_mesh_app(node, double, more)
     more = [*routes(telemetry, loopback=True), *upkeep_routes(FakeUpkeep())]
-    more += key_routes(FakeKeys())
+    more += [*key_routes(FakeKeys()), *bill_routes(FakeBills(), "UTC"), *rate_routes(FakeRates())]
     return make_app(node, TOKEN, double, more)
 
 
@@ -199,7 +226,7 @@ async def asking(
 async def refusal(client: TestClient[Any, Any], route: str) -> str:
     """The code a route refuses with for want of a role or of a route; "" where it was reached."""
     filled = route.replace("{id}", "j1").replace("{attempt}", "1").replace("{name}", "log.txt")
-    filled = filled.replace("{hash}", "ab" * 32)
+    filled = filled.replace("{hash}", "ab" * 32).replace("{what}", "rate")
     method, path = filled.split(" ")
     async with client.request(method, path, json={} if method == "POST" else None) as response:
         if response.status not in (403, 404, 405):

@@ -1,0 +1,134 @@
+"""Lines of devices cut anew from where they may have changed, kept as sums of days and months."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Final, final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from mathcore.units import DAY_MS
+from mesh.edge.bills.desk import CLEAN, FOREVER
+from mesh.edge.bills.gathering import Billed, Found, Gatherer
+from mesh.state.bills.bill import bill
+from mesh.state.bills.calendar import bounds_ms, day_of
+from mesh.state.bills.lines import Line
+from mesh.state.runs.rows import UsedRow
+from mesh.state.runs.sums import DayRow, Days, day_rows, joined
+
+# Days that are cut at once: so many lines of a device fit into some 20 MB.
+SPAN_MS: Final = 31 * DAY_MS
+FIRST: Final = ""  # before every day
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+
+
+@final
+class Cutter:
+    """Cuts what one gatherer finds; within a transaction of the caller's."""
+
+    def __init__(self, db: sqlite3.Connection, zone: ZoneInfo, gatherer: Gatherer) -> None:
+        self._db: Final = db
+        self._zone: Final = zone
+        self._gatherer: Final = gatherer
+
+    def drop_gone(self) -> None:
+        """Devices that are none any more have no bill: their owner's word counts no longer."""
+        kept = {one.device for one in self._gatherer.devices()}
+        for (device,) in self._db.execute("SELECT DISTINCT device FROM days").fetchall():
+            if str(device) not in kept:
+                for table in ("days", "months", "cut"):
+                    self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
+
+    def cut(self, one: Billed, *, rentals_changed: bool) -> None:
+        """A device's rows anew from where they may have changed."""
+        since_ms = self._since(one, rentals_changed=rentals_changed)
+        if since_ms is None:
+            return
+        begin_ms = since_ms or self._gatherer.first_ms(one)
+        first = day_of(begin_ms, self._zone)
+        days: Days = {}
+        for begin, end, found in self._spans(one, bounds_ms(first, self._zone)[0]):
+            lines = bill(found.given, end, begin).lines
+            mine = (line for line in lines if line.device == one.device)
+            days |= rows_between(found, mine, self._zone, begin, end)
+        self._put(one.device, first if since_ms else FIRST, days)
+        for part in set(one.parts) - {one.device}:
+            self._db.execute("UPDATE cut SET dirty = ? WHERE device = ?", (CLEAN, part))
+        self._db.execute(
+            "INSERT OR REPLACE INTO cut VALUES (?, ?, ?, ?)",
+            (one.device, one.owner, self._gatherer.certain_ms(one), CLEAN),
+        )
+
+    def _since(self, one: Billed, *, rentals_changed: bool) -> int | None:
+        """From when on its lines are to be cut, FOREVER for all of them; None: nothing changed."""
+        query = "SELECT owner, done, dirty FROM cut WHERE device = ?"
+        rows = [self._db.execute(query, (each,)).fetchone() for each in {one.device, *one.parts}]
+        known = [row for row in rows if row is not None]
+        own = next((row for row in known if row[0] == one.owner), None)
+        if own is None:
+            return FOREVER
+        dirty, done = min(int(row[2]) for row in known), int(own[1])
+        if one.machines:  # what ended costs nothing more
+            runs = rentals_changed or any(machine.is_open for machine in one.machines)
+            return FOREVER if runs or dirty < CLEAN else None
+        return self._gatherer.charged_since(one, min(dirty, done))
+
+    def _spans(self, one: Billed, start: int) -> Iterator[tuple[int, int, Found]]:
+        """The time from `start` in pieces, with what each is made from; in one where a charge or a
+        rental may reach over an edge."""
+        found, now_ms = self._gatherer.inputs(one, start), self._gatherer.now_ms
+        if found.given.charges or found.given.rentals or now_ms - start <= SPAN_MS:
+            yield start, now_ms, found
+            return
+        for begin in range(start, now_ms, SPAN_MS):
+            end = min(now_ms, begin + SPAN_MS)
+            yield begin, end, self._gatherer.inputs(one, begin)
+
+    def _put(self, device: str, first: str, days: Days) -> None:
+        """Put a device's days in the place of those it had from `first` on."""
+        query = "SELECT DISTINCT substr(day, 1, 7) FROM days WHERE device = ? AND day >= ?"
+        months = {str(month) for (month,) in self._db.execute(query, (device, first))}
+        self._db.execute("DELETE FROM days WHERE device = ? AND day >= ?", (device, first))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO days VALUES (?, ?, ?)",
+            [(day, device, _ENCODE(rows)) for day, rows in days.items()],
+        )
+        for month in months | {day[:7] for day in days}:
+            self._sum_up(device, month)
+
+    def _sum_up(self, device: str, month: str) -> None:
+        query = "SELECT rows FROM days WHERE device = ? AND day BETWEEN ? AND ?"
+        blobs = self._db.execute(query, (device, f"{month}-01", f"{month}-31"))
+        rows = joined(rows_of(blob for (blob,) in blobs), lambda group: group)
+        self._db.execute("DELETE FROM months WHERE device = ? AND month = ?", (device, month))
+        if rows:
+            values = (month, device, _ENCODE(rows))
+            self._db.execute("INSERT INTO months VALUES (?, ?, ?)", values)
+
+
+def rows_between(
+    found: Found,
+    lines: Iterable[Line],
+    zone: ZoneInfo,
+    begin: int,
+    end: int,
+    *,
+    by_job: bool = False,
+) -> Days:
+    """Lines between two instants as rows by local day."""
+    used: dict[tuple[str, str], dict[str, UsedRow]] = {}
+    for at_ms, job, key, row in found.used:
+        if begin <= at_ms < end:
+            keys = used.setdefault((day_of(at_ms, zone), job), {})
+            known = keys.get(key)
+            keys[key] = row if known is None else known.plus(row)
+    ran = [run for run in found.ran if begin < run.spans[-1][1] <= end]
+    return day_rows(lines, zone, found.whose, ran, used, found.serving, by_job=by_job)
+
+
+def rows_of(blobs: Iterable[bytes]) -> Iterator[DayRow]:
+    """Rows of days or months as they are kept."""
+    for blob in blobs:
+        yield from msgspec.msgpack.decode(blob, type=list[DayRow])

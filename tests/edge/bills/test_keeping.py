@@ -1,0 +1,143 @@
+"""Sums that are kept step by step are those of the whole history, whatever came when."""
+
+import sqlite3
+from contextlib import suppress
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mesh.edge.bills.cutting import rows_of
+from mesh.edge.bills.desk import SqlDesk
+from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.schema import NAMES
+from mesh.state.bills.bill import bill
+from mesh.state.bills.calendar import day_of
+from mesh.state.bills.lines import total
+from tests.edge.bills.story import ZONES, Peer, Story
+
+T0 = 1_800_000_000_000
+STORIES = st.randoms(use_true_random=False)
+SOME = settings(max_examples=40)
+
+
+def whole(story: Story, zone: str) -> Peer:
+    """Everything at once."""
+    events = story.arrived()
+    peer = Peer(events, zone)
+    peer.advance(len(events), story.now)
+    return peer
+
+
+@SOME
+@given(dice=STORIES, zone=st.sampled_from(ZONES))
+def test_bills_kept_step_by_step_are_those_of_the_whole(dice: Random, zone: str) -> None:
+    story = Story(dice)
+    events = story.arrived()
+    steps = sorted(dice.sample(range(len(events) + 1), k=min(4, len(events))))
+    peer, clock = Peer(events, zone), 0
+    for cursor in [*steps, len(events)]:
+        clock = min(story.now, clock + dice.randrange(story.now))
+        peer.advance(cursor, clock)
+    peer.advance(len(events), story.now)
+    at_once = Peer(events, zone)
+    at_once.advance(len(events), story.now)
+    assert peer.days() == at_once.days()
+
+
+@SOME
+@given(dice=STORIES, zone=st.sampled_from(ZONES))
+def test_the_order_in_which_events_came_changes_no_bill(dice: Random, zone: str) -> None:
+    story = Story(dice)
+    assert whole(story, zone).days() == whole(story, zone).days()
+
+
+@SOME
+@given(dice=STORIES, zone=st.sampled_from(ZONES))
+def test_days_are_the_sums_of_the_lines_and_months_of_the_days(dice: Random, zone: str) -> None:
+    story = Story(dice)
+    peer = whole(story, zone)
+    gatherer = Gatherer(SqlDesk(peer.db), peer.state, T0 + story.now, Watch())
+    for one in gatherer.devices():
+        lines = bill(gatherer.inputs(one, 0).given, T0 + story.now).lines
+        mine = [line for line in lines if line.device == one.device]
+        by_day: dict[str, int] = {}
+        for line in mine:
+            day = day_of(line.at_ms, ZoneInfo(zone))
+            by_day[day] = by_day.get(day, 0) + (line.nusd or 0)
+        query = "SELECT day, rows FROM days WHERE device = ?"
+        kept = {
+            day: sum(row.nusd or 0 for row in rows_of([blob]))
+            for day, blob in peer.db.execute(query, (one.device,)).fetchall()
+        }
+        assert {day: nusd for day, nusd in kept.items() if nusd} == {
+            day: nusd for day, nusd in by_day.items() if nusd
+        }
+        months = peer.db.execute("SELECT rows FROM months WHERE device = ?", (one.device,))
+        summed = sum(row.nusd or 0 for (blob,) in months for row in rows_of([blob]))
+        assert summed == total(mine) == sum(kept.values())
+
+
+@SOME
+@given(dice=STORIES)
+def test_a_step_that_dies_anywhere_is_taken_again_as_if_it_had_not_been(dice: Random) -> None:
+    story = Story(dice)
+    events = story.arrived()
+    peer = Peer(events, "Europe/Berlin")
+    left = dice.randrange(1, 400)
+
+    def dies(*_: object) -> int:
+        nonlocal left
+        left -= 1
+        return int(left == 0)
+
+    peer.db.set_progress_handler(dies, 50)  # SQLite stops in the midst of a statement
+    with suppress(sqlite3.OperationalError):  # "interrupted"
+        peer.advance(len(events), story.now)
+    peer.db.set_progress_handler(None, 0)
+    peer.advance(len(events), story.now)
+    at_once = Peer(events, "Europe/Berlin")
+    at_once.advance(len(events), story.now)
+    assert peer.days() == at_once.days()
+
+
+def test_bills_of_another_ledger_are_begun_anew() -> None:
+    one, other = Story(Random(1)), Story(Random(2))
+    peer = whole(one, "UTC")
+    moved = Peer(other.arrived(), "UTC")
+    moved.db = peer.db
+    moved.keeper._db = peer.db  # type: ignore[misc]
+    moved.advance(len(moved.shelf._list), other.now)
+    alone = Peer(moved.shelf._list, "UTC")
+    alone.advance(len(moved.shelf._list), other.now)
+    assert moved.days() == alone.days()
+
+
+def test_a_member_whose_word_counts_no_more_takes_its_costs_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = Story(Random(5))
+    peer = whole(story, "UTC")
+    assert {device for _, device in peer.days()} >= {"d0", "d1"}
+    counts = type(peer.state.members).counts
+    monkeypatch.setattr(
+        type(peer.state.members), "counts", lambda self, e: e.author == "a" * 64 and counts(self, e)
+    )
+    monkeypatch.setattr("mesh.edge.bills.keeping._verdict", lambda _, author: f"now {author}")
+    peer.advance(len(peer.shelf._list), story.now)
+    assert {device for _, device in peer.days()} <= {"d0", "d2"}
+
+
+def test_every_table_is_forgotten_where_the_zone_changes() -> None:
+    peer = whole(Story(Random(3)), "UTC")
+    moved = Peer(peer.shelf._list, "Asia/Kathmandu")
+    moved.db = peer.db
+    moved.keeper._db = peer.db  # type: ignore[misc]
+    moved.advance(len(peer.shelf._list), peer.state.cursor)
+    zone = peer.db.execute("SELECT value FROM meta WHERE name = 'zone'").fetchone()
+    assert zone == ("Asia/Kathmandu",)
+    assert set(NAMES) == {
+        name for (name,) in peer.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
