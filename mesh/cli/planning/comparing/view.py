@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mesh.cli.clouds.sources import show_sources
-from mesh.cli.output import clean, money, rate, say, show_age, show_at, show_cost
+from mesh.cli.output import clean, money, rate, say, show_age, show_at
 from mesh.cli.planning.comparing.words import break_even_text, said_tokens
 from mesh.cli.planning.models import tokens
 from mesh.cli.planning.plan_view import named
-from mesh.cli.table import Column, emit, emit_text
+from mesh.cli.table import Column, Table, emit_text, fitted, terminal_width
 
 Row = Mapping[str, Any]
 
@@ -18,7 +18,7 @@ HOUR_MS: Final = 3_600_000
 SAY_PRICE: Final = (
     "A price is said by price in fleet.toml, by fleet devices add --price, or in a --fleet file"
 )
-WORDS: Final = {"owned": "own", "rented": "rent", "api": "API", "yardstick": "other"}
+WORDS: Final = {"owned": "own", "rented": "rent", "api": "API", "yardstick": "closed"}
 
 
 def show_compare(found: Row) -> None:
@@ -26,12 +26,14 @@ def show_compare(found: Row) -> None:
     emit_text(headline(found["question"]), "  ")
     say()
     shown, hidden = few(found["rows"])
-    emit(columns(found, shown), shown, "Nothing fits, and nobody serves it.")
+    table = fitted(columns(found, shown), shown, terminal_width())
+    for line in table.all_lines(shown, "-o json has all"):
+        say(line)
     if hidden:
         say()
         emit_text(f"{hidden} dearer kinds of machines and APIs: -o json, or --max-price")
     say()
-    emit_text(legend(found, shown))
+    emit_text(legend(found, shown, table))
     _show_break_evens(found["break_even"])
     _show_unknown(found["rows"])
     for note in found["notes"]:
@@ -68,7 +70,7 @@ def columns(found: Row, rows: Sequence[Row]) -> tuple[Column[Row], ...]:
     """Where, the hours it takes, and what a day and a million tokens cost there always stay."""
     months = found["question"]["months"]
     return (
-        Column(title="", value=lambda row: WORDS[row["kind"]], rank=20),
+        Column(title="", value=lambda row: WORDS[row["kind"]]),
         Column(title="WHERE", value=lambda row: row["name"], least=14),
         Column(title="WEIGHTS", value=lambda row: row["quant"], rank=80, optional=True),
         Column(title="TOK/S", value=_speed, brief=_brief_speed, brief_rank=95, rank=50, right=True),
@@ -112,26 +114,27 @@ def _in_hours(ms: float) -> str:
 
 def _hours(row: Row) -> str:
     """Hours of work; of what can't make the amount that it can't."""
-    if row["makes"] == "no":
-        return f"makes {said_tokens(row['at_most_tokens']['p50'])}"
-    mark = "?" if row["makes"] == "likely" else ""
-    return _banded(row["busy_ms"], _in_hours, full=True) + mark
+    return _said_hours(row, full=True)
 
 
 def _brief_hours(row: Row) -> str:
+    return _said_hours(row, full=False)
+
+
+def _said_hours(row: Row, *, full: bool) -> str:
     if row["makes"] == "no":
         return f"<{said_tokens(row['at_most_tokens']['p50'])}"
     mark = "?" if row["makes"] == "likely" else ""
-    return _banded(row["busy_ms"], _in_hours, full=False) + mark
+    return _banded(row["busy_ms"], _in_hours, full=full) + mark
 
 
 def _cost(row: Row, band: Row | None, *, full: bool) -> str:
-    """ "unknown" where the price or the power is; "≥" where only idle power is."""
+    """ "unknown" where nobody said the price, most of what a device costs; "≥" where its power is
+    not known in full."""
     if band is None:
         return ""
-    if {"price", "watts", "tariff"} & set(row["lacks"]):
-        lacks = ("price", "power") if band["p50"] == 0 else ("power",)
-        return show_cost(band["p50"], lacks, money)
+    if "price" in row["lacks"]:
+        return "unknown"
     return ("≥" if row["lacks"] else "") + _banded(band, money, full=full)
 
 
@@ -182,22 +185,24 @@ def _lacks(row: Row) -> str:
     return ", ".join(row["lacks"])
 
 
-def legend(found: Row, rows: Sequence[Row]) -> str:
-    """What the columns mean, as far as they are there."""
+def legend(found: Row, rows: Sequence[Row], table: Table[Row]) -> str:
+    """What the columns and signs mean, as far as they are there."""
     hours = f"{found['question']['work_ms'] / HOUR_MS:g} h"
+    titles = {one.title for one in table.shown}
+    banded = any(not one.is_brief and one.column.brief is not None for one in table.shown)
+    makes, kinds = {row["makes"] for row in rows}, {row["kind"] for row in rows}
     parts = [
-        "TOK/S: written, all sequences together. H/DAY: hours of work. $/M: a million tokens, all "
-        "in. (a–b): p10 to p90."
+        ("TOK/S" in titles, "TOK/S: written, all sequences together."),
+        (True, "H/DAY: hours of work. $/M: a million tokens, all in."),
+        (banded, "(a–b): p10 to p90."),
+        ("no" in makes, f"<N: makes no more than that in {hours}, and is priced for it."),
+        ("likely" in makes, f"?: one time in two, not nine in ten, it is done in {hours}."),
+        ("FIXED" in titles, "FIXED: of a day, whatever the tokens."),
+        ("rented" in kinds, "rent: for the hours of work and the start."),
+        ("KEPT" in titles, f"KEPT: rented for all {hours}."),
+        ("yardstick" in kinds, "closed: another model, for scale."),
     ]
-    if any(row["makes"] == "no" for row in rows):
-        parts.append(f"makes N: no more than that in {hours}, and priced for it.")
-    if any(row["makes"] == "likely" for row in rows):
-        parts.append(f"?: one time in two, not nine in ten, it is done in {hours}.")
-    if any(row["kind"] == "rented" for row in rows):
-        parts.append(f"rent: for the hours of work and the start; KEPT: for all {hours}.")
-    if any(row["kind"] == "yardstick" for row in rows):
-        parts.append("other: a closed model, for scale, not this one.")
-    return " ".join(parts)
+    return " ".join(text for is_there, text in parts if is_there)
 
 
 def _show_break_evens(found: Sequence[Row]) -> None:

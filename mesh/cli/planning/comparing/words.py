@@ -1,15 +1,17 @@
 """A break-even as a sentence."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 Row = Mapping[str, Any]
+
+MOST_MONTHS: Final = 600  # no machine is kept for longer
 
 
 def said_tokens(count: int) -> str:
     """ "500k", "2M", "1.25G": three digits of a number of tokens, in powers of ten."""
     for scale, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if round(count / scale, 2) >= 1:
+        if count >= 0.9995 * scale:  # what rounds to a whole one
             return f"{_three(count / scale)}{unit}"
     return str(count)
 
@@ -57,9 +59,10 @@ def _end(end: Row, side: str) -> str:
 
 
 def _months_text(months: Row, lacks: list[str]) -> str:
-    if months["p50"] is None:
-        best = "" if months["p10"] is None else f" (at best in {months['p10']:.0f} months)"
-        return f"its price never comes back{best}"
-    worst = "never" if months["p90"] is None else f"{months['p90']:.0f}"
-    bound = "≥" if lacks else ""
-    return f"its price is back in {bound}{months['p50']:.0f} months ({months['p10']:.0f}–{worst})"
+    best, mid, worst = months["p10"], months["p50"], months["p90"]
+    if mid is None or mid > MOST_MONTHS:
+        hope = "" if best is None or best > MOST_MONTHS else f" (at best in {best:.0f} months)"
+        said = "never comes back" if mid is None else "is not back in 50 years"
+        return f"its price {said}{hope}"
+    last = "never" if worst is None else f"{worst:.0f}"
+    return f"its price is back in {'≥' if lacks else ''}{mid:.0f} months ({best:.0f}–{last})"
