@@ -65,6 +65,17 @@ def test_an_error_bar_pairs_the_best_of_one_with_the_worst_of_the_other() -> Non
     assert [round(each.tokens) for each in found] == [4_675_799, 5_009_785, 5_844_749]
 
 
+def test_of_two_error_bars_the_best_end_of_one_meets_the_worst_of_the_other() -> None:
+    # A million tokens rent for 12.5, 25 or 50 cents at $0.90 an hour; power is a tenth of that.
+    one = owned_row(placed(), owned(1600, watts=450, cents=20), amount(3_600_000))
+    other = rented_row(placed(), quote("0.9"), amount(3_600_000))
+    found, months = break_even(one, other).found, payback(one, other)
+    assert found is not None
+    assert months is not None
+    assert [round(each.tokens) for each in found] == [1_798_384, 3_896_499, 11_689_498]
+    assert [round(float(each or 0), 2) for each in months] == [29.97, 64.94, 194.82]
+
+
 def test_a_price_comes_back_by_what_is_saved_a_month() -> None:
     # An hour a day: 9 cents of power against 3.6 million tokens at $0.525: $1.89, so $1.80 a day.
     one = owned_row(placed(), owned(1600, watts=450, cents=20), amount(3_600_000))
