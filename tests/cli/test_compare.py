@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from mathcore.market.api_prices import api_prices
 from mathcore.units import DAY_MS, GIB, HOUR_MS, NUSD
 from mesh.cli.app import fleet
 from mesh.cli.exits import NOT_FOUND, NOTHING_FITS, USAGE, code_of, line_of
@@ -37,6 +39,7 @@ HOME = {
     "name": "home", "from_ms": NOW - DAY_MS, "zone": "UTC", "currency": "USD",
     "bands": [{"weekdays": "0123456", "from_min": 0, "to_min": 1440, "price": NUSD // 5}],
 }  # fmt: skip
+BARE = {"p50": 0}  # what is unknown is so at any amount
 COMMANDS = {
     "compare": ("compare", "qwen3-8b", "--tokens-per-day", "2M", "--batch", "4"),
     "compare-much": ("compare", "qwen3-8b", "-t", "90M", "--batch", "8", "--months", "24"),
@@ -109,7 +112,7 @@ def test_what_nobody_said_is_unknown_and_not_free(home: Path) -> None:
     answer = found(home, "-t", "2M", "--months", "12")
     attic = by_name(answer)["attic"]
     assert attic["lacks"] == ["price", "tariff", "idle watts"]
-    assert attic["total_nusd"] is None
+    assert attic["total_nusd"] is attic["day_nusd"] is attic["million_nusd"] is None
     pairs = [one for one in answer["break_even"] if one["one_name"] == "attic"]
     assert pairs
     assert all(one["tokens"] is None and one["months"] is None for one in pairs)
@@ -173,7 +176,7 @@ def test_it_needs_neither_ledger_nor_daemon_nor_network(tmp_path: Path) -> None:
 
 def test_more_tokens_never_cost_less_anywhere(home: Path) -> None:
     days = [
-        {row["id"]: row["day_nusd"]["p50"] for row in found(home, "-t", tokens)["rows"]}
+        {row["id"]: (row["day_nusd"] or BARE)["p50"] for row in found(home, "-t", tokens)["rows"]}
         for tokens in ("10k", "1M", "30M", "3G")
     ]
     for few, more in zip(days, days[1:], strict=False):
@@ -282,3 +285,42 @@ def test_a_break_even_is_a_sentence() -> None:
     assert sentence(months=never).endswith("never comes back (at best in 50 months)")
     late = {"p10": 700.0, "p50": 835.0, "p90": None}
     assert sentence(months=late).endswith("; its price is not back in 50 years")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "compare.md").read_text(encoding="utf-8")
+
+
+def test_the_guides_example_runs_and_says_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (described,) = re.findall(r"```json\n(.+?)\n```", PAGE, re.S)
+    Path("desk.json").write_text(described)
+    (command,) = re.findall(r"^fleet (compare .+ desk\.json)$", PAGE, re.M)
+    answer = json.loads(ran(tmp_path / "none", [*command.split(), "-o", "json"]).stdout)
+    rows = by_name(answer)
+    desk, rent = rows["desk"], rows["vastai spot RTX 4090"]
+    days = [desk["fixed_nusd"], desk["use_nusd"], desk["day_nusd"], rent["day_nusd"]]
+    days += [rent["kept"]["day_nusd"], rows["siliconflow Qwen3-8B"]["day_nusd"]]
+    assert [round(day["p50"] / NUSD, 2) for day in days] == [0.88, 0.17, 1.05, 0.88, 2.69, 1.20]
+    assert round(desk["busy_ms"]["p50"] / HOUR_MS, 1) == 2.6
+    (api,) = [one for one in answer["break_even"] if one["one"] == desk["id"]][2:]
+    assert [said_tokens(one["tokens"]) for one in api["tokens"].values()] == [
+        "16.5M",
+        "17.1M",
+        "18.1M",
+    ]
+    assert round(api["months"]["p50"]) == 51
+
+
+@pytest.mark.parametrize("command", re.findall(r"^fleet (compare [^#\n]+)", PAGE, re.M))
+def test_every_command_of_the_guide_is_understood(home: Path, command: str) -> None:
+    described = ["--what-if", "RTX 4090"] if "--fleet" not in command else []
+    words = [word for word in command.split() if word not in ("--fleet", "desk.json")]
+    assert ran(home, [*words, *described]).exception is None
+
+
+def test_the_guide_counts_the_table_right() -> None:
+    served = [one for one in api_prices() if one.model]
+    providers = len({one.provider for one in served})
+    assert f"Of {providers} providers, {len(served)} names" in " ".join(PAGE.split())

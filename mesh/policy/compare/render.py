@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from mathcore.band import Band
-from mesh.policy.compare.amounts import DAYS_PER_MONTH, Line, Spread, half_up
+from mesh.policy.compare.amounts import DAYS_PER_MONTH, MILLION, Line, Spread, half_up
 from mesh.policy.compare.break_even import BreakEven, Crossing, running_nusd
 from mesh.policy.compare.owned import Owned
 from mesh.policy.compare.rows import Row
@@ -23,7 +23,7 @@ def row_dict(row: Row, months: int | None, now_ms: int) -> Json:
         "id": row.row_id,
         "provider": row.provider or None,
         **_speed(row),
-        **_cost(row),
+        **_line(row, row.line),
         "kept": None if row.kept is None else _line(row, row.kept),
         "total_nusd": None if months is None else _total(row, months),
         "lacks": list(row.lacks),
@@ -68,21 +68,26 @@ def _speed(row: Row) -> Json:
     }
 
 
-def _cost(row: Row) -> Json:
-    """A day, a month and a million tokens; the day split in what is fixed and what its use adds."""
-    return _line(row, row.line)
-
-
 def _line(row: Row, line: Line) -> Json:
+    """A day, split in what is fixed and what its use adds, a month and a million tokens.
+
+    Amounts that hold a part nobody said are null; but idle power alone makes them lower bounds,
+    as unknown power makes those that hold wear, too: `lacks` says so."""
     made = row.made
     day = line.at(made)
-    return {
+    shown = {
         "day_nusd": _band(day),
         "fixed_nusd": _band(line.fixed),
         "use_nusd": _band(day.with_(line.fixed, lambda a, b: a - b)),
         "month_nusd": _band(day.map(lambda one: one * DAYS_PER_MONTH)),
-        "million_nusd": _band(day.with_(made, lambda cost, n: cost * 1_000_000 / n)),
+        "million_nusd": _band(day.with_(made, lambda cost, n: cost * MILLION / n)),
     }
+    lacks = set(row.lacks)
+    if "price" in lacks:
+        shown |= dict.fromkeys(("day_nusd", "fixed_nusd", "month_nusd", "million_nusd"))
+    if lacks & {"watts", "tariff"}:
+        shown["use_nusd"] = None
+    return shown
 
 
 def _total(row: Row, months: int) -> Json | None:

@@ -16,6 +16,8 @@ from tests.policy.compare.held import EIGHT_HOURS, amount, api, owned, placed, q
 
 TOKENS = st.integers(1, 10**15)
 NANOS = st.integers(1, 10**13)
+COSTS = ("day_nusd", "fixed_nusd", "use_nusd", "month_nusd", "million_nusd", "total_nusd")
+ENDS = ("p10", "p50", "p90")
 
 
 def nusd(row: Row, name: str) -> dict[str, int]:
@@ -155,7 +157,7 @@ def test_unknown_stays_unknown() -> None:
     row = owned_row(placed(), owned(None), amount(MILLION))
     shown = row_dict(row, 12, 0)
     assert row.lacks == ("price", "watts", "tariff")
-    assert shown["total_nusd"] is None
+    assert [shown[name] for name in COSTS] == [None] * len(COSTS)
     assert shown["owned"] == {
         "price_nusd": None,
         "wear_nusd_per_day": None,
@@ -164,6 +166,20 @@ def test_unknown_stays_unknown() -> None:
         "tariff_nusd_per_kwh": None,
         "basis": "registration",
     }
+
+
+def test_a_known_price_with_an_unknown_power_is_a_lower_bound_and_says_so() -> None:
+    shown = row_dict(owned_row(placed(), owned(1600), amount(MILLION)), None, 0)
+    assert (shown["lacks"], shown["use_nusd"]) == (["watts", "tariff"], None)
+    assert shown["day_nusd"] == shown["fixed_nusd"] == dict.fromkeys(ENDS, 876_712_329)
+
+
+def test_a_known_power_is_shown_where_the_price_is_unknown() -> None:
+    shown = row_dict(
+        owned_row(placed(), owned(None, watts=450, cents=20), amount(3_600_000)), None, 0
+    )
+    assert shown["use_nusd"]["p50"] == 90_000_000
+    assert shown["day_nusd"] is None
 
 
 def test_a_price_of_nothing_is_known() -> None:

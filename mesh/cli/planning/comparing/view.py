@@ -16,7 +16,8 @@ MOST_OF_A_KIND: Final = 8  # rented kinds and APIs of a page; -o json has all
 HOUR_MS: Final = 3_600_000
 # Of this machine, of one that is described by hand, of hardware that is only asked about.
 SAY_PRICE: Final = (
-    "A price is said by price in fleet.toml, by fleet devices add --price, or in a --fleet file"
+    "A price is said by fleet devices set, for this machine by price in fleet.toml, or in a "
+    "--fleet file"
 )
 WORDS: Final = {"owned": "own", "rented": "rent", "api": "API", "yardstick": "closed"}
 
@@ -131,9 +132,7 @@ def _said_hours(row: Row, *, full: bool) -> str:
 def _cost(row: Row, band: Row | None, *, full: bool) -> str:
     """ "unknown" where nobody said the price, most of what a device costs; "≥" where its power is
     not known in full."""
-    if band is None:
-        return ""
-    if "price" in row["lacks"]:
+    if "price" in row["lacks"] or band is None:
         return "unknown"
     return ("≥" if row["lacks"] else "") + _banded(band, money, full=full)
 
@@ -165,7 +164,7 @@ def _fixed(row: Row) -> str:
 
 def _kept(row: Row) -> str:
     """A day of a machine that is rented the whole hours."""
-    return _cost(row, (row["kept"] or {}).get("day_nusd"), full=False)
+    return _cost(row, row["kept"]["day_nusd"], full=False) if row["kept"] else ""
 
 
 def _in_out(row: Row) -> str:
@@ -176,8 +175,6 @@ def _in_out(row: Row) -> str:
 
 
 def _total(row: Row) -> str:
-    if row["total_nusd"] is None:
-        return "unknown"
     return _cost(row, row["total_nusd"], full=False)
 
 
