@@ -48,7 +48,8 @@ def compare_query(
 ) -> Row:
     """The comparison's JSON; a bad question raises RequestError. As `plan_query` otherwise."""
     request = parse_compare(given)
-    at, known = now or state.last_ms, quotes()
+    at = now or state.last_ms
+    known = tuple(one for one in quotes() if request.spot in (None, one.spot))
     plan = make_plan(state, request.plan, live, now, me=me)
     rents, refused, strange = planned_rents(plan.query, known)
     amount = amount_of(request, plan)
@@ -57,17 +58,25 @@ def compare_query(
     rows += [rented_row(placed, quote, amount) for placed, quote in rents]
     rows += [api_row(price, amount) for price in (*prices_of(served), *yardsticks())]
     found = compared(rows)
-    notes = (*question_notes(plan.query), *plan.notes, *strange, *_assumed(found.rows))
     return {
         "question": _question(request, plan),
         "served": served or None,
         "rows": [row_dict(row, request.months, at) for row in found.rows],
+        "more": plan.more,
         "refusals": _refusals(plan, refused),
         "break_even": [break_even_dict(one) for one in found.break_evens],
-        "notes": list(notes),
+        "notes": [*_notes(plan), *strange, *_assumed(found.rows)],
         "sources": source_rows(known, at),
         "api_sources": api_sources(found, at),
     }
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    """What a plan's reader should know."""
+    yield from question_notes(plan.query)
+    yield from plan.notes
+    if plan.more:
+        yield f"{plan.more} more places on the fleet's devices are not compared"
 
 
 def amount_of(request: CompareRequest, plan: Plan) -> Amount:

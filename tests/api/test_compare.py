@@ -92,6 +92,7 @@ def test_devices_are_compared_one_by_one() -> None:
         ({"prompt_share": "nan"}, "prompt_share"),
         ({"prompt_share": "0.5", "tokens": 5}, "prompt_share: tokens say"),
         ({"months": 0}, "months"),
+        ({"spot": "no"}, "spot"),
         ({"months": "1.5"}, "months"),
         ({"months": 10**9}, "months"),
         ({"cloud": True}, "cloud: no such field"),

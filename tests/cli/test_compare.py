@@ -183,6 +183,15 @@ def test_more_tokens_never_cost_less_anywhere(home: Path) -> None:
         assert all(few[key] <= more[key] for key in few)
 
 
+def test_machines_that_may_be_taken_back_can_be_left_out(home: Path) -> None:
+    def spots(*args: str) -> set[bool]:
+        return {
+            row["offer"]["spot"] for row in found(home, "-t", "1M", *args)["rows"] if row["offer"]
+        }
+
+    assert (spots(), spots("--no-spot"), spots("--spot")) == ({True, False}, {False}, {True})
+
+
 def test_hours_bound_what_is_made(home: Path) -> None:
     short, long = (by_name(found(home, "-t", "3G", "--hours", h))["rig"] for h in ("2", "24"))
     assert (short["makes"], long["makes"]) == ("no", "no")

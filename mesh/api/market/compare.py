@@ -11,7 +11,7 @@ from mathcore.units import HOUR_MS
 from mesh.api.fields import refuse, unknown_field
 from mesh.api.requests import PlanRequest, lengths, parse_plan
 
-OWN: Final = ("tokens_per_day", "prompt_share", "hours", "months")
+OWN: Final = ("tokens_per_day", "prompt_share", "hours", "months", "spot")
 # A plan's fields that a comparison decides itself.
 DECIDED: Final = ("cloud", "sets", "on", "deadline", "max_cost")
 HELP: Final = "fleet compare --help"
@@ -40,6 +40,7 @@ class CompareRequest:
     parts: int
     work_ms: int
     months: int | None
+    spot: bool | None  # only machines that may be taken back, or none of them; None = all
 
 
 def parse_compare(given: Mapping[str, object]) -> CompareRequest:
@@ -64,6 +65,7 @@ def parse_compare(given: Mapping[str, object]) -> CompareRequest:
         parts=parts[1],
         work_ms=max(1, int(hours * HOUR_MS)),
         months=_months(own["months"]) if "months" in own else None,
+        spot=_flag("spot", own["spot"]) if "spot" in own else None,
     )
 
 
@@ -110,6 +112,12 @@ def _months(value: object) -> int:
     if number is None or not 1 <= number <= MAX_MONTHS or number != number.to_integral_value():
         _wrong("months", value, f"a whole number from 1 to {MAX_MONTHS}", "24")
     return int(number)
+
+
+def _flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        _wrong(field, value, "true or false", "false")
+    return value
 
 
 def _number(field: str, value: object, most: Decimal, example: str) -> Decimal:

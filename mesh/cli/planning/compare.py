@@ -36,6 +36,7 @@ MACHINES: Final = ("owned", "rented")
     "--prompt-share", metavar="S", help="of the tokens, those that are read  [default: 0.75]"
 )
 @click.option("--months", metavar="N", help="also what is paid in so many months, purchase whole")
+@click.option("--spot/--no-spot", default=None, help="only rentals that may be taken back, or none")
 @batch_option
 @context_option
 @prompt_tokens_option
