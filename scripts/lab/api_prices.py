@@ -50,7 +50,7 @@ MEANT: Final = {
 }
 # "latest" is another model every few months; the others are another's weights under its name.
 STRANGE: Final = ("-latest", "pearl-ai/", "kimi-k2-0905")
-# Closed models, for scale. At OpenAI prices fell since; a row's date is what tells.
+# Closed models, for scale. OpenAI lowered some prices since: each row has its date.
 YARDSTICKS: Final = {
     "anthropic": ("claude-haiku-4-5", "claude-sonnet-4-6"),
     "openai": ("gpt-5-mini", "gpt-5.4-mini"),
