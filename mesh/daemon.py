@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.bills.routes import bill_routes, rate_routes
     from mesh.edge.bills.service import BillService
     from mesh.edge.clouds.service import Clouds
+    from mesh.edge.compare import compare_query
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
     from mesh.edge.http.app import make_app, make_mesh_app
@@ -58,13 +60,19 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     node.quotes, node.changed = rented.known, rented.notice
     bills = BillService(node, ledger.author, config.zone, now_ms)
     rates = Rates(ledger.author, lambda: node.state, node.emit, now_ms, bills.zone, bills.expire)
+
+    def compared(query: Mapping[str, object]) -> dict[str, object]:
+        live = [*node.devices(), *node.ssh.live(node.state)]
+        me, quotes = ledger.author, rented.known
+        return compare_query(node.state, query, live, node.now(), me=me, quotes=quotes)
+
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
         *routes.local_routes(),
         *ssh_routes(node.ssh),
         *gateway_routes(front),
         *key_routes(keys),
-        *offer_routes(rented),
+        *offer_routes(rented, compared),
         *rental_routes(rented),
         *bill_routes(bills, config.zone),
         *rate_routes(rates),
@@ -80,7 +88,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
             more = [*shared, *peer_upkeep_routes(node.upkeep), *routes.peer_routes()]
-            more += [*front.peer_routes(), *offer_routes(rented)]
+            more += [*front.peer_routes(), *offer_routes(rented, compared)]
             more += bill_routes(bills, config.zone)
             await node.mesh.start(make_mesh_app(node, node.mesh, more))
             around = asyncio.create_task(node.mesh.run())

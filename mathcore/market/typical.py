@@ -5,10 +5,10 @@ They grow old: whoever shows one shows its date. `data/README.md` says how they 
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import final
 
 from mathcore.data import read_rows
+from mathcore.market.days import day_ms
 from mathcore.units import GIB, parse_nusd
 
 COLUMNS: tuple[str, ...] = (
@@ -31,10 +31,6 @@ class Typical:
     source: str
 
 
-def _day_ms(date: str) -> int:
-    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()) * 1000
-
-
 def _typical(row: dict[str, str]) -> Typical:
     return Typical(
         provider=row["provider"],
@@ -43,7 +39,7 @@ def _typical(row: dict[str, str]) -> Typical:
         memory_bytes=int(row["memory_gib"]) * GIB,
         hourly_nusd=parse_nusd(row["hourly_usd"]),
         spot=row["spot"] == "yes",
-        at_ms=_day_ms(row["date"]),
+        at_ms=day_ms(row["date"]),
         source=row["source"],
     )
 

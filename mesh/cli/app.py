@@ -33,6 +33,7 @@ HOMES = {
     "ssh": "mesh.cli.machines.ssh:ssh",
     "sync": "mesh.cli.machines.sync:sync",
     "plan": "mesh.cli.planning.plan:plan",
+    "compare": "mesh.cli.planning.compare:compare",
     "offers": "mesh.cli.clouds.offers:offers",
     "rent": "mesh.cli.clouds.rent:rent",
     "return": "mesh.cli.clouds.rent:return_",

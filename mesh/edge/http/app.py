@@ -11,9 +11,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mathcore.catalogue.names import find_named
 from mesh.api.bodies import base_name
-from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import device_rows, job_row, job_rows, with_standing
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
@@ -21,6 +19,7 @@ from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
     HttpRefusal,
     answer,
+    by_name,
     check_origin,
     check_token,
     read_body,
@@ -196,7 +195,7 @@ async def post_plan(request: web.Request) -> web.Response:
     """Where a model fits, how fast, for how much; and why not elsewhere."""
     query = await read_body(request)
     if PEER in request:
-        _by_name(query)
+        by_name(query)
     # Ten thousand offers take longer than a heartbeat may wait.
     return answer(await asyncio.to_thread(request.app[NODE].plan, query))
 
@@ -211,25 +210,6 @@ async def post_sweep(request: web.Request) -> web.Response:
     """Memory, speed, time and cost for every batch and context."""
     query = await read_body(request)
     return answer(await asyncio.to_thread(request.app[NODE].sweep, query))
-
-
-def _by_name(query: dict[str, object]) -> None:
-    """Another peer asks about models by name: a path or a URL would be opened on this machine."""
-    draft = query.get("draft")
-    named = [query.get("model"), None if draft == MTP else draft]
-    for name in named:
-        if isinstance(name, str) and find_named(name) is None:
-            raise HttpRefusal(
-                404,
-                "UnknownModel",
-                f"no model is called {name[:80]!r} here",
-                "other peers' files are theirs: fleet models lists the names",
-            )
-    adapters = query.get("lora")
-    files = adapters if isinstance(adapters, list) else []
-    if query.get("mmproj") is not None or not all(str(one)[:1].isdigit() for one in files):
-        text = "mmproj and lora: another peer's files are its own"
-        raise HttpRefusal(404, "NotFound", text, "an adapter's size will do: 160MB")
 
 
 async def post_job(request: web.Request) -> web.Response:

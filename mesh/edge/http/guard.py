@@ -13,7 +13,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from mathcore.catalogue.names import find_named
 from mesh.api.errors import RequestError
+from mesh.api.flags import MTP
 from mesh.api.requests import MAX_BODY_BYTES
 
 # Load balancers and people probe these before they hold the token; they say one word.
@@ -180,3 +182,22 @@ def want_text(body: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise HttpRefusal(400, "BadField", f"{name} must be a non-empty text")
     return value
+
+
+def by_name(query: dict[str, object]) -> None:
+    """Another peer asks about models by name: a path or a URL would be opened on this machine."""
+    draft = query.get("draft")
+    named = [query.get("model"), None if draft == MTP else draft]
+    for name in named:
+        if isinstance(name, str) and find_named(name) is None:
+            raise HttpRefusal(
+                404,
+                "UnknownModel",
+                f"no model is called {name[:80]!r} here",
+                "other peers' files are theirs: fleet models lists the names",
+            )
+    adapters = query.get("lora")
+    files = adapters if isinstance(adapters, list) else []
+    if query.get("mmproj") is not None or not all(str(one)[:1].isdigit() for one in files):
+        text = "mmproj and lora: another peer's files are its own"
+        raise HttpRefusal(404, "NotFound", text, "an adapter's size will do: 160MB")

@@ -1,19 +1,24 @@
-"""`GET /v1/offers`: what can be rented, beside what is owned, as this peer knows it."""
+"""`GET /v1/offers` and `POST /v1/compare`: what can be rented, beside what is owned, as this peer
+knows it; and what tokens a day cost on either, or at a hosted API."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aiohttp import web
 
 from mesh.api.market.asked import FIELDS, parse_offers
 from mesh.api.market.offers import offers_answer
-from mesh.edge.http.guard import answer, refuse_unknown
-from mesh.edge.http.roles import Route
+from mesh.edge.http.guard import answer, by_name, read_body, refuse_unknown
+from mesh.edge.http.roles import PEER, Route
 from mesh.edge.http.stream import NODE
 from mesh.state.market.quotes import Quote
 from mesh.state.members import VIEWER
+
+# A comparison's JSON for a question; a bad one raises RequestError.
+Compare = Callable[[Mapping[str, object]], dict[str, object]]
 
 
 class ServedMarket(Protocol):
@@ -23,7 +28,7 @@ class ServedMarket(Protocol):
         """Every price this peer knows."""
 
 
-def offer_routes(market: ServedMarket) -> list[Route]:
+def offer_routes(market: ServedMarket, compare: Compare) -> list[Route]:
     """The same on loopback and for members: prices are no secret within a fleet."""
 
     async def get_offers(request: web.Request) -> web.StreamResponse:
@@ -35,4 +40,13 @@ def offer_routes(market: ServedMarket) -> list[Route]:
         )
         return answer(found)
 
-    return [Route("GET", "/v1/offers", VIEWER, get_offers)]
+    async def post_compare(request: web.Request) -> web.StreamResponse:
+        query = await read_body(request)
+        if PEER in request:
+            by_name(query)
+        return answer(await asyncio.to_thread(compare, query))
+
+    return [
+        Route("GET", "/v1/offers", VIEWER, get_offers),
+        Route("POST", "/v1/compare", VIEWER, post_compare),
+    ]

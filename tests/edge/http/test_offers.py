@@ -1,15 +1,21 @@
-"""`GET /v1/offers`: for the user of this machine and for every member that may read."""
+"""`GET /v1/offers` and `POST /v1/compare`: for the user of this machine and for every member."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mathcore.units import GIB, NUSD
+from mesh.edge.compare import compare_query
 from mesh.edge.http.app import make_app
 from mesh.edge.http.offers import offer_routes
+from mesh.edge.http.roles import PEER
 from mesh.state.market.quotes import Quote
 from mesh.state.members import VIEWER
+from mesh.state.state import State
 from tests.edge.http.test_app import AUTH, NOW, TOKEN, FakeNode
 
 
@@ -33,8 +39,12 @@ class FakeMarket:
         )
 
 
+def compare(query: Mapping[str, object]) -> dict[str, object]:
+    return compare_query(State(), query, now=NOW, quotes=FakeMarket().known)
+
+
 async def asked(folder: Path, query: str, headers: dict[str, str]) -> tuple[int, dict[str, object]]:
-    app = make_app(FakeNode(folder), TOKEN, None, offer_routes(FakeMarket()))
+    app = make_app(FakeNode(folder), TOKEN, None, offer_routes(FakeMarket(), compare))
     async with (
         TestClient(TestServer(app), headers=headers) as client,
         client.get(f"/v1/offers{query}") as response,
@@ -85,4 +95,46 @@ async def test_nobody_asks_without_the_token(tmp_path: Path) -> None:
 
 
 def test_the_lowest_role_may_ask() -> None:
-    assert [(one.path, one.role) for one in offer_routes(FakeMarket())] == [("/v1/offers", VIEWER)]
+    found = {one.path: one.role for one in offer_routes(FakeMarket(), compare)}
+    assert found == {"/v1/offers": VIEWER, "/v1/compare": VIEWER}
+
+
+async def compared(folder: Path, query: object, *, by_peer: bool = False) -> tuple[int, object]:
+    @web.middleware
+    async def from_a_peer(request: web.Request, handler: Any) -> web.StreamResponse:
+        request[PEER] = b"k" * 32
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    app = make_app(FakeNode(folder), TOKEN, None, offer_routes(FakeMarket(), compare))
+    if by_peer:
+        app.middlewares.append(from_a_peer)
+    async with (
+        TestClient(TestServer(app), headers=AUTH) as client,
+        client.post("/v1/compare", json=query) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_tokens_a_day_are_compared(tmp_path: Path) -> None:
+    query = {"model": "qwen3-8b", "tokens_per_day": 1_000_000, "what_if": ["RTX 4090"]}
+    status, found = await compared(tmp_path, query)
+    assert status == 200
+    assert isinstance(found, dict)
+    assert {row["kind"] for row in found["rows"]} == {"owned", "rented", "api", "yardstick"}
+    rented = [row for row in found["rows"] if row["kind"] == "rented"]
+    assert {row["offer"]["source"] for row in rented} == {"offer"}
+
+
+async def test_a_bad_question_is_refused(tmp_path: Path) -> None:
+    status, found = await compared(tmp_path, {"model": "qwen3-8b"})
+    assert (status, found["text"]) == (400, "tokens_per_day: missing")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("model", ["/etc/passwd", "http://127.0.0.1:1/x.gguf", "../x"])
+async def test_another_peer_compares_models_by_name_only(tmp_path: Path, model: str) -> None:
+    query = {"model": model, "tokens_per_day": 1, "what_if": ["RTX 4090"]}
+    status, found = await compared(tmp_path, query, by_peer=True)
+    assert (status, found["code"]) == (404, "UnknownModel")  # type: ignore[index]
+    named = await compared(tmp_path, query | {"model": "qwen3-8b"}, by_peer=True)
+    assert named[0] == 200

@@ -61,6 +61,20 @@ def _placed(query: Query, devices: list[DeviceSpec]) -> Plan:
     return answer if answer.placements else descend(alone, devices, {}, answer)
 
 
+def planned_rents(
+    query: Query, quotes: Iterable[Quote]
+) -> tuple[list[tuple[Placement, Quote]], Plan, tuple[str, ...]]:
+    """(where a model runs and the quote, the plan over machines to rent, notes on those left out).
+
+    Nothing of the way there counts in the placements: neither boot nor the model's transfer.
+    """
+    kinds = {device_id(one): one for one in cheapest_of_kinds(quotes)}
+    devices = {key: device for key, one in kinds.items() if (device := device_of(one)) is not None}
+    answer = _placed(query, list(devices.values()))
+    rents = [(placed, kinds[placed.device_id]) for placed in answer.placements]
+    return rents, answer, _strange([one for key, one in kinds.items() if key not in devices])
+
+
 def _landed(
     placements: Iterable[Placement], kinds: Mapping[str, Quote], limits: Limits
 ) -> tuple[tuple[Placement, ...], tuple[Refusal, ...]]:

@@ -1,0 +1,1 @@
+"""How a comparison looks, to people and to spreadsheets."""
