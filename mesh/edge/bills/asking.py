@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from mesh.api.bills.asked import BillAsked
 from mesh.api.bills.report import Names, Placed, report
 from mesh.api.bills.tables import Focus, focus
-from mesh.edge.bills.cutting import rows_between, rows_of
+from mesh.edge.bills.cutting import MOST_MS, rows_between, rows_of
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
@@ -123,7 +123,7 @@ class Bills:
         gatherer = Gatherer(SqlDesk(db), state, now_ms, self._watch(), _known(asked))
         start, end = asked.bounds(now_ms)
         for one in gatherer.devices():
-            begin = start or gatherer.first_ms(one)
+            begin = max(start or gatherer.first_ms(one), now_ms - MOST_MS)
             begin = bounds_ms(day_of(begin, asked.zone), asked.zone)[0]
             found = gatherer.inputs(one, begin)
             lines = _between(bill(found.given, end, begin).lines, start, end, one.device)

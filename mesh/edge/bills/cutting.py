@@ -20,6 +20,9 @@ from mesh.state.runs.sums import DayRow, Days, day_rows, joined
 
 # Days that are cut at once: so many lines of a device fit into some 20 MB.
 SPAN_MS: Final = 31 * DAY_MS
+# No bill goes back further: whoever says what a device cost in 2001 would have every peer cut lines
+# for a quarter of a century, some minutes of a processor.
+MOST_MS: Final = 10 * 366 * DAY_MS
 FIRST: Final = ""  # before every day
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
@@ -47,6 +50,7 @@ class Cutter:
         if since_ms is None:
             return
         begin_ms = since_ms or self._gatherer.first_ms(one)
+        begin_ms = max(begin_ms, self._gatherer.now_ms - MOST_MS)
         first = day_of(begin_ms, self._zone)
         days: Days = {}
         for begin, end, found in self._spans(one, bounds_ms(first, self._zone)[0]):
@@ -76,15 +80,23 @@ class Cutter:
         return self._gatherer.charged_since(one, min(dirty, done))
 
     def _spans(self, one: Billed, start: int) -> Iterator[tuple[int, int, Found]]:
-        """The time from `start` in pieces, with what each is made from; in one where a charge or a
-        rental may reach over an edge."""
-        found, now_ms = self._gatherer.inputs(one, start), self._gatherer.now_ms
-        if found.given.charges or found.given.rentals or now_ms - start <= SPAN_MS:
-            yield start, now_ms, found
+        """The time from `start` in pieces of whole local days, with what each is made from; in one
+        lies all of a charge, and all that was rented."""
+        now_ms = self._gatherer.now_ms
+        if one.machines or self._gatherer.is_rented(one):
+            yield start, now_ms, self._gatherer.inputs(one, start)
             return
-        for begin in range(start, now_ms, SPAN_MS):
-            end = min(now_ms, begin + SPAN_MS)
-            yield begin, end, self._gatherer.inputs(one, begin)
+        begin = start
+        while begin < now_ms:
+            end = self._day_after(begin + SPAN_MS)
+            while (later := self._gatherer.charged_until(one, end)) > end:
+                end = self._day_after(later)
+            yield begin, min(end, now_ms), self._gatherer.inputs(one, begin)
+            begin = end
+
+    def _day_after(self, at_ms: int) -> int:
+        """The first instant after the local day of another."""
+        return bounds_ms(day_of(at_ms, self._zone), self._zone)[1]
 
     def _put(self, device: str, first: str, days: Days) -> None:
         """Put a device's days in the place of those it had from `first` on."""

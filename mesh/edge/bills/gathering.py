@@ -101,6 +101,20 @@ class Gatherer:
             frozenset(job for part in one.parts for job in self._desk.serving(part, one.owner)),
         )
 
+    def is_rented(self, one: Billed) -> bool:
+        """Whether somebody rents it by hand."""
+        return any(
+            known.row.hourly_nusd
+            for part in one.parts
+            for known in self._desk.paid_of(part, one.owner)
+        )
+
+    def charged_until(self, one: Billed, at_ms: int) -> int:
+        """An instant, or the end of the charge that reaches furthest over it."""
+        charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
+        over = [charge.to_ms for charge in charges if charge.from_ms < at_ms < charge.to_ms]
+        return max([at_ms, *over])
+
     def charged_since(self, one: Billed, since_ms: int) -> int:
         """An instant, or the begin of a charge that reaches over it: how a charge is spread follows
         from all of its time."""

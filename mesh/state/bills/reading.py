@@ -27,6 +27,8 @@ MICRO: Final = 1000  # nano-units in a millionth
 MAX_COUNT: Final = 1 << 16  # units of one device
 MAX_MONTHS: Final = 1200  # of a life: a hundred years
 MAX_MW: Final = 10**9  # of a unit: a megawatt
+# A charge is spread over lines of all of its time: a year's bill is the longest.
+MAX_CHARGE_MS: Final = 400 * 86_400_000
 MAX_NAME: Final = 200  # characters of a name, an id or a key; keys have 64
 MAX_BANDS: Final = 64  # of a tariff: each day its own four are 28
 STEP_MIN: Final = 15
@@ -158,6 +160,8 @@ def _charge(said: Said) -> Charge | None:
     is_sane = fact.basis in ("measured", "invoiced") and abs(fact.amount_nusd) <= MAX_AMOUNT
     names = 0 < len(said.device_id) <= MAX_NAME and _is_name(fact.component, fact.owner)
     if not (is_sane and names and _is_time(fact.from_ms, fact.to_ms)):
+        return None
+    if fact.to_ms - fact.from_ms > MAX_CHARGE_MS:
         return None
     return Charge(
         device=said.device_id,

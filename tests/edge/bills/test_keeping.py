@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mathcore.units import DAY_MS, NUSD
 from mesh.edge.bills.cutting import rows_of
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.schema import NAMES
 from mesh.state.bills.bill import bill
 from mesh.state.bills.calendar import day_of
 from mesh.state.bills.lines import total
 from tests.edge.bills.story import ZONES, Peer, Story
+from tests.state.job_story import chained, event
 
 T0 = 1_800_000_000_000
 STORIES = st.randoms(use_true_random=False)
@@ -141,3 +144,44 @@ def test_every_table_is_forgotten_where_the_zone_changes() -> None:
     assert set(NAMES) == {
         name for (name,) in peer.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     }
+
+
+@SOME
+@given(dice=STORIES, zone=st.sampled_from(ZONES))
+def test_lines_cut_day_by_day_are_those_cut_at_once(dice: Random, zone: str) -> None:
+    story = Story(dice)
+    events = story.arrived()
+    at_once, by_day = Peer(events, zone), Peer(events, zone)
+    at_once.advance(len(events), story.now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mesh.edge.bills.cutting.SPAN_MS", 1)
+        by_day.advance(len(events), story.now)
+    assert by_day.days() == at_once.days()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
+def test_a_change_of_clocks_in_a_long_bill_loses_no_hour(zone: str) -> None:
+    seen = chained([event("device_registered", 0, device="d0", name="d0", price_nusd=1600 * NUSD)])
+    peer, days = Peer(seen, zone), 120  # from January to May 2027
+    peer.advance(1, days * DAY_MS)
+    rows = [row for rows in peer.days().values() for row in rows]
+    held = sum(row[2] for row in rows if row[0].component == "wear")
+    assert held == days * DAY_MS
+    assert len(peer.days()) == days + 1
+    query = "SELECT rows FROM months"
+    months = [row for (blob,) in peer.db.execute(query) for row in rows_of([blob])]
+    assert sum(row.unit_ms for row in months if row.group.component == "wear") == held
+
+
+def test_what_somebody_says_of_the_year_2001_costs_no_peer_a_quarter_of_a_century() -> None:
+    far = {"from_ms": 978_307_200_000, "count": 1, "currency": "USD", "bought_ms": 978_307_200_000}
+    said = [
+        event("device_registered", 0, device="d0", name="d0"),
+        event("device_rate_set", 1, device="d0", price_micro=10**9, life_months=600, **far),
+    ]
+    peer = Peer(chained(said), "UTC")
+    peer.keeper = Keeper(peer.db, ZoneInfo("UTC"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mesh.edge.bills.cutting.MOST_MS", 3 * DAY_MS)
+        peer.advance(2, DAY_MS)
+    assert len(peer.days()) == 4  # as far back as a bill goes, here three days
