@@ -297,17 +297,6 @@ SERVER_FLAGS: Final = (
     "engine_build",
 )
 
-csv_option: Final = click.option(
-    "--csv", "as_csv", is_flag=True, hidden=True, help="the same as -o csv"
-)
-
-
-def output_of(output: str, *, as_csv: bool) -> str:
-    """How to print, where --csv is another way to say -o csv."""
-    if as_csv and output == "json":
-        raise click.UsageError("--csv and -o json are two formats; choose one")
-    return "csv" if as_csv else output
-
 
 def _with(command: Command, *groups: tuple[Callable[[Command], Command], ...]) -> Command:
     for group in reversed(groups):

@@ -32,6 +32,18 @@ csv_json_option: Final = click.option(
 )
 
 
+csv_option: Final = click.option(
+    "--csv", "as_csv", is_flag=True, hidden=True, help="the same as -o csv"
+)
+
+
+def output_of(output: str, *, as_csv: bool) -> str:
+    """How to print, where --csv is another way to say -o csv."""
+    if as_csv and output == "json":
+        raise click.UsageError("--csv and -o json are two formats; choose one")
+    return "csv" if as_csv else output
+
+
 def emit_json(value: object) -> None:
     """One JSON document on stdout; escapes where the stream has no room for a character."""
     import json

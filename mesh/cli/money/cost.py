@@ -8,8 +8,7 @@ from typing import Any, Final
 import click
 
 from mesh.cli.client import find_daemon
-from mesh.cli.options import csv_option, output_of
-from mesh.cli.output import emit_json, say
+from mesh.cli.output import csv_option, emit_json, output_of, say
 from mesh.cli.table import Column, emit
 
 Row = Mapping[str, Any]
@@ -80,11 +79,19 @@ def _asked(query: Mapping[str, str]) -> Row:
     if daemon is not None:
         found: Row = daemon.get(f"/v1/cost?{urlencode(query)}")
         return found
-    from mesh.api.bills.asked import parse_bill
+    return _own(query)
 
-    bills, zone = _local()
-    answer: Row = bills.ask(parse_bill(query, zone))
-    return answer
+
+def _own(query: Mapping[str, str]) -> Row:
+    """From this machine's own ledger: kept sums where they are up to date, for they are quick."""
+    from mesh.api.bills.asked import parse_bill
+    from mesh.config import fleet_home, load_config
+    from mesh.edge.bills.kept import kept_bill
+
+    home = fleet_home()
+    asked = parse_bill(query, load_config(home).zone)
+    found: Row | None = kept_bill(home, asked)
+    return found if found is not None else _local()[0].ask(asked)
 
 
 def _local() -> tuple[Any, str]:

@@ -10,17 +10,15 @@ from mesh.cli.options import (
     TOKENS,
     allow_beyond_option,
     beside_options,
-    csv_option,
     given,
     hardware_options,
     kv_type_option,
     llamacpp_options,
     on_option,
-    output_of,
     server_options,
     tokens_option,
 )
-from mesh.cli.output import clean, csv_json_option, say
+from mesh.cli.output import clean, csv_json_option, csv_option, output_of, say
 from mesh.cli.planning.plan import model_ref
 from mesh.cli.table import emit_text
 

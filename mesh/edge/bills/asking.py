@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from mesh.api.bills.asked import BillAsked
 from mesh.api.bills.report import Names, Placed, report
 from mesh.api.bills.tables import Focus, focus
-from mesh.edge.bills.cutting import MOST_MS, rows_between, rows_of
+from mesh.edge.bills.cutting import MOST_MS, rows_between
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
-from mesh.edge.bills.schema import in_memory, open_bills, read_bills
+from mesh.edge.bills.kept import kept_report, kept_rows, put_names
+from mesh.edge.bills.schema import in_memory, open_bills
 from mesh.edge.store.reader import Shelf
 from mesh.state.bills.bill import bill
 from mesh.state.bills.books import AsKnown
@@ -26,7 +27,6 @@ from mesh.state.bills.lines import Line
 from mesh.state.state import State
 
 Row = dict[str, object]
-FIRST_DAY, LAST_DAY = "0000", "9999"
 
 
 @final
@@ -48,17 +48,15 @@ class Bills:
         self._now_ms: Final = now_ms
         self._names: Final = names
         self._watch: Final = watch
-        self._last_names = Names()
 
     def ask(self, asked: BillAsked) -> Row:
         """The report that is asked for, up to now."""
         with self._kept_up() as (db, state, now_ms):
             if self._is_kept(asked):
-                rows = list(_kept(db, asked))
+                rows = list(kept_rows(db, asked))
             else:
                 rows = list(self._anew(db, state, asked, now_ms))
-            self._last_names = self._names(state)
-            return report(rows, asked, self._last_names, now_ms)
+            return report(rows, asked, self._names(state), now_ms)
 
     def keep(self) -> Row:
         """Bring the sums up to date."""
@@ -67,14 +65,7 @@ class Bills:
 
     def kept(self, asked: BillAsked) -> Row | None:
         """As `ask`, of the sums as they were kept last; None where they do not hold it."""
-        db = read_bills(self._home)
-        if db is None or not self._is_kept(asked):
-            return None
-        with closing(db):
-            meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
-            if meta.get("zone") != self._zone.key:
-                return None
-            return report(list(_kept(db, asked)), asked, self._last_names, int(meta["now"]))
+        return kept_report(self._home, asked)
 
     @contextmanager
     def _kept_up(self) -> Iterator[tuple[sqlite3.Connection, State, int]]:
@@ -84,6 +75,7 @@ class Bills:
             now_ms = self._now_ms()
             try:
                 Keeper(db, self._zone).advance(shelf, state, now_ms, self._watch())
+                put_names(db, self._names(state))
             except sqlite3.OperationalError:  # a full disk, or a writer that never ends
                 with closing(in_memory()) as other:
                     Keeper(other, self._zone).advance(shelf, state, now_ms, self._watch())
@@ -132,18 +124,6 @@ class Bills:
             )
             for day, rows in days.items():
                 yield from ((day, row) for row in rows)
-
-
-def _kept(db: sqlite3.Connection, asked: BillAsked) -> Iterator[Placed]:
-    """Rows of the days asked for; of whole months where days are not told apart."""
-    first, after = asked.first_day or FIRST_DAY, asked.day_after or LAST_DAY
-    if asked.by != "day" and not (asked.first_day or asked.day_after):
-        for month, blob in db.execute("SELECT month, rows FROM months ORDER BY month, device"):
-            yield from ((str(month), row) for row in rows_of([blob]))
-        return
-    query = "SELECT day, rows FROM days WHERE day >= ? AND day < ? ORDER BY day, device"
-    for day, blob in db.execute(query, (first, after)):
-        yield from ((str(day), row) for row in rows_of([blob]))
 
 
 def _known(asked: BillAsked) -> AsKnown:

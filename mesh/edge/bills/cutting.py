@@ -12,11 +12,12 @@ import msgspec
 from mathcore.units import DAY_MS
 from mesh.edge.bills.desk import CLEAN, FOREVER
 from mesh.edge.bills.gathering import Billed, Found, Gatherer
+from mesh.edge.bills.kept import rows_of
 from mesh.state.bills.bill import bill
 from mesh.state.bills.calendar import bounds_ms, day_of
 from mesh.state.bills.lines import Line
 from mesh.state.runs.rows import UsedRow
-from mesh.state.runs.sums import DayRow, Days, day_rows, joined
+from mesh.state.runs.sums import Days, day_rows, joined
 
 # Days that are cut at once: so many lines of a device fit into some 20 MB.
 SPAN_MS: Final = 31 * DAY_MS
@@ -138,9 +139,3 @@ def rows_between(
             keys[key] = row if known is None else known.plus(row)
     ran = [run for run in found.ran if begin < run.spans[-1][1] <= end]
     return day_rows(lines, zone, found.whose, ran, used, found.serving, by_job=by_job)
-
-
-def rows_of(blobs: Iterable[bytes]) -> Iterator[DayRow]:
-    """Rows of days or months as they are kept."""
-    for blob in blobs:
-        yield from msgspec.msgpack.decode(blob, type=list[DayRow])

@@ -9,8 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
-from mesh.edge.bills.cutting import rows_of
 from mesh.edge.bills.keeping import Keeper
+from mesh.edge.bills.kept import rows_of
 from mesh.edge.bills.schema import in_memory
 from mesh.edge.store.reader import Shelf
 from mesh.ledger.event import Event

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, NUSD
-from mesh.edge.bills.cutting import rows_of
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
+from mesh.edge.bills.kept import rows_of
 from mesh.edge.bills.schema import NAMES
 from mesh.state.bills.bill import bill
 from mesh.state.bills.calendar import day_of
