@@ -17,7 +17,7 @@ from mesh.state.bills.bill import bill
 from mesh.state.bills.calendar import bounds_ms, day_of
 from mesh.state.bills.lines import Line
 from mesh.state.runs.rows import UsedRow
-from mesh.state.runs.sums import Days, day_rows, joined
+from mesh.state.runs.sums import DayRow, Days, Group, day_rows, joined
 
 # Days that are cut at once: so many lines of a device fit into some 20 MB.
 SPAN_MS: Final = 31 * DAY_MS
@@ -105,8 +105,8 @@ class Cutter:
         months = {str(month) for (month,) in self._db.execute(query, (device, first))}
         self._db.execute("DELETE FROM days WHERE device = ? AND day >= ?", (device, first))
         self._db.executemany(
-            "INSERT OR REPLACE INTO days VALUES (?, ?, ?)",
-            [(day, device, _ENCODE(rows)) for day, rows in days.items()],
+            "INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?)",
+            [(day, device, _ENCODE(rows), _brief(rows)) for day, rows in days.items()],
         )
         for month in months | {day[:7] for day in days}:
             self._sum_up(device, month)
@@ -117,8 +117,13 @@ class Cutter:
         rows = joined(rows_of(blob for (blob,) in blobs), lambda group: group)
         self._db.execute("DELETE FROM months WHERE device = ? AND month = ?", (device, month))
         if rows:
-            values = (month, device, _ENCODE(rows))
-            self._db.execute("INSERT INTO months VALUES (?, ?, ?)", values)
+            values = (month, device, _ENCODE(rows), _brief(rows))
+            self._db.execute("INSERT INTO months VALUES (?, ?, ?, ?)", values)
+
+
+def _brief(rows: list[DayRow]) -> bytes:
+    """The same without whose and what for: a year of days is read at once."""
+    return _ENCODE(joined(rows, lambda one: Group(one.device, one.owner, one.kind)))
 
 
 def rows_between(

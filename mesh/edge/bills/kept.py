@@ -17,6 +17,7 @@ from mesh.edge.store.schema import DATABASE, read_only
 from mesh.state.runs.sums import DayRow
 
 Row = dict[str, object]
+OF_DEVICES: Final = ("day", "month", "device", "owner", "kind")  # whose and what for is not asked
 FIRST_DAY: Final = "0000"
 LAST_DAY: Final = "9999"
 
@@ -55,12 +56,14 @@ def put_names(db: sqlite3.Connection, names: Names) -> None:
 
 def kept_rows(db: sqlite3.Connection, asked: BillAsked) -> Iterator[Placed]:
     """Rows of the days asked for; of whole months where days are not told apart."""
+    column = "brief" if asked.by in OF_DEVICES else "rows"
     first, after = asked.first_day or FIRST_DAY, asked.day_after or LAST_DAY
     if asked.by != "day" and not (asked.first_day or asked.day_after):
-        for month, blob in db.execute("SELECT month, rows FROM months ORDER BY month, device"):
+        query = f"SELECT month, {column} FROM months ORDER BY month, device"
+        for month, blob in db.execute(query):
             yield from ((str(month), row) for row in rows_of([blob]))
         return
-    query = "SELECT day, rows FROM days WHERE day >= ? AND day < ? ORDER BY day, device"
+    query = f"SELECT day, {column} FROM days WHERE day >= ? AND day < ? ORDER BY day, device"
     for day, blob in db.execute(query, (first, after)):
         yield from ((str(day), row) for row in rows_of([blob]))
 

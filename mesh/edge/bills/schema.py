@@ -42,10 +42,10 @@ CREATE TABLE used (
   key TEXT NOT NULL, model TEXT NOT NULL, row BLOB NOT NULL,
   PRIMARY KEY (device, author, at, job, key, model)) WITHOUT ROWID;
 CREATE TABLE days (
-  day TEXT NOT NULL, device TEXT NOT NULL, rows BLOB NOT NULL,
+  day TEXT NOT NULL, device TEXT NOT NULL, rows BLOB NOT NULL, brief BLOB NOT NULL,
   PRIMARY KEY (day, device)) WITHOUT ROWID;
 CREATE TABLE months (
-  month TEXT NOT NULL, device TEXT NOT NULL, rows BLOB NOT NULL,
+  month TEXT NOT NULL, device TEXT NOT NULL, rows BLOB NOT NULL, brief BLOB NOT NULL,
   PRIMARY KEY (month, device)) WITHOUT ROWID;
 CREATE TABLE cut (
   device TEXT PRIMARY KEY, owner TEXT NOT NULL, done INTEGER NOT NULL, dirty INTEGER NOT NULL)

@@ -65,6 +65,7 @@ class BillService:
         self._bills: Final = bills_of(node.home, zone, now_ms, self._watch)
         self._lock: Final = asyncio.Lock()
         self._took_s = 0.0
+        self._began_s = -FRESH_S
         self._made_s = -FRESH_S
 
     async def ask(self, asked: BillAsked) -> Row:
@@ -73,7 +74,13 @@ class BillService:
             kept = await asyncio.to_thread(self._bills.kept, asked)
             if kept is not None:
                 return kept
+        asked_s = time.monotonic()
         async with self._lock:
+            # Who waited while somebody else's were made has them, too.
+            if self._began_s >= asked_s and (
+                kept := await asyncio.to_thread(self._bills.kept, asked)
+            ):
+                return kept
             return await self._made(lambda: self._bills.ask(asked))
 
     async def focus(self, asked: BillAsked) -> str:
@@ -110,7 +117,7 @@ class BillService:
                 await self._made(self._bills.keep)
 
     async def _made(self, make: Callable[[], Row]) -> Row:
-        begun_s = time.monotonic()
+        begun_s = self._began_s = time.monotonic()
         found = await asyncio.to_thread(make)
         self._made_s = time.monotonic()
         self._took_s = self._made_s - begun_s

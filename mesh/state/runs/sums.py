@@ -25,7 +25,6 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     device: str
     owner: str
     kind: str  # used, idle or unknown
-    component: str
     user: str = ""
     key: str = ""
     model: str = ""
@@ -66,14 +65,14 @@ def day_rows(
 ) -> Days:
     """Lines of devices as rows by local day. A serving job is split by the keys that asked it.
 
-    Of one (device, day, job, component) all keys' parts add up to the job's lines exactly. `ran`:
+    Of one (device, day, job) all keys' parts add up to the job's lines exactly. `ran`:
     the runs that count as jobs, each on one of its devices. `serving`: jobs whose tokens are told
     by what requests used.
     """
     ended = _ended(ran, zone)
-    parts = sums(lines, lambda one: (day_of(one.at_ms, zone), *_part(one), one.component))
+    parts = sums(lines, lambda one: (day_of(one.at_ms, zone), one.device, one.owner, one.part))
     found: dict[str, dict[Group, Sum]] = {}
-    for (day, device, owner, part, component), one in parts.items():
+    for (day, device, owner, part), one in parts.items():
         kind = part if part in (IDLE, UNKNOWN) else USED
         who = whose.get(part, NOBODY) if kind == USED else NOBODY
         for key, share in _by_key(one, used.get((day, part), {})).items():
@@ -81,7 +80,6 @@ def day_rows(
                 device=device,
                 owner=owner,
                 kind=kind,
-                component=component,
                 user=who.user,
                 key=key,
                 model=who.model,
@@ -92,10 +90,6 @@ def day_rows(
     days = {day: [_row(group, one) for group, one in rows.items()] for day, rows in found.items()}
     _tell_made(days, ended, used, whose, serving, by_job=by_job)
     return days
-
-
-def _part(one: Line) -> tuple[str, str, str]:
-    return one.device, one.owner, one.part
 
 
 def _by_key(one: Sum, used: Mapping[str, UsedRow]) -> dict[str, Sum]:
