@@ -26,6 +26,8 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from aiohttp import web
 
+    from mesh.edge.budgets.routes import budget_routes
+    from mesh.edge.budgets.service import BudgetService
     from mesh.edge.clouds.service import Clouds
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
@@ -51,7 +53,10 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     travel = asyncio.create_task(node.models.run())
     keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
     front = Front(node, ledger.author, keys)
-    rented = Clouds(node, ledger.author, ledger.peer_id, node.dispatch.effects.lose)
+    budgets = BudgetService(node, ledger.author, ledger.peer_id)
+    node.dispatch.home.budgets = budgets.jobs
+    lose = node.dispatch.effects.lose
+    rented = Clouds(node, ledger.author, ledger.peer_id, lose, budgets.rentals)
     node.quotes, node.changed = rented.known, rented.notice
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
@@ -61,6 +66,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *key_routes(keys),
         *offer_routes(rented),
         *rental_routes(rented),
+        *budget_routes(budgets),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
@@ -68,6 +74,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     hosts = asyncio.create_task(node.ssh.run())
     serving = asyncio.create_task(front.run())
     renting = asyncio.create_task(rented.run())
+    paying = asyncio.create_task(budgets.run())
     try:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
@@ -106,7 +113,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         hosts.cancel()
         serving.cancel()
         renting.cancel()
-        await asyncio.gather(hosts, serving, renting, return_exceptions=True)
+        paying.cancel()
+        await asyncio.gather(hosts, serving, renting, paying, return_exceptions=True)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
