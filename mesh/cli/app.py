@@ -55,6 +55,7 @@ HOMES = {
     "clouds": "mesh.cli.clouds.accounts:clouds",
     "connect": "mesh.cli.serving.connect:connect",
     "cost": "mesh.cli.jobs.cost:cost",
+    "budget": "mesh.cli.budgets.budget:budget",
     "keys": "mesh.cli.serving.keys:keys",
     "usage": "mesh.cli.serving.usage:usage",
     "bench": "mesh.cli.jobs.bench:bench",
