@@ -33,7 +33,7 @@ def row(one: Machine, name: str = "fleet per month") -> dict[str, Any]:
 
 
 def waits_for(one: Machine, job_id: str) -> str:
-    return str(one.get(f"/v1/jobs/{job_id}").get("waiting_for") or "")
+    return str(one.get(f"/v1/jobs/{job_id}")["waiting"])
 
 
 def status(one: Machine, job_id: str) -> str:
