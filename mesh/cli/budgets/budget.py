@@ -108,7 +108,7 @@ def grant(*, peer: str, dollars: str, periods: int, output: str, **options: Any)
 
 
 @budget.command()
-@click.option("-w", "--wide", "whole", is_flag=True, help="open holds too, each in a line")
+@click.option("--holds", "whole", is_flag=True, help="what is held, too, each in a line")
 @json_option
 def show(*, whole: bool, output: str) -> None:
     """Every budget: its cap, what is spent and held, and what this peer may still spend."""
