@@ -52,8 +52,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
     keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
-    front = Front(node, ledger.author, keys)
     budgets = BudgetService(node, ledger.author, ledger.peer_id)
+    front = Front(node, ledger.author, keys, budgets.requests)
     node.dispatch.home.budgets = budgets.jobs
     lose = node.dispatch.effects.lose
     rented = Clouds(node, ledger.author, ledger.peer_id, lose, budgets.rentals)

@@ -8,6 +8,7 @@ knows stays held.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from mesh.api.rows import Row
 from mesh.edge.budgets.asking import Asking
 from mesh.edge.budgets.paying import JobBudgets, RentalBudgets
 from mesh.edge.budgets.purse import Purse
+from mesh.edge.budgets.requests import RequestBudgets
 from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
 from mesh.policy.budgets.alarms import FORECAST, Alarm, Alarms
@@ -73,6 +75,7 @@ class BudgetService:
         )
         self.rentals: Final = RentalBudgets(self.purse, self.named)
         self.jobs: Final = JobBudgets(self.purse, lambda: node.state, self.named)
+        self.requests: Final = RequestBudgets(self.purse, node.now, self.named)
         self._asking: Final = Asking(self.purse, lambda: node.state, node.now, self.named)
         self._alarms: Final = Alarms(author)
         self.alarms: list[Row] = []
@@ -84,17 +87,25 @@ class BudgetService:
         return not self._node.waits and is_heard(self._node.state.members, self._me)
 
     async def run(self) -> None:
-        """Settle, take, hand back and tell until cancelled; what is held stays held."""
-        while True:
-            await asyncio.sleep(STEP_S)
-            try:
-                await self.step()
-            except StoreError as error:
-                print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
-                await asyncio.sleep(RETRY_S)
-            except Exception:
-                traceback.print_exc()  # a bug of ours: tried again
-                await asyncio.sleep(RETRY_S)
+        """Settle, take, hand back and tell until cancelled; what is held then stays held, but for
+        requests that have ended."""
+        try:
+            while True:
+                await asyncio.sleep(STEP_S)
+                await self._safely()
+        finally:
+            with contextlib.suppress(Exception):  # the next process settles it, as an estimate
+                await self.requests.step(last=True)
+
+    async def _safely(self) -> None:
+        try:
+            await self.step()
+        except StoreError as error:
+            print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
+            await asyncio.sleep(RETRY_S)
+        except Exception:
+            traceback.print_exc()  # a bug of ours: tried again
+            await asyncio.sleep(RETRY_S)
 
     async def step(self) -> None:
         """Do what is due, where something happened or time passed."""
@@ -102,6 +113,7 @@ class BudgetService:
         as_of = id(state), state.event_count
         if not self._counts():
             return
+        await self.requests.step()
         if as_of == self._as_of and abs(now_ms - self._looked_ms) < LOOK_MS:
             return
         self.purse.look_again()
@@ -120,7 +132,7 @@ class BudgetService:
         machines, word = machines_of(state), self.purse.book.word(self._me)
         for hold_id in sorted(word.open_ids):
             one = word.holds.get(hold_id)
-            if one is not None:
+            if one is not None and not await self.requests.settle_lost(hold_id, one):
                 await self._end(hold_id, one, await self._outcome(state, machines, one.about))
         for hold_id, one in self._ended_rentals():
             found = outcome(state, machines, self._me, one.about)
