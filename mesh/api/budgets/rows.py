@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mesh.api.rows import Row, peer_name
 from mesh.api.serving.keys import key_name
-from mesh.state.budgets.audit import out_nusd, under_way_nusd
+from mesh.state.budgets.audit import audit, out_nusd, under_way_nusd
 from mesh.state.budgets.budget import Budget, bounds_ms, period_at, show_budget, show_period
 from mesh.state.budgets.entries import Hold
 from mesh.state.facts.budget import CLOUD, CLOUD_STOP, KEY, USER
@@ -44,6 +44,20 @@ def budget_rows(
     order = {"fleet": 0, "user": 1, "key": 2, "provider": 3, "job": 4}
     rows.sort(key=lambda row: (order[str(row["scope"])], str(row["name"]), str(row["owner"])))
     return rows
+
+
+def fault_rows(state: State) -> list[Row]:
+    """Whose word does not add up, and by how much: what was spent counts all the same."""
+    return [
+        {
+            "fault": one.fault,
+            "peer": peer_name(state, one.author),
+            "nusd": one.nusd,
+            "name": None if one.budget is None else title(state, one.budget),
+            "period": None if one.budget is None else show_period(one.budget, one.period),
+        }
+        for one in audit(state.budgets)
+    ]
 
 
 def _row(state: State, budget: Budget, now_ms: int, free: Free) -> dict[str, Any] | None:

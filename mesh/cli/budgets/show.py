@@ -23,6 +23,8 @@ def show_budgets(output: str, *, whole: bool) -> None:
     emit(COLUMNS, found["budgets"], NONE)
     if whole:
         _say_holds(found["budgets"])
+    for row in found["faults"]:
+        emit_text(_fault(row), err=True)
     for row in found["alarms"]:
         emit_text(f"{clean(row['text'])} ({show_age(now_ms() - row['at_ms'])} ago)", err=True)
 
@@ -35,7 +37,7 @@ def _found() -> dict[str, Any]:
     daemon = find_daemon(home)
     if daemon is not None:
         return dict(daemon.get("/v1/budgets"))
-    from mesh.api.budgets.rows import budget_rows
+    from mesh.api.budgets.rows import budget_rows, fault_rows
     from mesh.edge.identity import load_or_create
     from mesh.edge.store.state import load_state
     from mesh.policy.budgets.believing import believes
@@ -48,13 +50,24 @@ def _found() -> dict[str, Any]:
         lambda one, period: state.budgets.money(me, one, period).free,
         lambda one: believes(state, one),
     )
-    return {"budgets": rows, "alarms": []}
+    return {"budgets": rows, "alarms": [], "faults": fault_rows(state)}
 
 
 def _say_holds(rows: list[Row]) -> None:
     holds = [{**one, "budget": row["name"]} for row in rows for one in row["holds"]]
     say()
     emit(HOLDS, holds, "nothing is held")
+
+
+def _fault(row: Row) -> str:
+    """ "ben overdrew the budget fleet per month by $5.00 in 2026-11"."""
+    who, fault = clean(row["peer"]), str(row["fault"])
+    if row["name"] is None:
+        return f"{who}: {fault}"
+    name = f"the budget {clean(row['name'])}"
+    if fault == "overdrew":
+        return f"{who} overdrew {name} by {money(row['nusd'])} in {row['period']}"
+    return f"{who} {fault} of {name}: {money(row['nusd'])} in {row['period']}"
 
 
 def _money(nusd: int | None) -> str:

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, final
 
-from mathcore.units import show_nusd
-from mesh.api.budgets.rows import budget_rows, of_name, title
+from mathcore.units import HOUR_MS, show_nusd
+from mesh.api.budgets.rows import budget_rows, fault_rows, of_name, title
 from mesh.api.rows import Row
 from mesh.edge.budgets.asking import Asking
 from mesh.edge.budgets.paying import JobBudgets, RentalBudgets
@@ -26,7 +26,7 @@ from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
 from mesh.policy.budgets.alarms import FORECAST, Alarm, Alarms
 from mesh.policy.budgets.believing import believes
-from mesh.policy.budgets.outcomes import RENTAL, Machines, Outcome, machines_of, outcome
+from mesh.policy.budgets.outcomes import OPEN, RENTAL, Machines, Outcome, machines_of, outcome
 from mesh.policy.budgets.shares import return_due
 from mesh.policy.budgets.values import Refusal
 from mesh.policy.standing import is_heard
@@ -39,6 +39,8 @@ STEP_S: Final = 1.0  # how late what ended is settled
 RETRY_S: Final = 5.0  # after a write that the disk refused
 # Looks where nothing happened: for forecasts, and for holds whose time is over.
 LOOK_MS: Final = 15_000
+# Between looks into the whole ledger for one job that left memory: each takes seconds.
+WHOLE_MS: Final = HOUR_MS
 MAX_ALARMS: Final = 100  # kept to be shown; each was printed too
 
 
@@ -81,6 +83,7 @@ class BudgetService:
         self.alarms: list[Row] = []
         self._as_of = (0, 0)
         self._looked_ms = 0
+        self._whole_ms: dict[str, int] = {}  # by hold, when the whole ledger was asked
 
     def _counts(self) -> bool:
         """Whether this peer's word on budgets counts, and may be signed now."""
@@ -133,16 +136,19 @@ class BudgetService:
         for hold_id in sorted(word.open_ids):
             one = word.holds.get(hold_id)
             if one is not None and not await self.requests.settle_lost(hold_id, one):
-                await self._end(hold_id, one, await self._outcome(state, machines, one.about))
+                await self._end(hold_id, one, await self._outcome(hold_id, machines, one.about))
         for hold_id, one in self._ended_rentals():
             found = outcome(state, machines, self._me, one.about)
             if found.how == "over" and found.cost_nusd != one.spent_nusd:
                 await self.purse.adjust(hold_id, found.cost_nusd)
 
-    async def _outcome(self, state: State, machines: Machines, about: str) -> Outcome:
-        found = outcome(state, machines, self._me, about)
+    async def _outcome(self, hold_id: str, machines: Machines, about: str) -> Outcome:
+        found, now_ms = outcome(self._node.state, machines, self._me, about), self._node.now()
         if found.how != "retired":
             return found
+        if abs(now_ms - self._whole_ms.get(hold_id, -WHOLE_MS)) < WHOLE_MS:
+            return OPEN  # an attempt of it may go on: it was looked up a moment ago
+        self._whole_ms[hold_id] = now_ms
         whole = await asyncio.to_thread(self._node.every_job)
         return outcome(whole, machines, self._me, about)
 
@@ -217,7 +223,7 @@ class BudgetService:
         state, now_ms = self._node.state, self._node.now()
         counts = {one: believes(state, one) for one in state.budgets.capped()}
         rows = budget_rows(state, self._me, now_ms, self.purse.free, counts.__getitem__)
-        return {"budgets": rows, "alarms": list(self.alarms)}
+        return {"budgets": rows, "alarms": list(self.alarms), "faults": fault_rows(state)}
 
     async def set(self, body: Mapping[str, object], role: str) -> Row:
         """Set or lift a cap."""

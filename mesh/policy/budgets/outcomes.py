@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
+from mesh.state.budgets.entries import MOST_NUSD
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import ABSENT
 from mesh.state.state import State
@@ -77,16 +78,18 @@ def _rented(those: Sequence[Rental]) -> Outcome:
     invoiced = all(one.invoiced_nusd is not None for one in those)
     return Outcome(
         how="over",
-        cost_nusd=sum(_cost_nusd(one) for one in those),
+        cost_nusd=min(MOST_NUSD, sum(map(_cost_nusd, those))),
         basis=INVOICED if invoiced else MEASURED,
         bought=any(one.instance_id or _cost_nusd(one) for one in those),
     )
 
 
 def _cost_nusd(one: Rental) -> int:
+    """As far as a budget counts: what is beyond would be told again and again, and never be so."""
     if one.invoiced_nusd is not None:
-        return one.invoiced_nusd
-    return one.cost_nusd(one.since_ms)  # when it was proved absent: its meter had ended by then
+        return min(MOST_NUSD, one.invoiced_nusd)
+    # When it was proved absent: its meter had ended by then.
+    return min(MOST_NUSD, one.cost_nusd(one.since_ms))
 
 
 def _attempted(state: State, me: str, job_id: str, number: int) -> Outcome:

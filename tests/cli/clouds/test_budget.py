@@ -44,10 +44,16 @@ ROWS = [
 ]  # fmt: skip
 TOLD = {"text": "the budget fleet per month: 50 % of $50.00 is spent", "at_ms": NOW - 9 * MINUTE}
 
+FAULTS = [
+    {"fault": "overdrew", "peer": "cid", "nusd": 5 * USD, "name": "fleet per month",
+     "period": "2026-09"},
+    {"fault": "too much to keep", "peer": "dan", "nusd": 3, "name": None, "period": None},
+]  # fmt: skip
+
 
 @pytest.fixture
 def daemon(clouds: Clouds) -> Clouds:
-    clouds.answers["/v1/budgets"] = {"budgets": ROWS, "alarms": [TOLD]}
+    clouds.answers["/v1/budgets"] = {"budgets": ROWS, "alarms": [TOLD], "faults": FAULTS}
     clouds.answers["POST /v1/budgets"] = {
         "name": "fleet per month", "cap_nusd": 50 * USD, "was_nusd": 0, "lifted": False,
     }  # fmt: skip
@@ -66,7 +72,10 @@ def test_every_budget_is_a_line_and_what_is_held_below(
     assert said.code == OK
     assert max(map(len, said.out.splitlines())) <= width
     assert "50 % of $50.00" in said.err
-    assert "(9m ago)" in said.err.replace("\n", " ")
+    told = " ".join(said.err.split())
+    assert "(9m ago)" in told
+    assert "cid overdrew the budget fleet per month by $5.00 in 2026-09" in told
+    assert "dan: too much to keep" in told
     compare("budget-show", said.out, width, update=updates_golden)
 
 
@@ -77,7 +86,7 @@ def test_alone_it_shows_them_too_and_as_json_all_of_it(daemon: Clouds, say: Say)
 
 
 def test_where_there_are_none_a_first_one_is_named(daemon: Clouds, say: Say) -> None:
-    daemon.answers["/v1/budgets"] = {"budgets": [], "alarms": []}
+    daemon.answers["/v1/budgets"] = {"budgets": [], "alarms": [], "faults": []}
     assert "fleet budget set 50 --per month" in (said := say("budget")).out + said.err
 
 

@@ -90,6 +90,10 @@ async def test_a_rental_of_a_process_before_is_settled_once_its_absence_is_prove
     await service.step()
     assert ana.row["spent_nusd"] == cost + 5, "the invoice says what it cost in all"
     assert ana.kinds().count("budget_adjusted") == 1
+    ana.rental("rental_invoiced", amount_nusd=1 << 52, step_nusd=1)
+    for _ in range(3):
+        await service.step()
+    assert ana.kinds().count("budget_adjusted") == 2, "a sum that no budget holds is told once"
 
 
 async def test_what_never_began_is_let_go_by_the_next_process_and_by_this_one_when_its_time_is_over(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from mathcore.price import cost_nusd
 from mesh.api.wire.claims import Ask
 from mesh.edge.budgets.paying import UNKNOWN_MS
+from mesh.edge.budgets.service import WHOLE_MS
 from mesh.edge.dispatch.candidates import Candidate
 from mesh.state.fleet import rate
+from mesh.state.fold import fold
+from mesh.state.state import State
 from tests.edge.budgets.stage import ANA, Peer
-from tests.state.held_budgets import USD
 from tests.state.test_rentals import INTENT
 
 HOURLY = 480_000_000
@@ -101,7 +104,7 @@ async def test_an_attempt_that_was_never_dispatched_is_not_held_for_twice() -> N
     ana = await owned_peer("20", "all")
     await dispatch(ana)
     ana.begin()  # the process died before the dispatch was written
-    await dispatch(ana)
+    assert await dispatch(ana) == HELD, "what was held for it is free again"
     assert (ana.row["open_holds"], ana.row["held_nusd"]) == (1, 24 * HOURLY)
     ana.write("job_dispatched", "d", job_id="j", attempt=1)
     ana.write("job_returned", "d", job_id="j", attempt=1, reason="Cancelled")
@@ -118,17 +121,64 @@ async def test_an_attempt_that_may_go_on_stays_held_whatever_the_clock_says() ->
     assert ana.row["open_holds"] == 1
 
 
-@pytest.mark.parametrize(("owned", "holds"), [("cloud", 1), ("all", 1)])
-async def test_a_job_on_a_rented_machine_is_paid_for_by_the_rental(owned: str, holds: int) -> None:
+async def with_rented(owned: str) -> Peer:
+    """A peer that rented a machine, for $15 of its budget of $20."""
     ana = await owned_peer("20", owned)
     rented = {"location": "cloud", "provider": "vastai", "host": "vast-r1"}
     with_device(ana, "v", **rented)
     await ana.rents("r1x1x1xabc", 15)
     ana.rental("account_taken", epoch=1, peer=ANA)
     ana.rental("rental_intended", **INTENT)
+    return ana
+
+
+@pytest.mark.parametrize("owned", ["cloud", "stop", "all"])
+async def test_a_job_on_a_rented_machine_is_paid_for_by_the_rental(owned: str) -> None:
+    ana = await with_rented(owned)
     job = ana.state.jobs["j"]
     assert await ana.service.jobs.hold(job, candidate(device_id="v")) == HELD
-    assert ana.row["open_holds"] == holds
+    assert ana.row["open_holds"] == 1
+
+
+@pytest.mark.parametrize(("owned", "holds"), [("cloud", 0), ("all", 1)])
+async def test_of_a_budget_in_which_its_rental_holds_nothing_a_job_there_counts_as_owned_work(
+    owned: str, holds: int
+) -> None:
+    ana = await with_rented("cloud")
+    await ana.cap("12", job="j", per="total", owned=owned)
+    job = ana.state.jobs["j"]
+    assert await ana.service.jobs.hold(job, candidate(device_id="v")) == HELD
+    rows = {row["scope"]: row["open_holds"] for row in ana.service.rows()["budgets"]}
+    assert rows == {"fleet": 1, "job": holds}
+
+
+async def test_a_job_that_left_memory_is_looked_up_in_the_whole_ledger_and_not_at_every_step(
+) -> None:  # fmt: skip
+    ana = await owned_peer("20", "all")
+    await dispatch(ana)
+    ana.write("job_dispatched", "d", job_id="j", attempt=1)
+    whole, looks = ana.state, list[int]()
+
+    def every_job() -> State:
+        looks.append(ana.clock)
+        return whole
+
+    vars(ana)["every_job"] = every_job
+    ana.state = fold(ana.disk, keep_ended=0)
+    ana.state.jobs.pop("j")
+    ana.state.retired.add("j", "failed", ANA, (0, 0, 0), set())
+    for _ in range(3):
+        ana.clock += 60_000
+        await ana.service.step()
+    assert len(looks) == 1, "it goes on there"
+    done = {"actual_cost_nusd": 77, "actual_duration_ms": 60_000}
+    whole = fold(
+        [*ana.disk, replace(ana.disk[-1], event_type="job_completed", payload={
+            "job_id": "j", "attempt": 1, **done})]
+    )  # fmt: skip
+    ana.clock += WHOLE_MS
+    await ana.service.step()
+    assert ana.row["spent_nusd"] == 77
 
 
 async def test_a_job_on_a_machine_that_nothing_is_held_for_holds_for_itself() -> None:
@@ -140,4 +190,3 @@ async def test_a_job_on_a_machine_that_nothing_is_held_for_holds_for_itself() ->
     await ana.cap("1", job="j", per="total")
     again = await ana.service.jobs.hold(ana.submit("k"), candidate("k", "v"))
     assert "fleet per month" in again[1]
-    assert USD > 0

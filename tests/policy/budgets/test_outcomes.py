@@ -15,6 +15,7 @@ from mesh.policy.budgets.outcomes import (
 from mesh.state.budgets.budget import Budget
 from mesh.state.facts.budget import FLEET, JOB, KEY
 from mesh.state.facts.serving import TOTAL
+from mesh.state.members import Members
 from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, event, life, told
 from tests.state.test_rentals import Tale, folded
@@ -89,3 +90,7 @@ def test_of_keys_and_jobs_only_their_makers_cap_counts_and_that_of_admins() -> N
     assert not is_maker(state, ANA, JOB, "strange")
     assert believes(state, Budget(BEN, FLEET, "", TOTAL, "")), "the fold asked who said it"
     assert believes(state, Budget(BEN, JOB, "j1", TOTAL, "")), "alone, everybody is an admin"
+    state.members = Members(root=ANA)
+    assert not believes(state, Budget(BEN, JOB, "j1", TOTAL, "")), "Ben made no such job"
+    assert not believes(state, Budget(BEN, KEY, "k", TOTAL, ""))
+    assert believes(state, Budget(ANA, JOB, "j1", TOTAL, ""))
