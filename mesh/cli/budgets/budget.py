@@ -27,6 +27,7 @@ PICKS = (
     click.option("--job", metavar="ID", help="of this job"),
     click.option("--tz", metavar="ZONE", help="whose days and months: Europe/Berlin  [UTC]"),
 )
+ALONE = "this peer alone spends of it; a part for another: fleet budget grant PEER 10"
 Command = Callable[..., None]
 
 
@@ -82,6 +83,8 @@ def set_(*, dollars: str | None, lift: bool, output: str, **options: Any) -> Non
         emit_text(f"the budget {clean(said['name'])} limits nothing any more")
     else:
         emit_text(f"the budget {clean(said['name'])} is {money(said['cap_nusd'])}")
+        if said["new"] and said["others"]:
+            emit_text(ALONE, err=True)
 
 
 @budget.command()

@@ -18,7 +18,7 @@ from mesh.state.budgets.budget import MAX_PERIOD, Budget, named, period_at, show
 from mesh.state.budgets.entries import Cap
 from mesh.state.facts.budget import JOB, KEY, USER, BudgetCapSet
 from mesh.state.facts.serving import TOTAL
-from mesh.state.members import ADMIN
+from mesh.state.members import ADMIN, MEMBER, allowed
 from mesh.state.peer_id import peer_id
 from mesh.state.state import State
 
@@ -63,7 +63,14 @@ class Asking:
         await self._purse.cap(said)
         self._demand_said(budget, said)
         name = title(self._state(), budget)
-        return {"name": name, "cap_nusd": said.cap_nusd, "was_nusd": was, "lifted": said.lifted}
+        return {
+            "name": name,
+            "cap_nusd": said.cap_nusd,
+            "was_nusd": was,
+            "lifted": said.lifted,
+            "new": known is None or known.lifted,
+            "others": self._others(),  # who spend nothing of it before they are granted a part
+        }
 
     async def grant(self, body: Mapping[str, object], role: str) -> Row:
         """Give another peer a part of a budget that this peer has money of."""
@@ -166,6 +173,12 @@ class Asking:
             if one.role and _is_called(text, one.name, one.author)
         ]
         return only_one(found, text, kind="peer", hint="fleet peers lists them", id_of=peer_id)
+
+    def _others(self) -> int:
+        """How many other peers may start what costs."""
+        members = self._state().members
+        me, peers = self._purse.me, members.peers()
+        return sum(allowed(one.role, MEMBER) and one.author != me for one in peers)
 
     def _demand_may(self, scope: str, of: str, role: str) -> None:
         if role == ADMIN:

@@ -9,6 +9,11 @@ import pytest
 
 from mesh.cli import client
 from mesh.cli.exits import CANNOT, NOT_ALLOWED, OK, UNREACHABLE, USAGE
+from mesh.cli.writes import append
+from mesh.config import fleet_home
+from mesh.edge.identity import load_or_create
+from mesh.state.facts.budget import BudgetCapSet, BudgetNamed
+from mesh.state.facts.fact import encode
 from tests.cli.clouds.conftest import Say, compare
 from tests.cli.clouds.fixed_clouds import MINUTE, NOW, Clouds, refusal
 
@@ -56,6 +61,7 @@ def daemon(clouds: Clouds) -> Clouds:
     clouds.answers["/v1/budgets"] = {"budgets": ROWS, "alarms": [TOLD], "faults": FAULTS}
     clouds.answers["POST /v1/budgets"] = {
         "name": "fleet per month", "cap_nusd": 50 * USD, "was_nusd": 0, "lifted": False,
+        "new": True, "others": 2,
     }  # fmt: skip
     clouds.answers["POST /v1/budgets/grants"] = {
         "peer": "ben", "name": "fleet per month", "amount_nusd": 10 * USD, "from": "2026-09",
@@ -93,6 +99,9 @@ def test_where_there_are_none_a_first_one_is_named(daemon: Clouds, say: Say) -> 
 def test_a_cap_is_sent_as_typed_and_said_as_it_is_now(daemon: Clouds, say: Say) -> None:
     said = say("budget", "set", "50")
     assert (said.code, said.out) == (OK, "the budget fleet per month is $50.00\n")
+    assert "this peer alone spends of it" in said.err
+    daemon.answers["POST /v1/budgets"]["new"] = False
+    assert say("budget", "set", "60").err == ""
     say("budget", "set", "5", "--per", "day", "--user", "ben", "--tz", "Europe/Berlin", "--owned",
         "stop")  # fmt: skip
     daemon.answers["POST /v1/budgets"] = {"name": "job j", "cap_nusd": 0, "lifted": True}
@@ -101,6 +110,7 @@ def test_a_cap_is_sent_as_typed_and_said_as_it_is_now(daemon: Clouds, say: Say) 
     )
     assert [body for _, body in daemon.posted] == [
         {"per": "month", "amount": "50"},
+        {"per": "month", "amount": "60"},
         {"per": "day", "user": "ben", "tz": "Europe/Berlin", "owned": "stop", "amount": "5"},
         {"per": "month", "job": "j", "lift": True},
     ]
@@ -160,3 +170,15 @@ def test_without_a_daemon_nothing_is_set(say: Say, monkeypatch: pytest.MonkeyPat
     said = say("budget", "set", "5")
     assert said.code == UNREACHABLE
     assert "fleet up" in said.error
+
+
+def test_with_the_daemon_down_the_ledger_is_read(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "find_daemon", lambda _: None)
+    assert say("note", "hello").code == OK  # there is a ledger now
+    me = load_or_create(fleet_home()).author
+    named = BudgetNamed(owner=me, scope="fleet", per="month")
+    fact = BudgetCapSet(budget=named, cap_nusd=7 * USD, first=0, last=1000)
+    append("budget_cap_set", "", encode(fact))
+    (row,) = json.loads(say("budget", "-o", "json").out)["budgets"]
+    assert (row["cap_nusd"], row["free_nusd"], row["mine"]) == (7 * USD, 7 * USD, True)
+    assert "$7.00" in say("budget", "show").out

@@ -30,6 +30,7 @@ async def test_a_cap_counts_from_this_period_on_and_the_later_word_takes_its_pla
     first = await ana.cap("50", per="month")
     assert first == {
         "name": "fleet per month", "cap_nusd": 50 * USD, "was_nusd": 0, "lifted": False,
+        "new": True, "others": 0,
     }  # fmt: skip
     ana.clock += 40 * DAY_MS
     assert (await ana.cap("60"))["was_nusd"] == 50 * USD
