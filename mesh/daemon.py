@@ -61,20 +61,20 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
         *routes.local_routes(),
+        *budget_routes(budgets),
         *ssh_routes(node.ssh),
         *gateway_routes(front),
         *key_routes(keys),
         *offer_routes(rented),
         *rental_routes(rented),
-        *budget_routes(budgets),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
+    paying = asyncio.create_task(budgets.run())
     hosts = asyncio.create_task(node.ssh.run())
     serving = asyncio.create_task(front.run())
     renting = asyncio.create_task(rented.run())
-    paying = asyncio.create_task(budgets.run())
     try:
         if node.mesh is not None:
             shared = telemetry(node.fleet_telemetry, loopback=False)
@@ -110,11 +110,12 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         yielding.cancel()
         travel.cancel()
         routes.close()
+        paying.cancel()
+        await asyncio.gather(paying, return_exceptions=True)
         hosts.cancel()
         serving.cancel()
         renting.cancel()
-        paying.cancel()
-        await asyncio.gather(hosts, serving, renting, paying, return_exceptions=True)
+        await asyncio.gather(hosts, serving, renting, return_exceptions=True)
         if node.mesh is not None and around is not None:
             around.cancel()
             await asyncio.gather(around, return_exceptions=True)
