@@ -30,6 +30,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.bills.rates import Rates
     from mesh.edge.bills.routes import bill_routes, rate_routes
     from mesh.edge.bills.service import BillService
+    from mesh.edge.budgets.routes import budget_routes
+    from mesh.edge.budgets.service import BudgetService
     from mesh.edge.clouds.service import Clouds
     from mesh.edge.compare import compare_query
     from mesh.edge.gateway.front import Front
@@ -55,8 +57,11 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
     keys = Keys(ledger.author, ledger.peer_id, lambda: node.state, node.emit, now_ms)
-    front = Front(node, ledger.author, keys)
-    rented = Clouds(node, ledger.author, ledger.peer_id, node.dispatch.effects.lose)
+    budgets = BudgetService(node, ledger.author, ledger.peer_id)
+    front = Front(node, ledger.author, keys, budgets.requests)
+    node.dispatch.home.budgets = budgets.jobs
+    lose = node.dispatch.effects.lose
+    rented = Clouds(node, ledger.author, ledger.peer_id, lose, budgets.rentals)
     node.quotes, node.changed = rented.known, rented.notice
     bills = BillService(node, ledger.author, config.zone, now_ms)
     rates = Rates(ledger.author, lambda: node.state, node.emit, now_ms, bills.zone, bills.expire)
@@ -69,6 +74,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     own = [*telemetry(node.fleet_telemetry, loopback=True), *upkeep_routes(node.upkeep)]
     own += [
         *routes.local_routes(),
+        *budget_routes(budgets),
         *ssh_routes(node.ssh),
         *gateway_routes(front),
         *key_routes(keys),
@@ -80,6 +86,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
+    paying = asyncio.create_task(budgets.run())
     hosts = asyncio.create_task(node.ssh.run())
     serving = asyncio.create_task(front.run())
     renting = asyncio.create_task(rented.run())
@@ -120,6 +127,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         yielding.cancel()
         travel.cancel()
         routes.close()
+        paying.cancel()
+        await asyncio.gather(paying, return_exceptions=True)
         hosts.cancel()
         serving.cancel()
         renting.cancel()

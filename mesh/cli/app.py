@@ -38,6 +38,7 @@ HOMES = {
     "rent": "mesh.cli.clouds.rent:rent",
     "return": "mesh.cli.clouds.rent:return_",
     "rentals": "mesh.cli.clouds.rentals:rentals",
+    "budget": "mesh.cli.budgets.budget:budget",
     "orphans": "mesh.cli.clouds.orphans:orphans",
     "check": "mesh.cli.clouds.orphans:check",
     "sweep": "mesh.cli.planning.sweep:sweep",

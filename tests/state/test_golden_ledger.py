@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mesh.cli.jobs.cost import cost
+from mesh.cli.money.cost import cost
 from mesh.cli.ledger import verify
 from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.identity import fleet_of, fleet_root

@@ -71,6 +71,7 @@ _WHY: Final = {
     "vanished": "it vanished at the provider",
     "never_placed": "the provider made none",
     "never_called": "it was never asked for",
+    "not_held": "its money was held no more",
     "orphan": "a person ended an orphan",
     "expired": "its label's time was over",
     "duplicate": "a second machine of one order",

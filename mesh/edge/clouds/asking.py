@@ -9,6 +9,7 @@ from typing import Final, Protocol, final
 from mesh.api.errors import RequestError
 from mesh.api.rentals.asked import RentAsked, parse_rent
 from mesh.api.rentals.rows import host_name
+from mesh.edge.budgets.paying import RentalBudgets
 from mesh.edge.clouds.choosing import at_most, fits, reported
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
@@ -42,11 +43,19 @@ class Held(Protocol):
 class Asking:
     """One peer's. Everything asked is an event before anything is done because of it."""
 
-    def __init__(self, held: Held, author: str, state: Callable[[], State], emit: Emit) -> None:
+    def __init__(
+        self,
+        held: Held,
+        author: str,
+        state: Callable[[], State],
+        emit: Emit,
+        budgets: RentalBudgets | None = None,
+    ) -> None:
         self._held: Final = held
         self._author: Final = author
         self._state: Final = state
         self._emit: Final = emit
+        self._budgets: Final = budgets
 
     async def rent(self, body: Mapping[str, object]) -> Request:
         """Ask for a machine. The same request_id again is the same request."""
@@ -59,6 +68,7 @@ class Asking:
         if most is None and asked.cap_nusd is None:
             text = "nobody knows a price of such a machine yet, so nobody knows what it may cost"
             raise RequestError("NoPrice", text, "say --max-price or --cap")
+        await self._demand_money(asked, name, price)
         request_id = asked.request_id or secrets.token_hex(4)
         self._held.renamed()
         fact = _fact(asked, name, request_id, most or 0)
@@ -83,6 +93,16 @@ class Asking:
             text = f"{rental.rental_id} is {rental.state}"
             raise RequestError("NotOpen", text, "fleet rentals -a", 409)
         return {"request_id": rental.request_id or None, "rental_id": rental.rental_id}
+
+    async def _demand_money(self, asked: RentAsked, name: AccountKey, price: int | None) -> None:
+        """RequestError where the budgets here have nothing for it now. Of a machine whose price
+        nobody knows yet that is so where they have nothing at all; another peer's account asks
+        that one's."""
+        if self._budgets is None or not self._held.accounts[name].owns:
+            return
+        most = reserve_nusd(price, asked.life_ms) if price is not None else 1
+        cheapest = most if asked.cap_nusd is None else min(most, asked.cap_nusd)
+        await self._budgets.demand(self._author, name[0], asked.job_id, cheapest)
 
     def request(self, request_id: str) -> Request | None:
         """One by its id."""

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, final
 from mesh.api.errors import RequestError
 from mesh.api.rentals.rows import orphan_row, rental_rows, request_row, sums
 from mesh.config import Config
+from mesh.edge.budgets.paying import RentalBudgets
 from mesh.edge.clouds.adapters import Line, open_line, own_ms
 from mesh.edge.clouds.asking import Asking
 from mesh.edge.clouds.choosing import Chooser, with_records
@@ -75,7 +76,14 @@ class Rents(Protocol):
 class Clouds:
     """Everything one peer does with its accounts. `about` is what its events are about: itself."""
 
-    def __init__(self, node: Rents, author: str, about: str, lose: Lose) -> None:
+    def __init__(
+        self,
+        node: Rents,
+        author: str,
+        about: str,
+        lose: Lose,
+        budgets: RentalBudgets | None = None,
+    ) -> None:
         self._node: Final = node
         self._author: Final = author
         self._about: Final = about
@@ -90,7 +98,8 @@ class Clouds:
         self._told: dict[tuple[AccountKey, str, str], int] = {}  # by day, UTC
         self._looked_ms = 0
         self._opening: Final = asyncio.Lock()
-        self._asking: Final = Asking(self, author, lambda: node.state, self._emit)
+        self._budgets: Final = budgets
+        self._asking: Final = Asking(self, author, lambda: node.state, self._emit, budgets)
         self._spending: Final = asyncio.Lock()
         self.machines: Final = RentedMachines(
             node.home, author, node.ssh, lambda: node.state, node.now, lose
@@ -192,6 +201,7 @@ class Clouds:
             own_ms=own_ms,
             may_act=node.may_register,
             spending=self._spending,
+            budgets=self._budgets,
         )
         chooser.ask = found.offers
         found.names = self._names()

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from mesh.api.bodies import SALT_BYTES, Body
 from mesh.api.errors import RequestError
@@ -53,6 +53,23 @@ BEAT_S: Final = 5.0  # how often an owner is asked whether it still has a job th
 Candidates = Callable[[JobView], Awaitable[Sequence[Candidate]]]
 
 
+class Budgets(Protocol):
+    """Who has the money that attempts cost."""
+
+    async def hold(self, job: JobView, chosen: Candidate) -> tuple[str, str]:
+        """(code, sentence) why there is none; two empty texts where it is held durably, or none has
+        to be."""
+
+
+@final
+class NoBudgets:
+    """Nothing is budgeted."""
+
+    async def hold(self, job: JobView, chosen: Candidate) -> tuple[str, str]:
+        """Nothing counts it."""
+        return NO_WORD
+
+
 @final
 @dataclass(slots=True)
 class Home:
@@ -64,6 +81,7 @@ class Home:
     candidates: Candidates
     models: ModelFiles
     pursuits: dict[tuple[str, int], Pursuit] = field(default_factory=dict)  # 0: not dispatched
+    budgets: Budgets = field(default_factory=NoBudgets)
 
     def why(self, job: JobView) -> tuple[str, str]:
         """(reason code, sentence) of what a job waits for, as of the last look; "" for nothing."""
@@ -122,6 +140,11 @@ class Home:
         self._release(found, offers, chosen)
         offer = offers[chosen.key]
         assert isinstance(offer, Offer)
+        unpaid = await self.budgets.hold(job, chosen)
+        if unpaid != NO_WORD:
+            pursuit.later(unpaid, _now_s())
+            await self._give_back(chosen.owner, offer.offer_id)
+            return
         await self._dispatch(job, chosen, offer)
 
     async def _nowhere(self, job: JobView, reason: str, text: str, words: str = "") -> None:

@@ -31,8 +31,12 @@ from providers.attempts import Attempts
 # Times as long as a step took, none is made: with a thousand jobs in line one takes 14 ms, and each
 # claim, event and end asks for another.
 STEP_PAUSES: Final = 9
-# Kinds of events by which a device takes jobs that it did not take before.
-OPENS: Final = frozenset({"device_registered", "device_resumed", "reservation_ended"})
+# Kinds of events by which a device takes jobs that it did not take before, or there is money for
+# them that there was not.
+OPENS: Final = frozenset({"device_registered", "device_resumed", "reservation_ended"}) | {
+    "budget_cap_set",
+    "budget_taken",
+}
 
 
 @final

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from mathcore.price import cost_nusd
 from mesh.api.errors import RequestError
+from mesh.edge.dispatch.candidates import is_rented
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.serving.keys import Keys
 from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
@@ -36,6 +37,13 @@ class Refused(RequestError):
         super().__init__(refusal.code, refusal.text, refusal.hint, status)
 
 
+class Budgets(Protocol):
+    """Who has the money that requests cost."""
+
+    async def take(self, key_id: str, worst_nusd: int, *, rented: bool) -> Callable[[int], None]:
+        """Let a request of a key in; what is returned is told what it cost."""
+
+
 @final
 class Pass:
     """A request that was let in. To be ended in any case."""
@@ -60,11 +68,13 @@ class Admission:
         servers: FleetServers,
         keys: Keys,
         now_ms: Callable[[], int],
+        budgets: Budgets | None = None,
     ) -> None:
         self._state: Final = state
         self._servers: Final = servers
         self._keys: Final = keys
         self._now_ms: Final = now_ms
+        self._budgets: Final = budgets
         self._limits: Final = KeyLimits()
 
     def key(self, secret: str, *, needed: bool) -> KeyView | None:
@@ -81,8 +91,9 @@ class Admission:
             raise RequestError("KeyRevoked", text, "fleet keys add NAME makes another", 401)
         return found
 
-    def begin(self, key: KeyView | None, asked: Asked) -> Pass:
-        """Let a request in; Refused where its key may not."""
+    async def begin(self, key: KeyView | None, asked: Asked) -> Pass:
+        """Let a request in; Refused where its key may not, RequestError where its budgets have no
+        money for it."""
         if key is None:
             return Pass("", lambda _: None)
         worst, spent = self._worst_nusd(asked), self._spent_nusd(key)
@@ -92,7 +103,33 @@ class Admission:
         )
         if isinstance(held, Refusal):
             raise Refused(held)
-        return Pass(key.key_id, lambda cost: self._settle(held, worst if cost is None else cost))
+        try:
+            end = await self._paid(key, asked, worst)
+        except BaseException:
+            self._limits.release(held)
+            raise
+
+        def settle(cost: int | None) -> None:
+            nusd = worst if cost is None else cost
+            end(nusd)
+            self._settle(held, nusd)
+
+        return Pass(key.key_id, settle)
+
+    async def _paid(self, key: KeyView, asked: Asked, worst: int) -> Callable[[int], None]:
+        """What a request may cost at worst is held by then; how its cost is told."""
+        if self._budgets is None:
+            return lambda _: None
+        devices = self._state().devices
+        those = [devices.get(job.device_id) for job in self._servers.jobs(asked.model)]
+        rented = any(one is not None and is_rented(one) for one in those)
+        try:
+            return await self._budgets.take(key.key_id, worst, rented=rented)
+        except RequestError as error:
+            if error.status != 429:
+                raise
+            no = Refusal(code=error.code, text=error.text, hint=error.hint)
+            raise Refused(no) from error  # only people can change it: it is not retried
 
     def _label(self, asked: str) -> str:
         """What the fleet calls a model that a tool names in its own way."""

@@ -14,7 +14,7 @@ from aiohttp import web
 from mesh.api.errors import RequestError
 from mesh.api.wire.claims import Standing
 from mesh.edge.disk import StoreError
-from mesh.edge.gateway.admission import Admission
+from mesh.edge.gateway.admission import Admission, Budgets
 from mesh.edge.gateway.fleet import FleetServers
 from mesh.edge.gateway.listing import Listing
 from mesh.edge.gateway.own import OwnServers
@@ -70,7 +70,9 @@ class Served(Protocol):
 class Front:
     """Everything one peer does about serving."""
 
-    def __init__(self, node: Served, author: str, keys: Keys) -> None:
+    def __init__(
+        self, node: Served, author: str, keys: Keys, budgets: Budgets | None = None
+    ) -> None:
         self._node: Final = node
         self._runners: list[web.AppRunner] = []
         self.usage: Final = UsageBook(self._state, keys.tell_usage, node.now)
@@ -86,7 +88,7 @@ class Front:
         self._gateway: Final = Gateway(
             Relay(self.servers, self.services, self._name),
             Listing(self._state, self.servers),
-            Admission(self._state, self.servers, keys, node.now),
+            Admission(self._state, self.servers, keys, node.now, budgets),
         )
 
     @property

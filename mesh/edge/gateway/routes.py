@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from mesh.api.errors import RequestError
-from mesh.edge.gateway.admission import Admission
+from mesh.edge.gateway.admission import Admission, Pass
 from mesh.edge.gateway.listing import Listing, now_text
 from mesh.edge.gateway.outlet import HEADERS, Left, Outlet, refused
 from mesh.edge.gateway.relay import Relay, problem_of
@@ -113,15 +113,17 @@ class Gateway:
         key = self._admission.key(secret_of(request.headers), needed=False)
         if self._at_once >= MAX_AT_ONCE:
             raise RequestError("Busy", f"{MAX_AT_ONCE} requests are under way here", "", 503)
-        admitted = self._admission.begin(key, asked)
+        admitted: Pass | None = None
         self._at_once += 1
         try:
+            admitted = await self._admission.begin(key, asked)
             reply = asked.reply()
             out = Outlet(request, family, asked, reply, retold=retold)
             return await self._relay.answer(asked, reply, out, admitted)
         finally:
             self._at_once -= 1
-            admitted.end()
+            if admitted is not None:
+                admitted.end()
 
     async def _plain(self, request: web.Request, family: Family, asked: Asked) -> Body:
         """An answer that is no stream, to be told in another way."""

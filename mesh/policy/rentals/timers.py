@@ -40,6 +40,7 @@ RISES_EVERY_MS: Final = 5 * MIN_MS
 CHOICE_KEEPS_MS: Final = MIN_MS
 # Where no offer fits or a cap is met, it is looked at again.
 NO_OFFER_MS: Final = MIN_MS
+UNPAID_MS: Final = 20_000  # a person raises a cap and looks at what waits for it
 # After a failed machine of a request: 5 s, doubled each time, a minute at most.
 RETRY_MS: Final = 5 * S_MS
 MOST_RETRY_MS: Final = MIN_MS

@@ -105,6 +105,8 @@ class Seen:
     fails: int = 0  # listings that failed, in a row
     chosen: dict[str, Chosen] = field(default_factory=dict)  # by request
     reasons: dict[str, str] = field(default_factory=dict)  # why a request waits
+    # By request, why no money was had for it, and when that is asked for again.
+    unpaid: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def limit(self, op: Op) -> int:
         """When a call of the kind may be made."""
@@ -128,6 +130,7 @@ class Seen:
         self.probe = {one: at + by_ms for one, at in self.probe.items()}
         self.again = {one: (n, at + by_ms) for one, (n, at) in self.again.items()}
         self.asked = {one: (n, at + by_ms, last) for one, (n, at, last) in self.asked.items()}
+        self.unpaid = {one: (why, at + by_ms) for one, (why, at) in self.unpaid.items()}
         self.next_list_ms += by_ms
         self.rises_ms += by_ms
         self.listed_ms += by_ms

@@ -48,6 +48,10 @@ def request_step(
         return _wait(seen, request, "too_many_attempts", now_ms)
     if at_ms > now_ms:
         return Command(op="choose", at_ms=at_ms, request_id=request.request_id)
+    unpaid, again_ms = seen.unpaid.get(request.request_id, ("", 0))
+    if unpaid and now_ms < again_ms:
+        seen.reasons[request.request_id] = unpaid
+        return Command(op="wait", at_ms=again_ms)
     offer = _offer(seen, request, now_ms)
     if not isinstance(offer, Offer):
         return offer

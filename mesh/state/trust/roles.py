@@ -17,11 +17,26 @@ NEEDED: Final = {
     "service": MEMBER,
     "budget": ADMIN,
 }
+# By their whole name: whoever may start what costs also holds and settles, and a key's or a job's
+# maker may cap it. Whose word on other caps counts their fold says.
+NEEDED_BY: Final = dict.fromkeys(
+    (
+        "budget_cap_set",
+        "budget_given",
+        "budget_taken",
+        "budget_held",
+        "budget_settled",
+        "budget_released",
+        "budget_adjusted",
+    ),
+    MEMBER,
+)
 
 
 def needed_role(event_type: str) -> str:
     """The lowest role whose events of this type count."""
-    return NEEDED.get(event_type.partition("_")[0], RUNNER)
+    word = event_type.partition("_")[0]
+    return NEEDED_BY.get(event_type) or NEEDED.get(word, RUNNER)
 
 
 def allowed(role: str, needed: str) -> bool:

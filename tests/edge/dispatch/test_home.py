@@ -7,12 +7,13 @@ import pytest
 
 from mesh.api.bodies import SALT_BYTES, Body, seal
 from mesh.api.errors import RequestError
+from mesh.edge.dispatch.candidates import Candidate
 from mesh.edge.jobs.private import keep_body
 from mesh.policy.commands import EndJob, LoseAttempt, PlaceJob
 from mesh.policy.decide import decide
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.fold import apply
-from mesh.state.jobs import MAX_ATTEMPTS, PENDING
+from mesh.state.jobs import MAX_ATTEMPTS, PENDING, JobView
 from mesh.state.members import Members
 from mesh.state.state import State
 from tests.edge.dispatch.stage import Stage
@@ -115,3 +116,30 @@ async def test_a_job_at_an_owner_that_was_put_out_is_given_up(tmp_path: Path, as
     then = {"nothing": [], "cancel": [EndJob("j")], "replace": [PlaceJob("j")]}
     assert decide(stage.state, stage.author) == then[asked]
     assert is_superfluous(job, job.attempts[0]) is (asked == "nothing")  # let in again, Ben ends it
+
+
+class Purse:
+    """A test double: says what it is told to, and notes what it is asked."""
+
+    def __init__(self, *answers: tuple[str, str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[int] = []
+
+    async def hold(self, job: JobView, chosen: Candidate) -> tuple[str, str]:
+        self.asked.append(chosen.ask.attempt)
+        return self.answers.pop(0)
+
+
+async def test_a_job_without_money_waits_with_the_amount_and_its_place_is_given_back(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, submitted())
+    keep_body(tmp_path, "j", BODY, SALT)
+    no = ("OverBudget", "the budget fleet per month is used up: $5.00 of $5.00")
+    stage.home.budgets = purse = Purse(no, ("", ""))
+    await stage.home.place(stage.state.jobs["j"])
+    assert stage.home.why(stage.state.jobs["j"]) == no
+    assert stage.said == [], "nothing is dispatched, and nothing has failed"
+    await stage.home.place(stage.state.jobs["j"])
+    assert [kind for kind, _, _ in stage.said][:1] == ["job_dispatched"]
+    assert purse.asked == [1, 1]

@@ -1,11 +1,13 @@
 """Who may ask at the address, what, how much, and in which words it is refused."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from mathcore.units import NUSD
+from mesh.api.errors import RequestError
 from mesh.edge.gateway import front, routes, slots
 from mesh.edge.gateway.routes import secret_of
 from mesh.edge.serving.keys import hash_of
@@ -103,6 +105,48 @@ async def test_requests_that_were_refused_use_up_no_budget(stage: Stage) -> None
     stage.tell(key(budget_nusd=10**15, budget_per="total"))
     for _ in range(3):
         assert (await stage.chat(secret=SECRET))[0] == 400
+    assert stage.admission._limits.held_nusd("k1", now_ms=stage.at_ms) == 0
+
+
+class Purse:
+    """A test double: lets requests in, or says why not; notes what they cost."""
+
+    def __init__(self, no: RequestError | None = None) -> None:
+        self.no, self.worst, self.cost = no, list[int](), list[int]()
+
+    async def take(self, key_id: str, worst_nusd: int, *, rented: bool) -> Callable[[int], None]:
+        assert (key_id, rented) == ("k1", False)
+        self.worst.append(worst_nusd)
+        if self.no is not None:
+            raise self.no
+        return self.cost.append
+
+
+async def test_what_a_request_may_cost_is_held_in_its_keys_budgets_and_settled_at_its_cost(
+    stage: Stage,
+) -> None:
+    await stage.serves(says(*WHOLE))
+    rate = {"purchase_cost_nusd": 1000 * NUSD, "lifetime_hours": 1}
+    stage.tell(event("device_registered", -50, device="d", **rate), key())
+    purse = Purse()
+    vars(stage.admission)["_budgets"] = purse
+    assert (await stage.chat(secret=SECRET))[0] == 200
+    assert len(purse.worst) == len(purse.cost) == 1
+    assert (await stage.chat())[0] == 200
+    assert len(purse.worst) == 1, "who shows no key has no budget of one"
+
+
+async def test_a_request_that_its_keys_budgets_have_no_money_for_is_not_passed_on(
+    stage: Stage,
+) -> None:
+    stand_in = await stage.serves(says(*WHOLE))
+    stage.tell(key(budget_nusd=10**15, budget_per="total"))
+    no = RequestError("OverBudget", "$0.02 are missing", "fleet budget show", 429)
+    vars(stage.admission)["_budgets"] = Purse(no)
+    status, headers, raw = await stage.chat(secret=SECRET)
+    assert (status, headers["x-should-retry"]) == (429, "false")
+    assert "$0.02 are missing" in message(raw)
+    assert stand_in.asked == []
     assert stage.admission._limits.held_nusd("k1", now_ms=stage.at_ms) == 0
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, final
 
+from mesh.edge.clouds.renting.budgets import Budgets, NoBudgets
 from mesh.edge.clouds.renting.calls import Calls
 from mesh.edge.clouds.renting.clock import AccountClock
 from mesh.edge.clouds.renting.ordering import order_of
@@ -21,7 +22,7 @@ from mesh.edge.clouds.renting.wire import Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
-from mesh.policy.rentals.timers import POLL_MS
+from mesh.policy.rentals.timers import POLL_MS, UNPAID_MS
 from mesh.policy.rentals.unwanted import overdue
 from mesh.policy.rentals.values import NEVER_MS, Command, Here, Say, Seen, Shares
 from mesh.state.rentals.account import Account as AccountView
@@ -79,6 +80,7 @@ class Account:
         may_act: Callable[[], bool] = lambda: True,
         askers: frozenset[str] = frozenset(),
         spending: asyncio.Lock | None = None,
+        budgets: Budgets | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.provider: Final = cloud.profile.name
@@ -95,6 +97,7 @@ class Account:
         self._nonce: Final = nonce
         self._may_act: Final = may_act
         self._spending: Final = spending or asyncio.Lock()  # shared by a peer's accounts
+        self._budgets: Final = budgets or NoBudgets()
         self._sleep: Final = sleep
         self._made: dict[str, MachineKeys] = {}  # of what was intended here
         self._wake: Final = asyncio.Event()
@@ -289,21 +292,28 @@ class Account:
         host_key = {"host_key": keys.host_public_key}
         assert chosen.offer is not None, "what is intended was chosen"
         async with self._spending:  # another account's intent may have used up the day's cap
-            if not self._may_spend(command, says):
+            if not await self._may_spend(command, says):
                 return
             self.seen.fresh[says.rental_id] = chosen.offer
             self._made[says.rental_id] = keys
             await self._write.say(Say(says.kind, says.rental_id, {**says.fields, **host_key}))
 
-    def _may_spend(self, command: Command, says: Say) -> bool:
+    async def _may_spend(self, command: Command, says: Say) -> bool:
+        """By this peer's caps and by the budgets, whose money is then held; their no is told."""
         request, reserved = self.request(command.request_id), says.fields["reserved_nusd"]
         assert isinstance(reserved, int)
-        return request is not None and not admit(
-            self._state().rentals, request, self._shares(), self._peer, self.clock.now(), reserved
-        )
+        now_ms, rentals = self.clock.now(), self._state().rentals
+        if request is None or admit(rentals, request, self._shares(), self._peer, now_ms, reserved):
+            return False
+        no = await self._budgets.hold(request, says.rental_id, reserved)
+        self.seen.unpaid[command.request_id] = no, now_ms + UNPAID_MS
+        return not no
 
     async def _create(self, rental_id: str) -> None:
         """Write down that it is called for, then call, if that still is this peer's to do."""
+        if not self._budgets.begin(rental_id):  # it waited so long that its money was let go
+            await self._write.say(Say("return_decided", rental_id, {"why": "not_held"}))
+            return
         offer, keys = self.seen.fresh.pop(rental_id), self._made.pop(rental_id)
         await self._write.say(Say("create_called", rental_id, {}))
         one = self.rental(rental_id)

@@ -1,0 +1,1 @@
+"""What may be asked of budgets, and how they look as rows."""
