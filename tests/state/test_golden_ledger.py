@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mesh.cli.money.cost import cost
 from mesh.cli.ledger import verify
+from mesh.cli.money.cost import cost
 from mesh.edge.discovery.sightings import Sightings
 from mesh.edge.identity import fleet_of, fleet_root
 from mesh.edge.pairing.book import PairingBook
 from mesh.edge.store.ledger import Ledger, Reader
 from mesh.edge.store.state import load_state, members_of, whole_fold
-from mesh.state.billing import GROUPINGS
 from mesh.state.checkpoint import unpack
 from mesh.state.fold import fold_all
-from tests.golden.ledger.describe import canonical, costs, described, digest, learned
+from tests.golden.ledger.describe import canonical, described, digest, learned
 
 KEPT = Path(__file__).parent.parent / "golden" / "ledger"
 NOW = 1_791_300_000_000
@@ -107,19 +106,14 @@ def test_the_planner_learns_the_same_from_it(imported: Ledger, then: Any) -> Non
     assert found == then["state"]["learned"]
 
 
-def test_the_bill_is_the_same(imported: Ledger, then: Any) -> None:
-    assert plain(costs(load_state(imported.home, every_job=True))) == then["cost"]
-    for by in GROUPINGS:
-        assert that_ran(command(imported.home, cost, "--by", by)) == that_ran(then["cost"][by])
-
-
-def that_ran(report: Any) -> Any:
-    """A bill without jobs that never reached a device: once a row of dashes."""
-    groups = [
-        {**group, "devices": [one for one in group["devices"] if one["device_id"]], "jobs": 0}
-        for group in report["groups"]
-    ]
-    return {**report, "groups": [group for group in groups if group["devices"]]}
+def test_a_device_with_one_job_at_a_time_costs_what_its_owner_said(
+    imported: Ledger, then: Any
+) -> None:
+    said = next(one for one in then["state"]["bills"] if one["device_id"] == "dev-yenoicjm-gpu0")
+    report = command(imported.home, cost, "--by", "device")
+    (row,) = (one["devices"][0] for one in report["groups"] if one["device"] == said["device_id"])
+    assert (row["duration_ms"], row["cost_nusd"]) == (2950, 43635)
+    assert (said["duration_ms"], said["cost_nusd"]) == (2950, 43635)
 
 
 def test_a_home_of_then_opens_verifies_and_folds_the_same(home: Path, then: Any) -> None:

@@ -1,7 +1,9 @@
 """Sums that are kept step by step are those of the whole history, whatever came when."""
 
+import json
 import sqlite3
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -10,16 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, NUSD
+from mesh.api.bills.asked import GROUPINGS, parse_bill
+from mesh.api.bills.report import Names, report
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import rows_of
 from mesh.edge.bills.schema import NAMES
 from mesh.state.bills.bill import bill
+from mesh.state.bills.books import TYPES as BOOKS
 from mesh.state.bills.calendar import day_of
 from mesh.state.bills.lines import total
+from mesh.state.facts.events import EVENTS
 from tests.edge.bills.story import ZONES, Peer, Story
-from tests.state.job_story import chained, event
+from tests.state.job_story import BEN, chained, event
+from tests.state.test_event_facts import spoilt
 
 T0 = 1_800_000_000_000
 STORIES = st.randoms(use_true_random=False)
@@ -185,3 +192,29 @@ def test_what_somebody_says_of_the_year_2001_costs_no_peer_a_quarter_of_a_centur
         patch.setattr("mesh.edge.bills.cutting.MOST_MS", 3 * DAY_MS)
         peer.advance(2, DAY_MS)
     assert len(peer.days()) == 4  # as far back as a bill goes, here three days
+
+
+MONEY = sorted(set(EVENTS) & {*BOOKS, "device_registered", "device_removed", "usage_summarised",
+                              "job_submitted", "job_dispatched", "job_started", "job_paused",
+                              "job_resumed", "job_completed", "telemetry_summarised"})  # fmt: skip
+
+
+@SOME
+@given(data=st.data(), dice=STORIES)
+def test_nothing_that_anybody_signs_stops_a_bill(data: st.DataObject, dice: Random) -> None:
+    story = Story(dice)
+    for kind in data.draw(st.lists(st.sampled_from(MONEY), min_size=1, max_size=6)):
+        payload = data.draw(spoilt(data.draw(st.sampled_from(EVENTS[kind]))))
+        at, device = story.at(), data.draw(st.sampled_from(["d0", "d9", "", "*", "x" * 300]))
+        story.events.append(replace(event(kind, at, BEN, device), payload=payload))
+    peer = whole(story, "Europe/Berlin")
+    kept = peer.db.execute("SELECT day, rows FROM days").fetchall()
+    rows = [(day, row) for day, blob in kept for row in rows_of([blob])]
+    for by in GROUPINGS:
+        told = report(rows, parse_bill({"by": by}), Names(), T0)
+        json.dumps(told, allow_nan=False)
+        parts = [group["total_nusd"] for group in told["groups"]]
+        assert sum(one or 0 for one in parts) == (told["total_nusd"] or 0)
+    again = Peer(peer.shelf._list, "Europe/Berlin")
+    again.advance(len(peer.shelf._list), story.now)
+    assert again.days() == peer.days()

@@ -9,19 +9,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mathcore.units import DAY_MS, NUSD
 from mesh.api.errors import RequestError
-from mesh.api.serving.usage import IDLE, UNBILLED, cost_by
 from mesh.edge.http.app import make_app
 from mesh.edge.http.keys import key_routes
 from mesh.edge.serving import keys as keys_module
 from mesh.edge.serving.keys import PREFIX, Keys, find_by_secret, hash_of
 from mesh.ledger import codec
 from mesh.ledger.event import Event
-from mesh.state.answers import bills
 from mesh.state.facts.serving import UsageRow
 from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MEMBER
 from mesh.state.peer_id import is_named_for
-from mesh.state.serving.usage import MAX_ROWS
 from mesh.state.state import State
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS
@@ -231,36 +228,3 @@ async def test_what_a_key_spent_follows_the_ledger(ana: Peer) -> None:
     assert ana.keys.spent_nusd(key) == 7
     ana.now += DAY_MS
     assert ana.keys.spent_nusd(key) == 0
-
-
-async def test_the_bill_by_key_is_the_bill(ana: Peer) -> None:
-    made: Any = await ana.keys.add({"name": "ci"})
-    rows = [use(NUSD // 4, made["key_id"]), use(5, "k-gone"), use(9), use(3, "k-gone", "e")]
-    await ana.keys.tell_usage(T0, 60_000, rows)
-    report: Any = cost_by(ana.state, "key")
-    assert {one["key"]: one["total_cost_nusd"] for one in report["groups"]} == {
-        "ci": NUSD // 4,
-        "k-gone": 8,
-        IDLE: NUSD - NUSD // 4 - 5,
-        UNBILLED: -3,  # of e, where nothing has ended yet
-    }
-    assert report["total_cost_nusd"] == sum(one.cost_nusd for one in bills(ana.state)) == NUSD
-    assert cost_by(ana.state, "day")["total_cost_nusd"] == NUSD
-
-
-async def test_more_rows_than_an_event_holds_lose_names_and_no_amount(ana: Peer) -> None:
-    rows = [use(n, f"k{n:03}", "de"[n % 2], model="m" * 300) for n in range(3 * MAX_ROWS)]
-    await ana.keys.tell_usage(T0, 60_000, [*rows, *rows])
-    (said,) = ana.emitted
-    assert len(codec.encode(said.payload)) < 60_000
-    sums = ana.state.usage
-    assert len(sums) == MAX_ROWS
-    assert sum(one.cost_nusd for one in sums.values()) == 2 * sum(one.cost_nusd for one in rows)
-    assert max(key for _, key, *_ in sums) == f"k{3 * MAX_ROWS - 1:03}"
-
-
-async def test_more_devices_than_rows_are_cut_short(ana: Peer) -> None:
-    rows = [use(n, "k", f"d{n}") for n in range(2 * MAX_ROWS)]
-    await ana.keys.tell_usage(T0, 60_000, rows)
-    payload: Any = ana.emitted[0].payload
-    assert len(payload["rows"]) == MAX_ROWS

@@ -15,7 +15,7 @@ from mathcore.speed.learning import Observation
 from mathcore.speed.terms import Run
 from mathcore.speed.work import Work
 from mesh.state.answers import bills, ended_jobs, job_counts
-from mesh.state.billing import GROUPINGS, Bill, cost_report
+from mesh.state.billing import Bill
 from mesh.state.fleet import DeviceView, host, rate, spec
 from mesh.state.jobs import JobView
 from mesh.state.learning.learned import learned_from
@@ -53,11 +53,6 @@ def described(state: State) -> Terms:
         "observed": [observed(found) for found in observations(state)],
         "learned": learned(state),
     }
-
-
-def costs(state: State) -> Terms:
-    """`fleet cost -o json` of every grouping."""
-    return {by: cost_report(bills(state), by) for by in GROUPINGS}
 
 
 def learned(state: State) -> Terms:

@@ -21,10 +21,9 @@ from mesh.views import load_state
 
 from mesh.edge.store import Ledger
 from mesh.ledger.event import Event, order_key
-from mesh.state.billing import GROUPINGS
 from mesh.state.fold import fold_all
 from mesh.state.state import State
-from tests.golden.ledger.describe import costs, described, digest
+from tests.golden.ledger.describe import described, digest
 from tests.golden.ledger.junk import cases, folded
 from tests.golden.ledger.story import CLOCK, SEEDS, fixed, whole
 
@@ -102,12 +101,8 @@ def keep(home: Path, folder: Path) -> None:
         write("expected.json", expected(state) | {
             "events": count, "types": sorted({event.event_type for event in events}),
             "with three ended jobs kept": described(few),
-            "cost": {by: command(home, "cost", "--by", by) for by in GROUPINGS},
             "verify": command(home, "verify"),
         })  # fmt: skip
-        assert costs(load_state(home, every_job=True)) == {
-            by: command(home, "cost", "--by", by) for by in GROUPINGS
-        }
     write("fork.json", forked(folder, HERE / "fork.jsonl"))
     write("junk.json", {name: digest(described(folded(story)))[:16] for name, story in cases()})
 
