@@ -63,8 +63,6 @@ def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said
     resale = _micro("resale", text["resale"]) if "resale" in text else 0
     if price is not None and resale > price:
         refuse(f"resale: {text['resale']} is more than the price {text['price']}", HINT)
-    if price is not None and "bought" not in text:
-        refuse("bought: since when does it wear? say the day it was bought", "--bought 2025-06-01")
     fact = DeviceRateSet(
         from_ms=_day("from", text["from"], zone) if "from" in text else now_ms,
         owner=text.get("owner", ""),

@@ -13,6 +13,7 @@ from mesh.api.bills.asked import BillAsked
 from mesh.state.bills.inputs import BASES
 from mesh.state.bills.lines import IDLE, UNKNOWN
 from mesh.state.bills.tokens import per_million
+from mesh.state.peer_id import peer_id
 from mesh.state.runs.sums import USED, DayRow, Group, add
 
 Placed = tuple[str, DayRow]  # a local day or month, and a row of it
@@ -68,15 +69,26 @@ def namer(by: str, names: Names) -> Callable[[str, Group], str]:
         "day": lambda period, _: period,
         "month": lambda period, _: period[:7],
         "device": lambda _, group: group.device,
-        "owner": lambda _, group: names.peers.get(group.owner, group.owner) or NONE,
+        "owner": lambda _, group: _peer(names, group.owner),
         "kind": lambda _, group: group.kind,
-        "user": used(lambda group: names.peers.get(group.user, group.user) or NONE),
+        "user": used(lambda group: _peer(names, group.user)),
         "key": used(lambda group: names.keys.get(group.key, group.key) or NO_KEY),
         "model": used(lambda group: group.model or NONE),
         "engine": used(lambda group: group.engine or NONE),
         "job": used(lambda group: group.job or NONE),
     }
     return found[by]
+
+
+def _peer(names: Names, author: str) -> str:
+    """What people call a peer; the start of its id where nobody named it."""
+    if not author:
+        return NONE
+    return names.peers.get(author) or (peer_id(author)[:7] if _is_key(author) else author)
+
+
+def _is_key(text: str) -> bool:
+    return len(text) == 64 and all(one in "0123456789abcdef" for one in text)
 
 
 def _ordered(groups: Mapping[str, list[DayRow]], by: str) -> list[str]:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from mesh.api.bills.report import Names
 from mesh.api.serving.keys import key_name
+from mesh.config import load_config
 from mesh.edge.bills.asking import Bills
 from mesh.edge.bills.gathering import Watch
 from mesh.edge.store.ledger import Reader
@@ -32,12 +33,17 @@ def bills_of(
             reader.close()
             raise
 
-    return Bills(home, zone_of(zone) or ZoneInfo("UTC"), load, now_ms, names_of, watch)
+    def named(state: State) -> Names:
+        return names_of(state, load_config(home).name)
+
+    return Bills(home, zone_of(zone) or ZoneInfo("UTC"), load, now_ms, named, watch)
 
 
-def names_of(state: State) -> Names:
-    """What people call peers, keys and hardware."""
+def names_of(state: State, own: str = "") -> Names:
+    """What people call peers, keys and hardware; `own`: how a peer without a fleet is called."""
     peers = {one: state.members.name(one) for one in state.members.judge().grants}
+    if not peers and len(state.counts) == 1:  # a peer that is alone
+        peers = dict.fromkeys(state.counts, own)
     keys = {one: key_name(state.keys, one) for one in state.keys}
     return Names(peers=peers, keys=keys, hardware=_Hardware(state))
 

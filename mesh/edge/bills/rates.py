@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from mathcore.units import NUSD
 from mesh.api.bills.rates import PARSERS
 from mesh.api.errors import RequestError
+from mesh.api.fields import refuse
 from mesh.state.bills.books import SHELVES, Word
 from mesh.state.bills.inputs import Charge, FxRate, Rate, Tariff
 from mesh.state.facts.fact import encode
@@ -21,6 +22,7 @@ from mesh.state.runs.reading import paid_row
 from mesh.state.state import State
 
 Row = dict[str, Any]
+BOUGHT: Final = "--bought 2025-06-01"
 MICRO: Final = 1000  # nano-units in a millionth
 SHOWN: Final = ("device_rate_set", "tariff_set", "fx_rate_set", "charge_recorded")
 
@@ -85,7 +87,10 @@ class Rates:
         self, fact: DeviceRateSet, one: DeviceView, body: Mapping[str, object]
     ) -> DeviceRateSet:
         """The rate with what was not typed as it was: said before, else registered."""
-        known = self._rate(self._state(), one) or registered(one)
+        said = self._rate(self._state(), one)
+        if said is None and "price" in body and "bought" not in body:
+            refuse("bought: since when does it wear? say the day it was bought", BOUGHT)
+        known = said or registered(one)
         kept: dict[str, Any] = {
             "price": {"price_micro": None if known.price is None else known.price // MICRO},
             "resale": {"resale_micro": known.resale // MICRO},

@@ -1,0 +1,102 @@
+"""docs/how-to/money.md as somebody types it: each of its commands, in its order."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mesh.conftest import ROOT, Machine, Maker, up_all
+from tests.support.waiting import wait_until
+
+PAGE = (ROOT / "docs" / "how-to" / "money.md").read_text()
+QUESTIONS = 10
+
+
+def commands() -> list[str]:
+    """Those of the fenced blocks, without their comments."""
+    blocks = re.findall(r"```\n(.*?)```", PAGE, re.S)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def ana(machines: Maker) -> Machine:
+    """A peer with a device on which something ran."""
+    (one,) = up_all(machines, "ana")
+    one.ok("run", "--", "true")
+    return one
+
+
+def device(ana: Machine) -> str:
+    return str(ana.get("/v1/devices")["devices"][0]["device_id"])
+
+
+def typed(ana: Machine, line: str, folder: Path) -> str:
+    """What a command of the page says; its `rig` is this machine's device."""
+    words = shlex.split(line)[1:]
+    filled = {"rig": device(ana), "EVENT": str(ana.get("/v1/rates")["said"][0]["seq"])}
+    done = subprocess.run(
+        [sys.executable, "-m", "mesh", *(filled.get(word, word) for word in words)],
+        env=ana.env,
+        cwd=folder,
+        input="y\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}: {done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_ten_questions_are_answered(ana: Machine, tmp_path: Path) -> None:
+    asked = commands()[:QUESTIONS]
+    assert [line for line in PAGE.splitlines() if re.search(r"# 10\.", line)]
+    ana.ok("rates", "set", device(ana), "--price", "1600", "--bought", "2026-01-15")
+    said = {}
+    for line in asked:
+        if "rates" in line:
+            continue
+        said[line.split()[1], *line.split()[2:4]] = typed(ana, line, tmp_path)
+    assert "2026" in said["cost", "--by", "month"]
+    assert "█ used" in said["cost", "--by", "day"]
+    assert device(ana) in said["cost", "--by", "device"]
+    assert "ana" in said["cost", "--by", "user"]
+    assert "true" in said["cost", "--by", "model"]
+    assert {"used", "idle"} <= set(said["cost", "--by", "kind"].split())
+    assert "BilledCost" in said["cost", "-o", "focus"]
+    assert "$" in said["compare", "qwen3-8b", "--tokens-per-day"]
+
+
+def test_every_command_of_the_page_runs_in_its_order(ana: Machine, tmp_path: Path) -> None:
+    ana.ok("rates", "set", device(ana), "--watts", "65")
+    for line in commands():
+        typed(ana, line, tmp_path)
+    (row,) = [one for one in ana.get("/v1/rates")["devices"] if one["device_id"] == device(ana)]
+    assert (row["watts_mw"], row["idle_mw"], row["tariff"]) == (450_000, 20_000, "home")
+
+
+def test_what_nobody_priced_is_unknown_until_somebody_says_what_it_cost(ana: Machine) -> None:
+    def asked() -> dict[str, object]:
+        found: dict[str, object] = json.loads(ana.ok("cost", "--by", "kind", "-o", "json"))
+        return found
+
+    before = asked()
+    assert before["unknown_ms"] != 0
+    assert device(ana) in ana.ok("rates", "-o", "json")
+    words = ("--price", "1600", "--bought", "2026-01-01", "--watts", "65", "--idle-watts", "9")
+    ana.ok("rates", "tariff", "home", "0.30", "--from", "2026-01-01")
+    ana.ok("rates", "set", device(ana), *words, "--tariff", "home", "--from", "2026-01-01")
+    wait_until(lambda: asked()["total_nusd"], "the bill with the price")
+    after = asked()
+    parts = [after[name] or 0 for name in ("total_cost_nusd", "idle_nusd", "unknown_nusd")]
+    assert sum(parts) == after["total_nusd"]  # type: ignore[arg-type]
+    assert after["total_cost_nusd"] > 0  # type: ignore[operator]
+    groups = after["groups"]
+    assert isinstance(groups, list)
+    assert sum(one["total_nusd"] or 0 for one in groups) == after["total_nusd"]
