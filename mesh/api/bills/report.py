@@ -12,7 +12,7 @@ from mathcore.units import HOUR_MS, NUSD
 from mesh.api.bills.asked import BillAsked
 from mesh.state.bills.inputs import BASES
 from mesh.state.bills.lines import IDLE, UNKNOWN
-from mesh.state.bills.tokens import per_million
+from mesh.state.bills.tokens import PHASES, UNSPLIT, per_million
 from mesh.state.peer_id import peer_id
 from mesh.state.runs.sums import USED, DayRow, Group, add
 
@@ -144,8 +144,20 @@ def amounts(rows: list[DayRow]) -> Row:
         "total_throughput": generated,
         "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "cached_tokens": sum(row.cached_tokens for row in rows),
-        "million_generated_nusd": None if cost is None else per_million(cost, generated),
+        "million_nusd": _millions(rows, cost),
     }
+
+
+def _millions(rows: list[DayRow], cost: int | None) -> Row:
+    """Nano-dollars of a million tokens of each phase, by what was measured of how long it took;
+    `unsplit`: of all that was used, by a million generated. Null where there are no such tokens."""
+    found: Row = {}
+    for phase in PHASES:
+        nusd = sum(getattr(row, f"{phase}_nusd") for row in rows)
+        tokens = sum(getattr(row, f"{phase}_tokens") for row in rows)
+        found[phase] = per_million(nusd, tokens) if nusd else None
+    generated = sum(row.generated_tokens for row in rows)
+    return {**found, UNSPLIT: None if cost is None else per_million(cost, generated)}
 
 
 def _unknown_ms(rows: Iterable[DayRow], kind: str) -> int:

@@ -11,6 +11,7 @@ import msgspec
 from mesh.state.bills.calendar import day_of
 from mesh.state.bills.inputs import BASES, NOBODY, Run, Who
 from mesh.state.bills.lines import IDLE, RANK, UNKNOWN, Line, Sum, apportion, sums
+from mesh.state.bills.tokens import PHASES, split
 from mesh.state.runs.rows import UsedRow
 
 USED: Final = "used"
@@ -34,7 +35,8 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
 
 @final
 class DayRow(msgspec.Struct, array_like=True):
-    """An amount of a group in a local day. `nusd` None: nothing of it is known."""
+    """An amount of a group in a local day. `nusd` None: nothing of it is known. `prompt_nusd` to
+    `generated_nusd`: what of it went into reading and writing, where that was measured."""
 
     group: Group
     nusd: int | None
@@ -47,8 +49,12 @@ class DayRow(msgspec.Struct, array_like=True):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    prompt_nusd: int = 0
+    cached_nusd: int = 0
+    generated_nusd: int = 0
 
 
+Phases = tuple[int, int, int]  # nano-dollars of prompt, cached, generated
 Used = Mapping[tuple[str, str], Mapping[str, UsedRow]]  # (day, job) -> key -> what it used
 Days = dict[str, list[DayRow]]
 
@@ -72,6 +78,7 @@ def day_rows(
     ended = _ended(ran, zone)
     parts = sums(lines, lambda one: (day_of(one.at_ms, zone), one.device, one.owner, one.part))
     found: dict[str, dict[Group, Sum]] = {}
+    phases: dict[tuple[str, Group], Phases] = {}
     for (day, device, owner, part), one in parts.items():
         kind = part if part in (IDLE, UNKNOWN) else USED
         who = whose.get(part, NOBODY) if kind == USED else NOBODY
@@ -87,7 +94,11 @@ def day_rows(
                 job=part if by_job and kind == USED else "",
             )
             _add(found.setdefault(day, {}), group, share)
-    days = {day: [_row(group, one) for group, one in rows.items()] for day, rows in found.items()}
+            _split(phases, (day, group), share, who)
+    days = {
+        day: [_row(group, one, phases.get((day, group))) for group, one in rows.items()]
+        for day, rows in found.items()
+    }
     _tell_made(days, ended, used, whose, serving, by_job=by_job)
     return days
 
@@ -115,7 +126,19 @@ def _add(rows: dict[Group, Sum], group: Group, one: Sum) -> None:
         known.join(one)
 
 
-def _row(group: Group, one: Sum) -> DayRow:
+def _split(
+    phases: dict[tuple[str, Group], Phases], at: tuple[str, Group], one: Sum, who: Who
+) -> None:
+    """Add what a job's cost went into, by its measured phases."""
+    if who.phases_ms is None or not one.nusd:
+        return
+    parts, known = split(one.nusd, who), phases.get(at, (0, 0, 0))
+    found = [before + parts.get(name, 0) for before, name in zip(known, PHASES, strict=True)]
+    phases[at] = found[0], found[1], found[2]
+
+
+def _row(group: Group, one: Sum, phases: Phases | None) -> DayRow:
+    prompt, cached, generated = phases or (0, 0, 0)
     return DayRow(
         group=group,
         nusd=one.amount,
@@ -124,6 +147,9 @@ def _row(group: Group, one: Sum) -> DayRow:
         basis=RANK[one.basis],
         sources=sorted(one.sources - {"none"}),
         told_ms=one.told_ms,
+        prompt_nusd=prompt,
+        cached_nusd=cached,
+        generated_nusd=generated,
     )
 
 
@@ -199,6 +225,9 @@ def add(to: DayRow, one: DayRow) -> None:
     told = [at for at in (to.told_ms, one.told_ms) if at is not None]
     to.told_ms = min(told, default=None)
     to.jobs += one.jobs
+    to.prompt_nusd += one.prompt_nusd
+    to.cached_nusd += one.cached_nusd
+    to.generated_nusd += one.generated_nusd
     _made(to, one.prompt_tokens, one.cached_tokens, one.generated_tokens)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.units import DAY_MS, NUSD
+from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.api.bills.asked import GROUPINGS, parse_bill
 from mesh.api.bills.report import Names, report
 from mesh.edge.bills.desk import SqlDesk
@@ -218,3 +218,33 @@ def test_nothing_that_anybody_signs_stops_a_bill(data: st.DataObject, dice: Rand
     again = Peer(peer.shelf._list, "Europe/Berlin")
     again.advance(len(peer.shelf._list), story.now)
     assert again.days() == peer.days()
+
+
+def test_a_jobs_cost_is_split_by_how_long_it_read_and_wrote() -> None:
+    made = {"prompt_tokens": 1000, "tokens_generated": 100, "energy_basis": "measured"}
+    speeds = {"prefill_mtps": 1_000_000, "throughput_mtps": 50_000}  # 1 s of reading, 2 of writing
+    price = {"price_nusd": 1600 * NUSD, "lifetime_months": 60}
+    told = {**made, **speeds, "actual_duration_ms": 3000}
+    said = [
+        event("device_registered", 0, device="d0", name="d0", **price),
+        event("job_submitted", 10, device="d0", job_id="j", model="m"),
+        event("job_started", 20, device="d0", job_id="j", attempt=1),
+        event("job_completed", 3020, device="d0", job_id="j", attempt=1, **told),
+    ]
+    peer = Peer(chained(said), "UTC")
+    peer.advance(len(said), HOUR_MS)
+    (row,) = [
+        row for (blob,) in peer.db.execute("SELECT rows FROM days") for row in rows_of([blob])
+        if row.group.kind == "used"
+    ]  # fmt: skip
+    # Three seconds of 36,529,680 nano-dollars an hour: 30,441.4, as a running total has it.
+    assert row.nusd == 30442
+    assert (row.prompt_nusd, row.generated_nusd) == (10147, 20295)
+    (group,) = [
+        one for one in report([("2027-01-15", row)], parse_bill({"by": "model"}), Names(), T0)[
+            "groups"
+        ]
+    ]  # fmt: skip
+    assert group["million_nusd"] == {
+        "prompt": 10_147_000, "cached": None, "generated": 202_950_000, "unsplit": 304_420_000
+    }  # fmt: skip
