@@ -113,6 +113,14 @@ def test_a_pod_is_priced_rented_used_billed_and_returned(
     wait_until(lambda: all_ended(runpod), "the pod to be returned")
     wait_until(lambda: ana.get("/v1/ssh")["hosts"] == [], "its host to be forgotten")
     assert runpod.server.counted["create"] == 1
+    # It is billed as a whole, by its own meter, and its devices not once more.
+    report = json.loads(ana.ok("cost", "--by", "device", "-o", "json"))
+    billed = {one["device"]: one for one in report["groups"]}
+    assert [one for one in billed if row["host"] in one] == [row["host"]]
+    whole = billed[row["host"]]
+    assert whole["total_cost_nusd"] + whole["idle_nusd"] == whole["total_nusd"]
+    assert 0 < whole["total_cost_nusd"] < whole["total_nusd"] <= bill["reserved_nusd"]
+    assert (whole["jobs"], whole["unknown_ms"]) == (1, 0)
 
 
 @ROOT_ONLY

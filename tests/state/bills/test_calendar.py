@@ -1,5 +1,8 @@
 """Days of any zone are whole quarter-hours."""
 
+import os
+import subprocess
+import sys
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 
@@ -71,3 +74,14 @@ def test_what_names_no_day_or_month_is_refused(period: str) -> None:
     assert zone is not None
     with pytest.raises(ValueError):  # noqa: PT011
         bounds_ms(period, zone)
+
+
+def test_zones_are_known_on_a_machine_without_a_table_of_them() -> None:
+    words = (
+        "from mesh.state.bills.calendar import zone_of as z; print(z('Europe/Berlin'), z('UTC'))"
+    )
+    env = {**os.environ, "PYTHONTZPATH": ""}  # as in a bare container, and on Windows
+    done = subprocess.run(
+        [sys.executable, "-c", words], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Asia/Kolkata UTC\n"
