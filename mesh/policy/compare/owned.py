@@ -3,7 +3,7 @@ the rate that its owner set later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, final
@@ -15,6 +15,8 @@ from mesh.state.bills.given import Given, gather, latest
 from mesh.state.bills.inputs import Rate, Tariff
 from mesh.state.bills.owned import loss_nusd
 from mesh.state.members import RUNNER, allowed
+from mesh.state.runs.making import PaidKnown, hardware
+from mesh.state.runs.reading import paid_row
 from mesh.state.state import State
 
 # What nobody said: the price or the lifetime, what it draws at work, what a kWh costs, what it
@@ -81,13 +83,21 @@ def rates_set(state: State, now_ms: int) -> dict[str, Owned]:
         is_theirs = state.owner(device) in ("", author)  # tariffs and currencies are of no device
         return is_theirs and allowed(state.members.role(author), RUNNER)
 
-    given = gather(state.books.inputs(believed))
+    given = gather([*state.books.inputs(believed), *_registered(state)])
     found = {}
     for device, rates in given.rates.items():
         rate = latest(rates, now_ms)
         if rate is not None and rate.count > 0:
             found[device] = by_rate(given, rate, now_ms)
     return found
+
+
+def _registered(state: State) -> Iterator[Tariff]:
+    """What power costs by registrations: a rate may go on with it."""
+    for one in state.devices.values():
+        row = paid_row(one.facts)
+        known = PaidKnown(device=one.device_id, owner=one.owner, from_ms=0, row=row)
+        yield from (each for each in hardware([known]) if isinstance(each, Tariff))
 
 
 def by_rate(given: Given, rate: Rate, now_ms: int) -> Owned:

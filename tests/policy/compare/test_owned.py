@@ -10,7 +10,8 @@ from mesh.policy.compare.owned import Owned, by_registration, rates_set
 from mesh.state.facts.money import DeviceRateSet, FxRateSet, TariffBand, TariffSet
 from mesh.state.fold import apply
 from mesh.state.state import State
-from tests.simulation.bills.history import event, ms
+from tests.simulation.bills.history import ME, event, ms
+from tests.state.job_story import event as registered
 
 NOW = ms("2026-07-14")
 YEAR_MS = 8760 * 3_600_000
@@ -122,3 +123,10 @@ def test_a_device_that_is_no_more_has_no_rate() -> None:
 
 def test_a_rate_counts_from_its_day_on() -> None:
     assert set_by(rate(), now_ms=NOW - 2) is None
+
+
+def test_a_rate_that_names_no_tariff_of_its_own_goes_on_with_the_registrations() -> None:
+    state = State()
+    apply(state, registered("device_registered", 0, ME, "d", name="d", tariff_nusd_per_kwh=300))
+    apply(state, event(2, 1000, "device_rate_set", rate(tariff="device d"), "d"))
+    assert rates_set(state, NOW)["d"].kwh_nusd == 300
