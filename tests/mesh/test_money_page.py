@@ -100,3 +100,38 @@ def test_what_nobody_priced_is_unknown_until_somebody_says_what_it_cost(ana: Mac
     groups = after["groups"]
     assert isinstance(groups, list)
     assert sum(one["total_nusd"] or 0 for one in groups) == after["total_nusd"]
+
+
+def jobs_of(one: Machine) -> dict[str, object]:
+    """What each job cost, as one peer has it."""
+    groups = json.loads(one.ok("cost", "--by", "job", "-o", "json"))["groups"]
+    return {row["job"]: row["total_cost_nusd"] for row in groups if row["jobs"]}
+
+
+def test_every_peer_of_a_fleet_has_the_same_bill_and_each_tells_what_its_own_devices_cost(
+    machines: Maker,
+) -> None:
+    ana, ben = up_all(machines, "ana ben")
+    ben.join(ana)
+    for one in (ana, ben):
+        words = ("--price", "1600", "--bought", "2026-01-01", "--watts", "65")
+        one.ok("rates", "set", own_device(one), *words)
+        one.ok("run", "--", "true")
+    wait_until(lambda: len(jobs_of(ana)) == 2 and jobs_of(ana) == jobs_of(ben), "one bill")
+    assert all(isinstance(cost, int) and cost > 0 for cost in jobs_of(ana).values())
+    refused = ana.run("rates", "set", own_device(ben), "--price", "1", "--bought", "2026-01-01")
+    assert refused.code != 0
+    assert "its owner alone says what it costs" in refused.err
+    users = json.loads(ben.ok("cost", "--by", "user", "-o", "json"))["groups"]
+    assert {"ana", "ben"} <= {row["user"] for row in users}
+
+
+def own_device(one: Machine) -> str:
+    """The id of a peer's own processor."""
+    rows = one.get("/v1/devices")["devices"]
+    me = one.ok("id").split()[0]
+    return next(row["device_id"] for row in rows if row["device_id"].startswith(prefix_of(me)))
+
+
+def prefix_of(peer: str) -> str:
+    return f"dev-{peer.replace('-', '')[:10].lower()}"
