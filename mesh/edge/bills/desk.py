@@ -26,7 +26,6 @@ class SqlDesk:
         self._numbers: dict[str, int] = {}
         self.dirty: dict[str, int] = {}  # device -> from when on its lines may have changed
         self.met: set[str] = set()  # authors whose events were met in this run
-        self.rentals_changed = False
 
     # Authors
 

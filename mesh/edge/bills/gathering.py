@@ -11,6 +11,7 @@ from mesh.edge.bills.desk import SqlDesk
 from mesh.state.bills.books import NOW, AsKnown
 from mesh.state.bills.given import Given, gather
 from mesh.state.bills.inputs import NOBODY, Charge, FxRate, Input, Rate, Run, Tariff, Watched, Who
+from mesh.state.peer_id import peer_id
 from mesh.state.rentals.rental import Rental as RentedMachine
 from mesh.state.runs.making import RunKnown, hardware, machine_prefix, rented, run_of, seen
 from mesh.state.runs.rows import UsedRow
@@ -61,28 +62,26 @@ class Gatherer:
         self.now_ms: Final = now_ms
         self._watch: Final = watch
         self._known: Final = known
+        self._machines: Final = _machines(state)
         self._common, self._by_device = self._said()
 
     def devices(self) -> list[Billed]:
         """All that has a bill, rented machines as a whole, by name."""
-        parts: dict[str, list[str]] = {}
-        machines = self._machines()
+        parts: dict[tuple[str, str], list[str]] = {}
         found = []
         for device, author in self._desk.devices():
-            owner = self._state.owner(device) or author
-            if owner != author:
+            if self._state.owner(device) != author:
                 continue  # somebody else's word on it
-            host = next((one for one in machines if _is_part(device, *one)), None)
+            host = next((one for one in self._machines if _is_part(device, *one)), None)
             if host is None:
-                found.append(Billed(device, owner, (device,)))
+                found.append(Billed(device, author, (device,)))
             else:
-                parts.setdefault(host[1], []).append(device)
-        for (author, host_), ones in machines.items():
-            found.append(Billed(host_, author, tuple(parts.get(host_, ())), tuple(ones)))
-        charged = {one.device for one in found}
-        others = sorted(set(self._by_device) - charged)
+                parts.setdefault(host, []).append(device)
+        for key, ones in self._machines.items():
+            found.append(Billed(key[1], key[0], tuple(parts.get(key, ())), tuple(ones)))
+        others = set(self._by_device) - {one.device for one in found}
         found += [Billed(one, self._state.owner(one), (one,)) for one in others]
-        return sorted(found, key=lambda one: one.device)
+        return _apart(sorted(found, key=lambda one: (one.device, bool(one.machines), one.owner)))
 
     def inputs(self, one: Billed, since_ms: int) -> Found:
         """All that counts for a device from an instant on."""
@@ -192,15 +191,27 @@ class Gatherer:
         if not device:
             return True
         owner = self._state.owner(device)
-        return author == owner if owner else (author, device) in self._machines()
+        return author == owner if owner else (author, device) in self._machines
 
-    def _machines(self) -> Mapping[tuple[str, str], list[RentedMachine]]:
-        """Rented machines by (who rents, what their host is called)."""
-        found: dict[tuple[str, str], list[RentedMachine]] = {}
-        for one in self._state.rentals.every():
-            if one.meter.spans and one.author:
-                found.setdefault((one.author, host_name(one)), []).append(one)
-        return found
+
+def _machines(state: State) -> Mapping[tuple[str, str], list[RentedMachine]]:
+    """Rented machines by (who rents, what their host is called)."""
+    found: dict[tuple[str, str], list[RentedMachine]] = {}
+    for one in state.rentals.every():
+        if one.meter.spans and one.author:
+            found.setdefault((one.author, host_name(one)), []).append(one)
+    return found
+
+
+def _apart(found: list[Billed]) -> list[Billed]:
+    """Each with a name of its own: another member can call a machine as one of ours is called, and
+    takes no bill's place by that."""
+    seen: set[str] = set()
+    for n, one in enumerate(found):
+        if one.device in seen:
+            found[n] = replace(one, device=f"{one.device}@{peer_id(one.owner)[:7]}")
+        seen.add(found[n].device)
+    return found
 
 
 def _is_part(device: str, author: str, host: str) -> bool:

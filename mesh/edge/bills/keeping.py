@@ -29,6 +29,7 @@ from mesh.state.runs.reading import take
 from mesh.state.state import State
 
 PAGE_EVENTS: Final = 2000  # a transaction of some 0.1 s
+RENTED: Final = "rented"  # "1" where something was said of rentals since they were cut
 EVERY: Final = "*"  # every device's lines may have changed
 
 
@@ -44,7 +45,7 @@ class Keeper:
         """Know everything up to the state's last event and up to now."""
         watch = watch or Watch()
         desk = SqlDesk(self._db)
-        self._begin_anew(shelf, state)
+        self._begin_anew(shelf)
         self._judge(desk, shelf, state)
         while self._page(desk, shelf, state):
             pass
@@ -57,29 +58,23 @@ class Keeper:
             cutter.drop_gone()
         for one in gatherer.devices():
             with self._whole():
-                cutter.cut(one, rentals_changed=desk.rentals_changed)
+                cutter.cut(one, rentals_changed=self._get(RENTED) == "1")
         with self._whole():
             self._set("now", str(now_ms))
+            self._set(RENTED, "")
 
     # Events in
 
-    def _begin_anew(self, shelf: Shelf, state: State) -> None:
+    def _begin_anew(self, shelf: Shelf) -> None:
         """Forget everything where it is of another ledger, another zone, or of events that the
         ledger has no more."""
         with self._whole():
             cursor = int(self._get("cursor") or 0)
-            known = self._get("zone"), self._get("root"), self._get("tip")
-            now = self._zone.key, state.members.root, _tip(shelf, cursor)
-            if known[0] == "" and cursor == 0:
-                self._set("zone", now[0])
-            elif known[0] != now[0] or known[2] != now[2]:
-                self._forget()
-                self._set("zone", now[0])
-            self._set("root", now[1])
-
-    def _forget(self) -> None:
-        for name in NAMES:
-            self._db.execute(f"DELETE FROM {name}")
+            known = self._get("zone") or self._zone.key, self._get("tip")
+            if known != (self._zone.key, _tip(shelf, cursor)):
+                for name in NAMES:
+                    self._db.execute(f"DELETE FROM {name}")
+            self._set("zone", self._zone.key)
 
     def _judge(self, desk: SqlDesk, shelf: Shelf, state: State) -> None:
         """Read the events again of authors whose word counts otherwise than before."""
@@ -96,6 +91,7 @@ class Keeper:
                         self._take(desk, state, event)
                 desk.number(str(author))
                 self._db.execute("UPDATE authors SET print = ? WHERE key = ?", (now, author))
+                self._mark(desk)
 
     def _page(self, desk: SqlDesk, shelf: Shelf, state: State) -> bool:
         """Keep the next page of events; False where there was none."""
@@ -134,7 +130,7 @@ class Keeper:
             from_ms = whole(event.payload, "from_ms")
             desk.mark(event.device_id or EVERY, max(FOREVER, from_ms))
         elif event.event_type in RENTALS:
-            desk.rentals_changed = True
+            self._set(RENTED, "1")
 
     def _watches(self, desk: SqlDesk, state: State, watch: Watch) -> None:
         """What was idle because a daemon watched that has not told so is looked at again once

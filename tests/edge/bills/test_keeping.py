@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.api.bills.asked import GROUPINGS, parse_bill
 from mesh.api.bills.report import Names, report
+from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import SqlDesk
-from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.gathering import Billed, Gatherer, Watch, _apart
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import rows_of
 from mesh.edge.bills.schema import NAMES
@@ -25,7 +26,7 @@ from mesh.state.bills.calendar import day_of
 from mesh.state.bills.lines import total
 from mesh.state.facts.events import EVENTS
 from tests.edge.bills.story import ZONES, Peer, Story
-from tests.state.job_story import BEN, chained, event
+from tests.state.job_story import ANA, BEN, chained, event
 from tests.state.test_event_facts import spoilt
 
 T0 = 1_800_000_000_000
@@ -248,3 +249,37 @@ def test_a_jobs_cost_is_split_by_how_long_it_read_and_wrote() -> None:
     assert group["million_nusd"] == {
         "prompt": 10_147_000, "cached": None, "generated": 202_950_000, "unsplit": 304_420_000
     }  # fmt: skip
+
+
+def test_nobody_takes_the_place_of_a_bill_by_a_name() -> None:
+    mine, theirs = Billed("vast-r1", ANA, ("a",)), Billed("vast-r1", BEN, ("b",))
+    found = _apart([mine, theirs])
+    assert found[0] == mine
+    assert (found[1].owner, found[1].parts) == (BEN, ("b",))
+    assert found[1].device.startswith("vast-r1@")
+
+
+@SOME
+@given(dice=STORIES)
+def test_a_verdict_that_changes_as_a_step_dies_is_not_forgotten(dice: Random) -> None:
+    story = Story(dice)
+    peer = whole(story, "UTC")
+    events = peer.shelf._list
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mesh.edge.bills.keeping._verdict", lambda _, author: f"now {author}")
+        patch.setattr("mesh.state.members.Members.counts", lambda self, e: e.author == ANA)
+        patch.setattr(Cutter, "cut", dies)
+        with suppress(sqlite3.OperationalError):
+            peer.advance(len(events), story.now)
+        patch.undo()
+        patch.setattr("mesh.edge.bills.keeping._verdict", lambda _, author: f"now {author}")
+        patch.setattr("mesh.state.members.Members.counts", lambda self, e: e.author == ANA)
+        peer.advance(len(events), story.now)
+        alone = Peer(events, "UTC")
+        alone.state = peer.state
+        alone.keeper.advance(alone.shelf, peer.state, T0 + story.now)
+    assert peer.days() == alone.days()
+
+
+def dies(*_: object, **__: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
