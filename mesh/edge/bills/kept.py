@@ -17,6 +17,8 @@ from mesh.edge.store.schema import DATABASE, read_only
 from mesh.state.runs.sums import DayRow
 
 Row = dict[str, object]
+BRIEF: Final = ""  # sums of devices, owners and kinds alone
+WHOSE: Final = ("user", "key", "model", "engine")  # what else sums of months are kept by
 OF_DEVICES: Final = ("day", "month", "device", "owner", "kind")  # whose and what for is not asked
 FIRST_DAY: Final = "0000"
 LAST_DAY: Final = "9999"
@@ -59,8 +61,9 @@ def kept_rows(db: sqlite3.Connection, asked: BillAsked) -> Iterator[Placed]:
     column = "brief" if asked.by in OF_DEVICES else "rows"
     first, after = asked.first_day or FIRST_DAY, asked.day_after or LAST_DAY
     if asked.by != "day" and not (asked.first_day or asked.day_after):
-        query = f"SELECT month, {column} FROM months ORDER BY month, device"
-        for month, blob in db.execute(query):
+        of = asked.by if asked.by in WHOSE else BRIEF
+        query = "SELECT month, rows FROM months WHERE of = ? ORDER BY month, device"
+        for month, blob in db.execute(query, (of,)):
             yield from ((str(month), row) for row in rows_of([blob]))
         return
     query = f"SELECT day, {column} FROM days WHERE day >= ? AND day < ? ORDER BY day, device"

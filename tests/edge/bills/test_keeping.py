@@ -18,7 +18,7 @@ from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Billed, Gatherer, Watch, _apart
 from mesh.edge.bills.keeping import Keeper
-from mesh.edge.bills.kept import rows_of
+from mesh.edge.bills.kept import BRIEF, WHOSE, rows_of
 from mesh.edge.bills.schema import NAMES
 from mesh.state.bills.bill import bill
 from mesh.state.bills.books import TYPES as BOOKS
@@ -86,9 +86,11 @@ def test_days_are_the_sums_of_the_lines_and_months_of_the_days(dice: Random, zon
         assert {day: nusd for day, nusd in kept.items() if nusd} == {
             day: nusd for day, nusd in by_day.items() if nusd
         }
-        months = peer.db.execute("SELECT rows FROM months WHERE device = ?", (one.device,))
-        summed = sum(row.nusd or 0 for (blob,) in months for row in rows_of([blob]))
-        assert summed == total(mine) == sum(kept.values())
+        for of in (BRIEF, *WHOSE):
+            query = "SELECT rows FROM months WHERE device = ? AND of = ?"
+            months = peer.db.execute(query, (one.device, of)).fetchall()
+            summed = sum(row.nusd or 0 for (blob,) in months for row in rows_of([blob]))
+            assert summed == total(mine) == sum(kept.values())
 
 
 @SOME
@@ -176,7 +178,7 @@ def test_a_change_of_clocks_in_a_long_bill_loses_no_hour(zone: str) -> None:
     held = sum(row[2] for row in rows)  # unit-milliseconds
     assert held == days * DAY_MS
     assert len(peer.days()) == days + 1
-    query = "SELECT rows FROM months"
+    query = "SELECT rows FROM months WHERE of = ''"
     months = [row for (blob,) in peer.db.execute(query) for row in rows_of([blob])]
     assert sum(row.unit_ms for row in months) == held
 
