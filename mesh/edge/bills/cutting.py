@@ -82,9 +82,9 @@ class Cutter:
 
     def _spans(self, one: Billed, start: int) -> Iterator[tuple[int, int, Found]]:
         """The time from `start` in pieces of whole local days, with what each is made from; in one
-        lies all of a charge, and all that was rented."""
+        lies all of a charge, and all that a cloud rents out."""
         now_ms = self._gatherer.now_ms
-        if one.machines or self._gatherer.is_rented(one):
+        if one.machines:
             yield start, now_ms, self._gatherer.inputs(one, start)
             return
         begin = start

@@ -85,8 +85,7 @@ class Gatherer:
 
     def inputs(self, one: Billed, since_ms: int) -> Found:
         """All that counts for a device from an instant on."""
-        charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
-        since_ms = min([since_ms, *(charge.from_ms for charge in charges)])
+        since_ms = self.charged_since(one, since_ms)
         runs = list(self._runs(one, since_ms))
         whose: dict[str, Who] = {}
         for _, run in runs:
@@ -100,14 +99,6 @@ class Gatherer:
             frozenset(job for part in one.parts for job in self._desk.serving(part, one.owner)),
         )
 
-    def is_rented(self, one: Billed) -> bool:
-        """Whether somebody rents it by hand."""
-        return any(
-            known.row.hourly_nusd
-            for part in one.parts
-            for known in self._desk.paid_of(part, one.owner)
-        )
-
     def charged_until(self, one: Billed, at_ms: int) -> int:
         """An instant, or the end of the charge that reaches furthest over it."""
         charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
@@ -118,9 +109,8 @@ class Gatherer:
         """An instant, or the begin of a charge that reaches over it: how a charge is spread follows
         from all of its time."""
         charges = [c for c in self._by_device.get(one.device, ()) if isinstance(c, Charge)]
-        for charge in sorted(charges, key=lambda each: -each.from_ms):
-            if charge.from_ms < since_ms < charge.to_ms:
-                since_ms = charge.from_ms
+        while over := [c.from_ms for c in charges if c.from_ms < since_ms < c.to_ms]:
+            since_ms = min(over)
         return since_ms
 
     def certain_ms(self, one: Billed) -> int:
@@ -151,7 +141,8 @@ class Gatherer:
             for row in self._desk.seen_of(part, one.owner, since_ms):
                 yield from seen(part, *row)
         yield from rented(one.device, one.machines)
-        yield from said
+        # A charge that was over by then changes no later line.
+        yield from (s for s in said if not isinstance(s, Charge) or s.to_ms > since_ms)
         if self._watch.author == one.owner and self._watch.from_ms and not one.machines:
             begun, now_ms = self._watch.from_ms, self.now_ms
             yield Watched(device=one.device, from_ms=begun, to_ms=now_ms)

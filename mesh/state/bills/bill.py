@@ -47,7 +47,7 @@ def bill(given: Given, now_ms: int, since_ms: int | None = None) -> Bill:
 def _reckoned(given: Given, device: str, now_ms: int, start: int | None) -> list[Line]:
     """A device's lines before charges; all those also that a charge spreads over."""
     if any(one.from_ms < now_ms for one in given.rentals.get(device, ())):
-        found = list(rented_lines(given, device, now_ms))
+        found = list(rented_lines(given, device, now_ms, _since(given, device, start)))
     else:
         found = list(owned_lines(given, device, _window(given, device, now_ms, start)))
     for call in given.calls.get(device, ()):
@@ -60,6 +60,12 @@ def _window(given: Given, device: str, now_ms: int, start: int | None) -> Span:
     """From `start`, or from the first charge, or from as early as there is anything."""
     firsts = [one.from_ms for one in given.rates.get(device, ())]
     firsts += [one.spans[0][0] for one in given.runs.get(device, ())]
-    if start is not None:
-        firsts = [start, *(one.from_ms for one in given.charges.get(device, ()))]
-    return quarter(min(firsts, default=now_ms)), now_ms
+    since = _since(given, device, start)
+    return quarter(min(firsts, default=now_ms)) if since is None else since, now_ms
+
+
+def _since(given: Given, device: str, start: int | None) -> int | None:
+    """From where on lines are made: from `start`, or the first charge, which spreads over them."""
+    if start is None:
+        return None
+    return quarter(min([start, *(one.from_ms for one in given.charges.get(device, ()))]))

@@ -73,8 +73,11 @@ def paid(rental: Rental, now_ms: int) -> Paid:
     return Paid(rental, prices, tuple(before), end, max(end, until), is_over)
 
 
-def rented_lines(given: Given, device: str, now_ms: int) -> Iterator[Line]:
-    """All lines of a device's rentals up to now.
+def rented_lines(
+    given: Given, device: str, now_ms: int, since_ms: int | None = None
+) -> Iterator[Line]:
+    """All lines of a device's rentals up to now, from the edge of a quarter-hour `since_ms` on,
+    which changes none of them.
 
     Of two at once the one that began later has the jobs. A job while none runs is time without a
     price.
@@ -87,7 +90,8 @@ def rented_lines(given: Given, device: str, now_ms: int) -> Iterator[Line]:
     ]
     if not every:
         return
-    for stretch in stretches((min(edges), min(now_ms, max(edges))), edges, runs):
+    begin = min(edges) if since_ms is None else max(since_ms, min(edges))
+    for stretch in stretches((begin, min(now_ms, max(edges))), edges, runs):
         at = stretch.from_ms
         on = [one for one in every if one.rental.from_ms <= at < one.end_ms]
         for one in on:
@@ -98,7 +102,7 @@ def rented_lines(given: Given, device: str, now_ms: int) -> Iterator[Line]:
             if one.rental.disk_gb and one.rental.from_ms <= at < one.gone_ms:
                 yield from _disk_lines(one, stretch, stretch.running if one in on[-1:] else ())
     for one in every:
-        yield from _minimum(one)
+        yield from (line for line in _minimum(one) if line.at_ms >= begin)
 
 
 def _edges(given: Given, device: str, every: Sequence[Paid]) -> Iterator[int]:

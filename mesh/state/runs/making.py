@@ -179,6 +179,7 @@ def _by_hand(one: PaidKnown, until_ms: int | None) -> Rental:
         from_ms=one.from_ms,
         prices=(Price(from_ms=one.from_ms, hourly_nusd=one.row.hourly_nusd),),
         to_ms=until_ms,
+        step_ms=1,
         owner=one.owner,
     )
 
