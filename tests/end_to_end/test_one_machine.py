@@ -24,7 +24,7 @@ def test_a_model_runs_on_real_llamacpp_and_its_memory_is_what_was_planned(
     assert job["throughput_mtps"] > 0
     assert job["cost_nusd"] > 0
     report = fleet.json("cost", "--by", "job")
-    assert report["total_cost_nusd"] == job["cost_nusd"]
+    assert is_that(report["total_cost_nusd"], job["cost_nusd"])
     types = [e["event_type"] for e in fleet.json("events", "-n", 50)]
     story = ["job_submitted", "job_dispatched", "job_started", "job_completed"]
     assert [t for t in types if t.startswith("job_")] == story
@@ -51,9 +51,15 @@ def test_a_job_survives_kill_9_of_its_daemon_and_is_billed_once(fleet: Fleet) ->
     ends = [e for e in events if e["event_type"] == "job_completed"]
     assert len(ends) == 1
     assert acknowledged in [e["id"] for e in events]
-    assert fleet.json("cost", "--by", "job")["total_cost_nusd"] == job["cost_nusd"]
+    assert is_that(fleet.json("cost", "--by", "job")["total_cost_nusd"], job["cost_nusd"])
     assert "finished" in fleet.ok("logs", job_id)
     assert fleet.run("verify").code == 0
+
+
+def is_that(billed_nusd: int, told_nusd: int) -> bool:
+    """Whether a bill is what a job's owner told: a job's cost is rounded once, and that of each
+    quarter-hour of a bill down, as the difference of two running totals."""
+    return abs(billed_nusd - told_nusd) <= 2
 
 
 def started_pid(fleet: Fleet) -> int:

@@ -15,6 +15,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 OPTION_ROWS = re.compile(r"^--")
 NOT_HERE = {
     "fleet join CODE",  # a second machine: tests/mesh runs it
+    "fleet budget grant PEER 10",  # tests/mesh/test_budgets
     "fleet peers remove NAME",
     'fleet run ./model.gguf --on rig --prompt "Why is the sky blue?"',  # tests/mesh/test_dispatch
     "fleet models pull qwen3-8b --from rig",  # tests/mesh/test_models

@@ -26,6 +26,8 @@ LAST_DAY: Final = "9999"
 
 def kept_bill(home: Path, asked: BillAsked) -> dict[str, object] | None:
     """The report from kept sums, where they are of the ledger's last event; None else."""
+    if not (home / DATABASE).is_file():
+        return None
     db = read_only(home / DATABASE)
     with closing(db):
         row = db.execute("SELECT COALESCE(MAX(cursor), 0) FROM events").fetchone()
