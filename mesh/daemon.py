@@ -36,6 +36,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.compare import compare_query
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
+    from mesh.edge.home.daemon_log import keep_bounded
     from mesh.edge.http.app import make_app, make_mesh_app
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
@@ -53,6 +54,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
     readings = asyncio.create_task(node.telemetry.run())
+    log = asyncio.create_task(keep_bounded(home))
     yielding = asyncio.create_task(node.yielding.run())
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
@@ -123,6 +125,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             around.result()  # the mesh broke: say why
     finally:
         withdraw(home)
+        log.cancel()
         readings.cancel()
         yielding.cancel()
         travel.cancel()
