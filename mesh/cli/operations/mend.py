@@ -1,4 +1,4 @@
-"""What `fleet doctor --fix` can put right by itself. No mend touches the ledger or a key's bytes."""
+"""What `fleet doctor --fix` puts right by itself: never the ledger, nor a key's bytes."""
 
 import os
 import shutil

@@ -127,13 +127,18 @@ def manager_here() -> "Manager":
 
 
 def described() -> "Service":
-    """The daemon, run by this Python; PATH goes along, for engines are found on it."""
+    """The daemon, run by this Python; PATH goes along, for engines are found on it.
+
+    A Windows task has its user's own.
+    """
     from mesh.config import fleet_home
     from providers.service.manager import Service
 
     command = (sys.executable, "-m", "mesh", "up", "--log")
-    variables = ((KEPT, str(fleet_home().absolute())), ("PATH", os.environ.get("PATH", "")))
-    return Service(title=TITLE, command=command, variables=variables, final_codes=FINAL)
+    variables = [(KEPT, str(fleet_home().absolute()))]
+    if sys.platform != "win32":
+        variables.append(("PATH", os.environ.get("PATH", "")))
+    return Service(title=TITLE, command=command, variables=tuple(variables), final_codes=FINAL)
 
 
 def _need(manager: "Manager") -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,8 +147,6 @@ def _read(tar: tarfile.TarFile, name: str, most: int) -> bytes:
 
 def _take(tar: tarfile.TarFile, name: str, entry: Entry, path: Path) -> None:
     """Copy one member, compared with its hash on the way."""
-    import os
-
     if name != DATABASE and entry.size > MAX_SMALL:
         raise ValueError(f"{name} is larger than {MAX_SMALL} bytes")
     digest, size = hashlib.sha256(), 0
