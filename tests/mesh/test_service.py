@@ -76,6 +76,10 @@ class Box:
     def status(self) -> dict[str, object]:
         return dict(json.loads(self.fleet("service", "status", "-o", "json")))
 
+    def job(self) -> dict[str, object]:
+        rows = json.loads(self.fleet("ps", "-a", "-o", "json"))
+        return dict((rows["jobs"] if isinstance(rows, dict) else rows)[0])
+
     def is_up(self) -> bool:
         found = find_daemon(self.home)
         return found is not None and found.pid == self.status()["pid"]
@@ -118,11 +122,14 @@ def test_a_daemon_lives_as_a_service_through_a_kill_and_ends_when_it_is_asked(bo
     first = box.pid()
     assert "installed already" in box.fleet("service", "install", "--now")
     assert box.pid() == first, "nothing changed, so nothing was restarted"
-    job = box.fleet("run", "--", "sleep", "300").split()[-1]
-    assert job
+    box.fleet("run", "--detach", "--", "sleep", "300")
+    wait_until(lambda: box.job()["status"] == "running", "the job to run")
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: box.is_up() and box.pid() != first, "another daemon after a kill")
     assert "restarted 1 times" in box.fleet("service", "status")
+    assert box.job()["status"] == "running", "jobs outlive the daemon, whoever ends it"
+    box.fleet("cancel", str(box.job()["job_id"]))
+    wait_until(lambda: box.job()["status"] == "cancelled", "the job's end")
     second = box.pid()
     box.fleet("down")
     wait_until(lambda: not psutil.pid_exists(second), "the daemon's end")

@@ -131,7 +131,9 @@ def test_segments_in_an_archive_folder_are_in_the_backup(home: Path, tmp_path: P
     folder = tmp_path / "archive"
     folder.mkdir()
     with Ledger.open(home) as ledger:
-        assert all(isinstance(one, Accept) for one in ledger.admit_many(line(1, 1100, GENESIS, "x")))
+        assert all(
+            isinstance(one, Accept) for one in ledger.admit_many(line(1, 1100, GENESIS, "x"))
+        )
         assert ledger.archive_to(folder)
     save_to(home, tmp_path / "b.tar", NOW, with_key=True)
     shutil.rmtree(folder)

@@ -89,7 +89,9 @@ def test_a_property_list_holds_what_it_was_told_whatever_it_is(tmp_path: Path) -
 
 def test_a_task_is_xml_and_refuses_what_cmd_would_read_as_its_own(tmp_path: Path) -> None:
     manager = TaskScheduler(tmp_path)
-    task = ET.fromstring(manager.render(told("C:\\Users\\ana maria\\fleet", "C:\\Py 3\\python.exe")))
+    task = ET.fromstring(
+        manager.render(told("C:\\Users\\ana maria\\fleet", "C:\\Py 3\\python.exe"))
+    )
     arguments = task.findtext(".//{*}Arguments") or ""
     assert 'set "FLEET_HOME=C:\\Users\\ana maria\\fleet"&&' in arguments
     assert '"C:\\Py 3\\python.exe" "-m" "mesh"' in arguments
