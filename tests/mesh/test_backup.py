@@ -102,4 +102,4 @@ def test_a_backup_of_a_daemon_at_work_verifies_and_goes_through_a_pipe(
     twice = other.run("restore", tmp_path / "piped.tar")
     assert (twice.code, twice.err.count("\n")) == (3, 1)
     running = ana.run("restore", tmp_path / "piped.tar")
-    assert (running.code, "in use by process" in running.err) == (3, True)
+    assert (running.code, "has a ledger already" in running.err) == (3, True)

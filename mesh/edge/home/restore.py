@@ -42,6 +42,7 @@ class Restored:
 def restore(home: Path, source: Path) -> Restored:
     """Put a backup into a home without a ledger; StoreError leaves it as it was."""
     with explained(f"cannot restore into {home}"):
+        _refuse_ledger(home)  # before the lock, which a daemon of that ledger holds
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = lock(home / LOCK)  # no daemon starts in between
         try:
