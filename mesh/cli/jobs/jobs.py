@@ -270,7 +270,7 @@ def find_job(job_id: str) -> Mapping[str, Any]:
 
 @click.command()
 @click.argument("job_id", metavar="[ID]", required=False)
-@click.option("-f", "--follow", "live", is_flag=True, help="until the job ends")
+@click.option("-f", "--follow", "live", is_flag=True, help="go on with what comes")
 @click.option("--answer", is_flag=True, help="a model's answer instead of its engine's log")
 @click.option("--daemon", is_flag=True, help="what this machine's daemon wrote")
 @json_option

@@ -42,8 +42,9 @@ def _follow(path: Path) -> None:
 
 
 def _rest(file: IO[str]) -> None:
+    """What there is now; the last line may be half written."""
     for line in file:
-        click.echo(line, nl=False)
+        click.echo(clean(line.rstrip("\n")), nl=line.endswith("\n"))
 
 
 def _turned(file: IO[str], path: Path) -> bool:

@@ -1,6 +1,7 @@
 """`fleet service`: the daemon as a service of this system, for the user that asks."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 TITLE: Final = "Fleet Ledger's daemon"
 # After these a restart ends the same way: a person has to look first.
 FINAL: Final = (USAGE, BROKEN_LEDGER)
+# -P: a service starts in somebody's folder, and a folder `mesh` there is another program.
+RUN: Final = ("-P", "-m", "mesh")
+LOOK_S: Final = 60.0  # a Python that starts from a cold disk
 INSTEAD: Final = "fleet up --detach starts it now; have what starts this system run that"
 # FLEET_* that the service is told; a setting among the others may be a secret.
 KEPT: Final = "FLEET_HOME"
@@ -40,7 +44,9 @@ def service() -> None:
 @click.option("--now", is_flag=True, help="start it at once, too")
 @click.option("--show", is_flag=True, help="print its file and install nothing")
 def install(*, now: bool, show: bool) -> None:
-    """Have this Python's daemon started at login, with FLEET_HOME as it is now.
+    """Start it at login, and after failures.
+
+    It is the daemon of this Python, with FLEET_HOME as it is now.
 
     No secret is written into it. Installed again, it is brought up to date.
     """
@@ -52,6 +58,7 @@ def install(*, now: bool, show: bool) -> None:
         click.echo(manager.render(told), nl=False)
         return
     _need(manager)
+    _need_installed()
     if now:
         _refuse_another(home, manager)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,7 +71,10 @@ def install(*, now: bool, show: bool) -> None:
 
 @service.command()
 def uninstall() -> None:
-    """Stop it and start it no more; the ledger, the key and running jobs stay."""
+    """Stop it, and start it no more.
+
+    The ledger, the key and running jobs stay.
+    """
     from providers.service.manager import uninstall as drop
 
     manager = manager_here()
@@ -79,7 +89,7 @@ def uninstall() -> None:
 @service.command()
 @json_option
 def status(output: str) -> None:
-    """Whether it is installed, up to date and running; exit 0 whatever it is."""
+    """Say whether it runs and is current."""
     manager = manager_here()
     _need(manager)
     found = manager.standing()
@@ -134,7 +144,7 @@ def described() -> "Service":
     from mesh.config import fleet_home
     from providers.service.manager import Service
 
-    command = (sys.executable, "-m", "mesh", "up", "--log")
+    command = (sys.executable, *RUN, "up", "--log")
     variables = [(KEPT, str(fleet_home().absolute()))]
     if sys.platform != "win32":
         variables.append(("PATH", os.environ.get("PATH", "")))
@@ -144,6 +154,16 @@ def described() -> "Service":
 def _need(manager: "Manager") -> None:
     if missing := manager.missing():
         stop(CANNOT, missing, INSTEAD)
+
+
+def _need_installed() -> None:
+    """A service knows no PYTHONPATH and no folder of a shell: it finds what is installed alone."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    words = [sys.executable, *RUN, "--version"]
+    done = subprocess.run(words, env=bare, capture_output=True, timeout=LOOK_S, check=False)
+    if done.returncode:
+        text = f"{sys.executable} finds this program only from here: it is not installed"
+        stop(CANNOT, text, "pipx install fleet-ledger, and this command again from there")
 
 
 def _refuse_another(home: Path, manager: "Manager") -> None:

@@ -5,18 +5,20 @@ Any tar program lists and unpacks it. Nothing of it is believed before its hash 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, final
+from typing import IO, Final, final
 
 import msgspec
 
-from mesh.edge.disk import StoreError
+from mesh.edge.disk import StoreError, parse_json
 from mesh.edge.identity import FLEET_FILE, KEY_FILE
 from mesh.edge.store.schema import DATABASE
 
@@ -38,6 +40,15 @@ SMALL: Final = (
     "ssh.json",
 )
 NAMES: Final = frozenset({DATABASE, KEY_FILE, *SMALL})
+# What reading bytes that are not ours, or not any more, ends in.
+DAMAGE: Final = (
+    tarfile.TarError,
+    EOFError,
+    ValueError,
+    msgspec.MsgspecError,
+    zlib.error,
+    gzip.BadGzipFile,
+)
 OTHER: Final = "take another backup; nothing was changed here"
 
 
@@ -101,13 +112,19 @@ def unpack(source: Path, folder: Path) -> Found:
         what = "it is a folder" if source.is_dir() else "there is no such file"
         raise StoreError(f"cannot restore {source}: {what}", "name a file that fleet backup wrote")
     try:
-        with tarfile.open(source, "r:") as tar:
+        with tarfile.open(source, "r:gz" if _is_gzip(source) else "r:") as tar:
             manifest = _manifest(tar, source)
             for name, entry in manifest.files.items():
                 _take(tar, name, entry, folder / name)
-    except (tarfile.TarError, EOFError, ValueError, msgspec.MsgspecError) as error:
+    except DAMAGE as error:
         raise StoreError(f"{source} is no backup, or damaged: {error}", OTHER) from error
     return Found(manifest=manifest, folder=folder)
+
+
+def _is_gzip(source: Path) -> bool:
+    """People put a backup to a pipe through gzip."""
+    with source.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _member(name: str, size: int, made_ms: int) -> tarfile.TarInfo:
@@ -118,7 +135,7 @@ def _member(name: str, size: int, made_ms: int) -> tarfile.TarInfo:
 
 def _manifest(tar: tarfile.TarFile, source: Path) -> Manifest:
     raw = _read(tar, MANIFEST, MAX_MANIFEST)
-    said: Any = msgspec.json.decode(raw)
+    said = parse_json(raw)
     version = said.get("format") if isinstance(said, dict) else None
     if isinstance(version, int) and version > FORMAT:
         text = f"{source} has backup format {version}, this program knows {FORMAT}"

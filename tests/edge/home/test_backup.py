@@ -1,6 +1,7 @@
 """A backup is whole, private and verified before it is put in place; nothing is written over."""
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -266,6 +267,22 @@ def test_an_archive_that_was_cut_short_is_refused(saved: Path, tmp_path: Path, p
     assert "nothing was changed here" in error.hint
 
 
+def test_a_backup_through_gzip_comes_back_too_and_a_spoilt_one_does_not(
+    saved: Path, tmp_path: Path
+) -> None:
+    packed = gzip.compress(saved.read_bytes())
+    (tmp_path / "b.tar.gz").write_bytes(packed)
+    assert restore(tmp_path / "new", tmp_path / "b.tar.gz").events == 2
+    for number, bad in enumerate((packed[:-9], packed[:900], packed[:300] + b"?" + packed[301:])):
+        (tmp_path / "bad").write_bytes(bad)
+        try:
+            restore(tmp_path / f"new{number}", tmp_path / "bad")
+        except StoreError:
+            assert names(tmp_path / f"new{number}") <= {"ledger.lock"}
+        else:
+            assert notes(tmp_path / f"new{number}") == ["one", "two"]
+
+
 def test_other_bytes_under_a_members_name_are_refused(saved: Path, tmp_path: Path) -> None:
     bad = rewritten(saved, tmp_path / "bad.tar", {"fleet.json": b"{}"})
     assert "damaged" in refused(tmp_path / "new", bad).text
@@ -313,6 +330,12 @@ def test_a_link_in_the_place_of_a_file_is_refused(saved: Path, tmp_path: Path) -
                 info.type, info.linkname, info.size = tarfile.SYMTYPE, "/etc/passwd", 0
             new.addfile(info, data)
     assert "damaged" in refused(tmp_path / "new", tmp_path / "bad.tar").text
+
+
+@pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"format": 1}', b"\xff", b"[" * 60_000])
+def test_a_list_that_is_none_is_refused(saved: Path, tmp_path: Path, said: bytes) -> None:
+    bad = rewritten(saved, tmp_path / "bad.tar", {"backup.json": said})
+    assert "is no backup, or damaged" in refused(tmp_path / "new", bad).text
 
 
 def test_a_newer_format_says_what_to_install(saved: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from providers.service.systemd import Systemd
 from providers.service.windows import TaskScheduler
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "service"
-COMMAND = ("/opt/fleet/bin/python", "-m", "mesh", "up", "--log")
+COMMAND = ("/opt/fleet/bin/python", "-P", "-m", "mesh", "up", "--log")
 
 
 def told(home: str = "/home/ana/.local/share/fleet-ledger", python: str = COMMAND[0]) -> Service:
@@ -94,7 +94,7 @@ def test_a_task_is_xml_and_refuses_what_cmd_would_read_as_its_own(tmp_path: Path
     )
     arguments = task.findtext(".//{*}Arguments") or ""
     assert 'set "FLEET_HOME=C:\\Users\\ana maria\\fleet"&&' in arguments
-    assert '"C:\\Py 3\\python.exe" "-m" "mesh"' in arguments
+    assert '"C:\\Py 3\\python.exe" "-P" "-m" "mesh"' in arguments
     with pytest.raises(ServiceError, match="cannot be told"):
         manager.render(told("C:\\100%"))
 
