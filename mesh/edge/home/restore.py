@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.disk import StoreError, explained, sync_folder
-from mesh.edge.home.archive import OTHER, SMALL, Found, Manifest, unpack
+from mesh.edge.home.archive import OTHER, SMALL, Found, unpack
 from mesh.edge.identity import FLEET_FILE, KEY_FILE, fleet_root, load_or_create
 from mesh.edge.signing.highwater import FILE as MARK_FILE
 from mesh.edge.signing.highwater import HighWater
@@ -31,7 +31,9 @@ SCRATCH: Final = ".restore-"  # a folder of this name is of a restore that was c
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What is in place now. `kept` names files that were there already and stayed as they were."""
+    """What is in place now. `kept` names files that were there already and stayed as they were,
+    `has_key` whether there is a key, from the backup or from before.
+    """
 
     events: int
     made_ms: int
@@ -58,7 +60,7 @@ def restore(home: Path, source: Path) -> Restored:
     return Restored(
         events=said.events,
         made_ms=said.made_ms,
-        has_key=said.has_key,
+        has_key=(home / KEY_FILE).exists(),
         kept=tuple(kept),
     )
 
@@ -74,6 +76,11 @@ def _scratch(home: Path) -> Iterator[Path]:
 
 
 def _refuse_ledger(home: Path) -> None:
+    """Also where the database is gone and its log is left: SQLite would read that into ours."""
+    log = home / f"{DATABASE}-wal"
+    if log.exists() and log.stat().st_size and not (home / DATABASE).exists():
+        text = f"{log} is left of a ledger that is gone, and may hold its last events"
+        raise StoreError(text, "move it away, or restore into a new FLEET_HOME")
     if (home / DATABASE).exists():
         text = f"{home} has a ledger already, and a restore writes over none"
         raise StoreError(text, "FLEET_HOME=FOLDER fleet restore FILE, where FOLDER is new")
@@ -117,6 +124,8 @@ def _place(home: Path, found: Found, author: str) -> list[str]:
             (found.folder / name).replace(home / name)
     if found.manifest.has_key and not (home / KEY_FILE).exists():
         (found.folder / KEY_FILE).replace(home / KEY_FILE)
+    for end in ("-wal", "-shm"):  # empty ones
+        (home / f"{DATABASE}{end}").unlink(missing_ok=True)
     sync_folder(home)
     (found.folder / DATABASE).replace(home / DATABASE)
     sync_folder(home)
@@ -129,11 +138,7 @@ def _keep_history(home: Path, found: Found, author: str) -> None:
     if not (found.manifest.has_key or held):
         return  # a key yet to be made has signed nothing
     owner = author if found.manifest.has_key else load_or_create(home).author
-    _note(home, owner, found.manifest)
+    note_restored(home, owner, found.manifest.made_ms)
     here, there = HighWater(home).read(owner), HighWater(found.folder).read(owner)
     if there is not None and (here is None or here.seq < there.seq):
         HighWater(home).write(owner, there)
-
-
-def _note(home: Path, owner: str, manifest: Manifest) -> None:
-    note_restored(home, owner, manifest.made_ms)

@@ -206,6 +206,31 @@ def test_another_key_and_another_fleet_are_not_written_over(saved: Path, tmp_pat
     assert names(tmp_path / "third") == {"fleet.json", "ledger.lock"}
 
 
+def test_a_log_that_a_lost_ledger_left_is_not_read_into_the_restored_one(
+    home: Path, saved: Path
+) -> None:
+    (home / "ledger.db").unlink()
+    (home / "ledger.db-wal").write_bytes(b"the last events")
+    with pytest.raises(StoreError, match="left of a ledger that is gone"):
+        restore(home, saved)
+    assert (home / "ledger.db-wal").read_bytes() == b"the last events"
+    (home / "ledger.db-wal").write_bytes(b"")
+    assert restore(home, saved).events == 2
+    assert notes(home) == ["one", "two"]
+
+
+def test_a_backup_without_a_key_beside_the_key_that_is_there_has_that_one_wait(
+    home: Path, tmp_path: Path
+) -> None:
+    save_to(home, tmp_path / "b.tar", NOW, with_key=False)
+    note(home, "three")
+    for path in home.glob("ledger.db*"):
+        path.unlink()
+    assert restore(home, tmp_path / "b.tar").has_key
+    with pytest.raises(NotHeard):
+        note(home, "a second event three")
+
+
 def test_a_home_in_use_is_not_restored_into(saved: Path, tmp_path: Path) -> None:
     from mesh.edge.store.lock import lock
 
