@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -147,7 +148,8 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise _refused(path, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # what is in the way of the file is in the way of this, too
+            draft.unlink(missing_ok=True)
 
 
 def _refused(path: Path, error: OSError) -> ServiceError:

@@ -87,6 +87,13 @@ def test_nothing_is_removed_under_somebody_who_writes_the_ledger(home: Path) -> 
     assert {one.what for one in mends(home)} == {"daemon.json", "bills.db"}
 
 
+def test_a_look_at_a_sound_home_takes_no_lock_from_a_daemon_that_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mend, "_is_free", lambda _: pytest.fail("the lock was taken"))
+    assert mends(home) == []
+
+
 def test_damaged_bills_are_removed_and_sound_ones_stay(home: Path) -> None:
     open_bills(home).close()
     assert fixed(home) == {}

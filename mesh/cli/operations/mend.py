@@ -39,10 +39,10 @@ def mends(home: Path) -> list[Mend]:
         return [Mend(what=str(home), state="is not there", does="make it", run=make)]
     if not home.is_dir():
         return []
-    found = [*_modes(home)]
-    if _is_free(home):  # a daemon or another writer is at work otherwise
-        found += [*_stale(home), *_bills(home)]
-    return [*found, *_drafts(home)]
+    at_rest = [*_stale(home), *_bills(home)]
+    if at_rest and not _is_free(home):  # asked last: a daemon that starts needs that lock
+        at_rest = []
+    return [*_modes(home), *at_rest, *_drafts(home)]
 
 
 def _modes(home: Path) -> Iterator[Mend]:
