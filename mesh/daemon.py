@@ -36,6 +36,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.compare import compare_query
     from mesh.edge.gateway.front import Front
     from mesh.edge.gateway.local import gateway_routes
+    from mesh.edge.home.daemon_log import keep_bounded
+    from mesh.edge.home.low_power import LowPower
     from mesh.edge.http.app import make_app, make_mesh_app
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
@@ -45,6 +47,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
     from mesh.edge.models.routes import ModelRoutes
     from mesh.edge.serving.keys import Keys
+    from providers.presence.reading import PresenceReader
 
     ledger = Ledger.open(home)
     _archive(ledger, config.archive)
@@ -53,6 +56,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.shutdown)
     readings = asyncio.create_task(node.telemetry.run())
+    log = asyncio.create_task(keep_bounded(home))
     yielding = asyncio.create_task(node.yielding.run())
     routes = ModelRoutes(node.models)
     travel = asyncio.create_task(node.models.run())
@@ -63,6 +67,10 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     lose = node.dispatch.effects.lose
     rented = Clouds(node, ledger.author, ledger.peer_id, lose, budgets.rentals)
     node.quotes, node.changed = rented.known, rented.notice
+    low_power = LowPower(PresenceReader())
+    node.resting = low_power.text
+    node.models.hashing.rests = rented.market.rests = low_power.rests
+    power = asyncio.create_task(low_power.run())
     bills = BillService(node, ledger.author, config.zone, now_ms)
     rates = Rates(ledger.author, lambda: node.state, node.emit, now_ms, bills.zone, bills.expire)
 
@@ -123,6 +131,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             around.result()  # the mesh broke: say why
     finally:
         withdraw(home)
+        log.cancel()
+        power.cancel()
         readings.cancel()
         yielding.cancel()
         travel.cancel()

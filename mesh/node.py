@@ -96,6 +96,7 @@ class Node:
         self.gateway_url = ""  # where tools find every model, once it is open
         self.quotes: Quotes = tuple  # what is known of machines to rent
         self.changed: Callable[[], None] = lambda: None  # who rents looks at the state anew
+        self.resting: Callable[[], str] = str  # why unasked work waits; "" where none does
         self._local = LocalDevices(config, ledger.peer_id, home)
         self._here = LocalAttempts(home / JOBS)
         self.ssh = SshHosts(
@@ -242,7 +243,8 @@ class Node:
         """The fleet at a glance; `waiting_for` says why this peer signs nothing yet, or ""."""
         found = status_dict(self.state, now_ms(), self.peer_id, daemon=True)
         gateway = {"url": self.gateway_url}
-        return found | {"waiting_for": self._live.waiting_for, "gateway": gateway}
+        said = {"waiting_for": self._live.waiting_for, "resting": self.resting()}
+        return found | said | {"gateway": gateway}
 
     def devices(self) -> list[DeviceSpec]:
         """This machine's devices with the free memory of this moment."""

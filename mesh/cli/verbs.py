@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # What other tools call the same thing. Only where the group has no command of that name.
 ALIASES: Final = {"rm": "remove", "delete": "remove"}
@@ -65,6 +68,13 @@ class LazyVerbs(Verbs):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As help shows them."""
         return self.names()
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Names alone: to say what each does would load every command at each press of Tab."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
+        return found or click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, loaded."""

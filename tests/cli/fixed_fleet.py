@@ -92,7 +92,7 @@ DONE: dict[str, object] = {
 
 def write_ledger(home: Path) -> str:
     """The fleet's ledger in `home`; returns the author's key."""
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = home / "identity.key"
     key.write_bytes(bytes([7]) * 32)
     key.chmod(0o600)

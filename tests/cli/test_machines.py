@@ -42,6 +42,17 @@ def device(name: str) -> dict[str, Any]:
     return found
 
 
+def test_status_says_why_unasked_work_waits(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ledger(home)
+    assert "saves power" not in ask("status").stdout
+    online(monkeypatch, status={"resting": "on battery, 63 % left"})
+    monkeypatch.setattr("mesh.cli.machines.status.find_daemon", client.find_daemon)
+    assert "saves power: on battery, 63 % left; prices are asked for hourly" in " ".join(
+        ask("status").stdout.split()
+    )
+    assert json.loads(ask("status", "-o", "json").stdout)["resting"] == "on battery, 63 % left"
+
+
 RIG = ("devices", "add", "rig", "--gpu", "RTX 4090")
 
 

@@ -269,20 +269,28 @@ def find_job(job_id: str) -> Mapping[str, Any]:
 
 
 @click.command()
-@click.argument("job_id", metavar="ID")
-@click.option("-f", "--follow", "live", is_flag=True, help="until the job ends")
+@click.argument("job_id", metavar="[ID]", required=False)
+@click.option("-f", "--follow", "live", is_flag=True, help="go on with what comes")
 @click.option("--answer", is_flag=True, help="a model's answer instead of its engine's log")
+@click.option("--daemon", is_flag=True, help="what this machine's daemon wrote")
 @json_option
-def logs(*, job_id: str, live: bool, answer: bool, output: str) -> None:
+def logs(*, job_id: str | None, live: bool, answer: bool, daemon: bool, output: str) -> None:
     """What a job wrote: a command's output, an engine's log, or a model's answer."""
     from mesh.config import fleet_home
 
-    find_job(job_id)
     home = fleet_home()
+    if daemon == bool(job_id) or (daemon and answer):
+        raise click.UsageError("name a job, or say --daemon")
+    if job_id is None:
+        from mesh.cli.operations.logs import show_daemon_log
+
+        show_daemon_log(home, output, live=live)
+        return
+    find_job(job_id)
     kind = "answer" if answer else "logs"
     if live:
-        daemon = find_daemon(home) or need_daemon(home)
-        said = follow(daemon, job_id, kind, quiet=output == "json")
+        asked = find_daemon(home) or need_daemon(home)
+        said = follow(asked, job_id, kind, quiet=output == "json")
         if output == "json":
             emit_json({"job_id": job_id, kind: said["words"]})
         end(job_id, said)

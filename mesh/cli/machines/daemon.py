@@ -29,7 +29,8 @@ POLL_S: Final = 0.05
 @click.option(
     "--alone", is_flag=True, help="sign without hearing from a member how far this peer's events go"
 )
-def up(*, detach: bool, name: str | None, port: int, alone: bool) -> None:
+@click.option("--log", is_flag=True, help="write to daemon.log instead of here, as --detach does")
+def up(*, detach: bool, name: str | None, port: int, alone: bool, log: bool) -> None:
     """Start this peer's daemon: its API on loopback, its peers' ports where `listen` says."""
     from mesh.config import fleet_home
 
@@ -40,6 +41,11 @@ def up(*, detach: bool, name: str | None, port: int, alone: bool) -> None:
     if detach:
         _start(home, name, port, alone=alone)
         return
+    if log:
+        from mesh.edge.home.daemon_log import redirect
+
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        redirect(home)
     from mesh.daemon import serve
 
     serve(home, name, port, alone=alone)
@@ -54,9 +60,11 @@ def _start(home: Path, name: str | None, port: int, *, alone: bool) -> None:
 
 def start_detached(home: Path, arguments: Sequence[str] = ()) -> Daemon:
     """Start a daemon in the background and wait until it is ready; Stop where it is not."""
+    from mesh.edge.home.daemon_log import NAME, open_log
+
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = home / "daemon.log"
-    with log.open("ab") as out:
+    log = home / NAME
+    with os.fdopen(open_log(home), "ab") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "mesh", "up", *arguments],
             stdin=subprocess.DEVNULL,

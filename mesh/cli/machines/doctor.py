@@ -23,11 +23,24 @@ COLUMNS: Final[tuple[Column[Check], ...]] = (
 
 
 @click.command()
+@click.option("--fix", is_flag=True, help="mend what can be mended safely, asking for each")
+@click.option("-y", "--yes", is_flag=True, help="with --fix: without asking")
 @json_option
-def doctor(output: str) -> None:
-    """What works on this machine, and what to do about what does not."""
+def doctor(*, fix: bool, yes: bool, output: str) -> None:
+    """What works on this machine, and what to do about what does not.
+
+    --fix mends permissions, what a killed daemon left behind and a damaged file of bills; never
+    the ledger, nor a key. What is left for a person is listed after.
+    """
     from mesh.config import fleet_home
 
+    if yes and not fix:
+        raise click.UsageError("--yes goes with --fix")
+    if fix:
+        from mesh.cli.operations.fixing import fix_all
+
+        fix_all(fleet_home(), output, _checks, yes=yes)
+        return
     checks = list(_checks(fleet_home()))
     if output == "json":
         emit_json([dict(zip(("check", "state", "fix"), check, strict=True)) for check in checks])
@@ -56,6 +69,7 @@ def check_home(home: Path) -> Check:
 
 def _checks(home: Path) -> Iterator[Check]:
     yield check_home(home)
+    yield from _check_mends(home)
     alive = find_daemon(home)
     yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
     if alive is not None:
@@ -67,6 +81,14 @@ def _checks(home: Path) -> Iterator[Check]:
         yield from _check_mesh(alive)
     yield _check_compiled()
     yield _check_engine()
+
+
+def _check_mends(home: Path) -> Iterator[Check]:
+    """What `--fix` would put right; a home that is not there yet is no fault."""
+    from mesh.cli.operations.mend import FIX, mends
+
+    if home.is_dir():
+        yield from ((one.what, one.state, FIX) for one in mends(home))
 
 
 def _check_signing(daemon: Daemon) -> Iterator[Check]:

@@ -58,6 +58,7 @@ def _own(daemon: Daemon | None) -> dict[str, object]:
     gateway = said.get("gateway") or {}
     return {
         "waiting_for": str(said.get("waiting_for", "")),
+        "resting": str(said.get("resting", "")),
         "gateway": {"url": str(gateway.get("url", ""))},
     }
 
@@ -87,6 +88,9 @@ def _show(found: Mapping[str, Any]) -> None:
     if found["waiting_for"]:
         text = f"signs nothing yet: waits for {found['waiting_for']} (fleet doctor)"
         emit_text(text, "  ")
+    if found["resting"]:
+        rest = "prices are asked for hourly, and models hashed once somebody waits for them"
+        emit_text(f"saves power: {found['resting']}; {rest}", "  ")
     if found["gateway"]["url"]:
         say(f"models: {found['gateway']['url']}/v1 (fleet chat, fleet ps)")
     if found["peers"]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, final
@@ -26,7 +27,9 @@ class _Ended(Exception):
 
 @final
 class Hashing:
-    """Manifests by content id. `ask` never waits; `run` is the background."""
+    """Manifests by content id. `ask` never waits; `run` is the background, which stands still
+    while `rests` says so.
+    """
 
     def __init__(self, local: LocalModels) -> None:
         self._local: Final = local
@@ -34,6 +37,7 @@ class Hashing:
         self._asked = ThreadPoolExecutor(1, thread_name_prefix="models-hash")
         self._done: dict[str, int] = {}  # bytes hashed, of models that somebody waits for
         self._wanted: Final = threading.Event()
+        self.rests: Callable[[], bool] = lambda: False
 
     def ask(self, here: Here) -> Manifest | int:
         """The manifest of a model here, or how many bytes are hashed yet; blocks for a stat."""
@@ -75,6 +79,8 @@ class Hashing:
         wait = FIRST_S
         while not self._stop.wait(wait):
             wait = AGAIN_S
+            if self.rests():
+                continue
             for here in self._local.all():
                 if not here.identity.root:
                     with suppress(ModelError, OSError, _Ended):
@@ -85,11 +91,11 @@ class Hashing:
     _rested = 0.0
 
     def _rest(self, size: int) -> None:
-        """Rest as long as the chunk took, and longer while a peer waits for another."""
+        """Rest as long as the chunk took; longer on battery, or while a peer waits for another."""
         spent = time.monotonic() - self._rested
         if self._stop.wait(spent * REST_SHARE) or self._stop.is_set():
             raise _Ended
-        while self._wanted.is_set():
+        while self._wanted.is_set() or self.rests():
             if self._stop.wait(1.0):
                 raise _Ended
         self._rested = time.monotonic()

@@ -51,18 +51,27 @@ class Hearing:
 
     `has` says whether the ledger holds what an own tip names. `asks`: some neighbour has to say
     where our chain ends. `mark` is the newest own event noted outside the ledger. `alone`: a person
-    says that there is nobody to hear.
+    says that there is nobody to hear. `copied`: the home came out of a backup.
     """
 
-    def __init__(self, has: Has, *, asks: bool, mark: Tip | None, alone: bool = False) -> None:
+    def __init__(
+        self,
+        has: Has,
+        *,
+        asks: bool,
+        mark: Tip | None,
+        alone: bool = False,
+        copied: bool = False,
+    ) -> None:
         self._has: Final = has
-        self._asks = asks
+        self._asks = asks or copied
+        self._copied: Final = copied
         self._mark = None if mark is None or has(mark) else mark
         self._claims: dict[Tip, None] = {}  # what neighbours say we signed, and is not here
         self._until_s = 0.0  # claims count until then, once any neighbour has no more than we
         self._alone = alone
         self._signed = False
-        self.restored: Final = self._mark is not None
+        self.restored: Final = copied or self._mark is not None
 
     def begin(self) -> None:
         """We join a fleet, whatever we signed alone: its members may have known us before.
@@ -112,7 +121,10 @@ class Hearing:
             return f"its own event {last}: this ledger is older than it was, restored or lost"
         if self._claims and (self._asks or now_s < self._until_s):
             return f"its own event {last}, which a member holds and this ledger does not"
-        return "a member that says how far its own events go" if self._asks else ""
+        if not self._asks:
+            return ""
+        text = "a member that says how far its own events go"
+        return f"{text}: it was restored from a backup" if self._copied else text
 
 
 def clock_fault(skews_ms: Sequence[int]) -> str:

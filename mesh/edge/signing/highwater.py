@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 from mesh.edge.disk import parse_json, whole_number, write_private
 from mesh.edge.signing.hearing import Hearing, NotHeard
+from mesh.edge.signing.restored import was_restored
 from mesh.sync.manifest import Tip
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ def sign_at_rest(
     ledger: Ledger, event_type: str, device_id: str, payload: dict[str, object], now: int
 ) -> Event:
     """One own event without a daemon, which could hear nobody: NotHeard where the mark knows of
-    later ones than this ledger has."""
+    later ones than this ledger has, or a backup may have missed them."""
     mark = HighWater(ledger.home)
     noted = mark.read(ledger.author)
     held = noted is None or ledger.has(ledger.author, noted.seq, noted.hash)
-    hearing = Hearing(lambda _: held, asks=False, mark=noted)
+    copied = was_restored(ledger.home, ledger.author)
+    hearing = Hearing(lambda _: held, asks=False, mark=noted, copied=copied)
     if missing := hearing.waiting_for(0):
         raise NotHeard(missing)
     event = ledger.append(event_type, device_id, payload, now)

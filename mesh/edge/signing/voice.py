@@ -9,6 +9,7 @@ from typing import Final, final
 
 from mesh.edge.signing.hearing import Hearing, NotHeard, clock_fault
 from mesh.edge.signing.highwater import Mark
+from mesh.edge.signing.restored import settle, was_restored
 from mesh.edge.store.ledger import Ledger
 from mesh.ledger.event import Event
 from mesh.sync.manifest import Tip
@@ -39,7 +40,10 @@ class Voice:
         self._skews: Final = (lambda: ()) if alone else skews
         self._mark: Final = mark
         noted = mark.read(ledger.author)
-        self._hearing: Final = Hearing(self._holds, asks=asks, mark=noted, alone=alone)
+        self._copied = was_restored(ledger.home, ledger.author)
+        self._hearing: Final = Hearing(
+            self._holds, asks=asks, mark=noted, alone=alone, copied=self._copied
+        )
         self._unmarked = MARK_EVENTS  # own events since the mark was written: nobody knows
         self._news: Final = asyncio.Event()
 
@@ -72,6 +76,9 @@ class Voice:
         """In the writer's thread: `count` own events are durable up to this one. Now and then the
         mark follows."""
         self._hearing.signed()
+        if self._copied:
+            settle(self._ledger.home)
+            self._copied = False
         self._unmarked += count
         if self._unmarked > MARK_EVENTS:
             self._note(Tip(event.seq, event.hash))

@@ -34,6 +34,8 @@ from providers.rental.contract import Ask, Offer, Profile, Unread
 
 # How often it is looked whose turn it is.
 TURN_S: Final = 10.0
+# On battery a price an hour old does, with its age; an account nobody asked yet is asked at once.
+RESTING_MS: Final = 3_600_000
 # Of one question; some 600 bytes each. The largest market has about as many rentable machines.
 MAX_OFFERS: Final = 5_000
 # After a refusal the next question waits twice as long, up to an hour: a wrong key, a used-up quota
@@ -110,6 +112,7 @@ class MarketWatch:
         self._may_sign = may_sign
         self._pause = pause
         self._seen: dict[Account, _Seen] = {}
+        self.rests: Callable[[], bool] = lambda: False  # on battery
 
     async def run(self) -> None:
         """Ask whenever it is this peer's turn, until cancelled."""
@@ -127,6 +130,9 @@ class MarketWatch:
         seen = self._seen.get(account, _Seen())
         trouble, now = seen.trouble, self._now_ms()
         if trouble is not None and 0 <= now - trouble.since_ms < _backoff_ms(trouble.fails):
+            return False
+        tried = seen.tried_ms
+        if self.rests() and tried is not None and 0 <= now - tried < RESTING_MS:
             return False
         latest = self._state().market.latest().get(account)
         return is_due(

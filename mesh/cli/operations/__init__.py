@@ -1,0 +1,1 @@
+"""Commands that look after this machine's daemon and its state."""

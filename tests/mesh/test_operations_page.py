@@ -1,0 +1,69 @@
+"""docs/how-to/operations.md as somebody types it: each of its commands, in its order, under a real
+systemd of this user."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesh.edge.home.daemon_log import KEPT, MAX_BYTES
+from providers.service.manager import RESTART_S
+from tests.mesh.conftest import ROOT
+from tests.mesh.test_service import NEEDS_ROOT, SETTINGS, Box
+from tests.support.waiting import wait_until
+
+PAGE = (ROOT / "docs" / "how-to" / "operations.md").read_text()
+ELSEWHERE = "on the new machine"
+
+
+def typed() -> list[tuple[str, str]]:
+    """(command, comment) of each line of the fenced blocks."""
+    blocks = re.findall(r"```\n(.*?)```", PAGE, re.S)
+    lines = [line.partition("#") for block in blocks for line in block.splitlines()]
+    return [(line.strip(), said.strip()) for line, _, said in lines if line.strip()]
+
+
+def test_the_page_has_the_commands_that_there_are() -> None:
+    assert {re.sub(r"^FLEET_HOME=\w+ ", "", line).split()[1] for line, _ in typed()} == {
+        *("service", "logs", "doctor", "verify", "backup", "restore", "up", "down", "completion"),
+    }
+
+
+def test_the_numbers_of_the_page_are_the_programs() -> None:
+    assert f"{RESTART_S} s after any failure" in PAGE
+    assert f"turns at {MAX_BYTES >> 20} MiB and {('no', 'one', 'two', 'three')[KEPT]} older" in PAGE
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(tmp_path)
+    try:
+        answers = ("systemctl", "--user", "show-environment")
+        wait_until(lambda: made.inside(*answers).code == 0, "systemd to answer")
+        yield made
+    finally:
+        made.close()
+
+
+@NEEDS_ROOT
+def test_every_command_of_the_page_runs_in_its_order(box: Box, tmp_path: Path) -> None:
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    (tmp_path / "fleet").write_text(f'#!/bin/sh\nexec {sys.executable} -m mesh "$@"\n')
+    (tmp_path / "fleet").chmod(0o755)
+    box.env["PATH"] = f"{tmp_path}:{box.env['PATH']}"
+    old, new = box.home, tmp_path / "new home"
+    for line, said in typed():
+        box.home = new if ELSEWHERE in said else old
+        done = box.inside("sh", "-c", f"set -e; cd '{folder}'; {line}")
+        assert done.code == 0, f"{line}: {done.out}\n{done.err}"
+        assert "Traceback" not in done.err
+        if line == "fleet service install --now":
+            wait_until(box.is_up, "the daemon as a service")
+    assert (folder / "restored" / "ledger.db").is_file()
+    assert (new / "fleet.toml").read_text() == SETTINGS
+    assert (old / "identity.key").read_bytes() == (new / "identity.key").read_bytes()
+    assert (folder / "fleet.tar.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert (old / "identity.key").read_bytes() not in (folder / "shared.tar").read_bytes()
