@@ -11,6 +11,7 @@ from mesh.cli import client
 from mesh.cli.app import fleet
 from mesh.cli.jobs import jobs
 from mesh.cli.machines import doctor, peers, status, top
+from mesh.cli.money import cost
 from mesh.cli.output import wide
 from mesh.cli.planning import models_where
 from mesh.cli.planning.capacity_view import columns
@@ -54,6 +55,7 @@ def _still(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (client, status, peers, doctor, models_where, jobs):
         monkeypatch.setattr(module, "find_daemon", lambda _: FixedDaemon())
     monkeypatch.setattr(top, "need_daemon", lambda _: FixedDaemon())
+    monkeypatch.setattr(cost, "find_daemon", lambda _: None)  # bills are the ledger's own
     monkeypatch.setattr(doctor, "_check_compiled", lambda: ("mathcore", "compiled", ""))
     monkeypatch.setattr(doctor, "_check_engine", lambda: ("llama.cpp", "xllamacpp found", ""))
 
