@@ -44,6 +44,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.http.telemetry import routes as telemetry
     from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
     from mesh.edge.models.routes import ModelRoutes
+    from mesh.edge.openapi.routes import openapi_routes
     from mesh.edge.serving.keys import Keys
 
     ledger = Ledger.open(home)
@@ -82,6 +83,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *rental_routes(rented),
         *bill_routes(bills, config.zone),
         *rate_routes(rates),
+        *openapi_routes(),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)

@@ -29,7 +29,7 @@ from mesh.edge.http.guard import (
 )
 from mesh.edge.http.peers import MESH, mesh_routes, peer_reads, peer_routes
 from mesh.edge.http.ports import ServedMesh, ServedNode
-from mesh.edge.http.roles import PEER, Route, local_role, peer_role
+from mesh.edge.http.roles import PEER, ROUTES, Route, local_role, peer_role
 from mesh.edge.http.stream import (
     NODE,
     STREAMS,
@@ -84,6 +84,7 @@ def _app(
     if mesh is not None:
         app[MESH] = mesh
         routes = [*routes, *peer_reads()]
+    app[ROUTES] = tuple(routes)
     app.add_routes([route.definition() for route in routes])
     return app
 
