@@ -280,6 +280,7 @@ async def post_dispatch(request: web.Request) -> web.Response:
 
 async def post_calibrate(request: web.Request) -> web.Response:
     """Measure this machine anew; `busy` says why the figures may be too low, "" for no reason."""
+    refuse_unknown(await read_body(request), ())
     made = await request.app[NODE].calibrate()
     return answer({"events": [event_dict(event) for event in made.events], "busy": made.busy})
 

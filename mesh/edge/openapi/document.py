@@ -25,8 +25,8 @@ INFO: Final = {
     "summary": "The daemon's API on this machine's loopback.",
     "description": (
         "Where it listens stands in FLEET_HOME/daemon.json as `url`; every request sends "
-        "`Authorization: Bearer` with the text of FLEET_HOME/token. A field nobody knows is refused, "
-        "never passed over. Money is whole nano-dollars (`_nusd`), time whole milliseconds "
+        "`Authorization: Bearer` with the text of FLEET_HOME/token. A field nobody knows is "
+        "refused, never passed over. Money is whole nano-dollars (`_nusd`), time milliseconds "
         "(`_ms`), sizes whole bytes; null is not known. Answers may get further fields."
     ),
 }

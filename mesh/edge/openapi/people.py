@@ -22,12 +22,11 @@ from mesh.state.members import ROLES
 STATUS: Final = {"status": TEXT}
 ROLE: Final = {"role": one_of(ROLES)}
 UPLOAD: Final = "application/x-ndjson"
-PROMETHEUS: Final = "text/plain; version=0.0.4"
 
 PEOPLE: Final[Mapping[str, Described]] = {
     "GET /healthz": Described(answer=STATUS),
     "GET /readyz": Described(answer=STATUS),
-    "GET /metrics": Described(content=(PROMETHEUS,)),
+    "GET /metrics": Described(content=("text/plain",)),
     "GET /v1/openapi.json": Described(answer={"openapi": TEXT, "info": OBJECT, "paths": OBJECT}),
     "GET /v1/status": Described(
         answer={

@@ -51,7 +51,10 @@ USE: Final = {"device_id": TEXT, "name": TEXT, "drained": TEXT, "reservations": 
 FETCH: Final = {"state": TEXT}
 PLACE: Final = {"as": one_of(USUAL), "port": INTEGER}
 OUTPUT: Final = Described(
-    query={"history": {**TEXT, "description": "0: only what is written from now on"}, "since": TEXT},
+    query={
+        "history": {**TEXT, "description": "0: only what is written from now on"},
+        "since": TEXT,
+    },
     content=(STREAM,),
 )
 
