@@ -23,6 +23,7 @@ from mesh.api.serving.usage import GROUPINGS as OF_USAGE
 from mesh.edge.http.rentals import FLAGS
 from mesh.edge.openapi.shapes import (
     ANY,
+    COUNT,
     FLAG,
     INTEGER,
     OBJECT,
@@ -84,7 +85,7 @@ MONEY: Final[Mapping[str, Described]] = {
     ),
     "POST /v1/keys/{id}/revoke": Described(),
     "GET /v1/usage": Described(
-        query={"by": one_of(OF_USAGE), "since": {**TEXT, "description": "milliseconds UTC"}},
+        query={"by": one_of(OF_USAGE), "since": {**COUNT, "description": "milliseconds UTC"}},
         answer={"by": TEXT, "since_ms": INTEGER, "groups": OBJECTS, "total": OBJECT},
     ),
     "GET /v1/offers": Described(query=texts(OFFERS), answer={"offers": OBJECTS}),

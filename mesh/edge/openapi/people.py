@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mesh.edge.openapi.shapes import (
+    COUNT,
     INTEGER,
     OBJECT,
     OBJECTS,
@@ -21,7 +22,7 @@ from mesh.state.members import ROLES
 
 STATUS: Final = {"status": TEXT}
 ROLE: Final = {"role": one_of(ROLES)}
-UPLOAD: Final = "application/x-ndjson"
+UPLOAD: Final = "application/octet-stream"  # lines of JSON, as fleet export writes them
 
 PEOPLE: Final[Mapping[str, Described]] = {
     "GET /healthz": Described(answer=STATUS),
@@ -39,7 +40,7 @@ PEOPLE: Final[Mapping[str, Described]] = {
         }
     ),
     "GET /v1/doctor": Described(answer={"peer_id": TEXT, "dials": OBJECTS, "invites": OBJECTS}),
-    "GET /v1/events": Described(query={"since": TEXT}, content=(STREAM,)),
+    "GET /v1/events": Described(query={"since": COUNT}, content=(STREAM,)),
     "GET /v1/verify": Described(answer=VerifyReport),
     "POST /v1/import": Described(query=texts(("name",)), upload=UPLOAD, answer=ImportReport),
     "POST /v1/notes": Described(

@@ -18,6 +18,7 @@ def openapi_routes() -> list[Route]:
         # Few ask: the tables are not loaded at every start.
         from mesh.edge.openapi.document import document
 
-        return answer(document(request.app[ROUTES]))
+        routes = request.app[ROUTES]
+        return answer(document(routes))
 
     return [Route("GET", "/v1/openapi.json", VIEWER, get_document)]

@@ -16,6 +16,7 @@ from mesh.edge.gateway.local import FIELDS as SERVICE
 from mesh.edge.gateway.ports import USUAL
 from mesh.edge.openapi.shapes import (
     ANY,
+    COUNT,
     FLAG,
     INTEGER,
     JSON,
@@ -48,12 +49,13 @@ JOB_ID: Final = {"job_id": TEXT}
 SERVICE_FIELDS: Final = {name: OBJECT if name == "spec" else INTEGER for name in SERVICE}
 UPKEEP_TYPES: Final = {"reason_code": one_of(DRAIN_REASONS), "reservation_id": TEXT}
 USE: Final = {"device_id": TEXT, "name": TEXT, "drained": TEXT, "reservations": OBJECTS}
+MODEL_ID: Final[Schema] = {**TEXT, "pattern": "^[0-9a-f]{32}$"}
 FETCH: Final = {"state": TEXT}
 PLACE: Final = {"as": one_of(USUAL), "port": INTEGER}
 OUTPUT: Final = Described(
     query={
         "history": {**TEXT, "description": "0: only what is written from now on"},
-        "since": TEXT,
+        "since": COUNT,
     },
     content=(STREAM,),
 )
@@ -96,7 +98,7 @@ WORK: Final[Mapping[str, Described]] = {
     "GET /v1/jobs/{id}": Described(answer={"job_id": TEXT, "status": TEXT, "devices": TEXTS}),
     "GET /v1/jobs/{id}/logs": OUTPUT,
     "GET /v1/jobs/{id}/answer": OUTPUT,
-    "GET /v1/jobs/{id}/file": Described(query={"offset": TEXT, "path": TEXT}),
+    "GET /v1/jobs/{id}/file": Described(query={"offset": COUNT, "path": TEXT}),
     "POST /v1/jobs": Described(body=JOB, answer=JOB_ID, statuses=(201,)),
     "POST /v1/jobs/{id}/cancel": Described(answer=JOB_ID, statuses=(202,)),
     "POST /v1/jobs/{id}/adopt": Described(),
@@ -120,7 +122,9 @@ WORK: Final[Mapping[str, Described]] = {
         answer={"models": OBJECTS, "silent": OBJECTS, "notes": TEXTS},
     ),
     "GET /v1/models/fetches": Described(answer={"fetches": OBJECTS, "sent_bytes": INTEGER}),
-    "GET /v1/models/fetches/{id}": Described(query={"peer": TEXT}, answer=FETCH),
+    "GET /v1/models/fetches/{id}": Described(
+        query={"peer": TEXT}, path={"id": MODEL_ID}, answer=FETCH
+    ),
     "POST /v1/models/pull": Described(
         body={**texts(("model", "from")), "metered": FLAG},
         needs=("model",),
