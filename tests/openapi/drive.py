@@ -28,7 +28,8 @@ HARMLESS = (
 ENDLESS = ("/v1/events", "/v1/telemetry", "/v1/jobs/{id}/logs", "/v1/jobs/{id}/answer")
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
-    "response_schema_conformance,ignored_auth,unsupported_method"
+    "response_schema_conformance,negative_data_rejection,ignored_auth,"
+    "unsupported_method"
 )
 # What a model, a file or a cloud would be reached by.
 KEPT = (

@@ -117,7 +117,7 @@ def _query(fields: Fields) -> Iterator[dict[str, Any]]:
 
 def _body(said: Described) -> dict[str, Any]:
     if said.upload:
-        return {"required": True, "content": {said.upload: {"schema": {"format": "binary"}}}}
+        return {"required": False, "content": {said.upload: {"schema": {"format": "binary"}}}}
     if said.bodies:
         schema: dict[str, Any] = {"anyOf": [_object(one) for one in said.bodies.values()]}
     elif isinstance(said.body, type):
