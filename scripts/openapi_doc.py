@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mesh.cli.client import Daemon, need_daemon
 
@@ -22,23 +22,30 @@ def page(served: Any) -> str:
     return json.dumps(served, indent=1, ensure_ascii=False) + "\n"
 
 
+class Started(NamedTuple):
+    """A daemon that runs, and its home."""
+
+    home: Path
+    daemon: Daemon
+
+
 @contextmanager
-def daemon() -> Iterator[Daemon]:
+def daemon() -> Iterator[Started]:
     """A daemon in a home that is gone afterwards."""
     with tempfile.TemporaryDirectory() as home:
         fleet = [sys.executable, "-m", "mesh"]
         env = os.environ | SETTINGS | {"FLEET_HOME": home}
         subprocess.run([*fleet, "up", "--detach"], env=env, check=True, stdout=subprocess.DEVNULL)
         try:
-            yield need_daemon(Path(home))
+            yield Started(Path(home), need_daemon(Path(home)))
         finally:
             subprocess.run([*fleet, "down"], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> int:
     """Write the file; with --check, say whether it is as it should be."""
-    with daemon() as asked:
-        found = page(asked.get("/v1/openapi.json"))
+    with daemon() as started:
+        found = page(started.daemon.get("/v1/openapi.json"))
     if "--check" in sys.argv[1:]:
         return int(PAGE.read_text() != found)
     PAGE.write_text(found)
