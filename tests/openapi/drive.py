@@ -93,7 +93,7 @@ def words(program: str, to: Daemon, config: Path) -> list[str]:
         CHECKS,
     ]
     found += ["--header", f"Authorization:Bearer {to.token}", "--continue-on-failure"]
-    found += ["--phases", "coverage,fuzzing", "--seed", "1", "--request-timeout", "60"]
+    found += ["--phases", "examples,coverage,fuzzing", "--seed", "1", "--request-timeout", "60"]
     names = left_out(to.get("/v1/openapi.json"))
     return [*found, *(word for name in names for word in ("--exclude-operation-id", name))]
 

@@ -83,7 +83,15 @@ def anything(kind: type) -> dict[str, Any]:
 
 def noted(name: str, said: Schema) -> Schema:
     """A field's schema with what the refusal of a wrong value would say it takes."""
-    takes, _ = TAKES.get(name, ("", ""))
+    takes, example = TAKES.get(name, ("", ""))
     if name in COUNTS and said.get("type") != "string":
         said = {"anyOf": [said, TEXT]}  # "8k" is 8192
-    return {**said, "description": takes} if takes else said
+    if not takes:
+        return said
+    # What stands in quotes, or is left open, is how a person types it and not the field's text.
+    plain = _takes_text(said) and not set(example) & set('"…')
+    return {**said, "description": takes} | ({"examples": [example]} if plain else {})
+
+
+def _takes_text(said: Schema) -> bool:
+    return TEXT["type"] in {one.get("type") for one in said.get("anyOf", [said])}
