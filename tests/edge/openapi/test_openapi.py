@@ -132,6 +132,16 @@ def test_each_kind_of_statement_on_money_knows_the_fields_it_is_described_with(
             assert "no such field" not in refused(answer)["text"]
 
 
+@pytest.mark.parametrize("path", ["x" * 700 + ".gguf", "~nobody-of-that-name/a.gguf", "a\0.gguf"])
+@pytest.mark.parametrize("route", ["plan", "capacity", "sweep", "jobs", "models/rm"])
+def test_a_model_that_no_file_can_be_called_is_the_askers_mistake_and_not_the_daemons(
+    route: str, path: str, asked: Asked
+) -> None:
+    answer = asked.ask("POST", f"/v1/{route}", {"model": path})
+    assert 400 <= answer.status < 500
+    assert refused(answer)["text"]
+
+
 @pytest.mark.parametrize("route", EVERY)
 def test_no_route_answers_a_stranger_or_a_page_of_another_site(route: str, asked: Asked) -> None:
     method, path = route.split(" ")
