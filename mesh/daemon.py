@@ -45,7 +45,10 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.http.ssh import ssh_routes
     from mesh.edge.http.telemetry import routes as telemetry
     from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
+    from mesh.edge.metrics.routes import metric_routes
+    from mesh.edge.metrics.service import Metrics
     from mesh.edge.models.routes import ModelRoutes
+    from mesh.edge.openapi.routes import openapi_routes
     from mesh.edge.serving.keys import Keys
     from providers.presence.reading import PresenceReader
 
@@ -73,6 +76,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     power = asyncio.create_task(low_power.run())
     bills = BillService(node, ledger.author, config.zone, now_ms)
     rates = Rates(ledger.author, lambda: node.state, node.emit, now_ms, bills.zone, bills.expire)
+    metrics = Metrics(node, node.fleet_telemetry, node.mesh, bills, rented, budgets)
 
     def compared(query: Mapping[str, object]) -> dict[str, object]:
         live = [*node.devices(), *node.ssh.live(node.state)]
@@ -90,6 +94,8 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *rental_routes(rented),
         *bill_routes(bills, config.zone),
         *rate_routes(rates),
+        *openapi_routes(),
+        *metric_routes(metrics),
     ]
     app = make_app(node, token(home), node.mesh, own)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)

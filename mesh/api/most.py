@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 
-_LIMITS: Final = (
+# Fields of a plan that say nothing of a grid, and those that say nothing of the most there can be.
+NOT_OF_SWEEP: Final = (
     "max_latency",
     "max_latency_ms",
     "ttft",
@@ -34,8 +35,7 @@ _LIMITS: Final = (
     "objective",
     "sets",
 )
-# Fields of a plan that say nothing of the most a device can do, and of a grid.
-NOT_OF_CAPACITY: Final = (*_LIMITS, "tokens", "prompt_tokens")
+NOT_OF_CAPACITY: Final = (*NOT_OF_SWEEP, "tokens", "prompt_tokens")
 _AXES: Final = ("batch", "context", "quant", "prompt_tokens", "tokens")
 LLAMACPP: Final = "llama.cpp"
 DEFAULT_BATCH: Final = "1..64"
@@ -72,7 +72,7 @@ def parse_sweep(given: Mapping[str, object]) -> tuple[PlanRequest, Axes]:
     if given.get("parallel") is not None:
         refuse("parallel: a sweep's sequences are an axis", "say -b 4, or -b 1..64")
     rest = {name: value for name, value in given.items() if name not in _AXES}
-    request = _parsed({**rest, "engine": rest.get("engine") or LLAMACPP}, "sweep", _LIMITS)
+    request = _parsed({**rest, "engine": rest.get("engine") or LLAMACPP}, "sweep", NOT_OF_SWEEP)
     return request, _axes(given)
 
 

@@ -1,6 +1,6 @@
 """What is loaded beside a model: its projector, a model that drafts, adapters; and what is not."""
 
-from pathlib import Path
+from contextlib import suppress
 
 from mathcore.engines.clip import (
     clip_compute_bytes,
@@ -20,6 +20,7 @@ from mesh.api.requests import PlanRequest
 from providers.base import ModelError, UnreadableModel
 from providers.sources.parts import read_projector, with_heads
 from providers.sources.resolve import resolve
+from providers.sources.typed import typed_path
 
 DRAFT_QUANTS = ("Q8_0", "F16")  # a draft model is small, and must agree with the large one
 # Language models whose picture tower lies in a file of its own.
@@ -164,9 +165,10 @@ def _model(request: PlanRequest) -> tuple[Draft, str]:
 
 def _adapter(text: str) -> int:
     """Bytes of an adapter: a file's, or a size as it is."""
-    path = Path(text).expanduser()
-    if path.is_file():
-        return path.stat().st_size
+    with suppress(OSError):  # no file can be called so
+        path = typed_path(text)
+        if path.is_file():
+            return path.stat().st_size
     if not text[:1].isdigit():
         refuse(f"lora: there is no file {text[:80]!r}", "its path, or its size: 160MB")
     return read("lora", parse_memory, text)

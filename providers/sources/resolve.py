@@ -12,6 +12,7 @@ from mathcore.quant.weights import quant_fault
 from providers.base import ModelError, UnreadableModel
 from providers.sources.folder import read_card, read_folder
 from providers.sources.gguf import read_headers
+from providers.sources.typed import typed_path
 from providers.sources.unknown import unknown
 
 URLS = ("http://", "https://")
@@ -51,7 +52,7 @@ def _read(ref: str) -> Source:
         return _url(ref)
     if lower.startswith(OLLAMA):
         return _ollama(ref[len(OLLAMA) :])
-    path = Path(ref).expanduser()
+    path = typed_path(ref)
     if path.is_dir():
         return _folder(path)
     if path.is_file():

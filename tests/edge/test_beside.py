@@ -216,6 +216,14 @@ def test_adapters_are_files_or_sizes(tmp_path: Path) -> None:
         ask("llama-3.1-8b", lora=["nowhere.gguf"])
 
 
+@pytest.mark.parametrize("path", ["x" * 700, "~nobody-of-that-name/a.gguf", "a\0.gguf"])
+@pytest.mark.parametrize("field", ["lora", "mmproj", "draft"])
+def test_what_no_file_can_be_called_is_refused_as_a_missing_file_is(field: str, path: str) -> None:
+    with pytest.raises(RequestError) as error:
+        ask("llama-3.1-8b", **{field: [path] if field == "lora" else path})
+    assert error.value.status < 500
+
+
 @pytest.mark.parametrize("what", ["RTX 4070", "2x RTX 3060 12GB", "RTX 3060 12GB + CPU 64GB"])
 def test_what_does_not_fit_with_it_is_not_placed(what: str) -> None:
     answer = ask("qwen3-vl-8b", what, context="64k", quant="Q8_0")

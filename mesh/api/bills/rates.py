@@ -44,6 +44,10 @@ RATE_FIELDS: Final = (
     "device", "price", "resale", "bought", "months", "watts", "idle_watts", "tariff", "tariff_by",
     "currency", "count", "from", "owner",
 )  # fmt: skip
+TARIFF_FIELDS: Final = ("name", "zone", "currency", "from")  # and `bands`, a list
+WORTH_FIELDS: Final = ("currency", "usd", "from")
+CHARGE_FIELDS: Final = ("device", "period", "usd", "basis", "component")
+UNDO_FIELDS: Final = ("seq", "event_type")
 
 
 class Said(NamedTuple):
@@ -85,7 +89,7 @@ def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
     holds counts."""
     bands = given.get("bands")
     rest = {name: value for name, value in given.items() if name != "bands"}
-    text = _texts(rest, ("name", "zone", "currency", "from"))
+    text = _texts(rest, TARIFF_FIELDS)
     name = _name(
         "name", _needed(text, "name", "what is it called?", "fleet rates tariff home 0.32")
     )
@@ -110,7 +114,7 @@ def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
 
 def parse_worth(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:
     """What a currency is worth in dollars."""
-    text = _texts(given, ("currency", "usd", "from"))
+    text = _texts(given, WORTH_FIELDS)
     currency = _currency(
         _needed(text, "currency", "which currency?", "fleet rates currency EUR 1.08")
     )
@@ -128,7 +132,7 @@ def parse_worth(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sai
 
 def parse_charge(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:
     """What a bill says that a device cost in a day or month; below 0 it is a credit."""
-    text = _texts(given, ("device", "period", "usd", "basis", "component"))
+    text = _texts(given, CHARGE_FIELDS)
     device = _needed(text, "device", "which device?", "fleet devices")
     period = _needed(
         text, "period", "for which day or month?", "fleet rates charge rig 2026-10 12.50"
@@ -152,7 +156,7 @@ def parse_charge(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
 
 def parse_undo(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:
     """An earlier statement of this peer was wrong: it counts no more from now on."""
-    text = _texts(given, ("seq", "event_type"))
+    text = _texts(given, UNDO_FIELDS)
     seq = _whole("seq", _needed(text, "seq", "which event?", "fleet rates show"), 1, 2**53 - 1)
     fact = Corrected(seq=seq, event_type=text.get("event_type", ""))
     return Said("corrected", "", fact)

@@ -42,7 +42,7 @@ def rate_routes(rates: ServedRates) -> list[Route]:
         return answer(rates.rows())
 
     async def post_rate(request: web.Request) -> web.StreamResponse:
-        """Say what something costs."""
+        """Say what something costs; 201 with the event."""
         return answer(await rates.say(request.match_info["what"], await read_body(request)), 201)
 
     return [
@@ -55,12 +55,12 @@ def bill_routes(bills: ServedBills, zone: str) -> list[Route]:
     """The same on loopback and for members."""
 
     async def get_cost(request: web.Request) -> web.StreamResponse:
-        """The bill, by day unless `by` says otherwise."""
+        """What everything cost, by day unless `by` says otherwise."""
         refuse_unknown(request.query, FIELDS)
         return answer(await bills.ask(parse_bill(dict(request.query), zone)))
 
     async def get_focus(request: web.Request) -> web.StreamResponse:
-        """The same lines for other programs that read bills."""
+        """The bill's lines with the columns of FOCUS, for other programs."""
         refuse_unknown(request.query, FIELDS)
         text = await bills.focus(parse_bill(dict(request.query), zone))
         return web.Response(text=text, content_type="text/csv")

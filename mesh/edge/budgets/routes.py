@@ -30,13 +30,16 @@ def budget_routes(budgets: ServedBudgets) -> list[Route]:
     needs an admin, which is checked once it is known what a body is about."""
 
     async def get_budgets(request: web.Request) -> web.Response:
+        """Every budget that has a cap, what was told of it, and whose words do not add up."""
         refuse_unknown(request.query, ())
         return answer(budgets.rows())
 
     async def post_budget(request: web.Request) -> web.Response:
+        """Set or lift a cap; 201 with what it was."""
         return answer(await budgets.set(await read_body(request), request[ROLE]), 201)
 
     async def post_grant(request: web.Request) -> web.Response:
+        """Give another peer a part of a budget; 201."""
         return answer(await budgets.grant(await read_body(request), request[ROLE]), 201)
 
     return [

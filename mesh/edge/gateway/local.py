@@ -50,7 +50,7 @@ def gateway_routes(front: Front) -> list[Route]:
         return answer(_shown(kept), 201)
 
     async def end_service(request: web.Request) -> web.Response:
-        """Keep it up no more."""
+        """Keep a model up no more."""
         refuse_unknown(await read_body(request), ())
         service_id = request.match_info["id"]
         await front.services.end(service_id)
@@ -68,18 +68,18 @@ def proxy_routes(front: Front) -> list[Route]:
     """The further ports at which the address answers."""
 
     async def get_proxies(request: web.Request) -> web.Response:
-        """Each that was asked for."""
+        """The further ports at which models answer."""
         refuse_unknown(request.query, ())
         return answer({"proxies": front.ports.rows(), "url": front.url})
 
     async def post_proxy(request: web.Request) -> web.Response:
-        """Open one; 201 with how it stands."""
+        """Have models answer at a further port; 201 with how it stands."""
         name, port = _place(await read_body(request))
         await front.open_at(port, name)
         return answer(next(row for row in front.ports.rows() if row["port"] == port), 201)
 
     async def close_proxy(request: web.Request) -> web.Response:
-        """Close one."""
+        """Close a further port."""
         name, port = _place(await read_body(request))
         named = [row["port"] for row in front.ports.rows() if name and row["as"] == name]
         for one in named or [port]:

@@ -29,7 +29,7 @@ from mesh.edge.http.guard import (
 )
 from mesh.edge.http.peers import MESH, mesh_routes, peer_reads, peer_routes
 from mesh.edge.http.ports import ServedMesh, ServedNode
-from mesh.edge.http.roles import PEER, Route, local_role, peer_role
+from mesh.edge.http.roles import PEER, ROUTES, Route, local_role, peer_role
 from mesh.edge.http.stream import (
     NODE,
     STREAMS,
@@ -84,6 +84,7 @@ def _app(
     if mesh is not None:
         app[MESH] = mesh
         routes = [*routes, *peer_reads()]
+    app[ROUTES] = tuple(routes)
     app.add_routes([route.definition() for route in routes])
     return app
 
@@ -279,6 +280,7 @@ async def post_dispatch(request: web.Request) -> web.Response:
 
 async def post_calibrate(request: web.Request) -> web.Response:
     """Measure this machine anew; `busy` says why the figures may be too low, "" for no reason."""
+    refuse_unknown(await read_body(request), ())
     made = await request.app[NODE].calibrate()
     return answer({"events": [event_dict(event) for event in made.events], "busy": made.busy})
 

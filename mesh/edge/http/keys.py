@@ -34,17 +34,21 @@ def key_routes(keys: ServedKeys) -> list[Route]:
     """A secret is told to this machine's own user alone; what its key may do, the ledger tells."""
 
     async def get_keys(request: web.Request) -> web.Response:
+        """Every key of the fleet; no secret and no hash."""
         refuse_unknown(request.query, ())
         return answer({"keys": keys.rows()})
 
     async def post_key(request: web.Request) -> web.Response:
+        """Make a key; 201 with its secret, this once."""
         return answer(await keys.add(await read_body(request)), 201)
 
     async def post_revoke(request: web.Request) -> web.Response:
+        """Take a key back."""
         refuse_unknown(await read_body(request), ())
         return answer(await keys.revoke(request.match_info["id"], request[ROLE]))
 
     async def get_usage(request: web.Request) -> web.Response:
+        """What requests to served models used."""
         refuse_unknown(request.query, ("by", "since"))
         return answer(keys.usage(request.query.get("by", "key"), _since(request)))
 

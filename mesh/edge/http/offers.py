@@ -32,6 +32,7 @@ def offer_routes(market: ServedMarket, compare: Compare) -> list[Route]:
     """The same on loopback and for members: prices are no secret within a fleet."""
 
     async def get_offers(request: web.Request) -> web.StreamResponse:
+        """What can be rented, beside what is owned, as this peer knows it."""
         refuse_unknown(request.query, FIELDS)
         wanted, node = parse_offers(dict(request.query)), request.app[NODE]
         # Thousands of offers are looked through: not on the loop.
@@ -41,6 +42,7 @@ def offer_routes(market: ServedMarket, compare: Compare) -> list[Route]:
         return answer(found)
 
     async def post_compare(request: web.Request) -> web.StreamResponse:
+        """What tokens a day cost on own devices, rented ones and hosted APIs."""
         query = await read_body(request)
         if PEER in request:
             by_name(query)

@@ -47,34 +47,42 @@ def rental_routes(clouds: ServedClouds) -> list[Route]:
     """On loopback, for whoever holds the token."""
 
     async def get_rentals(request: web.Request) -> web.Response:
+        """Rented machines, and the requests that wait for one."""
         refuse_unknown(request.query, ("ended",))
         return answer(clouds.rows(ended=_flag(request.query.get("ended", ""))))
 
     async def post_rental(request: web.Request) -> web.Response:
+        """Rent a machine; 201 with the request."""
         return answer(await clouds.rent(await read_body(request)), 201)
 
     async def post_return(request: web.Request) -> web.Response:
+        """Return a rented machine."""
         refuse_unknown(await read_body(request), ())
         return answer(await clouds.give_back(request.match_info["id"]))
 
     async def get_clouds(request: web.Request) -> web.Response:
+        """Each cloud, and what is wrong with it."""
         refuse_unknown(request.query, ())
         return answer({"clouds": clouds.check()})
 
     async def post_keys(request: web.Request) -> web.Response:
+        """Look for the keys of clouds anew."""
         refuse_unknown(await read_body(request), ())
         await clouds.open()
         return answer({"clouds": clouds.check()})
 
     async def post_take(request: web.Request) -> web.Response:
+        """Have a cloud's account from now on."""
         refuse_unknown(await read_body(request), ())
         return answer(await clouds.take(request.match_info["provider"]))
 
     async def get_orphans(request: web.Request) -> web.Response:
+        """Machines at the clouds that carry our label and that nobody wants."""
         refuse_unknown(request.query, ())
         return answer({"orphans": await clouds.orphans()})
 
     async def post_kill(request: web.Request) -> web.Response:
+        """End a machine that nobody wants."""
         refuse_unknown(await read_body(request), ())
         return answer(await clouds.kill(request.match_info["instance"]))
 

@@ -32,6 +32,10 @@ class Route:
         return web.RouteDef(self.method, self.path, _needs(self.role, self.handler), {})
 
 
+# Every route of an app, for whoever describes them.
+ROUTES: Final = web.AppKey("routes", tuple[Route, ...])
+
+
 def _needs(role: str, handler: Handler) -> Handler:
     async def checked(request: web.Request) -> web.StreamResponse:
         has = request.get(ROLE, "")

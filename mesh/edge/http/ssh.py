@@ -32,17 +32,21 @@ def ssh_routes(hosts: ServedSsh) -> list[Route]:
     """A person's own: a host's way in is no other peer's business."""
 
     async def get_hosts(request: web.Request) -> web.Response:
+        """Every host adopted by SSH."""
         refuse_unknown(request.query, ())
         return answer({"hosts": hosts.rows()})
 
     async def post_host(request: web.Request) -> web.Response:
+        """Adopt a host, or take its new way in; 201 with its row."""
         return answer(await hosts.adopt(await read_body(request)), 201)
 
     async def post_probe(request: web.Request) -> web.Response:
+        """Ask a host for everything now."""
         refuse_unknown(await read_body(request), ())
         return answer(await hosts.probe(request.match_info["name"]))
 
     async def post_remove(request: web.Request) -> web.Response:
+        """Let a host go, with its devices."""
         refuse_unknown(await read_body(request), ())
         return answer(await hosts.remove(request.match_info["name"]))
 

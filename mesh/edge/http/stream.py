@@ -99,7 +99,7 @@ def read_cursor(request: web.Request, name: str) -> int:
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """GET /v1/events: everything after `since`, then what comes, until the client leaves."""
+    """Everything in the ledger after `since`, then what comes, until the client leaves."""
     refuse_unknown(request.query, ("since",))
     cursor = read_cursor(request, "since")
     node = request.app[NODE]
@@ -163,12 +163,12 @@ def event_dict(event: Event) -> dict[str, object]:
 
 
 async def stream_logs(request: web.Request) -> web.StreamResponse:
-    """GET /v1/jobs/{id}/logs: what the job wrote, then what it writes, until it ends."""
+    """What a job wrote, then what it writes, until it ends."""
     return await _stream_file(request, request.app[NODE].log_path)
 
 
 async def stream_answer(request: web.Request) -> web.StreamResponse:
-    """GET /v1/jobs/{id}/answer: the model's words alone, as they come, until the job ends."""
+    """A model's words alone, as they come, until the job ends."""
     return await _stream_file(request, request.app[NODE].answer_path)
 
 

@@ -44,10 +44,12 @@ def routes(telemetry: ServedTelemetry, *, loopback: bool) -> list[Route]:
     """The route as this machine's user has it, or as members do."""
 
     async def own(request: web.Request) -> web.StreamResponse:
+        """This peer's devices, streamed once a second."""
         refuse_unknown(request.query, ())
         return await _send(request, telemetry.own())
 
     async def any_peer(request: web.Request) -> web.StreamResponse:
+        """Devices as they are now: of this peer, of `peer`, or of all; streamed, or `once`."""
         refuse_unknown(request.query, ("peer", "once"))
         wanted = request.query.get("peer", "")
         if "once" in request.query:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 
-from mesh.api.upkeep import VERBS
+from mesh.api.upkeep import DRAIN, RESERVE, RESUME, UNRESERVE, VERBS
 from mesh.edge.http.guard import Handler, answer, read_body
 from mesh.edge.http.roles import PEER, ROLE, Route
 from mesh.state.members import RUNNER
+
+SAYS: Final = {
+    DRAIN: "Let no new job start on a device.",
+    RESUME: "Let jobs start on a device again.",
+    RESERVE: "Keep a device for the user of this machine for a while.",
+    UNRESERVE: "Give a reserved device back early.",
+}
 
 
 class ServedUpkeep(Protocol):
@@ -44,6 +51,7 @@ def _asked(upkeep: ServedUpkeep, verb: str) -> Handler:
         body = await read_body(request)
         return answer(await upkeep.ask(verb, request.match_info["id"], body))
 
+    handle.__doc__ = SAYS[verb]
     return handle
 
 

@@ -16,6 +16,8 @@ from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.edge.http.keys import key_routes
 from mesh.edge.http.telemetry import routes
 from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
+from mesh.edge.metrics.routes import metric_routes
+from mesh.edge.openapi.routes import openapi_routes
 from mesh.state.members import ADMIN, FORMER, MEMBER, ROLES, RUNNER, VIEWER
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 
@@ -60,6 +62,8 @@ BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
 ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /healthz": ANY,
     "GET /readyz": ANY,
+    "GET /metrics": ANY,
+    "GET /v1/openapi.json": ANY,
     "GET /v1/status": ANY,
     "GET /v1/devices": ANY,
     "GET /v1/jobs": ANY,
@@ -198,6 +202,13 @@ class FakeRates:
         return {}
 
 
+class FakeMetrics:
+    """Has nothing to tell."""
+
+    async def text(self) -> str:
+        return ""
+
+
 def app_of(where: str, role: str, folder: Path) -> web.Application:
     node, mesh = FakeNode(folder), FakeMesh(role)
     node.record("job_submitted", "d1", {"job_id": "j1", "kind": "command", "command": ["true"]})
@@ -209,6 +220,7 @@ def app_of(where: str, role: str, folder: Path) -> web.Application:
         return make_mesh_app(node, double, more)
     more = [*routes(telemetry, loopback=True), *upkeep_routes(FakeUpkeep())]
     more += [*key_routes(FakeKeys()), *bill_routes(FakeBills(), "UTC"), *rate_routes(FakeRates())]
+    more += [*openapi_routes(), *metric_routes(FakeMetrics())]
     return make_app(node, TOKEN, double, more)
 
 

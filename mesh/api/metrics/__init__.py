@@ -1,0 +1,1 @@
+"""What the fleet is and costs, as Prometheus reads it: pure, from the rows that people read."""

@@ -1,0 +1,104 @@
+"""The fleet, asked through the daemon of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, final
+from urllib.parse import urlencode
+
+from mesh.cli.client import Daemon, need_daemon
+from mesh.client.errors import told
+from mesh.client.job import Job
+from mesh.client.shown import Answer, Rows
+from mesh.config import fleet_home
+
+
+@final
+class Fleet:
+    """What `fleet` of the command line asks, as Python values.
+
+    `home`: the state directory of the daemon, FLEET_HOME or this system's usual one unless said.
+    The daemon is looked for at each question, so it may start anew in between. Every method raises
+    FleetError where the daemon refuses or there is none. Further fields of a question are those of
+    the HTTP API (docs/openapi.json): fleet.plan("qwen3-32b", context="32k", min_tps=20).
+    """
+
+    def __init__(self, home: str | PathLike[str] | None = None) -> None:
+        self._home: Final = fleet_home() if home is None else Path(home)
+
+    def status(self) -> Answer:
+        """The fleet at a glance; its table is the devices."""
+        return Answer(self.get("/v1/status"), of="devices")
+
+    def devices(self) -> Rows:
+        """Every device."""
+        return Rows(self.get("/v1/devices")["devices"])
+
+    def peers(self) -> Rows:
+        """Every peer."""
+        return Rows(self.get("/v1/peers")["peers"])
+
+    def plan(self, model: str, **asked: object) -> Answer:
+        """Where a model fits, how fast, for how much; its table is the placements."""
+        return Answer(self.post("/v1/plan", {"model": model, **asked}), of="placements")
+
+    def capacity(self, model: str, **asked: object) -> Answer:
+        """The most each device can do with a model; a row a device."""
+        return Answer(self.post("/v1/capacity", {"model": model, **asked}), of="capacities")
+
+    def sweep(self, model: str, **asked: object) -> Answer:
+        """Memory, speed, time and cost for every batch and context: batch="1..64", a row a cell."""
+        return Answer(self.post("/v1/sweep", {"model": model, **asked}), of="cells")
+
+    def compare(self, model: str, tokens_per_day: int | str, **asked: object) -> Answer:
+        """What tokens a day cost on own devices, rented ones and hosted APIs; a row each."""
+        body = {"model": model, "tokens_per_day": tokens_per_day, **asked}
+        return Answer(self.post("/v1/compare", body), of="rows")
+
+    def offers(self, **asked: object) -> Rows:
+        """What can be rented, beside what is owned: gpu="24GB..", max_price="0.50"."""
+        return Rows(self.get("/v1/offers", asked)["offers"])
+
+    def cost(self, by: str = "day", **asked: object) -> Answer:
+        """What everything cost, by day, device, user, model and so on: since="2026-11"."""
+        return Answer(self.get("/v1/cost", {"by": by, **asked}), of="groups")
+
+    def jobs(self) -> Rows:
+        """Every job, the newest first."""
+        return Rows(self.get("/v1/jobs")["jobs"])
+
+    def job(self, job_id: str) -> Job:
+        """A job by its id; whether there is one shows when it is asked something."""
+        return Job(self._daemon, job_id)
+
+    def run(
+        self,
+        model: str | None = None,
+        prompt: str = "",
+        *,
+        command: Sequence[str] | None = None,
+        **asked: object,
+    ) -> Job:
+        """Submit a model with a prompt, or a command; returns once the ledger holds the job."""
+        given = {"model": model, "prompt": prompt or None, "command": command and list(command)}
+        known = {name: value for name, value in given.items() if value is not None}
+        return self.job(str(self.post("/v1/jobs", {**known, **asked})["job_id"]))
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """Any other question of the HTTP API: its JSON."""
+        with told():
+            return self._daemon().get(f"{path}?{urlencode(query)}" if query else path)
+
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """Any other request of the HTTP API: its JSON."""
+        with told():
+            return self._daemon().post(path, body)
+
+    def _daemon(self) -> Daemon:
+        with told():
+            return need_daemon(self._home)
+
+    def __repr__(self) -> str:
+        return f"Fleet({str(self._home)!r})"

@@ -1,0 +1,3 @@
+"""The daemon that the tests of this folder ask."""
+
+from tests.support.daemons import asked as asked
