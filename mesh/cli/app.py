@@ -18,6 +18,7 @@ HOMES = {
     "down": "mesh.cli.machines.daemon:down",
     "status": "mesh.cli.machines.status:status",
     "doctor": "mesh.cli.machines.doctor:doctor",
+    "dashboard": "mesh.cli.dashboard:dashboard",
     "top": "mesh.cli.machines.top:top",
     "devices": "mesh.cli.machines.devices:devices",
     "drain": "mesh.cli.machines.upkeep:drain",
