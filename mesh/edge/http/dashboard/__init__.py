@@ -1,1 +1,1 @@
-"""The dashboard of this machine's own people: its pages, and how a browser gets in without a token."""
+"""This machine's dashboard: its pages, and how a browser gets in without the token."""

@@ -1,6 +1,6 @@
 // The page: sign in by the link's code, then tabs by the address's fragment.
 
-import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
+import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
 import { isSignedIn, onSignedOut, signIn, signOut, words } from "./api.js";
 import { Fleet } from "./tabs/fleet.js";
 import { Plan } from "./tabs/plan.js";
@@ -18,11 +18,11 @@ function Page() {
   const [tab, setTab] = useState(tabOf(location.hash));
   const [inside, setInside] = useState(isSignedIn());
   const [problem, setProblem] = useState("");
-  useEffect(() => {
+  useLayoutEffect(() => {
     const enter = async () => {
-      const code = codeIn(location.hash);
-      if (!code) return setTab(tabOf(location.hash));
-      history.replaceState(null, "", "#fleet"); // the code is spent: it stays in no history
+      const code = takeCode();
+      setTab(tabOf(location.hash));
+      if (!code) return;
       try {
         await signIn(code);
         setProblem("");
@@ -41,7 +41,13 @@ function Page() {
   return html`<${Tabs} tab=${tab} /><main id="main" tabindex="-1"><h1 class="unseen">${TABS[tab][0]}</h1><${Shown} key=${tab} /></main>`;
 }
 
-const codeIn = (hash) => (hash.startsWith(CODE) ? hash.slice(CODE.length) : "");
+/** The code that the address holds, taken out of it: a spent one stays in no history. */
+function takeCode() {
+  if (!location.hash.startsWith(CODE)) return "";
+  const code = location.hash.slice(CODE.length);
+  history.replaceState(null, "", "#fleet");
+  return code;
+}
 
 function Door({ problem }) {
   return html`<main class="door">

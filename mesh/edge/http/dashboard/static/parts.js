@@ -84,14 +84,14 @@ export function useNow() {
 }
 
 /** A bar with its number in words; an unknown one is empty and says so. */
-export function Bar({ label, share, text }) {
+export function Bar({ label, share, text, warns }) {
   const known = share !== null && share !== undefined;
   const full = known ? Math.round(100 * Math.min(1, Math.max(0, share))) : 0;
   return html`<div class="bar">
     <span class="name">${label}</span>
     <span class="track ${known ? "" : "unknown"}" role="meter" aria-label=${label} aria-valuemin="0"
       aria-valuemax="100" aria-valuenow=${full} aria-valuetext=${text}
-      ><span class="fill ${full > 90 ? "high" : ""}" style=${{ width: `${full}%` }}></span></span>
+      ><span class="fill ${warns && full > 90 ? "high" : ""}" style=${{ width: `${full}%` }}></span></span>
     <span class="value">${text}</span>
   </div>`;
 }

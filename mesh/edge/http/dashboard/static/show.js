@@ -44,6 +44,7 @@ export function age(ms) {
   return ms < 2000 ? "now" : `${span(ms)} ago`;
 }
 
+/** The age of an instant of a clock that need not be ours. */
 export const since = (at_ms) => (at_ms ? age(Math.max(0, Date.now() - at_ms)) : "age unknown");
 
 export const percent = (value) => (isKnown(value) ? `${value} %` : UNKNOWN);

@@ -15,10 +15,12 @@ export function Cost() {
   const [by, setBy] = useState("device");
   const groups = useAnswer(`/v1/cost?by=${by}`);
   const budgets = useAnswer("/v1/budgets");
+  const devices = useAnswer("/v1/devices", { live: false });
+  const names = namesOf(devices.value);
   return html`
     <${Part} title="By day" answer=${days}><${Days} value=${days.value} /></${Part}>
     <label class="choice">add up by <select value=${by} onChange=${(event) => setBy(event.target.value)}>${BY.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>
-    <${Part} title=${`By ${by}`} answer=${groups}><${Groups} value=${groups.value} /></${Part}>
+    <${Part} title=${`By ${by}`} answer=${groups}><${Groups} value=${groups.value} names=${names} /></${Part}>
     <${Part} title="Budgets" answer=${budgets}><${Budgets} value=${budgets.value} /></${Part}>`;
 }
 
@@ -44,16 +46,18 @@ function Sum({ row, name }) {
   return html`${lacks ? "at least " : ""}${money(nusd)}`;
 }
 
-function Groups({ value }) {
+function Groups({ value, names }) {
   if (!value) return null;
   const columns = [
-    [value.by, (row) => html`<strong>${nameOf(row, value.by)}</strong>`],
+    [value.by, (row) => html`<strong>${names.get(nameOf(row, value.by)) || nameOf(row, value.by)}</strong>`],
     ...Object.keys(PARTS).map((name) => [name, (row) => html`<${Sum} row=${row} name=${name} />`, "number"]),
     ["in all", (row) => `${row.unknown_ms ? "at least " : ""}${money(row.total_nusd)}`, "number"],
     ["basis", (row) => html`<small>${row.basis || UNKNOWN}${row.sources.length ? `: ${row.sources.join(", ")}` : ""}</small>`],
   ];
   return html`<${Table} caption=${`Cost by ${value.by}`} columns=${columns} rows=${value.groups} keyOf=${(row) => nameOf(row, value.by)} none="Nothing was spent yet." />`;
 }
+
+const namesOf = (value) => new Map((value ? value.devices : []).map((one) => [one.device_id, one.name]));
 
 const nameOf = (row, by) => String(row[by] ?? row.period ?? row.name ?? row.device_id ?? UNKNOWN);
 

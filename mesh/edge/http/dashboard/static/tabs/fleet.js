@@ -3,8 +3,9 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { followDevices } from "../live.js";
 import { Bar, Part, Table, useAnswer, useNow } from "../parts.js";
-import { age, bytes, count, money, percent, since, watts } from "../show.js";
+import { age, bytes, count, money, percent, since, span, watts } from "../show.js";
 
+const DRAWN = (mw) => (mw === null ? "power unknown" : `${watts(mw)} drawn`);
 const OFFLINE_MS = 5000; // pictures come each second; so long without one is no hiccup
 
 export function Fleet() {
@@ -63,9 +64,9 @@ function Device({ device, now }) {
   return html`<li class="card ${silent ? "stale" : ""}">
     <h3>${device.name} <span class="state">${device.state}</span></h3>
     <p class="quiet">${device.count > 1 ? `${device.count} × ` : ""}${device.model} · of ${device.peer || "unknown"} · ${device.location}</p>
-    <${Bar} label="memory" share=${used === null ? null : used / total} text=${`${bytes(used)} of ${bytes(total)}`} />
+    <${Bar} label="memory" warns share=${used === null ? null : used / total} text=${`${bytes(used)} of ${bytes(total)}`} />
     <${Bar} label="load" share=${load === null ? null : load / 100} text=${percent(load)} />
-    ${now && html`<p class="quiet">${watts(now.power_mw)} drawn · ${now.temperature_c === null ? "temperature unknown" : `${now.temperature_c} °C`}</p>`}
+    ${now && html`<p class="quiet">${DRAWN(now.power_mw)} · ${now.temperature_c === null ? "temperature unknown" : `${now.temperature_c} °C`}</p>`}
     <${Health} now=${now} silent=${silent} />
     <p class="quiet">${now ? `read ${age(silent ? now.by.age_ms : now.age_ms)}, measured` : `said ${age(device.age_ms)}, ${device.free_basis || "basis unknown"}`}</p>
   </li>`;
@@ -74,8 +75,8 @@ function Device({ device, now }) {
 function Health({ now, silent }) {
   if (!now) return html`<p class="quiet">health unknown: no live reading</p>`;
   if (silent) return html`<p class="warning">silent: ${now.by.why || "no word from its peer"}</p>`;
-  if (now.health === "ok") return html`<p class="good">health ok <small>since ${age(now.health_age_ms)}</small></p>`;
-  return html`<p class="warning">${now.health}: ${now.health_text} <small>since ${age(now.health_age_ms)}</small></p>`;
+  if (now.health === "ok") return html`<p class="good">health ok <small>for ${span(now.health_age_ms)}</small></p>`;
+  return html`<p class="warning">${now.health}: ${now.health_text} <small>for ${span(now.health_age_ms)}</small></p>`;
 }
 
 function Peers({ rows }) {

@@ -58,12 +58,13 @@ function Entry({ row, names }) {
   const who = names.get(row.author) || `key ${row.author.slice(0, 8)}`;
   return html`<li><details>
     <summary><strong>${row.event_type}</strong> <span>${gist(row.payload)}</span>
-      <small>signed by ${who} · <time title=${instant(atOf(row))}>${since(atOf(row))}</time> · by its own clock</small></summary>
+      <small>signed by ${who}, <time title=${instant(atOf(row))}>${since(atOf(row))}</time> by its own clock</small></summary>
     <pre>${JSON.stringify(row, null, 1)}</pre>
   </details></li>`;
 }
 
-const atOf = (row) => row.hlc_ms ?? row.timestamp_ms ?? 0;
+/** When its signer's clock said it was; NaN, which is shown as unknown, where that is no time. */
+const atOf = (row) => Date.parse(row.timestamp);
 
 /** The one field a person looks for, where there is one. */
 function gist(payload) {

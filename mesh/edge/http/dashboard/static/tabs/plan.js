@@ -20,7 +20,7 @@ export function Plan() {
   return html`
     <section aria-label="Question"><h2>What to run</h2>
       <form class="question" onSubmit=${(event) => event.preventDefault()}>
-        <label>model <input name="model" list="models" value=${asked.model} onInput=${set("model")} autocomplete="off" spellcheck="false" /></label>
+        <div><label for="model">model</label> <input id="model" name="model" list="models" value=${asked.model} onInput=${set("model")} autocomplete="off" spellcheck="false" /></div>
         <datalist id="models">${[...new Set(known)].map((name) => html`<option key=${name} value=${name} />`)}</datalist>
         <${Slider} name="context" of=${CONTEXTS} at=${asked.context} set=${set("context")} text=${`${CONTEXTS[asked.context] / 1024}k tokens each`} />
         <${Slider} name="batch" of=${BATCHES} at=${asked.batch} set=${set("batch")} text=${`${BATCHES[asked.batch]} at once`} />
@@ -31,34 +31,51 @@ export function Plan() {
 }
 
 function Slider({ name, of, at, set, text }) {
-  return html`<label>${name} <output>${text}</output>
-    <input type="range" name=${name} min="0" max=${of.length - 1} step="1" value=${at} onInput=${set} aria-valuetext=${text} /></label>`;
+  const id = `slider-${name}`;
+  return html`<div><label for=${id}>${name}</label> <output for=${id}>${text}</output>
+    <input type="range" id=${id} name=${name} min="0" max=${of.length - 1} step="1" value=${at} onInput=${set} aria-valuetext=${text} /></div>`;
 }
 
-/** The plan for what is asked now. One request is under way; a newer question ends it. */
+/**
+ * The plan for what is asked now, and for sets of devices once it has been asked for a while. Each
+ * answer has its question with it; one that was refused has no places.
+ */
 function usePlan(asked) {
   const [answer, setAnswer] = useState({ value: null, at: 0, error: "" });
-  const number = useRef(0);
+  const ask = useRef(null);
+  if (ask.current === null) {
+    ask.current = oneAtATime((body) => post("/v1/plan", body), (value) => setAnswer({ value, at: Date.now(), error: "" }),
+      (error) => setAnswer({ value: {}, at: Date.now(), error: words(error) }));
+  }
   useEffect(() => {
-    const mine = ++number.current;
-    const stop = new AbortController();
-    const ask = async (sets) => {
-      try {
-        const value = await post("/v1/plan", question(asked, sets), { signal: stop.signal });
-        if (mine === number.current) setAnswer({ value, at: Date.now(), error: "" });
-      } catch (error) {
-        if (mine === number.current && !stop.signal.aborted) setAnswer((had) => ({ ...had, value: had.value || {}, error: words(error) }));
-      }
-    };
-    const first = setTimeout(() => ask(false), 30);
-    const settled = setTimeout(() => ask(true), SETTLED_MS);
-    return () => {
-      clearTimeout(first);
-      clearTimeout(settled);
-      stop.abort();
-    };
+    ask.current(question(asked, false));
+    const settled = setTimeout(() => ask.current(question(asked, true)), SETTLED_MS);
+    return () => clearTimeout(settled);
   }, [asked.model, asked.context, asked.batch, asked.quant]);
+  useEffect(() => () => ask.current(null), []);
   return answer;
+}
+
+/** Ask one question at a time; of those that come meanwhile only the newest is asked. null: no more. */
+function oneAtATime(ask, answered, failed) {
+  let [busy, next, ended] = [false, null, false];
+  return async function take(question) {
+    ended = ended || question === null;
+    next = question;
+    if (busy) return;
+    busy = true;
+    while (next !== null && !ended) {
+      const body = next;
+      next = null;
+      try {
+        const value = await ask(body);
+        if (!ended) answered(value);
+      } catch (error) {
+        if (!ended && next === null) failed(error);
+      }
+    }
+    busy = false;
+  };
 }
 
 function question(asked, sets) {
@@ -81,7 +98,7 @@ function Placements({ plan }) {
     ${plan.notes.map((note) => html`<p class="warning" key=${note}>${note}</p>`)}
     <${Table} caption="Devices it fits on" columns=${columns} rows=${plan.placements} none="It fits on no device as asked."
       keyOf=${(row) => `${row.device_id} ${row.engine} ${row.quant}`} />
-    <p class="quiet">The middle of each band, and where eight of ten should lie. Cost is for ${plan.question.prompt_tokens} tokens read and ${plan.question.tokens} written, times the batch.</p>
+    <p class="quiet">${plan.question.model}, context ${plan.question.context}, batch ${plan.question.batch}. The middle of each band, and where eight of ten should lie. Cost is for ${plan.question.prompt_tokens} tokens read and ${plan.question.tokens} written, times the batch.</p>
     ${plan.refusals.length > 0 && html`<h3>Why not elsewhere</h3><ul>${plan.refusals.map(
       (one) => html`<li key=${one.device_id + one.code}><strong>${one.device}</strong>: ${one.text}</li>`,
     )}</ul>`}

@@ -3,15 +3,17 @@
 import { html } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Act, Part, Table, useAnswer } from "../parts.js";
-import { count, span } from "../show.js";
+import { bytes, count, span } from "../show.js";
 
 export function Serve() {
   const answer = useAnswer("/v1/services");
+  const models = useAnswer("/v1/models/where", { live: false });
   const url = answer.value && answer.value.url;
   return html`
     <${Part} title="The address" answer=${answer}><${Address} url=${url} /></${Part}>
     <${Part} title="Models kept up" answer=${answer}><${Services} value=${answer.value} again=${answer.again} /></${Part}>
-    <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} /></${Part}>`;
+    <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} /></${Part}>
+    <${Part} title="Models on the fleet's disks" answer=${models}><${Models} value=${models.value} /></${Part}>`;
 }
 
 function Address({ url }) {
@@ -52,4 +54,25 @@ function Replicas({ value }) {
     ["tokens/s", (row) => (row.mtps ? (row.mtps / 1000).toFixed(1) : "unknown"), "number"],
   ];
   return html`<${Table} caption="Servers that run" columns=${columns} rows=${value.replicas} keyOf=${(row) => row.job_id} none="No server runs now." />`;
+}
+
+function Models({ value }) {
+  if (!value) return null;
+  const columns = [
+    ["model", (row) => html`<strong>${row.name}</strong>`],
+    ["size", (row) => bytes(row.size_bytes), "number"],
+    ["where", (row) => row.peers.map((peer) => peer || "here").join(", ")],
+  ];
+  return html`<${Table} caption="Models on disks" columns=${columns} rows=${byContent(value.models)} keyOf=${(row) => row.quick_hash} none="There are none." />
+    ${value.silent.map((one) => html`<p class="warning" key=${one.peer}>${one.peer} does not say: ${one.text}</p>`)}`;
+}
+
+/** One row per content, with everybody who has it. */
+function byContent(copies) {
+  const found = new Map();
+  for (const one of copies) {
+    const had = found.get(one.quick_hash);
+    found.set(one.quick_hash, { ...one, ...had, peers: [...(had ? had.peers : []), one.peer] });
+  }
+  return [...found.values()];
 }
