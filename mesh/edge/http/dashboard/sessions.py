@@ -97,4 +97,4 @@ def _hash(secret: str) -> bytes:
 def _make_room(held: dict[bytes, float] | dict[bytes, _Session], most: int) -> None:
     """Forget the oldest until one more fits."""
     while len(held) >= most:
-        del held[next(iter(held))]  # type: ignore[arg-type]
+        del held[next(iter(held))]

@@ -96,15 +96,18 @@ export function Bar({ label, share, text, warns }) {
   </div>`;
 }
 
-/** Rows under headings; `columns` are [heading, cell of a row, class]. On a phone each row is a card. */
+/**
+ * Rows under headings; `columns` are [heading, cell of a row, class]. On a phone each row
+ * is a card; the roles are said since browsers take a table that is drawn so for none.
+ */
 export function Table({ caption, columns, rows, none, keyOf }) {
   if (!rows.length) return html`<p class="quiet">${none}</p>`;
-  return html`<table>
+  return html`<table role="table">
     <caption class="unseen">${caption}</caption>
-    <thead><tr>${columns.map(([title]) => html`<th scope="col">${title}</th>`)}</tr></thead>
-    <tbody>${rows.map(
-      (row) => html`<tr key=${keyOf(row)}>${columns.map(
-        ([title, cell, kind]) => html`<td class=${kind || ""} data-title=${title}>${cell(row)}</td>`,
+    <thead role="rowgroup"><tr role="row">${columns.map(([title]) => html`<th role="columnheader" scope="col">${title}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${rows.map(
+      (row) => html`<tr role="row" key=${keyOf(row)}>${columns.map(
+        ([title, cell, kind]) => html`<td role="cell" class=${kind || ""} data-title=${title}>${cell(row)}</td>`,
       )}</tr>`,
     )}</tbody>
   </table>`;

@@ -25,6 +25,7 @@ export function money(nusd) {
   if (!isKnown(nusd)) return UNKNOWN;
   const dollars = nusd / 1e9;
   if (dollars === 0) return "$0";
+  if (Math.abs(dollars) < 0.000001) return "under $0.000001";
   return Math.abs(dollars) >= 1 ? `$${dollars.toFixed(2)}` : `$${Number(dollars.toPrecision(2))}`;
 }
 
@@ -41,7 +42,7 @@ export function span(ms) {
 /** How long ago. Under two seconds is now: less would flicker. */
 export function age(ms) {
   if (!isKnown(ms)) return "age unknown";
-  return ms < 2000 ? "now" : `${span(ms)} ago`;
+  return ms < 2000 ? "now" : `${span(ms < 60000 ? Math.floor(ms / 1000) * 1000 : ms)} ago`;
 }
 
 /** The age of an instant of a clock that need not be ours. */

@@ -31,13 +31,19 @@ function Days({ value }) {
     <${Bars} title="Cost by day" rows=${rows} names=${Object.keys(PARTS)} shown=${money} />
     <dl class="facts">
       ${Object.keys(PARTS).map((name) => html`<div key=${name}><dt>${name}</dt><dd><${Sum} row=${value} name=${name} /></dd></div>`)}
-      <div><dt>in all</dt><dd>${value.unknown_ms ? "at least " : ""}${money(value.total_nusd)}</dd></div>
+      <div><dt>in all</dt><dd>${total(value)}</dd></div>
     </dl>
     <p class="quiet">Days of ${value.zone}. Basis: ${value.basis || UNKNOWN}${value.sources.length ? `, from ${value.sources.join(", ")}` : ""}; the oldest price is from ${since(value.oldest_ms)}.</p>
     ${value.unknown_ms > 0 && html`<p class="quiet">For ${span(value.unknown_ms)} of device time part of the price is unknown. <code>fleet rates show</code> says what is missing.</p>`}`;
 }
 
 const partsOf = (row) => Object.fromEntries(Object.entries(PARTS).map(([name, field]) => [name, row[field]]));
+
+/** All three together: what is known of it is at least that. */
+function total(row) {
+  if (!row.unknown_ms) return money(row.total_nusd);
+  return row.total_nusd ? `at least ${money(row.total_nusd)}` : UNKNOWN;
+}
 
 /** One kind of money: a sum that lacks some price says so, and one that lacks all is unknown. */
 function Sum({ row, name }) {
@@ -51,7 +57,7 @@ function Groups({ value, names }) {
   const columns = [
     [value.by, (row) => html`<strong>${names.get(nameOf(row, value.by)) || nameOf(row, value.by)}</strong>`],
     ...Object.keys(PARTS).map((name) => [name, (row) => html`<${Sum} row=${row} name=${name} />`, "number"]),
-    ["in all", (row) => `${row.unknown_ms ? "at least " : ""}${money(row.total_nusd)}`, "number"],
+    ["in all", total, "number"],
     ["basis", (row) => html`<small>${row.basis || UNKNOWN}${row.sources.length ? `: ${row.sources.join(", ")}` : ""}</small>`],
   ];
   return html`<${Table} caption=${`Cost by ${value.by}`} columns=${columns} rows=${value.groups} keyOf=${(row) => nameOf(row, value.by)} none="Nothing was spent yet." />`;

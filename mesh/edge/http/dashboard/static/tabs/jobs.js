@@ -32,7 +32,7 @@ function Rows({ rows, none, open, setOpen }) {
     ["took", (row) => (row.started_ms ? span(row.duration_ms) : "not started"), "number"],
     ["cost", (row) => costOf(row), "number"],
     ["when", (row) => html`<span title=${instant(row.submitted_ms)}>${since(row.submitted_ms)}</span>`],
-    ["", (row) => html`<${Buttons} row=${row} open=${open} setOpen=${setOpen} />`],
+    ["actions", (row) => html`<${Buttons} row=${row} open=${open} setOpen=${setOpen} />`],
   ];
   return html`<${Table} caption="Jobs" columns=${columns} rows=${rows} none=${none} keyOf=${(row) => row.job_id} />`;
 }

@@ -87,7 +87,7 @@ function question(asked, sets) {
 function Placements({ plan }) {
   if (!plan || !plan.placements) return null;
   const columns = [
-    ["device", (row) => html`<strong>${row.device}</strong> <small>${row.engine}, ${row.quant}</small>`],
+    ["device", (row) => html`<strong>${row.device}</strong> <small class="whole">${row.engine}</small> <small class="whole">${row.quant}</small>`],
     ["fit", (row) => html`${row.fit} <small>${bytes(row.footprint.total_bytes)} of ${bytes(row.footprint.free_bytes)} free</small>`],
     ["tokens/s", (row) => band(row.tokens_per_s), "number"],
     ["first token", (row) => band(row.ttft_ms, span), "number"],

@@ -37,7 +37,7 @@ function Services({ value, again }) {
     ["model", (row) => html`<strong>${row.model}</strong>`],
     ["servers", (row) => `${row.min_replicas} to ${row.max_replicas}`],
     ["leaves when idle for", (row) => (row.idle_ms ? span(row.idle_ms) : "stays")],
-    ["", (row) => html`<${Act} label="End" about=${`End ${row.model}`} danger run=${end(row)} />`],
+    ["actions", (row) => html`<${Act} label="End" about=${`End ${row.model}`} danger run=${end(row)} />`],
   ];
   return html`<${Table} caption="Models kept up" columns=${columns} rows=${value.services} keyOf=${(row) => row.service_id}
     none="None is kept up. Start one: fleet serve MODEL --min 0 --idle 10m" />`;
