@@ -100,6 +100,33 @@ def test_a_link_works_once_and_the_door_says_so(
     stranger.context.close()
 
 
+SHOWN = """async () => {
+  const { age, band, bytes, count, money, percent, since, watts } = await import('./show.js');
+  return [
+    bytes(null), bytes(0), bytes(25769803776),
+    money(null), money(0), money(12), money(-2500000), money(12345678901),
+    percent(undefined), percent(0), watts(null),
+    age(null), age(1999), age(5600), age(3 * 86400000),
+    band(null), band({ p10: 94.41, p50: 118.9, p90: 1480.2 }),
+    since(0), since(NaN), count(null),
+  ];
+}"""
+
+
+def test_what_is_unknown_is_never_shown_as_nothing(
+    pair: tuple[Machine, Machine], open_page: Open
+) -> None:
+    unknown = "unknown"
+    assert open_page(address(pair[0])).evaluate(SHOWN) == [
+        *(unknown, "0 B", "24.0 GiB"),
+        *(unknown, "$0", "under $0.000001", "-$0.0025", "$12.35"),
+        *(unknown, "0 %", unknown),
+        *("age unknown", "now", "5 s ago", "3 d ago"),
+        *(unknown, "119 (94.4 – 1,480)"),
+        *("age unknown", "age unknown", unknown),
+    ]
+
+
 def test_who_signs_out_sees_the_door_and_nothing_else(
     pair: tuple[Machine, Machine], open_page: Open
 ) -> None:
@@ -181,6 +208,19 @@ def test_as_many_pages_as_a_browser_has_connections_and_more_all_load(
         live.wait_for()  # the live picture, though one page alone holds the stream
 
 
+def test_a_hidden_page_holds_no_stream_and_a_shown_one_does_again(
+    pair: tuple[Machine, Machine], open_page: Open
+) -> None:
+    page = open_page(link(pair[0]))
+    shown(page, "Devices").get_by_text("measured").first.wait_for()
+    hide = "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable:"
+    hide += " true}); document.dispatchEvent(new Event('visibilitychange')); }"
+    with page.expect_event("requestfailed", lambda one: "/v1/telemetry" in one.url):
+        page.evaluate(hide, arg=True)
+    with page.expect_request(lambda one: "/v1/telemetry" in one.url):
+        page.evaluate(hide, arg=False)
+
+
 def test_the_keyboard_goes_from_tab_to_tab(pair: tuple[Machine, Machine], open_page: Open) -> None:
     page = open_page(link(pair[0]))
     shown(page, "Devices")
@@ -205,6 +245,7 @@ def test_a_peer_that_is_silent_delays_nothing_and_is_shown_as_silent(
             shown(page, title)
         page.goto(address(ana))
         shown(page, "Devices").get_by_text("silent").first.wait_for(timeout=60_000)
+        _picture(page, "silent")
     finally:
         frozen.resume()
 
@@ -217,4 +258,5 @@ def test_a_daemon_that_is_gone_leaves_what_was_seen_and_a_banner(
     before = shown(page, "Devices").get_by_role("listitem").count()
     ana.stop(signal.SIGTERM)
     page.get_by_role("alert").get_by_text("does not answer").wait_for()
+    _picture(page, "gone")
     assert page.get_by_role("region", name="Devices").get_by_role("listitem").count() == before

@@ -1,5 +1,6 @@
 """The dashboard over HTTP: in by a link that works once, and no further than its pages go."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.edge.http.dashboard.guard import KEY_HEADER, MAY
+from mesh.edge.http.dashboard.pages import files
 from mesh.edge.http.dashboard.routes import LINK, MAX_PAGE
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS, FakeMesh
@@ -120,6 +122,7 @@ async def test_a_session_is_no_use_to_pages_of_other_sites_and_ports(
         ("POST", "/v1/notes"),
         ("POST", "/v1/import"),
         ("POST", "/v1/jobs/x/forget"),
+        ("GET", "/v1/jobs/x"),
         ("GET", "/v1/jobs/x/answer"),
         ("HEAD", "/v1/status"),
         ("GET", "/no/such/route"),
@@ -196,6 +199,13 @@ async def test_events_come_in_pages_the_newest_first(client: Client, node: FakeN
     assert await page(f"?limit={MAX_PAGE * 1000}") == (list("6543210"), 7)
     for query in ("?limit=x", "?before=-1", "?before=" + "9" * 30, "?since=1"):
         assert (await status_of(client, "GET", path + query, headers=AUTH))[0] == 400
+
+
+@pytest.mark.parametrize("pattern", sorted(path for _, path in MAY))
+def test_a_session_may_nothing_that_no_page_asks(pattern: str) -> None:
+    asked = re.escape(pattern).replace(re.escape("{id}"), r"\$\{[^}]+\}") + '[?"`]'
+    scripts = [text.decode() for name, text in files().items() if name.endswith(".js")]
+    assert any(re.search(asked, text) for text in scripts)
 
 
 def test_what_a_session_may_is_reads_and_four_writes() -> None:

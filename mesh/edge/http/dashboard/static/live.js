@@ -2,7 +2,8 @@
 //
 // A browser opens six connections to one place, so a page that held one each would lock the
 // seventh out. Of the pages that are visible, one holds a lock and the stream, and tells the
-// others; a page that is hidden lets go of both.
+// others; a page that is hidden lets go of both. fetch and not EventSource reads them, since that
+// can't send the page's key.
 
 import { get, headers, refused } from "./api.js";
 

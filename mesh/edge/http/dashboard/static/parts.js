@@ -41,6 +41,12 @@ export function useAnswer(path, { live = true } = {}) {
   return { ...answer, again: () => ask.current() };
 }
 
+/** What each device is called, by its id; nothing while nobody has said. */
+export function useDeviceNames() {
+  const { value } = useAnswer("/v1/devices", { live: false });
+  return new Map((value ? value.devices : []).map((one) => [one.device_id, one.name]));
+}
+
 /** Call `then` at most once a second as the ledger grows, and every PATIENCE_MS; returns the end. */
 function whenChanged(then) {
   let waiting = 0;

@@ -25,8 +25,9 @@ export function money(nusd) {
   if (!isKnown(nusd)) return UNKNOWN;
   const dollars = nusd / 1e9;
   if (dollars === 0) return "$0";
-  if (Math.abs(dollars) < 0.000001) return "under $0.000001";
-  return Math.abs(dollars) >= 1 ? `$${dollars.toFixed(2)}` : `$${Number(dollars.toPrecision(2))}`;
+  const [sign, size] = [dollars < 0 ? "-" : "", Math.abs(dollars)];
+  if (size < 0.000001) return "under $0.000001";
+  return `${sign}$${size >= 1 ? size.toFixed(2) : Number(size.toPrecision(2))}`;
 }
 
 export function span(ms) {

@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/htm-preact.js";
 import { Bars } from "../bars.js";
-import { Bar, Part, Table, useAnswer } from "../parts.js";
+import { Bar, Part, Table, useAnswer, useDeviceNames } from "../parts.js";
 import { money, since, span, UNKNOWN } from "../show.js";
 
 const BY = ["day", "month", "device", "model", "user", "kind", "key"];
@@ -15,8 +15,7 @@ export function Cost() {
   const [by, setBy] = useState("device");
   const groups = useAnswer(`/v1/cost?by=${by}`);
   const budgets = useAnswer("/v1/budgets");
-  const devices = useAnswer("/v1/devices", { live: false });
-  const names = namesOf(devices.value);
+  const names = useDeviceNames();
   return html`
     <${Part} title="By day" answer=${days}><${Days} value=${days.value} /></${Part}>
     <label class="choice">add up by <select value=${by} onChange=${(event) => setBy(event.target.value)}>${BY.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>
@@ -62,8 +61,6 @@ function Groups({ value, names }) {
   ];
   return html`<${Table} caption=${`Cost by ${value.by}`} columns=${columns} rows=${value.groups} keyOf=${(row) => nameOf(row, value.by)} none="Nothing was spent yet." />`;
 }
-
-const namesOf = (value) => new Map((value ? value.devices : []).map((one) => [one.device_id, one.name]));
 
 const nameOf = (row, by) => String(row[by] ?? row.period ?? row.name ?? row.device_id ?? UNKNOWN);
 

@@ -21,6 +21,7 @@ export function Jobs() {
     <${Part} title="Running and waiting" answer=${answer}><${Rows} rows=${going} none="No job runs or waits." open=${open} setOpen=${setOpen} /></${Part}>
     <${Part} title="Ended" answer=${answer}><${Rows} rows=${shown} none="No job has ended yet." open=${open} setOpen=${setOpen} />
       ${ended.length > most && html`<button type="button" onClick=${() => setMost(most + AT_ONCE)}>${ended.length - most} more</button>`}</${Part}>
+    <p class="quiet">Costs here are of known prices alone: what they lack is in <a href="#cost">Cost</a>.</p>
     ${open && html`<${Log} key=${open} id=${open} close=${() => setOpen("")} />`}`;
 }
 

@@ -2,17 +2,18 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
-import { Act, Part, Table, useAnswer } from "../parts.js";
+import { Act, Part, Table, useAnswer, useDeviceNames } from "../parts.js";
 import { bytes, count, span } from "../show.js";
 
 export function Serve() {
   const answer = useAnswer("/v1/services");
   const models = useAnswer("/v1/models/where", { live: false });
+  const names = useDeviceNames();
   const url = answer.value && answer.value.url;
   return html`
     <${Part} title="The address" answer=${answer}><${Address} url=${url} /></${Part}>
     <${Part} title="Models kept up" answer=${answer}><${Services} value=${answer.value} again=${answer.again} /></${Part}>
-    <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} /></${Part}>
+    <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} names=${names} /></${Part}>
     <${Part} title="Models on the fleet's disks" answer=${models}><${Models} value=${models.value} /></${Part}>`;
 }
 
@@ -43,11 +44,11 @@ function Services({ value, again }) {
     none="None is kept up. Start one: fleet serve MODEL --min 0 --idle 10m" />`;
 }
 
-function Replicas({ value }) {
+function Replicas({ value, names }) {
   if (!value) return null;
   const columns = [
     ["model", (row) => html`<strong>${row.model}</strong> <small>${row.engine || "engine unknown"}</small>`],
-    ["device", (row) => row.device_id || "none yet"],
+    ["device", (row) => names.get(row.device_id) || row.device_id || "none yet"],
     ["state", (row) => (row.ready === undefined ? "its owner has not said" : row.ready ? "ready" : "loading")],
     ["in use", (row) => (row.slots ? `${row.busy} of ${row.slots}, ${row.waiting} waiting` : "unknown"), "number"],
     ["context", (row) => (row.context ? count(row.context) : "unknown"), "number"],
