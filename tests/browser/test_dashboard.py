@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_what_is_unknown_is_never_shown_as_nothing(
     unknown = "unknown"
     assert open_page(address(pair[0])).evaluate(SHOWN) == [
         *(unknown, "0 B", "24.0 GiB"),
-        *(unknown, "$0", "under $0.000001", "-$0.0025", "$12.35"),
+        *(unknown, "$0", "$0.000000012", "-$0.0025", "$12.35"),
         *(unknown, "0 %", unknown),
         *("age unknown", "now", "5 s ago", "3 d ago"),
         *(unknown, "119 (94.4 – 1,480)"),
@@ -258,5 +259,7 @@ def test_a_daemon_that_is_gone_leaves_what_was_seen_and_a_banner(
     before = shown(page, "Devices").get_by_role("listitem").count()
     ana.stop(signal.SIGTERM)
     page.get_by_role("alert").get_by_text("does not answer").wait_for()
+    old = re.compile(r"read \d+ s ago, measured")
+    page.get_by_role("region", name="Devices").get_by_text(old).first.wait_for()
     _picture(page, "gone")
     assert page.get_by_role("region", name="Devices").get_by_role("listitem").count() == before

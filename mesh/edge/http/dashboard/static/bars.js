@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/htm-preact.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 56, 22, 8];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 190, 104, 26, 12];
 
 /** `rows`: [{label, parts: {name: number}}]; `names`: the parts, from below; `shown`: a number as text. */
 export function Bars({ title, rows, names, shown }) {

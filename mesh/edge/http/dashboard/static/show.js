@@ -26,8 +26,8 @@ export function money(nusd) {
   const dollars = nusd / 1e9;
   if (dollars === 0) return "$0";
   const [sign, size] = [dollars < 0 ? "-" : "", Math.abs(dollars)];
-  if (size < 0.000001) return "under $0.000001";
-  return `${sign}$${size >= 1 ? size.toFixed(2) : Number(size.toPrecision(2))}`;
+  if (size >= 1) return `${sign}$${size.toFixed(2)}`;
+  return `${sign}$${Number(size.toPrecision(2)).toFixed(9).replace(/0+$/, "")}`; // a nano-dollar is the least
 }
 
 export function span(ms) {

@@ -17,7 +17,7 @@ export function Fleet() {
   return html`
     <${Offline} picture=${picture} connected=${connected} />
     <${Part} title="This fleet" answer=${status}><${Summary} status=${status.value} /></${Part}>
-    <${Part} title="Devices" answer=${status}><${Devices} picture=${picture} status=${status.value} /></${Part}>
+    <${Part} title="Devices" answer=${status}><${Devices} picture=${picture} status=${status.value} at=${status.at} /></${Part}>
     <${Part} title="Peers" answer=${peers}><${Peers} rows=${peers.value && peers.value.peers} /></${Part}>`;
 }
 
@@ -43,7 +43,8 @@ function Summary({ status }) {
 }
 
 /** What is registered, each with its live reading where its peer gives one. */
-function Devices({ picture, status }) {
+function Devices({ picture, status, at }) {
+  const clock = useNow();
   if (!status) return null;
   const readings = new Map();
   for (const peer of picture ? picture.peers : []) {
@@ -51,24 +52,27 @@ function Devices({ picture, status }) {
   }
   if (!status.devices.length) return html`<p class="quiet">no devices yet: fleet devices add --help</p>`;
   return html`<ul class="cards">${status.devices.map(
-    (one) => html`<${Device} key=${one.device_id} device=${one} now=${readings.get(one.device_id)} />`,
+    (one) => html`<${Device} key=${one.device_id} device=${one} now=${readings.get(one.device_id)} late=${clock - (readings.has(one.device_id) ? picture.came : at)} />`,
   )}</ul>`;
 }
 
-function Device({ device, now }) {
+/** `late`: how long ago we were told; ages go on while nobody tells us anything. */
+function Device({ device, now, late }) {
   const total = now ? now.memory_bytes : device.memory_bytes;
   const free = now ? now.free_bytes : device.free_bytes;
   const used = total && free !== null ? Math.max(0, total - free) : null;
   const load = now ? now.utilisation_percent : null;
   const silent = now && now.by.state !== "live";
-  return html`<li class="card ${silent ? "stale" : ""}">
-    <h3>${device.name} <span class="state">${device.state}</span></h3>
+  const said = now ? (silent ? now.by.age_ms : now.age_ms) : device.age_ms;
+  const old = said === null ? null : said + Math.max(0, late);
+  return html`<li class="card ${silent || (now && late > OFFLINE_MS) ? "stale" : ""}">
+    <h3>${device.name} <span class="state">${silent ? "silent" : device.state}</span></h3>
     <p class="quiet">${device.count > 1 ? `${device.count} × ` : ""}${device.model} · of ${device.peer || "unknown"} · ${device.location}</p>
     <${Bar} label="memory" warns share=${used === null ? null : used / total} text=${`${bytes(used)} of ${bytes(total)}`} />
     <${Bar} label="load" share=${load === null ? null : load / 100} text=${percent(load)} />
     ${now && html`<p class="quiet">${DRAWN(now.power_mw)} · ${now.temperature_c === null ? "temperature unknown" : `${now.temperature_c} °C`}</p>`}
     <${Health} now=${now} silent=${silent} />
-    <p class="quiet">${now ? `read ${age(silent ? now.by.age_ms : now.age_ms)}, measured` : `said ${age(device.age_ms)}, ${device.free_basis || "basis unknown"}`}</p>
+    <p class="quiet">${now ? `read ${age(old)}, measured` : `said ${age(old)}, ${device.free_basis || "basis unknown"}`}</p>
   </li>`;
 }
 
