@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,8 @@ from mesh.cli.output import emit_json, json_option
 
 # Opened in place of the link: a browser's command line can be read by every user of a machine.
 DOOR: Final = "dashboard.html"
+# What says that there is a screen, or which browser is wanted.
+SCREENS: Final = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 PAGE: Final = """<!doctype html><meta charset="utf-8"><title>Fleet Ledger</title>
 <meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0; url={link}">
 <a href="{link}">to the dashboard</a>
@@ -43,11 +47,14 @@ def dashboard(output: str, *, opens: bool) -> None:
 
 
 def _open(home: Path, link: str) -> bool:
-    """Show a browser the way in by a file that only its owner reads."""
+    """Show a browser the way in by a file that only its owner reads; False without a screen, where
+    Python would start a browser of text and wait for its end."""
     import webbrowser
 
     from mesh.edge.disk import write_private
 
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, SCREENS)):
+        return False
     door = home / DOOR
     write_private(door, PAGE.format(link=html.escape(link)))
     return webbrowser.open(door.resolve().as_uri())
