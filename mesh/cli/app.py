@@ -22,6 +22,7 @@ HOMES = {
     "backup": "mesh.cli.operations.backup:backup",
     "restore": "mesh.cli.operations.backup:restore",
     "completion": "mesh.cli.operations.completion:completion",
+    "dashboard": "mesh.cli.dashboard:dashboard",
     "top": "mesh.cli.machines.top:top",
     "devices": "mesh.cli.machines.devices:devices",
     "drain": "mesh.cli.machines.upkeep:drain",

@@ -112,6 +112,8 @@ def filled(command: str, fleet: Fleet) -> list[str]:
         words.remove("-f")  # it follows until Ctrl-C
     if words[:1] == ["chat"]:
         words += ["-p", "hello", "--tokens", "8"]  # nobody is there to type
+    if words == ["dashboard"]:
+        words.append("--no-open")  # nobody looks
     if words[:2] == ["keys", "revoke"]:
         words.append("-y")
     if words[:2] == ["proxy", "--as"]:

@@ -128,14 +128,18 @@ def _host(url: str) -> str | None:
         return None
 
 
-def check_token(token: str) -> Middleware:
-    """The middleware that wants `Authorization: Bearer TOKEN` on all but OPEN_PATHS."""
+def check_token(token: str, otherwise: Callable[[web.Request], bool]) -> Middleware:
+    """The middleware that wants `Authorization: Bearer TOKEN` on all but OPEN_PATHS.
+
+    Without it `otherwise` says whether a request may pass.
+    """
     wanted = f"Bearer {token}".encode()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path not in OPEN_PATHS and not hmac.compare_digest(given, wanted):
+        known = request.path in OPEN_PATHS or hmac.compare_digest(given, wanted)
+        if not known and not otherwise(request):
             raise HttpRefusal(
                 401,
                 "Unauthorized",

@@ -64,6 +64,13 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /readyz": ANY,
     "GET /metrics": ANY,
     "GET /v1/openapi.json": ANY,
+    "GET /dashboard/": ANY,
+    "GET /dashboard/{file}": ANY,
+    "POST /dashboard/session": ANY,
+    "POST /v1/dashboard/codes": ANY,
+    "POST /v1/dashboard/end": ANY,
+    "GET /v1/dashboard/events": ANY,
+    "GET /v1/dashboard/models": ANY,
     "GET /v1/status": ANY,
     "GET /v1/devices": ANY,
     "GET /v1/jobs": ANY,
@@ -238,7 +245,9 @@ async def asking(
 async def refusal(client: TestClient[Any, Any], route: str) -> str:
     """The code a route refuses with for want of a role or of a route; "" where it was reached."""
     filled = route.replace("{id}", "j1").replace("{attempt}", "1").replace("{name}", "log.txt")
-    filled = filled.replace("{hash}", "ab" * 32).replace("{what}", "rate")
+    filled = (
+        filled.replace("{hash}", "ab" * 32).replace("{what}", "rate").replace("{file}", "main.js")
+    )
     method, path = filled.split(" ")
     async with client.request(method, path, json={} if method == "POST" else None) as response:
         if response.status not in (403, 404, 405):

@@ -1,0 +1,1 @@
+"""This machine's dashboard: its pages, and how a browser gets in without the token."""

@@ -1,0 +1,62 @@
+"""What a dashboard's session may do: what its pages ask, and nothing else of the token's holder.
+
+It makes no codes, keys, invites or recovery words, spends nothing, and stops no daemon: whoever
+sits down at an open browser gets no further than the pages show.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from mesh.edge.http.dashboard.sessions import Sessions
+from mesh.edge.http.guard import HttpRefusal
+
+# The page's half of a session. A header of our own also keeps other sites' forms out.
+KEY_HEADER: Final = "Fleet-Page"
+# Routes by method and pattern, as the route tables have them.
+MAY: Final = frozenset(
+    {
+        ("GET", "/v1/status"),
+        ("GET", "/v1/devices"),
+        ("GET", "/v1/peers"),
+        ("GET", "/v1/telemetry"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/jobs/{id}/logs"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/verify"),
+        ("GET", "/v1/services"),
+        ("GET", "/v1/models/where"),
+        ("GET", "/v1/cost"),
+        ("GET", "/v1/budgets"),
+        ("GET", "/v1/dashboard/events"),
+        ("GET", "/v1/dashboard/models"),
+        ("POST", "/v1/plan"),
+        ("POST", "/v1/jobs/{id}/cancel"),
+        ("POST", "/v1/services/{id}/end"),
+        ("POST", "/v1/dashboard/end"),
+    }
+)
+
+
+def cookie_name(request: web.Request) -> str:
+    """Browsers share cookies among a machine's ports: each daemon's has its port in its name."""
+    return f"fleet-session-{request.url.port}"
+
+
+def session_may(sessions: Sessions, request: web.Request) -> bool:
+    """Whether a request carries an open session; HttpRefusal where that may not do this."""
+    cookie = request.cookies.get(cookie_name(request), "")
+    if not sessions.knows(cookie, request.headers.get(KEY_HEADER, "")):
+        return False
+    if (request.method, pattern_of(request)) not in MAY:
+        text = "the dashboard's session does not open this"
+        raise HttpRefusal(403, "NotForPages", text, "ask with the token, by the command line")
+    return True
+
+
+def pattern_of(request: web.Request) -> str:
+    """The matched route's path, its variable parts in braces; "" where none matched."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical

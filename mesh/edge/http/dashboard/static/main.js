@@ -1,0 +1,72 @@
+// The page: sign in by the link's code, then tabs by the address's fragment.
+
+import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
+import { isSignedIn, onSignedOut, signIn, signOut, words } from "./api.js";
+import { Fleet } from "./tabs/fleet.js";
+import { Plan } from "./tabs/plan.js";
+import { Serve } from "./tabs/serve.js";
+import { Jobs } from "./tabs/jobs.js";
+import { Cost } from "./tabs/cost.js";
+import { Ledger } from "./tabs/ledger.js";
+
+const TABS = { fleet: ["Fleet", Fleet], plan: ["Plan", Plan], serve: ["Serve", Serve], jobs: ["Jobs", Jobs], cost: ["Cost", Cost], ledger: ["Ledger", Ledger] };
+const CODE = "#code=";
+
+const tabOf = (hash) => (Object.hasOwn(TABS, hash.slice(1)) ? hash.slice(1) : "fleet");
+
+function Page() {
+  const [tab, setTab] = useState(tabOf(location.hash));
+  const [inside, setInside] = useState(isSignedIn());
+  const [problem, setProblem] = useState("");
+  useLayoutEffect(() => {
+    const enter = async () => {
+      const code = takeCode();
+      setTab(tabOf(location.hash));
+      if (!code) return;
+      try {
+        await signIn(code);
+        setProblem("");
+        setInside(true);
+      } catch (error) {
+        setProblem(words(error));
+      }
+    };
+    onSignedOut(() => setInside(false));
+    addEventListener("hashchange", enter);
+    enter();
+    return () => removeEventListener("hashchange", enter);
+  }, []);
+  if (!inside) return html`<${Door} problem=${problem} />`;
+  const Shown = TABS[tab][1];
+  return html`<${Tabs} tab=${tab} /><main id="main" tabindex="-1"><h1 class="unseen">${TABS[tab][0]}</h1><${Shown} key=${tab} /></main>`;
+}
+
+/** The code that the address holds, taken out of it: a spent one stays in no history. */
+function takeCode() {
+  if (!location.hash.startsWith(CODE)) return "";
+  const code = location.hash.slice(CODE.length);
+  history.replaceState(null, "", "#fleet");
+  return code;
+}
+
+function Door({ problem }) {
+  return html`<main class="door">
+    <h1>Fleet Ledger</h1>
+    ${problem && html`<p class="warning" role="alert">${problem}</p>`}
+    <p>This browser is not signed in. On this machine, run</p>
+    <pre><code>fleet dashboard</code></pre>
+    <p>and open the link it shows within a minute. It works once.</p>
+  </main>`;
+}
+
+function Tabs({ tab }) {
+  return html`<header class="top">
+    <strong class="title">Fleet Ledger</strong>
+    <nav aria-label="Parts of the dashboard">${Object.entries(TABS).map(
+      ([name, [title]]) => html`<a key=${name} href=${`#${name}`} aria-current=${name === tab ? "page" : null}>${title}</a>`,
+    )}</nav>
+    <button type="button" class="plain" onClick=${() => signOut().catch(() => {})}>Sign out</button>
+  </header>`;
+}
+
+render(html`<${Page} />`, document.getElementById("page"));

@@ -1,0 +1,115 @@
+// Where a model fits, how fast, for how much: asked anew while a slider moves, the newest wins.
+
+import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { post, words } from "../api.js";
+import { Part, Table, useAnswer } from "../parts.js";
+import { band, bytes, money, span } from "../show.js";
+
+const CONTEXTS = [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144];
+const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128];
+const QUANTS = ["", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16"];
+const SETTLED_MS = 400; // after this without a move, sets of devices are planned too
+
+export function Plan() {
+  const names = useAnswer("/v1/dashboard/models", { live: false });
+  const here = useAnswer("/v1/models/where", { live: false });
+  const [asked, setAsked] = useState({ model: "llama-3.1-8b", context: 3, batch: 0, quant: 0 });
+  const plan = usePlan(asked);
+  const set = (name) => (event) => setAsked({ ...asked, [name]: name === "model" ? event.target.value : Number(event.target.value) });
+  const known = [...(names.value ? names.value.models : []), ...(here.value ? here.value.models.map((one) => one.name) : [])];
+  return html`
+    <section aria-label="Question"><h2>What to run</h2>
+      <form class="question" onSubmit=${(event) => event.preventDefault()}>
+        <div><label for="model">model</label> <input id="model" name="model" list="models" value=${asked.model} onInput=${set("model")} autocomplete="off" spellcheck="false" /></div>
+        <datalist id="models">${[...new Set(known)].map((name) => html`<option key=${name} value=${name} />`)}</datalist>
+        <${Slider} name="context" of=${CONTEXTS} at=${asked.context} set=${set("context")} text=${`${CONTEXTS[asked.context] / 1024}k tokens each`} />
+        <${Slider} name="batch" of=${BATCHES} at=${asked.batch} set=${set("batch")} text=${`${BATCHES[asked.batch]} at once`} />
+        <${Slider} name="quantisation" of=${QUANTS} at=${asked.quant} set=${set("quant")} text=${QUANTS[asked.quant] || "the best that fits"} />
+      </form>
+    </section>
+    <${Part} title="Where it fits" answer=${plan}><${Placements} plan=${plan.value} /></${Part}>`;
+}
+
+function Slider({ name, of, at, set, text }) {
+  const id = `slider-${name}`;
+  return html`<div><label for=${id}>${name}</label> <output for=${id}>${text}</output>
+    <input type="range" id=${id} name=${name} min="0" max=${of.length - 1} step="1" value=${at} onInput=${set} aria-valuetext=${text} /></div>`;
+}
+
+/**
+ * The plan for what is asked now, and for sets of devices once it has been asked for a while. Each
+ * answer has its question with it; one that was refused has no places.
+ */
+function usePlan(asked) {
+  const [answer, setAnswer] = useState({ value: null, at: 0, error: "" });
+  const ask = useRef(null);
+  if (ask.current === null) {
+    ask.current = oneAtATime((body) => post("/v1/plan", body), (value) => setAnswer({ value, at: Date.now(), error: "" }),
+      (error) => setAnswer({ value: {}, at: Date.now(), error: words(error) }));
+  }
+  useEffect(() => {
+    ask.current(question(asked, false));
+    const settled = setTimeout(() => ask.current(question(asked, true)), SETTLED_MS);
+    return () => clearTimeout(settled);
+  }, [asked.model, asked.context, asked.batch, asked.quant]);
+  useEffect(() => () => ask.current(null), []);
+  return answer;
+}
+
+/** Ask one question at a time; of those that come meanwhile only the newest is asked. null: no more. */
+function oneAtATime(ask, answered, failed) {
+  let [busy, next, ended] = [false, null, false];
+  return async function take(question) {
+    ended = ended || question === null;
+    next = question;
+    if (busy) return;
+    busy = true;
+    while (next !== null && !ended) {
+      const body = next;
+      next = null;
+      try {
+        const value = await ask(body);
+        if (!ended) answered(value);
+      } catch (error) {
+        if (!ended && next === null) failed(error);
+      }
+    }
+    busy = false;
+  };
+}
+
+function question(asked, sets) {
+  const quant = QUANTS[asked.quant];
+  const body = { model: asked.model, context: CONTEXTS[asked.context], batch: BATCHES[asked.batch], sets };
+  return quant ? { ...body, quant } : body;
+}
+
+function Placements({ plan }) {
+  if (!plan || !plan.placements) return null;
+  const columns = [
+    ["device", (row) => html`<strong>${row.device}</strong> <small class="whole">${row.engine}</small> <small class="whole">${row.quant}</small>`],
+    ["fit", (row) => html`${row.fit} <small>${bytes(row.footprint.total_bytes)} of ${bytes(row.footprint.free_bytes)} free</small>`],
+    ["tokens/s", (row) => band(row.tokens_per_s), "number"],
+    ["first token", (row) => band(row.ttft_ms, span), "number"],
+    ["cost", (row) => costOf(row), "number"],
+    ["basis", (row) => html`<small>${row.basis}</small>`],
+  ];
+  return html`
+    ${plan.notes.map((note) => html`<p class="warning" key=${note}>${note}</p>`)}
+    <${Table} caption="Devices it fits on" columns=${columns} rows=${plan.placements} none="It fits on no device as asked."
+      keyOf=${(row) => `${row.device_id} ${row.engine} ${row.quant}`} />
+    <p class="quiet">${plan.question.model}, context ${plan.question.context}, batch ${plan.question.batch}. The middle of each band, and where eight of ten should lie. Cost is for ${plan.question.prompt_tokens} tokens read and ${plan.question.tokens} written, times the batch.</p>
+    ${plan.refusals.length > 0 && html`<h3>Why not elsewhere</h3><ul>${plan.refusals.map(
+      (one) => html`<li key=${one.device_id + one.code}><strong>${one.device}</strong>: ${one.text}</li>`,
+    )}</ul>`}
+    ${plan.ways_out.length > 0 && html`<h3>What would fit</h3><ul>${plan.ways_out.map(
+      (one) => html`<li key=${one.text}>${one.text} <code>${one.options.join(" ")}</code></li>`,
+    )}</ul>`}`;
+}
+
+/** A price that lacks something is a lower bound, and says what it lacks. */
+function costOf(row) {
+  if (!row.cost_nusd) return "unknown";
+  const lacks = row.cost_lacks.length > 0;
+  return html`${lacks ? "at least " : ""}${band(row.cost_nusd, money)}${lacks && html` <small>without its ${row.cost_lacks.join(", ")}, unknown</small>`}`;
+}

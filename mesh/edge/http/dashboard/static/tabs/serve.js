@@ -1,0 +1,79 @@
+// The one address, the models behind it, and the servers that run.
+
+import { html } from "../vendor/htm-preact.js";
+import { post } from "../api.js";
+import { Act, Part, Table, useAnswer, useDeviceNames } from "../parts.js";
+import { bytes, count, span } from "../show.js";
+
+export function Serve() {
+  const answer = useAnswer("/v1/services");
+  const models = useAnswer("/v1/models/where", { live: false });
+  const names = useDeviceNames();
+  const url = answer.value && answer.value.url;
+  return html`
+    <${Part} title="The address" answer=${answer}><${Address} url=${url} /></${Part}>
+    <${Part} title="Models kept up" answer=${answer}><${Services} value=${answer.value} again=${answer.again} /></${Part}>
+    <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} names=${names} /></${Part}>
+    <${Part} title="Models on the fleet's disks" answer=${models}><${Models} value=${models.value} /></${Part}>`;
+}
+
+function Address({ url }) {
+  if (!url) return html`<p class="quiet">not open: this daemon serves no models now</p>`;
+  const copy = async () => {
+    await navigator.clipboard.writeText(`${url}/v1`);
+    return "copied";
+  };
+  return html`<p><code class="address">${url}/v1</code> <${Act} label="Copy" about="Copy the address" run=${copy} /></p>
+    <p class="quiet">OpenAI's, Anthropic's and Ollama's forms, on this machine, without a key. What to set in your tool: <code>fleet connect</code>.</p>`;
+}
+
+function Services({ value, again }) {
+  if (!value) return null;
+  const end = (row) => async () => {
+    await post(`/v1/services/${encodeURIComponent(row.service_id)}/end`, {});
+    again();
+    return "ended";
+  };
+  const columns = [
+    ["model", (row) => html`<strong>${row.model}</strong>`],
+    ["servers", (row) => `${row.min_replicas} to ${row.max_replicas}`],
+    ["leaves when idle for", (row) => (row.idle_ms ? span(row.idle_ms) : "stays")],
+    ["actions", (row) => html`<${Act} label="End" about=${`End ${row.model}`} danger run=${end(row)} />`],
+  ];
+  return html`<${Table} caption="Models kept up" columns=${columns} rows=${value.services} keyOf=${(row) => row.service_id}
+    none="None is kept up. Start one: fleet serve MODEL --min 0 --idle 10m" />`;
+}
+
+function Replicas({ value, names }) {
+  if (!value) return null;
+  const columns = [
+    ["model", (row) => html`<strong>${row.model}</strong> <small>${row.engine || "engine unknown"}</small>`],
+    ["device", (row) => names.get(row.device_id) || row.device_id || "none yet"],
+    ["state", (row) => (row.ready === undefined ? "its owner has not said" : row.ready ? "ready" : "loading")],
+    ["in use", (row) => (row.slots ? `${row.busy} of ${row.slots}, ${row.waiting} waiting` : "unknown"), "number"],
+    ["context", (row) => (row.context ? count(row.context) : "unknown"), "number"],
+    ["tokens/s", (row) => (row.mtps ? (row.mtps / 1000).toFixed(1) : "unknown"), "number"],
+  ];
+  return html`<${Table} caption="Servers that run" columns=${columns} rows=${value.replicas} keyOf=${(row) => row.job_id} none="No server runs now." />`;
+}
+
+function Models({ value }) {
+  if (!value) return null;
+  const columns = [
+    ["model", (row) => html`<strong>${row.name}</strong>`],
+    ["size", (row) => bytes(row.size_bytes), "number"],
+    ["where", (row) => row.peers.map((peer) => peer || "here").join(", ")],
+  ];
+  return html`<${Table} caption="Models on disks" columns=${columns} rows=${byContent(value.models)} keyOf=${(row) => row.quick_hash} none="There are none." />
+    ${value.silent.map((one) => html`<p class="warning" key=${one.peer}>${one.peer} does not say: ${one.text}</p>`)}`;
+}
+
+/** One row per content, with everybody who has it. */
+function byContent(copies) {
+  const found = new Map();
+  for (const one of copies) {
+    const had = found.get(one.quick_hash);
+    found.set(one.quick_hash, { ...one, ...had, peers: [...(had ? had.peers : []), one.peer] });
+  }
+  return [...found.values()];
+}
