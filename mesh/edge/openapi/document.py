@@ -51,13 +51,16 @@ REASONS: Final = {
     "413": "the body is too large",
     "default": "any other refusal",
 }
+PAGES: Final = ("/dashboard/", "/v1/dashboard/")
 _HOLE: Final = re.compile(r"{(\w+)(?::[^{}]*(?:{[^{}]*}[^{}]*)*)?}")
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """OpenAPI 3.1 of these routes, in the order of their paths."""
+    """OpenAPI 3.1 of these routes, in the order of their paths; without the dashboard's, which are
+    files and what its own page asks."""
     paths: dict[str, dict[str, Any]] = {}
-    every = sorted(routes, key=lambda one: (one.path, one.method))
+    api = (one for one in routes if not one.path.startswith(PAGES))
+    every = sorted(api, key=lambda one: (one.path, one.method))
     for route in every:
         paths.setdefault(plain(route.path), {})[route.method.lower()] = _operation(route)
     return {
