@@ -76,7 +76,7 @@ def day_rows(
     by what requests used.
     """
     ended = _ended(ran, zone)
-    parts = sums(lines, lambda one: (day_of(one.at_ms, zone), one.device, one.owner, one.part))
+    parts = _parts(lines, zone)
     found: dict[str, dict[Group, Sum]] = {}
     phases: dict[tuple[str, Group], Phases] = {}
     for (day, device, owner, part), one in parts.items():
@@ -101,6 +101,29 @@ def day_rows(
     }
     _tell_made(days, ended, used, whose, serving, by_job=by_job)
     return days
+
+
+Part = tuple[str, str, str, str]  # day, device, owner, part
+
+
+def _parts(lines: Iterable[Line], zone: ZoneInfo) -> dict[Part, Sum]:
+    """Lines by day and part, all components together. Time without a price is counted once, where
+    wear and power both have none: as long as the component that lacks it longest."""
+    found: dict[Part, Sum] = {}
+
+    def key(one: Line) -> tuple[str, str, str, str, str]:
+        return day_of(one.at_ms, zone), one.device, one.owner, one.part, one.component
+
+    for (*names, _), one in sums(lines, key).items():
+        part = names[0], names[1], names[2], names[3]
+        known = found.get(part)
+        if known is None:
+            found[part] = one
+            continue
+        longest = max(known.unknown_ms, one.unknown_ms)
+        known.join(one)
+        known.unknown_ms = longest
+    return found
 
 
 def _by_key(one: Sum, used: Mapping[str, UsedRow]) -> dict[str, Sum]:
