@@ -16,6 +16,13 @@ OPTION_ROWS = re.compile(r"^--")
 NOT_HERE = {
     "fleet join CODE",  # a second machine: tests/mesh runs it
     "fleet budget grant PEER 10",  # tests/mesh/test_budgets
+    # What tests/mesh/test_service and test_backup run, and tests/browser.
+    "fleet service install --now",
+    "fleet service status",
+    "fleet backup FILE",
+    "fleet backup - --without-key",
+    "fleet restore FILE",
+    "fleet doctor --fix",
     "fleet peers remove NAME",
     'fleet run ./model.gguf --on rig --prompt "Why is the sky blue?"',  # tests/mesh/test_dispatch
     "fleet models pull qwen3-8b --from rig",  # tests/mesh/test_models

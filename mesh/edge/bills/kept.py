@@ -40,14 +40,22 @@ def kept_report(home: Path, asked: BillAsked, cursor: int | None = None) -> Row 
     db = read_bills(home) if asked.as_of is None and asked.by != "job" else None
     if db is None:
         return None
-    with closing(db):
-        meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        if meta.get("zone") != asked.zone.key or "now" not in meta:
-            return None
-        if cursor is not None and meta.get("cursor", "0") != str(cursor):
-            return None
-        names = msgspec.json.decode(meta["names"], type=Names)
-        return report(list(kept_rows(db, asked)), asked, names, int(meta["now"]))
+    try:
+        return _report(db, asked, cursor)
+    except (sqlite3.Error, msgspec.MsgspecError):
+        return None  # damaged: it is made anew
+    finally:
+        db.close()
+
+
+def _report(db: sqlite3.Connection, asked: BillAsked, cursor: int | None) -> Row | None:
+    meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
+    if meta.get("zone") != asked.zone.key or "now" not in meta:
+        return None
+    if cursor is not None and meta.get("cursor", "0") != str(cursor):
+        return None
+    names = msgspec.json.decode(meta["names"], type=Names)
+    return report(list(kept_rows(db, asked)), asked, names, int(meta["now"]))
 
 
 def put_names(db: sqlite3.Connection, names: Names) -> None:
