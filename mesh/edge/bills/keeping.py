@@ -168,8 +168,8 @@ class Keeper:
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")  # where it is interrupted, it may have begun
             yield
             self._db.execute("COMMIT")
         except BaseException:
