@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, final
 from zoneinfo import ZoneInfo
 
@@ -37,9 +37,9 @@ class Cutter:
         self._zone: Final = zone
         self._gatherer: Final = gatherer
 
-    def drop_gone(self) -> None:
+    def drop_gone(self, there: Sequence[Billed]) -> None:
         """Devices that are none any more have no bill: their owner's word counts no longer."""
-        kept = {one.device for one in self._gatherer.devices()}
+        kept = {one.device for one in there}
         for (device,) in self._db.execute("SELECT DISTINCT device FROM days").fetchall():
             if str(device) not in kept:
                 for table in ("days", "months", "cut"):

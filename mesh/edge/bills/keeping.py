@@ -54,9 +54,10 @@ class Keeper:
             self._mark(desk)
         gatherer = Gatherer(desk, state, now_ms, watch)
         cutter = Cutter(self._db, self._zone, gatherer)
+        billed = gatherer.devices()
         with self._whole():
-            cutter.drop_gone()
-        for one in gatherer.devices():
+            cutter.drop_gone(billed)
+        for one in billed:
             with self._whole():
                 cutter.cut(one, rentals_changed=self._get(RENTED) == "1")
         with self._whole():

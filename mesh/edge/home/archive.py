@@ -9,9 +9,12 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, final
@@ -83,6 +86,16 @@ class Found:
 
     manifest: Manifest
     folder: Path
+
+
+@contextmanager
+def scratch(home: Path, prefix: str) -> Iterator[Path]:
+    """A folder for as long as it is needed; within the home: what is put in place is renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pack(out: IO[bytes], manifest: Manifest, files: Mapping[str, Path]) -> None:

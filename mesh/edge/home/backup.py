@@ -6,16 +6,14 @@ import os
 import secrets
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, final
 
 from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.home import archive
-from mesh.edge.home.archive import Manifest, entry_of, pack
+from mesh.edge.home.archive import Manifest, entry_of, pack, scratch
 from mesh.edge.identity import KEY_FILE, fleet_of, join_fleet, load_or_create
 from mesh.edge.store import schema
 from mesh.edge.store.care.look import look
@@ -64,7 +62,7 @@ def save(home: Path, out: IO[bytes], now: int, *, with_key: bool) -> Saved:
     if not (home / KEY_FILE).exists():  # to ask for it would make a new one
         raise StoreError(f"no identity in {home}", "fleet up --detach")
     author = load_or_create(home).author
-    with explained(f"cannot copy what is in {home}"), _scratch(home) as folder:
+    with explained(f"cannot copy what is in {home}"), scratch(home, SCRATCH) as folder:
         # The mark before the ledger: one that is newer than its ledger would have it wait.
         names = _copy_small(home, folder, with_key=with_key)
         events = _copy_ledger(home / schema.DATABASE, folder / schema.DATABASE)
@@ -76,15 +74,6 @@ def save(home: Path, out: IO[bytes], now: int, *, with_key: bool) -> Saved:
         pack(out, manifest, files)
     size = sum(one.size for one in entries.values())
     return Saved(events=events, size=size, has_key=manifest.has_key)
-
-
-@contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=home))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_small(home: Path, folder: Path, *, with_key: bool) -> list[str]:

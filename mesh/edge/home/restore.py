@@ -7,16 +7,13 @@ end: the daemon hears from a member first, or a person says that it is alone.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
 from mesh.edge.disk import StoreError, explained, sync_folder
-from mesh.edge.home.archive import OTHER, SMALL, Found, unpack
+from mesh.edge.home.archive import OTHER, SMALL, Found, scratch, unpack
 from mesh.edge.identity import FLEET_FILE, KEY_FILE, fleet_root, load_or_create
 from mesh.edge.signing.highwater import FILE as MARK_FILE
 from mesh.edge.signing.highwater import HighWater
@@ -49,7 +46,7 @@ def restore(home: Path, source: Path) -> Restored:
         fd = lock(home / LOCK)  # no daemon starts in between
         try:
             _refuse_ledger(home)
-            with _scratch(home) as folder:
+            with scratch(home, SCRATCH) as folder:
                 found = unpack(source, folder)
                 author = _verified(found, source)
                 _refuse_other(home, found, author)
@@ -63,16 +60,6 @@ def restore(home: Path, source: Path) -> Restored:
         has_key=(home / KEY_FILE).exists(),
         kept=tuple(kept),
     )
-
-
-@contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
-    """Within the home: what is put in place is only renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=home))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_ledger(home: Path) -> None:

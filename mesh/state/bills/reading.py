@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
+from mathcore.units import DAY_MS
 from mesh.state.bills.inputs import Band, Basis, Charge, FxRate, Input, Metered, Rate, Tariff
 from mesh.state.bills.inputs import Watched as WatchedInput
 from mesh.state.facts.fact import Payload, decode
@@ -28,7 +29,7 @@ MAX_COUNT: Final = 1 << 16  # units of one device
 MAX_MONTHS: Final = 1200  # of a life: a hundred years
 MAX_MW: Final = 10**9  # of a unit: a megawatt
 # A charge is spread over lines of all of its time: a year's bill is the longest.
-MAX_CHARGE_MS: Final = 400 * 86_400_000
+MAX_CHARGE_MS: Final = 400 * DAY_MS
 MAX_NAME: Final = 200  # characters of a name, an id or a key; keys have 64
 MAX_BANDS: Final = 64  # of a tariff: each day its own four are 28
 STEP_MIN: Final = 15

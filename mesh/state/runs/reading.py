@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from mathcore.units import DAY_MS
 from mesh.ledger.event import Event, order_key
 from mesh.state.bills.calendar import quarter
 from mesh.state.bills.reading import FIRST_MS, LAST_MS, MAX_AMOUNT
@@ -174,7 +175,6 @@ def _used(desk: Desk, event: Event) -> None:
         desk.add_used(event.author, _name(row.device_id), _name(row.job_id), at_ms, names, used)
 
 
-DAY_MS: Final = 86_400_000
 _HANDLERS: Final[Mapping[str, Callable[[Desk, Event], None]]] = {
     "job_submitted": _submitted,
     "job_dispatched": _dispatched,

@@ -5,7 +5,7 @@ Every author's word has rows of its own; whose counts is decided when a bill is 
 
 from __future__ import annotations
 
-from typing import Final, Literal, final
+from typing import Final, final
 
 import msgspec
 
@@ -79,10 +79,6 @@ class UsedRow(msgspec.Struct, array_like=True, omit_defaults=True):
             self.generated_tokens + one.generated_tokens,
             self.requests + one.requests,
         )
-
-
-# What an event changes, by the table it is kept in.
-Table = Literal["run", "job", "sent", "paid", "seen", "used"]
 
 
 @final

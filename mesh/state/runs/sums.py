@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from mesh.state.bills.calendar import day_of
-from mesh.state.bills.inputs import BASES, NOBODY, Run, Who
+from mesh.state.bills.inputs import NOBODY, Run, Who
 from mesh.state.bills.lines import IDLE, RANK, UNKNOWN, Line, Sum, apportion, sums
 from mesh.state.bills.tokens import PHASES, split
 from mesh.state.runs.rows import UsedRow
@@ -252,8 +252,3 @@ def add(to: DayRow, one: DayRow) -> None:
     to.cached_nusd += one.cached_nusd
     to.generated_nusd += one.generated_nusd
     _made(to, one.prompt_tokens, one.cached_tokens, one.generated_tokens)
-
-
-def basis_of(row: DayRow) -> str:
-    """How sure an amount is."""
-    return BASES[row.basis]
