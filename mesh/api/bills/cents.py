@@ -1,26 +1,8 @@
-"""Amounts as they are shown: text with all its digits, and cents that add up as shown."""
+"""Amounts in cells: text with all its digits, and none that a spreadsheet runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, TypeVar
-
 from mathcore.units import HOUR_MS, NUSD
-
-CENT: Final = NUSD // 100
-K = TypeVar("K", str, tuple[str, ...], tuple[str, str])
-
-
-def shown(parts: Mapping[K, int], unit: int = CENT) -> dict[K, int]:
-    """Amounts in whole units (cents) whose sum is the rounded sum of the amounts.
-
-    The largest remainders are rounded up, of equal ones the lower key; amounts below zero are fine.
-    """
-    down = {key: nusd // unit for key, nusd in parts.items()}
-    left = (2 * sum(parts.values()) + unit) // (2 * unit) - sum(down.values())
-    for key in sorted(parts, key=lambda key: (-(parts[key] % unit), key))[:left]:
-        down[key] += 1
-    return down
 
 
 def usd(nusd: int | None) -> str | None:

@@ -15,10 +15,6 @@ from mesh.state.bills.calendar import bounds_ms, day_of
 from mesh.state.bills.inputs import NOBODY, Who
 from mesh.state.bills.lines import POWER, WEAR, Line, Sum, sums
 
-COLUMNS: Final = (
-    "period", "device_id", "part", "component", "basis", "unit_ms", "unknown_ms", "cost_usd",
-    "cost_nusd",
-)  # fmt: skip
 # All that FOCUS 1.2 demands, some that it allows, and two of ours, which begin with x_ as it asks.
 FOCUS: Final = (
     "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodStart",
@@ -38,15 +34,6 @@ Group = tuple[str, str, str, str]  # day, device, part, component
 def _groups(lines: Iterable[Line], zone: ZoneInfo) -> list[tuple[Group, Sum]]:
     found = sums(lines, lambda one: (day_of(one.at_ms, zone), one.device, one.part, one.component))
     return sorted(found.items(), key=lambda one: one[0])
-
-
-def cost_csv(lines: Iterable[Line], zone: ZoneInfo) -> str:
-    """A row for each local day, device, part and component; an unknown amount is an empty cell."""
-    rows = []
-    for group, one in _groups(lines, zone):
-        amount: Sequence[Cell] = (usd(one.amount) or "", "" if one.amount is None else one.amount)
-        rows.append([*map(plain, group), one.basis, one.unit_ms, one.unknown_ms, *amount])
-    return _csv(COLUMNS, rows)
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -49,13 +48,3 @@ def split(nusd: int, who: Who) -> dict[str, int]:
 def per_million(nusd: int, tokens: int) -> int | None:
     """Nano-dollars per million tokens, rounded half up; None where there are none."""
     return (2 * nusd * MILLION + tokens) // (2 * tokens) if tokens > 0 else None
-
-
-def million_prices(nusd: int, who: Who) -> Mapping[str, int | None]:
-    """Per million of its tokens by phase; `unsplit` is per million of those generated."""
-    parts = split(nusd, who)
-    if UNSPLIT in parts:
-        return {UNSPLIT: per_million(nusd, who.tokens[2])}
-    return {
-        name: per_million(parts[name], many) for name, many in zip(PHASES, who.tokens, strict=True)
-    }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+import mesh
 from mesh.edge.http.app import make_app
 from mesh.edge.http.dashboard.pages import STATIC, files
 from tests.edge.http.test_app import TOKEN, FakeNode
@@ -99,4 +100,5 @@ def test_every_vendored_file_has_its_notice_and_its_hash() -> None:
 def test_a_built_package_takes_the_files_along() -> None:
     # tests/install compares a real wheel with the tree, file by file.
     assert "graft mesh" in (ROOT / "MANIFEST.in").read_text().splitlines()
-    assert STATIC.is_relative_to(ROOT / "mesh")
+    own = STATIC.relative_to(Path(mesh.__file__).parent)
+    assert (ROOT / "mesh" / own / "index.html").is_file()

@@ -13,14 +13,12 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from mathcore.units import HOUR_MS, NUSD
-from mesh.api.bills import cents
 from mesh.state.bills import bill, books, calendar, cells, charges, given, owned, power, rented
 from mesh.state.bills.books import NOW, AsKnown
 from mesh.state.bills.cells import Share
 from mesh.state.bills.given import Given
 from mesh.state.bills.inputs import MONTH_HOURS, Charge, Rate, Rental, Run, Span
 from mesh.state.bills.lines import IDLE, MINIMUM, UNKNOWN, WEAR, Line
-from tests.simulation.bills import checks
 
 Patch = tuple[object, str, object]
 OWNED, RENTED, REPLACED = owned.owned_lines, rented.rented_lines, charges.replaced
@@ -202,11 +200,6 @@ def to_the_latest(at_ms: int) -> int:
     return at_ms
 
 
-def rounded_alone(parts: Mapping[Any, int], unit: int = cents.CENT) -> dict[Any, int]:
-    """Each amount shown is rounded by itself."""
-    return {key: (2 * nusd + unit) // (2 * unit) for key, nusd in parts.items()}
-
-
 def whole_meter(run: Run, at_ms: int) -> int:
     """A job's energy is spread over pauses too."""
     return max(0, at_ms - run.spans[0][0])
@@ -234,7 +227,6 @@ MUTANTS: dict[str, list[Patch]] = {
     "tariffs_without_summer_time": [(power, "wall_clock", winter)],
     "new_rates_at_once": [(power, "quarter", to_the_latest)],
     "each_part_rounded_alone": [(one, "apportion", each_alone) for one in EVERYWHERE],
-    "cents_rounded_alone": [(checks, "shown", rounded_alone)],
     "idle_by_difference": [(bill, "owned_lines", idle_by_difference)],
     "unwatched_is_idle": [(owned, "occupancy", unwatched_is_idle)],
     "unknown_as_0": [(bill, "owned_lines", unknown_as_0)],

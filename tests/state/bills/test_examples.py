@@ -27,7 +27,7 @@ from mesh.state.bills.inputs import (
 )
 from mesh.state.bills.lines import Line, Sum, sums, total
 from mesh.state.bills.owned import loss_nusd, worn_nusd
-from mesh.state.bills.tokens import million_prices, per_million, split, whose
+from mesh.state.bills.tokens import per_million, split, whose
 from tests.simulation.bills.history import ms
 
 FLAT = "0123456"
@@ -289,8 +289,6 @@ def test_a_jobs_cost_is_split_by_measured_phase_and_else_not_at_all() -> None:
     who = Who(tokens=(100, 50, 10), phases_ms=(100, 0, 200))
     assert split(10, who) == {"prompt": 3, "cached": 0, "generated": 7}
     assert split(10, Who(tokens=(1, 1, 1))) == {"unsplit": 10}
-    assert million_prices(300, who) == {"prompt": 10**6, "cached": 0, "generated": 20 * 10**6}
-    assert million_prices(300, Who(tokens=(9, 9, 3))) == {"unsplit": 10**8}
     twice = [ran("j", 9, who=who), ran("j", 9, device="q", who=who)]
     assert whose(gather(twice))["j"] == Who(tokens=(200, 100, 20), phases_ms=(200, 0, 400))
     unsure = whose(gather([twice[0], ran("j", 9, device="q")]))["j"]
