@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Final, final
 from zoneinfo import ZoneInfo
 
+from mesh.api.bills import GROUPINGS
 from mesh.api.errors import RequestError
 from mesh.api.fields import refuse, unknown_field
 from mesh.state.bills.calendar import bounds_ms, day_of, zone_of
 
-GROUPINGS: Final = (
-    "day", "month", "device", "owner", "user", "key", "model", "engine", "kind", "job",
-)  # fmt: skip
 FIELDS: Final = ("by", "since", "until", "tz", "as_of")
 MAX_TEXT: Final = 64
 _DAY: Final = re.compile(r"\d{4}-\d{2}(-\d{2})?")

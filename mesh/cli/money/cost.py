@@ -7,14 +7,12 @@ from typing import Any, Final
 
 import click
 
+from mesh.api.bills import GROUPINGS
 from mesh.cli.client import find_daemon
 from mesh.cli.output import csv_option, emit_json, output_of, say
 from mesh.cli.table import Column, emit
 
 Row = Mapping[str, Any]
-GROUPINGS: Final = (
-    "day", "month", "device", "owner", "user", "key", "model", "engine", "kind", "job",
-)  # fmt: skip
 NONE_YET: Final = "nothing was spent yet"
 NOTE: Final = (
     "+ at least: some of it nobody knows the price of; fleet rates show says what is missing"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from mesh.api.bills import GROUPINGS
 from mesh.api.bills.asked import FIELDS as BILL
-from mesh.api.bills.asked import GROUPINGS
 from mesh.api.bills.rates import (
     CHARGE_FIELDS,
     PARSERS,

@@ -69,9 +69,10 @@ def run_of(known: RunKnown) -> Run | None:
 def spans_of(row: RunRow, until_ms: int) -> tuple[Span, ...]:
     """When it ran: up to its end, by its measured duration where there is one, without pauses."""
     end = row.ended_ms or until_ms
-    begin = max(row.started_ms, end - row.duration_ms) if row.duration_ms else row.started_ms
-    if row.ended_ms and row.duration_ms:
-        begin = end - row.duration_ms
+    begin = row.started_ms
+    if row.duration_ms:
+        measured = end - row.duration_ms
+        begin = measured if row.ended_ms else max(begin, measured)
     if not row.started_ms or end <= begin:
         return ()
     spans, since = [], begin

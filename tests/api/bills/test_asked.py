@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.api.bills.asked import FIELDS, GROUPINGS, parse_bill
+from mesh.api.bills import GROUPINGS
+from mesh.api.bills.asked import FIELDS, parse_bill
 from mesh.api.errors import RequestError
 from mesh.state.bills.calendar import bounds_ms
 

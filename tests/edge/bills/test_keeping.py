@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
-from mesh.api.bills.asked import GROUPINGS, parse_bill
+from mesh.api.bills import GROUPINGS
+from mesh.api.bills.asked import parse_bill
 from mesh.api.bills.report import Names, report
 from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import SqlDesk
