@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -173,16 +174,21 @@ def sources() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def modules() -> Iterator[Module]:
-    for path in sources():
-        yield name_of(path), ast.parse(path.read_text())
+@cache
+def modules() -> tuple[Module, ...]:
+    return tuple((name_of(path), ast.parse(path.read_text())) for path in sources())
 
 
 NAMES = frozenset(name_of(path) for path in sources())
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
+@cache
+def imported(tree: ast.Module) -> tuple[str, ...]:
     """Modules of ours a module imports, and outside names with what is taken from them."""
+    return tuple(_imported(tree))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
