@@ -11,7 +11,8 @@ from pathlib import Path
 from mesh.config import Config, load_config, slug
 from mesh.edge.announcement import announce, listens, token, withdraw
 from mesh.edge.store.ledger import Ledger, StoreError
-from mesh.node import Node, now_ms
+from mesh.node import Node
+from mesh.served import now_ms
 
 
 def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> None:
