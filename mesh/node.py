@@ -36,6 +36,7 @@ from mesh.ledger.event import Event
 from mesh.served import Served, now_ms
 from mesh.state.members import RUNNER, allowed
 from mesh.state.members import TYPES as MEMBERSHIP
+from mesh.state.state import State
 from mesh.sync.manifest import Tip
 from mesh.sync.quiet import Quiet
 from mesh.sync.session import ProtocolError
@@ -51,7 +52,16 @@ FORKS = "what is signed now makes a second history of this key, if any member ha
 class Node(Served):
     """One running peer. All state changes pass through `emit`; one loop owns them."""
 
-    def __init__(self, home: Path, config: Config, ledger: Ledger, *, alone: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        config: Config,
+        ledger: Ledger,
+        *,
+        alone: bool = False,
+        state: State | None = None,
+    ) -> None:
+        """`state` is the ledger folded, where that was done already."""
         self.home = home
         self.config = config
         self._ledger = ledger
@@ -59,7 +69,14 @@ class Node(Served):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self.mesh: Mesh | None = None
         self._live = Live(
-            ledger, fleet_of(home), self._writer, now_ms, self._tell, alone=alone, skews=self._skews
+            ledger,
+            fleet_of(home),
+            self._writer,
+            now_ms,
+            self._tell,
+            alone=alone,
+            skews=self._skews,
+            state=state,
         )
         self._followers = Followers()
         self._wake = asyncio.Event()
