@@ -155,6 +155,7 @@ ONE_FILE = {  # a third-party name that may be replaced lives in one file
     "automerge": "mesh.ledger.document",
     "blake3": "providers.models.hashing",
     "keyring": "mesh.edge.clouds.ring",
+    "mcp": "mesh.cli.mcp.server",
     "mnemonic": "mesh.policy.words",
     "nacl": "mesh.ledger.signing",
     "pynvml": "providers.probe.nvidia",

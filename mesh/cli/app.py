@@ -59,6 +59,7 @@ HOMES = {
     "cancel": "mesh.cli.jobs.jobs:cancel",
     "adopt": "mesh.cli.jobs.jobs:adopt",
     "forget": "mesh.cli.jobs.forget:forget",
+    "mcp": "mesh.cli.mcp.command:mcp",
     "clouds": "mesh.cli.clouds.accounts:clouds",
     "connect": "mesh.cli.serving.connect:connect",
     "cost": "mesh.cli.money.cost:cost",
@@ -79,7 +80,7 @@ HOMES = {
 
 
 # What does its work while a daemon is still opening its ledger; all else says so and ends.
-WHILE_STARTING = frozenset({"up", "down", "service", "completion", "dashboard"})
+WHILE_STARTING = frozenset({"up", "down", "service", "completion", "dashboard", "mcp"})
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: object) -> None:
