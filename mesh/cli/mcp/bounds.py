@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-# Claude Code takes 25,000 tokens of a tool's answer at most, and JSON has some three characters to
-# a token; whatever is longer also costs its reader more than it tells.
-MAX_ANSWER_CHARS: Final = 60_000
+# Claude Code puts an answer of more than 50,000 characters, or 25,000 tokens, into a file (its
+# documentation, 2026-10); the mark before it is short. JSON of numbers has two characters a token.
+MAX_ANSWER_CHARS: Final = 48_000
 # The daemon takes a MiB with a job, and its prompt is the longest there is; a question has a few
 # hundred bytes.
 MAX_ARGUMENT_CHARS: Final = 1 << 20
