@@ -132,7 +132,8 @@ def fleet(ctx: click.Context, output: str) -> None:
 def _asks_for_help(ctx: click.Context) -> bool:
     """Whether nothing is read but help or the daemon's own log."""
     words = ctx.meta[WORDS]
-    return bool({"-h", "--help"}.intersection(words)) or words[:2] == ["logs", "--daemon"]
+    own_log = ctx.invoked_subcommand == "logs" and "--daemon" in words
+    return own_log or bool({"-h", "--help"}.intersection(words))
 
 
 def run(args: list[str]) -> int:

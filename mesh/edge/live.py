@@ -87,7 +87,7 @@ class Live:
         self._now_ms: Final = now_ms
         self._told: Final = told
         self._keep: Final = keep or partial(join_fleet, ledger.home)
-        self.state: State = state or current_state(ledger, fleet)
+        self.state: State = current_state(ledger, fleet) if state is None else state
         ledger.want(self.state.members.named)
         self.alone: Final = alone
         self._voice: Final = Voice(

@@ -233,6 +233,11 @@ def test_a_job_that_the_budget_cannot_pay_is_refused_by_the_amount_missing(
     )
     assert " are missing. try: start fleet mcp with a higher --budget" in said.line
     assert len(ana.get("/v1/jobs")["jobs"]) == before
+    # Another period takes the place of the one before: what the last start said holds.
+    (said,) = call(ana, *DISPATCH, "$0.000000007", "--key", "poor", calls=[("run", asked)])
+    assert "$0.000000007 in all, has $0.000000007 left" in said.line
+    rows = [one for one in ana.get("/v1/budgets")["budgets"] if one["of"] == "poor"]
+    assert [(one["per"], one["cap_nusd"]) for one in rows] == [("total", 7)]
 
 
 def test_the_daemon_itself_holds_a_job_back_that_its_keys_budget_cannot_pay(
@@ -257,7 +262,7 @@ def test_it_cancels_jobs_of_its_own_key_alone(ana: Machine, model: Path) -> None
     made, refused = call(
         ana, *DISPATCH, "$2", calls=[("run", asked), ("cancel", {"job_id": other})]
     )
-    assert f"{other} is not a job of the key mcp. try: a person ends it" in refused.line
+    assert f"{other} is not a job of the key mcp-ana. try: a person ends it" in refused.line
     mine = made.value["job_id"]
     (said,) = call(ana, *DISPATCH, "$2", calls=[("cancel", {"job_id": mine})])
     assert said.value == {"job_id": mine, "status": "cancelling"}

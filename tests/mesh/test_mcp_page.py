@@ -75,7 +75,7 @@ def test_the_commands_of_the_page_run(ana: Machine) -> None:
     for _, *words in lines[1:]:
         done = ana.run(*words)
         assert done.code == (3 if words[0] == "up" else 0), f"{words}: {done.err}"
-    assert f"the key `{KEY}`" in " ".join(PAGE.split())
+    assert f"`{KEY.format(name='NAME')}` with this machine's name" in " ".join(PAGE.split())
 
 
 def test_the_page_names_each_tool_and_the_bound() -> None:

@@ -148,6 +148,8 @@ def test_while_the_ledger_is_lifted_everything_says_how_far_it_is(held: Held) ->
         assert done.err.startswith(f"fleet: {said}. try: again in a moment"), words
         assert done.err.count("\n") == 1
     assert held.run("status", "--help").code == 0
+    own_log = held.run("-o", "text", "logs", "--daemon")
+    assert "no daemon.log" in own_log.err, "it is read, where there is one"
     again = held.run("up")
     assert (again.code, "already runs as process" in again.err) == (3, True)
     daemon = held.daemon

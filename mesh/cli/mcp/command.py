@@ -13,7 +13,7 @@ from mesh.cli.exits import CANNOT, USAGE, stop
 if TYPE_CHECKING:
     from mesh.cli.mcp.tools import Tool
 
-KEY: Final = "mcp"
+KEY: Final = "mcp-{name}"  # of this peer: a fleet's keys have names of their own
 # The SDK and the types it speaks in.
 PACKAGES: Final = ("mcp", "mcp_types")
 
@@ -21,10 +21,8 @@ PACKAGES: Final = ("mcp", "mcp_types")
 @click.command()
 @click.option("--allow-dispatch", is_flag=True, help="it may start jobs, and cancel its own")
 @click.option("--budget", metavar="$[/TIME]", help="which may cost: $2 in all, $5/day, $50/month")
-@click.option(
-    "--key", default=KEY, show_default=True, metavar="NAME", help="whose budget pays for them"
-)
-def mcp(*, allow_dispatch: bool, budget: str | None, key: str) -> None:
+@click.option("--key", metavar="NAME", help="whose budget pays for them  [mcp-PEER]")
+def mcp(*, allow_dispatch: bool, budget: str | None, key: str | None) -> None:
     """Serve the fleet's questions over the Model Context Protocol, on standard input and output.
 
     A client starts it: see docs/how-to/mcp.md. It looks and plans; with --allow-dispatch and a
@@ -45,9 +43,10 @@ def mcp(*, allow_dispatch: bool, budget: str | None, key: str) -> None:
     serve([*READS, *spending], daemon, _version())
 
 
-def _spending(budget: str | None, key: str, *, allow: bool) -> tuple[Tool, ...]:
+def _spending(budget: str | None, key: str | None, *, allow: bool) -> tuple[Tool, ...]:
     from mesh.api.serving.keys import NAME, parse_budget
     from mesh.cli.mcp.spending import Spending
+    from mesh.config import fleet_home, load_config
 
     if not allow:
         if budget is not None:
@@ -55,6 +54,7 @@ def _spending(budget: str | None, key: str, *, allow: bool) -> tuple[Tool, ...]:
         return ()
     if budget is None:
         stop(USAGE, "--allow-dispatch needs a cap", "--allow-dispatch --budget '$2'")
+    key = KEY.format(name=load_config(fleet_home()).name) if key is None else key
     if NAME.fullmatch(key) is None:
         stop(USAGE, f"--key {key[:40]!r} is no name of a key", "letters, digits and .-_@")
     try:

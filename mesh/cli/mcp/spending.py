@@ -63,7 +63,8 @@ class Spending:
         )
 
     def _run(self, daemon: Daemon, given: Given) -> Answer:
-        key_id, left = self._key_id(daemon), self._left_nusd(daemon)
+        key_id = self._key_id(daemon)
+        left = self._left_nusd(daemon)
         most = self._cheapest_nusd(daemon, given)
         if left <= 0 or (most is not None and most > left):
             raise RequestError("BudgetSpent", self._missing(left, most), RAISE, 409)
@@ -88,19 +89,23 @@ class Spending:
         return str(daemon.post("/v1/keys", {"name": self._name})["key_id"])
 
     def _left_nusd(self, daemon: Daemon) -> int:
-        """What the key may still spend in this period, its cap said anew where it is another."""
-        row = self._row(daemon)
+        """What the key may still spend in this period. Its cap is said anew where it is another,
+        and one of another period, of a start before, is lifted."""
+        caps = self._caps(daemon)
+        for per in caps.keys() - {self._per}:
+            daemon.post("/v1/budgets", {"key": self._name, "per": per, "lift": True})
+        row = caps.get(self._per)
         if row is None or (row["cap_nusd"], row["owned"]) != (self._nusd, "all"):
             said = {"key": self._name, "amount": _dollars(self._nusd), "per": self._per}
             daemon.post("/v1/budgets", {**said, "owned": "all"})
-            row = self._row(daemon)
-        return 0 if row is None else int(row["free_nusd"])
+            row = self._caps(daemon)[self._per]
+        return int(row["free_nusd"])
 
-    def _row(self, daemon: Daemon) -> Mapping[str, Any] | None:
+    def _caps(self, daemon: Daemon) -> dict[str, Mapping[str, Any]]:
+        """This peer's caps of the key, by their period."""
         rows = daemon.get("/v1/budgets")["budgets"]
-        wanted = ("key", self._name, self._per)
-        mine = (row for row in rows if row["mine"] and row["counts"])
-        return next((r for r in mine if (r["scope"], r["of"], r["per"]) == wanted), None)
+        mine = (row for row in rows if row["mine"])
+        return {r["per"]: r for r in mine if (r["scope"], r["of"]) == ("key", self._name)}
 
     def _cheapest_nusd(self, daemon: Daemon, given: Given) -> int | None:
         """What the cheapest placement costs, nine times in ten; None where none is known. Whether
