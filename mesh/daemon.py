@@ -1,17 +1,25 @@
 """The node as a process: its ports, its signals, what it prints, and its orderly end."""
 
+from __future__ import annotations
+
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mesh.config import Config, load_config, slug
 from mesh.edge.announcement import announce, listens, token, withdraw
-from mesh.edge.store.ledger import Ledger, StoreError
-from mesh.node import Node, now_ms
+from mesh.edge.store.ledger import Ledger
+from mesh.node import Node
+from mesh.served import now_ms
+from mesh.state.state import State
+
+if TYPE_CHECKING:
+    from mesh.edge.http.dashboard.sessions import Sessions
+    from mesh.edge.starting.door import Door
 
 
 def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> None:
@@ -25,6 +33,48 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 
 
 async def _serve(home: Path, config: Config, *, alone: bool) -> None:
+    from mesh.edge.http.dashboard.sessions import Sessions
+    from mesh.edge.starting.door import Door
+
+    door = Door(config.port)
+    try:
+        await _run(home, config, door, Sessions(), alone=alone)
+    finally:
+        await door.close()
+
+
+async def _opened(
+    home: Path, config: Config, door: Door, sessions: Sessions
+) -> tuple[Ledger, State] | None:
+    """The ledger and its state; while that takes its time, loopback says how far it is."""
+    from mesh.edge.starting.app import starting_app
+    from mesh.edge.starting.opening import opened
+    from mesh.edge.starting.progress import Starting
+
+    starting = Starting()
+    _on_signals(starting.stop)
+
+    async def tell() -> None:
+        await door.hold(starting_app(starting, token(home), sessions))
+        announce(home, door.url, {}, now_ms(), starting=True)
+        print(f"fleet: {config.name}: {starting.text()}", file=sys.stderr, flush=True)
+
+    found = None
+    try:
+        found = await opened(home, config.archive, starting, tell)
+    finally:
+        if found is None and door.is_held:
+            withdraw(home)
+    return found
+
+
+def _on_signals(end: Callable[[], None]) -> None:
+    """What SIGTERM and SIGINT do from now on."""
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, end)
+
+
+async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, alone: bool) -> None:
     from aiohttp import web
 
     from mesh.edge.bills.rates import Rates
@@ -50,14 +100,15 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.models.routes import ModelRoutes
     from mesh.edge.openapi.routes import openapi_routes
     from mesh.edge.serving.keys import Keys
+    from mesh.edge.starting.door import url_of
     from providers.presence.reading import PresenceReader
 
-    ledger = Ledger.open(home)
-    _archive(ledger, config.archive)
-    node = Node(home, config, ledger, alone=alone)
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, node.shutdown)
+    found = await _opened(home, config, door, sessions)
+    if found is None:
+        return
+    ledger, state = found
+    node = Node(home, config, ledger, alone=alone, state=state)
+    _on_signals(node.shutdown)
     readings = asyncio.create_task(node.telemetry.run())
     log = asyncio.create_task(keep_bounded(home))
     yielding = asyncio.create_task(node.yielding.run())
@@ -97,7 +148,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *openapi_routes(),
         *metric_routes(metrics),
     ]
-    app = make_app(node, token(home), node.mesh, own)
+    app = make_app(node, token(home), node.mesh, own, sessions)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
     paying = asyncio.create_task(budgets.run())
@@ -115,15 +166,9 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
             around = asyncio.create_task(node.mesh.run())
             around.add_done_callback(lambda _: node.shutdown())
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", config.port)
-        try:
-            await site.start()
-        except OSError as error:
-            text = (
-                f"port {config.port} on this machine cannot be had: {os.strerror(error.errno or 0)}"
-            )
-            raise OSError(error.errno, text) from error
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        listening = await door.take()
+        await web.SockSite(runner, listening).start()
+        url = url_of(listening)
         gateway = await front.start(config.gateway_port)
         said = {"gateway": gateway, **_ports(node)}
         if config.gateway_listen:
@@ -158,15 +203,6 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         await front.close()
         await runner.cleanup()
         node.close()
-
-
-def _archive(ledger: Ledger, folder: str) -> None:
-    """Move what is old in the ledger into its folder; without it the rest goes on working."""
-    try:
-        if folder:
-            ledger.archive_to(Path(folder))
-    except StoreError as error:
-        print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
 
 
 def _ports(node: Node) -> dict[str, str]:

@@ -99,6 +99,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "cwd": ("a folder", "/home/me/work"),
     "env": ("at most 256 names, each with its text", '{"API_KEY": "..."}'),
     "label": ("a text of at most 1024 characters", "nightly"),
+    "key": ("the name or id of a key of this peer", "ci"),
     "name": (NAME, "rig"),
     "host": (NAME, "cellar"),
     "job_id": (NAME, "job-1"),

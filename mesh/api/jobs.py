@@ -43,7 +43,8 @@ class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     after so long, and `reconcile` says which attempt goes on when both are heard of again. `on`: a
     device's id, the name of a device, peer or host, "any", "ssh", or missing: this peer's own.
     `lines`: many requests in place of a prompt, JSON to a line. `serve`: until it is cancelled.
-    `workdir`: a folder of the home's or a repository, whose files go where the command runs.
+    `workdir`: a folder of the home's or a repository, whose files go where the command runs. `key`:
+    the name or id of a key of this peer's, in whose budgets it counts, too.
     """
 
     model: Name | None = None
@@ -57,6 +58,7 @@ class JobRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     workdir: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
     env: Annotated[dict[EnvName, str], msgspec.Meta(max_length=MAX_ENV_NAMES)] | None = None
     label: Name | None = None
+    key: Name | None = None
     priority: Priority | PriorityClass = NORMAL_PRIORITY
     preemptible: bool = False
     retries: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)] | None = None
@@ -114,7 +116,12 @@ def body_of(request: JobRequest) -> Body:
 
 
 def job_fact(
-    job_id: str, request: JobRequest, body: Sealed, label: str, model_bytes: int = 0
+    job_id: str,
+    request: JobRequest,
+    body: Sealed,
+    label: str,
+    model_bytes: int = 0,
+    key_id: str = "",
 ) -> JobSealed:
     """The job as it is signed: nothing that was typed, and no floats, so numbers travel as text."""
     return JobSealed(
@@ -150,6 +157,7 @@ def job_fact(
         retries=_retries(request),
         replace_after_ms=replace_after_ms(request),
         reconcile=request.reconcile if request.on_disconnect != HOLD else "",
+        key_id=key_id,
     )
 
 

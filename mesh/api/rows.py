@@ -182,6 +182,7 @@ def _job_fields(job: JobView, now: int) -> Row:
     ).split()
     row: Row = {name: getattr(job, name) for name in fields}
     row["command"] = list(job.command)
+    row["key_id"] = job.asked.key_id
     row |= {"expected": _expected(job)} | _deadline(job, now)
     row["members"] = list(job.members)
     if job.started_ms and not job.ended and now:

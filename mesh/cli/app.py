@@ -10,7 +10,7 @@ import click
 
 from mesh.cli.exits import EPILOG, INTERNAL, INTERRUPTED, USAGE, Stop, code_of, line_of, shown
 from mesh.cli.output import json_option
-from mesh.cli.verbs import LazyVerbs
+from mesh.cli.verbs import WORDS, LazyVerbs
 
 # Where each command stands; only the one that is asked for is imported.
 HOMES = {
@@ -59,6 +59,7 @@ HOMES = {
     "cancel": "mesh.cli.jobs.jobs:cancel",
     "adopt": "mesh.cli.jobs.jobs:adopt",
     "forget": "mesh.cli.jobs.forget:forget",
+    "mcp": "mesh.cli.mcp.command:mcp",
     "clouds": "mesh.cli.clouds.accounts:clouds",
     "connect": "mesh.cli.serving.connect:connect",
     "cost": "mesh.cli.money.cost:cost",
@@ -76,6 +77,10 @@ HOMES = {
     "import": "mesh.cli.ledger:import_",
     "id": "mesh.cli.ledger:id_",
 }
+
+
+# What does its work while a daemon is still opening its ledger; all else says so and ends.
+WHILE_STARTING = frozenset({"up", "down", "service", "completion", "dashboard", "mcp"})
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: object) -> None:
@@ -113,10 +118,22 @@ def fleet(ctx: click.Context, output: str) -> None:
     State lives in FLEET_HOME. Reads answer with the daemon up or down. `fleet` alone shows the
     fleet and what to do next; `-o json` may stand before the command or after it.
     """
+    if ctx.invoked_subcommand not in WHILE_STARTING and not _asks_for_help(ctx):
+        from mesh.cli.client import refuse_starting
+        from mesh.config import fleet_home
+
+        refuse_starting(fleet_home())
     if ctx.invoked_subcommand is None:
         from mesh.cli.welcome import welcome
 
         welcome(ctx, output)
+
+
+def _asks_for_help(ctx: click.Context) -> bool:
+    """Whether nothing is read but help or the daemon's own log."""
+    words = ctx.meta[WORDS]
+    own_log = ctx.invoked_subcommand == "logs" and "--daemon" in words
+    return own_log or bool({"-h", "--help"}.intersection(words))
 
 
 def run(args: list[str]) -> int:

@@ -74,6 +74,18 @@ def find_daemon(home: Path) -> Daemon | None:
     return Daemon(pid=pid, url=url, token=token) if is_alive(pid, started_ms) else None
 
 
+def refuse_starting(home: Path) -> None:
+    """RequestError with how far it is where the daemon has not opened its ledger yet: to read that
+    beside it would take as long. Costs a small file's reading where it has."""
+    try:
+        is_starting = b'"starting"' in (home / "daemon.json").read_bytes()
+    except OSError:
+        return
+    daemon = find_daemon(home) if is_starting else None
+    if daemon is not None:
+        daemon.get("/v1/status")
+
+
 def is_alive(pid: int, started_ms: int) -> bool:
     """True if `pid` runs and began before `started_ms`: a number used anew began later."""
     if pid <= 0 or pid == os.getpid():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # What other tools call the same thing. Only where the group has no command of that name.
 ALIASES: Final = {"rm": "remove", "delete": "remove"}
 LISTS: Final = ("list", "ls")  # the group alone is its list
+WORDS: Final = "fleet.words"  # in a context's meta: what was typed after the outermost group
 
 
 class Verbs(click.Group):
@@ -20,6 +21,7 @@ class Verbs(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`devices ls` is `devices`."""
+        ctx.meta.setdefault(WORDS, list(args))
         at = _past_output(args)
         listed = self.invoke_without_command and args[at : at + 1]
         if listed and listed[0] in LISTS and listed[0] not in self.names():

@@ -13,9 +13,15 @@ DAEMON_FILE: Final = "daemon.json"
 TOKEN_FILE: Final = "token"
 
 
-def announce(home: Path, url: str, ports: Mapping[str, str], now: int) -> dict[str, object]:
-    """Write daemon.json and return it; `ports` is empty where no other machine gets in."""
+def announce(
+    home: Path, url: str, ports: Mapping[str, str], now: int, *, starting: bool = False
+) -> dict[str, object]:
+    """Write daemon.json and return it; `ports` is empty where no other machine gets in.
+
+    `starting`: it answers on loopback, and only how far its start is.
+    """
     said: dict[str, object] = {"pid": os.getpid(), "url": url, "started_ms": now, **ports}
+    said |= {"starting": True} if starting else {}
     write_private(home / DAEMON_FILE, json.dumps(said))
     return said
 

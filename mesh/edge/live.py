@@ -22,9 +22,9 @@ from mesh.edge.identity import Fleet, join_fleet
 from mesh.edge.signing.hearing import has_others
 from mesh.edge.signing.highwater import HighWater, Mark
 from mesh.edge.signing.voice import Voice
+from mesh.edge.store.care.progress import Abandoned
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import (
-    Abandoned,
     current_state,
     fold_beside,
     fold_in,
@@ -62,7 +62,7 @@ class Live:
     `told` hears of every event once, in the order of commits, when the state has it. `writer` is
     the one thread that writes the ledger, `folder` runs what folds it anew. `mark` and `keep` are
     where the newest own event and the fleet are written down: files in the ledger's home. `skews`
-    are the neighbours' clocks minus ours, in ms.
+    are the neighbours' clocks minus ours, in ms. `state` is the ledger folded, where somebody has.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Live:
         folder: Executor | None = None,
         mark: Mark | None = None,
         keep: Callable[[Fleet], None] | None = None,
+        state: State | None = None,
     ) -> None:
         self._ledger: Final = ledger
         self._fleet = fleet
@@ -86,7 +87,7 @@ class Live:
         self._now_ms: Final = now_ms
         self._told: Final = told
         self._keep: Final = keep or partial(join_fleet, ledger.home)
-        self.state: State = current_state(ledger, fleet)
+        self.state: State = current_state(ledger, fleet) if state is None else state
         ledger.want(self.state.members.named)
         self.alone: Final = alone
         self._voice: Final = Voice(
@@ -297,7 +298,11 @@ class Live:
     def _folded_beside(self, begun: State) -> State:
         """In the folder's thread, on a connection of its own."""
         with closing(self._ledger.reader()) as reader:
-            return fold_beside(reader, begun, HANDOVER_EVENTS, lambda: not self._closed)
+            return fold_beside(reader, begun, HANDOVER_EVENTS, self._still_wanted)
+
+    def _still_wanted(self, done: int, count: int) -> None:
+        if self._closed:
+            raise Abandoned
 
     def _swap(self, fresh: State) -> None:
         """Put a fresh state in the old one's place, at the same cursor: nothing is told twice."""

@@ -78,9 +78,9 @@ def test_an_event_that_changes_the_retired_past_costs_a_whole_fold(
         apply(state, event, find)
         state.stale = state.stale or not folds
 
-    def again(*given: Any) -> Any:
+    def again(*given: Any, **named: Any) -> Any:
         folds.append(given)
-        return fold_anew(*given)
+        return fold_anew(*given, **named)
 
     monkeypatch.setattr("mesh.edge.store.state.apply", stale)
     monkeypatch.setattr("mesh.edge.store.state.fold_anew", again)

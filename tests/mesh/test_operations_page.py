@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.home.daemon_log import KEPT, MAX_BYTES
+from mesh.edge.starting.progress import Starting
+from mesh.edge.store.care.lift import LIFTS
 from providers.service.manager import RESTART_S
 from tests.mesh.conftest import ROOT
 from tests.mesh.test_service import NEEDS_ROOT, SETTINGS, Box
@@ -26,9 +28,18 @@ def typed() -> list[tuple[str, str]]:
 
 
 def test_the_page_has_the_commands_that_there_are() -> None:
-    assert {re.sub(r"^FLEET_HOME=\w+ ", "", line).split()[1] for line, _ in typed()} == {
+    words = [re.sub(r"^FLEET_HOME=\w+ ", "", line).split() for line, _ in typed()]
+    assert {word for program, word, *_ in words if program == "fleet"} == {
         *("service", "logs", "doctor", "verify", "backup", "restore", "up", "down", "completion"),
+        "status",
     }
+    assert {program for program, *_ in words} == {"fleet", "pipx"}
+
+
+def test_what_the_page_says_of_a_start_is_what_a_daemon_says() -> None:
+    starting = Starting()
+    starting.step(LIFTS)(40_000, 100_000)
+    assert f"*{starting.text()}*" in " ".join(PAGE.split())
 
 
 def test_the_numbers_of_the_page_are_the_programs() -> None:
@@ -53,6 +64,9 @@ def test_every_command_of_the_page_runs_in_its_order(box: Box, tmp_path: Path) -
     folder.mkdir()
     (tmp_path / "fleet").write_text(f'#!/bin/sh\nexec {sys.executable} -m mesh "$@"\n')
     (tmp_path / "fleet").chmod(0o755)
+    # A stand-in: which installer it is, and what it downloads, is not ours.
+    (tmp_path / "pipx").write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/pipx.txt"\n')
+    (tmp_path / "pipx").chmod(0o755)
     box.env["PATH"] = f"{tmp_path}:{box.env['PATH']}"
     old, new = box.home, tmp_path / "new home"
     for line, said in typed():
@@ -63,6 +77,9 @@ def test_every_command_of_the_page_runs_in_its_order(box: Box, tmp_path: Path) -
         if line == "fleet service install --now":
             wait_until(box.is_up, "the daemon as a service")
     assert (folder / "restored" / "ledger.db").is_file()
+    assert (folder / "back" / "ledger.db").is_file()
+    installs = (tmp_path / "pipx.txt").read_text().splitlines()
+    assert installs == ["upgrade fleet-ledger", "install --force fleet-ledger==0.1.0"]
     assert (new / "fleet.toml").read_text() == SETTINGS
     assert (old / "identity.key").read_bytes() == (new / "identity.key").read_bytes()
     assert (folder / "fleet.tar.gz").read_bytes()[:2] == b"\x1f\x8b"

@@ -224,15 +224,16 @@ def test_everything_a_job_may_ask_for_is_signed_but_what_was_typed() -> None:
         "objective": "fastest", "on": "box", "command": [], "env": {},
         "lines": "", "serve": False, "workdir": None, "label": " nightly\nrun ",
         "priority": "high", "preemptible": True, "retries": 3,
-        "on_disconnect": "replace:10m", "reconcile": "keep_original",
+        "on_disconnect": "replace:10m", "reconcile": "keep_original", "key": "ci",
     }  # fmt: skip
     assert set(asked) == set(JobRequest.__struct_fields__)
     request = parse_job(asked | {"model": "/home/ana/m.gguf"})
     sealed = seal(body_of(request), b"salt")
-    signed = encode(job_fact("j", request, sealed, "m.gguf", 4096))
+    signed = encode(job_fact("j", request, sealed, "m.gguf", 4096, "k-1"))
     kept = {name: value for name, value in asked.items() if name not in NOT_SIGNED}
-    del kept["on_disconnect"]
+    del kept["on_disconnect"], kept["key"]
     assert signed == kept | {
+        "key_id": "k-1",
         "kind": "model", "min_tps": "3.0", "label": "nightly run", "model_bytes": 4096,
         "body_hash": sealed.body_hash, "body_bytes": sealed.body_bytes, "priority": 75,
         "replace_after_ms": 600_000,

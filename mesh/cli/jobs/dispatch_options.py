@@ -42,6 +42,7 @@ def dispatch_options(command: F) -> F:
             type=click.IntRange(0, 8),
             help="attempts more after a failure not its own: a model's are 2, a command's 0",
         ),
+        click.option("--key", metavar="NAME", help="count it in the budgets of this key, too"),
         click.option(
             "--on-disconnect",
             metavar="hold|replace:10m",

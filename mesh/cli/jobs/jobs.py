@@ -294,7 +294,7 @@ def logs(*, job_id: str | None, live: bool, answer: bool, daemon: bool, output: 
         if output == "json":
             emit_json({"job_id": job_id, kind: said["words"]})
         end(job_id, said)
-    path = _written(home, job_id, ANSWER_FILE if answer else LOG_FILE)
+    path = written(home, job_id, ANSWER_FILE if answer else LOG_FILE)
     if output == "json":
         text = path.read_text(encoding="utf-8", errors="replace") if path else ""
         emit_json({"job_id": job_id, kind: text})
@@ -302,7 +302,7 @@ def logs(*, job_id: str | None, live: bool, answer: bool, daemon: bool, output: 
         _copy(path)
 
 
-def _written(home: Path, job_id: str, name: str) -> Path | None:
+def written(home: Path, job_id: str, name: str) -> Path | None:
     """The newest attempt's file, home/jobs/ID/ATTEMPT/NAME; an id that names a path has none."""
     from glob import escape
 

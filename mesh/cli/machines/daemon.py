@@ -15,11 +15,13 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon, is_alive
 from mesh.cli.exits import CANNOT, INTERNAL, UNREACHABLE, Stop, stop
 
-# Probing the machine's memory bandwidth and a large ledger's fold fit well within this.
+# Probing the machine's memory bandwidth fits well within this. A start that lifts or folds a large
+# ledger may take longer: then it is so long after the last progress.
 READY_DEADLINE_S: Final = 30.0
 # The daemon ends at once; jobs are left running, so nothing else has to be waited for.
 GONE_DEADLINE_S: Final = 15.0
 POLL_S: Final = 0.05
+SAY_EVERY_S: Final = 2.0  # a line of progress; a start without it is over before the first
 
 
 @click.command()
@@ -73,10 +75,13 @@ def start_detached(home: Path, arguments: Sequence[str] = ()) -> Daemon:
             start_new_session=True,
         )
     deadline = time.monotonic() + READY_DEADLINE_S
+    progress = _Progress()
     while time.monotonic() < deadline:
         daemon = find_daemon(home)
         if daemon is not None and _is_ready(daemon):
             return daemon
+        if daemon is not None and progress.moves(daemon):
+            deadline = time.monotonic() + READY_DEADLINE_S
         code = child.poll()
         if code is not None:  # it ends with the code of its trouble's kind, as any command does
             why, hint = _last_words(log)
@@ -92,6 +97,30 @@ def _show_listening(home: Path) -> None:
 
     for line in listens(home):
         click.echo(line)
+
+
+class _Progress:
+    """What a daemon says of a start that takes its time: shown as it changes."""
+
+    def __init__(self) -> None:
+        self._shown, self._next_s = "", 0.0
+
+    def moves(self, daemon: Daemon) -> bool:
+        """Whether it says another thing than when it was asked last."""
+        if time.monotonic() < self._next_s:
+            return False
+        self._next_s = time.monotonic() + SAY_EVERY_S
+        try:
+            daemon.get("/v1/status")
+        except RequestError as error:
+            known, self._shown = self._shown, error.text
+            if error.code != "Starting" or error.text == known:
+                return False
+            click.echo(f"fleet: {error.text}", err=True)
+            return True
+        except Stop:
+            pass
+        return False
 
 
 def _is_ready(daemon: Daemon) -> bool:

@@ -17,7 +17,8 @@ from mesh.edge.bills.desk import SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import kept_report, kept_rows, put_names
-from mesh.edge.bills.schema import in_memory, open_bills
+from mesh.edge.bills.progress import Making
+from mesh.edge.bills.schema import in_memory, is_outdated, open_bills
 from mesh.edge.store.reader import Shelf
 from mesh.state.bills.bill import bill
 from mesh.state.bills.books import AsKnown
@@ -48,6 +49,7 @@ class Bills:
         self._now_ms: Final = now_ms
         self._names: Final = names
         self._watch: Final = watch
+        self.making: Final = Making()
 
     def ask(self, asked: BillAsked) -> Row:
         """The report that is asked for, up to now."""
@@ -63,6 +65,10 @@ class Bills:
         with self._kept_up():
             return {}
 
+    def is_outdated(self) -> bool:
+        """Whether another version kept them last: they have to be made anew."""
+        return is_outdated(self._home)
+
     def kept(self, asked: BillAsked) -> Row | None:
         """As `ask`, of the sums as they were kept last; None where they do not hold it."""
         return kept_report(self._home, asked)
@@ -74,14 +80,20 @@ class Bills:
         with closing(shelf), closing(self._open()) as db:
             now_ms = self._now_ms()
             try:
-                Keeper(db, self._zone).advance(shelf, state, now_ms, self._watch())
+                self._advance(db, shelf, state, now_ms)
                 put_names(db, self._names(state))
             except sqlite3.OperationalError:  # a full disk, or a writer that never ends
                 with closing(in_memory()) as other:
-                    Keeper(other, self._zone).advance(shelf, state, now_ms, self._watch())
+                    self._advance(other, shelf, state, now_ms)
                     yield other, state, now_ms
                 return
             yield db, state, now_ms
+
+    def _advance(self, db: sqlite3.Connection, shelf: Shelf, state: State, now_ms: int) -> None:
+        try:
+            Keeper(db, self._zone).advance(shelf, state, now_ms, self._watch(), self.making)
+        finally:
+            self.making.end()
 
     def _open(self) -> sqlite3.Connection:
         try:

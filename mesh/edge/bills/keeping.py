@@ -19,6 +19,7 @@ import msgspec
 from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import CLEAN, FOREVER, SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.progress import Making
 from mesh.edge.bills.schema import NAMES
 from mesh.edge.store.reader import Shelf
 from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
@@ -41,14 +42,22 @@ class Keeper:
         self._db: Final = db
         self._zone: Final = zone
 
-    def advance(self, shelf: Shelf, state: State, now_ms: int, watch: Watch | None = None) -> None:
-        """Know everything up to the state's last event and up to now."""
-        watch = watch or Watch()
+    def advance(
+        self,
+        shelf: Shelf,
+        state: State,
+        now_ms: int,
+        watch: Watch | None = None,
+        making: Making | None = None,
+    ) -> None:
+        """Know everything up to the state's last event and up to now; `making` is told how far."""
+        watch, making = watch or Watch(), making or Making()
         desk = SqlDesk(self._db)
         self._begin_anew(shelf)
         self._judge(desk, shelf, state)
+        making.begin(state.cursor - self._cursor())
         while self._page(desk, shelf, state):
-            pass
+            making.events(self._cursor(), state.cursor)
         with self._whole():
             self._watches(desk, state, watch)
             self._mark(desk)
@@ -57,7 +66,8 @@ class Keeper:
         billed = gatherer.devices()
         with self._whole():
             cutter.drop_gone(billed)
-        for one in billed:
+        for done, one in enumerate(billed):
+            making.devices(done, len(billed))
             with self._whole():
                 cutter.cut(one, rentals_changed=self._get(RENTED) == "1")
         with self._whole():
@@ -70,7 +80,7 @@ class Keeper:
         """Forget everything where it is of another ledger, another zone, or of events that the
         ledger has no more."""
         with self._whole():
-            cursor = int(self._get("cursor") or 0)
+            cursor = self._cursor()
             known = self._get("zone") or self._zone.key, self._get("tip")
             if known != (self._zone.key, _tip(shelf, cursor)):
                 for name in NAMES:
@@ -79,7 +89,7 @@ class Keeper:
 
     def _judge(self, desk: SqlDesk, shelf: Shelf, state: State) -> None:
         """Read the events again of authors whose word counts otherwise than before."""
-        cursor = min(int(self._get("cursor") or 0), state.cursor)
+        cursor = min(self._cursor(), state.cursor)
         query = "SELECT key, print FROM authors"
         for author, known in self._db.execute(query).fetchall():
             now = _verdict(state, str(author))
@@ -97,7 +107,7 @@ class Keeper:
     def _page(self, desk: SqlDesk, shelf: Shelf, state: State) -> bool:
         """Keep the next page of events; False where there was none."""
         with self._whole():
-            cursor = int(self._get("cursor") or 0)
+            cursor = self._cursor()
             limit = min(PAGE_EVENTS, state.cursor - cursor)
             page = list(islice(shelf.events(cursor, limit), limit)) if limit > 0 else []
             for at, event in page:
@@ -159,6 +169,10 @@ class Keeper:
         desk.dirty.clear()
 
     # The file
+
+    def _cursor(self) -> int:
+        """The last event that is known."""
+        return int(self._get("cursor") or 0)
 
     def _get(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()

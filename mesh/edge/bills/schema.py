@@ -91,6 +91,14 @@ def read_bills(home: Path) -> sqlite3.Connection | None:
     return None
 
 
+def is_outdated(home: Path) -> bool:
+    """Whether there is one that has to be made anew."""
+    db = read_bills(home)
+    if db is not None:
+        db.close()
+    return db is None and (home / DATABASE).is_file()
+
+
 def forget(home: Path) -> None:
     """Delete it: the next bill is made from the ledger again."""
     for suffix in ("", "-wal", "-shm"):

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Final, Protocol, final
 from zoneinfo import ZoneInfo
 
 from mesh.api.bills.asked import BillAsked
+from mesh.api.errors import RequestError
 from mesh.edge.bills.gathering import Watch
 from mesh.edge.bills.local import bills_of
 from mesh.edge.disk import StoreError
@@ -32,6 +33,9 @@ SLEPT_MS: Final = 4 * int(STEP_S) * 1000
 # Bills are made anew for whoever asks, where that is quick; else they are at most so old.
 QUICK_S: Final = 0.5
 FRESH_S: Final = 60.0
+
+# Longer than a bill takes that is kept, shorter than programs wait for an answer.
+PATIENCE_S: Final = 5.0
 
 Row = dict[str, object]
 
@@ -67,13 +71,18 @@ class BillService:
         self._took_s = 0.0
         self._began_s = -FRESH_S
         self._made_s = -FRESH_S
+        self._tasks: Final[set[asyncio.Task[Row]]] = set()
 
     async def ask(self, asked: BillAsked) -> Row:
-        """The report that is asked for; of a large ledger up to FRESH_S old."""
+        """The report that is asked for; of a large ledger up to FRESH_S old. RequestError, 503,
+        where bills are made for the first time and that takes longer than anybody waits."""
         if self._took_s > QUICK_S and time.monotonic() - self._made_s < FRESH_S:
             kept = await asyncio.to_thread(self._bills.kept, asked)
             if kept is not None:
                 return kept
+        return await self._patiently(lambda: self._asked(asked))
+
+    async def _asked(self, asked: BillAsked) -> Row:
         asked_s = time.monotonic()
         async with self._lock:
             # Who waited while somebody else's were made has them, too.
@@ -83,24 +92,58 @@ class BillService:
                 return kept
             return await self._made(lambda: self._bills.ask(asked))
 
+    async def _patiently(self, work: Callable[[], Coroutine[None, None, Row]]) -> Row:
+        """What comes of it. Making bills for the first time goes on, also where nobody waits."""
+        making = self._bills.making
+        task = None if making.is_long else self._start(work())
+        while task is not None:
+            done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+            if done:
+                return task.result()
+            if making.is_long:
+                break
+        raise RequestError("Starting", making.text(), "again in a moment", 503)
+
+    def _start(self, work: Coroutine[None, None, Row]) -> asyncio.Task[Row]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Row]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it may have nobody any more to hear it
+
     async def focus(self, asked: BillAsked) -> str:
         """Lines with the columns of FOCUS, as CSV."""
-        async with self._lock:
-            found = await asyncio.to_thread(self._bills.focus, asked)
-        return found.csv()
+
+        async def made() -> Row:
+            async with self._lock:
+                found = await asyncio.to_thread(self._bills.focus, asked)
+            return {"csv": found.csv()}
+
+        return str((await self._patiently(made))["csv"])
 
     def expire(self) -> None:
         """Something was said of money: the next question is answered with it."""
         self._made_s = -FRESH_S
 
     async def run(self) -> None:
-        """Watch, tell and keep up, until cancelled."""
+        """Watch, tell and keep up, until cancelled; what another version kept is made anew."""
+        if await asyncio.to_thread(self._bills.is_outdated):
+            self._start(self._kept_anew())
         while True:
             await self._step()
             await asyncio.sleep(STEP_S)
 
+    async def _kept_anew(self) -> Row:
+        async with self._lock:
+            return await self._made(self._bills.keep)
+
     async def close(self) -> None:
         """Tell what was watched since the last time; nothing where it can't be signed now."""
+        self._bills.making.stop()
         with contextlib.suppress(Exception):
             await self._tell(self._seen_ms)
 

@@ -98,6 +98,7 @@ class JobBudgets:
         rented = any(map(is_rented, devices))
         about = About(
             user=job.origin or job.home,
+            key=job.asked.key_id,
             provider=_provider(devices) if rented else "",
             job=job.job_id,
         )

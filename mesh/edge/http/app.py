@@ -50,14 +50,19 @@ from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
 
 def make_app(
-    node: ServedNode, token: str, mesh: ServedMesh | None = None, more: Sequence[Route] = ()
+    node: ServedNode,
+    token: str,
+    mesh: ServedMesh | None = None,
+    more: Sequence[Route] = (),
+    sessions: Sessions | None = None,
 ) -> web.Application:
     """The whole API over one node; `token` opens everything but the two health checks.
 
     On loopback the token's holder may do what this peer's role in the fleet allows; a dashboard's
-    session, which the token's holder opened, what its pages ask.
+    session, which the token's holder opened, what its pages ask. `sessions` are those that were
+    opened while the daemon started.
     """
-    sessions = Sessions()
+    sessions = sessions or Sessions()
 
     def without_token(request: web.Request) -> bool:
         return pattern_of(request) in OPEN_PATTERNS or session_may(sessions, request)

@@ -22,6 +22,8 @@ from mesh.api.requests import MAX_BODY_BYTES
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 # Names a browser on this machine uses for us; any other Host is DNS rebinding.
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+# What is not ready is so in seconds or minutes: nobody needs to ask more often than this.
+RETRY_AFTER_S: Final = 2
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,11 +48,15 @@ def answer(value: object, status: int = 200) -> web.Response:
     )
 
 
-def refusal(status: int, code: str, text: str, hint: str = "") -> web.Response:
-    """The one shape every error has."""
-    response = answer({"code": code, "text": text, "hint": hint}, status)
+def refusal(
+    status: int, code: str, text: str, hint: str = "", more: Mapping[str, object] | None = None
+) -> web.Response:
+    """The one shape every error has; `more` stands beside it, for programs."""
+    response = answer({"code": code, "text": text, "hint": hint, **(more or {})}, status)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 

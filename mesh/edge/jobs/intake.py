@@ -18,6 +18,7 @@ from mesh.api.bodies import A_COMMAND, base_name
 from mesh.api.errors import RequestError
 from mesh.api.jobs import JobRequest, body_of, job_fact, parse_job
 from mesh.api.rows import peer_name
+from mesh.api.serving.keys import find_key
 from mesh.api.wire.workfiles import WorkFile
 from mesh.edge.jobs.admission import admit
 from mesh.edge.jobs.private import drop_request, keep_request, never_started
@@ -129,6 +130,7 @@ class Intake:
         return job is not None or job_id in state.retired
 
     async def _take(self, job_id: str, request: JobRequest, device_id: str) -> None:
+        key_id = self._key_id(request)
         request = await asyncio.to_thread(admit, self._state(), self._author, request)
         body = body_of(request)
         if request.workdir is not None:
@@ -137,11 +139,22 @@ class Intake:
         sealed = await asyncio.to_thread(keep_request, self._home, job_id, body)
         label, size = await asyncio.to_thread(_public, request)
         try:
-            fact = job_fact(job_id, request, sealed, label, size)
+            fact = job_fact(job_id, request, sealed, label, size, key_id)
             await self._emit("job_submitted", device_id, encode(fact))
         except Exception:  # not where it was cancelled: the event may be on its way to the disk
             await asyncio.to_thread(drop_request, self._home, job_id)
             raise
+
+    def _key_id(self, request: JobRequest) -> str:
+        """The key whose budgets the job is for, "" for none; RequestError where it is another
+        peer's, or works no more."""
+        if request.key is None:
+            return ""
+        key = find_key(self._state(), request.key)
+        if key.author != self._author or not key.works:
+            text = f"key: {key.name} is no working key of this peer"
+            raise RequestError("BadRequest", text, "fleet keys lists them")
+        return key.key_id
 
     def _packed(self, job_id: str, source: str) -> tuple[WorkFile, ...]:
         try:

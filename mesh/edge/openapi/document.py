@@ -49,6 +49,7 @@ REASONS: Final = {
     "404": "there is none of that name",
     "409": "not in the state it is in now",
     "413": "the body is too large",
+    "503": "not ready yet; Retry-After says when to ask again",
     "default": "any other refusal",
 }
 PAGES: Final = ("/dashboard/", "/v1/dashboard/")

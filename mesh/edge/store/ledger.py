@@ -23,6 +23,7 @@ from mesh.sync.manifest import Admits, Tip
 
 if TYPE_CHECKING:
     from mesh.edge.identity import Identity
+    from mesh.edge.store.care.progress import Steps
     from mesh.edge.store.writer import Fact, Writer
     from mesh.ledger.chain import Head
     from mesh.ledger.document import Segment
@@ -64,14 +65,20 @@ class Ledger(Shelf):
     @classmethod
     def open(cls, home: Path) -> Ledger:
         """Make or open the ledger in `home`; LedgerBusy while another process writes it."""
+        return cls.open_claimed(home, claim(home))
+
+    @classmethod
+    def open_claimed(cls, home: Path, fd: int, steps: Steps | None = None) -> Ledger:
+        """Make or open it under the lock that `claim` gave, which ends with the ledger.
+
+        `steps` is told how far the lift of an older format is.
+        """
         from mesh.edge import identity
 
-        with explained(f"cannot open the ledger in {home}"):
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = lock.lock(home / LOCK)
-            try:
+        try:
+            with explained(f"cannot open the ledger in {home}"):
                 who = identity.load_or_create(home)
-                db = _database(home)
+                db = _database(home, steps)
                 try:
                     ledger = cls(home, db, who, fd)
                     with ledger._commit("cannot write the ledger") as (writer, _):
@@ -80,9 +87,9 @@ class Ledger(Shelf):
                 except BaseException:
                     db.close()
                     raise
-            except BaseException:
-                os.close(fd)
-                raise
+        except BaseException:
+            os.close(fd)
+            raise
 
     def append(
         self, event_type: str, device_id: str, payload: dict[str, object], now: int
@@ -271,7 +278,14 @@ class Recent:
             return found
 
 
-def _database(home: Path) -> sqlite3.Connection:
+def claim(home: Path) -> int:
+    """Be the one who writes the ledger in `home`; LedgerBusy where another process is."""
+    with explained(f"cannot open the ledger in {home}"):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return lock.lock(home / LOCK)
+
+
+def _database(home: Path, steps: Steps | None) -> sqlite3.Connection:
     path = home / schema.DATABASE
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files this mode
     path.chmod(0o600)
@@ -279,9 +293,10 @@ def _database(home: Path) -> sqlite3.Connection:
     try:
         if 0 < schema.format_of(db) < schema.FORMAT:
             from mesh.edge.store.care.lift import lift
+            from mesh.edge.store.care.progress import Progress
 
             db.close()
-            lift(path)
+            lift(path, steps or Progress)
             db = schema.connect(path, "rw")
         schema.prepare(db)
         look(db, path)

@@ -90,13 +90,13 @@ def _probe(path: Path, mode: str) -> sqlite3.Connection:
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the tables where there are none; refuses a ledger of another program's format."""
+    version = format_of(db)
+    check_format(version or FORMAT, FORMAT)
     db.execute("PRAGMA journal_mode=WAL")
     # Acknowledged means on the platter: the log is synced at every commit, once.
     db.execute("PRAGMA synchronous=FULL")
-    version = format_of(db)
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};COMMIT;")
-    check_format(version or FORMAT, FORMAT)
 
 
 def format_of(db: sqlite3.Connection) -> int:

@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
 from mesh.edge.identity import Fleet, fleet_of
+from mesh.edge.store.care.progress import Say, Steps
 from mesh.edge.store.ledger import Reader
 from mesh.edge.store.reader import Shelf
 from mesh.edge.store.reports import Finding
@@ -25,11 +26,10 @@ PAUSE_S: Final = 0.0001
 # An author's events that are folded again on the spot, in some 20 ms; of one with more, all events
 # are, in a thread of their own.
 AUTHOR_EVENTS: Final = 2000
+# What a daemon says of it while it starts.
+FOLDS: Final = "reads the ledger anew"
+FOLLOWS: Final = "reads what is new in the ledger"
 _T = TypeVar("_T")
-
-
-class Abandoned(Exception):
-    """Whoever wanted this fold wants it no more."""
 
 
 def load_state(home: Path, *, every_job: bool = False) -> State:
@@ -46,20 +46,22 @@ def load_state_if_any(home: Path) -> State:
     return load_state(home) if (home / DATABASE).is_file() else State()
 
 
-def current_state(shelf: Shelf, fleet: Fleet | None = None) -> State:
+def current_state(shelf: Shelf, fleet: Fleet | None = None, steps: Steps | None = None) -> State:
     """The state of an open ledger: its snapshot and what came after, else every event.
 
-    `fleet` is the one it belongs to; None looks it up in the ledger's home.
+    `fleet` is the one it belongs to; None looks it up in the ledger's home. `steps` is told how far
+    it is, and may end it.
     """
     members = members_of(fleet or fleet_of(shelf.home))
     state = snapshot_state(shelf, members.root)
     if state is not None:
-        for cursor, event in shelf.events(state.cursor):
+        behind, say = shelf.last_cursor() - state.cursor, steps and steps(FOLLOWS)
+        for cursor, event in _paced(shelf.events(state.cursor), say, behind):
             fold_in(state, cursor, event, shelf.has)
         settle(state, shelf)
         if not state.stale:
             return state
-    return fold_anew(shelf, members)
+    return fold_anew(shelf, members, say=steps and steps(FOLDS))
 
 
 def snapshot_state(shelf: Shelf, root: str) -> State | None:
@@ -110,57 +112,54 @@ def fold_anew(
     members: Members,
     keep_ended: int = KEEP_ENDED,
     until: int | None = None,
-    go_on: Callable[[], bool] | None = None,
+    say: Say | None = None,
 ) -> State:
     """What the ledger holds now, or held at cursor `until`, folded from its first event on.
 
-    With `go_on` it leaves other threads their time, and ends as Abandoned once that says no.
+    With `say` it leaves other threads their time, and tells how far it is: at each pass from 0 on.
     """
     last = shelf.last_cursor() if until is None else until
     state = State(members=members, keep_ended=keep_ended)
-    _hear(state, shelf, last, go_on)
+    _hear(state, shelf, last, say)
     late = -1
     while state.changed or (state.stale and late < len(state.late)):
         late = len(state.late)
-        state = refold(shelf, again(state), go_on)
+        state = refold(shelf, again(state), say)
     return state
 
 
-def refold(shelf: Shelf, fresh: State, go_on: Callable[[], bool] | None = None) -> State:
+def refold(shelf: Shelf, fresh: State, say: Say | None = None) -> State:
     """The state that `again` began, with all facts up to its cursor folded in."""
     if not fresh.event_count:  # statements were lost
-        _hear(fresh, shelf, shelf.last_cursor(), go_on)
+        _hear(fresh, shelf, shelf.last_cursor(), say)
         fresh = again(fresh)
-    events: Iterable[Event] = shelf.ordered(fresh.cursor)
-    for event in _paced(events, go_on) if go_on else events:
+    for event in _paced(shelf.ordered(fresh.cursor), say, fresh.cursor):
         apply_fact(fresh, event)
     finish(fresh)
     return fresh
 
 
-def _hear(state: State, shelf: Shelf, last: int, go_on: Callable[[], bool] | None) -> None:
+def _hear(state: State, shelf: Shelf, last: int, say: Say | None) -> None:
     """Fold in all events up to `last` as they came."""
-    events: Iterable[tuple[int, Event]] = shelf.events(limit=last)
-    for cursor, event in _paced(events, go_on) if go_on else events:
+    for cursor, event in _paced(shelf.events(limit=last), say, last):
         fold_in(state, cursor, event, shelf.has)
 
 
-def fold_beside(reader: Shelf, begun: State, behind: int, go_on: Callable[[], bool]) -> State:
+def fold_beside(reader: Shelf, begun: State, behind: int, say: Say) -> State:
     """As `refold` while events keep coming: at the end at most `behind` of them are missing."""
-    state = refold(reader, begun, go_on)
-    while reader.last_cursor() - state.cursor > behind:
-        for cursor, event in _paced(reader.events(state.cursor), go_on):
+    state = refold(reader, begun, say)
+    while (left := reader.last_cursor() - state.cursor) > behind:
+        for cursor, event in _paced(reader.events(state.cursor), say, left):
             fold_in(state, cursor, event, reader.has)
     return state
 
 
-def _paced(items: Iterable[_T], go_on: Callable[[], bool]) -> Iterator[_T]:
-    """The same items, with a moment for other threads after each page."""
+def _paced(items: Iterable[_T], say: Say | None, count: int) -> Iterator[_T]:
+    """The same items; with `say`, which hears of each page, a moment for other threads after it."""
     for number, item in enumerate(items):
-        if number % PAGE_EVENTS == 0:
+        if say is not None and number % PAGE_EVENTS == 0:
             time.sleep(PAUSE_S)
-            if not go_on():
-                raise Abandoned
+            say(number, count)
         yield item
 
 

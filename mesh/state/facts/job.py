@@ -114,6 +114,9 @@ class JobSubmitted(Fact, frozen=True, kw_only=True):
             since="0.3.0",
         ),
     ] = ""
+    key_id: Annotated[
+        str, said("The key in whose budgets it counts, too; missing = none", since="0.3.0")
+    ] = ""
 
 
 class JobTyped(JobSubmitted, frozen=True, kw_only=True):

@@ -1,6 +1,8 @@
 """The daemon's part in bills: how long it watched is told once, and never what nobody watched."""
 
 import asyncio
+import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,11 @@ import pytest
 
 from mathcore.units import HOUR_MS
 from mesh.api.bills.asked import parse_bill
+from mesh.api.errors import RequestError
+from mesh.edge.bills import progress, schema, service
+from mesh.edge.bills.progress import Making
 from mesh.edge.bills.service import LEAST_MS, SLEPT_MS, TELL_MS, BillService
+from mesh.edge.store.care.progress import Abandoned
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import current_state
 from mesh.state.bills.inputs import Watched
@@ -112,6 +118,77 @@ async def test_ten_who_ask_at_once_get_one_answer_that_knows_all(node: Node) -> 
     later = await node.bills.ask(asked)
     groups = later["groups"]
     assert [one["device"] for one in groups] == ["dev-rented"]  # type: ignore[attr-defined]
+
+
+class Gate:
+    """Holds the thread that makes bills until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(progress, "LONG_EVENTS", 1)
+        monkeypatch.setattr(service, "PATIENCE_S", 0.01)
+        self.open, self.reached = threading.Event(), threading.Event()
+        told = Making.events
+
+        def held(making: Making, done: int, count: int) -> None:
+            told(making, done, count)
+            self.reached.set()
+            assert self.open.wait(60)
+            told(making, done, count)
+
+        monkeypatch.setattr(Making, "events", held)
+
+
+async def test_who_asks_while_bills_are_made_for_the_first_time_is_told_how_far_they_are(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.passes(HOUR_MS)
+    gate, asked = Gate(monkeypatch), parse_bill({"by": "device"})
+    for _ in range(2):  # who begins it waits no longer than who comes later
+        with pytest.raises(RequestError) as no:
+            await node.bills.ask(asked)
+        assert (no.value.code, no.value.status) == ("Starting", 503)
+        assert await asyncio.to_thread(gate.reached.wait, 60)
+    assert str(no.value) == "starting: makes the bills, 2 of 2 events"
+    with pytest.raises(RequestError):
+        await node.bills.focus(asked)
+    gate.open.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*node.bills._tasks)
+    assert (await node.bills.ask(asked))["groups"]
+
+
+async def test_a_daemon_that_ends_leaves_bills_half_made_and_the_next_goes_on(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.passes(HOUR_MS)
+    gate, asked = Gate(monkeypatch), parse_bill({"by": "device"})
+    with pytest.raises(RequestError):
+        await node.bills.ask(asked)
+    await node.bills.close()
+    gate.open.set()
+    ended = await asyncio.gather(*node.bills._tasks, return_exceptions=True)
+    assert [type(one) for one in ended] == [Abandoned]
+    monkeypatch.undo()
+    node.bills = BillService(node, node.author, "UTC", lambda: node.now)
+    assert (await node.bills.ask(asked))["groups"]
+
+
+async def test_bills_of_another_version_are_made_anew_before_anybody_asks(node: Node) -> None:
+    await node.passes(HOUR_MS)
+    await node.bills.ask(parse_bill({"by": "device"}))
+    db = sqlite3.connect(node.home / schema.DATABASE)
+    db.execute(f"PRAGMA user_version={schema.FORMAT + 1}")
+    db.close()
+    assert schema.read_bills(node.home) is None
+    running = asyncio.create_task(node.bills.run())
+    async with asyncio.timeout(60):
+        while schema.is_outdated(node.home) or node.bills._tasks:  # noqa: ASYNC110  a file says so
+            await asyncio.sleep(0.01)
+    running.cancel()
+    kept = schema.read_bills(node.home)
+    assert kept is not None
+    assert kept.execute("SELECT COUNT(*) FROM days").fetchone()[0] > 0
+    kept.close()
 
 
 async def test_a_home_in_which_nothing_can_be_written_still_has_its_bill(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.config import load_config
-from mesh.daemon import _archive
+from mesh.edge.starting.opening import _archive
 from mesh.edge.store.care.repair import repair
 from mesh.edge.store.ledger import Ledger, Reader, StoreError
 from mesh.edge.store.sealed import archive

@@ -45,10 +45,15 @@ def cookie_name(request: web.Request) -> str:
     return f"fleet-session-{request.url.port}"
 
 
+def has_session(sessions: Sessions, request: web.Request) -> bool:
+    """Whether a request carries both halves of an open session."""
+    cookie = request.cookies.get(cookie_name(request), "")
+    return sessions.knows(cookie, request.headers.get(KEY_HEADER, ""))
+
+
 def session_may(sessions: Sessions, request: web.Request) -> bool:
     """Whether a request carries an open session; HttpRefusal where that may not do this."""
-    cookie = request.cookies.get(cookie_name(request), "")
-    if not sessions.knows(cookie, request.headers.get(KEY_HEADER, "")):
+    if not has_session(sessions, request):
         return False
     if (request.method, pattern_of(request)) not in MAY:
         text = "the dashboard's session does not open this"

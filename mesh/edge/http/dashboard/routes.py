@@ -27,6 +27,15 @@ MAX_CURSOR_DIGITS: Final = 18
 
 def dashboard_routes(sessions: Sessions) -> list[Route]:
     """On loopback alone."""
+    return [
+        *way_in(sessions),
+        Route("GET", "/v1/dashboard/events", VIEWER, get_events),
+        Route("GET", "/v1/dashboard/models", VIEWER, get_models),
+    ]
+
+
+def way_in(sessions: Sessions) -> list[Route]:
+    """The page's files, and a session's begin and end: all that works before the ledger is open."""
 
     async def post_code(request: web.Request) -> web.Response:
         """A link that works once; 201."""
@@ -68,8 +77,6 @@ def dashboard_routes(sessions: Sessions) -> list[Route]:
         Route("GET", "/dashboard/{file:.+}", "", get_file),
         Route("POST", "/v1/dashboard/codes", "", post_code),
         Route("POST", "/v1/dashboard/end", "", post_end),
-        Route("GET", "/v1/dashboard/events", VIEWER, get_events),
-        Route("GET", "/v1/dashboard/models", VIEWER, get_models),
     ]
 
 

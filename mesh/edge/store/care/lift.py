@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -18,6 +16,7 @@ from typing import Final
 from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.store import schema
 from mesh.edge.store.care.old import show_as_new
+from mesh.edge.store.care.progress import Progress, Say, Steps
 from mesh.edge.store.rows import Row, Rows
 from mesh.edge.store.sealed import pack
 from mesh.edge.store.sealed.pack import Envelope
@@ -26,29 +25,13 @@ from mesh.ledger import codec, ids
 
 DRAFT: Final = "ledger.db.lifting"
 PAGE_ROWS: Final = 2048
-SAY_EVERY_S: Final = 5.0
-
-Say = Callable[[int, int], None]  # events done, of how many
-
-
-class Progress:
-    """Says now and then how far a long piece of work is, on stderr."""
-
-    def __init__(self, what: str) -> None:
-        self._what: Final = what
-        self._next = time.monotonic() + SAY_EVERY_S
-
-    def __call__(self, done: int, count: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + SAY_EVERY_S
-            text = f"fleet: {self._what}: {done:,} of {count:,} events"
-            print(text, file=sys.stderr, flush=True)
+LIFTS: Final = "lifts the ledger"
+PACKS: Final = "packs the ledger"
 
 
-def lift(path: Path, say: Say | None = None) -> None:
+def lift(path: Path, steps: Steps = Progress) -> None:
     """Put a ledger of an earlier format into this one; the caller holds its lock."""
     draft = path.with_name(DRAFT)
-    say = say or Progress("bringing the ledger into its new format")
     with explained(f"cannot bring {path} into its new format"):
         remove(draft)
         try:
@@ -56,7 +39,7 @@ def lift(path: Path, say: Say | None = None) -> None:
                 whole_log(old)
                 show_as_new(old)
                 with closing(blank(draft)) as new:
-                    _Lift(old, new, say).run()
+                    _Lift(old, new, steps).run()
                     finish(new)
             swap(draft, path)
         finally:
@@ -108,10 +91,10 @@ def remove(draft: Path) -> None:
 class _Lift:
     """One pass over the rows, one over the full segments, and the small tables."""
 
-    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, say: Say) -> None:
+    def __init__(self, old: sqlite3.Connection, new: sqlite3.Connection, steps: Steps) -> None:
         self._old: Final = old
         self._new: Final = new
-        self._say: Final = say
+        self._steps: Final = steps
         self._rows: Final = Rows(old)
         self._branches: Final = set(old.execute("SELECT author, seq, hash FROM forks").fetchall())
         self._sealed: Final[dict[int, int]] = {}  # the last seq of an author's full segments
@@ -125,9 +108,12 @@ class _Lift:
             if end < self._document_end(bytes(key).hex()):
                 raise _damaged(f"event {end + 1} of author {bytes(key).hex()[:16]}")
             self._sealed[author] = end // pack.SEGMENT_EVENTS * pack.SEGMENT_EVENTS
-        self._copy_rows(count)
+        self._copy_rows(count, self._steps(LIFTS))
+        say, packed, full = self._steps(PACKS), 0, sum(self._sealed.values())
         for author, key in authors:
-            self._pack(author, bytes(key).hex())
+            for _ in self._pack(author, bytes(key).hex()):
+                packed += pack.SEGMENT_EVENTS
+                say(packed, full)
         self._copy_the_rest()
 
     def _main_end(self, author: int) -> int:
@@ -144,7 +130,7 @@ class _Lift:
         query = "SELECT COALESCE(MAX(seq), 0) FROM main.increments WHERE author = ?"
         return int(self._old.execute(query, (key,)).fetchone()[0])
 
-    def _copy_rows(self, count: int) -> None:
+    def _copy_rows(self, count: int, say: Say) -> None:
         cursor = 0
         while page := self._rows.after(cursor, PAGE_ROWS):
             for row in page:
@@ -158,7 +144,7 @@ class _Lift:
                 "INSERT INTO open_bodies VALUES (?, ?, ?)",
                 [(row.cursor, row.sig, row.body) for row in page if self._stays_open(row)],
             )
-            self._say(cursor, count)
+            say(cursor, count)
         if cursor != count:
             raise _damaged(f"event {cursor + 1}")
 
@@ -167,7 +153,8 @@ class _Lift:
             return True
         return (row.author, row.seq, row.hash) in self._branches
 
-    def _pack(self, author: int, key: str) -> None:
+    def _pack(self, author: int, key: str) -> Iterator[int]:
+        """Pack an author's full segments, one a turn."""
         for number in range(self._sealed[author] // pack.SEGMENT_EVENTS):
             first = number * pack.SEGMENT_EVENTS
             rows = self._old.execute(
@@ -180,6 +167,7 @@ class _Lift:
             if [row[0] for row in main] != list(range(first + 1, first + pack.SEGMENT_EVENTS + 1)):
                 raise _damaged(f"segment {number} of author {key[:16]}")
             self._put(author, key, number, [row[2:] for row in main])
+            yield number
 
     def _put(self, author: int, key: str, number: int, events: list[Envelope]) -> None:
         prev = str(codec.decode(events[0][1]).get("prev"))

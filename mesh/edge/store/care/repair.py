@@ -19,7 +19,8 @@ from typing import Final
 from mesh.edge.disk import StoreError, explained, sync_folder
 from mesh.edge.store import lock, schema
 from mesh.edge.store.care import salvage
-from mesh.edge.store.care.lift import Progress, Say, remove, swap
+from mesh.edge.store.care.lift import remove, swap
+from mesh.edge.store.care.progress import Progress, Say
 from mesh.edge.store.ledger import LOCK, Reader
 from mesh.edge.store.reports import Lost, RepairReport
 from mesh.edge.store.rows import Rows

@@ -14,10 +14,16 @@ export class Refused extends Error {
 }
 
 let signedOut = () => {};
+let starting = () => {};
 
 /** Call `then` when the daemon knows this session no more. */
 export function onSignedOut(then) {
   signedOut = then;
+}
+
+/** Call `then` with the daemon's words and its progress while it has not opened its ledger yet. */
+export function onStarting(then) {
+  starting = then;
 }
 
 export function isSignedIn() {
@@ -62,6 +68,7 @@ async function ask(method, path, body, { signal, timeout = TIMEOUT_MS } = {}) {
   const said = await response.json().catch(() => ({}));
   if (response.ok) return said;
   refused(response.status);
+  if (said.progress) starting(said); // no part of it is ready
   throw new Refused(response.status, said);
 }
 

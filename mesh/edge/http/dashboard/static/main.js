@@ -1,7 +1,7 @@
 // The page: sign in by the link's code, then tabs by the address's fragment.
 
-import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
-import { isSignedIn, onSignedOut, signIn, signOut, words } from "./api.js";
+import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/htm-preact.js";
+import { get, isSignedIn, onSignedOut, onStarting, signIn, signOut, words } from "./api.js";
 import { Fleet } from "./tabs/fleet.js";
 import { Plan } from "./tabs/plan.js";
 import { Serve } from "./tabs/serve.js";
@@ -11,6 +11,7 @@ import { Ledger } from "./tabs/ledger.js";
 
 const TABS = { fleet: ["Fleet", Fleet], plan: ["Plan", Plan], serve: ["Serve", Serve], jobs: ["Jobs", Jobs], cost: ["Cost", Cost], ledger: ["Ledger", Ledger] };
 const CODE = "#code=";
+const LOOK_MS = 1000; // how often a daemon that starts is asked how far it is
 
 const tabOf = (hash) => (Object.hasOwn(TABS, hash.slice(1)) ? hash.slice(1) : "fleet");
 
@@ -18,6 +19,7 @@ function Page() {
   const [tab, setTab] = useState(tabOf(location.hash));
   const [inside, setInside] = useState(isSignedIn());
   const [problem, setProblem] = useState("");
+  const [starting, setStarting] = useState(null);
   useLayoutEffect(() => {
     const enter = async () => {
       const code = takeCode();
@@ -32,11 +34,13 @@ function Page() {
       }
     };
     onSignedOut(() => setInside(false));
+    onStarting(setStarting);
     addEventListener("hashchange", enter);
     enter();
     return () => removeEventListener("hashchange", enter);
   }, []);
   if (!inside) return html`<${Door} problem=${problem} />`;
+  if (starting) return html`<${Starting} said=${starting} ended=${() => setStarting(null)} />`;
   const Shown = TABS[tab][1];
   return html`<${Tabs} tab=${tab} /><main id="main" tabindex="-1"><h1 class="unseen">${TABS[tab][0]}</h1><${Shown} key=${tab} /></main>`;
 }
@@ -56,6 +60,22 @@ function Door({ problem }) {
     <p>This browser is not signed in. On this machine, run</p>
     <pre><code>fleet dashboard</code></pre>
     <p>and open the link it shows within a minute. It works once.</p>
+  </main>`;
+}
+
+/** What a daemon does before it is ready; gone once it answers. */
+function Starting({ said, ended }) {
+  useEffect(() => {
+    const look = () => get("/v1/status").then(ended, () => {});
+    const timer = setInterval(look, LOOK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  const { done, count } = said.progress;
+  return html`<main class="door">
+    <h1>Fleet Ledger</h1>
+    <p role="status">${said.text}</p>
+    <progress aria-label="events done" max=${count || 1} value=${count ? done : null}></progress>
+    <p class="quiet">Nothing is lost if it is stopped: the next start begins this again.</p>
   </main>`;
 }
 

@@ -1,0 +1,1 @@
+"""`fleet mcp`: the fleet as tools of a program that speaks the Model Context Protocol."""
