@@ -1,4 +1,4 @@
-"""Writes docs/reference/commands.md from the program's own commands: scripts/commands-doc [--check]."""
+"""Writes docs/reference/commands.md from the program's commands: scripts/commands-doc [--check]."""
 
 import inspect
 import re
@@ -12,15 +12,16 @@ from mesh.cli.app import fleet
 from mesh.cli.exits import EPILOG
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "commands.md"
-COLUMNS = 100
+# What click calls a number within bounds; the bounds follow.
+NUMBER = re.compile(r"\bINTEGER(?: RANGE)?\b|\bFLOAT(?: RANGE)?\b")
 HEAD = """# Commands
 
-Made from the program by `scripts/commands-doc`; do not edit. `fleet COMMAND --help` says the same. What to use when:
-[tasks.md](../tasks.md).
+Made from the program by `scripts/commands-doc`; do not edit. `--help` after a command says the
+same. What to use when: [tasks.md](../tasks.md).
 
-Every read takes `-o json`, before the command or after it, and most that change something take `-y`, which asks
-nothing. `rm` and `delete` mean `remove`, `ls` and `list` a group alone. A context or a batch is written `8k`, memory
-`24GB`; GB of device memory means GiB, as makers mean it.
+Every read takes `-o json`, before the command or after it, and most that change something take
+`-y`, which asks nothing. `rm` and `delete` mean `remove`, `ls` and `list` a group alone. A context
+or a batch is written `8k`, memory `24GB`; GB of device memory means GiB, as makers mean it.
 """
 CODES = """## Exit codes
 
@@ -70,7 +71,8 @@ def _said(command: click.Command, context: click.Context) -> Iterator[str]:
     rows = [record for record in rows if "--help" not in record[0]]
     if rows:
         yield from ("", "| option | what it says |", "|---|---|")
-        yield from (f"| `{_cell(names)}` | {_cell(said)} |" for names, said in rows)
+        named = ((NUMBER.sub("N", names), said) for names, said in rows)
+        yield from (f"| `{_cell(names)}` | {_cell(said)} |" for names, said in named)
 
 
 def _paragraphs(command: click.Command) -> str:

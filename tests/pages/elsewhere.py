@@ -1,4 +1,4 @@
-"""Lines of pages that no page's test types, each with its reason; all of ours are parsed all the same.
+"""Lines of pages that no page's test types, each with its reason; ours are parsed all the same.
 
 `tests/pages/test_documents.py` keeps this list: a line that no page has, or that a test does type,
 is a mistake here.

@@ -61,7 +61,7 @@ SAID = {
 
 
 @cache
-def tester(page: str) -> str:
+def typed_by(page: str) -> str:
     """The test that types a page: from the list, or by its name; "" for none."""
     own = sorted((ROOT / "tests").glob(f"**/test_{Path(page).stem}_page.py"))
     return TYPED.get(page) or (str(own[0].relative_to(ROOT)) if own else "")
@@ -75,7 +75,7 @@ def to_type(page: str) -> list[Command]:
 @cache
 def run_somewhere() -> frozenset[tuple[tuple[str, ...], frozenset[str]]]:
     """(verbs, options) of every line that some test types."""
-    lines = [one for page in READ if tester(page) for one in to_type(page) if one.is_ours]
+    lines = [one for page in READ if typed_by(page) for one in to_type(page) if one.is_ours]
     there = [one for one in lines if one.text not in ELSEWHERE.get(one.page, {})]
     return frozenset((path_of(one.words), frozenset(options_of(one.words))) for one in there)
 
@@ -92,8 +92,8 @@ def is_mention(command: Command) -> bool:
 def test_a_page_with_commands_has_a_test_that_types_them(page: str) -> None:
     if not to_type(page):
         return
-    assert tester(page), f"{page}: nothing types its commands; add it to a test in tests/pages"
-    assert Path(page).stem in (ROOT / tester(page)).read_text(), f"{tester(page)} reads it not"
+    assert typed_by(page), f"{page}: nothing types its commands; add it to a test in tests/pages"
+    assert Path(page).stem in (ROOT / typed_by(page)).read_text(), f"{typed_by(page)} reads it not"
 
 
 @pytest.mark.parametrize("page", READ)

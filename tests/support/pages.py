@@ -206,7 +206,7 @@ def rows(page: str) -> list[Command]:
 
 
 def _with(command: str, options: str) -> str:
-    """A command with another option: a `--what-if` or a `--fleet` takes the place of the one there."""
+    """A command with another option: of `--what-if` and `--fleet` the last one counts."""
     name = shlex.split(options)[0]
     kept = re.sub(r' --what-if (?:"[^"]*"|\S+)', "", command)
     return f"{kept if name in ('--what-if', '--fleet') else command} {options}"

@@ -117,9 +117,9 @@ def _one(line: socket.socket, run: Callable[[list[str]], int]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    # This process's own had what the server's standard streams are.
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: PTH123
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: PTH123
+    # Those that this process was made with are of the server's standard streams.
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, closefd=False)
     code = 1
     with contextlib.suppress(SystemExit):
         code = run(words)
