@@ -16,10 +16,10 @@ from tests.support.tiny_gguf import write_tiny_gguf
 from tests.support.typist import Typist
 
 PAGES = (
-    "docs/serving.md",  # talks with the one model that is served
     "README.md",
     "docs/tasks.md",
     "docs/planner.md",
+    "docs/serving.md",
     "docs/how-to/dashboard.md",
     "docs/how-to/engines.md",
     "docs/how-to/keys.md",
@@ -68,7 +68,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Typist]:
         yield typist
     finally:
         typist.close()
-        fleet.run("down")
+        fleet.close()
 
 
 def lay_out(folder: Path) -> None:
@@ -88,7 +88,7 @@ def filled(command: str, desk: Typist) -> str:
     for mark, real in OPEN.items():
         line = re.sub(mark, real, line)
     if re.search(r"\bID\b", line):
-        line = re.sub(r"\bID\b", newest_job(desk), line)
+        line = re.sub(r"\bID\b", str(jobs(desk, ended=True)[0]["job_id"]), line)
     if "model.gguf" in line:
         line = line.replace(" 8k", " 1k")  # its length
     if re.match(r"fleet (events|logs) -f", line):
@@ -99,11 +99,6 @@ def filled(command: str, desk: Typist) -> str:
         if re.search(mark, line.partition(" > ")[0]):
             line = line.replace(" > ", f"{more} > ") if " > " in line else line + more
     return line
-
-
-def newest_job(desk: Typist) -> str:
-    said = json.loads(desk.ok("fleet ps -a -o json").out)
-    return str((said["jobs"] if isinstance(said, dict) else said)[0]["job_id"])
 
 
 def free_port() -> int:
@@ -117,14 +112,30 @@ def expected(command: Command) -> set[int]:
     return OTHER_ENDS.get(command.text, {int(ends.group(1)) if ends else 0})
 
 
+@pytest.fixture
+def idle(desk: Typist) -> Iterator[Typist]:
+    """The desk, on which nothing is left running or served after a page."""
+    yield desk
+    for model in desk.folder.glob("*.gguf"):
+        desk.type(f"fleet serve {model.name} --end")
+    for job in jobs(desk):
+        desk.type(f"fleet cancel {job['job_id']}")
+
+
+def jobs(desk: Typist, *, ended: bool = False) -> list[dict[str, object]]:
+    """Its jobs, newest first."""
+    said = json.loads(desk.ok(f"fleet ps {'-a ' if ended else ''}-o json").out)
+    return list(said["jobs"] if isinstance(said, dict) else said)
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_of_the_page_runs_in_its_order(page: str, desk: Typist) -> None:
+def test_every_command_of_the_page_runs_in_its_order(page: str, idle: Typist) -> None:
     found = commands(page)
     assert found
     failed = []
     for command in found:
-        line = filled(command.text, desk)
-        done = desk.type(line)
+        line = filled(command.text, idle)
+        done = idle.type(line)
         if done.code not in expected(command) or "Traceback" in done.err:
             failed.append(f"{command.text} -> {line}: {done.code} {done.err.strip()[-300:]}")
     assert not failed, "\n".join(failed)

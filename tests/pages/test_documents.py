@@ -1,6 +1,7 @@
 """Every document: its commands are typed by a test or listed with the reason, the program's own
 parser understands each, and every link, picture and anchor is there."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -181,6 +182,12 @@ def test_the_planners_page_says_what_the_pages_of_accuracy_say() -> None:
         assert any(is_part(wanted, cells_of) for cells_of in sources) or is_learned(
             first, cells, sources
         ), row
+
+
+def test_the_figures_of_the_readme_are_the_planners_pages() -> None:
+    figures = re.findall(r"\d+\.\d+ %", prose("README.md"))
+    assert len(figures) >= 2
+    assert [one for one in figures if one not in prose("docs/planner.md")] == []
 
 
 def is_part(wanted: list[str], row: list[str]) -> bool:

@@ -1,6 +1,5 @@
 """docs/tutorial.md from its first line to its last, in two homes of one machine, as it says."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import end_runners
 from tests.pages.elsewhere import ELSEWHERE
 from tests.support.pages import Command, shown, strange, typed
 from tests.support.tiny_gguf import write_tiny_gguf
@@ -37,9 +37,9 @@ def reader(tmp_path: Path) -> Iterator[Typist]:
     made = Typist(tmp_path / "work", env)
     write_tiny_gguf(made.folder / MODEL)
     yield made
-    for home in ("", "second"):
-        with contextlib.suppress(OSError):
-            made.type("fleet down", **({"FLEET_HOME": home} if home else {}))
+    for home in (tmp_path / "home", made.folder / "second"):
+        made.type("fleet down", FLEET_HOME=str(home))
+        end_runners(home)
     made.close()
 
 
