@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mesh.cli.app import fleet
+from mesh.cli.planning import models_where
 from mesh.cli.planning.models import count, tokens
 from mesh.cli.planning.plan import model_ref
 from tests.mathcore.fixtures import write_sparse
@@ -96,3 +97,19 @@ def test_only_a_file_s_reference_is_made_absolute(
     assert model_ref("m.gguf") == str(tmp_path / "m.gguf")
     (tmp_path / "folder").mkdir()
     assert model_ref("folder") == str(tmp_path / "folder")
+
+
+def test_a_file_that_no_program_keeps_has_no_keeper_and_no_stray_comma(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = {"name": "m", "size_bytes": 1, "quick_hash": "a" * 64, "files": [{}]}
+    here, there = {**row, "keeper": "", "peer": ""}, {**row, "keeper": "fetched", "peer": "rig"}
+
+    def where(*copies: dict[str, object]) -> str:
+        answer = {"models": list(copies), "silent": [], "notes": []}
+        monkeypatch.setattr(models_where, "_asked", lambda _: (answer, True))
+        return said("--where")
+
+    assert where(here).splitlines()[1].split()[:5] == ["m", "1", "B", "here", "–"]
+    assert " fetched " in where(here, there)
+    assert ", fetched" not in where(here, there)

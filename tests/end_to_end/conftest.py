@@ -91,9 +91,23 @@ class Fleet:
                 return str(json.loads(error.read())["text"]) if error.code < 500 else ""
         return ""
 
+    def close(self) -> None:
+        """End the daemon, and by their pids the runners that would outlive it."""
+        self.run("down")
+        end_runners(self.home)
+
     def newest_job(self) -> str:
         rows = self.json("ps", "-a")
         return (rows["jobs"] if isinstance(rows, dict) else rows)[0]["job_id"]
+
+
+def end_runners(home: Path) -> None:
+    """What still runs of a home's jobs, by pid."""
+    for path in (home / "jobs").glob("*/*/runner.json"):
+        pid = json.loads(path.read_text())["pid"]
+        with contextlib.suppress(psutil.Error):  # gone, or a zombie nobody has waited for yet
+            if "providers.runner" in psutil.Process(pid).cmdline():
+                os.kill(pid, signal.SIGTERM)
 
 
 @pytest.fixture
@@ -101,12 +115,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A fleet without a daemon yet; whatever it leaves running is stopped by pid."""
     made = Fleet(tmp_path / "home")
     yield made
-    made.run("down")
-    for path in (made.home / "jobs").glob("*/*/runner.json"):
-        pid = json.loads(path.read_text())["pid"]
-        with contextlib.suppress(psutil.Error):  # gone, or a zombie nobody has waited for yet
-            if "providers.runner" in psutil.Process(pid).cmdline():
-                os.kill(pid, signal.SIGTERM)
+    made.close()
 
 
 @pytest.fixture(scope="session")

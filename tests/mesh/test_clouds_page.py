@@ -2,7 +2,6 @@
 stand-in of the cloud."""
 
 import json
-import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from tests.emulators.hosting import Hosting
 from tests.mesh.conftest import ROOT, Machine, Maker, up_all
 from tests.mesh.renting import all_ended, cloud, listed, offered
 from tests.mesh.test_rented import ROOT_ONLY
+from tests.support.pages import typed
 from tests.support.tiny_gguf import write_tiny_gguf
 from tests.support.waiting import wait_until
 
@@ -28,9 +28,7 @@ PAGE = (ROOT / "docs" / "how-to" / "clouds.md").read_text()
 
 def commands() -> list[str]:
     """Those of the fenced blocks, without their comments."""
-    blocks = re.findall(r"```\n(.*?)```", PAGE, re.S)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    return [one.text for one in typed("docs/how-to/clouds.md")]
 
 
 def test_the_page_has_the_commands_that_there_are() -> None:

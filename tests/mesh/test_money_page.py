@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.mesh.conftest import ROOT, Machine, Maker, up_all
+from tests.support.pages import typed as lines_to_type
 from tests.support.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "how-to" / "money.md").read_text()
@@ -18,9 +19,7 @@ QUESTIONS = 10
 
 def commands() -> list[str]:
     """Those of the fenced blocks, without their comments."""
-    blocks = re.findall(r"```\n(.*?)```", PAGE, re.S)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    return [one.text for one in lines_to_type("docs/how-to/money.md")]
 
 
 @pytest.fixture

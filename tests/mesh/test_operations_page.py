@@ -14,6 +14,7 @@ from mesh.edge.store.care.lift import LIFTS
 from providers.service.manager import RESTART_S
 from tests.mesh.conftest import ROOT
 from tests.mesh.test_service import NEEDS_ROOT, SETTINGS, Box
+from tests.support.pages import typed as lines_to_type
 from tests.support.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "how-to" / "operations.md").read_text()
@@ -22,9 +23,7 @@ ELSEWHERE = "on the new machine"
 
 def typed() -> list[tuple[str, str]]:
     """(command, comment) of each line of the fenced blocks."""
-    blocks = re.findall(r"```\n(.*?)```", PAGE, re.S)
-    lines = [line.partition("#") for block in blocks for line in block.splitlines()]
-    return [(line.strip(), said.strip()) for line, _, said in lines if line.strip()]
+    return [(one.text, one.said) for one in lines_to_type("docs/how-to/operations.md")]
 
 
 def test_the_page_has_the_commands_that_there_are() -> None:

@@ -3,6 +3,7 @@
 The manager is started for the test, in a mount namespace: no unit of this machine is touched.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -91,8 +92,12 @@ class Box:
 
     def close(self) -> None:
         self.inside("systemctl", "--user", "stop", "fleet-ledger.service")
+        left = psutil.Process(self.manager.pid).children(recursive=True)  # its bus, for one
         self.manager.kill()
         self.manager.wait(timeout=60)
+        for one in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 @pytest.fixture

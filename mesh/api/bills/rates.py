@@ -59,7 +59,7 @@ class Said(NamedTuple):
 
 
 def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:
-    """What an owned device costs: all of it takes the place of what was said before."""
+    """What an owned device costs, as typed: whoever signs it fills in what was said before."""
     text = _texts(given, RATE_FIELDS)
     device = _needed(text, "device", "which device?", "fleet devices")
     currency = _currency(text.get("currency", DOLLAR))

@@ -39,7 +39,7 @@ def rates(ctx: click.Context, output: str) -> None:
 @click.option("--from", "from_", metavar="DAY", help="true from that day on  [now]")
 @json_option
 def set_(*, device: str, output: str, from_: str | None, **given: str | None) -> None:
-    """Say what DEVICE costs. All of it takes the place of what was said before."""
+    """Say what DEVICE costs, from a day on; what is not said stays as it was."""
     body = {"device": device, "from": from_, **given}
     _say("rate", body, output, f"the bill of {device} counts with it; fleet cost --by device")
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mesh.cli.client import find_daemon
-from mesh.cli.output import brief_ms, clean, emit_json, say
+from mesh.cli.output import NONE, brief_ms, clean, emit_json, say
 from mesh.cli.table import Column, emit, emit_text
 
 Row = Mapping[str, Any]
@@ -92,8 +92,9 @@ def _columns() -> tuple[Column[Row], ...]:
 
 
 def _keepers(row: Row) -> str:
-    """Whose folders they lie in."""
-    return ", ".join(dict.fromkeys(str(one.get("keeper") or "") for one in row["copies"]))
+    """Whose folders they lie in; NONE for a file that lies where somebody put it."""
+    found = dict.fromkeys(str(one.get("keeper") or "") for one in row["copies"])
+    return ", ".join(filter(None, found)) or NONE
 
 
 def show_progress(row: Row) -> str:
