@@ -1,4 +1,4 @@
-"""For every test: no deadlines, because the machine is shared; and no terminal's width but its own."""
+"""For every test: no deadlines, because the machine is shared; no terminal of whoever runs it."""
 
 import os
 
