@@ -55,6 +55,7 @@ SAID = {
     "fleet up --log": "stays in the foreground: tests/mesh/test_daemon_log.py",
     "fleet up --detach --alone": "typed for how-to/operations.md, where there is no fleet",
     "fleet peers remove NAME": "typed for how-to/lan-and-tailnet.md",
+    "fleet run --key NAME": "tests/mesh/test_mcp.py",
     "fleet recover --remove NAME --keep EVENT": "tests/end_to_end/test_people.py",
     "fleet models --where -o json": "tests/mesh/test_models.py",
     "fleet devices add --usable": "tests/api/test_hardware.py",
