@@ -49,6 +49,7 @@ LINKED = [
     *pages("scripts", "scripts/lab"),
 ]
 GENERATED = str(COMMANDS.relative_to(ROOT))
+FIGURE = re.compile(r"\d+\.\d+ %")
 # Said in a sentence with options or words that no page types: what a reader is told of, not told to
 # type here. Each is parsed; the reason says where it runs, or why it can't.
 SAID = {
@@ -184,8 +185,14 @@ def test_the_planners_page_says_what_the_pages_of_accuracy_say() -> None:
         ), row
 
 
+def test_every_share_that_the_planners_page_names_is_one_of_theirs() -> None:
+    theirs = "".join(text_of(f"docs/accuracy{name}.md") for name in ("", "-device", "-speed"))
+    said = set(FIGURE.findall(prose("docs/planner.md")))
+    assert said - set(FIGURE.findall(theirs)) == set()
+
+
 def test_the_figures_of_the_readme_are_the_planners_pages() -> None:
-    figures = re.findall(r"\d+\.\d+ %", prose("README.md"))
+    figures = FIGURE.findall(prose("README.md"))
     assert len(figures) >= 2
     assert [one for one in figures if one not in prose("docs/planner.md")] == []
 
