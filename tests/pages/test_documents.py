@@ -53,10 +53,10 @@ FIGURE = re.compile(r"\d+\.\d+ %")
 # Said in a sentence with options or words that no page types: what a reader is told of, not told to
 # type here. Each is parsed; the reason says where it runs, or why it can't.
 SAID = {
-    "fleet up --log": "stays in the foreground: tests/mesh/test_daemon_log.py",
+    "fleet up --log": "stays in the foreground: tests/mesh/test_operations_page.py has a unit",
     "fleet up --detach --alone": "typed for how-to/operations.md, where there is no fleet",
     "fleet peers remove NAME": "typed for how-to/lan-and-tailnet.md",
-    "fleet recover --remove NAME --keep EVENT": "tests/end_to_end/test_people.py",
+    "fleet recover --remove NAME --keep EVENT": "tests/mesh/test_thief.py",
     "fleet models --where -o json": "tests/mesh/test_models.py",
     "fleet devices add --usable": "tests/api/test_hardware.py",
 }
@@ -126,6 +126,11 @@ def test_the_lists_of_what_is_not_typed_name_lines_that_there_are() -> None:
         assert set(listed) <= there, page
         assert all(listed.values())
     assert set(SAID) <= {one.text for page in READ for one in mentioned(page)}
+    reasons = [*SAID.items(), *(one for listed in ELSEWHERE.values() for one in listed.items())]
+    for line, reason in reasons:
+        for test in re.findall(r"tests/\S+\.py", reason):
+            words = Command("", line).words
+            assert path_of(words)[-1] in (ROOT / test).read_text(), f"{line}: {test}"
 
 
 @pytest.mark.parametrize("page", LINKED)
