@@ -1,5 +1,8 @@
 """The one error a person or an HTTP client is shown: what, why, what next."""
 
+# The code of what is not ready yet: its text says how far it is.
+STARTING = "Starting"
+
 
 class RequestError(Exception):
     """A request we won't carry out; `status` is the HTTP answer it becomes."""

@@ -31,6 +31,7 @@ from tests.mesh.conftest import ROOT, Machine
 from tests.support.waiting import wait_until
 
 EVENTS = 6500  # six full segments and an open one, and more than three pages of a lift
+GOLDEN = ROOT / "tests" / "golden" / "ledger" / "home"
 HELD = ROOT / "tests" / "support" / "held_daemon.py"
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
 SMALL_DISK = """
@@ -135,6 +136,15 @@ def texts(home: Path) -> list[object]:
     reader = Reader.open(home)
     try:
         return [one.payload["text"] for _, one in reader.events() if one.event_type == "note_added"]
+    finally:
+        reader.close()
+
+
+def ids(home: Path) -> list[str]:
+    """Every event's, in the order in which they came."""
+    reader = Reader.open(home)
+    try:
+        return [one.id for _, one in reader.events()]
     finally:
         reader.close()
 
@@ -253,6 +263,23 @@ def test_who_comes_second_is_refused_and_the_first_goes_on(held: Held) -> None:
     assert not (held.home / "daemon.json").exists(), "what is not its own is not taken away"
     (held.home / "daemon.json").write_text(said)
     held.go()
+
+
+def test_the_home_that_an_earlier_version_left_opens_and_has_all_it_had(
+    machines: Callable[[str], Machine],
+) -> None:
+    root = machines("root")
+    shutil.copytree(GOLDEN, root.home)
+    root.home.chmod(0o700)
+    assert format_of(root.home) < schema.FORMAT
+    before = ids(root.home)
+    root.env["FLEET_DISCOVERY"] = ""
+    root.up()
+    status = root.get("/v1/status")
+    assert status["events"] >= len(before) > 0
+    assert ids(root.home)[: len(before)] == before
+    assert format_of(root.home) == schema.FORMAT
+    root.ok("verify")
 
 
 @NEEDS_ROOT

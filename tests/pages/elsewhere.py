@@ -11,7 +11,7 @@ CLOUD = "needs a cloud's account: typed for how-to/clouds.md, against a stand-in
 SERVICE = "needs a systemd: typed for how-to/operations.md"
 INSTALL = "installs a program: tests/install builds, installs and runs it"
 LATE = "asks for recovery words: tests/end_to_end/test_people.py types them"
-RESET = "takes this peer's key: tests/mesh/test_thief.py"
+RESET = "takes this peer's key: tests/mesh/test_loopback.py"
 
 ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "README.md": {
@@ -25,7 +25,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "docs/tutorial.md": {"pipx install '.[llamacpp]'": INSTALL},
     "docs/tasks.md": {
         "fleet models pull qwen3-8b --from rig": "needs two machines: tests/mesh/test_models.py",
-        "fleet adopt ID": "needs a home that is gone: tests/mesh/test_dispatch.py",
+        "fleet adopt ID": "needs a home that is gone: tests/pages/test_several.py",
         "fleet budget grant PEER 10": "needs two machines: typed for budgets.md",
         "fleet peers role NAME admin": TWO,
         "fleet peers remove NAME": TWO,

@@ -106,12 +106,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def expected(command: Command) -> set[int]:
-    """How it may end: with 0, or as its own comment says."""
-    ends = re.search(r"\bends with (\d+)", command.said)
-    return OTHER_ENDS.get(command.text, {int(ends.group(1)) if ends else 0})
-
-
 @pytest.fixture
 def idle(desk: Typist) -> Iterator[Typist]:
     """The desk, on which nothing is left running or served after a page."""
@@ -136,7 +130,7 @@ def test_every_command_of_the_page_runs_in_its_order(page: str, idle: Typist) ->
     for command in found:
         line = filled(command.text, idle)
         done = idle.type(line)
-        if done.code not in expected(command) or "Traceback" in done.err:
+        if done.code not in OTHER_ENDS.get(command.text, {command.ends}) or "Traceback" in done.err:
             failed.append(f"{command.text} -> {line}: {done.code} {done.err.strip()[-300:]}")
     assert not failed, "\n".join(failed)
 

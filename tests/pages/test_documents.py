@@ -49,14 +49,15 @@ LINKED = [
     *pages("scripts", "scripts/lab"),
 ]
 GENERATED = str(COMMANDS.relative_to(ROOT))
+FIGURE = re.compile(r"\d+\.\d+ %")
 # Said in a sentence with options or words that no page types: what a reader is told of, not told to
 # type here. Each is parsed; the reason says where it runs, or why it can't.
 SAID = {
-    "fleet up --log": "stays in the foreground: tests/mesh/test_daemon_log.py",
+    "fleet up --log": "stays in the foreground: tests/mesh/test_operations_page.py has a unit",
     "fleet up --detach --alone": "typed for how-to/operations.md, where there is no fleet",
     "fleet peers remove NAME": "typed for how-to/lan-and-tailnet.md",
     "fleet run --key NAME": "tests/mesh/test_mcp.py",
-    "fleet recover --remove NAME --keep EVENT": "tests/end_to_end/test_people.py",
+    "fleet recover --remove NAME --keep EVENT": "tests/mesh/test_thief.py",
     "fleet models --where -o json": "tests/mesh/test_models.py",
     "fleet devices add --usable": "tests/api/test_hardware.py",
 }
@@ -126,6 +127,11 @@ def test_the_lists_of_what_is_not_typed_name_lines_that_there_are() -> None:
         assert set(listed) <= there, page
         assert all(listed.values())
     assert set(SAID) <= {one.text for page in READ for one in mentioned(page)}
+    reasons = [*SAID.items(), *(one for listed in ELSEWHERE.values() for one in listed.items())]
+    for line, reason in reasons:
+        for test in re.findall(r"tests/\S+\.py", reason):
+            words = Command("", line).words
+            assert path_of(words)[-1] in (ROOT / test).read_text(), f"{line}: {test}"
 
 
 @pytest.mark.parametrize("page", LINKED)
@@ -185,8 +191,14 @@ def test_the_planners_page_says_what_the_pages_of_accuracy_say() -> None:
         ), row
 
 
+def test_every_share_that_the_planners_page_names_is_one_of_theirs() -> None:
+    theirs = "".join(text_of(f"docs/accuracy{name}.md") for name in ("", "-device", "-speed"))
+    said = set(FIGURE.findall(prose("docs/planner.md")))
+    assert said - set(FIGURE.findall(theirs)) == set()
+
+
 def test_the_figures_of_the_readme_are_the_planners_pages() -> None:
-    figures = re.findall(r"\d+\.\d+ %", prose("README.md"))
+    figures = FIGURE.findall(prose("README.md"))
     assert len(figures) >= 2
     assert [one for one in figures if one not in prose("docs/planner.md")] == []
 

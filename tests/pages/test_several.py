@@ -70,10 +70,22 @@ def desk(machines: Maker, tmp_path: Path) -> Any:
     made.typist.close()
 
 
+def adopts(desk: Desk) -> None:
+    """`fleet adopt ID`, of docs/tasks.md: rig gave desk a job, and is gone."""
+    asked = desk.rig.post("/v1/jobs", command=["sleep", "600"], on="desk")["job_id"]
+    path = f"/v1/jobs/{asked}"
+    wait_until(lambda: desk.rig.get(path)["status"] == "running", "rig's job to run at desk")
+    desk.rig.stop()
+    desk.typist.ok(f"fleet adopt {asked}")
+    desk.typist.ok(f"fleet cancel {asked}")
+    wait_until(lambda: desk.desk.get(path)["status"] == "cancelled", "the job to be cancelled")
+
+
 def test_every_command_of_the_pages_runs_in_its_order(desk: Desk) -> None:
     for page in (LAN, BUDGETS):
         for command in typed(page):
             desk.type(command)
+    adopts(desk)
     peers = {row["name"]: row for row in desk.desk.get("/v1/peers")["peers"]}
     assert peers["rig"]["role"] == "admin"
     assert "box" not in peers or peers["box"]["role"] == ""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import end_runners
 from tests.pages.elsewhere import ELSEWHERE
-from tests.support.pages import Command, shown, strange, typed
+from tests.support.pages import shown, strange, typed
 from tests.support.tiny_gguf import write_tiny_gguf
 from tests.support.typist import Typed, Typist
 from tests.support.waiting import wait_until
@@ -54,11 +54,6 @@ def has_both(reader: Typist) -> bool:
     return {"desk", "rig"} <= {row["name"] for row in rows}
 
 
-def ends(command: Command) -> int:
-    said = re.search(r"ends with (\d+)", command.said)
-    return int(said.group(1)) if said else 0
-
-
 def test_every_command_of_the_tutorial_runs_and_says_what_the_page_shows(reader: Typist) -> None:
     said: dict[str, list[Typed]] = {}
     code = ""
@@ -66,7 +61,7 @@ def test_every_command_of_the_tutorial_runs_and_says_what_the_page_shows(reader:
         if command.text in ELSEWHERE[PAGE]:
             continue
         done = reader.type(filled(command.text, code))
-        assert done.code == ends(command), f"{command.text}: {done}"
+        assert done.code == command.ends, f"{command.text}: {done}"
         assert "Traceback" not in done.err
         said.setdefault(command.text, []).append(done)
         found = JOIN.search(done.out)

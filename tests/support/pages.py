@@ -39,6 +39,12 @@ class Command:
         return words[1:] if words[:1] == ["fleet"] else []
 
     @property
+    def ends(self) -> int:
+        """The exit code that its comment names ("ends with 104"), else 0."""
+        said = re.search(r"\bends with (\d+)", self.said)
+        return int(said.group(1)) if said else 0
+
+    @property
     def is_ours(self) -> bool:
         """Whether the line runs `fleet`."""
         return shlex.split(SETTINGS.sub("", self.text))[:1] == ["fleet"]

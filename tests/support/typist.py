@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,8 @@ class Typist:
         self.folder = folder
         tools = folder / ".tools"  # no name that a page lists
         tools.mkdir(parents=True)
-        where = tools / "s"
+        self._short = Path(tempfile.mkdtemp())  # a socket's path has 100 characters at most
+        where = self._short / "s"
         (tools / "fleet").write_text(CLIENT.format(python=sys.executable, where=str(where)))
         (tools / "fleet").chmod(0o755)
         self.env = dict(env) | {"PATH": f"{tools}{os.pathsep}{env['PATH']}"}
@@ -90,6 +92,7 @@ class Typist:
         """End the server, which has no command left."""
         self._server.terminate()
         self._server.wait()
+        shutil.rmtree(self._short)
 
 
 def _serve(where: str) -> None:

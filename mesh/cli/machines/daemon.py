@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from mesh.api.errors import RequestError
+from mesh.api.errors import STARTING, RequestError
 from mesh.cli.client import Daemon, find_daemon, is_alive
 from mesh.cli.exits import CANNOT, INTERNAL, UNREACHABLE, Stop, stop
 
@@ -114,7 +114,7 @@ class _Progress:
             daemon.get("/v1/status")
         except RequestError as error:
             known, self._shown = self._shown, error.text
-            if error.code != "Starting" or error.text == known:
+            if error.code != STARTING or error.text == known:
                 return False
             click.echo(f"fleet: {error.text}", err=True)
             return True

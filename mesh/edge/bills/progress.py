@@ -50,8 +50,8 @@ class Making:
         return self._is_long
 
     def text(self) -> str:
-        """In one line: "starting: makes the bills, 40,000 of 100,000 events"."""
-        return f"starting: {self._text or MAKES}"
+        """In one line: "not ready: makes the bills, 40,000 of 100,000 events"."""
+        return f"not ready: {self._text or MAKES}"
 
     def _told(self, text: str) -> None:
         if self._stopped:

@@ -16,7 +16,7 @@ from typing import Final, Protocol, final
 from zoneinfo import ZoneInfo
 
 from mesh.api.bills.asked import BillAsked
-from mesh.api.errors import RequestError
+from mesh.api.errors import STARTING, RequestError
 from mesh.edge.bills.gathering import Watch
 from mesh.edge.bills.local import bills_of
 from mesh.edge.disk import StoreError
@@ -102,7 +102,7 @@ class BillService:
                 return task.result()
             if making.is_long:
                 break
-        raise RequestError("Starting", making.text(), "again in a moment", 503)
+        raise RequestError(STARTING, making.text(), "again in a moment", 503)
 
     def _start(self, work: Coroutine[None, None, Row]) -> asyncio.Task[Row]:
         task = asyncio.create_task(work)

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from mesh.api.errors import STARTING
 from mesh.edge.http.dashboard.guard import has_session, pattern_of
 from mesh.edge.http.dashboard.routes import OPEN_PATTERNS, way_in
 from mesh.edge.http.dashboard.sessions import Sessions
@@ -26,8 +27,6 @@ from mesh.edge.http.guard import (
 from mesh.edge.http.roles import Route
 from mesh.edge.starting.progress import Starting
 
-# A word that programs look for; `fleet` shows its text.
-CODE: Final = "Starting"
 HINT: Final = "again in a moment; fleet logs --daemon says more"
 
 
@@ -64,7 +63,7 @@ async def _not_ready(request: web.Request) -> web.Response:
 def _later(starting: Starting) -> Handler:
     async def later(request: web.Request) -> web.Response:
         """How far it is, whatever was asked; 503."""
-        return refusal(503, CODE, starting.text(), HINT, {"progress": starting.row()})
+        return refusal(503, STARTING, starting.text(), HINT, {"progress": starting.row()})
 
     return later
 

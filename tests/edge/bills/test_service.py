@@ -148,7 +148,7 @@ async def test_who_asks_while_bills_are_made_for_the_first_time_is_told_how_far_
             await node.bills.ask(asked)
         assert (no.value.code, no.value.status) == ("Starting", 503)
         assert await asyncio.to_thread(gate.reached.wait, 60)
-    assert str(no.value) == "starting: makes the bills, 2 of 2 events"
+    assert str(no.value) == "not ready: makes the bills, 2 of 2 events"
     with pytest.raises(RequestError):
         await node.bills.focus(asked)
     gate.open.set()
