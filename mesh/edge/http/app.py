@@ -20,7 +20,9 @@ from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
+    TURNS,
     HttpRefusal,
+    Turns,
     answer,
     by_name,
     check_origin,
@@ -90,6 +92,7 @@ def _app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     app[NODE] = node
     app[STREAMS] = Streams()
+    app[TURNS] = Turns()
     app.on_shutdown.append(end_streams)
     if mesh is not None:
         app[MESH] = mesh
@@ -207,20 +210,19 @@ async def post_plan(request: web.Request) -> web.Response:
     query = await read_body(request)
     if PEER in request:
         by_name(query)
-    # Ten thousand offers take longer than a heartbeat may wait.
-    return answer(await asyncio.to_thread(request.app[NODE].plan, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].plan, query))
 
 
 async def post_capacity(request: web.Request) -> web.Response:
     """The most each device can do with a model: context, sequences, quantisation, layers."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].capacity, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].capacity, query))
 
 
 async def post_sweep(request: web.Request) -> web.Response:
     """Memory, speed, time and cost for every batch and context."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].sweep, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].sweep, query))
 
 
 async def post_job(request: web.Request) -> web.Response:

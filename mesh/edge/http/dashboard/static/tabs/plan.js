@@ -1,14 +1,14 @@
 // Where a model fits, how fast, for how much: asked anew while a slider moves, the newest wins.
 
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { post, words } from "../api.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { newest, post, words } from "../api.js";
 import { Part, Table, useAnswer } from "../parts.js";
 import { band, bytes, money, span } from "../show.js";
 
 const CONTEXTS = [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144];
 const BATCHES = [1, 2, 4, 8, 16, 32, 64, 128];
 const QUANTS = ["", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16"];
-const SETTLED_MS = 400; // after this without a move, sets of devices are planned too
+const SETTLED_MS = 400; // after this without a move, what takes longer is planned too
 
 export function Plan() {
   const names = useAnswer("/v1/dashboard/models", { live: false });
@@ -37,50 +37,29 @@ function Slider({ name, of, at, set, text }) {
 }
 
 /**
- * The plan for what is asked now, and for sets of devices once it has been asked for a while. Each
- * answer has its question with it; one that was refused has no places.
+ * The plan for what is asked now; once it has been asked for a while also for sets of devices, and
+ * with what would do where nothing does. Each answer has its question with it; one that was refused
+ * has no places.
  */
 function usePlan(asked) {
   const [answer, setAnswer] = useState({ value: null, at: 0, error: "" });
   const ask = useRef(null);
   if (ask.current === null) {
-    ask.current = oneAtATime((body) => post("/v1/plan", body), (value) => setAnswer({ value, at: Date.now(), error: "" }),
+    ask.current = newest((body, signal) => post("/v1/plan", body, { signal }), (value) => setAnswer({ value, at: Date.now(), error: "" }),
       (error) => setAnswer({ value: {}, at: Date.now(), error: words(error) }));
   }
-  useEffect(() => {
+  useLayoutEffect(() => { // an effect would wait for the next frame
     ask.current(question(asked, false));
-    const settled = setTimeout(() => ask.current(question(asked, true)), SETTLED_MS);
+    const settled = setTimeout(() => ask.current(question(asked, true), { slow: true }), SETTLED_MS);
     return () => clearTimeout(settled);
   }, [asked.model, asked.context, asked.batch, asked.quant]);
   useEffect(() => () => ask.current(null), []);
   return answer;
 }
 
-/** Ask one question at a time; of those that come meanwhile only the newest is asked. null: no more. */
-function oneAtATime(ask, answered, failed) {
-  let [busy, next, ended] = [false, null, false];
-  return async function take(question) {
-    ended = ended || question === null;
-    next = question;
-    if (busy) return;
-    busy = true;
-    while (next !== null && !ended) {
-      const body = next;
-      next = null;
-      try {
-        const value = await ask(body);
-        if (!ended) answered(value);
-      } catch (error) {
-        if (!ended && next === null) failed(error);
-      }
-    }
-    busy = false;
-  };
-}
-
-function question(asked, sets) {
+function question(asked, settled) {
   const quant = QUANTS[asked.quant];
-  const body = { model: asked.model, context: CONTEXTS[asked.context], batch: BATCHES[asked.batch], sets };
+  const body = { model: asked.model, context: CONTEXTS[asked.context], batch: BATCHES[asked.batch], sets: settled, ways_out: settled };
   return quant ? { ...body, quant } : body;
 }
 
