@@ -46,7 +46,7 @@ from mesh.edge.http.stream import (
     stream_events,
     stream_logs,
 )
-from mesh.edge.http.transfer import post_import
+from mesh.edge.http.transfer import get_export, post_import
 from mesh.edge.jobs.private import private_row
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
@@ -128,6 +128,7 @@ def _own_reads() -> list[Route]:
         Route("GET", "/v1/jobs/{id}/logs", "", stream_logs),
         Route("GET", "/v1/jobs/{id}/answer", "", stream_answer),
         Route("GET", "/v1/verify", "", get_verify),
+        Route("GET", "/v1/export", "", get_export),
         Route("POST", "/v1/capacity", "", post_capacity),
         Route("POST", "/v1/sweep", "", post_sweep),
     ]

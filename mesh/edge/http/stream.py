@@ -35,8 +35,15 @@ LOG_POLL_S: Final = 0.1
 EVENT_BATCH: Final = 256
 
 
-class Streams(set[asyncio.Task[object]]):
-    """The tasks now streaming to a client."""
+class Streams(dict[asyncio.Task[object], web.Request]):
+    """The tasks now streaming to a client, and what each answers."""
+
+    def end_left(self) -> None:
+        """End those whose client is gone: a quiet stream would find that out at its next write."""
+        for task, request in list(self.items()):
+            if request.transport is None or request.transport.is_closing():
+                del self[task]
+                task.cancel()
 
 
 STREAMS: Final = web.AppKey("streams", Streams)
@@ -67,20 +74,21 @@ class Stream:
 async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
     """Admit one stream if there is room; a client that leaves ends it quietly."""
     streams = request.app[STREAMS]
+    streams.end_left()
     if len(streams) >= MAX_STREAMS:
         raise HttpRefusal(
             503, "TooManyStreams", f"{MAX_STREAMS} streams are open", "close one and try again"
         )
     task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
-    streams.add(task)
+    streams[task] = request
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     try:
         with suppress(ClientConnectionResetError, ConnectionResetError, TimeoutError):
             await response.prepare(request)
             yield Stream(response)
     finally:
-        streams.discard(task)
+        streams.pop(task, None)
 
 
 async def end_streams(app: web.Application) -> None:

@@ -1,10 +1,10 @@
-"""A ledger by upload: the route behind `fleet import` while the daemon holds the ledger."""
+"""A ledger by upload and download: the routes behind `fleet import` and the dashboard's export."""
 
 import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +12,9 @@ import msgspec
 from aiohttp import web
 
 from mesh.edge.disk import explained
-from mesh.edge.http.guard import HttpRefusal, answer, refuse_unknown
+from mesh.edge.http.guard import HEADERS, HttpRefusal, answer, refuse_unknown
 from mesh.edge.http.stream import NODE
+from mesh.edge.store.ledger import Reader
 
 # Some two million events, a minute of work; more comes in parts.
 MAX_IMPORT_BYTES: Final = 1 << 30
@@ -32,6 +33,39 @@ async def post_import(request: web.Request) -> web.Response:
     async with _received(request, node.home) as path:
         report = await node.import_(path, request.query.get("name", "the upload")[:200])
     return answer(msgspec.to_builtins(report))
+
+
+async def get_export(request: web.Request) -> web.StreamResponse:
+    """Every event with its signature, a line each, as `fleet import` takes them.
+
+    One snapshot, in a private file first, so that a slow client holds no transaction open.
+    """
+    refuse_unknown(request.query, ())
+    path = request.app[NODE].home / f".export-{secrets.token_hex(8)}"
+    try:
+        size_bytes = await asyncio.to_thread(_export, path)
+        return await _sent(request, path, size_bytes)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _export(path: Path) -> int:
+    """Write the file; its bytes."""
+    with closing(Reader.open(path.parent)) as reader:
+        reader.export(path)
+    return path.stat().st_size
+
+
+async def _sent(request: web.Request, path: Path, size_bytes: int) -> web.StreamResponse:
+    headers = {**HEADERS, "Content-Type": "application/octet-stream"}
+    response = web.StreamResponse(headers=headers)
+    response.content_length = size_bytes
+    await response.prepare(request)
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 @asynccontextmanager

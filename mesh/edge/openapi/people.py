@@ -42,6 +42,7 @@ PEOPLE: Final[Mapping[str, Described]] = {
     "GET /v1/doctor": Described(answer={"peer_id": TEXT, "dials": OBJECTS, "invites": OBJECTS}),
     "GET /v1/events": Described(query={"since": COUNT}, content=(STREAM,)),
     "GET /v1/verify": Described(answer=VerifyReport),
+    "GET /v1/export": Described(content=(UPLOAD,)),
     "POST /v1/import": Described(query=texts(("name",)), upload=UPLOAD, answer=ImportReport),
     "POST /v1/notes": Described(
         body=texts(("text",)), needs=("text",), answer=Event, statuses=(201,)

@@ -59,7 +59,7 @@ class Chrome:
         context = self._browser.new_context()
         page = context.new_page()
         page.goto(said["url"])
-        page.locator("nav").wait_for()
+        page.get_by_role("tablist").wait_for()
         state = context.storage_state()
         context.close()
         return state

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, web
+from aiohttp import ClientError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
@@ -408,6 +408,23 @@ async def test_streams_are_bounded_and_a_closed_one_makes_room(
         assert response.status == 200
     for response in opened:
         response.close()
+
+
+async def test_quiet_streams_whose_clients_left_keep_nobody_out(node: FakeNode) -> None:
+    # As the daemon runs it: the test server of aiohttp ends handlers whose clients left.
+    runner = web.AppRunner(make_app(node, TOKEN), handler_cancellation=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/events"
+    async with ClientSession(headers=AUTH) as session:
+        for response in [await session.get(url) for _ in range(stream.MAX_STREAMS)]:
+            response.close()
+        async with asyncio.timeout(stream.KEEPALIVE_S / 2):  # before any of them writes again
+            status = 503
+            while status != 200:
+                async with session.get(url) as response:
+                    status = response.status
+    await runner.cleanup()
 
 
 async def test_shutdown_ends_open_streams(client: TestClient[Any, Any], node: FakeNode) -> None:

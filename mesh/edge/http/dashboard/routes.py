@@ -1,8 +1,9 @@
-"""The dashboard's routes: its files, the way in and out, and two reads that no other route has."""
+"""The dashboard's routes: its files, the way in and out, and reads that no other route has."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -71,6 +72,16 @@ def dashboard_routes(sessions: Sessions) -> list[Route]:
         Route("GET", "/v1/dashboard/events", VIEWER, get_events),
         Route("GET", "/v1/dashboard/models", VIEWER, get_models),
     ]
+
+
+def layer_routes(layers: Callable[[Mapping[str, object]], dict[str, object]]) -> list[Route]:
+    """On loopback alone. `layers` gives a model's memory layer by layer, as JSON."""
+
+    async def post_layers(request: web.Request) -> web.Response:
+        """What each layer of a model takes, for its picture."""
+        return answer(await asyncio.to_thread(layers, await read_body(request)))
+
+    return [Route("POST", "/v1/dashboard/layers", VIEWER, post_layers)]
 
 
 async def get_front(request: web.Request) -> web.Response:

@@ -120,7 +120,7 @@ export function Table({ caption, columns, rows, none, keyOf }) {
 }
 
 /** A button that says what came of it. */
-export function Act({ label, about, danger, run }) {
+export function Act({ label, about, danger, disabled, run }) {
   const [said, setSaid] = useState("");
   const [busy, setBusy] = useState(false);
   const press = async () => {
@@ -132,6 +132,6 @@ export function Act({ label, about, danger, run }) {
     }
     setBusy(false);
   };
-  return html`<span class="act"><button type="button" class=${danger ? "danger" : ""} disabled=${busy}
+  return html`<span class="act"><button type="button" class=${danger ? "danger" : ""} disabled=${busy || disabled}
     aria-label=${about || label} onClick=${press}>${label}</button> <span role="status">${said}</span></span>`;
 }

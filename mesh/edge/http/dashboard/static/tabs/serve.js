@@ -4,17 +4,34 @@ import { html } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Act, Part, Table, useAnswer, useDeviceNames } from "../parts.js";
 import { bytes, count, span } from "../show.js";
+import { Chat, Start } from "./chat.js";
 
 export function Serve() {
   const answer = useAnswer("/v1/services");
   const models = useAnswer("/v1/models/where", { live: false });
+  const catalogue = useAnswer("/v1/dashboard/models", { live: false });
   const names = useDeviceNames();
   const url = answer.value && answer.value.url;
   return html`
     <${Part} title="The address" answer=${answer}><${Address} url=${url} /></${Part}>
     <${Part} title="Models kept up" answer=${answer}><${Services} value=${answer.value} again=${answer.again} /></${Part}>
+    <section aria-label="Serve a model"><header class="part"><h2>Serve a model</h2></header>
+      <${Start} models=${known(models.value, catalogue.value)} again=${answer.again} /></section>
+    <${Part} title="Chat" answer=${answer}><${Chat} models=${served(answer.value)} /></${Part}>
     <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} names=${names} /></${Part}>
     <${Part} title="Models on the fleet's disks" answer=${models}><${Models} value=${models.value} /></${Part}>`;
+}
+
+/** Names to serve by: those on disks first, then all that are known. */
+function known(here, catalogue) {
+  const disks = here ? here.models.map((one) => one.name) : [];
+  return [...new Set([...disks, ...(catalogue ? catalogue.models : [])])];
+}
+
+/** What answers at the address, by name. */
+function served(value) {
+  if (!value) return [];
+  return [...new Set([...value.replicas, ...value.services].map((one) => one.model))];
 }
 
 function Address({ url }) {
@@ -41,7 +58,7 @@ function Services({ value, again }) {
     ["actions", (row) => html`<${Act} label="End" about=${`End ${row.model}`} danger run=${end(row)} />`],
   ];
   return html`<${Table} caption="Models kept up" columns=${columns} rows=${value.services} keyOf=${(row) => row.service_id}
-    none="None is kept up. Start one: fleet serve MODEL --min 0 --idle 10m" />`;
+    none="None is kept up: serve one below." />`;
 }
 
 function Replicas({ value, names }) {
