@@ -22,6 +22,8 @@ from mesh.api.requests import MAX_BODY_BYTES
 
 # Load balancers and people probe these before they hold the token; they say one word.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+# Of a whole number in a query: no cursor or offset is longer, and a longer text is not read at all.
+MAX_DIGITS: Final = 18
 # Names a browser on this machine uses for us; any other Host is DNS rebinding.
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -187,6 +189,14 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
                 f"unknown field {name[:80]!r}",
                 f"known: {', '.join(allowed) or 'none'}",
             )
+
+
+def whole(request: web.Request, name: str, default: int) -> int:
+    """A whole number of the query, such as a cursor or a number of rows."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise HttpRefusal(400, "BadField", f"{name} must be a whole number")
+    return int(text)
 
 
 def want_text(body: Mapping[str, object], name: str) -> str:
