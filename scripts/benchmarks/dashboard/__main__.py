@@ -90,11 +90,11 @@ def _sliding(chrome: Chrome, home: Path, devices: int) -> None:
     for waits in (True, False):
         hand = "waits for the table" if waits else "drags, a move each 50 ms"
         with chrome.page("plan") as page:
-            with cpu_of([need_daemon(home).pid, chrome.renderer()]) as spent:
+            with cpu_of([need_daemon(home).pid], chrome.processes()) as spent:
                 times = slide(page, waits=waits)
             _say(f"{devices} devices, hand {hand}", times)
             text = ", ".join(f"{ms / len(times):.0f} ms" for ms in spent)
-            print(f"  CPU a move, of the daemon and of the page: {text}")
+            print(f"  CPU a move, of the daemon and of the browser: {text}")
             with loop_watched(chrome.url) as loop:
                 slide(page, waits=waits)
         _say("  the daemon's loop meanwhile", loop)
@@ -115,15 +115,16 @@ def _load(chrome: Chrome, tab: str, weights: list[int]) -> float:
         session = context.new_cdp_session(page)
         files: dict[str, int] = {}
         session.send("Network.enable")
-        session.on("Network.responseReceived", lambda said: _note_file(files, said))
+        start = f"{chrome.url}/dashboard/"
+        session.on("Network.responseReceived", lambda said: _note_file(files, said, start))
         session.on("Network.loadingFinished", lambda said: _note_size(files, said))
         took = open_tab(page, chrome, tab)
         weights.append(sum(files.values()))
     return took
 
 
-def _note_file(files: dict[str, int], said: Any) -> None:
-    if "/dashboard/" in said["response"]["url"]:
+def _note_file(files: dict[str, int], said: Any, start: str) -> None:
+    if said["response"]["url"].startswith(start):
         files.setdefault(said["requestId"], 0)
 
 

@@ -59,19 +59,18 @@ def slide(page: Any, *, waits: bool) -> list[float]:
 
 
 @contextmanager
-def cpu_of(pids: Sequence[int]) -> Iterator[list[float]]:
-    """CPU milliseconds that these processes use, each, noted at the end: whatever else runs here
-    makes them no more."""
+def cpu_of(*groups: Sequence[int]) -> Iterator[list[float]]:
+    """CPU milliseconds that each group of processes uses, noted at the end: whatever else runs on
+    this machine, they stay about the same."""
     found: list[float] = []
-    processes = [psutil.Process(pid) for pid in pids]
-    before = [_cpu_ms(one) for one in processes]
+    before = [_cpu_ms(pids) for pids in groups]
     yield found
-    found.extend(_cpu_ms(one) - was for one, was in zip(processes, before, strict=True))
+    found.extend(_cpu_ms(pids) - was for pids, was in zip(groups, before, strict=True))
 
 
-def _cpu_ms(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return 1000.0 * float(times.user + times.system)
+def _cpu_ms(pids: Sequence[int]) -> float:
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return 1000.0 * sum(one.user + one.system for one in times)
 
 
 @contextmanager
