@@ -14,7 +14,7 @@ from aiohttp.typedefs import Middleware
 from mesh.api.bodies import base_name
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import device_rows, job_row, job_rows, with_standing
-from mesh.edge.http.dashboard.guard import pattern_of, session_may
+from mesh.edge.http.dashboard.guard import SESSIONS, pattern_of, session_may
 from mesh.edge.http.dashboard.routes import OPEN_PATTERNS, dashboard_routes
 from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
@@ -70,7 +70,9 @@ def make_app(
     routes = [*_checks(), *reads(), *_own_reads(), *own_file_routes(), *_writes(), *more]
     routes += dashboard_routes(sessions)
     routes += [] if mesh is None else peer_routes()
-    return _app(node, guards, routes, mesh)
+    app = _app(node, guards, routes, mesh)
+    app[SESSIONS] = sessions
+    return app
 
 
 def make_mesh_app(

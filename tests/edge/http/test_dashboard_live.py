@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from mesh.edge.http import stream
@@ -17,6 +18,7 @@ from mesh.edge.http.dashboard.live import live_routes
 from mesh.edge.http.roles import PEER
 from mesh.edge.http.stream import Streams
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.test_dashboard import signed_in
 
 Client = TestClient[Any, Any]
 
@@ -49,8 +51,8 @@ async def pictures() -> Pictures:
 @pytest.fixture
 async def client(node: FakeNode, pictures: Pictures) -> AsyncIterator[Client]:
     double: Any = pictures
-    app = make_app(node, TOKEN, more=live_routes(double))
-    async with TestClient(TestServer(app)) as client:
+    server, jar = TestServer(make_app(node, TOKEN, more=live_routes(double))), DummyCookieJar()
+    async with TestClient(server, cookie_jar=jar) as client:
         yield client
 
 
@@ -73,6 +75,18 @@ async def test_pages_hear_of_devices_and_of_the_ledger_only_where_it_grew(
                 assert await said(response) == ("ledger", {"last": cursor})
     pictures.come.put_nowait(4)
     await pictures.ended.wait()
+
+
+async def test_a_session_that_ends_ends_its_stream(client: Client, pictures: Pictures) -> None:
+    page = await signed_in(client)
+    async with client.get("/v1/dashboard/live", headers=page) as response:
+        pictures.come.put_nowait(1)
+        assert (await said(response))[0] == "devices"
+        assert (await said(response))[0] == "ledger"
+        async with client.post("/v1/dashboard/end", headers=page) as ended:
+            assert ended.status == 200
+        pictures.come.put_nowait(2)
+        assert await response.content.read() == b""
 
 
 async def test_the_live_stream_takes_no_questions_and_no_strangers(client: Client) -> None:

@@ -51,6 +51,9 @@ MAY: Final = frozenset(
 )
 
 
+SESSIONS: Final = web.AppKey("sessions", Sessions)
+
+
 def cookie_name(request: web.Request) -> str:
     """Browsers share cookies among a machine's ports: each daemon's has its port in its name."""
     return f"fleet-session-{request.url.port}"
@@ -59,14 +62,23 @@ def cookie_name(request: web.Request) -> str:
 def session_may(sessions: Sessions, request: web.Request) -> bool:
     """Whether a request carries an open session, and a note of it (`PAGE`); HttpRefusal where that
     may not do this."""
-    cookie = request.cookies.get(cookie_name(request), "")
-    if not sessions.knows(cookie, request.headers.get(KEY_HEADER, "")):
+    if not _knows(sessions, request):
         return False
     if (request.method, pattern_of(request)) not in MAY:
         text = "the dashboard's session does not open this"
         raise HttpRefusal(403, NOT_FOR_PAGES, text, "ask with the token, by the command line")
     request[PAGE] = True
     return True
+
+
+def is_over(request: web.Request) -> bool:
+    """Whether a page asked whose session has ended meanwhile: a stream ends with it."""
+    return PAGE in request and not _knows(request.app[SESSIONS], request)
+
+
+def _knows(sessions: Sessions, request: web.Request) -> bool:
+    cookie = request.cookies.get(cookie_name(request), "")
+    return sessions.knows(cookie, request.headers.get(KEY_HEADER, ""))
 
 
 def pattern_of(request: web.Request) -> str:
