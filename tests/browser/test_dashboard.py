@@ -52,29 +52,33 @@ def test_a_link_works_once_and_the_door_says_so(
 
 
 SHOWN = """async () => {
-  const { age, band, bytes, count, money, percent, since, watts } = await import('./show.js');
+  const { age, band, bytes, count, money, percent, plain, since, watts } =
+    await import('./show.js');
   return [
     bytes(null), bytes(0), bytes(25769803776),
-    money(null), money(0), money(12), money(-2500000), money(12345678901),
+    money(null), money(0), money(12), money(-2500000), money(12345678901), money(999900000),
     percent(undefined), percent(0), watts(null),
     age(null), age(1999), age(5600), age(3 * 86400000),
     band(null), band({ p10: 94.41, p50: 118.9, p90: 1480.2 }),
     since(0), since(NaN), count(null),
+    plain('\\u001b[1;31mred\\u001b[0m \\u001b]0;title\\u0007a\\u001b]0;no end\\n'
+      + 'b\\r\\nc\\rd\\u202ee\\u0000'),
   ];
 }"""
 
 
-def test_what_is_unknown_is_never_shown_as_nothing(
+def test_what_is_unknown_is_never_nothing_and_text_is_text(
     pair: tuple[Machine, Machine], open_page: Open
 ) -> None:
     unknown = "unknown"
     assert open_page(address(pair[0])).evaluate(SHOWN) == [
         *(unknown, "0 B", "24.0 GiB"),
-        *(unknown, "$0", "$0.000000012", "-$0.0025", "$12.35"),
+        *(unknown, "$0", "$0.000000012", "-$0.0025", "$12.35", "$1"),
         *(unknown, "0 %", unknown),
         *("age unknown", "now", "5 s ago", "3 d ago"),
         *(unknown, "119 (94.4 – 1,480)"),
         *("age unknown", "age unknown", unknown),
+        "red a\ufffd]0;no end\nb\nc\nd\ufffde\ufffd",
     ]
 
 
