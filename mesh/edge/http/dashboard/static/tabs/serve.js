@@ -98,7 +98,7 @@ function Models({ value }) {
     ["where", (row) => row.peers.map((peer) => peer || "here").join(", ")],
   ];
   return html`<${Table} caption="Models on disks" columns=${columns} rows=${byContent(value.models)} keyOf=${(row) => row.quick_hash} none="There are none: fleet models --help says how one comes here." />
-    ${value.silent.map((one) => html`<p class="warning" key=${one.peer}>${one.peer} does not say: ${one.text}</p>`)}`;
+    ${value.silent.map((one) => html`<p class="warning" key=${one.peer}>${one.peer} does not say: ${one.text.replace(`${one.peer}: `, "")}</p>`)}`;
 }
 
 /** One row per content, with everybody who has it. */
