@@ -71,7 +71,7 @@ function Replicas({ value, names }) {
     ["state", (row) => (row.ready === undefined ? "its owner has not said" : row.ready ? "ready" : "loading")],
     ["in use", (row) => (row.slots ? `${row.busy} of ${row.slots}, ${row.waiting} waiting` : "unknown"), "number"],
     ["context", (row) => (row.context ? count(row.context) : "unknown"), "number"],
-    ["tokens/s", (row) => (row.mtps ? (row.mtps / 1000).toFixed(1) : "unknown"), "number"],
+    ["tokens/s", (row) => (row.mtps ? html`${(row.mtps / 1000).toFixed(1)} <small>measured, of its last answers</small>` : "unknown"), "number"],
   ];
   return html`<${Table} caption="Servers that run" columns=${columns} rows=${value.replicas} keyOf=${(row) => row.job_id} none="No server runs now." />`;
 }
