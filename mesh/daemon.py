@@ -40,6 +40,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
     from mesh.edge.home.daemon_log import keep_bounded
     from mesh.edge.home.low_power import LowPower
     from mesh.edge.http.app import make_app, make_mesh_app
+    from mesh.edge.http.dashboard.live import live_routes
     from mesh.edge.http.dashboard.routes import layer_routes
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
@@ -98,6 +99,7 @@ async def _serve(home: Path, config: Config, *, alone: bool) -> None:
         *rate_routes(rates),
         *openapi_routes(),
         *layer_routes(layer_query),
+        *live_routes(node.fleet_telemetry),
         *metric_routes(metrics),
     ]
     app = make_app(node, token(home), node.mesh, own)

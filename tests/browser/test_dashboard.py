@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Any]
 WIDTHS = (1280, 768, 360)
+LIVE = "/v1/dashboard/live"
 # A browser's connections to one place: as many pages must not lock the next one out.
 CONNECTIONS = 6
 
@@ -199,9 +200,9 @@ def test_a_hidden_page_holds_no_stream_and_a_shown_one_does_again(
     shown(page, "Devices").get_by_text("measured").first.wait_for()
     hide = "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable:"
     hide += " true}); document.dispatchEvent(new Event('visibilitychange')); }"
-    with page.expect_event("requestfailed", lambda one: "/v1/telemetry" in one.url):
+    with page.expect_event("requestfailed", lambda one: LIVE in one.url):
         page.evaluate(hide, arg=True)
-    with page.expect_request(lambda one: "/v1/telemetry" in one.url):
+    with page.expect_request(lambda one: LIVE in one.url):
         page.evaluate(hide, arg=False)
 
 

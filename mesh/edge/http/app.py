@@ -20,7 +20,9 @@ from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
+    TURNS,
     HttpRefusal,
+    Turns,
     answer,
     by_name,
     check_origin,
@@ -29,6 +31,7 @@ from mesh.edge.http.guard import (
     refuse_unknown,
     shape_errors,
     want_text,
+    whole,
 )
 from mesh.edge.http.peers import MESH, mesh_routes, peer_reads, peer_routes
 from mesh.edge.http.ports import ServedMesh, ServedNode
@@ -90,6 +93,7 @@ def _app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     app[NODE] = node
     app[STREAMS] = Streams()
+    app[TURNS] = Turns()
     app.on_shutdown.append(end_streams)
     if mesh is not None:
         app[MESH] = mesh
@@ -160,9 +164,9 @@ async def get_ready(request: web.Request) -> web.Response:
 
 
 async def get_status(request: web.Request) -> web.Response:
-    """The fleet at a glance."""
-    refuse_unknown(request.query, ())
-    return answer(request.app[NODE].status())
+    """The fleet at a glance; `running=0` leaves out the jobs that have not ended."""
+    refuse_unknown(request.query, ("running",))
+    return answer(request.app[NODE].status(running=request.query.get("running") != "0"))
 
 
 async def get_devices(request: web.Request) -> web.Response:
@@ -173,14 +177,22 @@ async def get_devices(request: web.Request) -> web.Response:
 
 
 async def get_jobs(request: web.Request) -> web.Response:
-    """Every job the ledger knows."""
-    refuse_unknown(request.query, ())
+    """Every job the ledger knows, or the newest `going` and `ended` ones."""
+    refuse_unknown(request.query, ("going", "ended"))
     node = request.app[NODE]
-    rows = job_rows(node.state, node.now())
+    most = {name: _most(request, name) for name in ("going", "ended")}
+    rows = job_rows(node.state, node.now(), **most)
+    ended = sum(job.ended for job in node.state.jobs.values())
+    counts = {"going": len(node.state.jobs) - ended, "ended": ended}
     if PEER in request:  # who asks over the fleet asks each peer for its own part
-        return answer({"jobs": rows})
-    said = await node.standings(list(node.state.jobs.values()))
-    return answer({"jobs": [with_standing(row, said.get(str(row["job_id"]))) for row in rows]})
+        return answer({"jobs": rows, **counts})
+    said = await node.standings([node.state.jobs[str(row["job_id"])] for row in rows])
+    told = [with_standing(row, said.get(str(row["job_id"]))) for row in rows]
+    return answer({"jobs": told, **counts})
+
+
+def _most(request: web.Request, name: str) -> int | None:
+    return whole(request, name, 0) if name in request.query else None
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -208,20 +220,19 @@ async def post_plan(request: web.Request) -> web.Response:
     query = await read_body(request)
     if PEER in request:
         by_name(query)
-    # Ten thousand offers take longer than a heartbeat may wait.
-    return answer(await asyncio.to_thread(request.app[NODE].plan, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].plan, query))
 
 
 async def post_capacity(request: web.Request) -> web.Response:
     """The most each device can do with a model: context, sequences, quantisation, layers."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].capacity, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].capacity, query))
 
 
 async def post_sweep(request: web.Request) -> web.Response:
     """Memory, speed, time and cost for every batch and context."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].sweep, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].sweep, query))
 
 
 async def post_job(request: web.Request) -> web.Response:

@@ -72,8 +72,8 @@ class ServedNode(Protocol):
     def now(self) -> int:
         """Milliseconds UTC."""
 
-    def status(self) -> dict[str, object]:
-        """The fleet at a glance."""
+    def status(self, *, running: bool = True) -> dict[str, object]:
+        """The fleet at a glance, with the jobs that have not ended where they are wanted."""
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         """The plan for a query, as JSON; a bad query raises RequestError."""

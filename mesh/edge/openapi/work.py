@@ -95,7 +95,10 @@ WORK: Final[Mapping[str, Described]] = {
         needs=("model", "tokens_per_day"),
         answer={"question": OBJECT, "rows": OBJECTS, "break_even": OBJECTS, "notes": TEXTS},
     ),
-    "GET /v1/jobs": Described(answer={"jobs": OBJECTS}),
+    "GET /v1/jobs": Described(
+        query={"going": COUNT, "ended": COUNT},
+        answer={"jobs": OBJECTS, "going": INTEGER, "ended": INTEGER},
+    ),
     "GET /v1/jobs/{id}": Described(answer={"job_id": TEXT, "status": TEXT, "devices": TEXTS}),
     "GET /v1/jobs/{id}/logs": OUTPUT,
     "GET /v1/jobs/{id}/answer": OUTPUT,

@@ -13,7 +13,7 @@ const OFFLINE_MS = 5000; // pictures come each second; so long without one is no
 export function Fleet() {
   const [picture, setPicture] = useState(null);
   const [connected, setConnected] = useState(true);
-  const status = useAnswer("/v1/status");
+  const status = useAnswer("/v1/status?running=0");
   const peers = useAnswer("/v1/peers");
   useEffect(() => followDevices((value) => setPicture({ ...value, came: Date.now() }), setConnected), []);
   return html`

@@ -1,6 +1,6 @@
 // The queue: what runs, what waits and why, what ended and how; a job's output as it is written.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html, useRef, useState } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Act, Part, Table, useAnswer } from "../parts.js";
 import { Timeline } from "../timeline.js";
@@ -8,21 +8,25 @@ import { instant, money, plain, since, span } from "../show.js";
 import { Job, predicted } from "./job.js";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
-const AT_ONCE = 50; // rows of ended jobs shown before more are asked for
+const AT_ONCE = 50; // rows of each table before more are asked for
 const DRAWN = 12; // jobs in the picture: the newest
 
 export function Jobs() {
-  const answer = useAnswer("/v1/jobs");
   const [open, setOpen] = useState("");
-  const [most, setMost] = useState(AT_ONCE);
+  const [most, setMost] = useState({ going: AT_ONCE, ended: AT_ONCE });
+  const answer = useAnswer(`/v1/jobs?going=${most.going}&ended=${most.ended}`);
+  const kept = useRef(null);
   const rows = answer.value ? answer.value.jobs : [];
   const [going, ended] = [rows.filter((row) => !ENDED.includes(row.status)), rows.filter((row) => ENDED.includes(row.status))];
-  const shown = ended.slice(0, most);
-  const opened = rows.find((row) => row.job_id === open);
+  kept.current = rows.find((row) => row.job_id === open) || kept.current; // newer ones may push it off the page
+  const opened = kept.current && kept.current.job_id === open && kept.current;
+  const more = (name, shown) => answer.value && answer.value[name] > shown.length && html`<button type="button"
+    onClick=${() => setMost({ ...most, [name]: most[name] + AT_ONCE })}>${answer.value[name] - shown.length} more</button>`;
   return html`
-    <${Part} title="Running and waiting" answer=${answer}><${Rows} rows=${going} none="No job runs or waits." open=${open} setOpen=${setOpen} /></${Part}>
-    <${Part} title="Ended" answer=${answer}><${Rows} rows=${shown} none="No job has ended yet." open=${open} setOpen=${setOpen} />
-      ${ended.length > most && html`<button type="button" onClick=${() => setMost(most + AT_ONCE)}>${ended.length - most} more</button>`}</${Part}>
+    <${Part} title="Running and waiting" answer=${answer}><${Rows} rows=${going} none="No job runs or waits." open=${open} setOpen=${setOpen} />
+      ${more("going", going)}</${Part}>
+    <${Part} title="Ended" answer=${answer}><${Rows} rows=${ended} none="No job has ended yet." open=${open} setOpen=${setOpen} />
+      ${more("ended", ended)}</${Part}>
     <p class="quiet">Costs here are of known prices alone: what they lack is in <a href="#cost">Cost</a>.</p>
     ${opened && html`<${Job} key=${open} row=${opened} close=${() => setOpen("")} />`}
     <${Part} title="When they ran" answer=${answer}><${Timeline} jobs=${rows.slice(0, DRAWN)} now=${answer.at} /></${Part}>`;

@@ -7,20 +7,24 @@ import { keepAnswer } from "../save.js";
 import { count, instant, plain, since } from "../show.js";
 
 const PAGE = 50;
+const WINDOW = 200; // events on the page at once: a tab that is open for days keeps no more
 const VERIFY_MS = 120000; // a large ledger takes minutes
 
 export function Ledger() {
   const newest = useAnswer(`/v1/dashboard/events?limit=${PAGE}`);
   const peers = useAnswer("/v1/peers");
   const [older, setOlder] = useState([]);
+  const [back, setBack] = useState(false); // so far back that the newest left the page
   const [problem, setProblem] = useState("");
-  const rows = joined(newest.value ? newest.value.events : [], older);
+  const rows = back ? older : joined(newest.value ? newest.value.events : [], older).slice(0, WINDOW);
   const names = new Map((peers.value ? peers.value.peers : []).map((one) => [one.key, one.name]));
-  useKept(newest.value, setOlder);
+  useKept(back ? null : newest.value, setOlder);
   const more = async () => {
     try {
       const said = await get(`/v1/dashboard/events?limit=${PAGE}&before=${rows[rows.length - 1].cursor}`);
-      setOlder(joined(rows, said.events));
+      const found = joined(rows, said.events);
+      setBack(back || found.length > WINDOW);
+      setOlder(found.slice(-WINDOW));
       setProblem("");
     } catch (error) {
       setProblem(words(error));
@@ -32,6 +36,7 @@ export function Ledger() {
     <${Part} title="Forks and removed peers" answer=${peers}><${Trust} rows=${peers.value && peers.value.peers} /></${Part}>
     <${Part} title="Export"><p>Every event with its signature, as <code>fleet import</code> takes them: <${Act} label="Export" run=${exported} /></p></${Part}>
     <${Part} title="Events" answer=${newest}>
+      ${back && html`<button type="button" onClick=${() => (setBack(false), setOlder([]))}>Newest</button>`}
       <ol class="events" reversed>${rows.map((row) => html`<${Entry} key=${row.cursor} row=${row} names=${names} />`)}</ol>
       ${problem && html`<p class="warning" role="status">${problem}</p>`}
       ${least > 1 ? html`<button type="button" onClick=${more}>Older</button>` : html`<p class="quiet">That is the first.</p>`}
@@ -41,14 +46,16 @@ export function Ledger() {
 /** Events that scroll out of the newest page are kept below it. */
 function useKept(value, setOlder) {
   useEffect(() => {
-    if (value) setOlder((had) => joined(value.events, had));
+    if (value) setOlder((had) => joined(value.events, had).slice(0, WINDOW));
   }, [value]);
 }
 
-/** Newer events before older ones, each once. */
-function joined(newer, older) {
-  const least = newer.length ? newer[newer.length - 1].cursor : Infinity;
-  return [...newer, ...older.filter((row) => row.cursor < least)];
+/** Newer events before older ones, each once; alone where some between them are missing. */
+export function joined(newer, older) {
+  if (!newer.length) return older;
+  const least = newer[newer.length - 1].cursor;
+  const rest = older.filter((row) => row.cursor < least);
+  return rest.length && rest[0].cursor < least - 1 ? newer : [...newer, ...rest];
 }
 
 function Verify() {
@@ -88,10 +95,11 @@ function whatOf(one) {
 
 function Entry({ row, names }) {
   const who = names.get(row.author) || `key ${row.author.slice(0, 8)}`;
-  return html`<li><details>
+  const [open, setOpen] = useState(false); // the whole event is written out for whoever looks
+  return html`<li><details onToggle=${(event) => setOpen(event.target.open)}>
     <summary><strong>${row.event_type}</strong> <span>${gist(row.payload)}</span>
       <small>signed by ${who}, <time title=${instant(atOf(row))}>${since(atOf(row))}</time> by its own clock</small></summary>
-    <pre>${JSON.stringify(row, null, 1)}</pre>
+    ${open && html`<pre>${JSON.stringify(row, null, 1)}</pre>`}
   </details></li>`;
 }
 

@@ -1,7 +1,7 @@
 // Where a model fits, how fast, for how much: asked anew while a slider moves, the newest wins.
 
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { post, words } from "../api.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { newest, post, words } from "../api.js";
 import { Part, Table, useAnswer } from "../parts.js";
 import { Layers, Memory } from "./memory.js";
 import { band, bytes, money, span } from "../show.js";
@@ -14,7 +14,8 @@ const SPEEDS = [0, 5, 10, 20, 50, 100, 200];
 const FIRSTS = [0, 200, 500, 1000, 2000, 5000, 10000];
 const PRICES = ["", "0.05", "0.10", "0.25", "0.50", "1.00", "2.00", "5.00"];
 const FIRST = { model: "llama-3.1-8b", context: 3, batch: 0, quant: 0, cache: 0, speed: 0, first: 0, price: 0 };
-const SETTLED_MS = 400; // after this without a move, sets of devices are planned too
+const BEST = 20; // places drawn at first: while a hand moves, each costs a part of a millisecond
+const SETTLED_MS = 400; // after this without a move, what takes longer is planned too
 
 export function Plan() {
   const names = useAnswer("/v1/dashboard/models", { live: false });
@@ -49,49 +50,28 @@ function Slider({ name, of, at, set, text }) {
 }
 
 /**
- * The plan for what is asked now, and for sets of devices once it has been asked for a while. Each
- * answer has its question with it; one that was refused has no places.
+ * The plan for what is asked now; once it has been asked for a while also for sets of devices, and
+ * with what would do where nothing does. Each answer has its question with it; one that was refused
+ * has no places.
  */
 function usePlan(asked) {
   const [answer, setAnswer] = useState({ value: null, at: 0, error: "" });
   const ask = useRef(null);
   if (ask.current === null) {
-    ask.current = oneAtATime((body) => post("/v1/plan", body), (value) => setAnswer({ value, at: Date.now(), error: "" }),
+    ask.current = newest((body, signal) => post("/v1/plan", body, { signal }), (value) => setAnswer({ value, at: Date.now(), error: "" }),
       (error) => setAnswer({ value: {}, at: Date.now(), error: words(error) }));
   }
-  useEffect(() => {
+  useLayoutEffect(() => { // an effect would wait for the next frame
     ask.current(question(asked, false));
-    const settled = setTimeout(() => ask.current(question(asked, true)), SETTLED_MS);
+    const settled = setTimeout(() => ask.current(question(asked, true), { slow: true }), SETTLED_MS);
     return () => clearTimeout(settled);
   }, Object.values(asked));
   useEffect(() => () => ask.current(null), []);
   return answer;
 }
 
-/** Ask one question at a time; of those that come meanwhile only the newest is asked. null: no more. */
-function oneAtATime(ask, answered, failed) {
-  let [busy, next, ended] = [false, null, false];
-  return async function take(question) {
-    ended = ended || question === null;
-    next = question;
-    if (busy) return;
-    busy = true;
-    while (next !== null && !ended) {
-      const body = next;
-      next = null;
-      try {
-        const value = await ask(body);
-        if (!ended) answered(value);
-      } catch (error) {
-        if (!ended && next === null) failed(error);
-      }
-    }
-    busy = false;
-  };
-}
-
-function question(asked, sets) {
-  const body = { model: asked.model, context: CONTEXTS[asked.context], batch: BATCHES[asked.batch], sets };
+function question(asked, settled) {
+  const body = { model: asked.model, context: CONTEXTS[asked.context], batch: BATCHES[asked.batch], sets: settled, ways_out: settled };
   const limits = {
     quant: QUANTS[asked.quant], kv_type: CACHES[asked.cache], min_tps: SPEEDS[asked.speed],
     ttft: asked.first && `${FIRSTS[asked.first]}ms`, max_price: PRICES[asked.price],
@@ -113,7 +93,7 @@ function Placements({ plan }) {
   return html`
     ${plan.notes.map((note) => html`<p class="warning" key=${note}>${note}</p>`)}
     <${Table} caption="Devices it fits on" columns=${columns} rows=${plan.placements} none="It fits on no device as asked."
-      keyOf=${(row) => `${row.device_id} ${row.engine} ${row.quant}`} />
+      most=${BEST} keyOf=${(row) => `${row.device_id} ${row.engine} ${row.quant}`} />
     <p class="quiet">${plan.question.model}, context ${plan.question.context}, batch ${plan.question.batch}. The middle of each band, and where eight of ten should lie. A job reads ${plan.question.prompt_tokens} tokens and writes ${plan.question.tokens}, times the batch; what a million written costs has its reading in it.</p>
     ${plan.placements.length > 0 && html`<${Memory} rows=${plan.placements} />`}
     ${plan.placements.length > 0 && html`<${Layers} plan=${plan} />`}
