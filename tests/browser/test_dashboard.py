@@ -8,9 +8,11 @@ from typing import Any
 import psutil
 import pytest
 
+from mesh.edge.store.ledger import Ledger
 from tests.browser.conftest import Complaints
 from tests.browser.pages import NASTY, TABS, address, link, picture, shown, typed_link
 from tests.mesh.conftest import Machine
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -53,29 +55,33 @@ def test_a_link_works_once_and_the_door_says_so(
 
 
 SHOWN = """async () => {
-  const { age, band, bytes, count, money, percent, since, watts } = await import('./show.js');
+  const { age, band, bytes, count, money, percent, plain, since, watts } =
+    await import('./show.js');
   return [
     bytes(null), bytes(0), bytes(25769803776),
-    money(null), money(0), money(12), money(-2500000), money(12345678901),
+    money(null), money(0), money(12), money(-2500000), money(12345678901), money(999900000),
     percent(undefined), percent(0), watts(null),
     age(null), age(1999), age(5600), age(3 * 86400000),
     band(null), band({ p10: 94.41, p50: 118.9, p90: 1480.2 }),
     since(0), since(NaN), count(null),
+    plain('\\u001b[1;31mred\\u001b[0m \\u001b]0;title\\u0007a\\u001b]0;no end\\n'
+      + 'b\\r\\nc\\rd\\u202ee\\u0000'),
   ];
 }"""
 
 
-def test_what_is_unknown_is_never_shown_as_nothing(
+def test_what_is_unknown_is_never_nothing_and_text_is_text(
     pair: tuple[Machine, Machine], open_page: Open
 ) -> None:
     unknown = "unknown"
     assert open_page(address(pair[0])).evaluate(SHOWN) == [
         *(unknown, "0 B", "24.0 GiB"),
-        *(unknown, "$0", "$0.000000012", "-$0.0025", "$12.35"),
+        *(unknown, "$0", "$0.000000012", "-$0.0025", "$12.35", "$1"),
         *(unknown, "0 %", unknown),
         *("age unknown", "now", "5 s ago", "3 d ago"),
         *(unknown, "119 (94.4 – 1,480)"),
         *("age unknown", "age unknown", unknown),
+        "red a\ufffd]0;no end\nb\nc\nd\ufffde\ufffd",
     ]
 
 
@@ -90,20 +96,44 @@ def test_who_signs_out_sees_the_door_and_nothing_else(
     page.get_by_text("not signed in").wait_for()
 
 
-def test_markup_in_the_ledger_is_text(
+def test_markup_of_other_peers_is_text(
     pair: tuple[Machine, Machine], open_page: Open, complaints: Complaints
 ) -> None:
-    page = open_page(link(pair[0]))
-    for tab, title in (("ledger", "Events"), ("jobs", "Ended")):
-        page.goto(address(pair[0], tab))
-        assert NASTY[:60] in shown(page, title).inner_text()
+    ana, ben = pair
+    device = _signed_by_a_liar(ben)
+    wait_until(
+        lambda: device in {one["device_id"] for one in ana.get("/v1/devices")["devices"]},
+        "ana hears of the device",
+    )
+    page = open_page(link(ana))
+    for tab, title in (
+        ("ledger", "Events"),
+        ("fleet", "Devices"),
+        ("plan", "Where it fits"),
+        ("cost", "Prices"),
+        ("jobs", "Ended"),
+    ):
+        page.goto(address(ana, tab))
+        shown(page, title).get_by_text("<img src=x").first.wait_for()
     ended = shown(page, "Ended").get_by_role("row").filter(has_text="<img")
     ended.get_by_role("button", name="Details").click()
     log = page.locator("pre.log")
     log.get_by_text("<script>").wait_for()
     assert log.inner_text().endswith("red")  # what turns a terminal red turns nothing here
+    ben.post(f"/v1/devices/{device}/remove")
     assert page.title() == "Fleet Ledger"
     assert complaints == []
+
+
+def _signed_by_a_liar(member: Machine) -> str:
+    """A device whose name no daemon of ours takes: its member's own program signed it."""
+    device = "dev-liar"
+    said = member.post("/v1/devices", name="honest", gpu="RTX 4090")["payload"]
+    member.stop()
+    with Ledger.open(member.home) as ledger:
+        ledger.append("device_registered", device, {**said, "name": NASTY + "\033[31m\u202e"}, 0)
+    member.up()
+    return device
 
 
 def test_a_job_appears_runs_and_is_cancelled_without_a_reload(

@@ -1,10 +1,13 @@
 """Who belongs, from the page: a machine that asks is let in, an invite brings one in."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mesh.edge.store.ledger import Ledger
 from tests.browser.conftest import Complaints
 from tests.browser.pages import go, link, picture, shown
 from tests.mesh.conftest import Machine
@@ -56,8 +59,8 @@ def _a_viewers_page_decides_nothing(viewer: Machine, open_page: Open) -> None:
         assert page.evaluate(TRIES, [path, {}]) in ("WrongRole", "NotSynced"), path
 
 
-def test_an_invite_made_on_the_page_brings_one_machine_in(
-    pair: tuple[Machine, Machine], six: Six, open_page: Open
+def test_an_invite_brings_a_machine_in_whose_fork_and_removal_are_seen(
+    pair: tuple[Machine, Machine], six: Six, open_page: Open, tmp_path: Path
 ) -> None:
     ana, _ = pair
     page = open_page(link(ana))
@@ -71,6 +74,26 @@ def test_an_invite_made_on_the_page_brings_one_machine_in(
     )
     shown(page, "Peers").get_by_role("row").filter(has_text="dee").get_by_text("member").wait_for()
     assert page.evaluate(TRIES, ["/v1/invites", {"role": "admin"}]) == "NotForPages"
+    kept = _two_histories(dee, ana, tmp_path)
+    go(page, ana, "ledger")
+    row = shown(page, "Forks and removed peers").get_by_role("row").filter(has_text="dee")
+    row.get_by_text("signed two histories").wait_for()
+    ana.post("/v1/peers/dee/remove", keep=kept)
+    row.get_by_text("was put out of the fleet").wait_for()
+
+
+def _two_histories(forked: Machine, judge: Machine, folder: Path) -> str:
+    """A member's home is copied and both go on; the judge hears of both, the second is the fork.
+    The last event of the first."""
+    forked.stop()
+    copied = Path(shutil.copytree(forked.home, folder / "copied"))
+    made = []
+    for home in (forked.home, copied):
+        with Ledger.open(home) as ledger:
+            made.append(ledger.append("note_added", "", {"text": f"from {home.name}"}, 0).id)
+            ledger.export(folder / f"{home.name}.jsonl")
+        judge.run("import", folder / f"{home.name}.jsonl")
+    return made[0]
 
 
 def test_a_machine_without_a_fleet_founds_none_from_its_page(six: Six, open_page: Open) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.browser.conftest import Complaints
 from tests.browser.pages import go, link, picture, shown
 from tests.mesh.conftest import Machine
-from tests.support.tiny_gguf import write_tiny_gguf
+from tests.support.scripted_gguf import write_scripted_gguf
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +21,8 @@ PREDICTED = """async () => {
   const rows = [waits(120000, 300000), waits(120000, null), waits(null, null), { started_ms: 1 }];
   return rows.map(predicted);
 }"""
+# What the model says whatever it is asked, a token each.
+SAYS = ("It runs ", "on your own ", "machine; ", "<img src=x onerror=alert(1)> ", "is text.")
 SERVED_MS = 60_000  # a model is loaded by a program that starts first
 
 
@@ -31,7 +33,8 @@ def test_a_model_is_served_and_talked_with_from_the_page(
     page = open_page(link(ana))
     go(page, ana, "serve")
     form = shown(page, "Serve a model")
-    form.get_by_label("model").fill(str(write_tiny_gguf(tmp_path / "tiny.gguf")))
+    model = write_scripted_gguf(tmp_path / "talker.gguf", SAYS)
+    form.get_by_label("model").fill(str(model))
     form.get_by_label("context").select_option("2048")
     form.get_by_role("button", name="Serve it").click()
     form.get_by_text("comes up when it is asked").wait_for(timeout=SERVED_MS)
@@ -39,16 +42,13 @@ def test_a_model_is_served_and_talked_with_from_the_page(
     chat.get_by_label("Say something").fill("hello <b>there</b>")
     chat.get_by_role("button", name="Send").click()
     chat.locator("li.user").get_by_text("hello <b>there</b>", exact=True).wait_for()
-    answer = chat.locator("li.assistant div")
-    answer.filter(has_text=re.compile(r"\S")).wait_for(timeout=SERVED_MS)
+    answer = chat.locator("li.assistant div").get_by_text("".join(SAYS), exact=True)
+    answer.wait_for(timeout=SERVED_MS)
     shown(page, "Servers").get_by_role("row").filter(has_text="ready").wait_for()
     picture(page, "chat", whole=True)
-    stop = chat.get_by_role("button", name="Stop")
-    if stop.is_enabled():
-        stop.click()
     chat.get_by_role("button", name="New talk").click(timeout=SERVED_MS)
     assert chat.locator("li.user").count() == 0
-    kept = shown(page, "Models kept up").get_by_role("row").filter(has_text="tiny")
+    kept = shown(page, "Models kept up").get_by_role("row").filter(has_text="talker")
     kept.get_by_role("button", name="End").click()
     kept.wait_for(state="detached")
     assert complaints == []
@@ -157,7 +157,6 @@ def test_the_ledger_is_verified_and_exported_from_the_page(
     ana, _ = pair
     page = open_page(link(ana))
     go(page, ana, "ledger")
-    shown(page, "Forks and removed peers").get_by_text("nobody was put out").wait_for()
     with page.expect_download() as saving:
         page.get_by_role("button", name="Export").click()
     lines = Path(saving.value.path()).read_text().splitlines()

@@ -27,6 +27,9 @@ MESH: Final[web.AppKey[ServedMesh]] = web.AppKey("mesh", ServedMesh)
 DEFAULT_TTL_MS: Final = 15 * 60_000
 # A month: an invite in a drawer is a key in a drawer.
 MAX_TTL_MS: Final = 30 * 86_400_000
+# An invite outlives the session that made it: of a page's, whoever finds the browser open gets one
+# machine in, within a day, and `fleet doctor` lists it.
+PAGE_TTL_MS: Final = 86_400_000
 
 
 def peer_reads() -> list[Route]:
@@ -113,6 +116,8 @@ async def post_invite(request: web.Request) -> web.Response:
     uses = _whole(body, "uses", 1, MAX_USES)
     role = _role(body)
     _refuse_page_power(request, role)
+    if uses > 1 or ttl_ms > PAGE_TTL_MS:
+        refuse_page(request, "a page invites one machine, for a day at most", "fleet invite")
     return answer(await request.app[MESH].invite(role, ttl_ms, uses), 201)
 
 

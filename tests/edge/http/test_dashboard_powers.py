@@ -18,6 +18,7 @@ from mesh.edge.gateway.local import gateway_routes
 from mesh.edge.http.app import make_app
 from mesh.edge.http.dashboard.guard import KEY_HEADER
 from mesh.edge.http.dashboard.routes import layer_routes
+from mesh.edge.http.peers import PAGE_TTL_MS
 from mesh.edge.store.ledger import Ledger
 from tests.edge.http.test_app import AUTH, NOW, TOKEN, FakeNode
 from tests.edge.http.test_dashboard import signed_in, status_of
@@ -188,6 +189,22 @@ async def test_a_page_makes_nobody_an_admin_and_founds_no_fleet(tmp_path: Path, 
         assert await status_of(client, "POST", path, headers=page) == (403, "NotForPages")
         assert not mesh.asked
         assert (await status_of(client, "POST", path, headers=AUTH))[0] in (200, 201)
+
+
+@pytest.mark.parametrize("more", [{"uses": 2}, {"ttl_ms": PAGE_TTL_MS + 1}])
+async def test_a_pages_invite_is_for_one_machine_and_a_day(
+    tmp_path: Path, more: dict[str, int]
+) -> None:
+    async with served(tmp_path) as (client, mesh, _):
+        page = await signed_in(client)
+        asked = status_of(client, "POST", "/v1/invites", headers=page, json=more)
+        assert await asked == (403, "NotForPages")
+        assert not mesh.asked
+        longest = {"uses": 1, "ttl_ms": PAGE_TTL_MS}
+        assert (await status_of(client, "POST", "/v1/invites", headers=page, json=longest))[
+            0
+        ] == 201
+        assert (await status_of(client, "POST", "/v1/invites", headers=AUTH, json=more))[0] == 201
 
 
 @pytest.mark.parametrize(

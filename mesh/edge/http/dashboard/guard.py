@@ -31,6 +31,7 @@ MAY: Final = frozenset(
         ("GET", "/v1/export"),
         ("GET", "/v1/services"),
         ("GET", "/v1/models/where"),
+        ("GET", "/v1/usage"),
         ("GET", "/v1/cost"),
         ("GET", "/v1/rates"),
         ("GET", "/v1/budgets"),

@@ -27,7 +27,7 @@ export function money(nusd) {
   if (dollars === 0) return "$0";
   const [sign, size] = [dollars < 0 ? "-" : "", Math.abs(dollars)];
   if (size >= 1) return `${sign}$${size.toFixed(2)}`;
-  return `${sign}$${Number(size.toPrecision(2)).toFixed(9).replace(/0+$/, "")}`; // a nano-dollar is the least
+  return `${sign}$${Number(size.toPrecision(2)).toFixed(9).replace(/\.?0+$/, "")}`; // a nano-dollar is the least
 }
 
 export function span(ms) {

@@ -37,9 +37,9 @@ function Rows({ rows, none, open, setOpen }) {
     ["job", (row) => html`<strong>${plain(row.label || row.model || row.kind)}</strong> <small>${row.job_id}</small>`],
     ["state", (row) => html`<span class=${`state ${row.status}`}>${row.status}</span> <small>${reasonOf(row)}</small> <small>${predicted(row)}</small>`],
     ["on", (row) => row.devices.join(", ") || "nowhere yet"],
-    ["took", (row) => (row.started_ms ? span(row.duration_ms) : "not started"), "number"],
+    ["took", (row) => (row.started_ms ? span(row.duration_ms) : "not started"), "number short"],
     ["cost", (row) => costOf(row), "number"],
-    ["when", (row) => html`<span title=${instant(row.submitted_ms)}>${since(row.submitted_ms)}</span>`],
+    ["when", (row) => html`<span title=${instant(row.submitted_ms)}>${since(row.submitted_ms)}</span>`, "short"],
     ["actions", (row) => html`<${Buttons} row=${row} open=${open} setOpen=${setOpen} />`],
   ];
   return html`<${Table} caption="Jobs" columns=${columns} rows=${rows} none=${none} keyOf=${(row) => row.job_id} />`;

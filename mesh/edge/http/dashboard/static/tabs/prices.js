@@ -34,10 +34,12 @@ function priceOf(row) {
 
 function Said({ value }) {
   if (!value) return null;
+  const names = new Map(value.devices.map((one) => [one.device_id, one.name]));
+  const named = (text) => text.replace(/^[^:]+(?=: )/, (id) => names.get(id) || id);
   const columns = [
     ["when", (row) => html`<span title=${instant(row.said_ms)}>${since(row.said_ms)}</span>`],
     ["what", (row) => KINDS[row.event_type] || row.event_type],
-    ["said", (row) => html`${plain(row.text)}${row.undone ? html` <small>taken back since</small>` : ""}`],
+    ["said", (row) => html`${plain(named(row.text))}${row.undone ? html` <small>taken back since</small>` : ""}`],
   ];
   return html`<${Table} caption="What this peer said of prices" columns=${columns} rows=${value.said.slice(0, MOST)} keyOf=${(row) => row.seq}
     none="This peer said nothing of prices yet: fleet rates set --help" />`;
