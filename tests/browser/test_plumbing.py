@@ -73,7 +73,8 @@ def test_while_a_slider_moves_nothing_is_planned_that_takes_long(
     pair: Pair, open_page: Open
 ) -> None:
     page = open_page(link(pair[0]))
-    go(page, pair[0], "plan")
+    with page.expect_request(lambda one: (one.post_data_json or {}).get("sets") is True):
+        go(page, pair[0], "plan")  # whose first question settles as any other
     asked: list[Any] = []
 
     def note(request: Any) -> None:

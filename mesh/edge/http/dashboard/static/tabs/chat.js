@@ -38,8 +38,8 @@ function Choice({ id, label, value, set, of }) {
     ${of.map(([one, text]) => html`<option key=${one} value=${one}>${text}</option>`)}</select></div>`;
 }
 
-/** `models`: what answers at the address. The talk is on this page alone, and ends with it. */
-export function Chat({ models }) {
+/** `models`: what answers at the address; `again` looks how its servers stand. The talk is on this page alone, and ends with it. */
+export function Chat({ models, again }) {
   const [model, setModel] = useState("");
   const [talk, setTalk] = useState([]);
   const [text, setText] = useState("");
@@ -63,6 +63,7 @@ export function Chat({ models }) {
       setNote(stop.current.signal.aborted ? "stopped" : words(error));
     }
     setBusy(false);
+    again();
   };
   if (!models.length) return html`<p class="quiet">No model answers yet: serve one above.</p>`;
   return html`

@@ -18,7 +18,7 @@ export function Serve() {
     <${Part} title="Models kept up" answer=${answer}><${Services} value=${answer.value} again=${answer.again} /></${Part}>
     <section aria-label="Serve a model"><header class="part"><h2>Serve a model</h2></header>
       <${Start} models=${known(models.value, catalogue.value)} again=${answer.again} /></section>
-    <${Part} title="Chat" answer=${answer}><${Chat} models=${served(answer.value)} /></${Part}>
+    <${Part} title="Chat" answer=${answer}><${Chat} models=${served(answer.value)} again=${answer.again} /></${Part}>
     <${Part} title="Servers" answer=${answer}><${Replicas} value=${answer.value} names=${names} /></${Part}>
     <${Part} title="Requests" answer=${usage}><${Requests} value=${usage.value} /></${Part}>
     <${Part} title="Models on the fleet's disks" answer=${models}><${Models} value=${models.value} /></${Part}>`;
