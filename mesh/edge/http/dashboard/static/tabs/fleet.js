@@ -15,6 +15,8 @@ export function Fleet() {
   const [connected, setConnected] = useState(true);
   const status = useAnswer("/v1/status?running=0");
   const peers = useAnswer("/v1/peers");
+  const states = picture ? picture.peers.map((one) => `${one.peer_id} ${one.state}`).join() : "";
+  useEffect(() => void (states && peers.again()), [states]); // a link that ends is no event of the ledger
   useEffect(() => followDevices((value) => setPicture({ ...value, came: Date.now() }), setConnected), []);
   return html`
     <${Offline} picture=${picture} connected=${connected} />
