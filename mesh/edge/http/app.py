@@ -47,7 +47,7 @@ from mesh.edge.http.stream import (
     stream_events,
     stream_logs,
 )
-from mesh.edge.http.transfer import get_export, post_import
+from mesh.edge.http.transfer import EXPORTING, get_export, post_import
 from mesh.edge.jobs.private import private_row
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
@@ -95,6 +95,7 @@ def _app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     app[NODE] = node
     app[STREAMS] = Streams()
+    app[EXPORTING] = asyncio.Lock()
     app[TURNS] = Turns()
     app.on_shutdown.append(end_streams)
     if mesh is not None:

@@ -19,6 +19,7 @@ from mesh.edge.http.app import make_app
 from mesh.edge.http.dashboard.guard import KEY_HEADER
 from mesh.edge.http.dashboard.routes import layer_routes
 from mesh.edge.http.peers import PAGE_TTL_MS
+from mesh.edge.http.transfer import EXPORTING
 from mesh.edge.store.ledger import Ledger
 from tests.edge.http.test_app import AUTH, NOW, TOKEN, FakeNode
 from tests.edge.http.test_dashboard import signed_in, status_of
@@ -233,6 +234,18 @@ async def test_an_export_is_every_event_and_leaves_no_file(tmp_path: Path) -> No
         assert all(b'"sig":' in line for line in lines)
         left = functools.partial(tmp_path.glob, ".*export*")
         await asyncio.to_thread(wait_until, lambda: not list(left()), "the file is gone")
+
+
+async def test_one_export_is_made_at_a_time_and_what_one_left_is_removed(tmp_path: Path) -> None:
+    async with served(tmp_path) as (client, _, _):
+        page = await signed_in(client)
+        assert client.app is not None
+        (tmp_path / ".export-0123").write_text("half")
+        async with client.app[EXPORTING]:
+            second = answered(client, "GET", "/v1/export", headers=page)
+            assert await second == (409, "Busy")
+        assert await answered(client, "GET", "/v1/export", headers=page) == (200, "")
+        assert not (tmp_path / ".export-0123").exists()
 
 
 async def test_layers_add_up_to_the_weights_and_a_wrong_field_is_named(tmp_path: Path) -> None:
