@@ -82,6 +82,7 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
     from mesh.edge.bills.service import BillService
     from mesh.edge.budgets.routes import budget_routes
     from mesh.edge.budgets.service import BudgetService
+    from mesh.edge.capacity import layer_query
     from mesh.edge.clouds.service import Clouds
     from mesh.edge.compare import compare_query
     from mesh.edge.gateway.front import Front
@@ -89,6 +90,8 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
     from mesh.edge.home.daemon_log import keep_bounded
     from mesh.edge.home.low_power import LowPower
     from mesh.edge.http.app import make_app, make_mesh_app
+    from mesh.edge.http.dashboard.live import live_routes
+    from mesh.edge.http.dashboard.routes import layer_routes
     from mesh.edge.http.keys import key_routes
     from mesh.edge.http.offers import offer_routes
     from mesh.edge.http.rentals import rental_routes
@@ -146,6 +149,8 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
         *bill_routes(bills, config.zone),
         *rate_routes(rates),
         *openapi_routes(),
+        *layer_routes(layer_query),
+        *live_routes(node.fleet_telemetry),
         *metric_routes(metrics),
     ]
     app = make_app(node, token(home), node.mesh, own, sessions)

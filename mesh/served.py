@@ -85,9 +85,9 @@ class Served:
     def every_job(self) -> State:
         return load_state(self.home, every_job=True)
 
-    def status(self) -> dict[str, object]:
+    def status(self, *, running: bool = True) -> dict[str, object]:
         """The fleet at a glance; `waiting_for` says why this peer signs nothing yet, or ""."""
-        found = status_dict(self.state, now_ms(), self.peer_id, daemon=True)
+        found = status_dict(self.state, now_ms(), self.peer_id, daemon=True, running=running)
         gateway = {"url": self.gateway_url}
         said = {"waiting_for": self._live.waiting_for, "resting": self.resting()}
         return found | said | {"gateway": gateway}

@@ -14,21 +14,24 @@ _GROWING: tuple[str, ...] = ("full", "latent")
 
 def cache_bytes(spec: ModelSpec, tokens: int) -> int:
     """f16 bytes one sequence of `tokens` keeps: caches, windows no longer than theirs, states."""
+    return sum([layer_cache_bytes(layer, tokens) for layer in spec.layers])
+
+
+def layer_cache_bytes(layer: Layer, tokens: int) -> int:
+    """What one layer has of `cache_bytes`."""
     total = 0
-    for layer in spec.layers:
-        if layer.state is not None:
-            total += (layer.state.conv_elements + layer.state.state_elements) * F32_BYTES
-        if layer.kind == "none" or layer.reads >= 0:
-            continue
-        kept = tokens if layer.kind in _GROWING else min(tokens, layer.window)
-        width, index = layer.k_elements + layer.v_elements, _index(layer)
-        if layer.ratio > 0:  # beside its window, one compressed row for `ratio` tokens
-            rows = -(-tokens // layer.ratio)
-            total += rows * (layer.compressed_elements + index) * F16_BYTES
-        else:
-            width += index
-        total += kept * width * F16_BYTES
-    return total
+    if layer.state is not None:
+        total += (layer.state.conv_elements + layer.state.state_elements) * F32_BYTES
+    if layer.kind == "none" or layer.reads >= 0:
+        return total
+    kept = tokens if layer.kind in _GROWING else min(tokens, layer.window)
+    width, index = layer.k_elements + layer.v_elements, _index(layer)
+    if layer.ratio > 0:  # beside its window, one compressed row for `ratio` tokens
+        rows = -(-tokens // layer.ratio)
+        total += rows * (layer.compressed_elements + index) * F16_BYTES
+    else:
+        width += index
+    return total + kept * width * F16_BYTES
 
 
 def _index(layer: Layer) -> int:

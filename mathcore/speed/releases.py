@@ -39,8 +39,10 @@ def known_releases(engine: str) -> tuple[str, ...]:
 
 def release_flags(engine: str, build: str, kind: str) -> tuple[str, ...]:
     """The circumstances a named release is: none where nobody measured it."""
+    if not build:  # asked for every layout of a plan, and nearly always so
+        return ()
     for name in known_releases(engine):
-        if build and _numbers(name) == _numbers(build):
+        if _numbers(name) == _numbers(build):
             return (f"{engine}@{name}", f"{engine}@{name}/{kind}")
     return ()
 

@@ -50,6 +50,7 @@ TAKES: dict[str, tuple[str, str]] = {
     "what_if": ("a list of at most 64 texts that name hardware", '["RTX 4090 x2"]'),
     "fleet": ("a list of at most 4096 devices", '[{"name": "rig", "gpu": "RTX 4090"}]'),
     "sets": ("true or false", "false"),
+    "ways_out": ("true or false", "false"),
     "allow_beyond": ("true or false", "true"),
     "cloud": ("true or false", "true"),
     "ram": ("a size of memory", "128GB"),

@@ -34,6 +34,7 @@ NOT_OF_SWEEP: Final = (
     "min_quality",
     "objective",
     "sets",
+    "ways_out",
 )
 NOT_OF_CAPACITY: Final = (*NOT_OF_SWEEP, "tokens", "prompt_tokens")
 _AXES: Final = ("batch", "context", "quant", "prompt_tokens", "tokens")

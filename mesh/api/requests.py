@@ -91,14 +91,15 @@ class PlanRequest(Ask, forbid_unknown_fields=True, kw_only=True, frozen=True):
     each of either that says nothing of its own: "128GB" of host RAM, "0.45/h" for the machine.
     `sets`: whether devices are planned together, too. `allow_beyond`: a context longer than the
     model is published for is planned with a warning, not refused. `cloud`: machines to rent, too.
-    What llama.cpp alone knows of has
-    the names of its own options.
+    `ways_out`: whether what would do is looked for where nothing does, which takes many times as
+    long as the answer itself. What llama.cpp alone knows of has the names of its own options.
     """
 
     model: Name
     context: Count = DEFAULT_CONTEXT
     what_if: Annotated[list[Name], msgspec.Meta(max_length=MAX_WHAT_IFS)] = []
     sets: bool = True
+    ways_out: bool = True
     allow_beyond: bool = False
     cloud: bool = False
     fleet: Annotated[list[dict[str, object]], msgspec.Meta(max_length=MAX_FLEET)] = []

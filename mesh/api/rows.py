@@ -12,7 +12,6 @@ from mesh.state.fleet import AUTHOR_HEX, DeviceView
 from mesh.state.jobs import (
     CANCELLING,
     DISPATCHED,
-    ENDED,
     PAUSED,
     PENDING,
     QUEUED,
@@ -105,11 +104,16 @@ def _device_row(device: DeviceView, job_id: str | None, now: int) -> Row:
     }
 
 
-def job_rows(state: State, now: int, *, every: bool = True) -> list[Row]:
-    """One row per job, newest first; only the unended ones unless `every`."""
+def job_rows(
+    state: State, now: int, *, going: int | None = None, ended: int | None = None
+) -> list[Row]:
+    """One row per job, newest first: `going` of those that have not ended, the ones at work before
+    those that wait, and `ended` of the others; None: all of them."""
     jobs = sorted(state.jobs.values(), key=lambda j: (-j.submitted_ms, j.job_id))
+    work = sorted((one for one in jobs if not one.ended), key=lambda j: j.status not in AT_WORK)
+    shown = {one.job_id for one in (*work[:going], *[one for one in jobs if one.ended][:ended])}
     held = held_jobs(state)
-    return [_job_row(state, job, now, held) for job in jobs if every or job.status not in ENDED]
+    return [_job_row(state, job, now, held) for job in jobs if job.job_id in shown]
 
 
 def job_row(state: State, job: JobView, now: int = 0) -> Row:
@@ -216,8 +220,10 @@ def billed(state: State) -> list[Bill]:
     return [one for one in bills(state) if one.device_id or one.cost_nusd]
 
 
-def status_dict(state: State, now: int, peer_id: str = "", *, daemon: bool = False) -> Row:
-    """The fleet at a glance."""
+def status_dict(
+    state: State, now: int, peer_id: str = "", *, daemon: bool = False, running: bool = True
+) -> Row:
+    """The fleet at a glance; its jobs that have not ended are counted only, unless `running`."""
     today = now // DAY_MS
     spent = billed(state)
     return {
@@ -225,7 +231,7 @@ def status_dict(state: State, now: int, peer_id: str = "", *, daemon: bool = Fal
         "daemon": daemon,
         "devices": device_rows(state, now),
         "jobs": job_counts(state),
-        "running": [job_row(state, job, now) for job in state.jobs.values() if not job.ended],
+        "running": job_rows(state, now, ended=0) if running else [],
         "cost_today_nusd": sum(b.cost_nusd for b in spent if b.ended_ms // DAY_MS == today),
         "cost_total_nusd": sum(b.cost_nusd for b in spent),
         "events": state.event_count,

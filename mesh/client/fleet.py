@@ -87,9 +87,10 @@ class Fleet:
         return self.job(str(self.post("/v1/jobs", {**known, **asked})["job_id"]))
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
-        """Any other question of the HTTP API: its JSON."""
+        """Any other question of the HTTP API: its JSON. None is a field that is not said."""
+        said = {name: one for name, one in (query or {}).items() if one is not None}
         with told():
-            return self._daemon().get(f"{path}?{urlencode(query)}" if query else path)
+            return self._daemon().get(f"{path}?{urlencode(said)}" if said else path)
 
     def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Any other request of the HTTP API: its JSON."""

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 MAX_ROWS_SHOWN: Final = 50
 MAX_COLUMNS_SHOWN: Final = 12
 MAX_CELL: Final = 40
+NOTHING: Final = "nothing"
 
 Row = dict[str, Any]
 
@@ -65,6 +66,8 @@ def _parts(before: str, row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def as_text(rows: Sequence[Row]) -> str:
     """The first rows and columns, aligned, and how many more there are."""
+    if not rows:
+        return NOTHING
     names = _columns(rows)
     cells = [names, *([_cell(row[name]) for name in names] for row in rows[:MAX_ROWS_SHOWN])]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -93,18 +96,20 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 def _more(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     if not rows:
-        return ["nothing"]
+        return [NOTHING]
     left = [(len(rows) - MAX_ROWS_SHOWN, "rows"), (len(rows[0]) - len(names), "columns")]
     told = [f"{count} more {what}" for count, what in left if count > 0]
     return [f"({', '.join(told)}: .table())"] if told else []
 
 
 def _cell(value: Any) -> str:
-    """One value, on one line; None is not known, and empty."""
+    """One value, on one line, without what moves a terminal's cursor; None is not known, and
+    empty."""
     if value is None:
         return ""
     if isinstance(value, list):
         plain = all(isinstance(one, str | int) for one in value)
         value = ", ".join(map(str, value)) if plain else f"{len(value)} entries"
-    text = " ".join(str(value).split())
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = " ".join(text.split())
     return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"

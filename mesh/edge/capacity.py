@@ -1,10 +1,12 @@
-"""The most devices can do with a model: one question, put to each under the engine it names."""
+"""The most devices can do with a model: one question, put to each under the engine it names; and
+what each of a model's layers takes on any."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, final
 
 from mathcore.device import DeviceSpec
+from mathcore.model.cache_size import layer_cache_bytes
 from mathcore.model.spec import SpecError
 from mathcore.planner.capacity import ENGINES as OWN
 from mathcore.planner.capacity import Capacity, capacity
@@ -12,14 +14,16 @@ from mathcore.planner.query import Query
 from mathcore.planner.refusals import question_notes
 from mathcore.planner.served.capacity import ServedCapacity, served_capacity
 from mathcore.planner.ways_out import HARDWARE
+from mathcore.quant.ladder import weights_of
 from mesh.api.engine_flags import SERVERS, knowing
-from mesh.api.fields import refuse
+from mesh.api.fields import refuse, unknown_field
 from mesh.api.most import Row, capacity_row, parse_capacity, served_row
-from mesh.api.requests import PlanRequest
+from mesh.api.requests import PlanRequest, parse_plan
 from mesh.edge.planning import as_told, asked_devices, query_of, what_ifs
 from mesh.state.state import State
 
 HELP: Final = "fleet capacity --help"
+OF_LAYERS: Final = ("model", "quant", "context", "batch")
 Answer = Capacity | ServedCapacity
 
 
@@ -105,3 +109,23 @@ def capacity_query(
     named = () if request.on is None else (request.on,)
     question, answers = answers_of(lambda: state, request, named, live)
     return {"capacities": rows_of(question, answers)}
+
+
+def layer_query(given: Mapping[str, object]) -> Row:
+    """Bytes of each layer's weights at a quantisation, and of its cache at f16 without any engine's
+    padding, for all sequences; and of what is in no layer. RequestError names a wrong field."""
+    for name in given:
+        if name not in OF_LAYERS:
+            unknown_field(name, OF_LAYERS, "the dashboard asks this")
+    query, _ = query_of(parse_plan(given))
+    weights = None if query.quant is None else weights_of(query.model, query.quant)
+    if weights is None:
+        refuse(f"quant: the model has no weights as {query.quant}", "as a placement names it")
+    caches = [query.batch * layer_cache_bytes(one, query.context) for one in query.model.layers]
+    rows = zip(weights.layer_bytes, caches, strict=True)
+    return {
+        "layers": [{"weights_bytes": weight, "cache_bytes": cache} for weight, cache in rows],
+        "embedding_bytes": weights.embedding_bytes,
+        "output_bytes": 0 if weights.tied else weights.output_bytes,
+        "other_bytes": weights.other_bytes,
+    }

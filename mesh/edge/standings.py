@@ -17,6 +17,7 @@ from mesh.state.jobs import DISPATCHED, PENDING, QUEUED, JobView
 
 FRESH_S: Final = 1.0
 ASK_S: Final = 1.0  # a person waits for the answer: an owner that takes longer is not heard of
+SILENT_S: Final = 5.0  # who did not answer is not waited for again so soon
 SILENT: Final = Standing(code="Unreachable", text="Unreachable: its owner does not answer just now")
 
 
@@ -30,6 +31,7 @@ class Standings:
         self._here: Final = dispatch.owner
         self._peers: Final = dispatch.home.peers
         self._heard: dict[str, tuple[float, Mapping[str, Standing]]] = {}  # by owner
+        self._silent: dict[str, float] = {}  # since when, by owner
 
     async def of(self, jobs: Iterable[JobView]) -> dict[str, Standing]:
         """By job id; of others' jobs and of those that do not wait nothing is said."""
@@ -58,12 +60,14 @@ class Standings:
         at_s, known = self._heard.get(owner, (float("-inf"), {}))
         if now_s - at_s < FRESH_S:
             return known
-        if not self._peers.reachable(owner):
+        silent_s = now_s - self._silent.get(owner, float("-inf"))
+        if silent_s < SILENT_S or not self._peers.reachable(owner):
             return None
         try:
             async with asyncio.timeout(ASK_S):
                 said = await self._peers.owner(owner).waiting(self._me)
         except (RequestError, TimeoutError):
+            self._silent[owner] = now_s
             return None
         known = {one.job_id: one.standing for one in said.leases}
         self._heard[owner] = now_s, known

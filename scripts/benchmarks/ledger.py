@@ -49,9 +49,9 @@ class Author:
 
     def write(self, count: int) -> list[tuple[bytes, bytes]]:
         """The next (sig, body) pairs of its chain."""
-        return [self._event(*next(self._facts)) for _ in range(count)]
+        return [self.event(*next(self._facts)) for _ in range(count)]
 
-    def _event(self, kind: str, device: str, payload: dict[str, object]) -> tuple[bytes, bytes]:
+    def event(self, kind: str, device: str, payload: dict[str, object]) -> tuple[bytes, bytes]:
         self._seq, self._ms = self._seq + 1, self._ms + self._random.randrange(1, JOB_MS // 2)
         body = codec.encode(
             {

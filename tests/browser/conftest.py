@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from tests.browser.pages import NASTY
+from tests.mesh.conftest import Machine, make, up_all
+from tests.support.waiting import wait_until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -19,8 +24,9 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+@contextmanager
+def launched() -> Iterator[Any]:
+    """A Chromium in processes of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -30,6 +36,12 @@ def browser() -> Iterator[Any]:
         )
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with launched() as started:
+        yield started
 
 
 class Complaints(list[str]):
@@ -73,3 +85,31 @@ def open_page(browser: Any, complaints: Complaints) -> Iterator[Callable[..., An
 
     yield open_one
     context.close()
+
+
+@pytest.fixture(scope="session")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
+    """Every machine there is here, by name, started side by side: ana, ben, and four alone."""
+    maker = make(tmp_path_factory.mktemp("fleet"))
+    made = up_all(next(maker), "ana ben cid dee eve fay")
+    yield {one.name: one for one in made}
+    next(maker, None)
+
+
+@pytest.fixture(scope="session")
+def pair(six: dict[str, Machine]) -> tuple[Machine, Machine]:
+    """Ana and Ben, linked; Ana has jobs that ended, money said, and text that is markup."""
+    ana, ben = six["ana"], six["ben"]
+    ben.join(ana)
+    wait_until(ana.sees("ben", "online"), "ana linked with ben")
+    ana.note(NASTY)
+    ana.post("/v1/devices", name="attic", gpu="RTX 4090", rate="0.45/h")
+    mine = next(row["name"] for row in ana.get("/v1/devices")["devices"] if row["peer"] == "ana")
+    said = {"price": "1600", "bought": "2026-01-15", "months": "60", "watts": "450"}
+    ana.post("/v1/rates/rate", device=mine, idle_watts="20", **said)
+    ana.post("/v1/budgets", amount="50", per="month")
+    colours = f"echo '{NASTY.replace(chr(39), '')}'; printf '\\033[31mred\\033[0m'; exit 3"
+    for label, command in ((NASTY, colours), ("good", "true")):
+        ana.post("/v1/jobs", command=["sh", "-c", command], label=label)
+    wait_until(lambda: not ana.get("/v1/status")["running"], "both jobs end")
+    return ana, ben

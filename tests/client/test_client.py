@@ -103,8 +103,17 @@ def test_a_name_of_a_stranger_is_text_in_a_notebook_and_never_markup() -> None:
     assert "<b>" not in html
 
 
+def test_a_name_of_a_stranger_moves_no_cursor_of_a_terminal() -> None:
+    shown = repr(Rows([{"name": "a\x1b[2Jb\x07\u202ec\nd"}]))
+    assert shown == "name\na [2Jb c d"
+
+
+def test_a_field_that_is_none_is_not_asked(fleet: Fleet) -> None:
+    assert fleet.cost("day", since=None).keys() == fleet.cost("day").keys()
+
+
 def test_a_long_table_shows_its_first_rows_and_how_many_more_there_are() -> None:
     rows = Rows([{f"c{n}": i for n in range(20)} for i in range(60)])
     assert repr(rows).splitlines()[-1] == "(10 more rows, 8 more columns: .table())"
     assert "(10 more rows, 8 more columns: .table())" in rows._repr_html_()
-    assert repr(Answer({"rows": []}, of="rows")) == "\nnothing"
+    assert repr(Answer({"rows": []}, of="rows")) == "nothing"

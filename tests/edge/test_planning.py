@@ -152,6 +152,16 @@ def test_nothing_a_runner_signs_stops_a_plan_or_a_bill(events: list[Event]) -> N
     assert all(one.cost_nusd >= 0 for one in bills(state))
 
 
+def test_a_plan_without_ways_out_says_the_same_of_places_and_refusals() -> None:
+    for batch in (1, 64):
+        asked = {"model": "llama-3.1-8b", "context": 32_768, "batch": batch}
+        asked["what_if"] = ["RTX 4090"]
+        whole = plan_query(State(), asked)
+        short = plan_query(State(), {**asked, "ways_out": False})
+        assert bool(whole["ways_out"]) == (batch == 64)
+        assert short == whole | {"ways_out": []}
+
+
 def test_a_host_of_a_billion_cards_costs_a_plan_no_memory() -> None:
     """A plan has a place for each card: 2**31 of them took 16 GB of every peer that planned."""
     for count in (2**31, MAX_INT):

@@ -28,11 +28,13 @@ NONE: Final = "(none)"
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What people call things, by id: peers, keys, and what hardware a device is."""
+    """What people call things, by id: peers, keys, and what hardware a device is; `rented`: the
+    devices that are machines of a cloud."""
 
     peers: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, str] = field(default_factory=dict)
+    rented: frozenset[str] = frozenset()
 
 
 def report(rows: Iterable[Placed], asked: BillAsked, names: Names, now_ms: int) -> Row:
@@ -112,6 +114,7 @@ def _device(device: str, rows: list[DayRow], names: Names) -> Row:
     return {
         "device_id": device,
         "model": names.hardware.get(device, ""),
+        "rented": device in names.rented,
         "hours_used": round((used.unit_ms if used else 0) / HOUR_MS, 6),
         "duration_ms": used.unit_ms if used else 0,
         "cost": None if parts[USED] is None else parts[USED] / NUSD,

@@ -13,7 +13,8 @@ from mesh.api.requests import PlanRequest, lengths, parse_plan
 
 OWN: Final = ("tokens_per_day", "prompt_share", "hours", "months", "spot")
 # A plan's fields that a comparison decides itself.
-DECIDED: Final = ("cloud", "sets", "on", "deadline", "max_cost")
+DECIDED: Final = ("cloud", "sets", "ways_out", "on", "deadline", "max_cost")
+PLAIN: Final[dict[str, object]] = {"sets": False, "ways_out": False}
 HELP: Final = "fleet compare --help"
 MAX_TOKENS_PER_DAY: Final = 10**15  # a thousand times what the largest API serves
 MAX_MONTHS: Final = 1200  # as long as a device may live
@@ -75,13 +76,13 @@ def _shaped(asked: dict[str, object], share: object) -> tuple[PlanRequest, tuple
     if not by_length:
         said = DEFAULT_SHARE if share is None else share
         ppm = int(_number("prompt_share", said, Decimal(1), "0.75") * PPM)
-        plan = parse_plan({**asked, "sets": False})
+        plan = parse_plan({**asked, **PLAIN})
         lengths_of = _split(min(REQUEST_TOKENS, plan.context), ppm)
-        return parse_plan({**asked, "sets": False, **lengths_of}), (ppm, PPM)
+        return parse_plan({**asked, **PLAIN, **lengths_of}), (ppm, PPM)
     if share is not None:
         text = f"prompt_share: {', '.join(by_length)} say how tokens divide, too"
         refuse(text, "give one of the two")
-    plan = parse_plan({**asked, "sets": False})
+    plan = parse_plan({**asked, **PLAIN})
     prompt, answer = lengths(plan.prompt_tokens, plan.tokens, plan.context)
     return plan, (prompt, prompt + answer)
 

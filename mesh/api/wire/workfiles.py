@@ -38,6 +38,24 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hash: Hash
 
 
+@final
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that a command left: its path below the job's folder."""
+
+    path: str
+    size_bytes: int
+
+
+@final
+class LeftFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job left. `more`: files that are not named; `here`: whether they lie on the machine
+    that was asked."""
+
+    files: list[Left]
+    more: bool
+    here: bool
+
+
 def safe_path(text: str) -> str:
     """A path below a folder; RequestError for one that leaves it, or names the folder itself."""
     parts = [one for one in text.split("/") if one not in ("", ".")]

@@ -70,7 +70,7 @@ def ps(*, every: bool, output: str) -> None:
     home = fleet_home()
     state = load_state(home, every_job=every)
     here = frozenset(kept_jobs(home))
-    found = job_rows(state, now_ms(), every=every)
+    found = job_rows(state, now_ms(), ended=None if every else 0)
     worded = [_with_words(row, state, home) if row["job_id"] in here else row for row in found]
     rows = with_standing(worded, home)
     if output == "json":

@@ -62,7 +62,10 @@ def put_names(db: sqlite3.Connection, names: Names) -> None:
     """Keep what people call the devices that have a bill, peers and keys, beside the sums."""
     devices = [str(one) for (one,) in db.execute("SELECT DISTINCT device FROM months")]
     hardware = {one: names.hardware.get(one, "") for one in devices}
-    told = msgspec.json.encode(Names(peers=names.peers, keys=names.keys, hardware=hardware))
+    rented = names.rented.intersection(devices)
+    told = msgspec.json.encode(
+        Names(peers=names.peers, keys=names.keys, hardware=hardware, rented=rented)
+    )
     db.execute("INSERT OR REPLACE INTO meta VALUES ('names', ?)", (told.decode(),))
 
 

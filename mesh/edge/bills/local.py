@@ -7,10 +7,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from mesh.api.bills.report import Names
+from mesh.api.rentals.rows import host_name
 from mesh.api.serving.keys import key_name
 from mesh.config import load_config
 from mesh.edge.bills.asking import Bills
 from mesh.edge.bills.gathering import Watch
+from mesh.edge.dispatch.candidates import is_rented
 from mesh.edge.store.ledger import Reader
 from mesh.edge.store.state import current_state
 from mesh.state.bills.calendar import zone_of
@@ -45,7 +47,10 @@ def names_of(state: State, own: str = "") -> Names:
     if not peers and len(state.counts) == 1:  # a peer that is alone
         peers = dict.fromkeys(state.counts, own)
     keys = {one: key_name(state.keys, one) for one in state.keys}
-    return Names(peers=peers, keys=keys, hardware=_Hardware(state))
+    hosts = (host_name(one) for one in state.rentals.every())
+    described = (one.device_id for one in state.devices.values() if is_rented(one))
+    rented = frozenset((*hosts, *described))
+    return Names(peers=peers, keys=keys, hardware=_Hardware(state), rented=rented)
 
 
 class _Hardware(Mapping[str, str]):

@@ -17,12 +17,12 @@ import msgspec
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.api.wire.workfiles import HASH_BYTES, FilePart, WorkFile, safe_path
+from mesh.api.wire.workfiles import HASH_BYTES, FilePart, LeftFiles, WorkFile, safe_path
 from mesh.edge.disk import explained
 from mesh.edge.dispatch.ports import Ledger
 from mesh.edge.dispatch.remote import Call
 from mesh.edge.jobs.private import FILES, folder_of
-from mesh.edge.jobs.workdir import blob_part, left_part, missing
+from mesh.edge.jobs.workdir import blob_part, left_files, left_part, missing
 from mesh.state.jobs import JobView
 from providers.attempts import Attempts
 from providers.base import ProviderError
@@ -127,6 +127,16 @@ class JobFiles:
         except ProviderError as error:
             code = error.code or "Unreadable"
             raise RequestError(code, error.text, error.hint, 503) from error
+
+    async def listed(self, job_id: str) -> LeftFiles:
+        """What a job of this peer's left, as far as that lies on this machine."""
+        job = self._ledger.state.jobs.get(job_id)
+        if job is None or not job.attempt:
+            return LeftFiles(files=[], more=False, here=True)
+        found = await asyncio.to_thread(left_files, self._home, job_id, job.attempt)
+        if job.owner != self._ledger.author or found is None:
+            return LeftFiles(files=[], more=False, here=False)
+        return LeftFiles(files=found[0], more=found[1], here=True)
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job of this peer's left, wherever it ran."""

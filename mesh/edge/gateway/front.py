@@ -96,6 +96,10 @@ class Front:
         """Where the address is."""
         return self._node.gateway_url
 
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """A chat of this machine's dashboard, whose pages are of another port."""
+        return await self._gateway.chat(request)
+
     def peer_routes(self) -> list[Route]:
         """What members reach over TLS."""
         return ServeRoutes(self.own, self.services).routes()

@@ -10,11 +10,15 @@ from aiohttp import web
 from mesh.edge.gateway.front import Front
 from mesh.edge.gateway.ports import MAX_PORT, USUAL
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown
-from mesh.edge.http.roles import Route
+from mesh.edge.http.roles import Route, refuse_page
 from mesh.state.members import MEMBER, VIEWER
 from mesh.state.serving.services import MAX_REPLICAS
 
 FIELDS: Final = ("spec", "min", "max", "idle_ms")
+# What a dashboard's session may say of a service: on a rented machine, or by options of its own,
+# only the token's holder has one.
+PAGE_SPEC: Final = frozenset({"model", "context", "batch", "on"})
+PAGE_ON: Final = "any"  # of the fleet's own devices: rented ones are taken by their names alone
 MAX_IDLE_MS: Final = 30 * 86_400_000  # a month: longer is for ever, which is 0
 
 
@@ -44,6 +48,9 @@ def gateway_routes(front: Front) -> list[Route]:
         spec = body.get("spec")
         if not isinstance(spec, dict):
             raise HttpRefusal(400, "BadField", "spec must be an object", "as POST /v1/jobs has it")
+        if set(spec) - PAGE_SPEC or spec.get("on", PAGE_ON) != PAGE_ON:
+            text = f"a page serves with {', '.join(sorted(PAGE_SPEC))} alone, on {PAGE_ON} device"
+            refuse_page(request, text, "fleet serve MODEL --help")
         least, most = _count(body, "min", 0, MAX_REPLICAS), _count(body, "max", 1, MAX_REPLICAS)
         idle_ms = _count(body, "idle_ms", 0, MAX_IDLE_MS)
         kept = await front.services.keep(spec, least=least, most=most, idle_ms=idle_ms)
@@ -60,6 +67,7 @@ def gateway_routes(front: Front) -> list[Route]:
         Route("GET", "/v1/services", VIEWER, get_services),
         Route("POST", "/v1/services", MEMBER, post_service),
         Route("POST", "/v1/services/{id}/end", MEMBER, end_service),
+        Route("POST", "/v1/dashboard/chat", MEMBER, front.chat),
         *proxy_routes(front),
     ]
 

@@ -84,6 +84,13 @@ class Gateway:
         self._admission.key(secret_of(request.headers), needed=True)
         return await handler(request)
 
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """A chat in OpenAI's form, for a server that has looked at who asks."""
+        try:
+            return await self._asks(Generation(CHAT))(request)
+        except Left:
+            return web.Response()  # nobody reads it
+
     def _families(self) -> dict[str, Family]:
         return {
             CHAT: Generation(CHAT),

@@ -14,13 +14,15 @@ from aiohttp.typedefs import Middleware
 from mesh.api.bodies import base_name
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import device_rows, job_row, job_rows, with_standing
-from mesh.edge.http.dashboard.guard import pattern_of, session_may
+from mesh.edge.http.dashboard.guard import SESSIONS, pattern_of, session_may
 from mesh.edge.http.dashboard.routes import OPEN_PATTERNS, dashboard_routes
 from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
 from mesh.edge.http.guard import (
+    TURNS,
     HttpRefusal,
+    Turns,
     answer,
     by_name,
     check_origin,
@@ -29,6 +31,7 @@ from mesh.edge.http.guard import (
     refuse_unknown,
     shape_errors,
     want_text,
+    whole,
 )
 from mesh.edge.http.peers import MESH, mesh_routes, peer_reads, peer_routes
 from mesh.edge.http.ports import ServedMesh, ServedNode
@@ -44,7 +47,7 @@ from mesh.edge.http.stream import (
     stream_events,
     stream_logs,
 )
-from mesh.edge.http.transfer import post_import
+from mesh.edge.http.transfer import EXPORTING, get_export, post_import
 from mesh.edge.jobs.private import private_row
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
 
@@ -72,7 +75,9 @@ def make_app(
     routes = [*_checks(), *reads(), *_own_reads(), *own_file_routes(), *_writes(), *more]
     routes += dashboard_routes(sessions)
     routes += [] if mesh is None else peer_routes()
-    return _app(node, guards, routes, mesh)
+    app = _app(node, guards, routes, mesh)
+    app[SESSIONS] = sessions
+    return app
 
 
 def make_mesh_app(
@@ -95,6 +100,8 @@ def _app(
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     app[NODE] = node
     app[STREAMS] = Streams()
+    app[EXPORTING] = asyncio.Lock()
+    app[TURNS] = Turns()
     app.on_shutdown.append(end_streams)
     if mesh is not None:
         app[MESH] = mesh
@@ -130,6 +137,7 @@ def _own_reads() -> list[Route]:
         Route("GET", "/v1/jobs/{id}/logs", "", stream_logs),
         Route("GET", "/v1/jobs/{id}/answer", "", stream_answer),
         Route("GET", "/v1/verify", "", get_verify),
+        Route("GET", "/v1/export", "", get_export),
         Route("POST", "/v1/capacity", "", post_capacity),
         Route("POST", "/v1/sweep", "", post_sweep),
     ]
@@ -164,9 +172,9 @@ async def get_ready(request: web.Request) -> web.Response:
 
 
 async def get_status(request: web.Request) -> web.Response:
-    """The fleet at a glance."""
-    refuse_unknown(request.query, ())
-    return answer(request.app[NODE].status())
+    """The fleet at a glance; `running=0` leaves out the jobs that have not ended."""
+    refuse_unknown(request.query, ("running",))
+    return answer(request.app[NODE].status(running=request.query.get("running") != "0"))
 
 
 async def get_devices(request: web.Request) -> web.Response:
@@ -177,14 +185,22 @@ async def get_devices(request: web.Request) -> web.Response:
 
 
 async def get_jobs(request: web.Request) -> web.Response:
-    """Every job the ledger knows."""
-    refuse_unknown(request.query, ())
+    """Every job the ledger knows, or the newest `going` and `ended` ones."""
+    refuse_unknown(request.query, ("going", "ended"))
     node = request.app[NODE]
-    rows = job_rows(node.state, node.now())
+    most = {name: _most(request, name) for name in ("going", "ended")}
+    rows = job_rows(node.state, node.now(), **most)
+    ended = sum(job.ended for job in node.state.jobs.values())
+    counts = {"going": len(node.state.jobs) - ended, "ended": ended}
     if PEER in request:  # who asks over the fleet asks each peer for its own part
-        return answer({"jobs": rows})
-    said = await node.standings(list(node.state.jobs.values()))
-    return answer({"jobs": [with_standing(row, said.get(str(row["job_id"]))) for row in rows]})
+        return answer({"jobs": rows, **counts})
+    said = await node.standings([node.state.jobs[str(row["job_id"])] for row in rows])
+    told = [with_standing(row, said.get(str(row["job_id"]))) for row in rows]
+    return answer({"jobs": told, **counts})
+
+
+def _most(request: web.Request, name: str) -> int | None:
+    return whole(request, name, 0) if name in request.query else None
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -212,20 +228,19 @@ async def post_plan(request: web.Request) -> web.Response:
     query = await read_body(request)
     if PEER in request:
         by_name(query)
-    # Ten thousand offers take longer than a heartbeat may wait.
-    return answer(await asyncio.to_thread(request.app[NODE].plan, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].plan, query))
 
 
 async def post_capacity(request: web.Request) -> web.Response:
     """The most each device can do with a model: context, sequences, quantisation, layers."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].capacity, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].capacity, query))
 
 
 async def post_sweep(request: web.Request) -> web.Response:
     """Memory, speed, time and cost for every batch and context."""
     query = await read_body(request)
-    return answer(await asyncio.to_thread(request.app[NODE].sweep, query))
+    return answer(await request.app[TURNS].take(request, request.app[NODE].sweep, query))
 
 
 async def post_job(request: web.Request) -> web.Response:

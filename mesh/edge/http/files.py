@@ -20,7 +20,10 @@ def file_routes() -> list[Route]:
 
 def own_file_routes() -> list[Route]:
     """What the user of a job's home asks; on loopback alone."""
-    return [Route("GET", "/v1/jobs/{id}/file", "", get_file)]
+    return [
+        Route("GET", "/v1/jobs/{id}/files", "", get_files),
+        Route("GET", "/v1/jobs/{id}/file", "", get_file),
+    ]
 
 
 async def get_given(request: web.Request) -> web.Response:
@@ -41,6 +44,12 @@ async def get_left(request: web.Request) -> web.Response:
     job_id = request.match_info["id"]
     files = request.app[NODE].files
     return answer(await files.left(who, job_id, int(attempt), path, _offset(request)))
+
+
+async def get_files(request: web.Request) -> web.Response:
+    """The files that a job left; `here` is false where they lie on another machine."""
+    refuse_unknown(request.query, ())
+    return answer(await request.app[NODE].files.listed(known_job(request)))
 
 
 async def get_file(request: web.Request) -> web.Response:

@@ -1,12 +1,14 @@
-"""Who may ask, how much they may send, and how every refusal looks: {code, text, hint}.
+"""Who may ask, how much they may send, when it is their turn, and how every refusal looks: {code,
+text, hint}.
 
 Knows no route. The order is fixed: shape of errors, then Host and Origin, then the token.
 """
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final, final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,12 +22,21 @@ from mesh.api.requests import MAX_BODY_BYTES
 
 # Load balancers and people probe these before they hold the token; they say one word.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+# Of a whole number in a query: no cursor or offset is longer, and a longer text is not read at all.
+MAX_DIGITS: Final = 18
 # Names a browser on this machine uses for us; any other Host is DNS rebinding.
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 # What is not ready is so in seconds or minutes: nobody needs to ask more often than this.
 RETRY_AFTER_S: Final = 2
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
+# Threads hold Python's lock in turn, so more at once finish none sooner; two, so that one that
+# takes seconds (ten thousand offers) is not waited for, and the loop's other threads stay free.
+AT_ONCE: Final = 2
+# A page waits with one question and a script with a few; each holds a socket and its body.
+MAX_WAITING: Final = 32
+
+Question = Mapping[str, object]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("fleet.http")
@@ -186,6 +197,14 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
             )
 
 
+def whole(request: web.Request, name: str, default: int) -> int:
+    """A whole number of the query, such as a cursor or a number of rows."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise HttpRefusal(400, "BadField", f"{name} must be a whole number")
+    return int(text)
+
+
 def want_text(body: Mapping[str, object], name: str) -> str:
     """A required, non-empty text field."""
     value = body.get(name)
@@ -211,3 +230,38 @@ def by_name(query: dict[str, object]) -> None:
     if query.get("mmproj") is not None or not all(str(one)[:1].isdigit() for one in files):
         text = "mmproj and lora: another peer's files are its own"
         raise HttpRefusal(404, "NotFound", text, "an adapter's size will do: 160MB")
+
+
+@final
+class Turns:
+    """Questions that take this machine's time, in the order they came: AT_ONCE of them at a time.
+
+    A thread that plans can't be stopped, so one is dropped before it starts: a page that moved on
+    has closed its connection by then.
+    """
+
+    def __init__(self) -> None:
+        self._free: Final = asyncio.Semaphore(AT_ONCE)
+        self.waiting = 0  # questions that have not begun
+
+    async def take(
+        self, request: web.Request, ask: Callable[[Question], dict[str, Any]], question: Question
+    ) -> dict[str, Any]:
+        """The answer, made in a thread; HttpRefusal where too many wait, or nobody does."""
+        if self.waiting >= MAX_WAITING:
+            text = f"{MAX_WAITING} questions wait already"
+            raise HttpRefusal(503, "TooManyQuestions", text, "ask again in a second")
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            if request.transport is None or request.transport.is_closing():
+                raise HttpRefusal(503, "Dropped", "whoever asked has left")
+            return await asyncio.to_thread(ask, question)
+        finally:
+            self._free.release()
+
+
+TURNS: Final = web.AppKey("turns", Turns)

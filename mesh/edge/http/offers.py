@@ -11,7 +11,7 @@ from aiohttp import web
 
 from mesh.api.market.asked import FIELDS, parse_offers
 from mesh.api.market.offers import offers_answer
-from mesh.edge.http.guard import answer, by_name, read_body, refuse_unknown
+from mesh.edge.http.guard import TURNS, answer, by_name, read_body, refuse_unknown
 from mesh.edge.http.roles import PEER, Route
 from mesh.edge.http.stream import NODE
 from mesh.state.market.quotes import Quote
@@ -46,7 +46,7 @@ def offer_routes(market: ServedMarket, compare: Compare) -> list[Route]:
         query = await read_body(request)
         if PEER in request:
             by_name(query)
-        return answer(await asyncio.to_thread(compare, query))
+        return answer(await request.app[TURNS].take(request, compare, query))
 
     return [
         Route("GET", "/v1/offers", VIEWER, get_offers),

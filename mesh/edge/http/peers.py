@@ -9,7 +9,7 @@ from aiohttp import web
 
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown, want_text
 from mesh.edge.http.ports import ServedMesh
-from mesh.edge.http.roles import PEER, Route
+from mesh.edge.http.roles import PEER, Route, refuse_page
 from mesh.edge.transport.anteroom import plain_address
 from mesh.edge.transport.dial import SYNC_PATH
 from mesh.edge.transport.link import (
@@ -27,6 +27,9 @@ MESH: Final[web.AppKey[ServedMesh]] = web.AppKey("mesh", ServedMesh)
 DEFAULT_TTL_MS: Final = 15 * 60_000
 # A month: an invite in a drawer is a key in a drawer.
 MAX_TTL_MS: Final = 30 * 86_400_000
+# An invite outlives the session that made it: of a page's, whoever finds the browser open gets one
+# machine in, within a day, and `fleet doctor` lists it.
+PAGE_TTL_MS: Final = 86_400_000
 
 
 def peer_reads() -> list[Route]:
@@ -111,7 +114,11 @@ async def post_invite(request: web.Request) -> web.Response:
     refuse_unknown(body, ("role", "ttl_ms", "uses"))
     ttl_ms = _whole(body, "ttl_ms", DEFAULT_TTL_MS, MAX_TTL_MS)
     uses = _whole(body, "uses", 1, MAX_USES)
-    return answer(await request.app[MESH].invite(_role(body), ttl_ms, uses), 201)
+    role = _role(body)
+    _refuse_page_power(request, role)
+    if uses > 1 or ttl_ms > PAGE_TTL_MS:
+        refuse_page(request, "a page invites one machine, for a day at most", "fleet invite")
+    return answer(await request.app[MESH].invite(role, ttl_ms, uses), 201)
 
 
 async def post_join(request: web.Request) -> web.Response:
@@ -135,7 +142,9 @@ async def post_accept(request: web.Request) -> web.Response:
     """Let in somebody who asks."""
     body = await read_body(request)
     refuse_unknown(body, ("role",))
-    return answer(await request.app[MESH].accept(request.match_info["id"], _role(body)))
+    role = _role(body)
+    _refuse_page_power(request, role)
+    return answer(await request.app[MESH].accept(request.match_info["id"], role))
 
 
 async def post_ignore(request: web.Request) -> web.Response:
@@ -172,6 +181,17 @@ async def post_rename(request: web.Request) -> web.Response:
     body = await read_body(request)
     refuse_unknown(body, ("name",))
     return answer(await request.app[MESH].rename(request.match_info["id"], want_text(body, "name")))
+
+
+def _refuse_page_power(request: web.Request, role: str) -> None:
+    """An open browser makes nobody an admin, and shows no recovery words: those come once, when
+    the fleet is founded, and belong on paper."""
+    if role == ADMIN:
+        text = "a page lets nobody in as admin"
+        refuse_page(request, text, "let it in as runner, then: fleet peers role NAME admin")
+    if not request.app[MESH].founded():
+        text = "the first invite of a fleet shows its recovery words, which no page does"
+        refuse_page(request, text, "fleet invite")
 
 
 def _role(body: Mapping[str, object]) -> str:

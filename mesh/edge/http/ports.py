@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, final
 
 from mesh.api.wire.claims import Standing
-from mesh.api.wire.workfiles import FilePart
+from mesh.api.wire.workfiles import FilePart, LeftFiles
 from mesh.edge.dispatch.ports import Owner
 from mesh.edge.store.ledger import ImportReport, VerifyReport
 from mesh.edge.transport.link import Link
@@ -35,6 +35,9 @@ class Files(Protocol):
 
     async def left(self, who: str, job_id: str, attempt: int, path: str, offset: int) -> FilePart:
         """Some of a file that an attempt left here."""
+
+    async def listed(self, job_id: str) -> LeftFiles:
+        """The files that a job left, as far as they lie on this machine."""
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job left, wherever it ran."""
@@ -69,8 +72,8 @@ class ServedNode(Protocol):
     def now(self) -> int:
         """Milliseconds UTC."""
 
-    def status(self) -> dict[str, object]:
-        """The fleet at a glance."""
+    def status(self, *, running: bool = True) -> dict[str, object]:
+        """The fleet at a glance, with the jobs that have not ended where they are wanted."""
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
         """The plan for a query, as JSON; a bad query raises RequestError."""
@@ -138,6 +141,9 @@ class ServedMesh(Protocol):
 
     def own_role(self) -> str:
         """What this peer may do in its fleet; admin for a peer that is alone."""
+
+    def founded(self) -> bool:
+        """Whether this peer is in a fleet, so that letting somebody in founds none."""
 
     def role_of(self, peer_key: bytes) -> str:
         """What the holder of a key may do; "" for a stranger."""

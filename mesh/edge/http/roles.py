@@ -15,6 +15,7 @@ from mesh.state.members import FORMER, VIEWER, allowed
 
 PEER: Final = web.RequestKey("peer", bytes)  # who asks, on routes that peers reach
 ROLE: Final = web.RequestKey("role", str)
+PAGE: Final = web.RequestKey("page", bool)  # a dashboard's session asks, not the token's holder
 
 
 @final
@@ -32,6 +33,7 @@ class Route:
         return web.RouteDef(self.method, self.path, _needs(self.role, self.handler), {})
 
 
+NOT_FOR_PAGES: Final = "NotForPages"
 # Every route of an app, for whoever describes them.
 ROUTES: Final = web.AppKey("routes", tuple[Route, ...])
 
@@ -56,6 +58,12 @@ def _needs(role: str, handler: Handler) -> Handler:
         return await handler(request)
 
     return checked
+
+
+def refuse_page(request: web.Request, text: str, hint: str) -> None:
+    """HttpRefusal where a dashboard's session asks what only the token's holder may."""
+    if request.get(PAGE, False):
+        raise HttpRefusal(403, NOT_FOR_PAGES, text, hint)
 
 
 def local_role(role: Callable[[], str]) -> Middleware:

@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 from aiohttp import ClientConnectionResetError, web
 
-from mesh.edge.http.guard import HEADERS, HttpRefusal, refuse_unknown
+from mesh.edge.http.guard import HEADERS, MAX_DIGITS, HttpRefusal, refuse_unknown
 from mesh.edge.http.ports import ServedNode
+from mesh.edge.http.roles import PEER
 from mesh.edge.http.standing import StandingWatch
 from mesh.edge.jobs.private import words_of
 from mesh.ledger.event import Event
@@ -23,6 +24,10 @@ from mesh.state.jobs import ENDED
 
 # Each stream holds a socket and a task; a person has some tabs and `logs -f` open, not 32.
 MAX_STREAMS: Final = 32
+# Of other members together: in a fleet of 64 each may show all the others' devices.
+MAX_PEER_STREAMS: Final = 128
+# A member shares one stream of ours among all who look at it there; it locks nobody else out.
+MAX_STREAMS_OF_A_PEER: Final = 4
 # A client that takes nothing for this long is gone or hostile; it can resume by Last-Event-ID.
 WRITE_TIMEOUT_S: Final = 30.0
 # Comment lines keep middleboxes from closing a quiet stream and find dead clients.
@@ -35,8 +40,23 @@ LOG_POLL_S: Final = 0.1
 EVENT_BATCH: Final = 256
 
 
-class Streams(set[asyncio.Task[object]]):
-    """The tasks now streaming to a client."""
+class Streams(dict[asyncio.Task[object], web.Request]):
+    """The tasks now streaming to a client, and what each answers."""
+
+    def room_for(self, request: web.Request) -> bool:
+        """Whether whoever asks may have one more."""
+        peer = request.get(PEER)
+        if peer is None:
+            return len(self) < MAX_STREAMS
+        theirs = sum(one.get(PEER) == peer for one in self.values())
+        return len(self) < MAX_PEER_STREAMS and theirs < MAX_STREAMS_OF_A_PEER
+
+    def end_left(self) -> None:
+        """End those whose client is gone: a quiet stream would find that out at its next write."""
+        for task, request in list(self.items()):
+            if request.transport is None or request.transport.is_closing():
+                del self[task]
+                task.cancel()
 
 
 STREAMS: Final = web.AppKey("streams", Streams)
@@ -67,20 +87,20 @@ class Stream:
 async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
     """Admit one stream if there is room; a client that leaves ends it quietly."""
     streams = request.app[STREAMS]
-    if len(streams) >= MAX_STREAMS:
-        raise HttpRefusal(
-            503, "TooManyStreams", f"{MAX_STREAMS} streams are open", "close one and try again"
-        )
+    streams.end_left()
+    if not streams.room_for(request):
+        text = f"{len(streams)} streams are open"
+        raise HttpRefusal(503, "TooManyStreams", text, "close one and try again")
     task: asyncio.Task[object] | None = asyncio.current_task()
     assert task is not None
-    streams.add(task)
+    streams[task] = request
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     try:
         with suppress(ClientConnectionResetError, ConnectionResetError, TimeoutError):
             await response.prepare(request)
             yield Stream(response)
     finally:
-        streams.discard(task)
+        streams.pop(task, None)
 
 
 async def end_streams(app: web.Application) -> None:
@@ -93,7 +113,7 @@ async def end_streams(app: web.Application) -> None:
 def read_cursor(request: web.Request, name: str) -> int:
     """Where to go on: Last-Event-ID if the client reconnects, else ?name=, else 0."""
     text = request.headers.get("Last-Event-ID") or request.query.get(name) or "0"
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
         raise HttpRefusal(400, "BadCursor", f"{name} must be a cursor this stream gave you")
     return int(text)
 
@@ -124,8 +144,12 @@ async def doorbell(node: ServedNode) -> AsyncIterator[asyncio.Event]:
     events = node.subscribe()
 
     async def listen() -> None:
-        async for _ in events:
-            rung.set()
+        heard = events
+        while True:
+            async for _ in heard:
+                rung.set()
+            rung.set()  # so much came at once that we were left out: it is in the ledger
+            heard = node.subscribe()
 
     task = asyncio.create_task(listen())
     await asyncio.sleep(0)  # lets an async generator reach its first wait and register
@@ -148,11 +172,16 @@ async def wait_for(rung: asyncio.Event, seconds: float) -> bool:
 
 
 async def _send_events(node: ServedNode, stream: Stream, cursor: int) -> int:
-    while batch := list(node.events(cursor, EVENT_BATCH)):
-        for at, event in batch:
-            await stream.send(event_dict(event), at)
+    # In a thread: a client that asks from the beginning would hold the loop, batch after batch.
+    while batch := await asyncio.to_thread(_batch, node, cursor):
+        for at, value in batch:
+            await stream.send(value, at)
             cursor = at
     return cursor
+
+
+def _batch(node: ServedNode, cursor: int) -> list[tuple[int, dict[str, object]]]:
+    return [(at, event_dict(event)) for at, event in node.events(cursor, EVENT_BATCH)]
 
 
 def event_dict(event: Event) -> dict[str, object]:

@@ -1,23 +1,26 @@
-"""A ledger by upload: the route behind `fleet import` while the daemon holds the ledger."""
+"""A ledger by upload and download: the routes behind `fleet import` and the dashboard's export."""
 
 import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from mesh.edge.disk import explained
-from mesh.edge.http.guard import HttpRefusal, answer, refuse_unknown
-from mesh.edge.http.stream import NODE
+from mesh.edge.http.guard import HEADERS, HttpRefusal, answer, refuse_unknown
+from mesh.edge.http.stream import NODE, WRITE_TIMEOUT_S
+from mesh.edge.store.ledger import Reader
 
 # Some two million events, a minute of work; more comes in parts.
 MAX_IMPORT_BYTES: Final = 1 << 30
 CHUNK_BYTES: Final = 1 << 18
+EXPORT: Final = ".export-"
+EXPORTING: Final = web.AppKey("exporting", asyncio.Lock)
 
 
 async def post_import(request: web.Request) -> web.Response:
@@ -32,6 +35,50 @@ async def post_import(request: web.Request) -> web.Response:
     async with _received(request, node.home) as path:
         report = await node.import_(path, request.query.get("name", "the upload")[:200])
     return answer(msgspec.to_builtins(report))
+
+
+async def get_export(request: web.Request) -> web.StreamResponse:
+    """Every event with its signature, a line each, as `fleet import` takes them.
+
+    One snapshot, in a private file first, so that a slow client holds no transaction open; one at a
+    time, for each takes as much of the disk as the ledger.
+    """
+    refuse_unknown(request.query, ())
+    if request.app[EXPORTING].locked():
+        raise HttpRefusal(409, "Busy", "an export is under way", "try again once it has ended")
+    path = request.app[NODE].home / f"{EXPORT}{secrets.token_hex(8)}"
+    async with request.app[EXPORTING]:
+        try:
+            size_bytes = await asyncio.to_thread(_export, path)
+            return await _sent(request, path, size_bytes)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _export(path: Path) -> int:
+    """Write the file; its bytes. What an export that was cut off left is removed."""
+    for old in path.parent.glob(f"*{EXPORT}*"):
+        old.unlink(missing_ok=True)
+    with closing(Reader.open(path.parent)) as reader:
+        reader.export(path)
+    return path.stat().st_size
+
+
+async def _sent(request: web.Request, path: Path, size_bytes: int) -> web.StreamResponse:
+    headers = {**HEADERS, "Content-Type": "application/octet-stream"}
+    response = web.StreamResponse(headers=headers)
+    response.content_length = size_bytes
+    await response.prepare(request)
+    with path.open("rb") as file, suppress(ClientConnectionResetError, ConnectionResetError):
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            try:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await response.write(chunk)
+            except TimeoutError:  # what it has must not look whole
+                if request.transport is not None:
+                    request.transport.abort()
+                break
+    return response
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ PEOPLE: Final[Mapping[str, Described]] = {
     "GET /metrics": Described(content=("text/plain",)),
     "GET /v1/openapi.json": Described(answer={"openapi": TEXT, "info": OBJECT, "paths": OBJECT}),
     "GET /v1/status": Described(
+        query={"running": {**TEXT, "description": "0: without the jobs that have not ended"}},
         answer={
             "peer_id": TEXT,
             "devices": OBJECTS,
@@ -37,11 +38,12 @@ PEOPLE: Final[Mapping[str, Described]] = {
             "running": OBJECTS,
             "events": INTEGER,
             "gateway": OBJECT,
-        }
+        },
     ),
     "GET /v1/doctor": Described(answer={"peer_id": TEXT, "dials": OBJECTS, "invites": OBJECTS}),
     "GET /v1/events": Described(query={"since": COUNT}, content=(STREAM,)),
     "GET /v1/verify": Described(answer=VerifyReport),
+    "GET /v1/export": Described(content=(UPLOAD,)),
     "POST /v1/import": Described(query=texts(("name",)), upload=UPLOAD, answer=ImportReport),
     "POST /v1/notes": Described(
         body=texts(("text",)), needs=("text",), answer=Event, statuses=(201,)

@@ -12,6 +12,7 @@ from mesh.api.most import NOT_OF_CAPACITY, NOT_OF_SWEEP
 from mesh.api.requests import PlanRequest
 from mesh.api.telemetry import FleetNow
 from mesh.api.upkeep import FIELDS as UPKEEP
+from mesh.api.wire.workfiles import LeftFiles
 from mesh.edge.gateway.local import FIELDS as SERVICE
 from mesh.edge.gateway.ports import USUAL
 from mesh.edge.openapi.shapes import (
@@ -94,10 +95,14 @@ WORK: Final[Mapping[str, Described]] = {
         needs=("model", "tokens_per_day"),
         answer={"question": OBJECT, "rows": OBJECTS, "break_even": OBJECTS, "notes": TEXTS},
     ),
-    "GET /v1/jobs": Described(answer={"jobs": OBJECTS}),
+    "GET /v1/jobs": Described(
+        query={"going": COUNT, "ended": COUNT},
+        answer={"jobs": OBJECTS, "going": INTEGER, "ended": INTEGER},
+    ),
     "GET /v1/jobs/{id}": Described(answer={"job_id": TEXT, "status": TEXT, "devices": TEXTS}),
     "GET /v1/jobs/{id}/logs": OUTPUT,
     "GET /v1/jobs/{id}/answer": OUTPUT,
+    "GET /v1/jobs/{id}/files": Described(answer=LeftFiles),
     "GET /v1/jobs/{id}/file": Described(query={"offset": COUNT, "path": TEXT}),
     "POST /v1/jobs": Described(body=JOB, answer=JOB_ID, statuses=(201,)),
     "POST /v1/jobs/{id}/cancel": Described(answer=JOB_ID, statuses=(202,)),

@@ -142,6 +142,10 @@ class Mesh:
         """What this peer may do."""
         return self.trust.own_role()
 
+    def founded(self) -> bool:
+        """Whether this peer is in a fleet."""
+        return self.fleet() is not None
+
     def role_of(self, peer_key: bytes) -> str:
         """What a key may do; FORMER for one that was put out, "" for a stranger."""
         return self.trust.role_of(peer_key)

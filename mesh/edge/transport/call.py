@@ -18,7 +18,7 @@ import msgspec
 
 from mesh.api.errors import RequestError
 from mesh.edge.discovery.sightings import Sightings
-from mesh.edge.transport.dial import CONNECT_S, Directory
+from mesh.edge.transport.dial import CONNECT_S, Directory, reason_of
 from mesh.edge.transport.link import SERVER_NAME
 from mesh.state.address import Address, show_address
 from mesh.state.peer_id import peer_id
@@ -237,7 +237,7 @@ def _unanswered(where: str) -> Iterator[None]:
     try:
         yield
     except aiohttp.ClientConnectorError as error:
-        raise Unanswered(f"{where}: {error}", sent=False) from error
+        raise Unanswered(f"{where}: {reason_of(error)}", sent=False) from error
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         raise Unanswered(f"{where}: {error or type(error).__name__}", sent=True) from error
 

@@ -239,7 +239,7 @@ class Dialler:
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
                 )
         except (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError) as error:
-            raise DialError(_why(error)) from error
+            raise DialError(reason_of(error)) from error
         key = key_behind(socket.get_extra_info("ssl_object"))
         if key is None or (expected is not None and key != expected):
             await socket.close()
@@ -256,7 +256,7 @@ class Dialler:
         return link
 
 
-def _why(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """One line a person can act on."""
     if isinstance(error, TimeoutError | aiohttp.ServerTimeoutError):
         return "no answer: switched off, asleep, or a firewall drops the port"
@@ -264,11 +264,12 @@ def _why(error: BaseException) -> str:
         return "its key is not the expected member's"
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"it refused the link (HTTP {error.status})"
-    text = str(getattr(error, "os_error", None) or error)
+    below = getattr(error, "os_error", None) or error
+    text = str(below)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its key is not the expected member's"
     if isinstance(error, aiohttp.ServerDisconnectedError) or "alert" in text.lower():
         return "it closed the connection: it does not know our key, or no longer"
-    if "refused" in text.lower():
+    if isinstance(below, ConnectionRefusedError) or "refused" in text.lower():
         return "connection refused: no daemon listens there"
     return text[:200] or type(error).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, web
+from aiohttp import ClientError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from mesh.api.errors import RequestError
@@ -45,7 +45,7 @@ class FakeNode:
         self.stopped = False
         self.standing: dict[str, Standing] = {}
         self.ledger: list[Event] = []
-        self.bells: set[asyncio.Queue[Event]] = set()
+        self.bells: set[asyncio.Queue[Event | None]] = set()
 
     def record(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
         seq = len(self.ledger) + 1
@@ -75,7 +75,7 @@ class FakeNode:
     def every_job(self) -> State:
         return fold(self.ledger, keep_ended=1 << 30)
 
-    def status(self) -> dict[str, object]:
+    def status(self, *, running: bool = True) -> dict[str, object]:
         return {"events": len(self.ledger)}
 
     def plan(self, query: Mapping[str, object]) -> dict[str, object]:
@@ -141,12 +141,18 @@ class FakeNode:
         return iter(list(enumerate(self.ledger, 1))[after:end])
 
     async def subscribe(self) -> AsyncIterator[Event]:
-        bell: asyncio.Queue[Event] = asyncio.Queue()
+        bell: asyncio.Queue[Event | None] = asyncio.Queue()
         self.bells.add(bell)
         try:
-            while True:
-                yield await bell.get()
+            while (event := await bell.get()) is not None:
+                yield event
         finally:
+            self.bells.discard(bell)
+
+    def leave_out(self) -> None:
+        """End every subscription, as the node does with readers that fall behind."""
+        for bell in list(self.bells):
+            bell.put_nowait(None)
             self.bells.discard(bell)
 
     def log_path(self, job_id: str) -> Path:
@@ -305,6 +311,40 @@ async def test_events_stream_history_then_live_and_resume_after_a_cursor(
         assert (await message(response))["id"] == "3"
 
 
+async def test_a_stream_that_is_left_out_of_a_burst_goes_on(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    async with client.get("/v1/events") as response:
+        await node.note("first")
+        assert (await message(response))["id"] == "1"
+        node.leave_out()
+        await node.note("second")  # nobody is told
+        assert (await message(response))["id"] == "2"
+        await node.note("third")
+        assert (await message(response))["id"] == "3"
+
+
+async def test_jobs_come_as_many_as_are_asked_for(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    for number in range(6):
+        await node.submit({"model": "m", "job_id": f"j{number}"})
+    for ended in ("j4", "j5"):
+        node.record("job_failed", "d1", {"job_id": ended, "reason": "NoFit(mem)"})
+
+    async def ids(query: str) -> set[str]:
+        async with client.get(f"/v1/jobs{query}") as response:
+            said = await response.json()
+        assert (said["going"], said["ended"]) == (4, 2)
+        return {row["job_id"] for row in said["jobs"]}
+
+    assert len(await ids("?going=1&ended=0")) == 1
+    assert len(await ids("?going=2&ended=1")) == 3
+    assert len(await ids("?going=100")) == len(await ids("")) == 6
+    await refused(client, "GET", "/v1/jobs?going=-1", 400)
+    await refused(client, "GET", "/v1/jobs?limit=1", 400)
+
+
 async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
     client: TestClient[Any, Any], node: FakeNode
 ) -> None:
@@ -408,6 +448,23 @@ async def test_streams_are_bounded_and_a_closed_one_makes_room(
         assert response.status == 200
     for response in opened:
         response.close()
+
+
+async def test_quiet_streams_whose_clients_left_keep_nobody_out(node: FakeNode) -> None:
+    # As the daemon runs it: the test server of aiohttp ends handlers whose clients left.
+    runner = web.AppRunner(make_app(node, TOKEN), handler_cancellation=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/events"
+    async with ClientSession(headers=AUTH) as session:
+        for response in [await session.get(url) for _ in range(stream.MAX_STREAMS)]:
+            response.close()
+        async with asyncio.timeout(stream.KEEPALIVE_S / 2):  # before any of them writes again
+            status = 503
+            while status != 200:
+                async with session.get(url) as response:
+                    status = response.status
+    await runner.cleanup()
 
 
 async def test_shutdown_ends_open_streams(client: TestClient[Any, Any], node: FakeNode) -> None:

@@ -208,11 +208,17 @@ def test_a_session_may_nothing_that_no_page_asks(pattern: str) -> None:
     assert any(re.search(asked, text) for text in scripts)
 
 
-def test_what_a_session_may_is_reads_and_four_writes() -> None:
+def test_what_a_session_may_is_reads_and_these_writes() -> None:
     writes = sorted(path for method, path in MAY if method != "GET")
     assert writes == [
+        "/v1/dashboard/chat",
         "/v1/dashboard/end",
+        "/v1/dashboard/layers",
+        "/v1/invites",
         "/v1/jobs/{id}/cancel",
+        "/v1/peers/{id}/accept",
+        "/v1/peers/{id}/ignore",
         "/v1/plan",
+        "/v1/services",
         "/v1/services/{id}/end",
     ]

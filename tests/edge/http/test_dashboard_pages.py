@@ -22,6 +22,7 @@ OURS = sorted(name for name in files() if not name.startswith("vendor/"))
 SCRIPTS = [name for name in OURS if name.endswith(".js")]
 IMPORTED = re.compile(r"""^(?:import|export)\b[^;]*?from "([^"]+)";""", re.MULTILINE)
 MAX_LINES = 300
+MAX_WEIGHT_BYTES = 250_000  # of all files, as a browser gets them
 
 
 async def fetched(folder: Path, path: str) -> tuple[int, Any, bytes]:
@@ -44,6 +45,32 @@ async def test_every_file_forbids_what_is_not_its_own(tmp_path: Path, name: str)
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_a_file_is_sent_small_and_once(tmp_path: Path) -> None:
+    async with TestClient(
+        TestServer(make_app(FakeNode(tmp_path), TOKEN)), auto_decompress=False
+    ) as client:
+        plain = {"Accept-Encoding": "identity"}
+        sizes = {}
+        for name in files():
+            async with client.get(f"/dashboard/{name}") as small:
+                assert small.headers["Content-Encoding"] == "gzip"
+                sizes[name] = len(await small.read())
+                known = {"If-None-Match": small.headers["ETag"]}
+            async with client.get(f"/dashboard/{name}", headers=plain) as whole:
+                assert await whole.read() == files()[name]
+            async with client.get(f"/dashboard/{name}", headers=known) as again:
+                assert (again.status, await again.read()) == (304, b"")
+                assert again.headers["Content-Security-Policy"]
+    assert sum(sizes.values()) < MAX_WEIGHT_BYTES
+
+
+def test_every_script_is_asked_for_at_once() -> None:
+    text = files()["index.html"].decode()
+    preloaded = re.findall(r'rel="modulepreload" href="([^"]+)"', text)
+    scripts = [name for name in files() if name.endswith(".js")]
+    assert sorted([*preloaded, "main.js"]) == sorted(scripts)
 
 
 @pytest.mark.parametrize(

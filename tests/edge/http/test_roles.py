@@ -78,6 +78,7 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /v1/jobs/{id}/logs": ANY,
     "GET /v1/jobs/{id}/answer": ANY,
     "GET /v1/jobs/{id}/file": ANY,
+    "GET /v1/jobs/{id}/files": ANY,
     "GET /v1/events": ANY,
     "GET /v1/telemetry": ANY,
     "GET /v1/cost": ANY,
@@ -85,6 +86,7 @@ ON_LOOPBACK: dict[str, tuple[str, ...]] = {
     "GET /v1/rates": ANY,
     "POST /v1/rates/{what}": RUNNERS,
     "GET /v1/verify": ANY,
+    "GET /v1/export": ANY,
     "GET /v1/peers": ANY,
     "GET /v1/peers/pending": ANY,
     "GET /v1/sync/status": ANY,
@@ -146,6 +148,8 @@ class FakeMesh:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in ("peers", "pending"):
             return lambda: []
+        if name == "founded":
+            return lambda: True
         if name in ("report", "sync_status", "ignore", "add_address"):
             return lambda *_: {}
 

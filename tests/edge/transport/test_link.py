@@ -275,6 +275,8 @@ async def test_a_member_asks_a_member_and_hears_yes_no_or_nothing(tmp_path: Path
         with pytest.raises(Unanswered, match="nobody knows where") as lost:
             await caller.call(ben.key, [], "GET", "/whoami")
         assert not lost.value.sent
+        with pytest.raises(Unanswered, match="is not reached: .*: connection refused: no daemon"):
+            await caller.call(ben.key, [("127.0.0.1", 1)], "GET", "/whoami")
         at = [("127.0.0.1", 1), ("127.0.0.1", ben.port)]  # the first address is nobody's
         assert await caller.call(ben.key, at, "GET", "/whoami") == {"role": ADMIN}
         ben.roles[ana.key] = VIEWER

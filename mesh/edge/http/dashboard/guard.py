@@ -1,7 +1,7 @@
 """What a dashboard's session may do: what its pages ask, and nothing else of the token's holder.
 
-It makes no codes, keys, invites or recovery words, spends nothing, and stops no daemon: whoever
-sits down at an open browser gets no further than the pages show.
+It makes no sign-in codes, keys, admins or recovery words, submits no job of its own words, and
+stops no daemon: whoever sits down at an open browser gets no further than the pages show.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.guard import HttpRefusal
+from mesh.edge.http.roles import NOT_FOR_PAGES, PAGE
 
 # The page's half of a session. A header of our own also keeps other sites' forms out.
 KEY_HEADER: Final = "Fleet-Page"
@@ -21,23 +22,37 @@ MAY: Final = frozenset(
         ("GET", "/v1/status"),
         ("GET", "/v1/devices"),
         ("GET", "/v1/peers"),
-        ("GET", "/v1/telemetry"),
+        ("GET", "/v1/peers/pending"),
         ("GET", "/v1/jobs"),
         ("GET", "/v1/jobs/{id}/logs"),
-        ("GET", "/v1/events"),
+        ("GET", "/v1/jobs/{id}/files"),
+        ("GET", "/v1/jobs/{id}/file"),
         ("GET", "/v1/verify"),
+        ("GET", "/v1/export"),
         ("GET", "/v1/services"),
         ("GET", "/v1/models/where"),
+        ("GET", "/v1/usage"),
         ("GET", "/v1/cost"),
+        ("GET", "/v1/rates"),
         ("GET", "/v1/budgets"),
         ("GET", "/v1/dashboard/events"),
+        ("GET", "/v1/dashboard/live"),
         ("GET", "/v1/dashboard/models"),
         ("POST", "/v1/plan"),
         ("POST", "/v1/jobs/{id}/cancel"),
+        ("POST", "/v1/peers/{id}/accept"),
+        ("POST", "/v1/peers/{id}/ignore"),
+        ("POST", "/v1/invites"),
+        ("POST", "/v1/services"),
         ("POST", "/v1/services/{id}/end"),
+        ("POST", "/v1/dashboard/chat"),
+        ("POST", "/v1/dashboard/layers"),
         ("POST", "/v1/dashboard/end"),
     }
 )
+
+
+SESSIONS: Final = web.AppKey("sessions", Sessions)
 
 
 def cookie_name(request: web.Request) -> str:
@@ -52,13 +67,20 @@ def has_session(sessions: Sessions, request: web.Request) -> bool:
 
 
 def session_may(sessions: Sessions, request: web.Request) -> bool:
-    """Whether a request carries an open session; HttpRefusal where that may not do this."""
+    """Whether a request carries an open session, and a note of it (`PAGE`); HttpRefusal where that
+    may not do this."""
     if not has_session(sessions, request):
         return False
     if (request.method, pattern_of(request)) not in MAY:
         text = "the dashboard's session does not open this"
-        raise HttpRefusal(403, "NotForPages", text, "ask with the token, by the command line")
+        raise HttpRefusal(403, NOT_FOR_PAGES, text, "ask with the token, by the command line")
+    request[PAGE] = True
     return True
+
+
+def is_over(request: web.Request) -> bool:
+    """Whether a page asked whose session has ended meanwhile: a stream ends with it."""
+    return PAGE in request and not has_session(request.app[SESSIONS], request)
 
 
 def pattern_of(request: web.Request) -> str:

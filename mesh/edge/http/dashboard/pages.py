@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from aiohttp import web
 
@@ -32,6 +35,8 @@ POLICY: Final = "; ".join(
 )
 PAGE_HEADERS: Final = {
     **HEADERS,
+    "Cache-Control": "no-cache",  # kept, but asked about: another version's page would not fit
+    "Vary": "Accept-Encoding",
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -46,10 +51,32 @@ def files() -> dict[str, bytes]:
     return {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in found}
 
 
-def page(name: str) -> web.Response:
-    """One file; 404 where there is none of that name."""
+@final
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A file as it is sent: a browser that has one of this `tag` is sent nothing."""
+
+    tag: str
+    small: bytes  # gzip
+
+
+@cache
+def _packed() -> dict[str, _Packed]:
+    return {
+        name: _Packed(f'"{hashlib.sha256(body).hexdigest()[:32]}"', gzip.compress(body, mtime=0))
+        for name, body in files().items()
+    }
+
+
+def page(request: web.Request, name: str) -> web.Response:
+    """One file, compressed for whoever takes that; 404 where there is none of that name."""
     body = files().get(name)
     if body is None:
         raise web.HTTPNotFound
-    kind = TYPES[Path(name).suffix]
-    return web.Response(body=body, content_type=kind, charset="utf-8", headers=PAGE_HEADERS)
+    packed, kind = _packed()[name], TYPES[Path(name).suffix]
+    headers = {**PAGE_HEADERS, "ETag": packed.tag}
+    if request.headers.get("If-None-Match") == packed.tag:
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        body, headers["Content-Encoding"] = packed.small, "gzip"
+    return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)

@@ -1,8 +1,9 @@
-"""The dashboard's routes: its files, the way in and out, and two reads that no other route has."""
+"""The dashboard's routes: its files, the way in and out, and reads that no other route has."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -11,7 +12,15 @@ from mathcore.catalogue.models import model_names
 from mesh.edge.http.dashboard.guard import cookie_name
 from mesh.edge.http.dashboard.pages import FRONT, page
 from mesh.edge.http.dashboard.sessions import CODE_TTL_S, SESSION_TTL_S, Sessions
-from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown, want_text
+from mesh.edge.http.guard import (
+    TURNS,
+    HttpRefusal,
+    answer,
+    read_body,
+    refuse_unknown,
+    want_text,
+    whole,
+)
 from mesh.edge.http.ports import ServedNode
 from mesh.edge.http.roles import Route
 from mesh.edge.http.stream import NODE, event_dict
@@ -22,7 +31,6 @@ OPEN_PATTERNS: Final = frozenset({"/dashboard/", "/dashboard/{file}", "/dashboar
 LINK: Final = "/dashboard/#code="  # a fragment stays in the browser: it is in no request and no log
 MAX_PAGE: Final = 200  # events a person scrolls through at once; about 100 kB
 DEFAULT_PAGE: Final = 50
-MAX_CURSOR_DIGITS: Final = 18
 
 
 def dashboard_routes(sessions: Sessions) -> list[Route]:
@@ -80,14 +88,25 @@ def way_in(sessions: Sessions) -> list[Route]:
     ]
 
 
+def layer_routes(layers: Callable[[Mapping[str, object]], dict[str, object]]) -> list[Route]:
+    """On loopback alone. `layers` gives a model's memory layer by layer, as JSON."""
+
+    async def post_layers(request: web.Request) -> web.Response:
+        """What each layer of a model takes, for its picture."""
+        question = await read_body(request)
+        return answer(await request.app[TURNS].take(request, layers, question))
+
+    return [Route("POST", "/v1/dashboard/layers", VIEWER, post_layers)]
+
+
 async def get_front(request: web.Request) -> web.Response:
     """The page itself."""
-    return page(FRONT)
+    return page(request, FRONT)
 
 
 async def get_file(request: web.Request) -> web.Response:
     """One of its files."""
-    return page(request.match_info["file"])
+    return page(request, request.match_info["file"])
 
 
 async def get_models(request: web.Request) -> web.Response:
@@ -101,8 +120,8 @@ async def get_events(request: web.Request) -> web.Response:
     refuse_unknown(request.query, ("before", "limit"))
     node = request.app[NODE]
     last = node.state.cursor
-    before = _whole(request, "before", last + 1)
-    limit = min(_whole(request, "limit", DEFAULT_PAGE), MAX_PAGE)
+    before = whole(request, "before", last + 1)
+    limit = min(whole(request, "limit", DEFAULT_PAGE), MAX_PAGE)
     rows = await asyncio.to_thread(_newest, node, min(before, last + 1), limit)
     return answer({"events": rows, "last": last})
 
@@ -111,10 +130,3 @@ def _newest(node: ServedNode, before: int, limit: int) -> list[dict[str, object]
     found = node.events(max(0, before - 1 - limit), limit)
     rows = [{"cursor": at, **event_dict(event)} for at, event in found if at < before]
     return rows[::-1]
-
-
-def _whole(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_CURSOR_DIGITS):
-        raise HttpRefusal(400, "BadField", f"{name} must be a whole number")
-    return int(text)

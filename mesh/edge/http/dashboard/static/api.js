@@ -82,6 +82,33 @@ function forget() {
   signedOut();
 }
 
+/**
+ * Ask one question at a time: of those that come meanwhile only the newest is asked. One on its way
+ * is waited for, so that a hand that goes on moving sees answers, unless it is `slow`: it is given
+ * up for the next, and the daemon drops it if it has not begun. Take null to end.
+ */
+export function newest(ask, answered, failed) {
+  let [now, next, ended] = [null, null, false];
+  return async function take(question, { slow = false } = {}) {
+    ended = ended || question === null;
+    next = question === null ? null : { question, slow };
+    if (now && (ended || now.slow)) now.stop.abort();
+    if (now) return;
+    while (next !== null && !ended) {
+      now = { slow: next.slow, stop: new AbortController() };
+      const mine = next;
+      next = null;
+      try {
+        const value = await ask(mine.question, now.stop.signal);
+        if (!ended) answered(value);
+      } catch (error) {
+        if (!ended && next === null) failed(error);
+      }
+    }
+    now = null;
+  };
+}
+
 /** What went wrong, in a sentence. */
 export function words(error) {
   if (error.name === "TimeoutError") return "no answer within 15 s";

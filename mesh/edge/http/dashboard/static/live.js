@@ -1,79 +1,134 @@
-// Streams of the daemon, each held once in a browser, whatever number of pages show it.
+// What the daemon tells by itself, over one stream in a browser, whatever number of pages show it.
 //
 // A browser opens six connections to one place, so a page that held one each would lock the
 // seventh out. Of the pages that are visible, one holds a lock and the stream, and tells the
-// others; a page that is hidden lets go of both. fetch and not EventSource reads them, since that
+// others; a page that is hidden lets go of both. fetch and not EventSource reads it, since that
 // can't send the page's key.
 
-import { get, headers, refused } from "./api.js";
+import { headers, refused } from "./api.js";
 
+const LIVE = "/v1/dashboard/live";
 const RETRY_MS = 1000;
+const LINGER_MS = 1000; // from one tab to another the stream stays
+const OUTPUTS = 3; // streams of outputs in a browser: with ours, two connections stay for answers
 
-/**
- * Call `tell(message)` for every message of a stream while this page is visible, and
- * `connected(yes)` when it begins and breaks. Returns a function that ends it.
- *
- * `name` is what pages share it by; `path(last)` says where it goes on, after the id `last`.
- */
-export function follow(name, path, tell, connected = () => {}) {
-  const channel = new BroadcastChannel(`fleet-${name}`);
-  channel.onmessage = (event) => {
-    if (!document.hidden) deliver(event.data, tell, connected);
-  };
-  const spread = (said) => {
-    channel.postMessage(said);
-    deliver(said, tell, connected);
-  };
-  let stop = new AbortController();
-  const start = () => {
-    stop.abort();
-    if (document.hidden) return;
-    stop = new AbortController();
-    holdAlone(name, stop.signal, (signal) => keepReading(path, signal, spread));
-  };
-  document.addEventListener("visibilitychange", start);
-  start();
+const listeners = new Set();
+let channel = null; // open while anybody listens here
+let stop = new AbortController();
+let lingering = 0;
+let cursor = null; // of the newest event that was heard of
+
+/** Call `tell` with the fleet's devices, once a second, and `connected(yes)` as the stream is. */
+export function followDevices(tell, connected = () => {}) {
+  return listen({ devices: tell, ledger: () => {}, connected });
+}
+
+/** Call `tell` when the ledger has grown. */
+export function followLedger(tell) {
+  return listen({ devices: () => {}, ledger: tell, connected: () => {} });
+}
+
+/** Returns a function that ends it. */
+function listen(one) {
+  clearTimeout(lingering);
+  listeners.add(one);
+  if (!channel) {
+    channel = new BroadcastChannel("fleet-live");
+    channel.onmessage = (event) => document.hidden || deliver(event.data);
+    document.addEventListener("visibilitychange", hold);
+    hold();
+  }
   return () => {
-    document.removeEventListener("visibilitychange", start);
-    stop.abort();
-    channel.close();
+    listeners.delete(one);
+    clearTimeout(lingering);
+    lingering = setTimeout(rest, LINGER_MS);
   };
 }
 
-function deliver(said, tell, connected) {
-  connected(said.connected);
-  if (said.message !== undefined) tell(said.message);
+function rest() {
+  if (listeners.size) return;
+  document.removeEventListener("visibilitychange", hold);
+  stop.abort();
+  channel.close();
+  channel = null;
+}
+
+/** Hold the stream, or wait until no other page does, while this page is visible. */
+function hold() {
+  stop.abort();
+  if (document.hidden) return;
+  stop = new AbortController();
+  alone(stop.signal, keepReading);
+}
+
+function deliver({ kind, data }) {
+  for (const one of [...listeners]) one.connected(kind !== "broken");
+  if (kind === "devices") for (const one of [...listeners]) one.devices(data);
+  if (kind !== "ledger" || data.last === cursor) return;
+  const first = cursor === null; // what is shown was asked a moment ago
+  cursor = data.last;
+  if (!first) for (const one of [...listeners]) one.ledger();
 }
 
 /** Run `work` while no other page does; browsers without locks run it in each. */
-function holdAlone(name, signal, work) {
+function alone(signal, work) {
   if (!navigator.locks) return work(signal);
-  return navigator.locks
-    .request(`fleet-${name}`, { signal }, () => work(signal))
-    .catch((error) => {
-      if (error.name !== "AbortError") throw error;
-    });
+  return navigator.locks.request("fleet-live", { signal }, () => work(signal)).catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
 }
 
-async function keepReading(path, signal, spread) {
-  let last = "";
+async function keepReading(signal) {
+  const spread = (said) => {
+    if (signal.aborted) return;
+    channel.postMessage(said);
+    deliver(said);
+  };
   while (!signal.aborted) {
     try {
-      for await (const one of messages(await path(last), signal)) {
-        last = one.id || last;
-        spread({ connected: true, message: one.data });
-      }
+      for await (const { kind, data } of read(LIVE, signal)) spread({ kind, data });
     } catch (error) {
       if (signal.aborted || error.status === 401) return;
     }
-    if (signal.aborted) return;
-    spread({ connected: false });
+    spread({ kind: "broken" });
     await new Promise((wake) => setTimeout(wake, RETRY_MS));
   }
 }
 
-/** Every message of a server-sent stream: {kind, id, data}, until it ends. */
+/**
+ * Every message of another stream, such as a job's output: {kind, id, data}, until it ends. It
+ * waits where as many pages as a browser has connections for read theirs.
+ */
 export async function* messages(path, signal) {
+  const release = await turn(signal);
+  try {
+    yield* read(path, signal);
+  } finally {
+    release();
+  }
+}
+
+/** A function that ends this turn, once there is one of OUTPUTS. */
+async function turn(signal) {
+  if (!navigator.locks) return () => {};
+  for (;;) {
+    for (let number = 0; number < OUTPUTS; number += 1) {
+      const release = await taken(`fleet-output-${number}`);
+      if (release) return release;
+    }
+    await new Promise((wake) => setTimeout(wake, RETRY_MS));
+    signal.throwIfAborted();
+  }
+}
+
+/** Hold a lock if it is free: a function that lets go, or null. */
+function taken(name) {
+  return new Promise((told) => {
+    navigator.locks.request(name, { ifAvailable: true }, (lock) => lock ? new Promise((release) => told(release)) : told(null));
+  });
+}
+
+async function* read(path, signal) {
   const response = await fetch(path, { headers: headers(), signal });
   if (!response.ok) {
     refused(response.status);
@@ -103,18 +158,4 @@ function parsed(part) {
     if (name === "data") message.data = JSON.parse(value);
   }
   return message.data === undefined ? null : message;
-}
-
-/** The fleet's devices, once a second. */
-export function followDevices(tell, connected) {
-  return follow("devices", () => "/v1/telemetry?peer=all", tell, connected);
-}
-
-/** A call for every event that the ledger gets from now on. */
-export function followLedger(tell, connected) {
-  const path = async (last) => {
-    const since = last || (await get("/v1/dashboard/events?limit=1")).last;
-    return `/v1/events?since=${since}`;
-  };
-  return follow("ledger", path, tell, connected);
 }

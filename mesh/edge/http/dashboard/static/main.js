@@ -42,7 +42,8 @@ function Page() {
   if (!inside) return html`<${Door} problem=${problem} />`;
   if (starting) return html`<${Starting} said=${starting} ended=${() => setStarting(null)} />`;
   const Shown = TABS[tab][1];
-  return html`<${Tabs} tab=${tab} /><main id="main" tabindex="-1"><h1 class="unseen">${TABS[tab][0]}</h1><${Shown} key=${tab} /></main>`;
+  return html`<${Tabs} tab=${tab} /><main><h1 class="unseen">${TABS[tab][0]}</h1>
+    <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`} tabindex="0"><${Shown} key=${tab} /></div></main>`;
 }
 
 /** The code that the address holds, taken out of it: a spent one stays in no history. */
@@ -82,11 +83,26 @@ function Starting({ said, ended }) {
 function Tabs({ tab }) {
   return html`<header class="top">
     <strong class="title">Fleet Ledger</strong>
-    <nav aria-label="Parts of the dashboard">${Object.entries(TABS).map(
-      ([name, [title]]) => html`<a key=${name} href=${`#${name}`} aria-current=${name === tab ? "page" : null}>${title}</a>`,
-    )}</nav>
+    <div class="tabs" role="tablist" aria-label="Parts of the dashboard" onKeyDown=${move}>${Object.entries(TABS).map(
+      ([name, [title]]) => html`<a key=${name} id=${`tab-${name}`} role="tab" href=${`#${name}`} aria-controls="panel"
+        aria-selected=${name === tab ? "true" : "false"} tabindex=${name === tab ? 0 : -1}>${title}</a>`,
+    )}</div>
     <button type="button" class="plain" onClick=${() => signOut().catch(() => {})}>Sign out</button>
   </header>`;
+}
+
+const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
+
+/** Arrows go around the tabs, Home and End to the first and last, as WAI-ARIA says; Tab goes past. */
+function move(event) {
+  const tabs = [...event.currentTarget.children];
+  const at = tabs.indexOf(document.activeElement);
+  const ends = { Home: 0, End: tabs.length - 1 };
+  const to = event.key in ends ? ends[event.key] : event.key in STEPS ? (at + STEPS[event.key] + tabs.length) % tabs.length : -1;
+  if (to < 0 || at < 0) return;
+  event.preventDefault();
+  tabs[to].focus();
+  location.hash = tabs[to].hash;
 }
 
 render(html`<${Page} />`, document.getElementById("page"));

@@ -5,7 +5,7 @@ import { get, words } from "./api.js";
 import { followLedger } from "./live.js";
 import { age } from "./show.js";
 
-const QUIET_MS = 1000; // a burst of events is one refresh
+const QUIET_MS = 1000; // between two answers, however many events come
 const PATIENCE_MS = 15000; // what changes without an event (why a job waits) is seen within this
 
 /**
@@ -47,20 +47,15 @@ export function useDeviceNames() {
   return new Map((value ? value.devices : []).map((one) => [one.device_id, one.name]));
 }
 
-/** Call `then` at most once a second as the ledger grows, and every PATIENCE_MS; returns the end. */
+/** Call `then` as the ledger grows, which is told once a second, and every PATIENCE_MS; returns the end. */
 function whenChanged(then) {
-  let waiting = 0;
-  const soon = () => {
-    if (!waiting) waiting = setTimeout(() => ((waiting = 0), then()), QUIET_MS);
-  };
-  const end = followLedger(soon);
+  const end = followLedger(then);
   const timer = setInterval(() => document.hidden || then(), PATIENCE_MS);
   const shown = () => document.hidden || then();
   document.addEventListener("visibilitychange", shown);
   return () => {
     end();
     clearInterval(timer);
-    clearTimeout(waiting);
     document.removeEventListener("visibilitychange", shown);
   };
 }
@@ -104,23 +99,27 @@ export function Bar({ label, share, text, warns }) {
 
 /**
  * Rows under headings; `columns` are [heading, cell of a row, class]. On a phone each row
- * is a card; the roles are said since browsers take a table that is drawn so for none.
+ * is a card; the roles are said since browsers take a table that is drawn so for none. Of more
+ * than `most` rows so many are shown, and more where somebody asks.
  */
-export function Table({ caption, columns, rows, none, keyOf }) {
+export function Table({ caption, columns, rows, none, keyOf, most = Infinity }) {
+  const [pages, setPages] = useState(1);
   if (!rows.length) return html`<p class="quiet">${none}</p>`;
+  const shown = rows.slice(0, most * pages);
   return html`<table role="table">
     <caption class="unseen">${caption}</caption>
     <thead role="rowgroup"><tr role="row">${columns.map(([title]) => html`<th role="columnheader" scope="col">${title}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${rows.map(
+    <tbody role="rowgroup">${shown.map(
       (row) => html`<tr role="row" key=${keyOf(row)}>${columns.map(
         ([title, cell, kind]) => html`<td role="cell" class=${kind || ""} data-title=${title}>${cell(row)}</td>`,
       )}</tr>`,
     )}</tbody>
-  </table>`;
+  </table>
+  ${shown.length < rows.length && html`<button type="button" onClick=${() => setPages(pages + 1)}>${rows.length - shown.length} more</button>`}`;
 }
 
 /** A button that says what came of it. */
-export function Act({ label, about, danger, run }) {
+export function Act({ label, about, danger, disabled, run }) {
   const [said, setSaid] = useState("");
   const [busy, setBusy] = useState(false);
   const press = async () => {
@@ -132,6 +131,6 @@ export function Act({ label, about, danger, run }) {
     }
     setBusy(false);
   };
-  return html`<span class="act"><button type="button" class=${danger ? "danger" : ""} disabled=${busy}
+  return html`<span class="act"><button type="button" class=${danger ? "danger" : ""} disabled=${busy || disabled}
     aria-label=${about || label} onClick=${press}>${label}</button> <span role="status">${said}</span></span>`;
 }

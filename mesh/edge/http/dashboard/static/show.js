@@ -27,7 +27,7 @@ export function money(nusd) {
   if (dollars === 0) return "$0";
   const [sign, size] = [dollars < 0 ? "-" : "", Math.abs(dollars)];
   if (size >= 1) return `${sign}$${size.toFixed(2)}`;
-  return `${sign}$${Number(size.toPrecision(2)).toFixed(9).replace(/0+$/, "")}`; // a nano-dollar is the least
+  return `${sign}$${Number(size.toPrecision(2)).toFixed(9).replace(/\.?0+$/, "")}`; // a nano-dollar is the least
 }
 
 export function span(ms) {
@@ -64,3 +64,11 @@ export function instant(ms) {
 }
 
 export const count = (value) => (isKnown(value) ? value.toLocaleString("en") : UNKNOWN);
+
+// What a terminal would act on: colours, the cursor, a window's title.
+const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)|[@-Z\\^_])/g;
+// Characters that draw nothing or turn the text around; tab and line feed stay.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Text that somebody else's program wrote, without what is no text; \r ends a line, too. */
+export const plain = (text) => text.replace(ESCAPES, "").replace(/\r\n?/g, "\n").replace(UNSEEN, "\ufffd");

@@ -3,31 +3,34 @@
 import { html, useState } from "../vendor/htm-preact.js";
 import { Bars } from "../bars.js";
 import { Bar, Part, Table, useAnswer, useDeviceNames } from "../parts.js";
-import { money, since, span, UNKNOWN } from "../show.js";
+import { Prices } from "./prices.js";
+import { money, plain, since, span, UNKNOWN } from "../show.js";
 
-const BY = ["day", "month", "device", "model", "user", "kind", "key"];
+const BY = ["day", "month", "device", "model", "user", "job", "key", "kind"];
 const PARTS = { used: "total_cost_nusd", idle: "idle_nusd", "not watched": "unknown_nusd" };
 const LACKS = { used: "used_unknown_ms", idle: "idle_unknown_ms", "not watched": "unknown_unknown_ms" };
+const STACKED = ["owned, used", "cloud, used", "idle", "not watched"];
 const DAYS = 31;
 
 export function Cost() {
   const days = useAnswer("/v1/cost?by=day");
   const [by, setBy] = useState("device");
-  const groups = useAnswer(`/v1/cost?by=${by}`);
+  const groups = useAnswer(`/v1/cost?by=${by}`, { live: by !== "job" }); // of each job alone no sums are kept
   const budgets = useAnswer("/v1/budgets");
   const names = useDeviceNames();
   return html`
     <${Part} title="By day" answer=${days}><${Days} value=${days.value} /></${Part}>
     <label class="choice">add up by <select value=${by} onChange=${(event) => setBy(event.target.value)}>${BY.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>
     <${Part} title=${`By ${by}`} answer=${groups}><${Groups} value=${groups.value} names=${names} /></${Part}>
-    <${Part} title="Budgets" answer=${budgets}><${Budgets} value=${budgets.value} /></${Part}>`;
+    <${Part} title="Budgets" answer=${budgets}><${Budgets} value=${budgets.value} /></${Part}>
+    <${Prices} />`;
 }
 
 function Days({ value }) {
   if (!value) return null;
-  const rows = value.groups.slice(-DAYS).map((row) => ({ label: row.period.slice(5), parts: partsOf(row) }));
+  const rows = value.groups.slice(-DAYS).map((row) => ({ label: row.period.slice(5), parts: stackedOf(row) }));
   return html`
-    <${Bars} title="Cost by day" rows=${rows} names=${Object.keys(PARTS)} shown=${money} />
+    <${Bars} title="Cost by day" rows=${rows} names=${STACKED} shown=${money} />
     <dl class="facts">
       ${Object.keys(PARTS).map((name) => html`<div key=${name}><dt>${name}</dt><dd><${Sum} row=${value} name=${name} /></dd></div>`)}
       <div><dt>in all</dt><dd>${total(value)}</dd></div>
@@ -36,7 +39,11 @@ function Days({ value }) {
     ${value.unknown_ms > 0 && html`<p class="quiet">For ${span(value.unknown_ms)} of device time part of the price is unknown. <code>fleet rates show</code> says what is missing.</p>`}`;
 }
 
-const partsOf = (row) => Object.fromEntries(Object.entries(PARTS).map(([name, field]) => [name, row[field]]));
+/** What was used of own devices and of rented ones, and what nobody used. */
+function stackedOf(row) {
+  const used = (rented) => row.devices.filter((one) => one.rented === rented).reduce((sum, one) => sum + (one.cost_nusd || 0), 0);
+  return { "owned, used": used(false), "cloud, used": used(true), idle: row.idle_nusd, "not watched": row.unknown_nusd };
+}
 
 /** All three together: what is known of it is at least that. */
 function total(row) {
@@ -54,7 +61,7 @@ function Sum({ row, name }) {
 function Groups({ value, names }) {
   if (!value) return null;
   const columns = [
-    [value.by, (row) => html`<strong>${names.get(nameOf(row, value.by)) || nameOf(row, value.by)}</strong>`],
+    [value.by, (row) => html`<strong>${plain(names.get(nameOf(row, value.by)) || nameOf(row, value.by))}</strong>`],
     ...Object.keys(PARTS).map((name) => [name, (row) => html`<${Sum} row=${row} name=${name} />`, "number"]),
     ["in all", total, "number"],
     ["basis", (row) => html`<small>${row.basis || UNKNOWN}${row.sources.length ? `: ${row.sources.join(", ")}` : ""}</small>`],

@@ -3,7 +3,9 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { followDevices } from "../live.js";
 import { Bar, Part, Table, useAnswer, useNow } from "../parts.js";
-import { age, bytes, count, money, percent, since, span, watts } from "../show.js";
+import { People } from "./people.js";
+import { Topology } from "../topology.js";
+import { age, bytes, count, money, percent, plain, since, span, watts } from "../show.js";
 
 const DRAWN = (mw) => (mw === null ? "power unknown" : `${watts(mw)} drawn`);
 const OFFLINE_MS = 5000; // pictures come each second; so long without one is no hiccup
@@ -11,14 +13,20 @@ const OFFLINE_MS = 5000; // pictures come each second; so long without one is no
 export function Fleet() {
   const [picture, setPicture] = useState(null);
   const [connected, setConnected] = useState(true);
-  const status = useAnswer("/v1/status");
+  const status = useAnswer("/v1/status?running=0");
   const peers = useAnswer("/v1/peers");
+  const states = picture ? picture.peers.map((one) => `${one.peer_id} ${one.state}`).join() : "";
+  useEffect(() => void (states && peers.again()), [states]); // a link that ends is no event of the ledger
   useEffect(() => followDevices((value) => setPicture({ ...value, came: Date.now() }), setConnected), []);
   return html`
     <${Offline} picture=${picture} connected=${connected} />
     <${Part} title="This fleet" answer=${status}><${Summary} status=${status.value} /></${Part}>
     <${Part} title="Devices" answer=${status}><${Devices} picture=${picture} status=${status.value} at=${status.at} /></${Part}>
-    <${Part} title="Peers" answer=${peers}><${Peers} rows=${peers.value && peers.value.peers} /></${Part}>`;
+    <${Part} title="Peers" answer=${peers}>
+      ${peers.value && status.value && html`<${Topology} peers=${peers.value.peers} devices=${status.value.devices} />`}
+      <${Peers} rows=${peers.value && peers.value.peers} />
+    </${Part}>
+    ${peers.value && html`<${People} peers=${peers.value.peers} />`}`;
 }
 
 function Offline({ picture, connected }) {
@@ -38,7 +46,7 @@ function Summary({ status }) {
       <div><dt>Jobs</dt><dd>${jobs || "none yet"}</dd></div>
       <div><dt>Spent by jobs today</dt><dd>${money(status.cost_today_nusd)} <small>UTC day; known prices alone, see Cost</small></dd></div>
       <div><dt>Ledger</dt><dd>${count(status.events)} events <small>the last ${since(status.last_event_ms)}</small></dd></div>
-      <div><dt>This peer</dt><dd>${status.peer_id.slice(0, 7)}</dd></div>
+      <div><dt>This peer</dt><dd>${status.peer_id.slice(0, 7)} <small>whole: <code>${status.peer_id}</code></small></dd></div>
     </dl>`;
 }
 
@@ -66,13 +74,13 @@ function Device({ device, now, late }) {
   const said = now ? (silent ? now.by.age_ms : now.age_ms) : device.age_ms;
   const old = said === null ? null : said + Math.max(0, late);
   return html`<li class="card ${silent || (now && late > OFFLINE_MS) ? "stale" : ""}">
-    <h3>${device.name} <span class="state">${silent ? "silent" : device.state}</span></h3>
+    <h3>${plain(device.name)} <span class="state">${silent ? "silent" : device.state}</span></h3>
     <p class="quiet">${device.count > 1 ? `${device.count} × ` : ""}${device.model} · of ${device.peer || "unknown"} · ${device.location}</p>
     <${Bar} label="memory" warns share=${used === null ? null : used / total} text=${`${bytes(used)} of ${bytes(total)}`} />
     <${Bar} label="load" share=${load === null ? null : load / 100} text=${percent(load)} />
     ${now && html`<p class="quiet">${DRAWN(now.power_mw)} · ${now.temperature_c === null ? "temperature unknown" : `${now.temperature_c} °C`}</p>`}
     <${Health} now=${now} silent=${silent} />
-    <p class="quiet">${now ? `read ${age(old)}, measured` : `said ${age(old)}, ${device.free_basis || "basis unknown"}`}</p>
+    <p class="quiet">${now && old === null ? "not read yet" : now ? `read ${age(old)}, measured` : `said ${age(old)}, ${device.free_basis || "basis unknown"}`}</p>
   </li>`;
 }
 
