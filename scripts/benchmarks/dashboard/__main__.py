@@ -161,10 +161,10 @@ def _hidden(chrome: Chrome, home: Path, seconds: float) -> None:
 
 
 def _silent(folder: Path) -> None:
-    loaded, gaps, ages = silent(folder)
-    print(f"{'one of three stopped: the third is live after':<50}{loaded:8.0f} ms")
-    _say("one of three stopped: between two pictures", gaps)
-    _say("one of three stopped: age of the third's figures", ages)
+    for what, seen in zip(("all three answer", "one is stopped"), silent(folder), strict=True):
+        _say(f"{what}: the third is live on the page after", seen.loaded)
+        _say(f"{what}: between two pictures", seen.gaps)
+        _say(f"{what}: age of the third's figures", seen.ages)
 
 
 def _say(what: str, times: Sequence[float]) -> None:
