@@ -28,6 +28,7 @@ from scripts.benchmarks.pair import Daemon
 TRIES: Final = 7
 SEVEN: Final = 7
 HIDDEN_S: Final = 60.0
+STILL_MS: Final = 3000
 SWITCH: Final = "(tab) => { location.hash = tab; return performance.now(); }"
 PARTS: Final = ("sliding", "loads", "tabs", "seven", "hidden", "silent")
 
@@ -87,6 +88,9 @@ def _with_browser(chrome: Chrome, home: Path, asked: Any) -> None:
 
 
 def _sliding(chrome: Chrome, home: Path, devices: int) -> None:
+    with chrome.page("plan") as page, loop_watched(chrome.url) as loop:
+        page.wait_for_timeout(STILL_MS)
+    _say(f"{devices} devices, nobody slides: the daemon's loop", loop)
     for waits in (True, False):
         hand = "waits for the table" if waits else "drags, a move each 50 ms"
         with chrome.page("plan") as page:
