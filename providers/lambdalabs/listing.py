@@ -19,6 +19,7 @@ LOGIN: Final = "ubuntu"
 SSH_PORT: Final = 22
 # A name can be changed by whoever has the account; so a tag says the label, too.
 LABEL_TAG: Final = "fleet-label"
+BOOTING: Final = "booting"
 ENDED: Final = "terminated"  # no machine any more, and no cost
 NOT_LAUNCHED: Final = "vm-has-not-launched"
 MAX_ROWS: Final = 5_000  # in a page; who has more is not read
@@ -77,7 +78,8 @@ def _row(one: Mapping[str, object], ssh_port: int) -> Row | None:
         label=_label(one),
         status=_status(said, one, has_host=bool(host)),
         price_nusd=price,
-        rate_nusd=price,  # whatever its state: it costs until it is terminated
+        # Nothing until it has passed its health checks, then whatever its state.
+        rate_nusd=0 if said == BOOTING else price,
         ssh=SshAt(host=host, port=ssh_port, user=LOGIN) if host else None,
         note=_note(said, one),
     )
@@ -90,7 +92,7 @@ def _status(said: str, one: Mapping[str, object], *, has_host: bool) -> Status:
         return _WORDS[said]
     if _blocked(one) == NOT_LAUNCHED:
         return "placing"
-    return "container" if has_host else "image" if said == "booting" else "placing"
+    return "container" if has_host else "image" if said == BOOTING else "placing"
 
 
 def _blocked(one: Mapping[str, object]) -> str:

@@ -134,7 +134,6 @@ def _offer(name: str, cards: Cards, hourly: int, specs: Mapping[str, object]) ->
         gpu_count=cards.count,
         memory_bytes=cards.memory_bytes,
         hourly_nusd=hourly,
-        stopped_hourly_nusd=hourly,  # it is paid for in full until it is terminated
         disk_bytes=scaled(specs.get("storage_gib"), GIB) or 0,
         vcpus=whole(specs.get("vcpus")) or 0,
         ram_bytes=scaled(specs.get("memory_gib"), GIB) or 0,

@@ -43,7 +43,9 @@ PROFILE: Final = Profile(
     budgets_ms=BUDGETS_MS,
     spacing_ms=_SPACING,
     account_wide=True,
-    from_create=True,
+    # docs.lambda.ai/public-cloud/billing: by the minute, from when it passed its health checks.
+    billed_step_ms=MINUTE_MS,
+    from_create=False,
     has_dead_man=False,
     has_charges=False,
     has_rises=False,

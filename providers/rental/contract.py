@@ -242,6 +242,7 @@ class Profile:
     spacing_ms: Mapping[Op, int]  # the least time between calls
     account_wide: bool  # a 429 stops every call of the account, not its endpoint alone
     from_create: bool  # billed in full from the create; else the disk alone until it is up
+    billed_step_ms: int  # what is billed is a multiple of it, from the first that costs on
     has_dead_man: bool  # a machine can end itself, with a key that can do nothing else
     has_charges: bool
     has_rises: bool

@@ -37,6 +37,7 @@ PROFILE: Final = Profile(
         "balance": SPACING_MS,
     },
     account_wide=True,
+    billed_step_ms=1,  # "per second": a second less is within every look
     from_create=True,
     has_dead_man=True,
     has_charges=True,

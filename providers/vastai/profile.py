@@ -38,6 +38,7 @@ PROFILE: Final = Profile(
         "refuse": S,
     },
     account_wide=False,
+    billed_step_ms=1,  # no least time is documented
     from_create=False,  # while it boots, its disk alone
     has_dead_man=True,
     has_charges=True,

@@ -1,16 +1,21 @@
-"""Real sshds for a stand-in's machines: each has the host key and the login that its boot script
-brings, as a container would have after running it; the script itself runs in test_boot_script."""
+"""Real sshds for a stand-in's machines.
+
+Of a container: with the host key and the login that its boot script brings, as it would have after
+running it (the script itself runs in test_boot_script). A virtual machine runs its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.metadata
 import random
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,7 @@ from tests.emulators import machines as life
 from tests.emulators.base import Asked
 from tests.emulators.machines import Machine
 from tests.emulators.server import Server
+from tests.emulators.virtual import VirtualMachine
 from tests.support.sshd import Sshd
 
 LOGIN = re.compile(r"^K='?(ssh-ed25519 [A-Za-z0-9+/=]+)", re.M)
@@ -29,6 +35,7 @@ HOST_KEY = re.compile(r"^echo ([A-Za-z0-9+/=]+) \| base64 -d > \S*fleet_host_key
 PACKED = re.compile(r"echo ([A-Za-z0-9+/=]{100,}) \| base64 -d > /tmp/fleet-boot.sh")
 # A machine has what its image has: these llama.cpp (here our own wheel of it), others nothing.
 WITH_LLAMACPP = ("ghcr.io/ggml-org/llama.cpp:full-cuda",)
+NOBODY = "127.63.255.254"  # where nothing listens: no test asks an address that is not its own
 QUICK = {"placed": (0, 1), "image": (0, 1), "container": (0, 1), "sshd": (0, 0), "engine": (0, 0)}
 
 
@@ -53,13 +60,32 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
+def wheel_of(name: str, folder: Path) -> Path:
+    """The wheel that a package was installed from here, made again from its files."""
+    of = importlib.metadata.distribution(name)
+    tag = re.search(r"^Tag: (\S+)", of.read_text("WHEEL") or "", re.M)
+    assert tag is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / f"{name}-{of.version}-{tag[1]}.whl"
+    with zipfile.ZipFile(made, "w") as archive:
+        for one in of.files or ():
+            if one.suffix != ".pyc" and one.name not in ("INSTALLER", "REQUESTED"):
+                archive.write(str(one.locate()), str(one))
+    return made
+
+
 class Hosting:
-    """An emulator behind a socket in a thread of its own, and an sshd for each of its machines."""
+    """An emulator behind a socket in a thread of its own, and an sshd for each of its machines:
+    those of Lambda Cloud are virtual, others containers. `spoil` changes what a machine boots
+    with."""
 
     def __init__(self, folder: Path, emulator: Any) -> None:
         self.folder, self.emulator = folder, emulator
         self.server = Server(emulator)
         self.sshds: dict[str, Sshd] = {}
+        self.virtual: dict[str, VirtualMachine] = {}
+        self.packages = folder / "packages"
+        self.spoil: Callable[[str], str] = lambda user_data: user_data
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._handle = emulator.handle
@@ -76,10 +102,33 @@ class Hosting:
 
     def _handled(self, now: int, asked: Asked, fault: str = "", by: str = "caller") -> Reply:
         reply: Reply = self._handle(now, asked, fault, by)
+        is_virtual = self.emulator.profile.name == "lambdalabs"
+        for one in self.emulator.machines.all.values() if is_virtual else ():
+            if "ssh" not in one.extra:
+                one.extra["ip"] = NOBODY
         for one in self.ours():
-            if one.ended is None and "ssh" not in one.extra:
-                self._begin(one)
+            boots = one.ended is None and "engine" in one.boots  # not one that hangs on its way
+            if boots and "ssh" not in one.extra:
+                (self._begin_virtual if is_virtual else self._begin)(one)
         return reply
+
+    def _begin_virtual(self, one: Machine) -> None:
+        """Its provider lets in the key that the create names; the rest is its user data's to do."""
+        (name,) = one.extra["keys"]
+        keys = self.emulator.ssh_keys.values()
+        login = next(key["public_key"] for key in keys if key["name"] == name)
+        self.packages.mkdir(parents=True, exist_ok=True)
+        made = VirtualMachine(
+            self.folder / one.id,
+            login=login,
+            user_data=self.spoil(str(one.extra["user_data"])),
+            packages=self.packages,
+            name=f"lambda-{one.id}",
+        )
+        made.start()
+        self.virtual[one.id] = made
+        one.extra["ip"] = made.address
+        one.extra["ssh"] = (made.address, 22)
 
     def _begin(self, one: Machine) -> None:
         script = script_of(one)
@@ -104,6 +153,8 @@ class Hosting:
         one.extra["ssh"] = ("127.0.0.1", sshd.port)
 
     def _ended(self, one: Machine, now: int) -> None:
+        if virtual := self.virtual.pop(one.id, None):
+            virtual.stop()
         sshd = self.sshds.pop(one.id, None)
         if sshd is not None:
             sshd.stop()
@@ -147,6 +198,8 @@ def hosted(folder: Path, make: Any) -> Iterator[Hosting]:
         hosting.do(hosting.server.__aexit__())
     finally:
         life.BOOT = before
+        for virtual in list(hosting.virtual.values()):
+            virtual.stop()
         for sshd in list(hosting.sshds.values()):
             sshd.stop()
             hosting._end_all(sshd.folder)

@@ -78,7 +78,6 @@ def stock() -> list[Offer]:
             gpu_count=kind[6],
             memory_bytes=MEMORY_GIB[kind[0]] * GIB,
             hourly_nusd=kind[2] * CENT,
-            stopped_hourly_nusd=kind[2] * CENT,
             disk_bytes=kind[5] * GIB,
             region=region,
             vcpus=kind[3],

@@ -24,7 +24,7 @@ from tests.emulators.lambda_replies import (
     event,
     is_tag,
 )
-from tests.emulators.machines import HOUR, Machine, Machines, S
+from tests.emulators.machines import HOUR, MIN, Machine, Machines, S
 
 API = "/api/v1"
 MAX_LAG = 60 * S  # how old a listing may be, under the fault "lag"
@@ -60,7 +60,10 @@ class LambdaEmulator:
     ) -> None:
         self.profile = PROFILE
         self.dice, self.key, self.limits, self.page_size = dice, key, limits, page_size
-        self.machines = Machines(dice, from_create=True, dead_man=False, billed_dead=True)
+        # By the minute, from when it has passed its health checks (docs.lambda.ai, billing).
+        self.machines = Machines(
+            dice, from_create=False, dead_man=False, billed_dead=True, step=MIN
+        )
         self.ssh_keys: dict[str, dict[str, str]] = {}  # by id
         self.audit: list[dict[str, object]] = []
         self._last: dict[str, int] = {}  # the last call taken, of all and of launches
@@ -127,7 +130,7 @@ class LambdaEmulator:
         hang = self.dice.choice(HANGS) if fault == "hang" else ""
         price = cents * lambda_stock.CENT
         label = body.get("name") or ""
-        one = self.machines.make(label, now, price=price, storage=price, by=by, hang=hang)
+        one = self.machines.make(label, now, price=price, storage=0, by=by, hang=hang)
         one.extra |= {
             "kind": kind[0],
             "region": region,

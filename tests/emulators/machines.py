@@ -47,6 +47,7 @@ class Machine:
     hidden: tuple[int, int] = (0, 0)  # listings lack it from, to
     listed: bool = False  # ever shown by a listing
     touched: int = 0  # last contact, for the dead-man
+    step: int = 1  # ms: what it ran is billed as a multiple of it
 
     def status(self, t: int) -> Status:
         return next((s for at, s, _ in reversed(self.line) if at <= t), "placing")
@@ -65,7 +66,14 @@ class Machine:
         total, line = 0, [*self.line, (max(now, self.line[-1][0] if self.line else 0), "", 0)]
         for (a, _, rate), (b, _, _) in zip(line, line[1:], strict=False):
             total += rate * max(0, min(b, now) - max(a, begin))
-        return total
+        return total + (self._begun_step() if begin < (self.ended or now) < now else 0)
+
+    def _begun_step(self) -> int:
+        """Of the step in which it ended, what it did not run."""
+        paid = [(at, rate) for at, _, rate in self.line if rate > 0]
+        if self.ended is None or not paid:
+            return 0
+        return paid[-1][1] * (-(self.ended - paid[0][0]) % self.step)
 
 
 class Machines:
@@ -81,12 +89,15 @@ class Machines:
         from_create: bool,
         dead_man: bool,
         billed_dead: bool,
+        step: int = 1,
         first: int = 70,
     ) -> None:
         """`from_create`: billed in full at once. `billed_dead`: also when nothing runs in it.
-        `first`: the number before the first machine's."""
+        `step`: of how many ms what is billed is a multiple. `first`: the number before the first
+        machine's."""
         self.dice = dice
         self.from_create, self.dead_man, self.billed_dead = from_create, dead_man, billed_dead
+        self.step = step
         self.all: dict[str, Machine] = {}
         self.now = 0
         self._due: list[tuple[int, int, Callable[[int], None]]] = []
@@ -132,6 +143,7 @@ class Machines:
         one = Machine(
             f"{self._n:07d}", label, price, storage, by, now, ttl, lease, spot=spot, host_id=host_id
         )
+        one.step = self.step
         one.contract.append((now, price))
         one.line.append((now, "placing", price if self.from_create else storage))
         self.all[one.id] = one
@@ -162,7 +174,7 @@ class Machines:
             return
         if status in ORDER and ORDER.index(status) < ORDER.index(before):
             return
-        full = status == "up" or (self.from_create and status in ORDER) or self.billed_dead
+        full = status == "up" or (self.from_create if status in ORDER else self.billed_dead)
         one.line.append((now, status, one.price_at(now) if full else one.storage))
 
     def end(self, one: Machine, now: int) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from mesh.ledger.event import Event
+from mesh.state.bills.bill import bill
+from mesh.state.bills.given import gather
+from mesh.state.bills.lines import total
 from mesh.state.checkpoint import digest, pack, unpack
 from mesh.state.facts.rental import EVENTS
 from mesh.state.fold import apply
@@ -15,6 +18,7 @@ from mesh.state.rentals import requests as requests_module
 from mesh.state.rentals.money import Meter
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import GRACE_MS, HOUR_MS, MIN_MS
+from mesh.state.runs.making import rented
 from mesh.state.state import State
 
 T0 = 1_790_000_000_000
@@ -291,6 +295,55 @@ def test_the_meter_counts_the_dearer_of_two_readings() -> None:
     assert [(one.from_ms, one.to_ms, one.rate_nusd) for one in meter.spans] == [
         (0, 40, 10), (40, 200, 30), (200, None, 10),
     ]  # fmt: skip
+
+
+def by_the_minute(*spans: tuple[int, int, int]) -> Meter:
+    """(rate, seen, since) one after the other; ended at the last, which has no rate."""
+    meter = Meter(step_ms=MIN_MS)
+    meter.begin(0, 0)
+    for rate, seen_ms, since_ms in spans[:-1]:
+        meter.change(rate, seen_ms, since_ms)
+    meter.end(spans[-1][1])
+    return meter
+
+
+def test_a_minute_that_began_is_billed_from_when_it_began_to_cost() -> None:
+    meter = by_the_minute((RATE, 45_000, 40_000), (0, 101_000, 0))
+    assert meter.cost(100_000) == 60_000 * 10**3, "while it runs: what it ran"
+    assert meter.cost(HOUR_MS) == 2 * MIN_MS * 10**3, "61 s are two minutes"
+    whole = by_the_minute((RATE, 45_000, 40_000), (0, 100_000, 0))
+    assert whole.cost(HOUR_MS) == MIN_MS * 10**3, "60 s are one"
+
+
+def test_what_was_never_up_costs_no_minute() -> None:
+    meter = by_the_minute((0, 50_000, 0))
+    assert (meter.cost(HOUR_MS), meter.paid) == (0, [])
+
+
+@pytest.mark.parametrize("step_ms", [1, 1_000, MIN_MS])
+def test_days_of_a_rental_add_up_and_its_bill_says_the_same(step_ms: int) -> None:
+    dice = random.Random(step_ms)
+    for _ in range(200):
+        up, dearer, end = sorted(dice.randrange(1, HOUR_MS) for _ in range(3))
+        one = Rental("r", "lambdalabs", "main", request_id="r", author="A")
+        one.meter.step_ms = step_ms
+        one.meter.begin(0, dice.choice((0, 1_290_000_000)))
+        one.meter.change(dice.randrange(1, 10**10), up, up - 1)
+        one.meter.change(dice.randrange(1, 10**10), dearer, dearer - 1)
+        one.meter.end(end + 1)
+        told = list(rented("d", [one]))
+        assert total(bill(gather(told), 2 * HOUR_MS).lines) == one.cost_nusd(2 * HOUR_MS)
+        cut = dice.randrange(1, HOUR_MS + 2)
+        parts = one.cost_nusd(cut) + one.cost_nusd(2 * HOUR_MS, cut)
+        assert 0 <= one.cost_nusd(2 * HOUR_MS) - parts <= 1, "each part is rounded down"
+
+
+def test_another_members_word_makes_no_minute_a_year() -> None:
+    tale = Tale()
+    tale.own()
+    tale.step("A", "rental_intended", 0, **INTENT, billed_step_ms=1 << 52)
+    (one,) = folded(tale.events).rentals.every()
+    assert one.meter.step_ms == HOUR_MS
 
 
 def test_junk_in_every_field_changes_nothing_and_raises_nothing() -> None:

@@ -84,6 +84,7 @@ def money(one: Rental, now_ms: int) -> dict[str, Any]:
         "metered_nusd": metered,
         "metered_less_nusd": one.meter.slack_nusd,
         "metered_more_nusd": one.meter.possible_nusd,
+        "billed_step_ms": one.meter.step_ms,
         "invoiced_nusd": invoiced,
         "invoice_step_nusd": one.invoice_step_nusd or None,
         "difference_nusd": None if invoiced is None else invoiced - metered,

@@ -52,7 +52,9 @@ def _lines(row: Row) -> list[tuple[str, str]]:
         lines.append(("price", f"{show_nusd(price)}/h, as the provider lists it"))
     less, more = row["metered_less_nusd"], row["metered_more_nusd"]
     sure = f" (up to {show_nusd(less)} less or {show_nusd(more)} more)" if less or more else ""
-    metered = f"{show_nusd(row['metered_nusd'])}{sure}" if cost_known(row) else UNKNOWN
+    step_ms = row["billed_step_ms"]
+    steps = f", in steps of {step_ms // 1000} s" if step_ms > 1000 else ""
+    metered = f"{show_nusd(row['metered_nusd'])}{steps}{sure}" if cost_known(row) else UNKNOWN
     lines.append(("metered", metered))
     lines += _invoice(row)
     signed = f"by {clean(row['peer'])}" if row["peer"] else "by nobody here: its intent is unknown"

@@ -82,6 +82,7 @@ _WHY: Final = {
     "budget_container": "its container did not start in time",
     "budget_sshd": "its sshd did not answer in time",
     "budget_engine": "no engine answered in time",
+    "host_key": "it showed another host key than it was given: another machine may answer there",
     # Why one was of no use any more.
     "outbid": "somebody bid more",
     "preempted": "the provider took it back",

@@ -22,6 +22,7 @@ from mesh.state.state import State
 
 CANCELLED: Final = "cancelled"
 NO_IMAGES: Final = "machines there have a system of their own: no engine, and they take no image"
+INSTALL: Final = "fleet rent, install an engine there by a command, then fleet run --on HOST"
 AccountKey = tuple[str, str]
 Emit = Callable[[str, dict[str, object]], Awaitable[object]]
 
@@ -132,7 +133,8 @@ class Asking:
             raise RequestError("NoAccount", text, "fleet clouds login PROVIDER", 409)
         names = [one for one in names if self._takes_images(one)] if _needs_image(asked) else names
         if not names:
-            raise RequestError("NoImages", NO_IMAGES, "fleet rent without --image", 409)
+            hint = "fleet rent without --image" if asked.image else INSTALL
+            raise RequestError("NoImages", NO_IMAGES, hint, 409)
         found = [one for one in self._held.market.offers if fits(one, asked, names)]
         if found:
             best = min(found, key=lambda one: (one.hourly_nusd, one.provider, one.offer_id))

@@ -96,7 +96,9 @@ class RentedMachines:
         self._forgotten = set[str]()  # rentals whose keys are gone
         self._idle_since: dict[str, int] = {}  # rental -> when nothing ran there for the first time
 
-    async def probe(self, rental: Rental, ssh: SshAt, *, needs_engine: bool) -> Step | Literal[""]:
+    async def probe(
+        self, rental: Rental, ssh: SshAt, *, needs_engine: bool
+    ) -> Step | Literal["", "host_key"]:
         """How far a machine that is up came; it becomes a host of this peer, its cards devices."""
         host = self._host(rental, ssh)
         if host is None:
@@ -105,7 +107,7 @@ class RentedMachines:
         rent = Rent(rental_id=rental.rental_id, provider=rental.provider, hourly_nusd=hourly)
         known = await self._ssh.rent(host, rent)
         if not await self._ssh.look(known):
-            return ""
+            return "host_key" if known.status == "key_changed" else ""
         return "engine" if may_work(known, needs_engine=needs_engine) else "sshd"
 
     async def work(self, rental: Rental) -> Work:

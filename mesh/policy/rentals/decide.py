@@ -19,7 +19,7 @@ from mesh.policy.rentals.timers import (
     SWEEP_MS,
 )
 from mesh.policy.rentals.unwanted import Rivals, is_restless, rivals_of, unwanted
-from mesh.policy.rentals.values import RANK, Command, Here, Say, Seen
+from mesh.policy.rentals.values import HOST_KEY, RANK, Command, Here, Say, Seen
 from mesh.policy.rentals.wanting import request_step
 from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental, may_help
@@ -105,6 +105,8 @@ def _rental_step(
         why = unwanted(rentals, account, one, here.profile, seen.listed_ms, now_ms, rivals)
         if not why and is_restless(one, here.peer):
             why = "restless"
+        if why == "budget_sshd" and one.rental_id in seen.strange:
+            why = HOST_KEY
         if why or may_help(one, now_ms, here.peer):
             return record(one, "return_decided", why=why or "expired")
     if one.state == INTENDED:

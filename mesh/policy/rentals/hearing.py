@@ -13,7 +13,7 @@ from mesh.policy.rentals.timers import (
     MAX_ANSWERS,
     PROBE_MS,
 )
-from mesh.policy.rentals.values import Say, Seen
+from mesh.policy.rentals.values import HOST_KEY, Say, Seen
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import LIVE, READY, RETURNING, RUNNING
 from providers.rental.contract import (
@@ -64,7 +64,9 @@ def heard_terminate(one: Rental, seen: Seen, ended: Ended, now_ms: int) -> list[
 
 
 def heard_probe(one: Rental, seen: Seen, step: Step | str, now_ms: int) -> list[Say]:
-    """`step`: the furthest that answers, "" if none does. An answer contradicts absence."""
+    """`step`: the furthest that answers, HOST_KEY where another key does, "" if none does. An
+    answer contradicts absence."""
+    (seen.strange.add if step == HOST_KEY else seen.strange.discard)(one.rental_id)
     every = PROBE_MS if one.step < len(STEPS) else CONTACT_MS
     seen.probe[one.rental_id] = now_ms + every
     if step not in STEPS:

@@ -10,6 +10,9 @@ from typing import Final, Literal, NamedTuple, final
 from providers.rental.contract import Offer, Op, Profile
 
 NEVER_MS: Final = -(1 << 60)
+# A machine answers with another host key than it was given: for a moment that is its own, until
+# what its create brought has run.
+HOST_KEY: Final = "host_key"
 
 Do = Literal[
     "take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",
@@ -95,6 +98,7 @@ class Seen:
     dead: dict[str, int] = field(default_factory=dict)  # looks at a dead container
     again: dict[str, tuple[int, int]] = field(default_factory=dict)  # ends asked for, next one
     probe: dict[str, int] = field(default_factory=dict)  # next look by SSH
+    strange: set[str] = field(default_factory=set)  # showed another host key, when last looked at
     asked: dict[str, tuple[int, int, int | None]] = field(default_factory=dict)  # charges
     observed: dict[str, int] = field(default_factory=dict)  # begin of the last that showed it
     acked: dict[str, int] = field(default_factory=dict)  # its end was accepted
@@ -119,6 +123,7 @@ class Seen:
             kept.pop(rental_id, None)
         self.acked.pop(rental_id, None)
         self.gone.pop(rental_id, None)
+        self.strange.discard(rental_id)
 
     def moved(self, by_ms: int) -> None:
         """The provider's clock turned out to be another: waits are durations and move with it;

@@ -142,6 +142,7 @@ def _intent(
         "spot": offer.spot,
         "quote_nusd": offer.hourly_nusd,
         "first_rate_nusd": first,
+        "billed_step_ms": here.profile.billed_step_ms,
         "reserved_nusd": reserve_nusd(offer.hourly_nusd, request.life_ms),
         "life_ms": request.life_ms,
         "expires_ms": expires_ms,

@@ -89,6 +89,9 @@ class RentalIntended(OfRental, frozen=True, kw_only=True):
     spot: Annotated[bool, said("It may be taken back", since=SINCE)] = False
     quote_nusd: Annotated[int, amount("Its price while it is up", HOURLY, since=SINCE)]
     first_rate_nusd: Annotated[int, amount("Until it is", HOURLY, since=SINCE)]
+    billed_step_ms: Annotated[
+        int, amount("Its provider bills multiples of this", "ms", since=SINCE)
+    ] = 1
     reserved_nusd: Annotated[int, amount("What it may cost", "nano-USD", since=SINCE)]
     life_ms: Annotated[int, amount("Returned after so long", "ms", since=SINCE)]
     expires_ms: Annotated[int, amount("As its label says", "ms UTC", since=SINCE)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mesh.state.facts import rental as facts
-from mesh.state.rentals.money import cost_nusd
+from mesh.state.rentals.money import MAX_STEP_MS, cost_nusd
 from mesh.state.rentals.rental import Rental, cut
 from mesh.state.rentals.terms import (
     ABSENT,
@@ -45,6 +45,7 @@ def _intended(one: Rental, fact: facts.RentalIntended, author: str) -> None:
     one.quote_nusd, one.reserved_nusd = fact.quote_nusd, fact.reserved_nusd
     one.made_ms, one.expires_ms = fact.at_ms, fact.expires_ms
     one.rate_nusd, one.price_nusd = fact.first_rate_nusd, fact.quote_nusd
+    one.meter.step_ms = min(MAX_STEP_MS, max(1, fact.billed_step_ms))
     one.move(INTENDED, "admitted", fact.at_ms)
 
 
@@ -194,8 +195,11 @@ def _close(one: Rental, fact: facts.AbsenceConfirmed) -> None:
         since = max(one.called_ms, fact.last_ms - LAG_MS) if one.looked_ms else one.called_ms
         _charge(one, one.price_nusd, fact.end_ms, since)  # it may have come up, unseen
     one.meter.doubt(one.rate_nusd, fact.end_ms - fact.last_ms + LAG_MS)
+    step_ms = one.meter.step_ms - 1  # a little more time may be a whole step more
+    one.meter.doubt(one.rate_nusd, step_ms)
     # An end was accepted: it ended before the first listing without it, surely.
-    one.meter.possible_nusd = cost_nusd(one.rate_nusd, fact.proved_ms - fact.end_ms)
+    unseen_ms = fact.proved_ms - fact.end_ms
+    one.meter.possible_nusd = cost_nusd(one.rate_nusd, unseen_ms + step_ms if unseen_ms else 0)
     one.meter.end(fact.end_ms)
 
 

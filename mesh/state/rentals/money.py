@@ -1,7 +1,7 @@
 """What a rental costs: spans of time, each at one rate; whole numbers throughout.
 
 Between two looks the dearer reading counts. `slack` is by how much the sum may be too high for
-that, `possible` by how much it may be too low.
+that, `possible` by how much it may be too low. Who bills whole minutes bills the one that began.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Final, final
 
 from mesh.state.rentals.terms import HOUR_MS
 
+# Nobody bills by more than the hour; another member's word for it makes no rental dear.
+MAX_STEP_MS: Final = HOUR_MS
 # The largest integer of a ledger; sums stop there, so that a snapshot can hold them.
 MOST_NUSD: Final = (1 << 53) - 1
 
@@ -33,9 +35,11 @@ class Span:
 @final
 @dataclass(slots=True)
 class Meter:
-    """All of one rental's spans, the oldest first."""
+    """All of one rental's spans, the oldest first. What it ran is billed as a multiple of
+    `step_ms`, from the first span with a rate on."""
 
     spans: list[Span] = field(default_factory=list)
+    step_ms: int = 1
     slack_nusd: int = 0
     possible_nusd: int = 0
 
@@ -77,9 +81,23 @@ class Meter:
             last = self.spans[-1].to_ms if self.spans else None
             self.spans.append(Span(at_ms if last is None else last, None, rate_nusd))
 
+    @property
+    def paid(self) -> list[Span]:
+        """Those from the first one with a rate on."""
+        free = next((n for n, one in enumerate(self.spans) if one.rate_nusd > 0), len(self.spans))
+        return self.spans[free:]
+
+    def _begun_step(self, now_ms: int, begin_ms: int) -> int:
+        """Rate x ms of the step that it ended in, beyond what it ran: counted in its last ms."""
+        paid = self.paid
+        end_ms = paid[-1].to_ms if paid else None
+        if end_ms is None or not begin_ms < end_ms <= now_ms:
+            return 0
+        return paid[-1].rate_nusd * (-(end_ms - paid[0].from_ms) % self.step_ms)
+
     def cost(self, now_ms: int, begin_ms: int = 0) -> int:
         """Nano-dollars in [begin, now), rounded down."""
-        total = 0
+        total = self._begun_step(now_ms, begin_ms)
         for one in self.spans:
             to_ms = now_ms if one.to_ms is None else min(one.to_ms, now_ms)
             total += one.rate_nusd * max(0, to_ms - max(one.from_ms, begin_ms))

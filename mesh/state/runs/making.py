@@ -198,7 +198,7 @@ def seen(device: str, from_ms: int, to_ms: int, energy_mj: int | None) -> Iterat
 def rented(device: str, machines: Iterable[RentedMachine]) -> Iterator[Input]:
     """A device's rentals by their meters, and what their providers charged in the end."""
     for one in machines:
-        spans = one.meter.spans
+        spans = one.meter.paid
         if not spans:
             continue
         prices = tuple(Price(from_ms=span.from_ms, hourly_nusd=span.rate_nusd) for span in spans)
@@ -208,7 +208,7 @@ def rented(device: str, machines: Iterable[RentedMachine]) -> Iterator[Input]:
             from_ms=spans[0].from_ms,
             prices=prices,
             to_ms=end,
-            step_ms=1,
+            step_ms=one.meter.step_ms,
             count=max(1, one.gpu_count),
             for_job=one.job_id,
             owner=one.author,

@@ -23,6 +23,7 @@ def profile(*, has_spot: bool = True) -> Profile:
         budgets_ms={},
         spacing_ms={"offers": 6_000},
         account_wide=False,
+        billed_step_ms=1,
         from_create=False,
         has_dead_man=True,
         has_charges=True,

@@ -22,6 +22,7 @@ def profile(**changed: Any) -> Profile:
     """A provider of which little is special."""
     given: dict[str, Any] = {
         "name": "vastai", "title": "Vast.ai", "account_wide": False, "from_create": True,
+        "billed_step_ms": 1,
         "budgets_ms": {step: minutes * MIN_MS for step, minutes in BUDGETS.items()},
         "spacing_ms": {"create": 4500, "terminate": 3000, "list": 1000},
         "has_dead_man": True, "has_charges": True, "has_rises": False, "has_spot": True,

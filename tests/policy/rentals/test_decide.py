@@ -21,7 +21,7 @@ from mesh.state.rentals.terms import (
     S_MS,
 )
 from providers.rental.contract import Accepted, Charges, Made, Refused, Unclear, Unread
-from tests.policy.rentals.desk import USD, Desk, offer, row
+from tests.policy.rentals.desk import BUDGETS, USD, Desk, offer, row
 
 MADE = Made(instance_id="7")
 
@@ -150,6 +150,23 @@ def test_a_look_by_ssh_is_a_sign_of_life() -> None:
     assert one.state == "running"
     (ended,) = heard_work(one, "job_done")
     assert ended.fields == {"request_id": "r1", "why": "job_done"}
+
+
+@pytest.mark.parametrize(("answers", "why"), [("host_key", "host_key"), ("", "budget_sshd")])
+def test_a_machine_that_shows_another_key_until_its_time_is_over_is_returned_for_that(
+    answers: str, why: str
+) -> None:
+    desk = Desk()
+    one = desk.rent()
+    desk.created(one, MADE)
+    end = desk.now + BUDGETS["sshd"] * MIN_MS + POLL_MS
+    while one.wanted and desk.now <= end:
+        desk.list(row(one))
+        desk.say(*heard_probe(one, desk.seen, "host_key", desk.now))
+        desk.say(*heard_probe(one, desk.seen, answers, desk.now))
+        desk.record_all()
+        desk.now += POLL_MS
+    assert (one.wanted, one.over) == (False, why)
 
 
 def test_a_container_that_is_dead_in_two_looks_is_returned_and_costs_until_it_is_absent() -> None:

@@ -79,13 +79,13 @@ async def test_offers_are_the_stock_and_what_is_left_out_is_reported() -> None:
     assert await desk.cloud.offers(Ask(spot=True)) == ()
 
 
-async def test_a_rental_is_made_boots_and_ends_and_costs_its_rate_until_then() -> None:
+async def test_a_rental_is_made_boots_and_ends_and_costs_its_rate_by_the_minute() -> None:
     desk = Desk()
     instance = await desk.made()
-    begun = desk.now
     assert (await desk.rows())[instance].status == "placing"
     row = await desk.until(instance, "up")
     assert (row.label, row.price_nusd) == (LABEL, 1_290_000_000)
+    desk.now += 70 * S  # its second minute has begun, and no third
     assert row.ssh is not None
     assert row.ssh.user == "ubuntu"
     assert await desk.cloud.terminate(instance) == Accepted()
@@ -94,7 +94,7 @@ async def test_a_rental_is_made_boots_and_ends_and_costs_its_rate_until_then() -
     assert await desk.rows() == {}
     machine = desk.emulator.machines.all[instance]
     assert machine.ended is not None
-    assert machine.meter(desk.now) == 1_290_000_000 * (machine.ended - begun)
+    assert machine.meter(desk.now) == 1_290_000_000 * 120 * S
     assert desk.emulator.invoice(instance, desk.now) % 10_000_000 == 0
 
 

@@ -48,9 +48,14 @@ def test_each_word_of_theirs_is_a_status(given: dict[str, Any], status: str) -> 
     assert row(**given).status == status
 
 
-@pytest.mark.parametrize("said", ["booting", "unhealthy", "preempted", "terminating"])
+@pytest.mark.parametrize("said", ["active", "unhealthy", "preempted", "terminating", "new-word"])
 def test_a_machine_costs_its_price_whatever_its_state(said: str) -> None:
     assert row(status=said).rate_nusd == 1_290_000_000
+
+
+def test_a_machine_costs_nothing_until_it_has_passed_its_health_checks() -> None:
+    one = row(status="booting")
+    assert (one.price_nusd, one.rate_nusd) == (1_290_000_000, 0)
 
 
 def test_a_terminated_machine_is_none() -> None:

@@ -34,9 +34,9 @@ def test_cents_an_hour_are_of_the_whole_machine() -> None:
     assert (one.gpu_count, one.memory_bytes) == (8, 40 * GIB)
 
 
-def test_nothing_stops_the_cost_of_a_machine_but_its_end() -> None:
+def test_a_machine_costs_nothing_while_it_boots() -> None:
     one = offers({"x": A10})[0]
-    assert one.stopped_hourly_nusd == one.hourly_nusd == 1_290_000_000
+    assert (one.hourly_nusd, one.stopped_hourly_nusd) == (1_290_000_000, 0)
 
 
 @pytest.mark.parametrize(

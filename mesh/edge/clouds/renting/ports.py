@@ -31,9 +31,11 @@ class MachineKeys:
 class Ladder(Protocol):
     """Looks into a machine by SSH, with the host key pinned; a look renews its dead-man's lease."""
 
-    async def probe(self, rental: Rental, ssh: SshAt, *, needs_engine: bool) -> Step | Literal[""]:
-        """The furthest of "sshd" and "engine" that answers, "" where none does. Where no engine is
-        needed, its cards being known is "engine", too."""
+    async def probe(
+        self, rental: Rental, ssh: SshAt, *, needs_engine: bool
+    ) -> Step | Literal["", "host_key"]:
+        """The furthest of "sshd" and "engine" that answers, "host_key" where another host key does,
+        "" where none does. Where no engine is needed, its cards being known is "engine", too."""
 
     async def work(self, rental: Rental) -> Work:
         """How it stands with what the machine was rented for: "none" while nothing of it runs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from mesh.edge.clouds.renting.ports import Alarm, Emit
 from mesh.edge.disk import StoreError
-from mesh.policy.rentals.values import Say
+from mesh.policy.rentals.values import HOST_KEY, Say
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import OF_RENTAL, AccountTaken, RequestEnded
 from mesh.state.rentals.account import MAX_EPOCH
@@ -50,8 +50,9 @@ class Writing:
         await self._emit(say.kind, encode(fact))
         if say.kind == "absence_confirmed":
             self._actor.closed(say.rental_id)
-        if say.kind == "alarm_raised":
-            self._alarm(say.rental_id, str(fields["why"]))
+        why = str(fields.get("why", ""))
+        if say.kind == "alarm_raised" or (say.kind, why) == ("return_decided", HOST_KEY):
+            self._alarm(say.rental_id, why)
 
     async def taken(self, peer: str) -> None:
         """A peer has the account from now on."""
