@@ -24,7 +24,7 @@ def test_the_page_shows_how_far_it_is_and_becomes_the_dashboard_by_itself(
     bar = page.get_by_role("progressbar")
     assert (bar.get_attribute("value"), bar.get_attribute("max")) == ("2048", str(EVENTS))
     held.go()
-    page.get_by_role("navigation", name="Parts of the dashboard").wait_for(timeout=60_000)
+    page.get_by_role("tablist", name="Parts of the dashboard").wait_for(timeout=60_000)
     page.get_by_role("heading", name="Fleet", exact=True).wait_for(state="attached")
     assert page.get_by_role("progressbar").count() == 0
     # Chromium tells of every answer that is no success, and of a line that ends as the API changes.
