@@ -166,13 +166,15 @@ def walk(clock: Clock, first: Machine, second: Machine, wheels: Path, model: Pat
     with clock.step(pair, "until each sees the other online"):
         wait_until(lambda: first.sees("second") and second.sees("first"), "each to see the other")
     with clock.step(talk, "fleet chat, which loads the model"):
-        if not first.fleet("chat", model, "-p", "Say hello", "--tokens", "16").strip():
-            raise SystemExit("newcomer: the model answered nothing")
+        said = json.loads(first.fleet("chat", model, "-p", "Hello", "--tokens", "16", "-o", "json"))
+    if not said["usage"]["completion_tokens"]:
+        raise SystemExit("newcomer: the model answered nothing")
 
 
 def show(clock: Clock, how: str, sizes: str) -> bool:
     """The table as Markdown; whether each stage was within its minute."""
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+    here = f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}"
+    print(f"{here}; {psutil.getloadavg()[1]:.1f} programs at work in the last 5 minutes")
     print(f"machines: {how}; {sizes}\n\n| stage | step | s |\n|---|---|---|")
     for stage, what, seconds in clock.rows:
         print(f"| {stage} | {what} | {seconds:.1f} |")
