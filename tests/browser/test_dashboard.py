@@ -128,7 +128,9 @@ def test_markup_of_other_peers_is_text(
 def _signed_by_a_liar(member: Machine) -> str:
     """A device whose name no daemon of ours takes: its member's own program signed it."""
     device = "dev-liar"
-    said = member.post("/v1/devices", name="honest", gpu="RTX 4090")["payload"]
+    honest = member.post("/v1/devices", name="honest", gpu="RTX 4090")
+    said = honest["payload"]
+    member.post(f"/v1/devices/{honest['device_id']}/remove")
     member.stop()
     with Ledger.open(member.home) as ledger:
         ledger.append("device_registered", device, {**said, "name": NASTY + "\033[31m\u202e"}, 0)
