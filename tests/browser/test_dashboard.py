@@ -35,7 +35,9 @@ def test_every_tab_loads_at_every_width_in_light_and_dark(
             page.set_viewport_size({"width": width, "height": 800})
             for tab, title in TABS.items():
                 page.goto(address(pair[0], tab))
-                shown(page, title)
+                part = shown(page, title)
+                if tab == "fleet":
+                    part.get_by_text("health ok").first.wait_for()  # the live picture is there
                 beyond = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
                 assert beyond <= 0, f"{tab} is {beyond} px wider than {width}"
                 picture(page, f"{tab}-{width}-{scheme}", whole=True)
