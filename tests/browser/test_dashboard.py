@@ -57,7 +57,7 @@ def test_a_link_works_once_and_the_door_says_so(
 
 
 SHOWN = """async () => {
-  const { age, band, bytes, count, money, percent, plain, since, watts } =
+  const { age, band, bytes, count, instant, money, percent, plain, since, watts } =
     await import('./show.js');
   return [
     bytes(null), bytes(0), bytes(25769803776),
@@ -65,7 +65,8 @@ SHOWN = """async () => {
     percent(undefined), percent(0), watts(null),
     age(null), age(1999), age(5600), age(3 * 86400000),
     band(null), band({ p10: 94.41, p50: 118.9, p90: 1480.2 }),
-    since(0), since(NaN), count(null),
+    since(0), since(NaN), count(null), count(1234567),
+    instant(0), instant(NaN), instant(1e300), instant(1.7e12) === new Date(1.7e12).toLocaleString(),
     plain('\\u001b[1;31mred\\u001b[0m \\u001b]0;title\\u0007a\\u001b]0;no end\\n'
       + 'b\\r\\nc\\rd\\u202ee\\u0000'),
   ];
@@ -82,7 +83,8 @@ def test_what_is_unknown_is_never_nothing_and_text_is_text(
         *(unknown, "0 %", unknown),
         *("age unknown", "now", "5 s ago", "3 d ago"),
         *(unknown, "119 (94.4 – 1,480)"),
-        *("age unknown", "age unknown", unknown),
+        *("age unknown", "age unknown", unknown, "1,234,567"),
+        *(unknown, unknown, unknown, True),
         "red a\ufffd]0;no end\nb\nc\nd\ufffde\ufffd",
     ]
 

@@ -7,7 +7,9 @@ Knows no route. The order is fixed: shape of errors, then Host and Origin, then 
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 
@@ -33,6 +35,9 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 AT_ONCE: Final = 2
 # A page waits with one question and a script with a few; each holds a socket and its body.
 MAX_WAITING: Final = 32
+# Of one member, begun or not: it locks no other out.
+MAX_QUESTIONS_OF_A_PEER: Final = 4
+PEER: Final = web.RequestKey("peer", bytes)  # who asks, on routes that peers reach
 
 Question = Mapping[str, object]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -236,15 +241,34 @@ class Turns:
 
     def __init__(self) -> None:
         self._free: Final = asyncio.Semaphore(AT_ONCE)
+        self._of_peers = Counter[bytes]()
         self.waiting = 0  # questions that have not begun
 
     async def take(
         self, request: web.Request, ask: Callable[[Question], dict[str, Any]], question: Question
     ) -> dict[str, Any]:
         """The answer, made in a thread; HttpRefusal where too many wait, or nobody does."""
-        if self.waiting >= MAX_WAITING:
-            text = f"{MAX_WAITING} questions wait already"
+        with self._counted(request.get(PEER)):
+            return await self._take(request, ask, question)
+
+    @contextmanager
+    def _counted(self, peer: bytes | None) -> Iterator[None]:
+        theirs = 0 if peer is None else self._of_peers[peer]
+        if self.waiting >= MAX_WAITING or theirs >= MAX_QUESTIONS_OF_A_PEER:
+            text = f"{theirs or self.waiting} questions wait already"
             raise HttpRefusal(503, "TooManyQuestions", text, "ask again in a second")
+        if peer is None:
+            yield
+            return
+        self._of_peers[peer] += 1
+        try:
+            yield
+        finally:
+            self._of_peers -= Counter({peer: 1})
+
+    async def _take(
+        self, request: web.Request, ask: Callable[[Question], dict[str, Any]], question: Question
+    ) -> dict[str, Any]:
         self.waiting += 1
         try:
             await self._free.acquire()

@@ -9,11 +9,11 @@ from typing import Final, final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from mesh.edge.http.guard import PEER as PEER
 from mesh.edge.http.guard import Handler, HttpRefusal
 from mesh.edge.transport.link import key_behind
 from mesh.state.members import FORMER, VIEWER, allowed
 
-PEER: Final = web.RequestKey("peer", bytes)  # who asks, on routes that peers reach
 ROLE: Final = web.RequestKey("role", str)
 PAGE: Final = web.RequestKey("page", bool)  # a dashboard's session asks, not the token's holder
 

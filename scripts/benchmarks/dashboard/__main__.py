@@ -28,6 +28,7 @@ from scripts.benchmarks.pair import Daemon
 TRIES: Final = 7
 SEVEN: Final = 7
 HIDDEN_S: Final = 60.0
+STILL_MS: Final = 3000
 SWITCH: Final = "(tab) => { location.hash = tab; return performance.now(); }"
 PARTS: Final = ("sliding", "loads", "tabs", "seven", "hidden", "silent")
 
@@ -87,6 +88,9 @@ def _with_browser(chrome: Chrome, home: Path, asked: Any) -> None:
 
 
 def _sliding(chrome: Chrome, home: Path, devices: int) -> None:
+    with chrome.page("plan") as page, loop_watched(chrome.url) as loop:
+        page.wait_for_timeout(STILL_MS)
+    _say(f"{devices} devices, nobody slides: the daemon's loop", loop)
     for waits in (True, False):
         hand = "waits for the table" if waits else "drags, a move each 50 ms"
         with chrome.page("plan") as page:
@@ -161,10 +165,10 @@ def _hidden(chrome: Chrome, home: Path, seconds: float) -> None:
 
 
 def _silent(folder: Path) -> None:
-    loaded, gaps, ages = silent(folder)
-    print(f"{'one of three stopped: the third is live after':<50}{loaded:8.0f} ms")
-    _say("one of three stopped: between two pictures", gaps)
-    _say("one of three stopped: age of the third's figures", ages)
+    for what, seen in zip(("all three answer", "one is stopped"), silent(folder), strict=True):
+        _say(f"{what}: the third is live on the page after", seen.loaded)
+        _say(f"{what}: between two pictures", seen.gaps)
+        _say(f"{what}: age of the third's figures", seen.ages)
 
 
 def _say(what: str, times: Sequence[float]) -> None:

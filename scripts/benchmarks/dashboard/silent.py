@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 from mesh.cli.client import need_daemon
 from scripts.benchmarks.dashboard.chrome import chromium_of
 from scripts.benchmarks.pair import Daemon
 
 PICTURES: Final = 15
+TRIES: Final = 5
 PATIENCE_S: Final = 60.0
 # The live figure of a device by the name of its peer.
 LIVE: Final = """(name) => new Promise((resolve) => {
@@ -52,19 +54,38 @@ def _wait_until_live(ana: Daemon) -> None:
         time.sleep(0.2)
 
 
-def silent(folder: Path) -> tuple[float, list[float], list[float]]:
-    """(ms from the navigation until cid is live on ana's page, ms between two pictures of the
-    fleet, how old cid's figures are in each, ms), all while ben is stopped."""
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What ana sees of cid: milliseconds from the navigation until it is live on her page, between
+    two pictures of the fleet, and how old its figures are in each."""
+
+    loaded: list[float]
+    gaps: list[float]
+    ages: list[float]
+
+
+def silent(folder: Path) -> tuple[Seen, Seen]:
+    """While all answer, and while ben is stopped where it stands."""
     with three(folder) as (ana, ben, _):
+        before = _seen(ana)
         ben.process.suspend()
         try:
-            with chromium_of(ana.home) as chrome, chrome.profile() as context:
-                page = context.new_page()
-                page.goto(chrome.address("fleet"))
-                loaded = float(page.evaluate(LIVE, "cid"))
-            return (loaded, *_pictures(ana))
+            return before, _seen(ana)
         finally:
             ben.process.resume()
+
+
+def _seen(ana: Daemon) -> Seen:
+    loaded = []
+    with chromium_of(ana.home) as chrome:
+        for _ in range(TRIES):
+            with chrome.profile() as context:
+                page = context.new_page()
+                page.goto(chrome.address("fleet"))
+                loaded.append(float(page.evaluate(LIVE, "cid")))
+    gaps, ages = _pictures(ana)
+    return Seen(loaded=loaded, gaps=gaps, ages=ages)
 
 
 def _pictures(ana: Daemon) -> tuple[list[float], list[float]]:

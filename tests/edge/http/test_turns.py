@@ -5,13 +5,22 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import ClientSession
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from mesh.edge.http.app import make_app
-from mesh.edge.http.guard import AT_ONCE, MAX_WAITING, TURNS
+from mesh.edge.http.guard import (
+    AT_ONCE,
+    MAX_QUESTIONS_OF_A_PEER,
+    MAX_WAITING,
+    PEER,
+    TURNS,
+    HttpRefusal,
+    Turns,
+)
 from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
 
 PATIENCE_S = 30.0
@@ -81,6 +90,29 @@ async def leave(client: TestClient[Any, Any]) -> None:
         await until(lambda: turns.waiting == 1)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
+
+
+async def test_a_member_that_asks_much_leaves_turns_to_the_others() -> None:
+    turns, go_on = Turns(), threading.Event()
+
+    def slow(question: Mapping[str, object]) -> dict[str, Any]:
+        assert go_on.wait(PATIENCE_S)
+        return dict(question)
+
+    def take(key: bytes) -> asyncio.Task[dict[str, Any]]:
+        here = Mock(**{"is_closing.return_value": False})
+        request = make_mocked_request("POST", "/v1/plan", transport=here)
+        request[PEER] = key
+        return asyncio.create_task(turns.take(request, slow, {}))
+
+    ben = [take(b"ben") for _ in range(MAX_QUESTIONS_OF_A_PEER)]
+    await until(lambda: turns.waiting == MAX_QUESTIONS_OF_A_PEER - AT_ONCE)
+    with pytest.raises(HttpRefusal, match="questions wait"):
+        await take(b"ben")
+    cid = take(b"cid")
+    go_on.set()
+    assert await asyncio.gather(*ben, cid) == [{}] * (MAX_QUESTIONS_OF_A_PEER + 1)
+    assert await take(b"ben") == {}
 
 
 async def test_who_asks_beyond_the_line_is_told_to_come_again(
