@@ -35,7 +35,9 @@ def test_every_tab_loads_at_every_width_in_light_and_dark(
             page.set_viewport_size({"width": width, "height": 800})
             for tab, title in TABS.items():
                 page.goto(address(pair[0], tab))
-                shown(page, title)
+                part = shown(page, title)
+                if tab == "fleet":
+                    part.get_by_text("health ok").first.wait_for()  # the live picture is there
                 beyond = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
                 assert beyond <= 0, f"{tab} is {beyond} px wider than {width}"
                 picture(page, f"{tab}-{width}-{scheme}", whole=True)
@@ -55,7 +57,7 @@ def test_a_link_works_once_and_the_door_says_so(
 
 
 SHOWN = """async () => {
-  const { age, band, bytes, count, money, percent, plain, since, watts } =
+  const { age, band, bytes, count, instant, money, percent, plain, since, watts } =
     await import('./show.js');
   return [
     bytes(null), bytes(0), bytes(25769803776),
@@ -63,7 +65,8 @@ SHOWN = """async () => {
     percent(undefined), percent(0), watts(null),
     age(null), age(1999), age(5600), age(3 * 86400000),
     band(null), band({ p10: 94.41, p50: 118.9, p90: 1480.2 }),
-    since(0), since(NaN), count(null),
+    since(0), since(NaN), count(null), count(1234567),
+    instant(0), instant(NaN), instant(1e300), instant(1.7e12) === new Date(1.7e12).toLocaleString(),
     plain('\\u001b[1;31mred\\u001b[0m \\u001b]0;title\\u0007a\\u001b]0;no end\\n'
       + 'b\\r\\nc\\rd\\u202ee\\u0000'),
   ];
@@ -80,7 +83,8 @@ def test_what_is_unknown_is_never_nothing_and_text_is_text(
         *(unknown, "0 %", unknown),
         *("age unknown", "now", "5 s ago", "3 d ago"),
         *(unknown, "119 (94.4 – 1,480)"),
-        *("age unknown", "age unknown", unknown),
+        *("age unknown", "age unknown", unknown, "1,234,567"),
+        *(unknown, unknown, unknown, True),
         "red a\ufffd]0;no end\nb\nc\nd\ufffde\ufffd",
     ]
 
@@ -128,7 +132,9 @@ def test_markup_of_other_peers_is_text(
 def _signed_by_a_liar(member: Machine) -> str:
     """A device whose name no daemon of ours takes: its member's own program signed it."""
     device = "dev-liar"
-    said = member.post("/v1/devices", name="honest", gpu="RTX 4090")["payload"]
+    honest = member.post("/v1/devices", name="honest", gpu="RTX 4090")
+    said = honest["payload"]
+    member.post(f"/v1/devices/{honest['device_id']}/remove")
     member.stop()
     with Ledger.open(member.home) as ledger:
         ledger.append("device_registered", device, {**said, "name": NASTY + "\033[31m\u202e"}, 0)

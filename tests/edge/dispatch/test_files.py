@@ -136,3 +136,19 @@ async def test_files_go_to_the_devices_owner_and_back_to_the_jobs_home_alone(
     (work / "out").write_text("done")
     part: FilePart = await pair.ana.get("j", "out", 0)
     assert base64.b64decode(part.data) == b"done"
+
+
+async def test_files_are_listed_where_they_lie_and_not_from_elsewhere(pair: Pair) -> None:
+    nothing = await pair.ben.listed("j-nobody")
+    assert (nothing.files, nothing.here) == ([], True)
+    assert not (await pair.ben.listed("j")).here  # its folder is gone, or on a host
+    work = workdir.work_of(pair.homes["ben"], "j", 1)
+    work.mkdir(parents=True)
+    (work / "out.txt").write_text("made")
+    there = await pair.ben.listed("j")
+    assert ([(one.path, one.size_bytes) for one in there.files], there.here) == (
+        [("out.txt", 4)],
+        True,
+    )
+    at_home = await pair.ana.listed("j")
+    assert (at_home.files, at_home.more, at_home.here) == ([], False, False)

@@ -4,9 +4,18 @@ export const UNKNOWN = "unknown";
 
 const isKnown = (value) => value !== null && value !== undefined;
 
+// Making a format takes longer than writing a hundred numbers.
+const formats = new Map();
+const whole = new Intl.NumberFormat("en");
+const numeric = Object.fromEntries(["year", "month", "day", "hour", "minute", "second"].map((part) => [part, "numeric"]));
+const clock = new Intl.DateTimeFormat(undefined, numeric);
+const LAST_MS = 8.64e15; // no date is later; a peer may write any number
+
 function rounded(value, digits = 3) {
   if (value !== 0 && Math.abs(value) < 1) return String(Number(value.toPrecision(2)));
-  return value.toLocaleString("en", { maximumSignificantDigits: Math.max(digits, String(Math.trunc(value)).length) });
+  const most = Math.max(digits, String(Math.trunc(value)).length);
+  if (!formats.has(most)) formats.set(most, new Intl.NumberFormat("en", { maximumSignificantDigits: most }));
+  return formats.get(most).format(value);
 }
 
 export function bytes(value) {
@@ -60,10 +69,10 @@ export function band(value, shown = rounded) {
 }
 
 export function instant(ms) {
-  return ms ? new Date(ms).toLocaleString() : UNKNOWN;
+  return ms && Math.abs(ms) <= LAST_MS ? clock.format(ms) : UNKNOWN;
 }
 
-export const count = (value) => (isKnown(value) ? value.toLocaleString("en") : UNKNOWN);
+export const count = (value) => (isKnown(value) ? whole.format(value) : UNKNOWN);
 
 // What a terminal would act on: colours, the cursor, a window's title.
 const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b\n]*(?:\u0007|\u001b\\)|[@-Z\\^_])/g;

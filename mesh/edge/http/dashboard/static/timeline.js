@@ -4,7 +4,7 @@ import { html } from "./vendor/htm-preact.js";
 import { instant, plain, span } from "./show.js";
 
 const [WIDTH, ROW, LEFT, BOTTOM] = [640, 22, 150, 24];
-const LETTERS = 18;
+const LETTERS = 13; // fit beside the bars also in a phone's larger letters
 
 /** `jobs`: rows of /v1/jobs, the newest first; those that never began have waited alone. */
 export function Timeline({ jobs, now }) {

@@ -1,6 +1,6 @@
 // Where a model fits, how fast, for how much: asked anew while a slider moves, the newest wins.
 
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 import { newest, post, words } from "../api.js";
 import { Part, Table, useAnswer } from "../parts.js";
 import { Layers, Memory } from "./memory.js";
@@ -23,12 +23,13 @@ export function Plan() {
   const [asked, setAsked] = useState(FIRST);
   const plan = usePlan(asked);
   const set = (name) => (event) => setAsked({ ...asked, [name]: name === "model" ? event.target.value : Number(event.target.value) });
-  const known = [...(names.value ? names.value.models : []), ...(here.value ? here.value.models.map((one) => one.name) : [])];
+  const known = useMemo(() => options(names.value, here.value), [names.value, here.value]);
+  const places = useMemo(() => html`<${Placements} plan=${plan.value} />`, [plan.value]); // as a slider moves, all stays but the slider
   return html`
     <section aria-label="Question"><h2>What to run</h2>
       <form class="question" onSubmit=${(event) => event.preventDefault()}>
         <div><label for="model">model</label> <input id="model" name="model" list="models" value=${asked.model} onInput=${set("model")} autocomplete="off" spellcheck="false" /></div>
-        <datalist id="models">${[...new Set(known)].map((name) => html`<option key=${name} value=${name} />`)}</datalist>
+        <datalist id="models">${known}</datalist>
         <${Slider} name="context" of=${CONTEXTS} at=${asked.context} set=${set("context")} text=${`${CONTEXTS[asked.context] / 1024}k tokens each`} />
         <${Slider} name="batch" of=${BATCHES} at=${asked.batch} set=${set("batch")} text=${`${BATCHES[asked.batch]} at once`} />
         <${Slider} name="quantisation" of=${QUANTS} at=${asked.quant} set=${set("quant")} text=${QUANTS[asked.quant] || "the best that fits"} />
@@ -40,7 +41,13 @@ export function Plan() {
         </details>
       </form>
     </section>
-    <${Part} title="Where it fits" answer=${plan}><${Placements} plan=${plan.value} /></${Part}>`;
+    <${Part} title="Where it fits" answer=${plan}>${places}</${Part}>`;
+}
+
+/** Models known by name, and those on the fleet's disks. */
+function options(names, here) {
+  const found = [...(names ? names.models : []), ...(here ? here.models.map((one) => one.name) : [])];
+  return [...new Set(found)].map((name) => html`<option key=${name} value=${name} />`);
 }
 
 function Slider({ name, of, at, set, text }) {
