@@ -18,6 +18,7 @@ Pair = tuple[Machine, Machine]
 LIVE = "/v1/dashboard/live"
 WINDOW, PAGE = 200, 50  # as tabs/ledger.js has them
 HEARD_MS = 10_000  # a page looks by itself after 15 s: what it shows before that it was told
+BEST = 10  # as tabs/plan.js has it
 # As a hand moves: `a` is on its way, `b` is overtaken, `slow` is given up for `d`, `e` for nothing.
 NEWEST = """async () => {
   const { newest } = await import('./api.js');
@@ -86,6 +87,21 @@ def test_while_a_slider_moves_nothing_is_planned_that_takes_long(
     with page.expect_request(lambda one: (one.post_data_json or {}).get("sets") is True):
         page.get_by_label("context").press("ArrowRight")
     assert [(one["sets"], one["ways_out"]) for one in asked] == [(False, False), (True, True)]
+
+
+def test_the_best_places_are_drawn_and_the_others_where_somebody_asks(
+    six: dict[str, Machine], open_page: Open
+) -> None:
+    eve = six["eve"]
+    for number in range(BEST + 1):
+        eve.post("/v1/devices", name=f"many-{number}", gpu="RTX 4090", rate="0.45/h")
+    page = open_page(link(eve))
+    part = go(page, eve, "plan")
+    rows = part.get_by_role("table", name="Devices it fits on").get_by_role("row")
+    rows.nth(BEST).wait_for()
+    assert rows.count() == 1 + BEST  # its headings are a row
+    part.get_by_role("button", name=re.compile("^[0-9]+ more$")).first.click()
+    rows.nth(BEST + 1).wait_for()
 
 
 def test_no_more_events_are_on_the_page_than_its_window_and_the_newest_come_back(

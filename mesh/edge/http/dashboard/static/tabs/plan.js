@@ -14,7 +14,7 @@ const SPEEDS = [0, 5, 10, 20, 50, 100, 200];
 const FIRSTS = [0, 200, 500, 1000, 2000, 5000, 10000];
 const PRICES = ["", "0.05", "0.10", "0.25", "0.50", "1.00", "2.00", "5.00"];
 const FIRST = { model: "llama-3.1-8b", context: 3, batch: 0, quant: 0, cache: 0, speed: 0, first: 0, price: 0 };
-const BEST = 20; // places drawn at first: while a hand moves, each costs a part of a millisecond
+const BEST = 10; // places and refusals drawn at first: while a hand moves, all are drawn anew for each answer
 const SETTLED_MS = 400; // after this without a move, what takes longer is planned too
 
 export function Plan() {
@@ -104,12 +104,18 @@ function Placements({ plan }) {
     <p class="quiet">${plan.question.model}, context ${plan.question.context}, batch ${plan.question.batch}. The middle of each band, and where eight of ten should lie. A job reads ${plan.question.prompt_tokens} tokens and writes ${plan.question.tokens}, times the batch; what a million written costs has its reading in it.</p>
     ${plan.placements.length > 0 && html`<${Memory} rows=${plan.placements} />`}
     ${plan.placements.length > 0 && html`<${Layers} plan=${plan} />`}
-    ${plan.refusals.length > 0 && html`<h3>Why not elsewhere</h3><ul>${plan.refusals.map(
-      (one) => html`<li key=${one.device_id + one.code}><strong>${one.device}</strong>: ${one.text}</li>`,
-    )}</ul>`}
+    ${plan.refusals.length > 0 && html`<${Refusals} rows=${plan.refusals} />`}
     ${plan.ways_out.length > 0 && html`<h3>What would fit</h3><ul>${plan.ways_out.map(
       (one) => html`<li key=${one.text}>${one.text} <code>${one.options.join(" ")}</code></li>`,
     )}</ul>`}`;
+}
+
+function Refusals({ rows }) {
+  const [most, setMost] = useState(BEST);
+  return html`<h3>Why not elsewhere</h3><ul>${rows.slice(0, most).map(
+      (one) => html`<li key=${one.device_id + one.code}><strong>${one.device}</strong>: ${one.text}</li>`,
+    )}</ul>
+    ${rows.length > most && html`<button type="button" onClick=${() => setMost(rows.length)}>${rows.length - most} more</button>`}`;
 }
 
 /** A price that lacks something is a lower bound, and says what it lacks. */
