@@ -124,7 +124,8 @@ def _seen_why(why: str, one: Rental, seen: Seen, here: Here, now_ms: int) -> str
     """Why it is to be returned, with what only this process knows of it."""
     if why == "budget_sshd" and one.rental_id in seen.strange:
         return HOST_KEY
-    if not why and _is_lost(one, seen, now_ms):
+    # Whoever rented it alone has the key to it: others, who look in vain, say nothing of it.
+    if not why and one.author == here.peer and _is_lost(one, seen, now_ms):
         return "no_contact"
     return "restless" if not why and is_restless(one, here.peer) else why
 

@@ -198,6 +198,15 @@ def test_a_machine_that_nobody_can_enter_is_returned_when_a_dead_man_would_have_
     assert (one.wanted, one.over) == (False, "no_contact")
 
 
+def test_who_has_the_account_and_not_the_key_to_a_machine_takes_it_for_no_lost_one() -> None:
+    desk = Desk()
+    one = ready(desk)
+    desk.write("account_taken", epoch=2, peer="B")
+    desk.here = replace(desk.here, peer="B")
+    unanswered(desk, one, 40)
+    assert one.wanted
+
+
 def test_one_look_that_gets_in_begins_the_wait_anew() -> None:
     desk = Desk()
     one = ready(desk)
