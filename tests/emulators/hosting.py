@@ -114,6 +114,8 @@ class Hosting:
 
     def _begin_virtual(self, one: Machine) -> None:
         """Its provider lets in the key that the create names; the rest is its user data's to do."""
+        if "keys" not in one.extra:
+            return  # none of ours, or put there by a test
         (name,) = one.extra["keys"]
         keys = self.emulator.ssh_keys.values()
         login = next(key["public_key"] for key in keys if key["name"] == name)

@@ -3,9 +3,8 @@ network, an sshd at port 22, and what its create brought run once as root, as cl
 
 Its address is one of loopback that nothing else has. What comes there at port 22 is passed into
 its network, which has no other way in or out. It has this system's programs, and of its files
-those of a system alone: nothing of whoever runs the tests is there. Three programs are stand-ins:
-`systemctl` (which only starts sshd anew), and there are no `sudo` and no package registry but the
-folder that /etc/pip.conf names.
+those of a system alone, to read: nothing of whoever runs the tests is there. A stand-in is
+`systemctl`, which only starts sshd anew; pip knows no registry but a folder (/etc/pip.conf).
 """
 
 from __future__ import annotations
@@ -46,8 +45,12 @@ mount --bind "$FOLDER" {HERE}
 mount --bind "$PACKAGES" {HERE}/packages
 cp -a /etc {HERE}/etc
 mount --bind {HERE}/etc /etc
-for folder in $HIDDEN /run /usr/local /var/tmp; do
- mount -t tmpfs -o mode=755 none "$folder"
+for folder in /usr /var; do
+ mount --bind "$folder" "$folder"
+ mount -o remount,bind,ro "$folder"
+done
+for folder in $HIDDEN /run /usr/local /var/log /var/mail /var/tmp; do
+ [ ! -d "$folder" ] || mount -t tmpfs -o mode=755 none "$folder"
 done
 chmod 1777 /tmp /var/tmp
 chmod 700 {HERE}
@@ -59,6 +62,7 @@ ip link set lo up
 printf '%s\\n' "$MACHINE" > /etc/machine-id
 rm -f /etc/ssh/ssh_host_*
 ssh-keygen -q -t ed25519 -N '' -C '' -f /etc/ssh/ssh_host_ed25519_key
+userdel {USER} 2>/dev/null || true
 useradd --create-home --shell /bin/bash {USER}
 install -d -m 700 -o {USER} -g {USER} /home/{USER}/.ssh
 install -m 600 -o {USER} -g {USER} {HERE}/login.pub /home/{USER}/.ssh/authorized_keys

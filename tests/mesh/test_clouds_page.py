@@ -51,6 +51,10 @@ def test_the_page_says_of_each_cloud_what_its_profile_says() -> None:
         ("asks for higher prices", [one.has_rises for one in profiles]),
     ):
         assert [not cell.strip("*").startswith("no") for cell in rows[row]] == told, row
+    by_minute = ["by the minute" in cell for cell in rows["is billed"]]
+    assert by_minute == [one.billed_step_ms == 60_000 for one in profiles]
+    from_order = [cell.startswith("from the order on") for cell in rows["is billed"]]
+    assert from_order == [one.from_create for one in profiles]
 
 
 def cells_of(line: str) -> list[str]:

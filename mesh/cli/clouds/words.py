@@ -81,6 +81,7 @@ _WHY: Final = {
     "budget_image": "its image took too long",
     "budget_container": "its container did not start in time",
     "budget_sshd": "its sshd did not answer in time",
+    "no_contact": "nobody could enter it for 30 minutes, though its provider listed it",
     "budget_engine": "no engine answered in time",
     "host_key": "it showed another host key than it was given: another machine may answer there",
     # Why one was of no use any more.

@@ -15,6 +15,7 @@ from mesh.policy.rentals.timers import (
     CHARGE_TRIES,
     CHARGES_EVERY_MS,
     CLOCKLESS_MS,
+    LEASE_MS,
     POLL_MS,
     SWEEP_MS,
 )
@@ -30,7 +31,9 @@ from mesh.state.rentals.terms import (
     INTENDED,
     INTERRUPTED,
     LIVE,
+    READY,
     RETURNING,
+    RUNNING,
     TERMINATING,
     UNKNOWN,
 )
@@ -103,10 +106,7 @@ def _rental_step(
         return record(one, "return_decided", why=f"interrupted:{one.why}")
     if one.wanted:
         why = unwanted(rentals, account, one, here.profile, seen.listed_ms, now_ms, rivals)
-        if not why and is_restless(one, here.peer):
-            why = "restless"
-        if why == "budget_sshd" and one.rental_id in seen.strange:
-            why = HOST_KEY
+        why = _seen_why(why, one, seen, here, now_ms)
         if why or may_help(one, now_ms, here.peer):
             return record(one, "return_decided", why=why or "expired")
     if one.state == INTENDED:
@@ -118,6 +118,23 @@ def _rental_step(
     if _may_probe(one, seen):
         return Command(op="probe", at_ms=seen.probe.get(one.rental_id, 0), rental_id=one.rental_id)
     return Command(op="wait", at_ms=now_ms + POLL_MS)
+
+
+def _seen_why(why: str, one: Rental, seen: Seen, here: Here, now_ms: int) -> str:
+    """Why it is to be returned, with what only this process knows of it."""
+    if why == "budget_sshd" and one.rental_id in seen.strange:
+        return HOST_KEY
+    # Whoever rented it alone has the key to it: others, who look in vain, say nothing of it.
+    if not why and one.author == here.peer and _is_lost(one, seen, now_ms):
+        return "no_contact"
+    return "restless" if not why and is_restless(one, here.peer) else why
+
+
+def _is_lost(one: Rental, seen: Seen, now_ms: int) -> bool:
+    """Whether nobody got in for as long as a machine with a dead-man would have waited: where there
+    is none, it would cost until the end of its life."""
+    since_ms = seen.lost.get(one.rental_id, now_ms)
+    return one.state in (READY, RUNNING) and now_ms - since_ms >= LEASE_MS
 
 
 def _may_probe(one: Rental, seen: Seen) -> bool:

@@ -10,6 +10,7 @@ from mesh.policy.rentals.timers import (
     AGAIN_MS,
     CHARGES_EVERY_MS,
     CONTACT_MS,
+    GAP_MS,
     MAX_ANSWERS,
     PROBE_MS,
 )
@@ -67,6 +68,10 @@ def heard_probe(one: Rental, seen: Seen, step: Step | str, now_ms: int) -> list[
     """`step`: the furthest that answers, HOST_KEY where another key does, "" if none does. An
     answer contradicts absence."""
     (seen.strange.add if step == HOST_KEY else seen.strange.discard)(one.rental_id)
+    if step in STEPS or now_ms - seen.listed_ms > GAP_MS:
+        seen.lost.pop(one.rental_id, None)
+    else:
+        seen.lost.setdefault(one.rental_id, now_ms)
     every = PROBE_MS if one.step < len(STEPS) else CONTACT_MS
     seen.probe[one.rental_id] = now_ms + every
     if step not in STEPS:

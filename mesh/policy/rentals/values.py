@@ -98,6 +98,8 @@ class Seen:
     dead: dict[str, int] = field(default_factory=dict)  # looks at a dead container
     again: dict[str, tuple[int, int]] = field(default_factory=dict)  # ends asked for, next one
     probe: dict[str, int] = field(default_factory=dict)  # next look by SSH
+    # Since when looks by SSH fail while the provider answers: this peer's own network is not out.
+    lost: dict[str, int] = field(default_factory=dict)
     strange: set[str] = field(default_factory=set)  # showed another host key, when last looked at
     asked: dict[str, tuple[int, int, int | None]] = field(default_factory=dict)  # charges
     observed: dict[str, int] = field(default_factory=dict)  # begin of the last that showed it
@@ -119,7 +121,7 @@ class Seen:
     def forget(self, rental_id: str) -> None:
         """A rental is closed; its charges are still to be asked for."""
         self.fresh.pop(rental_id, None)
-        for kept in (self.missing, self.dead, self.again, self.probe, self.observed):
+        for kept in (self.missing, self.dead, self.again, self.probe, self.observed, self.lost):
             kept.pop(rental_id, None)
         self.acked.pop(rental_id, None)
         self.gone.pop(rental_id, None)
@@ -133,6 +135,7 @@ class Seen:
         for op in self.limits:
             self.limits[op] += by_ms
         self.probe = {one: at + by_ms for one, at in self.probe.items()}
+        self.lost = {one: at + by_ms for one, at in self.lost.items()}
         self.again = {one: (n, at + by_ms) for one, (n, at) in self.again.items()}
         self.asked = {one: (n, at + by_ms, last) for one, (n, at, last) in self.asked.items()}
         self.unpaid = {one: (why, at + by_ms) for one, (why, at) in self.unpaid.items()}

@@ -40,6 +40,7 @@ class Hosts:
         self.answers = True
         self.facts: HostFacts | None = None
         self.registered = True
+        self.status = "unreached"
 
     async def rent(self, host: Host, rent: Rent) -> Any:
         known = SimpleNamespace(
@@ -47,6 +48,7 @@ class Hosts:
             adopted=SimpleNamespace(host=host, rent=rent),
             facts=self.facts,
             registered=self.registered,
+            status=self.status,
         )
         self.kept[rent.rental_id] = known
         return known
@@ -186,6 +188,8 @@ async def test_it_may_work_once_an_engine_was_found_or_where_none_is_needed(
     one = await desk.rented()
     desk.hosts.answers = False
     assert await desk.machines.probe(one, AT, needs_engine=True) == ""
+    desk.hosts.status = "key_changed"
+    assert await desk.machines.probe(one, AT, needs_engine=True) == "host_key"
     desk.hosts.answers, desk.hosts.facts = True, HostFacts(whole=True)
     assert await desk.machines.probe(one, AT, needs_engine=True) == "sshd"
     assert await desk.machines.probe(one, AT, needs_engine=False) == "engine"

@@ -9,7 +9,7 @@ from mesh.policy.rentals.hearing import heard_charges, heard_probe, heard_work
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import ABSENCE_MS, AGAIN_MS, ALARMS_MS, POLL_MS
 from mesh.policy.rentals.values import Say, Shares
-from mesh.state.rentals.rental import may_help
+from mesh.state.rentals.rental import Rental, may_help
 from mesh.state.rentals.terms import (
     GRACE_MS,
     GUARD_MS,
@@ -167,6 +167,62 @@ def test_a_machine_that_shows_another_key_until_its_time_is_over_is_returned_for
         desk.record_all()
         desk.now += POLL_MS
     assert (one.wanted, one.over) == (False, why)
+
+
+def unanswered(desk: Desk, one: Rental, minutes: int, *, listed: bool = True) -> None:
+    """Looks by SSH fail for a while; the provider lists the machine, or nothing at all."""
+    end = desk.now + minutes * MIN_MS
+    while one.wanted and desk.now < end:
+        if listed:
+            desk.list(row(one))
+        desk.say(*heard_probe(one, desk.seen, "", desk.now))
+        desk.record_all()
+        desk.now += POLL_MS
+
+
+def ready(desk: Desk) -> Rental:
+    one = desk.rent()
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.say(*heard_probe(one, desk.seen, "engine", desk.now))
+    assert one.state == "ready"
+    return one
+
+
+def test_a_machine_that_nobody_can_enter_is_returned_when_a_dead_man_would_have_ended_it() -> None:
+    desk = Desk()
+    one = ready(desk)
+    unanswered(desk, one, 29)
+    assert one.wanted
+    unanswered(desk, one, 2)
+    assert (one.wanted, one.over) == (False, "no_contact")
+
+
+def test_who_has_the_account_and_not_the_key_to_a_machine_takes_it_for_no_lost_one() -> None:
+    desk = Desk()
+    one = ready(desk)
+    desk.write("account_taken", epoch=2, peer="B")
+    desk.here = replace(desk.here, peer="B")
+    unanswered(desk, one, 40)
+    assert one.wanted
+
+
+def test_one_look_that_gets_in_begins_the_wait_anew() -> None:
+    desk = Desk()
+    one = ready(desk)
+    unanswered(desk, one, 20)
+    desk.say(*heard_probe(one, desk.seen, "engine", desk.now))
+    unanswered(desk, one, 20)
+    assert one.wanted
+
+
+def test_while_the_provider_is_not_heard_either_no_machine_is_taken_for_lost() -> None:
+    desk = Desk()
+    one = ready(desk)
+    unanswered(desk, one, 20)
+    unanswered(desk, one, 5, listed=False)
+    unanswered(desk, one, 20)
+    assert one.wanted
 
 
 def test_a_container_that_is_dead_in_two_looks_is_returned_and_costs_until_it_is_absent() -> None:

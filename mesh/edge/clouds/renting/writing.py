@@ -50,9 +50,8 @@ class Writing:
         await self._emit(say.kind, encode(fact))
         if say.kind == "absence_confirmed":
             self._actor.closed(say.rental_id)
-        why = str(fields.get("why", ""))
-        if say.kind == "alarm_raised" or (say.kind, why) == ("return_decided", HOST_KEY):
-            self._alarm(say.rental_id, why)
+        if say.kind == "alarm_raised" or _is_loud(say):
+            self._alarm(say.rental_id, str(fields["why"]))
 
     async def taken(self, peer: str) -> None:
         """A peer has the account from now on."""
@@ -63,6 +62,11 @@ class Writing:
             peer=peer,
         )
         await self._emit("account_taken", encode(fact))
+
+
+def _is_loud(say: Say) -> bool:
+    """Whether a return is told to a person at once."""
+    return say.kind == "return_decided" and HOST_KEY in say.fields.values()
 
 
 def _clipped(value: object) -> object:
