@@ -18,6 +18,7 @@ Pair = tuple[Machine, Machine]
 LIVE = "/v1/dashboard/live"
 WINDOW, PAGE = 200, 50  # as tabs/ledger.js has them
 BEST = 10  # as tabs/plan.js has it
+HEARD_MS = 10_000  # a page looks by itself after 15 s: what it shows before that it was told
 # As a hand moves: `a` is on its way, `b` is overtaken, `slow` is given up for `d`, `e` for nothing.
 NEWEST = """async () => {
   const { newest } = await import('./api.js');
@@ -141,4 +142,4 @@ def test_outputs_on_many_pages_leave_connections_for_the_rest(pair: Pair, open_p
         go(page, ana, "jobs")
     ana.post(f"/v1/jobs/{job['job_id']}/cancel")
     ended = pages[-1].get_by_role("row").filter(has_text="on all pages")
-    ended.get_by_text("cancelled", exact=True).wait_for()
+    ended.get_by_text("cancelled", exact=True).wait_for(timeout=HEARD_MS)

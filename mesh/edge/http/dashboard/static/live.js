@@ -34,7 +34,7 @@ function listen(one) {
   listeners.add(one);
   if (!channel) {
     channel = new BroadcastChannel("fleet-live");
-    channel.onmessage = (event) => document.hidden || deliver(event.data);
+    channel.onmessage = (event) => document.hidden || deliver(event.data, false);
     document.addEventListener("visibilitychange", hold);
     hold();
   }
@@ -61,11 +61,12 @@ function hold() {
   alone(stop.signal, keepReading);
 }
 
-function deliver({ kind, data }) {
+/** `own`: from the stream that this page holds, which says at its begin where the ledger is. */
+function deliver({ kind, data }, own) {
   for (const one of [...listeners]) one.connected(kind !== "broken");
   if (kind === "devices") for (const one of [...listeners]) one.devices(data);
   if (kind !== "ledger" || data.last === cursor) return;
-  const first = cursor === null; // what is shown was asked a moment ago
+  const first = own && cursor === null; // what is shown was asked a moment ago
   cursor = data.last;
   if (!first) for (const one of [...listeners]) one.ledger();
 }
@@ -82,7 +83,7 @@ async function keepReading(signal) {
   const spread = (said) => {
     if (signal.aborted) return;
     channel.postMessage(said);
-    deliver(said);
+    deliver(said, true);
   };
   while (!signal.aborted) {
     try {

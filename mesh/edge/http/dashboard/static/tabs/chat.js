@@ -21,6 +21,7 @@ export function Start({ models, again }) {
     const idle_ms = IDLE[idle];
     const kept = await post("/v1/services", { spec, min: idle_ms ? 0 : 1, max: 1, idle_ms });
     again();
+    setModel("");
     return `${kept.model} comes up when it is asked`;
   };
   return html`<form class="question" onSubmit=${(event) => event.preventDefault()}>
