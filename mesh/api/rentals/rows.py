@@ -82,7 +82,7 @@ def money(one: Rental, now_ms: int) -> dict[str, Any]:
         "cost_nusd": metered if invoiced is None else invoiced,
         "basis": METERED if invoiced is None else INVOICED,
         "metered_nusd": metered,
-        "metered_less_nusd": one.meter.slack_nusd,
+        "metered_less_nusd": min(metered, one.meter.slack_nusd),
         "metered_more_nusd": one.meter.possible_nusd,
         "billed_step_ms": one.meter.step_ms,
         "invoiced_nusd": invoiced,

@@ -107,6 +107,13 @@ def test_a_command_looks_as_it_did(
     compare(name, text, width, update=updates_golden)
 
 
+def test_no_more_is_too_much_than_was_metered() -> None:
+    one = Rental("r1", "lambdalabs", "main", state="running")
+    one.meter.slack_nusd = 10**9
+    row = rental_row(State(), one, NOW, "")
+    assert (row["metered_nusd"], row["metered_less_nusd"]) == (0, 0)
+
+
 def test_the_rows_here_are_those_of_the_daemon() -> None:
     row = rental_row(State(), Rental("r1", "vastai", "main", state="running"), NOW, "")
     assert set(row) == set(rental())
