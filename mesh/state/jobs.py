@@ -14,6 +14,7 @@ PENDING, DISPATCHED, QUEUED = "pending", "dispatched", "queued"
 RUNNING, PAUSED, CANCELLING = "running", "paused", "cancelling"
 SUCCEEDED, FAILED, CANCELLED = "succeeded", "failed", "cancelled"
 ENDED = frozenset({SUCCEEDED, FAILED, CANCELLED})
+SERVER = "server"  # the kind of job that runs until it is cancelled
 MAX_WITHIN_MS = 1 << 42  # a deadline later than in a hundred years binds nobody
 RETURNED = "returned"  # of an attempt its owner did not take
 

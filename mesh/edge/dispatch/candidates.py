@@ -26,7 +26,7 @@ from mesh.state.facts.fact import decode
 from mesh.state.facts.job import JobConfig
 from mesh.state.facts.plan import PlanFact
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import MAX_ATTEMPTS, JobView
+from mesh.state.jobs import MAX_ATTEMPTS, SERVER, JobView
 from mesh.state.learning.learned import knowledge
 from mesh.state.members import RUNNER, allowed
 from mesh.state.state import State
@@ -98,7 +98,7 @@ class Chooser:
     async def _candidates(self, job: JobView) -> list[Candidate]:
         state = self._state()
         devices = usable(state, self._author, job.asked.on or "")
-        if job.kind == "server" and devices:
+        if job.kind == SERVER and devices:
             devices = {key: one for key, one in devices.items() if one.facts.transport != "ssh"}
             if not devices:
                 raise Nowhere("no_resource", NO_SERVER, for_good=True)

@@ -31,7 +31,7 @@ from mesh.policy.standing import may_use
 from mesh.state.answers import devices_of
 from mesh.state.facts.plan import Percentiles
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
+from mesh.state.jobs import PAUSED, RUNNING, SERVER, AttemptView, JobView
 
 # A reading of free memory this old is taken anew before anything is started by it.
 FRESH_S: Final = 1.0
@@ -251,7 +251,10 @@ def _asked_need(memory_bytes: int, ram_bytes: int) -> Need:
 
 
 def _band(job: JobView, one: AttemptView) -> tuple[int, int, int]:
-    """(p50, p80, p90) of its time, ms; zeros where nobody can say."""
+    """(p50, p80, p90) of its time, ms; zeros where nobody can say: a server runs until it is
+    cancelled."""
+    if job.kind == SERVER:
+        return 0, 0, 0
     if one.number != job.attempt or job.plan is None:
         return one.expected_ms, one.expected_ms, one.expected_ms
     band: Percentiles = job.predicted.duration_ms

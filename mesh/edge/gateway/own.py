@@ -18,11 +18,11 @@ from mesh.api.errors import RequestError
 from mesh.edge.gateway.child import Broken, Children, Stream, bounded
 from mesh.edge.gateway.slots import NEWEST, Slots
 from mesh.edge.jobs.serving import Standing, standing
-from mesh.edge.serving.jobs import SERVER, ServerJobs
+from mesh.edge.serving.jobs import ServerJobs
 from mesh.serving.events import NoEvents, comment
 from mesh.serving.family import PLAIN, Body
 from mesh.serving.tally import Tally
-from mesh.state.jobs import RUNNING, AttemptView, JobView
+from mesh.state.jobs import RUNNING, SERVER, AttemptView, JobView
 from mesh.state.state import State
 
 LOOK_S: Final = 0.25  # how often a server that loads is looked at

@@ -12,7 +12,7 @@ from mesh.edge.dispatch.candidates import plan_request
 from mesh.edge.jobs.admission import weights_path
 from mesh.edge.jobs.cards import cards_of, gang_of, vendor_of
 from mesh.state.fleet import DeviceView
-from mesh.state.jobs import AttemptView, JobView
+from mesh.state.jobs import SERVER, AttemptView, JobView
 from providers.base import Launch
 from providers.engine import llamacpp
 from providers.engine.setup import ALL_LAYERS, Setup, Task, launch, safe_name
@@ -86,7 +86,7 @@ def _by_server(
 ) -> Launch:
     """An engine's own server, held by a supervisor of ours."""
     prompt_tokens, tokens = lengths(request.prompt_tokens, request.tokens, request.context)
-    task: Task = "serve" if job.kind == "server" else "lines" if body.lines else "prompt"
+    task: Task = "serve" if job.kind == SERVER else "lines" if body.lines else "prompt"
     work: dict[str, object] = {"tokens": tokens}
     if task == "lines":
         work["lines"] = spec_rows(body.lines)
@@ -132,6 +132,6 @@ def setup_for(job: JobView, request: PlanRequest, devices: Sequence[DeviceView])
         cpu_experts=plan.cpu_experts,
         kv_bytes=plan.footprint.kv_bytes,
         load_p90_ms=plan.load_ms.p90 if plan.load_ms else 0,
-        passes=_passes(vendor_of(device)) if job.kind == "server" else 0,
+        passes=_passes(vendor_of(device)) if job.kind == SERVER else 0,
         embeddings=engine == LLAMACPP and is_for_vectors(Path(path)),
     )

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-from mesh.state.jobs import JobView
+from mesh.state.jobs import SERVER, JobView
 from mesh.state.state import State
 
-SERVER: Final = "server"  # the kind of job that serves
 # All jobs are looked through this often besides: what came before may be believed later. A request
 # asks for the servers several times, and ten thousand jobs take a millisecond.
 LOOK_S: Final = 0.25

@@ -43,8 +43,30 @@ def said(kind: str, **fact: object) -> tuple[str, dict[str, object]]:
 
 
 HOUR_MS = 3_600_000
+SOON = {"p10": 5_000, "p50": 9_000, "p90": 12_000}
 RESERVED = {"reservation_id": "r", "by": BEN, "from_ms": T0, "until_ms": T0 + HOUR_MS}
 WORDS = [said("device_drained", reason_code="other"), said("device_reserved", **RESERVED)]
+
+
+@pytest.mark.parametrize(("kind", "known"), [("model", True), ("server", False)])
+async def test_nobody_knows_when_a_server_ends_that_runs_until_it_is_cancelled(
+    tmp_path: Path, kind: str, *, known: bool
+) -> None:
+    running = [
+        event("job_submitted", 1, job_id="s", kind=kind, batch=1, model="m"),
+        event("job_dispatched", 2, job_id="s", attempt=1, plan={"duration_ms": SOON}),
+        event("job_started", 3, job_id="s", attempt=1, pid=9),
+    ]
+    waiting = [
+        event("job_submitted", 4, job_id="j", kind="command", batch=1, command=["true"]),
+        event("job_dispatched", 5, job_id="j", attempt=1),
+    ]
+    stage, read = Stage(tmp_path, told([*owned("d"), *running, *waiting])), asyncio.Event()
+    line = stage.dispatch.line
+    line.decide(frozenset(), read.set)
+    await read.wait()
+    assert line.decide(frozenset(), read.set).start == ()
+    assert (line.standing(*JOB).start_p50_ms is not None) == known
 
 
 @pytest.mark.parametrize("word", WORDS)
