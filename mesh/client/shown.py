@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final, final
 
+from mesh.client.picture import Picture, bars
+
 # A notebook keeps what it shows: as much as a screen has, the rest is in the rows.
 MAX_ROWS_SHOWN: Final = 50
 MAX_COLUMNS_SHOWN: Final = 12
@@ -22,6 +24,10 @@ class Rows(list[Row]):
     def table(self) -> list[Row]:
         """One flat row each, all with the same columns: pandas.DataFrame(rows.table())."""
         return flat(self)
+
+    def plot(self, column: str, label: str = "") -> Picture:
+        """A column of its table as bars: rows.plot("free_bytes"); ValueError for one it lacks."""
+        return bars(self.table(), column, label)
 
     def __repr__(self) -> str:
         return as_text(self.table())
@@ -41,6 +47,11 @@ class Answer(dict[str, Any]):
     def table(self) -> list[Row]:
         """One flat row for each entry of the list: pandas.DataFrame(answer.table())."""
         return flat(self[self._of] if self._of else [self])
+
+    def plot(self, column: str, label: str = "") -> Picture:
+        """A column of its table as bars: plan.plot("tokens_per_s.p50"); ValueError for one it
+        lacks."""
+        return bars(self.table(), column, label)
 
     def __repr__(self) -> str:
         return as_text(self.table())

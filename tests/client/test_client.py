@@ -18,13 +18,18 @@ def fleet(asked: Asked) -> Fleet:
 
 
 def test_every_block_of_the_page_runs_as_it_stands(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked: Asked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FLEET_HOME", str(asked.fleet.home))
-    assert len(BLOCKS) == 5
+    monkeypatch.chdir(tmp_path)
+    assert len(BLOCKS) == 6
     names: dict[str, object] = {}
     for block in BLOCKS:
         exec(compile(block, "python.md", "exec"), names)
+    assert (tmp_path / "speeds.svg").read_text().startswith("<svg ")
     told = capsys.readouterr().out
     assert "RTX 4090 " in told
     assert "succeeded\nhello\n" in told
