@@ -134,14 +134,14 @@ def test_its_sshd_shows_our_key_alone_and_lets_our_login_alone_in(make: Make, sh
 @pytest.mark.parametrize("shell", SHELLS)
 def test_contact_keeps_it_and_the_end_of_its_life_ends_it(make: Make, shell: str) -> None:
     one = make()
-    boot(one, order(one, life_ms=18_000, lease_ms=8_000), shell)
     begun = uptime(one)
+    boot(one, order(one, life_ms=24_000, lease_ms=8_000), shell)
     wait_until(lambda: ssh(one, "true").returncode == 0, "our sshd")
     while uptime(one) < begun + 14:  # more than its lease
         assert ssh(one, CONTACT).returncode == 0
         assert one.called("curl") == []
     wait_until(lambda: kept_up(one) and len(one.called("curl")) >= 3, "its end, asked for again")
-    assert uptime(one) >= begun + 17
+    assert uptime(one) >= begun + 23
     assert set(one.called("curl")) == {CURL}
 
 

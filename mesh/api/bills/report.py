@@ -114,7 +114,6 @@ def _device(device: str, rows: list[DayRow], names: Names) -> Row:
     return {
         "device_id": device,
         "model": names.hardware.get(device, ""),
-        "rented": device in names.rented,
         "hours_used": round((used.unit_ms if used else 0) / HOUR_MS, 6),
         "duration_ms": used.unit_ms if used else 0,
         "cost": None if parts[USED] is None else parts[USED] / NUSD,
@@ -123,6 +122,7 @@ def _device(device: str, rows: list[DayRow], names: Names) -> Row:
         "unknown_nusd": parts[UNKNOWN],
         "unknown_ms": sum(row.unknown_ms for row in rows),
         "basis": BASES[used.basis] if used else None,
+        "rented": device in names.rented,
     }
 
 
