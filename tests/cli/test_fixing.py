@@ -105,10 +105,14 @@ def test_damaged_bills_are_removed_and_sound_ones_stay(home: Path) -> None:
 def test_copies_of_a_backup_that_was_cut_off_go_and_one_under_way_stays(home: Path) -> None:
     for name in (".backup-old", ".backup-now"):
         (home / name).mkdir(mode=0o700)
+    for name in (".export-old", ".import-now"):
+        (home / name).touch(mode=0o600)
     then = time.time() - ABANDONED_S - 60
-    os.utime(home / ".backup-old", (then, then))
-    assert list(fixed(home)) == [".backup-old"]
+    for name in (".backup-old", ".export-old"):
+        os.utime(home / name, (then, then))
+    assert list(fixed(home)) == [".backup-old", ".export-old"]
     assert (home / ".backup-now").is_dir()
+    assert (home / ".import-now").exists()
 
 
 def test_a_home_that_is_not_there_is_made_private(home: Path) -> None:

@@ -17,7 +17,7 @@ from mesh.edge.disk import StoreError
 FIX: Final = "fleet doctor --fix"
 # A backup or a restore of terabytes may take hours; what is older was cut off.
 ABANDONED_S: Final = 86_400.0
-DRAFTS: Final = (".backup-*", ".restore-*")
+DRAFTS: Final = (".backup-*", ".restore-*", ".export-*", ".import-*")
 # Folders whose names and files are the owner's alone.
 PRIVATE_FOLDERS: Final = ("jobs", "rentals")
 
@@ -86,15 +86,19 @@ def _bills(home: Path) -> Iterator[Mend]:
 
 
 def _drafts(home: Path) -> Iterator[Mend]:
-    """Copies of a backup or a restore that was cut off."""
+    """Copies of the ledger whose making was cut off: folders, and files of up- and downloads."""
     for path in sorted(one for pattern in DRAFTS for one in home.glob(pattern)):
-        if _kind(path) == stat.S_IFDIR and time.time() - path.stat().st_mtime > ABANDONED_S:
-            text = "is left of a backup or restore that was cut off"
+        ours = _kind(path) in (stat.S_IFDIR, stat.S_IFREG)
+        if ours and time.time() - path.stat().st_mtime > ABANDONED_S:
+            text = f"is left of a cut-off {path.name[1:].partition('-')[0]}"
             yield Mend(what=path.name, state=text, does="remove it", run=partial(_drop, path))
 
 
 def _drop(path: Path) -> None:
-    shutil.rmtree(path)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _is_free(home: Path) -> bool:
