@@ -12,11 +12,13 @@ import os
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import mathcore
+from mesh.api.errors import RequestError
 from mesh.cli.client import need_daemon
 from scripts.benchmarks.dashboard.chrome import TABS, Chrome, chromium_of, open_tab, usable
 from scripts.benchmarks.dashboard.hidden import hidden
@@ -25,6 +27,8 @@ from scripts.benchmarks.dashboard.silent import silent
 from scripts.benchmarks.dashboard.sliding import cpu_of, loop_watched, slide
 from scripts.benchmarks.pair import Daemon
 
+UNAVAILABLE: Final = 503
+LOOK_S: Final = 1.0
 TRIES: Final = 7
 SEVEN: Final = 7
 HIDDEN_S: Final = 60.0
@@ -69,8 +73,7 @@ def _home(kept: Path | None, home: Path) -> Path:
 
 
 def _with_browser(chrome: Chrome, home: Path, asked: Any) -> None:
-    daemon = need_daemon(home)
-    daemon.get("/v1/cost?by=day")  # the bills of a ledger that comes all at once are made here
+    _wait_for_bills(need_daemon(home))
     describe(home, 0, FEW)
     if "sliding" in asked.only:
         _sliding(chrome, home, FEW)
@@ -85,6 +88,18 @@ def _with_browser(chrome: Chrome, home: Path, asked: Any) -> None:
         _seven(chrome)
     if "hidden" in asked.only:
         _hidden(chrome, home, asked.hidden)
+
+
+def _wait_for_bills(daemon: Any) -> None:
+    """Those of a ledger that comes all at once are made first."""
+    while True:
+        try:
+            daemon.get("/v1/cost?by=day")
+            return
+        except RequestError as error:
+            if error.status != UNAVAILABLE:
+                raise
+        time.sleep(LOOK_S)
 
 
 def _sliding(chrome: Chrome, home: Path, devices: int) -> None:
