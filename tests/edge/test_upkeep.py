@@ -23,7 +23,7 @@ from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MEMBER, RUNNER
 from mesh.state.state import State
 from mesh.state.upkeep import MAX_RESERVATIONS
-from tests.edge.http.test_app import FakeNode
+from tests.edge.http.fake_node import FakeNode
 from tests.edge.http.test_roles import FakeMesh
 from tests.edge.test_effects import card
 from tests.state.job_story import ANA, BEN, T0, event, told

@@ -13,7 +13,7 @@ from mesh.api.budgets.asked import parse_cap, parse_grant
 from mesh.edge.budgets.routes import budget_routes
 from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_rentals import said
 from tests.edge.http.test_roles import KEY, NOBODY, FakeMesh
 

@@ -13,7 +13,7 @@ from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.edge.http.dashboard.guard import KEY_HEADER, MAY
 from mesh.edge.http.dashboard.pages import files
 from mesh.edge.http.dashboard.routes import LINK, MAX_PAGE
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS, FakeMesh
 
 Client = TestClient[Any, Any]

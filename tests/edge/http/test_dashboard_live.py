@@ -17,7 +17,7 @@ from mesh.edge.http.app import make_app
 from mesh.edge.http.dashboard.live import live_routes
 from mesh.edge.http.roles import PEER
 from mesh.edge.http.stream import Streams
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_dashboard import signed_in
 
 Client = TestClient[Any, Any]

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 import mesh
 from mesh.edge.http.app import make_app
 from mesh.edge.http.dashboard.pages import STATIC, files
-from tests.edge.http.test_app import TOKEN, FakeNode
+from tests.edge.http.fake_node import TOKEN, FakeNode
 
 ROOT = Path(__file__).parents[3]
 # As npm's package htm 3.1.1 has it: whoever changes the file says so here.

@@ -21,7 +21,7 @@ from mesh.edge.http.dashboard.routes import layer_routes
 from mesh.edge.http.peers import PAGE_TTL_MS
 from mesh.edge.http.transfer import EXPORTING
 from mesh.edge.store.ledger import Ledger
-from tests.edge.http.test_app import AUTH, NOW, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, NOW, TOKEN, FakeNode
 from tests.edge.http.test_dashboard import signed_in, status_of
 from tests.support.waiting import wait_until
 

@@ -16,7 +16,7 @@ from mesh.edge.http.roles import PEER
 from mesh.state.market.quotes import Quote
 from mesh.state.members import VIEWER
 from mesh.state.state import State
-from tests.edge.http.test_app import AUTH, NOW, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, NOW, TOKEN, FakeNode
 
 
 class FakeMarket:

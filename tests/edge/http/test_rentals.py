@@ -16,7 +16,7 @@ from mesh.api.requests import MAX_BODY_BYTES
 from mesh.edge.http.app import make_app, make_mesh_app
 from mesh.edge.http.rentals import rental_routes
 from mesh.state.members import ADMIN, MEMBER, RUNNER, VIEWER
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import KEY, NOBODY, FakeMesh
 
 READS = ("GET /v1/rentals", "GET /v1/clouds", "GET /v1/orphans")

@@ -19,7 +19,7 @@ from mesh.edge.http.upkeep import peer_upkeep_routes, upkeep_routes
 from mesh.edge.metrics.routes import metric_routes
 from mesh.edge.openapi.routes import openapi_routes
 from mesh.state.members import ADMIN, FORMER, MEMBER, ROLES, RUNNER, VIEWER
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 
 KEY = bytes(32)
 NOBODY = ""

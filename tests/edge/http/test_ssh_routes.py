@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from mesh.api.errors import RequestError
 from mesh.edge.http.app import make_app
 from mesh.edge.http.ssh import ssh_routes
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS, FakeMesh
 
 

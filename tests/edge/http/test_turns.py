@@ -21,7 +21,7 @@ from mesh.edge.http.guard import (
     HttpRefusal,
     Turns,
 )
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 
 PATIENCE_S = 30.0
 

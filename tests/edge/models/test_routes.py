@@ -16,7 +16,7 @@ from mesh.edge.models.routes import MAX_SENDING, ModelRoutes
 from mesh.edge.models.service import Models
 from mesh.state.members import ADMIN, FORMER, MEMBER, RUNNER, VIEWER
 from mesh.state.state import State
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import KEY, FakeMesh
 from tests.edge.models.conftest import nobodys_models
 

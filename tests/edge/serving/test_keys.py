@@ -20,7 +20,7 @@ from mesh.state.fold import apply
 from mesh.state.members import ADMIN, MEMBER
 from mesh.state.peer_id import is_named_for
 from mesh.state.state import State
-from tests.edge.http.test_app import AUTH, TOKEN, FakeNode
+from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode
 from tests.edge.http.test_roles import BETWEEN_PEERS
 from tests.state.job_story import ANA, BEN, T0, event, life, owned, told
 

@@ -4,24 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.policy.rentals.caps import reserve_nusd
-from mesh.policy.rentals.hearing import heard_charges, heard_probe, heard_work
+from mesh.policy.rentals.hearing import heard_probe, heard_work
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import ABSENCE_MS, AGAIN_MS, ALARMS_MS, POLL_MS
-from mesh.policy.rentals.values import Say, Shares
-from mesh.state.rentals.rental import Rental, may_help
+from mesh.policy.rentals.values import Say
+from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import (
-    GRACE_MS,
-    GUARD_MS,
-    HELP_MS,
     HOUR_MS,
     LAG_MS,
     MIN_MS,
-    OWN_HELP_MS,
     S_MS,
 )
-from providers.rental.contract import Accepted, Charges, Made, Refused, Unclear, Unread
-from tests.policy.rentals.desk import BUDGETS, USD, Desk, offer, row
+from providers.rental.contract import Accepted, Made, Refused, Unclear
+from tests.policy.rentals.desk import BUDGETS, USD, Desk, row
 
 MADE = Made(instance_id="7")
 
@@ -368,182 +363,3 @@ def test_a_closed_machine_that_is_listed_again_is_returned_again() -> None:
     desk.list(row(one))
     assert (one.state, one.why) == ("terminating", "reappeared")
     assert desk.next().op == "terminate"
-
-
-def test_a_peer_that_has_not_the_account_acts_only_on_what_is_over_for_everybody() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.write("account_taken", epoch=2, peer="B")
-    desk.list(row(one))
-    assert desk.next().op in ("list", "wait")
-    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}), author="B")
-    assert not may_help(one, desk.now + HELP_MS, "C")
-    assert may_help(one, desk.now + HELP_MS + 1, "C")
-    desk.now += OWN_HELP_MS  # A rented it: it waits for one proof of absence alone
-    desk.list(row(one))
-    assert desk.next().op == "wait"
-    desk.now += 2
-    desk.seen.listed_ms = desk.now
-    assert desk.record_all().op == "terminate"
-    assert desk.now < one.expires_ms + GRACE_MS
-
-
-def test_who_rented_a_machine_returns_it_at_its_end_though_another_took_the_account() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.write("account_taken", epoch=2, peer="B")
-    desk.now = one.made_ms + one.life_ms + GRACE_MS + 1
-    desk.list(row(one))
-    assert desk.record_all().op == "terminate"
-    assert one.over == "life_over"
-
-
-def test_a_request_of_a_peer_that_never_had_the_account_is_met_by_nobody() -> None:
-    desk = Desk()
-    desk.list()
-    asked = {"request_id": "r9", "life_ms": HOUR_MS, "cap_nusd": 100 * USD}
-    desk.write("rental_requested", author="M", **asked)
-    assert desk.next().op in ("list", "wait")
-    assert desk.seen.reasons == {"r9": "not_allowed"}
-    desk.here = replace(desk.here, askers=frozenset({"M"}))
-    assert desk.next().op == "choose"
-
-
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        ({"hourly_nusd": 3 * USD}, "too_dear"),
-        ({"hourly_nusd": 0}, "no_price"),
-        ({"available": False}, "not_available"),
-        ({"memory_bytes": 1}, "too_little_memory"),
-        ({"spot": True}, "may_be_taken_back"),
-        ({"provider": "runpod"}, "another_provider"),
-        ({"gpu_count": 8}, "another_gpu_count"),
-    ],
-)
-def test_an_offer_that_is_not_what_was_asked_for_is_not_taken(
-    changed: dict[str, object], why: str
-) -> None:
-    desk = Desk()
-    desk.list()
-    desk.ask(max_hourly_nusd=2 * USD, memory_bytes=1 << 30, gpu_count=1)
-    assert desk.choose(offer(**changed)).op == "wait"
-    assert desk.seen.reasons["r1"] == why
-
-
-RESERVE = reserve_nusd(USD, HOUR_MS)
-
-
-@pytest.mark.parametrize(
-    ("cap", "shares", "why"),
-    [
-        (RESERVE, Shares(), ""),
-        (RESERVE - 1, Shares(), "job_cap"),
-        (10 * RESERVE, Shares(day_nusd=RESERVE - 1), "day_cap"),
-        (10 * RESERVE, Shares(month_nusd=RESERVE - 1), "provider_cap"),
-        (10 * RESERVE, Shares(day_nusd=RESERVE, month_nusd=RESERVE), ""),
-    ],
-)
-def test_caps_are_met_before_anything_is_asked_for(cap: int, shares: Shares, why: str) -> None:
-    desk = Desk(shares)
-    desk.list()
-    desk.ask(cap_nusd=cap)
-    command = desk.choose()
-    assert command.op == ("wait" if why else "intend")
-    assert desk.seen.reasons.get("r1", "") == why
-
-
-def test_a_job_has_one_cap_for_all_its_requests() -> None:
-    desk = Desk()
-    desk.list()
-    desk.ask("r1", cap_nusd=2 * RESERVE - 1, job_id="j-1")
-    command = desk.choose()
-    assert command.says is not None
-    desk.say(command.says)
-    desk.seen.fresh[command.says.rental_id] = offer()
-    desk.seen.busy.add(command.says.rental_id)
-    desk.ask("r2", cap_nusd=2 * RESERVE - 1, job_id="j-1")
-    assert desk.choose().op == "wait"
-    assert desk.seen.reasons["r2"] == "job_cap"
-
-
-def test_what_a_peer_may_spend_is_its_own_share() -> None:
-    desk = Desk(Shares(day_nusd=RESERVE))
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.say(Say("step_reached", one.rental_id, {"step": "engine"}))
-    desk.write("account_taken", epoch=2, peer="B")
-    desk.here = replace(desk.here, peer="B")
-    asked = {"request_id": "r2", "life_ms": HOUR_MS, "cap_nusd": 100 * USD}
-    desk.write("rental_requested", author="B", **asked)
-    desk.seen.probe[one.rental_id] = desk.now + HOUR_MS
-    assert desk.choose().op == "intend"
-
-
-def test_a_reservation_ends_by_proved_absence_alone() -> None:
-    desk = Desk(Shares(day_nusd=2 * RESERVE - 1))
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.ask("r2")
-    desk.write("request_ended", request_id="r1", why="cancelled")
-    desk.record_all()
-    desk.ended(one, Accepted())
-    assert desk.choose().op != "intend"
-    assert desk.seen.reasons["r2"] == "day_cap"
-    while one.state != "absent":
-        desk.now += POLL_MS
-        desk.list()
-    desk.seen.chosen.clear()
-    assert desk.choose().op == "intend"
-
-
-def test_a_life_has_its_way_back_reserved_too() -> None:
-    assert RESERVE == USD * 105 * (HOUR_MS + GUARD_MS) // HOUR_MS // 100
-
-
-def test_an_invoice_counts_once_two_answers_agree() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}))
-    while one.state != "absent":
-        desk.now += POLL_MS
-        desk.list()
-    desk.write("request_ended", request_id="r1", why="cancelled")
-    desk.now += HOUR_MS + 1
-    desk.list()
-    assert desk.next().op == "charges"
-    answers = [5, Unread(why="5xx"), 6, 7, 7]
-    for answer in answers:
-        charges = (
-            answer
-            if isinstance(answer, Unread)
-            else Charges(amount_nusd=answer, step_nusd=1, from_ms=0, to_ms=1)
-        )
-        desk.say(*heard_charges(one, desk.seen, charges, desk.now))
-    assert one.invoiced_nusd == 7
-
-
-def test_a_word_that_does_not_count_hides_no_second_machine() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    twin = {"instance_id": "8", "label": one.label, "rate_nusd": USD, "since_ms": desk.now}
-    more = Say("duplicate_found", f"{one.rental_id}.8", {**twin, "expires_ms": one.expires_ms})
-    desk.say(more, author="M")
-    assert desk.account.rentals[f"{one.rental_id}.8"].state == ""
-    desk.list(row(one), row(one, instance_id="8"))
-    assert desk.account.rentals[f"{one.rental_id}.8"].state == "terminating"
-
-
-def test_a_peer_whose_word_does_not_count_tells_of_no_second_machine() -> None:
-    desk = Desk()
-    one = desk.rent()
-    desk.created(one, MADE)
-    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}))
-    now = desk.now + HELP_MS + 1
-    whole = Whole(rows=(row(one), row(one, instance_id="8")), begun_ms=now, ended_ms=now)
-    said = heard_listing(desk.account, desk.seen, whole, "C", "m1")
-    assert "duplicate_found" not in [say.kind for say in said]
