@@ -106,12 +106,15 @@ def _dead_man(order: Order, end: SelfEnd) -> str:
     curl = f'curl -fsS -m 30 -X {end.method} -H "{end.header}"'
     data = f" -H 'Content-Type: application/json' -d {quote(end.body)}" if end.body else ""
     wget = f'wget -qO- -T 30 --method={end.method} --header="{end.header}"'
+    # A contact that is just being written is an empty file: the one before it counts.
     return f"""\
 up() {{ cut -d. -f1 /proc/uptime; }}
 B=$(cat /tmp/fleet-begun 2>/dev/null || up | tee /tmp/fleet-begun)
+C=$B
 (while sleep 60; do
  N=$(up); [ "$N" -lt "$B" ] && B=$N
- C=$(cat {CONTACT_FILE} 2>/dev/null || echo "$B"); [ "$N" -lt "$C" ] && C=$N
+ R=$(cat {CONTACT_FILE} 2>/dev/null); case $R in ''|*[!0-9]*) ;; *) C=$R ;; esac
+ [ "$N" -lt "$C" ] && C=$N
  if [ $((N - B)) -ge {life_s} ] || [ $((N - C)) -ge {lease_s} ]; then
   {curl}{data} "{end.url}" || {wget} "{end.url}"
  fi

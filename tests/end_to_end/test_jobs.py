@@ -27,7 +27,7 @@ def test_a_models_answer_alone_is_printed_and_its_log_and_speed_stand_elsewhere(
     fleet.up()
     done = fleet.run("run", tiny_model, *SHORT, "--prompt", "hello")
     assert done.code == 0, done.err
-    head, _, line = done.err.partition("\n")
+    head, *_, line = done.err.splitlines(keepends=True)  # between them: where it is, if that lasts
     assert "on this peer's devices" in head
     found = SUMMARY.fullmatch(line)
     assert found, line

@@ -6,11 +6,13 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from providers.rental.boot import CONTACT, SelfEnd, script
+from providers.rental.boot import CONTACT, CONTACT_FILE, SelfEnd, script
 from providers.rental.contract import Offer, Order
 from providers.runpod.create import args_of, bash_env_of
 from tests.netns.lab import NoNamespaces
@@ -33,6 +35,8 @@ WGET = (
     " https://cloud.test/v0/27182818/"
 )
 DAY_MS = 86_400_000
+LEASES_S = (8, 16, 32)
+LIFE = 3  # leases
 
 Make = Callable[..., Machine]
 
@@ -40,11 +44,12 @@ Make = Callable[..., Machine]
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Makes machines; passed over, with the reason, where there can be no namespaces."""
+    numbers = count()
     with ExitStack() as stack:
 
         def made(**how: bool) -> Machine:
             try:
-                return stack.enter_context(machine(tmp_path / "machine", **how))
+                return stack.enter_context(machine(tmp_path / f"m{next(numbers)}", **how))
             except (NoNamespaces, FileNotFoundError) as error:
                 pytest.skip(f"no namespaces here: {error}")
 
@@ -133,16 +138,40 @@ def test_its_sshd_shows_our_key_alone_and_lets_our_login_alone_in(make: Make, sh
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_contact_keeps_it_and_the_end_of_its_life_ends_it(make: Make, shell: str) -> None:
-    one = make()
-    begun = uptime(one)
-    boot(one, order(one, life_ms=24_000, lease_ms=8_000), shell)
-    wait_until(lambda: ssh(one, "true").returncode == 0, "our sshd")
-    while uptime(one) < begun + 14:  # more than its lease
+    one, begun, lease_s = entered_in_time(make, shell)
+    while uptime(one) < begun + 3 * lease_s // 2:
         assert ssh(one, CONTACT).returncode == 0
         assert one.called("curl") == []
     wait_until(lambda: kept_up(one) and len(one.called("curl")) >= 3, "its end, asked for again")
-    assert uptime(one) >= begun + 23
+    assert uptime(one) >= begun + LIFE * lease_s - 1
     assert set(one.called("curl")) == {CURL}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("said", ["", "nonsense", "12 34"])
+def test_a_contact_that_is_half_written_is_none_and_ends_nothing(
+    make: Make, shell: str, said: str
+) -> None:
+    """It writes the file anew, and the dead-man may look in between: 0 would be long ago."""
+    one = make()
+    boot(one, order(one, lease_ms=60_000), shell)
+    one.run("sh", "-c", f"printf '%s' '{said}' > {CONTACT_FILE}")
+    begun = uptime(one)
+    wait_until(lambda: uptime(one) >= begun + 3, "fifteen looks of the dead-man")
+    assert one.called("curl") == []
+
+
+def entered_in_time(make: Make, shell: str) -> tuple[Machine, int, int]:
+    """A machine that is entered before its lease is over, when it began, and its lease in s. Where
+    this machine is busy one boots for longer, and ends itself, as it should."""
+    for lease_s in LEASES_S:
+        one = make()
+        begun = uptime(one)
+        boot(one, order(one, life_ms=LIFE * lease_s * 1000, lease_ms=lease_s * 1000), shell)
+        wait_until(partial(kept_up, one), "our sshd")
+        if uptime(one) < begun + lease_s:
+            return one, begun, lease_s
+    raise AssertionError(f"no machine was up within {LEASES_S[-1]} s")
 
 
 def kept_up(one: Machine) -> bool:
