@@ -15,6 +15,7 @@ from typing import Final, final
 
 from providers.rental.contract import Order
 
+BEGUN_FILE: Final = "/tmp/fleet-begun"  # the first start, also of a machine that starts again
 CONTACT_FILE: Final = "/tmp/fleet-contact"
 CONTACT: Final = f"cut -d. -f1 /proc/uptime > {CONTACT_FILE}"
 HOST_KEY: Final = "/etc/ssh/fleet_host_key"
@@ -109,7 +110,8 @@ def _dead_man(order: Order, end: SelfEnd) -> str:
     # A contact that is just being written is an empty file: the one before it counts.
     return f"""\
 up() {{ cut -d. -f1 /proc/uptime; }}
-B=$(cat /tmp/fleet-begun 2>/dev/null || up | tee /tmp/fleet-begun)
+B=$(cat {BEGUN_FILE} 2>/dev/null)
+case $B in ''|*[!0-9]*) B=$(up | tee {BEGUN_FILE}) ;; esac
 C=$B
 (while sleep 60; do
  N=$(up); [ "$N" -lt "$B" ] && B=$N

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.rental.boot import CONTACT, CONTACT_FILE, SelfEnd, script
+from providers.rental.boot import BEGUN_FILE, CONTACT, CONTACT_FILE, SelfEnd, script
 from providers.rental.contract import Offer, Order
 from providers.runpod.create import args_of, bash_env_of
 from tests.netns.lab import NoNamespaces
@@ -159,6 +159,16 @@ def test_a_contact_that_is_half_written_is_none_and_ends_nothing(
     begun = uptime(one)
     wait_until(lambda: uptime(one) >= begun + 3, "fifteen looks of the dead-man")
     assert one.called("curl") == []
+
+
+def test_a_beginning_that_was_half_written_is_written_anew(make: Make) -> None:
+    one = make()
+    one.run("sh", "-c", f": > {BEGUN_FILE}")
+    boot(one, order(one, life_ms=60_000), "dash")
+    begun = uptime(one)
+    wait_until(lambda: uptime(one) >= begun + 2, "ten looks of the dead-man")
+    assert one.called("curl") == []
+    assert int(one.run("cat", BEGUN_FILE).stdout) <= begun
 
 
 def entered_in_time(make: Make, shell: str) -> tuple[Machine, int, int]:
