@@ -2,16 +2,18 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from mesh.edge.clouds.renting import account as account_module
 from mesh.edge.clouds.renting import calls as calls_module
 from mesh.edge.clouds.renting import wire as wire_module
 from mesh.edge.clouds.renting.account import Account
 from mesh.edge.clouds.renting.calls import Calls
 from mesh.edge.clouds.renting.clock import AccountClock
+from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.reading import read_all
 from mesh.edge.clouds.renting.writing import Writing
 from mesh.policy.rentals import decide as decide_module
@@ -88,7 +90,8 @@ def event_after_the_call() -> Broken:
         fields: dict[str, Any] = dict(says.fields)
         one = Rental(says.rental_id, self.provider, self.account, request_id=command.request_id)
         one.label, one.expires_ms = fields["label"], fields["expires_ms"]
-        order = self._order(one, chosen.offer, keys)
+        request, image = self.request(command.request_id), self.profile.default_image
+        order = order_of(one, request, chosen.offer, keys, self.clock.now(), image)
         self.sent("create")
         created = await self._cloud.create(order)
         await self._write.say(says)
@@ -179,7 +182,10 @@ def asks_once_for_the_end() -> Broken:
 
 def cap_after_spending() -> Broken:
     """Caps are not looked at before the intent."""
-    return patch.object(wanting_module, "admit", lambda *_: "")
+    return together(
+        patch.object(wanting_module, "admit", lambda *_: ""),
+        patch.object(account_module, "admit", lambda *_: ""),
+    )
 
 
 def label_of_a_process() -> Broken:
@@ -281,10 +287,10 @@ def kills_the_unknown() -> Broken:
 def kills_what_is_not_ours() -> Broken:
     """Labels of any fleet are taken as this one's."""
 
-    def read(mesh: str, label: str) -> tuple[str, int] | None:
+    def read(_: Iterable[str], label: str) -> tuple[str, int] | None:
         return read_label(label.split("-")[1], label) if is_ours(label) else None
 
-    return patch.object(listing_module, "read_label", read)
+    return patch.object(listing_module, "read_any", read)
 
 
 def turns_by_own_clock() -> Broken:
