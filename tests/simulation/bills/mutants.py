@@ -191,8 +191,8 @@ def disk_to_the_end(rental: Rental, now_ms: int) -> rented.Paid:
     return PAID(replace(rental, gone_ms=None), now_ms)
 
 
-def no_minimum(told: Given, device: str, now_ms: int) -> Iterator[Line]:
-    return (one for one in RENTED(told, device, now_ms) if one.component != MINIMUM)
+def no_minimum(*asked: Any) -> Iterator[Line]:
+    return (one for one in RENTED(*asked) if one.component != MINIMUM)
 
 
 def to_the_latest(at_ms: int) -> int:
