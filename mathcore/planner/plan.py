@@ -35,9 +35,7 @@ def plan(
     the rest. Devices `query.on` leaves out are counted, not refused.
     """
     known = {} if seen is None else seen
-    answer = place(query, devices, known)
-    if not answer.placements:
-        answer = descend(query, devices, known, answer)
+    answer = without_ways_out(query, devices, known)
     if answer.placements:
         return answer
     return Plan(
@@ -47,6 +45,14 @@ def plan(
         not_asked=answer.not_asked,
         ways_out=ways_out(query, devices, known),
     )
+
+
+def without_ways_out(
+    query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observation]]
+) -> Plan:
+    """As `plan`, for whoever asks again in a moment: where nothing does, only why not."""
+    answer = place(query, devices, seen)
+    return answer if answer.placements else descend(query, devices, seen, answer)
 
 
 def lower_qualities(query: Query, devices: list[DeviceSpec]) -> list[float]:

@@ -7,6 +7,8 @@ from html import escape
 from math import isfinite
 from typing import Any, Final, final
 
+from mesh.client.words import one_line
+
 Row = Mapping[str, Any]
 
 # As many as a screen shows; the rest is counted below them.
@@ -44,7 +46,7 @@ def bars(rows: Sequence[Row], column: str, label: str = "") -> Picture:
     low, high = min([0, *ends]), max([0, *ends])
     scale = BAR_WIDTH / ((high - low) or 1)
     lines = [
-        _line(number, _label(row.get(label)), band, low, scale)
+        _line(number, escape(one_line(row.get(label), MAX_LABEL)), band, low, scale)
         for number, (row, band) in enumerate(zip(shown, bands, strict=True))
     ]
     more = len(rows) - len(shown)
@@ -84,12 +86,6 @@ def _band(row: Row, column: str) -> tuple[float, float, float] | None:
     ends = [_number(row.get(name + end)) for end in (LOW, HIGH)] if name != column else []
     low, high = (value if end is None else end for end in (ends or [None, None]))
     return value, low, high
-
-
-def _label(value: object) -> str:
-    """Names in a fleet are other people's words: one line, and no markup."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return escape(text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…")
 
 
 def _line(

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final, final
 
 from mesh.client.picture import Picture, bars
+from mesh.client.words import one_line
 
 # A notebook keeps what it shows: as much as a screen has, the rest is in the rows.
 MAX_ROWS_SHOWN: Final = 50
@@ -121,6 +122,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         plain = all(isinstance(one, str | int) for one in value)
         value = ", ".join(map(str, value)) if plain else f"{len(value)} entries"
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
+    return one_line(value, MAX_CELL)

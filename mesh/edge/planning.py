@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 from mathcore.device import DeviceSpec
 from mathcore.hardware.described import shares_memory
 from mathcore.planner.answer import Plan
-from mathcore.planner.placing import place
-from mathcore.planner.plan import descend, plan
+from mathcore.planner.plan import plan, without_ways_out
 from mathcore.planner.query import Query
 from mathcore.planner.refusals import DRAINED, RESERVED, Refusal, refuse
 from mathcore.planner.render import plan_dict
-from mathcore.speed.learning import Observation
 from mathcore.units import GIB, show_bytes
 from mesh.api.engine_flags import knowing, named_flags, options_of
 from mesh.api.errors import RequestError
@@ -93,7 +91,7 @@ def make_plan(
         devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
         devices = without(devices, closed)
     query = replace(query, groups=groups)
-    answer_to = plan if request.ways_out else _without_ways_out
+    answer_to = plan if request.ways_out else without_ways_out
     answer = answer_to(query, list(devices.values()), learned_from(state))
     asked = [one for one in closed if request.on in (None, one.device_id, one.name)]
     return replace(
@@ -102,14 +100,6 @@ def make_plan(
         refusals=(*answer.refusals, *asked),
         not_asked=answer.not_asked + len(closed) - len(asked),
     )
-
-
-def _without_ways_out(
-    query: Query, devices: list[DeviceSpec], seen: dict[str, list[Observation]]
-) -> Plan:
-    """As `plan`, for whoever asks again in a moment: where nothing does, only why not."""
-    answer = place(query, devices, seen)
-    return answer if answer.placements else descend(query, devices, seen, answer)
 
 
 def closed_devices(

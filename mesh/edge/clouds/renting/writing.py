@@ -66,7 +66,7 @@ class Writing:
 
 def _is_loud(say: Say) -> bool:
     """Whether a return is told to a person at once."""
-    return say.kind == "return_decided" and HOST_KEY in say.fields.values()
+    return say.kind == "return_decided" and say.fields.get("why") == HOST_KEY
 
 
 def _clipped(value: object) -> object:
