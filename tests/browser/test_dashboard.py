@@ -242,15 +242,29 @@ def test_a_peer_that_is_silent_delays_nothing_and_is_shown_as_silent(
         frozen.resume()
 
 
+def test_a_page_without_a_live_picture_shows_what_was_said_and_its_age(
+    pair: tuple[Machine, Machine], open_page: Open
+) -> None:
+    page = open_page()
+    page.route(f"**{LIVE}", lambda route: route.abort())
+    page.goto(link(pair[0]))
+    page.get_by_role("alert").get_by_text("what you see is from").wait_for()
+    card = shown(page, "Devices").get_by_role("listitem").first
+    card.get_by_text(re.compile(r"said (now|\d+ .*ago), ")).wait_for()
+    card.get_by_text("health unknown: no live reading").wait_for()
+
+
 def test_a_daemon_that_is_gone_leaves_what_was_seen_and_a_banner(
     six: dict[str, Machine], open_page: Open
 ) -> None:
     ana = six["fay"]
     page = open_page(link(ana))
-    before = shown(page, "Devices").get_by_role("listitem").count()
+    devices = shown(page, "Devices")
+    measured = devices.get_by_text(re.compile(r"read .*, measured")).first
+    measured.wait_for()  # the stream's first picture comes after the answer to the first question
+    before = devices.get_by_role("listitem").count()
     ana.stop(signal.SIGTERM)
     page.get_by_role("alert").get_by_text("does not answer").wait_for()
-    old = re.compile(r"read \d+ s ago, measured")
-    page.get_by_role("region", name="Devices").get_by_text(old).first.wait_for()
+    devices.get_by_text(re.compile(r"read \d+ s ago, measured")).first.wait_for()
     picture(page, "gone")
-    assert page.get_by_role("region", name="Devices").get_by_role("listitem").count() == before
+    assert devices.get_by_role("listitem").count() == before

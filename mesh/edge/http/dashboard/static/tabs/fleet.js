@@ -19,7 +19,7 @@ export function Fleet() {
   useEffect(() => void (states && peers.again()), [states]); // a link that ends is no event of the ledger
   useEffect(() => followDevices((value) => setPicture({ ...value, came: Date.now() }), setConnected), []);
   return html`
-    <${Offline} picture=${picture} connected=${connected} />
+    <${Offline} picture=${picture} connected=${connected} asked=${status.at} />
     <${Part} title="This fleet" answer=${status}><${Summary} status=${status.value} /></${Part}>
     <${Part} title="Devices" answer=${status}><${Devices} picture=${picture} status=${status.value} at=${status.at} /></${Part}>
     <${Part} title="Peers" answer=${peers}>
@@ -29,12 +29,14 @@ export function Fleet() {
     ${peers.value && html`<${People} peers=${peers.value.peers} />`}`;
 }
 
-function Offline({ picture, connected }) {
+/** `asked`: when the last answer came, for a page whose stream never brought a picture. */
+function Offline({ picture, connected, asked }) {
   const now = useNow();
   const late = picture && now - picture.came > OFFLINE_MS;
   if (connected && !late) return null;
-  const seen = picture ? `what you see is from ${age(now - picture.came)}` : "nothing was seen yet";
-  return html`<p class="banner" role="alert">This machine's daemon does not answer: ${seen}. Trying again each second.</p>`;
+  const seen = picture ? picture.came : asked;
+  const from = seen ? `what you see is from ${age(now - seen)}` : "nothing was seen yet";
+  return html`<p class="banner" role="alert">This machine's daemon does not answer: ${from}. Trying again each second.</p>`;
 }
 
 function Summary({ status }) {
