@@ -45,7 +45,7 @@ class Who:
     """Whose some work was and what it made; it changes no amount."""
 
     user: str = ""
-    key: str = ""  # the key a request came with
+    key: str = ""  # the key its job was submitted for
     model: str = ""
     engine: str = ""
     # Prompt not cached, prompt cached, generated: tokens, and the measured ms of each.

@@ -95,6 +95,7 @@ def who_of(known: RunKnown) -> Who:
         return NOBODY
     return Who(
         user=asked.user,
+        key=asked.key,
         model=asked.model or asked.label,
         engine=known.sent.engine,
         tokens=(row.prompt_tokens, 0, row.generated_tokens),

@@ -15,6 +15,7 @@ from mesh.state.facts.job import JobCompleted, JobDispatched, JobSubmitted, RunS
 from mesh.state.facts.serving import UsageSummarised
 from mesh.state.facts.telemetry import TelemetrySummarised
 from mesh.state.jobs import MAX_ATTEMPTS, MAX_GANG
+from mesh.state.peer_id import is_named_for
 from mesh.state.runs.rows import MAX_MARKS, JobRow, PaidRow, RunKey, RunRow, SentRow, UsedRow
 from mesh.state.serving.usage import MAX_ROWS
 
@@ -75,7 +76,9 @@ def _key(event: Event) -> RunKey | None:
 def _submitted(desk: Desk, event: Event) -> None:
     fact, job = decode_once(JobSubmitted, event.payload), text(event.payload, "job_id")
     if 0 < len(job) <= MAX_NAME:
-        row = JobRow(event.author, _name(fact.model or ""), _name(fact.label))
+        # Only a key's own peer has jobs count for it; its id says whose it is.
+        key = fact.key_id if is_named_for(event.author, fact.key_id) else ""
+        row = JobRow(event.author, _name(fact.model or ""), _name(fact.label), _name(key))
         desk.put_job(event.author, job, order_key(event)[0], row)
 
 

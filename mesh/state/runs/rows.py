@@ -37,6 +37,7 @@ class JobRow(msgspec.Struct, array_like=True, omit_defaults=True):
     user: str = ""  # key of the peer that submitted it
     model: str = ""
     label: str = ""
+    key: str = ""  # the key of that peer's in whose budgets it counts
 
 
 @final

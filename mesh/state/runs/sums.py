@@ -15,8 +15,6 @@ from mesh.state.bills.tokens import PHASES, split
 from mesh.state.runs.rows import UsedRow
 
 USED: Final = "used"
-# What requests without a key, and the time between requests, come to of a job that serves keys.
-NO_KEY: Final = ""
 
 
 @final
@@ -69,7 +67,8 @@ def day_rows(
     *,
     by_job: bool = False,
 ) -> Days:
-    """Lines of devices as rows by local day. A serving job is split by the keys that asked it.
+    """Lines of devices as rows by local day. A serving job is split by the keys that asked it;
+    what they leave, as all of another job, is of the key that the job was submitted for, if any.
 
     Of one (device, day, job) all keys' parts add up to the job's lines exactly. `ran`:
     the runs that count as jobs, each on one of its devices. `serving`: jobs whose tokens are told
@@ -82,7 +81,7 @@ def day_rows(
     for (day, device, owner, part), one in parts.items():
         kind = part if part in (IDLE, UNKNOWN) else USED
         who = whose.get(part, NOBODY) if kind == USED else NOBODY
-        for key, share in _by_key(one, used.get((day, part), {})).items():
+        for key, share in _by_key(one, used.get((day, part), {}), who.key).items():
             group = Group(
                 device=device,
                 owner=owner,
@@ -126,12 +125,14 @@ def _parts(lines: Iterable[Line], zone: ZoneInfo) -> dict[Part, Sum]:
     return found
 
 
-def _by_key(one: Sum, used: Mapping[str, UsedRow]) -> dict[str, Sum]:
-    """A job's sum by key, as their requests' cost; what is left is nobody's."""
+def _by_key(one: Sum, used: Mapping[str, UsedRow], own: str) -> dict[str, Sum]:
+    """A job's sum by key, as their requests' cost. Requests without a key, and the time between
+    requests, are of the job's own key, "" for none."""
     weights = {key: row.cost_nusd for key, row in used.items() if key and row.cost_nusd > 0}
     if not weights or not one.unit_ms + one.nusd:
-        return {NO_KEY: one}
-    weights[NO_KEY] = max(0, _whole(used) - sum(weights.values()))
+        return {own: one}
+    rest = max(0, _whole(used) - sum(weights.values()))
+    weights[own] = weights.get(own, 0) + rest
     nusd = apportion(one.nusd, weights)
     unit_ms, unknown_ms = apportion(one.unit_ms, weights), apportion(one.unknown_ms, weights)
     return {key: one.part(nusd[key], unit_ms[key], unknown_ms[key]) for key in weights}
@@ -193,15 +194,19 @@ def _tell_made(
     """Put jobs and tokens into a row of theirs: each counts once, on the day its run ended, of what
     requests used on the day they were."""
     for day, run in ended:
-        row = _home_of(days.get(day, ()), run.device, run.who, run.job if by_job else "", NO_KEY)
+        of_job = run.job if by_job else ""
+        row = _home_of(days.get(day, ()), run.device, run.who, of_job, run.who.key)
         if row is not None:
             row.jobs += 1
             if run.job not in serving:
                 _made(row, *run.who.tokens)
     for (day, job), keys in used.items():
         who = whose.get(job)
-        for key, one in keys.items() if who is not None else ():
-            row = _home_of(days.get(day, ()), "", who or NOBODY, job if by_job else "", key)
+        if who is None:
+            continue
+        for key, one in keys.items():
+            of_job = job if by_job else ""
+            row = _home_of(days.get(day, ()), "", who, of_job, key or who.key)
             if row is not None:
                 read = max(0, one.prompt_tokens - one.cached_tokens)
                 _made(row, read, one.cached_tokens, one.generated_tokens)

@@ -15,11 +15,17 @@ from mesh.edge.bills.schema import in_memory
 from mesh.edge.store.reader import Shelf
 from mesh.ledger.event import Event
 from mesh.state.fold import apply
+from mesh.state.peer_id import short_id
 from mesh.state.state import State
 from tests.state.job_story import ANA, BEN, arriving, chained, event
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
 MINUTE = 60_000
+
+
+def key_of(author: str) -> str:
+    """The id of a key as its peer names it."""
+    return f"k-{short_id(author)}-1"
 
 
 class Story:
@@ -72,7 +78,8 @@ class Story:
         job, at = f"j{n}", self.at()
         home = dice.choice((ANA, BEN))
         about = {"job_id": job, "attempt": 1}
-        self.say("job_submitted", at, home, device, job_id=job, model=dice.choice(("m1", "m2")))
+        asked = {"model": dice.choice(("m1", "m2")), "key_id": dice.choice(("", key_of(ANA)))}
+        self.say("job_submitted", at, home, device, job_id=job, **asked)
         plan = {"engine": "llama.cpp"}
         self.say("job_dispatched", at + 1, home, device, **about, owner=author, plan=plan)
         self.say("job_started", at + 2, author, device, **about)
@@ -91,7 +98,7 @@ class Story:
 
     def use(self, author: str, device: str, job: str, at: int, span: int) -> None:
         """Keys ask a serving job."""
-        for key in ("k1", "k2", ""):
+        for key in (key_of(ANA), "k2", ""):
             row = {"key_id": key, "model": "m1", "device_id": device, "job_id": job,
                    "requests": 2, "generated_tokens": 7, "prompt_tokens": 9, "cached_tokens": 3,
                    "cost_nusd": self.dice.randrange(1000)}  # fmt: skip

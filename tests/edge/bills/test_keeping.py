@@ -26,7 +26,7 @@ from mesh.state.bills.books import TYPES as BOOKS
 from mesh.state.bills.calendar import day_of
 from mesh.state.bills.lines import total
 from mesh.state.facts.events import EVENTS
-from tests.edge.bills.story import ZONES, Peer, Story
+from tests.edge.bills.story import ZONES, Peer, Story, key_of
 from tests.state.job_story import ANA, BEN, chained, event
 from tests.state.test_event_facts import spoilt
 
@@ -286,3 +286,57 @@ def test_a_verdict_that_changes_as_a_step_dies_is_not_forgotten(dice: Random) ->
 
 def dies(*_: object, **__: object) -> None:
     raise sqlite3.OperationalError("disk I/O error")
+
+
+def by_key(peer: Peer) -> dict[str, int]:
+    """What each key's used time came to, of all days."""
+    found: dict[str, int] = {}
+    for (blob,) in peer.db.execute("SELECT rows FROM days").fetchall():
+        for row in rows_of([blob]):
+            if row.group.kind == "used":
+                found[row.group.key] = found.get(row.group.key, 0) + (row.nusd or 0)
+    return found
+
+
+def asked_by(home: str, key_id: str, *, requests: bool) -> Peer:
+    """An hour of Ana's device at a dollar an hour, for a job that `home` submitted for a key."""
+    story = Story(Random(0))
+    story.events = []
+    story.say("device_registered", 0, ANA, "rig", name="rig", hourly_nusd=NUSD)
+    story.say("job_submitted", 1, home, "rig", job_id="j", model="m", key_id=key_id)
+    about = {"job_id": "j", "attempt": 1}
+    story.say("job_dispatched", 2, home, "rig", **about, owner=ANA, plan={"engine": "vllm"})
+    story.say("job_started", 3, ANA, "rig", **about)
+    if requests:
+        for key, cost in (("k2", 300), ("", 100)):
+            row = {"key_id": key, "model": "m", "device_id": "rig", "job_id": "j", "requests": 1,
+                   "cost_nusd": cost, "generated_tokens": 7}  # fmt: skip
+            begun = T0 + HOUR_MS // 2
+            story.say("usage_summarised", HOUR_MS // 2, ANA, "rig", begun_ms=begun, rows=[row])
+    took = {"actual_duration_ms": HOUR_MS, "tokens_generated": 5}
+    story.say("job_completed", 3 + HOUR_MS, ANA, "rig", **about, **took)
+    story.now = DAY_MS
+    return whole(story, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("home", "key", "requests", "shares"),
+    [
+        (BEN, key_of(BEN), False, {key_of(BEN): NUSD}),
+        (BEN, "", False, {"": NUSD}),
+        # Nobody's job counts for a key of somebody else's: it would empty their purse on paper.
+        (BEN, key_of(ANA), False, {"": NUSD}),
+        # What its requests with keys leave is of the key that the server itself runs for.
+        (BEN, key_of(BEN), True, {key_of(BEN): NUSD // 4, "k2": NUSD * 3 // 4}),
+        (BEN, "", True, {"": NUSD // 4, "k2": NUSD * 3 // 4}),
+    ],
+)
+def test_a_job_is_billed_to_the_key_that_its_own_peer_named(
+    home: str, key: str, *, requests: bool, shares: dict[str, int]
+) -> None:
+    peer = asked_by(home, key, requests=requests)
+    assert by_key(peer) == shares
+    rows = [row for (blob,) in peer.db.execute("SELECT rows FROM days") for row in rows_of([blob])]
+    assert sum(row.jobs for row in rows) == 1
+    tokens = sum(row.generated_tokens for row in rows)
+    assert tokens == (14 if requests else 5)
