@@ -76,6 +76,7 @@ def offer_row(one: Quote, now_ms: int) -> Row:
         "host": one.host_id or None,
         "reliability_ppm": one.reliability_ppm,
         "boot_ms": one.boot_ms,
+        "billed_boot_ms": one.billed_boot_ms,
         "success_ppm": one.success_ppm,
     }
 

@@ -83,7 +83,12 @@ def with_records(
         record = known.get((one.provider, one.host_id)) or known.get((one.provider, ""))
         if record is None:
             return one
-        return replace(one, boot_ms=record.boot_ms, success_ppm=record.success_ppm)
+        return replace(
+            one,
+            boot_ms=record.boot_ms,
+            billed_boot_ms=record.billed_boot_ms,
+            success_ppm=record.success_ppm,
+        )
 
     return tuple(told(one) for one in quotes)
 

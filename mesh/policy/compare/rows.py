@@ -140,10 +140,13 @@ def held_row(placement: Placement, hourly_nusd: int, amount: Amount) -> Row:
 
 
 def rented_row(placement: Placement, quote: Quote, amount: Amount) -> Row:
-    """A machine to rent: each day it boots, is brought the model and loads it, at its rent."""
+    """A machine to rent: each day it boots, is brought the model and loads it, at its rent; of the
+    boot counts what is billed of it."""
     ms, hourly = million_ms(placement, amount), Fraction(quote.hourly_nusd)
     size = placement.footprint.weights_bytes
-    start = start_ms(placement, quote, size)
+    boot = boot_ms(quote)
+    billed = boot if quote.billed_boot_ms is None else sure(quote.billed_boot_ms)
+    start, paid = (_with_model(one, placement, quote, size) for one in (boot, billed))
     traffic = Fraction(quote.ingress_nusd_per_gb * size, GB)
     return Row(
         kind="rented",
@@ -152,10 +155,10 @@ def rented_row(placement: Placement, quote: Quote, amount: Amount) -> Row:
         provider=quote.provider,
         amount=amount,
         line=Line(
-            fixed=start.map(lambda one: one * hourly / HOUR_MS + traffic),
+            fixed=paid.map(lambda one: one * hourly / HOUR_MS + traffic),
             per_million=per_million(hourly, ms),
         ),
-        kept=_kept(hourly, start, amount, traffic),
+        kept=_kept(hourly, paid, amount, traffic),
         million_ms=ms,
         placement=placement,
         quote=quote,
@@ -163,13 +166,17 @@ def rented_row(placement: Placement, quote: Quote, amount: Amount) -> Row:
     )
 
 
-def start_ms(placement: Placement, quote: Quote, weights_bytes: int) -> Spread:
-    """From the order to a loaded model."""
-    boot = sure(ASSUMED_BOOT_MS if quote.boot_ms is None else quote.boot_ms)
-    if quote.boot_ms is None:
-        boot = Spread(boot.good / ASSUMED_BOOT_SPREAD, boot.mid, boot.bad * ASSUMED_BOOT_SPREAD)
-    parts = (transfer_ms(weights_bytes, quote.network_bps, 0), placement.load_ms)
-    for part in parts:
+def boot_ms(quote: Quote) -> Spread:
+    """From the order to an engine that answers."""
+    if quote.boot_ms is not None:
+        return sure(quote.boot_ms)
+    mid = sure(ASSUMED_BOOT_MS)
+    return Spread(mid.good / ASSUMED_BOOT_SPREAD, mid.mid, mid.bad * ASSUMED_BOOT_SPREAD)
+
+
+def _with_model(boot: Spread, placement: Placement, quote: Quote, weights_bytes: int) -> Spread:
+    """And until the model is there and loaded."""
+    for part in (transfer_ms(weights_bytes, quote.network_bps, 0), placement.load_ms):
         boot = boot.with_(spread(_positive(part)), lambda a, b: a + b)
     return boot
 

@@ -25,7 +25,8 @@ class Quote:
 
     Of a kind of machines `hourly_nusd` is the cheapest's and `n` counts them. `boot_ms` is the
     median from the order to an engine that answers, `success_ppm` how many orders of a million got
-    that far; both are learned from rentals at that host, else at that provider.
+    that far; both are learned from rentals at that host, else at that provider. `billed_boot_ms` is
+    what of a boot is paid for, as time at `hourly_nusd`; where that is not known, all of it.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Quote:
     host_id: str = ""
     reliability_ppm: int | None = None
     boot_ms: int | None = None
+    billed_boot_ms: int | None = None
     success_ppm: int | None = None
 
     @property

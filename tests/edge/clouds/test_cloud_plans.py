@@ -91,16 +91,25 @@ def test_of_each_kind_the_cheapest_is_planned_and_of_two_the_better_connected() 
     assert cheapest_of_kinds(reversed(quotes)) == cheapest_of_kinds(quotes)
 
 
-def test_booting_and_fetching_the_model_take_time_and_money_where_they_are_known() -> None:
+@pytest.mark.parametrize(("told_ms", "billed_ms"), [(None, 90_000), (0, 0), (30_000, 30_000)])
+def test_booting_and_fetching_the_model_take_time_and_money_where_they_are_known(
+    told_ms: int | None, billed_ms: int
+) -> None:
     (plain,) = rented(planned(CARD))
-    slow = replace(CARD, network_bps=10**8, boot_ms=90_000, ingress_nusd_per_gb=NUSD // 50)
+    slow = replace(
+        CARD,
+        network_bps=10**8,
+        boot_ms=90_000,
+        billed_boot_ms=told_ms,
+        ingress_nusd_per_gb=NUSD // 50,
+    )
     (row,) = rented(planned(slow))
     size = row["footprint"]["weights_bytes"]
     fetch_ms = 8000 * size / (0.94 * 10**8)
     assert row["wait_ms"] == pytest.approx(90_000 + fetch_ms, rel=0.01)
     assert plain["wait_ms"] == 0
     extra = row["cost_nusd"]["p50"] - plain["cost_nusd"]["p50"]
-    paid = CARD.hourly_nusd * (90_000 + fetch_ms) / 3_600_000 + NUSD / 50 * size / 10**9
+    paid = CARD.hourly_nusd * (billed_ms + fetch_ms) / 3_600_000 + NUSD / 50 * size / 10**9
     assert extra == pytest.approx(paid, rel=0.01)
 
 

@@ -11,7 +11,7 @@ from mathcore.band import Band
 from mathcore.units import DAY_MS, GB, HOUR_MS, NUSD
 from mesh.policy.compare.amounts import DAYS_PER_MONTH, MILLION, half_up
 from mesh.policy.compare.render import row_dict
-from mesh.policy.compare.rows import Row, api_row, held_row, owned_row, rented_row, start_ms
+from mesh.policy.compare.rows import Row, api_row, held_row, owned_row, rented_row
 from tests.policy.compare.held import EIGHT_HOURS, amount, api, owned, placed, quote, whole
 
 TOKENS = st.integers(1, 10**15)
@@ -58,6 +58,17 @@ def test_a_rented_4090_at_28_cents_costs_its_hours_and_its_boot() -> None:
     assert whole(row.million_nusd)[1] == 80_370_370
 
 
+@pytest.mark.parametrize(("billed_ms", "boot_nusd"), [(0, 0), (60_000, 4_666_667)])
+def test_of_a_boot_costs_what_the_provider_bills_of_it(billed_ms: int, boot_nusd: int) -> None:
+    told = quote("0.28", boot_ms=120_000, billed_boot_ms=billed_ms)
+    row = rented_row(placed(), told, amount(3_600_000))
+    assert whole(row.start_ms)[1] == 120_000  # type: ignore[arg-type]
+    assert whole(row.line.fixed)[1] == boot_nusd
+    assert whole(row.day_nusd)[1] == 280_000_000 + boot_nusd
+    assert row.kept is not None
+    assert whole(row.kept.fixed)[1] == 8 * 280_000_000 + boot_nusd
+
+
 def test_kept_it_costs_its_hours_whatever_it_does() -> None:
     row = rented_row(placed(), quote("0.28", boot_ms=120_000), amount(3_600_000))
     assert row.kept is not None
@@ -75,8 +86,9 @@ def test_a_machine_is_brought_the_model_and_pays_for_what_comes_in() -> None:
     # 9.4 GB over 94 % of 1 Gbit/s are 80 s, and a tenth for the handshake; 2 cents a GB come in.
     one = placed(weights_bytes=9_400_000_000)
     told = quote("3.6", boot_ms=0, ingress_nusd_per_gb=NUSD // 50)
-    assert round(start_ms(one, told, 9_400_000_000).mid) == 80_100
     row = rented_row(one, told, amount(1))
+    assert row.start_ms is not None
+    assert round(row.start_ms.mid) == 80_100
     assert round(row.line.fixed.mid) == round(80.1 * NUSD / 1000) + 188_000_000
 
 

@@ -211,6 +211,20 @@ def test_a_host_is_known_by_what_came_up_there_and_how_fast() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before_nusd", "billed_ms"),
+    [(3_600_000, 120_000), (360_000, 54_000 + 6_600), (0, 54_000)],  # RunPod, Vast.ai, Lambda Cloud
+)
+def test_of_a_boot_is_known_what_was_billed(before_nusd: int, billed_ms: int) -> None:
+    """An hour at 3.6 million: 1 a millisecond. Up after 66 s, an engine answers 54 s later."""
+    one = rental()
+    one.meter.begin(T0, before_nusd)
+    if before_nusd != 3_600_000:
+        one.meter.change(3_600_000, T0 + 66_000, T0 + 66_000)
+    one.meter.end(T0 + 3_600_000)
+    assert records([one])["vastai", ""].billed_boot_ms == billed_ms
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {**FAILED, "over": "cancelled"},

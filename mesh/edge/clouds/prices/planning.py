@@ -92,14 +92,14 @@ def _landed(
 
 def brought(placed: Placement, quote: Quote) -> Placement:
     """With the time and the money that booting and fetching the model take, as far as they are
-    known: an unknown boot or line adds nothing."""
+    known: an unknown boot or line adds nothing. Of a boot counts what is billed of it."""
     size = placed.footprint.weights_bytes
     fetch = transfer_ms(size, quote.network_bps, 0) if quote.network_bps else NONE
-    boot = quote.boot_ms or 0
+    boot = quote.boot_ms if quote.billed_boot_ms is None else quote.billed_boot_ms
     traffic = quote.ingress_nusd_per_gb * size / GB
 
     def paid(cost: float, ms: float) -> float:
-        return cost + traffic + quote.hourly_nusd * (boot + ms) / HOUR_MS
+        return cost + traffic + quote.hourly_nusd * ((boot or 0) + ms) / HOUR_MS
 
     cost = placed.cost_nusd
     return replace(
