@@ -23,6 +23,15 @@ class Given:
     executable: bool = False
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftFile:
+    """A file below an attempt's folder; `path` is as the host says, whatever it be."""
+
+    path: str
+    size_bytes: int
+
+
 class Attempts(Protocol):
     """Runs attempts on one host: this machine (providers.here) or one reached by SSH."""
 
@@ -33,6 +42,12 @@ class Attempts(Protocol):
     def bring_back(self, job_id: str, attempt: int, path: str) -> Coroutine[Any, Any, None]:
         """See that a file which an attempt left in that folder is in its folder here, as of now, or
         that none is. `path` is checked as `Given.path` is."""
+
+    def left(
+        self, job_id: str, attempt: int, most: int
+    ) -> Coroutine[Any, Any, list[LeftFile] | None]:
+        """The files in that folder, up to `most` of them; None where it is gone. Links are not
+        followed, and none is named."""
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started: at most one run ever per (job_id, attempt), whoever asks.

@@ -3,12 +3,15 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, final
 
 from providers import local
-from providers.attempts import WORK, Given
+from providers.attempts import WORK, Given, LeftFile
 from providers.base import Handle, Launch, Outcome, ProviderError
 
 
@@ -39,6 +42,10 @@ class LocalAttempts:
 
     async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
         """It is here already."""
+
+    async def left(self, job_id: str, attempt: int, most: int) -> list[LeftFile] | None:
+        """The files in its folder."""
+        return await asyncio.to_thread(_left, self.folder(job_id, attempt) / WORK, most)
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started."""
@@ -89,6 +96,26 @@ def _laid_out(work: Path, files: Sequence[Given]) -> str:
         text = f"cannot lay out the job's files: {error.strerror}"
         raise ProviderError(text, "free some space") from error
     return str(work)
+
+
+def _left(work: Path, most: int) -> list[LeftFile] | None:
+    return list(islice(_plain_files(work), most)) if work.is_dir() else None
+
+
+def _plain_files(work: Path) -> Iterator[LeftFile]:
+    for root, folders, names in os.walk(work):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            with suppress(OSError):  # gone meanwhile
+                known = path.lstat()
+                if stat.S_ISREG(known.st_mode):
+                    yield LeftFile(path=_shown(path.relative_to(work)), size_bytes=known.st_size)
+
+
+def _shown(path: Path) -> str:
+    """A path as text; the bytes of a name that is none are replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _part(path: Path, offset: int, limit: int) -> tuple[bytes, int]:

@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, final
 
-from providers.attempts import Given
+from providers.attempts import Given, LeftFile
 from providers.base import Handle, Launch, Outcome, ProviderError, Taken
 from providers.ssh.bring.files import ASK_LIMIT_S, NO_SPACE, PRELUDE, Runs
-from providers.ssh.bring.workfiles import bring_back, lay_out
+from providers.ssh.bring.workfiles import bring_back, lay_out, list_left
 from providers.ssh.client import Unreached
 from providers.ssh.framing import Answer
 from providers.ssh.launching import (
@@ -95,6 +95,10 @@ class SshAttempts:
                 await asyncio.to_thread(here.unlink, missing_ok=True)
         except OSError as error:
             raise ProviderError(f"{path[:80]} cannot be kept here: {error.strerror}") from error
+
+    async def left(self, job_id: str, attempt: int, most: int) -> list[LeftFile] | None:
+        """The files in an attempt's folder there; None where it is gone."""
+        return await list_left(self._reach, attempt_name(job_id, attempt), most)
 
     async def start(self, launch: Launch, holder: str = "") -> Handle:
         """Start it, or find it started. Unreached: it may run; ask again, the answer will be the

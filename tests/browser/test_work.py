@@ -69,17 +69,23 @@ def test_a_model_that_fits_nowhere_is_not_kept_up(
     assert pair[0].get("/v1/services")["services"] == []
 
 
+@pytest.mark.parametrize("where", ["ana", "ben"])
 def test_a_jobs_steps_and_files_are_there_and_a_file_is_saved(
-    pair: tuple[Machine, Machine], open_page: Open, complaints: Complaints, tmp_path: Path
+    where: str,
+    pair: tuple[Machine, Machine],
+    open_page: Open,
+    complaints: Complaints,
+    tmp_path: Path,
 ) -> None:
     ana, _ = pair
     (tmp_path / "in.txt").write_text("given")
     name = "<img src=x onerror=alert(1)>.txt"
     command = ["sh", "-c", f"cat in.txt > '{name}'"]
-    ana.post("/v1/jobs", command=command, workdir=str(tmp_path), label="makes files")
+    label = f"makes files at {where}"
+    ana.post("/v1/jobs", command=command, workdir=str(tmp_path), label=label, on=where)
     page = open_page(link(ana))
     go(page, ana, "jobs")
-    row = shown(page, "Ended").get_by_role("row").filter(has_text="makes files")
+    row = shown(page, "Ended").get_by_role("row").filter(has_text=label)
     row.get_by_role("button", name="Details").click()
     steps = page.get_by_role("region", name=re.compile("^Timeline of "))
     for step in ("submitted", "sent to a device", "started", "succeeded"):

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import os
 import subprocess
 from pathlib import Path
 
@@ -165,38 +164,3 @@ def test_what_a_command_left_is_read_in_parts_and_links_out_of_it_are_not(
     assert {one.hash for one in parts} == {whole}
     with pytest.raises(RequestError, match="not in the job's folder"):
         workdir.left_part(home, "j", 1, "evil", 0)
-
-
-def test_what_an_attempt_left_is_listed_and_links_are_not(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert workdir.left_files(home, "j", 1) is None
-    work = workdir.work_of(home, "j", 1)
-    (work / "deep").mkdir(parents=True)
-    (work / "out.txt").write_text("made")
-    (work / "deep" / "more.bin").write_bytes(bytes(7))
-    (work / "away").symlink_to("/etc/passwd")
-    (work / "elsewhere").symlink_to("/etc")
-    listed = workdir.left_files(home, "j", 1)
-    assert listed is not None
-    assert [(one.path, one.size_bytes) for one in listed[0]] == [
-        ("out.txt", 4),
-        ("deep/more.bin", 7),
-    ]
-    assert not listed[1]
-    monkeypatch.setattr(workdir, "MAX_LISTED", 1)
-    listed = workdir.left_files(home, "j", 1)
-    assert listed is not None
-    assert ([one.path for one in listed[0]], listed[1]) == (["out.txt"], True)
-    for odd in ("../..", "a/b", ".."):
-        with pytest.raises(RequestError):
-            workdir.left_files(home, odd, 1)
-
-
-def test_a_name_that_is_no_text_is_listed_as_some(home: Path) -> None:
-    work = workdir.work_of(home, "j", 1)
-    work.mkdir(parents=True)
-    Path(os.fsdecode(bytes(os.fsencode(work)) + b"/\xff.txt")).write_text("x")
-    listed = workdir.left_files(home, "j", 1)
-    assert listed is not None
-    assert [one.path for one in listed[0]] == ["\ufffd.txt"]

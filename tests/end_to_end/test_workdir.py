@@ -24,6 +24,11 @@ def test_a_command_runs_in_a_copy_of_its_folder_and_gives_back_what_it_left(
     assert first == "given"
     assert folder != str(source)
     job_id = fleet.newest_job()
+    listed = json.loads(fleet.ok("job", job_id, "--files", "-o", "json"))
+    assert [(one["path"], one["size_bytes"]) for one in listed["files"]] == [
+        ("out.txt", 15),
+        ("in/data.txt", 6),
+    ]
     assert fleet.ok("job", job_id, "--get", "out.txt") == "$(touch x) `id`"
     assert not (source / "out.txt").exists()
     for path in ("sub/link", "../launch.json", "/etc/passwd", "nothing"):
@@ -35,6 +40,8 @@ def test_a_command_runs_in_a_copy_of_its_folder_and_gives_back_what_it_left(
     assert "GREETING" not in events
     erased = json.loads(fleet.ok("forget", job_id, "-o", "json"))
     assert erased["kept"] == []
+    done = fleet.run("job", job_id, "--files")
+    assert (done.code, done.out) == (0, "its folder is gone from where it ran\n")
     assert not list((fleet.home / "jobs").glob("*/files/*"))
 
 

@@ -27,6 +27,11 @@ def test_a_folder_goes_to_the_peer_that_runs_it_and_what_it_left_comes_back(
     assert said["output"].strip() == "2500000"
     assert not (ana.home / "jobs" / said["job_id"] / "1" / "work").exists()
     assert (ben.home / "jobs" / said["job_id"] / "1" / "work" / "out.txt").exists()
+    listed = ana.ok("job", said["job_id"], "--files")
+    assert [line.split() for line in listed.splitlines()[1:]] == [
+        ["data.bin", "2.4", "MiB"],
+        ["out.txt", "4", "B"],
+    ]
     assert ana.ok("job", said["job_id"], "--get", "out.txt") == "made"
     assert ben.run("job", said["job_id"], "--get", "nothing").code != 0
 

@@ -167,6 +167,11 @@ def test_a_commands_files_go_to_a_host_and_what_it_left_comes_back(
     assert done.code == 0, done.err
     assert done.out == "given\nran\n"
     job_id = json.loads(ana.ok("ps", "-a", "-o", "json"))[0]["job_id"]
+    listed = json.loads(ana.ok("job", job_id, "--files", "-o", "json"))
+    assert {"in/a b", "in/new `x`.bin", "out.txt", "run.sh", "words"} <= {
+        one["path"] for one in listed["files"]
+    }
+    assert "link" not in [one["path"] for one in listed["files"]]
     assert ana.ok("job", job_id, "--get", "out.txt") == "$(touch pwned) s3cret"
     assert ana.ok("job", job_id, "--get", "$(touch pwned);'\n.txt") == "nasty\n"
     assert ana.ok("job", job_id, "--get", "in/new `x`.bin") == "\0\1"

@@ -13,6 +13,7 @@ MAX_FILES: Final = 4_000
 # Copied on two disks and over one link before a command starts: what is more belongs where it runs.
 MAX_FILES_BYTES: Final = 512 << 20
 MAX_PATH_CHARS: Final = 1024
+MAX_LISTED: Final = 1_000  # files of one attempt that are named: what a person scrolls through
 HASH_BYTES: Final = 32  # blake2b
 PART_BYTES: Final = 1 << 20
 
@@ -42,18 +43,18 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """A file that a command left: its path below the job's folder."""
 
-    path: str
-    size_bytes: int
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
 
 
 @final
 class LeftFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job left. `more`: files that are not named; `here`: whether they lie on the machine
-    that was asked."""
+    """What a job left. `more`: there are files that are not named; `kept`: whether its folder is
+    still where it ran."""
 
-    files: list[Left]
+    files: Annotated[list[Left], msgspec.Meta(max_length=MAX_LISTED)]
     more: bool
-    here: bool
+    kept: bool
 
 
 def safe_path(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mesh.cli.client import find_daemon, job_url, need_daemon
-from mesh.cli.exits import CANNOT, NOT_FOUND, stop
+from mesh.cli.exits import NOT_FOUND, stop
+from mesh.cli.jobs.files import get_file, list_files
 from mesh.cli.jobs.run import end, follow
 from mesh.cli.jobs.served import show_served
 from mesh.cli.jobs.standing import (
@@ -174,12 +175,16 @@ def what(row: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--get", "wanted", metavar="PATH", help="print a file that a command left")
+@click.option("--files", "lists", is_flag=True, help="list the files that a command left")
+@click.option("--get", "wanted", metavar="PATH", help="print one of them")
 @json_option
-def job(job_id: str, wanted: str | None, output: str) -> None:
-    """Everything known of one job, or a file that it left in its folder."""
+def job(job_id: str, *, lists: bool, wanted: str | None, output: str) -> None:
+    """Everything known of one job, or the files that it left in its folder."""
     if wanted is not None:
         get_file(job_id, wanted)
+        return
+    if lists:
+        list_files(job_id, output)
         return
     found = find_job(job_id)
     if output == "json":
@@ -190,28 +195,6 @@ def job(job_id: str, wanted: str | None, output: str) -> None:
     for name in (*(name for name, _ in COLUMNS[2:]), *MORE):
         if facts[name]:
             click.echo(f"  {name:<12} {clean(facts[name])}")
-
-
-def get_file(job_id: str, path: str) -> None:
-    """A file that a command left in its --workdir, to standard output; its hash is checked."""
-    import base64
-    import hashlib
-    from urllib.parse import quote
-
-    from mesh.config import fleet_home
-
-    daemon, at, made = need_daemon(fleet_home()), 0, hashlib.blake2b(digest_size=32)
-    while True:
-        url = job_url(job_id, f"/file?offset={at}&path={quote(path, safe='')}")
-        part = daemon.get(url)
-        data = base64.b64decode(part["data"])
-        made.update(data)
-        click.echo(data, nl=False)
-        at += len(data)
-        if at >= part["size"] or not data:
-            break
-    if made.hexdigest() != part["hash"]:
-        stop(CANNOT, f"{path} changed while it was read", "once more, when the job has ended")
 
 
 def _more(row: Mapping[str, Any]) -> dict[str, object]:

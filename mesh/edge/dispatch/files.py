@@ -9,20 +9,30 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 import msgspec
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.api.wire.workfiles import HASH_BYTES, FilePart, LeftFiles, WorkFile, safe_path
+from mesh.api.wire.workfiles import (
+    HASH_BYTES,
+    MAX_LISTED,
+    MAX_PATH_CHARS,
+    FilePart,
+    Left,
+    LeftFiles,
+    WorkFile,
+    safe_path,
+)
 from mesh.edge.disk import explained
 from mesh.edge.dispatch.ports import Ledger
 from mesh.edge.dispatch.remote import Call
 from mesh.edge.jobs.private import FILES, folder_of
-from mesh.edge.jobs.workdir import blob_part, left_files, left_part, missing
+from mesh.edge.jobs.workdir import blob_part, left_part, missing
 from mesh.state.jobs import JobView
 from providers.attempts import Attempts
 from providers.base import ProviderError
@@ -33,6 +43,7 @@ AT_ONCE: Final = 4
 # Answers of a home that is asked for a file and is not there; the attempt fails after them.
 TRIES: Final = 5
 PAUSE_S: Final = 1.0
+T = TypeVar("T")
 
 
 @final
@@ -83,7 +94,9 @@ class JobFiles:
         key = bytes.fromhex(job.origin or job.home)
         for left in reversed(range(TRIES)):
             try:
-                return base64.b64decode(_read(await self._call(key, "GET", path, None)).data)
+                return base64.b64decode(
+                    _read(await self._call(key, "GET", path, None), FilePart).data
+                )
             except RequestError as error:
                 if not left or error.code in ("NotFound", "NotTrusted", "BadAnswer"):
                     raise
@@ -100,10 +113,14 @@ class JobFiles:
 
     async def left(self, who: str, job_id: str, attempt: int, path: str, offset: int) -> FilePart:
         """Some of a file that an attempt left here, for the job's home alone."""
+        return await self._left(self._of_home(who, job_id), attempt, path, offset)
+
+    def _of_home(self, who: str, job_id: str) -> JobView:
+        """A job that is somebody's own; NotTrusted for any other."""
         job = self._ledger.state.jobs.get(job_id)
         if job is None or who not in (job.home, job.origin):
             raise RequestError("NotTrusted", "what a job left belongs to its home", "", 403)
-        return await self._left(job, attempt, path, offset)
+        return job
 
     async def _left(self, job: JobView, attempt: int, path: str, offset: int) -> FilePart:
         """Some of a file of an attempt on a device of ours, from its host where that is another.
@@ -122,21 +139,35 @@ class JobFiles:
             task = asyncio.create_task(self._attempts(device_id).bring_back(*wanted))
             self._coming[wanted] = task
             task.add_done_callback(lambda _: self._coming.pop(wanted, None))
-        try:
+        with heard():
             await asyncio.shield(task)
-        except ProviderError as error:
-            code = error.code or "Unreadable"
-            raise RequestError(code, error.text, error.hint, 503) from error
 
     async def listed(self, job_id: str) -> LeftFiles:
-        """What a job of this peer's left, as far as that lies on this machine."""
+        """What a job of this peer's left, wherever it ran."""
         job = self._ledger.state.jobs.get(job_id)
         if job is None or not job.attempt:
-            return LeftFiles(files=[], more=False, here=True)
-        found = await asyncio.to_thread(left_files, self._home, job_id, job.attempt)
-        if job.owner != self._ledger.author or found is None:
-            return LeftFiles(files=[], more=False, here=False)
-        return LeftFiles(files=found[0], more=found[1], here=True)
+            return LeftFiles(files=[], more=False, kept=True)
+        if job.owner == self._ledger.author:
+            return await self._list(job, job.attempt)
+        url = f"/v1/claims/{job_id}/{job.attempt}/listing"
+        return _read(await self._call(bytes.fromhex(job.owner), "GET", url, None), LeftFiles)
+
+    async def list_left(self, who: str, job_id: str, attempt: int) -> LeftFiles:
+        """What an attempt left here, for the job's home alone."""
+        return await self._list(self._of_home(who, job_id), attempt)
+
+    async def _list(self, job: JobView, attempt: int) -> LeftFiles:
+        one = next((one for one in job.attempts if one.number == attempt), None)
+        if one is None:
+            return LeftFiles(files=[], more=False, kept=False)
+        with heard():
+            found = await self._attempts(one.device_id).left(job.job_id, attempt, MAX_LISTED + 1)
+        if found is None:
+            return LeftFiles(files=[], more=False, kept=False)
+        # A path that nobody can ask for is not named, either.
+        named = [row for row in found[:MAX_LISTED] if len(row.path) <= MAX_PATH_CHARS]
+        files = [Left(path=row.path, size_bytes=row.size_bytes) for row in named]
+        return LeftFiles(files=files, more=len(files) < len(found), kept=True)
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job of this peer's left, wherever it ran."""
@@ -148,13 +179,23 @@ class JobFiles:
         from urllib.parse import quote
 
         url = f"/v1/claims/{job_id}/{job.attempt}/files?offset={offset}&path={quote(path, safe='')}"
-        return _read(await self._call(bytes.fromhex(job.owner), "GET", url, None))
+        return _read(await self._call(bytes.fromhex(job.owner), "GET", url, None), FilePart)
 
 
-def _read(said: object) -> FilePart:
+@contextmanager
+def heard() -> Iterator[None]:
+    """What goes wrong at a device's host, as an answer."""
+    try:
+        yield
+    except ProviderError as error:
+        code = error.code or "Unreadable"
+        raise RequestError(code, error.text, error.hint, 503) from error
+
+
+def _read(said: object, kind: type[T]) -> T:
     """Another peer's answer, checked: it may say anything."""
     try:
-        return msgspec.convert(said, FilePart)
+        return msgspec.convert(said, kind)
     except msgspec.ValidationError as error:
         text = "the peer's answer is not understood"
         raise RequestError("BadAnswer", text, "see fleet doctor", 502) from error

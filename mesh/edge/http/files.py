@@ -15,6 +15,7 @@ def file_routes() -> list[Route]:
     return [
         Route("GET", "/v1/jobs/{id}/files/{hash}", RUNNER, get_given),
         Route("GET", "/v1/claims/{id}/{attempt}/files", RUNNER, get_left),
+        Route("GET", "/v1/claims/{id}/{attempt}/listing", RUNNER, get_listing),
     ]
 
 
@@ -37,17 +38,21 @@ async def get_given(request: web.Request) -> web.Response:
 async def get_left(request: web.Request) -> web.Response:
     """Some of a file that an attempt left here."""
     refuse_unknown(request.query, ("offset", "path"))
-    attempt = request.match_info["attempt"]
-    if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 4):
-        raise HttpRefusal(400, "BadField", f"{attempt[:20]!r} is no attempt", "a number from 1")
     who, path = request[PEER].hex(), request.query.get("path", "")
-    job_id = request.match_info["id"]
+    files, job_id = request.app[NODE].files, request.match_info["id"]
+    return answer(await files.left(who, job_id, _attempt(request), path, _offset(request)))
+
+
+async def get_listing(request: web.Request) -> web.Response:
+    """The files that an attempt left here."""
+    refuse_unknown(request.query, ())
+    who, job_id = request[PEER].hex(), request.match_info["id"]
     files = request.app[NODE].files
-    return answer(await files.left(who, job_id, int(attempt), path, _offset(request)))
+    return answer(await files.list_left(who, job_id, _attempt(request)))
 
 
 async def get_files(request: web.Request) -> web.Response:
-    """The files that a job left; `here` is false where they lie on another machine."""
+    """The files that a job left, wherever it ran; `kept` is false where its folder is gone."""
     refuse_unknown(request.query, ())
     return answer(await request.app[NODE].files.listed(known_job(request)))
 
@@ -57,6 +62,13 @@ async def get_file(request: web.Request) -> web.Response:
     refuse_unknown(request.query, ("offset", "path"))
     job_id, path = known_job(request), request.query.get("path", "")
     return answer(await request.app[NODE].files.get(job_id, path, _offset(request)))
+
+
+def _attempt(request: web.Request) -> int:
+    text = request.match_info["attempt"]
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
+        raise HttpRefusal(400, "BadField", f"{text[:20]!r} is no attempt", "a number from 1")
+    return int(text)
 
 
 def _offset(request: web.Request) -> int:

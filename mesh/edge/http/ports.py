@@ -36,8 +36,11 @@ class Files(Protocol):
     async def left(self, who: str, job_id: str, attempt: int, path: str, offset: int) -> FilePart:
         """Some of a file that an attempt left here."""
 
+    async def list_left(self, who: str, job_id: str, attempt: int) -> LeftFiles:
+        """The files that an attempt left here."""
+
     async def listed(self, job_id: str) -> LeftFiles:
-        """The files that a job left, as far as they lie on this machine."""
+        """The files that a job left, wherever it ran."""
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job left, wherever it ran."""

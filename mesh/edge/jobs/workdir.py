@@ -7,12 +7,10 @@ runs, and what it leaves there is what it gives back.
 import base64
 import hashlib
 import os
-import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +22,6 @@ from mesh.api.wire.workfiles import (
     MAX_FILES_BYTES,
     PART_BYTES,
     FilePart,
-    Left,
     WorkFile,
     check_files,
     safe_path,
@@ -35,7 +32,6 @@ from providers.attempts import WORK, Given
 
 GIT_S: Final = 300.0  # a clone of the newest state alone; what takes longer is no job's folder
 CHUNK: Final = 1 << 20
-MAX_LISTED: Final = 1_000  # files of one attempt that are named: what a person scrolls through
 # A repository's own settings may name programs: none of ours runs them.
 GIT: Final = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
@@ -174,32 +170,6 @@ def blob_part(home: Path, job_id: str, digest: str, offset: int) -> FilePart:
     if len(digest) != 2 * HASH_BYTES or set(digest) - set("0123456789abcdef"):
         raise RequestError("NotFound", "no such file", "", 404)
     return _part(folder_of(home, job_id) / FILES / digest, offset, digest)
-
-
-def left_files(home: Path, job_id: str, attempt: int) -> tuple[list[Left], bool] | None:
-    """The files an attempt left on this machine, the first MAX_LISTED by path, and whether there
-    are more; None where its folder is not here. Links are not followed, and none is named."""
-    work = work_of(home, job_id, attempt)
-    if not work.is_dir():
-        return None
-    found = list(islice(_plain_files(work), MAX_LISTED + 1))
-    return found[:MAX_LISTED], len(found) > MAX_LISTED
-
-
-def _plain_files(work: Path) -> Iterator[Left]:
-    for root, folders, names in os.walk(work):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
-            with suppress(OSError):  # gone meanwhile
-                known = path.lstat()
-                if stat.S_ISREG(known.st_mode):
-                    yield Left(path=_shown(path.relative_to(work)), size_bytes=known.st_size)
-
-
-def _shown(path: Path) -> str:
-    """A path as text; the bytes of a name that is none are replaced."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def left_part(home: Path, job_id: str, attempt: int, path: str, offset: int) -> FilePart:

@@ -13,7 +13,7 @@ from typing import Final, final
 
 from mesh.edge.ssh.engines import HostEngines
 from mesh.edge.ssh.forgotten import NOTE
-from providers.attempts import WORK, Given
+from providers.attempts import WORK, Given, LeftFile
 from providers.base import Handle, Launch, Outcome, ProviderError, Taken
 from providers.durable import read_json, write_json
 from providers.ssh.attempts import SshAttempts
@@ -63,6 +63,10 @@ class HostAttempts:
     async def bring_back(self, job_id: str, attempt: int, path: str) -> None:
         """Fetch a file that it left."""
         await self._host.bring_back(job_id, attempt, path, self._folder(job_id, attempt) / WORK)
+
+    async def left(self, job_id: str, attempt: int, most: int) -> list[LeftFile] | None:
+        """The files in its folder there."""
+        return await self._host.left(job_id, attempt, most)
 
     async def start(self, launch: Launch) -> Handle:
         """Start it there, or find it started; what a model's job needs is brought there first.

@@ -15,20 +15,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from providers.attempts import Given
+from providers.attempts import Given, LeftFile
 from providers.base import NoSpace, ProviderError
 from providers.durable import private_file
-from providers.ssh.bring.files import NO_SPACE, ONE_LINE, PUT_LIMIT_S, Runs, content_script
+from providers.ssh.bring.files import (
+    NO_SPACE,
+    ONE_LINE,
+    PRELUDE,
+    PUT_LIMIT_S,
+    Runs,
+    content_script,
+)
 from providers.ssh.framing import Answer
 from providers.ssh.limits import MAX_READ_BYTES, PIECE_BYTES
 
 KEEP_DAYS: Final = 7
 # 4,000 files, each one or two programs of a slow host.
 LAY_LIMIT_S: Final = 120.0
+LIST_LIMIT_S: Final = 20.0  # somebody looks at a page that waits for it
 SUM_LIMIT_S: Final = 120.0  # of an output of up to MAX_LEFT_BYTES
 # Of one output: this machine's disk is not filled by what a host says a job left.
 MAX_LEFT_BYTES: Final = 8 << 30
 ABSENT: Final = 4
+LIST_BYTES: Final = 1 << 20  # of one list: 1,000 names are some 100 kB
 KEPT: Final = f"""mkdir -p "$R/files" && cd "$R/files" || exit {NO_SPACE}
 find . -type f -mtime +{KEEP_DAYS} -exec rm -f {{}} + 2>/dev/null
 find . -type d -name ".in.*" -mtime +{KEEP_DAYS} -exec rmdir {{}} + 2>/dev/null
@@ -44,6 +53,13 @@ top=$(pwd -P)
 cd "./$F" 2>/dev/null || exit 4
 case $(pwd -P)/ in "$top"/*) ;; *) exit 4 ;; esac
 [ -f "./$N" ] && [ ! -L "./$N" ] || exit 4
+"""
+
+LIST: Final = f"""cd "$R/jobs/$A/work" 2>/dev/null || exit {ABSENT}
+{{
+  find . -type f -exec ls -ln {{}} + | head -n "$MOST" | head -c {LIST_BYTES}
+}} 2>/dev/null
+exit 0
 """
 
 
@@ -133,6 +149,30 @@ async def bring_back(reach: Runs, name: str, path: str, into: Path) -> bool:
     finally:
         draft.unlink(missing_ok=True)
     return True
+
+
+async def list_left(reach: Runs, name: str, most: int) -> list[LeftFile] | None:
+    """Up to `most` files in an attempt's folder there, by path; None where it is gone.
+
+    A line break in a file's name cuts it off there: whoever wrote it misleads about their own.
+    """
+    answer = await reach.run(f"{PRELUDE}A={name} MOST={most}\n{LIST}", LIST_LIMIT_S)
+    if answer.status == ABSENT:
+        return None
+    lines = answer.body.decode(errors="replace").split("\n")  # names may hold any other break
+    found = [one for line in lines if (one := _listed(line)) is not None]
+    return sorted(found, key=lambda one: one.path)
+
+
+def _listed(line: str) -> LeftFile | None:
+    """A line of `ls -ln`: mode, links, owner, group, size, three words of time, name."""
+    words = line.split(None, 8)
+    if len(words) < 9 or not words[0].startswith("-") or not words[4].isdecimal():
+        return None
+    if not words[8].startswith("./"):
+        return None
+    name = line[line.index("./") + 2 :]
+    return LeftFile(path=name or "?", size_bytes=int(words[4]))
 
 
 def _is_here(path: Path, size: int, wanted: str) -> bool:

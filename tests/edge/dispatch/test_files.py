@@ -1,6 +1,7 @@
 """Files of commands between two peers: asked by hash, given to those they belong to alone."""
 
 import base64
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ import pytest
 
 from mesh.api.bodies import Body
 from mesh.api.errors import RequestError
-from mesh.api.wire.workfiles import FilePart
+from mesh.api.wire.workfiles import FilePart, LeftFiles
 from mesh.edge.dispatch.files import JobFiles
 from mesh.edge.jobs import workdir
 from mesh.state.state import State
+from providers.base import NoSpace
 from providers.here import LocalAttempts
 from tests.state.job_story import ANA, BEN, event, told
 
@@ -55,6 +57,8 @@ class Pair:
     ) -> Any:
         self.asked.append(path)
         words = path.partition("?")[0].split("/")
+        if words[-1] == "listing":
+            return self.spoil(msgspec.to_builtins(await self.ben.list_left(ANA, words[3], 1)))
         query = dict(one.split("=") for one in path.partition("?")[2].split("&"))
         if key.hex() == ANA:
             part = await self.ana.given(BEN, words[3], words[5], int(query["offset"]))
@@ -129,6 +133,10 @@ async def test_files_go_to_the_devices_owner_and_back_to_the_jobs_home_alone(
         await pair.ana.given(ANA, "j", body.files[0].hash, 0)
     with pytest.raises(RequestError, match="home"):
         await pair.ben.left(BEN, "j", 1, "out", 0)
+    with pytest.raises(RequestError, match="home"):
+        await pair.ben.list_left(BEN, "j", 1)
+    with pytest.raises(RequestError, match="home"):
+        await pair.ben.list_left(ANA, "j-nobody", 1)
     with pytest.raises(RequestError, match="no such file"):
         await pair.ana.given(BEN, "j", "../" * 20 + "abcd", 0)
     work = pair.homes["ben"] / "jobs" / "j" / "1" / "work"
@@ -138,17 +146,55 @@ async def test_files_go_to_the_devices_owner_and_back_to_the_jobs_home_alone(
     assert base64.b64decode(part.data) == b"done"
 
 
-async def test_files_are_listed_where_they_lie_and_not_from_elsewhere(pair: Pair) -> None:
-    nothing = await pair.ben.listed("j-nobody")
-    assert (nothing.files, nothing.here) == ([], True)
-    assert not (await pair.ben.listed("j")).here  # its folder is gone, or on a host
+def shown(listed: LeftFiles) -> tuple[list[tuple[str, int]], bool, bool]:
+    return [(one.path, one.size_bytes) for one in listed.files], listed.more, listed.kept
+
+
+async def test_files_are_listed_from_where_they_lie_also_at_the_jobs_home(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown(await pair.ben.listed("j-nobody")) == ([], False, True)
+    assert shown(await pair.ana.listed("j")) == ([], False, False), "the folder is gone"
     work = workdir.work_of(pair.homes["ben"], "j", 1)
     work.mkdir(parents=True)
     (work / "out.txt").write_text("made")
-    there = await pair.ben.listed("j")
-    assert ([(one.path, one.size_bytes) for one in there.files], there.here) == (
-        [("out.txt", 4)],
-        True,
-    )
-    at_home = await pair.ana.listed("j")
-    assert (at_home.files, at_home.more, at_home.here) == ([], False, False)
+    whole = ([("out.txt", 4)], False, True)
+    assert shown(await pair.ben.listed("j")) == shown(await pair.ana.listed("j")) == whole
+    long = Path(*(c * 200 for c in "defghi"))
+    (work / long.parent).mkdir(parents=True)
+    (work / long).touch()
+    assert shown(await pair.ana.listed("j")) == (whole[0], True, True), "nobody can ask for that"
+    shutil.rmtree(work / ("d" * 200))
+    (work / "second").touch()
+    monkeypatch.setattr("mesh.edge.dispatch.files.MAX_LISTED", 1)
+    assert shown(await pair.ana.listed("j")) == (whole[0], True, True)
+    assert shown(await pair.ben.list_left(ANA, "j", 7)) == ([], False, False), "no such attempt"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"files": [{"path": "x" * 2000, "size_bytes": 1}], "more": False, "kept": True},
+        {"files": [{"path": "x", "size_bytes": -1}], "more": False, "kept": True},
+        {"files": [{"path": "x", "size_bytes": 1}] * 1001, "more": False, "kept": True},
+        {"files": [], "more": False},
+        [],
+    ],
+)
+async def test_a_list_that_is_none_is_told_of(said: Any, pair: Pair) -> None:
+    pair.spoil = lambda _: said
+    with pytest.raises(RequestError) as caught:
+        await pair.ana.listed("j")
+    assert caught.value.code == "BadAnswer"
+
+
+async def test_a_host_that_can_not_tell_is_said_and_not_taken_for_an_empty_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> None:
+        raise NoSpace("tower is full")
+
+    monkeypatch.setattr(LocalAttempts, "left", silent)
+    with pytest.raises(RequestError) as caught:
+        await pair.ben.listed("j")
+    assert (caught.value.code, caught.value.status) == ("NoSpace", 503)

@@ -53,6 +53,7 @@ BETWEEN_PEERS: dict[str, tuple[str, ...]] = {
     "POST /v1/claims/{id}/{attempt}/withdraw": VIEWERS,
     "GET /v1/claims/{id}/{attempt}/output/{name}": VIEWERS,
     "GET /v1/claims/{id}/{attempt}/files": RUNNERS,
+    "GET /v1/claims/{id}/{attempt}/listing": RUNNERS,
     "GET /v1/jobs/{id}/files/{hash}": RUNNERS,  # to the owner that has the job alone
     "GET /v1/peers": VIEWERS,
     "GET /v1/sync/status": VIEWERS,

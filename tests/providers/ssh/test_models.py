@@ -167,11 +167,18 @@ async def test_files_are_laid_out_once_sent_and_come_back_as_they_are(
     for one in given:
         await attempts.bring_back("j", 1, one.path, tmp_path / "back")
         assert (tmp_path / "back" / one.path).read_bytes() == one.source.read_bytes()
+    listed = await attempts.left("j", 1, 99)
+    assert listed is not None
+    expected = [(one.path.partition("\n")[0] or "?", one.size) for one in given]
+    assert sorted((one.path, one.size_bytes) for one in listed) == sorted(expected)
+    assert len(await attempts.left("j", 1, 2) or ()) == 2
     gone = next(kept.parent.glob("jobs/j.1/work")) / names[0]
     gone.unlink()
     await attempts.bring_back("j", 1, names[0], tmp_path / "back")
     assert not (tmp_path / "back" / names[0]).exists()
     gone.symlink_to("/etc/passwd")
+    assert len(await attempts.left("j", 1, 99) or ()) == len(given) - 1
+    assert await attempts.left("j-nobody", 1, 99) is None
     await attempts.bring_back("j", 1, names[0], tmp_path / "back")
     assert not (tmp_path / "back" / names[0]).exists()
     assert [*sshd.folder.rglob(MARK)] == []

@@ -63,7 +63,7 @@ def forgets_leases_at_restart() -> Broken:
     """What an earlier process of the owner accepted is nothing to the next one."""
     forgotten: dict[int, Begun] = {}
 
-    def look(self: Effects) -> None:
+    def look(self: Effects, _: object = ()) -> None:
         mine = attempts_at(self._state(), self._author)
         forgotten[id(self.begun)] = {(job.job_id, one.number) for job, one in mine}
 
@@ -104,7 +104,7 @@ def takes_a_claim_without_a_hold() -> Broken:
 
 def does_not_look_for_what_was_begun() -> Broken:
     """A start that an earlier process began is not looked for."""
-    return patch.object(Effects, "look", lambda _: None)
+    return patch.object(Effects, "look", lambda *_: None)
 
 
 def ignores_job_returned() -> Broken:

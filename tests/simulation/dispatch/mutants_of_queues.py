@@ -25,12 +25,12 @@ def drain_lost_at_restart() -> Broken:
     forgotten: set[Key] = set()
     really, look = Upkeep.drained, Effects.look
 
-    def forget(self: Effects) -> None:
+    def forget(self: Effects, *running: Any) -> None:
         for authors in self._state().upkeep.words.values():
             mine = authors.get(self._author)
             if mine is not None and mine.drained and mine.drained_key is not None:
                 forgotten.add(mine.drained_key)
-        look(self)
+        look(self, *running)
 
     def drained(self: Upkeep, device_id: str, owner: str) -> str:
         word = self.words.get(device_id, {}).get(owner)
@@ -89,8 +89,8 @@ def forgets_who_runs_at_restart() -> Broken:
     forgotten: dict[int, set[Attempt]] = {}
     look, held = Effects.look, Line._held
 
-    def forget(self: Effects) -> None:
-        look(self)
+    def forget(self: Effects, *running: Any) -> None:
+        look(self, *running)
         forgotten[id(self.begun)] = set(self.begun)
 
     def without(self: Line, begun: Any) -> tuple[list[Waiting], list[Running]]:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tests.simulation.dispatch.world import Broken, World
 from tests.simulation.pairs import Pairs
 
 CHUNK = 5  # seeds a process takes at a time
+BROKE_DOWN = "breaks down"  # a schedule so, or a variant: it proves nothing
 
 
 @dataclass
@@ -37,6 +39,8 @@ def play(seed: int, mutant: str = "") -> Played:
             world.run()
         except Broken as error:
             played.fault = str(error)
+        except Exception:
+            played.fault = f"seed {seed}: {BROKE_DOWN}\n{traceback.format_exc()}"
     played.virtual_s, played.cpu_s = world.loop.time(), time.process_time() - begun
     played.jobs, played.hits, played.told = len(world.people.jobs), world.hits, world.told
     played.taken = world.faults.taken

@@ -5,7 +5,7 @@ import os
 import sys
 
 from tests.simulation.dispatch.mutants import MUTANTS
-from tests.simulation.dispatch.report import Report, play, play_many
+from tests.simulation.dispatch.report import BROKE_DOWN, Report, play, play_many
 
 WITHIN = 500  # seeds that must be enough to catch a mutant
 
@@ -34,7 +34,11 @@ def main() -> int:
 
 
 def _caught(name: str, jobs: int) -> int:
+    """A variant that breaks down is not caught: it would prove nothing."""
     for played in play_many(0, WITHIN, jobs, name):
+        if BROKE_DOWN in played.fault:
+            print(f"{name}: NOT caught, {played.fault}", flush=True)
+            return 1
         if played.fault:
             print(f"{name}: caught by {played.fault}", flush=True)
             return 0

@@ -44,7 +44,7 @@ function Files({ row }) {
     ["actions", (one) => html`<${Act} label="Save" about=${`Save ${one.path}`} run=${() => save(row.job_id, one)} />`],
   ];
   return html`<${Part} title=${`Files of ${row.job_id}`} answer=${answer}>
-    ${value && !value.here ? html`<p class="quiet">Its folder is on ${row.devices.join(", ") || "another machine"}'s: <code>fleet job ${row.job_id} --get PATH</code></p>`
+    ${value && !value.kept ? html`<p class="quiet">Its folder is gone from where it ran.</p>`
       : html`<${Table} caption="Files it left" columns=${columns} rows=${value ? value.files : []} keyOf=${(one) => one.path} none="It left no files in a folder of its own." />`}
     ${value && value.more && html`<p class="quiet">There are more than are shown.</p>`}
   </${Part}>`;
