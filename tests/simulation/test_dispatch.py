@@ -12,7 +12,8 @@ import pytest
 from mesh.state.jobs import FAILED, SUCCEEDED
 from mesh.state.peer_id import short_id
 from tests.simulation.dispatch.machine import Machine
-from tests.simulation.dispatch.report import play
+from tests.simulation.dispatch.mutants import MUTANTS
+from tests.simulation.dispatch.report import BROKE_DOWN, play
 from tests.simulation.dispatch.world import World
 
 SEEDS = 15
@@ -34,6 +35,11 @@ def test_a_seed_plays_the_same_schedule_again() -> None:
 @pytest.mark.parametrize("name", FAST)
 def test_a_broken_variant_is_caught(name: str) -> None:
     assert f"{name}: caught by seed" in _sim("--broken", name)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_variant_is_broken_and_does_not_break_down(name: str) -> None:
+    assert BROKE_DOWN not in play(0, name).fault
 
 
 def _sim(*arguments: str) -> str:

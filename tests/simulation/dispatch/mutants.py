@@ -13,7 +13,6 @@ from mesh.edge.dispatch.holds import Holds
 from mesh.edge.dispatch.home import Home
 from mesh.edge.dispatch.owner import LocalOwner
 from mesh.edge.jobs.effects import Effects
-from mesh.edge.locks import KeyedLocks
 from mesh.policy import decide as decide_module
 from mesh.policy.commands import Command, StopJob
 from mesh.policy.decide import attempts_at, decide
@@ -158,15 +157,6 @@ def replaces_without_waiting() -> Broken:
     return patch.object(Home, "_replace_if_due", replace_at_once)
 
 
-def stops_beside_a_start() -> Broken:
-    """Of one attempt, a start and a stop may be under way at once."""
-
-    def at_once(self: KeyedLocks, key: object) -> Any:
-        return contextlib.AsyncExitStack()
-
-    return patch.object(KeyedLocks, "one_at_a_time", at_once)
-
-
 def lets_a_late_runner_begin() -> Broken:
     """A cancel ends what runs, and forgets the runner that is still coming up."""
     return patch.object(SimAttempts, "_void", lambda *_: None)
@@ -190,7 +180,6 @@ MUTANTS: dict[str, Callable[[], Broken]] = {
         ignores_a_cancel_while_queued,
         ignores_the_epoch,
         replaces_without_waiting,
-        stops_beside_a_start,
         lets_a_late_runner_begin,
         lets_both_attempts_go_on,
         *OF_QUEUES,
