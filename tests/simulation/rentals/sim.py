@@ -7,9 +7,9 @@ import sys
 from tests.simulation.rentals.clouds import SIDES
 from tests.simulation.rentals.mutants import MUTANTS
 from tests.simulation.rentals.report import Report, play, play_many
+from tests.simulation.rentals.world import BROKE_DOWN
 
 WITHIN = 1500  # seeds that must be enough to catch a mutant
-BROKE_DOWN = "Traceback"  # in what a schedule says of its end
 
 
 def main() -> int:

@@ -35,6 +35,7 @@ GLANCE_S = 3.0
 SETTLES_MS = 90 * MIN
 ENDS_MS = 4 * HOUR
 NUSD = 10**9
+BROKE_DOWN = "breaks down"  # in what a schedule says of its end: its own bug, or its variant's
 
 
 class Broken(AssertionError):
@@ -222,11 +223,11 @@ class World:
     def _bug(self, error: Exception) -> None:
         """The actor goes on after a bug of its own; here it must have none."""
         if not isinstance(error, StoreError):
-            self.fail("".join(traceback.format_exception(error)))
+            self.fail(f"{BROKE_DOWN}\n{''.join(traceback.format_exception(error))}")
 
     def _unforeseen(self, _: object, said: dict[str, Any]) -> None:
         """A bug of the simulation's own must not look like a fault that was survived."""
-        self.fail(f"{said['message']}: {said.get('exception')!r}")
+        self.fail(f"{BROKE_DOWN}: {said['message']}: {said.get('exception')!r}")
 
     def _end_tasks(self) -> None:
         """Nothing may be left for the interpreter to complain about."""
