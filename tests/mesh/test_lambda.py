@@ -76,10 +76,11 @@ def test_a_virtual_machine_is_priced_rented_used_billed_and_returned(
     # What it has no engine for is not rented for.
     no = ana.run("run", "--rent", "20GB..", "--max-price", "2", model, "--prompt", "hello")
     assert "no engine" in no.err
-    assert "fleet run --on HOST" in no.err
+    assert "--setup COMMAND" in no.err
     assert lam.server.counted["create"] == 0
 
-    rented = ana.run(*RENT, "--for", "1h", "-o", "json")
+    assert f"| `{INSTALL}` |" in PAGE
+    rented = ana.run(*RENT, "--for", "1h", "--setup", INSTALL, "-o", "json")
     assert rented.code == 0, rented.err
     assert "can't end themselves" in rented.err
     row = json.loads(rented.out)
@@ -90,13 +91,8 @@ def test_a_virtual_machine_is_priced_rented_used_billed_and_returned(
     assert host["destination"] == f"{LOGIN}@{virtual(lam).address}"
     check_nobody_else_gets_in(ana, lam, row)
 
-    # A model runs once there is an engine, which a command installs.
-    early = ana.run("run", model, *SHORT, "--prompt", "hello", "--on", row["host"])
-    assert early.code != 0
-    assert "llama.cpp" in early.err
-    assert f"| `{INSTALL}` |" in PAGE
-    ana.ok("run", "--on", row["host"], "--", "sh", "-c", INSTALL)
-    assert "llama.cpp" in ana.ok("ssh", "probe", row["host"])
+    # It is ready once the engine is there, which its setup installed.
+    assert virtual(lam).run("ls", f"/home/{LOGIN}/venv/bin/pip").returncode == 0
     job = ana.ok("run", model, *SHORT, "--prompt", "hello", "--on", row["host"], "-d").strip()
     assert "llama" in ana.ok("logs", "-f", job), "its engine's log comes home as it is written"
     assert ana.get(f"/v1/jobs/{job}")["status"] == "succeeded"
@@ -134,6 +130,34 @@ def check_nobody_else_gets_in(ana: Machine, lam: Hosting, row: dict[str, Any]) -
         assert found.stdout == ""
         said = one.run("sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline")
         assert secret not in said.stdout
+
+
+def test_a_machine_is_rented_for_a_model_made_ready_used_and_returned(
+    machines: Maker, lam: Hosting, tmp_path: Path
+) -> None:
+    wheel_of("xllamacpp", lam.packages)
+    ana = with_account(machines, "ana", NAME, lam)
+    model = write_tiny_gguf(tmp_path / "tiny.gguf")
+    words = ("run", "--rent", "20GB..", "--max-price", "2", "--setup", INSTALL)
+    done = ana.run(*words, model, *SHORT, "--prompt", "hello")
+    assert done.code == 0, done.err
+    assert done.out.strip()
+    wait_until(lambda: all_ended(lam), "the machine to be returned")
+    assert lam.server.counted["create"] == 1
+
+
+def test_a_setup_that_fails_ends_the_request_and_no_other_machine_is_rented(
+    machines: Maker, lam: Hosting
+) -> None:
+    ana = with_account(machines, "ana", NAME, lam)
+    done = ana.run(*RENT, "--for", "1h", "--setup", "printf 'no %s' wheel >&2; exit 3")
+    assert done.code != 0
+    assert "fleet logs --daemon says how" in done.err
+    assert "setup of lambda-" in ana.ok("logs", "--daemon")
+    assert "no wheel" in ana.ok("logs", "--daemon")
+    wait_until(lambda: all_ended(lam), "the machine to be returned")
+    assert lam.server.counted["create"] == 1
+    assert "no wheel" not in ana.ok("events", "-n", 200, "-o", "json")
 
 
 def test_a_lost_reply_to_a_launch_makes_no_second_machine_and_the_first_is_entered(

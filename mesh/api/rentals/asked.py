@@ -11,11 +11,12 @@ from mathcore.units import NUSD, parse_bytes, parse_duration_ms, parse_hourly_nu
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse, unknown_field
 from mesh.api.market.asked import OfferFilter, parse_offers
-from mesh.state.rentals.requests import MAX_LIFE_MS, MAX_TEXT, MIN_LIFE_MS
+from mesh.state.rentals.requests import MAX_LIFE_MS, MAX_SETUP, MAX_TEXT, MIN_LIFE_MS
 from mesh.state.rentals.terms import DAY_MS
 
+SETUP: Final = "setup"
 OF_OFFER: Final = ("gpu", "count", "spot", "max_price", "provider")
-OF_MACHINE: Final = ("offer", "disk", "image", "engine")
+OF_MACHINE: Final = ("offer", "disk", "image", "engine", SETUP)
 FIELDS: Final = (*OF_OFFER, *OF_MACHINE, "life", "idle", "cap", "request_id", "job_id")
 DEFAULT_IDLE: Final = "15m"  # a person thinks so long between two jobs
 DEFAULT_DISK: Final = "40GiB"  # a model of 30 GB and its engine; prices are asked for with it
@@ -40,6 +41,7 @@ class RentAsked:
     disk_bytes: int
     image: str
     engine: bool  # only a machine that has an engine once it is up
+    setup: str  # a shell command that makes it ready
     request_id: str
     job_id: str
 
@@ -55,8 +57,9 @@ def parse_rent(body: Mapping[str, object]) -> RentAsked:
     for name, value in body.items():
         if name not in FIELDS:
             unknown_field(name, FIELDS, "fleet rent --help")
-        if not isinstance(value, str) or len(value) > MAX_TEXT:
-            refuse(f"{name} must be a text of at most {MAX_TEXT} characters", "fleet rent --help")
+        most = MAX_SETUP if name == SETUP else MAX_TEXT
+        if not isinstance(value, str) or len(value) > most:
+            refuse(f"{name} must be a text of at most {most} characters", "fleet rent --help")
         given[name] = str(value)
     if "life" not in given:
         refuse("life: for how long at most?", "say for example 2h")
@@ -70,6 +73,7 @@ def parse_rent(body: Mapping[str, object]) -> RentAsked:
         disk_bytes=_disk(given.get("disk", DEFAULT_DISK)),
         image=_matching("image", given.get("image", ""), _IMAGE, "an image's name, as docker has"),
         engine=_engine(given.get("engine", "false")),
+        setup=_setup(given.get(SETUP)),
         request_id=_matching("request_id", given.get("request_id", ""), _ID, "1 to 20 of a-z0-9"),
         job_id=given.get("job_id", ""),
     )
@@ -115,6 +119,15 @@ def _engine(text: str) -> bool:
     if text not in ("true", "false"):
         refuse(f"engine: {text[:40]!r} is not true or false", "leave it out")
     return text == "true"
+
+
+def _setup(text: str | None) -> str:
+    """Every peer can read it, and a host's shell is to run it."""
+    if text is None:
+        return ""
+    if not text.strip() or "\0" in text:
+        refuse("setup: no command", "say for example --setup 'pip install vllm'")
+    return text
 
 
 def _matching(name: str, text: str, rule: re.Pattern[str], what: str) -> str:

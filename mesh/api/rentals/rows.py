@@ -112,6 +112,7 @@ def request_row(state: State, one: Request, reason: str) -> dict[str, Any]:
         "idle_ms": one.idle_ms or None,
         "cap_nusd": one.cap_nusd,
         "spot": one.spot,
+        "setup": one.setup or None,
         "waits_for": reason or None,
     }
 

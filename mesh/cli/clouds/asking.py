@@ -112,12 +112,12 @@ def _keyed(daemon: Daemon, body: Mapping[str, str]) -> list[Row]:
     if not found:
         named, hint = provider or "any cloud", provider or "PROVIDER"
         stop(CANNOT, f"this peer has no key of {named}", f"fleet clouds login {hint}")
-    if "image" not in body and "engine" not in body:
+    if "image" not in body and ("engine" not in body or "setup" in body):
         return found
     able = [row for row in found if row.get("has_images", True)]
     if not able:
         text = f"machines at {found[0]['title']} have no engine and take no image"
-        stop(CANNOT, text, "fleet clouds login vastai, or rent it and install one: clouds.md")
+        stop(CANNOT, text, "fleet clouds login vastai, or --setup COMMAND: clouds.md")
     return able
 
 

@@ -31,6 +31,7 @@ class RentFor:
     gpu: str | None
     life: str | None = None
     image: str | None = None
+    setup: str | None = None
 
 
 def refuse_options(spec: Mapping[str, object], asked: RentFor, *, detach: bool) -> None:
@@ -40,6 +41,8 @@ def refuse_options(spec: Mapping[str, object], asked: RentFor, *, detach: bool) 
         raise click.UsageError("--for says how long --rent rents for: say --rent 24GB.., too")
     if gpu is None and asked.image is not None:
         raise click.UsageError("--image says what --rent runs: say --rent 24GB.., too")
+    if gpu is None and asked.setup is not None:
+        raise click.UsageError("--setup makes a machine of --rent ready: say --rent 24GB.., too")
     if gpu is not None and detach:
         raise click.UsageError(ALONE)
     if gpu is not None and "on" in spec:
@@ -70,6 +73,7 @@ def _rent(daemon: Daemon, spec: dict[str, object], asked: RentFor) -> Row:
             "life": asked.life or DEFAULT_LIFE,
             "max_price": spec.get("max_price"),
             "image": asked.image,
+            "setup": asked.setup,
             "engine": True if "model" in spec and asked.image is None else None,
         }
     )

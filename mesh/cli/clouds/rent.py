@@ -30,6 +30,7 @@ Row = Mapping[str, Any]
 @click.option("--offer", metavar="ID", help="this offer of fleet offers and no other")
 @click.option("--disk", metavar="100GB", help="room on its disk  [40GiB]")
 @click.option("--image", metavar="NAME", help="the container image it runs  [llama.cpp, CUDA]")
+@click.option("--setup", metavar="COMMAND", help="run there once, before it is ready")
 @click.option("-d", "--detach", is_flag=True, help="return at once, with the request's id")
 @yes_option
 @json_option

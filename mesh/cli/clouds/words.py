@@ -83,6 +83,7 @@ _WHY: Final = {
     "budget_sshd": "its sshd did not answer in time",
     "no_contact": "nobody could enter it for 30 minutes, though its provider listed it",
     "budget_engine": "no engine answered in time",
+    "setup_failed": "what was to make it ready failed there: fleet logs --daemon says how",
     "host_key": "it showed another host key than it was given: another machine may answer there",
     # Why one was of no use any more.
     "outbid": "somebody bid more",

@@ -69,6 +69,7 @@ class RunCommand(click.Command):
 @click.option("--rent", metavar="24GB..|NAME", help="on a machine rented for it, returned after it")
 @click.option("--for", "life", metavar="1h", help="which is rented for so long at most  [1h]")
 @click.option("--image", metavar="NAME", help="in this container image  [llama.cpp, CUDA]")
+@click.option("--setup", metavar="COMMAND", help="made ready by this command, run there once")
 @click.option("-d", "--detach", is_flag=True, help="print the job's id and return")
 @json_option
 @click.pass_context
@@ -86,6 +87,7 @@ def run(
     rent: str | None,
     life: str | None,
     image: str | None,
+    setup: str | None,
     detach: bool,
     output: str,
     **options: object,
@@ -119,7 +121,7 @@ def run(
             spec |= {"lines": lines_text(input_file)}
         else:
             spec |= {"prompt": _prompt(ctx, prompt, input_file, measured="prompt_tokens" in spec)}
-    machine = renting(spec, rent, life, image, detach=detach)
+    machine = renting(spec, (rent, life, image, setup), detach=detach)
     daemon = need_daemon(fleet_home())
     with machine(daemon):
         job_id = str(daemon.post("/v1/jobs", spec)["job_id"])
@@ -131,22 +133,18 @@ def run(
 
 
 def renting(
-    spec: dict[str, object],
-    gpu: str | None,
-    life: str | None,
-    image: str | None,
-    *,
-    detach: bool,
+    spec: dict[str, object], asked: tuple[str | None, ...], *, detach: bool
 ) -> Callable[[Daemon], AbstractContextManager[None]]:
-    """The machine that a job asks for, for as long as it runs; UsageError where what was said of it
-    does not go together."""
-    if (gpu, life, image) == (None, None, None):
+    """The machine that a job asks for, for as long as it runs, by what was said of it: GPU, time,
+    image, setup. UsageError where that does not go together."""
+    if not any(one is not None for one in asked):
         return lambda _: nullcontext()
     from mesh.cli.clouds.for_job import RentFor, refuse_options, rented
 
-    asked = RentFor(gpu=gpu, life=life, image=image)
-    refuse_options(spec, asked, detach=detach)
-    return lambda daemon: rented(daemon, spec, asked)
+    gpu, life, image, setup = asked
+    wanted = RentFor(gpu=gpu, life=life, image=image, setup=setup)
+    refuse_options(spec, wanted, detach=detach)
+    return lambda daemon: rented(daemon, spec, wanted)
 
 
 def _to_its_end(daemon: Daemon, job_id: str, spec: Mapping[str, object], output: str) -> None:

@@ -22,7 +22,7 @@ from mesh.state.state import State
 
 CANCELLED: Final = "cancelled"
 NO_IMAGES: Final = "machines there have a system of their own: no engine, and they take no image"
-INSTALL: Final = "fleet rent, install an engine there by a command, then fleet run --on HOST"
+INSTALL: Final = "say --setup COMMAND, which installs an engine there"
 AccountKey = tuple[str, str]
 Emit = Callable[[str, dict[str, object]], Awaitable[object]]
 
@@ -146,8 +146,8 @@ class Asking:
 
 
 def _needs_image(asked: RentAsked) -> bool:
-    """Whether only a machine that runs an image will do: an engine is in one."""
-    return bool(asked.image) or asked.engine
+    """Whether only a machine that runs an image will do: an engine is in one, or is set up."""
+    return bool(asked.image) or (asked.engine and not asked.setup)
 
 
 def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> RentalRequested:
@@ -167,4 +167,5 @@ def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> Ren
         disk_bytes=asked.disk_bytes,
         image=asked.image,
         job_id=asked.job_id,
+        setup=asked.setup,
     )

@@ -11,13 +11,14 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Set
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, final
 
 import msgspec
 
 from mesh.api.rentals.rows import host_name
 from mesh.edge.clouds.adapters import own_ms
-from mesh.edge.clouds.renting.ports import MachineKeys, Work
+from mesh.edge.clouds.renting.ports import Found, MachineKeys, Needs, Work
+from mesh.edge.clouds.setups import Setups
 from mesh.edge.disk import write_private
 from mesh.edge.ssh.book import Rent
 from mesh.edge.ssh.devices import is_of
@@ -26,7 +27,7 @@ from mesh.state.jobs import AttemptView, JobView
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import LIVE
 from mesh.state.state import State
-from providers.rental.contract import SshAt, Step
+from providers.rental.contract import STEPS, SshAt
 from providers.ssh.bring.engines import engines_for
 from providers.ssh.hosts import Hop, Host, host_of
 from providers.ssh.keys import new_key
@@ -94,11 +95,10 @@ class RentedMachines:
         self._lose: Final = lose
         self._own_ms: Final = own_ms  # goes evenly: a clock that is set ends no machine as idle
         self._forgotten = set[str]()  # rentals whose keys are gone
+        self._setups: Final = Setups()
         self._idle_since: dict[str, int] = {}  # rental -> when nothing ran there for the first time
 
-    async def probe(
-        self, rental: Rental, ssh: SshAt, *, needs_engine: bool
-    ) -> Step | Literal["", "host_key"]:
+    async def probe(self, rental: Rental, ssh: SshAt, needs: Needs) -> Found:
         """How far a machine that is up came; it becomes a host of this peer, its cards devices."""
         host = self._host(rental, ssh)
         if host is None:
@@ -108,7 +108,15 @@ class RentedMachines:
         known = await self._ssh.rent(host, rent)
         if not await self._ssh.look(known):
             return "host_key" if known.status == "key_changed" else ""
-        return "engine" if may_work(known, needs_engine=needs_engine) else "sshd"
+        if needs.setup and rental.step < len(STEPS):
+            ready = await self._setups.ready(known, rental.rental_id, needs.setup)
+            if ready == "failed":
+                return "setup_failed"
+            if ready == "runs":
+                return "sshd"
+            if ready == "ended":
+                await self._ssh.probe(known.name)  # what was installed is to be found
+        return "engine" if may_work(known, needs_engine=needs.engine) else "sshd"
 
     async def work(self, rental: Rental) -> Work:
         """How it stands with what a machine was rented for."""
@@ -141,6 +149,7 @@ class RentedMachines:
                 await self._lose(self._device_ids(known), self._now_ms())
                 await self._ssh.give_back(rental_id)
                 self._idle_since.pop(rental_id, None)
+                self._setups.forget(rental_id)
         gone = {key for key, one in rentals.items() if not one.is_open}
         if not gone <= self._forgotten:  # not a look at the disk each second
             await asyncio.to_thread(self.keys.forget, gone - self._forgotten)

@@ -14,7 +14,7 @@ from mesh.policy.rentals.timers import (
     MAX_ANSWERS,
     PROBE_MS,
 )
-from mesh.policy.rentals.values import HOST_KEY, Say, Seen
+from mesh.policy.rentals.values import HOST_KEY, SETUP_FAILED, Say, Seen
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import LIVE, READY, RETURNING, RUNNING
 from providers.rental.contract import (
@@ -30,8 +30,8 @@ from providers.rental.contract import (
 )
 
 __all__ = [
-    "heard_charges", "heard_create", "heard_listing", "heard_probe", "heard_terminate",
-    "heard_work",
+    "heard_charges", "heard_create", "heard_listing", "heard_probe", "heard_setup",
+    "heard_terminate", "heard_work",
 ]  # fmt: skip
 
 
@@ -82,6 +82,13 @@ def heard_probe(one: Rental, seen: Seen, step: Step | str, now_ms: int) -> list[
         return []
     reached = STEPS[one.step : STEPS.index(step) + 1]
     return [Say("step_reached", one.rental_id, {"step": each}) for each in reached]
+
+
+def heard_setup(one: Rental) -> list[Say]:
+    """What was to make it ready failed there, as it would on any other: the request ends."""
+    if one.state not in LIVE or not one.request_id:
+        return []
+    return [Say("request_ended", "", {"request_id": one.request_id, "why": SETUP_FAILED})]
 
 
 def heard_work(one: Rental, work: str) -> list[Say]:

@@ -24,6 +24,9 @@ CALL_LIMIT_MS: Final = 30 * S_MS
 AGAIN_MS: Final = (5 * S_MS, 10 * S_MS, 20 * S_MS, 30 * S_MS)
 # A machine ends itself so long after the last contact: a daemon's restart takes minutes.
 LEASE_MS: Final = 30 * MIN_MS
+# For what makes a machine ready, beside its engine's own time: vLLM and its wheels are some 5 GB,
+# half an hour at 3 MB/s.
+SETUP_MS: Final = 30 * MIN_MS
 # Between looks by SSH while a machine boots, and while it works.
 PROBE_MS: Final = 10 * S_MS
 CONTACT_MS: Final = 30 * S_MS

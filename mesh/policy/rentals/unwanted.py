@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.policy.rentals.timers import MAX_SAID, TOLERANCE
+from mesh.policy.rentals.timers import MAX_SAID, SETUP_MS, TOLERANCE
 from mesh.policy.rentals.values import Seen
 from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental
@@ -33,7 +33,8 @@ def unwanted(
         return ""  # found without its intent: its label says until when it may live
     if too_dear(one):
         return "price_above_quote"
-    return overdrawn(one, profile, listed_ms, now_ms) or _second(
+    setup_ms = SETUP_MS if request is not None and request.setup else 0
+    return overdrawn(one, profile, listed_ms, now_ms, setup_ms) or _second(
         rivals_of(account) if rivals is None else rivals, one
     )
 
@@ -43,13 +44,14 @@ def too_dear(one: Rental) -> bool:
     return one.price_nusd * 100 > one.quote_nusd * TOLERANCE
 
 
-def overdrawn(one: Rental, profile: Profile, listed_ms: int, now_ms: int) -> str:
-    """Which step took too long. Being blind is not the rental's fault: a listing begun after the
-    budget's end must still show the step before."""
+def overdrawn(one: Rental, profile: Profile, listed_ms: int, now_ms: int, setup_ms: int = 0) -> str:
+    """Which step took too long; the last has `setup_ms` more. Being blind is not the rental's
+    fault: a listing begun after the budget's end must still show the step before."""
     if one.state not in (PROVISIONING, BOOTING) or one.step >= len(STEPS):
         return ""
     step = STEPS[one.step]
-    late = min(now_ms, listed_ms) > one.step_ms + profile.budgets_ms[step]
+    budget_ms = profile.budgets_ms[step] + (setup_ms if step == STEPS[-1] else 0)
+    late = min(now_ms, listed_ms) > one.step_ms + budget_ms
     return f"budget_{step}" if late else ""
 
 

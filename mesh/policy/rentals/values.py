@@ -13,6 +13,7 @@ NEVER_MS: Final = -(1 << 60)
 # A machine answers with another host key than it was given: for a moment that is its own, until
 # what its create brought has run.
 HOST_KEY: Final = "host_key"
+SETUP_FAILED: Final = "setup_failed"
 
 Do = Literal[
     "take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",

@@ -52,6 +52,7 @@ class RentalRequested(OfAccount, frozen=True, kw_only=True):
     disk_bytes: Annotated[int, amount("Room on its disk", "bytes", since=SINCE)] = 0
     image: Annotated[str, said("What runs there; none = the usual", since=SINCE)] = ""
     job_id: JobId = ""
+    setup: Annotated[str, said("A command that makes it ready; none = nothing", since="0.7.0")] = ""
 
 
 class RequestEnded(Fact, frozen=True, kw_only=True):

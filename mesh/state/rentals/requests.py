@@ -17,6 +17,7 @@ MAX_REQUESTS: Final = 512
 # An end must outlive its request, whoever says it.
 MAX_ENDED: Final = 2 * MAX_REQUESTS
 MAX_TEXT: Final = 400  # characters of an image, an offer, a job
+MAX_SETUP: Final = 2000  # characters of a command that makes a machine ready; more is a script's
 # A year: longer is a mistake. A minute: shorter is over before a machine is up.
 MAX_LIFE_MS: Final = 366 * DAY_MS
 MIN_LIFE_MS: Final = MIN_MS
@@ -47,6 +48,7 @@ class Request:
     job_id: str
     key: Key
     over: str = ""
+    setup: str = ""
 
 
 @final
@@ -118,6 +120,7 @@ def is_sane(fact: RentalRequested) -> bool:
         _ID.fullmatch(fact.request_id) is not None
         and MIN_LIFE_MS <= fact.life_ms <= MAX_LIFE_MS
         and all(len(one) <= MAX_TEXT for one in texts)
+        and len(fact.setup) <= MAX_SETUP
     )
 
 
@@ -140,6 +143,7 @@ def _request(fact: RentalRequested, author: str, key: Key) -> Request:
         image=fact.image,
         job_id=fact.job_id,
         key=key,
+        setup=fact.setup,
     )
 
 

@@ -77,7 +77,7 @@ class Others:
     async def choose(self, request: object, tried: object) -> Offer:
         return offer()
 
-    async def probe(self, rental: object, ssh: object, *, needs_engine: bool) -> str:
+    async def probe(self, rental: object, ssh: object, needs: object) -> str:
         return "engine"
 
     async def work(self, rental: object) -> str:

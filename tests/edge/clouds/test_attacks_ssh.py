@@ -9,6 +9,7 @@ import pytest
 
 from mesh.config import Config
 from mesh.edge.clouds.machines import KeyFiles, RentedMachines
+from mesh.edge.clouds.renting.ports import Needs
 from mesh.edge.ssh.hosts import SshHosts
 from mesh.state.rentals.rental import Rental
 from mesh.state.state import State
@@ -42,7 +43,7 @@ class Rig:
         )
 
     async def enter(self, one: Rental, at: SshAt) -> str:
-        return await self.machines.probe(one, at, needs_engine=True)
+        return await self.machines.probe(one, at, Needs(engine=True))
 
     async def rented(self) -> Rental:
         keys = await self.machines.keys.make(RENTAL)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mesh.api.rentals.rows import host_name
 from mesh.config import Config
 from mesh.edge.clouds.machines import KeyFiles, RentedMachines
+from mesh.edge.clouds.renting.ports import Needs
 from mesh.edge.ssh.book import Rent
 from mesh.edge.ssh.devices import prefix, registrations
 from mesh.edge.ssh.hosts import SshHosts
@@ -149,7 +150,7 @@ async def test_keys_go_after_proved_absence_and_never_before(desk: Desk) -> None
 
 async def test_a_machine_is_entered_by_its_own_key_and_known_by_ours(desk: Desk) -> None:
     one = await desk.rented(price_nusd=350)
-    assert await desk.machines.probe(one, AT, needs_engine=True) == "sshd"
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == "sshd"
     known = desk.hosts.kept[one.rental_id]
     hop = known.adopted.host.hop
     assert (hop.host, hop.port, hop.user, hop.pin) == (AT.host, AT.port, "root", one.host_key)
@@ -159,9 +160,9 @@ async def test_a_machine_is_entered_by_its_own_key_and_known_by_ours(desk: Desk)
 
 async def test_a_machine_of_another_peers_rental_is_not_entered(desk: Desk) -> None:
     one = await desk.rented(rental_id="r2x1x1xother")
-    assert await desk.machines.probe(one, AT, needs_engine=True) == ""
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == ""
     one = await desk.rented(host_key="")
-    assert await desk.machines.probe(one, AT, needs_engine=True) == ""
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == ""
     assert desk.hosts.kept == {}
 
 
@@ -179,7 +180,7 @@ async def test_whatever_a_provider_names_as_the_way_in_is_a_host_or_none(
         desk = Desk(Path(folder))
         one = await desk.rented()
         at = SshAt(host=host, port=port, user=user)
-        assert await desk.machines.probe(one, at, needs_engine=True) in ("", "sshd")
+        assert await desk.machines.probe(one, at, Needs(engine=True)) in ("", "sshd")
 
 
 async def test_it_may_work_once_an_engine_was_found_or_where_none_is_needed(
@@ -187,14 +188,14 @@ async def test_it_may_work_once_an_engine_was_found_or_where_none_is_needed(
 ) -> None:
     one = await desk.rented()
     desk.hosts.answers = False
-    assert await desk.machines.probe(one, AT, needs_engine=True) == ""
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == ""
     desk.hosts.status = "key_changed"
-    assert await desk.machines.probe(one, AT, needs_engine=True) == "host_key"
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == "host_key"
     desk.hosts.answers, desk.hosts.facts = True, HostFacts(whole=True)
-    assert await desk.machines.probe(one, AT, needs_engine=True) == "sshd"
-    assert await desk.machines.probe(one, AT, needs_engine=False) == "engine"
+    assert await desk.machines.probe(one, AT, Needs(engine=True)) == "sshd"
+    assert await desk.machines.probe(one, AT, Needs(engine=False)) == "engine"
     desk.hosts.registered = False  # not a device yet: no job could go there
-    assert await desk.machines.probe(one, AT, needs_engine=False) == "sshd"
+    assert await desk.machines.probe(one, AT, Needs(engine=False)) == "sshd"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ async def test_what_ran_on_a_machine_that_goes_is_booked_before_its_host_is_forg
     desk: Desk, changed: dict[str, Any] | None
 ) -> None:
     one = await desk.rented()
-    await desk.machines.probe(one, AT, needs_engine=True)
+    await desk.machines.probe(one, AT, Needs(engine=True))
     start = prefix(ME, host_name(one))
     for name in (f"{start}-cpu", f"{start}-gpu0", f"{start}1-gpu0", "dev-other-gpu0"):
         desk.state.devices[name] = cast(Any, None)

@@ -98,10 +98,10 @@ class Desk:
         )
         return self.next()
 
-    def rent(self) -> Rental:
+    def rent(self, **asked: Any) -> Rental:
         """A machine is asked for; its create is under way."""
         self.list()
-        self.ask()
+        self.ask(**asked)
         command = self.choose()
         assert command.op == "intend", command
         assert command.says is not None

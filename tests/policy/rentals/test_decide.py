@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.policy.rentals.hearing import heard_probe, heard_work
+from mesh.policy.rentals.hearing import heard_probe, heard_setup, heard_work
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import ABSENCE_MS, AGAIN_MS, ALARMS_MS, POLL_MS
 from mesh.policy.rentals.values import Say
@@ -162,6 +162,35 @@ def test_a_machine_that_shows_another_key_until_its_time_is_over_is_returned_for
         desk.record_all()
         desk.now += POLL_MS
     assert (one.wanted, one.over) == (False, why)
+
+
+@pytest.mark.parametrize(("setup", "minutes"), [("", 5), ("pip install vllm", 35)])
+def test_what_makes_a_machine_ready_has_half_an_hour_more(setup: str, minutes: int) -> None:
+    desk = Desk()
+    one = desk.rent(setup=setup)
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.say(*heard_probe(one, desk.seen, "sshd", desk.now))
+    begun = desk.now
+    while one.wanted:
+        desk.now += POLL_MS
+        desk.list(row(one))
+        desk.say(*heard_probe(one, desk.seen, "sshd", desk.now))
+        desk.record_all()
+    assert one.over == "budget_engine"
+    assert abs(desk.now - begun - minutes * MIN_MS) <= 2 * POLL_MS
+
+
+def test_where_a_setup_failed_the_request_ends_and_no_second_machine_is_asked_for() -> None:
+    desk = Desk()
+    one = desk.rent(setup="make")
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.say(*heard_setup(one))
+    desk.record_all()
+    assert (one.wanted, one.over) == (False, "setup_failed")
+    assert heard_setup(one) == [], "it is said once"
+    assert desk.next().op != "choose"
 
 
 def unanswered(desk: Desk, one: Rental, minutes: int, *, listed: bool = True) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-from mesh.edge.clouds.renting.ports import MachineKeys, Work
+from mesh.edge.clouds.renting.ports import MachineKeys, Needs, Work
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from providers.rental.contract import Offer, SshAt, Step
@@ -27,7 +27,7 @@ class SimLadder:
     def __init__(self, daemon: "Daemon") -> None:
         self.daemon, self.world = daemon, daemon.world
 
-    async def probe(self, rental: Rental, ssh: SshAt, *, needs_engine: bool) -> Step | Literal[""]:
+    async def probe(self, rental: Rental, ssh: SshAt, needs: Needs) -> Step | Literal[""]:
         self.daemon.step("probe")
         await asyncio.sleep(self.world.dice.randint(20, 400) / 1000)
         one, now = self._up(rental), self.world.now()

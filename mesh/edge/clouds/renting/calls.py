@@ -6,20 +6,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, final
 
-from mesh.edge.clouds.renting.ordering import needs_engine
-from mesh.edge.clouds.renting.ports import Alarm, Ladder, Offers
+from mesh.edge.clouds.renting.ordering import needs_of
+from mesh.edge.clouds.renting.ports import Alarm, Found, Ladder, Offers
 from mesh.edge.clouds.renting.reading import read_all
 from mesh.policy.rentals.hearing import (
     heard_charges,
     heard_create,
     heard_listing,
     heard_probe,
+    heard_setup,
     heard_terminate,
     heard_work,
 )
 from mesh.policy.rentals.listing import Whole
 from mesh.policy.rentals.timers import AGAIN_MS, CALL_LIMIT_MS, PROBE_MS, RISES_EVERY_MS
-from mesh.policy.rentals.values import Chosen, Say
+from mesh.policy.rentals.values import SETUP_FAILED, Chosen, Say
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import DAY_MS, S_MS
 from providers.rental.contract import (
@@ -169,12 +170,12 @@ class Calls:
         if one is None or at is None:
             seen.probe[rental_id] = now_ms + PROBE_MS
             return
-        step, work = "", "none"
-        request, image = self._actor.request(one.request_id), self._cloud.profile.default_image
-        engine = needs_engine(request, image)
+        step: Found = ""
+        work = "none"
+        needs = needs_of(self._actor.request(one.request_id), self._cloud.profile.default_image)
         try:
             async with asyncio.timeout(CALL_LIMIT_MS / S_MS):
-                step = await self._ladder.probe(one, at, needs_engine=engine)
+                step = await self._ladder.probe(one, at, needs)
                 if step == "engine":
                     work = await self._ladder.work(one)
         except TimeoutError:
@@ -183,7 +184,9 @@ class Calls:
         def reached() -> list[Say]:
             now = self._actor.rental(rental_id)
             at_ms = self._actor.clock.now()
-            return [] if now is None else heard_probe(now, seen, step, at_ms)
+            if now is None or step != SETUP_FAILED:
+                return [] if now is None else heard_probe(now, seen, step, at_ms)
+            return [*heard_probe(now, seen, "sshd", at_ms), *heard_setup(now)]
 
         def worked() -> list[Say]:
             now = self._actor.rental(rental_id)

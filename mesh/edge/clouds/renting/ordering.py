@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.edge.clouds.renting.ports import MachineKeys
+from mesh.edge.clouds.renting.ports import MachineKeys, Needs
 from mesh.policy.rentals.timers import LEASE_MS
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
@@ -19,6 +19,12 @@ def needs_engine(request: Request | None, default_image: str) -> bool:
     """Whether a machine is of no use until an engine is found: our default image has one, another's
     is its asker's own choice, and a machine without images has none until somebody installs it."""
     return bool(default_image) and image_of(request, default_image) == default_image
+
+
+def needs_of(request: Request | None, default_image: str) -> Needs:
+    """What its machine must have before jobs run there."""
+    setup = "" if request is None else request.setup
+    return Needs(engine=needs_engine(request, default_image), setup=setup)
 
 
 def order_of(

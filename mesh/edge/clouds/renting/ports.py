@@ -16,6 +16,7 @@ Emit = Callable[[str, dict[str, object]], Awaitable[object]]
 # (rental id, or "" for the account; why): tells a person.
 Alarm = Callable[[str, str], None]
 Work = Literal["none", "begun", "job_done", "idle"]
+Found = Step | Literal["", "host_key", "setup_failed"]
 
 
 @final
@@ -28,14 +29,23 @@ class MachineKeys:
     host_public_key: str
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a machine must have before jobs run there: an engine; a command of its asker's, which
+    has run there, "" for none."""
+
+    engine: bool
+    setup: str = ""
+
+
 class Ladder(Protocol):
     """Looks into a machine by SSH, with the host key pinned; a look renews its dead-man's lease."""
 
-    async def probe(
-        self, rental: Rental, ssh: SshAt, *, needs_engine: bool
-    ) -> Step | Literal["", "host_key"]:
+    async def probe(self, rental: Rental, ssh: SshAt, needs: Needs) -> Found:
         """The furthest of "sshd" and "engine" that answers, "host_key" where another host key does,
-        "" where none does. Where no engine is needed, its cards being known is "engine", too."""
+        "setup_failed" where what was to make it ready did, "" where none does. Where no engine is
+        needed, its cards being known is "engine", too."""
 
     async def work(self, rental: Rental) -> Work:
         """How it stands with what the machine was rented for: "none" while nothing of it runs."""
