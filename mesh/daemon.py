@@ -15,7 +15,6 @@ from mesh.config import Config, load_config, slug
 from mesh.edge.announcement import announce, listens, token, withdraw
 from mesh.edge.store.ledger import Ledger
 from mesh.node import Node
-from mesh.served import now_ms
 from mesh.state.state import State
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ async def _opened(
 
     async def tell() -> None:
         await door.hold(starting_app(starting, token(home), sessions))
-        announce(home, door.url, {}, now_ms(), starting=True)
+        announce(home, door.url, {}, starting=True)
         print(f"fleet: {config.name}: {starting.text()}", file=sys.stderr, flush=True)
 
     found = None
@@ -139,7 +138,7 @@ async def _say_it_is_up(
     said = {"gateway": await front.start(config.gateway_port), **_ports(node)}
     if config.gateway_listen:
         said["lan"] = await front.start_for_others(config.gateway_listen, config.gateway_lan_port)
-    announce(home, url, said, now_ms())
+    announce(home, url, said)
     print(f"fleet: {config.name} is up", *listens(home), sep="\n", flush=True)
 
 

@@ -4,7 +4,6 @@ Knows no command. A daemon that is not there is a value (None); one that fails i
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from mesh.cli.exits import UNREACHABLE, Stop
+from providers.process import alive
 
 NO_DAEMON: Final = "no daemon is running"
 START_IT: Final = "fleet up --detach"
-# The file names the instant the daemon announced itself, which is after its process began.
-CLOCK_SLACK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +65,12 @@ def find_daemon(home: Path) -> Daemon | None:
     """The living daemon that `home` names, or None."""
     try:
         said = json.loads((home / "daemon.json").read_text())
-        pid, url, started_ms = int(said["pid"]), str(said["url"]), int(said["started_ms"])
+        pid, url, boot = int(said["pid"]), str(said["url"]), str(said["boot_id"])
+        lives = alive(pid, int(said["start_ticks"]), boot)
         token = (home / "token").read_text().strip()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
-    return Daemon(pid=pid, url=url, token=token) if is_alive(pid, started_ms) else None
+    return Daemon(pid=pid, url=url, token=token) if lives else None
 
 
 def refuse_starting(home: Path) -> None:
@@ -84,20 +83,6 @@ def refuse_starting(home: Path) -> None:
     daemon = find_daemon(home) if is_starting else None
     if daemon is not None:
         daemon.get("/v1/status")
-
-
-def is_alive(pid: int, started_ms: int) -> bool:
-    """True if `pid` runs and began before `started_ms`: a number used anew began later."""
-    if pid <= 0 or pid == os.getpid():
-        return False
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        began_s = float(process.create_time())
-        return began_s <= started_ms / 1000 + CLOCK_SLACK_S and process.status() != "zombie"
-    except psutil.Error:
-        return False
 
 
 def need_daemon(home: Path) -> Daemon:

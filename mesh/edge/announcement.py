@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Final
 
 from mesh.edge.disk import write_private
+from providers.process import boot_id, start_ticks
 
 DAEMON_FILE: Final = "daemon.json"
 TOKEN_FILE: Final = "token"
 
 
 def announce(
-    home: Path, url: str, ports: Mapping[str, str], now: int, *, starting: bool = False
+    home: Path, url: str, ports: Mapping[str, str], *, starting: bool = False
 ) -> dict[str, object]:
     """Write daemon.json and return it; `ports` is empty where no other machine gets in.
 
+    The process is named by what no clock that is set changes: its start, and the boot it is of.
     `starting`: it answers on loopback, and only how far its start is.
     """
-    said: dict[str, object] = {"pid": os.getpid(), "url": url, "started_ms": now, **ports}
+    pid = os.getpid()
+    named: dict[str, object] = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
+    said = {**named, "url": url, **ports}
     said |= {"starting": True} if starting else {}
     write_private(home / DAEMON_FILE, json.dumps(said))
     return said

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mesh.edge.store.ledger import Ledger
+from providers.process import boot_id, start_ticks
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,8 +148,34 @@ def test_an_unknown_job_is_not_found(tmp_path: Path) -> None:
         assert done.returncode == 102
 
 
+def announced(pid: int) -> dict[str, object]:
+    """As a daemon of that process names itself; nothing listens there."""
+    url = "http://127.0.0.1:9"
+    return {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id(), "url": url}
+
+
+def test_down_ends_no_process_that_has_a_dead_daemons_number(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        for wrong in ({"start_ticks": 1}, {"boot_id": "another boot"}, {"start_ticks": 0}):
+            (tmp_path / "daemon.json").write_text(json.dumps(announced(stranger.pid) | wrong))
+            (tmp_path / "token").write_text("t")
+            assert "no daemon is running" in fleet(tmp_path, "down").stdout
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize("said", ["{", "[]", '{"pid": "x"}', '{"pid": 1e400}', '{"pid": {}}'])
+def test_a_daemon_file_of_nonsense_counts_as_no_daemon(tmp_path: Path, said: str) -> None:
+    (tmp_path / "daemon.json").write_text(said)
+    (tmp_path / "token").write_text("t")
+    assert "no daemon is running" in fleet(tmp_path, "down").stdout
+
+
 def test_a_stale_daemon_file_counts_as_no_daemon(tmp_path: Path) -> None:
-    own = {"pid": os.getpid(), "url": "http://127.0.0.1:9", "started_ms": 1}
+    own = announced(os.getpid()) | {"start_ticks": 1}
     (tmp_path / "daemon.json").write_text(json.dumps(own))
     (tmp_path / "token").write_text("t")
     assert "no daemon is running" in fleet(tmp_path, "down").stdout
@@ -156,8 +183,7 @@ def test_a_stale_daemon_file_counts_as_no_daemon(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    own = {"pid": os.getpid(), "url": "http://127.0.0.1:9", "started_ms": 4_000_000_000_000}
-    (tmp_path / "daemon.json").write_text(json.dumps(own))
+    (tmp_path / "daemon.json").write_text(json.dumps(announced(os.getpid())))
     (tmp_path / "token").write_text("t")
     done = fleet(tmp_path, "cancel", "j1")
     assert "does not answer" in one_line(done)

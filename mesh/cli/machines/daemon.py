@@ -12,8 +12,9 @@ from typing import Final
 import click
 
 from mesh.api.errors import STARTING, RequestError
-from mesh.cli.client import Daemon, find_daemon, is_alive
+from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import CANNOT, INTERNAL, UNREACHABLE, Stop, stop
+from providers.process import start_ticks
 
 # Probing the machine's memory bandwidth fits well within this. A start that lifts or folds a large
 # ledger may take longer: then it is so long after the last progress.
@@ -147,10 +148,10 @@ def down() -> None:
     if daemon is None:
         click.echo("no daemon is running")
         return
-    started_ms = time.time_ns() // 1_000_000
+    began = start_ticks(daemon.pid)
     _ask_to_stop(daemon)
     deadline = time.monotonic() + GONE_DEADLINE_S
-    while is_alive(daemon.pid, started_ms):
+    while began and start_ticks(daemon.pid) == began:
         if time.monotonic() > deadline:
             stop(INTERNAL, f"process {daemon.pid} did not stop", f"kill {daemon.pid}")
         time.sleep(POLL_S)
