@@ -101,6 +101,17 @@ def _number(text: str) -> float:
     return found
 
 
+def place_of(path: Path) -> Path:
+    """Where a file that a person names is to appear: behind its links, and in the place of nothing
+    but a file; StoreError for a folder, a pipe, a device."""
+    real = path.resolve()
+    if real.is_dir():
+        raise StoreError(f"cannot write to {path}: it is a folder", "name a file")
+    if real.exists() and not real.is_file():
+        raise StoreError(f"cannot write to {path}: it is no file", "name a file")
+    return real
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file only its owner reads, whole or not at all."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

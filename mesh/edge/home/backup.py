@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final, final
 
-from mesh.edge.disk import StoreError, explained, sync_folder
+from mesh.edge.disk import StoreError, explained, place_of, sync_folder
 from mesh.edge.home import archive
 from mesh.edge.home.archive import Manifest, entry_of, pack, scratch
 from mesh.edge.identity import KEY_FILE, fleet_of, join_fleet, load_or_create
@@ -39,8 +39,7 @@ class Saved:
 def save_to(home: Path, path: Path, now: int, *, with_key: bool) -> Saved:
     """Write a backup, private to its owner; the file appears whole or not at all."""
     with explained(f"cannot back up to {path}"):
-        if path.is_dir():
-            raise StoreError(f"cannot back up to {path}: it is a folder", "name a file")
+        path = place_of(path)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

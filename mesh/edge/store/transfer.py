@@ -12,7 +12,7 @@ from typing import IO, Final, final
 
 import msgspec
 
-from mesh.edge.disk import StoreError, explained, sync_folder
+from mesh.edge.disk import StoreError, explained, place_of, sync_folder
 from mesh.edge.store.reports import ImportReport, Rejected
 from mesh.edge.store.rows import PAGE_ROWS, Rows
 from mesh.ledger import codec, gate, ids
@@ -37,8 +37,7 @@ Admit = Callable[[Iterable[_Envelope]], list[gate.Admission]]
 def export(db: sqlite3.Connection, path: Path) -> int:
     """Write every event in total order; the file appears whole or not at all."""
     with explained(f"cannot export to {path}"):
-        if path.is_dir():
-            raise StoreError(f"cannot export to {path}: it is a folder", "name a file")
+        path = place_of(path)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with draft.open("xb") as file:

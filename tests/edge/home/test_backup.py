@@ -117,6 +117,31 @@ def test_a_backup_to_a_pipe_is_the_same(home: Path, tmp_path: Path) -> None:
     assert restore(tmp_path / "new", tmp_path / "b.tar").events == 2
 
 
+@pytest.mark.parametrize("what", ["pipe", "folder"])
+def test_a_backup_takes_the_place_of_nothing_but_a_file(
+    what: str, home: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / what
+    os.mkfifo(path) if what == "pipe" else path.mkdir()
+    before = path.stat().st_ino
+    with pytest.raises(StoreError, match=f"cannot write to {path}"):
+        save_to(home, path, NOW, with_key=True)
+    assert path.stat().st_ino == before
+    assert names(tmp_path) == {home.name, what}
+
+
+def test_a_backup_to_a_link_lies_where_the_link_leads(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("there", "new"):  # one that is there, and one that the link alone names
+        target, link = tmp_path / "disk" / name, tmp_path / f"link-{name}"
+        if name == "there":
+            target.write_text("older")
+        link.symlink_to(target)
+        save_to(home, link, NOW, with_key=False)
+        assert link.is_symlink()
+        assert tarfile.is_tarfile(target)
+
+
 def test_without_the_key_nothing_of_this_machines_own_is_in_it(home: Path, tmp_path: Path) -> None:
     save_to(home, tmp_path / "b.tar", NOW, with_key=False)
     secret = (home / "identity.key").read_bytes()

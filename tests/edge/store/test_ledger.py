@@ -430,6 +430,18 @@ def test_a_folder_is_neither_imported_nor_overwritten(ledger: Ledger, tmp_path: 
         ledger.export(tmp_path / "nowhere" / "x.jsonl")
 
 
+def test_an_export_takes_the_place_of_no_device_and_lies_where_a_link_leads(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match="it is no file"):
+        ledger.export(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    ledger.export(tmp_path / "link")
+    assert (tmp_path / "target").is_file()
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_a_copied_disk_is_named_and_frozen_on_every_peer(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "a") as ledger:
         notes(ledger, 2)
