@@ -46,8 +46,8 @@ class Attempts(Protocol):
     def left(
         self, job_id: str, attempt: int, most: int
     ) -> Coroutine[Any, Any, list[LeftFile] | None]:
-        """The files in that folder, up to `most` of them; None where it is gone. Links are not
-        followed, and none is named."""
+        """The files in that folder, up to `most` of them, none where the attempt was given no
+        folder; None where all of the attempt is gone. Links are not followed, and none is named."""
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started: at most one run ever per (job_id, attempt), whoever asks.

@@ -45,7 +45,7 @@ class LocalAttempts:
 
     async def left(self, job_id: str, attempt: int, most: int) -> list[LeftFile] | None:
         """The files in its folder."""
-        return await asyncio.to_thread(_left, self.folder(job_id, attempt) / WORK, most)
+        return await asyncio.to_thread(_left, self.folder(job_id, attempt), most)
 
     async def start(self, launch: Launch) -> Handle:
         """Start, or find it started."""
@@ -98,8 +98,8 @@ def _laid_out(work: Path, files: Sequence[Given]) -> str:
     return str(work)
 
 
-def _left(work: Path, most: int) -> list[LeftFile] | None:
-    return list(islice(_plain_files(work), most)) if work.is_dir() else None
+def _left(folder: Path, most: int) -> list[LeftFile] | None:
+    return list(islice(_plain_files(folder / WORK), most)) if folder.is_dir() else None
 
 
 def _plain_files(work: Path) -> Iterator[LeftFile]:

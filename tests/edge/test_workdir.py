@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -162,5 +163,14 @@ def test_what_a_command_left_is_read_in_parts_and_links_out_of_it_are_not(
     assert b"".join(base64.b64decode(one.data) for one in parts) == b"0123456789"
     whole = hashlib.blake2b(b"0123456789", digest_size=32).hexdigest()
     assert {one.hash for one in parts} == {whole}
+    (work / "out.txt").write_text("9876543210")  # as long, and a moment later
+    again = workdir.left_part(home, "j", 1, "out.txt", 0)
+    assert again.hash == hashlib.blake2b(b"9876543210", digest_size=32).hexdigest()
+    os.utime(work / "out.txt", (1, 1))
+    reads = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: reads.append(1) or real(*a))
+    assert {workdir.left_part(home, "j", 1, "out.txt", at).hash for at in range(9)} == {again.hash}
+    assert len(reads) == 1, "it is read whole once, not for each part"
     with pytest.raises(RequestError, match="not in the job's folder"):
         workdir.left_part(home, "j", 1, "evil", 0)

@@ -38,8 +38,11 @@ async def test_a_name_that_is_no_text_is_listed_as_some(work: Path, tmp_path: Pa
     assert await listed(tmp_path) == [("\ufffd.txt", 1)]
 
 
-async def test_a_folder_that_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
-    assert await LocalAttempts(tmp_path).left("j", 1, 9) is None
+async def test_what_is_gone_is_not_taken_for_one_that_left_nothing(tmp_path: Path) -> None:
+    attempts = LocalAttempts(tmp_path)
+    assert await attempts.left("j", 1, 9) is None
+    attempts.folder("j", 1).mkdir(parents=True)
+    assert await attempts.left("j", 1, 9) == [], "it was given no folder"
 
 
 @pytest.mark.parametrize("odd", ["../..", "a/b", "..", ""])

@@ -1,5 +1,6 @@
 """Files that a command left in its --workdir, wherever it ran."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ def get_file(job_id: str, path: str) -> None:
 
     daemon, at, made = need_daemon(fleet_home()), 0, hashlib.blake2b(digest_size=32)
     while True:
-        url = job_url(job_id, f"/file?offset={at}&path={quote(path, safe='')}")
+        url = job_url(job_id, f"/file?offset={at}&path={quote(os.fsencode(path), safe='')}")
         part = daemon.get(url)
         data = base64.b64decode(part["data"])
         made.update(data)

@@ -31,8 +31,10 @@ from mesh.api.wire.workfiles import (
 from mesh.edge.disk import explained
 from mesh.edge.dispatch.ports import Ledger
 from mesh.edge.dispatch.remote import Call
+from mesh.edge.jobs.older import OlderJobs
 from mesh.edge.jobs.private import FILES, folder_of
 from mesh.edge.jobs.workdir import blob_part, left_part, missing
+from mesh.edge.store.state import load_state
 from mesh.state.jobs import JobView
 from providers.attempts import Attempts
 from providers.base import ProviderError
@@ -56,6 +58,8 @@ class JobFiles:
     ) -> None:
         self._home, self._ledger, self._call = home, ledger, call
         self._attempts = attempts
+        older = OlderJobs(lambda: ledger.state, lambda: load_state(home, every_job=True))
+        self.find: Final = older.find
         self._coming: dict[tuple[str, int, str], asyncio.Task[None]] = {}
 
     async def bring(self, job: JobView, body: Body) -> None:
@@ -113,11 +117,11 @@ class JobFiles:
 
     async def left(self, who: str, job_id: str, attempt: int, path: str, offset: int) -> FilePart:
         """Some of a file that an attempt left here, for the job's home alone."""
-        return await self._left(self._of_home(who, job_id), attempt, path, offset)
+        return await self._left(await self._of_home(who, job_id), attempt, path, offset)
 
-    def _of_home(self, who: str, job_id: str) -> JobView:
+    async def _of_home(self, who: str, job_id: str) -> JobView:
         """A job that is somebody's own; NotTrusted for any other."""
-        job = self._ledger.state.jobs.get(job_id)
+        job = await self.find(job_id)
         if job is None or who not in (job.home, job.origin):
             raise RequestError("NotTrusted", "what a job left belongs to its home", "", 403)
         return job
@@ -144,7 +148,7 @@ class JobFiles:
 
     async def listed(self, job_id: str) -> LeftFiles:
         """What a job of this peer's left, wherever it ran."""
-        job = self._ledger.state.jobs.get(job_id)
+        job = await self.find(job_id)
         if job is None or not job.attempt:
             return LeftFiles(files=[], more=False, kept=True)
         if job.owner == self._ledger.author:
@@ -154,7 +158,7 @@ class JobFiles:
 
     async def list_left(self, who: str, job_id: str, attempt: int) -> LeftFiles:
         """What an attempt left here, for the job's home alone."""
-        return await self._list(self._of_home(who, job_id), attempt)
+        return await self._list(await self._of_home(who, job_id), attempt)
 
     async def _list(self, job: JobView, attempt: int) -> LeftFiles:
         one = next((one for one in job.attempts if one.number == attempt), None)
@@ -171,7 +175,7 @@ class JobFiles:
 
     async def get(self, job_id: str, path: str, offset: int) -> FilePart:
         """Some of a file that a job of this peer's left, wherever it ran."""
-        job = self._ledger.state.jobs.get(job_id)
+        job = await self.find(job_id)
         if job is None or not job.attempt:
             raise RequestError("NotFound", f"job {job_id[:80]} ran nowhere yet", "fleet ps", 404)
         if job.owner == self._ledger.author:

@@ -30,6 +30,9 @@ class Calibration:
 class Files(Protocol):
     """This peer's part in moving files. `who` is the key that asks, in hex."""
 
+    async def find(self, job_id: str) -> JobView | None:
+        """A job, also one that ended so long ago that the ledger alone has it."""
+
     async def given(self, who: str, job_id: str, digest: str, offset: int) -> FilePart:
         """Some of a file that a job brings."""
 

@@ -9,8 +9,10 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,9 @@ from providers.attempts import WORK, Given
 
 GIT_S: Final = 300.0  # a clone of the newest state alone; what takes longer is no job's folder
 CHUNK: Final = 1 << 20
+MAX_DIGESTS: Final = 256  # files whose parts are asked for at once, by all who ask
+FRESH_NS: Final = 2_000_000_000  # a disk's times are as coarse as 2 s
+_digests: Final[dict[tuple[int, int, int, int], str]] = {}
 # A repository's own settings may name programs: none of ours runs them.
 GIT: Final = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
@@ -187,13 +192,28 @@ def _part(path: Path, offset: int, known: str = "") -> FilePart:
             raise FileNotFoundError
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            whole = known or hashlib.file_digest(file, _blake).hexdigest()
+            whole = known or _digest(file)
             file.seek(min(offset, size))
             data = file.read(PART_BYTES)
     except OSError as error:
         text = f"no file {path.name[:80]} in the job's folder"
         raise RequestError("NotFound", text, "", 404) from error
     return FilePart(data=base64.b64encode(data).decode(), size=size, hash=whole)
+
+
+def _digest(file: BufferedReader) -> str:
+    """The whole file's, read once for all of its parts. One that was written a moment ago is read
+    again: what it is written next may bear the same time."""
+    about = os.fstat(file.fileno())
+    name = about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+    found = _digests.get(name)
+    if found is None:
+        found = hashlib.file_digest(file, _blake).hexdigest()
+        if abs(time.time_ns() - about.st_mtime_ns) > FRESH_NS:
+            _digests[name] = found
+        if len(_digests) > MAX_DIGESTS:
+            _digests.pop(next(iter(_digests)), None)
+    return found
 
 
 def _blake() -> "hashlib.blake2b":

@@ -55,7 +55,8 @@ case $(pwd -P)/ in "$top"/*) ;; *) exit 4 ;; esac
 [ -f "./$N" ] && [ ! -L "./$N" ] || exit 4
 """
 
-LIST: Final = f"""cd "$R/jobs/$A/work" 2>/dev/null || exit {ABSENT}
+LIST: Final = f"""cd "$R/jobs/$A" 2>/dev/null || exit {ABSENT}
+cd work 2>/dev/null || exit 0
 {{
   find . -type f -exec ls -ln {{}} + | head -n "$MOST" | head -c {LIST_BYTES}
 }} 2>/dev/null

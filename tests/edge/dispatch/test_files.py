@@ -4,7 +4,6 @@ import base64
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -33,6 +32,17 @@ def story() -> State:
     )
 
 
+class Signer:
+    """A test double of a peer's ledger: the state of the moment."""
+
+    def __init__(self, author: str, pair: "Pair") -> None:
+        self.author, self.pair = author, pair
+
+    @property
+    def state(self) -> State:
+        return self.pair.state
+
+
 class Pair:
     """Ana's job on Ben's device; `spoil` changes what comes over the link."""
 
@@ -47,7 +57,7 @@ class Pair:
         self.ben = JobFiles(self.homes["ben"], self._ledger(BEN), self._call, self._attempts)
 
     def _ledger(self, author: str) -> Any:
-        return SimpleNamespace(author=author, state=self.state)
+        return Signer(author, self)
 
     def _attempts(self, device_id: str) -> LocalAttempts:
         return LocalAttempts(self.homes["ben"] / "jobs")
@@ -198,3 +208,23 @@ async def test_a_host_that_can_not_tell_is_said_and_not_taken_for_an_empty_one(
     with pytest.raises(RequestError) as caught:
         await pair.ben.listed("j")
     assert (caught.value.code, caught.value.status) == ("NoSpace", 503)
+
+
+async def test_files_of_a_job_that_only_the_ledger_remembers_are_read_from_it_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, reads = pair.state, []
+    monkeypatch.setattr(
+        "mesh.edge.dispatch.files.load_state", lambda *_, **__: reads.append(1) or whole
+    )
+    pair.state = State()
+    pair.state.retired.add("j", "succeeded", ANA, (1, 0, 0), set())
+    work = workdir.work_of(pair.homes["ben"], "j", 1)
+    work.mkdir(parents=True)
+    (work / "out.txt").write_text("made")
+    for _ in range(3):
+        assert shown(await pair.ben.listed("j")) == ([("out.txt", 4)], False, True)
+        part = await pair.ben.get("j", "out.txt", 0)
+        assert base64.b64decode(part.data) == b"made"
+    assert len(reads) == 1
+    assert shown(await pair.ben.listed("j-nobody")) == ([], False, True)
