@@ -11,9 +11,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from mesh.api.bills.days import period_ms
 from mesh.api.fields import refuse, unknown_field
-from mesh.state.bills.calendar import bounds_ms, quarter, zone_of
+from mesh.state.bills.calendar import quarter, zone_of
 from mesh.state.bills.inputs import DOLLAR
+from mesh.state.bills.lines import POWER, RENT, WEAR
 from mesh.state.bills.reading import (
     MAX_AMOUNT,
     MAX_BANDS,
@@ -34,6 +36,7 @@ from mesh.state.facts.money import (
 )
 
 HINT: Final = "fleet rates --help"
+COMPONENTS: Final = (POWER, WEAR, RENT)  # of which a charge can take the place
 NANO: Final = 10**9
 MICRO: Final = 10**6
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -67,14 +70,15 @@ def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said
     resale = _micro("resale", text["resale"]) if "resale" in text else 0
     if price is not None and resale > price:
         refuse(f"resale: {text['resale']} is more than the price {text['price']}", HINT)
+    from_ms = _from_ms(text, zone, now_ms)
     fact = DeviceRateSet(
-        from_ms=_day("from", text["from"], zone) if "from" in text else now_ms,
+        from_ms=from_ms,
         owner=text.get("owner", ""),
         count=_whole("count", text.get("count", "1"), 0, MAX_COUNT),
         price_micro=price,
         resale_micro=resale,
         currency=currency,
-        bought_ms=_day("bought", text["bought"], zone) if "bought" in text else 0,
+        bought_ms=_bought_ms(text["bought"], zone, max(from_ms, now_ms)) if "bought" in text else 0,
         life_months=_whole("months", text.get("months", "60"), 1, MAX_MONTHS),
         tdp_mw=_milliwatts("watts", text["watts"]) if "watts" in text else None,
         idle_mw=_milliwatts("idle_watts", text["idle_watts"]) if "idle_watts" in text else None,
@@ -93,21 +97,25 @@ def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
     name = _name(
         "name", _needed(text, "name", "what is it called?", "fleet rates tariff home 0.32")
     )
-    where = text.get("zone", zone.key)
-    if zone_of(where) is None:
-        refuse(f"zone: this machine knows no time zone {where[:40]!r}", "say Europe/Berlin")
+    called = text.get("zone", zone.key)
+    where = zone_of(called)
+    if where is None:
+        refuse(f"zone: this machine knows no time zone {called[:40]!r}", "say Europe/Berlin")
     if not isinstance(bands, list) or not 0 < len(bands) <= MAX_BANDS:
         refuse(
             f"say one to {MAX_BANDS} prices",
             'fleet rates tariff home "mon-fri 06:00-22:00 0.36" 0.29',
         )
-    assert isinstance(bands, list)
+    parts = tuple(part for one in bands for part in _bands(one))
+    if len(parts) > MAX_BANDS:
+        split = "one whose hours go over midnight counts as two"
+        refuse(f"{len(bands)} prices are {len(parts)} bands, for {split}", f"at most {MAX_BANDS}")
     fact = TariffSet(
         name=name,
-        from_ms=_day("from", text["from"], zone) if "from" in text else quarter(now_ms),
-        zone=where,
+        from_ms=_from_ms(text, where, quarter(now_ms)),
+        zone=where.key,
         currency=_currency(text.get("currency", DOLLAR)),
-        bands=tuple(part for one in bands for part in _bands(one)),
+        bands=parts,
     )
     return Said("tariff_set", "", fact)
 
@@ -126,7 +134,7 @@ def parse_worth(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sai
     nusd = int(worth * NANO)
     if not 0 < nusd <= MAX_AMOUNT:
         refuse(f"usd: {text['usd']!r} is no worth of a currency", "say for example 1.08")
-    at_ms = _day("from", text["from"], zone) if "from" in text else quarter(now_ms)
+    at_ms = _from_ms(text, zone, quarter(now_ms))
     return Said("fx_rate_set", "", FxRateSet(currency=currency, from_ms=at_ms, nusd=nusd))
 
 
@@ -137,19 +145,25 @@ def parse_charge(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
     period = _needed(
         text, "period", "for which day or month?", "fleet rates charge rig 2026-10 12.50"
     )
-    start, end = _period("period", period, zone)
+    start, end = period_ms("period", period, zone)
+    if start > now_ms:
+        refuse(f"period: {period} has not begun", "a bill is of a day or month that was")
     amount = _decimal("usd", _needed(text, "usd", "how many dollars?", "12.50"))
     basis = text.get("basis", "invoiced")
     if basis not in ("invoiced", "measured"):
         refuse(f"basis: {basis!r} is neither invoiced nor measured", HINT)
     if abs(amount * NANO) > MAX_AMOUNT:
         refuse(f"usd: {text['usd']} is more than any device costs", HINT)
+    component = text.get("component", "")
+    if component and component not in COMPONENTS:
+        known = f"one of {', '.join(COMPONENTS)}; none = all but wear"
+        refuse(f"component: {component[:40]!r} is no part of a bill", known)
     fact = ChargeRecorded(
         from_ms=start,
         to_ms=end,
         amount_nusd=int(amount * NANO),
         basis=basis,
-        component=_name("component", text.get("component", "")),
+        component=component,
     )
     return Said("charge_recorded", device, fact)
 
@@ -173,7 +187,8 @@ PARSERS: Final[Mapping[str, Parser]] = {
 
 
 def _bands(given: object) -> list[TariffBand]:
-    """A typed price: one band, two where its hours go over midnight."""
+    """A typed price: one band, two where its hours go over midnight: those after it are of the day
+    that follows each."""
     found = _BAND.fullmatch(str(given).strip().lower())
     if found is None:
         refuse(f"{str(given)[:40]!r} is no price of a kWh", '0.32, or "mon-fri 06:00-22:00 0.36"')
@@ -182,17 +197,21 @@ def _bands(given: object) -> list[TariffBand]:
     if price > MAX_AMOUNT:
         refuse(f"{found[4]} a kWh is a typing error", "say for example 0.32")
     begin = _minutes(found[2]) if found[2] else 0
-    end = _minutes(found[3]) if found[3] else DAY_MIN
-    spans = [(begin, end or DAY_MIN)] if begin < (end or DAY_MIN) else [(begin, DAY_MIN), (0, end)]
+    end = (_minutes(found[3]) if found[3] else 0) or DAY_MIN
+    spans = [(days, begin, end)]
+    if begin >= end:
+        spans = [(days, begin, DAY_MIN), ({(day + 1) % len(DAYS) for day in days}, 0, end)]
     return [
-        TariffBand(weekdays=days, from_min=one, to_min=other, price=int(price))
-        for one, other in spans
+        TariffBand(
+            weekdays="".join(map(str, sorted(on))), from_min=one, to_min=other, price=int(price)
+        )
+        for on, one, other in spans
         if one < other
     ]
 
 
-def _days(text: str) -> str:
-    """Digits of weekdays, Monday is 0: "mon-fri", "sat,sun"."""
+def _days(text: str) -> set[int]:
+    """Weekdays, Monday is 0: "mon-fri", "sat,sun"."""
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -200,7 +219,7 @@ def _days(text: str) -> str:
             refuse(f"{part!r} is no weekday", "mon-fri, or sat,sun")
         begin, end = DAYS.index(first), DAYS.index(last or first)
         found |= set(range(begin, end + 1)) if begin <= end else {*range(begin, 7), *range(end + 1)}
-    return "".join(map(str, sorted(found)))
+    return found
 
 
 def _minutes(text: str) -> int:
@@ -269,13 +288,14 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
     return number
 
 
-def _day(name: str, text: str, zone: ZoneInfo) -> int:
-    return _period(name, text, zone)[0]
+def _from_ms(text: Mapping[str, str], zone: ZoneInfo, now_ms: int) -> int:
+    """When what is said begins to hold: on a day of the zone, else now."""
+    return period_ms("from", text["from"], zone)[0] if "from" in text else now_ms
 
 
-def _period(name: str, text: str, zone: ZoneInfo) -> tuple[int, int]:
-    try:
-        return bounds_ms(text, zone)
-    except (ValueError, OverflowError):
-        refuse(f"{name}: {text[:40]!r} is no day and no month", "say 2026-04-19 or 2026-04")
-        raise
+def _bought_ms(text: str, zone: ZoneInfo, latest_ms: int) -> int:
+    """Since when a device wears: before `latest_ms`, or it would cost nothing until then."""
+    at_ms = period_ms("bought", text, zone, "what is written off by now has --price 0")[0]
+    if at_ms > latest_ms:
+        refuse(f"bought: {text} has not come", f"say the day it was bought, or --from {text}, too")
+    return at_ms
