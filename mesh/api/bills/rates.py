@@ -11,12 +11,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from mesh.api.bills.days import period_ms
 from mesh.api.fields import refuse, unknown_field
 from mesh.state.bills.calendar import quarter, zone_of
 from mesh.state.bills.inputs import DOLLAR
 from mesh.state.bills.lines import POWER, RENT, WEAR
 from mesh.state.bills.reading import (
+    FIRST_MS,
     MAX_AMOUNT,
     MAX_BANDS,
     MAX_COUNT,
@@ -43,10 +46,23 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MIN: Final = 24 * 60
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _BAND: Final = re.compile(r"(?:([a-z,-]+) )?(?:(\d\d:\d\d)-(\d\d:\d\d) )?([0-9.]+)")
-RATE_FIELDS: Final = (
-    "device", "price", "resale", "bought", "months", "watts", "idle_watts", "tariff", "tariff_by",
-    "currency", "count", "from", "owner",
-)  # fmt: skip
+BOUGHT: Final = "--bought 2025-06-01"
+# What a typed field is in the fact; all others stay as they were. A tariff is whose name it is.
+OF_RATE: Final[Mapping[str, tuple[str, ...]]] = {
+    "price": ("price_micro",),
+    "resale": ("resale_micro",),
+    "bought": ("bought_ms",),
+    "months": ("life_months",),
+    "watts": ("tdp_mw",),
+    "idle_watts": ("idle_mw", "idle_basis"),
+    "tariff": ("tariff", "tariff_by"),
+    "tariff_by": ("tariff_by",),
+    "currency": ("currency",),
+    "count": ("count",),
+    "from": ("from_ms",),
+    "owner": ("owner",),
+}
+RATE_FIELDS: Final = ("device", *OF_RATE)
 TARIFF_FIELDS: Final = ("name", "zone", "currency", "from")  # and `bands`, a list
 WORTH_FIELDS: Final = ("currency", "usd", "from")
 CHARGE_FIELDS: Final = ("device", "period", "usd", "basis", "component")
@@ -66,17 +82,13 @@ def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said
     text = _texts(given, RATE_FIELDS)
     device = _needed(text, "device", "which device?", "fleet devices")
     currency = _currency(text.get("currency", DOLLAR))
-    price = _micro("price", text["price"]) if "price" in text else None
-    resale = _micro("resale", text["resale"]) if "resale" in text else 0
-    if price is not None and resale > price:
-        refuse(f"resale: {text['resale']} is more than the price {text['price']}", HINT)
     from_ms = _from_ms(text, zone, now_ms)
     fact = DeviceRateSet(
         from_ms=from_ms,
         owner=text.get("owner", ""),
         count=_whole("count", text.get("count", "1"), 0, MAX_COUNT),
-        price_micro=price,
-        resale_micro=resale,
+        price_micro=_micro("price", text["price"]) if "price" in text else None,
+        resale_micro=_micro("resale", text["resale"]) if "resale" in text else 0,
         currency=currency,
         bought_ms=_bought_ms(text["bought"], zone, max(from_ms, now_ms)) if "bought" in text else 0,
         life_months=_whole("months", text.get("months", "60"), 1, MAX_MONTHS),
@@ -85,7 +97,28 @@ def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said
         tariff=_name("tariff", text.get("tariff", "")),
         tariff_by=text.get("tariff_by", ""),
     )
+    _demand_loss(fact)
     return Said("device_rate_set", device, fact)
+
+
+def with_kept(
+    fact: DeviceRateSet, kept: DeviceRateSet, body: Mapping[str, object]
+) -> DeviceRateSet:
+    """A rate of which `body` was typed, with the rest as it was; RequestError where the two
+    together would have it cost nothing."""
+    typed = {"from_ms"}.union(*(OF_RATE.get(name, ()) for name in body))
+    filled = replace(kept, **{name: getattr(fact, name) for name in typed})
+    _demand_loss(filled)
+    if filled.price_micro and filled.bought_ms < FIRST_MS:
+        refuse("bought: since when does it wear? say the day it was bought", BOUGHT)
+    return filled
+
+
+def _demand_loss(fact: DeviceRateSet) -> None:
+    price, resale = fact.price_micro, fact.resale_micro
+    if price is not None and resale > price:
+        text = f"resale: {resale / MICRO:.12g} is more than the price {price / MICRO:.12g}"
+        refuse(text, "another --price, or --resale 0")
 
 
 def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, final
 from zoneinfo import ZoneInfo
 
-from msgspec.structs import replace
-
 from mathcore.units import NUSD
-from mesh.api.bills.rates import PARSERS
+from mesh.api.bills.rates import PARSERS, with_kept
 from mesh.api.errors import RequestError
-from mesh.api.fields import refuse
 from mesh.state.bills.books import SHELVES, Word
+from mesh.state.bills.given import gather, latest
 from mesh.state.bills.inputs import Charge, FxRate, Rate, Tariff
+from mesh.state.bills.reading import rate_fact
 from mesh.state.facts.fact import encode
 from mesh.state.facts.money import Corrected, DeviceRateSet
 from mesh.state.fleet import DeviceView
@@ -22,8 +22,6 @@ from mesh.state.runs.reading import paid_row
 from mesh.state.state import State
 
 Row = dict[str, Any]
-BOUGHT: Final = "--bought 2025-06-01"
-MICRO: Final = 1000  # nano-units in a millionth
 SHOWN: Final = ("device_rate_set", "tariff_set", "fx_rate_set", "charge_recorded")
 
 
@@ -86,25 +84,10 @@ class Rates:
     def _filled(
         self, fact: DeviceRateSet, one: DeviceView, body: Mapping[str, object]
     ) -> DeviceRateSet:
-        """The rate with what was not typed as it was: said before, else registered."""
-        said = self._rate(self._state(), one)
-        if said is None and "price" in body and "bought" not in body:
-            refuse("bought: since when does it wear? say the day it was bought", BOUGHT)
-        known = said or registered(one)
-        kept: dict[str, Any] = {
-            "price": {"price_micro": None if known.price is None else known.price // MICRO},
-            "resale": {"resale_micro": known.resale // MICRO},
-            "bought": {"bought_ms": known.bought_ms},
-            "months": {"life_months": known.life_months or 0},
-            "currency": {"currency": known.currency},
-            "watts": {"tdp_mw": known.tdp_mw},
-            "idle_watts": {"idle_mw": known.idle_mw},
-            "tariff": {"tariff": known.tariff.partition("/")[2]},
-        }
-        for name, fields in kept.items():
-            if name not in body:
-                fact = replace(fact, **fields)
-        return fact
+        """The rate with what was not typed as it was on the day from which it holds: said before,
+        else registered."""
+        known = self._rate(self._state(), one, fact.from_ms) or registered(one)
+        return with_kept(fact, rate_fact(known, self._author), body)
 
     def _meant(self, fact: Corrected) -> Corrected:
         """The correction with the type of what it corrects."""
@@ -121,7 +104,7 @@ class Rates:
 
     def _shown(self, state: State, one: DeviceView) -> Row:
         """A device's rate now: as somebody said, else as it registered."""
-        facts, said = one.facts, self._rate(state, one)
+        facts, said = one.facts, self._rate(state, one, self._now_ms())
         rate = said or registered(one)
         tariff = rate.tariff.partition("/")[2]
         flat = f"{facts.tariff_nusd_per_kwh / NUSD:g} USD/kWh"
@@ -142,13 +125,12 @@ class Rates:
         missing = [] if rent else _missing(row)
         return {**named, **row, "hourly_nusd": rent, "missing": missing}
 
-    def _rate(self, state: State, one: DeviceView) -> Rate | None:
-        """The rate that holds now."""
+    def _rate(self, state: State, one: DeviceView, at_ms: int) -> Rate | None:
+        """The rate that somebody said and that holds at an instant, as a bill reads it."""
         mine = (one.owner, one.device_id)
         said = state.books.inputs(lambda author, device: (author, device) == mine)
-        now_ms = self._now_ms()
-        found = [each for each in said if isinstance(each, Rate) and each.from_ms <= now_ms]
-        return max(found, key=lambda each: each.from_ms, default=None)
+        rates = gather(each for each in said if isinstance(each, Rate)).rates
+        return latest(rates.get(one.device_id, ()), at_ms)
 
     def _said(self, state: State) -> list[Row]:
         """What this peer said of money, the newest first; what it took back has `undone`."""
@@ -165,10 +147,12 @@ class Rates:
 
 
 def registered(one: DeviceView) -> Rate:
-    """What a device's registration says of its cost."""
+    """What a device's registration says of its cost; not when it was bought, which somebody says
+    once (a bill without such a word counts wear from the registration that first had the price)."""
     row = paid_row(one.facts)
     known = PaidKnown(device=one.device_id, owner=one.owner, from_ms=one.seen_ms, row=row)
-    return next(each for each in hardware([known]) if isinstance(each, Rate))
+    rate = next(each for each in hardware([known]) if isinstance(each, Rate))
+    return dataclasses.replace(rate, bought_ms=0)
 
 
 def _missing(row: Row) -> list[str]:

@@ -1,0 +1,176 @@
+"""What this peer says things cost: what is not typed stays, and nothing is confirmed in vain."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from msgspec import structs
+
+from mathcore.units import NUSD
+from mesh.api.bills.rates import OF_RATE, RATE_FIELDS
+from mesh.api.errors import RequestError
+from mesh.edge.bills.rates import Rates
+from mesh.edge.store.ledger import Ledger
+from mesh.edge.store.state import current_state
+from mesh.ledger.event import Event
+from mesh.state.bills.calendar import bounds_ms
+from mesh.state.bills.given import gather, latest
+from mesh.state.bills.inputs import Rate
+from mesh.state.bills.reading import READERS, Said, rate_fact
+from mesh.state.facts.fact import encode
+from mesh.state.facts.money import DeviceRateSet
+from mesh.state.state import State
+
+NOW = 1_796_000_000_000  # 2026-11-30
+UTC = ZoneInfo("UTC")
+BOUGHT = {"price": "1600", "bought": "2026-01-15"}
+
+
+class Peer:
+    """A peer alone with a ledger, and what it says of money."""
+
+    def __init__(self, home: Path) -> None:
+        self.now = NOW
+        self.ledger = Ledger.open(home)
+        self.author = self.ledger.author
+        self.register("rig")
+        self.rates = Rates(
+            self.author, lambda: self.state, self.emit, lambda: self.now, UTC, lambda: None
+        )
+
+    def register(self, name: str, **payload: object) -> None:
+        said = {"name": name, "count": 1, **payload}
+        self.ledger.append("device_registered", f"dev-{name}", said, NOW - 1000)
+
+    @property
+    def state(self) -> State:
+        return current_state(self.ledger)
+
+    async def emit(self, event_type: str, device_id: str, payload: dict[str, object]) -> Event:
+        return self.ledger.append(event_type, device_id, payload, self.now)
+
+    async def say(self, what: str, **body: object) -> int:
+        """The event's number."""
+        self.now += 1000
+        return int((await self.rates.say(what, body))["seq"])
+
+    async def set(self, device: str = "rig", **body: object) -> int:
+        return await self.say("rate", device=device, **body)
+
+    def shown(self, device: str = "rig") -> dict[str, Any]:
+        """The row of `fleet rates show`."""
+        return next(one for one in self.rates.rows()["devices"] if one["name"] == device)
+
+    def rate(self, day: str = "", device: str = "dev-rig") -> Rate:
+        """What a bill counts with on a day, else now."""
+        at_ms = bounds_ms(day, UTC)[0] if day else self.now
+        given = gather(self.state.books.inputs(lambda *_: True))
+        found = latest(given.rates[device], at_ms)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[Peer]:
+    made = Peer(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+async def test_of_two_rates_from_one_day_the_last_said_goes_on_and_is_shown(peer: Peer) -> None:
+    await peer.set(**BOUGHT, **{"from": "2026-11"})
+    await peer.set(price="2000", **{"from": "2026-11"})
+    assert peer.shown()["price_nusd"] == 2000 * NUSD
+    await peer.set(watts="300", **{"from": "2026-11"})
+    assert peer.shown()["price_nusd"] == peer.rate().price == 2000 * NUSD
+    assert peer.rate().tdp_mw == 300_000
+
+
+async def test_what_is_not_typed_stays_as_it_was_in_every_field_of_a_rate(peer: Peer) -> None:
+    every = {
+        "count": "4", "owner": "acme", "price": "1600", "resale": "100", "currency": "EUR",
+        "bought": "2026-01-15", "months": "36", "idle_watts": "20", "tariff": "home",
+        "tariff_by": "b" * 64,
+    }  # fmt: skip
+    await peer.set(**every)
+    before = structs.asdict(rate_fact(peer.rate(), peer.author))
+    await peer.set(watts="300")
+    after = structs.asdict(rate_fact(peer.rate(), peer.author))
+    changed = {name for name, value in after.items() if value != before[name]}
+    assert changed == {"from_ms", "tdp_mw"}
+    assert peer.rate().count == 4
+    assert peer.rate().owner == "acme"
+
+
+def test_a_rate_said_once_more_has_every_field_as_it_was() -> None:
+    other: dict[str, Any] = {"currency": "EUR", "idle_basis": "measured", "tariff_by": "ben",
+                             "from_ms": NOW, "bought_ms": NOW - 1}  # fmt: skip
+    values = {}
+    for n, field in enumerate(structs.fields(DeviceRateSet)):
+        is_text = field.default == "" or field.name in other
+        values[field.name] = other.get(field.name, f"text{n}" if is_text else 100 + n)
+        assert values[field.name] != field.default
+    fact = DeviceRateSet(**values)
+    read = READERS["device_rate_set"](Said("ana", "rig", NOW, encode(fact)))
+    assert isinstance(read, Rate)
+    assert rate_fact(read, "ana") == fact
+
+
+def test_every_field_of_a_rate_can_be_typed_or_is_kept_with_one_that_can() -> None:
+    fields = {one.name for one in structs.fields(DeviceRateSet)}
+    assert fields == {name for names in OF_RATE.values() for name in names}
+    assert set(OF_RATE) == set(RATE_FIELDS) - {"device"}
+
+
+async def test_a_tariff_that_is_typed_alone_is_this_peers_own(peer: Peer) -> None:
+    await peer.set(tariff="home", tariff_by="b" * 64)
+    assert peer.rate().tariff == f"{'b' * 64}/home"
+    await peer.set(tariff="home")
+    assert peer.rate().tariff == f"{peer.author}/home"
+
+
+async def test_what_is_said_of_a_day_goes_on_from_what_held_on_that_day(peer: Peer) -> None:
+    await peer.set(**BOUGHT, **{"from": "2026-02"})
+    await peer.set(price="1000", **{"from": "2026-10"})
+    await peer.set(price="900", **{"from": "2027-01"})
+    await peer.set(watts="300", **{"from": "2026-05"})
+    assert (peer.rate("2026-06").price, peer.rate("2026-06").tdp_mw) == (1600 * NUSD, 300_000)
+    await peer.set(watts="310", **{"from": "2027-02"})
+    assert (peer.rate("2027-03").price, peer.rate("2027-03").tdp_mw) == (900 * NUSD, 310_000)
+    assert peer.rate().price == 1000 * NUSD
+
+
+async def test_a_resale_above_the_price_said_before_is_refused_not_free(peer: Peer) -> None:
+    await peer.set(**BOUGHT)
+    with pytest.raises(RequestError, match="resale: 5000 is more than the price 1600"):
+        await peer.set(resale="5000")
+    await peer.set(resale="200")
+    with pytest.raises(RequestError, match="resale: 200 is more than the price 150.5") as caught:
+        await peer.set(price="150.5")
+    assert "--resale 0" in caught.value.hint
+    await peer.set(price="150.5", resale="0")
+    assert (peer.rate().price, peer.rate().resale) == (150_500_000_000, 0)
+
+
+async def test_a_price_counts_from_the_day_it_was_bought_which_somebody_says_once(
+    peer: Peer,
+) -> None:
+    peer.register("old", price_nusd=1600 * NUSD, lifetime_months=60)
+    for device in ("rig", "old"):
+        with pytest.raises(RequestError, match="bought: since when does it wear"):
+            await peer.set(device, price="1500")
+    with pytest.raises(RequestError, match="bought: since when does it wear"):
+        await peer.set("old", watts="300")  # the last registration is no day of a purchase
+    await peer.set("rig", watts="300")  # without a price nothing wears
+    await peer.set("rig", bought="2026-01-15")
+    await peer.set("rig", price="1500")
+    assert peer.rate().bought_ms == bounds_ms("2026-01-15", UTC)[0]
+
+
+async def test_what_is_written_off_has_a_price_of_nothing_and_no_day(peer: Peer) -> None:
+    await peer.set(price="0")
+    assert peer.rate().price == 0
+    with pytest.raises(RequestError, match="since when does it wear"):
+        await peer.set(price="500")
