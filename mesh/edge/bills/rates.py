@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, final
 from zoneinfo import ZoneInfo
 
 from mathcore.units import NUSD
 from mesh.api.bills.rates import PARSERS, with_kept
 from mesh.api.errors import RequestError
+from mesh.api.fields import refuse
+from mesh.edge.bills.cutting import MOST_MS
+from mesh.edge.dispatch.candidates import is_rented
 from mesh.state.bills.books import SHELVES, Word
 from mesh.state.bills.given import gather, latest
 from mesh.state.bills.inputs import Charge, FxRate, Rate, Tariff
+from mesh.state.bills.lines import POWER, RENT, WEAR
 from mesh.state.bills.reading import rate_fact
 from mesh.state.facts.fact import encode
-from mesh.state.facts.money import Corrected, DeviceRateSet
+from mesh.state.facts.money import ChargeRecorded, Corrected, DeviceRateSet, FxRateSet
 from mesh.state.fleet import DeviceView
+from mesh.state.members import ADMIN
 from mesh.state.runs.making import PaidKnown, flat_name, hardware
 from mesh.state.runs.reading import paid_row
 from mesh.state.state import State
@@ -46,18 +51,28 @@ class Rates:
         self._told: Final = told  # bills made before are out of date
 
     async def say(self, what: str, body: Mapping[str, object]) -> Row:
-        """Sign a statement; RequestError where it makes no sense, or is not this peer's to make."""
+        """Sign a statement; RequestError where it makes no sense, is not this peer's to make, or
+        where no bill would count with it."""
         if what not in PARSERS:
             raise RequestError("NotFound", f"nothing is called {what[:40]!r}", "fleet rates", 404)
         said = PARSERS[what](body, self._now_ms(), self._zone)
-        device = self._device(said.device) if said.device else ""
-        fact = said.fact
-        if isinstance(fact, Corrected):
-            fact = self._meant(fact)
-        elif isinstance(fact, DeviceRateSet):
-            fact = self._filled(fact, self._state().devices[device], body)
+        one = self._device(said.device) if said.device else None
+        device = one.device_id if one else ""
+        kind, fact = said.event_type, said.fact
+        match fact:
+            case Corrected():
+                fact = self._meant(fact)
+                kind = fact.event_type
+            case FxRateSet():
+                self._demand_admin()
+            case DeviceRateSet() if one:
+                _demand_owned(one)
+                fact = self._filled(fact, one, body)
+            case ChargeRecorded() if one:
+                self._demand_charged(fact, one)
         event = await self._emit(said.event_type, device, encode(fact))
         self._told()
+        self._demand_kept(kind, event.seq)
         return {"seq": event.seq, "event_type": said.event_type, "device_id": device or None}
 
     def rows(self) -> Row:
@@ -66,13 +81,13 @@ class Rates:
         devices = [self._shown(state, one) for _, one in sorted(state.devices.items())]
         return {"devices": devices, "said": self._said(state)}
 
-    def _device(self, wanted: str) -> str:
-        """The id of a device of this peer's, by that or by its name."""
+    def _device(self, wanted: str) -> DeviceView:
+        """A device of this peer's, by its id or name."""
         state = self._state()
         found = [one for one in state.devices.values() if wanted in (one.device_id, one.name)]
         own = [one for one in found if one.owner == self._author]
         if len(own) == 1:
-            return own[0].device_id
+            return own[0]
         if not found:
             raise RequestError("NotFound", f"no device {wanted[:60]!r}", "fleet devices", 404)
         if own:
@@ -80,6 +95,35 @@ class Rates:
             raise RequestError("BadField", text, "say its id: fleet devices")
         text = f"{wanted[:60]} is another peer's: its owner alone says what it costs"
         raise RequestError("NotYours", text, "the same command on that machine", 403)
+
+    def _demand_admin(self) -> None:
+        """What a currency is worth is one word for all: others' counts in no bill."""
+        if self._state().members.role(self._author) != ADMIN:
+            text = "what a currency is worth needs the role admin"
+            raise RequestError("WrongRole", text, "fleet peers shows who is admin", 403)
+
+    def _demand_charged(self, fact: ChargeRecorded, one: DeviceView) -> None:
+        """Whether a device's bill has what a charge takes the place of."""
+        if is_rented(one) and not one.hand_described:
+            _refuse_machine(one)
+        if fact.to_ms <= self._now_ms() - MOST_MS:
+            refuse("period: no bill goes back further than ten years", "a day or month since then")
+        parts = (RENT,) if one.facts.hourly_nusd else (POWER, WEAR)
+        if fact.component and fact.component not in parts:
+            how = "rented" if one.facts.hourly_nusd else "owned"
+            text = f"component: {one.name} is {how}, no part of its bill is {fact.component}"
+            refuse(text, f"{' or '.join(parts)}; none = all but wear")
+
+    def _demand_kept(self, kind: str, seq: int) -> None:
+        """Whether bills count with an event that was signed."""
+        if not self._state().books.keeps(self._author, kind, seq):
+            why = "this peer's word does not count, or its clock is wrong"
+            raise RequestError(
+                "NotTaken",
+                f"no bill counts with event {seq}: {why}",
+                "fleet peers shows its role",
+                409,
+            )
 
     def _filled(
         self, fact: DeviceRateSet, one: DeviceView, body: Mapping[str, object]
@@ -144,6 +188,20 @@ class Rates:
                     told = {"seq": seq, "event_type": kind, "said_ms": key[0]}
                     found.append({**told, "undone": seq in undone, "text": _text(value)})
         return sorted(found, key=lambda row: -row["seq"])
+
+
+def _demand_owned(one: DeviceView) -> None:
+    """A rate is of what somebody owns: of what is rented its rents count alone."""
+    if one.facts.hourly_nusd and one.hand_described:
+        hint = f"fleet devices set {one.name} --rate 0.45/h says another rent"
+        refuse(f"{one.name} is rented by the hour: its rent is what it costs", hint)
+    if is_rented(one) and not one.hand_described:
+        _refuse_machine(one)
+
+
+def _refuse_machine(one: DeviceView) -> NoReturn:
+    text = f"{one.name} is of a rented machine, whose rental and invoice are its bill"
+    refuse(text, "fleet rentals")
 
 
 def registered(one: DeviceView) -> Rate:

@@ -21,7 +21,10 @@ from mesh.state.bills.inputs import Rate
 from mesh.state.bills.reading import READERS, Said, rate_fact
 from mesh.state.facts.fact import encode
 from mesh.state.facts.money import DeviceRateSet
+from mesh.state.fold import apply
+from mesh.state.members import Members
 from mesh.state.state import State
+from tests.state.trust_story import Key
 
 NOW = 1_796_000_000_000  # 2026-11-30
 UTC = ZoneInfo("UTC")
@@ -174,3 +177,86 @@ async def test_what_is_written_off_has_a_price_of_nothing_and_no_day(peer: Peer)
     assert peer.rate().price == 0
     with pytest.raises(RequestError, match="since when does it wear"):
         await peer.set(price="500")
+
+
+async def test_no_year_of_a_clock_is_confirmed_that_no_bill_counts_with(peer: Peer) -> None:
+    for now in (0, 5_000_000_000_000):  # 1970, 2128
+        peer.now = now
+        for what, body in (
+            ("rate", {"device": "rig", "watts": "300"}),
+            ("tariff", {"name": "home", "bands": ["0.3"]}),
+            ("currency", {"currency": "EUR", "usd": "1.08"}),
+        ):
+            with pytest.raises(RequestError, match="no bill counts with event") as caught:
+                await peer.say(what, **body)
+            assert (caught.value.code, caught.value.status) == ("NotTaken", 409)
+
+
+class Stranger(Peer):
+    """A peer whose word counts for less than an admin's, or for nothing."""
+
+    role = ""
+
+    @property
+    def state(self) -> State:
+        """Its own word is folded as a member's of another's fleet."""
+        root = Key("root")
+        found = State(members=Members(root=root.author))
+        since = [root.found()]
+        if self.role:
+            added = {"key": self.author, "name": "ana", "role": self.role, "tls": "", "since": 1}
+            since.append(root.say("peer_added", "", **added))
+        for event in [*since, *(one for _, one in self.ledger.events())]:
+            apply(found, event, lambda *_: True)
+        return found
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Stranger]:
+    made = Stranger(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+async def test_what_a_currency_is_worth_an_admin_says(stranger: Stranger) -> None:
+    stranger.role = "runner"
+    await stranger.set(watts="300")
+    with pytest.raises(RequestError, match="needs the role admin") as caught:
+        await stranger.say("currency", currency="GBP", usd="1.3")
+    assert (caught.value.code, caught.value.status) == ("WrongRole", 403)
+    stranger.role = "admin"
+    await stranger.say("currency", currency="GBP", usd="1.3")
+
+
+async def test_a_word_that_the_fleet_does_not_take_is_not_confirmed(stranger: Stranger) -> None:
+    with pytest.raises(RequestError, match="no bill counts with event"):
+        await stranger.say("tariff", name="home", bands=["0.3"])
+
+
+async def test_a_correction_is_confirmed_where_it_counts(peer: Peer) -> None:
+    seq = await peer.say("tariff", name="home", bands=["0.3"])
+    await peer.say("undo", seq=str(seq))
+    assert peer.rates.rows()["said"][0]["undone"]
+
+
+async def test_of_what_is_rented_nobody_says_a_price(peer: Peer) -> None:
+    peer.register("lent", hourly_nusd=NUSD, described_by="hand")
+    with pytest.raises(RequestError, match="lent is rented by the hour") as caught:
+        await peer.set("lent", **BOUGHT)
+    assert "fleet devices set lent --rate" in caught.value.hint
+    await peer.say("charge", device="lent", period="2026-10", usd="5", component="rent")
+    peer.register("vast-1", location="cloud", described_by="probe")
+    for body in ({"what": "rate"}, {"what": "charge", "period": "2026-10", "usd": "5"}):
+        with pytest.raises(RequestError, match="vast-1 is of a rented machine"):
+            await peer.say(**body, device="vast-1")
+
+
+async def test_a_charge_takes_the_place_of_a_part_that_the_bill_has(peer: Peer) -> None:
+    about = {"device": "rig", "period": "2026-10", "usd": "31.20"}
+    await peer.say("charge", **about, component="power")
+    await peer.say("charge", **about)
+    with pytest.raises(RequestError, match="rig is owned, no part of its bill is rent") as caught:
+        await peer.say("charge", **about, component="rent")
+    assert caught.value.hint == "power or wear; none = all but wear"
+    with pytest.raises(RequestError, match="no bill goes back further than ten years"):
+        await peer.say("charge", **{**about, "period": "2016-10"})
