@@ -126,7 +126,8 @@ def _price(row: Row) -> str:
         return f"{show_nusd(row['hourly_nusd'])}/h rent"
     if row["price_nusd"] is None:
         return "unknown"
-    return f"{row['price_nusd'] / 10**9:g} {row['currency']}"
+    many = "" if row["count"] == 1 else f"{row['count']} × "
+    return f"{many}{row['price_nusd'] / 10**9:g} {row['currency']}"
 
 
 def _watts(name: str) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn, final
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,10 @@ from mesh.api.bills.rates import PARSERS, with_kept
 from mesh.api.errors import RequestError
 from mesh.api.fields import refuse
 from mesh.edge.bills.cutting import MOST_MS
+from mesh.edge.bills.missing import missing, rates_known, registered
 from mesh.edge.dispatch.candidates import is_rented
 from mesh.state.bills.books import SHELVES, Word
-from mesh.state.bills.given import gather, latest
+from mesh.state.bills.given import Given, latest
 from mesh.state.bills.inputs import Charge, FxRate, Rate, Tariff
 from mesh.state.bills.lines import POWER, RENT, WEAR
 from mesh.state.bills.reading import rate_fact
@@ -22,8 +23,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.money import ChargeRecorded, Corrected, DeviceRateSet, FxRateSet
 from mesh.state.fleet import DeviceView
 from mesh.state.members import ADMIN
-from mesh.state.runs.making import PaidKnown, flat_name, hardware
-from mesh.state.runs.reading import paid_row
+from mesh.state.runs.making import flat_name
 from mesh.state.state import State
 
 Row = dict[str, Any]
@@ -78,7 +78,8 @@ class Rates:
     def rows(self) -> Row:
         """What every device costs as known now, and what this peer said, by event."""
         state = self._state()
-        devices = [self._shown(state, one) for _, one in sorted(state.devices.items())]
+        given = rates_known(state)
+        devices = [self._shown(given, one) for _, one in sorted(state.devices.items())]
         return {"devices": devices, "said": self._said(state)}
 
     def _device(self, wanted: str) -> DeviceView:
@@ -129,8 +130,9 @@ class Rates:
         self, fact: DeviceRateSet, one: DeviceView, body: Mapping[str, object]
     ) -> DeviceRateSet:
         """The rate with what was not typed as it was on the day from which it holds: said before,
-        else registered."""
-        known = self._rate(self._state(), one, fact.from_ms) or registered(one)
+        else registered. A registration says not when the device was bought: a person does, once."""
+        rates = rates_known(self._state()).rates.get(one.device_id, ())
+        known = latest(rates, fact.from_ms) or replace(registered(one), bought_ms=0)
         return with_kept(fact, rate_fact(known, self._author), body)
 
     def _meant(self, fact: Corrected) -> Corrected:
@@ -146,13 +148,19 @@ class Rates:
     def _word(self) -> Word:
         return self._state().books.words.get(self._author) or Word()
 
-    def _shown(self, state: State, one: DeviceView) -> Row:
+    def _shown(self, given: Given, one: DeviceView) -> Row:
         """A device's rate now: as somebody said, else as it registered."""
-        facts, said = one.facts, self._rate(state, one, self._now_ms())
+        facts, now_ms = one.facts, self._now_ms()
+        said = latest(given.rates.get(one.device_id, ()), now_ms)
         rate = said or registered(one)
         tariff = rate.tariff.partition("/")[2]
         flat = f"{facts.tariff_nusd_per_kwh / NUSD:g} USD/kWh"
-        row = {
+        rent = facts.hourly_nusd or None
+        return {
+            "device_id": one.device_id,
+            "name": one.name,
+            "owner": one.owner,
+            "count": rate.count,
             "price_nusd": rate.price,
             "currency": rate.currency,
             "resale_nusd": rate.resale,
@@ -163,18 +171,9 @@ class Rates:
             or None,
             "from_ms": rate.from_ms,
             "source": "registered" if said is None else "said",
+            "hourly_nusd": rent,
+            "missing": [] if rent or not rate.count else missing(given, rate, now_ms, self._zone),
         }
-        named = {"device_id": one.device_id, "name": one.name, "owner": one.owner}
-        rent = facts.hourly_nusd or None
-        missing = [] if rent else _missing(row)
-        return {**named, **row, "hourly_nusd": rent, "missing": missing}
-
-    def _rate(self, state: State, one: DeviceView, at_ms: int) -> Rate | None:
-        """The rate that somebody said and that holds at an instant, as a bill reads it."""
-        mine = (one.owner, one.device_id)
-        said = state.books.inputs(lambda author, device: (author, device) == mine)
-        rates = gather(each for each in said if isinstance(each, Rate)).rates
-        return latest(rates.get(one.device_id, ()), at_ms)
 
     def _said(self, state: State) -> list[Row]:
         """What this peer said of money, the newest first; what it took back has `undone`."""
@@ -204,31 +203,13 @@ def _refuse_machine(one: DeviceView) -> NoReturn:
     refuse(text, "fleet rentals")
 
 
-def registered(one: DeviceView) -> Rate:
-    """What a device's registration says of its cost; not when it was bought, which somebody says
-    once (a bill without such a word counts wear from the registration that first had the price)."""
-    row = paid_row(one.facts)
-    known = PaidKnown(device=one.device_id, owner=one.owner, from_ms=one.seen_ms, row=row)
-    rate = next(each for each in hardware([known]) if isinstance(each, Rate))
-    return dataclasses.replace(rate, bought_ms=0)
-
-
-def _missing(row: Row) -> list[str]:
-    names = {
-        "price_nusd": "price",
-        "watts_mw": "watts",
-        "idle_mw": "idle watts",
-        "tariff": "tariff",
-    }
-    return [name for field, name in names.items() if row[field] is None]
-
-
 def _text(value: Rate | Tariff | FxRate | Charge) -> str:
     """A statement in a few words."""
     match value:
         case Rate():
             price = "no price" if value.price is None else f"{value.price / NUSD:g}"
-            return f"{value.device}: {price} {value.currency}, {value.life_months} months"
+            many = "" if value.count == 1 else f"{value.count} × "
+            return f"{value.device}: {many}{price} {value.currency}, {value.life_months} months"
         case Tariff():
             prices = sorted({band.price for band in value.bands})
             told = "–".join(f"{one / NUSD:g}" for one in (prices[0], prices[-1])[: len(prices)])

@@ -8,16 +8,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec import structs
 
-from mathcore.units import NUSD
+from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.api.bills.rates import OF_RATE, RATE_FIELDS
 from mesh.api.errors import RequestError
 from mesh.edge.bills.rates import Rates
 from mesh.edge.store.ledger import Ledger
 from mesh.edge.store.state import current_state
 from mesh.ledger.event import Event
+from mesh.state.bills.bill import bill
 from mesh.state.bills.calendar import bounds_ms
 from mesh.state.bills.given import gather, latest
-from mesh.state.bills.inputs import Rate
+from mesh.state.bills.inputs import Rate, Run, Watched
 from mesh.state.bills.reading import READERS, Said, rate_fact
 from mesh.state.facts.fact import encode
 from mesh.state.facts.money import DeviceRateSet
@@ -260,3 +261,83 @@ async def test_a_charge_takes_the_place_of_a_part_that_the_bill_has(peer: Peer) 
     assert caught.value.hint == "power or wear; none = all but wear"
     with pytest.raises(RequestError, match="no bill goes back further than ten years"):
         await peer.say("charge", **{**about, "period": "2016-10"})
+
+
+WHOLE: dict[str, str] = {**BOUGHT, "watts": "300", "idle_watts": "9", "tariff": "home"}
+
+
+def unknown(peer: Peer) -> bool:
+    """Whether the bill of the week up to now has a part that nobody knows."""
+    peer.now += 7 * DAY_MS
+    since = peer.now - 7 * DAY_MS
+    watched = Watched(device="dev-rig", from_ms=since, to_ms=peer.now)
+    run = Run(job="j", device="dev-rig", spans=((since, since + HOUR_MS),))
+    lines = bill(gather([*peer.state.books.inputs(lambda *_: True), watched, run]), peer.now, since)
+    assert lines.lines
+    return any(one.unknown_ms for one in lines.lines)
+
+
+async def test_nothing_is_missing_where_a_bill_knows_all_of_a_week(peer: Peer) -> None:
+    await peer.say("currency", currency="EUR", usd="1.08", **{"from": "2026-01"})
+    await peer.say("tariff", name="home", bands=["mon-fri 06:00-22:00 0.36", "0.29"],
+                   currency="EUR", zone="Europe/Berlin")  # fmt: skip
+    await peer.set(**WHOLE, currency="EUR")
+    assert peer.shown()["missing"] == []
+    assert not unknown(peer)
+
+
+@pytest.mark.parametrize(
+    ("tariff", "rate", "words"),
+    [
+        ({"name": "other"}, {}, ["tariff home is not said"]),
+        ({"from": "2027-01-01"}, {}, ["tariff home is not said before 2027-01-01"]),
+        ({}, {"currency": "DKK"}, ["no rate of DKK on 2026-01-15"]),
+        ({"currency": "EUR"}, {}, ["no rate of EUR on 2026-11-30"]),
+        ({"bands": ["mon-fri 0.36"]}, {}, ["no band of home holds on sat 00:00"]),
+        ({"bands": ["06:00-22:00 0.36"]}, {}, ["no band of home holds on mon 00:00"]),
+        ({"bands": ["00:00-22:00 0.36", "22:15-24:00 0.3"]}, {},
+         ["no band of home holds on mon 22:00"]),
+        ({}, {"tariff": ""}, ["tariff"]),
+        ({"currency": "EUR", "bands": ["mon 1"]}, {"currency": "DKK"},
+         ["no rate of DKK on 2026-01-15", "no rate of EUR on 2026-11-30",
+          "no band of home holds on tue 00:00"]),
+    ],
+)  # fmt: skip
+async def test_whatever_a_bill_does_not_know_is_named(
+    peer: Peer, tariff: dict[str, Any], rate: dict[str, str], words: list[str]
+) -> None:
+    await peer.say("tariff", **{"name": "home", "bands": ["0.3"], **tariff})
+    await peer.set(**{**WHOLE, **rate})
+    assert peer.shown()["missing"] == words
+    assert unknown(peer)
+
+
+async def test_a_currency_said_for_later_than_the_purchase_is_missing_on_its_day(
+    peer: Peer,
+) -> None:
+    await peer.say("tariff", name="home", bands=["0.3"])
+    await peer.say("currency", currency="DKK", usd="0.15", **{"from": "2026-02"})
+    await peer.set(**WHOLE, currency="DKK")
+    assert peer.shown()["missing"] == ["no rate of DKK on 2026-01-15"]
+    await peer.say("currency", currency="DKK", usd="0.14", **{"from": "2026-01"})
+    assert peer.shown()["missing"] == []
+
+
+async def test_a_price_without_a_day_from_an_older_version_is_missing_its_day(peer: Peer) -> None:
+    await peer.say("tariff", name="home", bands=["0.3"])
+    await peer.set(**WHOLE)
+    said = structs.replace(rate_fact(peer.rate(), peer.author), bought_ms=0)
+    await peer.emit("device_rate_set", "dev-rig", encode(said))
+    assert peer.shown()["missing"] == ["the day it was bought"]
+
+
+async def test_what_is_there_no_more_lacks_nothing_and_how_many_there_are_is_shown(
+    peer: Peer,
+) -> None:
+    await peer.set(count="4", watts="300")
+    assert (peer.shown()["count"], peer.shown()["missing"]) == (
+        4,
+        ["price", "idle watts", "tariff"],
+    )
+    await peer.set(count="0")
+    assert peer.shown()["missing"] == []
