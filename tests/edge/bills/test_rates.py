@@ -341,3 +341,12 @@ async def test_what_is_there_no_more_lacks_nothing_and_how_many_there_are_is_sho
     )
     await peer.set(count="0")
     assert peer.shown()["missing"] == []
+
+
+async def test_a_machine_rented_elsewhere_costs_what_its_month_was_billed(peer: Peer) -> None:
+    await peer.set(price="0", **{"from": "2026-10"})
+    await peer.say("charge", device="rig", period="2026-10", usd="31.20")
+    start, end = bounds_ms("2026-10", UTC)
+    lines = bill(gather(peer.state.books.inputs(lambda *_: True)), end, start).lines
+    assert sum(one.nusd or 0 for one in lines) == 31_200_000_000
+    assert not any(one.unknown_ms for one in lines)
