@@ -154,3 +154,19 @@ def test_what_is_said_goes_to_the_daemon_as_typed(
     assert done.exit_code == 0, done.output
     assert daemon.asked == [(f"/v1/rates/{path}", body)]
     assert done.stdout.startswith("said in event 7: ")
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_what_is_missing_is_shown_whole_and_how_many_there_are(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = ["tariff nosuch is not said", "no rate of DKK on 2026-01-15"]
+    row = {"name": "rig", "count": 4, "price_nusd": 1600 * NUSD, "currency": "DKK", "months": 60,
+           "watts_mw": 300_000, "idle_mw": None, "tariff": "nosuch", "hourly_nusd": None,
+           "missing": why}  # fmt: skip
+    monkeypatch.setattr(rates, "need_daemon", lambda _: Daemon({"devices": [row], "said": []}))
+    shown = ask("rates", "show", width=width).stdout
+    assert "4 × 1600 DKK" in shown
+    assert max(map(wide, shown.splitlines())) <= width
+    words = " ".join(shown.split())
+    assert all(word in words for one in why for word in one.split())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 from zoneinfo import ZoneInfo
 
 from mesh.api.bills import GROUPINGS
+from mesh.api.bills.days import period_ms
 from mesh.api.errors import RequestError
 from mesh.api.fields import refuse, unknown_field
 from mesh.state.bills.calendar import bounds_ms, day_of, zone_of
 
 FIELDS: Final = ("by", "since", "until", "tz", "as_of")
 MAX_TEXT: Final = 64
-_DAY: Final = re.compile(r"\d{4}-\d{2}(-\d{2})?")
 HINT: Final = "fleet cost --help"
 
 
@@ -71,19 +70,9 @@ def _zone(text: str) -> ZoneInfo:
 
 
 def _first(name: str, text: str, zone: ZoneInfo) -> str:
-    _bounds(name, text, zone)
+    period_ms(name, text, zone)
     return text if len(text) == 10 else f"{text}-01"
 
 
 def _after(name: str, text: str, zone: ZoneInfo) -> str:
-    return day_of(_bounds(name, text, zone)[1], zone)
-
-
-def _bounds(name: str, text: str, zone: ZoneInfo) -> tuple[int, int]:
-    try:
-        if _DAY.fullmatch(text) is None:
-            raise ValueError
-        return bounds_ms(text, zone)
-    except (ValueError, OverflowError):
-        refuse(f"{name}: {text!r} is no day and no month", "say 2026-04-19 or 2026-04")
-        raise
+    return day_of(period_ms(name, text, zone)[1], zone)

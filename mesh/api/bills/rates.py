@@ -11,10 +11,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
+from mesh.api.bills.days import period_ms
 from mesh.api.fields import refuse, unknown_field
-from mesh.state.bills.calendar import bounds_ms, quarter, zone_of
+from mesh.state.bills.calendar import quarter, zone_of
 from mesh.state.bills.inputs import DOLLAR
+from mesh.state.bills.lines import POWER, RENT, WEAR
 from mesh.state.bills.reading import (
+    FIRST_MS,
     MAX_AMOUNT,
     MAX_BANDS,
     MAX_COUNT,
@@ -34,16 +39,30 @@ from mesh.state.facts.money import (
 )
 
 HINT: Final = "fleet rates --help"
+COMPONENTS: Final = (POWER, WEAR, RENT)  # of which a charge can take the place
 NANO: Final = 10**9
 MICRO: Final = 10**6
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MIN: Final = 24 * 60
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _BAND: Final = re.compile(r"(?:([a-z,-]+) )?(?:(\d\d:\d\d)-(\d\d:\d\d) )?([0-9.]+)")
-RATE_FIELDS: Final = (
-    "device", "price", "resale", "bought", "months", "watts", "idle_watts", "tariff", "tariff_by",
-    "currency", "count", "from", "owner",
-)  # fmt: skip
+BOUGHT: Final = "--bought 2025-06-01"
+# What a typed field is in the fact; all others stay as they were. A tariff is whose name it is.
+OF_RATE: Final[Mapping[str, tuple[str, ...]]] = {
+    "price": ("price_micro",),
+    "resale": ("resale_micro",),
+    "bought": ("bought_ms",),
+    "months": ("life_months",),
+    "watts": ("tdp_mw",),
+    "idle_watts": ("idle_mw", "idle_basis"),
+    "tariff": ("tariff", "tariff_by"),
+    "tariff_by": ("tariff_by",),
+    "currency": ("currency",),
+    "count": ("count",),
+    "from": ("from_ms",),
+    "owner": ("owner",),
+}
+RATE_FIELDS: Final = ("device", *OF_RATE)
 TARIFF_FIELDS: Final = ("name", "zone", "currency", "from")  # and `bands`, a list
 WORTH_FIELDS: Final = ("currency", "usd", "from")
 CHARGE_FIELDS: Final = ("device", "period", "usd", "basis", "component")
@@ -63,25 +82,43 @@ def parse_rate(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said
     text = _texts(given, RATE_FIELDS)
     device = _needed(text, "device", "which device?", "fleet devices")
     currency = _currency(text.get("currency", DOLLAR))
-    price = _micro("price", text["price"]) if "price" in text else None
-    resale = _micro("resale", text["resale"]) if "resale" in text else 0
-    if price is not None and resale > price:
-        refuse(f"resale: {text['resale']} is more than the price {text['price']}", HINT)
+    from_ms = _from_ms(text, zone, now_ms)
     fact = DeviceRateSet(
-        from_ms=_day("from", text["from"], zone) if "from" in text else now_ms,
+        from_ms=from_ms,
         owner=text.get("owner", ""),
         count=_whole("count", text.get("count", "1"), 0, MAX_COUNT),
-        price_micro=price,
-        resale_micro=resale,
+        price_micro=_micro("price", text["price"]) if "price" in text else None,
+        resale_micro=_micro("resale", text["resale"]) if "resale" in text else 0,
         currency=currency,
-        bought_ms=_day("bought", text["bought"], zone) if "bought" in text else 0,
+        bought_ms=_bought_ms(text["bought"], zone, max(from_ms, now_ms)) if "bought" in text else 0,
         life_months=_whole("months", text.get("months", "60"), 1, MAX_MONTHS),
         tdp_mw=_milliwatts("watts", text["watts"]) if "watts" in text else None,
         idle_mw=_milliwatts("idle_watts", text["idle_watts"]) if "idle_watts" in text else None,
         tariff=_name("tariff", text.get("tariff", "")),
         tariff_by=text.get("tariff_by", ""),
     )
+    _demand_loss(fact)
     return Said("device_rate_set", device, fact)
+
+
+def with_kept(
+    fact: DeviceRateSet, kept: DeviceRateSet, body: Mapping[str, object]
+) -> DeviceRateSet:
+    """A rate of which `body` was typed, with the rest as it was; RequestError where the two
+    together would have it cost nothing."""
+    typed = {"from_ms"}.union(*(OF_RATE.get(name, ()) for name in body))
+    filled = replace(kept, **{name: getattr(fact, name) for name in typed})
+    _demand_loss(filled)
+    if filled.price_micro and filled.bought_ms < FIRST_MS:
+        refuse("bought: since when does it wear? say the day it was bought", BOUGHT)
+    return filled
+
+
+def _demand_loss(fact: DeviceRateSet) -> None:
+    price, resale = fact.price_micro, fact.resale_micro
+    if price is not None and resale > price:
+        text = f"resale: {resale / MICRO:.12g} is more than the price {price / MICRO:.12g}"
+        refuse(text, "another --price, or --resale 0")
 
 
 def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Said:
@@ -93,21 +130,25 @@ def parse_tariff(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
     name = _name(
         "name", _needed(text, "name", "what is it called?", "fleet rates tariff home 0.32")
     )
-    where = text.get("zone", zone.key)
-    if zone_of(where) is None:
-        refuse(f"zone: this machine knows no time zone {where[:40]!r}", "say Europe/Berlin")
+    called = text.get("zone", zone.key)
+    where = zone_of(called)
+    if where is None:
+        refuse(f"zone: this machine knows no time zone {called[:40]!r}", "say Europe/Berlin")
     if not isinstance(bands, list) or not 0 < len(bands) <= MAX_BANDS:
         refuse(
             f"say one to {MAX_BANDS} prices",
             'fleet rates tariff home "mon-fri 06:00-22:00 0.36" 0.29',
         )
-    assert isinstance(bands, list)
+    parts = tuple(part for one in bands for part in _bands(one))
+    if len(parts) > MAX_BANDS:
+        split = "one whose hours go over midnight counts as two"
+        refuse(f"{len(bands)} prices are {len(parts)} bands, for {split}", f"at most {MAX_BANDS}")
     fact = TariffSet(
         name=name,
-        from_ms=_day("from", text["from"], zone) if "from" in text else quarter(now_ms),
-        zone=where,
+        from_ms=_from_ms(text, where, quarter(now_ms)),
+        zone=where.key,
         currency=_currency(text.get("currency", DOLLAR)),
-        bands=tuple(part for one in bands for part in _bands(one)),
+        bands=parts,
     )
     return Said("tariff_set", "", fact)
 
@@ -126,7 +167,7 @@ def parse_worth(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sai
     nusd = int(worth * NANO)
     if not 0 < nusd <= MAX_AMOUNT:
         refuse(f"usd: {text['usd']!r} is no worth of a currency", "say for example 1.08")
-    at_ms = _day("from", text["from"], zone) if "from" in text else quarter(now_ms)
+    at_ms = _from_ms(text, zone, quarter(now_ms))
     return Said("fx_rate_set", "", FxRateSet(currency=currency, from_ms=at_ms, nusd=nusd))
 
 
@@ -137,19 +178,25 @@ def parse_charge(given: Mapping[str, object], now_ms: int, zone: ZoneInfo) -> Sa
     period = _needed(
         text, "period", "for which day or month?", "fleet rates charge rig 2026-10 12.50"
     )
-    start, end = _period("period", period, zone)
+    start, end = period_ms("period", period, zone)
+    if start > now_ms:
+        refuse(f"period: {period} has not begun", "a bill is of a day or month that was")
     amount = _decimal("usd", _needed(text, "usd", "how many dollars?", "12.50"))
     basis = text.get("basis", "invoiced")
     if basis not in ("invoiced", "measured"):
         refuse(f"basis: {basis!r} is neither invoiced nor measured", HINT)
     if abs(amount * NANO) > MAX_AMOUNT:
         refuse(f"usd: {text['usd']} is more than any device costs", HINT)
+    component = text.get("component", "")
+    if component and component not in COMPONENTS:
+        known = f"one of {', '.join(COMPONENTS)}; none = all but wear"
+        refuse(f"component: {component[:40]!r} is no part of a bill", known)
     fact = ChargeRecorded(
         from_ms=start,
         to_ms=end,
         amount_nusd=int(amount * NANO),
         basis=basis,
-        component=_name("component", text.get("component", "")),
+        component=component,
     )
     return Said("charge_recorded", device, fact)
 
@@ -173,7 +220,8 @@ PARSERS: Final[Mapping[str, Parser]] = {
 
 
 def _bands(given: object) -> list[TariffBand]:
-    """A typed price: one band, two where its hours go over midnight."""
+    """A typed price: one band, two where its hours go over midnight: those after it are of the day
+    that follows each."""
     found = _BAND.fullmatch(str(given).strip().lower())
     if found is None:
         refuse(f"{str(given)[:40]!r} is no price of a kWh", '0.32, or "mon-fri 06:00-22:00 0.36"')
@@ -182,17 +230,21 @@ def _bands(given: object) -> list[TariffBand]:
     if price > MAX_AMOUNT:
         refuse(f"{found[4]} a kWh is a typing error", "say for example 0.32")
     begin = _minutes(found[2]) if found[2] else 0
-    end = _minutes(found[3]) if found[3] else DAY_MIN
-    spans = [(begin, end or DAY_MIN)] if begin < (end or DAY_MIN) else [(begin, DAY_MIN), (0, end)]
+    end = (_minutes(found[3]) if found[3] else 0) or DAY_MIN
+    spans = [(days, begin, end)]
+    if begin >= end:
+        spans = [(days, begin, DAY_MIN), ({(day + 1) % len(DAYS) for day in days}, 0, end)]
     return [
-        TariffBand(weekdays=days, from_min=one, to_min=other, price=int(price))
-        for one, other in spans
+        TariffBand(
+            weekdays="".join(map(str, sorted(on))), from_min=one, to_min=other, price=int(price)
+        )
+        for on, one, other in spans
         if one < other
     ]
 
 
-def _days(text: str) -> str:
-    """Digits of weekdays, Monday is 0: "mon-fri", "sat,sun"."""
+def _days(text: str) -> set[int]:
+    """Weekdays, Monday is 0: "mon-fri", "sat,sun"."""
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -200,7 +252,7 @@ def _days(text: str) -> str:
             refuse(f"{part!r} is no weekday", "mon-fri, or sat,sun")
         begin, end = DAYS.index(first), DAYS.index(last or first)
         found |= set(range(begin, end + 1)) if begin <= end else {*range(begin, 7), *range(end + 1)}
-    return "".join(map(str, sorted(found)))
+    return found
 
 
 def _minutes(text: str) -> int:
@@ -269,13 +321,14 @@ def _whole(name: str, text: str, least: int, most: int) -> int:
     return number
 
 
-def _day(name: str, text: str, zone: ZoneInfo) -> int:
-    return _period(name, text, zone)[0]
+def _from_ms(text: Mapping[str, str], zone: ZoneInfo, now_ms: int) -> int:
+    """When what is said begins to hold: on a day of the zone, else now."""
+    return period_ms("from", text["from"], zone)[0] if "from" in text else now_ms
 
 
-def _period(name: str, text: str, zone: ZoneInfo) -> tuple[int, int]:
-    try:
-        return bounds_ms(text, zone)
-    except (ValueError, OverflowError):
-        refuse(f"{name}: {text[:40]!r} is no day and no month", "say 2026-04-19 or 2026-04")
-        raise
+def _bought_ms(text: str, zone: ZoneInfo, latest_ms: int) -> int:
+    """Since when a device wears: before `latest_ms`, or it would cost nothing until then."""
+    at_ms = period_ms("bought", text, zone, "what is written off by now has --price 0")[0]
+    if at_ms > latest_ms:
+        refuse(f"bought: {text} has not come", f"say the day it was bought, or --from {text}, too")
+    return at_ms

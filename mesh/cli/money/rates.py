@@ -47,7 +47,7 @@ def set_(*, device: str, output: str, from_: str | None, **given: str | None) ->
 @rates.command()
 @click.argument("name")
 @click.argument("prices", nargs=-1, required=True)
-@click.option("--zone", metavar="ZONE", help="whose clock: Europe/Berlin  [the setting `zone`]")
+@click.option("--zone", metavar="ZONE", help="whose clock and days  [the setting `zone`]")
 @click.option("--currency", metavar="EUR", help="of the prices  [USD]")
 @click.option("--from", "from_", metavar="DAY", help="true from that day on  [now]")
 @json_option
@@ -55,7 +55,7 @@ def tariff(
     *, name: str, prices: Sequence[str], output: str, from_: str | None, **given: str | None
 ) -> None:
     """Say what a kWh costs: 0.32, or bands "mon-fri 06:00-22:00 0.36" 0.29; the first that holds
-    counts."""
+    counts. Hours over midnight belong to the day on which they begin."""
     body = {"name": name, "bands": list(prices), "from": from_, **given}
     _say("tariff", body, output, f"fleet rates set DEVICE --tariff {name}")
 
@@ -76,7 +76,7 @@ def currency(*, currency: str, usd: str, output: str, from_: str | None) -> None
 @click.argument("period")
 @click.argument("usd")
 @click.option("--basis", metavar="WORD", help="invoiced or measured  [invoiced]")
-@click.option("--component", metavar="WORD", help="of this alone: power, rent, disk")
+@click.option("--component", metavar="WORD", help="of this alone: power, wear, rent")
 @json_option
 def charge(*, output: str, **given: str | None) -> None:
     """Say what a bill says that DEVICE cost in PERIOD, 2026-10-04 or 2026-10; -5 is a credit."""
@@ -126,7 +126,8 @@ def _price(row: Row) -> str:
         return f"{show_nusd(row['hourly_nusd'])}/h rent"
     if row["price_nusd"] is None:
         return "unknown"
-    return f"{row['price_nusd'] / 10**9:g} {row['currency']}"
+    many = "" if row["count"] == 1 else f"{row['count']} × "
+    return f"{many}{row['price_nusd'] / 10**9:g} {row['currency']}"
 
 
 def _watts(name: str) -> Any:

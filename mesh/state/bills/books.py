@@ -133,6 +133,12 @@ class Books:
         """Forget what an author said."""
         self.words.pop(author, None)
 
+    def keeps(self, author: str, kind: str, seq: int) -> bool:
+        """Whether what an author said, or corrected, in an event of a type is among what counts."""
+        shelf = SHELVES[kind]
+        rows = getattr(self.words.get(author) or Word(), shelf.name)
+        return seq in dict(_newest(rows, shelf.most))
+
     def heads(self) -> dict[str, int]:
         """The last seq that was said of money by each author: what a printed bill names."""
         found = {}

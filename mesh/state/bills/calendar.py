@@ -53,7 +53,7 @@ def month_of(at_ms: int, zone: ZoneInfo) -> str:
 
 @lru_cache(maxsize=REMEMBERED)
 def _day(quarters: int, zone: ZoneInfo) -> str:
-    return wall_clock(quarters * QUARTER_MS, zone).strftime("%Y-%m-%d")
+    return wall_clock(quarters * QUARTER_MS, zone).date().isoformat()
 
 
 def bounds_ms(period: str, zone: ZoneInfo) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from mesh.state.bills.given import Given, latest
 from mesh.state.bills.inputs import Basis, Metered, Rate, Run, Span, Tariff
 from mesh.state.bills.lines import IDLE, Source, apportion
 
+DAY_MIN: Final = 1440
 UJ_PER_KWH: Final = 3_600_000_000_000
 # A price is nano-units of a currency times nano-dollars of one unit.
 BELOW: Final = UJ_PER_KWH * NUSD
@@ -90,6 +91,19 @@ def band_price(tariff: Tariff, at_ms: int) -> int | None:
     for band in tariff.bands:
         if weekday in band.weekdays and band.from_min <= minute < band.to_min:
             return band.price
+    return None
+
+
+def gap(tariff: Tariff) -> tuple[int, int] | None:
+    """The first (weekday, minute) of a week in which no band holds; None where one always does."""
+    for weekday in range(7):
+        held = [one for one in tariff.bands if str(weekday) in one.weekdays]
+        at = 0
+        while at < DAY_MIN:
+            ends = [one.to_min for one in held if one.from_min <= at < one.to_min]
+            if not ends:
+                return weekday, at
+            at = max(ends)
     return None
 
 

@@ -134,6 +134,26 @@ def _rate(said: Said) -> Rate | None:
     )
 
 
+def rate_fact(rate: Rate, author: str) -> DeviceRateSet:
+    """What an author would sign to say a rate once more: each field of the fact, as it is read."""
+    by, _, tariff = rate.tariff.partition("/")
+    return DeviceRateSet(
+        from_ms=rate.from_ms,
+        owner="" if rate.owner == author else rate.owner,
+        count=rate.count,
+        price_micro=None if rate.price is None else rate.price // MICRO,
+        resale_micro=rate.resale // MICRO,
+        currency=rate.currency,
+        bought_ms=rate.bought_ms,
+        life_months=rate.life_months or 0,
+        tdp_mw=rate.tdp_mw,
+        idle_mw=rate.idle_mw,
+        idle_basis=rate.idle_basis,
+        tariff=tariff,
+        tariff_by="" if by == author else by,
+    )
+
+
 def _watched(said: Said) -> WatchedInput | None:
     fact = decode(DeviceWatched, said.payload)
     if not (0 < len(said.device_id) <= MAX_NAME and _is_time(fact.from_ms, fact.to_ms)):

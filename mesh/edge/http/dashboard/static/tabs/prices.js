@@ -29,7 +29,8 @@ function priceOf(row) {
   if (row.hourly_nusd) return `${money(row.hourly_nusd)} an hour, rented`;
   if (row.price_nusd === null) return UNKNOWN;
   const price = row.currency === "USD" ? money(row.price_nusd) : `${(row.price_nusd / 1e9).toFixed(2)} ${row.currency}`;
-  return `${price} over ${row.months} months`;
+  const many = row.count > 1 ? `${row.count} × ` : "";
+  return `${many}${price} over ${row.months} months`;
 }
 
 function Said({ value }) {
