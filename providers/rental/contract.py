@@ -130,14 +130,15 @@ class SshAt:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One machine in a listing. `price_nusd` is the contract's hourly rate, `rate_nusd` what is
-    charged now (a stopped machine's disk); a price of 0 or less is none."""
+    """One machine in a listing. `price_nusd` is the contract's hourly rate; a price of 0 or less is
+    none. `rate_nusd` is what is charged now (a stopped machine's disk; 0 = nothing), None where the
+    provider does not say."""
 
     instance_id: str
     label: str
     status: Status
     price_nusd: int
-    rate_nusd: int
+    rate_nusd: int | None
     ssh: SshAt | None = None
     note: str = ""  # what the provider says of it, for people
 

@@ -216,6 +216,15 @@ def test_the_disks_rate_is_taken_from_what_is_there() -> None:
     assert row(**loading, storage_total_cost=None).rate_nusd == 2_100_000  # total less base
     unknown = row(**loading, storage_total_cost=None, dph_base=None)
     assert unknown.rate_nusd == 802_100_000  # unknown is not free
+    nothing = row(**loading, storage_total_cost=None, dph_base=None, dph_total=None)
+    assert nothing.rate_nusd is None
+
+
+@pytest.mark.parametrize("price", [None, 0, 0.0, "", -1])
+def test_a_machine_that_is_up_and_whose_price_is_not_said_is_not_free(price: object) -> None:
+    found = row(dph_total=price)
+    assert (found.status, found.price_nusd, found.rate_nusd) == ("up", 0, None)
+    assert row(dph_total=price, actual_status="loading").rate_nusd == 2_100_000
 
 
 @pytest.mark.parametrize("price", [0, -1, None, "x", True])
