@@ -203,6 +203,7 @@ def _close(one: Rental, fact: facts.AbsenceConfirmed) -> None:
     unseen_ms = fact.proved_ms - fact.end_ms
     one.meter.possible_nusd = cost_nusd(one.rate_nusd, unseen_ms + step_ms if unseen_ms else 0)
     one.meter.end(fact.end_ms)
+    one.last_ms = fact.last_ms
 
 
 def _reappeared(one: Rental, fact: facts.InstanceReappeared, _: str) -> None:

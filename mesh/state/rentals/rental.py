@@ -87,6 +87,7 @@ class Rental:
     price_nusd: int = 0
     rate_nusd: int = 0
     seen_ms: int = 0  # last sign of life
+    last_ms: int = 0  # last seen before it was proved absent
     looked_ms: int = 0  # begin of the last listing that changed what is known of it
     step: int = 0  # how many of STEPS are reached
     step_ms: int = 0

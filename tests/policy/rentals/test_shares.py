@@ -9,7 +9,7 @@ from mesh.policy.rentals.hearing import heard_charges
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import POLL_MS
 from mesh.policy.rentals.values import Say, Shares
-from mesh.state.rentals.rental import may_help
+from mesh.state.rentals.rental import Rental, may_help
 from mesh.state.rentals.terms import (
     GRACE_MS,
     GUARD_MS,
@@ -18,7 +18,7 @@ from mesh.state.rentals.terms import (
     OWN_HELP_MS,
 )
 from providers.rental.contract import Accepted, Charges, Made, Unread
-from tests.policy.rentals.desk import USD, Desk, offer, row
+from tests.policy.rentals.desk import T0, USD, Desk, offer, row
 
 MADE = Made(instance_id="7")
 
@@ -154,6 +154,41 @@ def test_a_reservation_ends_by_proved_absence_alone() -> None:
 
 def test_a_life_has_its_way_back_reserved_too() -> None:
     assert RESERVE == USD * 105 * (HOUR_MS + GUARD_MS) // HOUR_MS // 100
+
+
+def ended(desk: Desk) -> Rental:
+    """A machine that was up for two hours, and is absent."""
+    one = desk.rent(life_ms=4 * HOUR_MS)
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.now += 2 * HOUR_MS
+    desk.list(row(one))
+    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}))
+    while one.state != "absent":
+        desk.now += POLL_MS
+        desk.list()
+    return one
+
+
+def test_an_invoice_that_ends_before_the_machine_did_is_a_part_and_does_not_count() -> None:
+    desk = Desk()
+    one = ended(desk)
+    answers = [(5, HOUR_MS), (5, HOUR_MS), (9, 2 * HOUR_MS), (9, 2 * HOUR_MS)]
+    for amount, until_ms in answers:
+        assert one.invoiced_nusd is None
+        booked = Charges(
+            amount_nusd=amount, step_nusd=1, from_ms=0, to_ms=1, until_ms=T0 + until_ms
+        )
+        desk.say(*heard_charges(one, desk.seen, booked, desk.now))
+    assert one.invoiced_nusd == 9
+
+
+def test_that_nothing_is_booked_yet_is_no_invoice_of_nothing() -> None:
+    desk = Desk()
+    one = ended(desk)
+    for _ in range(3):
+        desk.say(*heard_charges(one, desk.seen, Unread(why="not_yet"), desk.now))
+    assert one.invoiced_nusd is None
 
 
 def test_an_invoice_counts_once_two_answers_agree() -> None:

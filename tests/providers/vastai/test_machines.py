@@ -363,6 +363,21 @@ def test_charges_are_summed_by_the_machine_in_whole_days() -> None:
     )
 
 
+def test_a_charge_reaches_to_the_end_of_its_last_day() -> None:
+    first = charge("12", 0.5) | {"start": 86_400, "end": 86_400}
+    for end, until_ms in ((86_400, 2 * DAY), (172_800.0, 3 * DAY), (200_000, 3 * DAY)):
+        found = charges(first, charge("12", 0.5) | {"end": end}, charge("7", 1) | {"end": 10**9})
+        assert isinstance(found, c.Charges)
+        assert found.until_ms == until_ms
+
+
+@pytest.mark.parametrize("end", [None, "1", True, -1, 10**12, float("inf"), float("nan")])
+def test_where_a_charge_does_not_say_its_end_that_is_not_known(end: object) -> None:
+    found = charges(charge("12", 0.5) | {"end": end})
+    assert isinstance(found, c.Charges)
+    assert found.until_ms is None
+
+
 def test_no_row_is_no_amount() -> None:
     assert charges(charge("7", 1.0)) == c.Unread(why="not_yet")
 
