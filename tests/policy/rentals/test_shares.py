@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.policy.rentals.caps import reserve_nusd
+from mesh.policy.rentals.caps import admit, committed_nusd, reserve_nusd
 from mesh.policy.rentals.hearing import heard_charges
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import POLL_MS
@@ -168,6 +168,50 @@ def ended(desk: Desk) -> Rental:
         desk.now += POLL_MS
         desk.list()
     return one
+
+
+def invoiced(desk: Desk, amount_nusd: int) -> Rental:
+    one = ended(desk)
+    desk.write("request_ended", request_id="r1", why="cancelled")
+    desk.say(Say("rental_invoiced", one.rental_id, {"amount_nusd": amount_nusd, "step_nusd": 1}))
+    return one
+
+
+@pytest.mark.parametrize("cap", ["day_cap", "provider_cap", "job_cap"])
+def test_what_was_charged_beyond_the_meter_is_spent(cap: str) -> None:
+    most = 60 * USD + RESERVE
+    desk = Desk()
+    one = invoiced(desk, 60 * USD)
+    assert one.cost_nusd(desk.now) < 3 * USD
+    for room, why in ((most, ""), (most - 1, cap)):
+        day, month = (room if cap == name else None for name in ("day_cap", "provider_cap"))
+        shares, request = Shares(day_nusd=day, month_nusd=month), one.request_id
+        if cap != "job_cap":
+            desk.ask("r2")
+            request = "r2"
+        asked = desk.rentals.requests.views[request]
+        asked = replace(asked, cap_nusd=room if cap == "job_cap" else 10**6 * USD)
+        assert admit(desk.rentals, asked, shares, "A", desk.now, RESERVE) == why
+
+
+def test_what_was_charged_beyond_the_meter_counts_where_the_rental_ended() -> None:
+    desk = Desk()
+    one = invoiced(desk, 60 * USD)
+    end_ms = one.meter.spans[-1].to_ms
+    assert end_ms is not None
+    later = desk.now + HOUR_MS
+    possible = one.meter.possible_nusd
+    assert committed_nusd([one], later) == 60 * USD
+    assert committed_nusd([one], later, end_ms) == 60 * USD - one.cost_nusd(later)
+    assert committed_nusd([one], later, end_ms + 1) == possible
+
+
+def test_an_invoice_below_the_meter_makes_no_room() -> None:
+    desk = Desk()
+    one = ended(desk)
+    before = committed_nusd([one], desk.now)
+    desk.say(Say("rental_invoiced", one.rental_id, {"amount_nusd": 0, "step_nusd": 1}))
+    assert committed_nusd([one], desk.now) == before
 
 
 def test_an_invoice_that_ends_before_the_machine_did_is_a_part_and_does_not_count() -> None:
