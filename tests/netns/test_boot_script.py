@@ -208,8 +208,8 @@ def test_without_contact_it_ends_itself_and_says_so_until_it_is_gone(
     make: Make, shell: str
 ) -> None:
     one = make()
-    boot(one, order(one, lease_ms=2_000), shell)
     begun = uptime(one)
+    boot(one, order(one, lease_ms=2_000), shell)
     wait_until(lambda: len(one.called("curl")) >= 3, "its end, asked for again")
     assert uptime(one) >= begun + 1
     assert set(one.called("curl")) == {CURL}
