@@ -78,8 +78,8 @@ def _row(one: Mapping[str, object], ssh_port: int) -> Row | None:
         label=_label(one),
         status=_status(said, one, has_host=bool(host)),
         price_nusd=price,
-        # Nothing until it has passed its health checks, then whatever its state.
-        rate_nusd=0 if said == BOOTING else price,
+        # Nothing until it has passed its health checks, then its price whatever its state.
+        rate_nusd=0 if said == BOOTING else price or None,
         ssh=SshAt(host=host, port=ssh_port, user=LOGIN) if host else None,
         note=_note(said, one),
     )

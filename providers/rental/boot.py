@@ -1,9 +1,11 @@
-"""What a rented machine runs first: our host key, who may log in, sshd, and its dead-man.
+"""What a rented machine runs first: our host key, who may log in, its dead-man, and sshd.
 
 POSIX sh, for any Debian-like or Alpine image, as root; run again after a restart it does no harm.
-The dead-man counts by the machine's own uptime, so that no wrong clock ends or spares it. It ends
-the machine `lease` after the last contact, or at the end of its life, by one call that it repeats
-each minute. A probe of ours runs CONTACT, which notes the uptime of that moment.
+It ends with 1 where our sshd does not run. The dead-man counts by the machine's own uptime, so that
+no wrong clock ends or spares it. It begins before anything that may hang, and ends the machine
+`lease` after the last contact, or at the end of its life, by one call that it repeats each minute,
+with what is there by then: curl or wget. A probe of ours runs CONTACT, which notes the uptime of
+that moment.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ BEGUN_FILE: Final = "/tmp/fleet-begun"  # the first start, also of a machine tha
 CONTACT_FILE: Final = "/tmp/fleet-contact"
 CONTACT: Final = f"cut -d. -f1 /proc/uptime > {CONTACT_FILE}"
 HOST_KEY: Final = "/etc/ssh/fleet_host_key"
+# Our sshd writes its number there once it listens, and not where its port is taken: it has gone to
+# the background by then, and ended well.
+PID_FILE: Final = "/run/fleet-sshd.pid"
 PORT: Final = 22
 
 
@@ -37,9 +42,10 @@ class SelfEnd:
 def script(order: Order, end: SelfEnd | None, *, user: str = "root") -> str:
     """The script; without `end` there is no dead-man. `user`: who logs in, an account that is
     there already."""
-    parts = [_HEAD, _access(order, user), _PACKAGES, _SSHD, _note_contact(user)]
+    parts = [_HEAD, _access(order, user), _note_contact(user)]
     if end is not None:
         parts.append(_dead_man(order, end))
+    parts += [_PACKAGES, _SSHD]
     return "\n".join(parts) + "\n"
 
 
@@ -69,16 +75,20 @@ def _access(order: Order, user: str) -> str:
 
 
 # What an image may lack of what is needed here: the way in, the dead-man's call (busybox's wget
-# knows no DELETE), and what holds an engine.
+# knows no DELETE), and what holds an engine. A mirror may say nothing for ever, and an sshd that is
+# there already must be up within its two minutes all the same.
 _PACKAGES: Final = """\
 P=
 for n in sshd:openssh-server curl:curl python3:python3; do
  command -v ${n%:*} >/dev/null || P="$P ${n#*:}"
 done
 export DEBIAN_FRONTEND=noninteractive
-[ -z "$P" ] || (apt-get update && apt-get install -y $P) || apk add $P"""
-# A provider's own sshd is ended: it shows a host key that nobody here can know beforehand. Where
-# systemd runs, sshd is its service and comes back with the machine: so it is told our key instead.
+T=$(command -v timeout)
+[ -z "$P" ] || (${T:+$T 90} apt-get update && ${T:+$T 300} apt-get install -y $P) </dev/null ||\
+ apk add $P"""
+# A provider's own sshd is ended, by pkill or, in slim images, without: it shows a host key that
+# nobody here can know beforehand. Where systemd runs, sshd is its service and comes back with the
+# machine: so it is told our key instead.
 _CONFIG: Final = "/etc/ssh/sshd_config"
 # Neither by itself keeps passwords out: PAM asks for them in a dialogue, too.
 _NO_PASSWORDS: Final = ("PasswordAuthentication", "KbdInteractiveAuthentication")
@@ -90,9 +100,19 @@ if [ -d /run/systemd/system ]; then
  sed -i '1i HostKey {HOST_KEY}\\n{_INSERT}' {_CONFIG}
  systemctl restart ssh || systemctl restart sshd
 else
- pkill -x sshd; sleep 1
+ if command -v pkill >/dev/null; then pkill -x sshd; else
+  for p in /proc/[0-9]*; do
+   read -r c <$p/comm && [ "$c" = sshd ] && kill ${{p#/proc/}}
+  done 2>/dev/null
+ fi
+ F={PID_FILE}; : >$F; sleep 1
  $(command -v sshd || echo /usr/sbin/sshd) -p {PORT} -h {HOST_KEY} -o HostKey={HOST_KEY} \
--o PermitRootLogin=prohibit-password {" ".join(f"-o {name}=no" for name in _NO_PASSWORDS)}
+-o PidFile=$F -o PermitRootLogin=prohibit-password \
+{" ".join(f"-o {name}=no" for name in _NO_PASSWORDS)}
+ for i in 1 2 3 4 5 6 7 8 9; do kill -0 $(cat $F) && break; sleep 1; done 2>/dev/null
+ kill -0 $(cat $F) 2>/dev/null || {{
+  echo "fleet: our sshd does not run on port {PORT}" >&2; false
+ }}
 fi"""
 
 

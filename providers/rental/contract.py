@@ -28,6 +28,8 @@ STEPS: Final[tuple[Step, ...]] = ("placed", "image", "container", "sshd", "engin
 # Machines that are paid for and of no use.
 BAD: Final[frozenset[Status]] = frozenset({"stopped", "exited", "preempted", "error"})
 DEFAULT_DISK_BYTES: Final = 40 << 30  # a model of 30 GB and its engine
+# Of a machine nothing is booked yet: that comes late, and no record is no amount.
+NOT_YET: Final = "not_yet"
 # llama.cpp's own image with CUDA: llama-server in /app, and the Python that holds it there.
 LLAMACPP_IMAGE: Final = "ghcr.io/ggml-org/llama.cpp:full-cuda"
 
@@ -130,14 +132,15 @@ class SshAt:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One machine in a listing. `price_nusd` is the contract's hourly rate, `rate_nusd` what is
-    charged now (a stopped machine's disk); a price of 0 or less is none."""
+    """One machine in a listing. `price_nusd` is the contract's hourly rate; a price of 0 or less is
+    none. `rate_nusd` is what is charged now (a stopped machine's disk; 0 = nothing), None where the
+    provider does not say."""
 
     instance_id: str
     label: str
     status: Status
     price_nusd: int
-    rate_nusd: int
+    rate_nusd: int | None
     ssh: SshAt | None = None
     note: str = ""  # what the provider says of it, for people
 
@@ -157,7 +160,7 @@ class Page:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
     """No answer to a question: it proves nothing. `why`: "timeout", "reset", "unreached", "5xx",
-    "429", "auth", "retired", "malformed", "quota", or the provider's own code."""
+    "429", "auth", "retired", "malformed", "quota", NOT_YET, or the provider's own code."""
 
     why: str
     text: str = ""
@@ -204,12 +207,14 @@ Ended = Accepted | Refused | Unclear
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charges:
-    """What a provider says that one machine cost in a time; rounded to `step_nusd` by them."""
+    """What a provider says that one machine cost in a time; rounded to `step_nusd` by them.
+    `until_ms`: how far what is booked by now may reach; None = not said."""
 
     amount_nusd: int
     step_nusd: int
     from_ms: int
     to_ms: int
+    until_ms: int | None = None
 
 
 @final

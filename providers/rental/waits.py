@@ -1,8 +1,9 @@
 """How long a 429 holds: the longest of all windows it names.
 
-Shapes seen: `Retry-After` seconds; RunPod's `RateLimit: "minute";r=0;t=12, "hour";…` where each
-window with r=0 holds for its t; Vast.ai's "…threshold=3.0" in the text, whose penalty is that much
-and 12 s more on a create; a daily quota, until UTC midnight; or nothing at all.
+Shapes seen: `Retry-After` in seconds or as a date, several joined by ", "; RunPod's
+`RateLimit: "minute";r=0;t=12, "hour";…` where each window with r=0 holds for its t; Vast.ai's
+"…threshold=3.0" in the text, whose penalty is that much and 12 s more on a create; a daily quota,
+until UTC midnight; or nothing at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from providers.rental.contract import Reply
+from providers.rental.reading import date_ms
 
 DAY_MS: Final = 86_400_000
 PENALTY_MS: Final = 12_000  # Vast.ai adds as much
@@ -22,6 +24,9 @@ MAX_SAID: Final = 1000  # characters of a text that are read
 MAX_WORDS: Final = 16  # texts of an object
 QUOTA: Final = "search_quota_exceeded"
 _WINDOW: Final = re.compile(r'"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
+# RFC 9110: seconds, whole there and with a fraction by some; or an IMF-fixdate.
+_SECONDS: Final = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
+_DATE: Final = re.compile(r"[A-Za-z]{3}, \d{2} [A-Za-z]{3} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
 _THRESHOLD: Final = re.compile(r"threshold=(\d{1,5}(?:\.\d{1,3})?)")
 
 
@@ -45,10 +50,29 @@ def _said(reply: Reply) -> str:
 
 
 def _retry_after(reply: Reply) -> list[int]:
-    said = reply.headers.get("retry-after", "").strip()
-    if not said.isascii() or not said.isdigit():
-        return []
-    return [1000 * min(int(said[:9]), MAX_RETRY_AFTER_S)]
+    """Each wait that the header names; what is none, as a date that is over, names nothing."""
+    said = reply.headers.get("retry-after", "")[:MAX_SAID]
+    dates = _DATE.findall(said)
+    found = [_seconds_ms(one.strip()) for one in _DATE.sub("", said).split(",")]
+    found += [_until_ms(one, reply) for one in dates]
+    return [min(ms, 1000 * MAX_RETRY_AFTER_S) for ms in found if ms is not None]
+
+
+def _seconds_ms(said: str) -> int | None:
+    """Rounded up to the millisecond."""
+    found = _SECONDS.fullmatch(said)
+    if found is None:
+        return None
+    whole, part = int(found[1]), (found[2] or "").ljust(9, "0")
+    return 1000 * whole - -int(part) // 1_000_000
+
+
+def _until_ms(said: str, reply: Reply) -> int | None:
+    """From the reply's own Date on: no other clock is the one by which they count."""
+    until_ms, now_ms = date_ms(said), date_ms(reply.headers.get("date", ""))
+    if until_ms is None or now_ms is None or until_ms < now_ms:
+        return None
+    return until_ms - now_ms
 
 
 def _windows(reply: Reply) -> list[int]:

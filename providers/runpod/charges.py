@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from providers.rental.contract import Charges, Reply, Request, Unread
+from providers.rental.contract import NOT_YET, Charges, Reply, Request, Unread
 from providers.rental.reading import mapping
 from providers.rental.units import NUSD, decimal_of, usd
 from providers.runpod.replies import unread
@@ -36,14 +36,14 @@ def charges_request(instance_id: str, from_ms: int, to_ms: int) -> Request:
 
 
 def charges_from(reply: Reply, instance_id: str, from_ms: int, to_ms: int) -> Charges | Unread:
-    """The sum of its records. No record is no charge yet: they come some minutes late."""
+    """The sum of its records; Unread where there is none yet: they come some minutes late."""
     if (failed := unread(reply)) is not None:
         return failed
     records = mapping(reply.body).get("records")
     if not isinstance(records, list) or len(records) > MAX_RECORDS:
         return Unread(why="malformed")
     begin, end = _hours(from_ms, to_ms)
-    amounts = []
+    amounts, until_ms = [], 0
     for record in records:
         if mapping(record).get("podId") != instance_id:
             continue
@@ -52,8 +52,17 @@ def charges_from(reply: Reply, instance_id: str, from_ms: int, to_ms: int) -> Ch
             return Unread(why="malformed")
         if begin <= at < end:
             amounts.append(amount)
+            until_ms = max(until_ms, at + HOUR_MS)
+    if not amounts:
+        return Unread(why=NOT_YET)
     total = sum((usd(amount) or 0) for amount in amounts)
-    return Charges(amount_nusd=total, step_nusd=_step(amounts), from_ms=begin, to_ms=end)
+    return Charges(
+        amount_nusd=total,
+        step_nusd=_step(amounts),
+        from_ms=begin,
+        to_ms=end,
+        until_ms=until_ms,
+    )
 
 
 def _amount(record: Mapping[str, object]) -> Decimal | None:
@@ -64,9 +73,9 @@ def _amount(record: Mapping[str, object]) -> Decimal | None:
 def _step(amounts: list[Decimal]) -> int:
     """How far the sum may be from the exact cost. The rounding is not documented: it is taken as
     the finest digit that any record shows, at most a cent, once for each record."""
-    places = max((_places(amount) for amount in amounts), default=0)
+    places = max(_places(amount) for amount in amounts)
     step: int = NUSD // 10 ** min(NANO_PLACES, max(CENT_PLACES, places))
-    return max(1, len(amounts)) * step
+    return len(amounts) * step
 
 
 def _places(amount: Decimal) -> int:

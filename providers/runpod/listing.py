@@ -100,14 +100,15 @@ def _has_machine(pod: Mapping[str, object]) -> bool:
     )
 
 
-def _rates(pod: Mapping[str, object], word: str) -> tuple[int, int]:
-    """(price while up, charged now), nano-dollars an hour; a price of 0 is none."""
+def _rates(pod: Mapping[str, object], word: str) -> tuple[int, int | None]:
+    """(price while up, charged now), nano-dollars an hour. A cost of 0 is none, unless it exited:
+    then nobody says what is charged."""
     volume = _gb(mapping(mapping(pod.get("mounts")).get("persistent")).get("size"))
     if word == "EXITED":
         return 0, usd_per_gb_month(STOPPED_VOLUME_USD, volume, HOURS_IN_MONTH_730) or 0
     cost = usd(pod.get("cost"))
     if cost is None or cost <= 0:
-        return 0, 0
+        return 0, None
     kept = usd_per_gb_month(VOLUME_USD, volume, HOURS_IN_MONTH_730) or 0
     price = cost + disk_rate(_gb(pod.get("disk"))) + kept
     return price, price

@@ -78,7 +78,7 @@ def _row(one: dict[str, object]) -> Row | None:
         label=text(label, MAX_LABEL),
         status=status,
         price_nusd=price,
-        rate_nusd=price if status == "up" or storage is None else storage,
+        rate_nusd=(price or None) if status == "up" or storage is None else storage,
         ssh=_ssh(one) if status == "up" else None,
         note=text(one.get("status_msg")),
     )

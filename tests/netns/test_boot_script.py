@@ -3,6 +3,7 @@ that hold no process, no file and no address of the machine that runs the tests.
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,10 +17,20 @@ from providers.rental.boot import BEGUN_FILE, CONTACT, CONTACT_FILE, SelfEnd, sc
 from providers.rental.contract import Offer, Order
 from providers.runpod.create import args_of, bash_env_of
 from tests.netns.lab import NoNamespaces
-from tests.netns.machine import GUARD, HERE, KINDS, NOT_THERE, Machine, machine, namespace, tool
+from tests.netns.machine import (
+    GUARD,
+    HERE,
+    KINDS,
+    NOT_THERE,
+    SLEEP,
+    Machine,
+    machine,
+    namespace,
+    tool,
+)
 from tests.support.waiting import wait_until
 
-SHELLS = {"dash": ("dash",), "busybox": ("busybox", "sh")}
+SHELLS = {"dash": ("dash",), "bash": ("bash",), "busybox": ("busybox", "sh")}
 END = SelfEnd(
     method="DELETE",
     url="https://cloud.test/v0/$CONTAINER_ID/",
@@ -136,7 +147,7 @@ def test_its_sshd_shows_our_key_alone_and_lets_our_login_alone_in(make: Make, sh
     assert one.run("stat", "-c", "%a", "/etc/ssh/fleet_host_key").stdout == "600\n"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", ["dash", "busybox"])  # half a minute each
 def test_contact_keeps_it_and_the_end_of_its_life_ends_it(make: Make, shell: str) -> None:
     one, begun, lease_s = entered_in_time(make, shell)
     while uptime(one) < begun + 3 * lease_s // 2:
@@ -197,8 +208,8 @@ def test_without_contact_it_ends_itself_and_says_so_until_it_is_gone(
     make: Make, shell: str
 ) -> None:
     one = make()
-    boot(one, order(one, lease_ms=2_000), shell)
     begun = uptime(one)
+    boot(one, order(one, lease_ms=2_000), shell)
     wait_until(lambda: len(one.called("curl")) >= 3, "its end, asked for again")
     assert uptime(one) >= begun + 1
     assert set(one.called("curl")) == {CURL}
@@ -227,20 +238,75 @@ def test_without_a_way_to_end_itself_it_asks_nobody(make: Make) -> None:
 FEW = ("base64", "cat", "chmod", "cut", "echo", "grep", "mkdir", "sh", "tee", "true")
 
 
-def test_what_an_image_lacks_is_installed_before_it_is_used(make: Make) -> None:
-    one = make()
+NOTHING = "#!/bin/sh\n"
+HANGS = tool("apt", 0).replace("exit 0", f"exec {shutil.which('sleep')} 600")
+
+
+def with_few(one: Machine, what: Order, end: SelfEnd | None, **programs: str) -> list[str]:
+    """The words that boot it with FEW alone on PATH, and these programs; a PATH is a link there."""
     few = one.folder / "few"
     few.mkdir()
     for name in FEW:
         (few / name).symlink_to(f"/usr/bin/{name}")
-    (few / "apt-get").write_text(tool("apt", 0))
-    (few / "pkill").write_text("#!/bin/sh\n")
-    (few / "sleep").write_text("#!/bin/sh\n")
-    for name in ("apt-get", "pkill", "sleep"):
-        (few / name).chmod(0o755)
-    (one.folder / "boot.sh").write_text(script(order(one), None))
-    one.run("env", f"PATH={HERE}/few", "sh", f"{HERE}/boot.sh")
+    for name, text in programs.items():
+        path = few / name.replace("_", "-")
+        if text.startswith("/"):
+            path.symlink_to(text)
+        else:
+            path.write_text(text)
+            path.chmod(0o755)
+    (one.folder / "boot.sh").write_text(script(what, end))
+    return ["env", f"PATH={HERE}/few", "sh", f"{HERE}/boot.sh"]
+
+
+def test_what_an_image_lacks_is_installed_before_it_is_used(make: Make) -> None:
+    one = make()
+    programs = {"apt_get": tool("apt", 0), "pkill": NOTHING, "sleep": NOTHING}
+    one.run(*with_few(one, order(one), None, **programs))
     assert one.called("apt") == ["update", "install -y openssh-server curl python3"]
+
+
+def test_a_machine_whose_installer_hangs_ends_itself_all_the_same(make: Make) -> None:
+    one = make()
+    programs = {"apt_get": HANGS, "sleep": SLEEP, "curl": tool("curl", 0)}
+    words = with_few(one, order(one, lease_ms=1_000), END, **programs)
+    with one.begun(*words, **OWN) as hanging:
+        wait_until(lambda: len(one.called("curl")) >= 2, "its end, asked for again")
+        assert (one.called("apt"), hanging.poll()) == (["update"], None)
+    assert set(one.called("curl")) == {CURL}
+
+
+def test_an_installer_that_takes_too_long_is_given_up_and_the_way_in_opened(make: Make) -> None:
+    one = make()
+    programs = {"timeout": tool("timeout", 124), "sleep": SLEEP, "sshd": "/usr/sbin/sshd"}
+    done = one.run(*with_few(one, order(one), None, **programs))
+    assert one.called("timeout") == ["90 apt-get update"]
+    assert done.returncode == 0, done.stderr
+    assert ssh(one, "id -un").stdout == "root\n"
+
+
+def test_a_providers_sshd_is_ended_where_no_program_for_that_is_there(make: Make) -> None:
+    one = make()
+    theirs = public(one.folder / "provider" / "ssh_host_ed25519_key")
+    one.run("mkdir", "-p", "/run/sshd")
+    assert one.run("/usr/sbin/sshd", "-p", "22").returncode == 0
+    wait_until(lambda: shown_keys(one) == {theirs}, "the provider's own sshd")
+    there = {"sshd": "/usr/sbin/sshd", "curl": NOTHING, "python3": NOTHING, "sleep": SLEEP}
+    done = one.run(*with_few(one, order(one), None, **there))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shown_keys(one) == {public(one.folder / "host")}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_sshd_whose_port_is_taken_is_a_boot_that_failed(make: Make, shell: str) -> None:
+    one = make()
+    (one.folder / "boot.sh").write_text(script(order(one), END))
+    (one.folder / "other").symlink_to("/usr/sbin/sshd")  # so called it is none that is ended
+    one.run("mkdir", "-p", "/run/sshd")
+    assert one.run(f"{HERE}/other", "-p", "22").returncode == 0
+    wait_until(lambda: shown_keys(one), "who took the port")
+    done = one.run(*SHELLS[shell], f"{HERE}/boot.sh", **OWN)
+    assert (done.returncode, done.stderr) == (1, "fleet: our sshd does not run on port 22\n")
 
 
 # llama.cpp's own takes no words but its own; NVIDIA's runs what it is given.

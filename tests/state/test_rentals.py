@@ -216,6 +216,16 @@ def test_a_machine_found_stopped_is_taken_to_have_been_up_unseen() -> None:
     assert one.rate_nusd == 7
 
 
+def test_a_machine_that_is_up_is_not_free_whoever_says_so() -> None:
+    tale = Tale()
+    tale.rented()
+    looks = {"price_nusd": 0, "since_ms": T0 + 60_000, "begun_ms": T0 + 60_000}
+    tale.step("A", "instance_changed", 60_000, status="up", rate_nusd=0, **looks)
+    one = rental(folded(tale.events))
+    assert (one.rate_nusd, one.price_nusd) == (RATE, RATE)
+    assert one.cost_nusd(T0 + HOUR_MS) == RATE * (HOUR_MS - 9_000) // HOUR_MS
+
+
 def test_what_was_never_seen_costs_nothing_and_may_have_cost_something() -> None:
     tale = Tale()
     tale.own()

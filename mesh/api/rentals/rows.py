@@ -142,7 +142,7 @@ def orphan_row(
         "instance": row.instance_id,
         "label": row.label,
         "status": row.status,
-        "rate_nusd": row.rate_nusd if row.rate_nusd > 0 else None,
+        "rate_nusd": row.rate_nusd or None,
         "expires_ms": label[1],
         "expired": now_ms > label[1],
         "known": known[0].state if known else None,

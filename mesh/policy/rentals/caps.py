@@ -1,7 +1,7 @@
 """Money before it is spent: what a rental reserves, and whether one more may.
 
 A reservation ends by proved absence alone. What a rental may cost is 1.05 times its quote for its
-life and the way back.
+life and the way back. What its provider charged beyond the meter, as for traffic, is spent, too.
 """
 
 from __future__ import annotations
@@ -40,10 +40,24 @@ def remaining_nusd(one: Rental, now_ms: int) -> int:
     return max(0, held_nusd(one) - one.cost_nusd(now_ms))
 
 
+def beyond_nusd(one: Rental, now_ms: int, begin_ms: int = 0) -> int:
+    """What was invoiced beyond the meter, where that ended since then: nobody says when it was
+    charged. An invoice below the meter frees nothing before the day or month is over."""
+    if one.invoiced_nusd is None:
+        return 0
+    spans = one.meter.spans
+    end_ms = spans[-1].to_ms if spans else None
+    if (one.since_ms if end_ms is None else end_ms) < begin_ms:
+        return 0
+    return max(0, min(MOST_NUSD, one.invoiced_nusd) - one.cost_nusd(now_ms))
+
+
 def committed_nusd(those: Iterable[Rental], now_ms: int, begin_ms: int = 0) -> int:
-    """Spent since then, and reserved."""
+    """Spent since then, and reserved. What the meter may have missed is in an invoice."""
     return sum(
-        one.cost_nusd(now_ms, begin_ms) + one.meter.possible_nusd + remaining_nusd(one, now_ms)
+        one.cost_nusd(now_ms, begin_ms)
+        + max(one.meter.possible_nusd, beyond_nusd(one, now_ms, begin_ms))
+        + remaining_nusd(one, now_ms)
         for one in those
     )
 

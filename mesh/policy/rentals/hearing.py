@@ -8,6 +8,7 @@ from __future__ import annotations
 from mesh.policy.rentals.listing import heard_listing
 from mesh.policy.rentals.timers import (
     AGAIN_MS,
+    BOOKED_MS,
     CHARGES_EVERY_MS,
     CONTACT_MS,
     GAP_MS,
@@ -18,6 +19,7 @@ from mesh.policy.rentals.values import HOST_KEY, SETUP_FAILED, Say, Seen
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import LIVE, READY, RETURNING, RUNNING
 from providers.rental.contract import (
+    NOT_YET,
     STEPS,
     Accepted,
     Charges,
@@ -102,11 +104,21 @@ def heard_work(one: Rental, work: str) -> list[Say]:
 
 
 def heard_charges(one: Rental, seen: Seen, charges: Charges | Unread, now_ms: int) -> list[Say]:
-    """What the provider says a rental cost; the second equal answer counts."""
+    """What the provider says a rental cost; the second equal answer counts. One that ends before
+    the machine did is a part of it, and none."""
     tries, _, last = seen.asked.get(one.rental_id, (0, 0, None))
+    if isinstance(charges, Charges) and _is_part(one, charges):
+        charges = Unread(why=NOT_YET)
     amount = None if isinstance(charges, Unread) else charges.amount_nusd
     seen.asked[one.rental_id] = (tries + 1, now_ms + CHARGES_EVERY_MS, amount)
     if isinstance(charges, Unread) or amount != last or one.invoiced_nusd is not None:
         return []
     fields = {"amount_nusd": charges.amount_nusd, "step_nusd": charges.step_nusd}
     return [Say("rental_invoiced", one.rental_id, fields)]
+
+
+def _is_part(one: Rental, charges: Charges) -> bool:
+    """Whether the last hours or days in which it was seen, and cost something, are not booked."""
+    costs = bool(one.meter.spans) and one.meter.spans[-1].rate_nusd > 0
+    until_ms = charges.until_ms
+    return costs and until_ms is not None and until_ms < one.last_ms - BOOKED_MS

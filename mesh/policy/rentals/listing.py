@@ -11,7 +11,7 @@ from mesh.policy.rentals.timers import ABSENCE_MS, DEAD_LOOKS, GAP_MS
 from mesh.policy.rentals.unwanted import is_restless
 from mesh.policy.rentals.values import Say, Seen
 from mesh.state.rentals.account import Account
-from mesh.state.rentals.rental import Rental, may_help
+from mesh.state.rentals.rental import Rental, may_help, rate_of
 from mesh.state.rentals.terms import ABSENT, CREATING, GRACE_MS, INTENDED, LAG_MS
 from providers.rental.contract import BAD, Row
 from providers.rental.labels import read_any
@@ -133,18 +133,27 @@ def _duplicate(one: Rental, row: Row, begun_ms: int) -> Say:
         "job_id": one.job_id,
         "label": row.label,
         "instance_id": row.instance_id,
-        "rate_nusd": max(row.rate_nusd, row.price_nusd, 0),
+        "rate_nusd": _most_nusd(row, one),
         "since_ms": one.called_ms or begun_ms,
         "expires_ms": one.expires_ms,
     }
     return Say("duplicate_found", twin_id(one, row.instance_id), fields)
 
 
+def _most_nusd(row: Row, one: Rental | None = None) -> int:
+    """The most that a listed machine costs; where the provider does not say, what is known of the
+    rental that it belongs to."""
+    if row.rate_nusd is None and row.price_nusd <= 0 and one is not None:
+        return one.price_nusd or one.quote_nusd
+    return max(row.rate_nusd or 0, row.price_nusd, 0)
+
+
 def _looked(
     one: Rental, seen: Seen, row: Row, looked_ms: int | None, begun_ms: int
 ) -> Iterator[Say]:
     """What is new of a machine; it may be so since a lag before the last look, if there was one."""
-    price, rate = max(0, row.price_nusd), max(0, row.rate_nusd)
+    price = max(0, row.price_nusd)
+    rate = rate_of(one, row.status, price, row.rate_nusd)
     known = None if looked_ms is None else (one.status, one.price_nusd, one.rate_nusd)
     if (row.status, price or one.price_nusd, rate) == known:
         seen.observed[one.rental_id] = begun_ms  # of a change the ledger says when it was seen
@@ -227,7 +236,7 @@ def _strange(
         fields = {
             "label": row.label,
             "instance_id": row.instance_id,
-            "rate_nusd": max(row.rate_nusd, row.price_nusd, 0),
+            "rate_nusd": _most_nusd(row),
             "since_ms": last_ms if last_ms > 0 else now_ms,
             "expires_ms": expires_ms,
         }
@@ -236,10 +245,7 @@ def _strange(
     for row in rows:
         closed = _twin(account, one, row.instance_id) or one
         if closed.state == ABSENT and not _accounted(account, one, row.instance_id):
-            fields = {
-                "instance_id": row.instance_id,
-                "rate_nusd": max(row.rate_nusd, row.price_nusd, 0),
-            }
+            fields = {"instance_id": row.instance_id, "rate_nusd": _most_nusd(row, closed)}
             yield Say("instance_reappeared", closed.rental_id, fields)
 
 

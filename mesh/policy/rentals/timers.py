@@ -34,9 +34,12 @@ CONTACT_MS: Final = 30 * S_MS
 TOLERANCE: Final = 105
 # An end or a create that is unclear so long is told to a person.
 ALARMS_MS: Final = (5 * MIN_MS, 15 * MIN_MS, HOUR_MS)
-# Charges are asked an hour after the end, each hour, until two answers agree.
+# Charges are asked an hour after the end, each hour, until two answers agree: what is booked by the
+# day is there after one and some hours.
 CHARGES_EVERY_MS: Final = HOUR_MS
-CHARGE_TRIES: Final = 12
+CHARGE_TRIES: Final = 36
+# What is booked by an hour or a day may leave out an end that is no longer: it costs next to none.
+BOOKED_MS: Final = 5 * MIN_MS
 # Demands to pay more: a provider gives days to answer.
 RISES_EVERY_MS: Final = 5 * MIN_MS
 # A chosen offer is taken within it, or another is chosen: offers are gone within minutes.

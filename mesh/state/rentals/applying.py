@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mesh.state.facts import rental as facts
 from mesh.state.rentals.money import MAX_STEP_MS, cost_nusd
-from mesh.state.rentals.rental import Rental, cut
+from mesh.state.rentals.rental import Rental, cut, rate_of
 from mesh.state.rentals.terms import (
     ABSENT,
     BAD,
@@ -104,15 +104,17 @@ def _refused(one: Rental, fact: facts.CreateRefused, _: str) -> None:
 def _changed(one: Rental, fact: facts.InstanceChanged, _: str) -> None:
     if one.state in ("", ABSENT) or fact.status not in STATUSES:
         return
-    # Nobody had seen how it was before the first look: the change may be as old as the call.
-    since_ms = fact.since_ms if one.looked_ms else one.called_ms
+    # Nobody had seen how it was before the first look: the change may be as old as the call. So may
+    # be the first price that anybody says of a machine that was found.
+    since_ms = fact.since_ms if one.looked_ms and one.price_nusd else one.called_ms
+    rate_nusd = rate_of(one, fact.status, fact.price_nusd, fact.rate_nusd)
     one.status, one.price_nusd = fact.status, fact.price_nusd or one.price_nusd
     one.looked_ms = max(one.looked_ms, fact.begun_ms)
     one.seen_ms = max(one.seen_ms, one.looked_ms)
     if one.status in BAD and one.rate_nusd < one.price_nusd:
         _charge(one, one.price_nusd, fact.at_ms, since_ms)  # it may have been up, unseen
-    if fact.rate_nusd != one.rate_nusd:
-        _charge(one, fact.rate_nusd, fact.at_ms, since_ms)
+    if rate_nusd != one.rate_nusd:
+        _charge(one, rate_nusd, fact.at_ms, since_ms)
     reached = REACHED_BY.get(one.status, 0)
     _reach(one, reached, fact.at_ms)
     if one.state == PROVISIONING and reached:
@@ -201,6 +203,7 @@ def _close(one: Rental, fact: facts.AbsenceConfirmed) -> None:
     unseen_ms = fact.proved_ms - fact.end_ms
     one.meter.possible_nusd = cost_nusd(one.rate_nusd, unseen_ms + step_ms if unseen_ms else 0)
     one.meter.end(fact.end_ms)
+    one.last_ms = fact.last_ms
 
 
 def _reappeared(one: Rental, fact: facts.InstanceReappeared, _: str) -> None:

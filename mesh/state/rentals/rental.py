@@ -7,7 +7,15 @@ from typing import Final, final
 
 from mesh.state.facts.fact import Payload
 from mesh.state.rentals.money import Meter
-from mesh.state.rentals.terms import ABSENT, GRACE_MS, HELP_MS, OWN_HELP_MS, RETURNING
+from mesh.state.rentals.terms import (
+    ABSENT,
+    BOOTS,
+    GRACE_MS,
+    HELP_MS,
+    OWN_HELP_MS,
+    RETURNING,
+    UP,
+)
 
 # The year 9999, as the ledger's clock: a time or turn beyond is not read.
 MAX_MS: Final = 253_402_300_799_999
@@ -79,6 +87,7 @@ class Rental:
     price_nusd: int = 0
     rate_nusd: int = 0
     seen_ms: int = 0  # last sign of life
+    last_ms: int = 0  # last seen before it was proved absent
     looked_ms: int = 0  # begin of the last listing that changed what is known of it
     step: int = 0  # how many of STEPS are reached
     step_ms: int = 0
@@ -116,6 +125,19 @@ class Rental:
     def move(self, state: str, why: str, at_ms: int) -> None:
         """Be in a state for a reason."""
         self.state, self.why, self.since_ms = state, cut(why), at_ms
+
+
+def rate_of(one: Rental, status: str, price_nusd: int, rate_nusd: int | None) -> int:
+    """What a machine costs an hour in a status that a listing shows, at a price (0 = not said) and
+    a rate (None = not said). Up, no machine is free. What is not said is the rate that was; of one
+    that left its boot, or came up again, its price as far as anybody knows."""
+    if rate_nusd is not None and (rate_nusd > 0 or status != UP):
+        return max(0, rate_nusd)
+    price = max(0, price_nusd) or one.price_nusd or one.quote_nusd
+    turned = status != one.status and one.status != UP and status not in BOOTS
+    if turned or (status == UP and price_nusd > 0):
+        return price
+    return one.rate_nusd or price
 
 
 def may_help(one: Rental, now_ms: int, me: str = "") -> bool:

@@ -25,7 +25,9 @@ OWN_HELP_MS: Final = 2 * MIN_MS
 STEPS: Final = ("placed", "image", "container", "sshd", "engine")
 REACHED_BY: Final = {"image": 1, "container": 2, "up": 3}  # steps that a status shows as done
 BAD: Final = frozenset({"stopped", "exited", "preempted", "error"})  # paid for, and of no use
-STATUSES: Final = BAD | {"placing", "image", "container", "up", "terminating"}
+BOOTS: Final = frozenset({"placing", "image", "container"})
+UP: Final = "up"
+STATUSES: Final = BAD | BOOTS | {UP, "terminating"}
 
 INTENDED, CREATING, UNKNOWN = "intended", "creating", "unknown_create"
 PROVISIONING, BOOTING, READY, RUNNING = "provisioning", "booting", "ready", "running"

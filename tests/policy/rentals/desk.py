@@ -98,11 +98,11 @@ class Desk:
         )
         return self.next()
 
-    def rent(self, **asked: Any) -> Rental:
+    def rent(self, of: Offer | None = None, **asked: Any) -> Rental:
         """A machine is asked for; its create is under way."""
         self.list()
         self.ask(**asked)
-        command = self.choose()
+        command = self.choose(of)
         assert command.op == "intend", command
         assert command.says is not None
         self.say(command.says)

@@ -1,6 +1,7 @@
 """What comes next about rented machines, and what replies prove of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,9 @@ from mesh.state.rentals.terms import (
     MIN_MS,
     S_MS,
 )
-from providers.rental.contract import Accepted, Made, Refused, Unclear
-from tests.policy.rentals.desk import BUDGETS, USD, Desk, row
+from providers.rental.contract import Accepted, Made, Refused, Row, Unclear
+from providers.rental.labels import label_of
+from tests.policy.rentals.desk import BUDGETS, USD, Desk, offer, row
 
 MADE = Made(instance_id="7")
 
@@ -334,6 +336,83 @@ def test_a_price_of_nothing_is_no_price() -> None:
     desk.created(one, MADE)
     desk.list(row(one, price_nusd=0))
     assert one.price_nusd == USD
+
+
+NOT_SAID: dict[str, int | None] = {"price_nusd": 0, "rate_nusd": None}
+
+
+def test_while_nobody_says_what_a_machine_costs_the_known_rate_goes_on() -> None:
+    desk = Desk()
+    one = desk.rent()
+    desk.created(one, MADE)
+    desk.list(row(one, price_nusd=USD * 9 // 10, rate_nusd=USD * 9 // 10))
+    said = len(one.steps)
+    begin = desk.now
+    for rate in (None, 0) * 60:
+        desk.now += POLL_MS
+        desk.list(row(one, price_nusd=0, rate_nusd=rate))
+    assert len(one.steps) == said, "there is nothing new to be said"
+    assert one.cost_nusd(desk.now, begin) == USD * 9 // 10 * (desk.now - begin) // HOUR_MS > 0
+
+
+@pytest.mark.parametrize("boots", [NOT_SAID, {"price_nusd": 0, "rate_nusd": 7}])
+def test_a_machine_costs_its_disk_until_it_is_up_and_then_its_quote_where_nobody_says(
+    boots: dict[str, Any],
+) -> None:
+    desk = Desk(from_create=False)
+    one = desk.rent(offer(stopped_hourly_nusd=7))
+    desk.created(one, MADE)
+    for status in ("placing", "image", "container"):
+        desk.now += POLL_MS
+        desk.list(row(one, status, **boots))
+        assert one.rate_nusd == 7
+    desk.now += POLL_MS
+    desk.list(row(one, "up", **NOT_SAID))
+    assert one.rate_nusd == USD
+    desk.list(row(one, "exited", **NOT_SAID))
+    assert one.rate_nusd == USD
+    desk.list(row(one, "exited", rate_nusd=7))
+    desk.list(row(one, "exited", **NOT_SAID))
+    assert one.rate_nusd == 7
+
+
+def test_a_machine_that_boots_for_nothing_costs_nothing_until_it_is_up() -> None:
+    desk = Desk(from_create=False)
+    one = desk.rent()
+    desk.created(one, MADE)
+    desk.list(row(one, "image", price_nusd=0, rate_nusd=0))
+    assert one.rate_nusd == 0
+    desk.list(row(one, "error", **NOT_SAID))
+    assert one.rate_nusd == USD
+
+
+def test_a_second_machine_and_one_that_is_back_cost_what_is_known_where_nobody_says() -> None:
+    desk = Desk()
+    one = desk.rent()
+    desk.created(one, MADE)
+    desk.list(row(one), row(one, instance_id="8", **NOT_SAID))
+    assert desk.account.rentals[f"{one.rental_id}.8"].rate_nusd == USD
+    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}))
+    while one.state != "absent":
+        desk.now += POLL_MS
+        desk.list(row(one, instance_id="8"))
+    desk.list(row(one, **NOT_SAID))
+    assert (one.state, one.rate_nusd) == ("terminating", USD)
+
+
+def test_the_first_price_of_a_machine_that_was_found_counts_from_when_it_may_be_there() -> None:
+    desk = Desk()
+    desk.list()
+    label = label_of("m1", "r9x1x1xabcdefgh", desk.now + HOUR_MS)
+    begin = desk.now
+    found = Row(instance_id="9", label=label, status="up", price_nusd=0, rate_nusd=None)
+    for _ in range(10):
+        desk.now += POLL_MS
+        desk.list(found)
+    one = desk.account.rentals["r9x1x1xabcdefgh"]
+    assert one.cost_nusd(desk.now) == 0
+    desk.list(replace(found, price_nusd=USD, rate_nusd=USD))
+    assert one.cost_nusd(desk.now) == USD * (desk.now - begin) // HOUR_MS
 
 
 def test_a_step_that_takes_too_long_is_given_up_once_a_listing_shows_it() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.policy.rentals.caps import reserve_nusd
+from mesh.policy.rentals.caps import admit, committed_nusd, reserve_nusd
 from mesh.policy.rentals.hearing import heard_charges
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import POLL_MS
 from mesh.policy.rentals.values import Say, Shares
-from mesh.state.rentals.rental import may_help
+from mesh.state.rentals.rental import Rental, may_help
 from mesh.state.rentals.terms import (
     GRACE_MS,
     GUARD_MS,
@@ -18,7 +18,7 @@ from mesh.state.rentals.terms import (
     OWN_HELP_MS,
 )
 from providers.rental.contract import Accepted, Charges, Made, Unread
-from tests.policy.rentals.desk import USD, Desk, offer, row
+from tests.policy.rentals.desk import T0, USD, Desk, offer, row
 
 MADE = Made(instance_id="7")
 
@@ -154,6 +154,85 @@ def test_a_reservation_ends_by_proved_absence_alone() -> None:
 
 def test_a_life_has_its_way_back_reserved_too() -> None:
     assert RESERVE == USD * 105 * (HOUR_MS + GUARD_MS) // HOUR_MS // 100
+
+
+def ended(desk: Desk) -> Rental:
+    """A machine that was up for two hours, and is absent."""
+    one = desk.rent(life_ms=4 * HOUR_MS)
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.now += 2 * HOUR_MS
+    desk.list(row(one))
+    desk.say(Say("return_decided", one.rental_id, {"why": "cancelled"}))
+    while one.state != "absent":
+        desk.now += POLL_MS
+        desk.list()
+    return one
+
+
+def invoiced(desk: Desk, amount_nusd: int) -> Rental:
+    one = ended(desk)
+    desk.write("request_ended", request_id="r1", why="cancelled")
+    desk.say(Say("rental_invoiced", one.rental_id, {"amount_nusd": amount_nusd, "step_nusd": 1}))
+    return one
+
+
+@pytest.mark.parametrize("cap", ["day_cap", "provider_cap", "job_cap"])
+def test_what_was_charged_beyond_the_meter_is_spent(cap: str) -> None:
+    most = 60 * USD + RESERVE
+    desk = Desk()
+    one = invoiced(desk, 60 * USD)
+    assert one.cost_nusd(desk.now) < 3 * USD
+    for room, why in ((most, ""), (most - 1, cap)):
+        day, month = (room if cap == name else None for name in ("day_cap", "provider_cap"))
+        shares, request = Shares(day_nusd=day, month_nusd=month), one.request_id
+        if cap != "job_cap":
+            desk.ask("r2")
+            request = "r2"
+        asked = desk.rentals.requests.views[request]
+        asked = replace(asked, cap_nusd=room if cap == "job_cap" else 10**6 * USD)
+        assert admit(desk.rentals, asked, shares, "A", desk.now, RESERVE) == why
+
+
+def test_what_was_charged_beyond_the_meter_counts_where_the_rental_ended() -> None:
+    desk = Desk()
+    one = invoiced(desk, 60 * USD)
+    end_ms = one.meter.spans[-1].to_ms
+    assert end_ms is not None
+    later = desk.now + HOUR_MS
+    possible = one.meter.possible_nusd
+    assert committed_nusd([one], later) == 60 * USD
+    assert committed_nusd([one], later, end_ms) == 60 * USD - one.cost_nusd(later)
+    assert committed_nusd([one], later, end_ms + 1) == possible
+
+
+def test_an_invoice_below_the_meter_makes_no_room() -> None:
+    desk = Desk()
+    one = ended(desk)
+    before = committed_nusd([one], desk.now)
+    desk.say(Say("rental_invoiced", one.rental_id, {"amount_nusd": 0, "step_nusd": 1}))
+    assert committed_nusd([one], desk.now) == before
+
+
+def test_an_invoice_that_ends_before_the_machine_did_is_a_part_and_does_not_count() -> None:
+    desk = Desk()
+    one = ended(desk)
+    answers = [(5, HOUR_MS), (5, HOUR_MS), (9, 2 * HOUR_MS), (9, 2 * HOUR_MS)]
+    for amount, until_ms in answers:
+        assert one.invoiced_nusd is None
+        booked = Charges(
+            amount_nusd=amount, step_nusd=1, from_ms=0, to_ms=1, until_ms=T0 + until_ms
+        )
+        desk.say(*heard_charges(one, desk.seen, booked, desk.now))
+    assert one.invoiced_nusd == 9
+
+
+def test_that_nothing_is_booked_yet_is_no_invoice_of_nothing() -> None:
+    desk = Desk()
+    one = ended(desk)
+    for _ in range(3):
+        desk.say(*heard_charges(one, desk.seen, Unread(why="not_yet"), desk.now))
+    assert one.invoiced_nusd is None
 
 
 def test_an_invoice_counts_once_two_answers_agree() -> None:

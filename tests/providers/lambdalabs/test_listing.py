@@ -58,6 +58,16 @@ def test_a_machine_costs_nothing_until_it_has_passed_its_health_checks() -> None
     assert (one.price_nusd, one.rate_nusd) == (1_290_000_000, 0)
 
 
+@pytest.mark.parametrize("said", ["active", "unhealthy", "terminating"])
+@pytest.mark.parametrize("type_of", [None, {}, {"price_cents_per_hour": 0}])
+def test_a_machine_whose_price_is_not_said_is_not_free_once_it_has_booted(
+    said: str, type_of: object
+) -> None:
+    one = row(status=said, instance_type=type_of)
+    assert (one.price_nusd, one.rate_nusd) == (0, None)
+    assert row(status="booting", instance_type=type_of).rate_nusd == 0
+
+
 def test_a_terminated_machine_is_none() -> None:
     assert read(ok([instance(status="terminated")])) == Page(rows=())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.rental.boot import CONTACT_FILE, script
+from providers.rental.boot import CONTACT_FILE, PID_FILE, script
 from tests.providers.lambdalabs.replies import KEY, order
 
 SSHD_CONFIG = """\
@@ -28,8 +28,11 @@ class Machine:
         if systemd:
             (root / "run/systemd/system").mkdir(parents=True)
         self.config.write_text(SSHD_CONFIG)
-        for name in ("chown", "systemctl", "sshd", "pkill", "apt-get", "sleep"):
+        for name in ("chown", "systemctl", "pkill", "apt-get", "sleep"):
             self._program(name, f'echo {name} "$@" >> {self.log}')
+        # Ours: it goes to the background and writes its number where it is told.
+        pid_file = f"{root}{PID_FILE}"
+        self._program("sshd", f'echo sshd "$@" >> {self.log}; echo $PPID > {pid_file}')
         self._program("getent", f"echo ubuntu:x:1000:1000::{root}/home/ubuntu:/bin/bash")
 
     @property
@@ -74,7 +77,7 @@ def test_on_a_virtual_machine_sshd_is_told_our_key_and_comes_back_with_it(
         "UsePAM yes",
     ]
     contact = f"chown ubuntu: {tmp_path}{CONTACT_FILE}"
-    once = [f"chown -R ubuntu: {ssh}", "systemctl restart ssh", contact]
+    once = [f"chown -R ubuntu: {ssh}", contact, "systemctl restart ssh"]
     assert machine.told() == once * times
     assert int((tmp_path / CONTACT_FILE[1:]).read_text()) > 0
 

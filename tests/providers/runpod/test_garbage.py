@@ -76,7 +76,7 @@ def test_any_reply_to_a_question_is_a_value(status: int, body: Any) -> None:
     if isinstance(offers, tuple):
         assert all(o.hourly_nusd > 0 and o.memory_bytes > 0 and clean(o.gpu) for o in offers)
     if isinstance(page, Page):
-        assert all(r.price_nusd >= 0 and r.rate_nusd >= 0 for r in page.rows)
+        assert all(r.price_nusd >= 0 and (r.rate_nusd or 0) >= 0 for r in page.rows)
         assert all(clean(r.label, r.note, r.instance_id) for r in page.rows)
 
 

@@ -94,8 +94,10 @@ def test_a_running_pods_volume_costs_as_its_disk() -> None:
 
 
 @pytest.mark.parametrize("cost", [0, -1, None, "x", True, [], float("inf")])
-def test_what_is_no_price_is_none(cost: object) -> None:
-    assert (row(cost=cost).price_nusd, row(cost=cost).rate_nusd) == (0, 0)
+@pytest.mark.parametrize("status", ["PROVISIONING", "STARTING", "RUNNING", "ERROR"])
+def test_what_is_no_price_is_none_and_not_free(status: str, cost: object) -> None:
+    one = row(cost=cost, status=status)
+    assert (one.price_nusd, one.rate_nusd) == (0, None)
 
 
 @pytest.mark.parametrize(

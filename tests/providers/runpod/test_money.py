@@ -38,7 +38,11 @@ def test_the_window_is_asked_for_in_whole_hours() -> None:
 
 def test_what_a_pod_cost_is_the_sum_of_its_hours_in_dollars() -> None:
     assert charges(record(8, 0.34589), record(9, "0.11")) == Charges(
-        amount_nusd=455_890_000, step_nusd=2 * 10_000, from_ms=EIGHT, to_ms=EIGHT + 2 * HOUR
+        amount_nusd=455_890_000,
+        step_nusd=2 * 10_000,
+        from_ms=EIGHT,
+        to_ms=EIGHT + 2 * HOUR,
+        until_ms=EIGHT + 2 * HOUR,
     )
 
 
@@ -62,10 +66,18 @@ def test_an_amount_of_many_digits_is_exact_to_the_nano_dollar() -> None:
     assert (found.amount_nusd, found.step_nusd) == (123_456_789, 1)
 
 
-def test_no_record_yet_is_no_charge_yet() -> None:
-    found = charges()
+@pytest.mark.parametrize(
+    "records",
+    [(), (record(8, 9, pod="p2"),), (record(8, 9, pod=None),), (record(7, 9), record(10, 9))],
+)
+def test_no_record_of_a_pod_yet_is_no_bill_of_nothing(records: tuple[object, ...]) -> None:
+    assert charges(*records) == Unread(why="not_yet")
+
+
+def test_a_record_of_nothing_is_a_bill_of_nothing_and_says_how_far_it_reaches() -> None:
+    found = charges(record(8, 0))
     assert isinstance(found, Charges)
-    assert found.amount_nusd == 0
+    assert (found.amount_nusd, found.until_ms) == (0, EIGHT + HOUR)
 
 
 @pytest.mark.parametrize(

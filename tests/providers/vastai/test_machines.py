@@ -216,6 +216,15 @@ def test_the_disks_rate_is_taken_from_what_is_there() -> None:
     assert row(**loading, storage_total_cost=None).rate_nusd == 2_100_000  # total less base
     unknown = row(**loading, storage_total_cost=None, dph_base=None)
     assert unknown.rate_nusd == 802_100_000  # unknown is not free
+    nothing = row(**loading, storage_total_cost=None, dph_base=None, dph_total=None)
+    assert nothing.rate_nusd is None
+
+
+@pytest.mark.parametrize("price", [None, 0, 0.0, "", -1])
+def test_a_machine_that_is_up_and_whose_price_is_not_said_is_not_free(price: object) -> None:
+    found = row(dph_total=price)
+    assert (found.status, found.price_nusd, found.rate_nusd) == ("up", 0, None)
+    assert row(dph_total=price, actual_status="loading").rate_nusd == 2_100_000
 
 
 @pytest.mark.parametrize("price", [0, -1, None, "x", True])
@@ -352,6 +361,21 @@ def test_charges_are_summed_by_the_machine_in_whole_days() -> None:
     assert found == c.Charges(
         amount_nusd=37_345_000_000, step_nusd=1_000_000, from_ms=DAY, to_ms=2 * DAY
     )
+
+
+def test_a_charge_reaches_to_the_end_of_its_last_day() -> None:
+    first = charge("12", 0.5) | {"start": 86_400, "end": 86_400}
+    for end, until_ms in ((86_400, 2 * DAY), (172_800.0, 3 * DAY), (200_000, 3 * DAY)):
+        found = charges(first, charge("12", 0.5) | {"end": end}, charge("7", 1) | {"end": 10**9})
+        assert isinstance(found, c.Charges)
+        assert found.until_ms == until_ms
+
+
+@pytest.mark.parametrize("end", [None, "1", True, -1, 10**12, float("inf"), float("nan")])
+def test_where_a_charge_does_not_say_its_end_that_is_not_known(end: object) -> None:
+    found = charges(charge("12", 0.5) | {"end": end})
+    assert isinstance(found, c.Charges)
+    assert found.until_ms is None
 
 
 def test_no_row_is_no_amount() -> None:
