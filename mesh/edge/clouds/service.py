@@ -326,8 +326,8 @@ class Clouds:
         for one in await self.orphans():
             if one["instance"] == instance:
                 account = self.accounts[one["provider"], one["account"]]
-                done = await account.end_machine(instance)
-                return {"instance": instance, "asked": done}
+                taken, unwritten = await account.end_machine(instance)
+                return {"instance": instance, "asked": taken, "unwritten": unwritten or None}
         text = f"no orphan {instance[:80]!r} is listed"
         raise RequestError("NotFound", text, "fleet orphans", 404)
 

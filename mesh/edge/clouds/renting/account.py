@@ -20,6 +20,7 @@ from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.ports import Alarm, Emit, Keys, Ladder, MachineKeys, Offers
 from mesh.edge.clouds.renting.wire import Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
+from mesh.edge.disk import StoreError
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
 from mesh.policy.rentals.timers import POLL_MS, UNPAID_MS
@@ -192,16 +193,24 @@ class Account:
                 await self._write.say(Say("return_decided", rental_id, {"why": why}))
             return True
 
-    async def end_machine(self, instance_id: str) -> bool:
+    async def end_machine(self, instance_id: str) -> tuple[bool, str]:
         """Ask for a machine's end now, whoever has the account: a person says so. Whether the
-        provider took it; it stays watched either way."""
-        async with self._turn:
-            mine = [one for one in self.view.open() if one.instance_id == instance_id]
-            for one in mine if self._may_act() else ():
-                if one.wanted:
-                    await self._write.say(Say("return_decided", one.rental_id, {"why": ORPHAN}))
+        provider took it, and why the ledger could not be told, "" where it was; it stays watched
+        either way."""
+        unwritten = ""
+        try:
+            async with self._turn:
+                await self._let_go(instance_id)
+        except (OSError, StoreError) as error:  # a full disk keeps no meter running
+            unwritten = error.text if isinstance(error, StoreError) else str(error)
         await self.until_allowed("terminate")
-        return isinstance(await self._cloud.terminate(instance_id), Accepted)
+        return isinstance(await self._cloud.terminate(instance_id), Accepted), unwritten
+
+    async def _let_go(self, instance_id: str) -> None:
+        mine = [one for one in self.view.open() if one.instance_id == instance_id]
+        for one in mine if self._may_act() else ():
+            if one.wanted:
+                await self._write.say(Say("return_decided", one.rental_id, {"why": ORPHAN}))
 
     async def offers(self, ask: Ask) -> tuple[Offer, ...] | Unread:
         """What can be rented now; waits its turn."""
