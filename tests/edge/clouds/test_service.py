@@ -22,7 +22,7 @@ from mesh.ledger.event import Event
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.timers import BLIND_MS
 from mesh.state.fold import apply
-from mesh.state.rentals.terms import HOUR_MS
+from mesh.state.rentals.terms import GRACE_MS, HOUR_MS
 from mesh.state.state import State
 from providers.lambdalabs.profile import PROFILE as LAMBDALABS
 from providers.rental.contract import Row
@@ -168,9 +168,11 @@ async def test_a_peer_whose_word_does_not_count_is_told_so(tmp_path: Path) -> No
 # Returning.
 
 
-async def rented(desk: Desk, author: str = ANA, **changed: object) -> None:
+async def rented(
+    desk: Desk, author: str = ANA, name: tuple[str, str] = NAME, **changed: object
+) -> None:
     """A request with a machine."""
-    where = {"provider": NAME[0], "account": NAME[1]}
+    where = {"provider": name[0], "account": name[1]}
     said = [
         ("account_taken", {"epoch": 1, "peer": author}),
         ("rental_requested", {"request_id": "r1", "life_ms": HOUR_MS, "cap_nusd": NUSD}),
@@ -277,6 +279,53 @@ async def test_orphans_are_machines_of_this_fleet_that_nobody_wants(tmp_path: Pa
     done = {"instance": "8", "asked": True, "unwritten": None}
     assert await desk.clouds.kill("8") == done
     assert desk.accounts[NAME].told == ["end 8"]
+
+
+async def orphans_among(desk: Desk, *rows: Row) -> list[str]:
+    desk.accounts[NAME].names = (fleet_name("", ANA),)
+    desk.accounts[NAME].calls.rows = {row.instance_id: row for row in rows}
+    return [row["instance"] for row in await desk.clouds.orphans()]
+
+
+async def test_what_another_account_of_the_provider_wants_is_no_orphan(tmp_path: Path) -> None:
+    """Two keys of one account list the same machines."""
+    desk, name = Desk(tmp_path), fleet_name("", ANA)
+    await rented(desk, "be" * 32, ("vastai", "another key"))
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == []
+    late = listed("r1x1x1xabc", "7", name, T0 - GRACE_MS - 1_000)
+    assert await orphans_among(desk, late) == ["7"], "its own peer let its time pass"
+    (row,) = await desk.clouds.orphans()
+    assert row["known"] == "provisioning"
+    await rented(desk, "be" * 32, ("runpod", "another cloud"))
+    apply(
+        desk.node.state,
+        event(
+            "return_decided", 9, "be" * 32, "dev-b", provider="vastai", account="another key",
+            why="cancelled", **named(T0 + 9),
+        ),
+    )  # fmt: skip
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == ["7"]
+
+
+async def test_a_machine_whose_makers_reply_is_not_known_yet_is_found_by_its_label(
+    tmp_path: Path,
+) -> None:
+    desk, name = Desk(tmp_path), fleet_name("", ANA)
+    where = {"provider": NAME[0], "account": NAME[1]}
+    for n, (kind, payload) in enumerate(
+        [
+            ("account_taken", {"epoch": 1, "peer": ANA}),
+            ("rental_intended", {**named(T0), **INTENT}),
+            ("create_called", named(T0 + 1)),
+            ("create_unclear", {**named(T0 + 2), "why": "timeout"}),
+        ]
+    ):
+        apply(desk.node.state, event(kind, n, ANA, "dev-here", **where, **payload))
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == []
+    found = {**named(T0 + 3), "instance_id": "7", "why": "found_by_label", "begun_ms": T0}
+    apply(desk.node.state, event("instance_found", 9, ANA, "dev-here", **where, **found))
+    twins = [listed("r1x1x1xabc", instance, name) for instance in ("6", "7", "8")]
+    assert await orphans_among(desk, *twins) == ["8"], "the lowest of one label stays"
 
 
 async def test_an_account_is_taken_only_with_a_key_of_it(tmp_path: Path) -> None:
