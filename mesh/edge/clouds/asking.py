@@ -16,6 +16,7 @@ from mesh.edge.clouds.renting.account import Account
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import RentalRequested, RequestEnded
+from mesh.state.market.quotes import with_disk
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.state import State
@@ -135,10 +136,11 @@ class Asking:
         if not names:
             hint = "fleet rent without --image" if asked.image else INSTALL
             raise RequestError("NoImages", NO_IMAGES, hint, 409)
-        found = [one for one in self._held.market.offers if fits(one, asked, names)]
+        sold = [with_disk(one, asked.disk_bytes) for one in self._held.market.offers]
+        found = [one for one in sold if one is not None and fits(one, asked, names)]
         if found:
             best = min(found, key=lambda one: (one.hourly_nusd, one.provider, one.offer_id))
-            return (best.provider, best.account), at_most(best, asked.disk_bytes)
+            return (best.provider, best.account), at_most(best)
         if len(names) > 1:
             text = "no offer fits now, and several clouds could be asked"
             raise RequestError("NothingFits", text, "fleet offers, or --provider NAME", 409)

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from mathcore.units import NUSD
+from mathcore.units import GIB, NUSD
 from mesh.api.errors import RequestError
+from mesh.api.market.asked import parse_offers
+from mesh.api.market.offers import offers_answer
 from mesh.api.rentals.rows import host_name, rental_rows
 from mesh.config import Config
 from mesh.edge.clouds.checking import MENDS, check_row
@@ -130,6 +132,30 @@ async def test_a_request_goes_to_the_account_that_has_the_cheapest_that_fits(
     assert row["cap_nusd"] == reserve_nusd(315_000_000, 2 * HOUR_MS)
     assert (await desk.clouds.rent({**BODY, "provider": "vastai"}))["provider"] == "vastai"
     assert desk.accounts[other].told[:1] == ["notice"], "it need not wait for its turn"
+
+
+@pytest.mark.parametrize("provider", ["vastai", "runpod"])
+async def test_what_is_asked_about_is_what_is_agreed_to_whatever_the_disk(
+    tmp_path: Path, provider: str
+) -> None:
+    name = (provider, "main")
+    disk = {"disk_bytes": 40 * GIB, "disk_hourly_nusd_per_gb": 136_986}
+    dear = {"disk_bytes": 40 * GIB, "disk_hourly_nusd_per_gb": 500_000}
+    offers = [quote(0.4, name, **disk), quote(0.3, name, **dear)]
+    desk = Desk(tmp_path, name, offers=offers)
+    shown = offers_answer(desk.node.state, offers, parse_offers({"disk": "2TB"}), T0)
+    (best, *_) = cast(Any, shown["offers"])
+    assert best["hourly_nusd"] == 400_000_000 + (2000 - 43) * 136_986
+    row = await desk.clouds.rent({**BODY, "disk": "2TB"})
+    assert row["max_hourly_nusd"] == best["hourly_nusd"] * 105 // 100
+    assert row["cap_nusd"] == reserve_nusd(row["max_hourly_nusd"], 2 * HOUR_MS)
+    assert (await desk.clouds.rent(BODY))["max_hourly_nusd"] == 315_000_000
+    small = await desk.clouds.rent({**BODY, "disk": "2TB", "max_price": "0.5"})
+    assert small["max_hourly_nusd"] == NUSD // 2
+    tight = offers_answer(
+        desk.node.state, offers, parse_offers({"disk": "2TB", "max_price": "0.5"}), T0
+    )
+    assert tight["offers"] == [], "with such a disk none costs so little"
 
 
 async def test_the_same_request_id_is_the_same_request(tmp_path: Path) -> None:
