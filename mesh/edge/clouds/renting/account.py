@@ -20,7 +20,6 @@ from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.ports import Alarm, Emit, Keys, Ladder, MachineKeys, Offers
 from mesh.edge.clouds.renting.wire import Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
-from mesh.edge.disk import StoreError
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
 from mesh.policy.rentals.timers import POLL_MS, UNPAID_MS
@@ -80,6 +79,7 @@ class Account:
         own_ms: Callable[[], int],
         may_act: Callable[[], bool] = lambda: True,
         askers: frozenset[str] = frozenset(),
+        elsewhere: Callable[[], frozenset[str]] = frozenset,
         spending: asyncio.Lock | None = None,
         budgets: Budgets | None = None,
         sleep: Sleep = asyncio.sleep,
@@ -91,6 +91,7 @@ class Account:
         self._limits: Final = Limits(cloud.profile, self.seen)
         self._cloud: Final = cloud
         self._peer, self._askers = peer, askers
+        self.elsewhere: Final = elsewhere  # rentals that the provider's other accounts account for
         self.names: tuple[str, ...] = (mesh,)  # of the fleet in labels: now, and before
         self._state: Final = state
         self._keys: Final = keys
@@ -197,20 +198,11 @@ class Account:
         """Ask for a machine's end now, whoever has the account: a person says so. Whether the
         provider took it, and why the ledger could not be told, "" where it was; it stays watched
         either way."""
-        unwritten = ""
-        try:
-            async with self._turn:
-                await self._let_go(instance_id)
-        except (OSError, StoreError) as error:  # a full disk keeps no meter running
-            unwritten = error.text if isinstance(error, StoreError) else str(error)
+        async with self._turn:
+            mine = [one for one in self.view.open() if one.instance_id == instance_id]
+            unwritten = await self._write.let_go(mine if self._may_act() else [], ORPHAN)
         await self.until_allowed("terminate")
         return isinstance(await self._cloud.terminate(instance_id), Accepted), unwritten
-
-    async def _let_go(self, instance_id: str) -> None:
-        mine = [one for one in self.view.open() if one.instance_id == instance_id]
-        for one in mine if self._may_act() else ():
-            if one.wanted:
-                await self._write.say(Say("return_decided", one.rental_id, {"why": ORPHAN}))
 
     async def offers(self, ask: Ask) -> tuple[Offer, ...] | Unread:
         """What can be rented now; waits its turn."""
