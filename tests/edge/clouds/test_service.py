@@ -233,10 +233,15 @@ async def test_what_is_not_there_or_not_ours_to_return_is_one_line(tmp_path: Pat
     assert (caught.value.status, caught.value.hint) == (404, "fleet rentals")
     await rented(desk)
     await desk.clouds.give_back("r1")
-    desk.clouds.accounts.clear()  # another peer has the key
+    desk.clouds.accounts.clear()
     with pytest.raises(RequestError) as caught:
         await desk.clouds.give_back("r1")
-    assert caught.value.code == "NotOpen"
+    assert caught.value.code == "NoKey"
+    taken = {"provider": NAME[0], "account": NAME[1], "epoch": 9, "peer": "be" * 32}
+    apply(desk.node.state, event("account_taken", 9, "be" * 32, "dev-b", **taken))
+    with pytest.raises(RequestError) as caught:
+        await desk.clouds.give_back("r1")
+    assert caught.value.code == "NotOpen", "who has the account returns it"
 
 
 async def test_a_machine_that_another_peer_rented_for_us_has_its_hosts_name(
@@ -271,6 +276,32 @@ async def test_a_request_that_another_peer_would_have_to_meet_says_so(tmp_path: 
     apply(desk.node.state, event("account_taken", 0, "be" * 32, "dev-b", **taken))
     row = await desk.clouds.rent({**BODY, "request_id": "r1"})
     assert row["waits_for"] == "another_has_it"
+
+
+async def test_a_request_whose_key_was_replaced_says_so_and_can_be_ended(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, offers=[quote(0.4)])
+    await desk.clouds.rent({**BODY, "request_id": "r1"})
+    desk.clouds.accounts.clear()
+    (row,) = cast(Any, desk.clouds.rows(ended=False)["requests"])
+    assert row["waits_for"] == "key_replaced"
+    assert await desk.clouds.give_back("r1") == {"request_id": "r1", "rental_id": None}
+    assert desk.clouds.rows(ended=False)["requests"] == []
+
+
+async def test_that_nobody_here_can_return_a_machine_is_told_once_a_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not before the key that is here has listed what it opens."""
+    desk = Desk(tmp_path)
+    await rented(desk, name=("vastai", "the key before"))
+    desk.accounts[NAME].listed_ms_ago = None
+    desk.clouds._tell_untended()
+    assert desk.clouds.alarms == []
+    desk.accounts[NAME].listed_ms_ago = 0
+    for _ in range(2):
+        desk.clouds._tell_untended()
+    assert [one["why"] for one in desk.clouds.alarms] == ["no_key"]
+    assert "no_key" in capsys.readouterr().err
 
 
 # Orphans.
