@@ -79,6 +79,8 @@ class Offer:
     hourly_nusd: int  # all in for the machine with `disk_bytes`, while it is up
     stopped_hourly_nusd: int = 0  # while it is not
     disk_bytes: int = 0  # counted in both
+    # An hour of each GB more or less of it, up or not; None: it comes with the disk that it has.
+    disk_hourly_nusd_per_gb: int | None = None
     egress_nusd_per_gb: int = 0
     ingress_nusd_per_gb: int = 0
     spot: bool = False  # may be taken back when somebody pays more

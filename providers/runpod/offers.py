@@ -105,6 +105,7 @@ def _offer(gpu: Mapping[str, object], cloud: Cloud, count: int, disk_bytes: int)
         memory_bytes=memory,
         hourly_nusd=price + disk_rate(disk_gb(disk_bytes)),
         disk_bytes=disk_bytes,
+        disk_hourly_nusd_per_gb=disk_rate(1),
         region=_region(gpu) if cloud == "SECURE" else "",
         available=gpu.get("availability") in LEVELS,
     )

@@ -88,6 +88,7 @@ def _offer(row: dict[str, object], ask: Ask, gigabytes: int) -> Offer | None:
         hourly_nusd=(bid_nusd(base) if ask.spot else base) + storage,
         stopped_hourly_nusd=storage,
         disk_bytes=ask.disk_bytes,
+        disk_hourly_nusd_per_gb=usd_per_gb_month(row.get("storage_cost"), 1, HOURS_IN_MONTH_720),
         egress_nusd_per_gb=usd_per_gb(row.get("inet_up_cost")) or 0,
         ingress_nusd_per_gb=usd_per_gb(row.get("inet_down_cost")) or 0,
         spot=ask.spot,

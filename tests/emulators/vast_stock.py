@@ -198,6 +198,7 @@ def as_offer(host: Host, ask: Ask) -> Offer:
         hourly_nusd=_whole(price * NANO) + storage,
         stopped_hourly_nusd=storage,
         disk_bytes=ask.disk_bytes,
+        disk_hourly_nusd_per_gb=host.storage_nano(1),
         egress_nusd_per_gb=_whole(Decimal(host.up_cost) * NANO),
         ingress_nusd_per_gb=_whole(Decimal(host.down_cost) * NANO),
         spot=ask.spot,

@@ -187,6 +187,25 @@ def test_a_second_peer_with_the_key_sees_an_orphan_and_ends_it(
     wait_until(lambda: all_ended(vast), "the other's return")
 
 
+@ROOT_ONLY
+def test_a_key_that_was_replaced_returns_what_the_one_before_rented(
+    machines: Maker, vast: Hosting
+) -> None:
+    ana = with_account(machines, "ana", "vastai", vast)
+    row = json.loads(ana.ok("rent", "--gpu", "20GB..", "--for", "1h", "-y", "-o", "json"))
+    ana.ok("down")
+    fresh = f"{vast.emulator.key}-replaced"
+    vast.do(lambda: setattr(vast.emulator, "key", fresh))
+    ana.env["VAST_API_KEY"] = fresh
+    ana.up()
+    wait_until(lambda: listed(ana, "vastai"), "the account to be listed with the new key")
+    assert json.loads(ana.ok("orphans", "-o", "json"))["orphans"] == []
+    ana.ok("return", row["host"])
+    wait_until(lambda: all_ended(vast), "the machine to be returned")
+    rows = ana.get("/v1/rentals?ended=1")["rentals"]
+    assert [one["rental_id"] for one in rows] == [row["rental_id"]], "it is one, and costs once"
+
+
 # Slow: real minutes until an absence is proved.
 
 

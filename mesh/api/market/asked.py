@@ -9,18 +9,21 @@ from typing import Final, final
 
 from mathcore.hardware.described import read_text
 from mathcore.hardware.names import name_words
-from mathcore.units import parse_hourly_nusd, parse_memory
+from mathcore.units import parse_bytes, parse_hourly_nusd, parse_memory
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse, unknown_field
 from mesh.state.market.groups import MAX_GPU_COUNT
 
-FIELDS: Final = ("gpu", "count", "spot", "max_price", "provider", "limit")
+FIELDS: Final = ("gpu", "count", "spot", "max_price", "provider", "disk", "limit")
 # A row is 700 bytes of JSON: so many are more than a person or a pipe wants.
 MAX_OFFERS: Final = 10_000
 DEFAULT_OFFERS: Final = 200
 MAX_TEXT: Final = 120  # characters of a value
 # A card of 24 GiB may report 22.5 to a provider, its driver's part and ECC taken off.
 REPORTED: Final = 0.92
+MIN_DISK_BYTES: Final = 8 << 30  # the least that Vast.ai lets
+MAX_DISK_BYTES: Final = 16 << 40
+DEFAULT_DISK: Final = "40GiB"  # a model of 30 GB and its engine; prices are asked for with it
 _RANGE: Final = re.compile(r"([^.]*(?:\.\d+[^.]*)?)\.\.([^.]*(?:\.\d+[^.]*)?)")
 _WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -37,6 +40,7 @@ class OfferFilter:
     spot: bool | None = None
     max_nusd: int | None = None  # an hour
     provider: str = ""
+    disk_bytes: int | None = None  # room on its disk: what a price is with
     limit: int = DEFAULT_OFFERS
 
     def takes_gpu(self, gpu: str, count: int, memory_bytes: int) -> bool:
@@ -67,6 +71,7 @@ def parse_offers(given: Mapping[str, str]) -> OfferFilter:
         spot=_flag("spot", given["spot"]) if "spot" in given else None,
         max_nusd=_price(given["max_price"]) if "max_price" in given else None,
         provider=given.get("provider", "").strip().lower(),
+        disk_bytes=_disk(given["disk"]) if "disk" in given else None,
         limit=_whole("limit", given["limit"], MAX_OFFERS) if "limit" in given else DEFAULT_OFFERS,
     )
 
@@ -97,6 +102,13 @@ def _size(text: str) -> int:
 
 def _price(text: str) -> int:
     return read("max_price", parse_hourly_nusd, text)
+
+
+def _disk(text: str) -> int:
+    found = read("disk", parse_bytes, text)
+    if not MIN_DISK_BYTES <= found <= MAX_DISK_BYTES:
+        refuse(f"disk: {text!r} is not between 8GiB and 16TiB", f"say for example {DEFAULT_DISK}")
+    return found
 
 
 def _whole(name: str, text: str, most: int) -> int:

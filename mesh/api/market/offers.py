@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mathcore.price import hourly_nusd, unknown_parts
 from mesh.api.market.asked import OfferFilter
 from mesh.api.rows import Row, is_ours, peer_name
 from mesh.state.fleet import DeviceView, rate
 from mesh.state.market.device import basis_of, rank
-from mesh.state.market.quotes import Quote
+from mesh.state.market.quotes import Quote, with_disk
 from mesh.state.state import State
 
 
@@ -18,7 +18,7 @@ def offers_answer(
 ) -> dict[str, object]:
     """What is wanted, and where each provider's prices come from and how old they are."""
     known = tuple(quotes)
-    offers = sorted((one for one in known if _takes(wanted, one)), key=rank)
+    offers = sorted(_wanted(wanted, known), key=rank)
     owned = _owned_rows(state, wanted, now_ms)
     rows = [*owned, *(offer_row(one, now_ms) for one in offers[: wanted.limit])]
     return {
@@ -32,6 +32,14 @@ def _price(row: Row) -> int:
     """Owned machines of no known price come first: nobody is charged for them."""
     nusd = row["hourly_nusd"]
     return nusd if isinstance(nusd, int) else 0
+
+
+def _wanted(wanted: OfferFilter, known: Iterable[Quote]) -> Iterator[Quote]:
+    """Those that are wanted, with the disk that is asked for and at its price."""
+    for one in known:
+        sold = one if wanted.disk_bytes is None else with_disk(one, wanted.disk_bytes)
+        if sold is not None and _takes(wanted, sold):
+            yield sold
 
 
 def _takes(wanted: OfferFilter, one: Quote) -> bool:
@@ -70,6 +78,7 @@ def offer_row(one: Quote, now_ms: int) -> Row:
         "ingress_nusd_per_gb": one.ingress_nusd_per_gb or None,
         "egress_nusd_per_gb": one.egress_nusd_per_gb or None,
         "disk_bytes": one.disk_bytes or None,
+        "disk_hourly_nusd_per_gb": one.disk_hourly_nusd_per_gb,
         "ram_bytes": one.ram_bytes or None,
         "vcpus": one.vcpus or None,
         "network_bps": one.network_bps or None,

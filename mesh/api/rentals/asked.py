@@ -7,22 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from mathcore.units import NUSD, parse_bytes, parse_duration_ms, parse_hourly_nusd, parse_nusd
+from mathcore.units import NUSD, parse_duration_ms, parse_hourly_nusd, parse_nusd
 from mesh.api.errors import RequestError
 from mesh.api.fields import read, refuse, unknown_field
-from mesh.api.market.asked import OfferFilter, parse_offers
+from mesh.api.market.asked import DEFAULT_DISK, OfferFilter, parse_offers
 from mesh.state.rentals.requests import MAX_LIFE_MS, MAX_SETUP, MAX_TEXT, MIN_LIFE_MS
 from mesh.state.rentals.terms import DAY_MS
 
 SETUP: Final = "setup"
-OF_OFFER: Final = ("gpu", "count", "spot", "max_price", "provider")
-OF_MACHINE: Final = ("offer", "disk", "image", "engine", SETUP)
+OF_OFFER: Final = ("gpu", "count", "spot", "max_price", "provider", "disk")
+OF_MACHINE: Final = ("offer", "image", "engine", SETUP)
 FIELDS: Final = (*OF_OFFER, *OF_MACHINE, "life", "idle", "cap", "request_id", "job_id")
 DEFAULT_IDLE: Final = "15m"  # a person thinks so long between two jobs
-DEFAULT_DISK: Final = "40GiB"  # a model of 30 GB and its engine; prices are asked for with it
-MAX_DISK_BYTES: Final = 16 << 40
 MAX_CAP_NUSD: Final = 1_000_000 * NUSD  # more is a mistake
-MIN_DISK_BYTES: Final = 8 << 30  # the least that Vast.ai lets
 _ID: Final = re.compile(r"[a-z0-9]{1,20}")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,250}")
 
@@ -38,12 +35,16 @@ class RentAsked:
     life_ms: int
     idle_ms: int  # 0 = never
     cap_nusd: int | None
-    disk_bytes: int
     image: str
     engine: bool  # only a machine that has an engine once it is up
     setup: str  # a shell command that makes it ready
     request_id: str
     job_id: str
+
+    @property
+    def disk_bytes(self) -> int:
+        """Room on its disk."""
+        return self.filter.disk_bytes or 0
 
     @property
     def spot(self) -> bool:
@@ -64,13 +65,14 @@ def parse_rent(body: Mapping[str, object]) -> RentAsked:
     if "life" not in given:
         refuse("life: for how long at most?", "say for example 2h")
     return RentAsked(
-        filter=parse_offers({name: given[name] for name in OF_OFFER if name in given}),
+        filter=parse_offers(
+            {"disk": DEFAULT_DISK} | {name: given[name] for name in OF_OFFER if name in given}
+        ),
         gpu=given.get("gpu", ""),
         offer_id=given.get("offer", ""),
         life_ms=_life(given["life"]),
         idle_ms=_idle(given.get("idle", DEFAULT_IDLE)),
         cap_nusd=_cap(given["cap"]) if "cap" in given else None,
-        disk_bytes=_disk(given.get("disk", DEFAULT_DISK)),
         image=_matching("image", given.get("image", ""), _IMAGE, "an image's name, as docker has"),
         engine=_engine(given.get("engine", "false")),
         setup=_setup(given.get(SETUP)),
@@ -105,13 +107,6 @@ def _cap(text: str) -> int:
         refuse(
             f"cap: {text[:40]!r} is not between $0 and $1,000,000", "fleet rent --for 2h --cap 5"
         )
-    return found
-
-
-def _disk(text: str) -> int:
-    found = read("disk", parse_bytes, text)
-    if not MIN_DISK_BYTES <= found <= MAX_DISK_BYTES:
-        refuse(f"disk: {text!r} is not between 8GiB and 16TiB", f"say for example {DEFAULT_DISK}")
     return found
 
 

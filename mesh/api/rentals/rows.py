@@ -8,7 +8,7 @@ from typing import Any, Final
 from mesh.api.rows import Row, peer_name
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
-from mesh.state.rentals.terms import ABSENT, STEPS
+from mesh.state.rentals.terms import ABSENT, GRACE_MS, STEPS
 from mesh.state.state import State
 from providers.rental.labels import read_any
 
@@ -123,18 +123,18 @@ def orphan_row(
     """A listed machine that carries a label of ours and that the ledger does not want; else None.
 
     `row` is a `contract.Row`, `names` what labels call this fleet. `known`: what the ledger holds
-    of it, null where it knows nothing.
+    of it, null where it knows nothing. Another key of the same account lists it, too: a rental of
+    any account at the provider is looked for.
     """
     label = read_any(names, row.label)
     if label is None:
         return None
-    known = [
-        one
-        for one in state.rentals.account(*account).rentals.values()
-        if one.instance_id == row.instance_id
-    ]
-    wanted = any(one.is_open and one.wanted and one.author for one in known)
-    if wanted:
+    known = [one for one in state.rentals.at(account[0]) if _is_of(one, row.instance_id, label[0])]
+    known.sort(key=lambda one: (one.account != account[1], not one.author))
+    here = [one for one in known if one.account == account[1]]
+    # At its label's end what another account wants may be ended by anybody: its own peer is late.
+    those = known if now_ms <= label[1] + GRACE_MS else here
+    if any(one.is_open and one.wanted and one.author for one in those):
         return None
     return {
         "provider": account[0],
@@ -148,6 +148,15 @@ def orphan_row(
         "known": known[0].state if known else None,
         "why": (known[0].over or known[0].why) if known else None,
     }
+
+
+def _is_of(one: Rental, instance_id: str, rental_id: str) -> bool:
+    """Whether a listed machine is a rental's: by the provider's id, or by its label where the reply
+    to the create has not come. Of two with one label the lowest id stays."""
+    if one.instance_id == instance_id:
+        return True
+    may_be = one.instance_id == "" or instance_id < one.instance_id
+    return one.rental_id == rental_id and may_be
 
 
 def sums(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

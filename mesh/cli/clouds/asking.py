@@ -92,10 +92,10 @@ def _dollars(text: str) -> str:
 
 
 def _offered(daemon: Daemon, body: Mapping[str, str], providers: Set[str]) -> list[Row]:
-    """Single offers of these that fit, the cheapest first."""
+    """Single offers of these that fit, with the disk that is asked for, the cheapest first."""
     from urllib.parse import urlencode
 
-    keys = ("gpu", "count", "provider", "max_price")
+    keys = ("gpu", "count", "provider", "max_price", "disk")
     query = {key: body[key] for key in keys if key in body} | {"limit": MOST_OFFERS}
     if "spot" not in body:
         query["spot"] = "false"

@@ -23,6 +23,7 @@ NONE: Final = "nothing like that is owned or offered. try: fleet offers"
 @click.option("--spot/--no-spot", default=None, help="only those that may be taken back, or none")
 @click.option("--max-price", metavar="$", help="dollars an hour, at most: 0.50")
 @click.option("--provider", metavar="NAME", help="only of this provider: vastai, runpod …")
+@click.option("--disk", metavar="100GB", help="priced with so much room on its disk  [40GiB]")
 @click.option("--limit", metavar="N", help=f"so many offers at most  [default: {MOST_SHOWN}]")
 @json_option
 def offers(output: str, **options: Any) -> None:

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import click
 
+from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, need_daemon
 from mesh.cli.clouds.words import why_words
-from mesh.cli.exits import CANNOT, stop
+from mesh.cli.exits import CANNOT, Stop, code_of, stop
 from mesh.cli.machines.peers import yes_option
 from mesh.cli.options import confirm
 from mesh.cli.output import clean, emit_json, json_option, money, show_age
@@ -45,21 +46,40 @@ def orphans(*, kill: bool, yes: bool, output: str) -> None:
         emit_json({"orphans": rows, "killed": killed, "unseen": hidden})
     elif killed:
         for one in killed:
-            done = "asked to end" if one["asked"] else "not taken"
-            emit_text(f"{clean(one['instance'])}: {done}")
+            emit_text(f"{clean(one['instance'])}: {_done(one)}")
     else:
         emit(COLUMNS, rows, NONE_SEEN if unseen else f"{NONE} ({_oldest(checked)})")
     _end(unseen, [one for one in killed if not one["asked"]])
 
 
 def _kill(daemon: Daemon, rows: list[Row], *, yes: bool) -> list[Row]:
-    """Ask for the end of each; of a person first whether."""
+    """Ask for the end of each, whatever becomes of the others; of a person first whether."""
     if not yes:
         for line in table_lines(COLUMNS, rows, terminal_width(), "-o json has all"):
             click.echo(line, err=True)
         confirm("end this machine?" if len(rows) == 1 else f"end these {len(rows)} machines?")
-    paths = [f"/v1/orphans/{quote(str(row['instance']), safe='')}/kill" for row in rows]
-    return [daemon.post(path, {}) for path in paths]
+    return [_killed(daemon, str(row["instance"])) for row in rows]
+
+
+def _killed(daemon: Daemon, instance: str) -> Row:
+    """What became of asking for one machine's end; `why` it was not asked for, and its `code`."""
+    try:
+        return dict(daemon.post(f"/v1/orphans/{quote(instance, safe='')}/kill", {}))
+    except (RequestError, Stop) as error:
+        return {
+            "instance": instance,
+            "asked": False,
+            "why": " ".join(error.text.split()),
+            "code": code_of(error),
+        }
+
+
+def _done(one: Row) -> str:
+    if "why" in one:
+        return f"not asked: {clean(one['why'])}"
+    done = "asked to end" if one["asked"] else "not taken"
+    note = one.get("unwritten")
+    return f"{done}; that could not be written down: {clean(note)}" if note else done
 
 
 def _unseen(checked: list[Row]) -> list[Row]:
@@ -84,7 +104,11 @@ def _end(unseen: list[Row], refused: list[Row]) -> None:
         stop(CANNOT, f"{names}: not seen, and may hide orphans: {why}", "fleet check")
     if refused:
         names = ", ".join(clean(one["instance"]) for one in refused)
-        stop(CANNOT, f"the provider did not take the end of {names}", "fleet orphans --kill -y")
+        every = all("why" in one for one in refused)
+        said = "no end was asked for of" if every else "the provider did not take the end of"
+        codes = {one.get("code", CANNOT) for one in refused}
+        code = codes.pop() if len(codes) == 1 else CANNOT
+        stop(code, f"{said} {names}", "fleet orphans --kill -y")
 
 
 @click.command()

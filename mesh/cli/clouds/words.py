@@ -38,6 +38,7 @@ _WHY: Final = {
     "all_were_tried": "all offers that fit were tried, and failed",
     "not_allowed": "this peer rents for nobody else",
     "another_has_it": "another peer has the account (fleet clouds take has it here)",
+    "key_replaced": "the key it was asked for with is not here: fleet return ends it",
     # Where a rental stands.
     "admitted": "it is within the caps",
     "called": "the provider was asked for it",
@@ -69,6 +70,7 @@ _WHY: Final = {
     "cancelled": "cancelled",
     "ended": "its request was ended",
     "vanished": "it vanished at the provider",
+    "another_account": "it is another account's rental, and costs there",
     "never_placed": "the provider made none",
     "never_called": "it was never asked for",
     "not_held": "its money was held no more",
@@ -95,7 +97,7 @@ _WHY: Final = {
     "create_unknown": "whether it was made is still unknown",
     "idle_paid": "it is paid for, and no job ran there for an hour or more",
     "flat_spend": "each of the last three days cost the same: is something left on?",
-    "no_key": "this machine has no key of its account any more, and can't return it: it may cost",
+    "no_key": "no key here opens its account any more, nobody here can return it: it may cost",
     "not_ours": "another member says that it is ours; it carries no label of ours, and is spared",
     "clock": "the provider tells another time with each reply",
 }

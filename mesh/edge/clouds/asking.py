@@ -11,14 +11,17 @@ from mesh.api.rentals.asked import RentAsked, parse_rent
 from mesh.api.rentals.rows import host_name
 from mesh.edge.budgets.paying import RentalBudgets
 from mesh.edge.clouds.choosing import at_most, fits, reported
+from mesh.edge.clouds.keys import provider_of
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import RentalRequested, RequestEnded
+from mesh.state.market.quotes import with_disk
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.state import State
+from providers.rental.labels import read_any
 
 CANCELLED: Final = "cancelled"
 NO_IMAGES: Final = "machines there have a system of their own: no engine, and they take no image"
@@ -32,6 +35,9 @@ class Held(Protocol):
 
     accounts: dict[AccountKey, Account]
     market: MarketWatch
+
+    def account(self, name: AccountKey) -> Account | None:
+        """Who works on an account here, also where its key was replaced; None where nobody does."""
 
     def hosts(self) -> dict[str, str]:
         """What each rental's machine is called among this peer's hosts."""
@@ -84,16 +90,71 @@ class Asking:
         """End a request and return its machine; by the name of either, or of its host."""
         request, rental = self._named(wanted)
         if request is not None and not request.over:
+            open_ones = [one for one in self._rentals_of(request) if one.is_open]
+            for one in open_ones:  # of another member's word none keeps a request from ending
+                if one.author == self._author:
+                    self._demand_reach(one)
             fact = RequestEnded(request_id=request.request_id, why=why)
             await self._emit("request_ended", encode(fact))
+            for one in open_ones:
+                await self._end_listed(one)
             return {"request_id": request.request_id, "rental_id": None}
         if rental is None:
             raise RequestError("NotFound", f"no rental {wanted[:80]!r}", "fleet rentals", 404)
-        account = self._held.accounts.get((rental.provider, rental.account))
-        if account is None or not await account.give_back(rental.rental_id, why):
+        account = self._held.account((rental.provider, rental.account))
+        done = account is not None and await account.give_back(rental.rental_id, why)
+        if not done and rental.is_open:
+            self._demand_reach(rental)
+            done = await self._end_listed(rental)
+        if not done:
             text = f"{rental.rental_id} is {rental.state}"
+            if rental.is_open:
+                text += ": who has its account returns it"
             raise RequestError("NotOpen", text, "fleet rentals -a", 409)
         return {"request_id": rental.request_id or None, "rental_id": rental.rental_id}
+
+    def _rentals_of(self, request: Request) -> list[Rental]:
+        every = self._state().rentals.every()
+        return [one for one in every if one.request_id == request.request_id]
+
+    def _demand_reach(self, one: Rental) -> None:
+        """RequestError where nobody would return a machine: its account is this peer's and is not
+        worked on, and no other key here lists it. Another peer's is returned by that one."""
+        name = one.provider, one.account
+        owner = self._state().rentals.account(*name).owner[1]
+        if self._held.account(name) is not None or owner not in ("", self._author):
+            return
+        if self._lister(one) is not None:
+            return
+        found = provider_of(one.provider)
+        title = one.provider if found is None else found.title
+        text = (
+            f"{one.rental_id} was rented with a key of {title} that is not here any more, and no"
+            " key here lists its machine: this peer can't return it, and it may cost"
+        )
+        hint = (
+            f"fleet clouds login {one.provider} with that key, or fleet return"
+            f" {one.request_id or one.rental_id} at a peer with a key of that account"
+        )
+        raise RequestError("NoKey", text, hint, 409)
+
+    def _lister(self, one: Rental) -> Account | None:
+        """An account here, other than its own, whose key lists a machine under its label."""
+        for (provider, account), held in self._held.accounts.items():
+            row = held.calls.rows.get(one.instance_id)
+            is_other = provider == one.provider and account != one.account
+            label = read_any(held.names, row.label) if row is not None and is_other else None
+            if label is not None and label[0] == one.rental_id:
+                return held
+        return None
+
+    async def _end_listed(self, one: Rental) -> bool:
+        """Have a machine ended by a key that lists it, where its own account is not worked on here:
+        whoever has that one may be away, and finds it ended."""
+        if self._held.account((one.provider, one.account)) is not None:
+            return False
+        held = self._lister(one)
+        return held is not None and (await held.end_machine(one.instance_id))[0]
 
     async def _demand_money(self, asked: RentAsked, name: AccountKey, price: int | None) -> None:
         """RequestError where the budgets here have nothing for it now. Of a machine whose price
@@ -135,10 +196,11 @@ class Asking:
         if not names:
             hint = "fleet rent without --image" if asked.image else INSTALL
             raise RequestError("NoImages", NO_IMAGES, hint, 409)
-        found = [one for one in self._held.market.offers if fits(one, asked, names)]
+        sold = [with_disk(one, asked.disk_bytes) for one in self._held.market.offers]
+        found = [one for one in sold if one is not None and fits(one, asked, names)]
         if found:
             best = min(found, key=lambda one: (one.hourly_nusd, one.provider, one.offer_id))
-            return (best.provider, best.account), at_most(best, asked.disk_bytes)
+            return (best.provider, best.account), at_most(best)
         if len(names) > 1:
             text = "no offer fits now, and several clouds could be asked"
             raise RequestError("NothingFits", text, "fleet offers, or --provider NAME", 409)

@@ -99,12 +99,10 @@ def reported(asked: RentAsked) -> int:
     return 0 if least is None else int(REPORTED * least)
 
 
-def at_most(one: Quote, disk_bytes: int) -> int:
-    """What a machine may cost an hour where nobody said: the price that is shown, with a larger
-    disk where one is asked for, and as much more as prices move within minutes."""
-    more = max(0, disk_bytes - one.disk_bytes)
-    disk = one.stopped_hourly_nusd * more // one.disk_bytes if one.disk_bytes else 0
-    return (one.hourly_nusd + disk) * TOLERANCE // 100
+def at_most(one: Quote) -> int:
+    """What a machine may cost an hour where nobody said: the price that is shown, with the disk
+    that is asked for (`with_disk`), and as much more as prices move within minutes."""
+    return one.hourly_nusd * TOLERANCE // 100
 
 
 def fits(one: Quote, asked: RentAsked, names: Sequence[tuple[str, str]]) -> bool:

@@ -20,7 +20,7 @@ from mesh.api.errors import RequestError
 from mesh.api.rentals.rows import orphan_row, rental_rows, request_row, sums
 from mesh.config import Config
 from mesh.edge.budgets.paying import RentalBudgets
-from mesh.edge.clouds.adapters import Line, open_line, own_ms
+from mesh.edge.clouds.adapters import Line, own_ms
 from mesh.edge.clouds.asking import Asking
 from mesh.edge.clouds.choosing import Chooser, with_records
 from mesh.edge.clouds.keys import Account as KeyedAccount
@@ -28,6 +28,7 @@ from mesh.edge.clouds.keys import find_all, withdraw
 from mesh.edge.clouds.machines import Lose, RentedMachines
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
+from mesh.edge.clouds.working import Working
 from mesh.edge.identity import fleet_of
 from mesh.edge.ssh.hosts import SshHosts
 from mesh.ledger.event import Event
@@ -89,12 +90,12 @@ class Clouds:
         self._about: Final = about
         # A peer that rented by itself and then joined a fleet still knows its machines.
         self._alone: Final = fleet_name("", author)
-        self.accounts: dict[AccountKey, Account] = {}
+        self._working: Final = Working(node.home, author, lambda: node.state, self._account)
+        # Of those whose key was replaced nothing new is asked: they are not among these.
+        self.accounts: dict[AccountKey, Account] = self._working.keyed
         self.keyed: tuple[KeyedAccount, ...] = ()
         self._given: Final = withdraw()  # before anything is started that would inherit them
         self.alarms: list[dict[str, object]] = []
-        self._lines: dict[AccountKey, Line] = {}
-        self._tasks: dict[AccountKey, asyncio.Task[None]] = {}
         self._told: dict[tuple[AccountKey, str, str], int] = {}  # by day, UTC
         self._looked_ms = 0
         self._opening: Final = asyncio.Lock()
@@ -125,12 +126,10 @@ class Clouds:
                 await asyncio.sleep(STEP_S)
                 await self._tend()
         finally:
-            tasks += self._tasks.values()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for line in self._lines.values():
-                await line.close()
+            await self._working.end()
 
     async def _tend(self) -> None:
         try:
@@ -138,6 +137,7 @@ class Clouds:
             if self._node.now() - self._looked_ms >= LOOK_MS:
                 self._looked_ms = self._node.now()
                 self._rename()
+                await self._take_over()
                 self._look_over()
         except Exception:
             traceback.print_exc()  # a full disk, or a bug of ours: tried again
@@ -146,15 +146,20 @@ class Clouds:
     def _look_over(self) -> None:
         """Tell of what no fault tells of, each thing once a day."""
         rentals, now_ms = self._node.state.rentals, self._node.now()
-        for name in self.accounts:
+        self._tell_untended()
+        for name in self._working.every():
             mine = [one for one in rentals.account(*name).rentals.values() if one.state]
             idle = [one for one in mine if is_idle(one, self.machines.idle_ms(one.rental_id))]
             found = [(one.rental_id, IDLE_PAID) for one in idle]
             found += [("", FLAT_SPEND)] if flat_days(mine, now_ms) else []
             for rental_id, why in found:
-                if self._told.get((name, rental_id, why)) != now_ms // DAY_MS:
-                    self._told[name, rental_id, why] = now_ms // DAY_MS
-                    self._alarm(name)(rental_id, why)
+                self._tell_once(name, rental_id, why)
+
+    def _tell_once(self, name: AccountKey, rental_id: str, why: str) -> None:
+        day = self._node.now() // DAY_MS
+        if self._told.get((name, rental_id, why)) != day:
+            self._told[name, rental_id, why] = day
+            self._alarm(name)(rental_id, why)
 
     async def open(self) -> None:
         """Look for keys, and work on the accounts that were not known before."""
@@ -165,21 +170,28 @@ class Clouds:
                 if one.key is None or name in self.accounts:
                     continue
                 try:
-                    line = open_line(one.provider.name, one.key)
+                    await self._working.add(name, one.key)
                 except ValueError as error:
                     self._alarm(name)("", str(error))
-                    continue
-                self._lines[name] = line
-                self.accounts[name] = account = self._account(name, line)
-                self._tasks[name] = asyncio.create_task(account.run())
             self._tell_untended()
 
+    def account(self, name: AccountKey) -> Account | None:
+        """Who works on an account here, with whatever key; None where nobody does."""
+        return self._working.get(name)
+
+    async def _take_over(self) -> None:
+        async with self._opening:
+            await self._working.take_over()
+
     def _tell_untended(self) -> None:
-        """Machines that this peer rented and can't return: their account's key is not here."""
+        """Machines that this peer rented and can't return: no key here opens their account. Whether
+        another key of their provider does is known once that has listed its machines."""
         for one in self._node.state.rentals.every():
             name = one.provider, one.account
-            if one.is_open and one.author == self._author and name not in self.accounts:
-                self._alarm(name)(one.rental_id, "no_key")
+            others = [each for key, each in self.accounts.items() if key[0] == one.provider]
+            asked = all(each.listed_ms_ago is not None for each in others)
+            if one.is_open and one.author == self._author and not self.account(name) and asked:
+                self._tell_once(name, one.rental_id, "no_key")
 
     def _account(self, name: AccountKey, line: Line) -> Account:
         node = self._node
@@ -202,6 +214,7 @@ class Clouds:
             may_act=node.may_register,
             spending=self._spending,
             budgets=self._budgets,
+            elsewhere=lambda: self._working.elsewhere(name),
         )
         chooser.ask = found.offers
         found.names = self._names()
@@ -218,8 +231,9 @@ class Clouds:
 
     def _rename(self) -> None:
         """A peer that joined a fleet looks for the fleet's labels, and for its own of before."""
-        names = self._names() if self.accounts else ()
-        for account in self.accounts.values():
+        every = self._working.every().values()
+        names = self._names() if every else ()
+        for account in every:
             account.names = tuple(dict.fromkeys((*names, *account.names)))
 
     def _shares(self) -> Shares:
@@ -239,7 +253,7 @@ class Clouds:
 
     def notice(self) -> None:
         """The state changed."""
-        for account in self.accounts.values():
+        for account in self._working.every().values():
             account.notice()
 
     # What is asked.
@@ -252,6 +266,7 @@ class Clouds:
 
     async def give_back(self, wanted: str) -> dict[str, object]:
         """Return a machine, by its name, its rental's or its request's."""
+        await self._take_over()  # its key may have been replaced a moment ago
         done = await self._asking.give_back(wanted)
         self.notice()
         return done
@@ -275,11 +290,13 @@ class Clouds:
         }
 
     def _request_row(self, one: Request) -> dict[str, Any]:
-        account = self.accounts.get((one.provider, one.account))
+        account = self.account((one.provider, one.account))
         why = "" if account is None else account.reasons.get(one.request_id, "")
         owner = self._node.state.rentals.account(one.provider, one.account).owner[1]
         if one.author == self._author and owner not in ("", self._author):
             why = why or "another_has_it"  # whose own reasons stay there
+        elif one.author == self._author and account is None:
+            why = "key_replaced"
         return request_row(self._node.state, one, why)
 
     def hosts(self) -> dict[str, str]:
@@ -302,12 +319,13 @@ class Clouds:
 
     async def orphans(self) -> list[dict[str, Any]]:
         """Machines with our labels, as last listed, that the ledger does not want."""
-        state, found = self._node.state, list[dict[str, Any]]()
+        state, found = self._node.state, dict[AccountKey, dict[str, Any]]()
         for name, account in self.accounts.items():
             for row in account.calls.rows.values():
                 orphan = orphan_row(state, name, row, account.names, account.clock.now())
-                found += [] if orphan is None else [dict(orphan)]
-        return found
+                if orphan is not None:  # two keys of one account list it: the later is taken
+                    found[name[0], row.instance_id] = dict(orphan)
+        return list(found.values())
 
     async def take(self, provider: str) -> dict[str, object]:
         """Rent with a provider's account from now on, whoever had it: a person says so."""
@@ -326,8 +344,8 @@ class Clouds:
         for one in await self.orphans():
             if one["instance"] == instance:
                 account = self.accounts[one["provider"], one["account"]]
-                done = await account.end_machine(instance)
-                return {"instance": instance, "asked": done}
+                taken, unwritten = await account.end_machine(instance)
+                return {"instance": instance, "asked": taken, "unwritten": unwritten or None}
         text = f"no orphan {instance[:80]!r} is listed"
         raise RequestError("NotFound", text, "fleet orphans", 404)
 

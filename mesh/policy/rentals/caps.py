@@ -75,7 +75,8 @@ def admit(
             PROVIDER_CAP,
             shares.month_nusd,
             month_begin(now_ms),
-            lambda one: one.author in (me, "") and _of_account(one, request),
+            # Whatever key it was rented with: a new one of the same account begins no month anew.
+            lambda one: one.author in (me, "") and one.provider == request.provider,
         ),
     ]
     for why, cap, begin, counts in asks:
@@ -89,10 +90,6 @@ def admit(
 def _of_request(one: Rental, request: Request) -> bool:
     same_job = bool(request.job_id) and one.job_id == request.job_id
     return same_job or one.request_id == request.request_id
-
-
-def _of_account(one: Rental, request: Request) -> bool:
-    return (one.provider, one.account) == (request.provider, request.account)
 
 
 def month_begin(now_ms: int) -> int:

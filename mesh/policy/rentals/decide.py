@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mesh.policy.rentals.elsewhere import ELSEWHERE
 from mesh.policy.rentals.timers import (
     ABSENCE_MS,
     ALARMS_MS,
@@ -170,6 +171,8 @@ def _after_the_end(account: Account, seen: Seen, here: Here) -> Iterator[Command
     """The provider's charges, until two answers agree."""
     for one in account.rentals.values() if here.profile.has_charges else ():
         if one.state != ABSENT or one.invoiced_nusd is not None or not one.instance_id:
+            continue
+        if one.why == ELSEWHERE:  # it is charged once
             continue
         tries, next_ms, _ = seen.asked.get(one.rental_id, (0, 0, None))
         if tries < CHARGE_TRIES and one.rental_id not in seen.busy:

@@ -3,10 +3,11 @@ what carries a label of ours that nobody accounts for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import final
 
+from mesh.policy.rentals.elsewhere import ELSEWHERE
 from mesh.policy.rentals.timers import ABSENCE_MS, DEAD_LOOKS, GAP_MS
 from mesh.policy.rentals.unwanted import is_restless
 from mesh.policy.rentals.values import Say, Seen
@@ -30,10 +31,17 @@ class Whole:
 
 
 def heard_listing(
-    account: Account, seen: Seen, whole: Whole, me: str, mesh: str, *was: str
+    account: Account,
+    seen: Seen,
+    whole: Whole,
+    me: str,
+    mesh: str,
+    *was: str,
+    elsewhere: Set[str] = frozenset(),
 ) -> list[Say]:
     """What it proves of the rentals of an account, open or not. `mesh` is what labels call this
-    fleet, `was` what they called it before."""
+    fleet, `was` what they called it before; `elsewhere` has the rentals of the provider's other
+    accounts (`known_elsewhere`), which are theirs until their labels' time is over."""
     owns = account.owner[1] == me
     counts = owns or account.may_rent(me)  # of a second machine nobody else's word is believed
     known = frozenset(one.instance_id for one in account.open())
@@ -42,7 +50,9 @@ def heard_listing(
     for one in account.open():
         mine = _rows_of(account, one, ours, by_id)
         speaks = owns or may_help(one, whole.ended_ms, me)
-        if mine:
+        if mine and speaks and _is_copy(one, whole, elsewhere):
+            says.append(_closed_copy(one))
+        elif mine:
             seen.missing.pop(one.rental_id, None)
             seen.gone.pop(one.rental_id, None)
             says += _present(one, seen, mine, whole, me) if speaks else []
@@ -52,10 +62,25 @@ def heard_listing(
     for rental_id, found in ours.items():
         expires = max(expires_ms for _, expires_ms in found)
         rows = [row for row, _ in found]
+        if rental_id in elsewhere and whole.ended_ms <= expires + GRACE_MS:
+            continue
         if owns or whole.ended_ms > expires + GRACE_MS:
             says += _strange(account, rental_id, rows, expires, seen.listed_ms, whole.ended_ms)
     seen.listed_ms, seen.fails = whole.begun_ms, 0
     return says
+
+
+def _is_copy(one: Rental, whole: Whole, elsewhere: Set[str]) -> bool:
+    """Whether it was found without its intent, which has come since: as another account's."""
+    late = whole.ended_ms > one.expires_ms + GRACE_MS
+    return one.rental_id in elsewhere and not one.author and one.wanted and not late
+
+
+def _closed_copy(one: Rental) -> Say:
+    """It costs once: in the other account, from the beginning."""
+    at_ms = one.called_ms
+    fields = {"why": ELSEWHERE, "end_ms": at_ms, "last_ms": at_ms, "proved_ms": at_ms}
+    return Say("absence_confirmed", one.rental_id, fields)
 
 
 Labelled = dict[str, list[tuple[Row, int]]]  # rental -> its rows, each with its label's expiry

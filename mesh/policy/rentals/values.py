@@ -32,8 +32,8 @@ RANK: Final[dict[str, int]] = {
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """What this peer may spend; None = no cap. By UTC day over all accounts, by UTC month of this
-    provider's account. Each peer has a share of its own, so that no two can spend it twice."""
+    """What this peer may spend; None = no cap. By UTC day over all accounts, by UTC month over
+    all at this provider. Each peer has a share of its own, so that no two can spend it twice."""
 
     day_nusd: int | None = None
     month_nusd: int | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, final
 
 from mathcore.market.typical import Typical
+from mathcore.units import GB
 from mesh.state.market.groups import Kind, kind_of
 from mesh.state.market.market import Market
 
@@ -46,6 +47,7 @@ class Quote:
     ingress_nusd_per_gb: int = 0
     egress_nusd_per_gb: int = 0
     disk_bytes: int = 0
+    disk_hourly_nusd_per_gb: int | None = None  # None: it comes with the disk that it has
     ram_bytes: int = 0
     vcpus: int = 0
     network_bps: int = 0
@@ -59,6 +61,22 @@ class Quote:
     def kind(self) -> Kind:
         """What it is compared with."""
         return kind_of(self.gpu, self.gpu_count, self.memory_bytes, spot=self.spot)
+
+
+def with_disk(one: Quote, disk_bytes: int) -> Quote | None:
+    """The machine with another disk, for what it costs then: in whole GB, as it is billed. None
+    where it has less, and takes no other."""
+    each = one.disk_hourly_nusd_per_gb
+    if each is None or not one.disk_bytes:
+        return None if 0 < one.disk_bytes < disk_bytes else one
+    more = each * (-(-disk_bytes // GB) - -(-one.disk_bytes // GB))
+    stopped = one.stopped_hourly_nusd
+    return replace(
+        one,
+        hourly_nusd=max(0, one.hourly_nusd + more),
+        stopped_hourly_nusd=max(0, stopped + more) if stopped else 0,
+        disk_bytes=disk_bytes,
+    )
 
 
 def quotes_of(market: Market) -> tuple[Quote, ...]:

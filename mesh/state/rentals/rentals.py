@@ -76,6 +76,10 @@ class Rentals:
         for account in self.accounts.values():
             yield from (one for one in account.rentals.values() if one.state)
 
+    def at(self, provider: str) -> Iterator[Rental]:
+        """Those of `every` at one provider, whatever account they were rented with."""
+        return (one for one in self.every() if one.provider == provider)
+
     def wanted(self, provider: str, account: str) -> list[Request]:
         """The requests of one account that are not over, by id."""
         found = self.requests.views.values()

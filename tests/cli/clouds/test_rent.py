@@ -107,6 +107,12 @@ def test_every_option_goes_to_the_daemon_by_its_name(ready: Clouds, say: Say) ->
     }  # fmt: skip
 
 
+def test_the_price_that_is_asked_about_is_with_the_disk(ready: Clouds, say: Say) -> None:
+    assert say(*RENT, "--disk", "2TB").code == USAGE, "nobody is there to answer"
+    (asked,) = [path for path in ready.asked if path.startswith("/v1/offers")]
+    assert "disk=2TB" in asked
+
+
 @pytest.mark.parametrize(
     ("offers", "words", "text"),
     [

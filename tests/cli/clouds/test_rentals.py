@@ -266,6 +266,34 @@ def test_a_kill_says_what_the_provider_took(clouds: Clouds, say: Say) -> None:
     assert [one["asked"] for one in listed["killed"]] == [True, False]
 
 
+def test_a_machine_that_is_gone_meanwhile_keeps_no_other_running(clouds: Clouds, say: Say) -> None:
+    rows = [orphan(instance=name) for name in ("1", "2", "3")]
+    clouds.answers["/v1/orphans"] = {"orphans": rows}
+    gone = refusal("NotFound", "no orphan '1' is listed", "fleet orphans", 404)
+    clouds.answers["/v1/orphans/1/kill"] = gone
+    clouds.answers["/v1/orphans/2/kill"] = {"instance": "2", "asked": True}
+    clouds.answers["/v1/orphans/3/kill"] = {"instance": "3", "asked": True, "unwritten": "full"}
+    said = say("orphans", "--kill", "-y")
+    assert [path for path, _ in clouds.posted] == [f"/v1/orphans/{n}/kill" for n in (1, 2, 3)]
+    assert said.out.splitlines() == [
+        "1: not asked: no orphan '1' is listed",
+        "2: asked to end",
+        "3: asked to end; that could not be written down: full",
+    ]
+    assert (said.code, said.error) == (
+        NOT_FOUND,
+        "fleet: no end was asked for of 1. try: fleet orphans --kill -y",
+    )
+    clouds.answers["/v1/orphans/2/kill"] = {"instance": "2", "asked": False}
+    said = say("orphans", "--kill", "-y")
+    assert (said.code, said.error) == (
+        CANNOT,
+        "fleet: the provider did not take the end of 1, 2. try: fleet orphans --kill -y",
+    )
+    listed = json.loads(say("orphans", "--kill", "-y", "-o", "json").out)
+    assert [one["asked"] for one in listed["killed"]] == [False, False, True]
+
+
 def test_with_nothing_to_kill_nobody_is_asked(clouds: Clouds, say: Say) -> None:
     said = say("orphans", "--kill")
     assert (said.code, said.err) == (OK, "")

@@ -4,6 +4,7 @@ other members may write what they like."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -94,6 +95,7 @@ class Attacked:
         account: str = "main",
         state: State | None = None,
         spending: asyncio.Lock | None = None,
+        elsewhere: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.inner, self.state = Inner(), state or State()
         self.account = account
@@ -121,6 +123,7 @@ class Attacked:
             own_ms=lambda: self.own_ms,
             may_act=lambda: self.may,
             spending=spending,
+            elsewhere=elsewhere,
             sleep=self.sleep,
         )
 

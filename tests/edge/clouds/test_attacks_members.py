@@ -131,3 +131,20 @@ async def test_a_full_disk_is_told_once_and_the_machine_is_returned_when_it_has_
     one = peer.actor.rental(rental_id)
     assert one is not None
     assert peer.cloud.ended[:1] == [one.instance_id]
+
+
+async def test_whom_a_person_wants_ended_is_ended_though_the_disk_is_full() -> None:
+    peer = Attacked()
+    rental_id = await peer.rented()
+    one = peer.actor.rental(rental_id)
+    assert one is not None
+    peer.full = True
+    taken, unwritten = await peer.actor.end_machine(one.instance_id)
+    assert (taken, peer.cloud.ended) == (True, [one.instance_id])
+    assert "No space left on device" in unwritten
+    assert one.wanted, "nothing says that it is over: who asked is told so"
+    peer.full = False
+    assert await peer.actor.end_machine(one.instance_id) == (True, "")
+    after = peer.actor.rental(rental_id)
+    assert after is not None
+    assert after.over == "orphan"

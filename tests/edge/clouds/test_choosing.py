@@ -1,6 +1,7 @@
 """An account's offers for a request, what a request may cost, and how adapters are made."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,11 @@ from mesh.edge.clouds.choosing import Chooser, at_most, fits, reported, with_rec
 from mesh.edge.clouds.keys import PROVIDERS, Key
 from mesh.edge.clouds.prices.market import quote_of
 from mesh.policy.rentals.history import Record
+from mesh.state.market.quotes import with_disk
 from mesh.state.state import State
-from providers.rental.contract import Ask, Offer, Unread
+from providers.rental.contract import DEFAULT_DISK_BYTES, Ask, Offer, Reply, Unread
+from providers.runpod import offers as runpod
+from providers.vastai import offers as vastai
 from tests.edge.clouds.stand_in import VAST, offer
 from tests.policy.rentals.test_choosing import asked
 from tests.state.job_story import T0
@@ -111,21 +115,53 @@ def test_a_quote_fits_or_does_not(
     assert not fits(quote(**changed), rent(**body), [("vastai", "another account")])
 
 
-@given(
-    nusd=st.integers(1, 100 * NUSD),
-    disk=st.integers(8, 500),
-    wanted=st.integers(8, 500),
-    stopped=st.integers(0, NUSD),
-)
-def test_what_it_may_cost_where_nobody_said_is_what_is_shown_and_a_little(
-    nusd: int, disk: int, wanted: int, stopped: int
+@given(dollars=st.floats(0.01, 100), gigabyte=st.floats(0, 1), wanted=st.integers(8, 16_000))
+def test_a_disk_is_priced_as_its_provider_prices_it_and_so_is_what_it_may_cost(
+    dollars: float, gigabyte: float, wanted: int
 ) -> None:
-    one = quote(hourly_nusd=nusd, stopped_hourly_nusd=stopped, disk_bytes=disk * GIB)
-    most = at_most(one, wanted * GIB)
-    more = stopped * max(0, wanted - disk) // disk
-    assert nusd + more <= most + 1
-    assert most <= (nusd + more) * 105 // 100 + 1
-    assert at_most(quote(hourly_nusd=nusd), wanted * GIB) == nusd * 105 // 100
+    """Whatever disk an offer was asked for with."""
+    for read in (vast_offer(dollars, gigabyte), runpod_offer(dollars)):
+        usual, asked_for = read(DEFAULT_DISK_BYTES), read(wanted * GIB)
+        sold = with_disk(quote_of(usual, VAST, T0), wanted * GIB)
+        assert sold is not None
+        rounding = 17_180  # half a nano-dollar for each GB that there may be
+        assert abs(sold.hourly_nusd - asked_for.hourly_nusd) <= rounding
+        assert abs(sold.stopped_hourly_nusd - asked_for.stopped_hourly_nusd) <= rounding
+        assert sold.disk_bytes == asked_for.disk_bytes
+        assert at_most(sold) >= asked_for.hourly_nusd, "else it would wait for ever"
+
+
+def test_what_comes_with_its_disk_is_sold_as_it_is_or_not_at_all() -> None:
+    whole = quote(disk_bytes=1400 * GIB)
+    assert with_disk(whole, 200 * GIB) == whole
+    assert with_disk(whole, 1401 * GIB) is None
+    unknown = quote(disk_bytes=0)
+    assert with_disk(unknown, 1401 * GIB) == unknown
+
+
+def vast_offer(dollars: float, gigabyte: float) -> Callable[[int], Offer]:
+    row = {"id": 1, "num_gpus": 1, "gpu_ram": 24564, "dph_base": dollars, "storage_cost": gigabyte}
+
+    def read(disk_bytes: int) -> Offer:
+        reply = Reply(status=200, body={"offers": [row]})
+        (found,) = cast(Any, vastai.offers_from(reply, Ask(disk_bytes=disk_bytes)))
+        return cast(Offer, found)
+
+    return read
+
+
+def runpod_offer(dollars: float) -> Callable[[int], Offer]:
+    row = {
+        "id": "RTX", "memory": 24, "secure": True, "price": {"secure": dollars},
+        "maxCount": {"secure": 8}, "availability": "HIGH",
+    }  # fmt: skip
+
+    def read(disk_bytes: int) -> Offer:
+        reply = Reply(status=200, body={"gpus": [row]})
+        (found,) = cast(Any, runpod.offers_from(reply, "SECURE", 1, disk_bytes))
+        return cast(Offer, found)
+
+    return read
 
 
 def test_the_memory_of_a_request_is_what_such_cards_report() -> None:

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from mathcore.units import NUSD
+from mathcore.units import GIB, NUSD
 from mesh.api.errors import RequestError
+from mesh.api.market.asked import parse_offers
+from mesh.api.market.offers import offers_answer
 from mesh.api.rentals.rows import host_name, rental_rows
 from mesh.config import Config
 from mesh.edge.clouds.checking import MENDS, check_row
@@ -22,7 +24,7 @@ from mesh.ledger.event import Event
 from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.timers import BLIND_MS
 from mesh.state.fold import apply
-from mesh.state.rentals.terms import HOUR_MS
+from mesh.state.rentals.terms import GRACE_MS, HOUR_MS
 from mesh.state.state import State
 from providers.lambdalabs.profile import PROFILE as LAMBDALABS
 from providers.rental.contract import Row
@@ -84,9 +86,9 @@ class Account:
         self.told.append(f"{rental_id} {why}")
         return True
 
-    async def end_machine(self, instance_id: str) -> bool:
+    async def end_machine(self, instance_id: str) -> tuple[bool, str]:
         self.told.append(f"end {instance_id}")
-        return True
+        return True, ""
 
 
 class Desk:
@@ -132,6 +134,30 @@ async def test_a_request_goes_to_the_account_that_has_the_cheapest_that_fits(
     assert desk.accounts[other].told[:1] == ["notice"], "it need not wait for its turn"
 
 
+@pytest.mark.parametrize("provider", ["vastai", "runpod"])
+async def test_what_is_asked_about_is_what_is_agreed_to_whatever_the_disk(
+    tmp_path: Path, provider: str
+) -> None:
+    name = (provider, "main")
+    disk = {"disk_bytes": 40 * GIB, "disk_hourly_nusd_per_gb": 136_986}
+    dear = {"disk_bytes": 40 * GIB, "disk_hourly_nusd_per_gb": 500_000}
+    offers = [quote(0.4, name, **disk), quote(0.3, name, **dear)]
+    desk = Desk(tmp_path, name, offers=offers)
+    shown = offers_answer(desk.node.state, offers, parse_offers({"disk": "2TB"}), T0)
+    (best, *_) = cast(Any, shown["offers"])
+    assert best["hourly_nusd"] == 400_000_000 + (2000 - 43) * 136_986
+    row = await desk.clouds.rent({**BODY, "disk": "2TB"})
+    assert row["max_hourly_nusd"] == best["hourly_nusd"] * 105 // 100
+    assert row["cap_nusd"] == reserve_nusd(row["max_hourly_nusd"], 2 * HOUR_MS)
+    assert (await desk.clouds.rent(BODY))["max_hourly_nusd"] == 315_000_000
+    small = await desk.clouds.rent({**BODY, "disk": "2TB", "max_price": "0.5"})
+    assert small["max_hourly_nusd"] == NUSD // 2
+    tight = offers_answer(
+        desk.node.state, offers, parse_offers({"disk": "2TB", "max_price": "0.5"}), T0
+    )
+    assert tight["offers"] == [], "with such a disk none costs so little"
+
+
 async def test_the_same_request_id_is_the_same_request(tmp_path: Path) -> None:
     desk = Desk(tmp_path, offers=[quote(0.4)])
     first = await desk.clouds.rent({**BODY, "request_id": "mine"})
@@ -168,9 +194,11 @@ async def test_a_peer_whose_word_does_not_count_is_told_so(tmp_path: Path) -> No
 # Returning.
 
 
-async def rented(desk: Desk, author: str = ANA, **changed: object) -> None:
+async def rented(
+    desk: Desk, author: str = ANA, name: tuple[str, str] = NAME, **changed: object
+) -> None:
     """A request with a machine."""
-    where = {"provider": NAME[0], "account": NAME[1]}
+    where = {"provider": name[0], "account": name[1]}
     said = [
         ("account_taken", {"epoch": 1, "peer": author}),
         ("rental_requested", {"request_id": "r1", "life_ms": HOUR_MS, "cap_nusd": NUSD}),
@@ -205,10 +233,15 @@ async def test_what_is_not_there_or_not_ours_to_return_is_one_line(tmp_path: Pat
     assert (caught.value.status, caught.value.hint) == (404, "fleet rentals")
     await rented(desk)
     await desk.clouds.give_back("r1")
-    desk.clouds.accounts.clear()  # another peer has the key
+    desk.clouds.accounts.clear()
     with pytest.raises(RequestError) as caught:
         await desk.clouds.give_back("r1")
-    assert caught.value.code == "NotOpen"
+    assert caught.value.code == "NoKey"
+    taken = {"provider": NAME[0], "account": NAME[1], "epoch": 9, "peer": "be" * 32}
+    apply(desk.node.state, event("account_taken", 9, "be" * 32, "dev-b", **taken))
+    with pytest.raises(RequestError) as caught:
+        await desk.clouds.give_back("r1")
+    assert caught.value.code == "NotOpen", "who has the account returns it"
 
 
 async def test_a_machine_that_another_peer_rented_for_us_has_its_hosts_name(
@@ -245,6 +278,32 @@ async def test_a_request_that_another_peer_would_have_to_meet_says_so(tmp_path: 
     assert row["waits_for"] == "another_has_it"
 
 
+async def test_a_request_whose_key_was_replaced_says_so_and_can_be_ended(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, offers=[quote(0.4)])
+    await desk.clouds.rent({**BODY, "request_id": "r1"})
+    desk.clouds.accounts.clear()
+    (row,) = cast(Any, desk.clouds.rows(ended=False)["requests"])
+    assert row["waits_for"] == "key_replaced"
+    assert await desk.clouds.give_back("r1") == {"request_id": "r1", "rental_id": None}
+    assert desk.clouds.rows(ended=False)["requests"] == []
+
+
+async def test_that_nobody_here_can_return_a_machine_is_told_once_a_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not before the key that is here has listed what it opens."""
+    desk = Desk(tmp_path)
+    await rented(desk, name=("vastai", "the key before"))
+    desk.accounts[NAME].listed_ms_ago = None
+    desk.clouds._tell_untended()
+    assert desk.clouds.alarms == []
+    desk.accounts[NAME].listed_ms_ago = 0
+    for _ in range(2):
+        desk.clouds._tell_untended()
+    assert [one["why"] for one in desk.clouds.alarms] == ["no_key"]
+    assert "no_key" in capsys.readouterr().err
+
+
 # Orphans.
 
 
@@ -274,8 +333,56 @@ async def test_orphans_are_machines_of_this_fleet_that_nobody_wants(tmp_path: Pa
         with pytest.raises(RequestError) as caught:
             await desk.clouds.kill(strange)
         assert caught.value.status == 404
-    assert await desk.clouds.kill("8") == {"instance": "8", "asked": True}
+    done = {"instance": "8", "asked": True, "unwritten": None}
+    assert await desk.clouds.kill("8") == done
     assert desk.accounts[NAME].told == ["end 8"]
+
+
+async def orphans_among(desk: Desk, *rows: Row) -> list[str]:
+    desk.accounts[NAME].names = (fleet_name("", ANA),)
+    desk.accounts[NAME].calls.rows = {row.instance_id: row for row in rows}
+    return [row["instance"] for row in await desk.clouds.orphans()]
+
+
+async def test_what_another_account_of_the_provider_wants_is_no_orphan(tmp_path: Path) -> None:
+    """Two keys of one account list the same machines."""
+    desk, name = Desk(tmp_path), fleet_name("", ANA)
+    await rented(desk, "be" * 32, ("vastai", "another key"))
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == []
+    late = listed("r1x1x1xabc", "7", name, T0 - GRACE_MS - 1_000)
+    assert await orphans_among(desk, late) == ["7"], "its own peer let its time pass"
+    (row,) = await desk.clouds.orphans()
+    assert row["known"] == "provisioning"
+    await rented(desk, "be" * 32, ("runpod", "another cloud"))
+    apply(
+        desk.node.state,
+        event(
+            "return_decided", 9, "be" * 32, "dev-b", provider="vastai", account="another key",
+            why="cancelled", **named(T0 + 9),
+        ),
+    )  # fmt: skip
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == ["7"]
+
+
+async def test_a_machine_whose_makers_reply_is_not_known_yet_is_found_by_its_label(
+    tmp_path: Path,
+) -> None:
+    desk, name = Desk(tmp_path), fleet_name("", ANA)
+    where = {"provider": NAME[0], "account": NAME[1]}
+    for n, (kind, payload) in enumerate(
+        [
+            ("account_taken", {"epoch": 1, "peer": ANA}),
+            ("rental_intended", {**named(T0), **INTENT}),
+            ("create_called", named(T0 + 1)),
+            ("create_unclear", {**named(T0 + 2), "why": "timeout"}),
+        ]
+    ):
+        apply(desk.node.state, event(kind, n, ANA, "dev-here", **where, **payload))
+    assert await orphans_among(desk, listed("r1x1x1xabc", "7", name)) == []
+    found = {**named(T0 + 3), "instance_id": "7", "why": "found_by_label", "begun_ms": T0}
+    apply(desk.node.state, event("instance_found", 9, ANA, "dev-here", **where, **found))
+    twins = [listed("r1x1x1xabc", instance, name) for instance in ("6", "7", "8")]
+    assert await orphans_among(desk, *twins) == ["8"], "the lowest of one label stays"
 
 
 async def test_an_account_is_taken_only_with_a_key_of_it(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def offers(gone: Mapping[tuple[str, str], int], disk_bytes: int = 40 << 30) -> l
                         memory_bytes=gpu.memory << 30,
                         hourly_nusd=gpu.price[at] * count + disk_rate(gigabytes),
                         disk_bytes=disk_bytes,
+                        disk_hourly_nusd_per_gb=disk_rate(1),
                         region=gpu.centres[0] if one else "",
                         available=free >= count,
                     )

@@ -108,6 +108,23 @@ def test_caps_are_met_before_anything_is_asked_for(cap: int, shares: Shares, why
     assert desk.seen.reasons.get("r1", "") == why
 
 
+def test_a_new_key_of_a_provider_begins_no_month_anew() -> None:
+    for provider, why in (("vastai", "provider_cap"), ("runpod", "")):
+        desk = Desk(Shares(month_nusd=2 * RESERVE - 1))
+        before = {"provider": provider, "account": "the key before"}
+        desk.write("account_taken", epoch=1, peer="A", **before)
+        named = {"rental_id": "r0x1x1xabc", "turn": desk.now, "at_ms": desk.now}
+        intent = {
+            "request_id": "r0", "quote_nusd": USD, "reserved_nusd": RESERVE, "life_ms": HOUR_MS,
+            "expires_ms": desk.now + HOUR_MS,
+        }  # fmt: skip
+        desk.write("rental_intended", **before, **named, **intent)
+        desk.list()
+        desk.ask(cap_nusd=RESERVE)
+        desk.choose()
+        assert desk.seen.reasons.get("r1", "") == why
+
+
 def test_a_job_has_one_cap_for_all_its_requests() -> None:
     desk = Desk()
     desk.list()

@@ -56,6 +56,7 @@ def test_an_offer_is_read_whole() -> None:
             hourly_nusd=1_200_000_000 + 2_074_069,  # 0.149333 $ x 10 GB / 720 h
             stopped_hourly_nusd=2_074_069,
             disk_bytes=10 * GB,
+            disk_hourly_nusd_per_gb=207_407,
             egress_nusd_per_gb=4_560_000,
             ingress_nusd_per_gb=0,
             spot=False,

@@ -197,13 +197,13 @@ def label_of_a_process() -> Broken:
         made[id(self.seen)].add(rental_id)
         await real(self, rental_id)
 
-    def heard(account: Any, seen: Seen, whole: Whole, me: str, mesh: str) -> list[Say]:
+    def heard(account: Any, seen: Seen, whole: Whole, me: str, mesh: str, **more: Any) -> list[Say]:
         def blank(row: Row) -> Row:
             known = read_label(mesh, row.label)
             return row if known is None or known[0] in made[id(seen)] else replace(row, label="")
 
         rows = tuple(blank(row) for row in whole.rows)
-        return heard_listing(account, seen, replace(whole, rows=rows), me, mesh)
+        return heard_listing(account, seen, replace(whole, rows=rows), me, mesh, **more)
 
     return together(
         patch.object(Account, "_create", create),
@@ -249,8 +249,8 @@ def no_dead_man() -> Broken:
 def ignores_a_second_machine() -> Broken:
     """A second machine of one label is left alone."""
 
-    def heard(*asked: Any) -> list[Say]:
-        return [say for say in heard_listing(*asked) if say.kind != "duplicate_found"]
+    def heard(*asked: Any, **more: Any) -> list[Say]:
+        return [say for say in heard_listing(*asked, **more) if say.kind != "duplicate_found"]
 
     return patch.object(calls_module, "heard_listing", heard)
 
@@ -273,9 +273,9 @@ def shortest_wait() -> Broken:
 def kills_the_unknown() -> Broken:
     """Labels of ours whose intent is not here are ended at once."""
 
-    def heard(*asked: Any) -> list[Say]:
+    def heard(*asked: Any, **more: Any) -> list[Say]:
         says = []
-        for say in heard_listing(*asked):
+        for say in heard_listing(*asked, **more):
             says.append(say)
             if say.kind == "orphan_found":
                 says.append(Say("return_decided", say.rental_id, {"why": "expired"}))

@@ -252,6 +252,7 @@ def quote_of(one: Offer, account: Account, now_ms: int) -> Quote:
         ingress_nusd_per_gb=one.ingress_nusd_per_gb,
         egress_nusd_per_gb=one.egress_nusd_per_gb,
         disk_bytes=one.disk_bytes,
+        disk_hourly_nusd_per_gb=one.disk_hourly_nusd_per_gb,
         ram_bytes=one.ram_bytes,
         vcpus=one.vcpus,
         network_bps=one.network_bps,

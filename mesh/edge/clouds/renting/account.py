@@ -79,6 +79,7 @@ class Account:
         own_ms: Callable[[], int],
         may_act: Callable[[], bool] = lambda: True,
         askers: frozenset[str] = frozenset(),
+        elsewhere: Callable[[], frozenset[str]] = frozenset,
         spending: asyncio.Lock | None = None,
         budgets: Budgets | None = None,
         sleep: Sleep = asyncio.sleep,
@@ -90,6 +91,7 @@ class Account:
         self._limits: Final = Limits(cloud.profile, self.seen)
         self._cloud: Final = cloud
         self._peer, self._askers = peer, askers
+        self.elsewhere: Final = elsewhere  # rentals that the provider's other accounts account for
         self.names: tuple[str, ...] = (mesh,)  # of the fleet in labels: now, and before
         self._state: Final = state
         self._keys: Final = keys
@@ -192,16 +194,15 @@ class Account:
                 await self._write.say(Say("return_decided", rental_id, {"why": why}))
             return True
 
-    async def end_machine(self, instance_id: str) -> bool:
+    async def end_machine(self, instance_id: str) -> tuple[bool, str]:
         """Ask for a machine's end now, whoever has the account: a person says so. Whether the
-        provider took it; it stays watched either way."""
+        provider took it, and why the ledger could not be told, "" where it was; it stays watched
+        either way."""
         async with self._turn:
             mine = [one for one in self.view.open() if one.instance_id == instance_id]
-            for one in mine if self._may_act() else ():
-                if one.wanted:
-                    await self._write.say(Say("return_decided", one.rental_id, {"why": ORPHAN}))
+            unwritten = await self._write.let_go(mine if self._may_act() else [], ORPHAN)
         await self.until_allowed("terminate")
-        return isinstance(await self._cloud.terminate(instance_id), Accepted)
+        return isinstance(await self._cloud.terminate(instance_id), Accepted), unwritten
 
     async def offers(self, ask: Ask) -> tuple[Offer, ...] | Unread:
         """What can be rented now; waits its turn."""

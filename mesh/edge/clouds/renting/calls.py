@@ -148,7 +148,15 @@ class Calls:
         def prove() -> list[Say]:
             seen.next_list_ms = 0
             whole = Whole(rows=rows, begun_ms=clock.at(begun), ended_ms=clock.now())
-            return heard_listing(self._actor.view, seen, whole, here.peer, here.mesh, *here.was)
+            return heard_listing(
+                self._actor.view,
+                seen,
+                whole,
+                here.peer,
+                here.mesh,
+                *here.was,
+                elsewhere=self._actor.elsewhere(),
+            )
 
         await self._actor.write(prove)
 

@@ -13,7 +13,7 @@ from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import OF_RENTAL, AccountTaken, RequestEnded
 from mesh.state.rentals.account import MAX_EPOCH
 from mesh.state.rentals.money import MOST_NUSD
-from mesh.state.rentals.rental import MAX_MS
+from mesh.state.rentals.rental import MAX_MS, Rental
 
 if TYPE_CHECKING:
     from mesh.edge.clouds.renting.account import Account
@@ -52,6 +52,17 @@ class Writing:
             self._actor.closed(say.rental_id)
         if say.kind == "alarm_raised" or _is_loud(say):
             self._alarm(say.rental_id, str(fields["why"]))
+
+    async def let_go(self, rentals: list[Rental], why: str) -> str:
+        """They are to be returned; why that could not be written, "" where it was: a full disk
+        keeps no meter running that a person wants stopped."""
+        try:
+            for one in rentals:
+                if one.wanted:
+                    await self.say(Say("return_decided", one.rental_id, {"why": why}))
+        except (OSError, StoreError) as error:
+            return error.text if isinstance(error, StoreError) else str(error)
+        return ""
 
     async def taken(self, peer: str) -> None:
         """A peer has the account from now on."""
