@@ -21,6 +21,7 @@ from providers.rental.contract import (
     Offer,
     Order,
     Page,
+    Profile,
     Reply,
     Request,
     Row,
@@ -48,8 +49,8 @@ class Inner:
 class Cloud:
     """Lists `rows`, takes every end, makes machines named by a count."""
 
-    def __init__(self, wire: NotingWire) -> None:
-        self.profile = profile()
+    def __init__(self, wire: NotingWire, known: Profile) -> None:
+        self.profile = known
         self.wire, self.rows = wire, list[Row]()
         self.ended: list[str] = []
         self.made: list[Order] = []
@@ -97,11 +98,12 @@ class Attacked:
     ) -> None:
         self.inner, self.state = Inner(), state or State()
         self.account = account
+        known: Profile | None = None,
         self.own_ms, self.count, self.full, self.may = 5_000, 0, False, True
         self.alarms: list[tuple[str, str]] = []
         self.said: list[str] = []
-        wire = NotingWire(self.inner, lambda: self.own_ms)
-        self.cloud = Cloud(wire)
+        wire = NotingWire(self.inner, lambda: self.own_ms, self.sleep)
+        self.cloud = Cloud(wire, known or profile())
         double: Any = self.cloud
         others: Any = Others()
         self.actor = Account(

@@ -18,7 +18,7 @@ from mesh.edge.clouds.renting.calls import Calls
 from mesh.edge.clouds.renting.clock import AccountClock
 from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.ports import Alarm, Emit, Keys, Ladder, MachineKeys, Offers
-from mesh.edge.clouds.renting.wire import Limits, NotingWire
+from mesh.edge.clouds.renting.wire import PATIENCE_MS, Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
@@ -30,17 +30,7 @@ from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import CREATING, INTENDED, S_MS
 from mesh.state.state import State
-from providers.rental.contract import (
-    Accepted,
-    Ask,
-    Balance,
-    Cloud,
-    Offer,
-    Op,
-    Profile,
-    Reply,
-    Unread,
-)
+from providers.rental.contract import Accepted, Ask, Cloud, Offer, Op, Profile, Reply, Unread
 from providers.rental.contract import Request as Asked
 
 ORPHAN: Final = "orphan"  # why a person ended a machine that nobody wanted
@@ -204,14 +194,10 @@ class Account:
         return isinstance(await self._cloud.terminate(instance_id), Accepted)
 
     async def offers(self, ask: Ask) -> tuple[Offer, ...] | Unread:
-        """What can be rented now; waits its turn."""
-        await self.until_allowed("offers")
+        """What can be rented now; waits its turn, but not for long."""
+        if not await self.until_allowed("offers", PATIENCE_MS):
+            return self._limits.unread("offers")
         return await self._cloud.offers(ask)
-
-    async def balance(self) -> Balance | Unread:
-        """What is left; waits its turn."""
-        await self.until_allowed("balance")
-        return await self._cloud.balance()
 
     # The loop.
 
@@ -370,11 +356,10 @@ class Account:
         """A call of a kind is made now."""
         self._limits.sent(op, self.clock.now())
 
-    async def until_allowed(self, op: Op) -> None:
-        """Wait for a call's turn, and take it."""
-        while (wait_ms := self._limits.wait_ms(op, self.clock.now())) > 0:
-            await self._sleep(min(wait_ms / S_MS, 60.0))
-        self.sent(op)
+    async def until_allowed(self, op: Op, most_ms: int | None = None) -> bool:
+        """Wait for a call's turn, and take it; False, and none is taken, where that would take
+        longer."""
+        return await self._limits.turn(op, self.clock.now, self._sleep, most_ms)
 
     async def write(self, prove: Callable[[], list[Say]]) -> None:
         """Write what a reply proves, judged by the state of that moment, before anything else is
