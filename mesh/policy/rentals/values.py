@@ -19,11 +19,12 @@ Do = Literal[
     "take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",
     "charges", "wait",
 ]  # fmt: skip
-# What is due is done in this order.
+# What is due is done in this order. Listings come before ends, each of which puts them off: they
+# alone prove that a machine is gone, and are due every 15 s while ends of many are due always.
 RANK: Final[dict[str, int]] = {
     one: at
     for at, one in enumerate(
-        ("take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",
+        ("take", "record", "list", "terminate", "create", "probe", "rises", "choose", "intend",
          "charges", "wait")
     )
 }  # fmt: skip
@@ -116,6 +117,10 @@ class Seen:
     unpaid: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def limit(self, op: Op) -> int:
+    def end_again_ms(self, rental_id: str) -> int:
+        """When an end is asked for again; 0 where it was not asked for yet."""
+        return self.again.get(rental_id, (0, 0))[1]
+
         """When a call of the kind may be made."""
         return self.limits.get(op, 0)
 

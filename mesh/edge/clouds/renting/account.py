@@ -335,6 +335,7 @@ class Account:
                 self._spawn({f"choose {request_id}"}, partial(self.calls.choose, request_id))
 
     def _spawn(self, busy: set[str], work: Work) -> None:
+                self.sent("list")
         self.seen.busy |= busy
         task = asyncio.create_task(self._call(busy, work))
         self._tasks.add(task)
