@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +27,7 @@ from mesh.edge.clouds.keys import find_all, withdraw
 from mesh.edge.clouds.machines import Lose, RentedMachines
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
+from mesh.edge.clouds.renting.writing import tell
 from mesh.edge.identity import fleet_of
 from mesh.edge.ssh.hosts import SshHosts
 from mesh.ledger.event import Event
@@ -97,6 +97,7 @@ class Clouds:
         self._tasks: dict[AccountKey, asyncio.Task[None]] = {}
         self._told: dict[tuple[AccountKey, str, str], int] = {}  # by day, UTC
         self._looked_ms = 0
+        self._said = ""  # what went wrong last, while it does
         self._opening: Final = asyncio.Lock()
         self._budgets: Final = budgets
         self._asking: Final = Asking(self, author, lambda: node.state, self._emit, budgets)
@@ -139,8 +140,11 @@ class Clouds:
                 self._looked_ms = self._node.now()
                 self._rename()
                 self._look_over()
-        except Exception:
-            traceback.print_exc()  # a full disk, or a bug of ours: tried again
+            self._said = ""
+        except Exception as error:  # a full disk, or a bug of ours: tried again, told once
+            if str(error) != self._said:
+                tell(error)
+            self._said = str(error)
             await asyncio.sleep(RETRY_S)
 
     def _look_over(self) -> None:

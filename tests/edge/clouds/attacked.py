@@ -75,6 +75,9 @@ class Others:
         await asyncio.sleep(0)
         return MachineKeys(user_public_key="u", host_private_key="p", host_public_key="h")
 
+    def forget(self, rental_ids: object) -> None:
+        pass
+
     async def choose(self, request: object, tried: object) -> Offer:
         return offer()
 
@@ -95,10 +98,10 @@ class Attacked:
         account: str = "main",
         state: State | None = None,
         spending: asyncio.Lock | None = None,
+        known: Profile | None = None,
     ) -> None:
         self.inner, self.state = Inner(), state or State()
         self.account = account
-        known: Profile | None = None,
         self.own_ms, self.count, self.full, self.may = 5_000, 0, False, True
         self.alarms: list[tuple[str, str]] = []
         self.said: list[str] = []

@@ -13,16 +13,19 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, final
 
+from mesh.api.errors import RequestError
 from mesh.edge.clouds.renting.budgets import Budgets, NoBudgets
 from mesh.edge.clouds.renting.calls import Calls
 from mesh.edge.clouds.renting.clock import AccountClock
+from mesh.edge.clouds.renting.intending import say_intent
 from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.ports import Alarm, Emit, Keys, Ladder, MachineKeys, Offers
 from mesh.edge.clouds.renting.wire import PATIENCE_MS, Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
+from mesh.edge.disk import StoreError
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
-from mesh.policy.rentals.timers import POLL_MS, UNPAID_MS
+from mesh.policy.rentals.timers import NO_OFFER_MS, POLL_MS, UNPAID_MS
 from mesh.policy.rentals.unwanted import overdue
 from mesh.policy.rentals.values import NEVER_MS, Command, Here, Say, Seen, Shares
 from mesh.state.rentals.account import Account as AccountView
@@ -95,6 +98,7 @@ class Account:
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._last: Command | None = None
         self._said = ""
+        self._put_off_for = ""  # why the last intent could not be written
         writing = Writing(self, emit, alarm)
         self._write: Final = writing
         self.calls: Final = Calls(self, cloud, offers, ladder, alarm)
@@ -272,17 +276,29 @@ class Account:
             self._start(command)
 
     async def _intend(self, command: Command, says: Say) -> None:
-        """The intent is durable before anything is asked; its keys are this process's alone."""
-        chosen = self.seen.chosen.pop(command.request_id)
-        keys = await self._keys.make(says.rental_id)
-        host_key = {"host_key": keys.host_public_key}
+        """The intent is durable before anything is asked; its keys are this process's alone, made
+        once there is money for it."""
+        chosen = self.seen.chosen[command.request_id]
         assert chosen.offer is not None, "what is intended was chosen"
-        async with self._spending:  # another account's intent may have used up the day's cap
-            if not await self._may_spend(command, says):
-                return
-            self.seen.fresh[says.rental_id] = chosen.offer
-            self._made[says.rental_id] = keys
-            await self._write.say(Say(says.kind, says.rental_id, {**says.fields, **host_key}))
+        try:
+            async with self._spending:  # another account's intent may have used up the day's cap
+                if not await self._may_spend(command, says):
+                    return
+                keys = await say_intent(says, self._keys, self._write, self._budgets)
+        except (StoreError, RequestError) as error:
+            self._put_off(command.request_id, error)
+            return
+        self._put_off_for = ""
+        del self.seen.chosen[command.request_id]
+        self.seen.fresh[says.rental_id], self._made[says.rental_id] = chosen.offer, keys
+
+    def _put_off(self, request_id: str, error: StoreError | RequestError) -> None:
+        """What can't be written now is tried again a minute later, and told once while it is the
+        same trouble."""
+        self.seen.unpaid[request_id] = error.text, self.clock.now() + NO_OFFER_MS
+        if error.text != self._put_off_for:
+            self._report(error)
+        self._put_off_for = error.text
 
     async def _may_spend(self, command: Command, says: Say) -> bool:
         """By this peer's caps and by the budgets, whose money is then held; their no is told."""
@@ -319,6 +335,7 @@ class Account:
         rental_id, request_id = command.rental_id, command.request_id
         match command.op:
             case "list":
+                self.sent("list")
                 self._spawn({"list"}, self.calls.list)
             case "rises":
                 self.sent("rises")
@@ -335,7 +352,6 @@ class Account:
                 self._spawn({f"choose {request_id}"}, partial(self.calls.choose, request_id))
 
     def _spawn(self, busy: set[str], work: Work) -> None:
-                self.sent("list")
         self.seen.busy |= busy
         task = asyncio.create_task(self._call(busy, work))
         self._tasks.add(task)
