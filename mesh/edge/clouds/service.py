@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, final
 
 from mesh.api.errors import RequestError
-from mesh.api.rentals.rows import orphan_row, rental_rows, request_row, sums
+from mesh.api.rentals.rows import ended_requests, orphan_row, rental_rows, request_row, sums
 from mesh.config import Config
 from mesh.edge.budgets.paying import RentalBudgets
 from mesh.edge.clouds.adapters import Line, open_line, own_ms
@@ -267,13 +267,15 @@ class Clouds:
     # What is shown.
 
     def rows(self, *, ended: bool) -> dict[str, object]:
-        """Rentals, the requests that wait, and what is wrong."""
+        """Rentals, the requests that wait, and what is wrong; with those that ended, why requests
+        did."""
         state, now_ms = self._node.state, self._node.now()
         rentals = rental_rows(state, now_ms, self.hosts(), ended=ended)
         requests = [one for one in state.rentals.requests.views.values() if not one.over]
         return {
             "rentals": rentals,
             "requests": [self._request_row(one) for one in requests],
+            "ended_requests": ended_requests(state) if ended else [],
             "alarms": list(self.alarms),
             **sums(rentals),
         }
