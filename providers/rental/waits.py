@@ -35,10 +35,15 @@ def hold_ms(reply: Reply, fails: int, now_ms: int) -> int:
     in a row it was said before. `now_ms`: UTC."""
     if reply.status != 429:
         return 0
-    if QUOTA in _said(reply):
+    if why_held(reply) == "quota":
         return DAY_MS - now_ms % DAY_MS
     named = [*_retry_after(reply), *_windows(reply), *_threshold(reply)]
     return max(named, default=min(MOST_MS, LEAST_MS << min(fails, 8)))
+
+
+def why_held(reply: Reply) -> str:
+    """Why a 429 came: "quota" where the day's questions are used up, else "429"."""
+    return "quota" if QUOTA in _said(reply) else "429"
 
 
 def _said(reply: Reply) -> str:

@@ -68,13 +68,13 @@ def peer(world: World, name: str, **set_: object) -> Daemon:
     return one
 
 
-def wish(world: World) -> None:
+def wish(world: World, request_id: str = "r1") -> None:
     """A person wants any machine for an hour."""
     fact = RentalRequested(
-        request_id="r1", provider=world.side.name, account=ACCOUNT, life_ms=60 * MIN_MS,
+        request_id=request_id, provider=world.side.name, account=ACCOUNT, life_ms=60 * MIN_MS,
         cap_nusd=10**12, max_hourly_nusd=10**12,
     )  # fmt: skip
-    world.job_ms["r1"] = 1000 * MIN_MS
+    world.job_ms[request_id] = 1000 * MIN_MS
     world.say("rental_requested", encode(fact))
 
 
@@ -95,6 +95,21 @@ def test_a_machine_is_rented_given_back_and_absent_and_costs_what_the_meter_says
 
     for provider in ("vastai", "runpod", "lambdalabs"):
         World(1, provider).run(plot)
+
+
+@pytest.mark.parametrize("provider", ["runpod", "lambdalabs"])  # one limit for all calls
+def test_as_many_machines_as_a_minute_has_calls_are_all_gone_within_minutes(provider: str) -> None:
+    async def plot(world: World) -> None:
+        one = peer(world, "A")
+        for n in range(50):
+            wish(world, f"r{n}")
+        await world.until(lambda: states(one).count("running") >= 32, 20 * MIN_MS, "many")
+        for n in range(50):
+            world.cancel(f"r{n}")
+        await world.until(lambda: not world.left(), 5 * MIN_MS, "ended")
+        await world.until(world.gone, 5 * MIN_MS, "absent")
+
+    World(5, provider).run(plot)
 
 
 def test_the_account_is_not_given_away_while_a_create_is_under_way() -> None:

@@ -117,6 +117,12 @@ def request_row(state: State, one: Request, reason: str) -> dict[str, Any]:
     }
 
 
+def ended_requests(state: State) -> list[dict[str, str]]:
+    """Why each request that is over is so: its machines' own reasons may be others."""
+    views = state.rentals.requests.views.values()
+    return [{"request_id": one.request_id, "why": one.over} for one in views if one.over]
+
+
 def orphan_row(
     state: State, account: tuple[str, str], row: Any, names: tuple[str, ...], now_ms: int
 ) -> Row | None:

@@ -30,7 +30,7 @@ def once_ready(daemon: Daemon, request_id: str) -> Row:
         if waits and one is not None and one["state"] in READY and one["devices"]:
             return dict(one)
         if not waits:
-            _ended(mine)
+            _ended(mine, _why_over(found, request_id))
         now = _progress(one, waits[0])
         if now != said:
             say(now, err=True)
@@ -51,8 +51,18 @@ def _progress(one: Row | None, request: Row) -> str:
     return f"  {clean(one['gpu'] or 'machine')}, {hourly(one)}: {step}"
 
 
-def _ended(mine: list[Row]) -> None:
-    why = str(mine[0]["why"]) if mine else "cancelled"
+def _why_over(found: Row, request_id: str) -> str:
+    """Why the request itself is over; "" where nobody says so."""
+    ended = found.get("ended_requests", [])
+    return next((str(row["why"]) for row in ended if row["request_id"] == request_id), "")
+
+
+def _ended(mine: list[Row], over: str) -> None:
+    why = str(mine[0]["why"]) if mine else over or "cancelled"
+    if over == "job_cap":
+        last = f" (the last one: {clean(why_words(why))})" if mine else ""
+        text = f"no machine came up, and {clean(why_words(over))}{last}"
+        stop(JOB_FAILED, text, "fleet rentals -a, then fleet rent with a higher --cap")
     if why == "cancelled":
         stop(CANCELLED, "the request was cancelled", "fleet rentals -a")
     stop(JOB_FAILED, f"no machine came up: {clean(why_words(why))}", "fleet rentals -a")

@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 @click.option("--for", "life", metavar="2h", required=True, help="returned after so long at most")
 @click.option("--idle", metavar="15m", help="returned when no job ran so long, 0 never  [15m]")
 @click.option("--max-price", metavar="$", help="dollars an hour, at most  [what is shown first]")
-@click.option("--cap", metavar="$", help="dollars in all, at most  [its price for that long]")
+@click.option("--cap", metavar="$", help="dollars in all, at most  [for that long, and a boot]")
 @click.option("--spot", is_flag=True, default=None, help="one that may be taken back will do")
 @click.option("--provider", metavar="NAME", help="at this provider: vastai, runpod, lambdalabs")
 @click.option("--offer", metavar="ID", help="this offer of fleet offers and no other")

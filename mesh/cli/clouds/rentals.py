@@ -53,14 +53,15 @@ def found_rentals(*, ended: bool) -> Mapping[str, Any]:
     daemon = find_daemon(home)
     if daemon is not None:
         return dict(daemon.get(f"/v1/rentals{'?ended=1' if ended else ''}"))
-    from mesh.api.rentals.rows import rental_rows, request_row, sums
+    from mesh.api.rentals.rows import ended_requests, rental_rows, request_row, sums
     from mesh.edge.store.state import load_state_if_any
 
     state = load_state_if_any(home)
     rows = rental_rows(state, now_ms(), {}, ended=ended)
     views = state.rentals.requests.views.values()
     requests = [request_row(state, one, "") for one in views if not one.over]
-    return {"rentals": rows, "requests": requests, "alarms": [], "daemon": False, **sums(rows)}
+    found = {"rentals": rows, "requests": requests, "alarms": [], "daemon": False, **sums(rows)}
+    return {**found, "ended_requests": ended_requests(state) if ended else []}
 
 
 def _found(*, ended: bool) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ _WHY: Final = {
     "choosing": "looking for an offer",
     "provider_not_listed": "the provider does not list its machines now",
     "too_many_attempts": "too many machines failed",
-    "job_cap": "it would pass the request's own cap",
+    "job_cap": "what is left of its cap (--cap) is too little for a machine",
     "day_cap": "it would pass the day's cap (setting rent_day)",
     "provider_cap": "it would pass the month's cap (setting rent_month)",
     "nothing_offered": "nothing is offered now",

@@ -6,6 +6,7 @@ rental holds none, and only where those count owned devices too.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final, final
 
@@ -14,6 +15,7 @@ from mathcore.units import DAY_MS
 from mesh.api.errors import RequestError
 from mesh.api.rentals.rows import host_name
 from mesh.edge.budgets.purse import Purse
+from mesh.edge.disk import StoreError
 from mesh.edge.dispatch.candidates import Candidate, is_rented
 from mesh.policy.budgets.outcomes import machines_of, of_attempt, of_rental, outcome
 from mesh.policy.budgets.values import About, Group, Refusal
@@ -60,6 +62,14 @@ class RentalBudgets:
         if held is not None:
             self._held[rental_id] = held
         return ""
+
+    async def let_go(self, rental_id: str) -> None:
+        """It is not intended after all. What can't be written now is let go when its time to begin
+        is over."""
+        held = self._held.pop(rental_id, None)
+        if held is not None:
+            with contextlib.suppress(StoreError, RequestError):
+                await self._purse.release(held, "not_intended")
 
     def begin(self, rental_id: str) -> bool:
         """Whether the provider may be asked for it: its money is still held, or none had to be."""

@@ -14,7 +14,7 @@ from mesh.edge.clouds.choosing import at_most, fits, reported
 from mesh.edge.clouds.keys import provider_of
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
-from mesh.policy.rentals.caps import reserve_nusd
+from mesh.policy.rentals.caps import reserve_nusd, usual_cap_nusd
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import RentalRequested, RequestEnded
 from mesh.state.market.quotes import with_disk
@@ -78,7 +78,9 @@ class Asking:
         await self._demand_money(asked, name, price)
         request_id = asked.request_id or secrets.token_hex(4)
         self._held.renamed()
-        fact = _fact(asked, name, request_id, most or 0)
+        profile = self._held.accounts[name].profile
+        usual = usual_cap_nusd(most or 0, asked.life_ms, profile, setup=bool(asked.setup))
+        fact = _fact(asked, name, request_id, most or 0, usual)
         await self._emit("rental_requested", encode(fact))
         found = self.request(request_id)
         if found is None:
@@ -212,7 +214,9 @@ def _needs_image(asked: RentAsked) -> bool:
     return bool(asked.image) or (asked.engine and not asked.setup)
 
 
-def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> RentalRequested:
+def _fact(
+    asked: RentAsked, name: AccountKey, request_id: str, most: int, usual_cap: int
+) -> RentalRequested:
     return RentalRequested(
         provider=name[0],
         account=name[1],
@@ -224,7 +228,7 @@ def _fact(asked: RentAsked, name: AccountKey, request_id: str, most: int) -> Ren
         max_hourly_nusd=most,
         life_ms=asked.life_ms,
         idle_ms=asked.idle_ms,
-        cap_nusd=asked.cap_nusd or reserve_nusd(most, asked.life_ms),
+        cap_nusd=asked.cap_nusd or usual_cap,
         spot=asked.spot,
         disk_bytes=asked.disk_bytes,
         image=asked.image,

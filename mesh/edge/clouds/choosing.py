@@ -11,6 +11,7 @@ from mesh.api.market.asked import REPORTED
 from mesh.api.rentals.asked import RentAsked
 from mesh.edge.clouds.prices.market import MAX_OFFERS, quote_of
 from mesh.policy.market import judged, typical_by_hardware
+from mesh.policy.rentals.caps import room_nusd
 from mesh.policy.rentals.choosing import best_offer
 from mesh.policy.rentals.history import Record, records
 from mesh.policy.rentals.timers import TOLERANCE
@@ -49,7 +50,8 @@ class Chooser:
             found += part
         state = self._state()
         known = records(state.rentals.every())
-        return best_offer(found, self._refused(found, state), request, tried, known)
+        room = room_nusd(state.rentals, request, self._now_ms())
+        return best_offer(found, self._refused(found, state), request, tried, known, room)
 
     def _refused(self, offers: tuple[Offer, ...], state: State) -> Mapping[str, str]:
         """Offers whose prices are not believed, and why."""

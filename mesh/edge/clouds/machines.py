@@ -19,7 +19,7 @@ from mesh.api.rentals.rows import host_name
 from mesh.edge.clouds.adapters import own_ms
 from mesh.edge.clouds.renting.ports import Found, MachineKeys, Needs, Work
 from mesh.edge.clouds.setups import Setups
-from mesh.edge.disk import write_private
+from mesh.edge.disk import explained, write_private
 from mesh.edge.ssh.book import Rent
 from mesh.edge.ssh.devices import is_of
 from mesh.edge.ssh.hosts import Known, SshHosts
@@ -66,10 +66,11 @@ class KeyFiles:
 
     def _make(self, rental_id: str) -> MachineKeys:
         folder = self._folder / rental_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         login, user = new_key()
         private, host = new_key()
-        write_private(folder / LOGIN, login)
+        with explained("cannot keep a machine's keys"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(folder / LOGIN, login)
         return MachineKeys(user_public_key=user, host_private_key=private, host_public_key=host)
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Protocol, final
 
 from mesh.api.errors import RequestError
-from mesh.api.rentals.rows import orphan_row, rental_rows, request_row, sums
+from mesh.api.rentals.rows import ended_requests, orphan_row, rental_rows, request_row, sums
 from mesh.config import Config
 from mesh.edge.budgets.paying import RentalBudgets
 from mesh.edge.clouds.adapters import Line, own_ms
@@ -28,6 +27,7 @@ from mesh.edge.clouds.keys import find_all, withdraw
 from mesh.edge.clouds.machines import Lose, RentedMachines
 from mesh.edge.clouds.prices.market import MarketWatch
 from mesh.edge.clouds.renting.account import Account
+from mesh.edge.clouds.renting.writing import tell
 from mesh.edge.clouds.working import Working
 from mesh.edge.identity import fleet_of
 from mesh.edge.ssh.hosts import SshHosts
@@ -98,6 +98,7 @@ class Clouds:
         self.alarms: list[dict[str, object]] = []
         self._told: dict[tuple[AccountKey, str, str], int] = {}  # by day, UTC
         self._looked_ms = 0
+        self._said = ""  # what went wrong last, while it does
         self._opening: Final = asyncio.Lock()
         self._budgets: Final = budgets
         self._asking: Final = Asking(self, author, lambda: node.state, self._emit, budgets)
@@ -139,8 +140,11 @@ class Clouds:
                 self._rename()
                 await self._take_over()
                 self._look_over()
-        except Exception:
-            traceback.print_exc()  # a full disk, or a bug of ours: tried again
+            self._said = ""
+        except Exception as error:  # a full disk, or a bug of ours: tried again, told once
+            if str(error) != self._said:
+                tell(error)
+            self._said = str(error)
             await asyncio.sleep(RETRY_S)
 
     def _look_over(self) -> None:
@@ -278,13 +282,15 @@ class Clouds:
     # What is shown.
 
     def rows(self, *, ended: bool) -> dict[str, object]:
-        """Rentals, the requests that wait, and what is wrong."""
+        """Rentals, the requests that wait, and what is wrong; with those that ended, why requests
+        did."""
         state, now_ms = self._node.state, self._node.now()
         rentals = rental_rows(state, now_ms, self.hosts(), ended=ended)
         requests = [one for one in state.rentals.requests.views.values() if not one.over]
         return {
             "rentals": rentals,
             "requests": [self._request_row(one) for one in requests],
+            "ended_requests": ended_requests(state) if ended else [],
             "alarms": list(self.alarms),
             **sums(rentals),
         }

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from mesh.policy.rentals.timers import TOLERANCE
+from mesh.policy.rentals.timers import SETUP_MS, TOLERANCE
 from mesh.policy.rentals.values import Shares
 from mesh.state.rentals.money import MOST_NUSD, cost_nusd
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.rentals import Rentals
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import ABSENT, DAY_MS, GUARD_MS, HOUR_MS
+from providers.rental.contract import STEPS, Profile
 
 JOB_CAP, DAY_CAP, PROVIDER_CAP = "job_cap", "day_cap", "provider_cap"
 
@@ -24,6 +25,20 @@ def reserve_nusd(quote_nusd: int, life_ms: int) -> int:
     """What a rental of such a quote and life may cost."""
     exact = max(0, quote_nusd) * TOLERANCE * (life_ms + GUARD_MS)
     return min(MOST_NUSD, -(-exact // (100 * HOUR_MS)))
+
+
+def usual_cap_nusd(most_nusd: int, life_ms: int, profile: Profile, *, setup: bool = False) -> int:
+    """What all machines of a request may cost where nobody said: one for its life, and before it
+    one that failed to come up."""
+    failed = reserve_nusd(most_nusd, _billed_boot_ms(profile, setup=setup))
+    return min(MOST_NUSD, reserve_nusd(most_nusd, life_ms) + failed)
+
+
+def _billed_boot_ms(profile: Profile, *, setup: bool) -> int:
+    """For how long a machine that never gets ready is waited for at its full price: from the order
+    on, or where its provider bills it so, from when its container is up."""
+    steps = STEPS if profile.from_create else STEPS[STEPS.index("container") + 1 :]
+    return sum(profile.budgets_ms.get(one, 0) for one in steps) + (SETUP_MS if setup else 0)
 
 
 def held_nusd(one: Rental) -> int:
@@ -85,6 +100,19 @@ def admit(
         if reserve + committed_nusd(filter(counts, every), now_ms, begin) > cap:
             return why
     return ""
+
+
+def room_nusd(rentals: Rentals, request: Request, now_ms: int) -> int:
+    """What is left of a request's cap."""
+    mine = [one for one in rentals.every() if _of_request(one, request)]
+    return request.cap_nusd - committed_nusd(mine, now_ms)
+
+
+def is_spent(rentals: Rentals, request: Request, before_ms: int) -> bool:
+    """Whether some of a request's cap is spent, and nothing of it can be given back: all that was
+    asked for was proved absent by then."""
+    mine = [one for one in rentals.every() if one.state and _of_request(one, request)]
+    return bool(mine) and all(one.state == ABSENT and one.since_ms <= before_ms for one in mine)
 
 
 def _of_request(one: Rental, request: Request) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mathcore.hardware.names import name_words
+from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.history import Record
 from mesh.policy.rentals.wanting import unfit
 from mesh.state.rentals.requests import Request
@@ -25,9 +26,11 @@ def best_offer(
     request: Request,
     tried: Sequence[str],
     hosts: Mapping[tuple[str, str], Record],
+    room_nusd: int | None = None,
 ) -> Offer | str:
     """The offer, or why there is none. `refused`: offers whose prices nobody believes, and why;
-    `tried`: those that failed for this request; `hosts`: by provider and physical machine."""
+    `tried`: those that failed for this request; `hosts`: by provider and physical machine;
+    `room_nusd`: what is left of the request's cap. Where that holds none the cheapest is told."""
     named = [one for one in offers if is_named(one, request.gpu)]
     if not named:
         return "no_such_gpu" if offers else "nothing_offered"
@@ -38,9 +41,17 @@ def best_offer(
     if not believed:
         return "price_not_believed"
     fresh = [one for one in believed if one.offer_id not in tried]
+    cheapest = min(fresh or believed, key=lambda one: one.hourly_nusd)
+    if not _has_room(cheapest, request, room_nusd):
+        return cheapest
     if not fresh:
         return "all_were_tried"
-    return min(fresh, key=lambda one: _rank(one, hosts))
+    held = [one for one in fresh if _has_room(one, request, room_nusd)]
+    return min(held, key=lambda one: _rank(one, hosts))
+
+
+def _has_room(offer: Offer, request: Request, room_nusd: int | None) -> bool:
+    return room_nusd is None or reserve_nusd(offer.hourly_nusd, request.life_ms) <= room_nusd
 
 
 def is_named(offer: Offer, gpu: str) -> bool:

@@ -53,9 +53,16 @@ def decide(
     plans = list(_plans(rentals, account, seen, here, now_ms, nonce))
     due = [one for one in plans if one.at_ms <= now_ms and one.op != "wait"]
     if due:
-        return min(due, key=lambda one: (RANK[one.op], one.at_ms))
+        return min(due, key=lambda one: _urgency(one, seen))
     later = [one.at_ms for one in plans if one.at_ms > now_ms]
     return Command(op="wait", at_ms=min(later, default=now_ms + SWEEP_MS))
+
+
+def _urgency(one: Command, seen: Seen) -> tuple[int, int]:
+    """What is least comes first. Where one call a second may be made many ends are due at once:
+    none waits for a second ask of another."""
+    ends = one.op == "terminate"
+    return RANK[one.op], seen.end_again_ms(one.rental_id) if ends else one.at_ms
 
 
 def _plans(
@@ -159,7 +166,7 @@ def _return_step(one: Rental, seen: Seen, now_ms: int) -> Command:
         return record(one, "alarm_raised", why="return_unconfirmed")
     if one.rental_id in seen.missing:  # a whole listing lacks it: the second one decides
         return Command(op="wait", at_ms=now_ms + POLL_MS)
-    at_ms = max(seen.again.get(one.rental_id, (0, 0))[1], seen.limit("terminate"))
+    at_ms = max(seen.end_again_ms(one.rental_id), seen.limit("terminate"))
     return Command(op="terminate", at_ms=at_ms, rental_id=one.rental_id)
 
 

@@ -78,15 +78,17 @@ def _second(rivals: Rivals, one: Rental) -> str:
 
 def overdue(account: Account, seen: Seen, me: str, now_ms: int) -> list[str]:
     """Rentals of `me` whose label's time is over, and whose end may be asked for now: that is done
-    also where nothing can be written, for whoever has the key may end them then."""
+    also where nothing can be written, for whoever has the key may end them then. Those that were
+    never asked for come first, then those asked for longest ago."""
     from_ms = seen.limit("terminate")
-    return [
+    found = [
         one.rental_id
         for one in account.open()
         if one.author == me and one.instance_id and one.rental_id not in seen.busy
         if now_ms > one.expires_ms + GRACE_MS
-        if now_ms >= max(from_ms, seen.again.get(one.rental_id, (0, 0))[1])
+        if now_ms >= max(from_ms, seen.end_again_ms(one.rental_id))
     ]
+    return sorted(found, key=seen.end_again_ms)
 
 
 def is_restless(one: Rental, me: str) -> bool:

@@ -19,11 +19,12 @@ Do = Literal[
     "take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",
     "charges", "wait",
 ]  # fmt: skip
-# What is due is done in this order.
+# What is due is done in this order. Listings come before ends, each of which puts them off: they
+# alone prove that a machine is gone, and are due every 15 s while ends of many are due always.
 RANK: Final[dict[str, int]] = {
     one: at
     for at, one in enumerate(
-        ("take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",
+        ("take", "record", "list", "terminate", "create", "probe", "rises", "choose", "intend",
          "charges", "wait")
     )
 }  # fmt: skip
@@ -112,8 +113,13 @@ class Seen:
     fails: int = 0  # listings that failed, in a row
     chosen: dict[str, Chosen] = field(default_factory=dict)  # by request
     reasons: dict[str, str] = field(default_factory=dict)  # why a request waits
-    # By request, why no money was had for it, and when that is asked for again.
+    # By request, why no machine could be intended for it though one was chosen (no money was had,
+    # the disk is full), and when that is tried again.
     unpaid: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def end_again_ms(self, rental_id: str) -> int:
+        """When an end is asked for again; 0 where it was not asked for yet."""
+        return self.again.get(rental_id, (0, 0))[1]
 
     def limit(self, op: Op) -> int:
         """When a call of the kind may be made."""

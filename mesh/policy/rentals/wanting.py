@@ -3,7 +3,7 @@ is unknown, and never while the account can't be listed."""
 
 from __future__ import annotations
 
-from mesh.policy.rentals.caps import admit, reserve_nusd
+from mesh.policy.rentals.caps import JOB_CAP, admit, is_spent, reserve_nusd
 from mesh.policy.rentals.timers import (
     BLIND_MS,
     CHOICE_KEEPS_MS,
@@ -63,6 +63,8 @@ def request_step(
         now_ms,
         reserve_nusd(offer.hourly_nusd, request.life_ms),
     )
+    if no == JOB_CAP and is_spent(rentals, request, seen.chosen[request.request_id].at_ms):
+        return _ended(request, no)
     if no:
         return _wait(seen, request, no, now_ms)
     seen.reasons.pop(request.request_id, None)
@@ -83,6 +85,12 @@ def _wait(seen: Seen, request: Request, why: str, now_ms: int) -> Command:
     else:
         seen.reasons.pop(request.request_id, None)
     return Command(op="wait", at_ms=now_ms + NO_OFFER_MS)
+
+
+def _ended(request: Request, why: str) -> Command:
+    """What was spent does not come back: waiting would be for ever."""
+    fields = {"request_id": request.request_id, "why": why}
+    return Command(op="record", says=Say("request_ended", "", fields))
 
 
 def _offer(seen: Seen, request: Request, now_ms: int) -> Offer | Command:

@@ -282,6 +282,23 @@ def test_a_request_that_ends_before_it_is_up_says_why(
     assert text in said.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("rows", "last"), [([GONE | {"why": "budget_image"}], " (the last one: its image"), ([], "")]
+)
+def test_a_request_whose_cap_is_spent_says_so_and_what_helps(
+    ready: Clouds, say: Say, rows: list[dict[str, object]], last: str
+) -> None:
+    mine = [row | {"request_id": "r7k2m9"} for row in rows]
+    ended = [{"request_id": "another", "why": "idle"}, {"request_id": "r7k2m9", "why": "job_cap"}]
+    ready.answers["/v1/rentals"] = found(*mine, ended_requests=ended)
+    said = say(*RENT, "-y")
+    assert said.code == JOB_FAILED
+    line = said.err.splitlines()[-1]
+    text = "no machine came up, and what is left of its cap (--cap) is too little for a machine"
+    assert text + last in line
+    assert line.endswith("then fleet rent with a higher --cap")
+
+
 def test_why_it_waits_is_said_once_and_in_words(ready: Clouds, say: Say) -> None:
     waits = found(requests=[request(waits_for="day_cap")])
     ready.answers["/v1/rentals"] = [waits, waits, waits, found(rental(), requests=[request()])]

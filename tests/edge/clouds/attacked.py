@@ -22,6 +22,7 @@ from providers.rental.contract import (
     Offer,
     Order,
     Page,
+    Profile,
     Reply,
     Request,
     Row,
@@ -49,8 +50,8 @@ class Inner:
 class Cloud:
     """Lists `rows`, takes every end, makes machines named by a count."""
 
-    def __init__(self, wire: NotingWire) -> None:
-        self.profile = profile()
+    def __init__(self, wire: NotingWire, known: Profile) -> None:
+        self.profile = known
         self.wire, self.rows = wire, list[Row]()
         self.ended: list[str] = []
         self.made: list[Order] = []
@@ -75,6 +76,9 @@ class Others:
         await asyncio.sleep(0)
         return MachineKeys(user_public_key="u", host_private_key="p", host_public_key="h")
 
+    def forget(self, rental_ids: object) -> None:
+        pass
+
     async def choose(self, request: object, tried: object) -> Offer:
         return offer()
 
@@ -96,14 +100,15 @@ class Attacked:
         state: State | None = None,
         spending: asyncio.Lock | None = None,
         elsewhere: Callable[[], frozenset[str]] = frozenset,
+        known: Profile | None = None,
     ) -> None:
         self.inner, self.state = Inner(), state or State()
         self.account = account
         self.own_ms, self.count, self.full, self.may = 5_000, 0, False, True
         self.alarms: list[tuple[str, str]] = []
         self.said: list[str] = []
-        wire = NotingWire(self.inner, lambda: self.own_ms)
-        self.cloud = Cloud(wire)
+        wire = NotingWire(self.inner, lambda: self.own_ms, self.sleep)
+        self.cloud = Cloud(wire, known or profile())
         double: Any = self.cloud
         others: Any = Others()
         self.actor = Account(

@@ -76,6 +76,26 @@ async def test_a_create_is_not_sent_while_a_429_holds_it() -> None:
     assert seen.limits["terminate"] == T0 + 60_000, "the account has one limit"
 
 
+async def test_a_question_is_not_held_until_midnight_by_a_429() -> None:
+    inner, seen = Inner(Reply(status=429, headers={"retry-after": "3600"})), Seen()
+    limits = Limits(LAMBDA, seen)
+    wire = NotingWire(inner, lambda: T0)
+    wire.held_ms = limits.held_ms
+    wire.heard = lambda request, reply, sent: limits.heard(request.op, reply, T0, T0)
+    await wire.send(asked("list"))
+    assert (await wire.send(asked("offers"))).status == 429
+    assert [one.op for one in inner.sent] == ["list"]
+
+
+@pytest.mark.parametrize(("body", "why"), [("search_quota_exceeded", "quota"), ("slower", "429")])
+def test_what_holds_the_longest_is_why(body: str, why: str) -> None:
+    limits = Limits(VAST, Seen())
+    limits.heard("offers", Reply(status=429, body=body), T0, T0)
+    limits.heard("offers", Reply(status=429, headers={"retry-after": "1"}), T0, T0)
+    assert limits.unread("offers") == Unread(why=why)
+    assert limits.unread("list") == Unread(why="429")
+
+
 async def test_what_an_adapter_sends_in_a_row_keeps_its_distance() -> None:
     slept: list[float] = []
 

@@ -21,7 +21,7 @@ from mesh.edge.clouds.keys import Account as KeyedAccount
 from mesh.edge.clouds.prices.market import Trouble, quote_of
 from mesh.edge.clouds.service import Clouds, fleet_name
 from mesh.ledger.event import Event
-from mesh.policy.rentals.caps import reserve_nusd
+from mesh.policy.rentals.caps import usual_cap_nusd
 from mesh.policy.rentals.timers import BLIND_MS
 from mesh.state.fold import apply
 from mesh.state.rentals.terms import GRACE_MS, HOUR_MS
@@ -129,7 +129,7 @@ async def test_a_request_goes_to_the_account_that_has_the_cheapest_that_fits(
     row = await desk.clouds.rent(BODY)
     assert (row["provider"], row["spot"]) == ("runpod", False)
     assert row["max_hourly_nusd"] == 315_000_000, "what was shown, and five per cent"
-    assert row["cap_nusd"] == reserve_nusd(315_000_000, 2 * HOUR_MS)
+    assert row["cap_nusd"] == usual_cap_nusd(315_000_000, 2 * HOUR_MS, VASTAI)
     assert (await desk.clouds.rent({**BODY, "provider": "vastai"}))["provider"] == "vastai"
     assert desk.accounts[other].told[:1] == ["notice"], "it need not wait for its turn"
 
@@ -148,7 +148,7 @@ async def test_what_is_asked_about_is_what_is_agreed_to_whatever_the_disk(
     assert best["hourly_nusd"] == 400_000_000 + (2000 - 43) * 136_986
     row = await desk.clouds.rent({**BODY, "disk": "2TB"})
     assert row["max_hourly_nusd"] == best["hourly_nusd"] * 105 // 100
-    assert row["cap_nusd"] == reserve_nusd(row["max_hourly_nusd"], 2 * HOUR_MS)
+    assert row["cap_nusd"] == usual_cap_nusd(row["max_hourly_nusd"], 2 * HOUR_MS, VASTAI)
     assert (await desk.clouds.rent(BODY))["max_hourly_nusd"] == 315_000_000
     small = await desk.clouds.rent({**BODY, "disk": "2TB", "max_price": "0.5"})
     assert small["max_hourly_nusd"] == NUSD // 2
@@ -171,8 +171,17 @@ async def test_what_nobody_can_price_needs_a_limit(tmp_path: Path) -> None:
     assert (error.code, error.hint) == ("NoPrice", "say --max-price or --cap")
     assert desk.node.emitted == []
     row = await desk.clouds.rent({**BODY, "max_price": "0.5"})
-    assert row["cap_nusd"] == reserve_nusd(NUSD // 2, 2 * HOUR_MS)
+    assert row["cap_nusd"] == usual_cap_nusd(NUSD // 2, 2 * HOUR_MS, VASTAI)
     assert (await desk.clouds.rent({**BODY, "cap": "3"}))["cap_nusd"] == 3 * NUSD
+
+
+async def test_why_requests_ended_is_told_with_the_rentals_that_did(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, offers=[quote(0.4)])
+    await desk.clouds.rent({**BODY, "request_id": "mine"})
+    await desk.clouds.give_back("mine")
+    ended = [{"request_id": "mine", "why": "cancelled"}]
+    assert desk.clouds.rows(ended=True)["ended_requests"] == ended
+    assert desk.clouds.rows(ended=False)["ended_requests"] == []
 
 
 async def test_without_a_key_or_a_way_to_choose_a_line_says_so(tmp_path: Path) -> None:

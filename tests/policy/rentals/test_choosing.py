@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.policy.rentals.caps import reserve_nusd
 from mesh.policy.rentals.choosing import (
     LEAST_SUCCESS_PPM,
     MILLION,
@@ -58,6 +59,17 @@ DEAR = offer(offer_id="dear", hourly_nusd=USD * 6 // 10, host_id="h2")
 def test_the_cheapest_that_fits_is_taken() -> None:
     assert chosen([DEAR, CHEAP]) == "cheap"
     assert chosen([DEAR, replace(CHEAP, gpu="RTX 3090")], asked(gpu="4090")) == "dear"
+
+
+def test_what_the_cap_has_no_room_for_is_passed_over_and_told_where_all_is_too_dear() -> None:
+    hosts = {("vastai", "h1"): record(9, 0)}
+    dear, cheap = (reserve_nusd(one.hourly_nusd, 3_600_000) for one in (DEAR, CHEAP))
+    for room, found in ((dear, "dear"), (dear - 1, "cheap"), (cheap - 1, "cheap")):
+        best = best_offer([CHEAP, DEAR], {}, asked(), (), hosts, room)
+        assert isinstance(best, Offer)
+        assert best.offer_id == found
+    assert best_offer([CHEAP], {}, asked(), ("cheap",), {}, cheap) == "all_were_tried"
+    assert best_offer([CHEAP], {}, asked(), ("cheap",), {}, cheap - 1) == CHEAP
 
 
 def test_of_equal_prices_the_faster_line_wins() -> None:

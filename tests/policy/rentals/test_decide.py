@@ -8,6 +8,7 @@ import pytest
 from mesh.policy.rentals.hearing import heard_probe, heard_setup, heard_work
 from mesh.policy.rentals.listing import Whole, heard_listing
 from mesh.policy.rentals.timers import ABSENCE_MS, AGAIN_MS, ALARMS_MS, POLL_MS
+from mesh.policy.rentals.unwanted import overdue
 from mesh.policy.rentals.values import Say
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import (
@@ -19,6 +20,7 @@ from mesh.state.rentals.terms import (
 from providers.rental.contract import Accepted, Made, Refused, Row, Unclear
 from providers.rental.labels import label_of
 from tests.policy.rentals.desk import BUDGETS, USD, Desk, offer, row
+from tests.state.test_rentals import INTENT
 
 MADE = Made(instance_id="7")
 
@@ -286,7 +288,60 @@ def test_an_end_that_is_refused_is_asked_for_until_it_is_taken() -> None:
             desk.list(row(one, "placing"))
         desk.now += S_MS
     gaps = [later - first for first, later in zip(asked, asked[1:], strict=False)]
-    assert gaps == [*AGAIN_MS[:3]]
+    late = [gap - least for gap, least in zip(gaps, AGAIN_MS, strict=False)]
+    assert all(ms in (0, S_MS) for ms in late), "a listing that is due comes first"
+
+
+def returning(desk: Desk, count: int) -> list[Rental]:
+    """Machines that are there, and are wanted no more."""
+    desk.list()
+    for n in range(count):
+        rental_id = f"r{n}x1x1xaaaaaaaa"
+        label = label_of("m1", rental_id, desk.now + HOUR_MS)
+        intent = {**INTENT, "label": label, "expires_ms": desk.now + HOUR_MS}
+        desk.say(
+            Say("rental_intended", rental_id, {**intent, "request_id": f"r{n}"}),
+            Say("create_called", rental_id, {}),
+            Say("create_answered", rental_id, {"instance_id": f"p{n:02d}", "why": "answered"}),
+            Say("return_decided", rental_id, {"why": "cancelled"}),
+        )
+    return list(desk.account.rentals.values())
+
+
+def test_a_listing_that_is_due_comes_before_ends() -> None:
+    desk = Desk()
+    returning(desk, 1)
+    assert desk.next().op == "terminate"
+    desk.now += POLL_MS
+    assert desk.next().op == "list"
+
+
+def test_of_many_ends_the_one_asked_for_longest_ago_is_next() -> None:
+    desk = Desk()
+    many = returning(desk, 40)
+    asked = list[str]()
+    for _ in range(120):
+        desk.now += S_MS
+        desk.seen.listed_ms = desk.now  # listings have their own turn
+        desk.seen.limits["terminate"] = desk.now  # and nobody had one before
+        command = desk.next()
+        assert command.op == "terminate"
+        asked.append(command.rental_id)
+        desk.ended(desk.account.rentals[command.rental_id], Unclear(code="5xx"))
+        desk.record_all()
+    assert set(asked[:40]) == {one.rental_id for one in many}
+    counts = [asked.count(one.rental_id) for one in many]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_what_is_ended_though_nothing_can_be_written_takes_turns_too() -> None:
+    desk = Desk()
+    many = returning(desk, 3)
+    desk.now += 2 * HOUR_MS
+    ids = [one.rental_id for one in many]
+    assert overdue(desk.account, desk.seen, "A", desk.now) == ids
+    desk.seen.again[ids[0]] = 1, desk.now
+    assert overdue(desk.account, desk.seen, "A", desk.now) == [*ids[1:], ids[0]]
 
 
 def test_an_end_that_was_taken_proves_nothing() -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.policy.rentals.caps import admit, committed_nusd, reserve_nusd
+from mesh.policy.rentals.caps import admit, committed_nusd, reserve_nusd, usual_cap_nusd
 from mesh.policy.rentals.hearing import heard_charges
 from mesh.policy.rentals.listing import Whole, heard_listing
-from mesh.policy.rentals.timers import POLL_MS
+from mesh.policy.rentals.timers import CHOICE_KEEPS_MS, MOST_RETRY_MS, POLL_MS, TOLERANCE
 from mesh.policy.rentals.values import Say, Shares
 from mesh.state.rentals.rental import Rental, may_help
 from mesh.state.rentals.terms import (
@@ -15,10 +15,11 @@ from mesh.state.rentals.terms import (
     GUARD_MS,
     HELP_MS,
     HOUR_MS,
+    MIN_MS,
     OWN_HELP_MS,
 )
 from providers.rental.contract import Accepted, Charges, Made, Unread
-from tests.policy.rentals.desk import T0, USD, Desk, offer, row
+from tests.policy.rentals.desk import T0, USD, Desk, offer, profile, row
 
 MADE = Made(instance_id="7")
 
@@ -137,6 +138,71 @@ def test_a_job_has_one_cap_for_all_its_requests() -> None:
     desk.ask("r2", cap_nusd=2 * RESERVE - 1, job_id="j-1")
     assert desk.choose().op == "wait"
     assert desk.seen.reasons["r2"] == "job_cap"
+
+
+def failed(desk: Desk, one: Rental, minutes: int) -> None:
+    """It never comes up, costs all the time, and is proved absent after that."""
+    desk.created(one, MADE)
+    end_ms = desk.now + minutes * MIN_MS
+    while desk.now < end_ms:
+        desk.list(row(one, "image"))
+        desk.now += POLL_MS
+    desk.say(Say("return_decided", one.rental_id, {"why": "budget_image"}))
+    desk.ended(one, Accepted())
+    while one.state != "absent":
+        desk.now += POLL_MS
+        desk.list()
+
+
+def test_the_usual_cap_has_room_for_one_machine_that_never_comes_up() -> None:
+    desk = Desk()
+    most = USD * TOLERANCE // 100
+    cap = usual_cap_nusd(most, HOUR_MS, desk.here.profile)
+    one = desk.rent(cap_nusd=cap, max_hourly_nusd=most)
+    failed(desk, one, 22)
+    desk.now += MOST_RETRY_MS
+    desk.list()
+    assert desk.choose(offer(hourly_nusd=most)).op == "intend"
+
+
+@pytest.mark.parametrize(
+    ("setup", "from_create", "minutes"), [(False, True, 22), (True, True, 52), (False, False, 7)]
+)
+def test_a_boot_that_fails_is_capped_by_what_is_billed_of_it(
+    *, setup: bool, from_create: bool, minutes: int
+) -> None:
+    cap = usual_cap_nusd(USD, HOUR_MS, profile(from_create=from_create), setup=setup)
+    assert cap - RESERVE == reserve_nusd(USD, minutes * MIN_MS)
+
+
+def test_a_request_whose_cap_is_spent_ends_once_nothing_of_it_is_open() -> None:
+    desk = Desk()
+    one = desk.rent(cap_nusd=RESERVE)
+    desk.created(one, MADE)
+    desk.say(Say("return_decided", one.rental_id, {"why": "budget_image"}))
+    desk.ended(one, Accepted())
+    desk.now += 2 * MOST_RETRY_MS
+    desk.list(row(one, "image"))
+    desk.seen.again[one.rental_id] = 1, desk.now + HOUR_MS
+    assert desk.choose().op == "wait", "what it reserved may be given back"
+    assert desk.seen.reasons["r1"] == "job_cap"
+    while one.state != "absent":
+        desk.now += POLL_MS
+        desk.list()
+    desk.now += CHOICE_KEEPS_MS
+    desk.list()
+    command = desk.choose()
+    assert command.says == Say("request_ended", "", {"request_id": "r1", "why": "job_cap"})
+    desk.write("request_ended", **command.says.fields)
+    assert desk.next().op in ("list", "wait")
+
+
+def test_a_cap_that_is_spent_goes_on_for_a_machine_that_fits_into_what_is_left() -> None:
+    desk = Desk()
+    failed(desk, desk.rent(cap_nusd=2 * RESERVE), 30)
+    desk.now += MOST_RETRY_MS
+    desk.list()
+    assert desk.choose().op == "intend"
 
 
 def test_what_a_peer_may_spend_is_its_own_share() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.rentals.world import World
 
 MESH = "m1"
+BLIND_MS = 2 * MIN  # a call may hang for half a minute, and the next is as long after it
 DEAD_MAN_MS = 45 * MIN  # its lease, and time for its calls to fail
 
 
@@ -35,6 +36,7 @@ class Judge:
         self.creates: Counter[str] = Counter()  # by rental, as the server counts
         self.machines: defaultdict[str, list[Machine]] = defaultdict(list)
         self.blocked: dict[tuple[str, str], int] = {}
+        self.unlooked: dict[str, int] = {}  # since when a process asks for ends and no listing
         self.twins: dict[str, int] = {}
         self.returned: dict[str, int] = {}
         self.noted: defaultdict[str, list[int]] = defaultdict(list)
@@ -46,8 +48,16 @@ class Judge:
     def sent(self, process: str, op: str) -> None:
         """A call leaves a process: none may while a 429 holds it back."""
         scope = "" if self.world.emulator.profile.account_wide else op
-        if self.world.now() + 2 * S < self.blocked.get((process, scope), 0):
+        now = self.world.now()
+        if now + 2 * S < self.blocked.get((process, scope), 0):
             self.world.fail(f"{op} was sent while a 429 held it back")
+        if op == "list":
+            self.unlooked.pop(process, None)
+        elif op == "terminate":
+            held = self.blocked.get((process, "list" if scope else ""), 0)
+            since = max(held, self.unlooked.setdefault(process, now))
+            if now - since > BLIND_MS:
+                self.world.fail(f"for {(now - since) // S} s ends were asked for, and no listing")
 
     def held(self, process: str, op: str, until_ms: int) -> None:
         """A 429 told a process to wait."""

@@ -1,6 +1,7 @@
 """What an actor needs of others, over the same machines: looks by SSH, a job, offers, keys."""
 
 import asyncio
+from collections.abc import Set
 from typing import TYPE_CHECKING, Literal
 
 from mesh.edge.clouds.renting.ports import MachineKeys, Needs, Work
@@ -77,3 +78,6 @@ class SimKeys:
 
     async def make(self, rental_id: str) -> MachineKeys:
         return KEYS
+
+    def forget(self, rental_ids: Set[str]) -> None:
+        pass

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol, final
 
 from mathcore.market.typical import typical_prices
@@ -112,19 +113,46 @@ class MarketWatch:
         self._may_sign = may_sign
         self._pause = pause
         self._seen: dict[Account, _Seen] = {}
+        self._asking: dict[Account, asyncio.Task[None]] = {}
         self.rests: Callable[[], bool] = lambda: False  # on battery
 
     async def run(self) -> None:
         """Ask whenever it is this peer's turn, until cancelled."""
-        while True:
-            await self.turn()
-            await self._pause(TURN_S)
+        try:
+            while True:
+                self._begin()
+                await self._pause(TURN_S)
+        finally:
+            tasks = list(self._asking.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def turn(self) -> None:
-        """Ask for each account that is due; one provider's failure stops no other."""
-        for account, cloud in list(self._accounts().items()):
-            if self._is_due(account):
-                await self.refresh(account, cloud)
+        """Ask for each account that is due, and wait for what they say."""
+        await asyncio.gather(*self._begin())
+
+    def _begin(self) -> list[asyncio.Task[None]]:
+        """Ask for each account that is due, beside the others: a provider that is slow, or fails,
+        stops no other."""
+        due = [
+            (account, cloud)
+            for account, cloud in self._accounts().items()
+            if account not in self._asking and self._is_due(account)
+        ]
+        for account, cloud in due:
+            task = self._asking[account] = asyncio.create_task(self._refreshed(account, cloud))
+            task.add_done_callback(partial(self._answered, account))
+        return [self._asking[account] for account, _ in due]
+
+    def _answered(self, account: Account, _: asyncio.Task[None]) -> None:
+        del self._asking[account]
+
+    async def _refreshed(self, account: Account, cloud: Sells) -> None:
+        try:
+            await self.refresh(account, cloud)
+        except Exception:
+            traceback.print_exc()  # a bug of ours: it is asked again when it is due
 
     def _is_due(self, account: Account) -> bool:
         seen = self._seen.get(account, _Seen())

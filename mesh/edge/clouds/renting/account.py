@@ -13,16 +13,19 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, final
 
+from mesh.api.errors import RequestError
 from mesh.edge.clouds.renting.budgets import Budgets, NoBudgets
 from mesh.edge.clouds.renting.calls import Calls
 from mesh.edge.clouds.renting.clock import AccountClock
+from mesh.edge.clouds.renting.intending import say_intent
 from mesh.edge.clouds.renting.ordering import order_of
 from mesh.edge.clouds.renting.ports import Alarm, Emit, Keys, Ladder, MachineKeys, Offers
-from mesh.edge.clouds.renting.wire import Limits, NotingWire
+from mesh.edge.clouds.renting.wire import PATIENCE_MS, Limits, NotingWire
 from mesh.edge.clouds.renting.writing import Writing, tell
+from mesh.edge.disk import StoreError
 from mesh.policy.rentals.caps import admit
 from mesh.policy.rentals.decide import decide
-from mesh.policy.rentals.timers import POLL_MS, UNPAID_MS
+from mesh.policy.rentals.timers import NO_OFFER_MS, POLL_MS, UNPAID_MS
 from mesh.policy.rentals.unwanted import overdue
 from mesh.policy.rentals.values import NEVER_MS, Command, Here, Say, Seen, Shares
 from mesh.state.rentals.account import Account as AccountView
@@ -30,17 +33,7 @@ from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
 from mesh.state.rentals.terms import CREATING, INTENDED, S_MS
 from mesh.state.state import State
-from providers.rental.contract import (
-    Accepted,
-    Ask,
-    Balance,
-    Cloud,
-    Offer,
-    Op,
-    Profile,
-    Reply,
-    Unread,
-)
+from providers.rental.contract import Accepted, Ask, Cloud, Offer, Op, Profile, Reply, Unread
 from providers.rental.contract import Request as Asked
 
 ORPHAN: Final = "orphan"  # why a person ended a machine that nobody wanted
@@ -107,6 +100,7 @@ class Account:
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._last: Command | None = None
         self._said = ""
+        self._put_off_for = ""  # why the last intent could not be written
         writing = Writing(self, emit, alarm)
         self._write: Final = writing
         self.calls: Final = Calls(self, cloud, offers, ladder, alarm)
@@ -205,14 +199,10 @@ class Account:
         return isinstance(await self._cloud.terminate(instance_id), Accepted), unwritten
 
     async def offers(self, ask: Ask) -> tuple[Offer, ...] | Unread:
-        """What can be rented now; waits its turn."""
-        await self.until_allowed("offers")
+        """What can be rented now; waits its turn, but not for long."""
+        if not await self.until_allowed("offers", PATIENCE_MS):
+            return self._limits.unread("offers")
         return await self._cloud.offers(ask)
-
-    async def balance(self) -> Balance | Unread:
-        """What is left; waits its turn."""
-        await self.until_allowed("balance")
-        return await self._cloud.balance()
 
     # The loop.
 
@@ -287,17 +277,29 @@ class Account:
             self._start(command)
 
     async def _intend(self, command: Command, says: Say) -> None:
-        """The intent is durable before anything is asked; its keys are this process's alone."""
-        chosen = self.seen.chosen.pop(command.request_id)
-        keys = await self._keys.make(says.rental_id)
-        host_key = {"host_key": keys.host_public_key}
+        """The intent is durable before anything is asked; its keys are this process's alone, made
+        once there is money for it."""
+        chosen = self.seen.chosen[command.request_id]
         assert chosen.offer is not None, "what is intended was chosen"
-        async with self._spending:  # another account's intent may have used up the day's cap
-            if not await self._may_spend(command, says):
-                return
-            self.seen.fresh[says.rental_id] = chosen.offer
-            self._made[says.rental_id] = keys
-            await self._write.say(Say(says.kind, says.rental_id, {**says.fields, **host_key}))
+        try:
+            async with self._spending:  # another account's intent may have used up the day's cap
+                if not await self._may_spend(command, says):
+                    return
+                keys = await say_intent(says, self._keys, self._write, self._budgets)
+        except (StoreError, RequestError) as error:
+            self._put_off(command.request_id, error)
+            return
+        self._put_off_for = ""
+        del self.seen.chosen[command.request_id]
+        self.seen.fresh[says.rental_id], self._made[says.rental_id] = chosen.offer, keys
+
+    def _put_off(self, request_id: str, error: StoreError | RequestError) -> None:
+        """What can't be written now is tried again a minute later, and told once while it is the
+        same trouble."""
+        self.seen.unpaid[request_id] = error.text, self.clock.now() + NO_OFFER_MS
+        if error.text != self._put_off_for:
+            self._report(error)
+        self._put_off_for = error.text
 
     async def _may_spend(self, command: Command, says: Say) -> bool:
         """By this peer's caps and by the budgets, whose money is then held; their no is told."""
@@ -334,6 +336,7 @@ class Account:
         rental_id, request_id = command.rental_id, command.request_id
         match command.op:
             case "list":
+                self.sent("list")
                 self._spawn({"list"}, self.calls.list)
             case "rises":
                 self.sent("rises")
@@ -371,11 +374,10 @@ class Account:
         """A call of a kind is made now."""
         self._limits.sent(op, self.clock.now())
 
-    async def until_allowed(self, op: Op) -> None:
-        """Wait for a call's turn, and take it."""
-        while (wait_ms := self._limits.wait_ms(op, self.clock.now())) > 0:
-            await self._sleep(min(wait_ms / S_MS, 60.0))
-        self.sent(op)
+    async def until_allowed(self, op: Op, most_ms: int | None = None) -> bool:
+        """Wait for a call's turn, and take it; False, and none is taken, where that would take
+        longer."""
+        return await self._limits.turn(op, self.clock.now, self._sleep, most_ms)
 
     async def write(self, prove: Callable[[], list[Say]]) -> None:
         """Write what a reply proves, judged by the state of that moment, before anything else is

@@ -14,6 +14,9 @@ class Budgets(Protocol):
         """Why no money is had for a machine, in words; "" where it is held durably, or none has to
         be."""
 
+    async def let_go(self, rental_id: str) -> None:
+        """It is not intended after all: what is held for it is free again."""
+
     def begin(self, rental_id: str) -> bool:
         """Whether the provider may be asked for it now; said once."""
 
@@ -25,6 +28,9 @@ class NoBudgets:
     async def hold(self, request: Request, rental_id: str, most_nusd: int) -> str:
         """Nothing counts it."""
         return ""
+
+    async def let_go(self, rental_id: str) -> None:
+        """Nothing is held."""
 
     def begin(self, rental_id: str) -> bool:
         """It may."""

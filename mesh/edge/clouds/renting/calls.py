@@ -118,9 +118,9 @@ class Calls:
         seen.again[one.rental_id] = (tries, now_ms + AGAIN_MS[-1])
 
     async def list(self) -> None:
-        """Read all pages; what a whole listing proves is written."""
+        """Read all pages, in the turn that was taken for the first; what a whole listing proves is
+        written."""
         seen, clock = self._actor.seen, self._actor.clock
-        await self._actor.until_allowed("list")
         begun = clock.own()
         waits = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from typing import Literal, Protocol, final
 
@@ -62,7 +62,10 @@ class Keys(Protocol):
     """Who makes a machine's keys."""
 
     async def make(self, rental_id: str) -> MachineKeys:
-        """New ones for one rental."""
+        """New ones for one rental; StoreError where they can't be kept."""
+
+    def forget(self, rental_ids: Set[str]) -> None:
+        """Keep those of these rentals no longer, if there are any."""
 
 
 # (what was asked, what came back, our own clock when it was sent)

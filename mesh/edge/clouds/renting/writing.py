@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, final
 
+from mesh.api.errors import RequestError
 from mesh.edge.clouds.renting.ports import Alarm, Emit
 from mesh.edge.disk import StoreError
 from mesh.policy.rentals.values import HOST_KEY, Say
@@ -88,7 +89,7 @@ def _clipped(value: object) -> object:
 
 def tell(error: Exception) -> None:
     """Say what went wrong: a ledger that can't be written in words, a bug of ours in full."""
-    if isinstance(error, StoreError):
+    if isinstance(error, StoreError | RequestError):
         print(f"fleet: {error.text}; {error.hint}", file=sys.stderr, flush=True)
     else:
         traceback.print_exception(error)
