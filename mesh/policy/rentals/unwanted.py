@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.policy.rentals.timers import MAX_SAID, SETUP_MS, TOLERANCE
-from mesh.policy.rentals.values import Seen
+from mesh.policy.rentals.values import LIFE_OVER, Seen
 from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.rentals import Rentals
@@ -28,7 +28,7 @@ def unwanted(
     if request is not None and request.over:
         return request.over
     if now_ms >= one.made_ms + one.life_ms:
-        return "life_over"
+        return LIFE_OVER
     if not one.author:
         return ""  # found without its intent: its label says until when it may live
     if too_dear(one):

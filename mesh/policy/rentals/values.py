@@ -14,6 +14,7 @@ NEVER_MS: Final = -(1 << 60)
 # what its create brought has run.
 HOST_KEY: Final = "host_key"
 SETUP_FAILED: Final = "setup_failed"
+LIFE_OVER: Final = "life_over"
 
 Do = Literal[
     "take", "record", "terminate", "list", "create", "probe", "rises", "choose", "intend",

@@ -12,7 +12,7 @@ from mesh.policy.rentals.timers import (
     NO_OFFER_MS,
     RETRY_MS,
 )
-from mesh.policy.rentals.values import Command, Here, Say, Seen
+from mesh.policy.rentals.values import LIFE_OVER, Command, Here, Say, Seen
 from mesh.state.rentals.account import Account
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.rentals import Rentals
@@ -40,6 +40,8 @@ def request_step(
         if one.request_id == request.request_id and not one.is_twin and one.state
     ]
     at_ms = _not_before(mine)
+    if any(one.over == LIFE_OVER for one in mine):
+        return _ended(request, LIFE_OVER)  # who asked for two hours had them
     if any(one.wanted and one.state != ABSENT for one in mine):
         return _wait(seen, request, "", now_ms)
     if seen.fails or seen.listed_ms < now_ms - BLIND_MS:
@@ -88,7 +90,7 @@ def _wait(seen: Seen, request: Request, why: str, now_ms: int) -> Command:
 
 
 def _ended(request: Request, why: str) -> Command:
-    """What was spent does not come back: waiting would be for ever."""
+    """It ends: waiting would be for ever."""
     fields = {"request_id": request.request_id, "why": why}
     return Command(op="record", says=Say("request_ended", "", fields))
 

@@ -507,6 +507,19 @@ def test_a_label_of_ours_that_nobody_knows_lives_until_it_expires() -> None:
     assert one.over == "life_over"
 
 
+def test_a_machine_that_lived_its_time_ends_its_request_however_large_the_cap() -> None:
+    desk = Desk()
+    one = desk.rent(cap_nusd=1000 * USD)
+    desk.created(one, MADE)
+    desk.list(row(one))
+    desk.say(*heard_probe(one, desk.seen, "engine", desk.now))
+    desk.now += one.life_ms
+    desk.list(row(one))
+    desk.record_all()
+    assert desk.rentals.requests.views["r1"].over == "life_over"
+    assert desk.record_all().op == "terminate"
+
+
 def test_machines_of_others_are_left_alone() -> None:
     desk = Desk()
     one = desk.rent()
