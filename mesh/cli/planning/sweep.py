@@ -94,13 +94,16 @@ def sweep(
 
 
 def _swept(asked: dict[str, object], on: tuple[str, ...]) -> "Swept":
+    import time
+
     from mesh.api.most import parse_sweep
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
     from mesh.edge.sweep import sweep_of
 
     request, axes = parse_sweep(asked)
-    return sweep_of(lambda: load_state(fleet_home()), request, axes, on)
+    now_ms = time.time_ns() // 1_000_000
+    return sweep_of(lambda: load_state(fleet_home()), request, axes, on, now=now_ms)
 
 
 def _emit(output: str, swept: "Swept") -> None:
