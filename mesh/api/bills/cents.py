@@ -1,8 +1,16 @@
-"""Amounts in cells: text with all its digits, and none that a spreadsheet runs."""
+"""Tables for other programs: amounts with all their digits, and no text that a spreadsheet runs."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Final
+
 from mathcore.units import HOUR_MS, NUSD
+
+Cell = str | int | float | None
+FIRST_SHOWN: Final = " "  # what comes before it is a control character
 
 
 def usd(nusd: int | None) -> str | None:
@@ -20,5 +28,21 @@ def hours(ms: int) -> str:
 
 
 def plain(text: str) -> str:
-    """A cell no spreadsheet runs: text that begins like a formula gets a quote in front."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """A name as a cell that no spreadsheet runs: one that begins like a formula gets a quote in
+    front. Of an amount it would make a text: -5 is no formula."""
+    first = text[:1]
+    return f"'{text}" if first and (first in "=+-@" or first < FIRST_SHOWN) else text
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """CSV with lines that end in one character, of any texts."""
+    out = io.StringIO()
+    # It quotes what its own line ends have in them, so also a carriage return that stands alone.
+    writer = csv.writer(out, lineterminator="\r\n")
+    lines = []
+    for row in (head, *rows):
+        writer.writerow(row)
+        lines.append(out.getvalue().removesuffix("\r\n"))
+        out.seek(0)
+        out.truncate()
+    return "".join(f"{line}\n" for line in lines)
