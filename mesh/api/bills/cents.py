@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
 
 from mathcore.units import HOUR_MS, NUSD
 
@@ -34,15 +35,25 @@ def plain(text: str) -> str:
     return f"'{text}" if first and (first in "=+-@" or first < FIRST_SHOWN) else text
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """CSV with lines that end in one character, of any texts."""
+def csv_lines(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """CSV of any texts, by lines that end in one character each."""
     out = io.StringIO()
     # It quotes what its own line ends have in them, so also a carriage return that stands alone.
     writer = csv.writer(out, lineterminator="\r\n")
-    lines = []
-    for row in (head, *rows):
+    for row in chain([head], rows):
         writer.writerow(row)
-        lines.append(out.getvalue().removesuffix("\r\n"))
+        yield out.getvalue().removesuffix("\r\n") + "\n"
         out.seek(0)
         out.truncate()
-    return "".join(f"{line}\n" for line in lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """CSV of any texts."""
+    return "".join(csv_lines(head, rows))
+
+
+def named_rows(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Cell]]:
+    """The columns of each row; their texts are names, and run in no spreadsheet."""
+    for row in rows:
+        cells = (row[name] for name in head)
+        yield [plain(one) if isinstance(one, str) else one for one in cells]

@@ -113,12 +113,11 @@ def _emit(output: str, swept: "Swept") -> None:
     if output == "json":
         emit_json_rows(rows_of(swept))
     elif output == "csv":
-        import csv
         import sys
 
-        writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows_of(swept))
+        from mesh.api.bills.cents import csv_lines, named_rows
+
+        sys.stdout.writelines(csv_lines(FIELDS, named_rows(FIELDS, rows_of(swept))))
     else:
         show_grids(swept.grids, swept.batches, swept.lengths)
     for note in swept.notes:  # rows for programs hold cells alone

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, NUSD
 from mesh.api.bills.asked import parse_bill
-from mesh.api.bills.cents import plain, table, usd
+from mesh.api.bills.cents import csv_lines, named_rows, plain, table, usd
 from mesh.api.bills.report import Names, report
 from mesh.api.bills.tables import FOCUS, Focus, focus
 from mesh.state.bills.bill import bill
@@ -214,3 +214,13 @@ def test_any_text_is_one_cell_of_one_row(text: str) -> None:
     rows = list(csv.reader(io.StringIO(made, newline="")))
     assert rows == [["name", "n"], [text, "-1"], ["next", ""]]
     assert made.endswith("next,\n")
+
+
+def test_names_in_rows_of_a_plan_run_in_no_spreadsheet_and_amounts_stay_numbers() -> None:
+    rows = [
+        {"name": "=cmd()", "nusd": -5, "share": 0.5},
+        {"name": "a\rb", "nusd": None, "share": 1},
+    ]
+    head = ("name", "nusd", "share")
+    made = "".join(csv_lines(head, named_rows(head, rows)))
+    assert made == 'name,nusd,share\n\'=cmd(),-5,0.5\n"a\rb",,1\n'
