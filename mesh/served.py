@@ -108,7 +108,7 @@ class Served:
         # numpy takes as long to load as the rest of the daemon, which runs without it
         from mesh.edge.sweep import sweep_query
 
-        return sweep_query(self.state, query, self.devices())
+        return sweep_query(self.state, query, self.devices(), now_ms())
 
     async def submit(self, spec: Mapping[str, object]) -> str:
         """Admit a job; its id. The same job_id again is the same job."""

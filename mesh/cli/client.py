@@ -34,6 +34,12 @@ class Daemon:
 
         return ask(self, "GET", path, None)
 
+    def get_text(self, path: str) -> tuple[str, Mapping[str, str]]:
+        """The text at `path`, and the headers it came with."""
+        from mesh.cli.connection import ask_text
+
+        return ask_text(self, path)
+
     def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The JSON answer to a JSON body."""
         from mesh.cli.connection import ask

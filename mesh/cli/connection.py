@@ -1,7 +1,7 @@
 """Requests to the daemon over HTTP on loopback, and its refusals in its own words."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, BinaryIO, Final
@@ -27,6 +27,16 @@ def ask(to: Daemon, method: str, path: str, body: bytes | None) -> Any:
     connection, response = _open(to, method, path, body, ANSWER_TIMEOUT_S)
     with closing(connection):
         return _json(response)
+
+
+def ask_text(to: Daemon, path: str) -> tuple[str, Mapping[str, str]]:
+    """The text answer, and its headers."""
+    connection, response = _open(to, "GET", path, None, ANSWER_TIMEOUT_S)
+    with closing(connection):
+        try:
+            return response.read().decode(), dict(response.headers.items())
+        except (OSError, HTTPException, ValueError) as error:
+            raise _gone(error) from error
 
 
 def ask_with_file(to: Daemon, path: str, file: BinaryIO) -> Any:

@@ -22,6 +22,7 @@ from mesh.api.what_ifs import parse_fleet, parse_what_ifs
 from mesh.edge.beside import beside_of
 from mesh.edge.clouds.prices.planning import with_cloud
 from mesh.state.answers import held_jobs
+from mesh.state.bills.in_force import InForce
 from mesh.state.fleet import DeviceView, spec
 from mesh.state.learning.learned import learned_from
 from mesh.state.leases import with_leases
@@ -86,6 +87,7 @@ def make_plan(
         devices.update({device.device_id: device for device in live})
         known_device(state, request.on)
         at = now or state.last_ms
+        devices = priced(state, devices, at)
         read_ms = {view.device_id: view.seen_ms for view in seen} | {d.device_id: at for d in live}
         closed = closed_devices(state, devices, at, me)
         devices = with_leases(held_jobs(state), with_waits(state, devices, now), read_ms)
@@ -100,6 +102,17 @@ def make_plan(
         refusals=(*answer.refusals, *asked),
         not_asked=answer.not_asked + len(closed) - len(asked),
     )
+
+
+def priced(state: State, devices: Mapping[str, DeviceSpec], at_ms: int) -> dict[str, DeviceSpec]:
+    """The devices as they are paid for at a moment, where their owners said more of that than they
+    registered."""
+    found, now = dict(devices), InForce(state, at_ms)
+    for device_id in now.devices():
+        view, known = state.devices.get(device_id), found.get(device_id)
+        if view is not None and known is not None:
+            found[device_id] = replace(known, rate=now.price(view))
+    return found
 
 
 def closed_devices(
@@ -260,9 +273,10 @@ def asked_devices(
     named: Sequence[str],
     engines: Sequence[str],
     live: Sequence[DeviceSpec] = (),
+    now: int = 0,
 ) -> tuple[list[DeviceSpec], tuple[str, ...]]:
     """Hardware the request describes, then the ledger's devices with one of `engines`, or those
-    named; and what a person should know of how theirs was read.
+    named, at their prices of `now`; and what a person should know of how theirs was read.
 
     The ledger is only read where it is asked about. A device is of one kind of card here.
     """
@@ -275,7 +289,10 @@ def asked_devices(
     payloads = parse_what_ifs(request.what_if, ram, rate) | parse_fleet(request.fleet, ram, rate)
     found = list(_as_devices(payloads).values())
     if named or not found:
-        found += _registered(state(), named, engines, live)
+        known = state()
+        those = _registered(known, named, engines, live)
+        prices = priced(known, {one.device_id: one for one in those}, now or known.last_ms)
+        found += prices.values()
     if not found:
         text = f"no device here runs {' or '.join(engines)}"
         raise RequestError("NoDevice", text, '--what-if "RTX 5090"', 404)

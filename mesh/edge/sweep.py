@@ -76,10 +76,11 @@ def sweep_of(
     named: Sequence[str] = (),
     live: Sequence[DeviceSpec] = (),
     most: int = 0,
+    now: int = 0,
 ) -> Swept:
     """A grid for every device and type; RequestError for axes or flags that cannot be.
 
-    `most` bounds the cells, 0 = as many as the planner takes.
+    `most` bounds the cells, 0 = as many as the planner takes; devices cost what they do `now`.
     """
     try:
         from mathcore.planner.grids.arrays import SweepError
@@ -89,7 +90,7 @@ def sweep_of(
     batches = parse_numbers(axes.batch, "--batch")
     base, counted = query_of(request)
     asked = _lengths(base, axes, len(batches))
-    devices, notes = asked_devices(state, request, named, (base.engine or "",), live)
+    devices, notes = asked_devices(state, request, named, (base.engine or "",), live, now)
     told, assumed = as_told(base, {one.device_id: one for one in devices})
     quants = list(axes.quants) or [_usual(base)]
     cells = len(batches) * len(asked) * len(quants) * len(told)
@@ -172,9 +173,11 @@ def _timed(grid: "Grid", at: int) -> Row:
     }
 
 
-def sweep_query(state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = ()) -> Row:
+def sweep_query(
+    state: State, given: Mapping[str, object], live: Sequence[DeviceSpec] = (), now: int = 0
+) -> Row:
     """The JSON for a grid over every device in `state`; bad ones raise RequestError."""
     request, axes = parse_sweep(given)
     named = () if request.on is None else (request.on,)
-    swept = sweep_of(lambda: state, request, axes, named, live, MAX_SENT)
+    swept = sweep_of(lambda: state, request, axes, named, live, MAX_SENT, now)
     return {"cells": list(rows_of(swept)), "notes": list(swept.notes)}

@@ -43,7 +43,8 @@ class DeviceView:
 
 
 def rate(device: DeviceView) -> Rate:
-    """What an hour on this device costs: owned (depreciation and electricity) or rented.
+    """What an hour on this device costs as it was registered: owned (depreciation and electricity)
+    or rented. What was said of it since counts before that (mesh.state.bills.in_force).
 
     A price or a draw of 0 was never stated.
     """

@@ -3,16 +3,21 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from mathcore.units import NUSD
+from mathcore.units import DAY_MS, HOUR_MS, NUSD
+from mesh.api.bills.tables import LEFT_OUT
 from mesh.cli.app import fleet, run
 from mesh.cli.money import cost, plot, rates
 from mesh.cli.output import wide
+from mesh.edge.bills.kept import recent_ms
+from mesh.edge.bills.schema import open_bills
+from mesh.edge.store.ledger import Ledger
 from tests.cli.fixed_fleet import NOW, write_ledger
 
 
@@ -38,6 +43,10 @@ class Daemon:
     def get(self, path: str) -> Any:
         self.asked.append(path)
         return self.said
+
+    def get_text(self, path: str) -> tuple[str, Mapping[str, str]]:
+        self.asked.append(path)
+        return "BilledCost\n1\n", {LEFT_OUT: "5400000"}
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         self.asked.append((path, dict(body)))
@@ -124,6 +133,55 @@ def test_a_wrong_word_is_one_line(
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_the_books_are_the_daemons_where_one_is_up_for_it_knows_how_long_it_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daemon = Daemon({})
+    monkeypatch.setattr(cost, "find_daemon", lambda _: daemon)
+    done = ask("cost", "-o", "focus", "--since", "2025-06", "--tz", "Asia/Kathmandu")
+    assert done.stdout == "BilledCost\n1\n"
+    assert "left out: 1.5 device-hours" in done.stderr
+    assert daemon.asked == ["/v1/cost/focus?since=2025-06&tz=Asia%2FKathmandu"]
+
+
+def totals(*groupings: str) -> set[int]:
+    return {
+        json.loads(ask("cost", "--by", by, "-o", "json").stdout)["total_nusd"] for by in groupings
+    }
+
+
+@pytest.fixture
+def rented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a machine that costs a dollar an hour, since an hour."""
+    with closing(Ledger.open(tmp_path)) as ledger:
+        paid = {"hourly_nusd": NUSD, "name": "rented", "kind": "gpu"}
+        ledger.append("device_registered", "d", paid, NOW - HOUR_MS)
+    monkeypatch.setenv("FLEET_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("rented")
+def test_without_a_daemon_sums_go_on_and_every_grouping_has_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = ("month", "job", "device", "day", "job", "owner")
+    for passed, counted in ((0, 0), (45_000, 0), (61_000, 61_000), (106_000, 61_000)):
+        monkeypatch.setattr(time, "time_ns", lambda at=NOW + passed: at * 1_000_000)
+        assert totals(*every) == {NUSD * (HOUR_MS + counted) // HOUR_MS}
+    monkeypatch.setattr(time, "time_ns", lambda: (NOW + 3 * DAY_MS) * 1_000_000)
+    assert totals(*every) == {73 * NUSD}
+    days = json.loads(ask("cost", "-o", "json").stdout)
+    assert (len(days["groups"]), days["now_ms"]) == (4, NOW + 3 * DAY_MS)
+
+
+def test_sums_that_a_daemon_kept_as_it_watched_are_not_kept_ones_without_it(rented: Path) -> None:
+    assert totals("month") == {NUSD}
+    assert recent_ms(rented, NOW + 1) == NOW
+    with closing(open_bills(rented)) as db:
+        db.execute("UPDATE meta SET value = 'a 5' WHERE name = 'watch'")
+    assert recent_ms(rented, NOW + 1) is None
 
 
 def test_a_damaged_file_of_bills_is_made_anew(home: Path) -> None:

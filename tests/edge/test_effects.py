@@ -5,18 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from mathcore.units import HOUR_MS
 from mesh.api.bodies import Body
+from mesh.api.market.asked import parse_offers
+from mesh.api.market.offers import offers_answer
 from mesh.api.requests import parse_plan
 from mesh.edge.dispatch.candidates import plan_request
 from mesh.edge.jobs.private import drop_request, keep_request, words_of
 from mesh.edge.planning import make_plan
+from mesh.edge.sweep import sweep_query
 from mesh.ledger.event import Event
 from mesh.policy.commands import StartJob, StopJob, WatchJob
+from mesh.state.fleet import spec
 from mesh.state.fold import apply
 from mesh.state.state import State
 from tests.edge.dispatch.stage import Stage
 from tests.state.held import busy_devices
-from tests.state.job_story import BEN, event, told
+from tests.state.job_story import BEN, T0, event, told
 
 GIB = 1 << 30
 
@@ -240,3 +245,44 @@ async def test_no_end_cost_or_speed_is_booked_on_another_peers_device(
     await stage.effects.run(WatchJob("d"))
     ((kind, device, fact),) = stage.said
     assert (kind, device, fact["actual_duration_ms"]) == ("job_completed", "gpu9", 60_000)
+
+
+def dear(state: State, device: str = "gpu0") -> State:
+    """The device costs $43.80 an hour, as its owner says: it has no rate by its registration."""
+    price = {"price_micro": 31_974 * 10**6, "bought_ms": T0, "life_months": 1, "currency": "USD"}
+    apply(state, event("device_rate_set", 35, device=device, from_ms=T0, count=1, **price))
+    return state
+
+
+async def test_what_an_attempt_cost_is_by_the_rate_that_its_devices_owner_said(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, dear(fleet(24)))
+    apply(stage.state, event("job_dispatched", 41, device="gpu0", job_id="j"))
+    apply(stage.state, event("job_started", 42, device="gpu0", job_id="j", attempt=1, pid=9))
+    await stage.effects.lose({"gpu0"}, T0 + 42 + HOUR_MS)
+    ((_, _, fact),) = stage.said
+    assert fact["actual_cost_nusd"] == 43_800_000_000
+
+
+def test_a_plan_costs_what_the_owner_said_also_where_memory_was_read_just_now() -> None:
+    state, asked = fleet(24), parse_plan({"model": "llama-2-13b", "quant": "Q8_0"})
+    live = [spec(one) for one in state.devices.values()]
+    now = T0 + HOUR_MS
+    assert make_plan(state, asked, live, now).placements[0].cost_nusd.p50 == 0
+    for known in (live, []):
+        placed = make_plan(dear(state), asked, known, now).placements[0]
+        assert placed.cost_nusd.p50 == pytest.approx(
+            43.8e9 * placed.duration_ms.p50 / HOUR_MS, rel=1e-3
+        )
+
+
+def test_a_field_of_plans_costs_what_the_owner_said() -> None:
+    query = {"model": "llama-2-13b", "quant": "Q4_K_M", "batch": "1", "context": "2048"}
+    (cell,) = sweep_query(dear(fleet(24)), query, (), T0 + HOUR_MS)["cells"]
+    assert cell["cost_nusd_p50"] > 0
+
+
+def test_among_offers_a_device_costs_what_its_owner_said() -> None:
+    (row,) = offers_answer(dear(fleet(24)), (), parse_offers({}), T0 + HOUR_MS)["offers"]
+    assert (row["hourly_nusd"], row["lacks"]) == (43_800_000_000, ["power"])

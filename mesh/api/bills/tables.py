@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from mesh.api.bills.cents import hours, plain, usd
+from mesh.api.bills.cents import hours, plain, table, usd
 from mesh.state.bills.calendar import bounds_ms, day_of
 from mesh.state.bills.inputs import NOBODY, Who
 from mesh.state.bills.lines import POWER, WEAR, Line, Sum, sums
@@ -25,23 +23,25 @@ FOCUS: Final = (
     "ResourceName", "ResourceType", "ServiceCategory", "ServiceSubcategory", "ServiceName",
     "SkuId", "SubAccountId", "Tags", "x_Basis", "x_UnknownMs",
 )  # fmt: skip
-OWN: Final = frozenset({WEAR, POWER})  # nobody bills these to the fleet
+OWN: Final = frozenset({WEAR, POWER})  # nobody bills these to the fleet, but for an invoice
+INVOICED: Final = "invoiced"
 SELF: Final = "self"
+# The header of an answer that tells the time which is in none of its rows, in milliseconds.
+LEFT_OUT: Final = "X-Fleet-Left-Out-Ms"
+NUMBERS: Final = frozenset({
+    "BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity",
+    "PricingQuantity",
+})  # fmt: skip
 Cell = str | int | None
-Group = tuple[str, str, str, str]  # day, device, part, component
+Group = tuple[str, str, str, str, bool]  # day, device, part, component, whether it was invoiced
 
 
 def _groups(lines: Iterable[Line], zone: ZoneInfo) -> list[tuple[Group, Sum]]:
-    found = sums(lines, lambda one: (day_of(one.at_ms, zone), one.device, one.part, one.component))
-    return sorted(found.items(), key=lambda one: one[0])
+    def key(one: Line) -> Group:
+        invoiced = one.basis == INVOICED
+        return day_of(one.at_ms, zone), one.device, one.part, one.component, invoiced
 
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return out.getvalue()
+    return sorted(sums(lines, key).items(), key=lambda one: one[0])
 
 
 class Focus(NamedTuple):
@@ -52,13 +52,13 @@ class Focus(NamedTuple):
 
     def csv(self) -> str:
         """The rows under the names of their columns; null is an empty cell."""
-        return _csv(FOCUS, [[_cell(row[name]) for name in FOCUS] for row in self.rows])
+        return table(FOCUS, [[_cell(name, row[name]) for name in FOCUS] for row in self.rows])
 
 
-def _cell(value: Cell) -> Cell:
+def _cell(name: str, value: Cell) -> Cell:
     if value is None:
         return ""
-    return plain(value) if isinstance(value, str) else value
+    return plain(value) if isinstance(value, str) and name not in NUMBERS else value
 
 
 def focus(
@@ -68,21 +68,22 @@ def focus(
     providers: Mapping[str, str],
     whose: Mapping[str, Who],
 ) -> Focus:
-    """A row for each local day, device, part and component.
+    """A row for each local day, device, part and component, what was invoiced apart.
 
-    `providers`: who rents out a device. FOCUS allows no empty cost, and unknown is not 0: rows
-    without a known amount are left out, and their time is told.
+    `providers`: who rents out a device, asked once all lines are read; FOCUS wants a name also
+    where nobody said it. It allows no empty cost, and unknown is not 0: rows without a known amount
+    are left out, and their time is told.
     """
     rows, left_out = [], 0
     for group, one in _groups(lines, zone):
         if one.amount is None:
             left_out += one.unknown_ms
             continue
-        provider = SELF if group[3] in OWN else providers.get(group[1], "")
+        provider = SELF if group[3] in OWN else providers.get(group[1]) or SELF
         row = {
             **_account(fleet, provider),
             **_periods(group[0], zone),
-            **_costs(group[3], one),
+            **_costs(one, component=group[3], billed=group[4] or group[3] not in OWN),
             **_what(group, whose.get(group[2], NOBODY)),
             "x_Basis": one.basis,
             "x_UnknownMs": one.unknown_ms,
@@ -118,11 +119,12 @@ def _utc(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _costs(component: str, one: Sum) -> dict[str, Cell]:
-    """Nobody bills wear and power: their BilledCost is 0, and EffectiveCost carries them."""
+def _costs(one: Sum, *, component: str, billed: bool) -> dict[str, Cell]:
+    """Nobody bills wear and power that no invoice tells of: their BilledCost is 0, and
+    EffectiveCost carries them."""
     cost, held = usd(one.nusd), one.unit_ms > 0
     return {
-        "BilledCost": usd(0) if component in OWN else cost,
+        "BilledCost": cost if billed else usd(0),
         "EffectiveCost": cost,
         "ListCost": cost,
         "ContractedCost": cost,
@@ -138,7 +140,7 @@ def _costs(component: str, one: Sum) -> dict[str, Cell]:
 
 
 def _what(group: Group, who: Who) -> dict[str, Cell]:
-    _, device, part, component = group
+    _, device, part, component, _ = group
     is_model = any(who.tokens)
     tags = {"engine": who.engine, "key": who.key, "model": who.model, "part": part}
     return {

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from mathcore.price import hourly_nusd, unknown_parts
 from mesh.api.market.asked import OfferFilter
 from mesh.api.rows import Row, is_ours, peer_name
-from mesh.state.fleet import DeviceView, rate
+from mesh.state.bills.in_force import InForce
+from mesh.state.fleet import DeviceView
 from mesh.state.market.device import basis_of, rank
 from mesh.state.market.quotes import Quote, with_disk
 from mesh.state.state import State
@@ -117,10 +118,11 @@ def _owned_rows(state: State, wanted: OfferFilter, now_ms: int) -> list[Row]:
     """The fleet's own accelerators; none where a provider or only spot machines are asked for."""
     if wanted.provider or wanted.spot:
         return []
-    found = []
+    found, now = [], InForce(state, now_ms)
     for view in sorted(list(state.devices.values()), key=lambda one: (one.name, one.device_id)):
-        facts, lacks = view.facts, unknown_parts(rate(view))
-        known = None if len(lacks) > 1 else hourly_nusd(rate(view)) or None
+        facts, rate = view.facts, now.price(view)
+        lacks = unknown_parts(rate)
+        known = None if len(lacks) > 1 else hourly_nusd(rate) or None
         dear = wanted.max_nusd is not None and (known or 0) > wanted.max_nusd
         is_card = facts.kind != "cpu" and is_ours(state, view)
         if dear or not is_card:

@@ -85,6 +85,8 @@ def set_(*, dollars: str | None, lift: bool, output: str, **options: Any) -> Non
         emit_text(f"the budget {clean(said['name'])} is {money(said['cap_nusd'])}")
         if said["new"] and said["others"]:
             emit_text(ALONE, err=True)
+        if said.get("note"):  # a daemon of an older version has none
+            emit_text(clean(said["note"]), err=True)
 
 
 @budget.command()

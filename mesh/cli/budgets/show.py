@@ -38,9 +38,9 @@ def _found() -> dict[str, Any]:
     if daemon is not None:
         return dict(daemon.get("/v1/budgets"))
     from mesh.api.budgets.rows import budget_rows, fault_rows
+    from mesh.edge.budgets.providers import limits
     from mesh.edge.identity import load_or_create
     from mesh.edge.store.state import load_state
-    from mesh.policy.budgets.believing import believes
 
     state, me = load_state(home), load_or_create(home).author
     rows = budget_rows(
@@ -48,7 +48,7 @@ def _found() -> dict[str, Any]:
         me,
         now_ms(),
         lambda one, period: state.budgets.money(me, one, period).free,
-        lambda one: believes(state, one),
+        lambda one: limits(state, one),
     )
     return {"budgets": rows, "alarms": [], "faults": fault_rows(state)}
 

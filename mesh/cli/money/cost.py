@@ -81,38 +81,60 @@ def _asked(query: Mapping[str, str]) -> Row:
 
 
 def _own(query: Mapping[str, str]) -> Row:
-    """From this machine's own ledger: kept sums where they are up to date, for they are quick."""
+    """From this machine's own ledger: kept sums where they are recent, for they are quick. All else
+    is of the same moment then, so that each grouping has the same sum."""
     from mesh.api.bills.asked import parse_bill
     from mesh.config import fleet_home, load_config
-    from mesh.edge.bills.kept import kept_bill
+    from mesh.edge.bills.kept import kept_report, recent_ms
 
-    home = fleet_home()
-    asked = parse_bill(query, load_config(home).zone)
-    found: Row | None = kept_bill(home, asked)
-    return found if found is not None else _local()[0].ask(asked)
+    home, now_ms = fleet_home(), _now_ms()
+    zone = load_config(home).zone
+    asked, at_ms = parse_bill(query, zone), recent_ms(home, now_ms)
+    found: Row | None = None if at_ms is None else kept_report(home, asked)
+    return found if found is not None else _local(zone, at_ms or now_ms).ask(asked)
 
 
-def _local() -> tuple[Any, str]:
-    import time
-
-    from mesh.config import fleet_home, load_config
+def _local(zone: str, at_ms: int) -> Any:
+    from mesh.config import fleet_home
     from mesh.edge.bills.local import bills_of
 
-    home = fleet_home()
-    zone = load_config(home).zone
-    return bills_of(home, zone, lambda: time.time_ns() // 1_000_000), zone
+    return bills_of(fleet_home(), zone, lambda: at_ms)
+
+
+def _now_ms() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
 
 
 def _focus(query: Mapping[str, str]) -> str:
-    """Always from this machine's own ledger: it is a file's worth of lines."""
-    from mesh.api.bills.asked import parse_bill
+    """The daemon's answer, which knows how long it watched; else this machine's own ledger's."""
+    from urllib.parse import urlencode
 
-    bills, zone = _local()
-    found = bills.focus(parse_bill(query, zone))
-    if found.left_out_ms:
-        hours = found.left_out_ms / 3_600_000
+    from mesh.api.bills.tables import LEFT_OUT
+    from mesh.config import fleet_home
+
+    daemon = find_daemon(fleet_home())
+    if daemon is None:
+        text, left_out_ms = _own_focus(query)
+    else:
+        text, headers = daemon.get_text(f"/v1/cost/focus?{urlencode(query)}")
+        left_out_ms = int(headers.get(LEFT_OUT, 0))
+    if left_out_ms:
+        hours = left_out_ms / 3_600_000
         say(f"left out: {hours:.1f} device-hours of which nobody knows the price", err=True)
-    return str(found.csv())
+    return text
+
+
+def _own_focus(query: Mapping[str, str]) -> tuple[str, int]:
+    from mesh.api.bills.asked import parse_bill
+    from mesh.config import fleet_home, load_config
+    from mesh.edge.bills.kept import recent_ms
+
+    home, now_ms = fleet_home(), _now_ms()
+    zone = load_config(home).zone
+    found = _local(zone, recent_ms(home, now_ms) or now_ms).focus(parse_bill(query, zone))
+    return str(found.csv()), int(found.left_out_ms)
 
 
 def key_of(report: Row) -> str:
@@ -174,22 +196,16 @@ def _column(title: str, value: Any, **fits: Any) -> Column[Row]:
 
 def _csv(report: Row) -> str:
     """A row for each group and device; an unknown amount is an empty cell."""
-    import csv
-    import io
+    from mesh.api.bills.cents import plain, table, usd
 
-    from mesh.api.bills.cents import plain, usd
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     key = key_of(report)
     amounts = ("cost_nusd", "idle_nusd", "unknown_nusd")
     head = ("device_id", "device_model", "hours_used", "cost_usd", *amounts, "unknown_ms", "basis")
-    writer.writerow([key, *head])
+    rows = []
     for group in report["groups"]:
         for row in group["devices"]:
             names = [plain(str(one)) for one in (group[key], row["device_id"], row["model"])]
             money = ["" if row[name] is None else row[name] for name in amounts]
             rest = (row["unknown_ms"], row["basis"] or "")
-            cells = (row["hours_used"], usd(row["cost_nusd"]) or "", *money, *rest)
-            writer.writerow([*names, *cells])
-    return out.getvalue()
+            rows.append([*names, row["hours_used"], usd(row["cost_nusd"]) or "", *money, *rest])
+    return table([key, *head], rows)

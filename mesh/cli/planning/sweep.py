@@ -94,13 +94,16 @@ def sweep(
 
 
 def _swept(asked: dict[str, object], on: tuple[str, ...]) -> "Swept":
+    import time
+
     from mesh.api.most import parse_sweep
     from mesh.config import fleet_home
     from mesh.edge.store.state import load_state
     from mesh.edge.sweep import sweep_of
 
     request, axes = parse_sweep(asked)
-    return sweep_of(lambda: load_state(fleet_home()), request, axes, on)
+    now_ms = time.time_ns() // 1_000_000
+    return sweep_of(lambda: load_state(fleet_home()), request, axes, on, now=now_ms)
 
 
 def _emit(output: str, swept: "Swept") -> None:
@@ -110,12 +113,11 @@ def _emit(output: str, swept: "Swept") -> None:
     if output == "json":
         emit_json_rows(rows_of(swept))
     elif output == "csv":
-        import csv
         import sys
 
-        writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows_of(swept))
+        from mesh.api.bills.cents import csv_lines, named_rows
+
+        sys.stdout.writelines(csv_lines(FIELDS, named_rows(FIELDS, rows_of(swept))))
     else:
         show_grids(swept.grids, swept.batches, swept.lengths)
     for note in swept.notes:  # rows for programs hold cells alone

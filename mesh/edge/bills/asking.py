@@ -6,15 +6,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 from zoneinfo import ZoneInfo
 
 from mesh.api.bills.asked import BillAsked
 from mesh.api.bills.report import Names, Placed, report
 from mesh.api.bills.tables import Focus, focus
-from mesh.edge.bills.cutting import MOST_MS, rows_between
+from mesh.edge.bills.cutting import begin_of, rows_between, spans
 from mesh.edge.bills.desk import SqlDesk
-from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.gathering import Billed, Found, Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import kept_report, kept_rows, put_names
 from mesh.edge.bills.progress import Making
@@ -22,8 +22,8 @@ from mesh.edge.bills.schema import in_memory, is_outdated, open_bills
 from mesh.edge.store.reader import Shelf
 from mesh.state.bills.bill import bill
 from mesh.state.bills.books import AsKnown
-from mesh.state.bills.calendar import bounds_ms, day_of
-from mesh.state.bills.inputs import Who
+from mesh.state.bills.calendar import bounds_ms
+from mesh.state.bills.inputs import NOBODY, Span, Who
 from mesh.state.bills.lines import Line
 from mesh.state.state import State
 
@@ -102,20 +102,22 @@ class Bills:
             return in_memory()
 
     def focus(self, asked: BillAsked) -> Focus:
-        """The lines of a time with the columns of FOCUS."""
+        """The lines of a time with the columns of FOCUS; they add up to what `ask` tells of it."""
         with self._kept_up() as (db, state, now_ms):
-            lines: list[Line] = []
             whose: dict[str, Who] = {}
             providers: dict[str, str] = {}
-            gatherer = Gatherer(SqlDesk(db), state, now_ms, self._watch(), _known(asked))
-            start, end = asked.bounds(now_ms)
-            for one in gatherer.devices():
-                found = gatherer.inputs(one, start)
-                lines += _between(bill(found.given, end, start).lines, start, end, one.device)
-                whose |= found.whose
-                providers[one.device] = one.machines[0].provider if one.machines else ""
+
+            def lines() -> Iterator[Line]:
+                for piece in self._cut(db, state, asked, now_ms):
+                    one = piece.billed
+                    providers[one.device] = one.machines[0].provider if one.machines else ""
+                    for job, who in piece.found.whose.items():
+                        if whose.get(job, NOBODY) == NOBODY:
+                            whose[job] = who
+                    yield from piece.lines
+
             fleet = state.members.root or "fleet"
-            return focus(lines, asked.zone, fleet, providers, whose)
+            return focus(lines(), asked.zone, fleet, providers, whose)
 
     def _is_kept(self, asked: BillAsked) -> bool:
         """Whether whole days in the zone of the sums are asked for."""
@@ -124,18 +126,35 @@ class Bills:
     def _anew(
         self, db: sqlite3.Connection, state: State, asked: BillAsked, now_ms: int
     ) -> Iterator[Placed]:
+        for piece in self._cut(db, state, asked, now_ms):
+            begin, end = piece.span
+            by_job = asked.by == "job"
+            days = rows_between(piece.found, piece.lines, asked.zone, begin, end, by_job=by_job)
+            for day, rows in days.items():
+                yield from ((day, row) for row in rows)
+
+    def _cut(
+        self, db: sqlite3.Connection, state: State, asked: BillAsked, now_ms: int
+    ) -> Iterator[_Piece]:
+        """The lines that are asked about, of each device by and by: those of ten years at once
+        would take some hundred MB."""
         gatherer = Gatherer(SqlDesk(db), state, now_ms, self._watch(), _known(asked))
         start, end = asked.bounds(now_ms)
         for one in gatherer.devices():
-            begin = max(start or gatherer.first_ms(one), now_ms - MOST_MS)
-            begin = bounds_ms(day_of(begin, asked.zone), asked.zone)[0]
-            found = gatherer.inputs(one, begin)
-            lines = _between(bill(found.given, end, begin).lines, start, end, one.device)
-            days = rows_between(
-                found, lines, asked.zone, max(start, begin), end, by_job=asked.by == "job"
-            )
-            for day, rows in days.items():
-                yield from ((day, row) for row in rows)
+            first = begin_of(gatherer, one, start, asked.zone)
+            for begin, until, found in spans(gatherer, one, first, end, asked.zone):
+                span = begin, min(until, end)
+                made = bill(found.given, until, begin).lines
+                yield _Piece(one, found, span, _between(made, *span, one.device))
+
+
+class _Piece(NamedTuple):
+    """Lines of a device between two instants, and what they were made from."""
+
+    billed: Billed
+    found: Found
+    span: Span
+    lines: Iterator[Line]
 
 
 def _known(asked: BillAsked) -> AsKnown:

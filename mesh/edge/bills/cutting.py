@@ -50,11 +50,12 @@ class Cutter:
         since_ms = self._since(one, rentals_changed=rentals_changed)
         if since_ms is None:
             return
-        begin_ms = since_ms or self._gatherer.first_ms(one)
-        begin_ms = max(begin_ms, self._gatherer.now_ms - MOST_MS)
+        begin_ms = begin_of(self._gatherer, one, since_ms, self._zone)
         first = day_of(begin_ms, self._zone)
         days: Days = {}
-        for begin, end, found in self._spans(one, bounds_ms(first, self._zone)[0]):
+        for begin, end, found in spans(
+            self._gatherer, one, begin_ms, self._gatherer.now_ms, self._zone
+        ):
             lines = bill(found.given, end, begin).lines
             mine = (line for line in lines if line.device == one.device)
             days |= rows_between(found, mine, self._zone, begin, end)
@@ -80,25 +81,6 @@ class Cutter:
             return FOREVER if runs or dirty < CLEAN else None
         return self._gatherer.charged_since(one, min(dirty, done))
 
-    def _spans(self, one: Billed, start: int) -> Iterator[tuple[int, int, Found]]:
-        """The time from `start` in pieces of whole local days, with what each is made from; in one
-        lies all of a charge, and all that a cloud rents out."""
-        now_ms = self._gatherer.now_ms
-        if one.machines:
-            yield start, now_ms, self._gatherer.inputs(one, start)
-            return
-        begin = start
-        while begin < now_ms:
-            end = self._day_after(begin + SPAN_MS)
-            while (later := self._gatherer.charged_until(one, end)) > end:
-                end = self._day_after(later)
-            yield begin, min(end, now_ms), self._gatherer.inputs(one, begin)
-            begin = end
-
-    def _day_after(self, at_ms: int) -> int:
-        """The first instant after the local day of another."""
-        return bounds_ms(day_of(at_ms, self._zone), self._zone)[1]
-
     def _put(self, device: str, first: str, days: Days) -> None:
         """Put a device's days in the place of those it had from `first` on."""
         query = "SELECT DISTINCT substr(day, 1, 7) FROM days WHERE device = ? AND day >= ?"
@@ -119,6 +101,36 @@ class Cutter:
         if rows:
             values = [(month, device, of, _ENCODE(_of(rows, of))) for of in (BRIEF, *WHOSE)]
             self._db.executemany("INSERT INTO months VALUES (?, ?, ?, ?)", values)
+
+
+def begin_of(gatherer: Gatherer, one: Billed, since_ms: int, zone: ZoneInfo) -> int:
+    """The begin of the local day from which a device's bill is cut, for what is asked from an
+    instant on; FOREVER for all of it."""
+    begin_ms = max(since_ms or gatherer.first_ms(one), gatherer.now_ms - MOST_MS)
+    return bounds_ms(day_of(begin_ms, zone), zone)[0]
+
+
+def spans(
+    gatherer: Gatherer, one: Billed, start: int, until_ms: int, zone: ZoneInfo
+) -> Iterator[tuple[int, int, Found]]:
+    """The time between two begins of local days, or up to now, in pieces of whole local days, with
+    what each is made from. In one lies all of a charge, also what of it is after `until_ms`, and
+    all that a cloud rents out."""
+    now_ms, begin = gatherer.now_ms, start
+    if one.machines and start < until_ms:
+        yield start, now_ms, gatherer.inputs(one, start)
+        return
+    while begin < until_ms:
+        end = min(_day_after(begin + SPAN_MS, zone), until_ms)
+        while (later := gatherer.charged_until(one, end)) > end:
+            end = _day_after(later, zone)
+        yield begin, min(end, now_ms), gatherer.inputs(one, begin)
+        begin = end
+
+
+def _day_after(at_ms: int, zone: ZoneInfo) -> int:
+    """The first instant after the local day of another."""
+    return bounds_ms(day_of(at_ms, zone), zone)[1]
 
 
 def _of(rows: list[DayRow], of: str) -> list[DayRow]:

@@ -19,6 +19,7 @@ import msgspec
 from mesh.edge.bills.cutting import Cutter
 from mesh.edge.bills.desk import CLEAN, FOREVER, SqlDesk
 from mesh.edge.bills.gathering import Gatherer, Watch
+from mesh.edge.bills.kept import watched
 from mesh.edge.bills.progress import Making
 from mesh.edge.bills.schema import NAMES
 from mesh.edge.store.reader import Shelf
@@ -147,7 +148,7 @@ class Keeper:
         """What was idle because a daemon watched that has not told so is looked at again once
         that daemon has another begin."""
         known = self._get("watch")
-        told = f"{watch.author} {watch.from_ms}"
+        told = watched(watch.author, watch.from_ms)
         if known != told:
             author, _, from_ms = known.partition(" ")
             for device, _ in desk.devices() if from_ms.isdigit() and author else ():

@@ -22,37 +22,51 @@ WHOSE: Final = ("user", "key", "model", "engine")  # what else sums of months ar
 OF_DEVICES: Final = ("day", "month", "device", "owner", "kind")  # whose and what for is not asked
 FIRST_DAY: Final = "0000"
 LAST_DAY: Final = "9999"
+RECENT_MS: Final = 60_000  # so old may sums be where nobody keeps them up
 
 
-def kept_bill(home: Path, asked: BillAsked) -> dict[str, object] | None:
-    """The report from kept sums, where they are of the ledger's last event; None else."""
+def recent_ms(home: Path, now_ms: int) -> int | None:
+    """When the sums were kept last, where they count without a daemon: they are of the ledger's
+    last event, at most RECENT_MS old, and of a time that no daemon watches still."""
     if not (home / DATABASE).is_file():
         return None
-    db = read_only(home / DATABASE)
+    with closing(read_only(home / DATABASE)) as ledger:
+        row = ledger.execute("SELECT COALESCE(MAX(cursor), 0) FROM events").fetchone()
+    db = read_bills(home)
+    if db is None:
+        return None
     with closing(db):
-        row = db.execute("SELECT COALESCE(MAX(cursor), 0) FROM events").fetchone()
-    return kept_report(home, asked, int(row[0]))
+        try:
+            meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
+        except sqlite3.Error:
+            return None  # damaged: it is made anew
+    same = meta.get("cursor", "0") == str(row[0]) and meta.get("watch", "") == watched("", 0)
+    at_ms = int(meta.get("now", 0))
+    return at_ms if same and 0 <= now_ms - at_ms <= RECENT_MS else None
 
 
-def kept_report(home: Path, asked: BillAsked, cursor: int | None = None) -> Row | None:
+def watched(author: str, from_ms: int) -> str:
+    """How sums tell which daemon watched when they were kept, since when; "" and 0: none did."""
+    return f"{author} {from_ms}"
+
+
+def kept_report(home: Path, asked: BillAsked) -> Row | None:
     """The report from the sums alone, as they were kept last, which reads no event. None where they
-    do not hold it: of days in another zone, as known earlier, or (`cursor`) of other events."""
+    do not hold it: of days in another zone, or as known earlier."""
     db = read_bills(home) if asked.as_of is None and asked.by != "job" else None
     if db is None:
         return None
     try:
-        return _report(db, asked, cursor)
+        return _report(db, asked)
     except (sqlite3.Error, msgspec.MsgspecError):
         return None  # damaged: it is made anew
     finally:
         db.close()
 
 
-def _report(db: sqlite3.Connection, asked: BillAsked, cursor: int | None) -> Row | None:
+def _report(db: sqlite3.Connection, asked: BillAsked) -> Row | None:
     meta = dict(db.execute("SELECT name, value FROM meta").fetchall())
     if meta.get("zone") != asked.zone.key or "now" not in meta:
-        return None
-    if cursor is not None and meta.get("cursor", "0") != str(cursor):
         return None
     names = msgspec.json.decode(meta["names"], type=Names)
     return report(list(kept_rows(db, asked)), asked, names, int(meta["now"]))

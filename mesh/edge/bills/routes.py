@@ -8,6 +8,7 @@ from typing import Protocol
 from aiohttp import web
 
 from mesh.api.bills.asked import FIELDS, BillAsked, parse_bill
+from mesh.api.bills.tables import LEFT_OUT
 from mesh.edge.http.guard import answer, read_body, refuse_unknown
 from mesh.edge.http.roles import Route
 from mesh.state.members import RUNNER, VIEWER
@@ -19,8 +20,8 @@ class ServedBills(Protocol):
     async def ask(self, asked: BillAsked) -> dict[str, object]:
         """The report that is asked for."""
 
-    async def focus(self, asked: BillAsked) -> str:
-        """Lines with the columns of FOCUS, as CSV."""
+    async def focus(self, asked: BillAsked) -> tuple[str, int]:
+        """Lines with the columns of FOCUS, as CSV, and the time that is in none of them."""
 
 
 class ServedRates(Protocol):
@@ -62,8 +63,9 @@ def bill_routes(bills: ServedBills, zone: str) -> list[Route]:
     async def get_focus(request: web.Request) -> web.StreamResponse:
         """The bill's lines with the columns of FOCUS, for other programs."""
         refuse_unknown(request.query, FIELDS)
-        text = await bills.focus(parse_bill(dict(request.query), zone))
-        return web.Response(text=text, content_type="text/csv")
+        text, left_out_ms = await bills.focus(parse_bill(dict(request.query), zone))
+        headers = {LEFT_OUT: str(left_out_ms)}
+        return web.Response(text=text, content_type="text/csv", headers=headers)
 
     return [
         Route("GET", "/v1/cost", VIEWER, get_cost),

@@ -115,15 +115,20 @@ class BillService:
         if not task.cancelled():
             task.exception()  # it may have nobody any more to hear it
 
-    async def focus(self, asked: BillAsked) -> str:
-        """Lines with the columns of FOCUS, as CSV."""
+    async def focus(self, asked: BillAsked) -> tuple[str, int]:
+        """Lines with the columns of FOCUS, as CSV, and the time that is in none of them, since
+        nobody knows its price."""
+
+        def make() -> Row:
+            found = self._bills.focus(asked)
+            return {"csv": found.csv(), "left_out_ms": found.left_out_ms}
 
         async def made() -> Row:
             async with self._lock:
-                found = await asyncio.to_thread(self._bills.focus, asked)
-            return {"csv": found.csv()}
+                return await asyncio.to_thread(make)
 
-        return str((await self._patiently(made))["csv"])
+        found = await self._patiently(made)
+        return str(found["csv"]), int(str(found["left_out_ms"]))
 
     def expire(self) -> None:
         """Something was said of money: the next question is answered with it."""

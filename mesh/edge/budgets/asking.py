@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Final, final
 
 from mesh.api.budgets.asked import CapAsked, Pick, parse_cap, parse_grant
-from mesh.api.budgets.rows import title
+from mesh.api.budgets.rows import of_name, title
 from mesh.api.errors import RequestError
 from mesh.api.naming import only_one
 from mesh.api.rows import Row, peer_name
 from mesh.api.serving.keys import find_key
+from mesh.edge.budgets.providers import providers
 from mesh.edge.budgets.purse import Purse
+from mesh.edge.clouds.keys import provider_of
 from mesh.policy.budgets.believing import is_maker
 from mesh.policy.budgets.values import Refusal
 from mesh.state.budgets.budget import MAX_PERIOD, Budget, named, period_at, show_period
 from mesh.state.budgets.entries import Cap
-from mesh.state.facts.budget import JOB, KEY, USER, BudgetCapSet
+from mesh.state.facts.budget import JOB, KEY, PROVIDER, USER, BudgetCapSet
 from mesh.state.facts.serving import TOTAL
 from mesh.state.members import ADMIN, MEMBER, allowed
 from mesh.state.peer_id import peer_id
@@ -45,7 +47,8 @@ class Asking:
     async def set(self, body: Mapping[str, object], role: str) -> Row:
         """Say a cap of this peer's own, from this period on; or that it limits nothing any more."""
         asked = parse_cap(body)
-        budget = self._own(asked, self._of(asked.pick), role)
+        of = self._known(asked.pick) if asked.lift else ""
+        budget = self._own(asked, of or self._of(asked.pick, new=not asked.lift), role)
         first, known = self._range(budget)
         if asked.lift and (known is None or known.lifted):
             text = f"this peer set no budget {title(self._state(), budget)}"
@@ -70,12 +73,14 @@ class Asking:
             "lifted": said.lifted,
             "new": known is None or known.lifted,
             "others": self._others(),  # who spend nothing of it before they are granted a part
+            "note": "" if asked.lift else self._note(budget),
         }
 
     async def grant(self, body: Mapping[str, object], role: str) -> Row:
         """Give another peer a part of a budget that this peer has money of."""
         asked = parse_grant(body)
-        of, to = self._of(asked.pick), self._peer(asked.peer)
+        of = self._known(asked.pick) or self._of(asked.pick, new=False)
+        to = self._peer(asked.peer)
         self._demand_may(asked.pick.scope, of, role)
         if to == self._purse.me:
             text = "a budget's money is given to another peer"
@@ -157,11 +162,43 @@ class Asking:
 
     # Who is meant, and who may.
 
-    def _of(self, pick: Pick) -> str:
-        """What is typed, as it is signed: a peer's key, a key's id."""
+    def _of(self, pick: Pick, *, new: bool) -> str:
+        """What is typed, as it is signed: a peer's key, a key's id, a provider's own name. `new`:
+        it is to limit something, so what spends nothing now is refused."""
         if pick.scope == USER:
             return self._peer(pick.of)
-        return find_key(self._state(), pick.of).key_id if pick.scope == KEY else pick.of
+        if pick.scope == KEY:
+            key = find_key(self._state(), pick.of)
+            if new and not key.works:
+                text = f"the key {key.name} works no more: there is nothing to limit"
+                raise RequestError("KeyRevoked", text, "fleet keys lists them", 409)
+            return key.key_id
+        return self._provider(pick.of) if new and pick.scope == PROVIDER else pick.of
+
+    def _provider(self, text: str) -> str:
+        """A provider as rentals name it; RequestError for one at which nobody could rent."""
+        found, known = provider_of(text), providers(self._state())
+        if found is None and text not in known:
+            named = f"provider: nobody rents at {text[:40]!r}; there are {', '.join(known)}"
+            raise RequestError("NotFound", named, "fleet clouds", 404)
+        return text if found is None else found.name
+
+    def _known(self, pick: Pick) -> str:
+        """Of budgets that there are, what the one that is so called is about, also where that is
+        gone, or never was: so it can be lifted. "" where none or several are called so."""
+        state, per = self._state(), (pick.scope, pick.per)
+        those = [one for one in self._purse.book.capped() if (one.scope, one.per) == per]
+        found = {one.of for one in those if pick.of in (one.of, of_name(state, one))}
+        return found.pop() if len(found) == 1 else ""
+
+    def _note(self, budget: Budget) -> str:
+        """What whoever sets a budget should know of it. A job's may be set before the job is."""
+        state, job_id = self._state(), budget.of
+        if budget.scope != JOB or (job_id in state.jobs and not state.jobs[job_id].ended):
+            return ""
+        if job_id in state.jobs or job_id in state.retired:
+            return f"the job {job_id} has ended: the budget limits nothing"
+        return f"there is no job {job_id} yet: until there is one, the budget limits nothing"
 
     def _peer(self, text: str) -> str:
         members = self._state().members

@@ -19,10 +19,11 @@ from mesh.edge.disk import StoreError
 from mesh.edge.dispatch.candidates import Candidate, is_rented
 from mesh.policy.budgets.outcomes import machines_of, of_attempt, of_rental, outcome
 from mesh.policy.budgets.values import About, Group, Refusal
+from mesh.state.bills.in_force import InForce
 from mesh.state.budgets.budget import Budget
 from mesh.state.facts.fact import decode
 from mesh.state.facts.plan import PlanFact
-from mesh.state.fleet import DeviceView, rate
+from mesh.state.fleet import DeviceView
 from mesh.state.jobs import JobView
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.requests import Request
@@ -115,7 +116,7 @@ class JobBudgets:
         held = await self._purse.hold(
             of_attempt(job.job_id, chosen.ask.attempt),
             lambda: self._unpaid(self._purse.groups(about), paid),
-            _most_nusd(chosen, devices, job.kind),
+            self._most_nusd(chosen, devices, job.kind),
             for_ms=BEGIN_MS,
             owned=not rented or bool(paid),
         )
@@ -139,13 +140,13 @@ class JobBudgets:
     def _unpaid(self, groups: Iterable[Group], paid: frozenset[Budget]) -> list[Group]:
         return [one for one in groups if paid.isdisjoint(one)]
 
-
-def _most_nusd(chosen: Candidate, devices: list[DeviceView], kind: str) -> int:
-    """What an attempt costs at most, nine times in ten; a command or a server a day."""
-    if chosen.plan is None or kind == "server":
-        return sum(cost_nusd(rate(one), UNKNOWN_MS) for one in devices)
-    plan: Any = chosen.plan
-    return decode(PlanFact, plan).cost_nusd.p90
+    def _most_nusd(self, chosen: Candidate, devices: list[DeviceView], kind: str) -> int:
+        """What an attempt costs at most, nine times in ten; a command or a server a day."""
+        if chosen.plan is None or kind == "server":
+            now = InForce(self._state(), self._purse.now_ms())
+            return sum(cost_nusd(now.price(one), UNKNOWN_MS) for one in devices)
+        plan: Any = chosen.plan
+        return decode(PlanFact, plan).cost_nusd.p90
 
 
 def _provider(devices: list[DeviceView]) -> str:

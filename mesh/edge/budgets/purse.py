@@ -58,7 +58,7 @@ class Purse:
         self._device_id: Final = device_id
         self._state: Final = state
         self._emit: Final = emit
-        self._now_ms: Final = now_ms
+        self.now_ms: Final = now_ms
         self._counts: Final = counts
         self._spender: Final = Spender(me)
         self._taking: Final = asyncio.Lock()
@@ -84,7 +84,7 @@ class Purse:
         """The budgets that count a thing now."""
         state = self._state()
         return nested(
-            state.budgets, about, self._now_ms(), believes=lambda one: believes(state, one)
+            state.budgets, about, self.now_ms(), believes=lambda one: believes(state, one)
         )
 
     # Before something is bought.
@@ -134,7 +134,7 @@ class Purse:
     ) -> BudgetHeld | Refusal | None:
         self._demand_counts()
         self.look_again()
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         ask = Ask(
             hold_id=f"h-{secrets.token_hex(ID_BYTES)}",
             most_nusd=most_nusd,
@@ -206,13 +206,13 @@ class Purse:
         except Exception:
             if not isinstance(said, BudgetTaken | BudgetAdjusted | BudgetCapSet):
                 tip = self._state().members.seen(self.me)
-                self._unsure.append((said, tip, self._now_ms()))
+                self._unsure.append((said, tip, self.now_ms()))
             raise
 
     def look_again(self) -> None:
         """What a failed write left: its money is free again once something later of ours is in the
         ledger, and it is not."""
-        now_ms, tip, left = self._now_ms(), self._state().members.seen(self.me), []
+        now_ms, tip, left = self.now_ms(), self._state().members.seen(self.me), []
         for said, before, at_ms in self._unsure:
             if tip <= before or abs(now_ms - at_ms) < UNSURE_MS:
                 left.append((said, before, at_ms))

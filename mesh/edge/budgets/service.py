@@ -20,12 +20,12 @@ from mesh.api.budgets.rows import budget_rows, fault_rows, of_name, title
 from mesh.api.rows import Row
 from mesh.edge.budgets.asking import Asking
 from mesh.edge.budgets.paying import JobBudgets, RentalBudgets
+from mesh.edge.budgets.providers import limits
 from mesh.edge.budgets.purse import Purse
 from mesh.edge.budgets.requests import RequestBudgets
 from mesh.edge.disk import StoreError
 from mesh.ledger.event import Event
 from mesh.policy.budgets.alarms import FORECAST, Alarm, Alarms
-from mesh.policy.budgets.believing import believes
 from mesh.policy.budgets.outcomes import OPEN, RENTAL, Machines, Outcome, machines_of, outcome
 from mesh.policy.budgets.shares import return_due
 from mesh.policy.budgets.values import Refusal
@@ -33,6 +33,7 @@ from mesh.policy.standing import is_heard
 from mesh.state.budgets.budget import Budget, period_at, show_period
 from mesh.state.budgets.entries import Hold
 from mesh.state.facts.budget import KEY, USER
+from mesh.state.facts.serving import TOTAL
 from mesh.state.state import State
 
 STEP_S: Final = 1.0  # how late what ended is settled
@@ -198,16 +199,16 @@ class BudgetService:
             del self.alarms[:-MAX_ALARMS]
 
     def _alarm_text(self, one: Alarm) -> str:
-        state, (budget, period, level, nusd) = self._node.state, one
-        cap = state.budgets.cap(budget, period)
-        most = show_nusd(0 if cap is None else cap.amount_nusd)
-        name, when = title(state, budget), show_period(budget, period)
+        state, (budget, period, cap_nusd, level, nusd) = self._node.state, one
+        most = show_nusd(cap_nusd)
+        name = title(state, budget)
+        when = f" in {show_period(budget, period)}" if budget.per != TOTAL else ""
         if level == FORECAST:
             return (
-                f"the budget {name}: at the pace so far {show_nusd(nusd)} will be spent in {when},"
+                f"the budget {name}: at the pace so far {show_nusd(nusd)} will be spent{when},"
                 f" of {most}"
             )
-        return f"the budget {name}: {level} % of {most} is spent or held in {when}"
+        return f"the budget {name}: {level} % of {most} is spent or held{when}"
 
     def named(self, no: Refusal) -> Refusal:
         """A refusal with people's names in place of keys."""
@@ -221,7 +222,7 @@ class BudgetService:
     def rows(self) -> dict[str, Any]:
         """Every budget, and what was told of this peer's own."""
         state, now_ms = self._node.state, self._node.now()
-        counts = {one: believes(state, one) for one in state.budgets.capped()}
+        counts = {one: limits(state, one) for one in state.budgets.capped()}
         rows = budget_rows(state, self._me, now_ms, self.purse.free, counts.__getitem__)
         return {"budgets": rows, "alarms": list(self.alarms), "faults": fault_rows(state)}
 

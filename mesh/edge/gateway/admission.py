@@ -13,8 +13,7 @@ from mesh.edge.serving.keys import Keys
 from mesh.policy.key_limits import KeyLimits, Refusal, Reservation
 from mesh.serving.family import Asked
 from mesh.serving.routing import is_called
-from mesh.state.fleet import rate
-from mesh.state.jobs import JobView
+from mesh.state.bills.in_force import InForce
 from mesh.state.serving.keys import KeyView
 from mesh.state.state import State
 
@@ -153,8 +152,8 @@ class Admission:
         bounds = [asked.body.get(name) for name in BOUNDS]
         tokens = next((one for one in bounds if type(one) is int and one > 0), ASSUMED_TOKENS)
         ms = round(tokens * ASSUMED_MS_PER_TOKEN)
-        return max((self._cost(job, ms) for job in self._servers.jobs(asked.model)), default=0)
-
-    def _cost(self, job: JobView, ms: int) -> int:
-        device = self._state().devices.get(job.device_id)
-        return 0 if device is None else cost_nusd(rate(device), ms)
+        state = self._state()
+        now = InForce(state, self._now_ms())
+        ids = {job.device_id for job in self._servers.jobs(asked.model)}
+        devices = [state.devices[one] for one in ids if one in state.devices]
+        return max((cost_nusd(now.price(one), ms) for one in devices), default=0)

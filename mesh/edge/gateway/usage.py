@@ -14,8 +14,9 @@ from typing import Final, final
 from mathcore.price import cost_nusd
 from mesh.edge.gateway.own import Served
 from mesh.state.answers import devices_of
+from mesh.state.bills.in_force import InForce
 from mesh.state.facts.serving import TailFact, UsageRow
-from mesh.state.fleet import DeviceView, rate
+from mesh.state.fleet import DeviceView
 from mesh.state.state import State
 from providers.telemetry.energy import added, by_tdp
 
@@ -123,7 +124,8 @@ class UsageBook:
         """Book a request's end; what it cost: its share of the time of all its server's devices."""
         devices = self._devices(one)
         ms = round(1000 * one.share_s)
-        cost = sum(cost_nusd(rate(device), ms) for device in devices)
+        now = InForce(self._state(), self._now_ms())
+        cost = sum(cost_nusd(now.price(device), ms) for device in devices)
         energy_mj, basis = added([by_tdp(device.facts.watts, ms, 1) for device in devices])
         key = one.key_id, one.job.model, one.device_id, one.job.job_id
         if key not in self._rows and len(self._rows) >= MAX_KEPT:

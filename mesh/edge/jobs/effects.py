@@ -18,9 +18,10 @@ from mesh.policy.commands import AtDevice, EndStray, StartJob, StopJob, WatchJob
 from mesh.policy.decide import attempts_at
 from mesh.policy.reconcile import is_superfluous
 from mesh.state.answers import are_one_gang, devices_of
+from mesh.state.bills.in_force import InForce
 from mesh.state.facts.fact import encode
 from mesh.state.facts.job import JobCancelled, JobFailed, JobStarted
-from mesh.state.fleet import DeviceView, rate
+from mesh.state.fleet import DeviceView
 from mesh.state.jobs import PAUSED, RUNNING, AttemptView, JobView
 from mesh.state.state import State
 from providers.attempts import Attempts
@@ -301,7 +302,7 @@ class Effects:
         event_type, fact = ended_fact(
             job,
             outcome,
-            self._costs(one, outcome.duration_ms),
+            self._costs(one, outcome.duration_ms, outcome.ended_ms),
             one.number,
             energy=self._drawn(job, one, outcome.duration_ms),
             superfluous=is_superfluous(job, one),
@@ -321,7 +322,7 @@ class Effects:
         if job is None or one is None:
             return
         ran_ms = max(0, now_ms - one.started_ms) if one.started_ms else 0
-        costs, energy = self._costs(one, ran_ms), self._drawn(job, one, ran_ms)
+        costs, energy = self._costs(one, ran_ms, now_ms), self._drawn(job, one, ran_ms)
         over = is_superfluous(job, one)
         outcome = taken_away(now_ms, ran_ms)
         event_type, fact = ended_fact(
@@ -346,11 +347,13 @@ class Effects:
             drawn.append(by_tdp(watts, duration_ms, max(1, beside)))
         return added(drawn)
 
-    def _costs(self, one: AttemptView, duration_ms: int) -> list[int]:
-        """What each device it had comes to; 0 for one that is gone."""
+    def _costs(self, one: AttemptView, duration_ms: int, ended_ms: int) -> list[int]:
+        """What each device it had comes to, at what it cost when it ended; 0 for one that is
+        gone."""
         state = self._state()
+        now = InForce(state, ended_ms)
         found = [state.devices.get(device_id) for device_id in devices_of(state, one)]
-        return [cost_nusd(rate(view), duration_ms) if view else 0 for view in found]
+        return [cost_nusd(now.price(view), duration_ms) if view else 0 for view in found]
 
     async def _stop(self, job: JobView, one: AttemptView) -> None:
         where = self._attempts(one.device_id)

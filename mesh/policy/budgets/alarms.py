@@ -13,14 +13,24 @@ FORECAST: Final = 0  # the level of an alarm that is about the future
 LEAST_PART: Final = 10
 
 
+Told = tuple[Budget, int, int, int]  # with its period, its cap and the level
+
+
 @final
 class Alarm(NamedTuple):
-    """Of a budget so much is used, or will be; `level` 0 = by forecast, `nusd` is that sum then."""
+    """Of a budget and its cap so much is used, or will be; `level` 0 = by forecast, `nusd` is that
+    sum then."""
 
     budget: Budget
     period: int
+    cap_nusd: int
     level: int
     nusd: int
+
+    @property
+    def key(self) -> Told:
+        """What is told once: of another cap a level is another sum."""
+        return self[:4]
 
 
 def levels(cap_nusd: int, used_nusd: int) -> list[int]:
@@ -38,12 +48,12 @@ def forecast_nusd(used_nusd: int, begin_ms: int, end_ms: int, now_ms: int) -> in
 
 @final
 class Alarms:
-    """What one process has told of its peer's own budgets: each level once a period. A new process
-    tells the highest level once more."""
+    """What one process has told of its peer's own budgets: each level of a cap once a period. A new
+    process tells the highest level once more."""
 
     def __init__(self, me: str) -> None:
         self._me = me
-        self._told: set[tuple[Budget, int, int]] = set()
+        self._told: set[Told] = set()
 
     def due(self, book: Budgets, now_ms: int) -> list[Alarm]:
         """What is to be told now, of each budget the highest level. Budgets of zones that this
@@ -64,11 +74,12 @@ class Alarms:
         if cap is None or cap.lifted:
             return []
         used = sum(book.used(budget, period))
-        reached = [Alarm(budget, period, one, used) for one in levels(cap.amount_nusd, used)]
+        most = cap.amount_nusd
+        reached = [Alarm(budget, period, most, one, used) for one in levels(most, used)]
         bounds = bounds_ms(budget, period)
         ahead = None if bounds is None else forecast_nusd(used, *bounds, now_ms)
-        if ahead is not None and used < cap.amount_nusd < ahead:
-            reached.insert(0, Alarm(budget, period, FORECAST, ahead))
-        new = [one for one in reached if one[:3] not in self._told]
-        self._told |= {one[:3] for one in reached}
+        if ahead is not None and used < most < ahead:
+            reached.insert(0, Alarm(budget, period, most, FORECAST, ahead))
+        new = [one for one in reached if one.key not in self._told]
+        self._told |= {one.key for one in reached}
         return [one for one in new if one.level in (FORECAST, new[-1].level)]

@@ -3,7 +3,7 @@ the rate that its owner set later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, final
@@ -11,12 +11,10 @@ from typing import Final, Literal, final
 from mathcore.price import HOURS_PER_MONTH
 from mathcore.price import Rate as Registered
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
-from mesh.state.bills.given import Given, gather, latest
+from mesh.state.bills.given import Given, latest
+from mesh.state.bills.in_force import InForce
 from mesh.state.bills.inputs import Rate, Tariff
 from mesh.state.bills.owned import loss_nusd
-from mesh.state.members import RUNNER, allowed
-from mesh.state.runs.making import PaidKnown, hardware
-from mesh.state.runs.reading import paid_row
 from mesh.state.state import State
 
 # What nobody said: the price or the lifetime, what it draws at work, what a kWh costs, what it
@@ -78,26 +76,12 @@ def _wear(loss_nusd: int, months: int) -> Fraction:
 
 def rates_set(state: State, now_ms: int) -> dict[str, Owned]:
     """By device id, of those whose owner set a rate that holds now."""
-
-    def believed(author: str, device: str) -> bool:
-        is_theirs = state.owner(device) in ("", author)  # tariffs and currencies are of no device
-        return is_theirs and allowed(state.members.role(author), RUNNER)
-
-    given = gather([*state.books.inputs(believed), *_registered(state)])
-    found = {}
-    for device, rates in given.rates.items():
-        rate = latest(rates, now_ms)
-        if rate is not None and rate.count > 0:
-            found[device] = by_rate(given, rate, now_ms)
+    now, found = InForce(state, now_ms), {}
+    for device in now.devices():
+        said = now.said(device)
+        if said is not None and said[1].count > 0:
+            found[device] = by_rate(*said, now_ms)
     return found
-
-
-def _registered(state: State) -> Iterator[Tariff]:
-    """What power costs by registrations: a rate may go on with it."""
-    for one in state.devices.values():
-        row = paid_row(one.facts)
-        known = PaidKnown(device=one.device_id, owner=one.owner, from_ms=0, row=row)
-        yield from (each for each in hardware([known]) if isinstance(each, Tariff))
 
 
 def by_rate(given: Given, rate: Rate, now_ms: int) -> Owned:

@@ -6,7 +6,7 @@ later. The order in which events come changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, final
@@ -57,6 +57,7 @@ SHELVES: Final[dict[str, Shelf]] = {
     "charge_recorded": Shelf("charges", MAX_CHARGES),
 }
 TYPES: Final = frozenset({*SHELVES, CORRECTED})
+PRICES: Final = ("device_rate_set", "tariff_set", "fx_rate_set")  # what an hour costs
 
 
 @final
@@ -155,12 +156,14 @@ class Books:
             for shelf in SHELVES.values()
         ]
 
-    def inputs(self, believed: Believed, known: AsKnown = NOW) -> list[Input]:
-        """Everything that counts, in the order it was said; a correction has the place of what it
-        corrects."""
+    def inputs(
+        self, believed: Believed, known: AsKnown = NOW, shelves: Collection[str] = SHELVES
+    ) -> list[Input]:
+        """Everything that counts, of some types of events, in the order it was said; a correction
+        has the place of what it corrects."""
         found: list[tuple[Key, Input]] = []
-        for author, word in self.words.items():
-            for shelf in SHELVES.values():
+        for author, word in list(self.words.items()):  # others may add while a thread reads
+            for shelf in (SHELVES[one] for one in shelves):
                 rows = dict(_newest(getattr(word, shelf.name), shelf.most))
                 found += (
                     (key, value)

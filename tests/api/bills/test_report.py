@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 
 from mathcore.units import DAY_MS, NUSD
 from mesh.api.bills.asked import parse_bill
-from mesh.api.bills.cents import plain, usd
+from mesh.api.bills.cents import csv_lines, named_rows, plain, table, usd
 from mesh.api.bills.report import Names, report
 from mesh.api.bills.tables import FOCUS, Focus, focus
 from mesh.state.bills.bill import bill
 from mesh.state.bills.given import Given, gather
-from mesh.state.bills.inputs import Price, Rate, Rental, Run, Watched, Who
+from mesh.state.bills.inputs import (
+    Band,
+    Charge,
+    Price,
+    Rate,
+    Rental,
+    Run,
+    Tariff,
+    Watched,
+    Who,
+)
 from mesh.state.bills.lines import Line, total
 from mesh.state.bills.tokens import whose
 from mesh.state.runs.sums import day_rows
@@ -156,6 +166,61 @@ def test_dollars_are_exact_and_formulas_are_text() -> None:
     assert [usd(one) for one in (None, 0, 456_621_004, -5, 12 * NUSD)] == [
         None, "0.000000000", "0.456621004", "-0.000000005", "12.000000000",
     ]  # fmt: skip
-    assert [plain(one) for one in ("=1+1", "@x", "-2", "job", "")] == [
-        "'=1+1", "'@x", "'-2", "job", "",
+    assert [plain(one) for one in ("=1+1", "@x", "-2", "\n=1", "\x00", "job", "")] == [
+        "'=1+1", "'@x", "'-2", "'\n=1", "'\x00", "job", "",
     ]  # fmt: skip
+
+
+def test_a_credit_is_a_number_and_a_name_that_begins_like_a_formula_is_none() -> None:
+    credit = Charge(device="-d", from_ms=DAY, to_ms=DAY + DAY_MS, nusd=-5 * NUSD)
+    (row,) = read(focus(bill(gather([credit]), DAY + DAY_MS).lines, UTC, "f", {}, {}).csv())
+    assert {row[name] for name in ("BilledCost", "EffectiveCost", "ListCost")} == {"-5.000000000"}
+    assert (row["ResourceId"], row["PricingQuantity"]) == ("'-d", "1")
+
+
+def test_an_invoice_of_power_is_billed_and_what_nobody_invoiced_of_it_is_not() -> None:
+    known = gather([
+        Rate(device="d", from_ms=DAY, price=1600 * NUSD, bought_ms=DAY, life_months=60,
+             tdp_mw=100_000, tariff="t"),
+        Tariff(name="t", from_ms=DAY, zone="UTC",
+               bands=(Band(weekdays="0123456", from_min=0, to_min=1440, price=NUSD),)),
+        Run(job="j", device="d", spans=((DAY, DAY + DAY_MS),)),
+        Charge(device="d", from_ms=DAY, to_ms=DAY + DAY_MS // 2, nusd=7 * NUSD, component="power"),
+    ])  # fmt: skip
+    lines = bill(known, DAY + DAY_MS).lines
+    found = focus(lines, UTC, "f", {}, {})
+    by = {(row["ServiceName"], row["x_Basis"]): row["BilledCost"] for row in found.rows}
+    assert by == {
+        ("power", "invoiced"): "7.000000000",
+        ("power", "estimated"): "0.000000000",
+        ("wear", "estimated"): "0.000000000",
+    }
+    assert effective(found) == total(lines)
+
+
+@pytest.mark.parametrize("lines", ["rent", "other"])
+def test_no_row_is_without_a_provider_where_nobody_named_one(lines: str) -> None:
+    charge = Charge(device="d", from_ms=DAY, to_ms=DAY + DAY_MS, nusd=5, component=lines)
+    rented = Rental(device="d", from_ms=DAY, prices=(Price(from_ms=DAY, hourly_nusd=NUSD),))
+    known = gather([charge if lines == "other" else rented])
+    (row,) = focus(bill(known, DAY + DAY_MS).lines, UTC, "f", {"d": ""}, {}).rows
+    names = ("ProviderName", "PublisherName", "InvoiceIssuerName")
+    assert [row[name] for name in names] == ["self"] * 3
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\nb", "a\r\nb", "a,b", 'a"b', "\r", ""])
+def test_any_text_is_one_cell_of_one_row(text: str) -> None:
+    made = table(["name", "n"], [[text, -1], ["next", None]])
+    rows = list(csv.reader(io.StringIO(made, newline="")))
+    assert rows == [["name", "n"], [text, "-1"], ["next", ""]]
+    assert made.endswith("next,\n")
+
+
+def test_names_in_rows_of_a_plan_run_in_no_spreadsheet_and_amounts_stay_numbers() -> None:
+    rows = [
+        {"name": "=cmd()", "nusd": -5, "share": 0.5},
+        {"name": "a\rb", "nusd": None, "share": 1},
+    ]
+    head = ("name", "nusd", "share")
+    made = "".join(csv_lines(head, named_rows(head, rows)))
+    assert made == 'name,nusd,share\n\'=cmd(),-5,0.5\n"a\rb",,1\n'

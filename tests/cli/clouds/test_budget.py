@@ -165,6 +165,14 @@ def test_a_refusal_is_said_with_what_would_help(
     assert "try: fleet" in said.error
 
 
+def test_what_a_budget_limits_not_yet_is_said_aloud(daemon: Clouds, say: Say) -> None:
+    told = "there is no job j yet: until there is one, the budget limits nothing"
+    daemon.answers["POST /v1/budgets"] |= {"name": "job j per month", "new": False, "note": told}
+    said = say("budget", "set", "50", "--job", "j")
+    assert (said.code, said.out) == (OK, "the budget job j per month is $50.00\n")
+    assert said.err == f"{told}\n"
+
+
 def test_without_a_daemon_nothing_is_set(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "find_daemon", lambda _: None)
     said = say("budget", "set", "5")

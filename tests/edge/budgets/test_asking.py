@@ -30,7 +30,7 @@ async def test_a_cap_counts_from_this_period_on_and_the_later_word_takes_its_pla
     first = await ana.cap("50", per="month")
     assert first == {
         "name": "fleet per month", "cap_nusd": 50 * USD, "was_nusd": 0, "lifted": False,
-        "new": True, "others": 0,
+        "new": True, "others": 0, "note": "",
     }  # fmt: skip
     ana.clock += 40 * DAY_MS
     assert (await ana.cap("60"))["was_nusd"] == 50 * USD
@@ -127,6 +127,81 @@ async def test_a_cap_by_a_peer_that_made_neither_key_nor_job_is_shown_as_one_tha
     await ana.cap("1", job="nobodys", per="total")
     rows = {row["of"]: row["counts"] for row in ana.service.rows()["budgets"]}
     assert rows == {"mine": True, "nobodys": True}, "alone, whoever says so is an admin"
+
+
+async def test_a_provider_is_signed_by_its_own_name_and_one_that_nobody_knows_is_refused() -> None:
+    ana = Peer()
+    await ana.cap("5", provider="Vast")
+    assert (ana.row["of"], await ana.rents("r", 6) != "") == ("vastai", True)
+    error = await refused(ana.cap("5", provider="vastia"))
+    assert (error.code, error.status) == ("NotFound", 404)
+    assert error.text == (
+        "provider: nobody rents at 'vastia'; there are lambdalabs, runpod, vastai"
+    )
+    assert len(ana.service.rows()["budgets"]) == 1
+
+
+async def test_a_provider_that_a_newer_peer_rents_at_is_one() -> None:
+    ana = Peer()
+    ana.write("account_taken", provider="newcloud", account="main", epoch=1, peer=ANA)
+    named = {"rental_id": "r1x1x1xabc", "turn": 1, "at_ms": ana.clock}
+    ana.write("rental_intended", provider="newcloud", account="main", **named, **INTENT)
+    await ana.cap("5", provider="newcloud")
+    assert ana.row["counts"]
+
+
+async def test_a_budget_of_a_provider_that_never_was_counts_nowhere_and_can_be_lifted() -> None:
+    ana = Peer()
+    vast = {"owner": ANA, "scope": "provider", "of": "vast", "per": "month", "zone": ""}
+    ana.write("budget_cap_set", budget=vast, cap_nusd=USD, first=NOV, last=MAX_PERIOD, owned="")
+    assert (ana.row["of"], ana.row["counts"]) == ("vast", False)
+    await ana.service.set({"lift": True, "provider": "vast"}, ADMIN)
+    assert ana.service.rows()["budgets"] == []
+
+
+async def test_a_key_that_works_no_more_is_not_limited_and_its_budget_can_be_lifted() -> None:
+    ana = Peer()
+    ana.write("key_added", key_id="k-1", name="ci", hash="f" * 64)
+    await ana.cap("5", key="ci")
+    ana.write("key_revoked", key_id="k-1")
+    for name in ("ci", "k-1"):
+        error = await refused(ana.cap("6", key=name))
+        assert (error.code, error.text) == (
+            "KeyRevoked", "the key ci works no more: there is nothing to limit",
+        )  # fmt: skip
+    assert (await refused(ana.cap("6", key="cd"))).code == "NotFound"
+    assert (await refused(ana.cap("6", user="zoe"))).code == "NotFound"
+    await ana.service.set({"lift": True, "key": "ci"}, ADMIN)
+    assert ana.service.rows()["budgets"] == []
+
+
+async def test_of_a_job_that_is_not_there_it_is_said_that_nothing_is_limited_yet() -> None:
+    ana = Peer()
+    said = await ana.cap("1", job="j", per="total")
+    assert said["note"] == "there is no job j yet: until there is one, the budget limits nothing"
+    ana.submit()
+    assert (await ana.cap("2", job="j", per="total"))["note"] == ""
+    ana.write("job_dispatched", "d", job_id="j", attempt=1)
+    ana.write("job_completed", "d", job_id="j", attempt=1)
+    said = await ana.cap("3", job="j", per="total")
+    assert said["note"] == "the job j has ended: the budget limits nothing"
+
+
+async def test_a_raised_cap_is_watched_from_its_first_level_on() -> None:
+    ana = Peer()
+    await ana.cap("5", per="total")
+    for n, (dollars, cap) in enumerate(((4.5, "50"), (40, "50"), (5, "50"))):
+        await ana.rents(f"r{n}", dollars)
+        await ana.service.step()
+        await ana.cap(cap, per="total")
+        await ana.service.step()
+    texts = [row["text"] for row in ana.service.rows()["alarms"]]
+    assert [one.partition(": ")[2] for one in texts] == [
+        f"{level} % of {cap} is spent or held" for level, cap in ((80, "$5.00"), (80, "$50.00"))
+    ]
+    await ana.rents("r9", 0.5)
+    await ana.service.step()
+    assert ana.service.rows()["alarms"][-1]["level"] == 100
 
 
 async def test_each_level_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from mesh.api.wire.claims import Ask
 from mesh.edge.budgets.paying import UNKNOWN_MS
 from mesh.edge.budgets.service import WHOLE_MS
 from mesh.edge.dispatch.candidates import Candidate
+from mesh.state.facts.fact import encode
+from mesh.state.facts.money import DeviceRateSet
 from mesh.state.fleet import rate
 from mesh.state.fold import fold
 from mesh.state.state import State
@@ -190,3 +192,16 @@ async def test_a_job_on_a_machine_that_nothing_is_held_for_holds_for_itself() ->
     await ana.cap("1", job="j", per="total")
     again = await ana.service.jobs.hold(ana.submit("k"), candidate("k", "v"))
     assert "fleet per month" in again[1]
+
+
+async def test_a_job_holds_what_its_devices_owner_said_it_costs_not_what_was_registered() -> None:
+    ana = Peer()
+    facts = {"hourly_nusd": 0, "price_nusd": 100 * 10**9, "lifetime_months": 60, "watts": 0}
+    with_device(ana, **facts)
+    price = {"price_micro": 100_000 * 10**6, "life_months": 60, "currency": "USD"}
+    said = DeviceRateSet(from_ms=ana.clock, count=1, bought_ms=ana.clock, **price)  # type: ignore[arg-type]
+    ana.write("device_rate_set", "d", **encode(said))
+    await ana.cap("1000", owned="all")
+    ana.submit()
+    assert await dispatch(ana) == HELD
+    assert ana.row["held_nusd"] == 54_794_520_548  # 24 of 60 x 730 hours of $100,000

@@ -1,15 +1,21 @@
 """What was used is signed once a minute, once each, and is not lost where the disk refuses."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from mathcore.units import HOUR_MS
 from mesh.edge.disk import StoreError
 from mesh.edge.gateway import usage
+from mesh.edge.gateway.admission import Admission
 from mesh.edge.gateway.own import Served
 from mesh.edge.gateway.usage import MAX_KEPT, UsageBook
 from mesh.serving.tally import Tally
 from mesh.state.facts.serving import UsageRow
 from tests.edge.gateway.stage import Stage, server
 from tests.edge.gateway.stand_in import USAGE, WHOLE, piece
+from tests.state.job_story import T0, event
 
 
 class Ledger:
@@ -107,3 +113,24 @@ def test_counts_that_are_none_count_nothing(said: bytes) -> None:
     tally.read(said)
     tally.feed(b"data: " + said + b' "usage"\n\n')
     assert (tally.prompt_tokens, tally.cached_tokens, tally.generated_tokens) == (0, 0, None)
+
+
+async def test_a_request_costs_what_the_devices_owner_said_it_does(stage: Stage) -> None:
+    price = {"price_micro": 31_974 * 10**6, "bought_ms": T0, "life_months": 1, "currency": "USD"}
+    made = book(stage, Ledger(), T0 + HOUR_MS)
+    stage.tell(event("device_registered", 3, device="d", name="d", kind="gpu"))
+    assert made.served(one(stage, share_s=1.0)) == 0
+    stage.tell(event("device_rate_set", 4, device="d", from_ms=T0, count=1, **price))
+    assert made.served(one(stage, share_s=1.0)) == 12_166_667
+
+
+def test_a_request_may_cost_at_worst_what_the_devices_owner_said(stage: Stage) -> None:
+    price = {"price_micro": 31_974 * 10**6, "bought_ms": T0, "life_months": 1, "currency": "USD"}
+    stage.tell(*server("j1"), event("device_registered", 3, device="d", name="d", kind="gpu"))
+    stage.tell(event("device_rate_set", 4, device="d", from_ms=T0, count=1, **price))
+    jobs = [stage.state.jobs["j1"]]
+    servers: Any = SimpleNamespace(jobs=lambda _: jobs)
+    asked: Any = SimpleNamespace(model="m1", body={"max_tokens": 5})
+    keys = stage.keys
+    admission = Admission(lambda: stage.state, servers, keys, lambda: T0 + HOUR_MS)
+    assert admission._worst_nusd(asked) == 12_166_667  # a second: 200 ms a token

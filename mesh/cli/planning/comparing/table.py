@@ -1,9 +1,10 @@
 """A comparison as CSV: a line a row, amounts in nano-dollars; an empty cell is unknown."""
 
-import csv
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
+
+from mesh.api.bills.cents import csv_lines, named_rows
 
 Row = Mapping[str, Any]
 
@@ -35,9 +36,8 @@ FIELDS: Final = (
 
 def emit_csv(found: Row) -> None:
     """Every row."""
-    writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat(row) for row in found["rows"])
+    rows = named_rows(FIELDS, (flat(row) for row in found["rows"]))
+    sys.stdout.writelines(csv_lines(FIELDS, rows))
 
 
 def flat(row: Row) -> dict[str, object]:
