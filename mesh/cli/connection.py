@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon
 from mesh.cli.exits import UNREACHABLE, Stop
+from mesh.cli.hints import as_command
 
 # Which routes there are is no word for a person; why one is missing is.
 NO_ROUTE: Final = "the daemon does not offer that: it listens to no peers, or is another version"
@@ -81,7 +82,8 @@ def _refused(response: HTTPResponse) -> RequestError:
         said = json.loads(response.read())
         if said["code"] == "NoRoute":
             return RequestError("NoRoute", NO_ROUTE, NO_ROUTE_HINT, response.status)
-        return RequestError(said["code"], said["text"], said["hint"], response.status)
+        hint = as_command(said["hint"])
+        return RequestError(said["code"], said["text"], hint, response.status)
     except (ValueError, KeyError, TypeError):
         return RequestError("Http", f"the daemon answered {response.status}", "", response.status)
 
