@@ -340,8 +340,12 @@ def load_config(home: Path) -> Config:
     path = home / "fleet.toml"
     try:
         table = tomllib.loads(path.read_text()) if path.exists() else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _wrong(f"{path} cannot be read: {error}", "correct it, or move it away") from error
+    except OSError as error:
+        raise _unread(path, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _unread(path, f"its byte {error.start + 1} is not text in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _unread(path, str(error)) from error
     for key in table:
         if key not in SETTINGS and key not in OLD:
             raise _unknown(key, path)
@@ -382,6 +386,10 @@ def _unknown(key: str, path: Path) -> RequestError:
     if near:
         return _wrong(f"{text}; did you mean {near[0]}?", example(near[0]))
     return _wrong(f"{text}; known: {', '.join(SETTINGS)}", example("tariff"))
+
+
+def _unread(path: Path, why: str) -> RequestError:
+    return _wrong(f"{path} cannot be read: {why}", "correct it, or move it away")
 
 
 def _wrong(text: str, hint: str) -> RequestError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, final
 
 from mesh.cli.client import Daemon, job_url
-from mesh.client.errors import FleetError, told
+from mesh.client.errors import FleetError, an_object, field, told
 from mesh.client.shown import Answer, as_html, as_text, flat
 from mesh.state.jobs import ENDED
 
@@ -31,7 +31,7 @@ class Job:
     def status(self) -> str:
         """How it stands now: pending, queued, dispatched, running, paused, cancelling; or its end,
         succeeded, failed, cancelled."""
-        return str(self._ask("")["status"])
+        return str(field(self._ask(""), "status"))
 
     def wait(self, timeout_s: float | None = None) -> Job:
         """This job once it has ended, however it did; TimeoutError where that takes longer."""
@@ -52,13 +52,13 @@ class Job:
 
     def text(self) -> str:
         """All that a model answered, or a command wrote; waits for the end."""
-        return "".join(self.words() if self._ask("")["kind"] == "model" else self.logs())
+        return "".join(self.words() if field(self._ask(""), "kind") == "model" else self.logs())
 
     def result(self, timeout_s: float | None = None) -> str:
         """Its text once it succeeded; FleetError where it ended otherwise."""
         row = self.wait(timeout_s).row()
-        if row["status"] != "succeeded":
-            said = str(row["text"] or row["reason"] or "")
+        if field(row, "status") != "succeeded":
+            said = str(row.get("text") or row.get("reason") or "")
             text = f"{self.id} {row['status']}" + (f": {said}" if said else "")
             raise FleetError("JobFailed", text, f"fleet logs {self.id}")
         return self.text()
@@ -70,14 +70,13 @@ class Job:
 
     def _ask(self, rest: str) -> dict[str, Any]:
         with told():
-            found: dict[str, Any] = self._daemon().get(job_url(self.id, rest))
-            return found
+            return an_object(self._daemon().get(job_url(self.id, rest)))
 
     def _stream(self, what: str) -> Iterator[str]:
         with told():
             for kind, value in self._daemon().stream(job_url(self.id, f"/{what}")):
                 if kind == "message":
-                    yield str(value["text"])
+                    yield str(field(value, "text"))
                 if kind == "end":
                     return
         text = f"the daemon stopped; job {self.id} goes on without it"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from mesh.edge.disk import write_private
+from mesh.edge.disk import explained, write_private
 from providers.process import boot_id, start_ticks
 
 DAEMON_FILE: Final = "daemon.json"
@@ -26,13 +26,15 @@ def announce(
     named: dict[str, object] = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
     said = {**named, "url": url, **ports}
     said |= {"starting": True} if starting else {}
-    write_private(home / DAEMON_FILE, json.dumps(said))
+    with explained(f"cannot say in {home} where the daemon is"):
+        write_private(home / DAEMON_FILE, json.dumps(said))
     return said
 
 
 def withdraw(home: Path) -> None:
     """The daemon ends."""
-    (home / DAEMON_FILE).unlink(missing_ok=True)
+    with explained(f"cannot take back in {home} where the daemon was"):
+        (home / DAEMON_FILE).unlink(missing_ok=True)
 
 
 def listens(home: Path) -> list[str]:
@@ -53,8 +55,23 @@ def listens(home: Path) -> list[str]:
 
 
 def token(home: Path) -> str:
-    """The loopback token, made once; whoever reads the file may command this peer."""
-    path = home / TOKEN_FILE
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+    """The loopback token, made once, and anew where its file holds none; whoever reads the file may
+    command this peer."""
+    with explained(f"cannot use the token in {home}"):
+        return read_token(home) or new_token(home)
+
+
+def read_token(home: Path) -> str:
+    """The token; "" where there is none, or what no request can carry."""
+    try:
+        found = (home / TOKEN_FILE).read_bytes().decode("ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    return found if found.isprintable() else ""
+
+
+def new_token(home: Path) -> str:
+    """A token in place of whatever the file holds; a daemon that runs goes on with its own."""
+    made = secrets.token_urlsafe(32)
+    write_private(home / TOKEN_FILE, made)
+    return made

@@ -54,7 +54,7 @@ def explained(what: str) -> Iterator[None]:
     except UnicodeDecodeError as error:  # SQLite quoting a damaged name in its own error
         raise LedgerDamaged(f"{what}: the database is malformed") from error
     except OSError as error:
-        raise StoreError(f"{what}: {error.strerror or error}", _system_hint(error)) from error
+        raise StoreError(f"{what}: {_system_text(error)}", _system_hint(error)) from error
 
 
 def _sqlite_hint(text: str) -> str:
@@ -67,11 +67,19 @@ def _sqlite_hint(text: str) -> str:
     return ""
 
 
+def _system_text(error: OSError) -> str:
+    if error.errno == errno.EISDIR and error.filename:
+        return f"{error.filename2 or error.filename} is a folder"
+    return error.strerror or str(error)
+
+
 def _system_hint(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some disk space; nothing was lost and nothing half written"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "check that you own the ledger's folder and may write to it"
+    if error.errno == errno.EISDIR:
+        return "move that folder away: a file is wanted there"
     if error.errno == errno.ENOENT:
         return "check the path"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):

@@ -24,6 +24,7 @@ __all__ = [
     "parse_peer_id",
     "peer_id",
     "reset",
+    "set_aside",
 ]
 
 KEY_FILE: Final = "identity.key"
@@ -121,9 +122,13 @@ def reset(home: Path) -> tuple[Identity, Identity]:
     if fleet is not None:
         join_fleet(home, replace(fleet, introducer="", tls="", role=""))
     with explained(f"cannot reset the key in {home}"):
-        aside = home / f"{KEY_FILE}.{old.peer_id[:7].lower()}"
-        (home / KEY_FILE).rename(aside)
+        (home / KEY_FILE).rename(set_aside(home, old.author))
     return old, load_or_create(home)
+
+
+def set_aside(home: Path, author: str) -> Path:
+    """Where `reset` keeps the key of an author that this machine was."""
+    return home / f"{KEY_FILE}.{peer_id(author)[:7].lower()}"
 
 
 def _create(path: Path, seed: bytes) -> None:
@@ -158,6 +163,6 @@ def _read(path: Path) -> bytes:
         size = path.stat().st_size
         raise StoreError(
             f"{path} has {size} bytes, a key has {SEED_BYTES}",
-            "restore it from a backup, or move it away to start as a new peer",
+            "put it back from a backup, or move it away to start as a new peer",
         )
     return seed

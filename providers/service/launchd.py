@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from providers.service.manager import (
     NAME,
+    OPEN_FILES,
     RESTART_S,
     STOP_S,
     Service,
@@ -42,6 +43,8 @@ TEMPLATE: Final = """\
   <!-- Jobs outlive the daemon; the next one adopts them. -->
   <key>AbandonProcessGroup</key><true/>
   <key>Umask</key><integer>63</integer>
+  <!-- Every client and every stream holds a file open; the usual 256 are a hundred of them. -->
+  <key>SoftResourceLimits</key><dict><key>NumberOfFiles</key><integer>{files}</integer></dict>
 </dict>
 </plist>
 """
@@ -73,6 +76,7 @@ class Launchd:
             ),
             restart=RESTART_S,
             stop=STOP_S,
+            files=OPEN_FILES,
         )
 
     def load(self, *, fresh: bool, now: bool) -> None:

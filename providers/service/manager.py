@@ -15,6 +15,10 @@ NAME: Final = "fleet-ledger"
 RESTART_S: Final = 10
 # A daemon that was asked to end takes back nothing and ends its listeners; it has this long.
 STOP_S: Final = 30
+# Each link, each stream and each answer of a model holds a file or two open. Where nobody says
+# more, systemd gives 1024 and macOS 256: a few hundred clients would have the daemon refuse the
+# next one, and its ledger. Few enough for a program that goes through all of them at its start.
+OPEN_FILES: Final = 65_536
 # A manager that is asked answers in milliseconds; a bus that is wedged never does.
 TOOL_S: Final = 20.0
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from providers.service.manager import (
     NAME,
+    OPEN_FILES,
     RESTART_S,
     STOP_S,
     Service,
@@ -38,6 +39,8 @@ RestartPreventExitStatus={final}
 KillMode=process
 TimeoutStopSec={stop}
 UMask=0077
+# Every client and every stream holds a file open; the usual 1024 are a few hundred of them.
+LimitNOFILE={files}
 
 [Install]
 WantedBy=default.target
@@ -69,6 +72,7 @@ class Systemd:
             restart=RESTART_S,
             final=" ".join(map(str, service.final_codes)),
             stop=STOP_S,
+            files=OPEN_FILES,
         )
 
     def load(self, *, fresh: bool, now: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 from mathcore.api import find_model
 from mathcore.hardware.names import lookup_gpu
 from mesh.cli.app import fleet
+from mesh.cli.hints import COMMANDS, as_command
 
 ROOT = Path(__file__).parents[2]
 # What raises an error with a hint, the hint its last text.
@@ -169,6 +170,31 @@ def parse_fault(command: click.Command, words: list[str]) -> str:
     except click.exceptions.Exit:  # --help was shown
         return ""
     return ""
+
+
+# What a program would do: ask a route, send a header, read a file of the daemon's.
+FOR_PROGRAMS = re.compile(
+    r"^(?:\S+ )?(?:GET|POST|DELETE) /(?!.*HTTP/1|.*/$)|send Authorization|see daemon"
+)
+
+NO_HINTS = (
+    "mesh/cli/hints.py",
+    "mesh/edge/openapi/",
+)  # the table itself, and what describes routes
+
+
+def test_a_hint_for_programs_is_a_command_where_a_command_shows_it() -> None:
+    for where, text in shown_texts():
+        if FOR_PROGRAMS.search(text) and not where.startswith(NO_HINTS):
+            told = as_command(text)
+            assert not FOR_PROGRAMS.search(told), f"{where}: {text}"
+            for rest in commands(told):
+                assert walk(rest.split())[0] is not None, f"{where}: {told}"
+
+
+def test_every_hint_that_has_another_wording_is_one_that_the_product_gives() -> None:
+    said = {text for where, text in shown_texts() if not where.startswith(NO_HINTS)}
+    assert set(COMMANDS) - said == set()
 
 
 def test_the_test_sees_a_hint_that_leads_nowhere() -> None:

@@ -1,6 +1,7 @@
 """Devices described by hand, peers and invitations, as a person meets them."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mesh.cli.app import fleet
 from mesh.cli.exits import Stop
 from mesh.cli.machines import doctor, extras, pairing, peers, recovery
 from mesh.cli.machines.describe import as_described
+from mesh.edge.store.ledger import Ledger
 from mesh.policy.words import words_of
 from mesh.state.peer_id import peer_id
 from tests.cli.fixed_fleet import PEERS, SURROUNDINGS, FixedDaemon, write_ledger
@@ -51,6 +53,13 @@ def test_status_says_why_unasked_work_waits(home: Path, monkeypatch: pytest.Monk
         ask("status").stdout.split()
     )
     assert json.loads(ask("status", "-o", "json").stdout)["resting"] == "on battery, 63 % left"
+
+
+def test_a_ledger_without_events_has_no_age(home: Path) -> None:
+    Ledger.open(home).close()
+    assert "ledger: no events yet\n" in ask("status").stdout
+    write_ledger(home)
+    assert re.search(r"ledger: \d+ events, the last \d+d ago\n", ask("status").stdout)
 
 
 RIG = ("devices", "add", "rig", "--gpu", "RTX 4090")

@@ -86,6 +86,13 @@ def test_the_books_get_every_column_and_are_told_what_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_what_is_said_below_the_bill_fits_the_terminal(width: int) -> None:
+    said = ask("cost", width=width).stderr.splitlines()
+    assert " ".join(line.strip() for line in said) == cost.NOTE
+    assert max(map(wide, said)) <= width
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_a_picture_fits_and_its_bars_are_as_long_as_its_sums(width: int) -> None:
     text = ask("cost", "--plot", width=width).stdout.split("\n\n")[-1]
     assert max(map(wide, text.splitlines())) <= max(width, plot.NARROWEST)

@@ -1,11 +1,15 @@
 """The Python client against a real daemon, as a notebook uses it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mesh.cli.client import Daemon
 from mesh.client import Answer, Fleet, FleetError, Rows
+from mesh.client.errors import told
 from tests.support.daemons import Asked
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "python.md").read_text()
@@ -70,6 +74,91 @@ def test_a_refusal_of_the_daemon_is_an_error_in_its_own_words(fleet: Fleet) -> N
     assert (error.value.code, error.value.hint) == ("BadRequest", "context")
     with pytest.raises(FleetError, match="no job nobody"):
         fleet.job("nobody").status  # noqa: B018  # asks the daemon
+
+
+@pytest.mark.parametrize("command", ["echo hello", b"echo", ["echo", b"hello"], [1]])
+def test_a_command_that_is_no_list_of_words_is_refused_and_nothing_runs(
+    fleet: Fleet, command: Any
+) -> None:
+    before = len(fleet.jobs())
+    with pytest.raises(TypeError, match="list of words.*sh.*-c"):
+        fleet.run(command=command)
+    assert len(fleet.jobs()) == before
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/telemetry"])
+def test_an_answer_that_is_not_json_is_not_told_as_a_daemon_that_is_gone(
+    fleet: Fleet, path: str
+) -> None:
+    with pytest.raises(FleetError, match=f"answers {path} with what is not JSON") as error:
+        fleet.get(path)
+    assert error.value.code == "NotJson"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "text"),
+    [
+        ("/v1/jobs/x y", "NotFound", "no job x y"),
+        ("/v1/jobs/x%20y", "NotFound", "no job x y"),
+        ("/v1/jobs/a#b", "NotFound", "no job a#b"),
+        ("/v1/jobs/é", "NotFound", "no job é"),
+        ("/v1/jobs/\udc80", "NotFound", "no job"),
+        ("/v1/rates/é", "MethodNotAllowed", "not offered"),
+        ("/v1/jobs/a\r\nHost: b", "NotFound", "no job a"),
+        ("/" + "x" * 20_000, "Http", "400"),
+        ("v1/jobs", "BadPath", "no path of the HTTP API"),
+        ("http://127.0.0.1/v1/jobs", "BadPath", "no path of the HTTP API"),
+        ("", "BadPath", "no path of the HTTP API"),
+    ],
+)
+def test_a_path_of_any_characters_is_asked_or_refused(
+    fleet: Fleet, path: str, code: str, text: str
+) -> None:
+    with pytest.raises(FleetError, match=text) as error:
+        fleet.get(path)
+    assert error.value.code == code
+
+
+def test_what_is_no_text_is_refused_wherever_it_is_said(fleet: Fleet) -> None:
+    for ask in (
+        lambda: fleet.job("\udc80").status,
+        lambda: fleet.cost(since="\udc80"),
+        lambda: fleet.run("\udc80"),
+    ):
+        with pytest.raises(FleetError):
+            ask()
+
+
+@pytest.mark.parametrize("said", [None, [], "text", {}, {"status": "running"}])
+def test_an_answer_of_another_version_is_an_error_of_the_fleet(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, said: object
+) -> None:
+    monkeypatch.setattr(Daemon, "get", lambda *_: said)
+    monkeypatch.setattr(Daemon, "post", lambda *_: said)
+    monkeypatch.setattr(Daemon, "stream", lambda *_: iter([("message", said)]))
+    for ask in (
+        fleet.devices,
+        fleet.jobs,
+        lambda: fleet.run(command=["true"]),
+        lambda: list(fleet.job("one").words()),
+        lambda: fleet.job("one").text(),
+    ):
+        with pytest.raises(FleetError) as error:
+            ask()
+        assert error.value.code == "BadAnswer"
+
+
+def test_a_token_or_an_address_that_no_request_can_carry_is_said_so(asked: Asked) -> None:
+    for changed, code in (
+        (replace(asked.daemon, token="é"), "Unauthorized"),
+        (replace(asked.daemon, token="a\nb"), "Unauthorized"),
+        (replace(asked.daemon, url="http://["), "NoDaemon"),
+        (replace(asked.daemon, url="http://127.0.0.1:99999"), "NoDaemon"),
+        (replace(asked.daemon, url="http://127.0.0.1:x"), "NoDaemon"),
+    ):
+        with pytest.raises(FleetError) as error, told():
+            changed.get("/v1/status")
+        assert (error.value.code, error.value.hint) == (code, "fleet down, then fleet up --detach")
 
 
 def test_without_a_daemon_the_error_says_how_to_start_one(tmp_path: Path) -> None:

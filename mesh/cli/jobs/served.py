@@ -78,7 +78,7 @@ def show_served(daemon: Daemon | None, names: Mapping[str, str]) -> None:
     if rows:
         say()
         say(f"models at {found.get('url', '')}/v1")
-        emit(COLUMNS, rows, more="GET /v1/services has all")
+        emit(COLUMNS, rows, more="fleet ps | cat has all")
 
 
 def _asked(daemon: Daemon | None) -> Row:

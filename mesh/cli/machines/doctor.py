@@ -10,6 +10,7 @@ from mesh.api.errors import RequestError
 from mesh.cli.client import Daemon, find_daemon
 from mesh.cli.exits import Stop
 from mesh.cli.machines.extras import install_hint
+from mesh.cli.operations.faults import faults
 from mesh.cli.output import NONE, emit_json, json_option, now_ms, show_age, show_at
 from mesh.cli.table import Column, emit
 
@@ -29,8 +30,8 @@ COLUMNS: Final[tuple[Column[Check], ...]] = (
 def doctor(*, fix: bool, yes: bool, output: str) -> None:
     """What works on this machine, and what to do about what does not.
 
-    --fix mends permissions, what a killed daemon left behind and a damaged file of bills; never
-    the ledger, nor a key. What is left for a person is listed after.
+    --fix mends permissions, what a killed daemon left behind, a damaged token and a damaged file of
+    bills; never the ledger, nor a key. What is left for a person is listed after.
     """
     from mesh.config import fleet_home
 
@@ -70,8 +71,9 @@ def check_home(home: Path) -> Check:
 def _checks(home: Path) -> Iterator[Check]:
     yield check_home(home)
     yield from _check_mends(home)
+    yield from faults(home)
     alive = find_daemon(home)
-    yield ("daemon", alive.url if alive else "down", "" if alive else "fleet up --detach")
+    yield _check_daemon(home, alive)
     if alive is not None:
         yield from _check_signing(alive)
     yield _check_ledger(home)
@@ -81,6 +83,21 @@ def _checks(home: Path) -> Iterator[Check]:
         yield from _check_mesh(alive)
     yield _check_compiled()
     yield _check_engine()
+
+
+def _check_daemon(home: Path, alive: Daemon | None) -> Check:
+    """Where it is; also one that runs beside a daemon.json or a token that is damaged."""
+    from mesh.cli.operations.mend import writer_of
+    from mesh.edge.announcement import DAEMON_FILE
+
+    if alive is not None:
+        return ("daemon", alive.url, "")
+    # Only where one was announced: to look takes the lock from one that starts.
+    pid = writer_of(home) if (home / DAEMON_FILE).exists() else None
+    if pid:
+        text = f"process {pid} writes the ledger, and is not found by daemon.json and token"
+        return ("daemon", text, f"unless it just starts: kill {pid}, then fleet up --detach")
+    return ("daemon", "down", "fleet up --detach")
 
 
 def _check_mends(home: Path) -> Iterator[Check]:
@@ -145,7 +162,8 @@ def _check_mesh(daemon: Daemon) -> Iterator[Check]:
         said = daemon.get("/v1/doctor")
         peers = daemon.get("/v1/peers")["peers"]
     except (RequestError, Stop) as error:
-        yield ("mesh", getattr(error, "text", "") or str(error), "FLEET_LISTEN=none turns it off")
+        known = getattr(error, "code", "") == "Unauthorized"
+        yield ("mesh", error.text, error.hint if known else "FLEET_LISTEN=none turns it off")
         return
     where = ", ".join(said["addresses"]) or "no network"
     yield ("listens on", f"{where} port {said['port']}, pairing on {said['pairing_port']}", "")
@@ -210,6 +228,8 @@ def _check_ledger(home: Path) -> Check:
         return ("ledger", error.text, error.hint)
     try:
         report = reader.verify()
+    except StoreError as error:
+        return ("ledger", error.text, error.hint)
     finally:
         reader.close()
     state = f"{report.count} events, {'verified' if report.ok else 'DOES NOT VERIFY'}"

@@ -81,6 +81,14 @@ def _peer(row: Mapping[str, Any]) -> str:
     return f"{row['name']} ({row['state']}{ago})"
 
 
+def _events(found: Mapping[str, Any]) -> str:
+    """How many there are and how old the newest is; a ledger without any has no newest."""
+    last_ms = number(found, "last_event_ms")
+    if not last_ms:
+        return f"{found['events']} events" if found["events"] else "no events yet"
+    return f"{found['events']} events, the last {show_age(now_ms() - last_ms)} ago"
+
+
 def _show(found: Mapping[str, Any]) -> None:
     from mesh.cli.clouds.staying import in_words
 
@@ -102,8 +110,7 @@ def _show(found: Mapping[str, Any]) -> None:
     if rented := in_words(found["rented"]):
         down = "" if found["daemon"] else ", and no daemon here to return them"
         emit_text(f"rented: {rented}{down} (fleet rentals)", "  ")
-    age = show_age(now_ms() - number(found, "last_event_ms"))
-    say(f"ledger: {found['events']} events, the last {age} ago")
+    say(f"ledger: {_events(found)}")
     for one in found["forks"]:
         who = one["peer_id"][:7]
         emit_text(f"FORK: the key {who} signed two histories from its event {one['seq']} on", "  ")

@@ -10,7 +10,7 @@ import click
 from mesh.api.bills import GROUPINGS
 from mesh.cli.client import find_daemon
 from mesh.cli.output import csv_option, emit_json, output_of, say
-from mesh.cli.table import Column, emit
+from mesh.cli.table import Column, emit, emit_text
 
 Row = Mapping[str, Any]
 NONE_YET: Final = "nothing was spent yet"
@@ -179,7 +179,7 @@ def show(report: Row) -> None:
         NONE_YET,
     )
     if report["unknown_ms"]:
-        say(NOTE, err=True)
+        emit_text(NOTE, "  ", err=True)
 
 
 def _part(row: Row, name: str, kind: str) -> str:

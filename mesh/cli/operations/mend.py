@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mesh.edge.disk import StoreError
+from mesh.edge.disk import LedgerBusy, StoreError
 
 FIX: Final = "fleet doctor --fix"
 # A backup or a restore of terabytes may take hours; what is older was cut off.
@@ -29,7 +29,7 @@ class Mend:
     what: str
     state: str
     does: str
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 def mends(home: Path) -> list[Mend]:
@@ -42,7 +42,7 @@ def mends(home: Path) -> list[Mend]:
     at_rest = [*_stale(home), *_bills(home)]
     if at_rest and not _is_free(home):  # asked last: a daemon that starts needs that lock
         at_rest = []
-    return [*_modes(home), *at_rest, *_drafts(home)]
+    return [*_modes(home), *at_rest, *_token(home), *_drafts(home)]
 
 
 def _modes(home: Path) -> Iterator[Mend]:
@@ -76,6 +76,17 @@ def _stale(home: Path) -> Iterator[Mend]:
         yield Mend(what=path.name, state=text, does="remove it", run=partial(path.unlink))
 
 
+def _token(home: Path) -> Iterator[Mend]:
+    """A token that no request can carry, whoever wrote it. A daemon that runs has another one, and
+    refuses the new one until it is started anew: then at least it is found, and can be ended."""
+    from mesh.edge.announcement import TOKEN_FILE, new_token, read_token
+
+    path = home / TOKEN_FILE
+    if _kind(path) == stat.S_IFREG and os.access(path, os.R_OK) and not read_token(home):
+        run = partial(new_token, home)
+        yield Mend(what=path.name, state="holds no token", does="make a new one", run=run)
+
+
 def _bills(home: Path) -> Iterator[Mend]:
     """A damaged file of bills; it follows from the ledger and is made anew."""
     from mesh.edge.bills.schema import DATABASE, forget
@@ -103,16 +114,23 @@ def _drop(path: Path) -> None:
 
 def _is_free(home: Path) -> bool:
     """Whether nobody writes the ledger, as its lock says; one that is missing is not made."""
+    return writer_of(home) is None
+
+
+def writer_of(home: Path) -> int | None:
+    """The process that writes the ledger, 0 for one that left no number; None for nobody."""
     from mesh.edge.store.ledger import LOCK
     from mesh.edge.store.lock import lock
 
     if not (home / LOCK).exists():
-        return True
+        return None
     try:
         os.close(lock(home / LOCK))
+    except LedgerBusy as error:
+        return error.pid
     except (StoreError, OSError):
-        return False
-    return True
+        return 0
+    return None
 
 
 def _sound(path: Path) -> bool:

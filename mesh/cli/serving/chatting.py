@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from mesh.api.errors import RequestError
+from mesh.cli.hints import as_command
 
 # The words of an error's type in OpenAI's form, as the status it would have come with.
 STATUS: Final = {
@@ -130,7 +131,8 @@ def refusal(said: Mapping[str, Any], status: int = 0) -> RequestError:
     text = str(found.get("message") or found.get("text") or error or "the model gives no answer")
     code = str(found.get("code") or "NoAnswer")
     known = 502 if code in GONE else STATUS.get(str(found.get("type")), 503)
-    return RequestError(code, text, str(found.get("hint") or ""), status or known)
+    hint = as_command(str(found.get("hint") or ""))
+    return RequestError(code, text, hint, status or known)
 
 
 def summary(facts: Facts) -> str:

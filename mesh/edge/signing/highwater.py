@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from mesh.edge.disk import parse_json, whole_number, write_private
+from mesh.edge.identity import KEY_BYTES
 from mesh.edge.signing.hearing import Hearing, NotHeard
 from mesh.edge.signing.restored import was_restored
 from mesh.sync.manifest import Tip
@@ -51,6 +52,15 @@ class HighWater:
         """Durably; OSError where the disk refuses."""
         said = {"author": author, "seq": tip.seq, "hash": tip.hash}
         write_private(self._path, json.dumps(said) + "\n")
+
+
+def noted_author(home: Path) -> str:
+    """Whose mark a home holds; "" where there is none that can be read."""
+    try:
+        said = parse_json((home / FILE).read_bytes())["author"]
+        return said if isinstance(said, str) and len(bytes.fromhex(said)) == KEY_BYTES else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def sign_at_rest(

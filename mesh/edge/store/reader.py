@@ -107,6 +107,14 @@ class Shelf:
         """Hybrid time of the latest event, 0 for none."""
         return self._number("SELECT COALESCE(MAX(hlc_ms), 0) FROM events")
 
+    def authors(self) -> frozenset[str]:
+        """Whose events the ledger holds, as keys in hex."""
+        query = (
+            "SELECT key FROM authors a WHERE EXISTS (SELECT 1 FROM events e WHERE e.author = a.id)"
+        )
+        with self._mutex, explained("cannot read the ledger"):
+            return frozenset(bytes(key).hex() for (key,) in self._db.execute(query))
+
     def verify(self, *, every: bool = False) -> VerifyReport:
         """Re-check every byte; never raises over what it finds.
 
@@ -145,6 +153,8 @@ class Reader(Shelf):
         """Open what is there, of any format we know; a missing ledger is a StoreError."""
         path = home / schema.DATABASE
         with explained(f"cannot read the ledger in {home}"):
+            if path.is_dir():
+                raise StoreError(f"{path} is a folder, and no ledger", schema.INSTEAD)
             if not path.is_file():
                 raise StoreError(f"no ledger in {home}", "run: fleet up")
             return cls(home, schema.read_only(path))

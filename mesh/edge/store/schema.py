@@ -10,13 +10,14 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from mesh.edge.disk import StoreError
+from mesh.edge.disk import LedgerDamaged, StoreError, explained
 
 DATABASE: Final = "ledger.db"
 FORMAT: Final = 3
 # Format 1 knew one event per author and seq; 1 and 2 kept every body in its row, and every event a
 # second time in a document. Readers still read them (`care/old.py`), a writer lifts them.
 OLDEST: Final = 1
+INSTEAD: Final = "move it away, then fleet restore FILE; without a backup: fleet up"
 # A reader may hold a page lock while a checkpoint runs; that takes milliseconds.
 BUSY_TIMEOUT_S: Final = 5.0
 
@@ -64,11 +65,12 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def read_only(path: Path) -> sqlite3.Connection:
     """A database to read, of any format we know, as if it were of this one."""
-    try:
-        return _probe(path, "ro")
-    except sqlite3.OperationalError:
-        # In a folder we cannot write, SQLite cannot make its shared-memory file.
-        return _probe(path, "immutable")
+    with explained(f"cannot read the ledger in {path.parent}"):
+        try:
+            return _probe(path, "ro")
+        except sqlite3.OperationalError:
+            # In a folder we cannot write, SQLite cannot make its shared-memory file.
+            return _probe(path, "immutable")
 
 
 def _probe(path: Path, mode: str) -> sqlite3.Connection:
@@ -76,6 +78,9 @@ def _probe(path: Path, mode: str) -> sqlite3.Connection:
     db = connect(path, mode)
     try:
         version = format_of(db)
+        if version == 0:
+            _refuse_numberless(db)
+            raise StoreError(f"{path} is empty: no ledger, or one that was lost", INSTEAD)
         check_format(version)
         if version < FORMAT:
             from mesh.edge.store.care.old import show_as_new
@@ -92,6 +97,8 @@ def prepare(db: sqlite3.Connection) -> None:
     """Make the tables where there are none; refuses a ledger of another program's format."""
     version = format_of(db)
     check_format(version or FORMAT, FORMAT)
+    if version == 0:
+        _refuse_numberless(db)
     db.execute("PRAGMA journal_mode=WAL")
     # Acknowledged means on the platter: the log is synced at every commit, once.
     db.execute("PRAGMA synchronous=FULL")
@@ -106,11 +113,19 @@ def format_of(db: sqlite3.Connection) -> int:
 
 def check_format(version: int, oldest: int = OLDEST) -> None:
     """Refuse a format we do not know."""
+    if version < 0:
+        raise LedgerDamaged(f"the ledger is damaged: it has format {version}")
     if not oldest <= version <= FORMAT:
         raise StoreError(
             f"the ledger has format {version}, this program knows {FORMAT}",
             "install a newer fleet-ledger",
         )
+
+
+def _refuse_numberless(db: sqlite3.Connection) -> None:
+    """A database without a format is a new one, unless it has tables."""
+    if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+        raise LedgerDamaged("the ledger is damaged: it has tables and no format")
 
 
 def _text(data: bytes) -> str:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
+from mesh.edge.disk import StoreError
 from mesh.edge.identity import Fleet, fleet_of
 from mesh.edge.store.care.progress import Say, Steps
 from mesh.edge.store.ledger import Reader
@@ -170,8 +171,13 @@ def snapshot_finding(reader: Shelf) -> Finding | None:
     """
     found = reader.get_checkpoint()
     kept = None if found is None else unpack(found[1])
-    known = members_of(fleet_of(reader.home))
-    if found is None or kept is None or kept.members.root != known.root:
+    if found is None or kept is None:
+        return None
+    try:
+        known = members_of(fleet_of(reader.home))
+    except StoreError:
+        return None  # without its fleet nobody starts from it, and every command says so
+    if kept.members.root != known.root:
         return None
     last = reader.last_cursor()
     if not _covers(kept, found[0], last):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from providers.service.launchd import Launchd
-from providers.service.manager import Manager, Service, ServiceError
+from providers.service.manager import OPEN_FILES, Manager, Service, ServiceError
 from providers.service.systemd import Systemd
 from providers.service.windows import TaskScheduler
 
@@ -85,6 +85,14 @@ def test_a_property_list_holds_what_it_was_told_whatever_it_is(tmp_path: Path) -
     assert found["ProgramArguments"] == ["/a b/py&thon", *COMMAND[1:]]
     assert found["EnvironmentVariables"]["FLEET_HOME"] == hard
     assert found["KeepAlive"] == {"SuccessfulExit": False}
+
+
+def test_a_daemon_may_hold_more_files_open_than_a_manager_gives_by_itself(tmp_path: Path) -> None:
+    unit = Systemd(tmp_path).render(told()).splitlines()
+    assert f"LimitNOFILE={OPEN_FILES}" in unit
+    agent = plistlib.loads(Launchd(tmp_path).render(told()).encode())
+    assert agent["SoftResourceLimits"] == {"NumberOfFiles": OPEN_FILES}
+    assert OPEN_FILES > 1024
 
 
 def test_a_task_is_xml_and_refuses_what_cmd_would_read_as_its_own(tmp_path: Path) -> None:
