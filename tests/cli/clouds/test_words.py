@@ -54,7 +54,10 @@ def _of(tree: ast.Module) -> Iterator[str]:
             )
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             names = node.targets if isinstance(node, ast.Assign) else [node.target]
-            told = {"WORDS", "CANCELLED", "ORPHAN", "IDLE_PAID", "why", "LOUD"}
+            told = {
+                "WORDS", "CANCELLED", "ORPHAN", "IDLE_PAID", "why", "LOUD", "LIFE_OVER",
+                "SETUP_FAILED", "HOST_KEY",
+            }  # fmt: skip
             for name in names:
                 each = name.elts if isinstance(name, ast.Tuple) else [name]
                 if told & {getattr(one, "id", "") for one in each} and node.value is not None:
