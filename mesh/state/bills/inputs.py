@@ -15,6 +15,8 @@ Span = tuple[int, int]  # from, to
 DOLLAR: Final = "USD"
 YEAR_HOURS: Final = 8760
 MONTH_HOURS: Final = YEAR_HOURS // 12  # 730: a month's price over it is an hour's
+# Units of a job that has its device whole, however many accelerators that is: no device has more.
+WHOLE: Final = 1 << 16
 
 
 @final

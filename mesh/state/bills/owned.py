@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mathcore.units import HOUR_MS, NUSD
 from mesh.state.bills.cells import Share, Stretch, occupancy, stretches
 from mesh.state.bills.given import Given, latest, merged
-from mesh.state.bills.inputs import MONTH_HOURS, Rate, Run, Span
+from mesh.state.bills.inputs import MONTH_HOURS, WHOLE, Rate, Run, Span
 from mesh.state.bills.lines import IDLE, OUTSIDE, POWER, UNKNOWN, WEAR, Line, apportion
 from mesh.state.bills.power import power_costs
 
@@ -92,10 +92,13 @@ def _holds(seen: Sequence[Span], at_ms: int) -> bool:
 
 
 def outside_lines(device: str, owner: str, stretch: Stretch) -> Iterator[Line]:
-    """Jobs on a device that nobody owned or rented then."""
+    """Jobs on a device that nobody owned or rented then. Those that have it whole share its time:
+    how many units it has nobody said."""
+    whole = {n: 1 for n, run in enumerate(stretch.running) if run.units >= WHOLE}
     for start, end in stretch.cells():
-        for run in stretch.running:
-            ms = (end - start) * run.units
+        shared = apportion(end - start, whole) if whole else {}
+        for n, run in enumerate(stretch.running):
+            ms = shared[n] if n in shared else (end - start) * run.units
             yield Line(start, device, owner, run.job, OUTSIDE, "unknown", "none", None, 0, ms, None)
 
 

@@ -9,6 +9,7 @@ from typing import Final, final
 from mesh.state.bills.calendar import quarter
 from mesh.state.bills.inputs import (
     NOBODY,
+    WHOLE,
     Band,
     Charge,
     Input,
@@ -22,13 +23,11 @@ from mesh.state.bills.inputs import (
     Watched,
     Who,
 )
-from mesh.state.bills.reading import MAX_COUNT, tariff_name
+from mesh.state.bills.reading import tariff_name
 from mesh.state.peer_id import short_id
 from mesh.state.rentals.rental import Rental as RentedMachine
 from mesh.state.runs.rows import JobRow, PaidRow, RunRow, SentRow
 
-# A job has its device whole, however many accelerators that is.
-WHOLE: Final = MAX_COUNT
 DEFAULT_LIFE_MONTHS: Final = 60  # as the registration of a device has it
 ALL_WEEK: Final = "0123456"
 DAY_MIN: Final = 1440
