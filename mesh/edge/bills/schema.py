@@ -8,7 +8,7 @@ from typing import Final
 
 DATABASE: Final = "bills.db"
 # Raise it with every change to how rows are made: an older file is then made anew.
-FORMAT: Final = 3
+FORMAT: Final = 4
 BUSY_TIMEOUT_S: Final = 10.0
 OPEN: Final = 1 << 62  # the end of a run that goes on
 

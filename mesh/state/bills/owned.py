@@ -27,15 +27,18 @@ def loss_nusd(given: Given, rate: Rate) -> int | None:
 
 
 def worn_nusd(rate: Rate, loss: int, at_ms: int) -> int:
-    """Wear of all units up to an instant, rounded down.
+    """Wear of all units up to an instant, rounded down; of what was worn off before, nothing.
 
     A month has 730 hours, a twelfth of a year. What a while costs is the difference of two of
     these, never an hour's rate times hours: so a life's wear is exactly the loss, and nothing
     after it.
     """
-    life_ms = (rate.life_months or 1) * MONTH_HOURS * HOUR_MS
-    used_ms = min(max(at_ms - rate.bought_ms, 0), life_ms)
-    return loss * rate.count * used_ms // life_ms
+    begin_ms = rate.bought_ms if rate.worn_ms is None else max(rate.bought_ms, rate.worn_ms)
+    end_ms = rate.bought_ms + (rate.life_months or 1) * MONTH_HOURS * HOUR_MS
+    if end_ms <= begin_ms:
+        return 0  # written off
+    used_ms = min(max(at_ms, begin_ms), end_ms) - begin_ms
+    return max(0, loss - rate.worn) * rate.count * used_ms // (end_ms - begin_ms)
 
 
 class Had(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from mesh.state.bills.calendar import quarter
@@ -23,6 +23,7 @@ from mesh.state.bills.inputs import (
     Watched,
     Who,
 )
+from mesh.state.bills.owned import worn_nusd
 from mesh.state.bills.reading import tariff_name
 from mesh.state.peer_id import short_id
 from mesh.state.rentals.rental import Rental as RentedMachine
@@ -124,22 +125,36 @@ class PaidKnown:
 def hardware(rows: Sequence[PaidKnown]) -> Iterator[Input]:
     """Rates, tariffs and rents of one device, as registered; rows in the order of time.
 
-    A price is of the whole device. Wear counts from the registration that first said it.
+    A price is of the whole device. Wear counts from the registration that first said one, also
+    while the device is gone; another price, life or resale is the price of what it was worth then.
     """
-    bought, priced = 0, (0, 0)
+    wears: Rate | None = None  # the last rate with a price
     for n, one in enumerate(rows):
         row, after = one.row, rows[n + 1].from_ms if n + 1 < len(rows) else None
-        if (row.price_nusd, row.lifetime_months) != priced:
-            bought, priced = one.from_ms, (row.price_nusd, row.lifetime_months)
         if row.hourly_nusd > 0:
             yield _by_hand(one, after)
-        yield _rate(one, bought)
+        rate = _worn(_rate(one), wears)
+        yield rate
+        if rate.count and rate.price is not None:
+            wears = rate
         if row.tariff_nusd_per_kwh:
             # A tariff counts from a quarter-hour on: the first from that of the registration.
             yield _flat(one, one.from_ms if n else quarter(one.from_ms))
 
 
-def _rate(one: PaidKnown, bought_ms: int) -> Rate:
+def _worn(rate: Rate, last: Rate | None) -> Rate:
+    """A rate with what was worn off before it, by the last one with a price."""
+    if last is None:
+        return rate
+    worn, worn_ms = last.worn, last.worn_ms
+    terms = rate.price, rate.resale, rate.life_months
+    if rate.price is not None and terms != (last.price, last.resale, last.life_months):
+        worn += worn_nusd(last, max(0, (last.price or 0) - last.resale), rate.from_ms)
+        worn_ms = rate.from_ms
+    return replace(rate, bought_ms=last.bought_ms, worn=worn, worn_ms=worn_ms)
+
+
+def _rate(one: PaidKnown) -> Rate:
     row = one.row
     return Rate(
         device=one.device,
@@ -148,7 +163,7 @@ def _rate(one: PaidKnown, bought_ms: int) -> Rate:
         count=0 if row.gone or row.hourly_nusd > 0 else 1,
         price=row.price_nusd or None,
         resale=row.resale_nusd,
-        bought_ms=bought_ms,
+        bought_ms=one.from_ms,
         life_months=row.lifetime_months or DEFAULT_LIFE_MONTHS,
         tdp_mw=row.watts * 1000 or None,
         tariff=flat_name(one.owner, one.device) if row.tariff_nusd_per_kwh else "",
