@@ -27,7 +27,7 @@ from mesh.state.bills.owned import worn_nusd
 from mesh.state.bills.reading import tariff_name
 from mesh.state.peer_id import short_id
 from mesh.state.rentals.rental import Rental as RentedMachine
-from mesh.state.runs.rows import JobRow, PaidRow, RunRow, SentRow
+from mesh.state.runs.rows import JobRow, MachineRow, PaidRow, RunRow, SentRow
 
 DEFAULT_LIFE_MONTHS: Final = 60  # as the registration of a device has it
 ALL_WEEK: Final = "0123456"
@@ -64,6 +64,16 @@ def run_of(known: RunKnown) -> Run | None:
         who=who_of(known),
         told_ms=row.told_ms,
     )
+
+
+def as_known(row: RunRow, by_ms: int) -> RunRow:
+    """What was known of a run by an instant: of an end that was said later, nothing."""
+    if row.started_ms > by_ms:
+        return RunRow()
+    if row.told_ms <= by_ms:
+        return row
+    marks = [mark for mark in row.marks if mark[0] <= by_ms]
+    return RunRow(started_ms=row.started_ms, marks=marks, told_ms=row.started_ms)
 
 
 def spans_of(row: RunRow, until_ms: int) -> tuple[Span, ...]:
@@ -210,29 +220,44 @@ def seen(device: str, from_ms: int, to_ms: int, energy_mj: int | None) -> Iterat
         )
 
 
-def rented(device: str, machines: Iterable[RentedMachine]) -> Iterator[Input]:
+def machine_row(one: RentedMachine) -> MachineRow | None:
+    """A rental as a bill needs it; None where it cost nothing, or nobody knows who rented it."""
+    if not (one.state and one.author and one.meter.spans):
+        return None
+    return MachineRow(
+        author=one.author,
+        provider=one.provider,
+        job=one.job_id,
+        count=max(1, one.gpu_count),
+        step_ms=one.meter.step_ms,
+        spans=[(span.from_ms, span.to_ms, span.rate_nusd) for span in one.meter.paid],
+        invoiced_nusd=one.invoiced_nusd,
+        since_ms=one.since_ms,
+        is_open=one.is_open,
+    )
+
+
+def rented(device: str, machines: Iterable[MachineRow]) -> Iterator[Input]:
     """A device's rentals by their meters, and what their providers charged in the end."""
     for one in machines:
-        spans = one.meter.paid
-        if not spans:
+        if not one.spans:
             continue
-        prices = tuple(Price(from_ms=span.from_ms, hourly_nusd=span.rate_nusd) for span in spans)
-        end = spans[-1].to_ms
+        begin, end = one.spans[0][0], one.spans[-1][1]
         yield Rental(
             device=device,
-            from_ms=spans[0].from_ms,
-            prices=prices,
+            from_ms=begin,
+            prices=tuple(Price(from_ms=at, hourly_nusd=rate) for at, _, rate in one.spans),
             to_ms=end,
-            step_ms=one.meter.step_ms,
-            count=max(1, one.gpu_count),
-            for_job=one.job_id,
+            step_ms=one.step_ms,
+            count=one.count,
+            for_job=one.job,
             owner=one.author,
             provider=one.provider,
         )
-        if one.invoiced_nusd is not None and end is not None and end > spans[0].from_ms:
+        if one.invoiced_nusd is not None and end is not None and end > begin:
             yield Charge(
                 device=device,
-                from_ms=spans[0].from_ms,
+                from_ms=begin,
                 to_ms=end,
                 nusd=one.invoiced_nusd,
                 owner=one.author,

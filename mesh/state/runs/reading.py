@@ -16,7 +16,17 @@ from mesh.state.facts.serving import UsageSummarised
 from mesh.state.facts.telemetry import TelemetrySummarised
 from mesh.state.jobs import MAX_ATTEMPTS, MAX_GANG
 from mesh.state.peer_id import is_named_for
-from mesh.state.runs.rows import MAX_MARKS, JobRow, PaidRow, RunKey, RunRow, SentRow, UsedRow
+from mesh.state.runs.rows import (
+    MAX_MARKS,
+    JobRow,
+    PaidRow,
+    RunKey,
+    RunRow,
+    SeenKey,
+    SentRow,
+    UsedKey,
+    UsedRow,
+)
 from mesh.state.serving.usage import MAX_ROWS
 
 MEASURED: Final = "measured"
@@ -37,21 +47,17 @@ class Desk(Protocol):
     def put_job(self, author: str, job: str, at_ms: int, row: JobRow) -> None:
         """Keep what a job is; of one author the first word counts."""
 
-    def put_sent(self, author: str, job: str, attempt: int, row: SentRow) -> None:
+    def put_sent(self, author: str, job: str, attempt: int, at_ms: int, row: SentRow) -> None:
         """Keep how an attempt was sent; of one author the first word counts."""
 
     def put_paid(self, author: str, device: str, from_ms: int, row: PaidRow) -> None:
         """Keep what a device costs from then on, where that is another thing than before."""
 
-    def put_seen(
-        self, author: str, device: str, from_ms: int, to_ms: int, energy_mj: int | None
-    ) -> None:
+    def put_seen(self, key: SeenKey, to_ms: int, energy_mj: int | None) -> None:
         """Somebody watched a device all the while, and what it drew."""
 
-    def add_used(
-        self, author: str, device: str, job: str, at_ms: int, names: tuple[str, str], row: UsedRow
-    ) -> None:
-        """Add what requests used; `names`: key, model."""
+    def add_used(self, key: UsedKey, row: UsedRow) -> None:
+        """Add what requests used."""
 
 
 def take(desk: Desk, event: Event) -> bool:
@@ -88,7 +94,7 @@ def _dispatched(desk: Desk, event: Event) -> None:
     if key is not None:
         members = tuple(map(_name, fact.members[: MAX_GANG - 1]))
         row = SentRow(_name(str(plan.get("engine") or "")), members)
-        desk.put_sent(event.author, key.job, key.attempt, row)
+        desk.put_sent(event.author, key.job, key.attempt, order_key(event)[0], row)
 
 
 def _started(desk: Desk, event: Event) -> None:
@@ -160,12 +166,14 @@ def _summarised(desk: Desk, event: Event) -> None:
         return
     joules = fact.energy_joules if fact.energy_basis == MEASURED else None
     energy_mj = None if joules is None or not 0 <= joules * 1000 <= MAX_AMOUNT else joules * 1000
-    desk.put_seen(event.author, event.device_id[:MAX_NAME], from_ms, to_ms, energy_mj)
+    key = SeenKey(event.device_id[:MAX_NAME], event.author, from_ms, order_key(event)[0])
+    desk.put_seen(key, to_ms, energy_mj)
 
 
 def _used(desk: Desk, event: Event) -> None:
     fact = decode_once(UsageSummarised, event.payload)
-    at_ms = quarter(min(fact.begun_ms, order_key(event)[0]))
+    told_ms = order_key(event)[0]
+    at_ms = quarter(min(fact.begun_ms, told_ms))
     for row in fact.rows[:MAX_ROWS]:
         used = UsedRow(
             row.cost_nusd,
@@ -174,8 +182,16 @@ def _used(desk: Desk, event: Event) -> None:
             row.generated_tokens,
             row.requests,
         )
-        names = _name(row.key_id), _name(row.model)
-        desk.add_used(event.author, _name(row.device_id), _name(row.job_id), at_ms, names, used)
+        key = UsedKey(
+            device=_name(row.device_id),
+            author=event.author,
+            at_ms=at_ms,
+            job=_name(row.job_id),
+            key=_name(row.key_id),
+            model=_name(row.model),
+            told_ms=quarter(told_ms),
+        )
+        desk.add_used(key, used)
 
 
 _HANDLERS: Final[Mapping[str, Callable[[Desk, Event], None]]] = {
