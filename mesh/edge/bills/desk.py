@@ -12,6 +12,7 @@ from mesh.edge.bills.machines import Machines
 from mesh.edge.bills.schema import OF_AUTHOR, OPEN
 from mesh.state.bills.calendar import quarter
 from mesh.state.runs.making import PaidKnown, RunKnown, as_known
+from mesh.state.runs.reading import Moment
 from mesh.state.runs.rows import (
     JobRow,
     PaidRow,
@@ -66,7 +67,7 @@ class SqlDesk:
         """Forget what an author said."""
         number = self.number(author)
         self.machines.drop(author)
-        for table in ("runs", "paid", "seen", "used"):
+        for table in ("runs", "paid", "away", "seen", "used"):
             for (device,) in self._db.execute(
                 f"SELECT DISTINCT device FROM {table} WHERE author = ?", (number,)
             ).fetchall():
@@ -136,22 +137,29 @@ class SqlDesk:
             for one in (str(device), *more):
                 self.mark(one, begun)
 
-    def put_paid(self, author: str, device: str, from_ms: int, row: PaidRow) -> None:
-        """Keep what a device costs from then on, where that is another thing than before."""
-        number = self.number(author)
+    def put_paid(self, author: str, device: str, at: Moment, row: PaidRow) -> None:
+        """Keep what a device costs from then on."""
+        number, blob, from_ms = self.number(author), _ENCODE(row), at[0]
         last = self._db.execute(
             "SELECT row FROM paid WHERE device = ? AND author = ? AND at <= ? "
             "ORDER BY at DESC LIMIT 1",
             (device, number, from_ms),
         ).fetchone()
-        if last is not None and last[0] == _ENCODE(row):
-            return
+        # The same once more opens a device again that an admin took away meanwhile, as it may turn
+        # out: what says nothing new is left out when a bill is made.
         self._db.execute(
-            "INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?)",
-            (device, number, from_ms, _ENCODE(row)),
+            "INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?)", (device, number, *at, blob)
         )
         # Of what was owned and is rented now its rents count alone, from the first day on.
-        self.mark(device, FOREVER if row.hourly_nusd else from_ms)
+        is_new = last is None or last[0] != blob
+        self.mark(device, FOREVER if row.hourly_nusd and is_new else from_ms)
+
+    def put_away(self, author: str, device: str, at: Moment) -> None:
+        """An admin took a device away, whoever's it is."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO away VALUES (?, ?, ?, ?)", (device, self.number(author), *at)
+        )
+        self.mark(device, at[0])
 
     def put_seen(self, key: SeenKey, to_ms: int, energy_mj: int | None) -> None:
         """Somebody watched a device all the while, and what it drew."""
@@ -246,18 +254,22 @@ class SqlDesk:
         return SentRow() if row is None else msgspec.msgpack.decode(row[0], type=SentRow)
 
     def paid_of(self, device: str, owner: str) -> list[PaidKnown]:
-        """What its owner registered of a device's cost, in the order of time."""
-        query = "SELECT at, row FROM paid WHERE device = ? AND author = ? AND at <= ? ORDER BY at"
-        values = device, self.number(owner), self.by_ms
-        return [
-            PaidKnown(
-                device=device,
-                owner=owner,
-                from_ms=int(at),
-                row=msgspec.msgpack.decode(blob, type=PaidRow),
-            )
-            for at, blob in self._db.execute(query, values)
-        ]
+        """What its owner registered of a device's cost, in the order of time; gone where it or an
+        admin took it away. What changes nothing is left out."""
+        gone = _ENCODE(PaidRow(gone=True))
+        query = """SELECT at, turn, ?5, row FROM paid
+                WHERE device = ?1 AND author = ?2 AND at <= ?3
+            UNION SELECT at, turn, key, ?4 FROM away JOIN authors ON author = id
+                WHERE device = ?1 AND at <= ?3 ORDER BY 1, 2, 3"""
+        values = device, self.number(owner), self.by_ms, gone, owner
+        found: list[PaidKnown] = []
+        last = None
+        for at, _, _, blob in self._db.execute(query, values):
+            if blob != last:
+                row = msgspec.msgpack.decode(blob, type=PaidRow)
+                found.append(PaidKnown(device=device, owner=owner, from_ms=int(at), row=row))
+            last = blob
+        return found
 
     def seen_of(
         self, device: str, owner: str, since_ms: int

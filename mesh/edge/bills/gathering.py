@@ -15,7 +15,9 @@ from mesh.state.bills.inputs import NOBODY, Charge, FxRate, Input, Rate, Run, Ta
 from mesh.state.devices import title
 from mesh.state.runs.making import (
     RunKnown,
+    gone_spans,
     hardware,
+    in_force,
     machine_prefix,
     rented,
     run_of,
@@ -162,11 +164,11 @@ class Gatherer:
 
     def _owned(self, one: Billed, said: Sequence[Rate]) -> Iterator[Input]:
         """What an owned device costs, by its registrations and by people."""
-        first = min((rate.from_ms for rate in said), default=None)
-        for each in hardware(self._desk.paid_of(one.device, one.owner)):
-            if first is None or not isinstance(each, Rate) or each.from_ms < first:
-                yield each
-        yield from said
+        paid = self._desk.paid_of(one.device, one.owner)
+        registered = list(hardware(paid))
+        yield from (each for each in registered if not isinstance(each, Rate))
+        rates = [each for each in registered if isinstance(each, Rate)]
+        yield from in_force(rates, said, gone_spans(paid))
 
     def _runs(self, one: Billed, since_ms: int) -> Iterator[tuple[RunKnown, Run]]:
         until_ms = self._until_ms(one.owner)

@@ -26,8 +26,9 @@ from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
 from mesh.state.bills.books import TYPES as BOOKS
 from mesh.state.facts.fact import whole
 from mesh.state.rentals.rentals import TYPES as RENTALS
-from mesh.state.runs.reading import take
+from mesh.state.runs.reading import REMOVED, take
 from mesh.state.state import State
+from mesh.state.trust.roles import ADMIN
 
 PAGE_EVENTS: Final = 2000  # a transaction of some 0.1 s
 EVERY: Final = "*"  # every device's lines may have changed
@@ -135,7 +136,8 @@ class Keeper:
     def _take(self, desk: SqlDesk, state: State, event: Event) -> None:
         if event.v != SCHEMA_VERSION or not state.members.counts(event):
             return
-        if take(desk, event):
+        admin = event.event_type == REMOVED and state.members.role_of(event) == ADMIN
+        if take(desk, event, admin=admin):
             return
         if event.event_type in BOOKS:
             from_ms = whole(event.payload, "from_ms")

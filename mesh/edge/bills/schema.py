@@ -35,7 +35,10 @@ CREATE TABLE gangs (
   device TEXT NOT NULL, job TEXT NOT NULL, attempt INTEGER NOT NULL, author INTEGER NOT NULL,
   at INTEGER NOT NULL, PRIMARY KEY (device, job, attempt, author)) WITHOUT ROWID;
 CREATE TABLE paid (
-  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, row BLOB NOT NULL,
+  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, turn INTEGER NOT NULL,
+  row BLOB NOT NULL, PRIMARY KEY (device, author, at)) WITHOUT ROWID;
+CREATE TABLE away (
+  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, turn INTEGER NOT NULL,
   PRIMARY KEY (device, author, at)) WITHOUT ROWID;
 CREATE TABLE seen (
   device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, told INTEGER NOT NULL,
@@ -67,7 +70,7 @@ CREATE TABLE cut (
   device TEXT PRIMARY KEY, owner TEXT NOT NULL, done INTEGER NOT NULL, dirty INTEGER NOT NULL)
   WITHOUT ROWID;
 """
-OF_AUTHOR: Final = ("runs", "jobs", "sent", "gangs", "paid", "seen", "used", "takers",
+OF_AUTHOR: Final = ("runs", "jobs", "sent", "gangs", "paid", "away", "seen", "used", "takers",
                     "steps")  # fmt: skip
 NAMES: Final = ("meta", "authors", "heard", *OF_AUTHOR, "machines", "days", "months", "cut")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, final
 
 from mesh.state.bills.calendar import quarter
+from mesh.state.bills.given import latest
 from mesh.state.bills.inputs import (
     NOBODY,
     WHOLE,
@@ -179,6 +180,38 @@ def _rate(one: PaidKnown) -> Rate:
         tariff=flat_name(one.owner, one.device) if row.tariff_nusd_per_kwh else "",
         told_ms=one.from_ms,
     )
+
+
+def in_force(
+    registered: Sequence[Rate], said: Sequence[Rate], gone: Sequence[tuple[int, int | None]]
+) -> list[Rate]:
+    """A device's rates: what people said goes before what was registered, from the first of it on.
+    While it was gone (from, to) nobody had it, whatever was said; None: it is gone still."""
+    first = min((one.from_ms for one in said), default=None)
+    rates = [one for one in registered if first is None or one.from_ms < first]
+    rates = sorted([*rates, *said], key=lambda one: one.from_ms)
+    for begin, end in gone:
+        held = None if end is None else latest(tuple(rates), end)
+        last = latest(tuple(rates), begin)
+        rates = [one for one in rates if one.from_ms < begin or (end and one.from_ms >= end)]
+        if last is not None:
+            rates.append(replace(last, from_ms=begin, count=0))
+        if held is not None and end is not None and held.from_ms < end:
+            rates.append(replace(held, from_ms=end))
+        rates.sort(key=lambda one: one.from_ms)
+    return rates
+
+
+def gone_spans(rows: Sequence[PaidKnown]) -> list[tuple[int, int | None]]:
+    """From when to when a device was gone, by its rows in the order of time."""
+    found: list[tuple[int, int | None]] = []
+    for one in rows:
+        if found and found[-1][1] is None:
+            if not one.row.gone:
+                found[-1] = found[-1][0], one.from_ms
+        elif one.row.gone:
+            found.append((one.from_ms, None))
+    return found
 
 
 def flat_name(owner: str, device: str) -> str:

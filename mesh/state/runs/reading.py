@@ -30,9 +30,12 @@ from mesh.state.runs.rows import (
 from mesh.state.serving.usage import MAX_ROWS
 
 MEASURED: Final = "measured"
+REMOVED: Final = "device_removed"
 MAX_NAME: Final = 200  # characters of a name that is kept
 ENDS: Final = frozenset({"job_completed", "job_failed", "job_cancelled"})
 MARKS: Final = {"job_paused": True, "job_resumed": False}
+
+Moment = tuple[int, int]  # ms, and which of the author's in it
 
 
 class Desk(Protocol):
@@ -50,8 +53,11 @@ class Desk(Protocol):
     def put_sent(self, author: str, job: str, attempt: int, at_ms: int, row: SentRow) -> None:
         """Keep how an attempt was sent; of one author the first word counts."""
 
-    def put_paid(self, author: str, device: str, from_ms: int, row: PaidRow) -> None:
-        """Keep what a device costs from then on, where that is another thing than before."""
+    def put_paid(self, author: str, device: str, at: Moment, row: PaidRow) -> None:
+        """Keep what a device costs from then on."""
+
+    def put_away(self, author: str, device: str, at: Moment) -> None:
+        """An admin took a device away, whoever's it is."""
 
     def put_seen(self, key: SeenKey, to_ms: int, energy_mj: int | None) -> None:
         """Somebody watched a device all the while, and what it drew."""
@@ -60,11 +66,14 @@ class Desk(Protocol):
         """Add what requests used."""
 
 
-def take(desk: Desk, event: Event) -> bool:
-    """Keep what an event says of what ran; False where it says nothing of that."""
+def take(desk: Desk, event: Event, *, admin: bool = False) -> bool:
+    """Keep what an event says of what ran; False where it says nothing of that. `admin`: whether
+    its author might take others' devices away."""
     handler = _HANDLERS.get(event.event_type)
     if handler is not None:
         handler(desk, event)
+    if admin and event.event_type == REMOVED and _is_placed(event):
+        desk.put_away(event.author, event.device_id, order_key(event)[:2])
     return handler is not None
 
 
@@ -153,9 +162,13 @@ def _removed(desk: Desk, event: Event) -> None:
 
 
 def _paid(desk: Desk, event: Event, row: PaidRow) -> None:
-    at_ms = order_key(event)[0]
-    if 0 < len(event.device_id) <= MAX_NAME and FIRST_MS <= at_ms < LAST_MS:
-        desk.put_paid(event.author, event.device_id, at_ms, row)
+    if _is_placed(event):
+        desk.put_paid(event.author, event.device_id, order_key(event)[:2], row)
+
+
+def _is_placed(event: Event) -> bool:
+    """Whether it is about a device that there can be, at a time of which there are bills."""
+    return 0 < len(event.device_id) <= MAX_NAME and FIRST_MS <= order_key(event)[0] < LAST_MS
 
 
 def _summarised(desk: Desk, event: Event) -> None:
@@ -201,7 +214,7 @@ _HANDLERS: Final[Mapping[str, Callable[[Desk, Event], None]]] = {
     **dict.fromkeys(MARKS, _marked),
     **dict.fromkeys(ENDS, _ended),
     "device_registered": _registered,
-    "device_removed": _removed,
+    REMOVED: _removed,
     "telemetry_summarised": _summarised,
     "usage_summarised": _used,
 }

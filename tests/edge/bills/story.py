@@ -70,6 +70,8 @@ class Story:
             self.word()
         for n in range(dice.randint(0, 2)):
             self.rent(n)
+        for _ in range(dice.choice((0, 0, 1, 2))):
+            self.remove()
         self.now = self.days * DAY_MS
 
     def say(self, kind: str, at: int, author: str, device: str, **payload: Any) -> None:
@@ -156,6 +158,15 @@ class Story:
                 self.say("telemetry_summarised", at + HOUR_MS, author, device, begun_ms=about,
                          span_ms=HOUR_MS, readings=9, health="ok", energy_joules=9000,
                          energy_basis=dice.choice(("measured", "estimated")))  # fmt: skip
+
+    def remove(self) -> None:
+        """Somebody takes a device away, each is an admin; its peer may register it again."""
+        dice, (owner, device) = self.dice, self.dice.choice(self.devices)
+        at = self.at()
+        self.say("device_removed", at, dice.choice((ANA, BEN)), device, reason="sold")
+        if dice.random() < 0.5:
+            again = {"price_nusd": dice.choice((1600, 900)) * NUSD, "lifetime_months": 36}
+            self.say("device_registered", at + self.at(), owner, device, name=device, **again)
 
     def rent(self, n: int) -> None:
         """A machine is rented, may come up, may be returned; its invoice may come days later."""
