@@ -18,7 +18,7 @@ from mesh.state.rentals import requests as requests_module
 from mesh.state.rentals.money import Meter
 from mesh.state.rentals.rental import Rental
 from mesh.state.rentals.terms import GRACE_MS, HOUR_MS, MIN_MS
-from mesh.state.runs.making import rented
+from mesh.state.runs.making import machine_row, rented
 from mesh.state.state import State
 
 T0 = 1_790_000_000_000
@@ -335,13 +335,15 @@ def test_days_of_a_rental_add_up_and_its_bill_says_the_same(step_ms: int) -> Non
     dice = random.Random(step_ms)
     for _ in range(200):
         up, dearer, end = sorted(dice.randrange(1, HOUR_MS) for _ in range(3))
-        one = Rental("r", "lambdalabs", "main", request_id="r", author="A")
+        one = Rental("r", "lambdalabs", "main", request_id="r", author="A", state="absent")
         one.meter.step_ms = step_ms
         one.meter.begin(0, dice.choice((0, 1_290_000_000)))
         one.meter.change(dice.randrange(1, 10**10), up, up - 1)
         one.meter.change(dice.randrange(1, 10**10), dearer, dearer - 1)
         one.meter.end(end + 1)
-        told = list(rented("d", [one]))
+        row = machine_row(one)
+        assert row is not None
+        told = list(rented("d", [row]))
         assert total(bill(gather(told), 2 * HOUR_MS).lines) == one.cost_nusd(2 * HOUR_MS)
         cut = dice.randrange(1, HOUR_MS + 2)
         parts = one.cost_nusd(cut) + one.cost_nusd(2 * HOUR_MS, cut)

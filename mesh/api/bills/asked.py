@@ -33,8 +33,15 @@ class BillAsked:
     def bounds(self, now_ms: int) -> tuple[int, int]:
         """From and to, ms UTC; 0 = from the first."""
         start = bounds_ms(self.first_day, self.zone)[0] if self.first_day else 0
-        end = bounds_ms(self.day_after, self.zone)[0] if self.day_after else now_ms
-        return start, min(end, now_ms)
+        by_ms = self.by_ms(now_ms)
+        end = bounds_ms(self.day_after, self.zone)[0] if self.day_after else by_ms
+        return start, min(end, by_ms)
+
+    def by_ms(self, now_ms: int) -> int:
+        """Up to when anything is known: now, or the end of `as_of` before that."""
+        if self.as_of is None:
+            return now_ms
+        return min(now_ms, bounds_ms(self.as_of, self.zone)[1])
 
 
 def parse_bill(given: Mapping[str, str], default_zone: str = "UTC") -> BillAsked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, final
 from zoneinfo import ZoneInfo
@@ -18,11 +19,9 @@ from mesh.edge.bills.gathering import Billed, Found, Gatherer, Watch
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import kept_report, kept_rows, put_names
 from mesh.edge.bills.progress import Making
-from mesh.edge.bills.schema import in_memory, is_outdated, open_bills
+from mesh.edge.bills.schema import OPEN, in_memory, is_outdated, open_bills
 from mesh.edge.store.reader import Shelf
 from mesh.state.bills.bill import bill
-from mesh.state.bills.books import AsKnown
-from mesh.state.bills.calendar import bounds_ms
 from mesh.state.bills.inputs import NOBODY, Span, Who
 from mesh.state.bills.lines import Line
 from mesh.state.state import State
@@ -58,7 +57,7 @@ class Bills:
                 rows = list(kept_rows(db, asked))
             else:
                 rows = list(self._anew(db, state, asked, now_ms))
-            return report(rows, asked, self._names(state), now_ms)
+            return report(rows, asked, self._named(db, state), asked.by_ms(now_ms))
 
     def keep(self) -> Row:
         """Bring the sums up to date."""
@@ -81,7 +80,7 @@ class Bills:
             now_ms = self._now_ms()
             try:
                 self._advance(db, shelf, state, now_ms)
-                put_names(db, self._names(state))
+                put_names(db, self._named(db, state))
             except sqlite3.OperationalError:  # a full disk, or a writer that never ends
                 with closing(in_memory()) as other:
                     self._advance(other, shelf, state, now_ms)
@@ -123,6 +122,18 @@ class Bills:
         """Whether whole days in the zone of the sums are asked for."""
         return asked.zone.key == self._zone.key and asked.as_of is None and asked.by != "job"
 
+    def _named(self, db: sqlite3.Connection, state: State) -> Names:
+        """Names, with those of machines that the state has let go."""
+        names = self._names(state)
+        return replace(names, rented=names.rented | SqlDesk(db).machines.names())
+
+    def _gatherer(
+        self, db: sqlite3.Connection, state: State, asked: BillAsked, now_ms: int
+    ) -> Gatherer:
+        """Inputs as they were known at the end of the day that is asked for, and up to then."""
+        known = SqlDesk(db) if asked.as_of is None else SqlDesk(db, asked.by_ms(OPEN) - 1)
+        return Gatherer(known, state, asked.by_ms(now_ms), self._watch())
+
     def _anew(
         self, db: sqlite3.Connection, state: State, asked: BillAsked, now_ms: int
     ) -> Iterator[Placed]:
@@ -138,7 +149,7 @@ class Bills:
     ) -> Iterator[_Piece]:
         """The lines that are asked about, of each device by and by: those of ten years at once
         would take some hundred MB."""
-        gatherer = Gatherer(SqlDesk(db), state, now_ms, self._watch(), _known(asked))
+        gatherer = self._gatherer(db, state, asked, now_ms)
         start, end = asked.bounds(now_ms)
         for one in gatherer.devices():
             first = begin_of(gatherer, one, start, asked.zone)
@@ -155,12 +166,6 @@ class _Piece(NamedTuple):
     found: Found
     span: Span
     lines: Iterator[Line]
-
-
-def _known(asked: BillAsked) -> AsKnown:
-    if asked.as_of is None:
-        return AsKnown()
-    return AsKnown(by_ms=bounds_ms(asked.as_of, asked.zone)[1] - 1)
 
 
 def _between(lines: list[Line], start: int, end: int, device: str) -> Iterator[Line]:

@@ -45,9 +45,9 @@ class Cutter:
                 for table in ("days", "months", "cut"):
                     self._db.execute(f"DELETE FROM {table} WHERE device = ?", (device,))
 
-    def cut(self, one: Billed, *, rentals_changed: bool) -> None:
+    def cut(self, one: Billed) -> None:
         """A device's rows anew from where they may have changed."""
-        since_ms = self._since(one, rentals_changed=rentals_changed)
+        since_ms = self._since(one)
         if since_ms is None:
             return
         begin_ms = begin_of(self._gatherer, one, since_ms, self._zone)
@@ -67,7 +67,7 @@ class Cutter:
             (one.device, one.owner, self._gatherer.certain_ms(one), CLEAN),
         )
 
-    def _since(self, one: Billed, *, rentals_changed: bool) -> int | None:
+    def _since(self, one: Billed) -> int | None:
         """From when on its lines are to be cut, FOREVER for all of them; None: nothing changed."""
         query = "SELECT owner, done, dirty FROM cut WHERE device = ?"
         rows = [self._db.execute(query, (each,)).fetchone() for each in {one.device, *one.parts}]
@@ -76,9 +76,9 @@ class Cutter:
         if own is None:
             return FOREVER
         dirty, done = min(int(row[2]) for row in known), int(own[1])
-        if one.machines:  # what ended costs nothing more
-            runs = rentals_changed or any(machine.is_open for machine in one.machines)
-            return FOREVER if runs or dirty < CLEAN else None
+        if one.machines:  # what had ended by then costs nothing more
+            goes_on = self._gatherer.goes_on(one, done)
+            return FOREVER if goes_on or dirty < CLEAN else None
         return self._gatherer.charged_since(one, min(dirty, done))
 
     def _put(self, device: str, first: str, days: Days) -> None:

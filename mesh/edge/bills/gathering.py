@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, final
 
-from mesh.api.rentals.rows import host_name
 from mesh.edge.bills.desk import SqlDesk
-from mesh.state.bills.books import NOW, AsKnown
+from mesh.edge.bills.machines import Host, called
+from mesh.edge.bills.schema import OPEN
+from mesh.state.bills.books import AsKnown
 from mesh.state.bills.given import Given, gather
 from mesh.state.bills.inputs import NOBODY, Charge, FxRate, Input, Rate, Run, Tariff, Watched, Who
-from mesh.state.peer_id import peer_id
-from mesh.state.rentals.rental import Rental as RentedMachine
-from mesh.state.runs.making import RunKnown, hardware, machine_prefix, rented, run_of, seen
-from mesh.state.runs.rows import UsedRow
+from mesh.state.devices import title
+from mesh.state.runs.making import (
+    RunKnown,
+    gone_spans,
+    hardware,
+    in_force,
+    machine_prefix,
+    rented,
+    run_of,
+    seen,
+)
+from mesh.state.runs.rows import MachineRow, UsedRow
 from mesh.state.state import State
 
 
@@ -35,7 +44,7 @@ class Billed:
     device: str
     owner: str
     parts: tuple[str, ...]
-    machines: tuple[RentedMachine, ...] = ()
+    machines: tuple[MachineRow, ...] = ()
 
 
 @final
@@ -52,27 +61,26 @@ class Found:
 
 @final
 class Gatherer:
-    """Inputs as of one state, at one moment."""
+    """Inputs as of one state, at one moment, of what the desk's rows knew by theirs."""
 
-    def __init__(
-        self, desk: SqlDesk, state: State, now_ms: int, watch: Watch, known: AsKnown = NOW
-    ) -> None:
+    def __init__(self, desk: SqlDesk, state: State, now_ms: int, watch: Watch) -> None:
         self._desk: Final = desk
         self._state: Final = state
         self.now_ms: Final = now_ms
         self._watch: Final = watch
-        self._known: Final = known
-        self._machines: Final = _machines(state)
+        self._machines: Final = desk.machines.known()
+        self._owners: Final = {} if desk.by_ms == OPEN else self._claimed()
         self._common, self._by_device = self._said()
 
     def devices(self) -> list[Billed]:
         """All that has a bill, rented machines as a whole, by name."""
-        parts: dict[tuple[str, str], list[str]] = {}
+        parts: dict[Host, list[str]] = {}
+        prefixes = {machine_prefix(*one): one for one in sorted(self._machines)}
         found = []
         for device, author in self._desk.devices():
-            if self._state.owner(device) != author:
+            if self._owner(device) != author:
                 continue  # somebody else's word on it
-            host = next((one for one in self._machines if _is_part(device, *one)), None)
+            host = _host_of(device, prefixes)
             if host is None:
                 found.append(Billed(device, author, (device,)))
             else:
@@ -80,7 +88,7 @@ class Gatherer:
         for key, ones in self._machines.items():
             found.append(Billed(key[1], key[0], tuple(parts.get(key, ())), tuple(ones)))
         others = set(self._by_device) - {one.device for one in found}
-        found += [Billed(one, self._state.owner(one), (one,)) for one in others]
+        found += [Billed(one, self._owner(one), (one,)) for one in others]
         return _apart(sorted(found, key=lambda one: (one.device, bool(one.machines), one.owner)))
 
     def inputs(self, one: Billed, since_ms: int) -> Found:
@@ -116,8 +124,15 @@ class Gatherer:
     def certain_ms(self, one: Billed) -> int:
         """Up to when no more can be heard of what runs there now: of a job that goes on its owner
         has told so much, and the next event of that peer's tells more."""
-        goes_on = any(self._desk.goes_on(part, one.owner) for part in one.parts)
-        return self._until_ms(one.owner) if goes_on else self.now_ms
+        runs = any(self._desk.goes_on(part, one.owner, OPEN - 1) for part in one.parts)
+        return self._until_ms(one.owner) if runs else self.now_ms
+
+    def goes_on(self, one: Billed, at_ms: int) -> bool:
+        """Whether a machine costs something after an instant, or something runs there."""
+        ends = [span[1] for each in one.machines for span in each.spans[-1:]]
+        costs = any(each.is_open for each in one.machines)
+        costs = costs or any(end is None or end > at_ms for end in ends)
+        return costs or any(self._desk.goes_on(part, one.owner, at_ms) for part in one.parts)
 
     def first_ms(self, one: Billed) -> int:
         """When a device's bill begins; now where nothing ever was."""
@@ -132,27 +147,35 @@ class Gatherer:
         """Rates, watches and rentals; what a person said goes before what was registered."""
         yield from self._common
         said = self._by_device.get(one.device, [])
-        first = min((rate.from_ms for rate in said if isinstance(rate, Rate)), default=None)
-        for part in one.parts if not one.machines else ():
-            paid = self._desk.paid_of(part, one.owner)
-            for each in hardware([row for row in paid if self._is_known(row.from_ms)]):
-                if first is None or not isinstance(each, Rate) or each.from_ms < first:
-                    yield each
-            for row in self._desk.seen_of(part, one.owner, since_ms):
-                yield from seen(part, *row)
-        yield from rented(one.device, one.machines)
+        rates = [each for each in said if isinstance(each, Rate)]
+        if one.machines:
+            yield from rented(one.device, one.machines)
+            yield from rates
+        else:
+            yield from self._owned(one, rates)
+            for row in self._desk.seen_of(one.device, one.owner, since_ms):
+                yield from seen(one.device, *row)
+        others = (each for each in said if not isinstance(each, Rate))
         # A charge that was over by then changes no later line.
-        yield from (s for s in said if not isinstance(s, Charge) or s.to_ms > since_ms)
+        yield from (s for s in others if not isinstance(s, Charge) or s.to_ms > since_ms)
         if self._watch.author == one.owner and self._watch.from_ms and not one.machines:
             begun, now_ms = self._watch.from_ms, self.now_ms
             yield Watched(device=one.device, from_ms=begun, to_ms=now_ms)
+
+    def _owned(self, one: Billed, said: Sequence[Rate]) -> Iterator[Input]:
+        """What an owned device costs, by its registrations and by people."""
+        paid = self._desk.paid_of(one.device, one.owner)
+        registered = list(hardware(paid))
+        yield from (each for each in registered if not isinstance(each, Rate))
+        rates = [each for each in registered if isinstance(each, Rate)]
+        yield from in_force(rates, said, gone_spans(paid))
 
     def _runs(self, one: Billed, since_ms: int) -> Iterator[tuple[RunKnown, Run]]:
         until_ms = self._until_ms(one.owner)
         for part in one.parts:
             for known in self._desk.runs_of(part, one.owner, since_ms, until_ms):
                 run = run_of(known)
-                if run is not None and self._is_known(run.told_ms):
+                if run is not None:
                     yield known, replace(run, device=one.device, who=_counted(known, run.who))
 
     def _until_ms(self, owner: str) -> int:
@@ -161,16 +184,28 @@ class Gatherer:
             return self.now_ms
         return min(self.now_ms, self._desk.last_ms(owner))
 
-    def _is_known(self, told_ms: int | None) -> bool:
-        """Whether what was said then counts in a bill as known by some day."""
-        by_ms = self._known.by_ms
-        return by_ms is None or (told_ms or 0) <= by_ms
+    def _owner(self, device: str) -> str:
+        """Whose device it is, or was as far as was known; "" where nobody registered it."""
+        known = self._desk.by_ms != OPEN
+        return self._owners.get(device, "") if known else self._state.owner(device)
+
+    def _claimed(self) -> dict[str, str]:
+        """Devices and whose they are, of those that had registered them by then."""
+        claims: dict[str, list[str]] = {}
+        for device, author in self._desk.claims():
+            claims.setdefault(device, []).append(author)
+        rank = self._state.members.seniority
+        return {
+            device: min(authors, key=lambda one: (*title(one, device), rank(one), one))
+            for device, authors in claims.items()
+        }
 
     def _said(self) -> tuple[list[Input], dict[str, list[Input]]]:
         """What people said of money: of every device, and of each."""
         common: list[Input] = []
         by_device: dict[str, list[Input]] = {}
-        for one in self._state.books.inputs(self._believes, self._known):
+        known = AsKnown(by_ms=self._desk.by_ms)
+        for one in self._state.books.inputs(self._believes, known):
             if isinstance(one, Tariff | FxRate):
                 common.append(one)
             else:
@@ -181,17 +216,8 @@ class Gatherer:
         """A device's owner says what it costs; of rented machines whoever rents them."""
         if not device:
             return True
-        owner = self._state.owner(device)
+        owner = self._owner(device)
         return author == owner if owner else (author, device) in self._machines
-
-
-def _machines(state: State) -> Mapping[tuple[str, str], list[RentedMachine]]:
-    """Rented machines by (who rents, what their host is called)."""
-    found: dict[tuple[str, str], list[RentedMachine]] = {}
-    for one in state.rentals.every():
-        if one.meter.spans and one.author:
-            found.setdefault((one.author, host_name(one)), []).append(one)
-    return found
 
 
 def _apart(found: list[Billed]) -> list[Billed]:
@@ -200,13 +226,15 @@ def _apart(found: list[Billed]) -> list[Billed]:
     seen: set[str] = set()
     for n, one in enumerate(found):
         if one.device in seen:
-            found[n] = replace(one, device=f"{one.device}@{peer_id(one.owner)[:7]}")
+            found[n] = replace(one, device=called(one.owner, one.device)[-1])
         seen.add(found[n].device)
     return found
 
 
-def _is_part(device: str, author: str, host: str) -> bool:
-    return device.startswith(machine_prefix(author, host))
+def _host_of(device: str, prefixes: Mapping[str, Host]) -> Host | None:
+    """The machine that a device is named after."""
+    ends = (end for end in range(len(device), 0, -1) if device[end - 1] == "-")
+    return next((prefixes[device[:end]] for end in ends if device[:end] in prefixes), None)
 
 
 def _counted(known: RunKnown, who: Who) -> Who:

@@ -27,11 +27,11 @@ from mesh.ledger.event import SCHEMA_VERSION, Event, order_key
 from mesh.state.bills.books import TYPES as BOOKS
 from mesh.state.facts.fact import whole
 from mesh.state.rentals.rentals import TYPES as RENTALS
-from mesh.state.runs.reading import take
+from mesh.state.runs.reading import REMOVED, take
 from mesh.state.state import State
+from mesh.state.trust.roles import ADMIN
 
 PAGE_EVENTS: Final = 2000  # a transaction of some 0.1 s
-RENTED: Final = "rented"  # "1" where something was said of rentals since they were cut
 EVERY: Final = "*"  # every device's lines may have changed
 
 
@@ -59,6 +59,8 @@ class Keeper:
         making.begin(state.cursor - self._cursor())
         while self._page(desk, shelf, state):
             making.events(self._cursor(), state.cursor)
+        while self._machines(desk):
+            pass
         with self._whole():
             self._watches(desk, state, watch)
             self._mark(desk)
@@ -70,10 +72,9 @@ class Keeper:
         for done, one in enumerate(billed):
             making.devices(done, len(billed))
             with self._whole():
-                cutter.cut(one, rentals_changed=self._get(RENTED) == "1")
+                cutter.cut(one)
         with self._whole():
             self._set("now", str(now_ms))
-            self._set(RENTED, "")
 
     # Events in
 
@@ -136,13 +137,21 @@ class Keeper:
     def _take(self, desk: SqlDesk, state: State, event: Event) -> None:
         if event.v != SCHEMA_VERSION or not state.members.counts(event):
             return
-        if take(desk, event):
+        admin = event.event_type == REMOVED and state.members.role_of(event) == ADMIN
+        if take(desk, event, admin=admin):
             return
         if event.event_type in BOOKS:
             from_ms = whole(event.payload, "from_ms")
             desk.mark(event.device_id or EVERY, max(FOREVER, from_ms))
         elif event.event_type in RENTALS:
-            self._set(RENTED, "1")
+            desk.machines.take(event)
+
+    def _machines(self, desk: SqlDesk) -> bool:
+        """Fold rentals of which something new is known; False where there are none."""
+        with self._whole():
+            found = desk.machines.settle()
+            self._mark(desk)
+            return found
 
     def _watches(self, desk: SqlDesk, state: State, watch: Watch) -> None:
         """What was idle because a daemon watched that has not told so is looked at again once

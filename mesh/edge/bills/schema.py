@@ -8,14 +8,17 @@ from typing import Final
 
 DATABASE: Final = "bills.db"
 # Raise it with every change to how rows are made: an older file is then made anew.
-FORMAT: Final = 3
+FORMAT: Final = 4
 BUSY_TIMEOUT_S: Final = 10.0
-OPEN: Final = 1 << 62  # the end of a run that goes on
+OPEN: Final = 1 << 62  # the end of a run that goes on, and of what is known
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE authors (
-  id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, print TEXT NOT NULL, last_ms INTEGER NOT NULL);
+  id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, print TEXT NOT NULL);
+CREATE TABLE heard (
+  author INTEGER NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL,
+  PRIMARY KEY (author, at)) WITHOUT ROWID;
 CREATE TABLE runs (
   device TEXT NOT NULL, author INTEGER NOT NULL, job TEXT NOT NULL, attempt INTEGER NOT NULL,
   ended INTEGER NOT NULL, row BLOB NOT NULL,
@@ -26,21 +29,37 @@ CREATE TABLE jobs (
   job TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, row BLOB NOT NULL,
   PRIMARY KEY (job, author)) WITHOUT ROWID;
 CREATE TABLE sent (
-  job TEXT NOT NULL, attempt INTEGER NOT NULL, author INTEGER NOT NULL, row BLOB NOT NULL,
-  PRIMARY KEY (job, attempt, author)) WITHOUT ROWID;
+  job TEXT NOT NULL, attempt INTEGER NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL,
+  row BLOB NOT NULL, PRIMARY KEY (job, attempt, author)) WITHOUT ROWID;
 CREATE TABLE gangs (
   device TEXT NOT NULL, job TEXT NOT NULL, attempt INTEGER NOT NULL, author INTEGER NOT NULL,
-  PRIMARY KEY (device, job, attempt, author)) WITHOUT ROWID;
+  at INTEGER NOT NULL, PRIMARY KEY (device, job, attempt, author)) WITHOUT ROWID;
 CREATE TABLE paid (
-  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, row BLOB NOT NULL,
+  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, turn INTEGER NOT NULL,
+  row BLOB NOT NULL, PRIMARY KEY (device, author, at)) WITHOUT ROWID;
+CREATE TABLE away (
+  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, turn INTEGER NOT NULL,
   PRIMARY KEY (device, author, at)) WITHOUT ROWID;
 CREATE TABLE seen (
-  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, until INTEGER NOT NULL,
-  energy INTEGER, PRIMARY KEY (device, author, at)) WITHOUT ROWID;
+  device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, told INTEGER NOT NULL,
+  until INTEGER NOT NULL, energy INTEGER,
+  PRIMARY KEY (device, author, at, told)) WITHOUT ROWID;
 CREATE TABLE used (
   device TEXT NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, job TEXT NOT NULL,
-  key TEXT NOT NULL, model TEXT NOT NULL, row BLOB NOT NULL,
-  PRIMARY KEY (device, author, at, job, key, model)) WITHOUT ROWID;
+  key TEXT NOT NULL, model TEXT NOT NULL, told INTEGER NOT NULL, row BLOB NOT NULL,
+  PRIMARY KEY (device, author, at, job, key, model, told)) WITHOUT ROWID;
+CREATE TABLE takers (
+  provider TEXT NOT NULL, account TEXT NOT NULL, peer TEXT NOT NULL, author INTEGER NOT NULL,
+  told INTEGER NOT NULL, PRIMARY KEY (provider, account, peer, author)) WITHOUT ROWID;
+CREATE TABLE steps (
+  provider TEXT NOT NULL, account TEXT NOT NULL, rental TEXT NOT NULL, author INTEGER NOT NULL,
+  seq INTEGER NOT NULL, id TEXT NOT NULL, told INTEGER NOT NULL, row BLOB NOT NULL,
+  PRIMARY KEY (provider, account, rental, author, seq, id)) WITHOUT ROWID;
+CREATE TABLE machines (
+  provider TEXT NOT NULL, account TEXT NOT NULL, rental TEXT NOT NULL, told INTEGER NOT NULL,
+  turned INTEGER NOT NULL, host TEXT NOT NULL, row BLOB NOT NULL,
+  PRIMARY KEY (provider, account, rental)) WITHOUT ROWID;
+CREATE INDEX machines_turned ON machines (turned) WHERE turned = 1;
 CREATE TABLE days (
   day TEXT NOT NULL, device TEXT NOT NULL, rows BLOB NOT NULL, brief BLOB NOT NULL,
   PRIMARY KEY (day, device)) WITHOUT ROWID;
@@ -51,9 +70,9 @@ CREATE TABLE cut (
   device TEXT PRIMARY KEY, owner TEXT NOT NULL, done INTEGER NOT NULL, dirty INTEGER NOT NULL)
   WITHOUT ROWID;
 """
-NAMES: Final = ("meta", "authors", "runs", "jobs", "sent", "gangs", "paid", "seen", "used", "days",
-                "months", "cut")  # fmt: skip
-OF_AUTHOR: Final = ("runs", "jobs", "sent", "gangs", "paid", "seen", "used")
+OF_AUTHOR: Final = ("runs", "jobs", "sent", "gangs", "paid", "away", "seen", "used", "takers",
+                    "steps")  # fmt: skip
+NAMES: Final = ("meta", "authors", "heard", *OF_AUTHOR, "machines", "days", "months", "cut")
 
 
 def open_bills(home: Path) -> sqlite3.Connection:

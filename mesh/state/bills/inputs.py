@@ -15,13 +15,19 @@ Span = tuple[int, int]  # from, to
 DOLLAR: Final = "USD"
 YEAR_HOURS: Final = 8760
 MONTH_HOURS: Final = YEAR_HOURS // 12  # 730: a month's price over it is an hour's
+# Units of a job that has its device whole, however many accelerators that is: no device has more.
+WHOLE: Final = 1 << 16
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """What one unit of an owned device costs from `from_ms` on, who owns it, and how many units
-    there are. A new rate takes the place of the whole of the last one."""
+    there are. A new rate takes the place of the whole of the last one.
+
+    `worn` of a unit's price was worn off by `worn_ms`: the rest is lost in what is left of its
+    life. None: nothing was, by the day it was bought.
+    """
 
     device: str
     from_ms: int
@@ -31,6 +37,8 @@ class Rate:
     resale: int = 0  # what one brings at the end of its life, in the same
     bought_ms: int = 0
     life_months: int | None = None
+    worn: int = 0  # nano-dollars
+    worn_ms: int | None = None
     currency: str = DOLLAR
     tdp_mw: int | None = None  # one unit under load
     idle_mw: int | None = None  # one unit that nobody uses

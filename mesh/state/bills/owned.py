@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mathcore.units import HOUR_MS, NUSD
 from mesh.state.bills.cells import Share, Stretch, occupancy, stretches
 from mesh.state.bills.given import Given, latest, merged
-from mesh.state.bills.inputs import MONTH_HOURS, Rate, Run, Span
+from mesh.state.bills.inputs import MONTH_HOURS, WHOLE, Rate, Run, Span
 from mesh.state.bills.lines import IDLE, OUTSIDE, POWER, UNKNOWN, WEAR, Line, apportion
 from mesh.state.bills.power import power_costs
 
@@ -27,15 +27,18 @@ def loss_nusd(given: Given, rate: Rate) -> int | None:
 
 
 def worn_nusd(rate: Rate, loss: int, at_ms: int) -> int:
-    """Wear of all units up to an instant, rounded down.
+    """Wear of all units up to an instant, rounded down; of what was worn off before, nothing.
 
     A month has 730 hours, a twelfth of a year. What a while costs is the difference of two of
     these, never an hour's rate times hours: so a life's wear is exactly the loss, and nothing
     after it.
     """
-    life_ms = (rate.life_months or 1) * MONTH_HOURS * HOUR_MS
-    used_ms = min(max(at_ms - rate.bought_ms, 0), life_ms)
-    return loss * rate.count * used_ms // life_ms
+    begin_ms = rate.bought_ms if rate.worn_ms is None else max(rate.bought_ms, rate.worn_ms)
+    end_ms = rate.bought_ms + (rate.life_months or 1) * MONTH_HOURS * HOUR_MS
+    if end_ms <= begin_ms:
+        return 0  # written off
+    used_ms = min(max(at_ms, begin_ms), end_ms) - begin_ms
+    return max(0, loss - rate.worn) * rate.count * used_ms // (end_ms - begin_ms)
 
 
 class Had(NamedTuple):
@@ -92,10 +95,13 @@ def _holds(seen: Sequence[Span], at_ms: int) -> bool:
 
 
 def outside_lines(device: str, owner: str, stretch: Stretch) -> Iterator[Line]:
-    """Jobs on a device that nobody owned or rented then."""
+    """Jobs on a device that nobody owned or rented then. Those that have it whole share its time:
+    how many units it has nobody said."""
+    whole = {n: 1 for n, run in enumerate(stretch.running) if run.units >= WHOLE}
     for start, end in stretch.cells():
-        for run in stretch.running:
-            ms = (end - start) * run.units
+        shared = apportion(end - start, whole) if whole else {}
+        for n, run in enumerate(stretch.running):
+            ms = shared[n] if n in shared else (end - start) * run.units
             yield Line(start, device, owner, run.job, OUTSIDE, "unknown", "none", None, 0, ms, None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from mesh.ledger.event import Event
-from mesh.state.facts.rental import AccountTaken, OfRental
+from mesh.state.facts.rental import AccountTaken, OfAccount, OfRental
 from mesh.state.rentals.life import add, has_room, refold
 from mesh.state.rentals.rental import MAX_MS, Rental, Step
 from mesh.state.rentals.terms import ABSENT, DAY_MS
@@ -51,7 +51,7 @@ class Account:
         """Somebody gives it to a peer, or takes it."""
         given = self.given.setdefault(event.author, {})
         known = given.get(fact.peer)
-        if not 0 < fact.epoch <= MAX_EPOCH or len(fact.peer) > MAX_ID:
+        if not is_taken(fact):
             return
         if known is None and len(given) >= MAX_PEERS:
             return
@@ -62,7 +62,7 @@ class Account:
     def add(self, event: Event, fact: OfRental) -> None:
         """One step of a rental's life."""
         one = self.rentals.get(fact.rental_id)
-        if not 0 < len(fact.rental_id) <= MAX_ID or max(fact.turn, fact.at_ms) > MAX_MS:
+        if not fits(fact):
             return
         if one is None:
             if not self._make_room(event.author):
@@ -71,7 +71,7 @@ class Account:
             self.rentals[one.rental_id] = one
             self.firsts[one.rental_id] = event.author
         if has_room(one, event.author):
-            add(one, _step(event, fact), self.may_rent)
+            add(one, step_of(event, fact), self.may_rent)
             self._sort(one)
 
     def drop(self, author: str) -> None:
@@ -125,7 +125,23 @@ class Account:
         return True
 
 
-def _step(event: Event, fact: OfRental) -> Step:
+def is_account(fact: OfAccount) -> bool:
+    """Whether there can be such an account."""
+    return all(0 < len(one) <= MAX_ID for one in (fact.provider, fact.account))
+
+
+def is_taken(fact: AccountTaken) -> bool:
+    """Whether a peer can be given an account by it."""
+    return 0 < fact.epoch <= MAX_EPOCH and len(fact.peer) <= MAX_ID
+
+
+def fits(fact: OfRental) -> bool:
+    """Whether there can be such a step of a rental."""
+    return 0 < len(fact.rental_id) <= MAX_ID and max(fact.turn, fact.at_ms) <= MAX_MS
+
+
+def step_of(event: Event, fact: OfRental) -> Step:
+    """An event as its rental sees it."""
     return Step(
         turn=fact.turn,
         at_ms=fact.at_ms,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from mesh.state.bills.calendar import quarter
+from mesh.state.bills.given import latest
 from mesh.state.bills.inputs import (
     NOBODY,
+    WHOLE,
     Band,
     Charge,
     Input,
@@ -22,13 +24,12 @@ from mesh.state.bills.inputs import (
     Watched,
     Who,
 )
-from mesh.state.bills.reading import MAX_COUNT, tariff_name
+from mesh.state.bills.owned import worn_nusd
+from mesh.state.bills.reading import tariff_name
 from mesh.state.peer_id import short_id
 from mesh.state.rentals.rental import Rental as RentedMachine
-from mesh.state.runs.rows import JobRow, PaidRow, RunRow, SentRow
+from mesh.state.runs.rows import JobRow, MachineRow, PaidRow, RunRow, SentRow
 
-# A job has its device whole, however many accelerators that is.
-WHOLE: Final = MAX_COUNT
 DEFAULT_LIFE_MONTHS: Final = 60  # as the registration of a device has it
 ALL_WEEK: Final = "0123456"
 DAY_MIN: Final = 1440
@@ -64,6 +65,16 @@ def run_of(known: RunKnown) -> Run | None:
         who=who_of(known),
         told_ms=row.told_ms,
     )
+
+
+def as_known(row: RunRow, by_ms: int) -> RunRow:
+    """What was known of a run by an instant: of an end that was said later, nothing."""
+    if row.started_ms > by_ms:
+        return RunRow()
+    if row.told_ms <= by_ms:
+        return row
+    marks = [mark for mark in row.marks if mark[0] <= by_ms]
+    return RunRow(started_ms=row.started_ms, marks=marks, told_ms=row.started_ms)
 
 
 def spans_of(row: RunRow, until_ms: int) -> tuple[Span, ...]:
@@ -125,22 +136,36 @@ class PaidKnown:
 def hardware(rows: Sequence[PaidKnown]) -> Iterator[Input]:
     """Rates, tariffs and rents of one device, as registered; rows in the order of time.
 
-    A price is of the whole device. Wear counts from the registration that first said it.
+    A price is of the whole device. Wear counts from the registration that first said one, also
+    while the device is gone; another price, life or resale is the price of what it was worth then.
     """
-    bought, priced = 0, (0, 0)
+    wears: Rate | None = None  # the last rate with a price
     for n, one in enumerate(rows):
         row, after = one.row, rows[n + 1].from_ms if n + 1 < len(rows) else None
-        if (row.price_nusd, row.lifetime_months) != priced:
-            bought, priced = one.from_ms, (row.price_nusd, row.lifetime_months)
         if row.hourly_nusd > 0:
             yield _by_hand(one, after)
-        yield _rate(one, bought)
+        rate = _worn(_rate(one), wears)
+        yield rate
+        if rate.count and rate.price is not None:
+            wears = rate
         if row.tariff_nusd_per_kwh:
             # A tariff counts from a quarter-hour on: the first from that of the registration.
             yield _flat(one, one.from_ms if n else quarter(one.from_ms))
 
 
-def _rate(one: PaidKnown, bought_ms: int) -> Rate:
+def _worn(rate: Rate, last: Rate | None) -> Rate:
+    """A rate with what was worn off before it, by the last one with a price."""
+    if last is None:
+        return rate
+    worn, worn_ms = last.worn, last.worn_ms
+    terms = rate.price, rate.resale, rate.life_months
+    if rate.price is not None and terms != (last.price, last.resale, last.life_months):
+        worn += worn_nusd(last, max(0, (last.price or 0) - last.resale), rate.from_ms)
+        worn_ms = rate.from_ms
+    return replace(rate, bought_ms=last.bought_ms, worn=worn, worn_ms=worn_ms)
+
+
+def _rate(one: PaidKnown) -> Rate:
     row = one.row
     return Rate(
         device=one.device,
@@ -149,12 +174,44 @@ def _rate(one: PaidKnown, bought_ms: int) -> Rate:
         count=0 if row.gone or row.hourly_nusd > 0 else 1,
         price=row.price_nusd or None,
         resale=row.resale_nusd,
-        bought_ms=bought_ms,
+        bought_ms=one.from_ms,
         life_months=row.lifetime_months or DEFAULT_LIFE_MONTHS,
         tdp_mw=row.watts * 1000 or None,
         tariff=flat_name(one.owner, one.device) if row.tariff_nusd_per_kwh else "",
         told_ms=one.from_ms,
     )
+
+
+def in_force(
+    registered: Sequence[Rate], said: Sequence[Rate], gone: Sequence[tuple[int, int | None]]
+) -> list[Rate]:
+    """A device's rates: what people said goes before what was registered, from the first of it on.
+    While it was gone (from, to) nobody had it, whatever was said; None: it is gone still."""
+    first = min((one.from_ms for one in said), default=None)
+    rates = [one for one in registered if first is None or one.from_ms < first]
+    rates = sorted([*rates, *said], key=lambda one: one.from_ms)
+    for begin, end in gone:
+        held = None if end is None else latest(tuple(rates), end)
+        last = latest(tuple(rates), begin)
+        rates = [one for one in rates if one.from_ms < begin or (end and one.from_ms >= end)]
+        if last is not None:
+            rates.append(replace(last, from_ms=begin, count=0))
+        if held is not None and end is not None and held.from_ms < end:
+            rates.append(replace(held, from_ms=end))
+        rates.sort(key=lambda one: one.from_ms)
+    return rates
+
+
+def gone_spans(rows: Sequence[PaidKnown]) -> list[tuple[int, int | None]]:
+    """From when to when a device was gone, by its rows in the order of time."""
+    found: list[tuple[int, int | None]] = []
+    for one in rows:
+        if found and found[-1][1] is None:
+            if not one.row.gone:
+                found[-1] = found[-1][0], one.from_ms
+        elif one.row.gone:
+            found.append((one.from_ms, None))
+    return found
 
 
 def flat_name(owner: str, device: str) -> str:
@@ -196,29 +253,44 @@ def seen(device: str, from_ms: int, to_ms: int, energy_mj: int | None) -> Iterat
         )
 
 
-def rented(device: str, machines: Iterable[RentedMachine]) -> Iterator[Input]:
+def machine_row(one: RentedMachine) -> MachineRow | None:
+    """A rental as a bill needs it; None where it cost nothing, or nobody knows who rented it."""
+    if not (one.state and one.author and one.meter.spans):
+        return None
+    return MachineRow(
+        author=one.author,
+        provider=one.provider,
+        job=one.job_id,
+        count=max(1, one.gpu_count),
+        step_ms=one.meter.step_ms,
+        spans=[(span.from_ms, span.to_ms, span.rate_nusd) for span in one.meter.paid],
+        invoiced_nusd=one.invoiced_nusd,
+        since_ms=one.since_ms,
+        is_open=one.is_open,
+    )
+
+
+def rented(device: str, machines: Iterable[MachineRow]) -> Iterator[Input]:
     """A device's rentals by their meters, and what their providers charged in the end."""
     for one in machines:
-        spans = one.meter.paid
-        if not spans:
+        if not one.spans:
             continue
-        prices = tuple(Price(from_ms=span.from_ms, hourly_nusd=span.rate_nusd) for span in spans)
-        end = spans[-1].to_ms
+        begin, end = one.spans[0][0], one.spans[-1][1]
         yield Rental(
             device=device,
-            from_ms=spans[0].from_ms,
-            prices=prices,
+            from_ms=begin,
+            prices=tuple(Price(from_ms=at, hourly_nusd=rate) for at, _, rate in one.spans),
             to_ms=end,
-            step_ms=one.meter.step_ms,
-            count=max(1, one.gpu_count),
-            for_job=one.job_id,
+            step_ms=one.step_ms,
+            count=one.count,
+            for_job=one.job,
             owner=one.author,
             provider=one.provider,
         )
-        if one.invoiced_nusd is not None and end is not None and end > spans[0].from_ms:
+        if one.invoiced_nusd is not None and end is not None and end > begin:
             yield Charge(
                 device=device,
-                from_ms=spans[0].from_ms,
+                from_ms=begin,
                 to_ms=end,
                 nusd=one.invoiced_nusd,
                 owner=one.author,

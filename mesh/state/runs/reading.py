@@ -16,13 +16,26 @@ from mesh.state.facts.serving import UsageSummarised
 from mesh.state.facts.telemetry import TelemetrySummarised
 from mesh.state.jobs import MAX_ATTEMPTS, MAX_GANG
 from mesh.state.peer_id import is_named_for
-from mesh.state.runs.rows import MAX_MARKS, JobRow, PaidRow, RunKey, RunRow, SentRow, UsedRow
+from mesh.state.runs.rows import (
+    MAX_MARKS,
+    JobRow,
+    PaidRow,
+    RunKey,
+    RunRow,
+    SeenKey,
+    SentRow,
+    UsedKey,
+    UsedRow,
+)
 from mesh.state.serving.usage import MAX_ROWS
 
 MEASURED: Final = "measured"
+REMOVED: Final = "device_removed"
 MAX_NAME: Final = 200  # characters of a name that is kept
 ENDS: Final = frozenset({"job_completed", "job_failed", "job_cancelled"})
 MARKS: Final = {"job_paused": True, "job_resumed": False}
+
+Moment = tuple[int, int]  # ms, and which of the author's in it
 
 
 class Desk(Protocol):
@@ -37,28 +50,30 @@ class Desk(Protocol):
     def put_job(self, author: str, job: str, at_ms: int, row: JobRow) -> None:
         """Keep what a job is; of one author the first word counts."""
 
-    def put_sent(self, author: str, job: str, attempt: int, row: SentRow) -> None:
+    def put_sent(self, author: str, job: str, attempt: int, at_ms: int, row: SentRow) -> None:
         """Keep how an attempt was sent; of one author the first word counts."""
 
-    def put_paid(self, author: str, device: str, from_ms: int, row: PaidRow) -> None:
-        """Keep what a device costs from then on, where that is another thing than before."""
+    def put_paid(self, author: str, device: str, at: Moment, row: PaidRow) -> None:
+        """Keep what a device costs from then on."""
 
-    def put_seen(
-        self, author: str, device: str, from_ms: int, to_ms: int, energy_mj: int | None
-    ) -> None:
+    def put_away(self, author: str, device: str, at: Moment) -> None:
+        """An admin took a device away, whoever's it is."""
+
+    def put_seen(self, key: SeenKey, to_ms: int, energy_mj: int | None) -> None:
         """Somebody watched a device all the while, and what it drew."""
 
-    def add_used(
-        self, author: str, device: str, job: str, at_ms: int, names: tuple[str, str], row: UsedRow
-    ) -> None:
-        """Add what requests used; `names`: key, model."""
+    def add_used(self, key: UsedKey, row: UsedRow) -> None:
+        """Add what requests used."""
 
 
-def take(desk: Desk, event: Event) -> bool:
-    """Keep what an event says of what ran; False where it says nothing of that."""
+def take(desk: Desk, event: Event, *, admin: bool = False) -> bool:
+    """Keep what an event says of what ran; False where it says nothing of that. `admin`: whether
+    its author might take others' devices away."""
     handler = _HANDLERS.get(event.event_type)
     if handler is not None:
         handler(desk, event)
+    if admin and event.event_type == REMOVED and _is_placed(event):
+        desk.put_away(event.author, event.device_id, order_key(event)[:2])
     return handler is not None
 
 
@@ -88,7 +103,7 @@ def _dispatched(desk: Desk, event: Event) -> None:
     if key is not None:
         members = tuple(map(_name, fact.members[: MAX_GANG - 1]))
         row = SentRow(_name(str(plan.get("engine") or "")), members)
-        desk.put_sent(event.author, key.job, key.attempt, row)
+        desk.put_sent(event.author, key.job, key.attempt, order_key(event)[0], row)
 
 
 def _started(desk: Desk, event: Event) -> None:
@@ -147,9 +162,13 @@ def _removed(desk: Desk, event: Event) -> None:
 
 
 def _paid(desk: Desk, event: Event, row: PaidRow) -> None:
-    at_ms = order_key(event)[0]
-    if 0 < len(event.device_id) <= MAX_NAME and FIRST_MS <= at_ms < LAST_MS:
-        desk.put_paid(event.author, event.device_id, at_ms, row)
+    if _is_placed(event):
+        desk.put_paid(event.author, event.device_id, order_key(event)[:2], row)
+
+
+def _is_placed(event: Event) -> bool:
+    """Whether it is about a device that there can be, at a time of which there are bills."""
+    return 0 < len(event.device_id) <= MAX_NAME and FIRST_MS <= order_key(event)[0] < LAST_MS
 
 
 def _summarised(desk: Desk, event: Event) -> None:
@@ -160,12 +179,14 @@ def _summarised(desk: Desk, event: Event) -> None:
         return
     joules = fact.energy_joules if fact.energy_basis == MEASURED else None
     energy_mj = None if joules is None or not 0 <= joules * 1000 <= MAX_AMOUNT else joules * 1000
-    desk.put_seen(event.author, event.device_id[:MAX_NAME], from_ms, to_ms, energy_mj)
+    key = SeenKey(event.device_id[:MAX_NAME], event.author, from_ms, order_key(event)[0])
+    desk.put_seen(key, to_ms, energy_mj)
 
 
 def _used(desk: Desk, event: Event) -> None:
     fact = decode_once(UsageSummarised, event.payload)
-    at_ms = quarter(min(fact.begun_ms, order_key(event)[0]))
+    told_ms = order_key(event)[0]
+    at_ms = quarter(min(fact.begun_ms, told_ms))
     for row in fact.rows[:MAX_ROWS]:
         used = UsedRow(
             row.cost_nusd,
@@ -174,8 +195,16 @@ def _used(desk: Desk, event: Event) -> None:
             row.generated_tokens,
             row.requests,
         )
-        names = _name(row.key_id), _name(row.model)
-        desk.add_used(event.author, _name(row.device_id), _name(row.job_id), at_ms, names, used)
+        key = UsedKey(
+            device=_name(row.device_id),
+            author=event.author,
+            at_ms=at_ms,
+            job=_name(row.job_id),
+            key=_name(row.key_id),
+            model=_name(row.model),
+            told_ms=quarter(told_ms),
+        )
+        desk.add_used(key, used)
 
 
 _HANDLERS: Final[Mapping[str, Callable[[Desk, Event], None]]] = {
@@ -185,7 +214,7 @@ _HANDLERS: Final[Mapping[str, Callable[[Desk, Event], None]]] = {
     **dict.fromkeys(MARKS, _marked),
     **dict.fromkeys(ENDS, _ended),
     "device_registered": _registered,
-    "device_removed": _removed,
+    REMOVED: _removed,
     "telemetry_summarised": _summarised,
     "usage_summarised": _used,
 }

@@ -12,6 +12,7 @@ import msgspec
 # Pauses kept of one run: a job that gives way to a person does so some times a day.
 MAX_MARKS: Final = 256
 Mark = tuple[int, bool]  # when; whether it paused then, or went on
+RentSpan = tuple[int, int | None, int]  # from, to (None: it goes on), nano-dollars an hour
 
 
 @final
@@ -62,6 +63,21 @@ class PaidRow(msgspec.Struct, array_like=True, omit_defaults=True):
 
 
 @final
+class MachineRow(msgspec.Struct, array_like=True, omit_defaults=True):
+    """A rented machine: who rents it, its time at each rate, and what its provider charged."""
+
+    author: str
+    provider: str
+    job: str = ""  # the one it was rented for
+    count: int = 1
+    step_ms: int = 1
+    spans: list[RentSpan] = []  # noqa: RUF012  a struct copies it
+    invoiced_nusd: int | None = None
+    since_ms: int = 0
+    is_open: bool = False
+
+
+@final
 class UsedRow(msgspec.Struct, array_like=True, omit_defaults=True):
     """What a key asked of one job in a quarter-hour."""
 
@@ -90,3 +106,26 @@ class RunKey(msgspec.Struct, frozen=True, array_like=True):
     author: str
     job: str
     attempt: int
+
+
+@final
+class SeenKey(msgspec.Struct, frozen=True, array_like=True):
+    """Which watch of which device, as who said when; of two that begin at once the last counts."""
+
+    device: str
+    author: str
+    from_ms: int
+    told_ms: int
+
+
+@final
+class UsedKey(msgspec.Struct, frozen=True, array_like=True):
+    """Whose requests to which job in which quarter-hour, as who said in which."""
+
+    device: str
+    author: str
+    at_ms: int
+    job: str
+    key: str
+    model: str
+    told_ms: int

@@ -10,7 +10,7 @@ import msgspec
 
 from mesh.state.bills.calendar import day_of
 from mesh.state.bills.inputs import NOBODY, Run, Who
-from mesh.state.bills.lines import IDLE, RANK, UNKNOWN, Line, Sum, apportion, sums
+from mesh.state.bills.lines import IDLE, OUTSIDE, RANK, UNKNOWN, Line, Sum, apportion, sums
 from mesh.state.bills.tokens import PHASES, split
 from mesh.state.runs.rows import UsedRow
 
@@ -107,14 +107,18 @@ Part = tuple[str, str, str, str]  # day, device, owner, part
 
 def _parts(lines: Iterable[Line], zone: ZoneInfo) -> dict[Part, Sum]:
     """Lines by day and part, all components together. Time without a price is counted once, where
-    wear and power both have none: as long as the component that lacks it longest."""
+    wear and power both have none: as long as the component that lacks it longest. A job outside of
+    its device's time has neither, and that long more."""
     found: dict[Part, Sum] = {}
+    outside: dict[Part, int] = {}
 
     def key(one: Line) -> tuple[str, str, str, str, str]:
         return day_of(one.at_ms, zone), one.device, one.owner, one.part, one.component
 
-    for (*names, _), one in sums(lines, key).items():
+    for (*names, component), one in sums(lines, key).items():
         part = names[0], names[1], names[2], names[3]
+        if component == OUTSIDE:
+            outside[part], one.unknown_ms = one.unknown_ms, 0
         known = found.get(part)
         if known is None:
             found[part] = one
@@ -122,6 +126,8 @@ def _parts(lines: Iterable[Line], zone: ZoneInfo) -> dict[Part, Sum]:
         longest = max(known.unknown_ms, one.unknown_ms)
         known.join(one)
         known.unknown_ms = longest
+    for part, unknown_ms in outside.items():
+        found[part].unknown_ms += unknown_ms
     return found
 
 

@@ -4,11 +4,16 @@ order; and a shelf that holds them as a ledger does."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
+from mesh.api.bills.asked import parse_bill
+from mesh.api.bills.report import Names
+from mesh.edge.bills.asking import Bills
+from mesh.edge.bills.gathering import Watch
 from mesh.edge.bills.keeping import Keeper
 from mesh.edge.bills.kept import rows_of
 from mesh.edge.bills.schema import in_memory
@@ -21,6 +26,27 @@ from tests.state.job_story import ANA, BEN, arriving, chained, event
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
 MINUTE = 60_000
+
+
+ACCOUNT = {"provider": "vastai", "account": "main"}
+
+
+def life_of(request: str, rate: int) -> list[tuple[str, dict[str, Any]]]:
+    """What is said of a rental from first to last; `ago`: times so long before it is said."""
+    looks = {"status": "up", "price_nusd": rate, "rate_nusd": rate}
+    intent = {"request_id": request, "label": request, "epoch": 1, "attempt": 1, "offer_id": "o",
+              "gpu": "RTX", "gpu_count": 1, "memory_bytes": 1, "quote_nusd": rate,
+              "first_rate_nusd": 0, "reserved_nusd": rate, "life_ms": DAY_MS,
+              "expires_ms": 1_900_000_000_000}  # fmt: skip
+    return [
+        ("rental_intended", intent),
+        ("create_called", {}),
+        ("create_answered", {"instance_id": "7", "why": "answered"}),
+        ("instance_changed", {**looks, "ago": {"since_ms": 9, "begun_ms": 5}}),
+        ("return_decided", {"why": "cancelled"}),
+        ("absence_confirmed", {"why": "gone", "ago": {"end_ms": 3, "last_ms": 9, "proved_ms": 1}}),
+        ("rental_invoiced", {"amount_nusd": 2 * rate, "step_nusd": 1}),
+    ]
 
 
 def key_of(author: str) -> str:
@@ -42,6 +68,10 @@ class Story:
             self.job(n)
         for _ in range(dice.randint(0, 5)):
             self.word()
+        for n in range(dice.randint(0, 2)):
+            self.rent(n)
+        for _ in range(dice.choice((0, 0, 1, 2))):
+            self.remove()
         self.now = self.days * DAY_MS
 
     def say(self, kind: str, at: int, author: str, device: str, **payload: Any) -> None:
@@ -129,6 +159,31 @@ class Story:
                          span_ms=HOUR_MS, readings=9, health="ok", energy_joules=9000,
                          energy_basis=dice.choice(("measured", "estimated")))  # fmt: skip
 
+    def remove(self) -> None:
+        """Somebody takes a device away, each is an admin; its peer may register it again."""
+        dice, (owner, device) = self.dice, self.dice.choice(self.devices)
+        at = self.at()
+        self.say("device_removed", at, dice.choice((ANA, BEN)), device, reason="sold")
+        if dice.random() < 0.5:
+            again = {"price_nusd": dice.choice((1600, 900)) * NUSD, "lifetime_months": 36}
+            self.say("device_registered", at + self.at(), owner, device, name=device, **again)
+
+    def rent(self, n: int) -> None:
+        """A machine is rented, may come up, may be returned; its invoice may come days later."""
+        dice, author = self.dice, self.dice.choice((ANA, BEN))
+        self.say("account_taken", 0, author, "", **ACCOUNT, epoch=1, peer=author)
+        at, life = self.at(), life_of(f"r{n}", dice.randrange(1, 10**10))
+        for kind, payload in life[: dice.randint(1, len(life))]:
+            self.step(at, author, f"r{n}x1", kind, **payload)
+            at += dice.randrange(1, DAY_MS if kind == "return_decided" else HOUR_MS)
+
+    def step(self, at: int, author: str, rental: str, kind: str, **payload: Any) -> None:
+        """What is said of a rental."""
+        now = 1_800_000_000_000 + at
+        times = {name: now - ago for name, ago in payload.pop("ago", {}).items()}
+        about = {"rental_id": rental, "turn": now, "at_ms": now}
+        self.say(kind, at, author, "", **ACCOUNT, **about, **payload, **times)
+
     def arrived(self) -> list[Event]:
         """All of it in some order that keeps each author's."""
         return arriving(self.dice, chained(self.events))
@@ -173,6 +228,28 @@ class Peer:
             (day, device): sorted((list(vars_of(row)) for row in rows_of([blob])), key=repr)
             for day, device, blob in found
         }
+
+
+def asked(peer: Peer, now: int, watch: Watch | None = None, **query: str) -> dict[str, Any]:
+    """The bill that somebody asks for, from the ledger alone."""
+    bills = Bills(
+        Path("/nowhere"),
+        ZoneInfo(peer.zone),
+        lambda: (peer.shelf, peer.state),
+        lambda: 1_800_000_000_000 + now,
+        lambda _: Names(),
+        lambda: watch or Watch(),
+    )
+    return bills.ask(parse_bill({"by": "device", **query}))
+
+
+def known(events: list[Event], zone: str = "UTC") -> Peer:
+    """A peer that has these events."""
+    peer = Peer(events, zone)
+    for one in events:
+        apply(peer.state, one)
+        peer.state.cursor += 1
+    return peer
 
 
 def vars_of(row: Any) -> list[Any]:

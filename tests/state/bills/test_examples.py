@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from mathcore.units import DAY_MS, HOUR_MS, NUSD
 from mesh.state.bills.bill import Bill, bill
 from mesh.state.bills.calendar import day_of, month_of, zone_of
 from mesh.state.bills.charges import call_lines
 from mesh.state.bills.given import gather
 from mesh.state.bills.inputs import (
+    WHOLE,
     Band,
     Call,
     Charge,
@@ -27,6 +30,7 @@ from mesh.state.bills.inputs import (
 )
 from mesh.state.bills.lines import Line, Sum, sums, total
 from mesh.state.bills.owned import loss_nusd, worn_nusd
+from mesh.state.bills.reading import MAX_COUNT
 from mesh.state.bills.tokens import per_million, split, whose
 from tests.simulation.bills.history import ms
 
@@ -175,6 +179,30 @@ def test_a_job_on_a_device_that_nobody_owns_is_time_without_a_price() -> None:
     assert (one.amount, one.unknown_ms, one.basis) == (None, 2 * HOUR_MS, "unknown")
     alone = of(HOUR_MS, ran("j", HOUR_MS, device="nobodys")).lines
     assert sum(one.unknown_ms for one in alone) == HOUR_MS
+
+
+OVER = Rental(
+    device="d",
+    from_ms=NOON - HOUR_MS,
+    to_ms=NOON,
+    prices=(Price(from_ms=0, hourly_nusd=NUSD),),
+)
+
+
+@pytest.mark.parametrize("had", [rate(count=0), OVER])
+def test_jobs_that_have_a_device_whole_share_the_time_in_which_it_is_nobodys(had: Input) -> None:
+    """How many units it has nobody knows."""
+    runs = [
+        ran("j", NOON + HOUR_MS, NOON, "d", units=WHOLE),
+        ran("k", NOON + HOUR_MS, NOON + HOUR_MS // 2, "d", units=WHOLE),
+    ]
+    lines = [one for one in of(NOON + HOUR_MS, had, *runs).lines if one.at_ms >= NOON]
+    found = {part: one.unknown_ms for part, one in by_part(lines).items() if one.unknown_ms}
+    assert found == {"j": HOUR_MS * 3 // 4, "k": HOUR_MS // 4}
+
+
+def test_no_device_has_more_units_than_a_job_that_has_it_whole() -> None:
+    assert MAX_COUNT <= WHOLE
 
 
 def test_an_hour_nobody_watched_is_unknown_and_still_wears() -> None:
