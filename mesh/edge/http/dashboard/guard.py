@@ -6,6 +6,7 @@ stops no daemon: whoever sits down at an open browser gets no further than the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -50,7 +51,8 @@ MAY: Final = frozenset(
         ("POST", "/v1/dashboard/end"),
     }
 )
-
+# Files hold nothing of the fleet, and whoever has a code has no session yet: no token is asked.
+OPEN_PATTERNS: Final = frozenset({"/dashboard/", "/dashboard/{file}", "/dashboard/session"})
 
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 
@@ -64,6 +66,16 @@ def has_session(sessions: Sessions, request: web.Request) -> bool:
     """Whether a request carries both halves of an open session."""
     cookie = request.cookies.get(cookie_name(request), "")
     return sessions.knows(cookie, request.headers.get(KEY_HEADER, ""))
+
+
+def without_token(sessions: Sessions) -> Callable[[web.Request], bool]:
+    """What may pass that shows no token, while the daemon starts and after: the way in, and what a
+    session's pages ask."""
+
+    def passes(request: web.Request) -> bool:
+        return pattern_of(request) in OPEN_PATTERNS or session_may(sessions, request)
+
+    return passes
 
 
 def session_may(sessions: Sessions, request: web.Request) -> bool:
