@@ -67,3 +67,9 @@ async def test_a_page_signs_out_while_the_daemon_starts(client: Client) -> None:
     page = await signed_in(client)
     assert await status_of(client, "POST", "/v1/dashboard/end", headers=page) == (200, "")
     assert await status_of(client, "GET", "/v1/status", headers=page) == (401, "Unauthorized")
+
+
+async def test_a_host_with_a_port_that_there_is_not_is_refused(client: Client) -> None:
+    for port in ("99999", "x"):
+        sent = {"Host": f"127.0.0.1:{port}"}
+        assert await status_of(client, "GET", "/v1/status", headers=sent) == (403, "BadHost")
