@@ -205,9 +205,9 @@ async def _stream_file(request: web.Request, path_of: Callable[[str], Path]) -> 
     refuse_unknown(request.query, ("history", "since"))
     node, job_id = request.app[NODE], known_job(request)
     path = path_of(job_id)
-    offset = read_cursor(request, "since")
-    if request.query.get("history") == "0" and not offset:
-        offset = await asyncio.to_thread(_size, path)
+    offset, size = read_cursor(request, "since"), await asyncio.to_thread(_size, path)
+    # Past the end nothing is ever read, and no system seeks as far as a cursor may say.
+    offset = size if request.query.get("history") == "0" and not offset else min(offset, size)
     async with open_stream(request) as stream:
         await _follow(node, stream, job_id, path, offset)
     return stream.response
