@@ -28,6 +28,9 @@ def serve(home: Path, name: str | None, port: int, *, alone: bool = False) -> No
 
     `alone`: sign at once, without hearing from a member how far this peer's own events go.
     """
+    from mesh.edge.home.open_files import raise_limit
+
+    raise_limit()
     config = load_config(home)
     config = replace(config, name=slug(name or config.name), port=port or config.port)
     asyncio.run(_serve(home, config, alone=alone))
@@ -79,6 +82,7 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
     from aiohttp import web
 
     from mesh.edge.http.app import make_app
+    from mesh.edge.transport.plain import PlainPort, own_programs
     from mesh.services import Services
 
     found = await _opened(home, config, door, sessions)
@@ -91,12 +95,14 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
     app = make_app(node, token(home), node.mesh, services.local_routes(), sessions)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     around: asyncio.Task[None] | None = None
+    port: PlainPort | None = None
     services.start()
     try:
         around = await _meet_others(node, services)
         await runner.setup()
         listening = await door.take()
-        await web.SockSite(runner, listening).start()
+        assert runner.server is not None
+        port = PlainPort(listening, runner.server, own_programs())
         await _say_it_is_up(home, config, node, services, listening)
         await node.run()
         if around is not None and around.done():
@@ -109,6 +115,8 @@ async def _run(home: Path, config: Config, door: Door, sessions: Sessions, *, al
             await asyncio.gather(around, return_exceptions=True)
             await node.mesh.close()
         await services.front.close()
+        if port is not None:
+            await port.close()
         await runner.cleanup()
         node.close()
 

@@ -94,6 +94,13 @@ def budget(machine: Machine, key: str) -> dict[str, Any]:
     return next((row for row in rows if (row["scope"], row["of"]) == ("key", key)), {})
 
 
+def budgets(machine: Machine, key: str) -> list[tuple[str, int, str, str]]:
+    """(period, cap, what counts, time zone) of each."""
+    rows = machine.get("/v1/budgets")["budgets"]
+    mine = [row for row in rows if (row["scope"], row["of"]) == ("key", key)]
+    return sorted((row["per"], row["cap_nusd"], row["owned"], row["tz"]) for row in mine)
+
+
 def ended(machine: Machine, job_id: str) -> Callable[[], Any]:
     def look() -> Any:
         row = machine.get(f"/v1/jobs/{job_id}")
@@ -231,13 +238,71 @@ def test_a_job_that_the_budget_cannot_pay_is_refused_by_the_amount_missing(
     assert said.line.startswith(
         "fleet: the budget key poor, $0.000000005 a day, has $0.000000005 left, and this may cost $"
     )
-    assert " are missing. try: start fleet mcp with a higher --budget" in said.line
+    assert " are missing. try: a person raises it: fleet budget set" in said.line
     assert len(ana.get("/v1/jobs")["jobs"]) == before
-    # Another period takes the place of the one before: what the last start said holds.
-    (said,) = call(ana, *DISPATCH, "$0.000000007", "--key", "poor", calls=[("run", asked)])
-    assert "$0.000000007 in all, has $0.000000007 left" in said.line
-    rows = [one for one in ana.get("/v1/budgets")["budgets"] if one["of"] == "poor"]
-    assert [(one["per"], one["cap_nusd"]) for one in rows] == [("total", 7)]
+    assert budgets(ana, "poor") == [], "what is refused says no cap"
+
+
+def test_no_cap_that_a_person_said_is_raised_or_lifted_and_all_of_them_hold(
+    ana: Machine, model: Path
+) -> None:
+    ana.ok("keys", "add", "team")
+    ana.ok("budget", "set", "$1", "--key", "team", "--per", "month")
+    ana.ok("budget", "set", "$3", "--key", "team", "--per", "total", "--owned", "all")
+    persons = [("month", 10**9, "cloud", "UTC"), ("total", 3 * 10**9, "all", "UTC")]
+    words = (*DISPATCH, "$50", "--key", "team")
+    assert ana.run("mcp", *words).err == (
+        "fleet: jobs of the key team may cost $50.00 in all; its budget of $3.00 in all holds, too;"
+        " its budget of $1.00 a month on rented machines holds, too\n"
+    )
+    asked = {"model": str(model), "prompt": PROMPT, "tokens": 4, "context": "256"}
+    wrong = [{**asked, "max_cost": "lots"}, {**asked, "on": "zoe"}]
+    refused, lost, made = call(ana, *words, calls=[("run", one) for one in [*wrong, asked]])
+    assert "lots" in refused.line
+    assert "zoe" in lost.line
+    assert made.value["left_nusd"] == 3 * 10**9, "the least of them"
+    wait_until(ended(ana, made.value["job_id"]), "the job's end")
+    assert budgets(ana, "team") == sorted([*persons, ("total", 50 * 10**9, "all", "Etc/UTC")])
+    # Its own is lowered by a start that says less, and raised by none.
+    for dollars in ("$4", "$6"):
+        (made,) = call(ana, *DISPATCH, dollars, "--key", "team", calls=[("run", asked)])
+        wait_until(ended(ana, made.value["job_id"]), "the job's end")
+        assert budgets(ana, "team") == sorted([*persons, ("total", 4 * 10**9, "all", "Etc/UTC")])
+    assert "$4.00 in all was said before and holds until" in ana.run(
+        "mcp", *DISPATCH, "$6", "--key", "team"
+    ).err  # fmt: skip
+
+
+def test_a_persons_tighter_cap_of_the_same_time_is_what_a_job_is_refused_by(
+    ana: Machine, model: Path
+) -> None:
+    ana.ok("keys", "add", "lean")
+    ana.ok("budget", "set", "0.000000003", "--key", "lean", "--per", "day", "--owned", "all")
+    asked = {"model": str(model), "prompt": PROMPT, "tokens": 200}
+    (said,) = call(ana, *DISPATCH, "$5/day", "--key", "lean", calls=[("run", asked)])
+    assert "the budget key lean, $0.000000003 a day, has $0.000000003 left" in said.line
+    assert budgets(ana, "lean") == [("day", 3, "all", "UTC")]
+
+
+def test_a_job_that_the_daemon_refuses_leaves_no_cap(ana: Machine, model: Path) -> None:
+    asked = {"model": str(model), "prompt": PROMPT, "tokens": 4, "context": "256", "on": "zoe"}
+    (said,) = call(ana, *DISPATCH, "$2", "--key", "fresh", calls=[("run", asked)])
+    assert "zoe" in said.line
+    assert budgets(ana, "fresh") == []
+
+
+def test_a_key_of_a_revoked_ones_name_has_a_cap_of_its_own(ana: Machine, model: Path) -> None:
+    asked = {"model": str(model), "prompt": PROMPT, "tokens": 4, "context": "256"}
+    for _ in range(2):
+        (made,) = call(ana, *DISPATCH, "$2", "--key", "anew", calls=[("run", asked)])
+        assert made.value["left_nusd"] == 2 * 10**9
+        wait_until(ended(ana, made.value["job_id"]), "the job's end")
+        (key,) = [
+            one for one in ana.get("/v1/keys")["keys"] if one["name"] == "anew" and one["works"]
+        ]
+        ana.ok("keys", "revoke", key["key_id"], "-y")
+    capped = [one for one in ana.get("/v1/budgets")["budgets"] if one["of"].startswith("anew")]
+    assert len(capped) == 2
 
 
 def test_the_daemon_itself_holds_a_job_back_that_its_keys_budget_cannot_pay(

@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from mesh.cli.mcp.spending import Spending
 from mesh.cli.mcp.tools import READS
 from tests.mesh.conftest import ROOT, Machine, make
 from tests.mesh.test_mcp import call, tools_of
+from tests.support.tiny_gguf import write_tiny_gguf
 
 PAGE = (ROOT / "docs" / "how-to" / "mcp.md").read_text()
 CLIENTS = ("claude", "codex")
@@ -63,15 +65,20 @@ def test_every_way_to_start_it_starts_it(ana: Machine) -> None:
         assert names == (wanted + DISPATCH if words else wanted)
 
 
-def test_the_commands_of_the_page_run(ana: Machine) -> None:
+def test_the_commands_of_the_page_run(ana: Machine, tmp_path: Path) -> None:
     lines = [words for words in typed() if words[0] not in CLIENTS]
     assert [words[0] for words in lines] == ["pipx", *["fleet"] * 4]
     if not (ana.home / "daemon.json").exists():
         ana.up()
     with_key = ["--allow-dispatch", "--budget", "$2/day"]
-    # The first job makes the key: this one can't be placed, and is told so.
-    (said,) = call(ana, *with_key, calls=[("run", {"model": "no-such.gguf", "prompt": "x"})])
+    write_tiny_gguf(tmp_path / "tiny.gguf")
+    wrong, first = [
+        {"model": str(tmp_path / name), "prompt": "x", "tokens": 1, "context": "256"}
+        for name in ("no-such.gguf", "tiny.gguf")
+    ]
+    said, made = call(ana, *with_key, calls=[("run", wrong), ("run", first)])
     assert said.refused
+    assert made.value["job_id"]  # the first job makes the key
     for _, *words in lines[1:]:
         done = ana.run(*words)
         assert done.code == (3 if words[0] == "up" else 0), f"{words}: {done.err}"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,22 @@ def test_a_receiver_that_is_killed_goes_on_by_itself(pair: tuple[Machine, Machin
     assert done["state"] == "done", done["text"]
     assert done["received_bytes"] <= SIZE - SIZE // 4
     ben.ok("models", "rm", "big", "-y")
+
+
+def test_a_silent_peer_is_named_and_keeps_nobody_waiting_for_this_machines_own_models(
+    pair: tuple[Machine, Machine],
+) -> None:
+    ana, ben = pair
+    os.kill(ben.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        said = ana.get("/v1/models/where")
+        took_s = time.monotonic() - begun
+    finally:
+        os.kill(ben.pid, signal.SIGCONT)
+    assert [row["name"] for row in said["models"]] == ["big"]
+    assert said["silent"] == [{"peer": "ben", "text": "ben does not answer"}]
+    assert took_s < 4  # one second, on a machine that is not shared
 
 
 @pytest.mark.parametrize(

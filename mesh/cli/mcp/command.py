@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mesh.cli.client import Daemon, need_daemon
-from mesh.cli.exits import CANNOT, USAGE, stop
+from mesh.cli.exits import CANNOT, USAGE, Stop, stop
 
 if TYPE_CHECKING:
-    from mesh.cli.mcp.tools import Tool
+    from mesh.cli.mcp.spending import Spending
 
 KEY: Final = "mcp-{name}"  # of this peer: a fleet's keys have names of their own
 # The SDK and the types it speaks in.
@@ -33,6 +33,8 @@ def mcp(*, allow_dispatch: bool, budget: str | None, key: str | None) -> None:
 
     spending = _spending(budget, key, allow=allow_dispatch)
     _demand_sdk()
+    if spending is not None:
+        click.echo(f"fleet: {_holds(spending)}", err=True)
     from mesh.cli.mcp.server import serve
 
     home = fleet_home()
@@ -40,10 +42,22 @@ def mcp(*, allow_dispatch: bool, budget: str | None, key: str | None) -> None:
     def daemon() -> Daemon:
         return need_daemon(home)
 
-    serve([*READS, *spending], daemon, _version())
+    more = () if spending is None else spending.tools()
+    serve([*READS, *more], daemon, _version())
 
 
-def _spending(budget: str | None, key: str | None, *, allow: bool) -> tuple[Tool, ...]:
+def _holds(spending: Spending) -> str:
+    """What its jobs may cost, as far as that is known before it is asked something."""
+    from mesh.api.errors import RequestError
+    from mesh.config import fleet_home
+
+    try:
+        return spending.holds(need_daemon(fleet_home()))
+    except (RequestError, Stop):  # one that starts, or none
+        return f"{spending.says}; other budgets of that key hold, too"
+
+
+def _spending(budget: str | None, key: str | None, *, allow: bool) -> Spending | None:
     from mesh.api.serving.keys import NAME, parse_budget
     from mesh.cli.mcp.spending import Spending
     from mesh.config import fleet_home, load_config
@@ -51,7 +65,7 @@ def _spending(budget: str | None, key: str | None, *, allow: bool) -> tuple[Tool
     if not allow:
         if budget is not None:
             stop(USAGE, "--budget is for jobs", "add --allow-dispatch, or leave it away")
-        return ()
+        return None
     if budget is None:
         stop(USAGE, "--allow-dispatch needs a cap", "--allow-dispatch --budget '$2'")
     key = KEY.format(name=load_config(fleet_home()).name) if key is None else key
@@ -61,7 +75,7 @@ def _spending(budget: str | None, key: str | None, *, allow: bool) -> tuple[Tool
         nusd, per = parse_budget(budget)
     except ValueError as error:
         stop(USAGE, str(error), "--budget '$2'")
-    return Spending(key, nusd, per).tools()
+    return Spending(key, nusd, per)
 
 
 def _demand_sdk() -> None:

@@ -29,6 +29,7 @@ from mesh.edge.http.roles import Route
 from mesh.edge.peering.mesh import Mesh
 from mesh.edge.serving.keys import Keys
 from mesh.edge.transport.listen import listen
+from mesh.edge.transport.plain import Crowd, PlainPort, other_machines, own_programs
 from mesh.ledger.event import Event
 from mesh.state.address import show_address
 from mesh.state.jobs import JobView
@@ -36,6 +37,8 @@ from mesh.state.state import State
 
 LOOPBACK: Final = "127.0.0.1"
 STEP_S: Final = 0.5  # how late a service comes up or ends, and room is made for another
+# A connection without a request: clients keep theirs for 5 to 15 s, and ask anew on another.
+KEPT_S: Final = 75.0
 RETRY_S: Final = 5.0  # after an error of ours, or a write that the disk refused
 
 
@@ -75,6 +78,7 @@ class Front:
     ) -> None:
         self._node: Final = node
         self._runners: list[web.AppRunner] = []
+        self._open: list[PlainPort] = []
         self.usage: Final = UsageBook(self._state, keys.tell_usage, node.now)
         self.own: Final = OwnServers(node.home, author, self._state, self.usage)
         self.servers: Final = FleetServers(
@@ -106,26 +110,34 @@ class Front:
 
     async def start(self, port: int) -> str:
         """Open the address; where it is. Another port is taken where this one is not free."""
-        self._node.gateway_url = await self._serve(self._gateway.app(), LOOPBACK, port)
-        await self.ports.start(self._runners[-1])  # on loopback alone, for these ask without a key
+        crowd = own_programs()
+        server = await self._server(self._gateway.app())
+        self._node.gateway_url = self._listen(server, LOOPBACK, port, crowd)
+        await self.ports.start(server, crowd)  # on loopback alone, for these ask without a key
         return self._node.gateway_url
 
     async def start_for_others(self, host: str, port: int) -> str:
         """Open an address where other machines ask, by keys; where it is."""
-        return await self._serve(self._gateway.app(needs_key=True), host, port)
+        server = await self._server(self._gateway.app(needs_key=True))
+        return self._listen(server, host, port, other_machines())
 
-    async def _serve(self, app: web.Application, host: str, port: int) -> str:
+    async def _server(self, app: web.Application) -> web.Server:
         runner = web.AppRunner(
             app,
             handle_signals=False,
             shutdown_timeout=1.0,
             access_log=None,
             handler_cancellation=True,  # a client that leaves must free its slot
+            keepalive_timeout=KEPT_S,
         )
         await runner.setup()
         self._runners.append(runner)
+        assert runner.server is not None
+        return runner.server
+
+    def _listen(self, server: web.Server, host: str, port: int, crowd: Crowd) -> str:
         (sock,) = listen(host, port)
-        await web.SockSite(runner, sock).start()
+        self._open.append(PlainPort(sock, server, crowd))
         return f"http://{show_address((host, sock.getsockname()[1]))}"
 
     async def open_at(self, port: int, name: str = "") -> None:
@@ -148,6 +160,9 @@ class Front:
 
     async def close(self) -> None:
         """Let go of the port and of what is open."""
+        await self.ports.close()
+        for port in self._open:
+            await port.close()
         for runner in self._runners:
             await runner.cleanup()
         await self.own.close()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from mesh.edge.gateway.front import Front
 from mesh.edge.gateway.ports import MAX_PORT, USUAL
+from mesh.edge.http.dashboard.guard import broken_off
 from mesh.edge.http.guard import HttpRefusal, answer, read_body, refuse_unknown
 from mesh.edge.http.roles import Route, refuse_page
 from mesh.state.members import MEMBER, VIEWER
@@ -63,11 +64,15 @@ def gateway_routes(front: Front) -> list[Route]:
         await front.services.end(service_id)
         return answer({"service_id": service_id})
 
+    async def post_chat(request: web.Request) -> web.StreamResponse:
+        """A chat of this machine's dashboard, whose pages are of another port."""
+        return await broken_off(request, front.chat(request))
+
     return [
         Route("GET", "/v1/services", VIEWER, get_services),
         Route("POST", "/v1/services", MEMBER, post_service),
         Route("POST", "/v1/services/{id}/end", MEMBER, end_service),
-        Route("POST", "/v1/dashboard/chat", MEMBER, front.chat),
+        Route("POST", "/v1/dashboard/chat", MEMBER, post_chat),
         *proxy_routes(front),
     ]
 

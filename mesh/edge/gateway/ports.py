@@ -18,6 +18,7 @@ from aiohttp import web
 
 from mesh.api.errors import RequestError
 from mesh.edge.disk import explained
+from mesh.edge.transport.plain import Crowd, PlainPort
 from providers.durable import read_json, write_json
 
 LOOPBACK: Final = "127.0.0.1"
@@ -32,18 +33,18 @@ Row = dict[str, object]
 
 @final
 class Ports:
-    """Opens and closes them, on one runner."""
+    """Opens and closes them, before one server."""
 
     def __init__(self, home: Path) -> None:
         self._file: Final = home / FILE
-        self._runner: web.AppRunner | None = None
+        self._server: tuple[web.Server, Crowd] | None = None
         self._wanted: dict[int, str] = {}  # port -> whose it usually is, "" for nobody's
-        self._sites: dict[int, web.SockSite] = {}
+        self._open_ones: dict[int, PlainPort] = {}
         self._changes: Final = asyncio.Lock()
 
-    async def start(self, runner: web.AppRunner) -> None:
+    async def start(self, server: web.Server, crowd: Crowd) -> None:
         """Open those that were asked for before; one that is taken now delays no daemon."""
-        self._runner = runner
+        self._server = server, crowd
         self._wanted = await asyncio.to_thread(self._read)
         for port in self._wanted:
             try:
@@ -54,7 +55,7 @@ class Ports:
     async def open_at(self, port: int, name: str = "") -> None:
         """The address answers at this port, too, from now on; RequestError where it can't."""
         async with self._changes:
-            if port not in self._sites:
+            if port not in self._open_ones:
                 if len(self._wanted.keys() | {port}) > MAX_PORTS:
                     text = f"{MAX_PORTS} further ports are open already"
                     raise RequestError("TooMany", text, "fleet proxy lists them", 409)
@@ -67,9 +68,9 @@ class Ports:
             if port not in self._wanted:
                 text = f"port {port} is none of ours"
                 raise RequestError("NotFound", text, "fleet proxy lists those that are", 404)
-            site = self._sites.pop(port, None)
-            if site is not None:
-                await site.stop()
+            found = self._open_ones.pop(port, None)
+            if found is not None:
+                await found.close()
             await self._keep({one: name for one, name in self._wanted.items() if one != port})
 
     def rows(self) -> list[Row]:
@@ -79,20 +80,24 @@ class Ports:
                 "port": port,
                 "as": name,
                 "url": f"http://{LOOPBACK}:{port}",
-                "open": port in self._sites,
+                "open": port in self._open_ones,
             }
             for port, name in sorted(self._wanted.items())
         ]
 
     async def _open(self, port: int) -> None:
-        assert self._runner is not None
+        assert self._server is not None
         try:
             sock = socket.create_server((LOOPBACK, port))
         except OSError as error:
             raise await asyncio.to_thread(_refused, port, error) from error
-        site = web.SockSite(self._runner, sock)
-        await site.start()
-        self._sites[port] = site
+        self._open_ones[port] = PlainPort(sock, *self._server)
+
+    async def close(self) -> None:
+        """Answer at none of them; they come back with the daemon."""
+        for one in self._open_ones.values():
+            await one.close()
+        self._open_ones.clear()
 
     async def _keep(self, wanted: dict[int, str]) -> None:
         if wanted != self._wanted:

@@ -14,8 +14,8 @@ from aiohttp.typedefs import Middleware
 from mesh.api.bodies import base_name
 from mesh.api.requests import MAX_BODY_BYTES
 from mesh.api.rows import device_rows, job_row, job_rows, with_standing
-from mesh.edge.http.dashboard.guard import SESSIONS, pattern_of, session_may
-from mesh.edge.http.dashboard.routes import OPEN_PATTERNS, dashboard_routes
+from mesh.edge.http.dashboard.guard import SESSIONS, without_token
+from mesh.edge.http.dashboard.routes import dashboard_routes
 from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.dispatch import OWNER, dispatch_routes
 from mesh.edge.http.files import file_routes, own_file_routes
@@ -66,12 +66,9 @@ def make_app(
     opened while the daemon started.
     """
     sessions = sessions or Sessions()
-
-    def without_token(request: web.Request) -> bool:
-        return pattern_of(request) in OPEN_PATTERNS or session_may(sessions, request)
-
     role = (lambda: ADMIN) if mesh is None else mesh.own_role
-    guards = [shape_errors, check_origin, check_token(token, without_token), local_role(role)]
+    knows = check_token(token, without_token(sessions))
+    guards = [shape_errors, check_origin, knows, local_role(role)]
     routes = [*_checks(), *reads(), *_own_reads(), *own_file_routes(), *_writes(), *more]
     routes += dashboard_routes(sessions)
     routes += [] if mesh is None else peer_routes()

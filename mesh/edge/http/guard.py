@@ -130,7 +130,7 @@ def _refuse_error(request: web.Request, error: Exception) -> web.StreamResponse:
 @web.middleware
 async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse pages of other sites, whether they name us (Origin) or rename us (Host)."""
-    if _host(f"//{request.headers.get('Host', '')}") not in LOOPBACK_HOSTS:
+    if not _is_ours(request.headers.get("Host", "")):
         raise HttpRefusal(
             403,
             "BadHost",
@@ -143,11 +143,14 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
     return await handler(request)
 
 
-def _host(url: str) -> str | None:
+def _is_ours(host: str) -> bool:
+    """Whether it is a loopback name, alone or with a port that there can be."""
     try:
-        return urlsplit(url).hostname
+        said = urlsplit(f"//{host}")
+        port = said.port
     except ValueError:
-        return None
+        return False
+    return (port is None or port > 0) and said.netloc == host and said.hostname in LOOPBACK_HOSTS
 
 
 def check_token(token: str, otherwise: Callable[[web.Request], bool]) -> Middleware:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import ClientConnectionResetError, web
 
+from mesh.edge.http.dashboard.guard import SessionOver, while_open
 from mesh.edge.http.guard import HEADERS, MAX_DIGITS, HttpRefusal, refuse_unknown
 from mesh.edge.http.ports import ServedNode
 from mesh.edge.http.roles import PEER
@@ -85,7 +86,8 @@ class Stream:
 
 @asynccontextmanager
 async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
-    """Admit one stream if there is room; a client that leaves ends it quietly."""
+    """Admit one stream if there is room; it ends quietly when its client leaves, and for a page
+    when its session ends."""
     streams = request.app[STREAMS]
     streams.end_left()
     if not streams.room_for(request):
@@ -96,9 +98,10 @@ async def open_stream(request: web.Request) -> AsyncIterator[Stream]:
     streams[task] = request
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
     try:
-        with suppress(ClientConnectionResetError, ConnectionResetError, TimeoutError):
-            await response.prepare(request)
-            yield Stream(response)
+        with suppress(ClientConnectionResetError, ConnectionResetError, TimeoutError, SessionOver):
+            async with while_open(request):
+                await response.prepare(request)
+                yield Stream(response)
     finally:
         streams.pop(task, None)
 
@@ -205,9 +208,9 @@ async def _stream_file(request: web.Request, path_of: Callable[[str], Path]) -> 
     refuse_unknown(request.query, ("history", "since"))
     node, job_id = request.app[NODE], known_job(request)
     path = path_of(job_id)
-    offset = read_cursor(request, "since")
-    if request.query.get("history") == "0" and not offset:
-        offset = await asyncio.to_thread(_size, path)
+    offset, size = read_cursor(request, "since"), await asyncio.to_thread(_size, path)
+    # Past the end nothing is ever read, and no system seeks as far as a cursor may say.
+    offset = size if request.query.get("history") == "0" and not offset else min(offset, size)
     async with open_stream(request) as stream:
         await _follow(node, stream, job_id, path, offset)
     return stream.response

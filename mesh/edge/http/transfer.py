@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import ClientConnectionResetError, web
 
 from mesh.edge.disk import explained
+from mesh.edge.http.dashboard.guard import broken_off
 from mesh.edge.http.guard import HEADERS, HttpRefusal, answer, refuse_unknown
 from mesh.edge.http.stream import NODE, WRITE_TIMEOUT_S
 from mesh.edge.store.ledger import Reader
@@ -50,7 +51,7 @@ async def get_export(request: web.Request) -> web.StreamResponse:
     async with request.app[EXPORTING]:
         try:
             size_bytes = await asyncio.to_thread(_export, path)
-            return await _sent(request, path, size_bytes)
+            return await broken_off(request, _sent(request, path, size_bytes))
         finally:
             path.unlink(missing_ok=True)
 

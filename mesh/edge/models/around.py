@@ -16,7 +16,9 @@ from mesh.state.state import State
 from providers.models.identity import ModelIdentity, identity_from_json
 
 ASK_S: Final = 6.0  # for one member's list; it may have to look through its folders first
-ASK_AT_ONCE: Final = 8
+# Where a person waits for all of them, this machine's own models too: who takes longer is named.
+READ_S: Final = 1.0
+ASK_AT_ONCE: Final = 32  # so many silent members keep nobody else from being asked in time
 MAX_PLACES: Final = 8
 MAX_LISTED: Final = 1000  # models of one answer; more are named one by one
 
@@ -103,22 +105,23 @@ class Around:
             async with asyncio.timeout(ASK_S):
                 return await self._mesh.call(member.key, method, path, body)
         except TimeoutError as error:
-            text = f"{member.name} does not answer"
-            raise RequestError("Unanswered", text, "see fleet doctor", 504) from error
+            raise _unanswered(member) from error
         except RequestError as error:
             text = f"{member.name}: {error.text}"
             raise RequestError(error.code, text, error.hint, error.status) from error
 
-    async def who_has(self, query: str) -> tuple[list[Copy], list[Silent]]:
-        """Every other member's copies, the nearest first, and who did not say."""
+    async def who_has(self, query: str, within_s: float = ASK_S) -> tuple[list[Copy], list[Silent]]:
+        """Every other member's copies, the nearest first, and who did not say `within_s`."""
         gate = asyncio.Semaphore(ASK_AT_ONCE)
 
         async def one(member: Member) -> list[Copy] | Silent:
-            async with gate:
-                try:
+            try:
+                async with asyncio.timeout(within_s), gate:
                     return await self.copies(member, query)
-                except RequestError as error:
-                    return Silent(member=member, text=error.text)
+            except TimeoutError:
+                return Silent(member=member, text=_unanswered(member).text)
+            except RequestError as error:
+                return Silent(member=member, text=error.text)
 
         said = await asyncio.gather(*(one(member) for member in self.members()))
         silent = [one for one in said if isinstance(one, Silent)]
@@ -146,6 +149,11 @@ class Around:
         band = transfer_ms(identity.size_bytes, 0, self._measured(member.key.hex()))
         keeper = str(row.get("keeper", ""))[:40]
         return Copy(member=member, identity=identity, keeper=keeper, transfer_ms=band.p50)
+
+
+def _unanswered(member: Member) -> RequestError:
+    text = f"{member.name} does not answer"
+    return RequestError("Unanswered", text, "see fleet doctor", 504)
 
 
 def by_id(model_id: str) -> str:

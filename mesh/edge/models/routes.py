@@ -16,7 +16,7 @@ from aiohttp import ClientConnectionResetError, web
 from mesh.api.errors import RequestError
 from mesh.edge.http.guard import HEADERS, HttpRefusal, answer, read_body, refuse_unknown, want_text
 from mesh.edge.http.roles import PEER, Route
-from mesh.edge.models.around import MAX_LISTED, by_name
+from mesh.edge.models.around import MAX_LISTED, READ_S, by_name
 from mesh.edge.models.local import Here
 from mesh.edge.models.service import LOOPBACK, Models
 from mesh.state.members import RUNNER, VIEWER
@@ -174,7 +174,7 @@ class ModelRoutes:
         ref = request.query.get("model", "")
         models = self._models
         mine = await (models.find(ref) if ref else models.look(models.local.all))
-        copies, silent = await models.around.who_has(_query(ref, mine))
+        copies, silent = await models.around.who_has(_query(ref, mine), READ_S)
         rows = [{**_row(one), "peer": "", "path": str(one.model.path)} for one in mine]
         rows += [
             {

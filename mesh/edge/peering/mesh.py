@@ -15,6 +15,7 @@ from mesh.config import Config
 from mesh.edge.discovery import interfaces
 from mesh.edge.discovery.mdns import Mdns
 from mesh.edge.discovery.sightings import MDNS, TAILNET, Sightings
+from mesh.edge.discovery.sources import Source, keep_up
 from mesh.edge.discovery.tailnet import Tailnet
 from mesh.edge.discovery.whereabouts import Whereabouts
 from mesh.edge.disk import StoreError
@@ -31,7 +32,7 @@ from mesh.edge.transport.dial import Dialler
 from mesh.edge.transport.expected import Expected
 from mesh.edge.transport.link import Link
 from mesh.edge.transport.links import Links
-from mesh.edge.transport.listen import Limiter, Listener, listen
+from mesh.edge.transport.listen import Limiter, Listener, listen, members_hall
 from mesh.policy.neighbours import OUTBOUND
 from mesh.state.address import parse_address
 from mesh.state.facts.fact import encode
@@ -97,10 +98,10 @@ class Mesh:
         self._runners: list[web.AppRunner] = []
         self.members_changed()
 
-    def _all_sources(self) -> dict[str, Mdns | Tailnet]:
+    def _all_sources(self) -> dict[str, Source]:
         """The discovery sources that the settings leave on."""
         config, now = self._config, self._keeper.now
-        made: dict[str, Mdns | Tailnet] = {}
+        made: dict[str, Source] = {}
         if MDNS in config.discovery:
             made[MDNS] = Mdns(
                 self._who.peer_id,
@@ -198,7 +199,7 @@ class Mesh:
                 mesh,
                 self.trust.server_context,
                 Limiter(*MESH_RATES),
-                proven=True,
+                hall=members_hall(),
                 expected=self.expected.is_place,
                 member=self.trust.is_member,
             ),
@@ -225,8 +226,8 @@ class Mesh:
             for port in self._ports:
                 group.create_task(port.run())
             group.create_task(self.dialler.run())
-            for source in self._sources.values():
-                group.create_task(source.run())
+            for name, source in self._sources.items():
+                group.create_task(keep_up(name, source))
             group.create_task(self._follow_links())
             group.create_task(self._follow_addresses())
 
@@ -249,8 +250,10 @@ class Mesh:
 
     async def _follow_addresses(self) -> None:
         while True:
-            if self._look_around():
-                self.dialler.wake()
+            # Out of open files, for one: until they can be read it is where it was.
+            with contextlib.suppress(OSError):
+                if self._look_around():
+                    self.dialler.wake()
             await self._announce()
             self._news.clear()
             with contextlib.suppress(TimeoutError):

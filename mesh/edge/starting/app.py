@@ -1,6 +1,7 @@
 """The HTTP API of a daemon that is not ready: every route says how far it is, the page shows it.
 
-The guards are those of a ready daemon. A browser that signs in meanwhile stays signed in.
+The guards are those of a ready daemon, and a page may ask no more than it may then. A browser that
+signs in meanwhile stays signed in.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Final
 from aiohttp import web
 
 from mesh.api.errors import STARTING
-from mesh.edge.http.dashboard.guard import has_session, pattern_of
-from mesh.edge.http.dashboard.routes import OPEN_PATTERNS, way_in
+from mesh.edge.http.dashboard.guard import MAY, without_token
+from mesh.edge.http.dashboard.routes import way_in
 from mesh.edge.http.dashboard.sessions import Sessions
 from mesh.edge.http.guard import (
     Handler,
@@ -32,20 +33,20 @@ HINT: Final = "again in a moment; fleet logs --daemon says more"
 
 def starting_app(starting: Starting, token: str, sessions: Sessions) -> web.Application:
     """What answers on loopback until the ledger is open and folded."""
-
-    def without_token(request: web.Request) -> bool:
-        return pattern_of(request) in OPEN_PATTERNS or has_session(sessions, request)
-
     app = web.Application(
-        middlewares=[shape_errors, check_origin, check_token(token, without_token)]
+        middlewares=[shape_errors, check_origin, check_token(token, without_token(sessions))]
     )
-    routes = [
+    answered = [
         Route("GET", "/healthz", "", _health),
         Route("GET", "/readyz", "", _not_ready),
         *way_in(sessions),
         Route("POST", "/v1/shutdown", "", _shutdown(starting)),
-        Route("*", "/{any:.*}", "", _later(starting)),
     ]
+    later = _later(starting)
+    known = {(route.method, route.path) for route in answered}
+    # By their patterns, as the ready daemon has them: by those it is known what a page may ask.
+    pages = [Route(method, path, "", later) for method, path in sorted(MAY - known)]
+    routes = [*answered, *pages, Route("*", "/{any:.*}", "", later)]
     app.add_routes([route.definition() for route in routes])
     return app
 

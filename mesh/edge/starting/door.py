@@ -8,6 +8,8 @@ from typing import Final, final
 
 from aiohttp import web
 
+from mesh.edge.transport.plain import PlainPort, own_programs
+
 HOST: Final = "127.0.0.1"
 # Requests of a daemon that starts are answered at once; none is waited for.
 END_S: Final = 0.1
@@ -21,13 +23,15 @@ class Door:
         self._port: Final = port
         self._socket: socket.socket | None = None
         self._runner: web.AppRunner | None = None
+        self._open: PlainPort | None = None
 
     async def hold(self, app: web.Application) -> None:
         """Answer with this app until `take`."""
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=END_S)
         await runner.setup()
         self._runner = runner
-        await web.SockSite(runner, self._bound().dup()).start()
+        assert runner.server is not None
+        self._open = PlainPort(self._bound().dup(), runner.server, own_programs())
 
     async def take(self) -> socket.socket:
         """The socket, for the app that goes on; it is the taker's to close."""
@@ -54,6 +58,8 @@ class Door:
         return url_of(self._bound())
 
     async def _let_go(self) -> None:
+        if self._open is not None:
+            await self._open.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

@@ -1,7 +1,8 @@
 """Who is connected and has proved nothing yet: bounded in all and per address, newcomers first.
 
 When there is no room, whoever has been here longest without a word leaves, from the address that
-holds the most places. So a flood from a few addresses only ever pushes out itself.
+holds the most places. So a flood from a few addresses only ever pushes out itself. Where answers
+are on their way whoever came last leaves instead, be it the newcomer.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Guest:
 
 @final
 class Anteroom:
-    """Everyone who waits, the longest first."""
+    """Everyone who waits, the longest first. `stay`: where there is no room the last leaves."""
 
     def __init__(
         self,
@@ -50,9 +51,11 @@ class Anteroom:
         strangers: int = MAX_STRANGERS,
         members: int = MEMBER_SLOTS,
         each: int = MAX_PER_ADDRESS,
+        stay: bool = False,
     ) -> None:
         self._slots: Final = (strangers, members)
         self._each: Final = each
+        self._stay: Final = stay
         self._guests: Final[dict[Guest, None]] = {}
         self.put_out = 0
 
@@ -60,15 +63,16 @@ class Anteroom:
         return len(self._guests)
 
     def enter(self, guest: Guest) -> None:
-        """Let a guest wait; another leaves where there is no room."""
+        """Let a guest wait; another leaves where there is no room, or the guest where all stay."""
         others = [one for one in self._guests if one.expected == guest.expected]
         held = Counter(one.place for one in others)
+        self._guests[guest] = None
+        there = [*others, guest] if self._stay else others
         if held[guest.place] >= self._each:
-            self._put_out(others, guest.place)
+            self._put_out(there, guest.place)
         elif len(others) >= self._slots[guest.expected]:
             held[guest.place] += 1  # where all hold one, the oldest of them leaves
-            self._put_out(others, max(held, key=lambda place: (held[place], place != guest.place)))
-        self._guests[guest] = None
+            self._put_out(there, max(held, key=lambda place: (held[place], place != guest.place)))
 
     def leave(self, guest: Guest) -> None:
         """It has proved who it is, or is gone."""
@@ -76,7 +80,7 @@ class Anteroom:
 
     def _put_out(self, others: list[Guest], place: str) -> None:
         there = [one for one in others if one.place == place]
-        found = next((one for one in there if one.silent), there[0])
+        found = there[-1] if self._stay else next((one for one in there if one.silent), there[0])
         self.leave(found)
         self.put_out += 1
         found.end()

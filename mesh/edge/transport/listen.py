@@ -70,9 +70,9 @@ class _Settings:
     """What all connections of one listener share."""
 
     room: Anteroom
-    hall: Anteroom  # of those whose key is proven, by key
+    hall: Anteroom | None  # of those who asked something: by key, or by address without TLS
+    head_s: float
     lifetime_s: float | None
-    proven: bool
     member: Callable[[bytes], bool]
 
 
@@ -87,13 +87,15 @@ class _Door(asyncio.Protocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._tail = b""
         self._key = b""
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         self._guest.end = transport.abort
         self._key = key_behind(transport.get_extra_info("ssl_object")) or b""
         loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(FIRST_REQUEST_S, self._too_late))
+        self._timers.append(loop.call_later(self._settings.head_s, self._too_late))
         if self._settings.lifetime_s is not None:
             self._timers.append(loop.call_later(self._settings.lifetime_s, transport.abort))
         self._inner.connection_made(transport)
@@ -104,7 +106,8 @@ class _Door(asyncio.Protocol):
             self._tail = seen[-3:]
             if HEAD_END in seen:
                 self._asked()
-        self._inner.data_received(data)
+        if self._transport is not None and not self._transport.is_closing():
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()
@@ -113,7 +116,8 @@ class _Door(asyncio.Protocol):
         for timer in self._timers:
             timer.cancel()
         self._settings.room.leave(self._guest)
-        self._settings.hall.leave(self._guest)
+        if self._settings.hall is not None:
+            self._settings.hall.leave(self._guest)
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -124,10 +128,11 @@ class _Door(asyncio.Protocol):
 
     def _asked(self) -> None:
         self._guest.silent = False
-        if self._settings.proven:
+        if self._settings.hall is not None:
             self._settings.room.leave(self._guest)
-            self._guest.place = self._key.hex()
-            self._guest.expected = self._settings.member(self._key)
+            if self._key:
+                self._guest.place = self._key.hex()
+                self._guest.expected = self._settings.member(self._key)
             self._settings.hall.enter(self._guest)
 
     def _too_late(self) -> None:
@@ -135,25 +140,34 @@ class _Door(asyncio.Protocol):
             self._guest.end()
 
 
+def members_hall() -> Anteroom:
+    """Of connections whose key is proven, once they asked something, by that key."""
+    return Anteroom(strangers=MAX_FORMER, members=MAX_PROVEN, each=MAX_PER_KEY)
+
+
 @final
 class Listener:
-    """Serves one protocol over TLS on some sockets; `context` is asked anew for each connection.
+    """Serves one protocol on some sockets, over TLS where there is a `context`, which is asked anew
+    for each connection, and as often as `limiter` says.
 
-    `proven` says that the handshake proves a member's key: who has made a request then counts by
-    its key. Others stay strangers until they leave, or `lifetime_s` is over. `expected` tells of an
-    address whether a member may be there: it has room and a rate that strangers can't use up.
-    `member` tells members' keys from those that were put out, which have little room of their own.
+    Who has made a request goes from the `room` to the `hall`, and counts there by its key, or by
+    its address without TLS. Where there is no hall all stay strangers until they leave, or
+    `lifetime_s` is over. `expected` tells of an address whether a member may be there: it has room
+    and a rate that strangers can't use up. `member` tells members' keys from those that were put
+    out, which have little room of their own.
     """
 
     def __init__(
         self,
         sockets: list[socket.socket],
         factory: Callable[[], asyncio.Protocol],
-        context: Callable[[], ssl.SSLContext],
-        limiter: Limiter,
+        context: Callable[[], ssl.SSLContext] | None,
+        limiter: Limiter | None,
         lifetime_s: float | None = None,
         *,
-        proven: bool = False,
+        room: Anteroom | None = None,
+        hall: Anteroom | None = None,
+        head_s: float | None = None,
         expected: Callable[[str], bool] = lambda _: False,
         member: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
@@ -162,13 +176,13 @@ class Listener:
         self._context = context
         self._limiter = limiter
         self._expected = expected
-        self.room: Final = Anteroom()
-        self.hall: Final = Anteroom(strangers=MAX_FORMER, members=MAX_PROVEN, each=MAX_PER_KEY)
+        self.room: Final = Anteroom() if room is None else room
+        self.hall: Final = hall
         self._settings = _Settings(
             room=self.room,
-            hall=self.hall,
+            hall=hall,
+            head_s=FIRST_REQUEST_S if head_s is None else head_s,
             lifetime_s=lifetime_s,
-            proven=proven,
             member=member,
         )
         self._tasks: set[asyncio.Task[bool]] = set()
@@ -201,11 +215,15 @@ class Listener:
                 continue
             expected = self._expected(plain_address(address[0]))
             place = place_of(address[0])
-            if not self._limiter.allows(place, loop.time(), spare=expected):
+            limiter = self._limiter
+            if limiter is not None and not limiter.allows(place, loop.time(), spare=expected):
                 self.turned_away += 1
                 connection.close()
                 continue
             self._begin(connection, place, expected=expected)
+            # Of many that wait to be accepted each has a turn to show what it sent already, before
+            # those after it need its place.
+            await asyncio.sleep(0)
 
     def _begin(self, connection: socket.socket, place: str, *, expected: bool) -> None:
         """The handshake, in a task of its own, that whoever needs the room may end."""
@@ -231,8 +249,8 @@ class Listener:
             await loop.connect_accepted_socket(
                 lambda: door,
                 connection,
-                ssl=self._context(),
-                ssl_handshake_timeout=HANDSHAKE_S,
+                ssl=None if self._context is None else self._context(),
+                ssl_handshake_timeout=None if self._context is None else HANDSHAKE_S,
             )
             return True
         return False

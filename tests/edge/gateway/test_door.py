@@ -190,6 +190,7 @@ async def test_an_unknown_model_is_404_with_the_names_there_are(stage: Stage) ->
     ("headers", "code"),
     [
         ({"Host": "evil.example"}, "BadHost"),
+        ({"Host": "127.0.0.1:99999"}, "BadHost"),
         ({"Origin": "https://evil.example"}, "BadOrigin"),
         ({"Origin": "null"}, "BadOrigin"),
     ],

@@ -102,6 +102,8 @@ async def test_neither_the_cookie_nor_the_key_opens_anything_alone(
         ("Origin", "http://127.0.0.1:1", "BadOrigin"),
         ("Origin", "null", "BadOrigin"),
         ("Host", "evil.example", "BadHost"),
+        ("Host", "127.0.0.1:99999", "BadHost"),
+        ("Host", "localhost:x", "BadHost"),
     ],
 )
 async def test_a_session_is_no_use_to_pages_of_other_sites_and_ports(

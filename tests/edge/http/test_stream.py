@@ -60,6 +60,22 @@ async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
         assert (await message(response))["event"] == "end"
 
 
+@pytest.mark.parametrize("name", ["logs", "answer"])
+async def test_a_cursor_past_the_end_of_an_output_reads_on_from_its_end(
+    client: TestClient[Any, Any], node: FakeNode, name: str
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    path = node.log_path("j1") if name == "logs" else node.answer_path("j1")
+    path.write_text("so far")
+    far = "9" * 18  # as a file of ext4 can't be long
+    async with client.get(f"/v1/jobs/j1/{name}?since={far}") as response:
+        with path.open("a") as file:
+            file.write(", and on")
+        async with asyncio.timeout(10):
+            said = await message(response)
+        assert (said["id"], json.loads(said["data"])) == ("14", {"text": ", and on"})
+
+
 async def test_a_stream_tells_why_its_job_waits_and_when_that_changes(
     client: TestClient[Any, Any], node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from mesh.config import Config
 from mesh.edge.models import fetch as fetching
 from mesh.edge.models import line, service
 from mesh.edge.models.answers import only_content
-from mesh.edge.models.around import Copy, Member, Silent
+from mesh.edge.models.around import ASK_S, Copy, Member, Silent
 from mesh.edge.models.service import Models
 from mesh.state.state import State
 from providers.models.identity import ModelIdentity
@@ -48,7 +48,7 @@ class FakeAround:
             return []
         return [Copy(member=member, identity=self.identity, keeper="folder", transfer_ms=1.0)]
 
-    async def who_has(self, query: str) -> tuple[list[Copy], list[Silent]]:
+    async def who_has(self, query: str, within_s: float = ASK_S) -> tuple[list[Copy], list[Silent]]:
         return await self.copies(RIG, query), self.silent
 
     async def ask(self, member: Member, method: str, path: str, body: object) -> dict[str, object]:

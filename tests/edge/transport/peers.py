@@ -17,7 +17,7 @@ from mesh.edge.transport.dial import Dialler
 from mesh.edge.transport.expected import Expected
 from mesh.edge.transport.link import Anchor, Contexts, Link, own_anchor
 from mesh.edge.transport.links import Links
-from mesh.edge.transport.listen import Limiter, Listener, listen
+from mesh.edge.transport.listen import Limiter, Listener, listen, members_hall
 from mesh.state.address import Address
 from mesh.state.members import ADMIN, FORMER, VIEWER
 from mesh.state.peer_id import peer_id
@@ -109,7 +109,7 @@ class Peer:
             runner.server,
             lambda: self.contexts.server(self.anchors.values()),
             Limiter(1e6, 10**6, 1e6, 10**6),
-            proven=True,
+            hall=members_hall(),
             expected=Expected(self.links, self.book, self.wanted).is_place,
             member=self.is_member,
         )

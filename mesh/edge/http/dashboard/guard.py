@@ -6,7 +6,10 @@ stops no daemon: whoever sits down at an open browser gets no further than the p
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, final
 
 from aiohttp import web
 
@@ -50,7 +53,8 @@ MAY: Final = frozenset(
         ("POST", "/v1/dashboard/end"),
     }
 )
-
+# Files hold nothing of the fleet, and whoever has a code has no session yet: no token is asked.
+OPEN_PATTERNS: Final = frozenset({"/dashboard/", "/dashboard/{file}", "/dashboard/session"})
 
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 
@@ -66,6 +70,16 @@ def has_session(sessions: Sessions, request: web.Request) -> bool:
     return sessions.knows(cookie, request.headers.get(KEY_HEADER, ""))
 
 
+def without_token(sessions: Sessions) -> Callable[[web.Request], bool]:
+    """What may pass that shows no token, while the daemon starts and after: the way in, and what a
+    session's pages ask."""
+
+    def passes(request: web.Request) -> bool:
+        return pattern_of(request) in OPEN_PATTERNS or session_may(sessions, request)
+
+    return passes
+
+
 def session_may(sessions: Sessions, request: web.Request) -> bool:
     """Whether a request carries an open session, and a note of it (`PAGE`); HttpRefusal where that
     may not do this."""
@@ -78,9 +92,49 @@ def session_may(sessions: Sessions, request: web.Request) -> bool:
     return True
 
 
-def is_over(request: web.Request) -> bool:
-    """Whether a page asked whose session has ended meanwhile: a stream ends with it."""
-    return PAGE in request and not has_session(request.app[SESSIONS], request)
+@final
+class SessionOver(Exception):
+    """The session ended in which a page asked for what is still on its way."""
+
+
+@asynccontextmanager
+async def while_open(request: web.Request) -> AsyncIterator[None]:
+    """What a page is told bit by bit ends with its session, by SessionOver: it signed out, its time
+    is up, or newer ones took its place. Who shows the token is told to the end."""
+    if PAGE not in request:
+        yield
+        return
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            watch = asyncio.create_task(_end_with_session(request, limit))
+            try:
+                yield
+            finally:
+                watch.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise SessionOver from None
+
+
+async def _end_with_session(request: web.Request, limit: asyncio.Timeout) -> None:
+    await request.app[SESSIONS].over(request.cookies.get(cookie_name(request), ""))
+    limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def broken_off(
+    request: web.Request, work: Awaitable[web.StreamResponse]
+) -> web.StreamResponse:
+    """An answer that comes bit by bit; where the page's session ends before it does, the connection
+    breaks off: what the page has must not look whole."""
+    try:
+        async with while_open(request):
+            return await work
+    except SessionOver:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()  # nobody reads it
 
 
 def pattern_of(request: web.Request) -> str:

@@ -7,7 +7,6 @@ from typing import Final
 
 from aiohttp import web
 
-from mesh.edge.http.dashboard.guard import is_over
 from mesh.edge.http.guard import refuse_unknown
 from mesh.edge.http.roles import Route
 from mesh.edge.http.stream import NODE, open_stream
@@ -28,8 +27,6 @@ def live_routes(telemetry: ServedTelemetry) -> list[Route]:
         node, told = request.app[NODE], -1
         async with open_stream(request) as stream, aclosing(telemetry.pictures()) as pictures:  # type: ignore[type-var]
             async for picture in pictures:
-                if is_over(request):
-                    break
                 await stream.send(picture, kind=DEVICES)
                 if node.state.cursor != told:
                     told = node.state.cursor

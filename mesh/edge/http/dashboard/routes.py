@@ -26,8 +26,6 @@ from mesh.edge.http.roles import Route
 from mesh.edge.http.stream import NODE, event_dict
 from mesh.state.members import VIEWER
 
-# Files hold nothing of the fleet, and whoever has a code has no session yet: no token is asked.
-OPEN_PATTERNS: Final = frozenset({"/dashboard/", "/dashboard/{file}", "/dashboard/session"})
 LINK: Final = "/dashboard/#code="  # a fragment stays in the browser: it is in no request and no log
 MAX_PAGE: Final = 200  # events a person scrolls through at once; about 100 kB
 DEFAULT_PAGE: Final = 50

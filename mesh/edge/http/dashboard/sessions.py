@@ -8,12 +8,14 @@ memory alone: they end with the daemon.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final, final
 
 # A link is opened at once or not at all; a minute is a slow browser's start.
@@ -43,6 +45,7 @@ class Opened:
 class _Session:
     key: bytes
     until_s: float
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @final
@@ -57,7 +60,8 @@ class Sessions:
     def make_code(self) -> str:
         """A code for one link."""
         code = secrets.token_urlsafe(_BYTES)
-        _make_room(self._codes, MAX_CODES)
+        while len(self._codes) >= MAX_CODES:
+            del self._codes[next(iter(self._codes))]
         self._codes[_hash(code)] = self._clock() + CODE_TTL_S
         return code
 
@@ -67,7 +71,8 @@ class Sessions:
         if until_s <= self._clock():
             return None
         opened = Opened(cookie=secrets.token_urlsafe(_BYTES), key=secrets.token_urlsafe(_BYTES))
-        _make_room(self._sessions, MAX_SESSIONS)
+        while len(self._sessions) >= MAX_SESSIONS:
+            self._close(next(iter(self._sessions)))
         until_s = self._clock() + SESSION_TTL_S
         self._sessions[_hash(opened.cookie)] = _Session(_hash(opened.key), until_s)
         return opened
@@ -79,22 +84,29 @@ class Sessions:
         if session is None:
             return False
         if session.until_s <= self._clock():
-            del self._sessions[name]
+            self._close(name)
             return False
         return hmac.compare_digest(session.key, _hash(key))
 
     def end(self, cookie: str) -> None:
         """Close a session; one that is not open stays so."""
-        self._sessions.pop(_hash(cookie), None)
+        self._close(_hash(cookie))
+
+    async def over(self, cookie: str) -> None:
+        """Wait until a session is closed, or its time is up."""
+        session = self._sessions.get(_hash(cookie))
+        if session is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(session.until_s - self._clock()):
+                    await session.ended.wait()
+
+    def _close(self, name: bytes) -> None:
+        session = self._sessions.pop(name, None)
+        if session is not None:
+            session.ended.set()
 
 
 def _hash(secret: str) -> bytes:
     if len(secret) > MAX_SECRET:
         return b""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-
-
-def _make_room(held: dict[bytes, float] | dict[bytes, _Session], most: int) -> None:
-    """Forget the oldest until one more fits."""
-    while len(held) >= most:
-        del held[next(iter(held))]
