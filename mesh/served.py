@@ -37,6 +37,7 @@ from mesh.state.devices import own_id
 from mesh.state.facts.device import DeviceRemoved
 from mesh.state.facts.events import NoteAdded
 from mesh.state.facts.fact import encode
+from mesh.state.jobs import JobView
 from mesh.state.state import State
 from providers.engine.llamacpp import ANSWER_FILE
 
@@ -169,11 +170,14 @@ class Served:
     async def verify(self) -> VerifyReport:
         return await asyncio.to_thread(self._ledger.verify)
 
-    def log_path(self, job_id: str) -> Path:
-        return self.dispatch.path_of(job_id, "log.txt")
+    async def find_job(self, job_id: str) -> JobView | None:
+        return await self.dispatch.files.find(job_id)
 
-    def answer_path(self, job_id: str) -> Path:
-        return self.dispatch.path_of(job_id, ANSWER_FILE)
+    def log_path(self, job: JobView) -> Path:
+        return self.dispatch.path_of(job, "log.txt")
+
+    def answer_path(self, job: JobView) -> Path:
+        return self.dispatch.path_of(job, ANSWER_FILE)
 
     def all_here(self, job_id: str) -> bool:
         return self.dispatch.all_here(job_id)

@@ -113,11 +113,9 @@ class Dispatch:
         if not OPENS.isdisjoint(kinds):
             self.home.wake()
 
-    def path_of(self, job_id: str, name: str) -> Path:
+    def path_of(self, job: JobView, name: str) -> Path:
         """Where a file of a job's attempt that counts is on this machine; it may not exist yet."""
-        job = self._ledger.state.jobs.get(job_id)
-        number = max(1, job.attempt) if job is not None else 1
-        return local.job_dir(self._folder, job_id, number) / name
+        return local.job_dir(self._folder, job.job_id, max(1, job.attempt)) / name
 
     def all_here(self, job_id: str) -> bool:
         """Whether what a job wrote has come home, as far as it will."""

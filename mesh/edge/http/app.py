@@ -203,13 +203,10 @@ def _most(request: web.Request, name: str) -> int | None:
 async def get_job(request: web.Request) -> web.Response:
     """One job, whole; what was typed for it only to the user of its home."""
     refuse_unknown(request.query, ())
-    node, job_id = request.app[NODE], request.match_info["id"]
-    retired = job_id in node.state.retired
-    state = await asyncio.to_thread(node.every_job) if retired else node.state
-    job = state.jobs[job_id if retired else known_job(request)]
-    row = job_row(state, job, node.now())
+    node, job = request.app[NODE], await known_job(request)
+    row = job_row(node.state, job, node.now())
     if PEER not in request:
-        row = with_standing(row, (await node.standings([job])).get(job_id))
+        row = with_standing(row, (await node.standings([job])).get(job.job_id))
         row |= await asyncio.to_thread(private_row, node.home, job)
     return answer(row)
 
@@ -251,7 +248,7 @@ async def post_cancel(request: web.Request) -> web.Response:
     refuse_unknown(await read_body(request), ())
     node, job_id = request.app[NODE], request.match_info["id"]
     if job_id not in node.state.retired:
-        known_job(request)
+        await known_job(request)
     await node.cancel(job_id)
     return answer({"job_id": job_id}, 202)
 
@@ -259,7 +256,7 @@ async def post_cancel(request: web.Request) -> web.Response:
 async def post_adopt(request: web.Request) -> web.Response:
     """Decide for another peer's job from now on; 200 with its epoch."""
     refuse_unknown(await read_body(request), ())
-    known_job(request)
+    await known_job(request)
     return answer(await request.app[NODE].adopt(request.match_info["id"]))
 
 

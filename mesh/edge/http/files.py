@@ -54,14 +54,14 @@ async def get_listing(request: web.Request) -> web.Response:
 async def get_files(request: web.Request) -> web.Response:
     """The files that a job left, wherever it ran; `kept` is false where its folder is gone."""
     refuse_unknown(request.query, ())
-    return answer(await request.app[NODE].files.listed(known_job(request)))
+    return answer(await request.app[NODE].files.listed((await known_job(request)).job_id))
 
 
 async def get_file(request: web.Request) -> web.Response:
     """Some of a file that a job left, wherever it ran."""
     refuse_unknown(request.query, ("offset", "path"))
-    job_id, path = known_job(request), request.query.get("path", "")
-    return answer(await request.app[NODE].files.get(job_id, path, _offset(request)))
+    job, path = await known_job(request), request.query.get("path", "")
+    return answer(await request.app[NODE].files.get(job.job_id, path, _offset(request)))
 
 
 def _attempt(request: web.Request) -> int:

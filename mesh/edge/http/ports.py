@@ -30,9 +30,6 @@ class Calibration:
 class Files(Protocol):
     """This peer's part in moving files. `who` is the key that asks, in hex."""
 
-    async def find(self, job_id: str) -> JobView | None:
-        """A job, also one that ended so long ago that the ledger alone has it."""
-
     async def given(self, who: str, job_id: str, digest: str, offset: int) -> FilePart:
         """Some of a file that a job brings."""
 
@@ -60,8 +57,9 @@ class ServedNode(Protocol):
     def state(self) -> State:
         """Everything the ledger says, folded."""
 
-    def every_job(self) -> State:
-        """The state with the oldest ended jobs whole; reads the ledger, so not for the loop."""
+    async def find_job(self, job_id: str) -> JobView | None:
+        """A job, also one that ended so long ago that the ledger alone has it, which is read then:
+        as long as that is."""
 
     @property
     def owner(self) -> Owner:
@@ -129,10 +127,10 @@ class ServedNode(Protocol):
     def subscribe(self) -> AsyncIterator[Event]:
         """Every event admitted from now on."""
 
-    def log_path(self, job_id: str) -> Path:
+    def log_path(self, job: JobView) -> Path:
         """Where a job's output is kept, an engine's log included; it may not exist yet."""
 
-    def answer_path(self, job_id: str) -> Path:
+    def answer_path(self, job: JobView) -> Path:
         """Where a model's answer is kept; the file may not exist yet."""
 
     def all_here(self, job_id: str) -> bool:

@@ -21,7 +21,7 @@ from mesh.edge.http.roles import PEER
 from mesh.edge.http.standing import StandingWatch
 from mesh.edge.jobs.private import words_of
 from mesh.ledger.event import Event
-from mesh.state.jobs import ENDED
+from mesh.state.jobs import ENDED, JobView
 
 # Each stream holds a socket and a task; a person has some tabs and `logs -f` open, not 32.
 MAX_STREAMS: Final = 32
@@ -204,39 +204,46 @@ async def stream_answer(request: web.Request) -> web.StreamResponse:
     return await _stream_file(request, request.app[NODE].answer_path)
 
 
-async def _stream_file(request: web.Request, path_of: Callable[[str], Path]) -> web.StreamResponse:
+async def _stream_file(
+    request: web.Request, path_of: Callable[[JobView], Path]
+) -> web.StreamResponse:
     refuse_unknown(request.query, ("history", "since"))
-    node, job_id = request.app[NODE], known_job(request)
-    path = path_of(job_id)
+    node, job = request.app[NODE], await known_job(request)
+    path = path_of(job)
     offset, size = read_cursor(request, "since"), await asyncio.to_thread(_size, path)
     # Past the end nothing is ever read, and no system seeks as far as a cursor may say.
     offset = size if request.query.get("history") == "0" and not offset else min(offset, size)
     async with open_stream(request) as stream:
-        await _follow(node, stream, job_id, path, offset)
+        await _follow(node, stream, job, path, offset)
     return stream.response
 
 
-def known_job(request: web.Request) -> str:
-    """The id in the path, if the ledger knows it; never one that could leave the jobs' folder."""
+async def known_job(request: web.Request) -> JobView:
+    """The job of the path, if the ledger knows it; never one that could leave the jobs' folder."""
     job_id = request.match_info["id"]
-    if "/" in job_id or job_id not in request.app[NODE].state.jobs:
+    job = None if "/" in job_id else await request.app[NODE].find_job(job_id)
+    if job is None:
         raise HttpRefusal(404, "NotFound", f"no job {job_id[:80]}", "see GET /v1/jobs")
-    return job_id
+    return job
 
 
-async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, offset: int) -> None:
+async def _follow(node: ServedNode, stream: Stream, job: JobView, path: Path, offset: int) -> None:
     decoder, quiet_s = codecs.getincrementaldecoder("utf-8")("replace"), 0.0
-    standing = StandingWatch(node, job_id)
+    standing = StandingWatch(node, job)
     while True:
-        # Asked before the file is read: no tail is lost.
-        ended = node.state.jobs[job_id].status in ENDED and node.all_here(job_id)
+        # Asked before the file is read: no tail is lost. Memory may let go of it meanwhile.
+        now = node.state.jobs.get(job.job_id)
+        if now is None and job.status not in ENDED:
+            now = await node.find_job(job.job_id)
+        job = now or job
+        ended = job.status in ENDED and node.all_here(job.job_id)
         chunk = await asyncio.to_thread(_read, path, offset)
         offset += len(chunk)
         if text := decoder.decode(chunk):
             await stream.send({"text": text}, offset)
             quiet_s = 0.0
         if not chunk and ended:
-            return await _send_end(node, stream, job_id)
+            return await _send_end(node, stream, job)
         if not chunk and (news := await standing.news()) is not None:
             await stream.send(news, kind="standing")
         if not chunk:
@@ -247,9 +254,8 @@ async def _follow(node: ServedNode, stream: Stream, job_id: str, path: Path, off
             quiet_s = 0.0
 
 
-async def _send_end(node: ServedNode, stream: Stream, job_id: str) -> None:
-    job = node.state.jobs[job_id]
-    words = await asyncio.to_thread(words_of, node.home, job_id)
+async def _send_end(node: ServedNode, stream: Stream, job: JobView) -> None:
+    words = await asyncio.to_thread(words_of, node.home, job.job_id)
     said = {"status": job.status, "reason": job.reason, "text": words or job.text}
     await stream.send(said, kind="end")
 

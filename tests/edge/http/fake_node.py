@@ -66,6 +66,9 @@ class FakeNode:
     def every_job(self) -> State:
         return fold(self.ledger, keep_ended=1 << 30)
 
+    async def find_job(self, job_id: str) -> JobView | None:
+        return self.every_job().jobs.get(job_id)
+
     def status(self, *, running: bool = True) -> dict[str, object]:
         return {"events": len(self.ledger)}
 
@@ -146,11 +149,11 @@ class FakeNode:
             bell.put_nowait(None)
             self.bells.discard(bell)
 
-    def log_path(self, job_id: str) -> Path:
-        return self.folder / f"{job_id}.txt"
+    def log_path(self, job: JobView | str) -> Path:
+        return self.folder / f"{_id(job)}.txt"
 
-    def answer_path(self, job_id: str) -> Path:
-        return self.folder / f"{job_id}.answer.txt"
+    def answer_path(self, job: JobView | str) -> Path:
+        return self.folder / f"{_id(job)}.answer.txt"
 
     def all_here(self, job_id: str) -> bool:
         return True
@@ -189,3 +192,7 @@ async def message(response: Any) -> dict[str, str]:
         name, _, value = line.partition(": ")
         fields[name] = value
     return fields
+
+
+def _id(job: JobView | str) -> str:
+    return job if isinstance(job, str) else job.job_id

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 from mesh.api.wire.claims import Standing
 from mesh.edge.http import stream
 from mesh.edge.http.app import make_app
+from mesh.state.fold import fold
 from tests.edge.http.fake_node import AUTH, TOKEN, FakeNode, message, refused
 
 
@@ -58,6 +59,23 @@ async def test_logs_stream_what_was_and_what_comes_until_the_job_ends(
         assert await response.content.read() == b""
     async with client.get("/v1/jobs/j1/logs?history=0") as response:
         assert (await message(response))["event"] == "end"
+
+
+async def test_a_job_that_memory_has_let_go_of_is_read_and_followed_to_its_end(
+    client: TestClient[Any, Any], node: FakeNode
+) -> None:
+    await node.submit({"model": "m", "job_id": "j1"})
+    node.log_path("j1").write_text("made")
+    async with client.get("/v1/jobs/j1/logs") as response:
+        assert json.loads((await message(response))["data"]) == {"text": "made"}
+        node.record("job_failed", "d1", {"job_id": "j1", "reason": "exit"})
+        node.state = fold(node.ledger, keep_ended=0)
+        assert "j1" not in node.state.jobs
+        assert (await message(response))["event"] == "end"
+    async with client.get("/v1/jobs/j1/logs") as response:
+        assert json.loads((await message(response))["data"]) == {"text": "made"}
+        assert json.loads((await message(response))["data"])["status"] == "failed"
+    assert (await (await client.get("/v1/jobs/j1")).json())["status"] == "failed"
 
 
 @pytest.mark.parametrize("name", ["logs", "answer"])
