@@ -67,7 +67,7 @@ def test_every_way_to_start_it_starts_it(ana: Machine) -> None:
 
 def test_the_commands_of_the_page_run(ana: Machine, tmp_path: Path) -> None:
     lines = [words for words in typed() if words[0] not in CLIENTS]
-    assert [words[0] for words in lines] == ["pipx", *["fleet"] * 4]
+    assert [words[0] for words in lines] == ["pipx", *["fleet"] * 5]
     if not (ana.home / "daemon.json").exists():
         ana.up()
     with_key = ["--allow-dispatch", "--budget", "$2/day"]
