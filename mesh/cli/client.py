@@ -99,6 +99,18 @@ def need_daemon(home: Path) -> Daemon:
     return daemon
 
 
+def quoted(text: str) -> str:
+    """A part of a path, whatever bytes a person typed: what is no text the daemon refuses."""
+    return quote(text, safe="", errors="surrogatepass")
+
+
+def query_of(given: Mapping[str, object]) -> str:
+    """What is asked, as a query."""
+    from urllib.parse import urlencode
+
+    return urlencode(given, errors="surrogatepass")
+
+
 def job_url(job_id: str, rest: str = "") -> str:
-    """The path of a job, whatever characters a person typed."""
-    return f"/v1/jobs/{quote(job_id, safe='')}{rest}"
+    """The path of a job."""
+    return f"/v1/jobs/{quoted(job_id)}{rest}"

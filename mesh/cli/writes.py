@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mesh.cli.client import find_daemon
+from mesh.cli.client import find_daemon, quoted
 from mesh.cli.output import now_ms
 
 
@@ -51,29 +51,25 @@ def _own_id(home: Path, device_id: str) -> str:
 
 def write_removal(device_id: str) -> Mapping[str, Any]:
     """Remove a device; returns the event."""
-    from urllib.parse import quote
-
     from mesh.config import fleet_home
     from mesh.state.facts.device import DeviceRemoved
     from mesh.state.facts.fact import encode
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:
-        return dict(daemon.post(f"/v1/devices/{quote(device_id, safe='')}/remove"))
+        return dict(daemon.post(f"/v1/devices/{quoted(device_id)}/remove"))
     return append("device_removed", device_id, encode(DeviceRemoved(reason="removed by hand")))
 
 
 def write_import(file: Path) -> Mapping[str, Any]:
     """Take in an export; the report, each line of it accounted for."""
-    from urllib.parse import quote
-
     from mesh.config import fleet_home
 
     home = fleet_home()
     daemon = find_daemon(home)
     if daemon is not None:
         with file.open("rb") as body:
-            return dict(daemon.post_file(f"/v1/import?name={quote(str(file), safe='')}", body))
+            return dict(daemon.post_file(f"/v1/import?name={quoted(str(file))}", body))
     import msgspec
 
     from mesh.edge.imports import import_at_rest

@@ -140,6 +140,19 @@ def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:
     assert done.returncode == 102
 
 
+@pytest.mark.parametrize(
+    "words", [("job",), ("cancel",), ("logs", "-f"), ("return",), ("drain",), ("job", "--files")]
+)
+def test_bytes_that_are_no_text_name_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Nothing listens there: what was typed gets as far as a request."""
+    fleet(tmp_path, "note", "opens the ledger")
+    (tmp_path / "daemon.json").write_text(json.dumps(announced(os.getpid())))
+    (tmp_path / "token").write_text("t")
+    done = fleet(tmp_path, *words, os.fsdecode(b"\xff"))
+    assert "internal error" not in done.stderr
+    assert done.returncode in (102, 105)
+
+
 def test_an_unknown_job_is_not_found(tmp_path: Path) -> None:
     fleet(tmp_path, "note", "opens the ledger")
     for name in ("job", "logs"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from typing import Any, Final
 
 from mesh.api.errors import RequestError
-from mesh.cli.client import Daemon
+from mesh.cli.client import Daemon, query_of
 from mesh.cli.exits import CANNOT, NOTHING_FITS, USAGE, stop
 from mesh.cli.output import clean, money, say
 
@@ -93,13 +93,11 @@ def _dollars(text: str) -> str:
 
 def _offered(daemon: Daemon, body: Mapping[str, str], providers: Set[str]) -> list[Row]:
     """Single offers of these that fit, with the disk that is asked for, the cheapest first."""
-    from urllib.parse import urlencode
-
     keys = ("gpu", "count", "provider", "max_price", "disk")
     query = {key: body[key] for key in keys if key in body} | {"limit": MOST_OFFERS}
     if "spot" not in body:
         query["spot"] = "false"
-    rows = daemon.get(f"/v1/offers?{urlencode(query)}")["offers"]
+    rows = daemon.get(f"/v1/offers?{query_of(query)}")["offers"]
     rows = [row for row in rows if row["source"] == "offer" and row["provider"] in providers]
     found = [row for row in rows if not row["owned"]]
     return [row for row in found if body.get("offer") in (None, row["offer"])]

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
-from urllib.parse import quote
 
 import click
 
 from mesh.api.errors import RequestError
-from mesh.cli.client import Daemon
+from mesh.cli.client import Daemon, quoted
 from mesh.cli.clouds.asking import checked, question, warn
 from mesh.cli.clouds.awaiting import once_ready
 from mesh.cli.options import confirm
@@ -93,7 +92,7 @@ def _rent(daemon: Daemon, spec: dict[str, object], asked: RentFor) -> Row:
 def _give_back(daemon: Daemon, row: Row) -> None:
     """Its work is done. Where it was lost or returned meanwhile, how the job ended says so."""
     try:
-        daemon.post(f"/v1/rentals/{quote(str(row['request_id']), safe='')}/return", {})
+        daemon.post(f"/v1/rentals/{quoted(str(row['request_id']))}/return", {})
     except RequestError as error:
         if error.code != "NotOpen":
             raise

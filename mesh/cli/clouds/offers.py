@@ -52,14 +52,12 @@ def _text(value: object) -> str:
 def ask_offers(query: Mapping[str, str]) -> Mapping[str, Any]:
     """From the daemon, whose accounts know single offers; else from the ledger, else the table that
     this program came with."""
-    from urllib.parse import urlencode
-
-    from mesh.cli.client import find_daemon
+    from mesh.cli.client import find_daemon, query_of
     from mesh.config import fleet_home
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:
-        return dict(daemon.get(f"/v1/offers?{urlencode(query)}"))
+        return dict(daemon.get(f"/v1/offers?{query_of(query)}"))
     from mesh.api.market.asked import parse_offers
     from mesh.api.market.offers import offers_answer
     from mesh.edge.clouds.prices.known import known_quotes

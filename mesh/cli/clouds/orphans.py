@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
 from mesh.api.errors import RequestError
-from mesh.cli.client import Daemon, need_daemon
+from mesh.cli.client import Daemon, need_daemon, quoted
 from mesh.cli.clouds.words import why_words
 from mesh.cli.exits import CANNOT, Stop, code_of, stop
 from mesh.cli.machines.peers import yes_option
@@ -64,7 +63,7 @@ def _kill(daemon: Daemon, rows: list[Row], *, yes: bool) -> list[Row]:
 def _killed(daemon: Daemon, instance: str) -> Row:
     """What became of asking for one machine's end; `why` it was not asked for, and its `code`."""
     try:
-        return dict(daemon.post(f"/v1/orphans/{quote(instance, safe='')}/kill", {}))
+        return dict(daemon.post(f"/v1/orphans/{quoted(instance)}/kill", {}))
     except (RequestError, Stop) as error:
         return {
             "instance": instance,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mesh.cli.client import need_daemon
+from mesh.cli.client import need_daemon, quoted
 from mesh.cli.clouds.asking import checked, question, warn
 from mesh.cli.clouds.awaiting import hourly, once_ready
 from mesh.cli.machines.peers import yes_option
@@ -69,11 +69,9 @@ def return_(*, rental: str, output: str) -> None:
 
     It is paid for until the provider's own listings lack it; fleet rentals shows when.
     """
-    from urllib.parse import quote
-
     from mesh.config import fleet_home
 
-    done = need_daemon(fleet_home()).post(f"/v1/rentals/{quote(rental, safe='')}/return", {})
+    done = need_daemon(fleet_home()).post(f"/v1/rentals/{quoted(rental)}/return", {})
     if output == "json":
         emit_json(done)
         return

@@ -1,13 +1,12 @@
 """Files that a command left in its --workdir, wherever it ran."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 
 from mathcore.units import show_bytes
-from mesh.cli.client import job_url, need_daemon
+from mesh.cli.client import job_url, need_daemon, quoted
 from mesh.cli.exits import CANNOT, stop
 from mesh.cli.output import emit_json, say
 from mesh.cli.table import Column, emit
@@ -39,13 +38,12 @@ def get_file(job_id: str, path: str) -> None:
     """A file that a command left in its --workdir, to standard output; its hash is checked."""
     import base64
     import hashlib
-    from urllib.parse import quote
 
     from mesh.config import fleet_home
 
     daemon, at, made = need_daemon(fleet_home()), 0, hashlib.blake2b(digest_size=32)
     while True:
-        url = job_url(job_id, f"/file?offset={at}&path={quote(os.fsencode(path), safe='')}")
+        url = job_url(job_id, f"/file?offset={at}&path={quoted(path)}")
         part = daemon.get(url)
         data = base64.b64decode(part["data"])
         made.update(data)

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
 from mesh.api.errors import RequestError
-from mesh.cli.client import Daemon, find_daemon, need_daemon
+from mesh.cli.client import Daemon, find_daemon, need_daemon, quoted
 from mesh.cli.exits import CANNOT, NOT_FOUND, USAGE, Stop, stop
 from mesh.cli.options import confirm
 from mesh.cli.output import emit_json, json_option, now_ms, show_age
@@ -161,7 +160,7 @@ def pending(output: str) -> None:
 @json_option
 def accept(peer: str, role: str, output: str) -> None:
     """Let in a PEER that asks; compare its id with what `fleet id` says there."""
-    said = _post(f"/v1/peers/{_part(peer)}/accept", {"role": role})
+    said = _post(f"/v1/peers/{quoted(peer)}/accept", {"role": role})
     _tell(said, output, f"{said['name']} is in as {role}")
     if said["recovery_words"] and output != "json":
         from mesh.cli.machines.recovery import show_words
@@ -174,7 +173,7 @@ def accept(peer: str, role: str, output: str) -> None:
 @json_option
 def ignore(peer: str, output: str) -> None:
     """Neither show nor answer a PEER that asks."""
-    said = _post(f"/v1/peers/{_part(peer)}/ignore", {})
+    said = _post(f"/v1/peers/{quoted(peer)}/ignore", {})
     _tell(said, output, f"{said['name']} is ignored")
 
 
@@ -197,7 +196,7 @@ def remove(*, peer: str, reason: str, keep: str, yes: bool, output: str) -> None
         confirm(f"remove {one['name']} from the fleet?")
     body = {"reason": reason, **({"keep": keep} if keep else {})}
     try:
-        said = _post(f"/v1/peers/{_part(peer)}/remove", body)
+        said = _post(f"/v1/peers/{quoted(peer)}/remove", body)
     except RequestError as error:
         if error.code == "Forked" and not one["you"] and not keep:
             _choose(one, output, error)
@@ -227,7 +226,7 @@ def _choose(one: Row, output: str, error: RequestError) -> None:
 @json_option
 def set_role(peer: str, role: str, output: str) -> None:
     """Let PEER do more or less from now on: what it did before keeps its old role."""
-    said = _post(f"/v1/peers/{_part(peer)}/role", {"role": role})
+    said = _post(f"/v1/peers/{quoted(peer)}/role", {"role": role})
     _tell(said, output, f"{said['name']} is {role} now, and was {said['was']}")
 
 
@@ -237,7 +236,7 @@ def set_role(peer: str, role: str, output: str) -> None:
 @json_option
 def rename(peer: str, name: str, output: str) -> None:
     """Call PEER something else."""
-    said = _post(f"/v1/peers/{_part(peer)}/rename", {"name": name})
+    said = _post(f"/v1/peers/{quoted(peer)}/rename", {"name": name})
     _tell(said, output, f"{peer} is {said['name']} now")
 
 
@@ -276,10 +275,6 @@ def _post(path: str, body: Mapping[str, object]) -> dict[str, Any]:
     from mesh.config import fleet_home
 
     return dict(need_daemon(fleet_home()).post(path, body))
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _tell(said: Mapping[str, Any], output: str, line: str) -> None:

@@ -6,11 +6,10 @@ import asyncio
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 import click
 
-from mesh.cli.client import need_daemon
+from mesh.cli.client import need_daemon, quoted
 from mesh.cli.exits import CANNOT, NOT_ALLOWED, UNREACHABLE, USAGE, stop
 from mesh.cli.machines.peers import yes_option
 from mesh.cli.options import confirm
@@ -225,7 +224,7 @@ def probe(name: str, output: str) -> None:
     from mesh.config import fleet_home
 
     daemon = need_daemon(fleet_home())
-    _shown(daemon.post(f"/v1/ssh/{quote(name, safe='')}/probe"), output)
+    _shown(daemon.post(f"/v1/ssh/{quoted(name)}/probe"), output)
 
 
 @ssh.command("rm")
@@ -235,7 +234,7 @@ def remove(name: str, output: str) -> None:
     """Let NAME go, with its devices; what runs there goes on."""
     from mesh.config import fleet_home
 
-    said = need_daemon(fleet_home()).post(f"/v1/ssh/{quote(name, safe='')}/remove")
+    said = need_daemon(fleet_home()).post(f"/v1/ssh/{quoted(name)}/remove")
     if output == "json":
         emit_json(said)
         return

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from mesh.cli.client import need_daemon
+from mesh.cli.client import need_daemon, quoted
 from mesh.cli.exits import USAGE, stop
 from mesh.cli.output import brief_ms, clean, emit_json, json_option, now_ms, number, show_at
 from mesh.cli.table import Column, emit, emit_text
@@ -112,13 +112,11 @@ def _duration(text: str) -> int:
 
 def _post(device: str, verb: str, body: Mapping[str, object]) -> list[Row]:
     """What became of each device that is meant, in the order of their names."""
-    from urllib.parse import quote
-
     from mesh.config import fleet_home
 
     daemon = need_daemon(fleet_home())
     meant = _meant(daemon.get("/v1/devices")["devices"], device)
-    return [daemon.post(f"/v1/devices/{quote(one, safe='')}/{verb}", body) for one in meant]
+    return [daemon.post(f"/v1/devices/{quoted(one)}/{verb}", body) for one in meant]
 
 
 def _meant(rows: Sequence[Row], wanted: str) -> list[str]:

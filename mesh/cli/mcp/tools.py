@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, final
-from urllib.parse import urlencode
 
 from mesh.api.errors import RequestError
-from mesh.cli.client import Daemon, job_url
+from mesh.cli.client import Daemon, job_url, query_of
 from mesh.cli.mcp.bounds import MAX_ANSWER_CHARS
 
 Given = Mapping[str, Any]
@@ -151,11 +150,11 @@ def _log(daemon: Daemon, given: Given) -> Answer:
 
 
 def _cost(daemon: Daemon, given: Given) -> Answer:
-    return dict(daemon.get(f"/v1/cost?{urlencode(given)}"))
+    return dict(daemon.get(f"/v1/cost?{query_of(given)}"))
 
 
 def _offers(daemon: Daemon, given: Given) -> Answer:
-    return dict(daemon.get(f"/v1/offers?{urlencode(given)}"))
+    return dict(daemon.get(f"/v1/offers?{query_of(given)}"))
 
 
 def _budgets(daemon: Daemon, given: Given) -> Answer:

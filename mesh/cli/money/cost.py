@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from mesh.api.bills import GROUPINGS
-from mesh.cli.client import find_daemon
+from mesh.cli.client import find_daemon, query_of
 from mesh.cli.output import csv_option, emit_json, output_of, say
 from mesh.cli.table import Column, emit, emit_text
 
@@ -69,13 +69,11 @@ def cost(*, output: str, as_csv: bool, plot: bool, **given: str | None) -> None:
 
 def _asked(query: Mapping[str, str]) -> Row:
     """The daemon's answer, else this machine's own ledger's."""
-    from urllib.parse import urlencode
-
     from mesh.config import fleet_home
 
     daemon = find_daemon(fleet_home())
     if daemon is not None:
-        found: Row = daemon.get(f"/v1/cost?{urlencode(query)}")
+        found: Row = daemon.get(f"/v1/cost?{query_of(query)}")
         return found
     return _own(query)
 
@@ -109,8 +107,6 @@ def _now_ms() -> int:
 
 def _focus(query: Mapping[str, str]) -> str:
     """The daemon's answer, which knows how long it watched; else this machine's own ledger's."""
-    from urllib.parse import urlencode
-
     from mesh.api.bills.tables import LEFT_OUT
     from mesh.config import fleet_home
 
@@ -118,7 +114,7 @@ def _focus(query: Mapping[str, str]) -> str:
     if daemon is None:
         text, left_out_ms = _own_focus(query)
     else:
-        text, headers = daemon.get_text(f"/v1/cost/focus?{urlencode(query)}")
+        text, headers = daemon.get_text(f"/v1/cost/focus?{query_of(query)}")
         left_out_ms = int(headers.get(LEFT_OUT, 0))
     if left_out_ms:
         hours = left_out_ms / 3_600_000

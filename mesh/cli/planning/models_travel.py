@@ -5,11 +5,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
-from mesh.cli.client import Daemon, find_daemon, need_daemon
+from mesh.cli.client import Daemon, find_daemon, need_daemon, quoted
 from mesh.cli.exits import CANNOT, UNREACHABLE, USAGE, stop
 from mesh.cli.output import brief_ms, clean, emit_json, json_option, say
 from mesh.cli.planning.models_where import say_start, show_progress
@@ -92,7 +91,7 @@ def _took(row: Mapping[str, Any]) -> str:
 def _watched(
     daemon: Daemon, row: Mapping[str, Any], peer: str, *, shown: bool
 ) -> Mapping[str, Any]:
-    path = f"/v1/models/fetches/{row['id']}" + (f"?peer={quote(peer, safe='')}" if peer else "")
+    path = f"/v1/models/fetches/{row['id']}" + (f"?peer={quoted(peer)}" if peer else "")
     live, begun = shown and sys.stderr.isatty(), False
     while row["state"] not in (*ENDED, "here"):
         time.sleep(LOOK_S)

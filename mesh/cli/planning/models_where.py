@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
-from mesh.cli.client import find_daemon
+from mesh.cli.client import find_daemon, quoted
 from mesh.cli.output import NONE, brief_ms, clean, emit_json, say
 from mesh.cli.table import Column, emit, emit_text
 
@@ -43,9 +42,7 @@ def _asked(ref: str) -> tuple[Row, bool]:
     home = fleet_home()
     daemon = find_daemon(home)
     if daemon is not None:
-        return daemon.get(
-            f"/v1/models/where?model={quote(ref, safe='')}" if ref else ANYWHERE
-        ), True
+        return daemon.get(f"/v1/models/where?model={quoted(ref)}" if ref else ANYWHERE), True
     from mesh.edge.models.local import LocalModels
 
     local = LocalModels(home, load_config(home).models)

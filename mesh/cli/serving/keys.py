@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from mesh.cli.client import need_daemon
+from mesh.cli.client import need_daemon, quoted
 from mesh.cli.exits import USAGE, stop
 from mesh.cli.options import confirm
 from mesh.cli.output import NONE, clean, emit_json, json_option, money, now_ms, say, show_age
@@ -72,14 +72,12 @@ def add(
 @json_option
 def revoke(*, key: str, yes: bool, output: str) -> None:
     """Let a key open nothing any more, for good."""
-    from urllib.parse import quote
-
     from mesh.config import fleet_home
 
     daemon = need_daemon(fleet_home())
     if not yes:
         confirm(f"revoke {clean(key)}? What uses it is refused from then on")
-    said = daemon.post(f"/v1/keys/{quote(key, safe='')}/revoke", {})
+    said = daemon.post(f"/v1/keys/{quoted(key)}/revoke", {})
     if output == "json":
         emit_json(said)
     else:
