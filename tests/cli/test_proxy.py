@@ -19,6 +19,7 @@ from mesh.cli.app import fleet
 from mesh.cli.serving import proxy
 from mesh.edge.gateway import ports
 from mesh.edge.gateway.ports import FILE, Ports
+from mesh.edge.transport.plain import own_programs
 
 ROW = {"port": 11434, "as": "ollama", "url": "http://127.0.0.1:11434", "open": True}
 
@@ -37,7 +38,7 @@ class Door:
 
     async def __aenter__(self) -> Ports:
         await self.runner.setup()
-        await self.ports.start(self.runner)
+        await self.ports.start(self.runner, own_programs())
         return self.ports
 
     async def __aexit__(self, *_: object) -> None:
