@@ -34,6 +34,7 @@ BACKLOG: Final = 128
 MAX_FORMER: Final = 16
 # Addresses whose rate is remembered; the least recent is forgotten, which costs only its rate.
 MAX_ADDRESSES: Final = 4096
+KIND_LOOK_S: Final = 0.005
 ACCEPT_PAUSE_S: Final = 0.2  # after a failed accept: out of descriptors for one
 
 
@@ -186,6 +187,7 @@ class Listener:
             member=member,
         )
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._is_kind = False
         self.turned_away = 0
 
     @property
@@ -201,15 +203,29 @@ class Listener:
         finally:
             for one in self._sockets:
                 one.close()
-            for task in list(self._tasks):
-                task.cancel()
+            if not self._is_kind:
+                for task in list(self._tasks):
+                    task.cancel()
+
+    async def end_kindly(self, running: asyncio.Task[None], within_s: float) -> None:
+        """End `run`: nobody is accepted any more, and whoever was is served what it asked already,
+        if that takes no longer."""
+        self._is_kind = True
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while len(self.room) and loop.time() < until:  # noqa: ASYNC110  guests know no end of all
+            await asyncio.sleep(KIND_LOOK_S)
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         listening.setblocking(False)  # noqa: FBT003  its only argument, by position
         while True:
             try:
-                connection, address = await loop.sock_accept(listening)
+                connection, address = await _accepted(loop, listening)
             except OSError:
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
@@ -254,6 +270,28 @@ class Listener:
             )
             return True
         return False
+
+
+async def _accepted(
+    loop: asyncio.AbstractEventLoop, listening: socket.socket
+) -> tuple[socket.socket, tuple[str, int]]:
+    """The next connection. Who ends the wait loses none: it is accepted by whoever listens next."""
+    while True:
+        try:
+            connection, address = listening.accept()
+        except BlockingIOError:
+            ready = asyncio.Event()
+            try:
+                loop.add_reader(listening, ready.set)
+            except NotImplementedError:  # Windows
+                return await loop.sock_accept(listening)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_reader(listening)
+        else:
+            connection.setblocking(False)  # noqa: FBT003  its only argument, by position
+            return connection, address
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

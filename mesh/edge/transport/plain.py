@@ -15,6 +15,8 @@ from mesh.edge.transport.listen import BACKLOG, Listener
 # From a connection to the end of its first request's head. Programs send it in the same breath; a
 # browser opens some connections ahead, and opens them anew where they were closed.
 HEAD_S: Final = 10.0
+# For the rest of a head that is on its way when a port is closed.
+END_S: Final = 0.1
 # Connections without a whole head, in all and from one address of another machine: programs open
 # some dozens at one moment, and those are past this a round trip later.
 MAX_HEADLESS: Final = 128
@@ -61,13 +63,12 @@ class PlainPort:
     ) -> None:
         self._listening: Final = listening
         listening.listen(BACKLOG)
-        listener = Listener(
+        self._listener: Final = Listener(
             [listening], factory, None, None, room=crowd.room, hall=crowd.hall, head_s=HEAD_S
         )
-        self._task: Final = asyncio.create_task(listener.run())
+        self._task: Final = asyncio.create_task(self._listener.run())
 
     async def close(self) -> None:
-        """Accept nobody any more; who is connected is the server's to end."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        """Accept nobody any more; who asked something is the server's to answer, or to end."""
+        await self._listener.end_kindly(self._task, END_S)
         self._listening.close()  # a task that had not begun closes nothing

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from mesh.edge.starting.door import Door, url_of
+from mesh.edge.transport.plain import PlainPort, own_programs
 
 
 def app(says: str) -> web.Application:
@@ -72,3 +73,34 @@ async def test_a_port_that_is_taken_is_named(door: Door) -> None:
 async def _held(door: Door) -> Door:
     await door.hold(app("first"))
     return door
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_asked_just_before_the_app_changes_is_answered_all_the_same(turns: int) -> None:
+    """However far its connection has come: not accepted yet, accepted, its request read."""
+    door, early = Door(0), list[socket.socket]()
+    await door.hold(app("first"))
+    where = urlsplit(door.url)
+    assert await asked(door.url) == "first"  # it waits for the next
+    for _ in range(20):
+        early.append(socket.create_connection((where.hostname, where.port)))
+        early[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        early[-1].setblocking(False)  # noqa: FBT003  its only argument, by position
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    listening = await door.take()
+    runner = web.AppRunner(app("second"))
+    await runner.setup()
+    assert runner.server is not None
+    port = PlainPort(listening, runner.server, own_programs())
+    try:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(10):
+            said = await asyncio.gather(*(loop.sock_recv(one, 12) for one in early))
+        assert set(said) == {b"HTTP/1.1 200"}
+    finally:
+        for one in early:
+            one.close()
+        await port.close()
+        await runner.cleanup()
+        await door.close()
