@@ -38,7 +38,8 @@ class Door:
 
     async def __aenter__(self) -> Ports:
         await self.runner.setup()
-        await self.ports.start(self.runner, own_programs())
+        assert self.runner.server is not None
+        await self.ports.start(self.runner.server, own_programs())
         return self.ports
 
     async def __aexit__(self, *_: object) -> None:
