@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
+from mesh.policy.rentals import decide
 from mesh.state.facts.fact import encode
 from mesh.state.facts.rental import RentalRequested
 from tests.simulation.rentals.daemon import ACCOUNT, Daemon
 from tests.simulation.rentals.mutants import MUTANTS
 from tests.simulation.rentals.report import play
-from tests.simulation.rentals.world import BROKE_DOWN, World
+from tests.simulation.rentals.world import BROKE_DOWN, Broken, World
 
 SEEDS = 24
 MIN_MS = 60_000
@@ -97,8 +98,12 @@ def test_a_machine_is_rented_given_back_and_absent_and_costs_what_the_meter_says
         World(1, provider).run(plot)
 
 
-@pytest.mark.parametrize("provider", ["runpod", "lambdalabs"])  # one limit for all calls
-def test_as_many_machines_as_a_minute_has_calls_are_all_gone_within_minutes(provider: str) -> None:
+ONE_LIMIT = pytest.mark.parametrize("provider", ["runpod", "lambdalabs"])  # for all calls
+
+
+def return_many(provider: str) -> None:
+    """As many machines as a minute has calls are returned at once."""
+
     async def plot(world: World) -> None:
         one = peer(world, "A")
         for n in range(50):
@@ -110,6 +115,20 @@ def test_as_many_machines_as_a_minute_has_calls_are_all_gone_within_minutes(prov
         await world.until(world.gone, 5 * MIN_MS, "absent")
 
     World(5, provider).run(plot)
+
+
+@ONE_LIMIT
+def test_as_many_machines_as_a_minute_has_calls_are_all_gone_within_minutes(provider: str) -> None:
+    return_many(provider)
+
+
+@ONE_LIMIT
+def test_where_ends_go_before_listings_that_is_seen(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(decide.RANK, "list", decide.RANK["terminate"] + 1)
+    with pytest.raises(Broken, match="ends were asked for, and no listing"):
+        return_many(provider)
 
 
 def test_the_account_is_not_given_away_while_a_create_is_under_way() -> None:

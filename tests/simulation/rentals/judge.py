@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MESH = "m1"
 BLIND_MS = 2 * MIN  # a call may hang for half a minute, and the next is as long after it
+ASLEEP_MS = MIN  # a machine that slept asks for an end and a listing as it wakes
 DEAD_MAN_MS = 45 * MIN  # its lease, and time for its calls to fail
 
 
@@ -37,6 +38,7 @@ class Judge:
         self.machines: defaultdict[str, list[Machine]] = defaultdict(list)
         self.blocked: dict[tuple[str, str], int] = {}
         self.unlooked: dict[str, int] = {}  # since when a process asks for ends and no listing
+        self.asked: dict[str, int] = {}  # when a process asked for anything
         self.twins: dict[str, int] = {}
         self.returned: dict[str, int] = {}
         self.noted: defaultdict[str, list[int]] = defaultdict(list)
@@ -51,9 +53,11 @@ class Judge:
         now = self.world.now()
         if now + 2 * S < self.blocked.get((process, scope), 0):
             self.world.fail(f"{op} was sent while a 429 held it back")
-        if op == "list":
+        slept = now - self.asked.get(process, now) > ASLEEP_MS
+        self.asked[process] = now
+        if op == "list" or slept:
             self.unlooked.pop(process, None)
-        elif op == "terminate":
+        if op == "terminate":
             held = self.blocked.get((process, "list" if scope else ""), 0)
             since = max(held, self.unlooked.setdefault(process, now))
             if now - since > BLIND_MS:
