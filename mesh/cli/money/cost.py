@@ -9,7 +9,7 @@ import click
 
 from mesh.api.bills import GROUPINGS
 from mesh.cli.client import find_daemon, query_of
-from mesh.cli.output import csv_option, emit_json, output_of, say
+from mesh.cli.output import csv_option, emit_json, now_ms, output_of, say
 from mesh.cli.table import Column, emit, emit_text
 
 Row = Mapping[str, Any]
@@ -85,11 +85,11 @@ def _own(query: Mapping[str, str]) -> Row:
     from mesh.config import fleet_home, load_config
     from mesh.edge.bills.kept import kept_report, recent_ms
 
-    home, now_ms = fleet_home(), _now_ms()
+    home, moment_ms = fleet_home(), now_ms()
     zone = load_config(home).zone
-    asked, at_ms = parse_bill(query, zone), recent_ms(home, now_ms)
+    asked, at_ms = parse_bill(query, zone), recent_ms(home, moment_ms)
     found: Row | None = None if at_ms is None else kept_report(home, asked)
-    return found if found is not None else _local(zone, at_ms or now_ms).ask(asked)
+    return found if found is not None else _local(zone, at_ms or moment_ms).ask(asked)
 
 
 def _local(zone: str, at_ms: int) -> Any:
@@ -97,12 +97,6 @@ def _local(zone: str, at_ms: int) -> Any:
     from mesh.edge.bills.local import bills_of
 
     return bills_of(fleet_home(), zone, lambda: at_ms)
-
-
-def _now_ms() -> int:
-    import time
-
-    return time.time_ns() // 1_000_000
 
 
 def _focus(query: Mapping[str, str]) -> str:
@@ -127,9 +121,9 @@ def _own_focus(query: Mapping[str, str]) -> tuple[str, int]:
     from mesh.config import fleet_home, load_config
     from mesh.edge.bills.kept import recent_ms
 
-    home, now_ms = fleet_home(), _now_ms()
+    home, moment_ms = fleet_home(), now_ms()
     zone = load_config(home).zone
-    found = _local(zone, recent_ms(home, now_ms) or now_ms).focus(parse_bill(query, zone))
+    found = _local(zone, recent_ms(home, moment_ms) or moment_ms).focus(parse_bill(query, zone))
     return str(found.csv()), int(found.left_out_ms)
 
 

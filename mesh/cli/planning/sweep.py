@@ -18,7 +18,7 @@ from mesh.cli.options import (
     server_options,
     tokens_option,
 )
-from mesh.cli.output import clean, csv_json_option, csv_option, output_of, say
+from mesh.cli.output import clean, csv_json_option, csv_option, now_ms, output_of, say
 from mesh.cli.planning.plan import model_ref
 from mesh.cli.table import emit_text
 
@@ -94,7 +94,6 @@ def sweep(
 
 
 def _swept(asked: dict[str, object], on: tuple[str, ...]) -> "Swept":
-    import time
 
     from mesh.api.most import parse_sweep
     from mesh.config import fleet_home
@@ -102,8 +101,7 @@ def _swept(asked: dict[str, object], on: tuple[str, ...]) -> "Swept":
     from mesh.edge.sweep import sweep_of
 
     request, axes = parse_sweep(asked)
-    now_ms = time.time_ns() // 1_000_000
-    return sweep_of(lambda: load_state(fleet_home()), request, axes, on, now=now_ms)
+    return sweep_of(lambda: load_state(fleet_home()), request, axes, on, now=now_ms())
 
 
 def _emit(output: str, swept: "Swept") -> None:

@@ -65,11 +65,6 @@ class InForce:
         return registered if said is None else _price(*said, self._now_ms)
 
 
-def price_now(state: State, view: DeviceView, now_ms: int) -> Price:
-    """How one device is paid for; of several ask one `InForce`."""
-    return InForce(state, now_ms).price(view)
-
-
 def _registered(view: DeviceView) -> list[Tariff]:
     """What power costs by a registration: a rate may go on with it."""
     row = paid_row(view.facts)

@@ -11,7 +11,7 @@ from mathcore.price import cost_nusd, hourly_nusd, unknown_parts
 from mathcore.units import HOUR_MS, NUSD
 from mesh.state.bills.bill import bill
 from mesh.state.bills.given import gather
-from mesh.state.bills.in_force import InForce, price_now
+from mesh.state.bills.in_force import InForce
 from mesh.state.bills.inputs import Run
 from mesh.state.bills.lines import POWER, WEAR, Line
 from mesh.state.facts.money import DeviceRateSet, FxRateSet, TariffBand, TariffSet
@@ -60,7 +60,7 @@ def fleet(*facts: Fact, author: str = ME, **registered: Any) -> State:
 
 
 def now(state: State, at_ms: int = NOW) -> Price:
-    return price_now(state, state.devices["d"], at_ms)
+    return InForce(state, at_ms).price(state.devices["d"])
 
 
 def billed(state: State) -> list[Line]:
