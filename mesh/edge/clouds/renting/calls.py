@@ -192,9 +192,11 @@ class Calls:
         def reached() -> list[Say]:
             now = self._actor.rental(rental_id)
             at_ms = self._actor.clock.now()
-            if now is None or step != SETUP_FAILED:
-                return [] if now is None else heard_probe(now, seen, step, at_ms)
-            return [*heard_probe(now, seen, "sshd", at_ms), *heard_setup(now)]
+            if now is None:
+                return []
+            if step == SETUP_FAILED:
+                return [*heard_probe(now, seen, "sshd", at_ms), *heard_setup(now)]
+            return heard_probe(now, seen, step, at_ms)
 
         def worked() -> list[Say]:
             now = self._actor.rental(rental_id)
